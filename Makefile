@@ -1,0 +1,45 @@
+# Everything a checkout can do. `make help` lists it. Needs Python >= 3.11 and nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check lint bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## train on the shipped pictures, evaluate, draw: about 5 minutes
+	$(BIN)/partreid demo
+
+test: $(VENV)/.installed-dev ## run the tests (minutes)
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.installed-dev ## run the slow tests too
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(VENV)/.installed-dev ## linter, format, types, import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test ## lint + test: what must pass before a commit
+
+bench: $(VENV)/.installed-dev ## measure; prints ratios taken in one run
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environment and what runs left behind
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(INSTALL) -e ".[dev,synth,openvino]"
+	touch $@

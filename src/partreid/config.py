@@ -1,0 +1,149 @@
+"""The base of every configuration: frozen pydantic models, dotted overrides, TOML and YAML in and out.
+
+This module knows no field. Each configuration stands next to the code that reads it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import tomli_w
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from partreid.errors import ConfigError, nearest
+
+
+class ConfigModel(BaseModel):
+    """Frozen configuration; unknown fields are refused, and a field's docstring is its description."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], *, source: str = "configuration") -> Self:
+        """Validate ``data``.
+
+        Raises:
+            ConfigError: naming every wrong field, its value, what was expected, and for an unknown field the
+                nearest known one.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise ConfigError(f"{source}: " + "; ".join(_explain(cls, e) for e in error.errors())) from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a ``.toml``, ``.yaml``/``.yml`` or ``.json`` file.
+
+        Raises:
+            ConfigError: the file is missing, not readable as such, or holds a wrong field.
+        """
+        return cls.parse(read_config_file(path), source=str(path))
+
+    def override(self, assignments: Iterable[str]) -> Self:
+        """A copy with ``section.field=value`` assignments applied; values are read as YAML scalars or lists.
+
+        Raises:
+            ConfigError: an assignment has no ``=``, or names no field, or its value does not fit.
+        """
+        data = self.model_dump(mode="json")
+        for assignment in assignments:
+            key, equals, text = assignment.partition("=")
+            if not equals or not key:
+                raise ConfigError(f"Expected section.field=value, got {assignment!r}.")
+            _assign(data, key.strip().split("."), _scalar(text), assignment)
+        return type(self).parse(data, source="override")
+
+    def to_toml(self) -> str:
+        """As TOML text. Fields that are None are left out: TOML has no null."""
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+    def differences(self, other: Self) -> Iterator[tuple[str, Any, Any]]:
+        """Each ``(dotted field, value here, value there)`` in which two configurations differ."""
+        mine, theirs = dict(flatten(self)), dict(flatten(other))
+        for key in mine.keys() | theirs.keys():
+            if mine.get(key) != theirs.get(key):
+                yield key, mine.get(key), theirs.get(key)
+
+
+def flatten(config: ConfigModel | Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each ``(dotted field, value)`` of a configuration, in order."""
+    data = config.model_dump(mode="json") if isinstance(config, ConfigModel) else config
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def read_config_file(path: str | Path) -> dict[str, Any]:
+    """The mapping in a TOML, YAML or JSON file.
+
+    Raises:
+        ConfigError: missing, unreadable, or not a mapping.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"Cannot read configuration {path}: {error.strerror or error}.") from None
+    try:
+        data = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is not valid {'TOML' if path.suffix == '.toml' else 'YAML'}: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a table of sections and fields, got {type(data).__name__}.")
+    return data
+
+
+def _scalar(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"Cannot read value {text!r}: {error}") from None
+    # YAML 1.1 reads 1e-3 as text; people mean a number.
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _assign(data: dict[str, Any], keys: list[str], value: Any, assignment: str) -> None:
+    node = data
+    for depth, key in enumerate(keys):
+        if not isinstance(node, dict) or key not in node:
+            where = ".".join(keys[:depth]) or "the configuration"
+            known = node if isinstance(node, dict) else ()
+            raise ConfigError(f"{assignment!r}: {where} has no field {key!r}. {nearest(key, known)}")
+        if depth == len(keys) - 1:
+            node[key] = value
+        else:
+            node = node[key]
+
+
+def _without_none(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {k: _without_none(v) for k, v in data.items() if v is not None}
+    return data
+
+
+def _explain(model: type[BaseModel], error: Any) -> str:
+    """One validation error in words, with the nearest field name where the field is unknown."""
+    location = [str(part) for part in error["loc"]]
+    name = ".".join(location)
+    if error["type"] != "extra_forbidden":
+        return f"{name} = {error['input']!r}: {error['msg']}"
+    owner: Any = model
+    for part in location[:-1]:
+        field = owner.model_fields.get(part) if isinstance(owner, type) and issubclass(owner, BaseModel) else None
+        owner = field.annotation if field else None
+    known = owner.model_fields if isinstance(owner, type) and issubclass(owner, BaseModel) else ()
+    return f"unknown field {name!r}. {nearest(location[-1], known)}"

@@ -1,0 +1,54 @@
+"""What can go wrong. Every message says what was expected, what came, and what to do.
+
+All kinds derive from :class:`PartReIDError`, so that one ``except`` catches every mistake a user can mend;
+each also derives from the built-in error it resembles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PartReIDError(Exception):
+    """Base of all errors that partreid raises for a user's mistake or a broken input."""
+
+
+class ConfigError(PartReIDError, ValueError):
+    """A configuration holds an unknown field or a value out of range."""
+
+
+class ShapeError(PartReIDError, ValueError):
+    """Tensors do not fit together, or a value in them is not allowed."""
+
+
+class DataError(PartReIDError, ValueError):
+    """A data set, a picture or a table cannot be read or does not hold what it should."""
+
+
+class LabelError(DataError):
+    """A human parsing label is missing, has another size or does not fit the part schema."""
+
+
+class CheckpointError(PartReIDError, ValueError):
+    """A checkpoint is missing, incomplete, foreign, or does not fit the model."""
+
+
+class TrainingError(PartReIDError, RuntimeError):
+    """Training cannot go on (for example the loss is no longer a number)."""
+
+
+class MissingDependencyError(PartReIDError, ImportError):
+    """An optional library is not installed."""
+
+    def __init__(self, library: str, *, extra: str, purpose: str) -> None:
+        super().__init__(
+            f'{purpose} needs {library}, which is not installed. Install it with: pip install "partreid[{extra}]"'
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the known word closest to ``name``, or lists all where none is close."""
+    words = sorted(known)
+    close = get_close_matches(name, words, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(words)}."

@@ -1,0 +1,321 @@
+"""The few types that every layer speaks. Frozen, validated, device-agnostic.
+
+Shapes: B pictures, Q queries, G gallery pictures, K parts, S slots (foreground + parts), D embedding width,
+H×W feature map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partreid.errors import ShapeError, nearest
+
+
+@dataclass(frozen=True, eq=False)
+class PartEmbeddings:
+    """One vector per picture and slot, with the slot's visibility: what matching compares (Eq. 9).
+
+    Not normalised in itself: the visibility threshold and normalisation are choices of matching.
+
+    Attributes:
+        vectors: [B, S, D] floating point.
+        visibility: [B, S] floating point in [0, 1]; 0 = the slot is not seen and is never compared.
+        slots: S names, for example ``("foreground", "head", "torso")``.
+
+    Raises:
+        ShapeError: the shapes do not fit together, or a visibility lies outside [0, 1] or is NaN.
+
+    Example:
+        >>> e = PartEmbeddings(torch.randn(4, 2, 8), torch.ones(4, 2), ("foreground", "head"))
+        >>> len(e[1:3]), e.select("head").slots
+        (2, ('head',))
+    """
+
+    vectors: Tensor
+    visibility: Tensor
+    slots: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slots", tuple(self.slots))
+        if self.vectors.ndim != 3:
+            raise ShapeError(f"vectors must be [B, S, D], got shape {tuple(self.vectors.shape)}.")
+        if self.visibility.shape != self.vectors.shape[:2]:
+            raise ShapeError(
+                f"visibility must be [B, S] = {tuple(self.vectors.shape[:2])}, got {tuple(self.visibility.shape)}."
+            )
+        if len(self.slots) != self.vectors.shape[1] or len(set(self.slots)) != len(self.slots):
+            raise ShapeError(f"Expected {self.vectors.shape[1]} different slot names, got {self.slots}.")
+        if not self.vectors.is_floating_point():
+            raise ShapeError(f"vectors must be floating point, got {self.vectors.dtype}.")
+        if not self.visibility.is_floating_point():
+            object.__setattr__(self, "visibility", self.visibility.to(self.vectors.dtype))
+
+    def validate(self) -> Self:
+        """Check the values too: every vector finite, every visibility in [0, 1]. Returns itself.
+
+        Raises:
+            ShapeError: naming the first picture and slot that is wrong.
+        """
+        wrong = ~torch.isfinite(self.vectors).all(dim=2) | ~((self.visibility >= 0) & (self.visibility <= 1))
+        if wrong.any():
+            picture, slot = (int(i) for i in wrong.nonzero()[0])
+            raise ShapeError(
+                f"Picture {picture}, slot {self.slots[slot]!r}: expected finite numbers and a visibility in [0, 1], "
+                f"got visibility {float(self.visibility[picture, slot])} and a vector that "
+                f"{'is finite' if torch.isfinite(self.vectors[picture, slot]).all() else 'holds NaN or infinity'}."
+            )
+        return self
+
+    def __len__(self) -> int:
+        return self.vectors.shape[0]
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray | Tensor) -> Self:
+        """Pictures by index, slice, list or mask; the result always keeps the batch dimension."""
+        if isinstance(index, int):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"picture {index} of {len(self)}")
+            index = [index]
+        if isinstance(index, np.ndarray):
+            index = torch.from_numpy(index)
+        return replace(self, vectors=self.vectors[index], visibility=self.visibility[index])
+
+    def __repr__(self) -> str:
+        b, s, d = self.vectors.shape
+        return f"PartEmbeddings({b} pictures, {s} slots {self.slots}, width {d}, {self.vectors.device})"
+
+    @property
+    def width(self) -> int:
+        """D, the length of each vector."""
+        return self.vectors.shape[2]
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """A copy on another device or of another floating type."""
+        return replace(
+            self,
+            vectors=self.vectors.to(device=device, dtype=dtype),
+            visibility=self.visibility.to(device=device, dtype=dtype),
+        )
+
+    def detach(self) -> Self:
+        """Cut from the graph."""
+        return replace(self, vectors=self.vectors.detach(), visibility=self.visibility.detach())
+
+    def select(self, *slots: str) -> Self:
+        """Only these slots, in this order.
+
+        Raises:
+            ShapeError: there is no such slot; the message names the nearest one.
+        """
+        for slot in slots:
+            if slot not in self.slots:
+                raise ShapeError(f"No slot {slot!r}. {nearest(slot, self.slots)}")
+        index = [self.slots.index(slot) for slot in slots]
+        return replace(self, vectors=self.vectors[:, index], visibility=self.visibility[:, index], slots=slots)
+
+    def normalized(self, eps: float = 1e-12) -> Self:
+        """Each slot's vector divided by its Euclidean length (at least ``eps``)."""
+        return replace(self, vectors=torch.nn.functional.normalize(self.vectors, dim=2, eps=eps))
+
+    @classmethod
+    def cat(cls, batches: Iterable[PartEmbeddings]) -> PartEmbeddings:
+        """Several batches as one.
+
+        Raises:
+            ShapeError: no batch, or their slots or widths differ.
+        """
+        batches = list(batches)
+        if not batches:
+            raise ShapeError("Expected at least one PartEmbeddings to concatenate, got none.")
+        for other in batches[1:]:
+            check_comparable(batches[0], other)
+        return PartEmbeddings(
+            torch.cat([b.vectors for b in batches]),
+            torch.cat([b.visibility for b in batches]),
+            batches[0].slots,
+        )
+
+
+def check_comparable(a: PartEmbeddings, b: PartEmbeddings) -> None:
+    """Whether two batches come from like models.
+
+    Raises:
+        ShapeError: their slots or widths differ.
+    """
+    if a.slots != b.slots:
+        raise ShapeError(f"The slots differ: {a.slots} and {b.slots}. Embed both with the same model.")
+    if a.width != b.width:
+        raise ShapeError(f"The embedding widths differ: {a.width} and {b.width}. Embed both with the same model.")
+
+
+@dataclass(frozen=True, eq=False)
+class RegionVectors:
+    """One tensor per kind of region (paper §3.2.1): f_g, f_f, f_c and f_1..f_K, or something computed from them.
+
+    Attributes:
+        global_: [B, *]. foreground: [B, *]. concat: [B, *]. parts: [B, K, *].
+    """
+
+    global_: Tensor
+    foreground: Tensor
+    concat: Tensor
+    parts: Tensor
+
+    NAMES = ("global_", "foreground", "concat", "parts")
+
+
+@dataclass(frozen=True, eq=False)
+class ModelOutput:
+    """What a part-based model returns, the same in training and evaluation.
+
+    Attributes:
+        part_logits: [B, K+1, H, W] scores before the softmax of Eq. 1, background first.
+        attention: [B, K+1, H, W] part attention maps M (Eq. 1), channel 0 = background.
+        features: raw region vectors (Eq. 3).
+        bn_features: the same behind their BN necks.
+        identity_logits: [B, identities] per holistic region and [B, K, identities] for the parts, from the
+            BN-neck vectors; None for a model without identity classifiers.
+        visibility: [B, K] of the parts (Eq. 4).
+        embeddings: what matching compares (Eq. 9).
+    """
+
+    part_logits: Tensor
+    attention: Tensor
+    features: RegionVectors
+    bn_features: RegionVectors
+    identity_logits: RegionVectors | None
+    visibility: Tensor
+    embeddings: PartEmbeddings
+
+
+@dataclass(frozen=True)
+class ReIDImage:
+    """One picture of a data set.
+
+    Attributes:
+        path: the picture's file.
+        pid: the set's own person id. camid: the set's own camera, 0-based.
+        label: file with pose fields or a label map, or None.
+        occlusion: share of the person that is hidden, in [0, 1], where the set knows it.
+    """
+
+    path: Path
+    pid: int
+    camid: int
+    label: Path | None = None
+    occlusion: float | None = None
+
+
+@dataclass(frozen=True)
+class ReIDDataset:
+    """A data set: training pictures, and query sets to be searched in one gallery.
+
+    Attributes:
+        name: for messages and results. root: its folder.
+        train: training pictures. gallery: gallery pictures (distractors included, junk already dropped).
+        queries: query pictures by the name of the query set; the first is the default.
+    """
+
+    name: str
+    root: Path
+    train: tuple[ReIDImage, ...]
+    gallery: tuple[ReIDImage, ...]
+    queries: Mapping[str, tuple[ReIDImage, ...]]
+
+    @property
+    def query(self) -> tuple[ReIDImage, ...]:
+        """The default query set."""
+        return next(iter(self.queries.values()))
+
+    @property
+    def train_pids(self) -> tuple[int, ...]:
+        """The training identities in ascending order: ``pid_index`` is the position in it."""
+        return tuple(sorted({image.pid for image in self.train}))
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The nearest gallery items of each query, nearest first.
+
+    Attributes:
+        indices: [Q, k] int64 positions in the gallery. distances: [Q, k], infinity where not comparable.
+        comparable: [Q, k] bool, False where query and item share no visible slot; such items rank last.
+        part_distances: [Q, k, S] distance per slot, NaN where the slot is not visible in both.
+    """
+
+    indices: Tensor
+    distances: Tensor
+    comparable: Tensor
+    part_distances: Tensor
+
+    def __len__(self) -> int:
+        return self.indices.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """How well a ranking finds the right persons. Scores lie in [0, 1].
+
+    Attributes:
+        cmc: CMC curve; ``cmc[k - 1]`` is rank-k.
+        mean_ap, mean_inp: mAP and mINP over the counted queries.
+        average_precision, inverse_negative_penalty: [Q], NaN for a query that is not counted.
+        num_queries, num_skipped: counted queries, and those without a positive in the gallery.
+        num_gallery: gallery size. protocol: name of the rule for junk and skipped queries.
+        confidence: 95 % bootstrap interval per metric ("rank1", "mAP"), where computed.
+    """
+
+    cmc: np.ndarray
+    mean_ap: float
+    mean_inp: float
+    average_precision: np.ndarray
+    inverse_negative_penalty: np.ndarray
+    num_queries: int
+    num_skipped: int
+    num_gallery: int
+    protocol: str
+    confidence: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def rank(self, k: int) -> float:
+        """CMC at rank ``k`` (1-based); beyond the curve, its last value."""
+        if k < 1:
+            raise ShapeError(f"A rank is at least 1, got {k}.")
+        return float(self.cmc[min(k, len(self.cmc)) - 1])
+
+    def summary(self) -> dict[str, float | int | str]:
+        """The main figures as plain numbers, for JSON."""
+        return {
+            "rank1": self.rank(1),
+            "rank5": self.rank(5),
+            "rank10": self.rank(10),
+            "mAP": self.mean_ap,
+            "mINP": self.mean_inp,
+            "queries": self.num_queries,
+            "queries_without_positive": self.num_skipped,
+            "gallery": self.num_gallery,
+            "protocol": self.protocol,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class LossReport:
+    """The training objective (Eq. 5) and what it is made of.
+
+    Attributes:
+        total: the scalar to differentiate.
+        terms: each weighted-in loss by name, before its weight, detached.
+        statistics: figures worth watching that are not losses (for example the share of active triplets).
+    """
+
+    total: Tensor
+    terms: Mapping[str, Tensor]
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
