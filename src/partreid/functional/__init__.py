@@ -1,0 +1,1 @@
+"""Pure tensor functions, one file per idea. No input or output, no state, no logging."""
