@@ -249,7 +249,7 @@ class SearchResult:
     Attributes:
         indices: [Q, k] int64 positions in the gallery. distances: [Q, k], infinity where not comparable.
         comparable: [Q, k] bool, False where query and item share no visible slot; such items rank last.
-        part_distances: [Q, k, S] distance per slot, NaN where the slot is not visible in both.
+        part_distances: [Q, k, S] distance per slot, NaN where the slot was not compared: not visible in both.
     """
 
     indices: Tensor
@@ -272,6 +272,7 @@ class EvaluationResult:
         num_queries, num_skipped: counted queries, and those without a positive in the gallery.
         num_gallery: gallery size. protocol: name of the rule for junk and skipped queries.
         confidence: 95 % bootstrap interval per metric ("rank1", "mAP"), where computed.
+        first_match: [Q] int64 rank of the first positive (1-based), 0 for a query that is not counted.
     """
 
     cmc: np.ndarray
@@ -284,6 +285,7 @@ class EvaluationResult:
     num_gallery: int
     protocol: str
     confidence: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    first_match: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def rank(self, k: int) -> float:
         """CMC at rank ``k`` (1-based); beyond the curve, its last value."""

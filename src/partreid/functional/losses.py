@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from partreid.errors import LabelError, ShapeError
 from partreid.functional.mining import batch_hard, pairwise_distances
 
+IGNORED_LABEL = -100
+"""Class of a pixel without a label: it takes no part in the part attention loss."""
+
 
 def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float = 0.1) -> Tensor:
     """Eq. 2: pixel cross-entropy with label smoothing, averaged over pixels and pictures.
@@ -20,7 +23,7 @@ def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float
 
     Args:
         part_logits: [B, K+1, H, W] before the softmax of Eq. 1.
-        labels: [B, H, W] integers in 0..K, 0 = background.
+        labels: [B, H, W] integers in 0..K, 0 = background, or :data:`IGNORED_LABEL`.
         smoothing: ε.
 
     Raises:
@@ -34,13 +37,17 @@ def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float
     if tuple(labels.shape) != expected:
         raise LabelError(f"Expected labels {expected} for this feature map, got {tuple(labels.shape)}.")
     classes = part_logits.shape[1]
+    labels = labels.long()
+    counted = labels != IGNORED_LABEL
     # Checked on CPU only: on a GPU the check would wait for the device at every step, and CUDA itself refuses.
-    if labels.device.type == "cpu" and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+    if labels.device.type == "cpu" and (wrong := counted & ((labels < 0) | (labels >= classes))).any():
         raise LabelError(
-            f"Labels must lie in 0..{classes - 1} for K = {classes - 1} parts, got {int(labels.min())}.."
-            f"{int(labels.max())}: were they made for another part schema?"
+            f"Labels must lie in 0..{classes - 1} for K = {classes - 1} parts, got {int(labels[wrong][0])}: "
+            "were they made for another part schema?"
         )
-    return F.cross_entropy(part_logits.float(), labels.long(), label_smoothing=smoothing)
+    scores = part_logits if part_logits.dtype == torch.float64 else part_logits.float()
+    total = F.cross_entropy(scores, labels, label_smoothing=smoothing, ignore_index=IGNORED_LABEL, reduction="sum")
+    return total / counted.sum().clamp(min=1)
 
 
 def identity_loss(logits: Tensor, pid_index: Tensor, *, smoothing: float = 0.1) -> Tensor:

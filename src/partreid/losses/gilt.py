@@ -9,7 +9,9 @@ from partreid.losses.config import GiLtConfig
 from partreid.types import ModelOutput, RegionVectors
 
 
-def gilt_terms(output: ModelOutput, pid_index: Tensor, config: GiLtConfig) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def gilt_terms(
+    output: ModelOutput, pid_index: Tensor, config: GiLtConfig
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Every loss whose weight is not 0.
 
     Args:

@@ -11,9 +11,7 @@ from partreid.losses.gilt import gilt_terms, term_weight
 from partreid.types import LossReport, ModelOutput
 
 
-def objective(
-    output: ModelOutput, pid_index: Tensor, labels: Tensor | None, config: ObjectiveConfig
-) -> LossReport:
+def objective(output: ModelOutput, pid_index: Tensor, labels: Tensor | None, config: ObjectiveConfig) -> LossReport:
     """L = λ_pa · L_pa + L_GiLt.
 
     Args:

@@ -90,7 +90,8 @@ class ResNet(Backbone):
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         for stage in ("layer1", "layer2", "layer3", "layer4"):
             x = self.get_submodule(stage)(x)
-        return x
+        features: Tensor = x
+        return features
 
 
 def _stage(

@@ -1,0 +1,252 @@
+"""Visibility-weighted part-to-part distance (paper §3.4, Eq. 9).
+
+How exact it is. The Euclidean distances come from a matrix product, |a|² + |b|² - 2ab, whose error is a few units
+in the last place *of the squared lengths*: harmless between unlike vectors, ruinous between near-duplicates. So each
+pair whose squared distance is below 1 % of |a|² + |b|² is computed again from the difference a - b. What remains is a
+relative error below 1e-4 in float32 (measured: 2e-5) at any distance, and exactly 0 for identical vectors (below 1e-6
+with ``normalize``, where two copies may be rounded apart). Half precision is computed in float32.
+
+None of these functions is differentiable; training has its own distance, whose gradient at 0 is finite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from partreid.errors import ShapeError, nearest
+from partreid.types import PartEmbeddings, check_comparable
+
+VisibilityRule = Literal["product", "geometric", "ignore"]
+"""How two visibilities weigh a slot: v_q·v_g (Eq. 9), sqrt(v_q·v_g) (the published code), or 1."""
+
+MEMORY_BUDGET = 256 * 2**20
+"""Bytes that a computation may use beside its input and its result, unless told otherwise."""
+
+_RECOMPUTE_BELOW = 1e-2  # share of |a|² + |b|² under which the matrix product has lost too many digits
+_BUFFERS = 10  # arrays of a block's size that live at once, index lists of the recomputation included
+
+
+@torch.no_grad()
+def part_distances(
+    query: PartEmbeddings,
+    gallery: PartEmbeddings,
+    *,
+    normalize: bool = False,
+    visibility: VisibilityRule = "product",
+    memory_budget: int = MEMORY_BUDGET,
+) -> Tensor:
+    """Distance of every query to every gallery picture: the visibility-weighted mean over the slots (Eq. 9).
+
+    Computed block by block; a tensor of [Q, G, S, D] or [Q, G, S] never exists. Not differentiable.
+
+    Args:
+        query: [Q, S, D]. gallery: [G, S, D], of the same slots.
+        normalize: divide each vector by its length first (the published weights need it).
+        visibility: the weight of a slot: "product" v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (what the published
+            code does with continuous visibilities), "ignore" 1.
+        memory_budget: bytes of extra memory, beside the result.
+
+    Returns:
+        [Q, G] Euclidean (not squared) distances; infinity where no slot is visible in both. Under "ignore" nothing
+        is infinite.
+
+    Raises:
+        ShapeError: slots, widths or devices differ, a value is NaN or infinite, a visibility lies outside [0, 1], a
+            vector is too long to be squared, or an option is unknown.
+
+    Example:
+        >>> q = PartEmbeddings(torch.zeros(1, 2, 3), torch.tensor([[1.0, 0.0]]), ("foreground", "head"))
+        >>> g = PartEmbeddings(torch.ones(1, 2, 3), torch.tensor([[1.0, 1.0]]), ("foreground", "head"))
+        >>> part_distances(q, g)
+        tensor([[1.7321]])
+    """
+    _check_pair(query, gallery, visibility, memory_budget)
+    dtype = _working_dtype(query, gallery)
+    result = torch.empty(len(query), len(gallery), dtype=dtype, device=query.vectors.device)
+    rows, columns = _block_sides(len(query), len(gallery), query.width, memory_budget // dtype.itemsize)
+    for some, others in _blocks(len(query), len(gallery), rows, columns):
+        result[some, others] = _weighted_mean(query[some], gallery[others], normalize, visibility, memory_budget)
+    return result
+
+
+@torch.no_grad()
+def slot_distances(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize: bool = False) -> Tensor:
+    """Distance of every query to every gallery picture in each slot alone, whatever the visibility.
+
+    The result is S times as large as :func:`part_distances`': meant for a few pictures, not for a whole gallery.
+
+    Args:
+        query: [Q, S, D]. gallery: [G, S, D], of the same slots.
+        normalize: divide each vector by its length first.
+
+    Returns:
+        [Q, G, S] Euclidean distances.
+
+    Raises:
+        ShapeError: as :func:`part_distances`.
+
+    Example:
+        >>> e = PartEmbeddings(torch.eye(2)[:, None], torch.ones(2, 1), ("foreground",))
+        >>> slot_distances(e, e)[0, :, 0]
+        tensor([0.0000, 1.4142])
+    """
+    _check_pair(query, gallery, "ignore", MEMORY_BUDGET)
+    dtype = _working_dtype(query, gallery)
+    slots = (
+        _euclidean(
+            _slot(query, s, normalize=normalize, dtype=dtype),
+            _slot(gallery, s, normalize=normalize, dtype=dtype),
+            MEMORY_BUDGET,
+        )
+        for s in range(len(query.slots))
+    )
+    return torch.stack(list(slots), dim=2)
+
+
+@torch.no_grad()
+def pairwise_slot_distances(
+    query: PartEmbeddings,
+    gallery: PartEmbeddings,
+    indices: Tensor,
+    *,
+    normalize: bool = False,
+    visibility: VisibilityRule = "product",
+    memory_budget: int = MEMORY_BUDGET,
+) -> Tensor:
+    """Distance per slot of each query to the gallery pictures chosen for it: what a ranking is explained with.
+
+    Args:
+        query: [Q, S, D]. gallery: [G, S, D], of the same slots.
+        indices: [Q, k] positions in the gallery.
+        normalize, visibility, memory_budget: as in :func:`part_distances`.
+
+    Returns:
+        [Q, k, S] Euclidean distances, NaN where the slot is not compared: not visible in both. Under "ignore" every
+        slot is compared.
+
+    Raises:
+        ShapeError: as :func:`part_distances`, or the indices are not [Q, k] integers within the gallery.
+
+    Example:
+        >>> e = PartEmbeddings(torch.eye(2)[:, None], torch.ones(2, 1), ("foreground",))
+        >>> pairwise_slot_distances(e, e, torch.tensor([[1], [1]])).flatten()
+        tensor([1.4142, 0.0000])
+    """
+    _check_pair(query, gallery, visibility, memory_budget)
+    if indices.ndim != 2 or len(indices) != len(query) or indices.is_floating_point():
+        raise ShapeError(
+            f"indices must be [Q, k] integers with Q = {len(query)}, got {indices.dtype} {tuple(indices.shape)}."
+        )
+    if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < len(gallery):
+        raise ShapeError(f"indices must lie in 0..{len(gallery) - 1}, got {int(indices.min())}..{int(indices.max())}.")
+    dtype = _working_dtype(query, gallery)
+    left = torch.arange(len(query), device=indices.device).repeat_interleave(indices.shape[1])
+    right = indices.reshape(-1)
+    result = torch.empty(len(right), len(query.slots), dtype=dtype, device=query.vectors.device)
+    step = max(1, memory_budget // (dtype.itemsize * 6 * query.width * len(query.slots)))
+    for start in range(0, len(right), step):
+        a, b = query[left[start : start + step]], gallery[right[start : start + step]]
+        x, y = (e.normalized() if normalize else e for e in (a.to(dtype=dtype), b.to(dtype=dtype)))
+        block = torch.linalg.vector_norm(x.vectors - y.vectors, dim=2)
+        if visibility != "ignore":
+            block[(a.visibility == 0) | (b.visibility == 0)] = torch.nan
+        result[start : start + step] = block
+    return result.view(*indices.shape, -1)
+
+
+def _weighted_mean(
+    query: PartEmbeddings, gallery: PartEmbeddings, normalize: bool, visibility: VisibilityRule, memory_budget: int
+) -> Tensor:
+    """Eq. 9 for one block, slot by slot. Every rule's weight is a product of one factor per side."""
+    dtype = _working_dtype(query, gallery)
+    left, right = (_factors(e.visibility.to(dtype), visibility) for e in (query, gallery))
+    total = torch.zeros(len(query), len(gallery), dtype=dtype, device=query.vectors.device)
+    for s in range(len(query.slots)):
+        distance = _euclidean(
+            _slot(query, s, normalize=normalize, dtype=dtype),
+            _slot(gallery, s, normalize=normalize, dtype=dtype),
+            memory_budget // 4,
+        )
+        total += distance.mul_(left[:, s, None]).mul_(right[None, :, s])
+    weight = left @ right.T
+    return total.div_(weight).masked_fill_(weight == 0, torch.inf)
+
+
+def _factors(visibility: Tensor, rule: VisibilityRule) -> Tensor:
+    if rule == "ignore":
+        return torch.ones_like(visibility)
+    return visibility.sqrt() if rule == "geometric" else visibility
+
+
+def _slot(embeddings: PartEmbeddings, slot: int, *, normalize: bool, dtype: torch.dtype) -> Tensor:
+    """[B, D] vectors of one slot in the working precision."""
+    vectors = embeddings.vectors[:, slot].to(dtype)
+    return torch.nn.functional.normalize(vectors, dim=1) if normalize else vectors
+
+
+def _euclidean(a: Tensor, b: Tensor, memory_budget: int) -> Tensor:
+    """[Q, G] distances of [Q, D] to [G, D]; the module's docstring says how exact."""
+    lengths_a, lengths_b = a.square().sum(dim=1), b.square().sum(dim=1)
+    for lengths in (lengths_a, lengths_b):
+        if lengths.numel() and not float(lengths.max()) < torch.finfo(lengths.dtype).max / 4:
+            raise ShapeError(
+                f"A vector is too long: its squared length does not fit {lengths.dtype}. "
+                "Normalise the embeddings, or convert them with .to(dtype=torch.float64)."
+            )
+    sums = lengths_a[:, None] + lengths_b[None, :]
+    squared = torch.addmm(sums, a, b.T, alpha=-2)
+    rows, columns = (squared <= sums.mul_(_RECOMPUTE_BELOW)).nonzero(as_tuple=True)
+    step = max(1, memory_budget // (a.dtype.itemsize * 4 * a.shape[1]))
+    distance = squared.clamp_(min=0).sqrt_()
+    for start in range(0, len(rows), step):
+        i, j = rows[start : start + step], columns[start : start + step]
+        distance[i, j] = torch.linalg.vector_norm(a[i] - b[j], dim=1)
+    return distance
+
+
+def _block_sides(rows: int, columns: int, width: int, budget: int) -> tuple[int, int]:
+    """Sides of the blocks whose buffers and slot vectors hold at most ``budget`` numbers (at least 1×1)."""
+    # A square block reads each vector the fewest times: solve _BUFFERS·n² + 4·width·n = budget for n.
+    side = int((math.sqrt(4 * width**2 + _BUFFERS * budget) - 2 * width) / _BUFFERS)
+    height = max(1, min(rows, side))
+    breadth = max(1, min(columns, (budget - 2 * width * height) // (_BUFFERS * height + 2 * width)))
+    height = max(height, min(rows, (budget - 2 * width * breadth) // (_BUFFERS * breadth + 2 * width)))
+    return height, breadth
+
+
+def _blocks(rows: int, columns: int, height: int, breadth: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, rows, height):
+        for left in range(0, columns, breadth):
+            yield slice(top, top + height), slice(left, left + breadth)
+
+
+def _working_dtype(query: PartEmbeddings, gallery: PartEmbeddings) -> torch.dtype:
+    """Double if either side is, else single precision: half would overflow in the squares."""
+    double = torch.float64 in (query.vectors.dtype, gallery.vectors.dtype)
+    return torch.float64 if double else torch.float32
+
+
+def _check_pair(query: PartEmbeddings, gallery: PartEmbeddings, visibility: str, memory_budget: int) -> None:
+    check_comparable(query, gallery)
+    if visibility not in get_args(VisibilityRule):
+        raise ShapeError(f"Unknown visibility rule {visibility!r}. {nearest(visibility, get_args(VisibilityRule))}")
+    if memory_budget < 1:
+        raise ShapeError(f"memory_budget must be a positive number of bytes, got {memory_budget}.")
+    if not query.slots or not query.width:
+        raise ShapeError(f"Expected at least one slot and one number per vector, got {query!r}.")
+    if query.vectors.device != gallery.vectors.device:
+        raise ShapeError(
+            f"Query and gallery lie on different devices, {query.vectors.device} and {gallery.vectors.device}. "
+            "Move one with .to(device)."
+        )
+    for embeddings in (query, gallery):
+        # The extremes tell whether all numbers are finite without a mask as large as the vectors.
+        extremes = torch.stack([embeddings.vectors.amin(dim=2), embeddings.vectors.amax(dim=2)])
+        seen = embeddings.visibility
+        if not (torch.isfinite(extremes).all() and ((seen >= 0) & (seen <= 1)).all()):
+            embeddings.validate()
