@@ -10,11 +10,13 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from partreid.datasets.augment import augment, mark_unlabelled
 from partreid.datasets.loaders import TrainLoader
 from partreid.datasets.torch_dataset import PictureBatch
 from partreid.errors import CheckpointError, TrainingError
+from partreid.losses.config import ObjectiveConfig
 from partreid.losses.objective import objective
 from partreid.models.backbones import build_backbone
 from partreid.models.bpbreid import BPBReID
@@ -23,7 +25,7 @@ from partreid.runtime import RuntimeConfig, computes_in_bfloat16, resolve_device
 from partreid.training.config import TrainConfig
 from partreid.training.observers import StepRecord, TrainingObserver
 from partreid.training.state import Progress, restore, save_run
-from partreid.types import LossReport, ReIDDataset
+from partreid.types import ReIDDataset
 
 NO_WEIGHTS = "none"
 
@@ -38,6 +40,23 @@ def build_model(config: TrainConfig, num_identities: int) -> BPBReID:
     weights = None if config.pretrained == NO_WEIGHTS else config.pretrained
     backbone = build_backbone(config.model.backbone, output_stride=config.model.output_stride, weights=weights)
     return BPBReID(config.model, num_identities, backbone=backbone)
+
+
+class SupervisedModel(torch.nn.Module):
+    """Model and objective as one module: what Fabric wraps for precision and distribution.
+
+    Its output is a plain dictionary, the only structure that wrappers walk through.
+    """
+
+    def __init__(self, model: BPBReID, config: ObjectiveConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+
+    def forward(self, images: Tensor, pid_index: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """The report of :func:`objective`: ``loss``, and each term and statistic by its name."""
+        report = objective(self.model(images), pid_index, labels, self.config)
+        return {"loss": report.total, **report.terms, **report.statistics}
 
 
 class Trainer:
@@ -100,7 +119,7 @@ class Trainer:
         """
         if self.epoch == 0 and (self.run / CHECKPOINT_FOLDER).exists():
             raise CheckpointError(f"{self.run} already holds a run. Resume it, or choose another folder.")
-        model, optimizer = self.fabric.setup(self.raw_model, self.raw_optimizer)
+        model, optimizer = self.fabric.setup(SupervisedModel(self.raw_model, self.config.objective), self.raw_optimizer)
         try:
             for epoch in range(self.epoch, self.config.optimizer.epochs):
                 means = self._train_epoch(epoch, model, optimizer)
@@ -127,9 +146,8 @@ class Trainer:
             rate = self.config.optimizer.rate(epoch + step / steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            report = self._step(batch, model, optimizer, generator)
-            values = {"loss": float(report.total.detach()), "learning_rate": rate}
-            values |= {name: float(value) for name, value in (report.terms | report.statistics).items()}  # type: ignore[operator]
+            losses = self._step(batch, model, optimizer, generator)
+            values = {name: float(value.detach()) for name, value in losses.items()} | {"learning_rate": rate}
             values["pictures_per_second"] = len(batch.index) / (time.perf_counter() - start)
             self._check_finite(values, epoch, step)
             for name, value in values.items():
@@ -144,7 +162,7 @@ class Trainer:
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         generator: torch.Generator,
-    ) -> LossReport:
+    ) -> dict[str, Tensor]:
         batch = batch.to(self.fabric.device)
         images, labels = augment(
             batch.images,
@@ -156,14 +174,13 @@ class Trainer:
         )
         if labels is not None:
             labels = mark_unlabelled(labels, batch.labelled)
-        output = model(images.contiguous(memory_format=torch.channels_last))
         pid_index = self.pid_index[batch.index.cpu()].to(images.device)
-        report = objective(output, pid_index, labels, self.config.objective)
-        if torch.isfinite(report.total):
+        losses: dict[str, Tensor] = model(images.contiguous(memory_format=torch.channels_last), pid_index, labels)
+        if torch.isfinite(losses["loss"]):  # else the loop stops before a broken step is taken
             optimizer.zero_grad(set_to_none=True)
-            self.fabric.backward(report.total)
+            self.fabric.backward(losses["loss"])
             optimizer.step()
-        return report
+        return losses
 
     def _check_finite(self, values: dict[str, float], epoch: int, step: int) -> None:
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
