@@ -156,7 +156,7 @@ def pairwise_slot_distances(
         if visibility != "ignore":
             block[(a.visibility == 0) | (b.visibility == 0)] = torch.nan
         result[start : start + step] = block
-    return result.view(*indices.shape, -1)
+    return result.view(*indices.shape, len(query.slots))
 
 
 def _weighted_mean(

@@ -1,0 +1,101 @@
+"""Scores from embeddings, block by block: memory does not grow with queries × gallery."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from partreid.config import ConfigModel
+from partreid.errors import ShapeError
+from partreid.evaluation.statistics import with_confidence
+from partreid.functional.ranking import ALL_CAMERAS, CROSS_CAMERA, Ids, QueryScores, rank_block, summarize_scores
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import EvaluationResult, PartEmbeddings, check_comparable
+
+_RANKED_BYTES = 40  # per distance: itself, its sorted copy, the order, the gathered ids and their masks
+
+
+class Identities(NamedTuple):
+    """Who is on each picture, and seen by which camera. A plain ``(pids, camids)`` does as well.
+
+    Attributes:
+        pids: [N] person ids. camids: [N] cameras, or None where unknown.
+    """
+
+    pids: Ids
+    camids: Ids | None = None
+
+
+class EvaluationConfig(ConfigModel):
+    """How scores are reported."""
+
+    max_rank: Annotated[int, Field(ge=1)] = 50
+    """Length of the CMC curve."""
+
+    bootstrap: Annotated[int, Field(ge=0)] = 0
+    """Resamplings for the 95 % intervals of rank-1 and mAP; 0 computes none, 1000 is usual."""
+
+    seed: int = 0
+    """Seed of the resampling."""
+
+    memory_budget_mib: Annotated[int, Field(ge=1)] = 256
+    """MiB to work in, beside the embeddings."""
+
+
+def evaluate_embeddings(
+    query: PartEmbeddings,
+    gallery: PartEmbeddings,
+    query_ids: Identities | tuple[Ids, Ids | None],
+    gallery_ids: Identities | tuple[Ids, Ids | None],
+    *,
+    matching: MatchingConfig | None = None,
+    options: EvaluationConfig | None = None,
+) -> EvaluationResult:
+    """Rank the gallery for each query and score the rankings.
+
+    Never holds more than one block of the [Q, G] distances.
+
+    Args:
+        query: [Q, S, D]. gallery: [G, S, D], from the same model.
+        query_ids: of the queries, gallery_ids: of the gallery, each ``(pids, camids)``.
+        matching: how to compare; the paper's Eq. 9 where None.
+        options: length of the curve, intervals, memory.
+
+    Returns:
+        The scores; the rule is named in ``protocol`` and told in :data:`~partreid.evaluation.protocols.PROTOCOLS`.
+
+    Raises:
+        ShapeError: slots, widths or numbers of ids do not fit, a value is NaN, or only one side has cameras.
+        DataError: no query has a positive.
+
+    Example:
+        >>> import torch
+        >>> e = PartEmbeddings(torch.eye(3)[:, None], torch.ones(3, 1), ("foreground",))
+        >>> result = evaluate_embeddings(e, e, ([1, 2, 3], None), ([1, 2, 3], None))
+        >>> result.rank(1), result.mean_ap
+        (1.0, 1.0)
+    """
+    matching, options = matching or MatchingConfig(), options or EvaluationConfig()
+    check_comparable(query, gallery)
+    for name, embeddings, ids in (("query", query, query_ids), ("gallery", gallery, gallery_ids)):
+        if len(ids[0]) != len(embeddings) or (ids[1] is not None and len(ids[1]) != len(embeddings)):
+            raise ShapeError(
+                f"The {name} has {len(embeddings)} embeddings but {len(ids[0])} person ids"
+                + ("." if ids[1] is None else f" and {len(ids[1])} cameras.")
+            )
+    budget = options.memory_budget_mib * 2**20 // 2
+    rows = max(1, budget // (_RANKED_BYTES * max(1, len(gallery))))
+    blocks = []
+    for start in range(0, len(query), rows):
+        some = slice(start, start + rows)
+        distances = matching.distances(query[some], gallery, memory_budget=budget)
+        camids = None if query_ids[1] is None else query_ids[1][some]
+        blocks.append(rank_block(distances, query_ids[0][some], gallery_ids[0], camids, gallery_ids[1]))
+    result = summarize_scores(
+        QueryScores.cat(blocks),
+        num_gallery=len(gallery),
+        protocol=ALL_CAMERAS if query_ids[1] is None else CROSS_CAMERA,
+        max_rank=options.max_rank,
+    )
+    return with_confidence(result, samples=options.bootstrap, seed=options.seed) if options.bootstrap else result

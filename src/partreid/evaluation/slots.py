@@ -1,0 +1,116 @@
+"""How well each embedding ranks alone, and all together with and without visibility (paper §4.4.3, Table 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from partreid.errors import ShapeError
+from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
+from partreid.functional.ranking import Ids
+from partreid.parts import FOREGROUND
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import PartEmbeddings
+
+
+@dataclass(frozen=True)
+class SlotRow:
+    """One row of Table 3.
+
+    Attributes:
+        name: of the embedding or combination.
+        rank1, rank5, mean_ap, mean_inp: scores in [0, 1].
+        visible: share of the queries' embeddings (over pictures and slots) that are visible.
+    """
+
+    name: str
+    rank1: float
+    rank5: float
+    mean_ap: float
+    mean_inp: float
+    visible: float
+
+
+def slot_mapping(
+    embeddings: PartEmbeddings, *, holistic: Mapping[str, Tensor] | None = None
+) -> dict[str, PartEmbeddings]:
+    """Each embedding alone, then the combinations, in the order of Table 3.
+
+    Args:
+        embeddings: [B, S, D] foreground and parts.
+        holistic: further vectors that are always visible, by name, each [B, any width]: "global", "concat".
+
+    Returns:
+        The holistic ones, each slot, then "parts" and "foreground + parts" where there are both.
+
+    Raises:
+        ShapeError: a holistic tensor is not [B, width], or is called like a slot.
+
+    Example:
+        >>> import torch
+        >>> e = PartEmbeddings(torch.zeros(2, 2, 8), torch.ones(2, 2), ("foreground", "head"))
+        >>> list(slot_mapping(e, holistic={"global": torch.zeros(2, 16)}))
+        ['global', 'foreground', 'head', 'foreground + parts']
+    """
+    table: dict[str, PartEmbeddings] = {}
+    for name, vectors in (holistic or {}).items():
+        if vectors.ndim != 2 or len(vectors) != len(embeddings) or name in embeddings.slots:
+            raise ShapeError(
+                f"Holistic vectors {name!r} must be [{len(embeddings)}, width] under a name that is no slot, "
+                f"got {tuple(vectors.shape)}; the slots are {embeddings.slots}."
+            )
+        table[name] = PartEmbeddings(vectors[:, None], vectors.new_ones(len(vectors), 1), (name,))
+    table |= {slot: embeddings.select(slot) for slot in embeddings.slots}
+    parts = [slot for slot in embeddings.slots if slot != FOREGROUND]
+    if len(parts) > 1:
+        table["parts"] = embeddings.select(*parts)
+    if parts and FOREGROUND in embeddings.slots:
+        table[f"{FOREGROUND} + parts"] = embeddings
+    return table
+
+
+def slot_table(
+    query: Mapping[str, PartEmbeddings],
+    gallery: Mapping[str, PartEmbeddings],
+    query_ids: Identities | tuple[Ids, Ids | None],
+    gallery_ids: Identities | tuple[Ids, Ids | None],
+    *,
+    matching: MatchingConfig | None = None,
+    options: EvaluationConfig | None = None,
+) -> list[SlotRow]:
+    """Scores of each named embedding: the paper's Table 3.
+
+    An embedding of several slots gives two rows, with and without visibility. One of a single slot gives one row,
+    with it: where the part is invisible in a query, all its distances are infinite, and the query still counts, its
+    gallery in stored order. That is the price of an invisible part, and what the average over the parts avoids.
+
+    Args:
+        query: by name, for example from :func:`slot_mapping`; widths may differ between names.
+        gallery: the same names.
+        query_ids, gallery_ids: ``(pids, camids)``.
+        matching: normalisation and weights; its ``slots`` must be None.
+        options: memory; the rows hold no interval.
+
+    Raises:
+        ShapeError: the names differ, or ``matching`` names slots; else as ``evaluate_embeddings``.
+        DataError: no query has a positive.
+    """
+    matching, options = matching or MatchingConfig(), options or EvaluationConfig()
+    if set(query) != set(gallery):
+        raise ShapeError(f"Query and gallery must hold the same embeddings, got {list(query)} and {list(gallery)}.")
+    if matching.slots is not None:
+        raise ShapeError(f"The table compares every slot: leave matching.slots at None, got {matching.slots}.")
+    options = options.model_copy(update={"bootstrap": 0})
+    without = matching.model_copy(update={"visibility": "ignore"})
+    rows = []
+    for name, asked in query.items():
+        kinds = [(name, matching)]
+        if len(asked.slots) > 1 and matching.visibility != "ignore":
+            kinds = [(f"{name}, with visibility", matching), (f"{name}, without visibility", without)]
+        visible = float((matching.prepare(asked).visibility > 0).float().mean())
+        for label, rule in kinds:
+            result = evaluate_embeddings(asked, gallery[name], query_ids, gallery_ids, matching=rule, options=options)
+            rows.append(SlotRow(label, result.rank(1), result.rank(5), result.mean_ap, result.mean_inp, visible))
+    return rows

@@ -1,0 +1,133 @@
+"""How sure a score is: bootstrap intervals over queries, and the difference of two models over the same queries.
+
+The gallery is taken as given, and queries as independent. Queries of one person are alike, so a real interval is
+somewhat wider.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from partreid.errors import DataError, ShapeError
+from partreid.types import EvaluationResult
+
+_CHUNK = 4_000_000  # resampled indices held at once
+
+
+class Interval(NamedTuple):
+    """A range that holds the true value with the stated confidence."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Second result minus first, over the same queries.
+
+    Attributes:
+        metric: "rank1" or "mAP". mean: the difference of the two scores. interval: its bootstrap interval; where it
+            does not hold 0, the difference is unlikely to be chance.
+    """
+
+    metric: str
+    mean: float
+    interval: Interval
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return not self.interval.low <= 0 <= self.interval.high
+
+
+def bootstrap_interval(values: np.ndarray, *, samples: int = 1000, seed: int = 0, confidence: float = 0.95) -> Interval:
+    """Percentile bootstrap interval of a mean (Efron & Tibshirani 1993, §13.3).
+
+    Args:
+        values: [N], one per query, without NaN.
+        samples: resamplings. seed: theirs; the same seed draws the same queries for every metric.
+        confidence: share of the resampled means inside.
+
+    Raises:
+        ShapeError: no value, a NaN, or an option out of range.
+
+    Example:
+        >>> bootstrap_interval(np.array([1.0, 1.0, 1.0]))
+        Interval(low=1.0, high=1.0)
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not len(values) or np.isnan(values).any():
+        raise ShapeError(f"Expected [N] numbers without NaN, at least one, got shape {values.shape}.")
+    if samples < 1 or not 0 < confidence < 1:
+        raise ShapeError(f"samples is at least 1 and confidence in (0, 1), got {samples} and {confidence}.")
+    rng = np.random.default_rng(seed)
+    means = np.empty(samples)
+    step = max(1, _CHUNK // len(values))
+    for start in range(0, samples, step):
+        rows = min(step, samples - start)
+        means[start : start + rows] = values[rng.integers(0, len(values), (rows, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(low), float(high))
+
+
+def with_confidence(result: EvaluationResult, *, samples: int = 1000, seed: int = 0) -> EvaluationResult:
+    """The result with 95 % intervals of "rank1" and "mAP".
+
+    Raises:
+        ShapeError: ``samples`` is below 1, or the result holds no scores per query.
+    """
+    intervals = {
+        metric: bootstrap_interval(values[_counted(result)], samples=samples, seed=seed)
+        for metric, values in _per_query(result).items()
+    }
+    return replace(result, confidence=intervals)
+
+
+def paired_difference(
+    first: EvaluationResult, second: EvaluationResult, *, samples: int = 1000, seed: int = 0, confidence: float = 0.95
+) -> dict[str, PairedDifference]:
+    """``second`` minus ``first`` for rank-1 and mAP, resampling the queries of both together.
+
+    Both must come from the same queries in the same order.
+
+    Returns:
+        "rank1" and "mAP".
+
+    Raises:
+        DataError: the two results counted different queries, or used another protocol.
+        ShapeError: an option is out of range.
+    """
+    if first.protocol != second.protocol:
+        raise DataError(f"The results used different protocols: {first.protocol!r} and {second.protocol!r}.")
+    if not np.array_equal(_counted(first), _counted(second)):
+        raise DataError(
+            f"The results counted different queries ({first.num_queries} of {len(first.average_precision)} and "
+            f"{second.num_queries} of {len(second.average_precision)}). Evaluate both on the same queries and gallery."
+        )
+    counted, before, after = _counted(first), _per_query(first), _per_query(second)
+    differences = {metric: (after[metric] - before[metric])[counted] for metric in before}
+    return {
+        metric: PairedDifference(
+            metric,
+            float(values.mean()),
+            bootstrap_interval(values, samples=samples, seed=seed, confidence=confidence),
+        )
+        for metric, values in differences.items()
+    }
+
+
+def _counted(result: EvaluationResult) -> np.ndarray:
+    counted: np.ndarray = ~np.isnan(result.average_precision)
+    return counted
+
+
+def _per_query(result: EvaluationResult) -> dict[str, np.ndarray]:
+    if len(result.first_match) != len(result.average_precision):
+        raise ShapeError(
+            f"The result holds {len(result.average_precision)} average precisions but {len(result.first_match)} first "
+            "matches. Make results with evaluate_ranking or evaluate_embeddings."
+        )
+    return {"rank1": (result.first_match == 1).astype(np.float64), "mAP": result.average_precision}

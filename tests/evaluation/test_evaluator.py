@@ -1,0 +1,158 @@
+"""Streaming evaluation equals the whole; its matching rules, options and messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.evaluation import (
+    PROTOCOLS,
+    EvaluationConfig,
+    Identities,
+    MatchingConfig,
+    evaluate_embeddings,
+    slot_mapping,
+    slot_table,
+)
+from partreid.functional import ranking
+from partreid.functional.distance import part_distances
+from partreid.types import PartEmbeddings
+
+SLOTS = ("foreground", "head", "legs")
+
+
+def people(*, n: int, seed: int, width: int = 8, noise: float = 2.0) -> tuple[PartEmbeddings, Identities]:
+    """Noisy embeddings of ten made-up persons."""
+    centres = torch.randn(10, 3, width, generator=torch.Generator().manual_seed(99))
+    generator = torch.Generator().manual_seed(seed)
+    pids = torch.randint(0, 10, (n,), generator=generator)
+    vectors = centres[pids] + noise * torch.randn(n, 3, width, generator=generator)
+    visibility = torch.rand(n, 3, generator=generator)
+    visibility[:, 0] = 1
+    return PartEmbeddings(vectors, visibility, SLOTS), Identities(pids, torch.randint(0, 4, (n,), generator=generator))
+
+
+QUERY, QUERY_IDS = people(n=40, seed=1)
+GALLERY, GALLERY_IDS = people(n=90, seed=2)
+
+
+def test_equals_ranking_the_whole_matrix() -> None:
+    whole = ranking.evaluate_ranking(
+        part_distances(QUERY, GALLERY), QUERY_IDS[0], GALLERY_IDS[0], QUERY_IDS[1], GALLERY_IDS[1]
+    )
+    result = evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS)
+    assert result.summary() == pytest.approx(whole.summary())
+    assert 0.2 < result.mean_ap < 0.99
+
+
+def test_streams_by_query_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS)
+    monkeypatch.setattr("partreid.evaluation.evaluator._RANKED_BYTES", 2**19 // 90 // 7)
+    sizes: list[int] = []
+
+    def noting(distances: Any, *ids: Any) -> Any:
+        sizes.append(len(distances))
+        return ranking.rank_block(distances, *ids)
+
+    monkeypatch.setattr("partreid.evaluation.evaluator.rank_block", noting)
+    streamed = evaluate_embeddings(
+        QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, options=EvaluationConfig(memory_budget_mib=1, max_rank=50)
+    )
+    assert sizes == [7, 7, 7, 7, 7, 5]
+    np.testing.assert_array_equal(streamed.average_precision, whole.average_precision)
+    np.testing.assert_array_equal(streamed.cmc, whole.cmc)
+
+
+def test_matching_rule_is_followed() -> None:
+    def ap(**rule: Any) -> np.ndarray:
+        matching = MatchingConfig(**rule)
+        return evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, matching=matching).average_precision
+
+    for rule in (
+        {"visibility": "ignore"}, {"visibility": "geometric"}, {"normalize": True}, {"slots": ("head",)},
+        {"visibility_threshold": 0.4},
+    ):  # fmt: skip
+        assert not np.array_equal(ap(**rule), ap())
+
+
+def test_threshold_of_visibility_is_strict_and_chosen_at_matching() -> None:
+    e = PartEmbeddings(torch.zeros(1, 3, 2), torch.tensor([[1.0, 0.4, 0.41]]), SLOTS)
+    prepared = MatchingConfig(visibility_threshold=0.4).prepare(e)
+    assert prepared.visibility.tolist() == [[1, 0, 1]]  # Eq. 4: above the threshold
+    assert MatchingConfig(slots=("legs", "head")).prepare(e).slots == ("legs", "head")
+
+
+def test_cameras_and_plain_tuples() -> None:
+    result = evaluate_embeddings(QUERY, GALLERY, (QUERY_IDS[0], None), (GALLERY_IDS[0], None))
+    assert not PROTOCOLS[result.protocol].drops_same_camera
+    result = evaluate_embeddings(QUERY, GALLERY, (QUERY_IDS[0].tolist(), [9] * 40), tuple(GALLERY_IDS))  # type: ignore[union-attr, arg-type]
+    assert PROTOCOLS[result.protocol].drops_same_camera
+    assert "are dropped" in PROTOCOLS[result.protocol].text
+
+
+def test_confidence_is_computed_on_request() -> None:
+    assert evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS).confidence == {}
+    options = EvaluationConfig(bootstrap=200, seed=3)
+    result = evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, options=options)
+    again = evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, options=options)
+    for metric, score in (("rank1", result.rank(1)), ("mAP", result.mean_ap)):
+        low, high = result.confidence[metric]
+        assert low <= score <= high
+        assert result.confidence[metric] == again.confidence[metric]
+
+
+def test_messages() -> None:
+    with pytest.raises(ShapeError, match="The gallery has 90 embeddings but 40 person ids and 40 cameras"):
+        evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, QUERY_IDS)
+    with pytest.raises(ShapeError, match="Only one of query_camids and gallery_camids"):
+        evaluate_embeddings(QUERY, GALLERY, (QUERY_IDS[0], None), GALLERY_IDS)
+    with pytest.raises(DataError, match="None of the 40 queries has a positive"):
+        evaluate_embeddings(QUERY, GALLERY, ([77] * 40, None), (GALLERY_IDS[0], None))
+    with pytest.raises(DataError, match="None of the 0 queries"):
+        evaluate_embeddings(QUERY[:0], GALLERY, ([], []), GALLERY_IDS)
+    with pytest.raises(ShapeError, match="Did you mean 'head'"):
+        evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, matching=MatchingConfig(slots=("heads",)))
+    with pytest.raises(ConfigError, match="visibility"):
+        MatchingConfig.parse({"visibility": "none"})
+
+
+def test_slot_table_has_the_rows_of_table_3() -> None:
+    wide = torch.randn(40, 24, generator=torch.Generator().manual_seed(5))
+    query = slot_mapping(QUERY, holistic={"concat": wide})
+    gallery = slot_mapping(GALLERY, holistic={"concat": torch.ones(90, 24)})
+    rows = {row.name: row for row in slot_table(query, gallery, QUERY_IDS, GALLERY_IDS)}
+    assert list(rows) == [
+        "concat", "foreground", "head", "legs", "parts, with visibility", "parts, without visibility",
+        "foreground + parts, with visibility", "foreground + parts, without visibility",
+    ]  # fmt: skip
+    whole = evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS)
+    row = rows["foreground + parts, with visibility"]
+    assert (row.rank1, row.rank5, row.mean_ap, row.mean_inp) == (
+        whole.rank(1), whole.rank(5), whole.mean_ap, whole.mean_inp,
+    )  # fmt: skip
+    ignoring = evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, matching=MatchingConfig(visibility="ignore"))
+    assert rows["foreground + parts, without visibility"].mean_ap == ignoring.mean_ap
+    assert rows["foreground"].visible == rows["concat"].visible == 1
+
+
+def test_an_invisible_part_counts_in_stored_order() -> None:
+    vectors = torch.tensor([0.0, 1.0, 2.0]).view(3, 1, 1)
+    gallery = {"head": PartEmbeddings(vectors, torch.ones(3, 1), ("head",))}
+    query = {"head": PartEmbeddings(torch.full((2, 1, 1), 2.0), torch.tensor([[1.0], [0.0]]), ("head",))}
+    (row,) = slot_table(query, gallery, ([3, 3], None), ([1, 2, 3], None))
+    assert (row.rank1, row.rank5, row.visible) == (0.5, 1.0, 0.5)
+    assert row.mean_ap == pytest.approx((1 + 1 / 3) / 2)
+
+
+def test_messages_of_the_slot_table() -> None:
+    table = slot_mapping(QUERY)
+    with pytest.raises(ShapeError, match="must hold the same embeddings"):
+        slot_table(table, {"head": GALLERY.select("head")}, QUERY_IDS, GALLERY_IDS)
+    with pytest.raises(ShapeError, match=r"leave matching\.slots at None"):
+        slot_table(table, slot_mapping(GALLERY), QUERY_IDS, GALLERY_IDS, matching=MatchingConfig(slots=("head",)))
+    with pytest.raises(ShapeError, match=r"Holistic vectors 'head' must be \[40, width\]"):
+        slot_mapping(QUERY, holistic={"head": torch.zeros(40, 3)})
