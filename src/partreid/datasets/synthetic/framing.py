@@ -1,0 +1,138 @@
+"""The detector's box around a person, and what is hidden of the person inside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats
+from partreid.datasets.synthetic.cameras import Camera
+from partreid.datasets.synthetic.raytrace import Scene
+
+Vector = NDArray[np.float64]
+
+_MEASURE = (72, 36)
+"""Rays down and across with which occlusion is measured."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in the image plane at distance 1: x right, y down."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def contains(self, places: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """[N] whether places [N, 2] lie inside."""
+        x, y = places.T
+        inside: NDArray[np.bool_] = (x >= self.left) & (x <= self.right) & (y >= self.top) & (y <= self.bottom)
+        return inside
+
+    def grid(self, rows: int, columns: int) -> Vector:
+        """Centres [rows·columns, 2] of a regular grid of cells."""
+        x = self.left + (np.arange(columns) + 0.5) / columns * (self.right - self.left)
+        y = self.top + (np.arange(rows) + 0.5) / rows * (self.bottom - self.top)
+        return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+
+    def to_pixels(self, places: NDArray[np.floating], image_size: tuple[int, int]) -> Vector:
+        """Places [N, 2] in pixels of the crop."""
+        scale = np.array([image_size[1] / (self.right - self.left), image_size[0] / (self.bottom - self.top)])
+        return np.asarray((places - [self.left, self.top]) * scale)
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """Hidden share of the body's whole silhouette, by others or by the box's edge.
+
+    Attributes:
+        degree: in [0, 1]. visible: for each of :data:`REGIONS` the share seen, NaN where the body itself hides all.
+    """
+
+    degree: float
+    visible: tuple[float, ...]
+
+
+def bounds(places: NDArray[np.floating]) -> Box:
+    """The smallest box around places [N, 2]."""
+    (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0)
+    return Box(float(left), float(top), float(right), float(bottom))
+
+
+def detect(rng: np.random.Generator, body: Box, *, faulty: float) -> Box:
+    """A detector's box around the body: a little loose, tight or shifted; with probability ``faulty`` badly so."""
+    height, width = body.bottom - body.top, body.right - body.left
+    x, y = (body.left + body.right) / 2, (body.top + body.bottom) / 2
+    h = height * rng.uniform(1.0, 1.16)
+    w = max(h * rng.uniform(0.40, 0.50), width * rng.uniform(0.9, 1.12))
+    x += rng.normal(0, 0.03) * w
+    y += rng.normal(0, 0.015) * h
+    if rng.random() < faulty:
+        match int(rng.integers(4)):
+            case 0:  # loose
+                h, w = h * 1.25, w * 1.3
+            case 1:  # feet cut off
+                h, y = h * 0.82, y - 0.1 * h
+            case 2:  # shifted sideways
+                x += rng.choice([-1, 1]) * 0.2 * w
+            case _:  # tight
+                h, w = h * 0.9, w * 0.8
+    return Box(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+
+
+def measure_occlusion(scene: Scene, camera: Camera, body: Box, box: Box) -> Occlusion:
+    """How much of the target is hidden by other things in front or lies outside the box. Bags do not count."""
+    places = body.grid(*_MEASURE)
+    (own, other), region = scene.distances(camera.origin, camera.rays(places))
+    seen = ((other < 0) | (other > own)) & box.contains(places)
+    is_body = (own >= 0) & (region != BELONGINGS)
+    visible = tuple(
+        float(seen[region == value].mean()) if (region == value).any() else float("nan")
+        for value in range(1, len(REGIONS) + 1)
+    )
+    return Occlusion(float(1 - seen[is_body].mean()) if is_body.any() else 1.0, visible)
+
+
+def seen_keypoints(scene: Scene, camera: Camera, keypoints: Floats, box: Box, image_size: tuple[int, int]) -> Vector:
+    """Keypoints as a detector could see them.
+
+    A joint lies inside the body, so rays around it are asked: it is hidden where others cover most of them or it is
+    outside the box. Where only the own body lies in front, the confidence is a little lower, as detectors infer
+    such joints well.
+
+    Args:
+        keypoints: [17, 3] metres in the world.
+
+    Returns:
+        [17, 3]: x, y in pixels of the crop, confidence in [0, 1].
+    """
+    offsets = np.array([[0, 0, 0], [0.045, 0, 0], [-0.045, 0, 0], [0, 0, 0.045], [0, 0, -0.045]])
+    around = (keypoints[:, None] + offsets).reshape(-1, 3)
+    reach = np.linalg.norm(around - camera.origin, axis=1)
+    (own, other), _ = scene.distances(camera.origin, camera.rays(camera.project(around)))
+    covered = ((other >= 0) & (other < reach)).reshape(-1, len(offsets)).mean(axis=1)
+    depth = np.where(own >= 0, reach - own, 0).reshape(-1, len(offsets))[:, 0]
+    confidence = 0.95 - 0.22 * np.clip((depth - 0.10) / 0.10, 0, 1)
+    confidence *= 1 - 0.4 * covered
+    places = camera.project(keypoints)
+    confidence[(covered > 0.5) | ~box.contains(places)] = 0
+    return np.column_stack([box.to_pixels(places, image_size), confidence])
+
+
+def spoil_keypoints(rng: np.random.Generator, keypoints: Vector, strength: float, stature: float) -> Vector:
+    """A detector's errors: joints jump, weaken, vanish, and now and then appear where nothing is.
+
+    Args:
+        keypoints: [17, 3] in pixels. strength: 0 = none, 1 = strong. stature: pixels.
+    """
+    out = keypoints.copy()
+    count = len(out)
+    out[:, :2] += rng.normal(0, 0.025 * strength * stature, (count, 2))
+    out[:, 2] *= 1 - strength * 0.4 * rng.random(count)
+    out[rng.random(count) < 0.12 * strength, 2] = 0
+    ghosts = (out[:, 2] == 0) & (rng.random(count) < 0.10 * strength)
+    out[ghosts, 2] = rng.uniform(0.4, 0.8, int(ghosts.sum()))
+    return out

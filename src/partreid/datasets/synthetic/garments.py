@@ -1,0 +1,212 @@
+"""Dress a body: which garment covers which place, how far it stands off, and what colour it has there.
+
+Cuts and colours are functions of the template body's coordinates (x left, y back, z up, place along the arm), so a
+garment fits every shape and its seams are sharp whatever the mesh.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.datasets.synthetic.body import NO_ARM, BodyModel, Floats, Landmarks, smooth, vertex_normals
+from partreid.datasets.synthetic.meshes import Surface
+from partreid.datasets.synthetic.textures import Cloth, noise
+from partreid.datasets.synthetic.wardrobe import Colour, Outfit, Person
+
+
+class Layer(IntEnum):
+    """What is seen at a place of the body, innermost first."""
+
+    SKIN = 0
+    HAIR = 1
+    SOCK = 2
+    SHOE = 3
+    BOTTOM = 4
+    TOP = 5
+    OUTER = 6
+    STRAP = 7
+    HAT = 8
+
+
+_HAIR_THICKNESS = {
+    "bald": 0.0, "buzz": 0.004, "short": 0.016, "bob": 0.026, "long": 0.020, "ponytail": 0.012, "bun": 0.012,
+    "cap": 0.010, "beanie": 0.010,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DressedBody:
+    """A person at rest, ready to be posed; made once for an identity.
+
+    Attributes:
+        vertices, normals: [V, 3] with garments. skin_vertices: [V, 3] without, for the keypoints. heads: [J, 3].
+    """
+
+    person: Person
+    vertices: Floats
+    normals: Floats
+    skin_vertices: Floats
+    heads: Floats
+    coords: Floats
+    surface: Surface
+
+
+def dress(model: BodyModel, person: Person) -> DressedBody:
+    """Put the outfit on the person's body."""
+    rest, heads = model.rest(dict(person.shape), person.stature)
+    coords = np.concatenate([model.template, model.arm[:, None]], axis=1)
+    layer = layers(coords, person.outfit, model.landmarks)
+    calm = smooth(rest, model.edges, rounds=7)
+    clothed = (layer >= Layer.SOCK)[:, None] & (layer != Layer.HAT)[:, None]
+    base = np.where(clothed, calm, rest)
+    normals = vertex_normals(calm, model.faces)
+    thickness = _thickness(coords, layer, person.outfit, model.landmarks) * (person.stature / 1.67)
+    vertices = (base + normals * thickness[:, None]).astype(np.float32)
+    return DressedBody(
+        person=person,
+        vertices=vertices,
+        normals=vertex_normals(vertices, model.faces),
+        skin_vertices=rest,
+        heads=heads,
+        coords=coords.astype(np.float32),
+        surface=body_surface(person, model.landmarks),
+    )
+
+
+def leg_coordinate(z: Floats, marks: Landmarks) -> Floats:
+    """0 at the hip, 1 at the ankle, negative above the hip."""
+    return (marks.hip - z) / np.float32(marks.hip - marks.ankle)
+
+
+def layers(coords: Floats, outfit: Outfit, marks: Landmarks) -> NDArray[np.int8]:
+    """The visible :class:`Layer` at template coordinates [N, 4], as int8 [N]."""
+    x, y, z, arm = coords.T
+    is_arm = arm > NO_ARM / 2 - 0.1
+    leg = leg_coordinate(z, marks)
+    is_head = z > marks.chin
+    out = np.zeros(len(coords), np.int8)
+    _head_layers(out, outfit, marks, x, y, z)
+    trunk = ~is_arm & (z < marks.neck + 0.015)
+    out[~is_arm & (leg > outfit.shoes.shaft - 0.12)] = Layer.SOCK
+    out[~is_arm & (leg > outfit.shoes.shaft)] = Layer.SHOE
+    bottom = outfit.bottom
+    if not outfit.top.skirt:
+        end = 0.3 if bottom.skirt else bottom.end
+        out[trunk & (z < marks.hip + 0.12) & (leg < end)] = Layer.BOTTOM
+    top, outer = outfit.top, outfit.outer
+    neckline = marks.neck + 0.01 - np.where(y < 0.0, np.maximum(top.neck - 0.8 * np.abs(x), 0), 0)
+    out[(trunk & (z > marks.hip + top.hem) & (z < neckline)) | (is_arm & (arm < top.sleeve) & ~is_head)] = Layer.TOP
+    if outer is not None:
+        gap = (np.abs(x) < outer.opening * (0.6 + 0.5 * np.clip((z - marks.hip) / 0.5, 0, 1))) & (y < 0.0)
+        collar = marks.neck + (0.05 if outer.hood else 0.02)
+        high = ~is_arm & ((z < collar) & ((y > 0.0) | (z < marks.neck)))
+        out[(high & (z > marks.hip + outer.hem) & ~gap) | (is_arm & (arm < outer.sleeve))] = Layer.OUTER
+    out[_strap(outfit, marks, x, y, z) & (trunk | is_arm) & (out >= Layer.BOTTOM)] = Layer.STRAP
+    return out
+
+
+def body_surface(person: Person, marks: Landmarks) -> Surface:
+    """The colour of the dressed body as a function of template coordinates."""
+    outfit = person.outfit
+
+    def colour(coords: Floats) -> Floats:
+        x, y, z, arm = coords.T
+        layer = layers(coords, outfit, marks)
+        out = _skin(person.skin, coords, marks)
+        for kind, flat in (
+            (Layer.HAIR, outfit.hair.colour), (Layer.SOCK, outfit.shoes.sock), (Layer.HAT, outfit.hair.hat),
+            (Layer.STRAP, outfit.bag.colour),
+        ):  # fmt: skip
+            out[layer == kind] = flat
+        hair = layer == Layer.HAIR
+        out[hair] *= (0.75 + 0.5 * noise(x[hair] * 60, z[hair] * 25))[:, None]
+        shoe = layer == Layer.SHOE
+        out[shoe] = np.where((z[shoe] < marks.ankle - 0.075)[:, None], outfit.shoes.sole, outfit.shoes.colour)
+        cloths = [(Layer.BOTTOM, outfit.bottom.cloth), (Layer.TOP, outfit.top.cloth)]
+        if outfit.outer is not None:
+            cloths.append((Layer.OUTER, outfit.outer.cloth))
+        for kind, cloth in cloths:
+            where = layer == kind
+            if where.any():
+                out[where] = cloth_colour(cloth, x[where], y[where], z[where], arm[where])
+        if outfit.outer is not None and not outfit.outer.opening:
+            zip_line = (layer == Layer.OUTER) & (np.abs(x) < 0.007) & (y < 0) & (arm < NO_ARM / 2)
+            out[zip_line] *= 0.5
+        return out
+
+    return colour
+
+
+def cloth_colour(cloth: Cloth, x: Floats, y: Floats, z: Floats, arm: Floats) -> Floats:
+    """Colour [N, 3] of cloth at template places: rings around a sleeve, around the trunk, around a leg."""
+    is_arm = arm > NO_ARM / 2 - 0.1
+    u = np.where(is_arm, y, np.arctan2(x, -(y + 0.02)) * np.float32(0.15))
+    v = np.where(is_arm, 0.45 - arm * np.float32(0.55), z)
+    return cloth.at(u.astype(np.float32), v.astype(np.float32), (y < -0.03) & ~is_arm)
+
+
+def _skin(tone: Colour, coords: Floats, marks: Landmarks) -> Floats:
+    """Skin, with the dark of eyes and brows and the lips that give a face its look from afar."""
+    x, y, z, _ = coords.T
+    out = np.tile(np.asarray(tone, np.float32), (len(coords), 1))
+    eye_z = marks.crown - 0.125
+    front = y < -0.08
+    eyes = front & (np.abs(np.abs(x) - 0.031) < 0.017) & (np.abs(z - eye_z) < 0.010)
+    brows = front & (np.abs(np.abs(x) - 0.032) < 0.022) & (np.abs(z - eye_z - 0.022) < 0.006)
+    mouth = front & (np.abs(x) < 0.024) & (np.abs(z - eye_z + 0.072) < 0.008)
+    out[eyes | brows] *= 0.35
+    out[mouth] *= (0.85, 0.55, 0.55)
+    return out
+
+
+def _head_layers(out: NDArray[np.int8], outfit: Outfit, marks: Landmarks, x: Floats, y: Floats, z: Floats) -> None:
+    style = outfit.hair.style
+    above = z - marks.chin
+    head = above > 0
+    if style != "bald":
+        height = marks.crown - marks.chin
+        brow, side, nape = {
+            "buzz": (0.80, -0.045, 0.33), "short": (0.77, -0.055, 0.25), "bob": (0.74, -0.080, 0.0),
+            "long": (0.75, -0.080, 0.0),
+        }.get(style, (0.77, -0.050, 0.25))  # fmt: skip
+        back = (y > side) & (above > nape * height + np.clip(-y, 0, 1) * 0.9)
+        out[head & ((above > brow * height) | back)] = Layer.HAIR
+        if style in ("cap", "beanie"):
+            out[head & (above > (0.71 if style == "cap" else 0.68) * height)] = Layer.HAT
+
+
+def _strap(outfit: Outfit, marks: Landmarks, x: Floats, y: Floats, z: Floats) -> NDArray[np.bool_]:
+    if outfit.bag.kind == "backpack":
+        return (np.abs(np.abs(x) - 0.085) < 0.02) & (z > marks.waist) & ((y < 0.0) | (z > marks.shoulder - 0.02))
+    if outfit.bag.kind == "shoulder":
+        # From the right shoulder across to the left hip, in front and behind.
+        low, high = marks.hip + 0.05, marks.shoulder + 0.03
+        middle = 0.15 - 0.24 * (z - low) / (high - low)
+        return (np.abs(x - middle) < 0.022) & (z > low)
+    return np.zeros(len(x), bool)
+
+
+def _thickness(coords: Floats, layer: NDArray[np.int8], outfit: Outfit, marks: Landmarks) -> Floats:
+    """How far the visible layer stands off the skin, in metres on the template."""
+    _, y, z, arm = coords.T
+    leg = leg_coordinate(z, marks).clip(0, 1)
+    outer = outfit.outer
+    top = np.full(len(coords), outfit.top.thickness)
+    loose_arm = np.where(arm > 0, 0.6, 1.0)
+    coat = (outer.thickness if outer else 0.0) * loose_arm + 0.4 * outfit.top.thickness
+    bottom = outfit.bottom.thickness * (0.5 + leg) + outfit.bottom.flare * leg
+    by_layer = {
+        Layer.HAIR: np.full(len(coords), _HAIR_THICKNESS[outfit.hair.style]),
+        Layer.HAT: np.full(len(coords), 0.024 if outfit.hair.style == "beanie" else 0.017),
+        Layer.SOCK: np.full(len(coords), 0.003),
+        Layer.SHOE: np.full(len(coords), 0.013),
+        Layer.BOTTOM: bottom,
+        Layer.TOP: top * loose_arm,
+        Layer.OUTER: coat,
+        Layer.STRAP: (coat if outer else top) + 0.012,
+    }
+    return np.select([layer == kind for kind in by_layer], list(by_layer.values()), 0.0).astype(np.float32)

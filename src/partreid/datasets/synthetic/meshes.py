@@ -1,0 +1,156 @@
+"""Triangle meshes with what colouring needs, and the simple solids that obstacles, bags and hair are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.datasets.synthetic.body import Floats, Ints
+
+Surface = Callable[[Floats], Floats]
+"""Colour of places: coordinates [N, 4] -> sRGB [N, 3] in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles.
+
+    Attributes:
+        vertices: [V, 3] metres. normals: [V, 3]. coords: [V, 4] what the surface's colour is a function of.
+        faces: [F, 3]. surface: [F] index into ``surfaces``. region: [F] value in a part map, 0 = none.
+    """
+
+    vertices: Floats
+    normals: Floats
+    coords: Floats
+    faces: Ints
+    surface: Ints
+    region: Ints
+    surfaces: tuple[Surface, ...]
+
+    def moved(self, shift: NDArray[np.floating], rotation: NDArray[np.floating] | None = None) -> Mesh:
+        """Turned about the origin, then shifted."""
+        turn = np.eye(3) if rotation is None else rotation
+        return replace(
+            self,
+            vertices=(np.einsum("ab,vb->va", turn, self.vertices) + shift).astype(np.float32),
+            normals=np.einsum("ab,vb->va", turn, self.normals).astype(np.float32),
+        )
+
+
+def join(meshes: Sequence[Mesh]) -> Mesh:
+    """All triangles in one mesh."""
+    vertex_start = np.cumsum([0] + [len(m.vertices) for m in meshes[:-1]])
+    surface_start = np.cumsum([0] + [len(m.surfaces) for m in meshes[:-1]])
+    return Mesh(
+        vertices=np.concatenate([m.vertices for m in meshes]),
+        normals=np.concatenate([m.normals for m in meshes]),
+        coords=np.concatenate([m.coords for m in meshes]),
+        faces=np.concatenate([m.faces + s for m, s in zip(meshes, vertex_start, strict=True)]).astype(np.int32),
+        surface=np.concatenate([m.surface + s for m, s in zip(meshes, surface_start, strict=True)]).astype(np.int32),
+        region=np.concatenate([m.region for m in meshes]).astype(np.int32),
+        surfaces=tuple(s for m in meshes for s in m.surfaces),
+    )
+
+
+def solid(
+    vertices: NDArray[np.floating],
+    normals: NDArray[np.floating],
+    faces: NDArray[np.integer],
+    surface: Surface,
+    *,
+    coords: NDArray[np.floating] | None = None,
+    region: int = 0,
+) -> Mesh:
+    """A mesh of one surface; the coordinates are the vertices themselves unless given."""
+    where = np.asarray(vertices if coords is None else coords, np.float32)
+    if where.shape[1] == 3:
+        where = np.concatenate([where, np.zeros((len(where), 1), np.float32)], axis=1)
+    return Mesh(
+        np.asarray(vertices, np.float32),
+        np.asarray(normals, np.float32),
+        where,
+        np.asarray(faces, np.int32),
+        np.zeros(len(faces), np.int32),
+        np.full(len(faces), region, np.int32),
+        (surface,),
+    )
+
+
+def quad(corner: Sequence[float], along: Sequence[float], up: Sequence[float], surface: Surface) -> Mesh:
+    """A rectangle; its coordinates are metres along both sides from ``corner``."""
+    c, a, b = (np.asarray(x, float) for x in (corner, along, up))
+    vertices = np.stack([c, c + a, c + a + b, c + b])
+    normal = np.cross(a, b) / np.linalg.norm(np.cross(a, b))
+    lengths = np.linalg.norm(a), np.linalg.norm(b)
+    coords = np.array([[0, 0, 0], [lengths[0], 0, 0], [lengths[0], lengths[1], 0], [0, lengths[1], 0]])
+    return solid(vertices, np.tile(normal, (4, 1)), np.array([[0, 1, 2], [0, 2, 3]]), surface, coords=coords)
+
+
+def box(centre: Sequence[float], size: Sequence[float], surface: Surface, *, region: int = 0) -> Mesh:
+    """An axis-aligned box with flat faces."""
+    vertices, normals, faces = [], [], []
+    half = np.asarray(size, float) / 2
+    for axis in range(3):
+        for sign in (-1.0, 1.0):
+            first, second = (axis + 1) % 3, (axis + 2) % 3
+            for s, t in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+                corner = np.zeros(3)
+                corner[axis], corner[first], corner[second] = sign, s, t
+                vertices.append(corner * half)
+                normals.append(np.eye(3)[axis] * sign)
+            n = len(vertices) - 4
+            faces += [[n, n + 1, n + 2], [n, n + 2, n + 3]]
+    local = np.array(vertices)
+    return solid(local + np.asarray(centre), np.array(normals), np.array(faces), surface, coords=local, region=region)
+
+
+def superellipsoid(
+    centre: Sequence[float],
+    radii: Sequence[float],
+    surface: Surface,
+    *,
+    squareness: float = 1.0,
+    segments: int = 14,
+    region: int = 0,
+) -> Mesh:
+    """An ellipsoid (squareness 1) up to a box with rounded edges (towards 0)."""
+    theta = np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1)[:, None]
+    phi = np.linspace(-np.pi, np.pi, segments + 1)[None]
+    unit = np.stack(np.broadcast_arrays(np.cos(theta) * np.cos(phi), np.cos(theta) * np.sin(phi), np.sin(theta)), -1)
+    shaped = np.sign(unit) * np.abs(unit) ** squareness
+    local = shaped.reshape(-1, 3) * np.asarray(radii)
+    normals = (np.sign(unit) * np.abs(unit) ** (2 - squareness)).reshape(-1, 3) / np.asarray(radii)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    faces = grid_faces(segments // 2 + 1, segments + 1)
+    return solid(local + np.asarray(centre), normals, faces, surface, coords=local, region=region)
+
+
+def cylinder(
+    foot: Sequence[float], height: float, radius: float, surface: Surface, *, top: float | None = None
+) -> Mesh:
+    """An upright cylinder or cone (``top`` = radius there), closed above."""
+    phi = np.linspace(0, 2 * np.pi, 17)
+    top = radius if top is None else top
+    rings = [(0.0, radius), (height, top), (height, 0.0)]
+    vertices = np.array([[r * np.cos(p), r * np.sin(p), z] for z, r in rings for p in phi])
+    normals = np.array([[np.cos(p), np.sin(p), 0.1] for _ in rings for p in phi])
+    faces = grid_faces(3, len(phi))
+    coords = np.array([[p * radius, z, 0.0] for z, _ in rings for p in phi])
+    return solid(vertices + np.asarray(foot), normals, faces, surface, coords=coords)
+
+
+def grid_faces(rows: int, columns: int) -> Ints:
+    """Triangles [F, 3] between neighbouring vertices of a rows×columns grid."""
+    at = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = at[:-1, :-1].ravel(), at[:-1, 1:].ravel(), at[1:, 1:].ravel(), at[1:, :-1].ravel()
+    return np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int32)
+
+
+def plain(colour: Sequence[float]) -> Surface:
+    """One colour everywhere."""
+    value = np.asarray(colour, np.float32)
+    return lambda coords: np.broadcast_to(value, (len(coords), 3))

@@ -1,0 +1,215 @@
+"""A person in a pose: body, skirt or coat, hair, hat and bag as one mesh, with the COCO keypoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.datasets.synthetic.body import BELONGINGS, NO_ARM, BodyModel, Floats, pose_skeleton
+from partreid.datasets.synthetic.garments import DressedBody, cloth_colour, leg_coordinate
+from partreid.datasets.synthetic.meshes import Mesh, Surface, grid_faces, join, plain, superellipsoid
+from partreid.datasets.synthetic.poses import about_z, draw_pose
+from partreid.datasets.synthetic.raytrace import skin
+from partreid.datasets.synthetic.textures import Cloth
+
+_HEAD, _TORSO, _LEFT_LEG, _RIGHT_LEG = 1, 2, 5, 6
+
+
+@dataclass(frozen=True)
+class PosedPerson:
+    """A person standing on the ground (z = 0) at the origin.
+
+    Attributes:
+        keypoints: [17, 3] COCO keypoints in metres.
+    """
+
+    mesh: Mesh
+    keypoints: Floats
+
+    def at(self, x: float, y: float) -> PosedPerson:
+        """Moved to a place on the ground."""
+        shift = np.array([x, y, 0.0], np.float32)
+        return PosedPerson(self.mesh.moved(shift), self.keypoints + shift)
+
+
+@dataclass(frozen=True)
+class _Skeleton:
+    rotation: Floats
+    shift: Floats
+    heads: Floats
+    bones: tuple[str, ...]
+
+    def move(self, bone: str, points: NDArray[np.floating]) -> NDArray[np.floating]:
+        j = self.bones.index(bone)
+        return np.asarray(np.einsum("ab,nb->na", self.rotation[j], np.atleast_2d(points)) + self.shift[j])
+
+    def joint(self, bone: str) -> NDArray[np.floating]:
+        return np.asarray(self.move(bone, self.heads[self.bones.index(bone)])[0])
+
+
+def pose_person(model: BodyModel, body: DressedBody, rng: np.random.Generator, *, yaw: float) -> PosedPerson:
+    """A random pose of the person, turned by ``yaw`` (radians; 0 faces -y)."""
+    bag = body.person.outfit.bag.kind
+    rotations = draw_pose(rng, model, body.heads, carrying=bag == "hand")
+    rotation, shift = pose_skeleton(model, body.heads, rotations)
+    bones = _Skeleton(rotation, shift, body.heads, model.bones)
+    vertices, normals = skin(body.vertices, body.normals, model.weights, model.bone_ids, rotation, shift)
+    surface = np.zeros(len(model.faces), np.int32)
+    trunk = Mesh(vertices, normals, body.coords, model.faces, surface, model.face_region, (body.surface,))
+    mesh = join([trunk, *_skirts(model, body, bones), *_hair(model, body, bones), *_bags(model, body, bones)])
+    keypoints = _keypoints(model, body, rotation, shift)
+    ground = float(vertices[:, 2].min())
+    turn, lift = about_z(yaw), np.array([0.0, 0.0, -ground])
+    points = np.einsum("ab,nb->na", turn, keypoints) + lift
+    return PosedPerson(mesh.moved(lift, turn), points.astype(np.float32))
+
+
+def _keypoints(model: BodyModel, body: DressedBody, rotation: Floats, shift: Floats) -> NDArray[np.floating]:
+    used, back = np.unique(model.keypoint_vertices, return_inverse=True)
+    rest = body.skin_vertices[used]
+    posed, _ = skin(rest, rest, model.weights[used], model.bone_ids[used], rotation, shift)
+    chosen = posed[back.reshape(model.keypoint_vertices.shape)]
+    return np.asarray(np.einsum("kn,kna->ka", model.keypoint_weights, chosen))
+
+
+def _skirts(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
+    outfit = body.person.outfit
+    out = []
+    if outfit.top.skirt:
+        out.append(_tube(model, body, bones, outfit.top.cloth, outfit.top.skirt, flare=0.06, gap=0.0, slack=0.012))
+    elif outfit.bottom.skirt:
+        out.append(_tube(model, body, bones, outfit.bottom.cloth, outfit.bottom.end, flare=0.05, gap=0.0, slack=0.012))
+    if outfit.outer is not None and outfit.outer.coat:
+        gap = 0.25 + 3 * outfit.outer.opening
+        out.append(_tube(model, body, bones, outfit.outer.cloth, outfit.outer.coat, flare=0.06, gap=gap, slack=0.035))
+    return out
+
+
+def _tube(
+    model: BodyModel, body: DressedBody, bones: _Skeleton, cloth: Cloth, end: float, *,
+    flare: float, gap: float, slack: float,
+) -> Mesh:  # fmt: skip
+    """Cloth around both legs from above the hip to ``end`` on the leg: the hull of a circle around each leg.
+
+    ``gap`` is half the angle left open in front, ``slack`` its distance from the body in metres.
+    """
+    marks = model.landmarks
+    rows, columns = 11, 33
+    along = np.linspace(-0.10, end, rows)
+    phi = np.linspace(-np.pi / 2 + gap, 1.5 * np.pi - gap, columns)
+    out = np.stack([np.cos(phi), np.sin(phi), np.zeros(columns)], 1)
+    left, right = (_leg_path(bones, side, along, marks.knee, marks.hip, marks.ankle) for side in "LR")
+    depth, width = _leg_extent(model, body, along)
+    radius = depth + slack + flare * np.clip(along, 0, 1) ** 1.2
+    axis = left - right
+    axis[:, 2] = 0
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    # Above the thighs the body is narrower than two circles side by side: bring them together to its width.
+    apart = np.linalg.norm(left - right, axis=1) / 2
+    reach = np.where(along < 0.12, np.clip((width + slack - radius) / apart, 0, 1), 1.0)
+    share = reach[:, None] * 0.5 * np.clip(2 * np.einsum("ca,ra->rc", out, axis), -1, 1)
+    centre = ((left + right) / 2)[:, None] + share[..., None] * (left - right)[:, None]
+    points = (centre + radius[:, None, None] * out[None]).reshape(-1, 3)
+    template_z = marks.hip - along * (marks.hip - marks.ankle)
+    coords = np.zeros((rows, columns, 4), np.float32)
+    coords[..., 0], coords[..., 1] = 0.17 * np.cos(phi), 0.12 * np.sin(phi)
+    coords[..., 2], coords[..., 3] = template_z[:, None], NO_ARM
+    faces = grid_faces(rows, columns)
+    middle = coords.reshape(-1, 4)[faces].mean(axis=1)
+    region = np.where(middle[:, 2] > marks.hip, _TORSO, np.where(middle[:, 0] > 0, _LEFT_LEG, _RIGHT_LEG))
+
+    def colour(c: Floats) -> Floats:
+        return cloth_colour(cloth, c[:, 0], c[:, 1], c[:, 2], c[:, 3])
+
+    return Mesh(
+        points.astype(np.float32), np.tile(out, (rows, 1)).astype(np.float32), coords.reshape(-1, 4), faces,
+        np.zeros(len(faces), np.int32), region.astype(np.int32), (colour,),
+    )  # fmt: skip
+
+
+def _leg_path(
+    bones: _Skeleton, side: str, along: NDArray[np.floating], knee_z: float, hip_z: float, ankle_z: float
+) -> NDArray[np.floating]:
+    """Points [R, 3] on the leg at leg coordinates; above the hip straight up."""
+    hip, knee, ankle = (bones.joint(f"{b}.{side}") for b in ("upperleg01", "lowerleg01", "foot"))
+    bend = (hip_z - knee_z) / (hip_z - ankle_z)
+    t = along[:, None]
+    above = hip - np.array([0, 0, 1.0]) * t * np.linalg.norm(hip - ankle)
+    thigh = hip + (knee - hip) * t / bend
+    shank = knee + (ankle - knee) * (t - bend) / (1 - bend)
+    return np.asarray(np.where(t < 0, above, np.where(t < bend, thigh, shank)))
+
+
+def _leg_extent(
+    model: BodyModel, body: DressedBody, along: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """How far the body reaches from the leg's axis in depth, and half its width, at leg coordinates [R]; metres."""
+    leg = leg_coordinate(model.template[:, 2], model.landmarks)
+    legs = np.flatnonzero((model.arm < -0.25) & (leg > -0.4))
+    out = []
+    bones = ("upperleg01.L", "lowerleg01.L", "foot.L")
+    hip, knee, ankle = (body.heads[model.bones.index(b)] for b in bones)
+    bend = float(leg_coordinate(np.float32(model.landmarks.knee), model.landmarks))
+    for value in along:
+        near = body.skin_vertices[legs[np.abs(leg[legs] - value) < 0.05]]
+        axis = np.interp(value, [0, bend, 1], [hip[1], knee[1], ankle[1]])
+        out.append((float(np.abs(near[:, 1] - axis).max()), float(np.abs(near[:, 0]).max())))
+    return np.array(out)[:, 0], np.array(out)[:, 1]
+
+
+def _hair(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
+    hair = body.person.outfit.hair
+    skull = body.skin_vertices[model.template[:, 2] > model.landmarks.chin]
+    low, high = skull.min(axis=0), skull.max(axis=0)
+    middle, half = (low + high) / 2, (high - low) / 2
+    colour: Surface = plain(hair.colour)
+    match hair.style:
+        case "long":
+            place, radii = middle + half * [0, 0.62, -0.75], half * [0.98, 0.42, 1.45]
+        case "bob":
+            place, radii = middle + half * [0, 0.40, -0.20], half * [1.12, 0.62, 0.85]
+        case "ponytail":
+            place, radii = middle + half * [0, 1.12, -0.35], half * [0.28, 0.30, 1.05]
+        case "bun":
+            place, radii = middle + half * [0, 0.75, 0.85], half * [0.42, 0.42, 0.36]
+        case "cap":
+            place, radii = middle + half * [0, -1.0, 0.42], half * [0.72, 0.75, 0.06]
+            colour = plain(hair.hat)
+        case _:
+            return []
+    mesh = superellipsoid(place, radii, colour, region=_HEAD)
+    return [_attached(mesh, bones, "head")]
+
+
+def _bags(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
+    bag = body.person.outfit.bag
+    size = body.person.stature / 1.7
+    trunk = body.vertices[(model.region == 1) & (np.abs(model.template[:, 0]) < 0.12)]
+    colour = plain(bag.colour)
+    if bag.kind == "backpack":
+        chest = bones.heads[bones.bones.index("spine02")]
+        back = float(trunk[:, 1].max())
+        place = np.array([0.0, back + 0.045, chest[2] + 0.10 * size])
+        mesh = superellipsoid(place, np.array([0.155, 0.095, 0.23]) * size, colour, squareness=0.5, region=BELONGINGS)
+        return [_attached(mesh, bones, "spine02")]
+    if bag.kind == "shoulder":
+        hip = bones.heads[bones.bones.index("upperleg01.L")]
+        place = np.array([hip[0] + 0.13 * size, hip[1] + 0.02, hip[2] + 0.02])
+        mesh = superellipsoid(place, np.array([0.06, 0.15, 0.12]) * size, colour, squareness=0.45, region=BELONGINGS)
+        return [_attached(mesh, bones, "root")]
+    if bag.kind == "hand":
+        hand = bones.joint("finger3-1.L")
+        shell = np.array([0.055, 0.16, 0.13]) * size
+        mesh = superellipsoid(hand - [0, 0, 0.14 * size + shell[2]], shell, colour, squareness=0.5, region=BELONGINGS)
+        handle = superellipsoid(
+            hand - [0, 0, 0.08 * size], np.array([0.012, 0.05, 0.09]) * size, colour, region=BELONGINGS
+        )
+        return [mesh, handle]
+    return []
+
+
+def _attached(mesh: Mesh, bones: _Skeleton, bone: str) -> Mesh:
+    j = bones.bones.index(bone)
+    return mesh.moved(bones.shift[j], bones.rotation[j])

@@ -1,0 +1,153 @@
+"""Poses of walking and standing people: a rotation for each bone that moves (x left, y back, z up, radians)."""
+
+from __future__ import annotations
+
+from math import cos, exp, pi, radians, sin
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.datasets.synthetic.body import BodyModel, Floats
+
+Rotation = NDArray[np.float64]
+Vector = NDArray[np.float64]
+
+
+class ArmPose(NamedTuple):
+    """Directions for the left arm; the right arm's x is mirrored. Upper arm, forearm: x outward, y back, z up."""
+
+    upper: tuple[float, float, float]
+    fore: tuple[float, float, float]
+
+
+ARMS: dict[str, ArmPose] = {
+    "down": ArmPose((0.14, 0.03, -1), (0.08, -0.16, -1)),
+    "pocket": ArmPose((0.26, 0.22, -1), (-0.12, -0.42, -0.9)),
+    "phone": ArmPose((0.16, -0.30, -1), (-0.42, -0.8, 0.35)),
+    "call": ArmPose((0.42, -0.5, -0.8), (-0.35, 0.05, 0.95)),
+    "crossed": ArmPose((0.12, -0.32, -1), (-0.9, -0.42, 0.05)),
+    "strap": ArmPose((0.22, -0.05, -1), (-0.25, -0.45, 0.8)),
+    "akimbo": ArmPose((0.75, 0.25, -0.8), (-0.75, -0.25, -0.55)),
+    "behind": ArmPose((0.14, 0.35, -1), (-0.45, 0.3, -0.8)),
+    "bent": ArmPose((0.15, 0.12, -1), (-0.1, -0.95, -0.25)),
+}
+"""Standing arms by what they do; a walker may do them with one arm."""
+
+
+def draw_pose(
+    rng: np.random.Generator, model: BodyModel, heads: Floats, *, carrying: bool = False
+) -> dict[str, Rotation]:
+    """A random pose: mostly walking.
+
+    Args:
+        heads: [J, 3] the person's bone heads at rest. carrying: the left arm hangs down with a hand bag.
+
+    Returns:
+        Bone name -> [3, 3], as :func:`~partreid.datasets.synthetic.body.pose_skeleton` takes.
+    """
+    walking = rng.random() < 0.7
+    phase, stride = rng.random(), rng.uniform(0.55, 1.15) if walking else 0.0
+    busy = str(rng.choice(list(ARMS))) if rng.random() < (0.25 if walking else 0.8) else "down"
+    both = rng.random() < 0.4
+    turn: dict[str, Rotation] = {}
+    _spine(rng, turn, phase, stride)
+    for side, sign in (("L", 1.0), ("R", -1.0)):
+        leg = (phase + (0.0 if side == "L" else 0.5)) % 1
+        _leg(rng, turn, model, heads, side, sign, leg, stride)
+        swing = -rng.uniform(12, 30) * stride * cos(2 * pi * leg)
+        pose = ARMS[busy] if both or side == "R" or busy == "crossed" else ARMS["down"]
+        if carrying and side == "L":
+            pose, swing = ARMS["down"], swing * 0.3
+        is_swinging = pose is ARMS["down"]
+        _arm(rng, turn, model, heads, side, sign, pose, swing if is_swinging else 0.3 * swing)
+    return turn
+
+
+def about_z(angle: float) -> Rotation:
+    """Rotation about the vertical, counter-clockwise seen from above."""
+    c, s = cos(angle), sin(angle)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def about_x(angle: float) -> Rotation:
+    """Rotation about the left-right axis; positive tips the head forward (towards -y)."""
+    c, s = cos(angle), sin(angle)
+    return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
+
+
+def between(a: Vector, b: Vector) -> Rotation:
+    """The smallest rotation that turns direction ``a`` into ``b``."""
+    a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+    axis, cosine = np.cross(a, b), float(a @ b)
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    return np.asarray(np.eye(3) + cross + cross @ cross / max(1 + cosine, 1e-6))
+
+
+def _spine(rng: np.random.Generator, turn: dict[str, Rotation], phase: float, stride: float) -> None:
+    twist = radians(8) * stride * cos(2 * pi * phase)
+    lean = radians(rng.uniform(-2, 7))
+    turn["root"] = about_z(-0.5 * twist)
+    for bone, share in (("spine05", 0.2), ("spine04", 0.4), ("spine03", 0.6), ("spine02", 0.8), ("spine01", 1.0)):
+        turn[bone] = about_z(twist * (share - 0.3)) @ about_x(lean * share)
+    look = about_z(radians(rng.normal(0, 18))) @ about_x(radians(rng.normal(4, 9)))
+    turn["neck02"], turn["head"] = turn["spine01"], look
+
+
+def _leg(
+    rng: np.random.Generator,
+    turn: dict[str, Rotation],
+    model: BodyModel,
+    heads: Floats,
+    side: str,
+    sign: float,
+    phase: float,
+    stride: float,
+) -> None:
+    """Gait curves over the cycle from heel strike (0) to heel strike, after clinical gait tables."""
+    if stride:
+        hip = radians(4 + 23 * stride * cos(2 * pi * phase))
+        knee = radians(
+            6 + 12 * exp(-(((phase - 0.13) / 0.08) ** 2)) + 52 * stride * exp(-(((phase - 0.72) / 0.11) ** 2))
+        )
+        foot = radians(
+            -14 * stride * exp(-((min(phase, 1 - phase) / 0.06) ** 2))
+            + 38 * stride * exp(-(((phase - 0.62) / 0.1) ** 2))
+        )
+        out = 0.02
+    else:
+        hip, knee, foot = radians(rng.uniform(-4, 6)), radians(rng.uniform(2, 9)), 0.0
+        out = rng.uniform(0.02, 0.11)
+    thigh = np.array([sign * out, -sin(hip), -cos(hip)])
+    shank = np.array([sign * out * 0.8, -sin(hip - knee), -cos(hip - knee)])
+    at = {name: heads[model.bones.index(f"{name}.{side}")] for name in ("upperleg01", "lowerleg01", "foot")}
+    upper = between(at["lowerleg01"] - at["upperleg01"], thigh)
+    lower = between(upper @ (at["foot"] - at["lowerleg01"]), shank) @ upper
+    turn[f"upperleg01.{side}"], turn[f"lowerleg01.{side}"] = upper, lower
+    turn[f"foot.{side}"] = about_z(sign * radians(rng.uniform(0, 14))) @ about_x(foot)
+
+
+def _arm(
+    rng: np.random.Generator,
+    turn: dict[str, Rotation],
+    model: BodyModel,
+    heads: Floats,
+    side: str,
+    sign: float,
+    pose: ArmPose,
+    swing: float,
+) -> None:
+    mirror = np.array([sign, 1.0, 1.0])
+    swung, bent = about_x(radians(-swing)), about_x(radians(-1.6 * max(swing, 0)))
+    upper_to = swung @ (np.array(pose.upper) * mirror + rng.normal(0, 0.03, 3))
+    fore_to = swung @ bent @ (np.array(pose.fore) * mirror + rng.normal(0, 0.05, 3))
+    trunk = turn["spine01"]
+    at = {name: heads[model.bones.index(f"{name}.{side}")] for name in ("upperarm01", "lowerarm01", "wrist")}
+    upper_rest, fore_rest = at["lowerarm01"] - at["upperarm01"], at["wrist"] - at["lowerarm01"]
+    upper = between(trunk @ upper_rest, trunk @ upper_to) @ trunk
+    lower = between(upper @ fore_rest, trunk @ fore_to) @ upper
+    # A collar bone that follows a little keeps the shoulder from caving in.
+    turn[f"clavicle.{side}"] = (
+        between(upper_rest, 0.85 * upper_rest / np.linalg.norm(upper_rest) + 0.15 * upper_to) @ trunk
+    )
+    turn[f"upperarm01.{side}"], turn[f"lowerarm01.{side}"] = upper, lower

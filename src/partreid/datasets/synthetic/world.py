@@ -1,0 +1,63 @@
+"""All that the pictures of a set share: the body model, cameras, people. Each process makes its own, all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from partreid.datasets.synthetic.body import load_body_model
+from partreid.datasets.synthetic.cameras import make_cameras
+from partreid.datasets.synthetic.config import SyntheticConfig
+from partreid.datasets.synthetic.garments import DressedBody, dress
+from partreid.datasets.synthetic.picture import Order, Picture, render_picture
+from partreid.datasets.synthetic.plan import PlannedPicture
+from partreid.datasets.synthetic.raytrace import start_warp
+from partreid.datasets.synthetic.wardrobe import Person, make_people, make_wardrobe
+
+_PASSERS_BY = 24
+_CAMERA_STREAM, _PEOPLE_STREAM, _PASSER_BY_STREAM = 101, 102, 103
+
+
+class World:
+    """Renders planned pictures of one configuration."""
+
+    def __init__(self, config: SyntheticConfig) -> None:
+        start_warp()
+        self.config = config
+        self.model = load_body_model()
+        self.cameras = make_cameras(np.random.default_rng([config.seed, _CAMERA_STREAM]), config.cameras)
+        self.people = people_of(config)
+        rng = np.random.default_rng([config.seed, _PASSER_BY_STREAM])
+        wardrobe = make_wardrobe(np.random.default_rng([config.seed, _PEOPLE_STREAM]), len(self.people))
+        self.passers_by = tuple(dress(self.model, p) for p in make_people(rng, wardrobe, _PASSERS_BY))
+        self._dress = lru_cache(maxsize=4)(self._dress_identity)
+
+    def render(self, planned: PlannedPicture) -> Picture:
+        """One picture; the same whatever was rendered before."""
+        order = Order(
+            occlusion=planned.occlusion,
+            people_in_front=self.config.people_in_front,
+            detector_noise=self.config.detector_noise,
+            image_size=(self.config.image_height, self.config.image_width),
+            samples=self.config.samples,
+        )
+        rng = np.random.default_rng(planned.seed(self.config.seed))
+        body = self._dress(planned.pid)
+        return render_picture(self.model, body, self.cameras[planned.camid], order, self.passers_by, rng)
+
+    def render_all(self, plan: list[PlannedPicture]) -> Iterator[tuple[PlannedPicture, Picture]]:
+        """One after another."""
+        for planned in plan:
+            yield planned, self.render(planned)
+
+    def _dress_identity(self, pid: int) -> DressedBody:
+        return dress(self.model, self.people[pid - 1])
+
+
+def people_of(config: SyntheticConfig) -> list[Person]:
+    """The set's identities; number i has pid i + 1. No two wear the same outfit."""
+    count = config.train_identities + config.test_identities
+    rng = np.random.default_rng([config.seed, _PEOPLE_STREAM])
+    return make_people(rng, make_wardrobe(rng, count), count)
