@@ -23,6 +23,9 @@ REGIONS = (
 BELONGINGS = len(REGIONS) + 1
 """Value of bags in a part map: the person's, but not the body's."""
 
+_CELL = 0.012
+"""Metres on the template within which vertices are merged."""
+
 NO_ARM = -0.3
 """Arm coordinate of vertices that belong to no arm."""
 
@@ -42,6 +45,15 @@ class Landmarks:
 
 
 @dataclass(frozen=True)
+class RestBody:
+    """A body at rest: drawn vertices [V, 3], those the keypoints are made of [n, 3], bone heads [J, 3]; metres."""
+
+    vertices: Floats
+    joint_vertices: Floats
+    heads: Floats
+
+
+@dataclass(frozen=True)
 class BodyModel:
     """The body in its template shape (x left, y back, z up, metres).
 
@@ -52,7 +64,9 @@ class BodyModel:
         faces: [F, 3]. edges: [E, 2] both ways, for smoothing.
         bones, parents: names, and the parent's number (-1 for the root).
         weights, bone_ids: [V, n] skinning.
-        keypoint_vertices, keypoint_weights: [17, n] the COCO regressor.
+        joint_vertices: [n] anny's vertices that the COCO regressor ``regressor`` [17, n] sums up; joint_weights,
+            joint_bone_ids: their skinning.
+        drawn: [V] anny's vertices that are kept for drawing.
     """
 
     template: Floats
@@ -65,19 +79,22 @@ class BodyModel:
     parents: tuple[int, ...]
     weights: Floats
     bone_ids: Ints
-    keypoint_vertices: Ints
-    keypoint_weights: Floats
+    joint_vertices: Ints
+    joint_weights: Floats
+    joint_bone_ids: Ints
+    regressor: Floats
     landmarks: Landmarks
     anny: Any
-    kept: Ints
+    drawn: Ints
 
-    def rest(self, shape: Mapping[str, float], stature: float) -> tuple[Floats, Floats]:
-        """Vertices [V, 3] and bone heads [J, 3] of a person in rest pose, scaled to a stature in metres."""
+    def rest(self, shape: Mapping[str, float], stature: float) -> RestBody:
+        """A person of that shape in rest pose, scaled to a stature in metres."""
         output = self.anny(phenotype_kwargs=dict(shape))
-        vertices = output["rest_vertices"][0].numpy()[self.kept]
-        heads = output["rest_bone_heads"][0].numpy()
+        vertices = output["rest_vertices"][0].numpy()
         scale = stature / float(np.ptp(vertices[:, 2]))
-        return (vertices * scale).astype(np.float32), (heads * scale).astype(np.float32)
+        heads = output["rest_bone_heads"][0].numpy()
+        vertices, heads = (vertices * scale).astype(np.float32), (heads * scale).astype(np.float32)
+        return RestBody(vertices[self.drawn], vertices[self.joint_vertices], heads)
 
 
 @lru_cache(maxsize=1)
@@ -92,41 +109,37 @@ def load_body_model() -> BodyModel:
         import torch
     except ImportError as error:
         raise MissingDependencyError("anny", extra="synth", purpose="Rendering pedestrians") from error
+    torch.set_grad_enabled(False)
     model = anny.Anny(skinning_method="lbs")
     bones = tuple(model.bone_labels)
-    parents = tuple(-1 if p is None else int(p) for p in model.bone_parents)
     template = model.template_vertices.numpy()
     faces = model.get_triangular_faces().numpy()
-    kept = _largest_component(len(template), faces)
-    renumber = np.full(len(template), -1)
-    renumber[kept] = np.arange(len(kept))
-    faces = renumber[faces]
-    faces = faces[(faces >= 0).all(axis=1)]
-    weights = model.vertex_bone_weights.numpy()[kept]
-    bone_ids = model.vertex_bone_indices.numpy()[kept]
+    drawn, faces = _simplified(template, _skin_faces(len(template), faces))
+    weights, bone_ids = model.vertex_bone_weights.numpy(), model.vertex_bone_indices.numpy()
     heads = model.template_bone_heads.numpy()
-    regressor = anny.KeypointsRegressor.coco(model, labels=list(KEYPOINTS))
-    vertices, values = _sparse(regressor.regression_weights.numpy()[:, kept])
+    regressor = anny.KeypointsRegressor.coco(model, labels=list(KEYPOINTS)).regression_weights.numpy()
+    joint_vertices, regressor = _sparse(regressor)
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    template = template[kept]
-    region = _regions(bones, weights, bone_ids)
-    torch.set_grad_enabled(False)
+    template = template[drawn]
+    region = _regions(bones, weights[drawn], bone_ids[drawn])
     return BodyModel(
         template=template.astype(np.float32),
-        arm=_arm_coordinate(template, heads, bones, weights, bone_ids),
+        arm=_arm_coordinate(template, heads, bones, weights[drawn], bone_ids[drawn]),
         region=region,
         face_region=(np.sort(region[faces], axis=1)[:, 1] + 1).astype(np.int32),
         faces=faces.astype(np.int32),
         edges=np.concatenate([edges, edges[:, ::-1]]).astype(np.int32),
         bones=bones,
-        parents=parents,
-        weights=weights.astype(np.float32),
-        bone_ids=bone_ids.astype(np.int32),
-        keypoint_vertices=vertices,
-        keypoint_weights=values,
+        parents=tuple(-1 if p is None else int(p) for p in model.bone_parents),
+        weights=weights[drawn].astype(np.float32),
+        bone_ids=bone_ids[drawn].astype(np.int32),
+        joint_vertices=joint_vertices,
+        joint_weights=weights[joint_vertices].astype(np.float32),
+        joint_bone_ids=bone_ids[joint_vertices].astype(np.int32),
+        regressor=regressor,
         landmarks=_landmarks(template, heads, bones),
         anny=model,
-        kept=kept.astype(np.int32),
+        drawn=drawn.astype(np.int32),
     )
 
 
@@ -174,8 +187,8 @@ def smooth(values: Floats, edges: Ints, *, rounds: int) -> Floats:
     return out.astype(np.float32)
 
 
-def _largest_component(count: int, faces: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Vertices of the skin; eyeballs and tongue are components of their own."""
+def _skin_faces(count: int, faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Faces [F, 3] of the skin; eyeballs and tongue are components of their own."""
     label = np.arange(count)
     while True:
         lowest = label[faces].min(axis=1)
@@ -185,14 +198,35 @@ def _largest_component(count: int, faces: NDArray[np.int64]) -> NDArray[np.int64
         if (new == label).all():
             break
         label = new
-    names, sizes = np.unique(label, return_counts=True)
-    return np.flatnonzero(label == names[sizes.argmax()])
+    names, sizes = np.unique(label[faces[:, 0]], return_counts=True)
+    return faces[label[faces[:, 0]] == names[sizes.argmax()]]
+
+
+def _simplified(
+    template: NDArray[np.float64], faces: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Merge vertices of the template that share a small cell: toes and lips are finer than any pixel.
+
+    Returns:
+        The vertices kept [V] and the faces between them [F, 3].
+    """
+    used = np.unique(faces)
+    cell = np.round(template[used] / _CELL).astype(np.int64)
+    _, first, member = np.unique(cell, axis=0, return_index=True, return_inverse=True)
+    renumber = np.full(len(template), -1)
+    renumber[used] = member.ravel()
+    merged = renumber[faces]
+    flat = (merged[:, 0] == merged[:, 1]) | (merged[:, 1] == merged[:, 2]) | (merged[:, 2] == merged[:, 0])
+    return used[first], merged[~flat]
 
 
 def _sparse(weights: NDArray[np.float64]) -> tuple[Ints, Floats]:
-    width = int((weights != 0).sum(axis=1).max())
-    order = np.argsort(-np.abs(weights), axis=1, kind="stable")[:, :width]
-    return order.astype(np.int32), np.take_along_axis(weights, order, axis=1).astype(np.float32)
+    """The vertices a regressor [17, V'] really uses, and its columns for them; each row still sums to 1."""
+    strong = np.abs(weights) > 0.02 * np.abs(weights).max(axis=1, keepdims=True)
+    kept = np.where(strong, weights, 0)
+    vertices = np.flatnonzero(strong.any(axis=0))
+    columns = kept[:, vertices]
+    return vertices.astype(np.int32), (columns / columns.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def _bone_region(bone: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -44,8 +44,8 @@ class SyntheticConfig(ConfigModel):
     """Share of occlusions by another person; the rest are things."""
     detector_noise: float = Field(default=0.0, ge=0, le=1)
     """Errors of the pose fields, as a pose detector makes them: 0 = none, 1 = strong."""
-    samples: int = Field(default=2, ge=1, le=4)
-    """Rays a pixel along each side."""
+    samples: Literal[1, 2, 4] = 2
+    """Rays a pixel."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

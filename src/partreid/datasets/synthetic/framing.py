@@ -13,6 +13,13 @@ from partreid.datasets.synthetic.raytrace import Scene
 
 Vector = NDArray[np.float64]
 
+SAMPLES = {
+    1: ((0.0, 0.0),),
+    2: ((-0.25, -0.25), (0.25, 0.25)),
+    4: ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125)),
+}
+"""Where the rays of a pixel lie around its centre, in pixels."""
+
 _MEASURE = (72, 36)
 """Rays down and across with which occlusion is measured."""
 
@@ -37,6 +44,13 @@ class Box:
         x = self.left + (np.arange(columns) + 0.5) / columns * (self.right - self.left)
         y = self.top + (np.arange(rows) + 0.5) / rows * (self.bottom - self.top)
         return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+
+    def pixels(self, image_size: tuple[int, int], samples: int) -> Floats:
+        """Places [samples·H·W, 2] of the rays of an H×W crop, one sample of all pixels after the other."""
+        height, width = image_size
+        size = np.array([(self.right - self.left) / width, (self.bottom - self.top) / height])
+        centres = self.grid(height, width).astype(np.float32)
+        return np.concatenate([centres + np.float32(np.array(offset) * size) for offset in SAMPLES[samples]])
 
     def to_pixels(self, places: NDArray[np.floating], image_size: tuple[int, int]) -> Vector:
         """Places [N, 2] in pixels of the crop."""

@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.datasets.synthetic.body import NO_ARM, BodyModel, Floats, Landmarks, smooth, vertex_normals
+from partreid.datasets.synthetic.body import NO_ARM, BodyModel, Floats, Landmarks, RestBody, smooth, vertex_normals
 from partreid.datasets.synthetic.meshes import Surface
 from partreid.datasets.synthetic.textures import Cloth, noise
 from partreid.datasets.synthetic.wardrobe import Colour, Outfit, Person
@@ -43,35 +43,33 @@ class DressedBody:
     """A person at rest, ready to be posed; made once for an identity.
 
     Attributes:
-        vertices, normals: [V, 3] with garments. skin_vertices: [V, 3] without, for the keypoints. heads: [J, 3].
+        rest: the body without garments. vertices, normals: [V, 3] with them. coords: [V, 4] template coordinates.
     """
 
     person: Person
+    rest: RestBody
     vertices: Floats
     normals: Floats
-    skin_vertices: Floats
-    heads: Floats
     coords: Floats
     surface: Surface
 
 
 def dress(model: BodyModel, person: Person) -> DressedBody:
     """Put the outfit on the person's body."""
-    rest, heads = model.rest(dict(person.shape), person.stature)
+    rest = model.rest(dict(person.shape), person.stature)
     coords = np.concatenate([model.template, model.arm[:, None]], axis=1)
     layer = layers(coords, person.outfit, model.landmarks)
-    calm = smooth(rest, model.edges, rounds=7)
+    calm = smooth(rest.vertices, model.edges, rounds=6)
     clothed = (layer >= Layer.SOCK)[:, None] & (layer != Layer.HAT)[:, None]
-    base = np.where(clothed, calm, rest)
+    base = np.where(clothed, calm, rest.vertices)
     normals = vertex_normals(calm, model.faces)
     thickness = _thickness(coords, layer, person.outfit, model.landmarks) * (person.stature / 1.67)
     vertices = (base + normals * thickness[:, None]).astype(np.float32)
     return DressedBody(
         person=person,
+        rest=rest,
         vertices=vertices,
         normals=vertex_normals(vertices, model.faces),
-        skin_vertices=rest,
-        heads=heads,
         coords=coords.astype(np.float32),
         surface=body_surface(person, model.landmarks),
     )

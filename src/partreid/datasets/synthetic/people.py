@@ -52,9 +52,9 @@ class _Skeleton:
 def pose_person(model: BodyModel, body: DressedBody, rng: np.random.Generator, *, yaw: float) -> PosedPerson:
     """A random pose of the person, turned by ``yaw`` (radians; 0 faces -y)."""
     bag = body.person.outfit.bag.kind
-    rotations = draw_pose(rng, model, body.heads, carrying=bag == "hand")
-    rotation, shift = pose_skeleton(model, body.heads, rotations)
-    bones = _Skeleton(rotation, shift, body.heads, model.bones)
+    rotations = draw_pose(rng, model, body.rest.heads, carrying=bag == "hand")
+    rotation, shift = pose_skeleton(model, body.rest.heads, rotations)
+    bones = _Skeleton(rotation, shift, body.rest.heads, model.bones)
     vertices, normals = skin(body.vertices, body.normals, model.weights, model.bone_ids, rotation, shift)
     surface = np.zeros(len(model.faces), np.int32)
     trunk = Mesh(vertices, normals, body.coords, model.faces, surface, model.face_region, (body.surface,))
@@ -67,11 +67,9 @@ def pose_person(model: BodyModel, body: DressedBody, rng: np.random.Generator, *
 
 
 def _keypoints(model: BodyModel, body: DressedBody, rotation: Floats, shift: Floats) -> NDArray[np.floating]:
-    used, back = np.unique(model.keypoint_vertices, return_inverse=True)
-    rest = body.skin_vertices[used]
-    posed, _ = skin(rest, rest, model.weights[used], model.bone_ids[used], rotation, shift)
-    chosen = posed[back.reshape(model.keypoint_vertices.shape)]
-    return np.asarray(np.einsum("kn,kna->ka", model.keypoint_weights, chosen))
+    rest = body.rest.joint_vertices
+    posed, _ = skin(rest, rest, model.joint_weights, model.joint_bone_ids, rotation, shift)
+    return np.asarray(np.einsum("kn,na->ka", model.regressor, posed))
 
 
 def _skirts(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
@@ -150,10 +148,10 @@ def _leg_extent(
     legs = np.flatnonzero((model.arm < -0.25) & (leg > -0.4))
     out = []
     bones = ("upperleg01.L", "lowerleg01.L", "foot.L")
-    hip, knee, ankle = (body.heads[model.bones.index(b)] for b in bones)
+    hip, knee, ankle = (body.rest.heads[model.bones.index(b)] for b in bones)
     bend = float(leg_coordinate(np.float32(model.landmarks.knee), model.landmarks))
     for value in along:
-        near = body.skin_vertices[legs[np.abs(leg[legs] - value) < 0.05]]
+        near = body.rest.vertices[legs[np.abs(leg[legs] - value) < 0.05]]
         axis = np.interp(value, [0, bend, 1], [hip[1], knee[1], ankle[1]])
         out.append((float(np.abs(near[:, 1] - axis).max()), float(np.abs(near[:, 0]).max())))
     return np.array(out)[:, 0], np.array(out)[:, 1]
@@ -161,7 +159,7 @@ def _leg_extent(
 
 def _hair(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
     hair = body.person.outfit.hair
-    skull = body.skin_vertices[model.template[:, 2] > model.landmarks.chin]
+    skull = body.rest.vertices[model.template[:, 2] > model.landmarks.chin]
     low, high = skull.min(axis=0), skull.max(axis=0)
     middle, half = (low + high) / 2, (high - low) / 2
     colour: Surface = plain(hair.colour)

@@ -17,10 +17,10 @@ _GAMMA = 2.2
 def shade(scene: Scene, hits: Hits, camera: Camera, directions: Floats, feet: Floats) -> Floats:
     """Linear light [N, 3] of each ray. ``feet``: [P, 2] places on the ground that darken it by contact."""
     albedo = np.zeros((len(directions), 3), np.float32)
-    for number, surface in enumerate(scene.surfaces):
+    surfaces = scene.surfaces
+    for number in np.unique(hits.surface[hits.surface >= 0]):
         where = np.flatnonzero(hits.surface == number)
-        if len(where):
-            albedo[where] = surface(hits.coords[where])
+        albedo[where] = surfaces[number](hits.coords[where])
     albedo = np.clip(albedo, 0.01, 1) ** np.float32(_GAMMA)
     facing = np.clip(hits.normal @ camera.sun.astype(np.float32), 0, 1) * hits.lit
     sky_share = 0.65 + 0.35 * hits.normal[:, 2]
@@ -29,18 +29,18 @@ def shade(scene: Scene, hits: Hits, camera: Camera, directions: Floats, feet: Fl
     contact = np.ones(len(directions), np.float32)
     for x, y in feet:
         square = (place[low, 0] - x) ** 2 + (place[low, 1] - y) ** 2
-        contact[low] *= 1 - 0.45 * np.exp(-square / 0.045)
-    light = (sky_share * contact)[:, None] * camera.ambient + (camera.sun_strength * facing)[:, None]
-    out = np.where((hits.kind >= 0)[:, None], albedo * light, camera.sky)
+        contact[low] *= 1 - np.float32(0.45) * np.exp(-square / np.float32(0.045))
+    light = (sky_share * contact)[:, None] * np.float32(camera.ambient) + (np.float32(camera.sun_strength) * facing)[:, None]
+    out = np.where((hits.kind >= 0)[:, None], albedo * light, np.float32(camera.sky))
     return np.asarray(out, np.float32)
 
 
 def develop(
     light: Floats, camera: Camera, rng: np.random.Generator, image_size: tuple[int, int], samples: int
 ) -> NDArray[np.uint8]:
-    """The sensor's picture, uint8 [H, W, 3], from light [H·s·W·s, 3]."""
+    """The sensor's picture, uint8 [H, W, 3], from light [samples·H·W, 3]."""
     height, width = image_size
-    pixels = light.reshape(height, samples, width, samples, 3).mean(axis=(1, 3))
+    pixels = light.reshape(samples, height, width, 3).mean(axis=0)
     sigma = camera.blur * rng.uniform(0.6, 1.5) * height / 128
     pixels = _blur(_blur(pixels, sigma, 0), sigma, 1)
     if rng.random() < 0.2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,15 @@ from partreid.datasets.synthetic.meshes import Mesh, join
 from partreid.datasets.synthetic.obstacles import make_obstacle
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.photo import develop, encode_jpeg, shade
-from partreid.datasets.synthetic.raytrace import TARGET, Scene
+from partreid.datasets.synthetic.raytrace import TARGET, Scene, TracedMesh
 from partreid.labels.draw import draw_pose_fields
 from partreid.labels.fields import published_size
 
 _FAULTY_BOXES = 0.1
 _TRIES = 6
 _PLACES = 9
+_CLOSE = 0.08
+"""So near to the wanted degree of occlusion is near enough."""
 _WHOLE = 0.12
 """A picture may be called whole with at most this share hidden, the box's errors included."""
 
@@ -46,6 +48,31 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Where a picture is taken: a camera, its surroundings, and who else may walk there."""
+
+    model: BodyModel
+    camera: Camera
+    surroundings: TracedMesh
+    passers_by: tuple[DressedBody, ...]
+
+    def someone(self, rng: np.random.Generator) -> Mesh:
+        """A passer-by in a random pose at the origin."""
+        who = self.passers_by[int(rng.integers(len(self.passers_by)))]
+        return pose_person(self.model, who, rng, yaw=rng.uniform(0, 2 * np.pi)).mesh
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """The target in its place: body and box in the image plane."""
+
+    person: PosedPerson
+    traced: TracedMesh
+    body: Box
+    box: Box
+
+
+@dataclass(frozen=True)
 class Picture:
     """A rendered picture.
 
@@ -59,44 +86,32 @@ class Picture:
     occlusion: Occlusion
 
 
-def render_picture(
-    model: BodyModel,
-    target: DressedBody,
-    camera: Camera,
-    order: Order,
-    passers_by: tuple[DressedBody, ...],
-    rng: np.random.Generator,
-) -> Picture:
-    """Render one picture.
-
-    Args:
-        passers_by: who else may walk there. rng: everything random comes from it.
-    """
+def render_picture(target: DressedBody, stage: Stage, order: Order, rng: np.random.Generator) -> Picture:
+    """Render one picture of ``target``; everything random comes from ``rng``."""
+    camera = stage.camera
     y = rng.uniform(camera.near, camera.far)
     x = rng.uniform(-0.24, 0.24) * y
-    person = pose_person(model, target, rng, yaw=rng.uniform(0, 2 * np.pi)).at(x, y)
+    person = pose_person(stage.model, target, rng, yaw=rng.uniform(0, 2 * np.pi)).at(x, y)
     body = bounds(camera.project(person.mesh.vertices))
     box = detect(rng, body, faulty=_FAULTY_BOXES if order.occlusion is None else 0.5 * _FAULTY_BOXES)
-    bystander = _bystander(model, camera, passers_by, rng, x, y)
-    scene, occlusion = _arrange(model, camera, order, passers_by, rng, person, body, box, bystander)
+    shot = _Shot(person, TracedMesh(person.mesh), body, box)
+    bystander = _bystander(stage, rng, x, y)
+    scene, occlusion = _whole(stage, shot, bystander) if order.occlusion is None else _hide(stage, order, rng, shot, bystander)
     if order.occlusion is None and occlusion.degree > _WHOLE:
-        box = detect(rng, body, faulty=0.0)
-        scene = Scene(person.mesh, None, camera.surroundings)
-        occlusion = measure_occlusion(scene, camera, body, box)
-    height, width = order.image_size
-    directions = camera.rays(box.grid(height * order.samples, width * order.samples))
+        shot = replace(shot, box=detect(rng, body, faulty=0.0))
+        scene, occlusion = _whole(stage, shot, None)
+    directions = camera.rays(shot.box.pixels(order.image_size, order.samples))
     hits = scene.trace(camera.origin, directions, camera.sun, camera.softness)
     light = shade(scene, hits, camera, directions, person.keypoints[15:17, :2])
     jpeg = encode_jpeg(develop(light, camera, rng, order.image_size, order.samples), camera.quality)
-    region = np.where(hits.kind == TARGET, hits.region, 0).reshape(height * order.samples, width * order.samples)
-    middle = order.samples // 2
-    parts = region[middle :: order.samples, middle :: order.samples].astype(np.uint8)
-    return Picture(jpeg, _fields(scene, camera, order, person, box, rng), parts, occlusion)
+    region = np.where(hits.kind == TARGET, hits.region, 0).reshape(order.samples, *order.image_size)
+    return Picture(jpeg, _fields(scene, camera, order, shot, rng), region[0].astype(np.uint8), occlusion)
 
 
 def _fields(
-    scene: Scene, camera: Camera, order: Order, person: PosedPerson, box: Box, rng: np.random.Generator
+    scene: Scene, camera: Camera, order: Order, shot: _Shot, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
+    person, box = shot.person, shot.box
     keypoints = seen_keypoints(scene, camera, person.keypoints, box, order.image_size)
     x, y = person.keypoints[:, :2].mean(axis=0)
     tall = float(person.mesh.vertices[:, 2].max())
@@ -109,87 +124,60 @@ def _fields(
     return np.asarray(np.round(fields * 255), np.uint8)
 
 
-def _bystander(
-    model: BodyModel,
-    camera: Camera,
-    passers_by: tuple[DressedBody, ...],
-    rng: np.random.Generator,
-    x: float,
-    y: float,
-) -> Mesh | None:
+def _bystander(stage: Stage, rng: np.random.Generator, x: float, y: float) -> Mesh | None:
     """Now and then someone behind or beside the target."""
-    if not passers_by or rng.random() > 0.2:
+    if not stage.passers_by or rng.random() > 0.2:
         return None
-    who = passers_by[int(rng.integers(len(passers_by)))]
-    someone = pose_person(model, who, rng, yaw=rng.uniform(0, 2 * np.pi))
     back = rng.uniform(0.6, 3.5)
     side = rng.choice([-1, 1]) * rng.uniform(0.25, 0.9)
-    return someone.at(x * (y + back) / y + side, y + back).mesh
+    return stage.someone(rng).moved(np.array([x * (y + back) / y + side, y + back, 0.0]))
 
 
-def _arrange(
-    model: BodyModel,
-    camera: Camera,
-    order: Order,
-    passers_by: tuple[DressedBody, ...],
-    rng: np.random.Generator,
-    person: PosedPerson,
-    body: Box,
-    box: Box,
-    bystander: Mesh | None,
+def _whole(stage: Stage, shot: _Shot, bystander: Mesh | None) -> tuple[Scene, Occlusion]:
+    others = TracedMesh(bystander) if bystander is not None else None
+    scene = Scene(shot.traced, others, stage.surroundings)
+    return scene, measure_occlusion(scene, stage.camera, shot.body, shot.box)
+
+
+def _hide(
+    stage: Stage, order: Order, rng: np.random.Generator, shot: _Shot, bystander: Mesh | None
 ) -> tuple[Scene, Occlusion]:
     """Put something in front so that the hidden share falls into the wanted range; the nearest try counts else."""
-    if order.occlusion is None:
-        scene = Scene(person.mesh, bystander, camera.surroundings)
-        return scene, measure_occlusion(scene, camera, body, box)
+    assert order.occlusion is not None
     low, high = order.occlusion
     wanted = rng.uniform(low, high)
-    best: tuple[float, Mesh, Floats] | None = None
+    best: tuple[float, Scene, Occlusion, TracedMesh, Floats] | None = None
     for _ in range(_TRIES):
-        front = _front(model, camera, order, passers_by, rng, person)
-        others = front if bystander is None else join([front, bystander])
-        scene = Scene(person.mesh, others, camera.surroundings)
-        moving = (np.arange(len(others.vertices)) < len(front.vertices))[:, None]
+        front = _front(stage, order, rng, shot.person)
+        others = TracedMesh(front if bystander is None else join([front, bystander]))
+        scene = Scene(shot.traced, others, stage.surroundings)
+        start, moving = others.mesh.vertices, (np.arange(len(others.mesh.vertices)) < len(front.vertices))[:, None]
         for side in rng.permutation(np.linspace(-0.7, 0.7, _PLACES)):
-            vertices = (others.vertices + moving * np.array([side, 0, 0])).astype(np.float32)
-            scene.move_others(vertices)
-            degree = measure_occlusion(scene, camera, body, box).degree
-            miss = abs(degree - wanted) + (1.0 if not low <= degree <= high else 0.0)
+            vertices = (start + moving * np.array([side, 0, 0])).astype(np.float32)
+            others.move(vertices)
+            occlusion = measure_occlusion(scene, stage.camera, shot.body, shot.box)
+            miss = abs(occlusion.degree - wanted) + (0.0 if low <= occlusion.degree <= high else 1.0)
             if best is None or miss < best[0]:
-                best = miss, others, vertices
-            if miss < 0.08:
+                best = miss, scene, occlusion, others, vertices
+            if miss < _CLOSE:
                 break
-        if best is not None and best[0] < 0.16:
+        if best is not None and best[0] < 2 * _CLOSE:
             break
     assert best is not None
-    _, others, vertices = best
-    scene = Scene(person.mesh, _with_vertices(others, vertices), camera.surroundings)
-    return scene, measure_occlusion(scene, camera, body, box)
+    _, scene, occlusion, others, vertices = best
+    others.move(vertices)
+    return scene, occlusion
 
 
-def _front(
-    model: BodyModel,
-    camera: Camera,
-    order: Order,
-    passers_by: tuple[DressedBody, ...],
-    rng: np.random.Generator,
-    person: PosedPerson,
-) -> Mesh:
+def _front(stage: Stage, order: Order, rng: np.random.Generator, person: PosedPerson) -> Mesh:
     """Something on the line from the target to the camera."""
     x, y = (float(v) for v in person.keypoints[:, :2].mean(axis=0))
-    is_person = bool(passers_by) and rng.random() < order.people_in_front
+    is_person = bool(stage.passers_by) and rng.random() < order.people_in_front
     gap = rng.uniform(0.35, 1.3) if is_person else rng.uniform(0.4, 1.8)
     distance = y - min(gap, 0.4 * y)
-    place = np.array([x * distance / y, distance, 0.0], np.float32)
     if is_person:
-        who = passers_by[int(rng.integers(len(passers_by)))]
-        return pose_person(model, who, rng, yaw=rng.uniform(0, 2 * np.pi)).mesh.moved(place)
+        return stage.someone(rng).moved(np.array([x * distance / y, distance, 0.0]))
     thing = make_obstacle(rng)
     # A long thing such as a car stands closer to the camera, clear of the person.
-    place[1] -= max(0.0, float(thing.vertices[:, 1].max()) - 0.3)
-    place[0] = x * place[1] / y
-    return thing.moved(place)
-
-
-def _with_vertices(mesh: Mesh, vertices: Floats) -> Mesh:
-    return Mesh(vertices, mesh.normals, mesh.coords, mesh.faces, mesh.surface, mesh.region, mesh.surfaces)
+    distance -= max(0.0, float(thing.vertices[:, 1].max()) - 0.3)
+    return thing.moved(np.array([x * distance / y, distance, 0.0]))

@@ -1,28 +1,55 @@
-"""Ray tracing and skinning on the CPU with warp. Importing this module needs warp; nothing else here does."""
-# warp reads the kernels' annotations as they are, so they must not be turned into text.
+"""Ray tracing and skinning on the CPU with warp. Importing this module needs warp."""
 
+from __future__ import annotations
+
+import os
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from partreid.datasets.synthetic import kernels
 from partreid.datasets.synthetic.body import Floats, Ints
-from partreid.datasets.synthetic.meshes import Mesh, plain, solid
+from partreid.datasets.synthetic.meshes import Mesh, join, plain, solid
 
 NOTHING, TARGET, OTHERS, SCENE = -1, 0, 1, 2
 """What a ray hits first."""
 
-_FAR = 1.0e6
-
 
 def start_warp() -> None:
-    """Set warp up without its banner; safe to call often."""
-    wp.config.quiet = True
-    wp.config.log_level = getattr(wp, "LOG_ERROR", 40)
-    wp.init()
+    """Set warp up without a word; safe to call often."""
+    wp.config.log_level = wp.LOG_ERROR
+    # Its native part complains of a missing GPU straight to the error stream, which no setting turns off.
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a path
+            os.dup2(nowhere.fileno(), 2)
+            wp.init()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+class TracedMesh:
+    """A mesh ready to be hit by rays; building it takes milliseconds, so it is kept where it serves again."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        points = wp.array(mesh.vertices, dtype=wp.vec3, device="cpu")
+        indices = wp.array(mesh.faces.ravel(), dtype=wp.int32, device="cpu")
+        self.handle: Any = wp.Mesh(points=points, indices=indices, bvh_constructor="sah")
+
+    def move(self, vertices: Floats) -> None:
+        """Give it new vertices [V, 3] without building anything anew."""
+        self.mesh = replace(self.mesh, vertices=vertices)
+        self.handle.points.assign(wp.array(vertices, dtype=wp.vec3, device="cpu"))
+        self.handle.refit()
 
 
 @dataclass(frozen=True)
@@ -52,16 +79,15 @@ class Scene:
         target, others, surroundings: None stands for nothing there.
     """
 
-    def __init__(self, target: Mesh | None, others: Mesh | None, surroundings: Mesh | None) -> None:
-        self.meshes = [m if m is not None else _nowhere() for m in (target, others, surroundings)]
-        self._handles: list[Any] = [_handle(m) for m in self.meshes]
-        self._arrays: tuple[Any, ...] | None = None
+    def __init__(
+        self, target: TracedMesh, others: TracedMesh | None, surroundings: TracedMesh | None
+    ) -> None:
+        self._traced = [m if m is not None else _nowhere() for m in (target, others, surroundings)]
 
-    def move_others(self, vertices: Floats) -> None:
-        """Give the other things new vertices [V, 3] without building anything anew."""
-        handle = self._handles[OTHERS]
-        handle.points.assign(wp.array(vertices, dtype=wp.vec3, device="cpu"))
-        handle.refit()
+    @property
+    def meshes(self) -> list[Mesh]:
+        """The three meshes."""
+        return [t.mesh for t in self._traced]
 
     def distances(self, origin: NDArray[np.floating], directions: Floats) -> tuple[Floats, Ints]:
         """How far each thing is along rays, each as if alone.
@@ -75,11 +101,11 @@ class Scene:
         out = wp.zeros((2, len(directions)), dtype=float, device="cpu")
         face = wp.zeros((2, len(directions)), dtype=wp.int32, device="cpu")
         rays = wp.array(directions, dtype=wp.vec3, device="cpu")
-        for row, handle in enumerate(self._handles[:2]):
+        for row, traced in enumerate(self._traced[:2]):
             wp.launch(
-                _distance,
+                kernels.distance,
                 len(directions),
-                inputs=[handle.id, wp.vec3(*origin), rays, row],
+                inputs=[traced.handle.id, wp.vec3(*origin), rays, row],
                 outputs=[out, face],
                 device="cpu",
             )
@@ -98,10 +124,10 @@ class Scene:
         hit_coords = wp.zeros(count, dtype=wp.vec4, device="cpu")
         hit_normal = wp.zeros(count, dtype=wp.vec3, device="cpu")
         wp.launch(
-            _trace,
+            kernels.trace,
             count,
             inputs=[
-                *(h.id for h in self._handles), *starts, wp.vec3(*origin),
+                *(t.handle.id for t in self._traced), *starts, wp.vec3(*origin),
                 wp.array(directions, dtype=wp.vec3, device="cpu"), wp.vec3(*sun), softness, faces, normals, coords,
             ],
             outputs=[kind, face, own, distance, lit, hit_coords, hit_normal],
@@ -122,19 +148,15 @@ class Scene:
 
     def _attributes(self) -> tuple[Any, ...]:
         """Vertex and face attributes of the three meshes one after another, and where each mesh's faces start."""
-        if self._arrays is None:
-            vertex_start = np.cumsum([0] + [len(m.vertices) for m in self.meshes[:-1]])
-            surface_start = np.cumsum([0] + [len(m.surfaces) for m in self.meshes[:-1]])
-            faces = np.concatenate([m.faces + s for m, s in zip(self.meshes, vertex_start, strict=True)])
-            self._arrays = (
-                wp.array(faces.astype(np.int32), dtype=wp.int32, ndim=2, device="cpu"),
-                wp.array(np.concatenate([m.normals for m in self.meshes]), dtype=wp.vec3, device="cpu"),
-                wp.array(np.concatenate([m.coords for m in self.meshes]), dtype=wp.vec4, device="cpu"),
-                np.concatenate([m.surface + s for m, s in zip(self.meshes, surface_start, strict=True)]),
-                np.concatenate([m.region for m in self.meshes]),
-                [int(x) for x in np.cumsum([0] + [len(m.faces) for m in self.meshes[:-1]])],
-            )
-        return self._arrays
+        whole = join(self.meshes)
+        return (
+            wp.array(whole.faces, dtype=wp.int32, ndim=2, device="cpu"),
+            wp.array(whole.normals, dtype=wp.vec3, device="cpu"),
+            wp.array(whole.coords, dtype=wp.vec4, device="cpu"),
+            whole.surface,
+            whole.region,
+            [int(x) for x in np.cumsum([0] + [len(m.faces) for m in self.meshes[:-1]])],
+        )
 
     @property
     def surfaces(self) -> Sequence[Any]:
@@ -156,7 +178,7 @@ def skin(
     posed = wp.zeros(len(vertices), dtype=wp.vec3, device="cpu")
     turned = wp.zeros(len(vertices), dtype=wp.vec3, device="cpu")
     wp.launch(
-        _skin,
+        kernels.skin,
         len(vertices),
         inputs=[
             wp.array(vertices, dtype=wp.vec3, device="cpu"),
@@ -172,133 +194,8 @@ def skin(
     return np.array(posed.numpy()), np.array(turned.numpy())
 
 
-def _nowhere() -> Mesh:
+@lru_cache(maxsize=1)
+def _nowhere() -> TracedMesh:
     """A speck no ray meets: warp has no empty mesh."""
     corner = np.array([[0, 0, -9e3], [1e-3, 0, -9e3], [0, 1e-3, -9e3]])
-    return solid(corner, np.tile([0.0, 0, 1], (3, 1)), np.array([[0, 1, 2]]), plain((0, 0, 0)))
-
-
-def _handle(mesh: Mesh) -> Any:
-    points = wp.array(mesh.vertices, dtype=wp.vec3, device="cpu")
-    indices = wp.array(mesh.faces.ravel(), dtype=wp.int32, device="cpu")
-    return wp.Mesh(points=points, indices=indices)
-
-
-@wp.kernel
-def _distance(
-    mesh: wp.uint64,
-    origin: wp.vec3,
-    rays: wp.array(dtype=wp.vec3),
-    row: int,
-    out: wp.array2d(dtype=float),
-    face: wp.array2d(dtype=wp.int32),
-):  # type: ignore[no-untyped-def]
-    i = wp.tid()
-    hit = wp.mesh_query_ray(mesh, origin, rays[i], _FAR)
-    out[row, i] = -1.0
-    if hit.result:
-        out[row, i] = hit.t
-        face[row, i] = hit.face
-
-
-@wp.kernel
-def _skin(
-    vertices: wp.array(dtype=wp.vec3),
-    normals: wp.array(dtype=wp.vec3),
-    weights: wp.array2d(dtype=float),
-    bone_ids: wp.array2d(dtype=wp.int32),
-    rotation: wp.array(dtype=wp.mat33),
-    shift: wp.array(dtype=wp.vec3),
-    posed: wp.array(dtype=wp.vec3),
-    turned: wp.array(dtype=wp.vec3),
-):  # type: ignore[no-untyped-def]
-    i = wp.tid()
-    place = wp.vec3(0.0, 0.0, 0.0)
-    normal = wp.vec3(0.0, 0.0, 0.0)
-    for k in range(weights.shape[1]):
-        w = weights[i, k]
-        if w > 0.0:
-            bone = bone_ids[i, k]
-            place += w * (rotation[bone] * vertices[i] + shift[bone])
-            normal += w * (rotation[bone] * normals[i])
-    posed[i] = place
-    turned[i] = normal
-
-
-@wp.kernel
-def _trace(
-    target: wp.uint64,
-    others: wp.uint64,
-    surroundings: wp.uint64,
-    target_start: int,
-    others_start: int,
-    surroundings_start: int,
-    origin: wp.vec3,
-    rays: wp.array(dtype=wp.vec3),
-    sun: wp.vec3,
-    softness: float,
-    faces: wp.array2d(dtype=wp.int32),
-    normals: wp.array(dtype=wp.vec3),
-    coords: wp.array(dtype=wp.vec4),
-    kind: wp.array(dtype=wp.int32),
-    face: wp.array(dtype=wp.int32),
-    own: wp.array(dtype=float),
-    distance: wp.array(dtype=float),
-    lit: wp.array(dtype=float),
-    hit_coords: wp.array(dtype=wp.vec4),
-    hit_normal: wp.array(dtype=wp.vec3),
-):  # type: ignore[no-untyped-def]
-    i = wp.tid()
-    ray = rays[i]
-    kind[i] = -1
-    face[i] = -1
-    own[i] = -1.0
-    nearest = float(_FAR)
-    u = float(0.0)
-    v = float(0.0)
-    a = wp.mesh_query_ray(target, origin, ray, nearest)
-    if a.result:
-        own[i] = a.t
-        nearest = a.t
-        u = a.u
-        v = a.v
-        face[i] = a.face + target_start
-        kind[i] = 0
-    b = wp.mesh_query_ray(others, origin, ray, nearest)
-    if b.result:
-        nearest = b.t
-        u = b.u
-        v = b.v
-        face[i] = b.face + others_start
-        kind[i] = 1
-    c = wp.mesh_query_ray(surroundings, origin, ray, nearest)
-    if c.result:
-        nearest = c.t
-        u = c.u
-        v = c.v
-        face[i] = c.face + surroundings_start
-        kind[i] = 2
-    distance[i] = nearest
-    if kind[i] >= 0:
-        p = faces[face[i], 0]
-        q = faces[face[i], 1]
-        r = faces[face[i], 2]
-        w = 1.0 - u - v
-        normal = wp.normalize(u * normals[p] + v * normals[q] + w * normals[r])
-        if wp.dot(normal, ray) > 0.0:
-            normal = -normal
-        hit_normal[i] = normal
-        hit_coords[i] = u * coords[p] + v * coords[q] + w * coords[r]
-        state = wp.rand_init(17, i)
-        jitter = wp.vec3(wp.randf(state) - 0.5, wp.randf(state) - 0.5, wp.randf(state) - 0.5)
-        light = wp.normalize(sun + 2.0 * softness * jitter)
-        start = origin + nearest * ray + 0.015 * normal
-        lit[i] = 0.0
-        if wp.dot(normal, light) > 0.0:
-            blocked = wp.mesh_query_ray_anyhit(target, start, light, 60.0)
-            if not blocked:
-                blocked = wp.mesh_query_ray_anyhit(others, start, light, 60.0)
-            if not blocked:
-                blocked = wp.mesh_query_ray_anyhit(surroundings, start, light, 60.0)
-            if not blocked:
-                lit[i] = 1.0
+    return TracedMesh(solid(corner, np.tile([0.0, 0, 1], (3, 1)), np.array([[0, 1, 2]]), plain((0, 0, 0))))

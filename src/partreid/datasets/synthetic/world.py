@@ -11,9 +11,9 @@ from partreid.datasets.synthetic.body import load_body_model
 from partreid.datasets.synthetic.cameras import make_cameras
 from partreid.datasets.synthetic.config import SyntheticConfig
 from partreid.datasets.synthetic.garments import DressedBody, dress
-from partreid.datasets.synthetic.picture import Order, Picture, render_picture
+from partreid.datasets.synthetic.picture import Order, Picture, Stage, render_picture
 from partreid.datasets.synthetic.plan import PlannedPicture
-from partreid.datasets.synthetic.raytrace import start_warp
+from partreid.datasets.synthetic.raytrace import TracedMesh, start_warp
 from partreid.datasets.synthetic.wardrobe import Person, make_people, make_wardrobe
 
 _PASSERS_BY = 24
@@ -27,11 +27,12 @@ class World:
         start_warp()
         self.config = config
         self.model = load_body_model()
-        self.cameras = make_cameras(np.random.default_rng([config.seed, _CAMERA_STREAM]), config.cameras)
+        cameras = make_cameras(np.random.default_rng([config.seed, _CAMERA_STREAM]), config.cameras)
         self.people = people_of(config)
         rng = np.random.default_rng([config.seed, _PASSER_BY_STREAM])
         wardrobe = make_wardrobe(np.random.default_rng([config.seed, _PEOPLE_STREAM]), len(self.people))
-        self.passers_by = tuple(dress(self.model, p) for p in make_people(rng, wardrobe, _PASSERS_BY))
+        passers_by = tuple(dress(self.model, p) for p in make_people(rng, wardrobe, _PASSERS_BY))
+        self.stages = [Stage(self.model, c, TracedMesh(c.surroundings), passers_by) for c in cameras]
         self._dress = lru_cache(maxsize=4)(self._dress_identity)
 
     def render(self, planned: PlannedPicture) -> Picture:
@@ -44,8 +45,7 @@ class World:
             samples=self.config.samples,
         )
         rng = np.random.default_rng(planned.seed(self.config.seed))
-        body = self._dress(planned.pid)
-        return render_picture(self.model, body, self.cameras[planned.camid], order, self.passers_by, rng)
+        return render_picture(self._dress(planned.pid), self.stages[planned.camid], order, rng)
 
     def render_all(self, plan: list[PlannedPicture]) -> Iterator[tuple[PlannedPicture, Picture]]:
         """One after another."""
