@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import PARTS, person
+from drawn_people import PARTS, person
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -84,7 +84,7 @@ def test_rankings() -> None:
     assert pixels.std() > 20
     assert_text_is_legible(figure)
     shown = {t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_fontsize"))}
-    assert {"1 ✓  0.50", "2 ✗  1.5", "3 –  2.5", "5 ✗  ∞", "id 1 · cam 1", "Query"} <= shown
+    assert {"1 ✓  0.50", "2 ✗  1.50", "3 –  2.50", "5 ✗  ∞", "id 1 · cam 1", "Query"} <= shown
     assert {"foreground", "head", "feet", "✓ right person", "not visible in both, not compared"} <= shown
 
 

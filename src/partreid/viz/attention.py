@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from partreid.errors import ShapeError
-from partreid.viz.canvas import SCALE, Sheet
+from partreid.viz.canvas import SCALE, Sheet, text_width
 from partreid.viz.colors import INK, JUNK, RIGHT, WRONG, Color, part_colors, readable
 from partreid.viz.overlay import check_attention, enlarge, overlay_heat, overlay_parts, paint_labels
 
@@ -35,7 +35,7 @@ class AttentionRow:
 
 
 def draw_attention(
-    rows: Sequence[AttentionRow], parts: Sequence[str], *, title: str = "", cell_width: int = 88
+    rows: Sequence[AttentionRow], parts: Sequence[str], *, title: str = "", cell_width: int = 92
 ) -> Figure:
     """One row per picture: itself, all parts in colour, the foreground, each part's map, and its labels.
 
@@ -64,12 +64,15 @@ def draw_attention(
     if title:
         sheet.text((_MARGIN, _MARGIN + 8), title, size=11, width=width - 2 * _MARGIN, bold=True)
     colors = part_colors(parts)
+    size = 8.5  # one for all headings, as large as the longest allows
+    while size > 6 and max(text_width(readable(part), size) for part in parts) > cell_width - 14:
+        size -= 0.25
     for i, heading in enumerate(headings):
         x = _MARGIN + i * (cell_width + _GAP)
         if heading in colors:
             sheet.box(x, top + 4, 9, 9, colors[heading])
         indent = 14 if heading in colors else 0
-        sheet.text((x + indent, top + 9), readable(heading), size=8.5, width=cell_width - indent, bold=True)
+        sheet.text((x + indent, top + 9), readable(heading), size=size, width=cell_width - indent)
     for i, row in enumerate(rows):
         _row(sheet, top + _HEADER + i * cell_height, row, parts, cell_width)
     if rated:

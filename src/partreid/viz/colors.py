@@ -19,8 +19,8 @@ def _hex(text: str) -> Color:
     return red, green, blue
 
 
-RIGHT, WRONG, JUNK, INK, FAINT = (_hex(c) for c in ("009E73", "D1342F", "9AA0A6", "202124", "E8EAED"))
-"""Colours of a right and a wrong match, of junk, of text, and of what is not there."""
+RIGHT, WRONG, JUNK, INK, BAR, FAINT = (_hex(c) for c in ("1B8A3A", "D1342F", "9AA0A6", "202124", "5B6775", "E8EAED"))
+"""Colours of a right and a wrong match, of junk, of text, of a bar, and of what is not there."""
 
 _ORANGE, _YELLOW, _BLUE, _SKY, _GREEN = (_hex(c) for c in ("E69F00", "F0E442", "0072B2", "56B4E9", "009E73"))
 _VERMILLION, _PINK, _WINE, _INDIGO, _OLIVE, _TEAL, _GREY = (
@@ -32,13 +32,13 @@ _BY_NAME: dict[str, Color] = {
     "head": _ORANGE,
     "torso": _BLUE, "upper_torso": _BLUE, "lower_torso": _INDIGO,
     "upper_body": _BLUE, "middle_body": _BLUE, "lower_body": _PINK,
-    "upper_arms_torso": _GREEN, "lower_arms_torso": _BLUE,
-    "arms": _GREEN, "left_arm": _GREEN, "right_arm": _SKY,
-    "left_upper_arm": _GREEN, "left_lower_arm": _OLIVE, "right_upper_arm": _SKY, "right_lower_arm": _TEAL,
+    "upper_arms_torso": _SKY, "lower_arms_torso": _BLUE,
+    "arms": _SKY, "left_arm": _SKY, "right_arm": _OLIVE,
+    "left_upper_arm": _SKY, "left_lower_arm": _TEAL, "right_upper_arm": _OLIVE, "right_lower_arm": _GREEN,
     "legs": _PINK, "left_leg": _PINK, "right_leg": _WINE,
     "feet": _VERMILLION, "left_foot": _VERMILLION, "right_foot": _YELLOW,
 }  # fmt: skip
-_SPARE = (_ORANGE, _BLUE, _GREEN, _PINK, _VERMILLION, _SKY, _WINE, _YELLOW, _INDIGO, _OLIVE, _TEAL)
+_SPARE = (_BLUE, _ORANGE, _GREEN, _PINK, _VERMILLION, _SKY, _WINE, _YELLOW, _INDIGO, _OLIVE, _TEAL)
 
 
 def part_colors(slots: Sequence[str]) -> dict[str, Color]:

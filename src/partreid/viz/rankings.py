@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from partreid.errors import ShapeError
 from partreid.viz.canvas import SCALE, Sheet, legend_rows, text_width
-from partreid.viz.colors import FAINT, INK, JUNK, RIGHT, WRONG, Color, part_colors, readable
+from partreid.viz.colors import BAR, FAINT, INK, JUNK, RIGHT, WRONG, Color, part_colors, readable
 from partreid.viz.overlay import enlarge, overlay_parts
 
 Verdict = Literal["right", "wrong", "junk"]
@@ -156,7 +156,7 @@ def _bars(sheet: Sheet, at: tuple[float, float], width: int, slots: Sequence[str
         if math.isnan(length):
             sheet.cross(left + wide / 2, y + room / 2, min(3.0, wide / 2 - 0.5), WRONG)
         else:
-            sheet.box(left, y + room * (1 - length), wide, room * length, RIGHT)
+            sheet.box(left, y + room * (1 - length), wide, room * length, BAR)
         sheet.box(left, y + room + 1, wide, foot, color)
 
 
@@ -190,7 +190,7 @@ def _legend(
                 if i == len(entries) - 1:
                     sheet.cross(x + 5, y, 3, WRONG)
                 else:
-                    sheet.box(x, y - 1, 10, 7, RIGHT)
+                    sheet.box(x, y - 1, 10, 7, BAR)
             sheet.text((x + 14, y), entries[i], size=_LEGEND_SIZE)
             x += _SWATCH + text_width(entries[i], _LEGEND_SIZE)
 
@@ -201,4 +201,4 @@ def _longest(picture: RankedPicture) -> float:
 
 
 def _number(distance: float) -> str:
-    return "∞" if math.isinf(distance) else f"{distance:.3g}" if distance >= 1 else f"{distance:.2f}"
+    return "∞" if math.isinf(distance) else f"{distance:.2f}" if abs(distance) < 100 else f"{distance:.3g}"
