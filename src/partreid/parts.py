@@ -179,13 +179,23 @@ PART_SCHEMAS: dict[str, PartSchema] = {
 """The groupings of the paper's Table 5 by their published names."""
 
 
+_UNNAMED = "unnamed_"
+
+
+def unnamed_schema(num_parts: int) -> PartSchema:
+    """K parts of which nothing but their number is known: ``unnamed_<K>`` with parts ``part_1`` .. ``part_K``."""
+    parts = tuple(f"part_{k}" for k in range(1, num_parts + 1))
+    return PartSchema(f"{_UNNAMED}{num_parts}", parts, ((),) * num_parts)
+
+
 def get_part_schema(name: str) -> PartSchema:
     """The schema of that name.
 
     Raises:
         ConfigError: there is none; the message names the nearest one.
     """
-    try:
+    if name in PART_SCHEMAS:
         return PART_SCHEMAS[name]
-    except KeyError:
-        raise ConfigError(f"Unknown part schema {name!r}. {nearest(name, PART_SCHEMAS)}") from None
+    if name.startswith(_UNNAMED) and name.removeprefix(_UNNAMED).isdigit():
+        return unnamed_schema(int(name.removeprefix(_UNNAMED)))
+    raise ConfigError(f"Unknown part schema {name!r}. {nearest(name, PART_SCHEMAS)}")

@@ -6,10 +6,10 @@ H×W feature map.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -170,7 +170,11 @@ class RegionVectors:
     concat: Tensor
     parts: Tensor
 
-    NAMES = ("global_", "foreground", "concat", "parts")
+    NAMES: ClassVar[tuple[str, ...]] = ("global_", "foreground", "concat", "parts")
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> RegionVectors:
+        """``function`` applied to every tensor."""
+        return RegionVectors(*(function(getattr(self, name)) for name in self.NAMES))
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +199,19 @@ class ModelOutput:
     identity_logits: RegionVectors | None
     visibility: Tensor
     embeddings: PartEmbeddings
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> ModelOutput:
+        """``function`` applied to every tensor, for example to bring the output to another device."""
+        e = self.embeddings
+        return ModelOutput(
+            part_logits=function(self.part_logits),
+            attention=function(self.attention),
+            features=self.features.map(function),
+            bn_features=self.bn_features.map(function),
+            identity_logits=None if self.identity_logits is None else self.identity_logits.map(function),
+            visibility=function(self.visibility),
+            embeddings=PartEmbeddings(function(e.vectors), function(e.visibility), e.slots),
+        )
 
 
 @dataclass(frozen=True)

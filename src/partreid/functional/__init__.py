@@ -1,1 +1,1 @@
-"""Pure tensor functions, one file per idea: no input, no output, no logging."""
+"""Pure tensor functions, one file per idea. No input or output, no state, no logging."""

@@ -1,0 +1,1 @@
+"""Data sets: readers that list pictures, and what turns pictures and labels into batches."""

@@ -1,0 +1,95 @@
+"""Writing files and folders so that nothing half-written is ever left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from partreid.errors import PartReIDError
+
+
+@contextmanager
+def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -> Iterator[Path]:
+    """A temporary path in the same folder that becomes ``path`` if the block succeeds, else vanishes.
+
+    Args:
+        path: the file to write; its folder is made if missing.
+        error: raised in place of an ``OSError`` (a full disk, a read-only folder).
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        temporary.chmod(0o666 & ~_umask())
+        yield temporary
+        os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
+    except OSError as problem:
+        raise error(_explain(path, problem)) from problem
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -> Iterator[Path]:
+    """A temporary folder that becomes ``path`` if the block succeeds; a folder that was there is replaced whole.
+
+    A process killed between the two renames leaves the former folder as ``<path>.previous``; see
+    :func:`recover_folder`.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        temporary.chmod(0o777 & ~_umask())
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        previous = _previous(path)
+        if path.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            path.rename(previous)
+        temporary.rename(path)
+        shutil.rmtree(previous, ignore_errors=True)
+    except OSError as problem:
+        raise error(_explain(path, problem)) from problem
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def recover_folder(path: str | Path) -> Path:
+    """``path``; if a killed process left only its former version, that one is put back first."""
+    path = Path(path)
+    if not path.exists() and _previous(path).exists():
+        _previous(path).rename(path)
+    return path
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(path.name + ".previous")
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _explain(path: Path, problem: OSError) -> str:
+    reason = problem.strerror or str(problem)
+    return f"Cannot write {path}: {reason}. What was there before is unchanged; free space or choose another folder."

@@ -1,0 +1,117 @@
+"""The losses of the paper: identity, triplets, part attention (Eq. 2, 6, 7, 8)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from partreid.errors import LabelError, ShapeError
+from partreid.functional.mining import batch_hard, pairwise_distances
+
+IGNORED_LABEL = -100
+"""Class of a pixel without a label: it takes no part in the part attention loss."""
+
+
+def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float = 0.1) -> Tensor:
+    """Eq. 2: pixel cross-entropy with label smoothing, averaged over pixels and pictures.
+
+    Departures from the text: its "N is the batch size" is a slip, N is the number of classes K+1; and the
+    mean is taken where Eq. 2 writes a sum.
+
+    Args:
+        part_logits: [B, K+1, H, W] before the softmax of Eq. 1.
+        labels: [B, H, W] integers in 0..K, 0 = background, or :data:`IGNORED_LABEL`.
+        smoothing: ε.
+
+    Raises:
+        LabelError: the labels have another size, or hold a class beyond K.
+
+    Example:
+        >>> part_attention_loss(torch.zeros(1, 6, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
+        tensor(1.7918)
+    """
+    expected = (part_logits.shape[0], *part_logits.shape[2:])
+    if tuple(labels.shape) != expected:
+        raise LabelError(f"Expected labels {expected} for this feature map, got {tuple(labels.shape)}.")
+    classes = part_logits.shape[1]
+    labels = labels.long()
+    counted = labels != IGNORED_LABEL
+    # Checked on CPU only: on a GPU the check would wait for the device at every step, and CUDA itself refuses.
+    if labels.device.type == "cpu" and (wrong := counted & ((labels < 0) | (labels >= classes))).any():
+        raise LabelError(
+            f"Labels must lie in 0..{classes - 1} for K = {classes - 1} parts, got {int(labels[wrong][0])}: "
+            "were they made for another part schema?"
+        )
+    scores = part_logits if part_logits.dtype == torch.float64 else part_logits.float()
+    total = F.cross_entropy(scores, labels, label_smoothing=smoothing, ignore_index=IGNORED_LABEL, reduction="sum")
+    return total / counted.sum().clamp(min=1)
+
+
+def identity_loss(logits: Tensor, pid_index: Tensor, *, smoothing: float = 0.1) -> Tensor:
+    """Cross-entropy with label smoothing over the training identities (Eq. 6, L_CE).
+
+    Args:
+        logits: [B, identities], or [B, K, identities] for parts: then the mean over all B·K.
+        pid_index: [B] training classes.
+        smoothing: ε.
+    """
+    if logits.ndim == 3:
+        pid_index = pid_index.unsqueeze(1).expand(-1, logits.shape[1]).reshape(-1)
+        logits = logits.flatten(0, 1)
+    return F.cross_entropy(logits.float(), pid_index, label_smoothing=smoothing)
+
+
+class TripletLoss(NamedTuple):
+    """``loss``: scalar. ``active``: share of counted triplets that violate the margin, detached."""
+
+    loss: Tensor
+    active: Tensor
+
+
+def part_averaged_triplet(vectors: Tensor, pids: Tensor, *, margin: float = 0.3) -> TripletLoss:
+    """Eq. 7-8: batch-hard triplet on the mean of the K part distances.
+
+    Also the ordinary triplet of a holistic vector, given as [B, 1, D]. Distances are between raw vectors.
+    An anchor without a positive or a negative is left out; a batch without any triplet gives 0.
+
+    Args:
+        vectors: [B, K, D]. pids: [B]. margin: α.
+
+    Example:
+        >>> x = torch.zeros(4, 5, 8, requires_grad=True)
+        >>> part_averaged_triplet(x, torch.tensor([0, 0, 1, 1])).loss
+        tensor(0.3000, grad_fn=<MeanBackward0>)
+    """
+    _check_pids(vectors, pids)
+    return _hinge(pairwise_distances(vectors).mean(dim=0), pids, margin)
+
+
+def per_part_triplet(vectors: Tensor, pids: Tensor, *, margin: float = 0.3) -> TripletLoss:
+    """Table 2, "w/o part-averaged triplet loss": one batch-hard triplet per part, averaged over the parts.
+
+    Shapes as in :func:`part_averaged_triplet`.
+    """
+    _check_pids(vectors, pids)
+    return _hinge(pairwise_distances(vectors), pids, margin)
+
+
+def _hinge(distances: Tensor, pids: Tensor, margin: float) -> TripletLoss:
+    hard = batch_hard(distances, pids)
+    # The mask is applied by indexing: infinities of anchors that do not count must not reach the sum.
+    violation = (hard.positive - hard.negative + margin)[..., hard.valid]
+    if violation.numel() == 0:
+        zero = distances.sum() * 0.0
+        return TripletLoss(zero, zero.detach())
+    return TripletLoss(violation.relu().mean(), (violation.detach() > 0).float().mean())
+
+
+def _check_pids(vectors: Tensor, pids: Tensor) -> None:
+    if vectors.ndim != 3 or pids.shape != vectors.shape[:1]:
+        raise ShapeError(
+            f"Expected vectors [B, K, D] and pids [B], got {tuple(vectors.shape)} and {tuple(pids.shape)}."
+        )
+    if not torch.is_floating_point(vectors):
+        raise ShapeError(f"Expected floating-point vectors, got {vectors.dtype}.")

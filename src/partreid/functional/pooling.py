@@ -1,0 +1,75 @@
+"""Global weighted average pooling of a feature map under attention maps (Eq. 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from partreid.errors import ShapeError
+
+MIN_MASS = 1e-6
+"""Smallest sum of an attention map that Eq. 3 divides by; a map of zeros gives a vector of zeros."""
+
+
+def foreground_map(attention: Tensor) -> Tensor:
+    """M_f, the pixel-wise maximum over the part maps (paper §3.2.1).
+
+    Args:
+        attention: [B, K+1, H, W], channel 0 = background.
+
+    Returns:
+        [B, 1, H, W].
+
+    Example:
+        >>> foreground_map(torch.rand(2, 6, 16, 8)).shape
+        torch.Size([2, 1, 16, 8])
+    """
+    return attention[:, 1:].amax(dim=1, keepdim=True)
+
+
+def weighted_average_pool(features: Tensor, maps: Tensor) -> Tensor:
+    """Eq. 3: f_i = Σ G·M_i / Σ M_i for every map, as one batched matrix product.
+
+    The [B, M, C, H, W] product is never built. The sum of a map is clamped at :data:`MIN_MASS`.
+
+    Args:
+        features: [B, C, H, W], the feature map G.
+        maps: [B, M, H, W], weights >= 0.
+
+    Returns:
+        [B, M, C].
+
+    Raises:
+        ShapeError: the batch or the map size differ.
+
+    Example:
+        >>> g = torch.randn(2, 32, 16, 8)
+        >>> whole = torch.ones(2, 1, 16, 8)
+        >>> torch.allclose(weighted_average_pool(g, whole)[:, 0], g.mean(dim=(2, 3)), atol=1e-6)
+        True
+    """
+    weights = _flat_maps(features, maps)
+    mass = weights.sum(dim=2, keepdim=True).clamp(min=MIN_MASS)
+    return torch.bmm(weights / mass, features.flatten(2).transpose(1, 2))
+
+
+def mean_pool(features: Tensor, maps: Tensor) -> Tensor:
+    """Mean over all H·W pixels of G·M_i, not divided by ΣM_i: the foreground pooling of the published weights.
+
+    Shapes and errors as in :func:`weighted_average_pool`.
+    """
+    weights = _flat_maps(features, maps)
+    return torch.bmm(weights / weights.shape[2], features.flatten(2).transpose(1, 2))
+
+
+def _flat_maps(features: Tensor, maps: Tensor) -> Tensor:
+    if features.ndim != 4 or maps.ndim != 4 or features.shape[0] != maps.shape[0]:
+        raise ShapeError(
+            f"Expected features [B, C, H, W] and maps [B, M, H, W] of the same batch, "
+            f"got {tuple(features.shape)} and {tuple(maps.shape)}."
+        )
+    if features.shape[2:] != maps.shape[2:]:
+        raise ShapeError(
+            f"Feature map {tuple(features.shape[2:])} and attention maps {tuple(maps.shape[2:])} differ in size."
+        )
+    return maps.flatten(2).to(features.dtype)

@@ -1,0 +1,137 @@
+"""Pictures in, part embeddings out: the same for files, PIL pictures and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Self, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+
+from partreid.datasets.images import read_image, resize
+from partreid.datasets.readers.common import list_pictures
+from partreid.errors import DataError
+from partreid.models.bpbreid import BPBReID
+from partreid.models.checkpoint import Checkpoint, load_checkpoint
+from partreid.preprocessing import PreprocessConfig, normalize
+from partreid.runtime import RuntimeConfig, computes_in_bfloat16, resolve_device
+from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
+
+Picture: TypeAlias = "str | Path | Image.Image | np.ndarray | ReIDImage"
+"""A file, a PIL picture, a uint8 RGB array [H, W, 3], or an entry of a data set."""
+
+
+class PartExtractor:
+    """Embeds pictures of persons.
+
+    Args:
+        model: a network; it is moved to the device and put in evaluation mode.
+        preprocess: what its input must look like.
+        runtime: device, precision and batch size. "auto" precision means float32 here: embeddings of one
+            model then agree between machines.
+
+    Example:
+        >>> extractor = PartExtractor.from_pretrained("runs/light")  # doctest: +SKIP
+        >>> extractor.embed(["a.jpg", "b.jpg"])  # doctest: +SKIP
+        PartEmbeddings(2 pictures, 6 slots ('foreground', 'head', ...), width 256, cpu)
+    """
+
+    def __init__(self, model: BPBReID, preprocess: PreprocessConfig, *, runtime: RuntimeConfig | None = None) -> None:
+        self.runtime = runtime or RuntimeConfig()
+        self.device = resolve_device(self.runtime.device)
+        self.model = model.to(self.device).eval()
+        self.preprocess = preprocess
+        precision = "float32" if self.runtime.precision == "auto" else self.runtime.precision
+        self._bfloat16 = computes_in_bfloat16(self.device, precision)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, *, runtime: RuntimeConfig | None = None) -> Self:
+        """The extractor of a checkpoint folder, a run folder, or a Hugging Face Hub repository ``"org/name"``.
+
+        Raises:
+            CheckpointError: it is missing, incomplete or foreign.
+        """
+        return cls.from_checkpoint(load_checkpoint(source), runtime=runtime)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, *, runtime: RuntimeConfig | None = None) -> Self:
+        """The extractor of a checkpoint in memory, such as ``load_official`` returns."""
+        return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots of every embedding."""
+        return self.model.schema.slots
+
+    def embed(self, pictures: Picture | Sequence[Picture]) -> PartEmbeddings:
+        """Embeddings of pictures, in their order, on the CPU.
+
+        Args:
+            pictures: one, or several of any kind; a folder means every picture in it, sorted by name.
+
+        Raises:
+            DataError: a file is missing, truncated or no picture, a folder is empty, or an array has another
+                shape; the message names it.
+        """
+        return PartEmbeddings.cat(output.embeddings for output in self.outputs(pictures))
+
+    def outputs(self, pictures: Picture | Sequence[Picture]) -> Iterator[ModelOutput]:
+        """Everything the model says, batch by batch, on the CPU: for attention maps and single embeddings.
+
+        Arguments and errors as in :meth:`embed`.
+        """
+        items = as_pictures(pictures)
+        if not items:
+            raise DataError("Expected at least one picture to embed, got none.")
+        iterator = iter(items)
+        while batch := list(islice(iterator, self.runtime.batch_size)):
+            yield self._forward(batch)
+
+    @torch.inference_mode()
+    def _forward(self, batch: list[Picture]) -> ModelOutput:
+        pixels = np.stack([resize(load_picture(picture), self.preprocess.size) for picture in batch])
+        # [B, H, W, 3] seen as [B, 3, H, W] is channels-last already, the layout convolutions run fastest in.
+        images = normalize(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device), self.preprocess)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bfloat16):
+            output: ModelOutput = self.model(images)
+        return output.map(lambda tensor: tensor.float().cpu())
+
+
+def as_pictures(pictures: Picture | Sequence[Picture]) -> list[Picture]:
+    """A list of single pictures; folders are replaced by the pictures in them, sorted by name.
+
+    Raises:
+        DataError: a folder holds no picture.
+    """
+    if isinstance(pictures, str | Path | Image.Image | ReIDImage):
+        pictures = [pictures]
+    elif isinstance(pictures, np.ndarray):
+        pictures = [pictures] if pictures.ndim == 3 else list(pictures)
+    found: list[Picture] = []
+    for picture in pictures:
+        if isinstance(picture, str | Path) and Path(picture).is_dir():
+            found += list_pictures(Path(picture))
+        else:
+            found.append(picture)
+    return found
+
+
+def load_picture(picture: Picture) -> np.ndarray:
+    """One picture as uint8 [H, W, 3] RGB.
+
+    Raises:
+        DataError: it cannot be read, or is no such array.
+    """
+    if isinstance(picture, ReIDImage):
+        return read_image(picture.path)
+    if isinstance(picture, str | Path):
+        return read_image(picture)
+    if isinstance(picture, Image.Image):
+        return np.asarray(picture.convert("RGB"))
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+        raise DataError(f"Expected a file, a PIL picture or a uint8 array [H, W, 3] in RGB order, got {what}.")
+    return picture

@@ -1,0 +1,107 @@
+"""From pose fields to part maps E, label maps Y (Eq. 10) and fixed attention (Table 2). NumPy, no I/O."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.errors import LabelError
+from partreid.parts import NUM_POSE_FIELDS, PartSchema, pose_field_flip
+
+LABEL_THRESHOLD = 0.5
+"""λ_r: a place where no part reaches it is background (Eq. 10)."""
+
+
+def group_fields(fields: NDArray[np.generic], schema: PartSchema) -> NDArray[np.generic]:
+    """Part maps E: for each part the maximum over its channels.
+
+    Args:
+        fields: [36, h, w] or [N, 36, h, w].
+        schema: the K parts.
+
+    Returns:
+        [K, h, w] or [N, K, h, w], of the same dtype.
+
+    Raises:
+        LabelError: ``fields`` has another shape.
+    """
+    if fields.ndim not in (3, 4) or fields.shape[-3] != NUM_POSE_FIELDS:
+        raise LabelError(
+            f"Pose fields must be [{NUM_POSE_FIELDS}, h, w] or [N, {NUM_POSE_FIELDS}, h, w], got shape {fields.shape}."
+        )
+    return np.stack([fields[..., list(group), :, :].max(axis=-3) for group in schema.groups], axis=-3)
+
+
+def label_map(part_maps: NDArray[np.generic], threshold: float = LABEL_THRESHOLD) -> NDArray[np.uint8]:
+    """Label map Y (Eq. 10): 0 = background where no part reaches ``threshold``, else 1 + the strongest part.
+
+    Args:
+        part_maps: E, [K, h, w] or [N, K, h, w]; a tie goes to the part that comes first.
+        threshold: λ_r, compared in the maps' own unit.
+
+    Returns:
+        uint8 [h, w] or [N, h, w], values 0..K.
+
+    Raises:
+        LabelError: ``part_maps`` has another shape, or more than 255 parts.
+    """
+    check_part_maps(part_maps)
+    label: NDArray[np.uint8] = part_maps.argmax(axis=-3).astype(np.uint8) + np.uint8(1)
+    label[part_maps.max(axis=-3) < np.asarray(threshold)] = 0
+    return label
+
+
+def fixed_attention(part_maps: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Attention that is not learned (ablation of Table 2): softmax of E over the K parts at each place.
+
+    Args:
+        part_maps: E, [K, h, w] or [N, K, h, w], floating point.
+
+    Returns:
+        The same shape; sums to 1 over the parts.
+
+    Raises:
+        LabelError: ``part_maps`` has another shape.
+    """
+    check_part_maps(part_maps)
+    weights = np.exp(part_maps - part_maps.max(axis=-3, keepdims=True))
+    attention: NDArray[np.floating] = weights / weights.sum(axis=-3, keepdims=True)
+    return attention
+
+
+def flip_fields(fields: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Pose fields of the mirrored picture: columns reversed, left and right channels exchanged.
+
+    Args:
+        fields: [36, h, w] or [N, 36, h, w].
+
+    Returns:
+        The same shape; flipping twice gives ``fields`` back.
+
+    Raises:
+        LabelError: ``fields`` has another shape.
+    """
+    if fields.ndim not in (3, 4) or fields.shape[-3] != NUM_POSE_FIELDS:
+        raise LabelError(f"Pose fields must have {NUM_POSE_FIELDS} channels, got shape {fields.shape}.")
+    return np.ascontiguousarray(fields[..., list(pose_field_flip()), :, ::-1])
+
+
+def one_hot(label: NDArray[np.integer], num_parts: int) -> NDArray[np.float32]:
+    """Part maps E that give ``label`` back: 1 where the part stands, else 0.
+
+    Args:
+        label: [h, w], values 0..K. num_parts: K.
+
+    Returns:
+        float32 [K, h, w].
+    """
+    same: NDArray[np.bool_] = label[None] == np.arange(1, num_parts + 1)[:, None, None]
+    return same.astype(np.float32)
+
+
+def check_part_maps(part_maps: NDArray[np.generic]) -> None:
+    """Raise LabelError unless ``part_maps`` is [K, h, w] or [N, K, h, w] with 1 to 255 parts."""
+    if part_maps.ndim not in (3, 4) or not 1 <= part_maps.shape[-3] <= 255:
+        raise LabelError(
+            f"Part maps must be [K, h, w] or [N, K, h, w] with K from 1 to 255, got shape {part_maps.shape}."
+        )

@@ -1,0 +1,1 @@
+"""The training objective: GiLt, part attention, and their sum (Eq. 5)."""

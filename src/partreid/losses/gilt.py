@@ -1,0 +1,53 @@
+"""GiLt: global-identity local-triplet loss (Eq. 6), with its full table of weights (Table 4)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from partreid.functional.losses import TripletLoss, identity_loss, part_averaged_triplet, per_part_triplet
+from partreid.losses.config import GiLtConfig
+from partreid.types import ModelOutput, RegionVectors
+
+
+def gilt_terms(
+    output: ModelOutput, pid_index: Tensor, config: GiLtConfig
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Every loss whose weight is not 0.
+
+    Args:
+        output: of the model. pid_index: [B] training classes. config: weights and margins.
+
+    Returns:
+        Unweighted losses by name (``identity/global_``, ``triplet/parts``, ...), and the share of active
+        triplets by the same names.
+
+    Raises:
+        ValueError: an identity loss is asked for, and the model has no identity classifiers.
+    """
+    terms: dict[str, Tensor] = {}
+    active: dict[str, Tensor] = {}
+    for region in RegionVectors.NAMES:
+        if getattr(config.identity, region):
+            if output.identity_logits is None:
+                raise ValueError("This model has no identity classifiers: set the identity weights to 0.")
+            logits = getattr(output.identity_logits, region)
+            terms[f"identity/{region}"] = identity_loss(logits, pid_index, smoothing=config.label_smoothing)
+        if getattr(config.triplet, region):
+            triplet = _triplet(getattr(output.features, region), pid_index, region, config)
+            terms[f"triplet/{region}"] = triplet.loss
+            active[f"active/{region}"] = triplet.active
+    return terms, active
+
+
+def term_weight(name: str, config: GiLtConfig) -> float:
+    """The weight of a term that :func:`gilt_terms` names."""
+    kind, region = name.split("/")
+    weight: float = getattr(getattr(config, kind), region)
+    return weight
+
+
+def _triplet(vectors: Tensor, pids: Tensor, region: str, config: GiLtConfig) -> TripletLoss:
+    if region != "parts":
+        return part_averaged_triplet(vectors.unsqueeze(1), pids, margin=config.margin)
+    loss = part_averaged_triplet if config.part_triplet == "part_averaged" else per_part_triplet
+    return loss(vectors, pids, margin=config.margin)

@@ -1,0 +1,1 @@
+"""Networks: backbones, part attention, heads, BPBReID, and their checkpoints."""

@@ -1,0 +1,29 @@
+"""The pixel-wise part classifier (paper §3.1.1, Eq. 1)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from partreid.models.initialization import WEIGHT_STD
+
+
+class PixelPartClassifier(nn.Module):
+    """A 1×1 convolution over the feature map: scores of background and K parts at every pixel.
+
+    Args:
+        channels: C of the feature map.
+        num_parts: K.
+        batchnorm: a BatchNorm2d before the convolution (published weights).
+    """
+
+    def __init__(self, channels: int, num_parts: int, *, batchnorm: bool = False) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(channels) if batchnorm else nn.Identity()
+        self.classifier = nn.Conv2d(channels, num_parts + 1, kernel_size=1)
+        nn.init.normal_(self.classifier.weight, std=WEIGHT_STD)
+        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, C, H, W] → scores [B, K+1, H, W]; their softmax over dim 1 is M of Eq. 1."""
+        scores: Tensor = self.classifier(self.bn(features))
+        return scores

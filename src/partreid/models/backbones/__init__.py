@@ -1,0 +1,38 @@
+"""Feature extractors: pictures [B, 3, H, W] → feature map [B, C, H/stride, W/stride]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from partreid.models.backbones.base import Backbone
+from partreid.models.backbones.efficientnet_lite import efficientnet_lite0
+from partreid.models.backbones.resnet import resnet18, resnet50
+from partreid.models.backbones.weights import load_backbone_weights
+
+__all__ = ["BACKBONES", "Backbone", "build_backbone"]
+
+BACKBONES: dict[str, Callable[[int], Backbone]] = {
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "efficientnet_lite0": efficientnet_lite0,
+}
+"""Every backbone by name: output stride → backbone with random weights."""
+
+
+def build_backbone(name: str, *, output_stride: int = 16, weights: str | Path | None = None) -> Backbone:
+    """A backbone, with ImageNet weights or none.
+
+    Args:
+        name: a key of :data:`BACKBONES`.
+        output_stride: picture pixels per cell of the feature map: 8, 16 or 32.
+        weights: None = random; "imagenet" = those that come with a Python package (EfficientNet-Lite0 only);
+            else a file of torchvision's ImageNet weights (``.pth``, ``.pt`` or ``.safetensors``).
+
+    Raises:
+        CheckpointError: there are no such weights, or a key does not fit; every such key is listed.
+    """
+    backbone = BACKBONES[name](output_stride)
+    if weights is not None:
+        load_backbone_weights(backbone, name, weights)
+    return backbone

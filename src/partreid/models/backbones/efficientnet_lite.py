@@ -1,0 +1,59 @@
+"""EfficientNet-Lite0 from ``efficientnet-lite-pytorch``: ReLU6, no squeeze-and-excitation, quick on CPUs."""
+
+from __future__ import annotations
+
+from efficientnet_lite_pytorch import EfficientNet
+from torch import Tensor, nn
+
+from partreid.models.backbones.base import Backbone
+
+# The library's blocks whose first one strides 2: at map stride 8→16 and 16→32.
+_STRIDE_16_BLOCK, _STRIDE_32_BLOCK = 5, 11
+
+
+class EfficientNetLite(Backbone):
+    """The library's network without its classifier, for pictures of any size.
+
+    The library bakes paddings for 224×224 into its convolutions; they are computed anew here, as
+    TensorFlow's "same" padding for sizes that are multiples of the output stride.
+
+    Args:
+        output_stride: 32 keeps every stride; 16 removes the last, 8 the last two.
+    """
+
+    classifier_keys = ("_fc.",)
+
+    def __init__(self, output_stride: int) -> None:
+        super().__init__()
+        network = EfficientNet.from_name("efficientnet-lite0")
+        network._fc = nn.Identity()
+        for index, stride in ((_STRIDE_16_BLOCK, 16), (_STRIDE_32_BLOCK, 32)):
+            if output_stride < stride:
+                network._blocks[index]._depthwise_conv.stride = (1, 1)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                _same_padding(module)
+        self.network = network
+        self.channels = network._conv_head.out_channels
+        self.output_stride = output_stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] → [B, 1280, H/output_stride, W/output_stride]."""
+        features: Tensor = self.network.extract_features(images)
+        return features
+
+
+def _same_padding(conv: nn.Conv2d) -> None:
+    """TensorFlow's "same" for even inputs: with stride 2 the odd pixel of padding lies at the right and bottom."""
+    total = conv.kernel_size[0] - conv.stride[0] if conv.stride[0] > 1 else conv.kernel_size[0] - 1
+    before, after = total // 2, total - total // 2
+    if before == after:
+        conv.padding = (before, before)
+        conv.static_padding = nn.Identity()
+    else:
+        conv.static_padding = nn.ZeroPad2d((before, after, before, after))
+
+
+def efficientnet_lite0(output_stride: int) -> EfficientNetLite:
+    """EfficientNet-Lite0: 1280 channels."""
+    return EfficientNetLite(output_stride)

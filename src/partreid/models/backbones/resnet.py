@@ -1,0 +1,114 @@
+"""ResNet (He et al. 2016) with torchvision's key names, and the last strides removed (Luo et al. 2019).
+
+The last stride is removed by *stride*, not replaced by dilation: 256×128 gives a 16×8 map.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from partreid.models.backbones.base import Backbone
+
+
+def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return conv, nn.BatchNorm2d(outputs)
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions (ResNet-18)."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv_bn(inputs, planes, 3, stride)
+        self.conv2, self.bn2 = _conv_bn(planes, planes, 3)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, planes, H/stride, W/stride]."""
+        identity = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        out: Tensor = self.relu(self.bn2(self.conv2(x)) + identity)
+        return out
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3 (with the stride, as torchvision has it), 1×1 (ResNet-50)."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv_bn(inputs, planes, 1)
+        self.conv2, self.bn2 = _conv_bn(planes, planes, 3, stride)
+        self.conv3, self.bn3 = _conv_bn(planes, planes * self.expansion, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, 4·planes, H/stride, W/stride]."""
+        identity = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        out: Tensor = self.relu(self.bn3(self.conv3(x)) + identity)
+        return out
+
+
+class ResNet(Backbone):
+    """Stem and four stages, without the classifier.
+
+    Args:
+        block: BasicBlock or Bottleneck.
+        depths: blocks per stage.
+        output_stride: 32 keeps every stride; 16 removes the last stage's, 8 the last two.
+    """
+
+    classifier_keys = ("fc.",)
+
+    def __init__(
+        self, block: type[BasicBlock] | type[Bottleneck], depths: tuple[int, int, int, int], output_stride: int
+    ) -> None:
+        super().__init__()
+        self.channels = 512 * block.expansion
+        self.output_stride = output_stride
+        self.conv1, self.bn1 = _conv_bn(3, 64, 7, stride=2)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        strides = (1, 2, 2 if output_stride >= 16 else 1, 2 if output_stride >= 32 else 1)
+        inputs = 64
+        for stage, (depth, stride) in enumerate(zip(depths, strides, strict=True), start=1):
+            planes = 64 * 2 ** (stage - 1)
+            self.add_module(f"layer{stage}", _stage(block, inputs, planes, depth, stride))
+            inputs = planes * block.expansion
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] → [B, C, H/output_stride, W/output_stride]."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        for stage in ("layer1", "layer2", "layer3", "layer4"):
+            x = self.get_submodule(stage)(x)
+        features: Tensor = x
+        return features
+
+
+def _stage(
+    block: type[BasicBlock] | type[Bottleneck], inputs: int, planes: int, depth: int, stride: int
+) -> nn.Sequential:
+    outputs = planes * block.expansion
+    downsample = nn.Sequential(*_conv_bn(inputs, outputs, 1, stride)) if stride > 1 or inputs != outputs else None
+    blocks: list[nn.Module] = [block(inputs, planes, stride, downsample)]
+    blocks += [block(outputs, planes, 1, None) for _ in range(depth - 1)]
+    return nn.Sequential(*blocks)
+
+
+def resnet18(output_stride: int) -> ResNet:
+    """ResNet-18: 512 channels. Small; for tests."""
+    return ResNet(BasicBlock, (2, 2, 2, 2), output_stride)
+
+
+def resnet50(output_stride: int) -> ResNet:
+    """ResNet-50: 2048 channels (paper §4.2)."""
+    return ResNet(Bottleneck, (3, 4, 6, 3), output_stride)

@@ -1,0 +1,137 @@
+"""A checkpoint is a folder: ``config.json``, ``model.safetensors``, ``metrics.json``. It rebuilds its model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import partreid
+from partreid.errors import CheckpointError, ConfigError
+from partreid.files import atomic_folder, recover_folder
+from partreid.models.backbones.weights import load_exactly, read_state_dict
+from partreid.models.bpbreid import BPBReID
+from partreid.models.config import ModelConfig
+from partreid.preprocessing import PreprocessConfig
+
+FORMAT, VERSION = "partreid-checkpoint", 1
+CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE = "config.json", "model.safetensors", "metrics.json"
+CHECKPOINT_FOLDER = "checkpoint"
+"""Name of the checkpoint inside a run folder."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model with all that is needed to use it.
+
+    Attributes:
+        model: in evaluation mode. preprocess: what its input must look like.
+        metrics: results that were known when it was written.
+    """
+
+    model: BPBReID
+    preprocess: PreprocessConfig
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write the three files into an existing (temporary) folder."""
+    from safetensors.torch import save_model
+
+    config = {
+        "format": FORMAT,
+        "version": VERSION,
+        "partreid": partreid.__version__,
+        "num_identities": checkpoint.model.num_identities,
+        "part_names": list(checkpoint.model.schema.parts),
+        "model": checkpoint.model.config.model_dump(mode="json"),
+        "preprocess": checkpoint.preprocess.model_dump(mode="json"),
+    }
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / METRICS_FILE).write_text(json.dumps(dict(checkpoint.metrics), indent=2) + "\n", encoding="utf-8")
+    save_model(checkpoint.model, str(folder / WEIGHTS_FILE))
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
+    """Write a checkpoint folder, whole or not at all; one that was there is replaced.
+
+    Raises:
+        CheckpointError: it cannot be written (full disk, read-only folder); the former one is unchanged.
+    """
+    with atomic_folder(folder, error=CheckpointError) as temporary:
+        write_checkpoint(checkpoint, temporary)
+    return Path(folder)
+
+
+def load_checkpoint(source: str | Path) -> Checkpoint:
+    """Read a checkpoint folder, a run folder that holds one, or a Hugging Face Hub repository ``"org/name"``.
+
+    Raises:
+        CheckpointError: missing, incomplete, foreign, of a newer format, or its weights do not fit; every key
+            that does not fit is listed.
+    """
+    folder = find_checkpoint(source)
+    config = _read_json(folder / CONFIG_FILE)
+    if config.get("format") != FORMAT:
+        raise CheckpointError(f"{folder / CONFIG_FILE} is not a partreid checkpoint (format {config.get('format')!r}).")
+    if config.get("version") != VERSION:
+        raise CheckpointError(
+            f"{folder} has checkpoint version {config.get('version')!r}; this partreid {partreid.__version__} reads "
+            f"version {VERSION}. Install the version that wrote it: {config.get('partreid')!r}."
+        )
+    try:
+        model_config = ModelConfig.parse(config["model"], source=f"{folder / CONFIG_FILE}: model")
+        preprocess = PreprocessConfig.parse(config["preprocess"], source=f"{folder / CONFIG_FILE}: preprocess")
+        num_identities = int(config["num_identities"])
+    except KeyError as error:
+        raise CheckpointError(f"{folder / CONFIG_FILE} lacks the entry {error}.") from None
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    model = BPBReID(model_config, num_identities)
+    load_exactly(model, read_state_dict(folder / WEIGHTS_FILE), source=str(folder / WEIGHTS_FILE))
+    metrics = _read_json(folder / METRICS_FILE) if (folder / METRICS_FILE).exists() else {}
+    return Checkpoint(model.eval(), preprocess, metrics)
+
+
+def find_checkpoint(source: str | Path) -> Path:
+    """The checkpoint folder that ``source`` means.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(source)
+    for folder in (recover_folder(path / CHECKPOINT_FOLDER), recover_folder(path)):
+        if (folder / CONFIG_FILE).is_file():
+            return folder
+    if path.exists():
+        raise CheckpointError(
+            f"{path} holds no checkpoint: expected the files {CONFIG_FILE} and {WEIGHTS_FILE} in it or in its "
+            f"folder {CHECKPOINT_FOLDER!r}. A published BPBReID file is read with partreid.load_official."
+        )
+    if isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~")):
+        return _from_hub(source)
+    raise CheckpointError(f"There is no checkpoint folder {path}.")
+
+
+def _from_hub(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE]))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise CheckpointError(
+            f"There is no folder {repository}, and it could not be had from the Hugging Face Hub: {error}"
+        ) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. The checkpoint is incomplete.") from None
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path}: expected an object, got {type(data).__name__}.")
+    return data

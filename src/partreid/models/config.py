@@ -1,0 +1,76 @@
+"""What a model is. It travels in the checkpoint and rebuilds the model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from partreid.config import ConfigModel
+from partreid.errors import ConfigError
+from partreid.functional.visibility import DEFAULT_THRESHOLD
+from partreid.models.backbones import BACKBONES
+from partreid.parts import PartSchema, get_part_schema
+
+
+class ModelConfig(ConfigModel):
+    """Architecture and numerics of BPBReID. The defaults follow the paper's text."""
+
+    backbone: str = "resnet50"
+    """Feature extractor: "resnet50" (paper §4.2), "efficientnet_lite0" (light, for CPUs), "resnet18" (tests)."""
+    output_stride: Literal[8, 16, 32] = 16
+    """Picture pixels per feature-map cell. 16 = last stride 1 (paper §4.2: 256×128 gives a 16×8 map)."""
+    parts: str = "eight"
+    """Part schema by name; paper: "eight" for occluded sets, "five" for holistic ones (Table 5)."""
+    embedding_dim: Annotated[int, Field(ge=1)] | None = None
+    """Width D of a Linear + BatchNorm + ReLU head after pooling; none in the paper, 512 in the published weights."""
+    foreground_pooling: Literal["weighted_average", "mean"] = "weighted_average"
+    """Eq. 3, or the published weights' mean of M_f·G over all pixels."""
+    part_classifier_batchnorm: bool = False
+    """A BatchNorm2d before the 1×1 convolution of Eq. 1, as the published weights have it."""
+    visibility: Literal["threshold", "argmax"] = "threshold"
+    """Eq. 4 (a map's maximum above the threshold), or the published weights' argmax rule."""
+    visibility_threshold: Annotated[float, Field(ge=0, le=1)] = DEFAULT_THRESHOLD
+    """λ_v of Eq. 4."""
+    foreground_embedding: Literal["raw", "bn"] = "raw"
+    """Which foreground vector is matched: raw f_f (Eq. 9), or its BN-neck output (published weights)."""
+    normalize_embeddings: bool = False
+    """Whether matching divides each slot's vector by its length first; Eq. 9 does not, the published weights do."""
+
+    @field_validator("backbone")
+    @classmethod
+    def _known_backbone(cls, name: str) -> str:
+        if name not in BACKBONES:
+            raise ValueError(f"expected one of {', '.join(sorted(BACKBONES))}")
+        return name
+
+    @field_validator("parts")
+    @classmethod
+    def _known_parts(cls, name: str) -> str:
+        try:
+            get_part_schema(name)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    @property
+    def part_schema(self) -> PartSchema:
+        """The part schema by its name."""
+        return get_part_schema(self.parts)
+
+
+def paper_model() -> ModelConfig:
+    """The numerics of the paper's text: ResNet-50, K = 8."""
+    return ModelConfig()
+
+
+def official_model() -> ModelConfig:
+    """The numerics of the published weights, all departures from the text together."""
+    return ModelConfig(
+        embedding_dim=512,
+        foreground_pooling="mean",
+        part_classifier_batchnorm=True,
+        visibility="argmax",
+        foreground_embedding="bn",
+        normalize_embeddings=True,
+    )

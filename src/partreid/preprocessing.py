@@ -1,0 +1,45 @@
+"""From a picture to what the network reads: size and normalisation. The settings travel in the checkpoint."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from partreid.config import ConfigModel
+
+Channels = tuple[float, float, float]
+
+
+class PreprocessConfig(ConfigModel):
+    """Size and normalisation of the network's input."""
+
+    height: Annotated[int, Field(ge=16, le=4096)] = 256
+    """Input height in pixels. Paper §4.2: 256 (ResNet-50), 384 (HRNet, ResNet-50-IBN)."""
+    width: Annotated[int, Field(ge=16, le=4096)] = 128
+    """Input width in pixels. Paper §4.2: 128."""
+    mean: Channels = (0.485, 0.456, 0.406)
+    """Mean of the RGB channels in [0, 1] (ImageNet)."""
+    std: Channels = (0.229, 0.224, 0.225)
+    """Standard deviation of the RGB channels in [0, 1] (ImageNet)."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.height, self.width
+
+
+def normalize(images: Tensor, config: PreprocessConfig) -> Tensor:
+    """Pictures as numbers the network reads.
+
+    Args:
+        images: uint8 [B, 3, H, W], RGB.
+
+    Returns:
+        float32 [B, 3, H, W], each channel minus its mean, divided by its standard deviation.
+    """
+    mean = torch.tensor(config.mean, device=images.device).view(3, 1, 1) * 255
+    std = torch.tensor(config.std, device=images.device).view(3, 1, 1) * 255
+    return (images.float() - mean) / std

@@ -1,0 +1,1 @@
+"""Training: configuration, presets, the loop, and what makes it resume."""

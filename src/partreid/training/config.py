@@ -1,0 +1,92 @@
+"""How a model is trained: every choice in one tree, kept beside the checkpoint."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from partreid.config import ConfigModel
+from partreid.datasets.augment import AugmentConfig
+from partreid.datasets.loaders import BatchConfig
+from partreid.losses.config import ObjectiveConfig
+from partreid.models.config import ModelConfig
+from partreid.preprocessing import PreprocessConfig
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class OptimizerConfig(ConfigModel):
+    """Adam and its learning rate over the epochs."""
+
+    epochs: Annotated[int, Field(ge=1)] = 120
+    """Passes over the training identities (paper §4.2: 120)."""
+    learning_rate: Positive = 3.5e-4
+    """Peak learning rate (paper §4.2)."""
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    """L2 penalty added to the gradient, as Adam has it (BoT's setting, adopted by the paper)."""
+    warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    """Epochs of linear warm-up (paper §4.2: 10)."""
+    warmup_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of the peak at which warm-up starts (paper: 3.5e-5 = 0.1; published weights: 0.01)."""
+    schedule: Literal["steps", "cosine"] = "steps"
+    """After warm-up: constant between milestones (paper), or a half cosine down to 0, updated at every batch."""
+    milestones: tuple[int, ...] = (40, 70)
+    """Epochs at which "steps" multiplies the rate by ``decay`` (paper §4.2: 40 and 70)."""
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Factor at each milestone (paper §4.2: 0.1)."""
+
+    def rate(self, epoch: float) -> float:
+        """Learning rate at a point of training.
+
+        Args:
+            epoch: epochs done, with a fraction within one; "steps" changes at whole epochs only.
+        """
+        if self.schedule == "steps":
+            epoch = math.floor(epoch)
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * (self.warmup_factor + (1 - self.warmup_factor) * epoch / self.warmup_epochs)
+        if self.schedule == "steps":
+            return self.learning_rate * self.decay ** sum(epoch >= m for m in self.milestones)
+        done = (epoch - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+class TrainConfig(ConfigModel):
+    """Everything that shapes a trained model. The defaults are the paper's for occluded sets."""
+
+    model: ModelConfig = ModelConfig()
+    """What the model is."""
+    preprocess: PreprocessConfig = PreprocessConfig()
+    """Size and normalisation of its input."""
+    batch: BatchConfig = BatchConfig()
+    """How training batches are drawn."""
+    augment: AugmentConfig = AugmentConfig()
+    """How pictures and labels are varied."""
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """What is minimised."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """How it is minimised."""
+    pretrained: str = "imagenet"
+    """The backbone's start: "imagenet" (where a package brings the file), a file of weights, or "none"."""
+    labels: str = "auto"
+    """Label folder within the data set's ``masks``; "auto" takes the only one there is."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of every random number: order, augmentation, new layers."""
+
+    @model_validator(mode="after")
+    def _size_fits_stride(self) -> TrainConfig:
+        stride = self.model.output_stride
+        if self.preprocess.height % stride or self.preprocess.width % stride:
+            raise ValueError(
+                f"the input {self.preprocess.height}×{self.preprocess.width} must be a multiple of "
+                f"model.output_stride = {stride}"
+            )
+        return self
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """(H, W) of the feature map."""
+        stride = self.model.output_stride
+        return self.preprocess.height // stride, self.preprocess.width // stride

@@ -1,0 +1,196 @@
+"""The training loop. It fits on a page; everything it calls stands under its own name."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from partreid.datasets.augment import augment, mark_unlabelled
+from partreid.datasets.loaders import TrainLoader
+from partreid.datasets.torch_dataset import PictureBatch
+from partreid.errors import CheckpointError, TrainingError
+from partreid.losses.config import ObjectiveConfig
+from partreid.losses.objective import objective
+from partreid.models.backbones import build_backbone
+from partreid.models.bpbreid import BPBReID
+from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint
+from partreid.runtime import RuntimeConfig, computes_in_bfloat16, resolve_device
+from partreid.training.config import TrainConfig
+from partreid.training.observers import StepRecord, TrainingObserver
+from partreid.training.state import Progress, restore, save_run
+from partreid.types import ReIDDataset
+
+NO_WEIGHTS = "none"
+
+
+def build_model(config: TrainConfig, num_identities: int) -> BPBReID:
+    """A new model with its pretrained backbone; new layers are random by ``config.seed``.
+
+    Raises:
+        CheckpointError: the pretrained weights are missing or do not fit.
+    """
+    torch.manual_seed(config.seed)
+    weights = None if config.pretrained == NO_WEIGHTS else config.pretrained
+    backbone = build_backbone(config.model.backbone, output_stride=config.model.output_stride, weights=weights)
+    return BPBReID(config.model, num_identities, backbone=backbone)
+
+
+class SupervisedModel(torch.nn.Module):
+    """Model and objective as one module: what Fabric wraps for precision and distribution.
+
+    Its output is a plain dictionary, the only structure that wrappers walk through.
+    """
+
+    def __init__(self, model: BPBReID, config: ObjectiveConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+
+    def forward(self, images: Tensor, pid_index: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """The report of :func:`objective`: ``loss``, and each term and statistic by its name."""
+        report = objective(self.model(images), pid_index, labels, self.config)
+        return {"loss": report.total, **report.terms, **report.statistics}
+
+
+class Trainer:
+    """Trains one model on one data set, an epoch at a time.
+
+    Args:
+        config: how. dataset: on what; only its training pictures are used. run: folder of the checkpoint.
+        runtime: where. observers: told of every step and epoch.
+
+    Raises:
+        DataError, LabelError: the data set cannot be trained on so.
+        CheckpointError: the run's folder holds another run, or pretrained weights do not fit.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: ReIDDataset,
+        run: str | Path,
+        *,
+        runtime: RuntimeConfig | None = None,
+        observers: Sequence[TrainingObserver] = (),
+    ) -> None:
+        self.config = config
+        self.run = Path(run)
+        self.observers = observers
+        runtime = runtime or RuntimeConfig()
+        device = resolve_device(runtime.device)
+        precision = "bf16-mixed" if computes_in_bfloat16(device, runtime.precision) else "32-true"
+        self.fabric = Fabric(accelerator=device.type, devices=_device_index(device), precision=precision)  # type: ignore[arg-type]
+        self.loader = TrainLoader(
+            dataset,
+            config.batch,
+            size=config.preprocess.size,
+            schema=config.model.part_schema if config.objective.part_attention_weight else None,
+            map_size=config.map_size,
+            seed=config.seed,
+            workers=runtime.workers,
+        )
+        self.pid_index = torch.tensor(self.loader.pid_index)
+        # Channels last is the layout in which CPUs and GPUs convolve fastest; it changes no result.
+        self.raw_model = build_model(config, len(dataset.train_pids)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.raw_optimizer = torch.optim.Adam(
+            (p for p in self.raw_model.parameters() if p.requires_grad),
+            lr=config.optimizer.learning_rate,
+            weight_decay=config.optimizer.weight_decay,
+        )
+        self.epoch = 0
+
+    def resume(self) -> None:
+        """Continue from the run folder's checkpoint."""
+        self.epoch = restore(self.run, self.raw_model, self.raw_optimizer).epoch
+
+    def fit(self) -> Checkpoint:
+        """Train to the last epoch; every epoch ends with a whole checkpoint on disk.
+
+        Raises:
+            TrainingError: the loss is no longer a finite number.
+            CheckpointError: a checkpoint cannot be written, or the folder holds a run that was not resumed.
+        """
+        if self.epoch == 0 and (self.run / CHECKPOINT_FOLDER).exists():
+            raise CheckpointError(f"{self.run} already holds a run. Resume it, or choose another folder.")
+        model, optimizer = self.fabric.setup(SupervisedModel(self.raw_model, self.config.objective), self.raw_optimizer)
+        try:
+            for epoch in range(self.epoch, self.config.optimizer.epochs):
+                means = self._train_epoch(epoch, model, optimizer)
+                checkpoint = Checkpoint(self.raw_model, self.config.preprocess, {"epoch": epoch + 1, "train": means})
+                save_run(self.run, checkpoint, self.config, self.raw_optimizer, Progress(epoch + 1, means))
+                self.epoch = epoch + 1
+                for observer in self.observers:
+                    observer.on_epoch(epoch, means)
+        finally:
+            for observer in self.observers:
+                observer.close()
+        return Checkpoint(self.raw_model.eval(), self.config.preprocess)
+
+    def _train_epoch(self, epoch: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        model.train()
+        # All randomness derives from the seed and the epoch, so a resumed run draws what an unbroken one would.
+        torch.manual_seed(self.config.seed * 100_003 + epoch)
+        generator = torch.Generator().manual_seed(self.config.seed * 100_003 + epoch)
+        batches = self.loader.epoch(epoch)
+        steps = len(self.loader.sampler)
+        sums: dict[str, float] = defaultdict(float)
+        for step, batch in enumerate(batches):
+            start = time.perf_counter()
+            rate = self.config.optimizer.rate(epoch + step / steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            losses = self._step(batch, model, optimizer, generator)
+            values = {name: float(value.detach()) for name, value in losses.items()} | {"learning_rate": rate}
+            values["pictures_per_second"] = len(batch.index) / (time.perf_counter() - start)
+            self._check_finite(values, epoch, step)
+            for name, value in values.items():
+                sums[name] += value / steps
+            for observer in self.observers:
+                observer.on_step(StepRecord(epoch, step, steps, values))
+        return dict(sums)
+
+    def _step(
+        self,
+        batch: PictureBatch,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        batch = batch.to(self.fabric.device)
+        images, labels = augment(
+            batch.images,
+            batch.part_maps,
+            map_size=self.config.map_size,
+            config=self.config.augment,
+            preprocess=self.config.preprocess,
+            generator=generator,
+        )
+        if labels is not None:
+            labels = mark_unlabelled(labels, batch.labelled)
+        pid_index = self.pid_index[batch.index.cpu()].to(images.device)
+        losses: dict[str, Tensor] = model(images.contiguous(memory_format=torch.channels_last), pid_index, labels)
+        if torch.isfinite(losses["loss"]):  # else the loop stops before a broken step is taken
+            optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(losses["loss"])
+            optimizer.step()
+        return losses
+
+    def _check_finite(self, values: dict[str, float], epoch: int, step: int) -> None:
+        wrong = [name for name, value in values.items() if not math.isfinite(value)]
+        if wrong:
+            raise TrainingError(
+                f"The loss is not a finite number in epoch {epoch + 1}, step {step + 1}: {', '.join(wrong)}. The last "
+                f"whole epoch's checkpoint is kept in {self.run}. Lower optimizer.learning_rate, or set "
+                f"--precision float32, and check the pictures."
+            )
+
+
+def _device_index(device: torch.device) -> int | list[int]:
+    return [device.index] if device.index is not None else 1

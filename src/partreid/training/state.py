@@ -1,0 +1,91 @@
+"""A run folder, and what makes an interrupted training go on as if nothing had happened.
+
+::
+
+    RUN/checkpoint/   config.json, model.safetensors, metrics.json; train.toml, train_state.pt to resume
+    RUN/logs/         TensorBoard
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from partreid.errors import CheckpointError
+from partreid.files import atomic_folder
+from partreid.models.backbones.weights import load_exactly, read_state_dict
+from partreid.models.checkpoint import (
+    CHECKPOINT_FOLDER,
+    WEIGHTS_FILE,
+    Checkpoint,
+    find_checkpoint,
+    write_checkpoint,
+)
+from partreid.training.config import TrainConfig
+
+CONFIG_FILE, STATE_FILE = "train.toml", "train_state.pt"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is. ``epoch``: epochs done; ``means``: of the last epoch's steps."""
+
+    epoch: int
+    means: dict[str, float]
+
+
+def save_run(
+    run: Path, checkpoint: Checkpoint, config: TrainConfig, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write ``RUN/checkpoint`` whole or not at all: model, configuration and state belong to one epoch.
+
+    Raises:
+        CheckpointError: it cannot be written; the former checkpoint is unchanged.
+    """
+    with atomic_folder(run / CHECKPOINT_FOLDER, error=CheckpointError) as folder:
+        write_checkpoint(checkpoint, folder)
+        (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
+        state = {"epoch": progress.epoch, "means": progress.means, "optimizer": optimizer.state_dict()}
+        try:
+            torch.save(state, folder / STATE_FILE)
+        except RuntimeError as error:  # torch reports a full disk so
+            raise CheckpointError(f"Cannot write {folder / STATE_FILE}: {error}. Is the disk full?") from error
+
+
+def load_run_config(run: Path) -> TrainConfig:
+    """The configuration that a run was started with.
+
+    Raises:
+        CheckpointError: there is no run. ConfigError: its configuration does not fit this version.
+    """
+    return TrainConfig.load(_part(run, CONFIG_FILE))
+
+
+def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Load weights and optimiser state into fresh ones.
+
+    Raises:
+        CheckpointError: there is nothing to resume, or it does not fit.
+    """
+    path = _part(run, STATE_FILE)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        load_exactly(model, read_state_dict(path.with_name(WEIGHTS_FILE)), source=str(path.with_name(WEIGHTS_FILE)))
+        optimizer.load_state_dict(state["optimizer"])
+        return Progress(int(state["epoch"]), dict(state["means"]))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} cannot be read ({error}). Start the training anew in another folder.") from None
+
+
+def _part(run: Path, name: str) -> Path:
+    path = find_checkpoint(run) / name
+    if not path.is_file():
+        raise CheckpointError(f"{run} cannot be resumed: it has a model, but no {name}.")
+    return path

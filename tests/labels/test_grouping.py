@@ -1,0 +1,90 @@
+"""Part maps, label maps and flips against golden data and plain loops."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from partreid.errors import LabelError
+from partreid.labels.grouping import fixed_attention, flip_fields, group_fields, label_map, one_hot
+from partreid.parts import KEYPOINTS, LIMBS, PART_SCHEMAS, get_part_schema, mirrored
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+FIELDS = hnp.arrays(
+    np.float32, st.tuples(st.just(36), st.integers(1, 4), st.integers(1, 3)), elements=st.floats(0, 1, width=32)
+)
+
+
+@pytest.mark.parametrize("name", ["five", "five_v", "eight"])
+def test_golden_label_maps_are_reproduced(name: str) -> None:
+    with np.load(GOLDEN / "labels.npz") as golden:
+        fields, expected = golden["fields"], golden[f"y_{name}"]
+    schema = get_part_schema(name)
+    label = label_map(group_fields(fields, schema))
+    assert label.dtype == np.uint8
+    np.testing.assert_array_equal(label, expected)
+    np.testing.assert_array_equal(label_map(group_fields(fields[1], schema)), expected[1])
+
+
+def test_golden_groupings_have_our_channel_sets_in_order() -> None:
+    golden = json.loads((GOLDEN / "groupings.json").read_text())
+    assert set(golden) == set(PART_SCHEMAS)
+    for name, parts in golden.items():
+        assert [set(g) for g in PART_SCHEMAS[name].groups] == [set(g) for g in parts.values()], name
+
+
+@given(FIELDS, st.sampled_from(sorted(PART_SCHEMAS)), st.sampled_from([0.3, 0.5, 1.0]))
+def test_label_map_equals_plain_loops(fields: np.ndarray, name: str, threshold: float) -> None:
+    schema = get_part_schema(name)
+    label = label_map(group_fields(fields, schema), threshold)
+    for i, j in np.ndindex(fields.shape[1:]):
+        scores = [max(float(fields[c, i, j]) for c in group) for group in schema.groups]
+        best = scores.index(max(scores))
+        assert label[i, j] == (0 if scores[best] < np.float32(threshold) else best + 1)
+
+
+def test_a_tie_goes_to_the_first_part_and_the_threshold_counts_as_reached() -> None:
+    maps = np.array([0.5, 0.5, 0.2], np.float32).reshape(3, 1, 1)
+    assert label_map(maps, 0.5) == 1
+    assert label_map(np.nextafter(maps, 0), 0.5) == 0
+
+
+@given(FIELDS)
+def test_flipping_twice_changes_nothing(fields: np.ndarray) -> None:
+    np.testing.assert_array_equal(flip_fields(flip_fields(fields)), fields)
+
+
+def test_flip_exchanges_left_and_right_and_the_columns() -> None:
+    fields = np.random.default_rng(0).random((36, 2, 3), dtype=np.float32)
+    flipped = flip_fields(fields)
+    names = [{k} for k in KEYPOINTS] + [set(limb) for limb in LIMBS]
+    for channel, name in enumerate(names):
+        other = names.index({mirrored(end) for end in name})
+        np.testing.assert_array_equal(flipped[channel], fields[other][:, ::-1])
+
+
+def test_fixed_attention_is_the_softmax_over_the_parts() -> None:
+    maps = np.random.default_rng(0).random((2, 5, 3, 4))
+    attention = fixed_attention(maps)
+    np.testing.assert_allclose(attention, np.exp(maps) / np.exp(maps).sum(axis=1, keepdims=True))
+
+
+@given(hnp.arrays(np.uint8, (3, 4), elements=st.integers(0, 5)))
+def test_one_hot_gives_the_label_map_back(label: np.ndarray) -> None:
+    np.testing.assert_array_equal(label_map(one_hot(label, 5)), label)
+
+
+@pytest.mark.parametrize("function", [lambda f: group_fields(f, get_part_schema("five")), flip_fields])
+def test_another_number_of_channels_is_refused(function) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(LabelError, match=r"36.*\(35, 3, 3\)"):
+        function(np.zeros((35, 3, 3), np.float32))
+
+
+@pytest.mark.parametrize("function", [label_map, fixed_attention])
+def test_part_maps_need_three_or_four_dimensions(function) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(LabelError, match=r"\[K, h, w\].*\(3, 3\)"):
+        function(np.zeros((3, 3), np.float32))
