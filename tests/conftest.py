@@ -53,7 +53,7 @@ def tiny_config(*overrides: str) -> TrainConfig:
     return light().override(
         [
             "model.backbone=resnet18",
-            "model.output_stride=16",
+            "model.map_stride=null",
             "model.embedding_dim=16",
             "preprocess.height=64",
             "preprocess.width=32",

@@ -60,6 +60,13 @@ def _plain(text: object) -> str:
     return str(text).replace("[", "\\[")
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: object = None,
+) -> None:
     if issubclass(category, UserWarning):
         errors.print(f"[yellow]warning:[/yellow] {_plain(message)}", soft_wrap=True, highlight=False)
