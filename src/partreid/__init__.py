@@ -1,3 +1,38 @@
 """partreid: part-based person re-identification under occlusion (BPBReID, WACV 2023)."""
 
-__version__ = "0.1.0"
+from partreid.errors import PartReIDError
+from partreid.functional.distance import part_distances
+from partreid.functional.ranking import evaluate_ranking
+from partreid.inference.extractor import PartExtractor
+from partreid.models.bpbreid import BPBReID
+from partreid.models.checkpoint import load_checkpoint, save_checkpoint
+from partreid.models.config import ModelConfig
+from partreid.models.official import load_official
+from partreid.parts import PART_SCHEMAS, PartSchema
+from partreid.preprocessing import PreprocessConfig
+from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import EvaluationResult, ModelOutput, PartEmbeddings, SearchResult
+from partreid.version import __version__
+
+__all__ = [
+    "PART_SCHEMAS",
+    "BPBReID",
+    "EvaluationResult",
+    "Gallery",
+    "MatchingConfig",
+    "ModelConfig",
+    "ModelOutput",
+    "PartEmbeddings",
+    "PartExtractor",
+    "PartReIDError",
+    "PartSchema",
+    "PreprocessConfig",
+    "SearchResult",
+    "__version__",
+    "evaluate_ranking",
+    "load_checkpoint",
+    "load_official",
+    "part_distances",
+    "save_checkpoint",
+]

@@ -138,6 +138,8 @@ def test_messages() -> None:
         evaluate_ranking(good, [1, 2], [1, 2])
     with pytest.raises(ShapeError, match="Only one of query_camids and gallery_camids"):
         evaluate_ranking(good, [1, 2], [1, 2, 3], [0, 0])
+    with pytest.raises(ShapeError, match=r"query_pids must be whole numbers, got \['anna', 'ben'\]"):
+        evaluate_ranking(good, ["anna", "ben"], [1, 2, 3])  # type: ignore[list-item]
     with pytest.raises(ShapeError, match="max_rank is at least 1"):
         evaluate_ranking(good, [1, 2], [1, 2, 3], max_rank=0)
     with pytest.raises(DataError, match="None of the 2 queries has a positive among the 3 gallery pictures"):

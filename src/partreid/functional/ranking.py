@@ -196,7 +196,10 @@ def _check_ids(
     names = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
     tensors: list[Tensor | None] = []
     for name, values, size in zip(names, ids, (*distances.shape, *distances.shape), strict=True):
-        tensor = None if values is None else torch.as_tensor(values, device=distances.device)
+        try:
+            tensor = None if values is None else torch.as_tensor(values, device=distances.device)
+        except (TypeError, ValueError):
+            raise ShapeError(f"{name} must be whole numbers, got {values!r:.80}. Number the names first.") from None
         if tensor is not None and tensor.shape != (size,):
             raise ShapeError(f"{name} must hold {size} ids for distances {tuple(distances.shape)}, "
                              f"got shape {tuple(tensor.shape)}.")  # fmt: skip

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable
 from math import ceil
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from partreid.errors import LabelError
+from partreid.files import atomic_file
 from partreid.labels.grouping import group_fields, one_hot
 from partreid.parts import NUM_POSE_FIELDS, PartSchema
 
 
-def published_size(height: int, width: int) -> tuple[int, int]:
-    """(h, w) of the published labels of an H×W picture: 2·ceil((n-1)/16) + 1, so 128×64 gives (17, 9)."""
-    return 2 * ceil((height - 1) / 16) + 1, 2 * ceil((width - 1) / 16) + 1
+def label_size(height: int, width: int, *, stride: int = 8) -> tuple[int, int]:
+    """(h, w) of labels made for an H×W picture, about ``stride`` pixels apart.
+
+    With stride 8 it is that of the published labels, 2·ceil((n-1)/16) + 1: 128×64 gives (17, 9).
+    """
+    return 2 * ceil((height - 1) / (2 * stride)) + 1, 2 * ceil((width - 1) / (2 * stride)) + 1
 
 
 def read_pose_fields(path: str | Path) -> NDArray[np.float32]:
@@ -85,7 +85,7 @@ def write_pose_fields(path: str | Path, fields: NDArray[np.floating], *, quantis
     path = Path(path)
     clean = _as_fields(np.asarray(fields, dtype=np.float32), path)
     stored: NDArray[np.generic] = np.round(clean * 255).astype(np.uint8) if quantised else clean
-    _write_whole(path, lambda file: np.save(file, stored, allow_pickle=False))
+    _save_npy(path, stored)
 
 
 def write_label_map(path: str | Path, label: NDArray[np.integer]) -> None:
@@ -97,9 +97,10 @@ def write_label_map(path: str | Path, label: NDArray[np.integer]) -> None:
     path = Path(path)
     stored = _as_label_map(np.asarray(label), path, 255)
     if path.suffix.lower() == ".png":
-        _write_whole(path, lambda file: Image.fromarray(stored).save(file, format="PNG"))
+        with atomic_file(path, error=LabelError) as temporary:
+            Image.fromarray(stored).save(temporary, format="PNG")
     else:
-        _write_whole(path, lambda file: np.save(file, stored, allow_pickle=False))
+        _save_npy(path, stored)
 
 
 def _load_npy(path: Path) -> NDArray[np.generic]:
@@ -159,25 +160,6 @@ def _as_label_map(array: NDArray[np.generic], path: Path, num_parts: int) -> NDA
     return array.astype(np.uint8)
 
 
-def _write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write beside ``path`` and rename: a reader never sees half a file, a failure leaves nothing behind."""
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            write(file)
-        Path(temporary).chmod(0o666 & ~_umask())  # temporary files are private; labels are shared like other files
-        Path(temporary).replace(path)
-        temporary = None
-    except OSError as error:
-        raise LabelError(f"Cannot write label file {path}: {error.strerror or error}. Nothing was written.") from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _save_npy(path: Path, array: NDArray[np.generic]) -> None:
+    with atomic_file(path, error=LabelError) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)

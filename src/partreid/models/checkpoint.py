@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import partreid
 from partreid.errors import CheckpointError, ConfigError
 from partreid.files import atomic_folder, recover_folder
 from partreid.models.backbones.weights import load_exactly, read_state_dict
 from partreid.models.bpbreid import BPBReID
 from partreid.models.config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
+from partreid.version import __version__
 
 FORMAT, VERSION = "partreid-checkpoint", 1
 CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE = "config.json", "model.safetensors", "metrics.json"
@@ -43,7 +43,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     config = {
         "format": FORMAT,
         "version": VERSION,
-        "partreid": partreid.__version__,
+        "partreid": __version__,
         "num_identities": checkpoint.model.num_identities,
         "part_names": list(checkpoint.model.schema.parts),
         "model": checkpoint.model.config.model_dump(mode="json"),
@@ -78,7 +78,7 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
         raise CheckpointError(f"{folder / CONFIG_FILE} is not a partreid checkpoint (format {config.get('format')!r}).")
     if config.get("version") != VERSION:
         raise CheckpointError(
-            f"{folder} has checkpoint version {config.get('version')!r}; this partreid {partreid.__version__} reads "
+            f"{folder} has checkpoint version {config.get('version')!r}; this partreid {__version__} reads "
             f"version {VERSION}. Install the version that wrote it: {config.get('partreid')!r}."
         )
     try:

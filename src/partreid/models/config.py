@@ -19,7 +19,10 @@ class ModelConfig(ConfigModel):
     backbone: str = "resnet50"
     """Feature extractor: "resnet50" (paper §4.2), "efficientnet_lite0" (light, for CPUs), "resnet18" (tests)."""
     output_stride: Literal[8, 16, 32] = 16
-    """Picture pixels per feature-map cell. 16 = last stride 1 (paper §4.2: 256×128 gives a 16×8 map)."""
+    """Picture pixels per cell of the backbone's output. 16 = last stride 1 (paper §4.2: 256×128 gives 16×8)."""
+    map_stride: Literal[4, 8, 16] | None = None
+    """A finer feature map: the backbone's features from this stride on, upsampled to it and concatenated, as the
+    paper does with HRNet's branches. None takes the backbone's output alone (paper, ResNet-50)."""
     parts: str = "eight"
     """Part schema by name; paper: "eight" for occluded sets, "five" for holistic ones (Table 5)."""
     embedding_dim: Annotated[int, Field(ge=1)] | None = None
@@ -52,6 +55,11 @@ class ModelConfig(ConfigModel):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return name
+
+    @property
+    def stride(self) -> int:
+        """Picture pixels per cell of the feature map G."""
+        return self.map_stride or self.output_stride
 
     @property
     def part_schema(self) -> PartSchema:

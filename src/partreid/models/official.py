@@ -1,6 +1,6 @@
 """Reading published BPBReID checkpoints: one file of ``torch.save``, with the numerics of ``official_model()``.
 
-The file may hold a ``yacs`` configuration. It is read by PyTorch's restricted unpickler with a plain
+The file may hold a ``yacs`` configuration. It is read by PyTorch's restricted unpickler with an ordered
 dictionary in its place: no code of the file is ever run.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,6 @@ KEY_PREFIXES: dict[str, str | None] = {
 """Published key prefix → ours; None = not used in matching, ignored by name. The first that fits counts."""
 
 _DEFAULT_SCHEMAS = {2: "two_v", 3: "three_v", 4: "four", 5: "five_v", 6: "six_new", 8: "eight", 11: "eleven"}
-
-
-class _ConfigNode(dict[str, Any]):
-    """Stands in for ``yacs.config.CfgNode``, so that reading one runs no code of another package."""
 
 
 def load_official(path: str | Path) -> Checkpoint:
@@ -105,7 +102,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"There is no file {path}.")
     scalar = np.float64(0).__reduce__()[0]
     allowed = [
-        (_ConfigNode, "yacs.config.CfgNode"),
+        # The only dictionaries that PyTorch's restricted unpickler fills are plain, ordered and counting ones.
+        (OrderedDict, "yacs.config.CfgNode"),
         (scalar, "numpy.core.multiarray.scalar"),
         (scalar, "numpy._core.multiarray.scalar"),
         np.dtype,
@@ -115,10 +113,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(allowed):  # type: ignore[arg-type]
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{path} was refused: it holds more than tensors and a configuration, and none of it was run. "
-            f"({str(error).splitlines()[0]})"
+            f"{path} was refused: it is damaged, or holds more than tensors and a configuration. None of it was run."
         ) from None
     except (RuntimeError, EOFError, ValueError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read, it is damaged or no PyTorch file: {error}") from None

@@ -88,5 +88,5 @@ class TrainConfig(ConfigModel):
     @property
     def map_size(self) -> tuple[int, int]:
         """(H, W) of the feature map."""
-        stride = self.model.output_stride
+        stride = self.model.stride
         return self.preprocess.height // stride, self.preprocess.width // stride

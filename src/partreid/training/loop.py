@@ -38,7 +38,10 @@ def build_model(config: TrainConfig, num_identities: int) -> BPBReID:
     """
     torch.manual_seed(config.seed)
     weights = None if config.pretrained == NO_WEIGHTS else config.pretrained
-    backbone = build_backbone(config.model.backbone, output_stride=config.model.output_stride, weights=weights)
+    model = config.model
+    backbone = build_backbone(
+        model.backbone, output_stride=model.output_stride, map_stride=model.map_stride, weights=weights
+    )
     return BPBReID(config.model, num_identities, backbone=backbone)
 
 

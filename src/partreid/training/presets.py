@@ -40,11 +40,16 @@ def official_holistic() -> TrainConfig:
 def light() -> TrainConfig:
     """For CPUs: EfficientNet-Lite0 at 128×64 with a fine map (stride 8: 16×8), K = 5, 60 epochs."""
     return TrainConfig(
-        model=ModelConfig(backbone="efficientnet_lite0", output_stride=8, parts="five", embedding_dim=256),
+        model=ModelConfig(backbone="efficientnet_lite0", map_stride=8, parts="five", embedding_dim=256),
         preprocess=PreprocessConfig(height=128, width=64),
         augment=AugmentConfig(padding=5),
         optimizer=OptimizerConfig(epochs=60, learning_rate=1e-3, warmup_epochs=3, schedule="cosine"),
     )
+
+
+def demo() -> TrainConfig:
+    """The light preset, short enough for ``partreid demo`` on two cores."""
+    return light().override(["optimizer.epochs=30"])
 
 
 PRESETS: dict[str, Callable[[], TrainConfig]] = {
@@ -53,6 +58,7 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "official-occluded": official_occluded,
     "official-holistic": official_holistic,
     "light": light,
+    "demo": demo,
 }
 """Every preset by its name on the command line."""
 

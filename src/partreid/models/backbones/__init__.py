@@ -7,10 +7,11 @@ from pathlib import Path
 
 from partreid.models.backbones.base import Backbone
 from partreid.models.backbones.efficientnet_lite import efficientnet_lite0
+from partreid.models.backbones.fine_map import FineMap
 from partreid.models.backbones.resnet import resnet18, resnet50
 from partreid.models.backbones.weights import load_backbone_weights
 
-__all__ = ["BACKBONES", "Backbone", "build_backbone"]
+__all__ = ["BACKBONES", "Backbone", "FineMap", "build_backbone"]
 
 BACKBONES: dict[str, Callable[[int], Backbone]] = {
     "resnet18": resnet18,
@@ -20,12 +21,15 @@ BACKBONES: dict[str, Callable[[int], Backbone]] = {
 """Every backbone by name: output stride → backbone with random weights."""
 
 
-def build_backbone(name: str, *, output_stride: int = 16, weights: str | Path | None = None) -> Backbone:
+def build_backbone(
+    name: str, *, output_stride: int = 16, map_stride: int | None = None, weights: str | Path | None = None
+) -> Backbone:
     """A backbone, with ImageNet weights or none.
 
     Args:
         name: a key of :data:`BACKBONES`.
-        output_stride: picture pixels per cell of the feature map: 8, 16 or 32.
+        output_stride: picture pixels per cell of the backbone's output: 8, 16 or 32.
+        map_stride: of a finer feature map, see :class:`FineMap`; None = none.
         weights: None = random; "imagenet" = those that come with a Python package (EfficientNet-Lite0 only);
             else a file of torchvision's ImageNet weights (``.pth``, ``.pt`` or ``.safetensors``).
 
@@ -35,4 +39,4 @@ def build_backbone(name: str, *, output_stride: int = 16, weights: str | Path | 
     backbone = BACKBONES[name](output_stride)
     if weights is not None:
         load_backbone_weights(backbone, name, weights)
-    return backbone
+    return backbone if map_stride is None else FineMap(backbone, map_stride)

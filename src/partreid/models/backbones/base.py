@@ -11,13 +11,19 @@ class Backbone(nn.Module):
     Attributes:
         channels: C of the feature map.
         output_stride: picture pixels per cell of the feature map.
+        stage_channels: channels of the features that :meth:`stages` returns, by their stride.
         classifier_keys: state-dict prefixes of an ImageNet file's classifier, which is not used here.
     """
 
     channels: int
     output_stride: int
+    stage_channels: dict[int, int]
     classifier_keys: tuple[str, ...] = ()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] → [B, C, H/output_stride, W/output_stride]."""
+    def stages(self, images: Tensor) -> dict[int, Tensor]:
+        """Features by stride, [B, C_s, H/s, W/s]: the deepest of each stride, the feature map among them."""
         raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] → the feature map G, [B, C, H/output_stride, W/output_stride]."""
+        return self.stages(images)[self.output_stride]

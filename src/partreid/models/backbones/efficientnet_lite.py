@@ -36,10 +36,25 @@ class EfficientNetLite(Backbone):
         self.network = network
         self.channels = network._conv_head.out_channels
         self.output_stride = output_stride
+        self.stage_channels = {}
+        stride = 2
+        for block in network._blocks:
+            stride *= block._depthwise_conv.stride[0]
+            self.stage_channels[stride] = block._project_conv.out_channels
+        self.stage_channels[stride] = self.channels
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] → [B, 1280, H/output_stride, W/output_stride]."""
-        features: Tensor = self.network.extract_features(images)
+    def stages(self, images: Tensor) -> dict[int, Tensor]:
+        """Features by stride, from 2 on; the deepest are those of the 1280-channel head."""
+        network = self.network
+        x = network._swish(network._bn0(network._conv_stem(images)))
+        features, stride = {}, 2
+        for index, block in enumerate(network._blocks):
+            # Stochastic depth, as the library has it: later blocks are dropped more often.
+            drop = network._global_params.drop_connect_rate * index / len(network._blocks)
+            x = block(x, drop_connect_rate=drop)
+            stride *= block._depthwise_conv.stride[0]
+            features[stride] = x
+        features[stride] = network._swish(network._bn1(network._conv_head(x)))
         return features
 
 

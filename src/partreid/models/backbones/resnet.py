@@ -78,19 +78,24 @@ class ResNet(Backbone):
         self.conv1, self.bn1 = _conv_bn(3, 64, 7, stride=2)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        strides = (1, 2, 2 if output_stride >= 16 else 1, 2 if output_stride >= 32 else 1)
-        inputs = 64
-        for stage, (depth, stride) in enumerate(zip(depths, strides, strict=True), start=1):
+        self._strides = (1, 2, 2 if output_stride >= 16 else 1, 2 if output_stride >= 32 else 1)
+        self.stage_channels = {}
+        inputs, reached = 64, 4
+        for stage, (depth, stride) in enumerate(zip(depths, self._strides, strict=True), start=1):
             planes = 64 * 2 ** (stage - 1)
+            reached *= stride
+            self.stage_channels[reached] = planes * block.expansion
             self.add_module(f"layer{stage}", _stage(block, inputs, planes, depth, stride))
             inputs = planes * block.expansion
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] → [B, C, H/output_stride, W/output_stride]."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        for stage in ("layer1", "layer2", "layer3", "layer4"):
-            x = self.get_submodule(stage)(x)
-        features: Tensor = x
+    def stages(self, images: Tensor) -> dict[int, Tensor]:
+        """Features by stride, from 4 on."""
+        features = {4: self.maxpool(self.relu(self.bn1(self.conv1(images))))}
+        stride = 4
+        for stage in (1, 2, 3, 4):
+            x = self.get_submodule(f"layer{stage}")(features[stride])
+            stride *= self._strides[stage - 1]
+            features[stride] = x
         return features
 
 

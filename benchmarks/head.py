@@ -1,0 +1,66 @@
+"""What the part attention, the heads and the losses cost over the bare backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from benchmarks.timing import Ratio, compare
+from partreid.losses.config import ObjectiveConfig
+from partreid.losses.objective import objective
+from partreid.models.bpbreid import BPBReID
+from partreid.models.config import ModelConfig
+from partreid.training.presets import light, paper_occluded
+
+LIMIT = 1.05
+IDENTITIES = 751
+
+
+def measure(*, rounds: int = 5) -> Iterator[Ratio]:
+    """Inference and training step, for the paper's ResNet-50 (K = 8) and the light model (K = 5)."""
+    for name, config, size, batch in (
+        ("ResNet-50, K = 8, 256×128", paper_occluded().model, (256, 128), 16),
+        ("light, K = 5, 128×64", light().model, (128, 64), 64),
+    ):
+        yield _inference(name, config, size, batch, rounds)
+        yield _training(name, config, size, batch, rounds)
+
+
+def _inference(name: str, config: ModelConfig, size: tuple[int, int], batch: int, rounds: int) -> Ratio:
+    model, images = _model(config), _images(batch, size)
+    model.eval()
+
+    def run(network: torch.nn.Module) -> Callable[[], object]:
+        def call() -> None:
+            with torch.inference_mode():
+                network(images)
+
+        return call
+
+    return compare(f"inference, {name}, batch {batch}", run(model), run(model.backbone), rounds=rounds, limit=LIMIT)
+
+
+def _training(name: str, config: ModelConfig, size: tuple[int, int], batch: int, rounds: int) -> Ratio:
+    model, images = _model(config).train(), _images(batch, size)
+    pid_index = torch.arange(batch) // 4
+    stride = config.stride
+    labels = torch.randint(0, len(config.part_schema) + 1, (batch, size[0] // stride, size[1] // stride))
+
+    def whole() -> None:
+        model.zero_grad()
+        objective(model(images), pid_index, labels, ObjectiveConfig()).total.backward()
+
+    def bare() -> None:
+        model.zero_grad()
+        model.backbone(images).mean().backward()
+
+    return compare(f"forward + backward, {name}, batch {batch}", whole, bare, rounds=rounds, limit=LIMIT)
+
+
+def _model(config: ModelConfig) -> BPBReID:
+    return BPBReID(config, IDENTITIES).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _images(batch: int, size: tuple[int, int]) -> torch.Tensor:
+    return torch.randn(batch, 3, *size).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,72 @@
+"""The command line: one file per command."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import typer
+
+from partreid.cli import config as config_command
+from partreid.cli.console import console, errors
+from partreid.cli.demo import demo
+from partreid.cli.embed import embed
+from partreid.cli.evaluate import evaluate
+from partreid.cli.labels import app as labels_app
+from partreid.cli.synth import synth
+from partreid.cli.train import train
+from partreid.errors import PartReIDError
+from partreid.version import __version__
+
+app = typer.Typer(
+    name="partreid",
+    help="Part-based person re-identification under occlusion (BPBReID): train, evaluate, embed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command()(demo)
+app.command()(synth)
+app.add_typer(labels_app, name="labels")
+app.command()(train)
+app.command()(evaluate)
+app.command()(embed)
+app.add_typer(config_command.app, name="config")
+
+
+@app.callback(invoke_without_command=True)
+def version_option(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+    """Options of every command."""
+    if version:
+        console.print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one message and exit status 2, never a traceback."""
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except PartReIDError as error:
+        errors.print(f"[bold red]error:[/bold red] {_plain(error)}", soft_wrap=True, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("Interrupted. Nothing half-written was left; a training goes on with partreid train --resume.")
+        sys.exit(130)
+
+
+def _plain(text: object) -> str:
+    return str(text).replace("[", "\\[")
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: object = None,
+) -> None:
+    if issubclass(category, UserWarning):
+        errors.print(f"[yellow]warning:[/yellow] {_plain(message)}", soft_wrap=True, highlight=False)

@@ -1,0 +1,108 @@
+"""What the commands print: one console, tables, progress bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from partreid.evaluation.dataset import QuerySetScores
+from partreid.training.observers import StepRecord
+
+console = Console()
+errors = Console(stderr=True)
+
+_SHORT = {
+    "loss": "loss",
+    "identity/global_": "id g",
+    "identity/foreground": "id f",
+    "identity/concat": "id c",
+    "identity/parts": "id parts",
+    "triplet/global_": "tri g",
+    "triplet/foreground": "tri f",
+    "triplet/concat": "tri c",
+    "triplet/parts": "tri parts",
+    "part_attention": "attention",
+}
+
+
+@contextmanager
+def progress_bar(description: str, total: int, *, done: int = 0) -> Iterator[tuple[Progress, TaskID]]:
+    """A bar with a count, the time left and a free text field ``status``."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}", style="dim"),
+        console=console,
+    ) as progress:
+        yield progress, progress.add_task(description, total=total, completed=done, status="")
+
+
+class ProgressObserver:
+    """Shows training: a bar over epochs with the present losses."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def on_step(self, record: StepRecord) -> None:
+        """Move within the epoch."""
+        done = record.epoch + (record.step + 1) / record.steps_in_epoch
+        self._progress.update(self._task, completed=done, status=loss_line(record.values))
+
+    def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
+        """Nothing more than the steps show."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def loss_line(values: Mapping[str, float]) -> str:
+    """The losses of a step in one line."""
+    shown = [f"{short} {values[name]:.2f}" for name, short in _SHORT.items() if name in values]
+    return "  ".join([*shown, f"{values['pictures_per_second']:.0f} pictures/s"])
+
+
+def scores_table(scores: Mapping[str, QuerySetScores]) -> Table:
+    """Rank-k, mAP and mINP of every query set, in percent."""
+    table = Table(title="Retrieval, all slots compared (Eq. 9), %", title_justify="left")
+    table.add_column("query set")
+    for name in ("queries", "gallery", "rank-1", "rank-5", "rank-10", "mAP", "mINP"):
+        table.add_column(name, justify="right")
+    for name, score in scores.items():
+        result = score.result
+        figures = [result.rank(1), result.rank(5), result.rank(10), result.mean_ap, result.mean_inp]
+        shown = [f"{100 * figure:.1f}" for figure in figures]
+        if "rank1" in result.confidence:
+            for column, metric in ((0, "rank1"), (3, "mAP")):
+                low, high = result.confidence[metric]
+                shown[column] += f" [{100 * low:.1f}, {100 * high:.1f}]"
+        table.add_row(name, str(result.num_queries), str(result.num_gallery), *shown)
+    return table
+
+
+def slots_table(scores: Mapping[str, QuerySetScores]) -> Table:
+    """Each embedding alone and all together (the paper's Table 3): rank-1 / mAP per query set, in percent."""
+    table = Table(title="Each embedding alone (Table 3): rank-1 / mAP, % (seen in queries)", title_justify="left")
+    table.add_column("compared by")
+    for name in scores:
+        table.add_column(name, justify="right")
+    for rows in zip(*(score.slots for score in scores.values()), strict=True):
+        bold = "bold" if "+" in rows[0].name else ""
+        cells = [f"{100 * r.rank1:.1f} / {100 * r.mean_ap:.1f}  ({100 * r.visible:3.0f} %)" for r in rows]
+        table.add_row(rows[0].name, *cells, style=bold)
+    return table
+
+
+def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of text."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table

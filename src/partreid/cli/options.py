@@ -1,0 +1,60 @@
+"""Options that several commands share, and the configuration they add up to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partreid.config import read_config_file
+from partreid.runtime import RuntimeConfig
+from partreid.training.config import TrainConfig
+from partreid.training.presets import PRESETS, get_preset
+
+Preset = Annotated[str, typer.Option(help=f"Configuration to start from: {', '.join(PRESETS)}.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="TOML or YAML file; its fields replace the preset's.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Replace one field, e.g. optimizer.epochs=30. Repeatable."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+PrecisionOption = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that read pictures; 0 = none beside the main one.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Pictures embedded at once.")]
+
+
+def train_config(preset: str, config: Path | None, overrides: list[str] | None) -> TrainConfig:
+    """The preset, then the file, then the overrides; the last wins.
+
+    Raises:
+        ConfigError: a preset, file, field or value is wrong.
+    """
+    result = get_preset(preset)
+    if config is not None:
+        result = TrainConfig.parse(
+            _merged(result.model_dump(mode="json"), read_config_file(config)), source=str(config)
+        )
+    return result.override(overrides or [])
+
+
+def runtime_config(device: str, precision: str, workers: int = 0, batch_size: int = 64) -> RuntimeConfig:
+    """Where to run.
+
+    Raises:
+        ConfigError: an unknown precision.
+    """
+    return RuntimeConfig.parse(
+        {"device": device, "precision": precision, "workers": workers, "batch_size": batch_size}, source="options"
+    )
+
+
+def _merged(base: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
+    """``changes`` laid over ``base``, section by section."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,92 @@
+"""From a model and a data set to scores: embed each split once, rank every query set in one gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
+from partreid.evaluation.slots import SlotRow, slot_mapping, slot_table
+from partreid.inference.extractor import PartExtractor
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import EvaluationResult, PartEmbeddings, ReIDImage
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedSplit:
+    """Pictures with everything that is compared of them.
+
+    Attributes:
+        images: N pictures. embeddings: [N, S, D].
+        holistic: "global" and "concat" vectors, [N, *] each (paper Table 3, f_g and f_c).
+    """
+
+    images: tuple[ReIDImage, ...]
+    embeddings: PartEmbeddings
+    holistic: dict[str, Tensor]
+
+    @property
+    def ids(self) -> Identities:
+        """Persons and cameras of the pictures."""
+        return Identities([image.pid for image in self.images], [image.camid for image in self.images])
+
+    def table(self) -> dict[str, PartEmbeddings]:
+        """Each embedding by name, for :func:`slot_table`."""
+        return slot_mapping(self.embeddings, holistic=self.holistic)
+
+
+@dataclass(frozen=True, eq=False)
+class QuerySetScores:
+    """Scores of one query set. ``slots``: a row for each embedding alone, and all together (Table 3)."""
+
+    result: EvaluationResult
+    slots: tuple[SlotRow, ...]
+
+
+def model_matching(extractor: PartExtractor) -> MatchingConfig:
+    """The comparison that the model was made for."""
+    return MatchingConfig(normalize=extractor.model.config.normalize_embeddings)
+
+
+def embed_split(
+    extractor: PartExtractor, images: Sequence[ReIDImage], *, advance: Callable[[int], None] = lambda count: None
+) -> EmbeddedSplit:
+    """Embed pictures of a data set.
+
+    Args:
+        extractor: the model. images: what to embed, at least one.
+        advance: told how many pictures were done, after each batch.
+
+    Raises:
+        DataError: a picture cannot be read; the message names it.
+    """
+    embeddings, global_, concat = [], [], []
+    for output in extractor.outputs(list(images)):
+        embeddings.append(output.embeddings)
+        global_.append(output.features.global_)
+        concat.append(output.features.concat)
+        advance(len(output.embeddings))
+    holistic = {"global": torch.cat(global_), "concat": torch.cat(concat)}
+    return EmbeddedSplit(tuple(images), PartEmbeddings.cat(embeddings), holistic)
+
+
+def score_query_set(
+    query: EmbeddedSplit,
+    gallery: EmbeddedSplit,
+    *,
+    matching: MatchingConfig | None = None,
+    options: EvaluationConfig | None = None,
+) -> QuerySetScores:
+    """Scores of one query set in the gallery, overall and per embedding.
+
+    Raises:
+        DataError: no query has a positive in the gallery.
+    """
+    result = evaluate_embeddings(
+        query.embeddings, gallery.embeddings, query.ids, gallery.ids, matching=matching, options=options
+    )
+    rows = slot_table(query.table(), gallery.table(), query.ids, gallery.ids, matching=matching, options=options)
+    return QuerySetScores(result, tuple(rows))

@@ -1,0 +1,186 @@
+"""From an OpenPose-type network's maps to persons: peaks of the heat maps, joined along the affinity fields.
+
+Greedy bipartite matching per limb, as in Cao et al., "Realtime Multi-Person 2D Pose Estimation using Part Affinity
+Fields", CVPR 2017, §2.3-2.4. All coordinates here are map cells, (x, y), cell centres at integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+OPENPOSE_KEYPOINTS: tuple[str, ...] = (
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+    "right_eye", "left_eye", "right_ear", "left_ear",
+)  # fmt: skip
+"""The 18 heat maps in order; a 19th is the background."""
+
+OPENPOSE_LIMBS: tuple[tuple[int, int, int], ...] = (
+    (1, 2, 12), (1, 5, 20), (2, 3, 14), (3, 4, 16), (5, 6, 22), (6, 7, 24), (1, 8, 0), (8, 9, 2), (9, 10, 4),
+    (1, 11, 6), (11, 12, 8), (12, 13, 10), (1, 0, 28), (0, 14, 30), (14, 16, 34), (0, 15, 32), (15, 17, 36),
+    (2, 16, 18), (5, 17, 26),
+)  # fmt: skip
+"""(from keypoint, to keypoint, first of its two affinity channels: x, then y)."""
+
+_SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class AssemblyOptions:
+    """Thresholds of peak finding and of joining.
+
+    Attributes:
+        min_peak: a peak of a heat map below it is no candidate.
+        min_affinity: a sample along a limb agrees if its affinity in the limb's direction reaches this.
+        min_agreement: share of samples that must agree.
+        min_keypoints: a person needs at least so many keypoints.
+        max_gap: two fragments that share no keypoint are one person if a limb between them would be at most this
+            share of the map's height.
+    """
+
+    min_peak: float = 0.05
+    min_affinity: float = 0.05
+    min_agreement: float = 0.5
+    min_keypoints: int = 3
+    max_gap: float = 0.3
+
+
+def find_peaks(heat_maps: NDArray[np.floating], min_peak: float) -> list[NDArray[np.float64]]:
+    """Local maxima over 3×3 cells, refined by a parabola along each axis.
+
+    Args:
+        heat_maps: [M, h, w]. min_peak: lowest height.
+
+    Returns:
+        For each map [n, 3]: x, y, height; highest first.
+    """
+    padded = np.pad(heat_maps.astype(np.float64), ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    centre = padded[:, 1:-1, 1:-1]
+    left, right, up, down = padded[:, 1:-1, :-2], padded[:, 1:-1, 2:], padded[:, :-2, 1:-1], padded[:, 2:, 1:-1]
+    corners = np.maximum(
+        np.maximum(padded[:, :-2, :-2], padded[:, :-2, 2:]), np.maximum(padded[:, 2:, :-2], padded[:, 2:, 2:])
+    )
+    # > on one side and >= on the other: a plateau of two cells gives one peak.
+    peak = (centre >= min_peak) & (centre > left) & (centre >= right) & (centre > up) & (centre >= down)
+    peak &= centre >= corners
+    maps, rows, columns = np.nonzero(peak)
+    middle = centre[peak]
+    x = columns + _vertex(left[peak], middle, right[peak])
+    y = rows + _vertex(up[peak], middle, down[peak])
+    found = np.stack([x, y, middle], axis=1)
+    found = found[np.lexsort((-middle, maps))]
+    return np.split(found, np.cumsum(np.bincount(maps, minlength=len(heat_maps)))[:-1])
+
+
+def _vertex(
+    before: NDArray[np.float64], middle: NDArray[np.float64], after: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Offset of a parabola's top from the middle of three samples, within half a cell; 0 at the map's border."""
+    inside = np.isfinite(before) & np.isfinite(after)
+    before, after = np.where(inside, before, middle), np.where(inside, after, middle)
+    curvature = before - 2 * middle + after
+    offset = 0.5 * (before - after) / np.where(curvature < 0, curvature, -1.0)
+    clipped: NDArray[np.float64] = np.clip(np.where(curvature < 0, offset, 0.0), -0.5, 0.5)
+    return clipped
+
+
+def assemble(
+    heat_maps: NDArray[np.floating], affinity: NDArray[np.floating], options: AssemblyOptions | None = None
+) -> NDArray[np.float64]:
+    """Persons of one picture.
+
+    Args:
+        heat_maps: [18 or more, h, w] in the order of :data:`OPENPOSE_KEYPOINTS`. affinity: [38, h, w].
+        options: thresholds.
+
+    Returns:
+        [P, 18, 3]: x, y in map cells and height of the peak; 0 height = not found. The person with the largest
+        sum of heights comes first.
+    """
+    options = options or AssemblyOptions()
+    peaks = find_peaks(heat_maps[: len(OPENPOSE_KEYPOINTS)], options.min_peak)
+    persons: list[dict[int, int]] = []
+    for start, end, channel in OPENPOSE_LIMBS:
+        for a, b in _join(peaks[start], peaks[end], affinity[channel : channel + 2], options):
+            _attach(persons, (start, a), (end, b))
+    found = np.zeros((len(persons), len(OPENPOSE_KEYPOINTS), 3))
+    for row, person in zip(found, persons, strict=True):
+        for keypoint, index in person.items():
+            row[keypoint] = peaks[keypoint][index]
+    found = found[np.argsort(-found[:, :, 2].sum(axis=1), kind="stable")]
+    found = _join_fragments(found, options.max_gap * heat_maps.shape[1])
+    enough: NDArray[np.bool_] = (found[:, :, 2] > 0).sum(axis=1) >= options.min_keypoints
+    return np.compress(enough, found, axis=0)
+
+
+def _join(
+    starts: NDArray[np.float64], ends: NDArray[np.float64], field: NDArray[np.floating], options: AssemblyOptions
+) -> list[tuple[int, int]]:
+    """Pairs (index in starts, index in ends) whose joining line runs along the field; best first, each once."""
+    if not len(starts) or not len(ends):
+        return []
+    line = ends[None, :, :2] - starts[:, None, :2]
+    length = np.linalg.norm(line, axis=2)
+    direction = line / np.maximum(length, 1e-6)[..., None]
+    steps = np.linspace(0, 1, _SAMPLES)[:, None, None, None]
+    points = np.rint(starts[None, :, None, :2] + steps * line[None]).astype(int)
+    x = points[..., 0].clip(0, field.shape[2] - 1)
+    y = points[..., 1].clip(0, field.shape[1] - 1)
+    along = field[0][y, x] * direction[..., 0] + field[1][y, x] * direction[..., 1]
+    # Limbs shorter than a cell have no direction worth asking about; nearness is evidence enough.
+    along = np.where(length < 1, np.maximum(along, options.min_affinity), along)
+    agreement = (along >= options.min_affinity).mean(axis=0)
+    score = along.mean(axis=0) - np.maximum(length / (0.5 * field.shape[1]) - 1, 0)
+    pairs = [
+        (float(score[a, b]), int(a), int(b)) for a, b in np.argwhere((agreement >= options.min_agreement) & (score > 0))
+    ]
+    chosen: list[tuple[int, int]] = []
+    for _, a, b in sorted(pairs, key=lambda p: (-p[0], p[1], p[2])):
+        if all(a != c and b != d for c, d in chosen):
+            chosen.append((a, b))
+    return chosen
+
+
+def _attach(persons: list[dict[int, int]], start: tuple[int, int], end: tuple[int, int]) -> None:
+    """Put a limb's two keypoints into the person that holds one of them, merging two that fit, or a new one."""
+    holders = [p for p in persons if p.get(start[0]) == start[1] or p.get(end[0]) == end[1]]
+    if not holders:
+        persons.append(dict((start, end)))
+        return
+    first = holders[0]
+    if len(holders) > 1:
+        second = holders[1]
+        if first.keys().isdisjoint(second):
+            first.update(second)
+            persons.remove(second)
+        return
+    for keypoint, index in (start, end):
+        first.setdefault(keypoint, index)
+
+
+def _join_fragments(found: NDArray[np.float64], max_length: float) -> NDArray[np.float64]:
+    """Give each fragment to the first person that lacks all its keypoints and is near enough.
+
+    A weak affinity cuts a body in two, most often at the hips or a knee behind a bag; in a crop of one person that
+    is far more likely than a second person of whom exactly the missing half is seen.
+    """
+    whole: list[NDArray[np.float64]] = []
+    for fragment in found:
+        for person in whole:
+            apart = not ((person[:, 2] > 0) & (fragment[:, 2] > 0)).any()
+            if apart and _gap(person, fragment) <= max_length:
+                np.copyto(person, fragment, where=fragment[:, 2:] > 0)
+                break
+        else:
+            whole.append(fragment.copy())
+    return np.array(whole).reshape(-1, *found.shape[1:])
+
+
+def _gap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Length of the shortest limb that would join two persons; infinity where no limb would."""
+    ends = [(i, j) for start, end, _ in OPENPOSE_LIMBS for i, j in ((start, end), (end, start))]
+    lengths = [float(np.hypot(*(a[i, :2] - b[j, :2]))) for i, j in ends if a[i, 2] > 0 and b[j, 2] > 0]
+    return min(lengths, default=np.inf)

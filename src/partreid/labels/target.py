@@ -1,0 +1,58 @@
+"""Of several persons in a crop, the one the crop is about (paper, supplementary materials)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.errors import LabelError
+from partreid.parts import KEYPOINTS
+
+_HEAD = slice(0, 5)
+_SHOULDERS = [KEYPOINTS.index("left_shoulder"), KEYPOINTS.index("right_shoulder")]
+_HIPS = [KEYPOINTS.index("left_hip"), KEYPOINTS.index("right_hip")]
+_HEAD_ABOVE_SHOULDERS = 0.45
+"""Height of the head's middle above the shoulders, as a share of the trunk's length (adult proportions)."""
+
+_FRAGMENT = 0.4
+
+
+def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int], min_confidence: float = 0.05) -> int:
+    """Index of the ReID target: the person whose head is closest to the middle of the box's upper edge.
+
+    The head is the mean of its seen keypoints. Where none is seen it is taken to be above the shoulders, and
+    without shoulders at the topmost seen keypoint. Who has less than 0.4 of the seen keypoints of the fullest
+    person is a fragment (an arm cut off by a weak affinity, a passer-by's foot) and no candidate; the paper says
+    nothing of these. A tie goes to the first.
+
+    Args:
+        persons: [P, 17, 3] keypoints (x, y in pixels, confidence). image_size: (H, W) of the crop in pixels.
+        min_confidence: a keypoint below it is not seen.
+
+    Raises:
+        LabelError: another shape, or no person.
+    """
+    if persons.ndim != 3 or persons.shape[1:] != (len(KEYPOINTS), 3) or not len(persons):
+        raise LabelError(f"Expected keypoints [P, {len(KEYPOINTS)}, 3] of at least one person, got {persons.shape}.")
+    top_centre = np.array([image_size[1] / 2, 0.0])
+    heads = np.stack([_head(person, min_confidence) for person in persons])
+    seen = (persons[:, :, 2] >= min_confidence).sum(axis=1)
+    distance = np.linalg.norm(heads - top_centre, axis=1)
+    return int(np.where(seen >= _FRAGMENT * seen.max(), distance, np.inf).argmin())
+
+
+def _head(person: NDArray[np.floating], min_confidence: float) -> NDArray[np.float64]:
+    """(x, y) of the head's middle, infinity for a person without any seen keypoint."""
+    seen = person[:, 2] >= min_confidence
+    points = person[:, :2].astype(np.float64)
+    if seen[_HEAD].any():
+        head: NDArray[np.float64] = points[_HEAD][seen[_HEAD]].mean(axis=0)
+        return head
+    if not seen.any():
+        return np.full(2, np.inf)
+    shoulders, hips = ([i for i in pair if seen[i]] for pair in (_SHOULDERS, _HIPS))
+    if not shoulders:
+        top: NDArray[np.float64] = points[np.where(seen, points[:, 1], np.inf).argmin()]
+        return top
+    neck: NDArray[np.float64] = points[shoulders].mean(axis=0)
+    return neck + _HEAD_ABOVE_SHOULDERS * (neck - points[hips].mean(axis=0)) if hips else neck

@@ -1,0 +1,44 @@
+"""A finer feature map from a coarse backbone: shallow features beside the upsampled deep ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from partreid.errors import ConfigError
+from partreid.models.backbones.base import Backbone
+
+
+class FineMap(Backbone):
+    """Concatenates a backbone's output, upsampled to ``stride``, with its own features from that stride on.
+
+    Head and feet are smaller than a cell of a coarse map and lose every pixel to torso and background. The
+    paper's HRNet has the same remedy built in: its branches are upsampled to the finest and concatenated. The
+    cost is that of the coarse backbone; removing one more stride instead would double the training time.
+
+    Args:
+        backbone: gives features of several strides. stride: of the finer map.
+
+    Raises:
+        ConfigError: the backbone has no features of that stride.
+    """
+
+    def __init__(self, backbone: Backbone, stride: int) -> None:
+        super().__init__()
+        if stride not in backbone.stage_channels or stride > backbone.output_stride:
+            finer = sorted(s for s in backbone.stage_channels if s < backbone.output_stride)
+            raise ConfigError(f"map_stride = {stride}: this backbone offers the finer strides {finer}.")
+        self.backbone = backbone
+        self.stage_channels = {s: c for s, c in backbone.stage_channels.items() if s >= stride}
+        self.channels = sum(self.stage_channels.values())
+        self.output_stride = stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] → [B, ΣC_s, H/stride, W/stride]."""
+        stages = self.backbone.stages(images)
+        size = stages[self.output_stride].shape[2:]
+        finer = [stages[self.output_stride]]
+        for stride in sorted(self.stage_channels)[1:]:
+            finer.append(F.interpolate(stages[stride], size=size, mode="bilinear", align_corners=False))
+        return torch.cat(finer, dim=1)

@@ -1,0 +1,28 @@
+"""Arrays in, picture out: rankings (Figures 3 and 4), attention (Figure 5), curves.
+
+Only this package imports matplotlib. It draws without a display and without matplotlib's global state.
+"""
+
+from partreid.viz.attention import AttentionRow, draw_attention
+from partreid.viz.canvas import save_png, to_array
+from partreid.viz.colors import part_colors
+from partreid.viz.curves import draw_cmc, draw_curves
+from partreid.viz.overlay import overlay_heat, overlay_parts, paint_labels
+from partreid.viz.rankings import RankedPicture, RankingRow, draw_rankings, judge
+
+__all__ = [
+    "AttentionRow",
+    "RankedPicture",
+    "RankingRow",
+    "draw_attention",
+    "draw_cmc",
+    "draw_curves",
+    "draw_rankings",
+    "judge",
+    "overlay_heat",
+    "overlay_parts",
+    "paint_labels",
+    "part_colors",
+    "save_png",
+    "to_array",
+]

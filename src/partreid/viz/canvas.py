@@ -1,0 +1,140 @@
+"""A sheet measured in pixels from the top left, drawn by matplotlib; and figures as arrays and files."""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextToPath
+from PIL import Image
+
+from partreid.errors import DataError
+from partreid.viz.colors import INK, Color
+from partreid.viz.overlay import check_picture, fit
+
+DPI = 100
+SCALE = 2
+"""Picture elements per pixel of the layout, so that text stays sharp on dense screens."""
+
+_POINT = DPI / 72  # layout pixels per typographic point
+
+
+class Sheet:
+    """A white page of ``width`` × ``height`` layout pixels, origin at the top left."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI * SCALE, facecolor="white")
+        FigureCanvasAgg(self.figure)
+        self._axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+        self._axes.set_axis_off()
+        self._axes.set_autoscale_on(False)
+
+    def picture(
+        self, at: tuple[float, float], size: tuple[int, int], image: np.ndarray, *, frame: Color | None = None
+    ) -> None:
+        """A picture fitted into ``size`` (width, height), with a frame around it."""
+        (x, y), (width, height) = at, size
+        shown = fit(image, width * SCALE, height * SCALE)
+        self._axes.imshow(shown, extent=(x, x + width, y + height, y), aspect="auto", interpolation="nearest")
+        if frame is not None:
+            edge = 3.0
+            outline = Rectangle((x - edge / 2, y - edge / 2), width + edge, height + edge, fill=False)
+            outline.set(edgecolor=frame, linewidth=edge / _POINT, joinstyle="miter")
+            self._axes.add_patch(outline)
+
+    def box(self, x: float, y: float, width: float, height: float, color: Color) -> None:
+        """A filled rectangle."""
+        self._axes.add_patch(Rectangle((x, y), width, height, facecolor=color, edgecolor="none"))
+
+    def cross(self, x: float, y: float, radius: float, color: Color) -> None:
+        """A small × around a point."""
+        for slope in (1, -1):
+            self._axes.plot([x - radius, x + radius], [y - slope * radius, y + slope * radius], color=color, lw=0.9)
+
+    def text(
+        self, at: tuple[float, float], text: str, *, size: float = 7.5, width: float | None = None, color: Color = INK,
+        bold: bool = False,
+    ) -> None:  # fmt: skip
+        """One line from ``at`` (x, middle height); made smaller, then cut with "…", where wider than ``width``."""
+        if width is not None:
+            size, text = _fitted(text, size, width, bold)
+        self._axes.text(
+            *at, text, fontsize=size, color=color, fontweight="bold" if bold else "normal", va="center_baseline",
+            parse_math=False,
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def text_width(text: str, size: float, bold: bool = False) -> float:
+    """Width of one line in layout pixels."""
+    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    width, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
+    return float(width) * _POINT
+
+
+def _fitted(text: str, size: float, width: float, bold: bool) -> tuple[float, str]:
+    while text_width(text, size, bold) > width and size > 6:
+        size -= 0.5
+    short = text
+    while len(short) > 1 and text_width(short, size, bold) > width:
+        short = short.rstrip("…")[:-1] + "…"
+    return size, short
+
+
+def legend_rows(entries: Sequence[str], width: float, *, size: float, swatch: float) -> list[list[int]]:
+    """Which legend entries go on which line, for lines of ``width`` pixels."""
+    lines: list[list[int]] = [[]]
+    x = 0.0
+    for i, entry in enumerate(entries):
+        needed = swatch + text_width(entry, size)
+        if lines[-1] and x + needed > width:
+            lines.append([])
+            x = 0
+        lines[-1].append(i)
+        x += needed
+    return lines
+
+
+def to_array(figure: Figure) -> np.ndarray:
+    """The figure as a picture: uint8 [H, W, 3]."""
+    canvas: Any = FigureCanvasAgg(figure)  # matplotlib types neither method
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def save_png(figure: Figure | np.ndarray, path: str | Path) -> Path:
+    """Write a figure or a picture as PNG, in one step: the file is the old one or the new one, never half.
+
+    Returns:
+        The path.
+
+    Raises:
+        ShapeError: an array is not uint8 [H, W, 3].
+        DataError: the file cannot be written.
+    """
+    path = Path(path)
+    pixels = to_array(figure) if isinstance(figure, Figure) else check_picture(figure)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(buffer.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
+    return path

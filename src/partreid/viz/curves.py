@@ -1,0 +1,101 @@
+"""Training curves and CMC curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from partreid.errors import ShapeError
+from partreid.types import EvaluationResult
+from partreid.viz.canvas import DPI, SCALE
+from partreid.viz.colors import FAINT, INK, part_colors
+
+Series = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
+"""Steps, and the value at each."""
+
+
+def draw_curves(
+    panels: Mapping[str, Mapping[str, Series]], *, title: str = "", xlabel: str = "epoch", columns: int = 3
+) -> Figure:
+    """One panel per quantity, one line per series, for example the terms of the objective (Eq. 5) over training.
+
+    Args:
+        panels: panel title → series name → (steps, values). Values that are not finite leave a gap.
+        title: a line above. xlabel: what the steps count. columns: panels side by side.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ShapeError: no panel, or steps and values differ in number.
+    """
+    if not panels:
+        raise ShapeError("Expected at least one panel of curves, got none.")
+    across = min(columns, len(panels))
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(3.6 * across, 2.7 * down + (0.4 if title else 0)), dpi=DPI * SCALE, layout="constrained")
+    FigureCanvasAgg(figure)
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.12, h_pad=0.08)
+    if title:
+        figure.suptitle(title, fontsize=11, fontweight="bold", color=INK)
+    every = part_colors([f"series {i}" for i in range(max(len(series) for series in panels.values()))])
+    for number, (name, series) in enumerate(panels.items()):
+        axes = figure.add_subplot(down, across, number + 1)
+        for color, (label, (steps, values)) in zip(every.values(), series.items(), strict=False):
+            if len(steps) != len(values):
+                raise ShapeError(f"{name}, {label}: {len(steps)} steps but {len(values)} values.")
+            finite = np.where(np.isfinite(values), values, np.nan)
+            axes.plot(steps, finite, color=color, lw=1.6, label=label, marker="o" if len(steps) == 1 else None)
+        _dress(axes, name, xlabel, "")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        if len(series) > 1:
+            axes.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def draw_cmc(results: Mapping[str, EvaluationResult], *, max_rank: int = 20, title: str = "CMC") -> Figure:
+    """CMC curves of several results, with Rank-1 and mAP in the legend.
+
+    Args:
+        results: by the name to show. max_rank: how far to the right.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ShapeError: no result, or ``max_rank`` is below 2.
+    """
+    if not results or max_rank < 2:
+        raise ShapeError(f"Expected at least one result and max_rank >= 2, got {len(results)} and {max_rank}.")
+    figure = Figure(figsize=(5.2, 3.8), dpi=DPI * SCALE, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    colors = part_colors([f"series {i}" for i in range(len(results))])
+    for color, (name, result) in zip(colors.values(), results.items(), strict=True):
+        curve = 100 * np.asarray(result.cmc[:max_rank])
+        label = f"{name}  (Rank-1 {100 * result.rank(1):.1f}, mAP {100 * result.mean_ap:.1f})"
+        axes.plot(np.arange(1, len(curve) + 1), curve, color=color, lw=1.8, marker="o", ms=3, label=label)
+    _dress(axes, title, "rank", "queries with a match up to this rank (%)")
+    axes.set_xlim(0.5, max_rank + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=2))
+    axes.margins(y=0.08)
+    axes.legend(fontsize=7.5, loc="lower right", frameon=True, edgecolor=FAINT)
+    return figure
+
+
+def _dress(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
+    axes.set_title(title, fontsize=9, color=INK)
+    axes.set_xlabel(xlabel, fontsize=8)
+    axes.set_ylabel(ylabel, fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.grid(color=FAINT, lw=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)

@@ -1,0 +1,162 @@
+"""Attention and labels over a picture, as plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+from partreid.errors import ShapeError
+from partreid.parts import FOREGROUND
+from partreid.viz.colors import part_colors
+
+_STRENGTH = 0.5  # opacity of full attention: the clothes must stay recognisable below it
+
+
+def check_picture(image: np.ndarray) -> np.ndarray:
+    """The picture, if it is one.
+
+    Raises:
+        ShapeError: not uint8 [H, W, 3].
+    """
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ShapeError(f"A picture must be uint8 [H, W, 3], got {image.dtype} {image.shape}.")
+    return image
+
+
+def check_attention(attention: np.ndarray, parts: Sequence[str]) -> np.ndarray:
+    """The maps as float32, if they fit the parts.
+
+    Raises:
+        ShapeError: not [K+1, h, w] with values in [0, 1].
+    """
+    attention = np.asarray(attention, np.float32)
+    if attention.ndim != 3 or len(attention) != len(parts) + 1:
+        raise ShapeError(
+            f"Attention must be [K+1, h, w] = [{len(parts) + 1}, h, w], background first, for the parts "
+            f"{tuple(parts)}; got {attention.shape}."
+        )
+    if not (attention.min() >= -1e-4 and attention.max() <= 1 + 1e-4):
+        raise ShapeError(
+            f"Attention must lie in [0, 1], got {attention.min():.3g}..{attention.max():.3g}. "
+            "Give ModelOutput.attention, not the logits."
+        )
+    return attention
+
+
+def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The picture enlarged or shrunk to fit, keeping its shape, centred on white: uint8 [height, width, 3]."""
+    image = check_picture(image)
+    scale = min(width / image.shape[1], height / image.shape[0])
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    sheet = np.full((height, width, 3), 255, np.uint8)
+    top, left = (height - size[1]) // 2, (width - size[0]) // 2
+    sheet[top : top + size[1], left : left + size[0]] = resized
+    return sheet
+
+
+def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The picture grown to about the size at which it is shown, so that maps drawn on it are smooth."""
+    image = check_picture(image)
+    factor = max(1.0, min(width / image.shape[1], height / image.shape[0]))
+    size = round(image.shape[1] * factor), round(image.shape[0] * factor)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A float map [h, w] at another size, smoothly: [height, width]."""
+    resized = Image.fromarray(np.ascontiguousarray(values, np.float32)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    return np.asarray(resized).clip(0, 1)
+
+
+def overlay_parts(
+    image: np.ndarray,
+    attention: np.ndarray,
+    slots: Sequence[str],
+    *,
+    visibility: np.ndarray | None = None,
+    strength: float = _STRENGTH,
+) -> np.ndarray:
+    """The parts' attention in the parts' colours over a picture; invisible parts are not drawn.
+
+    Args:
+        image: uint8 [H, W, 3]. attention: [K+1, h, w] in [0, 1], background first.
+        slots: names of the K parts, with or without the foreground before them.
+        visibility: one value per name in ``slots``; a part with 0 is left out. None draws all.
+        strength: opacity of full attention.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        ShapeError: shapes do not fit, or values lie outside [0, 1].
+    """
+    image = check_picture(image)
+    parts = [slot for slot in slots if slot != FOREGROUND]
+    maps = check_attention(attention, parts)[1:]
+    seen = dict.fromkeys(slots, True)
+    if visibility is not None:
+        if len(visibility) != len(slots):
+            raise ShapeError(f"visibility must hold one value per slot {tuple(slots)}, got {len(visibility)}.")
+        seen = {slot: float(value) > 0 for slot, value in zip(slots, visibility, strict=True)}
+    colors = part_colors(slots)
+    base = image.astype(np.float32) / 255
+    color, opacity = np.zeros_like(base), np.zeros(base.shape[:2], np.float32)
+    for part, values in zip(parts, maps, strict=True):
+        if seen[part]:
+            alpha = resize_map(values, *base.shape[:2]) * strength
+            color += alpha[..., None] * np.array(colors[part], np.float32)
+            opacity += alpha
+    # Smooth resizing may overshoot a total of 1 by a little.
+    excess = np.maximum(1, opacity)[..., None]
+    return _to_uint8(base * (1 - opacity[..., None] / excess) + color / excess)
+
+
+def overlay_heat(image: np.ndarray, values: np.ndarray, *, strength: float = 0.75) -> np.ndarray:
+    """One map [h, w] in [0, 1] as heat over a grey copy of the picture: uint8 [H, W, 3].
+
+    Raises:
+        ShapeError: the picture or the map is none.
+    """
+    image = check_picture(image)
+    if np.ndim(values) != 2:
+        raise ShapeError(f"A map must be [h, w], got shape {np.shape(values)}.")
+    heat = resize_map(values, *image.shape[:2])
+    grey = (image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255)[..., None]
+    colored = np.asarray(colormaps["inferno"](heat), np.float32)[..., :3]
+    alpha = (strength * heat.clip(0, 1) ** 0.6)[..., None]  # the root keeps faint attention visible
+    return _to_uint8((0.35 + 0.65 * grey) * (1 - alpha) + colored * alpha)
+
+
+def paint_labels(image: np.ndarray, label_map: np.ndarray, parts: Sequence[str]) -> np.ndarray:
+    """A label map [h, w] (0 = background, i = part i) in the parts' colours over a grey copy: uint8 [H, W, 3].
+
+    Raises:
+        ShapeError: the picture or the map is none, or a label is larger than the number of parts.
+    """
+    image, label_map = check_picture(image), np.asarray(label_map)
+    if label_map.ndim != 2 or label_map.min() < 0 or label_map.max() > len(parts):
+        raise ShapeError(
+            f"A label map must be [h, w] with values 0..{len(parts)}, got shape {label_map.shape}"
+            + (f" and values {label_map.min()}..{label_map.max()}." if label_map.size else ".")
+        )
+    colors = part_colors(parts)
+    # Nearest neighbour: there is nothing between two labels.
+    rows = np.arange(image.shape[0]) * label_map.shape[0] // image.shape[0]
+    columns = np.arange(image.shape[1]) * label_map.shape[1] // image.shape[1]
+    labels = label_map[rows[:, None], columns[None]].astype(np.int64)
+    table = np.array([(1.0, 1.0, 1.0), *(colors[part] for part in parts)], np.float32)
+    grey = np.repeat(image.mean(axis=2, keepdims=True, dtype=np.float32) / 255, 3, axis=2)
+    alpha = np.where(labels == 0, 0.45, 0.8)[..., None]
+    return _to_uint8(grey * (1 - alpha) + table[labels] * alpha)
+
+
+def _to_uint8(image: np.ndarray) -> np.ndarray:
+    result: np.ndarray = (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return result

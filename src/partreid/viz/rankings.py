@@ -1,0 +1,204 @@
+"""What was found for each query, and why (paper, Figures 3 and 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from partreid.errors import ShapeError
+from partreid.viz.canvas import SCALE, Sheet, legend_rows, text_width
+from partreid.viz.colors import BAR, FAINT, INK, JUNK, RIGHT, WRONG, Color, part_colors, readable
+from partreid.viz.overlay import enlarge, overlay_parts
+
+Verdict = Literal["right", "wrong", "junk"]
+_FRAMES: dict[str | None, Color] = {"right": RIGHT, "wrong": WRONG, "junk": JUNK, None: INK}
+_SIGNS: dict[str | None, str] = {"right": " ✓", "wrong": " ✗", "junk": " –", None: ""}
+
+_MARGIN, _GAP, _HEADER, _BARS, _LABEL, _TITLE, _LEGEND = 18, 16, 21, 34, 16, 30, 20
+_LEGEND_SIZE, _SWATCH = 7.5, 38
+
+
+def judge(query: tuple[int, int | None], found: tuple[int, int | None]) -> Verdict:
+    """What a result is to a query, each given as (pid, camid): the rule of the scores.
+
+    Example:
+        >>> judge((7, 0), (7, 1)), judge((7, 0), (7, 0)), judge((7, 0), (8, 0)), judge((7, None), (7, None))
+        ('right', 'junk', 'wrong', 'right')
+    """
+    if query[0] != found[0]:
+        return "wrong"
+    return "junk" if query[1] is not None and query[1] == found[1] else "right"
+
+
+@dataclass(frozen=True, eq=False)
+class RankedPicture:
+    """A query or a result.
+
+    Attributes:
+        image: uint8 [H, W, 3]. label: a line under it, for example "id 12 · cam 3".
+        attention: [K+1, h, w] in [0, 1], background first, or None to show the bare picture.
+        visibility: [S] of this picture; invisible parts are not drawn.
+        distance: to the query, infinity where nothing was comparable. None for a query.
+        slot_distances: [S] to the query, NaN where the slot was not compared. None for a query.
+        verdict: "right", "wrong", "junk" (same person and camera), or None where the identity is unknown.
+    """
+
+    image: np.ndarray
+    label: str = ""
+    attention: np.ndarray | None = None
+    visibility: np.ndarray | None = None
+    distance: float | None = None
+    slot_distances: np.ndarray | None = None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RankingRow:
+    """A query and what was found, nearest first."""
+
+    query: RankedPicture
+    results: Sequence[RankedPicture]
+
+
+def draw_rankings(
+    rows: Sequence[RankingRow], slots: Sequence[str], *, title: str = "", cell_width: int = 104
+) -> Figure:
+    """One row per query: the query, then its results with attention, slot distances and verdict.
+
+    Under each result stands one bar per slot, in the slots' order: the longer, the farther (on one scale per query);
+    a cross where the slot was not visible in both and so not compared. Under the query the slots it shows.
+
+    Args:
+        rows: queries with their results. slots: names of the S slots.
+        title: a line above. cell_width: width of a picture in pixels; its height is twice that.
+
+    Returns:
+        A matplotlib figure; see ``save_png`` and ``to_array``.
+
+    Raises:
+        ShapeError: no row, or an array does not fit the slots.
+    """
+    if not rows:
+        raise ShapeError("Expected at least one query to draw, got none.")
+    columns = 1 + max(len(row.results) for row in rows)
+    cell_height = _HEADER + 2 * cell_width + _BARS + _LABEL + _GAP
+    width = 2 * _MARGIN + columns * (cell_width + _GAP)
+    entries = [readable(slot) for slot in slots]
+    verdicts = [v for v in ("right", "wrong", "junk") if any(p.verdict == v for row in rows for p in row.results)]
+    words = {"right": "✓ right person", "wrong": "✗ wrong person", "junk": "– same person and camera (not counted)"}
+    notes = [*(words[v] for v in verdicts), "distance of a slot, longer = farther", "not visible in both, not compared"]
+    lines = legend_rows(entries + notes, width - 2 * _MARGIN, size=_LEGEND_SIZE, swatch=_SWATCH)
+    top = _MARGIN + (_TITLE if title else 0)
+    sheet = Sheet(width, top + len(rows) * cell_height + len(lines) * _LEGEND + _MARGIN // 2)
+    if title:
+        sheet.text((_MARGIN, _MARGIN + 8), title, size=11, width=width - 2 * _MARGIN, bold=True)
+    for i, row in enumerate(rows):
+        y = top + i * cell_height
+        _draw_cell(sheet, _Cell(_MARGIN, y, cell_width, slots), row.query, heading="Query")
+        longest = max((_longest(p) for p in row.results), default=1.0) or 1.0
+        for rank, picture in enumerate(row.results, start=1):
+            x = _MARGIN + _GAP + rank * (cell_width + _GAP) - _GAP // 4
+            shown = "" if picture.distance is None else f"  {_number(picture.distance)}"
+            heading = f"{rank}{_SIGNS[picture.verdict]}{shown}"
+            _draw_cell(sheet, _Cell(x, y, cell_width, slots, longest), picture, heading=heading)
+    _legend(
+        sheet, lines, entries + notes, [part_colors(slots)[s] for s in slots], verdicts, top + len(rows) * cell_height
+    )
+    return sheet.figure
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Where a cell stands and on which scale its bars are drawn."""
+
+    x: float
+    y: float
+    width: int
+    slots: Sequence[str]
+    longest: float = 1.0
+
+
+def _draw_cell(sheet: Sheet, cell: _Cell, picture: RankedPicture, *, heading: str) -> None:
+    """One picture with its heading, its slots and its label."""
+    slots = cell.slots
+    for name, values in (("visibility", picture.visibility), ("slot_distances", picture.slot_distances)):
+        if values is not None and np.shape(values) != (len(slots),):
+            raise ShapeError(f"{name} must hold one value per slot {tuple(slots)}, got shape {np.shape(values)}.")
+    x, y, width = cell.x, cell.y, cell.width
+    sheet.text((x, y + _HEADER / 2 - 3), heading, size=8.5, width=width, bold=True, color=_FRAMES[picture.verdict])
+    y += _HEADER
+    image = enlarge(picture.image, width * SCALE, 2 * width * SCALE)
+    if picture.attention is not None:
+        image = overlay_parts(image, picture.attention, slots, visibility=picture.visibility)
+    sheet.picture((x, y), (width, 2 * width), image, frame=_FRAMES[picture.verdict])
+    y += 2 * width + 6
+    if picture.slot_distances is not None:
+        _bars(sheet, (x, y), width, slots, [float(v) / cell.longest for v in picture.slot_distances])
+    elif picture.visibility is not None:
+        _shown_slots(sheet, (x, y), width, slots, picture.visibility)
+    if picture.label:
+        sheet.text((x, y + _BARS), picture.label, width=width)
+
+
+def _bars(sheet: Sheet, at: tuple[float, float], width: int, slots: Sequence[str], lengths: Sequence[float]) -> None:
+    """One bar per slot standing on the slot's colour; a cross for NaN."""
+    x, y = at
+    room, foot = _BARS - 13, 4
+    step = width / len(slots)
+    for i, (color, length) in enumerate(zip(part_colors(slots).values(), lengths, strict=True)):
+        left, wide = x + i * step + 1, step - 2
+        sheet.box(left, y, wide, room, FAINT)
+        if math.isnan(length):
+            sheet.cross(left + wide / 2, y + room / 2, min(3.0, wide / 2 - 0.5), WRONG)
+        else:
+            sheet.box(left, y + room * (1 - length), wide, room * length, BAR)
+        sheet.box(left, y + room + 1, wide, foot, color)
+
+
+def _shown_slots(
+    sheet: Sheet, at: tuple[float, float], width: int, slots: Sequence[str], visibility: np.ndarray
+) -> None:
+    """A query's slots: filled with the slot's colour where visible, crossed where not."""
+    x, y = at
+    step = width / len(slots)
+    for i, (color, seen) in enumerate(zip(part_colors(slots).values(), visibility, strict=True)):
+        left, wide = x + i * step + 1, step - 2
+        sheet.box(left, y, wide, _BARS - 8, color if seen > 0 else FAINT)
+        if not seen > 0:
+            sheet.cross(left + wide / 2, y + _BARS / 2 - 4, min(3.0, wide / 2 - 0.5), WRONG)
+
+
+def _legend(
+    sheet: Sheet, lines: list[list[int]], entries: Sequence[str], colors: Sequence[Color], verdicts: Sequence[str],
+    top: float,
+) -> None:  # fmt: skip
+    """Swatches in the order of the entries: slots, verdicts, a bar, a cross."""
+    for number, line in enumerate(lines):
+        x, y = float(_MARGIN), top + number * _LEGEND + _LEGEND / 2
+        for i in line:
+            if i < len(colors):
+                sheet.box(x, y - 5, 10, 10, colors[i])
+            elif i < len(colors) + len(verdicts):
+                sheet.box(x, y - 5, 10, 10, _FRAMES[verdicts[i - len(colors)]])
+            else:
+                sheet.box(x, y - 6, 10, 12, FAINT)
+                if i == len(entries) - 1:
+                    sheet.cross(x + 5, y, 3, WRONG)
+                else:
+                    sheet.box(x, y - 1, 10, 7, BAR)
+            sheet.text((x + 14, y), entries[i], size=_LEGEND_SIZE)
+            x += _SWATCH + text_width(entries[i], _LEGEND_SIZE)
+
+
+def _longest(picture: RankedPicture) -> float:
+    values = [] if picture.slot_distances is None else [float(v) for v in picture.slot_distances if not np.isnan(v)]
+    return max(values, default=0.0)
+
+
+def _number(distance: float) -> str:
+    return "∞" if math.isinf(distance) else f"{distance:.2f}" if abs(distance) < 100 else f"{distance:.3g}"

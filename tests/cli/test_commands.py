@@ -1,0 +1,148 @@
+"""The command line, end to end on blocks; a user's mistake is one message and status 2, never a traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from partreid.cli import main
+from partreid.inference.storage import load_embeddings
+from tests.conftest import tiny_config, write_blocks
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """``run("train", ...)`` → exit status and everything printed."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["partreid", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        captured = capfd.readouterr()
+        return status, captured.out + captured.err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def tiny_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "tiny.toml"
+    path.write_text(tiny_config().to_toml())
+    return path
+
+
+def test_train_evaluate_embed(run: Run, blocks: Path, tiny_toml: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    status, text = run(
+        "train", blocks, "-o", out, "--config", tiny_toml, "--set", "model.map_stride=8", "--device", "cpu"
+    )
+    assert status == 0, text
+    assert "24 training pictures of 6 identities" in text
+    assert "rank-1" in text
+    for name in ("checkpoint/config.json", "checkpoint/model.safetensors", "checkpoint/train.toml"):
+        assert (out / name).is_file()
+    assert list((out / "logs").glob("events.*"))
+    for name in ("rankings_query.png", "attention_holistic.png"):
+        with Image.open(out / "evaluation" / name) as picture:
+            assert np.asarray(picture).std() > 10
+    results = json.loads((out / "evaluation" / "results.json").read_text())
+    assert results["query"]["queries"] == 4
+    assert {row["name"] for row in results["query"]["embeddings"]} >= {"global", "concat", "foreground", "torso"}
+
+    status, text = run("evaluate", out, blocks, "--query", "holistic", "--bootstrap", "50")
+    assert status == 0, text
+    assert "holistic" in text
+
+    file = tmp_path / "e.safetensors"
+    status, text = run("embed", out, blocks / "query", blocks / "bounding_box_test", "-o", file)
+    assert status == 0, text
+    embeddings, names = load_embeddings(file)
+    assert len(embeddings) == len(names) == 4 + 12
+    assert embeddings.slots[0] == "foreground"
+
+
+def test_resume_goes_on_and_a_second_run_is_refused(run: Run, blocks: Path, tiny_toml: Path, tmp_path: Path) -> None:
+    arguments = ("train", blocks, "-o", tmp_path / "run", "--config", tiny_toml, "--no-evaluate", "--device", "cpu")
+    assert run(*arguments)[0] == 0
+    status, text = run(*arguments)
+    assert status == 2
+    assert "already holds a run" in text
+    status, text = run("train", blocks, "-o", tmp_path / "run", "--resume", "--no-evaluate")
+    assert status == 0, text
+    assert "Resumed after epoch 2 of 2" in text
+
+
+def test_config_commands(run: Run) -> None:
+    status, text = run("config", "show", "--preset", "light", "--set", "optimizer.epochs=7")
+    assert status == 0
+    assert "epochs = 7" in text
+    assert "paper-holistic" in run("config", "list")[1]
+    assert "model.part_classifier_batchnorm" in run("config", "diff", "paper-occluded", "official-occluded")[1]
+    assert "paper §4.2" in run("config", "fields")[1]
+
+
+def test_help_and_version(run: Run) -> None:
+    status, text = run("--help")
+    assert status == 0
+    for command in ("demo", "synth", "labels", "train", "evaluate", "embed", "config"):
+        assert command in text
+        assert run(command, "--help")[0] == 0
+    assert run("--version")[1].strip() == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "{absent}", "-o", "{tmp}/r"), "does not exist"),
+        (("train", "{blocks}", "-o", "{tmp}/r", "--preset", "lite"), "Unknown preset 'lite'"),
+        (("train", "{blocks}", "-o", "{tmp}/r", "--set", "optimizer.epoch=1"), "Did you mean 'epochs'"),
+        (("train", "{blocks}", "-o", "{tmp}/r"), "No ImageNet weights for resnet50 come with a Python package"),
+        (("train", "{blocks}", "-o", "{tmp}/r", "--preset", "light", "--device", "gpu"), "Device 'gpu'"),
+        (("train", "{blocks}", "-o", "{tmp}/r", "--preset", "light", "--precision", "int4"), "precision = 'int4'"),
+        (("train", "{blocks}", "-o", "{tmp}/r", "--resume"), "no checkpoint"),
+        (("evaluate", "{absent}", "{blocks}"), "no checkpoint folder"),
+        (("embed", "{blocks}", "{blocks}/query"), "holds no checkpoint"),
+        (("config", "show", "--config", "{absent}"), "Cannot read configuration"),
+    ],
+)
+def test_mistakes(run: Run, blocks: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    filled = [a.format(absent=tmp_path / "absent", tmp=tmp_path, blocks=blocks) for a in arguments]
+    status, text = run(*filled)
+    assert status == 2, text
+    assert message in " ".join(text.split())
+    assert "Traceback" not in text
+    assert not (tmp_path / "r" / "checkpoint").exists()
+
+
+def test_a_truncated_picture_stops_training_and_is_named(run: Run, tiny_toml: Path, tmp_path: Path) -> None:
+    write_blocks(tmp_path, "bounding_box_train", range(1, 4), range(2))
+    write_blocks(tmp_path, "bounding_box_test", range(5, 6), range(2))
+    write_blocks(tmp_path, "query", range(5, 6), range(2, 3))
+    victim = next((tmp_path / "bounding_box_train").iterdir())
+    victim.write_bytes(victim.read_bytes()[:200])
+    status, text = run("train", tmp_path, "-o", tmp_path / "run", "--config", tiny_toml)
+    assert status == 2, text
+    assert victim.name in text
+    assert "Traceback" not in text
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_ctrl_c_says_how_to_go_on(run: Run, blocks: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("partreid.cli.train.run_training", interrupted)
+    status, text = run("train", blocks, "-o", tmp_path / "run", "--preset", "light")
+    assert status == 130
+    assert "--resume" in text

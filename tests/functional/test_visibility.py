@@ -1,0 +1,33 @@
+"""Eq. 4 and the published weights' rule."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from partreid.errors import ShapeError
+from partreid.functional.visibility import argmax_visibility, threshold_visibility
+
+
+def test_threshold_is_strict_and_ignores_the_background() -> None:
+    attention = torch.tensor([[0.9, 0.5, 0.4, 0.41], [0.1, 0.2, 0.1, 0.0]]).T.reshape(1, 4, 2, 1)
+    assert threshold_visibility(attention).tolist() == [[1.0, 0.0, 1.0]]
+    assert threshold_visibility(attention, threshold=0.45).tolist() == [[1.0, 0.0, 0.0]]
+
+
+def test_argmax_rule_against_loops() -> None:
+    attention = torch.rand(8, 5, 3, 2)
+    expected = torch.zeros(8, 4)
+    for b in range(8):
+        for h in range(3):
+            for w in range(2):
+                winner = max(range(5), key=lambda k: float(attention[b, k, h, w]))
+                if winner > 0:
+                    expected[b, winner - 1] = 1
+    assert torch.equal(argmax_visibility(attention), expected)
+
+
+@pytest.mark.parametrize("rule", [threshold_visibility, argmax_visibility])
+def test_message(rule: type) -> None:
+    with pytest.raises(ShapeError, match=r"\[B, K\+1, H, W\]"):
+        rule(torch.zeros(2, 1, 3, 3))

@@ -1,0 +1,106 @@
+"""Presets hold the paper's hyper-parameters; overrides and files; every field is documented and read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from partreid.config import flatten
+from partreid.errors import ConfigError
+from partreid.training.config import OptimizerConfig, TrainConfig
+from partreid.training.presets import PRESETS, get_preset, official_holistic, paper_holistic, paper_occluded
+
+SOURCES = "\n".join(p.read_text() for p in sorted(Path(__file__).parents[2].glob("src/partreid/**/*.py")))
+
+
+def test_the_paper_preset_is_section_4_2() -> None:
+    c = paper_occluded()
+    assert (c.model.backbone, c.model.output_stride, c.model.parts) == ("resnet50", 16, "eight")
+    assert c.preprocess.size == (256, 128)
+    assert (c.augment.padding, c.augment.erase_probability) == (10, 0.5)
+    assert (c.batch.identities_per_batch, c.batch.images_per_identity) == (16, 4)
+    assert (c.optimizer.epochs, c.optimizer.milestones, c.optimizer.warmup_epochs) == (120, (40, 70), 10)
+    assert (c.objective.part_attention_weight, c.objective.gilt.margin) == (0.35, 0.3)
+    assert c.objective.gilt.label_smoothing == c.objective.part_attention_smoothing == 0.1
+    assert c.objective.gilt.identity.model_dump() == {"global_": 1, "foreground": 1, "concat": 1, "parts": 0}
+    assert c.objective.gilt.triplet.model_dump() == {"global_": 0, "foreground": 0, "concat": 0, "parts": 1}
+    assert c.model.visibility_threshold == 0.4
+    assert paper_holistic().model.part_schema.name == "five"
+
+
+def test_the_official_preset_departs_as_the_published_weights_do() -> None:
+    departures = {key for key, _, _ in paper_occluded().differences(get_preset("official-occluded"))}
+    assert departures == {
+        "model.embedding_dim",
+        "model.foreground_pooling",
+        "model.part_classifier_batchnorm",
+        "model.visibility",
+        "model.foreground_embedding",
+        "model.normalize_embeddings",
+        "optimizer.warmup_factor",
+    }
+    assert official_holistic().model.parts == "five_v"
+    assert official_holistic().objective.gilt.triplet.foreground == 1
+
+
+def test_learning_rate_follows_the_paper() -> None:
+    rate = OptimizerConfig().rate
+    assert rate(0) == pytest.approx(3.5e-5)
+    assert rate(5.9) == pytest.approx(3.5e-5 + 0.5 * (3.5e-4 - 3.5e-5))
+    assert rate(10) == rate(39.9) == pytest.approx(3.5e-4)
+    assert rate(40) == rate(69) == pytest.approx(3.5e-5)
+    assert rate(70) == rate(119) == pytest.approx(3.5e-6)
+    cosine = OptimizerConfig(schedule="cosine", warmup_epochs=0, epochs=10).rate
+    assert [cosine(e) for e in (0, 5, 10)] == pytest.approx([3.5e-4, 1.75e-4, 0])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_survive_toml(name: str, tmp_path: Path) -> None:
+    preset = get_preset(name)
+    (tmp_path / "run.toml").write_text(preset.to_toml())
+    assert TrainConfig.load(tmp_path / "run.toml") == preset
+
+
+def test_every_field_is_described_and_read_somewhere() -> None:
+    for key, _ in flatten(TrainConfig()):
+        owner: type = TrainConfig
+        *sections, name = key.split(".")
+        for section in sections:
+            owner = owner.model_fields[section].annotation  # type: ignore[attr-defined]
+        assert owner.model_fields[name].description, key  # type: ignore[attr-defined]
+        reads = re.findall(rf"\.{name}\b", SOURCES)
+        by_name = "RegionVectors.NAMES" in SOURCES and name in ("global_", "foreground", "concat", "parts")
+        assert reads or by_name, f"{key} is never read"
+
+
+def test_overrides_and_their_messages() -> None:
+    c = TrainConfig().override(["optimizer.learning_rate=1e-3", "model.parts=five", "optimizer.milestones=[5, 7]"])
+    assert (c.optimizer.learning_rate, c.model.parts, c.optimizer.milestones) == (1e-3, "five", (5, 7))
+    with pytest.raises(ConfigError, match=r"optimizer has no field 'epoch'. Did you mean 'epochs'\?"):
+        TrainConfig().override(["optimizer.epoch=3"])
+    with pytest.raises(ConfigError, match=r"Expected section.field=value, got 'optimizer.epochs'"):
+        TrainConfig().override(["optimizer.epochs"])
+    with pytest.raises(ConfigError, match=r"optimizer.epochs = 0: .*greater than or equal to 1"):
+        TrainConfig().override(["optimizer.epochs=0"])
+    with pytest.raises(ConfigError, match="multiple of model.output_stride"):
+        TrainConfig().override(["preprocess.height=250"])
+    with pytest.raises(ConfigError, match="Did you mean 'eleven'"):
+        TrainConfig().override(["model.parts=elven"])
+
+
+def test_file_messages(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("[optimizer]\nepoch = 3\n")
+    with pytest.raises(ConfigError, match=r"a.toml: unknown field 'optimizer.epoch'. Did you mean 'epochs'"):
+        TrainConfig.load(tmp_path / "a.toml")
+    (tmp_path / "b.toml").write_text("[optimizer\n")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        TrainConfig.load(tmp_path / "b.toml")
+    (tmp_path / "c.yaml").write_text("- 1\n")
+    with pytest.raises(ConfigError, match="expected a table"):
+        TrainConfig.load(tmp_path / "c.yaml")
+    with pytest.raises(ConfigError, match="Cannot read"):
+        TrainConfig.load(tmp_path / "absent.toml")
+    with pytest.raises(ConfigError, match="Unknown preset 'lite'"):
+        get_preset("lite")

@@ -1,0 +1,134 @@
+"""The trainer: it learns, resumes as if unbroken, stops at NaN, and never leaves half a checkpoint."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from partreid.datasets.readers import read_dataset
+from partreid.errors import CheckpointError, DataError, LabelError, TrainingError
+from partreid.inference.extractor import PartExtractor
+from partreid.models.bpbreid import BPBReID
+from partreid.models.checkpoint import load_checkpoint
+from partreid.runtime import RuntimeConfig
+from partreid.training.loop import Trainer
+from partreid.training.observers import StepRecord
+from partreid.training.state import load_run_config
+from partreid.types import ReIDDataset
+from tests.conftest import tiny_config
+
+CPU = RuntimeConfig(device="cpu", precision="float32")
+
+
+class Recorder:
+    """Keeps what it is told, and can interrupt."""
+
+    def __init__(self, interrupt_after: int | None = None) -> None:
+        self.records: list[StepRecord] = []
+        self.epochs: list[Mapping[str, float]] = []
+        self.closed = False
+        self.interrupt_after = interrupt_after
+
+    def on_step(self, record: StepRecord) -> None:
+        self.records.append(record)
+        if self.interrupt_after is not None and record.epoch >= self.interrupt_after:
+            raise KeyboardInterrupt
+
+    def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
+        self.epochs.append(means)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def dataset(blocks: Path) -> ReIDDataset:
+    return read_dataset(blocks)
+
+
+def test_the_loss_falls_and_the_checkpoint_embeds(dataset: ReIDDataset, tmp_path: Path) -> None:
+    recorder = Recorder()
+    config = tiny_config("optimizer.epochs=6")
+    Trainer(config, dataset, tmp_path / "run", runtime=CPU, observers=[recorder]).fit()
+    assert recorder.closed
+    assert recorder.epochs[-1]["loss"] < 0.9 * recorder.epochs[0]["loss"]
+    assert {"identity/global_", "triplet/parts", "part_attention", "active/parts"} <= recorder.epochs[0].keys()
+    embeddings = PartExtractor.from_pretrained(tmp_path / "run").embed(dataset.query[0])
+    assert embeddings.validate().slots == ("foreground", "head", "arms", "torso", "legs", "feet")
+
+
+def test_an_interrupted_run_resumes_bit_for_bit(dataset: ReIDDataset, tmp_path: Path) -> None:
+    config = tiny_config("optimizer.epochs=3")
+    Trainer(config, dataset, tmp_path / "whole", runtime=CPU).fit()
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(config, dataset, tmp_path / "broken", runtime=CPU, observers=[Recorder(interrupt_after=1)]).fit()
+    assert load_run_config(tmp_path / "broken") == config
+    resumed = Trainer(config, dataset, tmp_path / "broken", runtime=CPU)
+    resumed.resume()
+    assert resumed.epoch == 1
+    resumed.fit()
+    whole, broken = (BPBReID.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "broken"))
+    assert all(torch.equal(whole[key], broken[key]) for key in whole)
+
+
+def test_two_runs_are_equal_and_another_seed_is_not(dataset: ReIDDataset, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        Trainer(tiny_config("optimizer.epochs=1", f"seed={seed}"), dataset, tmp_path / name, runtime=CPU).fit()
+    a, b, c = ((tmp_path / name / "checkpoint" / "model.safetensors").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_nan_stops_the_run_and_keeps_the_last_checkpoint(dataset: ReIDDataset, tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config("optimizer.epochs=3"), dataset, tmp_path / "run", runtime=CPU)
+
+    class Poison(Recorder):
+        def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
+            torch.nn.init.constant_(trainer.raw_model.part_classifier.classifier.weight, float("nan"))
+
+    trainer.observers = [Poison()]
+    with pytest.raises(TrainingError, match=r"epoch 2, step 1: .*loss.*learning_rate"):
+        trainer.fit()
+    model = BPBReID.from_pretrained(tmp_path / "run")
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_full_disk_keeps_the_former_checkpoint(
+    dataset: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FillDisk(Recorder):
+        def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
+            def full(*args: object) -> None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            monkeypatch.setattr("partreid.files._sync", full)
+
+    trainer = Trainer(tiny_config(), dataset, tmp_path / "run", runtime=CPU, observers=[FillDisk()])
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        trainer.fit()
+    assert load_checkpoint(tmp_path / "run").metrics["epoch"] == 1
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoint"]
+
+
+def test_a_folder_with_a_run_is_not_overwritten(dataset: ReIDDataset, tmp_path: Path) -> None:
+    Trainer(tiny_config("optimizer.epochs=1"), dataset, tmp_path / "run", runtime=CPU).fit()
+    with pytest.raises(CheckpointError, match="already holds a run"):
+        Trainer(tiny_config("optimizer.epochs=1"), dataset, tmp_path / "run", runtime=CPU).fit()
+
+
+def test_what_cannot_be_trained_on(blocks: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="needs 30 identities and the training set has 6"):
+        Trainer(tiny_config("batch.identities_per_batch=30"), read_dataset(blocks), tmp_path / "a", runtime=CPU)
+    with pytest.raises(LabelError, match="No training picture .* has a human parsing label"):
+        Trainer(tiny_config(), read_dataset(blocks, labels=None), tmp_path / "b", runtime=CPU)
+    unlabelled = tiny_config("objective.part_attention_weight=0", "optimizer.epochs=1")
+    Trainer(unlabelled, read_dataset(blocks, labels=None), tmp_path / "c", runtime=CPU).fit()
+
+
+def test_nothing_to_resume(dataset: ReIDDataset, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint folder"):
+        Trainer(tiny_config(), dataset, tmp_path / "run", runtime=CPU).resume()
