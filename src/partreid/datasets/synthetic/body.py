@@ -173,7 +173,7 @@ def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
         [np.bincount(faces.ravel(), np.repeat(face_normals[:, k], 3), len(vertices)) for k in range(3)], axis=1
     )
     length = np.linalg.norm(total, axis=1, keepdims=True)
-    return (total / np.maximum(length, 1e-12)).astype(np.float32)
+    return np.asarray(total / np.maximum(length, 1e-12), np.float32)
 
 
 def smooth(values: Floats, edges: Ints, *, rounds: int) -> Floats:
@@ -199,12 +199,10 @@ def _skin_faces(count: int, faces: NDArray[np.int64]) -> NDArray[np.int64]:
             break
         label = new
     names, sizes = np.unique(label[faces[:, 0]], return_counts=True)
-    return faces[label[faces[:, 0]] == names[sizes.argmax()]]
+    return np.asarray(faces[label[faces[:, 0]] == names[sizes.argmax()]])
 
 
-def _simplified(
-    template: NDArray[np.float64], faces: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _simplified(template: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Merge vertices of the template that share a small cell: toes and lips are finer than any pixel.
 
     Returns:
@@ -245,7 +243,7 @@ def _regions(bones: tuple[str, ...], weights: NDArray[np.float64], bone_ids: NDA
     share = np.zeros((len(weights), len(REGIONS)))
     for k in range(weights.shape[1]):
         np.add.at(share, (np.arange(len(weights)), of_bone[bone_ids[:, k]]), weights[:, k])
-    return share.argmax(axis=1).astype(np.int32)
+    return np.asarray(share.argmax(axis=1), np.int32)
 
 
 def _arm_coordinate(

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import math
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import groupby
@@ -117,13 +116,14 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
 
 def _render(config: SyntheticConfig, out: Path, plan: list[PlannedPicture], workers: int) -> Iterator[int]:
     """Render and yield how many pictures each step finished."""
-    if workers == 1 or not plan:
-        if plan:
-            from partreid.datasets.synthetic.world import World
+    if not plan:
+        return
+    from partreid.datasets.synthetic.world import World
 
-            for planned, picture in World(config).render_all(plan):
-                _write(out, planned, picture)
-                yield 1
+    if workers == 1:
+        for planned, picture in World(config).render_all(plan):
+            _write(out, planned, picture)
+            yield 1
         return
     # Whole identities go to one process: dressing a body costs as much as a picture.
     groups = [list(g) for _, g in groupby(plan, key=lambda p: p.pid)]
@@ -139,8 +139,6 @@ def _render(config: SyntheticConfig, out: Path, plan: list[PlannedPicture], work
 
 def _start(config: SyntheticConfig) -> None:
     global _world
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
     import torch
 
     from partreid.datasets.synthetic.world import World

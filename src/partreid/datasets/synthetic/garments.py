@@ -190,7 +190,7 @@ def _strap(outfit: Outfit, marks: Landmarks, x: Floats, y: Floats, z: Floats) ->
 
 def _thickness(coords: Floats, layer: NDArray[np.int8], outfit: Outfit, marks: Landmarks) -> Floats:
     """How far the visible layer stands off the skin, in metres on the template."""
-    _, y, z, arm = coords.T
+    z, arm = coords[:, 2], coords[:, 3]
     leg = leg_coordinate(z, marks).clip(0, 1)
     outer = outfit.outer
     top = np.full(len(coords), outfit.top.thickness)

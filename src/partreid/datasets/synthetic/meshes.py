@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from partreid.datasets.synthetic.body import Floats, Ints
 
@@ -109,8 +109,8 @@ def box(centre: Sequence[float], size: Sequence[float], surface: Surface, *, reg
 
 
 def superellipsoid(
-    centre: Sequence[float],
-    radii: Sequence[float],
+    centre: ArrayLike,
+    radii: ArrayLike,
     surface: Surface,
     *,
     squareness: float = 1.0,

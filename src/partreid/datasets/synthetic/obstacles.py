@@ -94,7 +94,9 @@ def _plant(rng: Rng) -> Mesh:
     height = rng.uniform(0.3, 1.0)
     blobs = [
         superellipsoid(
-            (rng.normal(0, 0.18), rng.normal(0, 0.1), 0.5 + height * rng.random()), rng.uniform(0.16, 0.34, 3), leaves
+            (rng.normal(0, 0.18), rng.normal(0, 0.1), 0.5 + height * rng.random()),
+            tuple(rng.uniform(0.16, 0.34, 3)),
+            leaves,
         )
         for _ in range(7)
     ]

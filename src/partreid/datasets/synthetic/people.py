@@ -149,7 +149,7 @@ def _leg_extent(
     out = []
     bones = ("upperleg01.L", "lowerleg01.L", "foot.L")
     hip, knee, ankle = (body.rest.heads[model.bones.index(b)] for b in bones)
-    bend = float(leg_coordinate(np.float32(model.landmarks.knee), model.landmarks))
+    bend = float(leg_coordinate(np.array(model.landmarks.knee, np.float32), model.landmarks))
     for value in along:
         near = body.rest.vertices[legs[np.abs(leg[legs] - value) < 0.05]]
         axis = np.interp(value, [0, bend, 1], [hip[1], knee[1], ankle[1]])

@@ -30,7 +30,9 @@ def shade(scene: Scene, hits: Hits, camera: Camera, directions: Floats, feet: Fl
     for x, y in feet:
         square = (place[low, 0] - x) ** 2 + (place[low, 1] - y) ** 2
         contact[low] *= 1 - np.float32(0.45) * np.exp(-square / np.float32(0.045))
-    light = (sky_share * contact)[:, None] * np.float32(camera.ambient) + (np.float32(camera.sun_strength) * facing)[:, None]
+    light = (sky_share * contact)[:, None] * np.float32(camera.ambient) + (np.float32(camera.sun_strength) * facing)[
+        :, None
+    ]
     out = np.where((hits.kind >= 0)[:, None], albedo * light, np.float32(camera.sky))
     return np.asarray(out, np.float32)
 

@@ -25,11 +25,13 @@ from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.photo import develop, encode_jpeg, shade
 from partreid.datasets.synthetic.raytrace import TARGET, Scene, TracedMesh
 from partreid.labels.draw import draw_pose_fields
-from partreid.labels.fields import published_size
+from partreid.labels.fields import label_size
 
 _FAULTY_BOXES = 0.1
 _TRIES = 6
 _PLACES = 9
+_WITHIN_REACH = 0.05
+"""The wanted degree keeps this far from the upper limit: a person almost fully hidden can be told by nothing."""
 _CLOSE = 0.08
 """So near to the wanted degree of occlusion is near enough."""
 _WHOLE = 0.12
@@ -56,10 +58,10 @@ class Stage:
     surroundings: TracedMesh
     passers_by: tuple[DressedBody, ...]
 
-    def someone(self, rng: np.random.Generator) -> Mesh:
+    def someone(self, rng: np.random.Generator) -> PosedPerson:
         """A passer-by in a random pose at the origin."""
         who = self.passers_by[int(rng.integers(len(self.passers_by)))]
-        return pose_person(self.model, who, rng, yaw=rng.uniform(0, 2 * np.pi)).mesh
+        return pose_person(self.model, who, rng, yaw=rng.uniform(0, 2 * np.pi))
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def render_picture(target: DressedBody, stage: Stage, order: Order, rng: np.rand
     box = detect(rng, body, faulty=_FAULTY_BOXES if order.occlusion is None else 0.5 * _FAULTY_BOXES)
     shot = _Shot(person, TracedMesh(person.mesh), body, box)
     bystander = _bystander(stage, rng, x, y)
-    scene, occlusion = _whole(stage, shot, bystander) if order.occlusion is None else _hide(stage, order, rng, shot, bystander)
+    scene, occlusion = (
+        _whole(stage, shot, bystander) if order.occlusion is None else _hide(stage, order, rng, shot, bystander)
+    )
     if order.occlusion is None and occlusion.degree > _WHOLE:
         shot = replace(shot, box=detect(rng, body, faulty=0.0))
         scene, occlusion = _whole(stage, shot, None)
@@ -108,9 +112,7 @@ def render_picture(target: DressedBody, stage: Stage, order: Order, rng: np.rand
     return Picture(jpeg, _fields(scene, camera, order, shot, rng), region[0].astype(np.uint8), occlusion)
 
 
-def _fields(
-    scene: Scene, camera: Camera, order: Order, shot: _Shot, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def _fields(scene: Scene, camera: Camera, order: Order, shot: _Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
     person, box = shot.person, shot.box
     keypoints = seen_keypoints(scene, camera, person.keypoints, box, order.image_size)
     x, y = person.keypoints[:, :2].mean(axis=0)
@@ -119,7 +121,7 @@ def _fields(
     stature = float(abs(ends[1, 1] - ends[0, 1]))
     if order.detector_noise:
         keypoints = spoil_keypoints(rng, keypoints, order.detector_noise, stature)
-    size = published_size(*order.image_size)
+    size = label_size(*order.image_size)
     fields = draw_pose_fields(keypoints, image_size=order.image_size, field_size=size, scale=stature)
     return np.asarray(np.round(fields * 255), np.uint8)
 
@@ -130,7 +132,7 @@ def _bystander(stage: Stage, rng: np.random.Generator, x: float, y: float) -> Me
         return None
     back = rng.uniform(0.6, 3.5)
     side = rng.choice([-1, 1]) * rng.uniform(0.25, 0.9)
-    return stage.someone(rng).moved(np.array([x * (y + back) / y + side, y + back, 0.0]))
+    return stage.someone(rng).at(x * (y + back) / y + side, y + back).mesh
 
 
 def _whole(stage: Stage, shot: _Shot, bystander: Mesh | None) -> tuple[Scene, Occlusion]:
@@ -145,10 +147,11 @@ def _hide(
     """Put something in front so that the hidden share falls into the wanted range; the nearest try counts else."""
     assert order.occlusion is not None
     low, high = order.occlusion
+    high = max(high - _WITHIN_REACH, (low + high) / 2)
     wanted = rng.uniform(low, high)
     best: tuple[float, Scene, Occlusion, TracedMesh, Floats] | None = None
     for _ in range(_TRIES):
-        front = _front(stage, order, rng, shot.person)
+        front, nose = _front(stage, order, rng, shot.person)
         others = TracedMesh(front if bystander is None else join([front, bystander]))
         scene = Scene(shot.traced, others, stage.surroundings)
         start, moving = others.mesh.vertices, (np.arange(len(others.mesh.vertices)) < len(front.vertices))[:, None]
@@ -157,6 +160,8 @@ def _hide(
             others.move(vertices)
             occlusion = measure_occlusion(scene, stage.camera, shot.body, shot.box)
             miss = abs(occlusion.degree - wanted) + (0.0 if low <= occlusion.degree <= high else 1.0)
+            if nose is not None and _is_in_the_way(stage.camera, shot, nose + [side, 0, 0]):
+                miss += 0.5
             if best is None or miss < best[0]:
                 best = miss, scene, occlusion, others, vertices
             if miss < _CLOSE:
@@ -169,15 +174,26 @@ def _hide(
     return scene, occlusion
 
 
-def _front(stage: Stage, order: Order, rng: np.random.Generator, person: PosedPerson) -> Mesh:
-    """Something on the line from the target to the camera."""
+def _is_in_the_way(camera: Camera, shot: _Shot, nose: NDArray[np.floating]) -> bool:
+    """Whether another's nose [3] is closer to the top centre of the box than the target's: he would be the target."""
+    places = camera.project(np.stack([nose, shot.person.keypoints[0]]))
+    box = shot.box
+    theirs, own = np.hypot(places[:, 0] - (box.left + box.right) / 2, places[:, 1] - box.top)
+    return bool(theirs < own)
+
+
+def _front(
+    stage: Stage, order: Order, rng: np.random.Generator, person: PosedPerson
+) -> tuple[Mesh, NDArray[np.floating] | None]:
+    """Something on the line from the target to the camera; the nose [3] if it is a person."""
     x, y = (float(v) for v in person.keypoints[:, :2].mean(axis=0))
     is_person = bool(stage.passers_by) and rng.random() < order.people_in_front
     gap = rng.uniform(0.35, 1.3) if is_person else rng.uniform(0.4, 1.8)
     distance = y - min(gap, 0.4 * y)
     if is_person:
-        return stage.someone(rng).moved(np.array([x * distance / y, distance, 0.0]))
+        other = stage.someone(rng).at(x * distance / y, distance)
+        return other.mesh, other.keypoints[0]
     thing = make_obstacle(rng)
     # A long thing such as a car stands closer to the camera, clear of the person.
     distance -= max(0.0, float(thing.vertices[:, 1].max()) - 0.3)
-    return thing.moved(np.array([x * distance / y, distance, 0.0]))
+    return thing.moved(np.array([x * distance / y, distance, 0.0])), None

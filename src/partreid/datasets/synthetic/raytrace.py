@@ -79,9 +79,7 @@ class Scene:
         target, others, surroundings: None stands for nothing there.
     """
 
-    def __init__(
-        self, target: TracedMesh, others: TracedMesh | None, surroundings: TracedMesh | None
-    ) -> None:
+    def __init__(self, target: TracedMesh, others: TracedMesh | None, surroundings: TracedMesh | None) -> None:
         self._traced = [m if m is not None else _nowhere() for m in (target, others, surroundings)]
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from partreid.datasets.synthetic.body import Floats
 from partreid.datasets.synthetic.meshes import Mesh, Surface, join, quad
@@ -10,6 +11,9 @@ from partreid.datasets.synthetic.obstacles import make_obstacle
 from partreid.datasets.synthetic.textures import hash01, noise
 
 Rng = np.random.Generator
+
+_GLASS = np.array([0.10, 0.12, 0.15], np.float32)
+_HEDGE = np.array([0.16, 0.30, 0.10], np.float32)
 
 GROUNDS = ("asphalt", "slabs", "bricks", "grass", "stripes")
 WALLS = ("concrete", "bricks", "windows", "shop", "hedge")
@@ -47,7 +51,7 @@ def ground(rng: Rng) -> Surface:
     def colour(coords: Floats) -> Floats:
         u, v = coords[:, 0], coords[:, 1]
         shade = 0.8 + 0.25 * noise(u * 1.3, v * 1.3) + 0.15 * noise(u * 17, v * 17)
-        out = tone * shade[:, None]
+        out: NDArray[np.floating] = tone * shade[:, None]
         if kind == "slabs":
             out = out * (0.85 + 0.3 * _cell(u / size, v / size))[:, None]
             out[_joint(u / size, v / size, 0.04)] *= 0.6
@@ -55,7 +59,7 @@ def ground(rng: Rng) -> Surface:
             row = np.floor(v / 0.12)
             out = out * (0.75 + 0.4 * _cell(u / 0.25 + 0.5 * row, v / 0.12))[:, None] * (1.1, 0.9, 0.8)
         elif kind == "grass":
-            out = out * (0.6, 1.0, 0.35) * (0.7 + 0.6 * noise(u * 30, v * 30))[:, None]
+            out = out * (0.72, 0.88, 0.50) * (0.6 + 0.6 * noise(u * 30, v * 30))[:, None]
         elif kind == "stripes":
             out[(u / 1.1 % 1 < 0.45) & (v % 9 < 3.2)] = 0.85
         return np.asarray(out, np.float32)
@@ -71,7 +75,7 @@ def wall_surface(rng: Rng) -> Surface:
 
     def colour(coords: Floats) -> Floats:
         u, v = coords[:, 0], coords[:, 1]
-        out = tone * (0.85 + 0.2 * noise(u * 0.9, v * 0.9) + 0.1 * noise(u * 8, v * 8))[:, None]
+        out: NDArray[np.floating] = tone * (0.85 + 0.2 * noise(u * 0.9, v * 0.9) + 0.1 * noise(u * 8, v * 8))[:, None]
         if kind == "concrete":
             out[_joint(u / width, v / height, 0.015)] *= 0.55
         elif kind == "bricks":
@@ -79,12 +83,12 @@ def wall_surface(rng: Rng) -> Surface:
             out = out * (0.7 + 0.5 * _cell(u / 0.24 + 0.5 * row, v / 0.09))[:, None] * (1.15, 0.75, 0.65)
         elif kind in ("windows", "shop"):
             inside = (np.abs(u / width % 1 - 0.5) < 0.36) & (np.abs(v / height % 1 - 0.5) < 0.36)
-            pane = np.where((_cell(u / width, v / height) < 0.35)[:, None], other, np.float32([0.10, 0.12, 0.15]))
+            pane = np.where((_cell(u / width, v / height) < 0.35)[:, None], other, _GLASS)
             out[inside] = (pane * (0.7 + 0.6 * noise(u * 3, v * 2))[:, None])[inside]
             if kind == "shop":
                 out[(v > 2.3) & (v < 2.9)] = other
         elif kind == "hedge":
-            out = np.float32([0.16, 0.30, 0.10]) * (0.3 + noise(u * 12, v * 12) + 0.6 * noise(u * 35, v * 35))[:, None]
+            out = _HEDGE * (0.3 + noise(u * 12, v * 12) + 0.6 * noise(u * 35, v * 35))[:, None]
         return np.asarray(out, np.float32)
 
     return colour
@@ -99,5 +103,5 @@ def _cell(u: Floats, v: Floats) -> Floats:
     return hash01(np.floor(u).astype(np.int64), np.floor(v).astype(np.int64))
 
 
-def _joint(u: Floats, v: Floats, width: float) -> np.typing.NDArray[np.bool_]:
+def _joint(u: Floats, v: Floats, width: float) -> NDArray[np.bool_]:
     return ((u % 1) < width) | ((v % 1) < width)

@@ -29,32 +29,32 @@ class Cloth:
         return np.asarray(mix * folds[:, None], np.float32)
 
 
-def _share(cloth: Cloth, u: Array, v: Array, front: NDArray[np.bool_]) -> Array:
+def _share(cloth: Cloth, u: Array, v: Array, front: NDArray[np.bool_]) -> NDArray[np.floating]:
     """How much of the second colour [N] there is."""
     s = cloth.scale
+    share: NDArray[np.generic] = np.zeros(len(u), np.float32)
     match cloth.pattern:
         case "stripes":
-            return _wave(v / s)
+            share = _wave(v / s)
         case "pinstripes":
-            return _wave(u / (0.6 * s))
+            share = _wave(u / (0.6 * s))
         case "checks":
-            return 0.5 * _wave(v / s) + 0.5 * _wave(u / s)
+            share = 0.5 * _wave(v / s) + 0.5 * _wave(u / s)
         case "block":
-            return (v > 0.30).astype(np.float32)
+            share = v > 0.30
         case "logo":
-            inside = front & (np.abs(u) < 1.1 * s) & (np.abs(v - 0.34) < s)
-            return inside.astype(np.float32)
+            share = front & (np.abs(u) < 1.1 * s) & (np.abs(v - 0.34) < s)
         case "gradient":
-            return ((v + 0.1) / 0.6).astype(np.float32)
+            share = (v + 0.1) / 0.6
         case "camouflage":
-            return (noise(u / s, v / s) > 0.5).astype(np.float32)
+            share = noise(u / s, v / s) > 0.5
         case "dots":
-            return ((np.hypot((u / s) % 1 - 0.5, (v / s) % 1 - 0.5)) < 0.3).astype(np.float32)
-    return np.zeros(len(u), np.float32)
+            share = np.hypot((u / s) % 1 - 0.5, (v / s) % 1 - 0.5) < 0.3
+    return share.astype(np.float32)
 
 
 def _wave(x: Array) -> Array:
-    return ((x % 1) < 0.5).astype(np.float32)
+    return np.asarray((x % 1) < 0.5, np.float32)
 
 
 def noise(u: Array, v: Array) -> Array:
@@ -73,4 +73,4 @@ def hash01(a: NDArray[np.int64], b: NDArray[np.int64]) -> Array:
     x = (a.astype(np.uint32) * np.uint32(374761393)) ^ (b.astype(np.uint32) * np.uint32(668265263))
     x = (x ^ (x >> np.uint32(13))) * np.uint32(1274126177)
     x ^= x >> np.uint32(16)
-    return (x & np.uint32(0xFFFF)).astype(np.float32) / np.float32(65536)
+    return np.asarray((x & np.uint32(0xFFFF)).astype(np.float32) / np.float32(65536))

@@ -1,4 +1,4 @@
-"""Who there is and what they wear. Garments come from small shared wardrobes: no single part tells two persons apart."""
+"""Who there is and what they wear. Wardrobes are small and shared: no single part tells two persons apart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ COLOURS: dict[str, Colour] = {
     "purple": (0.40, 0.16, 0.50),
 }  # fmt: skip
 SKINS: tuple[Colour, ...] = (
-    (0.90, 0.72, 0.62), (0.85, 0.64, 0.50), (0.78, 0.57, 0.43), (0.64, 0.44, 0.31), (0.47, 0.31, 0.22), (0.33, 0.21, 0.15),
+    (0.90, 0.72, 0.62), (0.85, 0.64, 0.50), (0.78, 0.57, 0.43), (0.64, 0.44, 0.31), (0.47, 0.31, 0.22),
+    (0.33, 0.21, 0.15),
 )  # fmt: skip
 HAIRS: tuple[Colour, ...] = (
     (0.05, 0.04, 0.04), (0.10, 0.07, 0.05), (0.22, 0.13, 0.07), (0.38, 0.23, 0.12), (0.70, 0.54, 0.32),

@@ -1,0 +1,103 @@
+"""The small rendered set that ships with the package: no renderer and no download needed.
+
+``python -m partreid.datasets.synthetic.shipped`` (or ``make shipped``) renders it anew from :data:`SHIPPED`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import platformdirs
+
+from partreid.datasets.synthetic.config import SyntheticConfig
+from partreid.datasets.synthetic.dataset import render_dataset
+from partreid.errors import DataError
+from partreid.files import atomic_file, atomic_folder, recover_folder
+
+SHIPPED = SyntheticConfig(
+    train_identities=64,
+    test_identities=64,
+    train_pictures=11,
+    gallery_pictures=6,
+    query_pictures=3,
+    holistic_query_pictures=1,
+    image_height=128,
+    image_width=64,
+    seed=2023,
+    samples=4,
+)
+"""What the shipped set is made of."""
+
+ARCHIVE = Path(__file__).with_name("pedestrians.zip")
+"""The shipped set, with masks, body regions, occlusion table and manifest."""
+
+CACHE_VARIABLE = "PARTREID_CACHE"
+"""Environment variable that names another cache folder."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def shipped_split() -> Path:
+    """The shipped set as a folder in Market-1501 layout, unpacked into the user's cache on first use.
+
+    The folder is keyed by the archive's content, so a new version never meets an old one's files. Missing or
+    shortened files are put back.
+
+    Raises:
+        DataError: the archive is missing or damaged, or the cache cannot be written.
+    """
+    try:
+        content = ARCHIVE.read_bytes()
+    except OSError as error:
+        raise DataError(f"The shipped pictures {ARCHIVE} cannot be read: {error}. Install partreid again.") from None
+    folder = cache_folder() / f"pedestrians-{hashlib.sha256(content).hexdigest()[:12]}"
+    try:
+        with zipfile.ZipFile(ARCHIVE) as archive:
+            if not _is_whole(recover_folder(folder), archive):
+                with atomic_folder(folder, error=DataError) as temporary:
+                    archive.extractall(temporary)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise DataError(f"The shipped pictures {ARCHIVE} are damaged: {error}. Install partreid again.") from None
+    return folder
+
+
+def cache_folder() -> Path:
+    """Where partreid keeps what it can make again: $PARTREID_CACHE, or the user's cache folder."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else platformdirs.user_cache_path("partreid")
+
+
+def build_archive(path: Path = ARCHIVE, *, config: SyntheticConfig = SHIPPED, workers: int = 2) -> Path:
+    """Render ``config`` and pack it; the same renderer on the same machine gives the same bytes.
+
+    Raises:
+        MissingDependencyError: the renderer's libraries are not installed.
+        DataError: a file cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        root = render_dataset(config, Path(temporary) / "set", workers=workers)
+        files = sorted(p for p in root.rglob("*") if p.is_file())
+        with atomic_file(path, error=DataError) as partial, zipfile.ZipFile(partial, "w") as archive:
+            for file in files:
+                entry = zipfile.ZipInfo(file.relative_to(root).as_posix(), _EPOCH)
+                # Pictures are compressed already; fields shrink to a fifth.
+                entry.compress_type = zipfile.ZIP_STORED if file.suffix in (".jpg", ".png") else zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, file.read_bytes(), compresslevel=9)
+    return path
+
+
+def _is_whole(folder: Path, archive: zipfile.ZipFile) -> bool:
+    """Whether every file is there with its size; reading every byte each time would cost more than it saves."""
+    try:
+        return all((folder / entry.filename).stat().st_size == entry.file_size for entry in archive.infolist())
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    build_archive()

@@ -1,0 +1,65 @@
+"""The plan and the wardrobe: pure, no renderer needed."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from partreid.datasets.synthetic.config import SyntheticConfig
+from partreid.datasets.synthetic.plan import GALLERY, HOLISTIC, QUERY, TRAIN, plan_pictures
+from partreid.datasets.synthetic.shipped import SHIPPED
+from partreid.datasets.synthetic.wardrobe import make_people, make_wardrobe
+from partreid.errors import ConfigError
+
+
+def test_names() -> None:
+    stems = [p.stem for p in plan_pictures(SHIPPED)]
+    assert len(set(stems)) == len(stems)
+    assert all(re.fullmatch(r"\d{4}_c\d_\d{6}", s) for s in stems)
+    assert not any(re.match(r"\d{4}_c\ds\d_", s) for s in stems)  # would pass for real Market-1501 files
+
+
+def test_splits() -> None:
+    plan = plan_pictures(SHIPPED)
+    counts = Counter(p.folder for p in plan)
+    assert counts == {TRAIN: 64 * 11, GALLERY: 64 * 6, QUERY: 64 * 3, HOLISTIC: 64}
+    pids = {folder: {p.pid for p in plan if p.folder == folder} for folder in counts}
+    assert not pids[TRAIN] & pids[GALLERY]
+    assert pids[QUERY] == pids[HOLISTIC] == pids[GALLERY]
+    occluded = {f: np.mean([p.occlusion is not None for p in plan if p.folder == f]) for f in counts}
+    assert 0.15 <= occluded[TRAIN] <= 0.25
+    assert occluded[GALLERY] <= 0.16
+    assert (occluded[QUERY], occluded[HOLISTIC]) == (1, 0)
+
+
+def test_every_query_has_a_match_under_another_camera() -> None:
+    plan = plan_pictures(SyntheticConfig(train_identities=2, test_identities=40, gallery_pictures=2, cameras=2))
+    for query in (p for p in plan if p.folder in (QUERY, HOLISTIC)):
+        assert any(p.folder == GALLERY and p.pid == query.pid and p.camid != query.camid for p in plan)
+
+
+def test_a_picture_does_not_depend_on_the_number_of_others() -> None:
+    few, many = (plan_pictures(SyntheticConfig(train_identities=n)) for n in (5, 9))
+    assert [p.seed(0) for p in few[:60]] == [p.seed(0) for p in many[:60]]
+
+
+def test_identities_share_garments_but_no_outfit() -> None:
+    rng = np.random.default_rng(0)
+    people = make_people(rng, make_wardrobe(rng, 120), 120)
+    assert len({p.outfit for p in people}) == 120
+    for part in ("top", "bottom", "shoes", "hair"):
+        worn = Counter(getattr(p.outfit, part) for p in people)
+        shared = sum(n for n in worn.values() if n > 1)
+        assert shared > 0.8 * len(people), part
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [("query_occlusion", [0.8, 0.4], "least < greatest"), ("camera", 3, "cameras"), ("cameras", 1, "cameras")],
+)
+def test_messages(field: str, value: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        SyntheticConfig.parse({field: value})
