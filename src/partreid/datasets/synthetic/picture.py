@@ -160,7 +160,7 @@ def _hide(
             others.move(vertices)
             occlusion = measure_occlusion(scene, stage.camera, shot.body, shot.box)
             miss = abs(occlusion.degree - wanted) + (0.0 if low <= occlusion.degree <= high else 1.0)
-            if nose is not None and _is_in_the_way(stage.camera, shot, nose + [side, 0, 0]):
+            if nose is not None and _is_in_the_way(stage.camera, shot, np.add(nose, (side, 0, 0))):
                 miss += 0.5
             if best is None or miss < best[0]:
                 best = miss, scene, occlusion, others, vertices

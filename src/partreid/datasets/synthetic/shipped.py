@@ -16,7 +16,7 @@ import platformdirs
 from partreid.datasets.synthetic.config import SyntheticConfig
 from partreid.datasets.synthetic.dataset import render_dataset
 from partreid.errors import DataError
-from partreid.files import atomic_file, atomic_folder, recover_folder
+from partreid.files import atomic_file
 
 SHIPPED = SyntheticConfig(
     train_identities=64,
@@ -57,9 +57,13 @@ def shipped_split() -> Path:
     folder = cache_folder() / f"pedestrians-{hashlib.sha256(content).hexdigest()[:12]}"
     try:
         with zipfile.ZipFile(ARCHIVE) as archive:
-            if not _is_whole(recover_folder(folder), archive):
-                with atomic_folder(folder, error=DataError) as temporary:
-                    archive.extractall(temporary)
+            if not _is_whole(folder, archive):
+                _unpack(archive, folder)
+    except OSError as error:
+        raise DataError(
+            f"Cannot unpack the shipped pictures into {folder}: {error.strerror or error}. "
+            f"Free space, or name another folder in the environment variable {CACHE_VARIABLE}."
+        ) from None
     except (zipfile.BadZipFile, EOFError) as error:
         raise DataError(f"The shipped pictures {ARCHIVE} are damaged: {error}. Install partreid again.") from None
     return folder
@@ -89,6 +93,21 @@ def build_archive(path: Path = ARCHIVE, *, config: SyntheticConfig = SHIPPED, wo
                 entry.external_attr = 0o644 << 16
                 archive.writestr(entry, file.read_bytes(), compresslevel=9)
     return path
+
+
+def _unpack(archive: zipfile.ZipFile, folder: Path) -> None:
+    """Unpack beside ``folder`` and rename. Nothing is synced to disk: every call checks the files anyway."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".pedestrians-", dir=folder.parent) as temporary:
+        fresh, broken = Path(temporary) / "fresh", Path(temporary) / "broken"
+        archive.extractall(fresh)
+        if folder.exists():
+            folder.rename(broken)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if not _is_whole(folder, archive):  # another process may have been first
+                raise
 
 
 def _is_whole(folder: Path, archive: zipfile.ZipFile) -> bool:

@@ -1,0 +1,191 @@
+"""Rendering tiny sets. Skipped where the renderer's libraries are missing."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("anny")
+pytest.importorskip("warp")
+
+from partreid.datasets.readers import read_dataset
+from partreid.datasets.synthetic import SyntheticConfig, dataset, render_dataset
+from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats, load_body_model
+from partreid.datasets.synthetic.cameras import Camera, make_cameras
+from partreid.datasets.synthetic.framing import Box, bounds, measure_occlusion, seen_keypoints, spoil_keypoints
+from partreid.datasets.synthetic.garments import dress
+from partreid.datasets.synthetic.meshes import box as make_box
+from partreid.datasets.synthetic.meshes import plain
+from partreid.datasets.synthetic.people import PosedPerson, pose_person
+from partreid.datasets.synthetic.plan import plan_pictures
+from partreid.datasets.synthetic.raytrace import Scene, TracedMesh, start_warp
+from partreid.datasets.synthetic.world import people_of
+from partreid.errors import ConfigError, MissingDependencyError
+from partreid.labels.draw import draw_pose_fields
+from partreid.parts import KEYPOINTS
+
+TINY = SyntheticConfig(
+    train_identities=2, test_identities=2, train_pictures=2, gallery_pictures=2, query_pictures=1,
+    image_height=64, image_width=32, seed=3, samples=1, train_occluded=0.5,
+)  # fmt: skip
+
+
+def digest(root: Path) -> dict[str, str]:
+    return {
+        p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return render_dataset(TINY, tmp_path_factory.mktemp("rendered") / "set", workers=1, progress=False)
+
+
+def test_layout(rendered: Path) -> None:
+    found = read_dataset(rendered)
+    assert (len(found.train), len(found.gallery), len(found.query)) == (4, 4, 2)
+    with (rendered / "pictures.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(plan_pictures(TINY))
+    for row in rows:
+        with Image.open(rendered / row["path"]) as image:
+            assert (image.size, image.mode) == ((32, 64), "RGB")
+        fields = np.load(rendered / "masks" / "rendered" / row["path"].replace(".jpg", ".npy"))
+        assert (fields.shape, fields.dtype) == ((36, 9, 5), np.uint8)
+    assert not list(rendered.rglob(".*"))
+
+
+def test_same_bytes_with_more_workers(rendered: Path, tmp_path: Path) -> None:
+    assert digest(render_dataset(TINY, tmp_path / "two", workers=2, progress=False)) == digest(rendered)
+
+
+def test_resume_after_a_kill(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "set"
+    shutil.copytree(rendered, out)
+    # As a kill in the third picture leaves it: no index, its label there, the picture not, a temporary file.
+    (out / "pictures.csv").unlink()
+    plan = plan_pictures(TINY)
+    for planned in plan[3:]:
+        for path in (dataset.picture_path, dataset.label_path, dataset.parts_path):
+            path(out, planned).unlink()
+    dataset.picture_path(out, plan[2]).unlink()
+    kept = dataset.picture_path(out, plan[0])
+    stamp = kept.stat().st_mtime_ns
+    render_dataset(TINY, out, workers=1, progress=False)
+    assert kept.stat().st_mtime_ns == stamp
+    assert digest(out) == digest(rendered)
+
+
+def test_other_options_in_the_same_folder(rendered: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="seed = 3 there, 4 here"):
+        render_dataset(TINY.model_copy(update={"seed": 4}), rendered, progress=False)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="not empty"):
+        render_dataset(TINY, tmp_path, progress=False)
+
+
+def test_without_the_renderer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install \"partreid\[synth\]\""):
+        render_dataset(TINY, tmp_path / "set", progress=False)
+
+
+@pytest.fixture(scope="module")
+def camera() -> Camera:
+    return make_cameras(np.random.default_rng(0), 2)[0]
+
+
+@pytest.fixture(scope="module")
+def person(camera: Camera) -> PosedPerson:
+    start_warp()
+    model = load_body_model()
+    body = dress(model, people_of(TINY)[0])
+    return pose_person(model, body, np.random.default_rng(1), yaw=0.4).at(0.0, camera.near)
+
+
+def around(camera: Camera, person: PosedPerson) -> Box:
+    return bounds(camera.project(person.mesh.vertices))
+
+
+def see(camera: Camera, person: PosedPerson, box: Box, wall: TracedMesh | None = None) -> Floats:
+    scene = Scene(TracedMesh(person.mesh), wall, None)
+    return seen_keypoints(scene, camera, person.keypoints, box, (128, 64)).astype(np.float32)
+
+
+def test_stands_on_the_ground_and_faces_the_camera(person: PosedPerson) -> None:
+    assert abs(person.mesh.vertices[:, 2].min()) < 0.03
+    z = dict(zip(KEYPOINTS, person.keypoints[:, 2], strict=True))
+    assert z["nose"] > z["left_shoulder"] > z["left_hip"] > z["left_knee"] > z["left_ankle"] > 0
+    x = dict(zip(KEYPOINTS, person.keypoints[:, 0], strict=True))
+    assert x["left_shoulder"] > x["right_shoulder"]  # yaw near 0 looks at the camera, the left is at its right
+
+
+def test_whole_person_is_seen_whole(camera: Camera, person: PosedPerson) -> None:
+    box = around(camera, person)
+    occlusion = measure_occlusion(Scene(TracedMesh(person.mesh), None, None), camera, box, box)
+    assert occlusion.degree == 0
+    assert (see(camera, person, box)[:, 2] >= 0.7).all()
+
+
+def test_wall_up_to_the_hips(camera: Camera, person: PosedPerson) -> None:
+    """A wide board just in front hides what projects below its upper edge: count the rays in plain NumPy."""
+    top = float(person.keypoints[11:13, 2].mean())
+    wall = TracedMesh(make_box((0, camera.near - 1.2, top / 2), (6, 0.02, top), plain((1, 0, 0))))
+    box = around(camera, person)
+    occlusion = measure_occlusion(Scene(TracedMesh(person.mesh), wall, None), camera, box, box)
+    places = box.grid(150, 75)
+    distance, region = Scene(TracedMesh(person.mesh), None, None).distances(camera.origin, camera.rays(places))
+    edge = camera.project(np.array([[0.0, camera.near - 1.21, top]]))[0, 1]
+    expected = (places[(distance[0] >= 0) & (region != BELONGINGS), 1] > edge).mean()
+    assert occlusion.degree == pytest.approx(expected, abs=0.03)
+    visible = dict(zip(REGIONS, occlusion.visible, strict=True))
+    assert visible["head"] == 1
+    assert visible["left_foot"] == visible["right_foot"] == 0
+
+
+def test_hidden_joints_leave_no_peak(camera: Camera, person: PosedPerson) -> None:
+    top = float(person.keypoints[11:13, 2].mean())
+    wall = TracedMesh(make_box((0, camera.near - 1.2, top / 2), (6, 0.02, top), plain((1, 0, 0))))
+    seen = see(camera, person, around(camera, person), wall)
+    hidden = [KEYPOINTS.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("knee", "ankle")]
+    assert (seen[hidden, 2] == 0).all()
+    assert seen[0, 2] > 0.7
+    fields = draw_pose_fields(seen, image_size=(128, 64), field_size=(17, 9), scale=118)
+    assert fields[hidden].max() == 0
+    assert fields[17:21].max() == 0
+
+
+def test_outside_the_box_is_hidden(camera: Camera, person: PosedPerson) -> None:
+    whole = around(camera, person)
+    half = Box(whole.left, whole.top, whole.right, (whole.top + whole.bottom) / 2)
+    seen = see(camera, person, half)
+    assert (seen[15:17, 2] == 0).all()
+    assert seen[0, 2] > 0.7
+    degree = measure_occlusion(Scene(TracedMesh(person.mesh), None, None), camera, whole, half).degree
+    assert 0.25 < degree < 0.65
+
+
+def test_detector_noise(camera: Camera, person: PosedPerson) -> None:
+    seen = see(camera, person, around(camera, person)).astype(float)
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(spoil_keypoints(rng, seen, 0.0, 118), seen)
+    noisy = np.stack([spoil_keypoints(rng, seen, 1.0, 118) for _ in range(200)])
+    assert 1.5 < np.std(noisy[..., 0] - seen[:, 0]) < 5
+    assert 0.05 < (noisy[..., 2] == 0).mean() < 0.2
+
+
+def test_pictures_show_something(rendered: Path) -> None:
+    for path in sorted(rendered.glob("bounding_box_train/*.jpg")):
+        picture = np.asarray(Image.open(io.BytesIO(path.read_bytes())), float)
+        assert picture.std() > 12
+        parts = np.asarray(Image.open(rendered / "parts" / "bounding_box_train" / f"{path.stem}.png"))
+        assert 0.08 < (parts > 0).mean() < 0.7
