@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from partreid.errors import MissingDependencyError
@@ -89,7 +91,8 @@ class BodyModel:
 
     def rest(self, shape: Mapping[str, float], stature: float) -> RestBody:
         """A person of that shape in rest pose, scaled to a stature in metres."""
-        output = self.anny(phenotype_kwargs=dict(shape))
+        with _one_thread():
+            output = self.anny(phenotype_kwargs=dict(shape))
         vertices = output["rest_vertices"][0].numpy()
         scale = stature / float(np.ptp(vertices[:, 2]))
         heads = output["rest_bone_heads"][0].numpy()
@@ -106,10 +109,8 @@ def load_body_model() -> BodyModel:
     """
     try:
         import anny
-        import torch
     except ImportError as error:
         raise MissingDependencyError("anny", extra="synth", purpose="Rendering pedestrians") from error
-    torch.set_grad_enabled(False)
     model = anny.Anny(skinning_method="lbs")
     bones = tuple(model.bone_labels)
     template = model.template_vertices.numpy()
@@ -185,6 +186,18 @@ def smooth(values: Floats, edges: Ints, *, rounds: int) -> Floats:
             [np.bincount(edges[:, 0], out[edges[:, 1], k], len(values)) / count for k in range(out.shape[1])], axis=1
         )
     return out.astype(np.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """PyTorch without gradients on one thread: for one body more are slower, and sums must not depend on them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _skin_faces(count: int, faces: NDArray[np.int64]) -> NDArray[np.int64]:

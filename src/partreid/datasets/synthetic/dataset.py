@@ -43,6 +43,8 @@ _world: World | None = None
 def render_dataset(config: SyntheticConfig, out: str | Path, *, workers: int = 1, progress: bool = True) -> Path:
     """Render a set of pedestrians. A killed run goes on where it stopped; the bytes do not depend on ``workers``.
 
+    They are the same each time on one machine; another processor may round differently in the last bit.
+
     Args:
         config: what to render.
         out: the folder; in Market-1501 layout, labels in ``masks/rendered`` (uint8 pose fields), body regions in
@@ -139,11 +141,8 @@ def _render(config: SyntheticConfig, out: Path, plan: list[PlannedPicture], work
 
 def _start(config: SyntheticConfig) -> None:
     global _world
-    import torch
-
     from partreid.datasets.synthetic.world import World
 
-    torch.set_num_threads(1)
     _world = World(config)
 
 

@@ -8,6 +8,8 @@ import warp as wp
 
 _FAR = 1.0e6
 
+wp.set_module_options({"enable_backward": False})  # of this module only: no gradients, half the compile time
+
 
 @wp.kernel
 def distance(
@@ -126,7 +128,5 @@ def trace(
             blocked = wp.mesh_query_ray_anyhit(target, start, light, 60.0)
             if not blocked:
                 blocked = wp.mesh_query_ray_anyhit(others, start, light, 60.0)
-            if not blocked:
-                blocked = wp.mesh_query_ray_anyhit(surroundings, start, light, 60.0)
             if not blocked:
                 lit[i] = 1.0

@@ -11,8 +11,6 @@ from partreid.datasets.synthetic.body import Floats
 from partreid.datasets.synthetic.cameras import Camera
 from partreid.datasets.synthetic.raytrace import Hits, Scene
 
-_GAMMA = 2.2
-
 
 def shade(scene: Scene, hits: Hits, camera: Camera, directions: Floats, feet: Floats) -> Floats:
     """Linear light [N, 3] of each ray. ``feet``: [P, 2] places on the ground that darken it by contact."""
@@ -21,7 +19,7 @@ def shade(scene: Scene, hits: Hits, camera: Camera, directions: Floats, feet: Fl
     for number in np.unique(hits.surface[hits.surface >= 0]):
         where = np.flatnonzero(hits.surface == number)
         albedo[where] = surfaces[number](hits.coords[where])
-    albedo = np.clip(albedo, 0.01, 1) ** np.float32(_GAMMA)
+    albedo = np.square(np.clip(albedo, 0.01, 1))  # a gamma of 2 is close enough, and fast
     facing = np.clip(hits.normal @ camera.sun.astype(np.float32), 0, 1) * hits.lit
     sky_share = 0.65 + 0.35 * hits.normal[:, 2]
     place = camera.origin.astype(np.float32) + directions * hits.distance[:, None]
@@ -48,7 +46,7 @@ def develop(
     if rng.random() < 0.2:
         pixels = _blur(pixels, rng.uniform(0.5, 1.3) * height / 128, 1)  # motion across the view
     pixels = pixels * camera.gain * (camera.exposure * rng.uniform(0.88, 1.12))
-    value = np.clip(pixels, 0, 1.3) ** (1 / _GAMMA)
+    value = np.sqrt(np.clip(pixels, 0, 1.3))
     value = np.where(value > 0.8, 0.8 + 0.2 * np.tanh((value - 0.8) / 0.2), value)  # highlights roll off
     value = 0.45 + (value - 0.45) * camera.contrast
     grey = value @ np.array([0.299, 0.587, 0.114])
