@@ -31,9 +31,14 @@ def test_a_file_appears_whole_with_the_usual_rights(tmp_path: Path) -> None:
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
 def test_an_interrupted_file_leaves_the_former_one(tmp_path: Path, failure: type[BaseException]) -> None:
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(failure), atomic_file(tmp_path / "a.txt") as temporary:
-        temporary.write_text("half")
-        raise failure
+
+    def write() -> None:
+        with atomic_file(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            raise failure
+
+    with pytest.raises(failure):
+        write()
     assert (tmp_path / "a.txt").read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
@@ -77,9 +82,14 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
 def test_an_interrupted_folder_leaves_the_former_one(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "a") as temporary:
         (temporary / "old").touch()
-    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "a") as temporary:
-        (temporary / "half").touch()
-        raise KeyboardInterrupt
+
+    def write() -> None:
+        with atomic_folder(tmp_path / "a") as temporary:
+            (temporary / "half").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert names(tmp_path / "a") == ["old"]
     assert names(tmp_path) == ["a"]
 

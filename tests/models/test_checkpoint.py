@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -189,11 +189,13 @@ def test_a_full_disk_leaves_the_former_checkpoint(checkpoint: Checkpoint, folder
     assert [p.name for p in folder.parent.iterdir()] == ["model"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(CheckpointError, match=r"Cannot write .*locked.*Permission denied"):
-        save_checkpoint(checkpoint, tmp_path / "locked" / "model")
+def test_a_read_only_folder_is_named(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> str:  # as the system does for all but root
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(CheckpointError, match=r"Cannot write .*model: Permission denied"):
+        save_checkpoint(checkpoint, tmp_path / "model")
 
 
 def test_a_place_below_a_file_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
