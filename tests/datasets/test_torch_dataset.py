@@ -94,7 +94,10 @@ def test_unreadable_files_are_named(blocks: Path, tmp_path: Path) -> None:
         PictureDataset([ReIDImage(truncated, 1, 0)], size=SIZE)[0]
     with pytest.raises(DataError, match=r"Cannot read picture .*nowhere\.jpg"):
         PictureDataset([ReIDImage(tmp_path / "nowhere.jpg", 1, 0)], size=SIZE)[0]
-    for label, message in (("nowhere.npy", r"nowhere\.npy does not exist"), ("broken.npy", r"Cannot read .*broken\.npy")):
+    for label, message in (
+        ("nowhere.npy", r"nowhere\.npy does not exist"),
+        ("broken.npy", r"Cannot read .*broken\.npy"),
+    ):
         (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY")
         entry = ReIDImage(source.path, 1, 0, label=tmp_path / label)
         with pytest.raises(LabelError, match=message):

@@ -231,3 +231,11 @@ def test_output_map_reaches_every_tensor(images: Tensor) -> None:
             assert {getattr(value, name).dtype for name in RegionVectors.NAMES} == {torch.float64}
         else:
             assert value.vectors.dtype == value.visibility.dtype == torch.float64
+
+
+@torch.no_grad()
+def test_the_visibility_threshold_is_the_configured_one(images: Tensor) -> None:
+    largest = build(PAPER)(images).attention[:, 1:].amax(dim=(2, 3))
+    for threshold in (0.0, 0.4, float(largest.median()), 1.0):
+        config = PAPER.model_copy(update={"visibility_threshold": threshold})
+        assert torch.equal(build(config)(images).visibility, (largest > threshold).float())
