@@ -5,8 +5,9 @@ This module knows no field. Each configuration stands next to the code that read
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -65,9 +66,9 @@ class ConfigModel(BaseModel):
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
 
     def differences(self, other: Self) -> Iterator[tuple[str, Any, Any]]:
-        """Each ``(dotted field, value here, value there)`` in which two configurations differ."""
+        """Each ``(dotted field, value here, value there)`` in which two configurations differ, in the fields' order."""
         mine, theirs = dict(flatten(self)), dict(flatten(other))
-        for key in mine.keys() | theirs.keys():
+        for key in mine | theirs:
             if mine.get(key) != theirs.get(key):
                 yield key, mine.get(key), theirs.get(key)
 
@@ -93,13 +94,23 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"Cannot read configuration {path}: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"Cannot read configuration {path}: it is not UTF-8 text ({error}).") from None
+    kind, parse = _PARSERS.get(path.suffix.lower(), _PARSERS[".yaml"])
     try:
-        data = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is not valid {'TOML' if path.suffix == '.toml' else 'YAML'}: {error}") from None
+        data = parse(text)
+    except (ValueError, yaml.YAMLError) as error:  # tomllib's and json's errors are ValueErrors
+        raise ConfigError(f"{path} is not valid {kind}: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a table of sections and fields, got {type(data).__name__}.")
     return data
+
+
+_PARSERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    ".toml": ("TOML", tomllib.loads),
+    ".json": ("JSON", json.loads),
+    ".yaml": ("YAML", yaml.safe_load),
+}
 
 
 def _scalar(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -29,6 +30,7 @@ def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
         temporary = Path(name)
         temporary.chmod(0o666 & ~_umask())
         yield temporary
+        _sync(temporary)
         os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
     except OSError as problem:
         raise error(_explain(path, problem)) from problem
@@ -41,13 +43,15 @@ def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
 def atomic_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -> Iterator[Path]:
     """A temporary folder that becomes ``path`` if the block succeeds; a folder that was there is replaced whole.
 
-    A process killed between the two renames leaves the former folder as ``<path>.previous``; see
-    :func:`recover_folder`.
+    Arguments as in :func:`atomic_file`; a file at ``path`` is an error and stays. A process killed between the two
+    renames leaves the former folder as ``<path>.previous``; see :func:`recover_folder`.
     """
     path = Path(path)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file")
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         temporary.chmod(0o777 & ~_umask())
         yield temporary
@@ -58,7 +62,11 @@ def atomic_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDErro
         if path.exists():
             shutil.rmtree(previous, ignore_errors=True)
             path.rename(previous)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except OSError:
+            recover_folder(path)
+            raise
         shutil.rmtree(previous, ignore_errors=True)
     except OSError as problem:
         raise error(_explain(path, problem)) from problem
@@ -68,11 +76,17 @@ def atomic_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDErro
 
 
 def recover_folder(path: str | Path) -> Path:
-    """``path``; if a killed process left only its former version, that one is put back first."""
+    """``path``; if a killed process left only its former version, that one is put back first.
+
+    Where it cannot be put back (a read-only disk), the former version's own path is returned.
+    """
     path = Path(path)
-    if not path.exists() and _previous(path).exists():
-        _previous(path).rename(path)
-    return path
+    if path.exists() or not _previous(path).exists():
+        return path
+    try:
+        return _previous(path).rename(path)
+    except OSError:
+        return _previous(path)
 
 
 def _previous(path: Path) -> Path:

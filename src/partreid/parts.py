@@ -196,6 +196,6 @@ def get_part_schema(name: str) -> PartSchema:
     """
     if name in PART_SCHEMAS:
         return PART_SCHEMAS[name]
-    if name.startswith(_UNNAMED) and name.removeprefix(_UNNAMED).isdigit():
+    if name.startswith(_UNNAMED) and name.removeprefix(_UNNAMED).isdecimal():
         return unnamed_schema(int(name.removeprefix(_UNNAMED)))
     raise ConfigError(f"Unknown part schema {name!r}. {nearest(name, PART_SCHEMAS)}")

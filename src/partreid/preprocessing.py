@@ -9,8 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from partreid.config import ConfigModel
+from partreid.errors import ShapeError
 
 Channels = tuple[float, float, float]
+Deviation = Annotated[float, Field(gt=0)]
+Deviations = tuple[Deviation, Deviation, Deviation]
 
 
 class PreprocessConfig(ConfigModel):
@@ -22,7 +25,7 @@ class PreprocessConfig(ConfigModel):
     """Input width in pixels. Paper §4.2: 128."""
     mean: Channels = (0.485, 0.456, 0.406)
     """Mean of the RGB channels in [0, 1] (ImageNet)."""
-    std: Channels = (0.229, 0.224, 0.225)
+    std: Deviations = (0.229, 0.224, 0.225)
     """Standard deviation of the RGB channels in [0, 1] (ImageNet)."""
 
     @property
@@ -39,7 +42,12 @@ def normalize(images: Tensor, config: PreprocessConfig) -> Tensor:
 
     Returns:
         float32 [B, 3, H, W], each channel minus its mean, divided by its standard deviation.
+
+    Raises:
+        ShapeError: not such pictures; ones that are scaled to 0..1 already would be normalised wrongly.
     """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ShapeError(f"Expected uint8 pictures [B, 3, H, W], got {images.dtype} of shape {tuple(images.shape)}.")
     mean = torch.tensor(config.mean, device=images.device).view(3, 1, 1) * 255
     std = torch.tensor(config.std, device=images.device).view(3, 1, 1) * 255
     return (images.float() - mean) / std

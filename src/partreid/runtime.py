@@ -40,9 +40,9 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"Device {name!r} cannot be used here: {reason} Try --device auto or cpu.") from None
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+        raise ConfigError(f"Device {name!r} cannot be used here: {reason}. Try --device auto or cpu.") from None
     return device
 
 
@@ -52,4 +52,5 @@ def computes_in_bfloat16(device: torch.device, precision: Precision) -> bool:
         return precision == "bfloat16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+    has_matrix_units = getattr(torch.cpu, "_is_amx_tile_supported", None)  # not a promised part of PyTorch
+    return device.type == "cpu" and has_matrix_units is not None and bool(has_matrix_units())

@@ -30,7 +30,7 @@ class PartEmbeddings:
         slots: S names, for example ``("foreground", "head", "torso")``.
 
     Raises:
-        ShapeError: the shapes do not fit together, or a visibility lies outside [0, 1] or is NaN.
+        ShapeError: the shapes do not fit together. Values are checked by :meth:`validate`.
 
     Example:
         >>> e = PartEmbeddings(torch.randn(4, 2, 8), torch.ones(4, 2), ("foreground", "head"))
@@ -79,14 +79,19 @@ class PartEmbeddings:
     def __iter__(self) -> Iterator[Self]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray | Tensor) -> Self:
+    def __getitem__(self, index: int | np.integer | slice | Sequence[int] | np.ndarray | Tensor) -> Self:
         """Pictures by index, slice, list or mask; the result always keeps the batch dimension."""
-        if isinstance(index, int):
-            if not -len(self) <= index < len(self):
-                raise IndexError(f"picture {index} of {len(self)}")
-            index = [index]
-        if isinstance(index, np.ndarray):
-            index = torch.from_numpy(index)
+        if isinstance(index, int | np.integer) or (isinstance(index, Tensor | np.ndarray) and index.ndim == 0):
+            if not -len(self) <= int(index) < len(self):
+                raise IndexError(f"picture {int(index)} of {len(self)}")
+            index = [int(index)]
+        if isinstance(index, slice) and index.step is not None and index.step < 0:
+            index = range(*index.indices(len(self)))  # tensors know no negative step
+        if not isinstance(index, slice | Tensor):
+            positions = np.asarray(index)
+            if positions.size and positions.dtype.kind not in "iub":
+                raise TypeError(f"Expected pictures by integers or a mask, got {positions.dtype}.")
+            index = torch.from_numpy(positions.astype(bool if positions.dtype == bool else np.int64))
         return replace(self, vectors=self.vectors[index], visibility=self.visibility[index])
 
     def __repr__(self) -> str:
@@ -116,6 +121,8 @@ class PartEmbeddings:
         Raises:
             ShapeError: there is no such slot; the message names the nearest one.
         """
+        if not slots:
+            raise ShapeError(f"Expected the name of at least one slot. {nearest('', self.slots)}")
         for slot in slots:
             if slot not in self.slots:
                 raise ShapeError(f"No slot {slot!r}. {nearest(slot, self.slots)}")

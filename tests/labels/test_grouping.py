@@ -88,3 +88,8 @@ def test_another_number_of_channels_is_refused(function) -> None:  # type: ignor
 def test_part_maps_need_three_or_four_dimensions(function) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(LabelError, match=r"\[K, h, w\].*\(3, 3\)"):
         function(np.zeros((3, 3), np.float32))
+
+
+def test_a_schema_without_channels_has_no_labels() -> None:
+    with pytest.raises(LabelError, match="parts without pose-field channels"):
+        group_fields(np.zeros((36, 3, 3)), get_part_schema("unnamed_7"))

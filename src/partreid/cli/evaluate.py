@@ -86,7 +86,7 @@ def evaluate_run(
     }
     console.print(scores_table(scores))
     console.print(slots_table(scores))
-    console.print(PROTOCOLS[next(iter(scores.values())).result.protocol], style="dim")
+    console.print(PROTOCOLS[next(iter(scores.values())).result.protocol].text, style="dim")
     if out is not None:
         _write(out, extractor, splits, gallery, scores)
     return scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,6 +30,12 @@ class AugmentConfig(ConfigModel):
     """Longest side of the erased box, as a share of the picture's side."""
     label_threshold: Share = LABEL_THRESHOLD
     """λ_r of Eq. 10: a pixel whose largest part map is below it is background."""
+
+    @model_validator(mode="after")
+    def _box_is_a_range(self) -> AugmentConfig:
+        if self.erase_min > self.erase_max:
+            raise ValueError(f"erase_min = {self.erase_min} must not exceed erase_max = {self.erase_max}")
+        return self
 
 
 NO_AUGMENTATION = AugmentConfig(padding=0, erase_probability=0)
@@ -87,12 +93,16 @@ def labels_at(
     axes = []
     for axis in (0, 1):
         centres = (torch.arange(map_size[axis], device=part_maps.device) + 0.5) / map_size[axis]
-        shifted = centres + offsets[:, axis : axis + 1] / size[axis]  # [B, cells], 0..1 within the picture
-        axes.append(shifted * 2 - 1)
-    y, x = axes
-    grid = torch.stack([x.unsqueeze(1).expand(-1, map_size[0], -1), y.unsqueeze(2).expand(-1, -1, map_size[1])], dim=-1)
-    sampled = F.grid_sample(part_maps, grid.to(part_maps.dtype), mode="bilinear", align_corners=True)
-    return torch.where(sampled.amax(dim=1) < threshold, 0, sampled.argmax(dim=1) + 1)
+        axes.append(centres + offsets[:, axis : axis + 1] / size[axis])  # [B, cells], 0..1 within the picture
+    y = axes[0].unsqueeze(2).expand(-1, -1, map_size[1])
+    x = axes[1].unsqueeze(1).expand(-1, map_size[0], -1)
+    grid = torch.stack([x, y], dim=-1) * 2 - 1
+    # "border" and the mask: the default would let a part fade out over the padding instead of ending at the edge.
+    sampled = F.grid_sample(
+        part_maps, grid.to(part_maps.dtype), mode="bilinear", padding_mode="border", align_corners=True
+    )
+    beyond = (y < 0) | (y > 1) | (x < 0) | (x > 1)
+    return torch.where(beyond | (sampled.amax(dim=1) < threshold), 0, sampled.argmax(dim=1) + 1)
 
 
 def mark_unlabelled(labels: Tensor, labelled: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class IdentityBatchSampler(Sampler[list[int]]):
         if len(self._pictures) < identities:
             raise DataError(
                 f"A batch needs {identities} identities and the training set has {len(self._pictures)}. "
-                f"Lower data.identities_per_batch, or add pictures of more people."
+                f"Lower batch.identities_per_batch, or add pictures of more people."
             )
         self.identities, self.images, self.seed = identities, images, seed
         self.epoch = 0

@@ -109,7 +109,7 @@ def as_pictures(pictures: Picture | Sequence[Picture]) -> list[Picture]:
     if isinstance(pictures, str | Path | Image.Image | ReIDImage):
         pictures = [pictures]
     elif isinstance(pictures, np.ndarray):
-        pictures = [pictures] if pictures.ndim == 3 else list(pictures)
+        pictures = list(pictures) if pictures.ndim == 4 else [pictures]
     found: list[Picture] = []
     for picture in pictures:
         if isinstance(picture, str | Path) and Path(picture).is_dir():
@@ -130,6 +130,8 @@ def load_picture(picture: Picture) -> np.ndarray:
     if isinstance(picture, str | Path):
         return read_image(picture)
     if isinstance(picture, Image.Image):
+        if picture.mode.startswith(("I", "F")):
+            raise DataError(f"Expected a PIL picture with 8 bits a channel, got mode {picture.mode}.")
         return np.asarray(picture.convert("RGB"))
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__

@@ -50,11 +50,14 @@ def load_embeddings(path: str | Path) -> tuple[PartEmbeddings, tuple[str, ...]]:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
-        slots, names = json.loads(metadata["slots"]), json.loads(metadata["names"])
+        slots, names = (tuple(map(str, json.loads(metadata[key]))) for key in ("slots", "names"))
+        embeddings = PartEmbeddings(vectors, visibility, slots)
+        if len(names) != len(embeddings):
+            raise ValueError(f"{len(names)} names for {len(embeddings)} pictures")
     except FileNotFoundError:
         raise DataError(f"There is no file {path}.") from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise DataError(
             f"{path} is no whole file of embeddings ({error}). Write it anew with partreid embed."
         ) from None
-    return PartEmbeddings(vectors, visibility, tuple(slots)), tuple(names)
+    return embeddings, names

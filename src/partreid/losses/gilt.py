@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from partreid.errors import ConfigError
 from partreid.functional.losses import TripletLoss, identity_loss, part_averaged_triplet, per_part_triplet
 from partreid.losses.config import GiLtConfig
 from partreid.types import ModelOutput, RegionVectors
@@ -22,14 +23,14 @@ def gilt_terms(
         triplets by the same names.
 
     Raises:
-        ValueError: an identity loss is asked for, and the model has no identity classifiers.
+        ConfigError: an identity loss is asked for, and the model has no identity classifiers.
     """
     terms: dict[str, Tensor] = {}
     active: dict[str, Tensor] = {}
     for region in RegionVectors.NAMES:
         if getattr(config.identity, region):
             if output.identity_logits is None:
-                raise ValueError("This model has no identity classifiers: set the identity weights to 0.")
+                raise ConfigError("This model has no identity classifiers: set the identity weights to 0.")
             logits = getattr(output.identity_logits, region)
             terms[f"identity/{region}"] = identity_loss(logits, pid_index, smoothing=config.label_smoothing)
         if getattr(config.triplet, region):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from partreid.errors import LabelError
+from partreid.errors import ConfigError, LabelError
 from partreid.functional.losses import part_attention_loss
 from partreid.losses.config import ObjectiveConfig
 from partreid.losses.gilt import gilt_terms, term_weight
@@ -22,6 +22,7 @@ def objective(output: ModelOutput, pid_index: Tensor, labels: Tensor | None, con
 
     Raises:
         LabelError: labels are needed and missing, or of another size or K.
+        ConfigError: every weight is 0, or an identity loss is asked of a model without identity classifiers.
 
     Example:
         ``objective(model(images), pid_index, labels, ObjectiveConfig()).total.backward()``
@@ -35,7 +36,7 @@ def objective(output: ModelOutput, pid_index: Tensor, labels: Tensor | None, con
         terms["part_attention"] = loss
         weighted.append(config.part_attention_weight * loss)
     if not weighted:
-        raise LabelError("Every loss has weight 0: there is nothing to train on.")
+        raise ConfigError("Every loss has weight 0: there is nothing to train on.")
     total = weighted[0]
     for loss in weighted[1:]:
         total = total + loss

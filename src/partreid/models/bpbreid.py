@@ -37,9 +37,9 @@ class BPBReID(nn.Module):
         self.config = config
         self.num_identities = num_identities
         self.schema = config.part_schema
-        self.backbone = backbone or build_backbone(
-            config.backbone, output_stride=config.output_stride, map_stride=config.map_stride
-        )
+        if backbone is None:
+            backbone = build_backbone(config.backbone, output_stride=config.output_stride, map_stride=config.map_stride)
+        self.backbone = backbone
         num_parts, channels = len(self.schema), self.backbone.channels
         self.part_classifier = PixelPartClassifier(channels, num_parts, batchnorm=config.part_classifier_batchnorm)
 
@@ -71,9 +71,11 @@ class BPBReID(nn.Module):
             images: [B, 3, H, W]; H and W multiples of the output stride.
 
         Raises:
-            ShapeError: the pictures have another shape.
+            ShapeError: the pictures have another shape, or are not normalised.
         """
         stride = self.config.output_stride
+        if not images.is_floating_point():
+            raise ShapeError(f"Expected normalised pictures (partreid.preprocessing.normalize), got {images.dtype}.")
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % stride or images.shape[3] % stride:
             raise ShapeError(
                 f"Expected pictures [B, 3, H, W] with H and W multiples of {stride}, got {tuple(images.shape)}."

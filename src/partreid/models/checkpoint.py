@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+from safetensors.torch import save_model
+
 from partreid.errors import CheckpointError, ConfigError
 from partreid.files import atomic_folder, recover_folder
 from partreid.models.backbones.weights import load_exactly, read_state_dict
@@ -37,9 +40,11 @@ class Checkpoint:
 
 
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write the three files into an existing (temporary) folder."""
-    from safetensors.torch import save_model
+    """Write the three files into an existing (temporary) folder.
 
+    Raises:
+        CheckpointError: the weights cannot be written. OSError: another file cannot.
+    """
     config = {
         "format": FORMAT,
         "version": VERSION,
@@ -51,15 +56,21 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     }
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / METRICS_FILE).write_text(json.dumps(dict(checkpoint.metrics), indent=2) + "\n", encoding="utf-8")
-    save_model(checkpoint.model, str(folder / WEIGHTS_FILE))
+    try:
+        save_model(checkpoint.model, str(folder / WEIGHTS_FILE))
+    except SafetensorError as error:  # safetensors reports a full disk so
+        raise CheckpointError(f"Cannot write {folder / WEIGHTS_FILE}: {error}. Is the disk full?") from error
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     """Write a checkpoint folder, whole or not at all; one that was there is replaced.
 
     Raises:
-        CheckpointError: it cannot be written (full disk, read-only folder); the former one is unchanged.
+        CheckpointError: it cannot be written (full disk, read-only folder); the former one is unchanged. Or the
+            folder holds something else, which would be lost.
     """
+    if Path(folder).is_dir() and any(Path(folder).iterdir()) and not (Path(folder) / CONFIG_FILE).is_file():
+        raise CheckpointError(f"{folder} holds something that is no checkpoint. Choose a new or empty folder.")
     with atomic_folder(folder, error=CheckpointError) as temporary:
         write_checkpoint(checkpoint, temporary)
     return Path(folder)
@@ -82,17 +93,29 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
             f"version {VERSION}. Install the version that wrote it: {config.get('partreid')!r}."
         )
     try:
-        model_config = ModelConfig.parse(config["model"], source=f"{folder / CONFIG_FILE}: model")
-        preprocess = PreprocessConfig.parse(config["preprocess"], source=f"{folder / CONFIG_FILE}: preprocess")
-        num_identities = int(config["num_identities"])
+        model_config = ModelConfig.parse(config["model"], source="model")
+        preprocess = PreprocessConfig.parse(config["preprocess"], source="preprocess")
+        num_identities = _count(config["num_identities"])
     except KeyError as error:
         raise CheckpointError(f"{folder / CONFIG_FILE} lacks the entry {error}.") from None
     except ConfigError as error:
-        raise CheckpointError(str(error)) from None
+        raise CheckpointError(f"{folder / CONFIG_FILE}: {error}") from None
+    names = config.get("part_names")
+    if names != list(model_config.part_schema.parts):
+        raise CheckpointError(
+            f"{folder / CONFIG_FILE}: the model's parts are {names}, and schema {model_config.parts!r} of this "
+            f"partreid {__version__} has {list(model_config.part_schema.parts)}."
+        )
     model = BPBReID(model_config, num_identities)
     load_exactly(model, read_state_dict(folder / WEIGHTS_FILE), source=str(folder / WEIGHTS_FILE))
     metrics = _read_json(folder / METRICS_FILE) if (folder / METRICS_FILE).exists() else {}
     return Checkpoint(model.eval(), preprocess, metrics)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise ConfigError(f"num_identities: expected a number of at least 1, got {value!r}.")
+    return value
 
 
 def find_checkpoint(source: str | Path) -> Path:

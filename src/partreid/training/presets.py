@@ -41,7 +41,8 @@ def light() -> TrainConfig:
     """For CPUs: EfficientNet-Lite0 at 128×64 with a fine map (stride 8: 16×8), K = 5, 60 epochs."""
     return TrainConfig(
         model=ModelConfig(backbone="efficientnet_lite0", map_stride=8, parts="five", embedding_dim=256),
-        preprocess=PreprocessConfig(height=128, width=64),
+        # EfficientNet-Lite's ImageNet weights were trained on pictures in [-1, 1].
+        preprocess=PreprocessConfig(height=128, width=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         augment=AugmentConfig(padding=5),
         optimizer=OptimizerConfig(epochs=60, learning_rate=1e-3, warmup_epochs=3, schedule="cosine"),
     )

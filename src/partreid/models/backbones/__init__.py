@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from partreid.errors import ConfigError, nearest
 from partreid.models.backbones.base import Backbone
 from partreid.models.backbones.efficientnet_lite import efficientnet_lite0
 from partreid.models.backbones.fine_map import FineMap
@@ -20,6 +21,8 @@ BACKBONES: dict[str, Callable[[int], Backbone]] = {
 }
 """Every backbone by name: output stride → backbone with random weights."""
 
+OUTPUT_STRIDES = (8, 16, 32)
+
 
 def build_backbone(
     name: str, *, output_stride: int = 16, map_stride: int | None = None, weights: str | Path | None = None
@@ -34,8 +37,13 @@ def build_backbone(
             else a file of torchvision's ImageNet weights (``.pth``, ``.pt`` or ``.safetensors``).
 
     Raises:
+        ConfigError: there is no such backbone or stride.
         CheckpointError: there are no such weights, or a key does not fit; every such key is listed.
     """
+    if name not in BACKBONES:
+        raise ConfigError(f"Unknown backbone {name!r}. {nearest(name, BACKBONES)}")
+    if output_stride not in OUTPUT_STRIDES:
+        raise ConfigError(f"Expected an output stride of {OUTPUT_STRIDES}, got {output_stride}.")
     backbone = BACKBONES[name](output_stride)
     if weights is not None:
         load_backbone_weights(backbone, name, weights)

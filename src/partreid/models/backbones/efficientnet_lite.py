@@ -22,6 +22,7 @@ class EfficientNetLite(Backbone):
     """
 
     classifier_keys = ("_fc.",)
+    key_prefix = "network."
 
     def __init__(self, output_stride: int) -> None:
         super().__init__()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -37,10 +35,8 @@ def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) ->
     else:
         path = Path(weights)
     state = read_state_dict(path)
-    if name.startswith("efficientnet"):
-        state = {f"network.{key}": value for key, value in state.items()}
-    ignored = tuple(f"network.{k}" if name.startswith("efficientnet") else k for k in backbone.classifier_keys)
-    load_exactly(backbone, {k: v for k, v in state.items() if not k.startswith(ignored)}, source=str(path))
+    state = {backbone.key_prefix + k: v for k, v in state.items() if not k.startswith(backbone.classifier_keys)}
+    load_exactly(backbone, state, source=str(path))
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -53,13 +49,16 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"There is no weights file {path}.")
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
+    # The restricted unpickler meets damaged bytes with whatever error their misreading leads to.
+    except Exception as error:
         raise CheckpointError(
             f"{path} cannot be read as weights ({type(error).__name__}): it is damaged, or holds more than tensors."
         ) from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise CheckpointError(f"{path}: expected a mapping of names to tensors.")
     return {key.removeprefix("module."): value for key, value in state.items()}
 

@@ -1,0 +1,85 @@
+"""P identities × K pictures, every time, and the same for the same seed and epoch."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from partreid.datasets.samplers import IdentityBatchSampler
+from partreid.errors import DataError
+
+PIDS = [pid for pid, count in enumerate([1, 2, 3, 4, 5, 8, 9, 13, 4, 4]) for _ in range(count)]
+
+
+def make(seed: int = 0, identities: int = 3, images: int = 4) -> IdentityBatchSampler:
+    return IdentityBatchSampler(PIDS, identities=identities, images=images, seed=seed)
+
+
+@pytest.mark.parametrize("epoch", range(5))
+def test_composition(epoch: int) -> None:
+    sampler = make()
+    sampler.set_epoch(epoch)
+    batches = list(sampler)
+    assert len(batches) == len(sampler) > 0
+    for batch in batches:
+        assert all(type(index) is int for index in batch)
+        counts = Counter(PIDS[index] for index in batch)
+        assert len(counts) == 3  # no identity twice
+        assert set(counts.values()) == {4}
+    used = Counter(index for batch in batches for index in batch)
+    for index, count in used.items():
+        few = PIDS.count(PIDS[index]) < 4
+        assert count == 1 or few  # only an identity with fewer than K pictures repeats some
+
+
+def test_every_picture_of_a_small_identity_is_in_its_hand() -> None:
+    sampler = IdentityBatchSampler([0, 0, 0, 1, 2, 2], identities=3, images=4)
+    (batch,) = list(sampler)
+    assert set(batch) == set(range(6))
+    assert batch.count(3) == 4
+
+
+def test_the_seed_and_the_epoch_alone_decide() -> None:
+    first, second = make(seed=5), make(seed=5)
+    list(second)  # what was drawn before does not matter
+    for epoch in (3, 0, 3):
+        first.set_epoch(epoch)
+        second.set_epoch(epoch)
+        assert list(first) == list(second) == list(first)
+    first.set_epoch(1)
+    second.set_epoch(2)
+    assert list(first) != list(second)
+    assert list(make(seed=5)) != list(make(seed=6))
+
+
+def test_batches_come_until_too_few_identities_are_left() -> None:
+    sampler = make()
+    drawn = Counter(PIDS[batch[i]] for batch in sampler for i in range(0, 12, 4))
+    hands = {pid: max(1, PIDS.count(pid) // 4) for pid in set(PIDS)}
+    left = [pid for pid, count in hands.items() if count > drawn[pid]]
+    assert len(left) < 3
+    assert all(drawn[pid] <= hands[pid] for pid in hands)
+
+
+def test_length_matches_in_every_epoch() -> None:
+    sampler = make(identities=2)
+    for epoch in range(8):
+        sampler.set_epoch(epoch)
+        assert len(sampler) == sum(1 for _ in sampler)
+
+
+def test_all_pictures_are_used_over_the_epochs() -> None:
+    sampler, seen = make(), set()
+    for epoch in range(30):
+        sampler.set_epoch(epoch)
+        seen |= {index for batch in sampler for index in batch}
+    assert seen == set(range(len(PIDS)))
+
+
+def test_too_few_identities() -> None:
+    message = r"needs 11 identities and the training set has 10\. Lower batch\.identities_per_batch"
+    with pytest.raises(DataError, match=message):
+        make(identities=11)
+    with pytest.raises(DataError, match="training set has 0"):
+        IdentityBatchSampler([])

@@ -1,0 +1,104 @@
+"""Pictures and labels become tensors; whatever cannot be read is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from partreid.datasets.augment import NO_AUGMENTATION, augment, mark_unlabelled
+from partreid.datasets.readers import read_dataset
+from partreid.datasets.torch_dataset import PictureDataset, collate
+from partreid.errors import DataError, LabelError
+from partreid.functional.losses import IGNORED_LABEL
+from partreid.labels.fields import read_part_maps
+from partreid.parts import PART_SCHEMAS
+from partreid.preprocessing import PreprocessConfig
+from partreid.types import ReIDImage
+
+FIVE = PART_SCHEMAS["five"]
+SIZE = (64, 32)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "0001_c1_000001.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (*SIZE, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_a_picture_of_the_right_size_is_unchanged(picture: Path) -> None:
+    pixels, part_maps, labelled, index = PictureDataset([ReIDImage(picture, 1, 0)], size=SIZE)[0]
+    assert torch.equal(pixels, torch.from_numpy(np.asarray(Image.open(picture)).transpose(2, 0, 1).copy()))
+    assert pixels.is_contiguous()
+    assert (part_maps, labelled, index) == (None, False, 0)
+    assert PictureDataset([ReIDImage(picture, 1, 0)], size=(48, 24))[0][0].shape == (3, 48, 24)
+
+
+def test_labels_of_every_size_come_at_the_nodes(picture: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    for h, w in ((17, 9), (9, 5), (21, 7)):
+        path = tmp_path / f"{h}.npy"
+        np.save(path, random.random((36, h, w), dtype=np.float32))
+        dataset = PictureDataset([ReIDImage(picture, 1, 0, label=path)], size=SIZE, schema=FIVE, label_nodes=(17, 9))
+        _, part_maps, labelled, _ = dataset[0]
+        assert part_maps is not None
+        assert labelled
+        assert part_maps.shape == (5, 17, 9)
+        original = torch.from_numpy(read_part_maps(path, FIVE))
+        expected = F.interpolate(original[None], size=(17, 9), mode="bilinear", align_corners=True)[0]
+        assert torch.allclose(part_maps, expected)
+        for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+            assert torch.allclose(part_maps[:, *corner], original[:, *corner])
+
+
+def test_a_picture_without_a_label_is_ignored_by_the_loss(picture: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "label.npy", np.ones((36, 17, 9), np.float32))
+    entries = [ReIDImage(picture, 1, 0, label=tmp_path / "label.npy"), ReIDImage(picture, 1, 0)]
+    dataset = PictureDataset(entries, size=SIZE, schema=FIVE)
+    batch = collate([dataset[0], dataset[1]])
+    assert batch.labelled.tolist() == [True, False]
+    assert batch.index.tolist() == [0, 1]
+    _, labels = augment(
+        batch.images,
+        batch.part_maps,
+        map_size=(8, 4),
+        config=NO_AUGMENTATION,
+        preprocess=PreprocessConfig(height=64, width=32),
+        generator=torch.Generator(),
+    )
+    assert labels is not None
+    marked = mark_unlabelled(labels, batch.labelled)
+    assert (marked[0] == 1).all()
+    assert (marked[1] == IGNORED_LABEL).all()
+
+
+def test_without_a_schema_a_batch_has_no_labels(blocks: Path) -> None:
+    dataset = PictureDataset(read_dataset(blocks).train, size=SIZE)
+    batch = collate([dataset[3], dataset[1]]).to(torch.device("cpu"))
+    assert batch.part_maps is None
+    assert batch.images.shape == (2, 3, *SIZE)
+    assert batch.images.dtype == torch.uint8
+    assert batch.index.tolist() == [3, 1]
+
+
+def test_unreadable_files_are_named(blocks: Path, tmp_path: Path) -> None:
+    source = read_dataset(blocks).train[0]
+    truncated = tmp_path / "0001_c1_000009.jpg"
+    truncated.write_bytes(source.path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"0001_c1_000009\.jpg is a damaged JPEG"):
+        PictureDataset([ReIDImage(truncated, 1, 0)], size=SIZE)[0]
+    with pytest.raises(DataError, match=r"Cannot read picture .*nowhere\.jpg"):
+        PictureDataset([ReIDImage(tmp_path / "nowhere.jpg", 1, 0)], size=SIZE)[0]
+    for label, message in (
+        ("nowhere.npy", r"nowhere\.npy does not exist"),
+        ("broken.npy", r"Cannot read .*broken\.npy"),
+    ):
+        (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY")
+        entry = ReIDImage(source.path, 1, 0, label=tmp_path / label)
+        with pytest.raises(LabelError, match=message):
+            PictureDataset([entry], size=SIZE, schema=FIVE)[0]

