@@ -1,6 +1,8 @@
 # Everything a checkout can do. `make help` lists it. Needs Python >= 3.11 and nothing else.
 PYTHON ?= python3
 VENV   ?= .venv
+# Waiting threads sleep instead of spinning: on a busy machine PyTorch is then several times quicker.
+export OMP_WAIT_POLICY ?= PASSIVE
 BIN    := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
