@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check lint bench clean
+.PHONY: help demo test test-all check lint bench shipped clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ check: lint test ## lint + test: what must pass before a commit
 
 bench: $(VENV)/.installed-dev ## measure; prints ratios taken in one run
 	$(BIN)/python -m benchmarks
+
+shipped: $(VENV)/.installed-dev ## render the shipped pictures anew
+	$(BIN)/python -m partreid.datasets.synthetic.shipped
 
 clean: ## remove the environment and what runs left behind
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -84,13 +84,8 @@ def flip_fields(fields: NDArray[np.generic]) -> NDArray[np.generic]:
         The same shape; flipping twice gives ``fields`` back.
 
     Raises:
-        LabelError: ``fields`` has another shape, or the schema groups no channels.
+        LabelError: ``fields`` has another shape.
     """
-    if not all(schema.groups):
-        raise LabelError(
-            f"Part schema {schema.name!r} has parts without pose-field channels, so no labels can be made for it. "
-            "Choose a schema by name, for example model.parts=five."
-        )
     if fields.ndim not in (3, 4) or fields.shape[-3] != NUM_POSE_FIELDS:
         raise LabelError(f"Pose fields must have {NUM_POSE_FIELDS} channels, got shape {fields.shape}.")
     return np.ascontiguousarray(fields[..., list(pose_field_flip()), :, ::-1])

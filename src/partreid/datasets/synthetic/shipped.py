@@ -21,7 +21,10 @@ from partreid.files import atomic_file
 SHIPPED = SyntheticConfig(
     train_identities=64,
     test_identities=64,
-    train_pictures=11,
+    train_pictures=12,
+    # Two thirds stay whole; with fewer hidden parts the network never learns what "not visible" looks like.
+    train_occluded=0.35,
+    train_occlusion=(0.2, 0.7),
     gallery_pictures=6,
     query_pictures=3,
     holistic_query_pictures=1,
