@@ -146,3 +146,28 @@ def test_ctrl_c_says_how_to_go_on(run: Run, blocks: Path, monkeypatch: pytest.Mo
     status, text = run("train", blocks, "-o", tmp_path / "run", "--preset", "light")
     assert status == 130
     assert "--resume" in text
+
+
+def test_demo_on_blocks(run: Run, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("partreid.cli.demo.shipped_split", lambda: blocks)
+    monkeypatch.setattr("partreid.cli.demo.demo_preset", lambda: tiny_config("model.visibility=argmax"))
+    status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "1", "--device", "cpu")
+    assert status == 0, text
+    words = " ".join(text.split())
+    assert "with the global embedding of the same model" in words
+    assert "a random ranking has 25.0 %" in words
+    assert "rankings_query.png" in words
+    status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "1")
+    assert status == 2
+    assert "already holds a run" in text
+
+
+@pytest.mark.slow
+def test_demo_on_the_shipped_pictures(run: Run, tmp_path: Path) -> None:
+    status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "12", "--device", "cpu")
+    assert status == 0, text
+    results = json.loads((tmp_path / "demo" / "evaluation" / "results.json").read_text())
+    rows = {row["name"]: row["mean_ap"] for row in results["query"]["embeddings"]}
+    parts = rows["foreground + parts, with visibility"]
+    assert parts > 0.12, "ten times chance"
+    assert parts > rows["global"] + 0.03

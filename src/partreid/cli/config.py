@@ -20,7 +20,7 @@ app = typer.Typer(help="Show and compare configurations.", no_args_is_help=True)
 @app.command("list")
 def list_presets() -> None:
     """List the presets."""
-    rows = [(name, (preset.__doc__ or "").strip()) for name, preset in PRESETS.items()]
+    rows = [(name, (preset.__doc__ or "").partition("\n\n")[0].strip()) for name, preset in PRESETS.items()]
     console.print(plain_table("Presets", ("name", "what it is"), rows))
 
 
