@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 
@@ -46,6 +47,8 @@ def version_option(version: bool = typer.Option(False, "--version", help="Print 
 def main() -> None:
     """Entry point: a user's mistake is one message and exit status 2, never a traceback."""
     warnings.showwarning = _show_warning
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         app()
     except PartReIDError as error:

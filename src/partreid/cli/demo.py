@@ -27,7 +27,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make.")] = Path("demo"),
     epochs: Annotated[int | None, typer.Option(min=1, help="Train for fewer or more epochs.")] = None,
     device: Device = "auto",
-    precision: PrecisionOption = "auto",
+    precision: PrecisionOption = "float32",
 ) -> None:
     """Train the light model on the shipped rendered pedestrians, evaluate it, and draw what it sees.
 
