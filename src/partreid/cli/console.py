@@ -55,7 +55,9 @@ class ProgressObserver:
         self._progress.update(self._task, completed=done, status=loss_line(record.values))
 
     def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
-        """Nothing more than the steps show."""
+        """A line per epoch where there is no terminal to draw a bar on."""
+        if not console.is_terminal:
+            console.print(f"epoch {epoch + 1}: {loss_line(means)}", soft_wrap=True)
 
     def close(self) -> None:
         """Nothing to close."""

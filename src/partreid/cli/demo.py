@@ -43,8 +43,8 @@ def demo(
     console.print(
         f"[bold]Rendered pedestrians[/bold] (made by this project, no real person): {len(dataset.train)} training "
         f"pictures of {len(dataset.train_pids)} identities; "
-        + ", ".join(f"{len(images)} {name} queries" for name, images in dataset.queries.items())
-        + f"; {len(dataset.gallery)} gallery pictures.\n{root}"
+        f"{len(dataset.queries['query'])} queries with much of the person hidden (set query), "
+        f"{len(dataset.queries['holistic'])} whole ones (set holistic), {len(dataset.gallery)} gallery pictures.\n{root}"
     )
     if (out / CHECKPOINT_FOLDER).exists():
         raise CheckpointError(f"{out} already holds a run. Remove it, or choose another folder with --out.")
