@@ -15,18 +15,7 @@ from partreid.training.observers import StepRecord
 console = Console()
 errors = Console(stderr=True)
 
-_SHORT = {
-    "loss": "loss",
-    "identity/global_": "id g",
-    "identity/foreground": "id f",
-    "identity/concat": "id c",
-    "identity/parts": "id parts",
-    "triplet/global_": "tri g",
-    "triplet/foreground": "tri f",
-    "triplet/concat": "tri c",
-    "triplet/parts": "tri parts",
-    "part_attention": "attention",
-}
+_KINDS = {"identity": "id", "triplet": "tri", "part_attention": "att"}
 
 
 @contextmanager
@@ -34,7 +23,7 @@ def progress_bar(description: str, total: int, *, done: int = 0) -> Iterator[tup
     """A bar with a count, the time left and a free text field ``status``."""
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
+        BarColumn(bar_width=14),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[status]}", style="dim"),
@@ -64,9 +53,13 @@ class ProgressObserver:
 
 
 def loss_line(values: Mapping[str, float]) -> str:
-    """The losses of a step in one line."""
-    shown = [f"{short} {values[name]:.2f}" for name, short in _SHORT.items() if name in values]
-    return "  ".join([*shown, f"{values['pictures_per_second']:.0f} pictures/s"])
+    """The objective, its terms summed by kind, and the speed, in one short line."""
+    sums = {
+        short: sum(value for name, value in values.items() if name.partition("/")[0] == kind)
+        for kind, short in _KINDS.items()
+    }
+    terms = "".join(f" {short} {value:.2f}" for short, value in sums.items() if value)
+    return f"loss {values['loss']:.2f}{terms} {values['pictures_per_second']:.0f}/s"
 
 
 def scores_table(scores: Mapping[str, QuerySetScores]) -> Table:
@@ -89,13 +82,13 @@ def scores_table(scores: Mapping[str, QuerySetScores]) -> Table:
 
 def slots_table(scores: Mapping[str, QuerySetScores]) -> Table:
     """Each embedding alone and all together (the paper's Table 3): rank-1 / mAP per query set, in percent."""
-    table = Table(title="Each embedding alone: rank-1 / mAP, % (share of queries that show it)", title_justify="left")
+    table = Table(title="Each embedding alone: rank-1 / mAP · queries that show it, %", title_justify="left")
     table.add_column("compared by", no_wrap=True)
     for name in scores:
         table.add_column(name, justify="right", no_wrap=True)
     for rows in zip(*(score.slots for score in scores.values()), strict=True):
         bold = "bold" if "+" in rows[0].name else ""
-        cells = [f"{100 * r.rank1:.1f} / {100 * r.mean_ap:.1f}  ({100 * r.visible:3.0f} %)" for r in rows]
+        cells = [f"{100 * r.rank1:.1f} / {100 * r.mean_ap:.1f} · {100 * r.visible:3.0f}" for r in rows]
         table.add_row(rows[0].name, *cells, style=bold)
     return table
 

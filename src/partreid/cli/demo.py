@@ -44,7 +44,8 @@ def demo(
         f"[bold]Rendered pedestrians[/bold] (made by this project, no real person): {len(dataset.train)} training "
         f"pictures of {len(dataset.train_pids)} identities; "
         f"{len(dataset.queries['query'])} queries with much of the person hidden (set query), "
-        f"{len(dataset.queries['holistic'])} whole ones (set holistic), {len(dataset.gallery)} gallery pictures.\n{root}"
+        f"{len(dataset.queries['holistic'])} whole ones (set holistic), "
+        f"{len(dataset.gallery)} gallery pictures.\n{root}"
     )
     if (out / CHECKPOINT_FOLDER).exists():
         raise CheckpointError(f"{out} already holds a run. Remove it, or choose another folder with --out.")
@@ -85,11 +86,15 @@ def chance_rank1(dataset: ReIDDataset) -> float:
 def _next_steps(out: Path) -> None:
     console.print(
         f"""
-[bold]Look at[/bold]  {out}/evaluation/rankings_query.png      queries, what was found, which parts were compared
-         {out}/evaluation/attention_query.png     where the network looks for each part
-         tensorboard --logdir {out}/logs          the losses
-[bold]Try next[/bold] partreid embed {out} PICTURES...             vectors and visibilities of your own crops
-         partreid synth rendered                  render a larger set (pip install "partreid\\[synth]")
-         partreid train DATA --preset light -o runs/mine
-         partreid config fields                   everything that can be changed"""
+[bold]Look at[/bold]
+  {out}/evaluation/rankings_query.png    queries, what was found, which parts were compared
+  {out}/evaluation/attention_query.png   where the network looks for each part
+  tensorboard --logdir {out}/logs        the losses
+[bold]Try next[/bold]
+  partreid embed {out} PICTURES...       vectors and visibilities of your own crops
+  partreid synth rendered              a larger set; pip install "partreid\\[synth]"
+  partreid train rendered --preset light -o runs/mine
+  partreid config fields               everything that can be changed""",
+        soft_wrap=True,
+        highlight=False,
     )
