@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,7 +108,10 @@ def test_help_and_version(run: Run) -> None:
         (("train", "{absent}", "-o", "{tmp}/r"), "does not exist"),
         (("train", "{blocks}", "-o", "{tmp}/r", "--preset", "lite"), "Unknown preset 'lite'"),
         (("train", "{blocks}", "-o", "{tmp}/r", "--set", "optimizer.epoch=1"), "Did you mean 'epochs'"),
-        (("train", "{blocks}", "-o", "{tmp}/r"), "No ImageNet weights for resnet50 come with a Python package"),
+        (
+            ("train", "{blocks}", "-o", "{tmp}/r", "--set", "batch.identities_per_batch=3"),
+            "No ImageNet weights for resnet50 come with a Python package",
+        ),
         (("train", "{blocks}", "-o", "{tmp}/r", "--preset", "light", "--device", "gpu"), "Device 'gpu'"),
         (("train", "{blocks}", "-o", "{tmp}/r", "--preset", "light", "--precision", "int4"), "precision = 'int4'"),
         (("train", "{blocks}", "-o", "{tmp}/r", "--resume"), "no checkpoint"),
@@ -142,15 +146,16 @@ def test_ctrl_c_says_how_to_go_on(run: Run, blocks: Path, monkeypatch: pytest.Mo
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("partreid.cli.train.run_training", interrupted)
+    monkeypatch.setattr(sys.modules["partreid.cli.train"], "run_training", interrupted)
     status, text = run("train", blocks, "-o", tmp_path / "run", "--preset", "light")
     assert status == 130
     assert "--resume" in text
 
 
 def test_demo_on_blocks(run: Run, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partreid.cli.demo.shipped_split", lambda: blocks)
-    monkeypatch.setattr("partreid.cli.demo.demo_preset", lambda: tiny_config("model.visibility=argmax"))
+    module = sys.modules["partreid.cli.demo"]
+    monkeypatch.setattr(module, "shipped_split", lambda: blocks)
+    monkeypatch.setattr(module, "demo_preset", lambda: tiny_config("model.visibility=argmax"))
     status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "1", "--device", "cpu")
     assert status == 0, text
     words = " ".join(text.split())

@@ -44,6 +44,10 @@ def version_option(version: bool = typer.Option(False, "--version", help="Print 
         raise typer.Exit
 
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: Typer turns a ``KeyboardInterrupt`` into it."""
+
+
 def main() -> None:
     """Entry point: a user's mistake is one message and exit status 2, never a traceback."""
     warnings.showwarning = _show_warning
@@ -54,9 +58,10 @@ def main() -> None:
     except PartReIDError as error:
         errors.print(f"[bold red]error:[/bold red] {_plain(error)}", soft_wrap=True, highlight=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("Interrupted. Nothing half-written was left; a training goes on with partreid train --resume.")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            errors.print("Interrupted. Nothing half-written was left; a training goes on with partreid train --resume.")
+        raise
 
 
 def _plain(text: object) -> str:

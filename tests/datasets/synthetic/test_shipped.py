@@ -41,7 +41,7 @@ def test_size() -> None:
 
 def test_counts(root: Path) -> None:
     dataset = read_dataset(root)
-    assert (len(dataset.train), len(dataset.gallery)) == (704, 384)
+    assert (len(dataset.train), len(dataset.gallery)) == (768, 384)
     assert {name: len(images) for name, images in dataset.queries.items()} == {"query": 192, "holistic": 64}
     assert all(image.label is not None for image in dataset.train)
 
@@ -58,7 +58,7 @@ def test_occlusion(rows: list[dict[str, str]]) -> None:
     assert degree["query"].min() >= 0.35
     assert degree["query"].max() <= 0.75
     assert degree["query_holistic"].max() <= 0.12
-    assert 0.15 <= (degree["train"] > 0.14).mean() <= 0.25
+    assert 0.3 <= (degree["train"] > 0.14).mean() <= 0.4
     assert (degree["gallery"] > 0.14).mean() <= 0.16
 
 
