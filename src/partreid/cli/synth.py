@@ -34,7 +34,7 @@ def synth(
 ) -> None:
     """Render pedestrians into OUT, with pose labels, body regions and the degree of occlusion.
 
-    Layout as Market-1501: train with `partreid train OUT`. Needs `pip install "partreid[synth]"`.
+    Layout as Market-1501: train with `partreid train OUT --preset light -o RUN`. Needs `pip install "partreid[synth]"`.
     """
     flags = {
         "train_identities": (train_ids, _DEFAULT.train_identities),
@@ -47,4 +47,4 @@ def synth(
     base = SyntheticConfig.load(config) if config else _DEFAULT
     given = [f"{name}={value}" for name, (value, default) in flags.items() if value != default]
     render_dataset(base.override([*given, *(assignments or [])]), out, workers=workers)
-    console.print(f"Rendered into {out}. Next: partreid train {out}")
+    console.print(f"Rendered into {out}. Next: partreid train {out} --preset light -o runs/rendered")
