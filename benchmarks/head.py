@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 
@@ -31,14 +31,15 @@ def _inference(name: str, config: ModelConfig, size: tuple[int, int], batch: int
     model, images = _model(config), _images(batch, size)
     model.eval()
 
-    def run(network: torch.nn.Module) -> Callable[[], object]:
-        def call() -> None:
-            with torch.inference_mode():
-                network(images)
+    @torch.inference_mode()
+    def whole() -> None:
+        model(images, classify=False)  # as PartExtractor calls it
 
-        return call
+    @torch.inference_mode()
+    def bare() -> None:
+        model.backbone(images)
 
-    return compare(f"inference, {name}, batch {batch}", run(model), run(model.backbone), rounds=rounds, limit=LIMIT)
+    return compare(f"inference, {name}, batch {batch}", whole, bare, rounds=rounds, limit=LIMIT)
 
 
 def _training(name: str, config: ModelConfig, size: tuple[int, int], batch: int, rounds: int) -> Ratio:

@@ -194,7 +194,7 @@ class ModelOutput:
         features: raw region vectors (Eq. 3).
         bn_features: the same behind their BN necks.
         identity_logits: [B, identities] per holistic region and [B, K, identities] for the parts, from the
-            BN-neck vectors; None for a model without identity classifiers.
+            BN-neck vectors; None where they were not asked for.
         visibility: [B, K] of the parts (Eq. 4).
         embeddings: what matching compares (Eq. 9).
     """

@@ -239,3 +239,13 @@ def test_the_visibility_threshold_is_the_configured_one(images: Tensor) -> None:
     for threshold in (0.0, 0.4, float(largest.median()), 1.0):
         config = PAPER.model_copy(update={"visibility_threshold": threshold})
         assert torch.equal(build(config)(images).visibility, (largest > threshold).float())
+
+
+def test_identity_logits_can_be_left_out_and_nothing_else_changes() -> None:
+    model = BPBReID(ModelConfig(backbone="resnet18", parts="five"), num_identities=3).eval()
+    images = torch.randn(2, 3, 64, 32)
+    with torch.inference_mode():
+        whole, bare = model(images), model(images, classify=False)
+    assert bare.identity_logits is None
+    assert torch.equal(whole.embeddings.vectors, bare.embeddings.vectors)
+    assert torch.equal(whole.bn_features.concat, bare.bn_features.concat)

@@ -96,7 +96,7 @@ class PartExtractor:
         # [B, H, W, 3] seen as [B, 3, H, W] is channels-last already, the layout convolutions run fastest in.
         images = normalize(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device), self.preprocess)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bfloat16):
-            output: ModelOutput = self.model(images)
+            output: ModelOutput = self.model(images, classify=False)
         return output.map(lambda tensor: tensor.float().cpu())
 
 

@@ -64,11 +64,12 @@ class BPBReID(nn.Module):
         assert isinstance(model, cls)
         return model
 
-    def forward(self, images: Tensor) -> ModelOutput:
+    def forward(self, images: Tensor, *, classify: bool = True) -> ModelOutput:
         """Embed normalised pictures.
 
         Args:
             images: [B, 3, H, W]; H and W multiples of the output stride.
+            classify: also compute identity logits; embedding needs none.
 
         Raises:
             ShapeError: the pictures have another shape, or are not normalised.
@@ -84,14 +85,14 @@ class BPBReID(nn.Module):
         part_logits = self.part_classifier(features)
         attention = part_logits.softmax(dim=1)  # M, Eq. 1
         regions = self._embed(*self._pool(features, attention))
-        bn_regions, identity_logits = self._necks(regions)
+        bn_regions = self._normalize(regions)
         visibility = self._visibility(attention)
         return ModelOutput(
             part_logits=part_logits,
             attention=attention,
             features=regions,
             bn_features=bn_regions,
-            identity_logits=identity_logits,
+            identity_logits=self._classify(bn_regions) if classify else None,
             visibility=visibility,
             embeddings=self._embeddings(regions, bn_regions, visibility),
         )
@@ -115,16 +116,25 @@ class BPBReID(nn.Module):
             parts=parts,
         )
 
-    def _necks(self, regions: RegionVectors) -> tuple[RegionVectors, RegionVectors]:
-        global_, global_logits = self.global_neck(regions.global_)
-        foreground, foreground_logits = self.foreground_neck(regions.foreground)
-        concat, concat_logits = self.concat_neck(regions.concat)
+    def _normalize(self, regions: RegionVectors) -> RegionVectors:
+        """Every region behind its BN neck."""
         parts = [neck(regions.parts[:, k]) for k, neck in enumerate(self.part_necks)]
-        return (
-            RegionVectors(global_, foreground, concat, torch.stack([vectors for vectors, _ in parts], dim=1)),
-            RegionVectors(
-                global_logits, foreground_logits, concat_logits, torch.stack([logits for _, logits in parts], dim=1)
-            ),
+        return RegionVectors(
+            global_=self.global_neck(regions.global_),
+            foreground=self.foreground_neck(regions.foreground),
+            concat=self.concat_neck(regions.concat),
+            parts=torch.stack(parts, dim=1),
+        )
+
+    def _classify(self, bn_regions: RegionVectors) -> RegionVectors:
+        """Identity logits of every region."""
+        classifiers = [neck.get_submodule("classifier") for neck in self.part_necks]
+        parts = [classifier(bn_regions.parts[:, k]) for k, classifier in enumerate(classifiers)]
+        return RegionVectors(
+            global_=self.global_neck.classifier(bn_regions.global_),
+            foreground=self.foreground_neck.classifier(bn_regions.foreground),
+            concat=self.concat_neck.classifier(bn_regions.concat),
+            parts=torch.stack(parts, dim=1),
         )
 
     def _visibility(self, attention: Tensor) -> Tensor:

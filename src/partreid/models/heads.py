@@ -39,7 +39,7 @@ class BNNeck(nn.Module):
         self.classifier = nn.Linear(dim, num_identities, bias=False)
         nn.init.normal_(self.classifier.weight, std=WEIGHT_STD)
 
-    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, D] → (normalised vectors [B, D], identity logits [B, identities])."""
-        normalized = self.bn(vectors)
-        return normalized, self.classifier(normalized)
+    def forward(self, vectors: Tensor) -> Tensor:
+        """[B, D] → normalised vectors [B, D]; ``classifier`` makes identity logits of them."""
+        normalized: Tensor = self.bn(vectors)
+        return normalized
