@@ -82,13 +82,13 @@ def scores_table(scores: Mapping[str, QuerySetScores]) -> Table:
 
 def slots_table(scores: Mapping[str, QuerySetScores]) -> Table:
     """Each embedding alone and all together (the paper's Table 3): rank-1 / mAP per query set, in percent."""
-    table = Table(title="Each embedding alone: rank-1 / mAP · queries that show it, %", title_justify="left")
+    table = Table(title="Each embedding alone: rank-1/mAP · queries that show it, %", title_justify="left")
     table.add_column("compared by", no_wrap=True)
     for name in scores:
         table.add_column(name, justify="right", no_wrap=True)
     for rows in zip(*(score.slots for score in scores.values()), strict=True):
         bold = "bold" if "+" in rows[0].name else ""
-        cells = [f"{100 * r.rank1:.1f} / {100 * r.mean_ap:.1f} · {100 * r.visible:3.0f}" for r in rows]
+        cells = [f"{100 * r.rank1:.1f}/{100 * r.mean_ap:.1f} ·{100 * r.visible:4.0f}" for r in rows]
         table.add_row(rows[0].name, *cells, style=bold)
     return table
 
