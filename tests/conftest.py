@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from partreid.datasets.augment import AugmentConfig
 from partreid.training.config import TrainConfig
 from partreid.training.presets import light
 
 HEIGHT, WIDTH = 64, 32
+NO_AUGMENTATION = AugmentConfig(padding=0, erase_probability=0)
 
 
 @pytest.fixture(autouse=True, scope="session")

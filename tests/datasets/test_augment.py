@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from partreid.datasets.augment import NO_AUGMENTATION, AugmentConfig, augment, labels_at, mark_unlabelled
+from partreid.datasets.augment import AugmentConfig, augment, labels_at, mark_unlabelled
 from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
 from partreid.preprocessing import PreprocessConfig
+from tests.conftest import NO_AUGMENTATION
 
 HEIGHT, WIDTH, MAP = 64, 32, (8, 4)
 B, K = 6, 3

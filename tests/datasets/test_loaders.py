@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from partreid.datasets.loaders import BatchConfig, TrainLoader, picture_loader
+from partreid.datasets.loaders import BatchConfig, TrainLoader
 from partreid.datasets.readers import read_dataset
-from partreid.datasets.torch_dataset import PictureBatch
+from partreid.datasets.torch_dataset import PictureBatch, PictureDataset, collate
 from partreid.errors import DataError, LabelError
 from partreid.parts import PART_SCHEMAS
 from partreid.types import ReIDDataset, ReIDImage
@@ -66,17 +67,23 @@ def test_a_worker_gives_the_same_batches_in_every_epoch(dataset: ReIDDataset) ->
     assert not _same(list(alone.epoch(0)), list(make(dataset, seed=1).epoch(0)))
 
 
+def in_order(images: Sequence[ReIDImage], *, batch_size: int, workers: int = 0) -> DataLoader[PictureBatch]:
+    """Pictures as they stand, without labels and without a sampler."""
+    pictures = PictureDataset(images, size=(64, 32))
+    return DataLoader(pictures, batch_size=batch_size, collate_fn=collate, num_workers=workers)  # type: ignore[arg-type]
+
+
 def test_a_damaged_picture_is_named_from_a_worker_too(dataset: ReIDDataset, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(dataset.train[0].path.read_bytes()[:-300])
     images = [*dataset.train[:3], ReIDImage(broken, 1, 0)]
     for workers in (0, 1):
         with pytest.raises(DataError, match=r"broken\.jpg is a damaged JPEG"):
-            list(picture_loader(images, size=(64, 32), batch_size=2, workers=workers))
+            list(in_order(images, batch_size=2, workers=workers))
 
 
 def test_pictures_come_in_order_and_none_is_dropped(dataset: ReIDDataset) -> None:
-    batches = list(picture_loader(dataset.train, size=(64, 32), batch_size=5))
+    batches = list(in_order(dataset.train, batch_size=5))
     assert torch.cat([batch.index for batch in batches]).tolist() == list(range(len(dataset.train)))
     assert [len(batch.index) for batch in batches] == [5, 5, 5, 5, 4]
     assert batches[0].part_maps is None

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from partreid.datasets.augment import NO_AUGMENTATION, augment, mark_unlabelled
+from partreid.datasets.augment import augment, mark_unlabelled
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.torch_dataset import PictureDataset, collate
 from partreid.errors import DataError, LabelError
@@ -19,6 +19,7 @@ from partreid.labels.fields import read_part_maps
 from partreid.parts import PART_SCHEMAS
 from partreid.preprocessing import PreprocessConfig
 from partreid.types import ReIDImage
+from tests.conftest import NO_AUGMENTATION
 
 FIVE = PART_SCHEMAS["five"]
 SIZE = (64, 32)

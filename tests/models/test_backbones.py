@@ -275,3 +275,13 @@ def test_random_damage_is_always_a_checkpoint_error(seed: int, tmp_path: Path) -
 def test_imagenet_by_name_needs_a_package(name: str) -> None:
     with pytest.raises(CheckpointError, match=rf'No ImageNet weights for {name} come with .* path .* "none"'):
         build_backbone(name, weights="imagenet")
+
+
+def test_a_fine_map_is_one_of_its_own_stages() -> None:
+    """The contract of every backbone holds for the wrapper too: it used to have no ``stages``."""
+    backbone = build_backbone("resnet18", output_stride=16, map_stride=8).eval()
+    with torch.inference_mode():
+        stages = backbone.stages(torch.randn(1, 3, 64, 32))
+        assert {s: x.shape[1] for s, x in stages.items()} == backbone.stage_channels
+    assert stages[8].shape[1:] == (backbone.channels, 8, 4)
+    assert stages[16].shape[2:] == (4, 2)

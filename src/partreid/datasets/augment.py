@@ -38,9 +38,6 @@ class AugmentConfig(ConfigModel):
         return self
 
 
-NO_AUGMENTATION = AugmentConfig(padding=0, erase_probability=0)
-
-
 def augment(
     images: Tensor,
     part_maps: Tensor | None,

@@ -1,8 +1,7 @@
-"""Loaders: batches for training and for embedding."""
+"""Loaders: batches for training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -13,7 +12,7 @@ from partreid.datasets.samplers import IdentityBatchSampler
 from partreid.datasets.torch_dataset import PictureBatch, PictureDataset, collate
 from partreid.errors import LabelError
 from partreid.parts import PartSchema
-from partreid.types import ReIDDataset, ReIDImage
+from partreid.types import ReIDDataset
 
 
 class BatchConfig(ConfigModel):
@@ -75,15 +74,3 @@ class TrainLoader:
         """The batches of one epoch."""
         self.sampler.set_epoch(number)
         return self.loader
-
-
-def picture_loader(
-    images: Sequence[ReIDImage], *, size: tuple[int, int], batch_size: int = 64, workers: int = 0
-) -> DataLoader[PictureBatch]:
-    """Pictures in order, without labels."""
-    return DataLoader(
-        PictureDataset(images, size=size),  # type: ignore[arg-type]
-        batch_size=batch_size,
-        collate_fn=collate,
-        num_workers=workers,
-    )

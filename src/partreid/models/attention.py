@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from partreid.models.initialization import WEIGHT_STD
+from partreid.models.heads import WEIGHT_STD
 
 
 class PixelPartClassifier(nn.Module):

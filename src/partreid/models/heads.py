@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from partreid.models.initialization import WEIGHT_STD
+WEIGHT_STD = 0.001
+"""Standard deviation of a new part or identity classifier's weights."""
 
 
 class EmbeddingHead(nn.Module):

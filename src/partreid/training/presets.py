@@ -8,14 +8,14 @@ from partreid.datasets.augment import AugmentConfig
 from partreid.datasets.loaders import BatchConfig
 from partreid.errors import ConfigError, nearest
 from partreid.losses.config import GiLtConfig, ObjectiveConfig, RegionWeights
-from partreid.models.config import ModelConfig, official_model
+from partreid.models.config import ModelConfig, official_model, paper_model
 from partreid.preprocessing import PreprocessConfig
 from partreid.training.config import OptimizerConfig, TrainConfig
 
 
 def paper_occluded() -> TrainConfig:
     """The paper's text for occluded sets: ResNet-50, 256×128, K = 8, 120 epochs."""
-    return TrainConfig()
+    return TrainConfig(model=paper_model())
 
 
 def paper_holistic() -> TrainConfig:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A feature extractor.
 
     Attributes:
@@ -22,9 +24,9 @@ class Backbone(nn.Module):
     classifier_keys: tuple[str, ...] = ()
     key_prefix: str = ""
 
+    @abstractmethod
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """Features by stride, [B, C_s, H/s, W/s]: the deepest of each stride, the feature map among them."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] → the feature map G, [B, C, H/output_stride, W/output_stride]."""

@@ -15,7 +15,7 @@ class FineMap(Backbone):
 
     Head and feet are smaller than a cell of a coarse map and lose every pixel to torso and background. The
     paper's HRNet has the same remedy built in: its branches are upsampled to the finest and concatenated. The
-    cost is that of the coarse backbone; removing one more stride instead would double the training time.
+    cost is that of the coarse backbone; removing one more stride instead nearly triples the training time.
 
     Args:
         backbone: gives features of several strides. stride: of the finer map.
@@ -30,15 +30,15 @@ class FineMap(Backbone):
             finer = sorted(s for s in backbone.stage_channels if s < backbone.output_stride)
             raise ConfigError(f"map_stride = {stride}: this backbone offers the finer strides {finer}.")
         self.backbone = backbone
-        self.stage_channels = {s: c for s, c in backbone.stage_channels.items() if s >= stride}
-        self.channels = sum(self.stage_channels.values())
+        self._joined = sorted(s for s in backbone.stage_channels if s >= stride)
+        self.channels = sum(backbone.stage_channels[s] for s in self._joined)
+        self.stage_channels = backbone.stage_channels | {stride: self.channels}
         self.output_stride = stride
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] → [B, ΣC_s, H/stride, W/stride]."""
+    def stages(self, images: Tensor) -> dict[int, Tensor]:
+        """The backbone's features, those of ``stride`` replaced by all from there on, [B, ΣC_s, H/stride, W/stride]."""
         stages = self.backbone.stages(images)
-        size = stages[self.output_stride].shape[2:]
-        finer = [stages[self.output_stride]]
-        for stride in sorted(self.stage_channels)[1:]:
-            finer.append(F.interpolate(stages[stride], size=size, mode="bilinear", align_corners=False))
-        return torch.cat(finer, dim=1)
+        finest, *coarser = (stages[s] for s in self._joined)
+        size = finest.shape[2:]
+        upsampled = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in coarser]
+        return stages | {self.output_stride: torch.cat([finest, *upsampled], dim=1)}
