@@ -1,6 +1,6 @@
 """``partreid labels make`` and ``info`` through the command line, with a provider of the test's own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from partreid.cli import labels as labels_command
-from partreid.labels.providers import PoseLabel
+from partreid.labels.providers import Crop, PoseLabel
 
 
 class Upright:
@@ -17,10 +17,10 @@ class Upright:
 
     name = "upright"
 
-    def detect(self, pictures: Sequence[np.ndarray]) -> list[PoseLabel]:
+    def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
         fields = np.zeros((36, 5, 3), np.float32)
         fields[0, :2], fields[15, 3:] = 1, 1
-        return [PoseLabel(fields, 1) for _ in pictures]
+        return (PoseLabel(fields, 1) for _ in crops)
 
 
 @pytest.fixture

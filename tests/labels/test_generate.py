@@ -1,6 +1,7 @@
 """Making labels: resumable, nothing lost, nothing done twice."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +12,32 @@ from partreid.datasets.images import read_image
 from partreid.errors import ConfigError
 from partreid.labels.fields import read_pose_fields
 from partreid.labels.generate import make_labels
-from partreid.labels.providers import PoseLabel, load_provider
+from partreid.labels.providers import Crop, PoseLabel, load_provider
 
 
 class FakeProvider:
-    """Writes each picture's mean into every field; stops at the n-th call if asked."""
+    """Writes each picture's mean into every field; stops at the n-th picture if asked, having read one ahead."""
 
     name = "fake"
 
     def __init__(self, stop_at: int | None = None) -> None:
-        self.seen, self.calls, self.stop_at = 0, 0, stop_at
+        self.seen, self.stop_at = 0, stop_at
 
-    def detect(self, pictures: Sequence[np.ndarray]) -> list[PoseLabel]:
-        self.calls += 1
-        if self.calls == self.stop_at:
+    def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
+        waiting: deque[Crop] = deque()
+        for crop in crops:
+            waiting.append(crop)
+            if len(waiting) > 1:
+                yield self._label(waiting.popleft())
+        while waiting:
+            yield self._label(waiting.popleft())
+
+    def _label(self, crop: Crop) -> PoseLabel:
+        self.seen += 1
+        if self.seen == self.stop_at:
             raise KeyboardInterrupt
-        self.seen += len(pictures)
-        levels = [round(float(p.mean())) / 255 for p in pictures]
-        return [PoseLabel(np.full((36, 3, 2), v, np.float32), int(v > 0) + int(v > 0.5)) for v in levels]
+        value = round(float(crop.pixels.mean())) / 255
+        return PoseLabel(np.full((36, 3, 2), value, np.float32), int(value > 0) + int(value > 0.5))
 
 
 @pytest.fixture
@@ -43,7 +52,7 @@ def files(tmp_path: Path) -> list[tuple[Path, Path]]:
 
 def test_labels_are_made_once_each_and_counted(files: list[tuple[Path, Path]]) -> None:
     done: list[int] = []
-    summary = make_labels(FakeProvider(), files, read=read_image, batch_size=4, progress=done.append)
+    summary = make_labels(FakeProvider(), files, read=read_image, progress=done.append)
     assert (summary.made, summary.kept, summary.without_person, summary.several_persons) == (10, 0, 1, 3)
     assert sum(done) == summary.pictures == 10
     for i, (_, path) in enumerate(files):
@@ -52,11 +61,11 @@ def test_labels_are_made_once_each_and_counted(files: list[tuple[Path, Path]]) -
 
 def test_a_killed_run_goes_on_where_it_stopped(files: list[tuple[Path, Path]]) -> None:
     with pytest.raises(KeyboardInterrupt):
-        make_labels(FakeProvider(stop_at=3), files, read=read_image, batch_size=3)
+        make_labels(FakeProvider(stop_at=7), files, read=read_image)
     before = {path: path.stat().st_mtime_ns for _, path in files if path.exists()}
     assert len(before) == 6
     provider = FakeProvider()
-    summary = make_labels(provider, files, read=read_image, batch_size=3)
+    summary = make_labels(provider, files, read=read_image)
     assert (summary.made, summary.kept, provider.seen) == (4, 6, 4)
     assert summary.without_person == 1
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
@@ -73,7 +82,7 @@ def test_a_damaged_label_is_made_anew(files: list[tuple[Path, Path]]) -> None:
 
 def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_made(files: list[tuple[Path, Path]]) -> None:
     files[2][0].write_bytes(b"")
-    summary = make_labels(FakeProvider(), files, read=read_image, batch_size=2)
+    summary = make_labels(FakeProvider(), files, read=read_image)
     assert summary.made == 9
     assert len(summary.failed) == 1
     assert "2.png is empty" in summary.failed[0]

@@ -9,6 +9,7 @@ import pytest
 from partreid.errors import LabelError, MissingDependencyError
 from partreid.labels.assembly import OPENPOSE_KEYPOINTS, OPENPOSE_LIMBS, assemble, find_peaks
 from partreid.labels.grouping import group_fields, label_map
+from partreid.labels.providers import Crop
 from partreid.labels.providers.openvino import OpenVinoPose
 from partreid.parts import KEYPOINTS, get_part_schema
 
@@ -92,6 +93,10 @@ def picture(color: tuple[int, int, int]) -> np.ndarray:
     return np.full((128, 64, 3), color, np.uint8)
 
 
+def crop(color: tuple[int, int, int], height: int = 128) -> Crop:
+    return Crop(Path("drawn.png"), picture(color)[:height])
+
+
 def test_provider_labels_the_target_in_the_pictures_own_pixels(network) -> None:  # type: ignore[no-untyped-def]
     body = BODY * (0.9, 1.1) + (7.5, 4)
     heat, affinity = network_maps([body], 32, 16)
@@ -104,7 +109,7 @@ def test_provider_labels_the_target_in_the_pictures_own_pixels(network) -> None:
     nose, ankle = KEYPOINTS.index("nose"), KEYPOINTS.index("left_ankle")
     np.testing.assert_allclose(red[0, nose, :2], expected[OPENPOSE_KEYPOINTS.index("nose")], atol=1.5)
     np.testing.assert_allclose(red[0, ankle, :2], expected[OPENPOSE_KEYPOINTS.index("left_ankle")], atol=1.5)
-    label, nobody = provider.detect([picture((255, 0, 0)), picture((0, 0, 255))])
+    label, nobody = provider.detect([crop((255, 0, 0)), crop((0, 0, 255))])
     assert label.fields.shape == (36, 17, 9)
     assert label.persons == 1
     assert set(np.unique(label_map(group_fields(label.fields, get_part_schema("five"))))) == {0, 1, 2, 3, 4, 5}
@@ -115,7 +120,7 @@ def test_provider_labels_the_target_in_the_pictures_own_pixels(network) -> None:
 def test_many_pictures_of_different_size_stay_in_order(network) -> None:  # type: ignore[no-untyped-def]
     heat, affinity = network_maps([BODY * (0.9, 1.1) + (7.5, 4)], 32, 16)
     provider = OpenVinoPose(network(affinity, heat), stride=16)
-    labels = provider.detect([picture(((255, 0, 0), (0, 0, 255))[i % 2])[: 96 + 8 * i] for i in range(5)])
+    labels = list(provider.detect(crop(((255, 0, 0), (0, 0, 255))[i % 2], 96 + 8 * i) for i in range(5)))
     assert [label.persons for label in labels] == [1, 0, 1, 0, 1]
     assert [label.fields.shape[1] for label in labels] == [7, 9, 9, 9, 9]
 

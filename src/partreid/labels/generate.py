@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from partreid.errors import LabelError, PartReIDError
 from partreid.labels.fields import read_pose_fields, write_pose_fields
-from partreid.labels.providers import PoseProvider
+from partreid.labels.providers import Crop, PoseProvider
 
 
 @dataclass
@@ -42,7 +43,6 @@ def make_labels(
     files: Iterable[tuple[Path, Path]],
     *,
     read: Callable[[Path], NDArray[np.uint8]],
-    batch_size: int = 64,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> LabelSummary:
@@ -55,7 +55,6 @@ def make_labels(
         provider: what finds the persons.
         files: (picture, label file) pairs.
         read: reads a picture as uint8 [H, W, 3] RGB.
-        batch_size: pictures given to the provider at once.
         overwrite: make valid files anew too.
         progress: called with the number of pictures that became done.
 
@@ -63,44 +62,32 @@ def make_labels(
         LabelError: a label file cannot be written.
     """
     summary = LabelSummary()
-    pictures: list[NDArray[np.uint8]] = []
-    targets: list[Path] = []
+    pending: deque[Path] = deque()
 
-    def flush() -> None:
-        _make_batch(provider, pictures, targets, summary)
-        progress(len(targets))
-        pictures.clear()
-        targets.clear()
+    def crops() -> Iterator[Crop]:
+        for image_path, path in files:
+            kept = None if overwrite else _valid(path)
+            if kept is not None:
+                summary.kept += 1
+                summary.without_person += not kept.any()
+                progress(1)
+                continue
+            try:
+                pixels = read(image_path)
+            except PartReIDError as error:
+                summary.failed.append(str(error))
+                progress(1)
+                continue
+            pending.append(path)
+            yield Crop(image_path, pixels)
 
-    for image_path, path in files:
-        kept = None if overwrite else _valid(path)
-        if kept is not None:
-            summary.kept += 1
-            summary.without_person += not kept.any()
-            progress(1)
-            continue
-        try:
-            pictures.append(read(image_path))
-        except PartReIDError as error:
-            summary.failed.append(str(error))
-            progress(1)
-            continue
-        targets.append(path)
-        if len(targets) >= batch_size:
-            flush()
-    if targets:
-        flush()
-    return summary
-
-
-def _make_batch(
-    provider: PoseProvider, pictures: Sequence[NDArray[np.uint8]], paths: Sequence[Path], summary: LabelSummary
-) -> None:
-    for label, path in zip(provider.detect(pictures), paths, strict=True):
-        write_pose_fields(path, label.fields)
+    for label in provider.detect(crops()):
+        write_pose_fields(pending.popleft(), label.fields)
         summary.made += 1
         summary.without_person += not label.fields.any()
         summary.several_persons += label.persons > 1
+        progress(1)
+    return summary
 
 
 def _valid(path: Path) -> NDArray[np.float32] | None:

@@ -7,7 +7,8 @@ border of 1/16 of the crop's height; larger inputs find less.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,8 @@ from PIL import Image
 
 from partreid.errors import LabelError, MissingDependencyError
 from partreid.labels.assembly import OPENPOSE_KEYPOINTS, AssemblyOptions, assemble
-from partreid.labels.draw import draw_pose_fields
-from partreid.labels.fields import label_size
-from partreid.labels.providers import PoseLabel
-from partreid.labels.target import choose_target
-from partreid.parts import KEYPOINTS, NUM_POSE_FIELDS
+from partreid.labels.providers import Crop, PoseLabel, label_persons
+from partreid.parts import KEYPOINTS
 
 _HEAT_MAPS, _AFFINITY = 19, 38
 """Channels of the two outputs, by which they are told apart: networks name them differently."""
@@ -60,12 +58,12 @@ class OpenVinoPose:
         self.options = options or AssemblyOptions()
         self._network = _compile(Path(model), input_size)
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[PoseLabel]:
+    def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
         """Pose fields of each picture's target person; see :class:`~partreid.labels.providers.PoseProvider`."""
-        return [
-            self._label(persons, picture.shape[:2])
-            for persons, picture in zip(self.keypoints(pictures), pictures, strict=True)
-        ]
+        crops = iter(crops)
+        while batch := list(itertools.islice(crops, 64)):
+            for persons, crop in zip(self.keypoints([c.pixels for c in batch]), batch, strict=True):
+                yield label_persons(persons, crop.pixels.shape[:2], stride=self.stride)
 
     def keypoints(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
         """All persons of each picture.
@@ -87,16 +85,6 @@ class OpenVinoPose:
             persons[..., 1] = ((persons[..., 1] + 0.5) * cell - top) / scale
             found.append(persons)
         return found
-
-    def _label(self, persons: NDArray[np.float64], image_size: tuple[int, int]) -> PoseLabel:
-        size = label_size(*image_size, stride=self.stride)
-        if not len(persons):
-            return PoseLabel(np.zeros((NUM_POSE_FIELDS, *size), np.float32), 0)
-        target = persons[choose_target(persons, image_size)]
-        # A peak's height is not the chance that the joint is there: with about 0.4 on blurred crops everything but
-        # the trunk would fall below the threshold of Eq. 10. A joint that was accepted counts fully.
-        target[:, 2] = target[:, 2] > 0
-        return PoseLabel(draw_pose_fields(target, image_size=image_size, field_size=size), len(persons))
 
 
 def _letterbox(picture: NDArray[np.uint8], input_size: tuple[int, int]) -> tuple[NDArray[np.uint8], float, int, int]:
