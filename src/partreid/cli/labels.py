@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from partreid.cli.console import console, errors, plain_table, progress_bar
+from partreid.cli.labels_show import show
 from partreid.datasets.images import read_image
 from partreid.datasets.readers import read_dataset
 from partreid.errors import DataError, nearest
@@ -87,6 +88,9 @@ def info(
     columns = ("part", "pictures with it, %", "share of nodes, %")
     console.print(plain_table(f"{len(maps)} labels, schema {schema}, threshold {LABEL_THRESHOLD}", columns, rows))
     console.print(f"empty labels: {100 * np.mean([not m.any() for m in maps]):.1f} %")
+
+
+app.command()(show)
 
 
 def _images(dataset: ReIDDataset, splits: list[str]) -> list[ReIDImage]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from partreid.errors import ShapeError
 from partreid.parts import FOREGROUND
-from partreid.viz.colors import part_colors
+from partreid.viz.colors import Color, part_colors
 
 _STRENGTH = 0.5  # opacity of full attention: the clothes must stay recognisable below it
 
@@ -75,6 +75,28 @@ def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(resized).clip(0, 1)
 
 
+def node_positions(nodes: int, pixels: int) -> np.ndarray:
+    """Where the middle of each pixel of a side lies between the label nodes of that side: [pixels].
+
+    Labels are corner-aligned (see :mod:`partreid.labels`): node i lies at i·pixels/(nodes-1), the outer nodes on the
+    picture's border.
+    """
+    return np.asarray((np.arange(pixels) + 0.5) * (nodes - 1) / pixels)
+
+
+def sample_nodes(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A label's float maps [..., h, w], given at nodes, at every pixel, bilinear: [..., height, width]."""
+    sampled = np.asarray(values, np.float32)
+    for axis, pixels in ((-2, height), (-1, width)):
+        position = node_positions(sampled.shape[axis], pixels)
+        before = position.astype(int)
+        after = np.minimum(before + 1, sampled.shape[axis] - 1)
+        share = (position - before).astype(np.float32)
+        share = share[:, None] if axis == -2 else share
+        sampled = sampled.take(before, axis) * (1 - share) + sampled.take(after, axis) * share
+    return sampled
+
+
 def overlay_parts(
     image: np.ndarray,
     attention: np.ndarray,
@@ -106,16 +128,29 @@ def overlay_parts(
             raise ShapeError(f"visibility must hold one value per slot {tuple(slots)}, got {len(visibility)}.")
         seen = {slot: float(value) > 0 for slot, value in zip(slots, visibility, strict=True)}
     colors = part_colors(slots)
-    base = image.astype(np.float32) / 255
-    color, opacity = np.zeros_like(base), np.zeros(base.shape[:2], np.float32)
-    for part, values in zip(parts, maps, strict=True):
-        if seen[part]:
-            alpha = resize_map(values, *base.shape[:2]) * strength
-            color += alpha[..., None] * np.array(colors[part], np.float32)
-            opacity += alpha
-    # Smooth resizing may overshoot a total of 1 by a little.
-    excess = np.maximum(1, opacity)[..., None]
-    return _to_uint8(base * (1 - opacity[..., None] / excess) + color / excess)
+    shown = [part for part in parts if seen[part]]
+    layers = [resize_map(maps[parts.index(part)], *image.shape[:2]) * strength for part in shown]
+    return _blend(image, [colors[part] for part in shown], layers)
+
+
+def overlay_part_maps(
+    image: np.ndarray, part_maps: np.ndarray, parts: Sequence[str], *, strength: float = 0.75
+) -> np.ndarray:
+    """A label's part maps E in the parts' colours over a grey copy: uint8 [H, W, 3].
+
+    Args:
+        image: uint8 [H, W, 3]. part_maps: E [K, h, w] in [0, 1] at corner-aligned nodes.
+        parts: names of the K parts. strength: opacity of the value 1.
+
+    Raises:
+        ShapeError: the picture is none, or the maps do not fit the parts.
+    """
+    image, part_maps = check_picture(image), np.asarray(part_maps)
+    if part_maps.ndim != 3 or len(part_maps) != len(parts):
+        raise ShapeError(f"Part maps must be [K, h, w] = [{len(parts)}, h, w], got {part_maps.shape}.")
+    colors = part_colors(parts)
+    layers = sample_nodes(part_maps, *image.shape[:2]) * strength
+    return _blend(_to_uint8(_grey(image)), [colors[part] for part in parts], list(layers))
 
 
 def overlay_heat(image: np.ndarray, values: np.ndarray, *, strength: float = 0.75) -> np.ndarray:
@@ -137,6 +172,8 @@ def overlay_heat(image: np.ndarray, values: np.ndarray, *, strength: float = 0.7
 def paint_labels(image: np.ndarray, label_map: np.ndarray, parts: Sequence[str]) -> np.ndarray:
     """A label map [h, w] (0 = background, i = part i) in the parts' colours over a grey copy: uint8 [H, W, 3].
 
+    Each pixel takes the label of its nearest node (corner-aligned): there is nothing between two labels.
+
     Raises:
         ShapeError: the picture or the map is none, or a label is larger than the number of parts.
     """
@@ -147,14 +184,29 @@ def paint_labels(image: np.ndarray, label_map: np.ndarray, parts: Sequence[str])
             + (f" and values {label_map.min()}..{label_map.max()}." if label_map.size else ".")
         )
     colors = part_colors(parts)
-    # Nearest neighbour: there is nothing between two labels.
-    rows = np.arange(image.shape[0]) * label_map.shape[0] // image.shape[0]
-    columns = np.arange(image.shape[1]) * label_map.shape[1] // image.shape[1]
+    rows, columns = (
+        (node_positions(nodes, pixels) + 0.5).astype(int)
+        for nodes, pixels in zip(label_map.shape, image.shape[:2], strict=True)
+    )
     labels = label_map[rows[:, None], columns[None]].astype(np.int64)
     table = np.array([(1.0, 1.0, 1.0), *(colors[part] for part in parts)], np.float32)
-    grey = np.repeat(image.mean(axis=2, keepdims=True, dtype=np.float32) / 255, 3, axis=2)
     alpha = np.where(labels == 0, 0.45, 0.8)[..., None]
-    return _to_uint8(grey * (1 - alpha) + table[labels] * alpha)
+    return _to_uint8(_grey(image) * (1 - alpha) + table[labels] * alpha)
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    return np.repeat(image.mean(axis=2, keepdims=True, dtype=np.float32) / 255, 3, axis=2)
+
+
+def _blend(image: np.ndarray, colors: Sequence[Color], layers: Sequence[np.ndarray]) -> np.ndarray:
+    """Colours laid over a picture, each with its opacity [H, W]; where these add up to more than 1 they share it."""
+    base = image.astype(np.float32) / 255
+    color, opacity = np.zeros_like(base), np.zeros(base.shape[:2], np.float32)
+    for tint, alpha in zip(colors, layers, strict=True):
+        color += alpha[..., None] * np.array(tint, np.float32)
+        opacity += alpha
+    excess = np.maximum(1, opacity)[..., None]
+    return _to_uint8(base * (1 - opacity[..., None] / excess) + color / excess)
 
 
 def _to_uint8(image: np.ndarray) -> np.ndarray:

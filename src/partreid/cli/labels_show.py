@@ -1,0 +1,165 @@
+"""``partreid labels show``: labels over their pictures, and the bad ones by reason."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from partreid.cli.console import console, plain_table, progress_bar
+from partreid.datasets.images import read_image
+from partreid.datasets.readers import read_dataset
+from partreid.errors import DataError, LabelError, nearest
+from partreid.files import atomic_file
+from partreid.labels.fields import read_label_map, read_pose_fields
+from partreid.labels.grouping import LABEL_THRESHOLD
+from partreid.labels.locate import AUTO, MASKS, choose_label_folder
+from partreid.labels.quality import REASONS, describe, rate_label_file, worst_first
+from partreid.parts import PartSchema, get_part_schema
+from partreid.types import ReIDDataset, ReIDImage
+
+if TYPE_CHECKING:
+    from partreid.viz.label_report import LabelReport
+
+PAGE, SHEET, WORST, TABLE = "labels.html", "sheet.png", "worst.png", "worst.csv"
+
+
+def show(
+    root: Annotated[Path, typer.Argument(help="The data set's folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")],
+    split: Annotated[str, typer.Option(help="train, gallery, or a query set's name.")] = "train",
+    labels: Annotated[str, typer.Option(help="Label folder in ROOT/masks; auto = the only one.")] = AUTO,
+    schema: Annotated[str, typer.Option(help="Part schema, e.g. five or eight.")] = "five",
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="A node where no part reaches it is background (λ_r, Eq. 10).")
+    ] = LABEL_THRESHOLD,
+    count: Annotated[int, typer.Option(min=1, help="Pictures on the contact sheet, evenly chosen.")] = 24,
+    worst: Annotated[int, typer.Option(min=1, help="Bad labels to draw for each reason.")] = 8,
+) -> None:
+    """Draw labels over their pictures, and find the bad ones.
+
+    Reads every label of the split. Writes OUT/labels.html, one page with everything, which any browser opens; its
+    pictures alone as sheet.png and worst.png; and worst.csv, which lists every bad label.
+    """
+    from partreid.viz.canvas import save_png, to_array
+
+    dataset = read_labelled(root, labels, split)
+    report = label_report(dataset, split, get_part_schema(schema), threshold=threshold, count=count, worst=worst)
+    # All is drawn before the first file is written: a mistake leaves nothing behind.
+    page = report.page()
+    sheets = {SHEET: to_array(report.contact_sheet()), WORST: to_array(report.worst_sheet())}
+    with atomic_file(out / TABLE, error=LabelError) as temporary:
+        _write_table(temporary, report, [image.path for image in splits(dataset)[split]], dataset.root)
+    with atomic_file(out / PAGE, error=LabelError) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    for name, pixels in sheets.items():
+        save_png(pixels, out / name)
+    _print_summary(report, out)
+
+
+def read_labelled(root: Path, labels: str, split: str) -> ReIDDataset:
+    """The data set with its labels.
+
+    Raises:
+        DataError: no such split, or none of its pictures has a label.
+        LabelError: no label folder, or not the only one.
+    """
+    dataset = read_dataset(root, labels=None)
+    known = splits(dataset)
+    if split not in known:
+        raise DataError(f"No split {split!r} in {dataset.root}. {nearest(split, known)}")
+    folder = choose_label_folder(dataset.root, labels)
+    if folder is None:
+        raise LabelError(f"{dataset.root} has no labels ({MASKS}/). Make some with `partreid labels make`.")
+    dataset = read_dataset(root, labels=folder)
+    having = [name for name, images in splits(dataset).items() if any(image.label for image in images)]
+    if split not in having:
+        raise LabelError(
+            f"No picture of split {split!r} has a label in {dataset.root / MASKS / folder}. "
+            f"Splits with labels: {', '.join(having) or 'none'}."
+        )
+    return dataset
+
+
+def splits(dataset: ReIDDataset) -> dict[str, tuple[ReIDImage, ...]]:
+    """The pictures by the split's name."""
+    return {"train": dataset.train, "gallery": dataset.gallery, **dataset.queries}
+
+
+def label_report(
+    dataset: ReIDDataset, split: str, schema: PartSchema, *, threshold: float, count: int, worst: int
+) -> LabelReport:
+    """Rate all labels of a split, and read the pictures to show.
+
+    Args:
+        dataset: with labels. split: one of its splits. schema: the parts. threshold: λ_r of Eq. 10.
+        count: pictures to choose evenly. worst: bad labels to show for each reason.
+
+    Raises:
+        DataError: a picture to be shown cannot be read.
+    """
+    from partreid.viz.label_report import LabelReport
+    from partreid.viz.labels import LabelledPicture
+
+    images = splits(dataset)[split]
+    ratings = []
+    with progress_bar("Reading labels", len(images)) as (bar, task):
+        for image in images:
+            ratings.append(rate_label_file(image.label, schema, threshold=threshold))
+            bar.advance(task)
+    found = worst_first(ratings)
+    chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int).tolist()
+    drawn = {reason: positions[:worst] for reason, positions in found.items()}
+    pictures = {}
+    for i in sorted({*chosen, *(i for positions in drawn.values() for i in positions)}):
+        fields, label = _read_label(images[i].label, schema)
+        note = describe(ratings[i], schema)
+        pictures[i] = LabelledPicture(read_image(images[i].path), fields, label, images[i].path.name, note)
+    title = f"Labels of {dataset.name}, {split}: {len(images):,} pictures, parts {schema.name}, threshold {threshold:g}"
+    return LabelReport(title, schema, ratings, found, chosen, drawn, pictures, threshold)
+
+
+def _write_table(path: Path, report: LabelReport, pictures: Sequence[Path], root: Path) -> None:
+    """Every bad label, in the order of the page."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("path", "reason", "detail", "parts"))
+        for reason, positions in report.worst.items():
+            for i in positions:
+                rating = report.ratings[i]
+                name = pictures[i].relative_to(root).as_posix()
+                table.writerow((name, reason, rating.detail, " ".join(rating.parts)))
+
+
+def _print_summary(report: LabelReport, out: Path) -> None:
+    rows = [
+        (REASONS[reason].title, str(len(found)), f"{100 * len(found) / len(report.ratings):.1f}")
+        for reason, found in report.worst.items()
+    ]
+    console.print(report.title, soft_wrap=True, highlight=False, markup=False)
+    console.print(plain_table("", ("worth a look", "labels", "%"), rows or [("nothing", "0", "0.0")]))
+    for name, what in (
+        (PAGE, "all of it; open it in a browser"),
+        (SHEET, f"{len(report.chosen)} labels, evenly chosen"),
+        (WORST, "the worst for each reason"),
+        (TABLE, "every bad label"),
+    ):
+        console.print(f"  {out / name}  {what}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _read_label(path: Path | None, schema: PartSchema) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Pose fields, or a ready label map, or neither where the file is missing or damaged."""
+    if path is None:
+        return None, None
+    try:
+        return read_pose_fields(path), None
+    except LabelError:
+        pass
+    try:
+        return None, read_label_map(path, len(schema))
+    except LabelError:
+        return None, None

@@ -1,0 +1,184 @@
+"""Labels beside the pictures they belong to: pose fields, and the label map they give (Eq. 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+
+from partreid.labels.grouping import LABEL_THRESHOLD, group_fields, label_map
+from partreid.parts import KEYPOINTS, PartSchema
+from partreid.viz.canvas import Sheet, legend_rows, text_width
+from partreid.viz.colors import FAINT, INK, JUNK, Color, part_colors, readable
+from partreid.viz.overlay import check_picture, overlay_part_maps, paint_labels
+
+PANEL_HEIGHT = 256
+"""Height of each of the three panels in picture elements."""
+
+_GUTTER, _DOT = 6, 3  # between panels; radius of a keypoint
+_WHITE = (255, 255, 255)
+_NOT_SEEN = 0.1
+"""A keypoint whose field stays below this is not drawn."""
+
+_MARGIN, _GAP, _NAME, _NOTE, _TITLE, _HEADING, _LEGEND, _COLUMNS = 18, 16, 14, 13, 28, 26, 18, 4
+_LEGEND_SIZE, _SWATCH = 7.5, 34
+READING = (
+    "Each: the picture · its pose fields (colour = part, the stronger the more opaque; dots = strongest point of each "
+    "keypoint, hollow below the threshold) · its label map. Crossed out = not there."
+)
+"""How to read a strip, in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPicture:
+    """A picture and its label.
+
+    Attributes:
+        image: uint8 [H, W, 3].
+        fields: pose fields [36, h, w] in [0, 1], or None where the label is a ready label map or cannot be read.
+        label: ready label map [h, w], 0 = background, or None where there are fields or no label.
+        name: a line under the picture. note: another, for example what is wrong with it.
+    """
+
+    image: np.ndarray
+    fields: np.ndarray | None = None
+    label: np.ndarray | None = None
+    name: str = ""
+    note: str = ""
+
+
+def label_strip(picture: LabelledPicture, schema: PartSchema, *, threshold: float = LABEL_THRESHOLD) -> np.ndarray:
+    """Picture, pose fields and label map side by side; what is not there is crossed out.
+
+    Args:
+        picture: with its label. schema: the K parts. threshold: λ_r of Eq. 10.
+
+    Returns:
+        uint8 [256, W', 3].
+
+    Raises:
+        ShapeError: the picture or the label map does not fit.
+        LabelError: the fields are not [36, h, w].
+    """
+    image = _panel(picture.image)
+    fields, label = picture.fields, picture.label
+    shown, painted = _crossed_out(image.shape), _crossed_out(image.shape)
+    if fields is not None:
+        part_maps = group_fields(fields, schema)
+        label = label_map(part_maps, threshold)
+        shown = _with_keypoints(overlay_part_maps(image, part_maps, schema.parts), fields, threshold)
+    if label is not None:
+        painted = paint_labels(image, label, schema.parts)
+    gutter = np.full((image.shape[0], _GUTTER, 3), 255, np.uint8)
+    return np.concatenate([image, gutter, shown, gutter, painted], axis=1)
+
+
+def draw_label_sheet(
+    groups: Mapping[str, Sequence[LabelledPicture]],
+    schema: PartSchema,
+    *,
+    title: str = "",
+    threshold: float = LABEL_THRESHOLD,
+    panel_width: int = 76,
+) -> Figure:
+    """Strips in lines of four under the heading of their group, with the parts' colours above.
+
+    Args:
+        groups: pictures by heading; an empty heading draws none, and no group at all leaves the title alone.
+        schema: the K parts. title: a line above. threshold: λ_r of Eq. 10.
+        panel_width: width of each of a strip's panels in pixels; its height is twice that.
+
+    Returns:
+        A matplotlib figure; see ``save_png`` and ``to_array``.
+
+    Raises:
+        ShapeError, LabelError: as :func:`label_strip`.
+    """
+    tall = 2 * panel_width
+    cell = round(3 * panel_width + 2 * _GUTTER * tall / PANEL_HEIGHT), tall
+    width = 2 * _MARGIN + _COLUMNS * (cell[0] + _GAP) - _GAP
+    entries = [readable(part) for part in schema.parts]
+    lines = legend_rows(entries, width - 2 * _MARGIN, size=_LEGEND_SIZE, swatch=_SWATCH)
+    line_height = cell[1] + _NAME + _NOTE + _GAP
+    heights = [(_HEADING if name else 0) + -(-len(found) // _COLUMNS) * line_height for name, found in groups.items()]
+    top = _MARGIN + _TITLE + len(lines) * _LEGEND + _LEGEND + _GAP // 2
+    sheet = Sheet(width, top + sum(heights) + _MARGIN // 2)
+    sheet.text((_MARGIN, _MARGIN + 6), title, size=11, width=width - 2 * _MARGIN, bold=True)
+    _draw_legend(sheet, lines, entries, list(part_colors(schema.parts).values()))
+    sheet.text((_MARGIN, top - _LEGEND - 2), READING, size=_LEGEND_SIZE, width=width - 2 * _MARGIN)
+    for (heading, pictures), height in zip(groups.items(), heights, strict=True):
+        y = float(top)
+        if heading:
+            sheet.text((_MARGIN, y + _HEADING / 2 - 2), heading, size=9.5, width=width - 2 * _MARGIN, bold=True)
+            y += _HEADING
+        for i, picture in enumerate(pictures):
+            x = _MARGIN + i % _COLUMNS * (cell[0] + _GAP)
+            _draw_cell(sheet, (x, y + i // _COLUMNS * line_height), cell, picture, schema, threshold)
+        top += height
+    return sheet.figure
+
+
+def _draw_cell(
+    sheet: Sheet, at: tuple[float, float], size: tuple[int, int], picture: LabelledPicture, schema: PartSchema,
+    threshold: float,
+) -> None:  # fmt: skip
+    x, y = at
+    sheet.picture(at, size, label_strip(picture, schema, threshold=threshold))
+    if picture.name:
+        sheet.text((x, y + size[1] + _NAME / 2 + 2), picture.name, width=size[0], bold=True)
+    if picture.note:
+        sheet.text((x, y + size[1] + _NAME + _NOTE / 2 + 2), picture.note, width=size[0])
+
+
+def _draw_legend(sheet: Sheet, lines: list[list[int]], entries: Sequence[str], colors: Sequence[Color]) -> None:
+    for number, line in enumerate(lines):
+        x, y = float(_MARGIN), _MARGIN + _TITLE + (number + 0.5) * _LEGEND - 6
+        for i in line:
+            sheet.box(x, y - 5, 10, 10, colors[i])
+            sheet.text((x + 14, y), entries[i], size=_LEGEND_SIZE)
+            x += _SWATCH + text_width(entries[i], _LEGEND_SIZE)
+
+
+def _panel(image: np.ndarray) -> np.ndarray:
+    """The picture at the panels' height, its shape kept within a panorama's and a pole's."""
+    height, width = check_picture(image).shape[:2]
+    size = int(np.clip(round(width * PANEL_HEIGHT / height), PANEL_HEIGHT // 8, 2 * PANEL_HEIGHT)), PANEL_HEIGHT
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def _crossed_out(shape: tuple[int, ...]) -> np.ndarray:
+    panel = Image.new("RGB", (shape[1], shape[0]), _rgb(FAINT))
+    draw = ImageDraw.Draw(panel)
+    for start, end in ((0, shape[0] - 1), (shape[0] - 1, 0)):
+        draw.line((0, start, shape[1] - 1, end), fill=_rgb(JUNK), width=2)
+    return np.asarray(panel)
+
+
+def _with_keypoints(image: np.ndarray, fields: np.ndarray, threshold: float) -> np.ndarray:
+    """Dots at each keypoint field's strongest node: filled where it reaches the threshold, else hollow."""
+    panel = Image.fromarray(image)
+    draw = ImageDraw.Draw(panel)
+    height, width = image.shape[:2]
+    for channel in range(len(KEYPOINTS)):
+        field = fields[channel]
+        peak = float(field.max())
+        if peak < _NOT_SEEN:
+            continue
+        i, j = np.unravel_index(int(field.argmax()), field.shape)
+        # A dot on the border is moved inwards, so as to be seen whole.
+        y = np.clip(height * i / max(1, field.shape[0] - 1), _DOT, height - 1 - _DOT)
+        x = np.clip(width * j / max(1, field.shape[1] - 1), _DOT, width - 1 - _DOT)
+        box = (x - _DOT, y - _DOT, x + _DOT, y + _DOT)
+        if peak >= threshold:
+            draw.ellipse(box, fill=_WHITE, outline=_rgb(INK))
+        else:
+            draw.ellipse(box, outline=_WHITE)
+    return np.asarray(panel)
+
+
+def _rgb(color: Color) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * value) for value in color)
+    return red, green, blue
