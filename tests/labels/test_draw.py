@@ -48,6 +48,19 @@ def test_every_part_owns_nodes(name: str) -> None:
     assert np.argwhere(feet)[:, 0].min() >= 13
 
 
+def test_a_broad_chest_has_no_hole_and_an_arm_before_it_stays_an_arm() -> None:
+    points, schema = standing(), get_part_schema("five")
+    for name, x in (("left_shoulder", 52), ("right_shoulder", 12), ("left_hip", 46), ("right_hip", 18)):
+        points[KEYPOINTS.index(name), 0] = x
+    chest = label_map(group_fields(draw(points), schema))[4:8, 3:6]
+    assert (chest == schema.parts.index("torso") + 1).all()
+    points[KEYPOINTS.index("left_wrist"), :2] = 32, 44
+    label = label_map(group_fields(draw(points), schema))
+    assert (label[5:7, 4] == schema.parts.index("arms") + 1).any()
+    points[KEYPOINTS.index("left_hip"), 2] = 0  # half a trunk is not filled
+    assert (label_map(group_fields(draw(points), schema))[4:8, 3:6] == 0).any()
+
+
 def test_hidden_keypoint_hides_its_limbs() -> None:
     points = standing()
     points[KEYPOINTS.index("left_knee"), 2] = 0

@@ -7,17 +7,20 @@ import numpy as np
 import pytest
 
 from partreid.errors import LabelError, MissingDependencyError
-from partreid.labels.assembly import OPENPOSE_KEYPOINTS, OPENPOSE_LIMBS, assemble, find_peaks
+from partreid.labels.assembly import OPENPOSE_KEYPOINTS, OPENPOSE_LIMBS, assemble, find_peaks, unmirror
 from partreid.labels.grouping import group_fields, label_map
 from partreid.labels.providers import Crop
 from partreid.labels.providers.openvino import OpenVinoPose
-from partreid.parts import KEYPOINTS, get_part_schema
+from partreid.parts import KEYPOINTS, get_part_schema, mirrored
 
 # (x, y) of a standing person in map cells around (0, 0), in OpenPose order.
 BODY = np.array([
     (0, 0), (0, 3), (-2, 3), (-3, 6), (-3, 9), (2, 3), (3, 6), (3, 9), (-1, 10), (-1, 15), (-1, 20), (1, 10), (1, 15),
     (1, 20), (-0.6, -0.6), (0.6, -0.6), (-1.4, -0.4), (1.4, -0.4),
 ], float)  # fmt: skip
+
+UPRIGHT = BODY * (0.9, 0.9) + (5.5, 3)
+"""In the middle of 24×12 cells: a network that gives these maps for every picture gives them for a mirrored one too."""
 
 
 def at(x: float, y: float) -> np.ndarray:
@@ -67,6 +70,16 @@ def test_a_body_cut_in_two_is_joined_again() -> None:
     assert (assemble(heat, affinity)[0, :, 2] > 0).all()
 
 
+def test_maps_of_the_mirrored_picture_are_turned_back() -> None:
+    body = at(5, 4) + np.random.default_rng(0).uniform(-0.8, 0.8, BODY.shape)
+    swapped = [OPENPOSE_KEYPOINTS.index(mirrored(name)) for name in OPENPOSE_KEYPOINTS]
+    heat, affinity = network_maps([body])
+    mirrored_maps = network_maps([(body * (-1, 1) + (19, 0))[swapped]])  # 20 columns
+    found_heat, found_affinity = unmirror(*mirrored_maps)
+    np.testing.assert_allclose(found_heat, heat[:18], atol=1e-6)
+    np.testing.assert_allclose(found_affinity, affinity, atol=1e-6)
+
+
 def test_an_empty_map_holds_nobody() -> None:
     assert assemble(np.zeros((19, 8, 8)), np.zeros((38, 8, 8))).shape == (0, 18, 3)
 
@@ -78,7 +91,7 @@ def network(tmp_path: Path):  # type: ignore[no-untyped-def]
     ops = pytest.importorskip("openvino.opset13")
 
     def save(*outputs: np.ndarray) -> Path:
-        data = ops.parameter([1, 3, 256, 128], np.float32, name="data")
+        data = ops.parameter([1, 3, 192, 96], np.float32, name="data")
         # Blue comes first (BGR): a purely red picture has a dark first channel.
         blue = ops.gather(ops.reduce_mean(data, [2, 3], True), np.int32([0]), np.int32(1))
         gate = ops.relu(ops.subtract(np.float32(1), ops.multiply(blue, np.float32(1 / 100))))
@@ -98,14 +111,14 @@ def crop(color: tuple[int, int, int], height: int = 128) -> Crop:
 
 
 def test_provider_labels_the_target_in_the_pictures_own_pixels(network) -> None:  # type: ignore[no-untyped-def]
-    body = BODY * (0.9, 1.1) + (7.5, 4)
-    heat, affinity = network_maps([body], 32, 16)
+    body = UPRIGHT
+    heat, affinity = network_maps([body], 24, 12)
     provider = OpenVinoPose(network(affinity, heat))
     red, blue = provider.keypoints([picture((255, 0, 0)), picture((0, 0, 255))])
     assert len(red) == 1
     assert len(blue) == 0
-    # The 128×64 crop is shown at 1.6 times its size in the middle of 256×128; a cell is 8 network pixels.
-    expected = ((body + 0.5) * 8 - ((128 - 102) // 2, (256 - 205) // 2)) / 1.6
+    # The 128×64 crop is shown at 1.2 times its size in the middle of 192×96; a cell is 8 network pixels.
+    expected = ((body + 0.5) * 8 - ((96 - 77) // 2, (192 - 154) // 2)) / 1.2
     nose, ankle = KEYPOINTS.index("nose"), KEYPOINTS.index("left_ankle")
     np.testing.assert_allclose(red[0, nose, :2], expected[OPENPOSE_KEYPOINTS.index("nose")], atol=1.5)
     np.testing.assert_allclose(red[0, ankle, :2], expected[OPENPOSE_KEYPOINTS.index("left_ankle")], atol=1.5)
@@ -118,7 +131,7 @@ def test_provider_labels_the_target_in_the_pictures_own_pixels(network) -> None:
 
 
 def test_many_pictures_of_different_size_stay_in_order(network) -> None:  # type: ignore[no-untyped-def]
-    heat, affinity = network_maps([BODY * (0.9, 1.1) + (7.5, 4)], 32, 16)
+    heat, affinity = network_maps([UPRIGHT], 24, 12)
     provider = OpenVinoPose(network(affinity, heat), stride=16)
     labels = list(provider.detect(crop(((255, 0, 0), (0, 0, 255))[i % 2], 96 + 8 * i) for i in range(5)))
     assert [label.persons for label in labels] == [1, 0, 1, 0, 1]
@@ -126,7 +139,7 @@ def test_many_pictures_of_different_size_stay_in_order(network) -> None:  # type
 
 
 def test_another_network_is_refused(network) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(LabelError, match=r"outputs of 19 and 38 channels, got shapes \[\[1, 5, 4, 4\]\]"):
+    with pytest.raises(LabelError, match=r"outputs of 19 and 38 channels, got shapes \[\[2, 5, 4, 4\]\]"):
         OpenVinoPose(network(np.ones((5, 4, 4), np.float32)))
 
 

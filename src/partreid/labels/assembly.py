@@ -6,10 +6,13 @@ Fields", CVPR 2017, §2.3-2.4. All coordinates here are map cells, (x, y), cell 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from partreid.parts import mirrored
 
 OPENPOSE_KEYPOINTS: tuple[str, ...] = (
     "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
@@ -25,7 +28,37 @@ OPENPOSE_LIMBS: tuple[tuple[int, int, int], ...] = (
 )  # fmt: skip
 """(from keypoint, to keypoint, first of its two affinity channels: x, then y)."""
 
-_SAMPLES = 10
+_STEPS = np.linspace(0, 1, 10)
+"""Where along a limb its field is sampled."""
+
+
+def _mirrored_channels() -> tuple[list[int], list[int], NDArray[np.float32]]:
+    """For the mirrored picture: which heat map and affinity channel stand where, and the affinities' signs."""
+    keypoints = [OPENPOSE_KEYPOINTS.index(mirrored(name)) for name in OPENPOSE_KEYPOINTS]
+    first_channel = {(start, end): channel for start, end, channel in OPENPOSE_LIMBS}
+    order, sign = [0] * 2 * len(OPENPOSE_LIMBS), np.ones(2 * len(OPENPOSE_LIMBS), np.float32)
+    for start, end, channel in OPENPOSE_LIMBS:
+        other = first_channel[keypoints[start], keypoints[end]]
+        order[channel : channel + 2] = other, other + 1
+        sign[channel] = -1  # x points the other way
+    return keypoints, order, sign[:, None, None]
+
+
+_MIRRORED_KEYPOINTS, _MIRRORED_AFFINITY, _MIRRORED_SIGN = _mirrored_channels()
+
+
+def unmirror(
+    heat_maps: NDArray[np.float32], affinity: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a network found in the mirrored picture, as maps of the picture itself.
+
+    Args:
+        heat_maps: [18 or more, h, w] in the order of :data:`OPENPOSE_KEYPOINTS`. affinity: [38, h, w].
+
+    Returns:
+        Heat maps [18, h, w] and affinity [38, h, w].
+    """
+    return heat_maps[_MIRRORED_KEYPOINTS][..., ::-1], affinity[_MIRRORED_AFFINITY][..., ::-1] * _MIRRORED_SIGN
 
 
 @dataclass(frozen=True)
@@ -103,8 +136,8 @@ def assemble(
     options = options or AssemblyOptions()
     peaks = find_peaks(heat_maps[: len(OPENPOSE_KEYPOINTS)], options.min_peak)
     persons: list[dict[int, int]] = []
-    for start, end, channel in OPENPOSE_LIMBS:
-        for a, b in _join(peaks[start], peaks[end], affinity[channel : channel + 2], options):
+    for (start, end, _), pairs in zip(OPENPOSE_LIMBS, _join(peaks, affinity, options), strict=True):
+        for a, b in pairs:
             _attach(persons, (start, a), (end, b))
     found = np.zeros((len(persons), len(OPENPOSE_KEYPOINTS), 3))
     for row, person in zip(found, persons, strict=True):
@@ -117,31 +150,45 @@ def assemble(
 
 
 def _join(
-    starts: NDArray[np.float64], ends: NDArray[np.float64], field: NDArray[np.floating], options: AssemblyOptions
-) -> list[tuple[int, int]]:
-    """Pairs (index in starts, index in ends) whose joining line runs along the field; best first, each once."""
-    if not len(starts) or not len(ends):
-        return []
-    line = ends[None, :, :2] - starts[:, None, :2]
-    length = np.linalg.norm(line, axis=2)
-    direction = line / np.maximum(length, 1e-6)[..., None]
-    steps = np.linspace(0, 1, _SAMPLES)[:, None, None, None]
-    points = np.rint(starts[None, :, None, :2] + steps * line[None]).astype(int)
-    x = points[..., 0].clip(0, field.shape[2] - 1)
-    y = points[..., 1].clip(0, field.shape[1] - 1)
-    along = field[0][y, x] * direction[..., 0] + field[1][y, x] * direction[..., 1]
-    # Limbs shorter than a cell have no direction worth asking about; nearness is evidence enough.
-    along = np.where(length < 1, np.maximum(along, options.min_affinity), along)
-    agreement = (along >= options.min_affinity).mean(axis=0)
-    score = along.mean(axis=0) - np.maximum(length / (0.5 * field.shape[1]) - 1, 0)
+    peaks: Sequence[NDArray[np.float64]], affinity: NDArray[np.floating], options: AssemblyOptions
+) -> list[list[tuple[int, int]]]:
+    """For each limb the pairs (start peak, end peak) whose line runs along its field; best first, each peak once."""
     pairs = [
-        (float(score[a, b]), int(a), int(b)) for a, b in np.argwhere((agreement >= options.min_agreement) & (score > 0))
+        (limb, a, b)
+        for limb, (start, end, _) in enumerate(OPENPOSE_LIMBS)
+        for a in range(len(peaks[start]))
+        for b in range(len(peaks[end]))
     ]
-    chosen: list[tuple[int, int]] = []
-    for _, a, b in sorted(pairs, key=lambda p: (-p[0], p[1], p[2])):
-        if all(a != c and b != d for c, d in chosen):
-            chosen.append((a, b))
+    chosen: list[list[tuple[int, int]]] = [[] for _ in OPENPOSE_LIMBS]
+    if not pairs:
+        return chosen
+    starts = np.array([peaks[OPENPOSE_LIMBS[limb][0]][a] for limb, a, _ in pairs])[:, :2]
+    ends = np.array([peaks[OPENPOSE_LIMBS[limb][1]][b] for limb, _, b in pairs])[:, :2]
+    channels = np.array([OPENPOSE_LIMBS[limb][2] for limb, _, _ in pairs])
+    score, agreement = _evidence(starts, ends, channels, affinity, options.min_affinity)
+    accepted = (agreement >= options.min_agreement) & (score > 0)
+    for _, (limb, a, b) in sorted((-score[n], pairs[n]) for n in np.flatnonzero(accepted)):
+        if all(a != c and b != d for c, d in chosen[limb]):
+            chosen[limb].append((a, b))
     return chosen
+
+
+def _evidence(
+    starts: NDArray[np.float64], ends: NDArray[np.float64], channels: NDArray[np.int64],
+    affinity: NDArray[np.floating], min_affinity: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    """How well the field agrees with each of N lines: mean affinity less a penalty for length, and agreeing share."""
+    height, width = affinity.shape[1:]
+    line = ends - starts
+    length = np.hypot(line[:, 0], line[:, 1])
+    direction = line / np.maximum(length, 1e-6)[:, None]
+    points = np.rint(starts + _STEPS[:, None, None] * line).astype(np.int64)  # [samples, N, 2]
+    x, y = np.minimum(np.maximum(points, 0), (width - 1, height - 1)).transpose(2, 0, 1)
+    along = affinity[channels, y, x] * direction[:, 0] + affinity[channels + 1, y, x] * direction[:, 1]
+    # Limbs shorter than a cell have no direction worth asking about; nearness is evidence enough.
+    along = np.where(length < 1, np.maximum(along, min_affinity), along)
+    score = along.mean(axis=0) - np.maximum(length / (0.5 * height) - 1, 0)
+    return score, (along >= min_affinity).mean(axis=0)
 
 
 def _attach(persons: list[dict[int, int]], start: tuple[int, int], end: tuple[int, int]) -> None:

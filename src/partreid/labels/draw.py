@@ -33,6 +33,10 @@ grouping, a neck that ran to the shoulder the arm's."""
 _FOOT_SHIFT = 0.022
 """COCO has no foot: the ankle's Gaussian lies this fraction of the stature further down the shank."""
 
+_TRUNK_FILL = 0.6
+"""What both sides of the trunk hold between them, so that a broad chest has no hole of background: over the threshold
+of Eq. 10, and below an arm that lies before the chest."""
+
 _SEGMENT_LENGTHS = {
     ("left_shoulder", "left_hip"): 0.30, ("right_shoulder", "right_hip"): 0.30,
     ("left_hip", "left_knee"): 0.24, ("right_hip", "right_knee"): 0.24,
@@ -41,6 +45,25 @@ _SEGMENT_LENGTHS = {
     ("nose", "left_hip"): 0.42, ("nose", "right_hip"): 0.42,
 }  # fmt: skip
 """Length of body segments as fractions of the stature."""
+
+
+def _kind(keypoint: str) -> str:
+    return keypoint.split("_")[-1]
+
+
+def _kinds(limb: tuple[str, str]) -> tuple[str, str]:
+    return _kind(limb[0]), _kind(limb[1])
+
+
+# One row per channel: a keypoint runs from itself to itself, a limb from its first to its second.
+_FIRST = np.array([*range(len(KEYPOINTS)), *(KEYPOINTS.index(first) for first, _ in LIMBS)])
+_SECOND = np.array([*range(len(KEYPOINTS)), *(KEYPOINTS.index(second) for _, second in LIMBS)])
+_IS_LIMB = np.arange(NUM_POSE_FIELDS) >= len(KEYPOINTS)
+_RADII = np.array([*(_KEYPOINT_RADII[_kind(k)] for k in KEYPOINTS), *(_LIMB_RADII[_kinds(limb)] for limb in LIMBS)])
+_SPANS = np.array([*((0.0, 0.0) for _ in KEYPOINTS), *(_LIMB_SPANS.get(_kinds(limb), (0.0, 1.0)) for limb in LIMBS)])
+_SHANKS = [(KEYPOINTS.index(f"{side}_ankle"), KEYPOINTS.index(f"{side}_knee")) for side in ("left", "right")]
+_TRUNK = [KEYPOINTS.index(k) for k in ("left_shoulder", "right_shoulder", "right_hip", "left_hip")]
+_TRUNK_SIDES = [len(KEYPOINTS) + i for i, limb in enumerate(LIMBS) if _kinds(limb) == ("shoulder", "hip")]
 
 
 def draw_pose_fields(
@@ -54,7 +77,8 @@ def draw_pose_fields(
 
     Node (i, j) of the fields lies at pixel (i·H/(h-1), j·W/(w-1)) of the picture. A keypoint's field is
     c·exp(-ln 2·(d/r)²) at distance d, with confidence c; a limb's is the same with d the distance to the segment
-    and c the smaller confidence of its two ends, so that a hidden keypoint hides its limbs too.
+    and c the smaller confidence of its two ends, so that a hidden keypoint hides its limbs too. Where shoulders and
+    hips are all seen, both sides of the trunk fill what lies between them.
 
     Args:
         keypoints: [17, 3], x and y in pixels of the picture, confidence in [0, 1]; 0 is a keypoint not seen.
@@ -77,26 +101,18 @@ def draw_pose_fields(
     points = _checked(keypoints, field_size)
     pitch = image_size[0] / (field_size[0] - 1), image_size[1] / (field_size[1] - 1)
     stature = estimate_stature(points, image_size) if scale is None else scale
-    rows, columns = (np.arange(n) * step for n, step in zip(field_size, pitch, strict=True))
-    nodes = np.stack(np.meshgrid(columns, rows), axis=-1)  # [h, w, 2] as x, y
     # Half the diagonal of a cell: a disc of this radius holds a node wherever its centre lies.
     least = float(np.hypot(*pitch)) / 2
-    fields = np.zeros((NUM_POSE_FIELDS, *field_size), np.float32)
-    centres = _moved_to_feet(points, stature)
-    for channel, name in enumerate(KEYPOINTS):
-        if points[channel, 2] > 0:
-            radius = max(_KEYPOINT_RADII[_kind(name)] * stature, least)
-            distance = np.linalg.norm(nodes - centres[channel], axis=-1)
-            fields[channel] = points[channel, 2] * _falloff(distance, radius)
-    for channel, (first, second) in enumerate(LIMBS, start=len(KEYPOINTS)):
-        a, b = points[KEYPOINTS.index(first)], points[KEYPOINTS.index(second)]
-        confidence = min(a[2], b[2])
-        if confidence > 0:
-            kinds = _kind(first), _kind(second)
-            start, end = (a[:2] + t * (b[:2] - a[:2]) for t in _LIMB_SPANS.get(kinds, (0.0, 1.0)))
-            radius = max(_LIMB_RADII[kinds] * stature, least / 2)
-            fields[channel] = confidence * _falloff(_distance_to_segment(nodes, start, end), radius)
-    return fields
+    x = np.arange(field_size[1]) * pitch[1]
+    y = (np.arange(field_size[0]) * pitch[0])[:, None]
+    starts, ends = _segments(points, stature)
+    radii = np.maximum(_RADII * stature, np.where(_IS_LIMB, least / 2, least))
+    confidence = np.minimum(points[_FIRST, 2], points[_SECOND, 2])
+    fields = np.exp2(-_squared_distance(x, y, starts, ends) / (radii**2)[:, None, None])
+    if (points[_TRUNK, 2] > 0).all():
+        fields[_TRUNK_SIDES] = np.maximum(fields[_TRUNK_SIDES], _TRUNK_FILL * _inside(x, y, points[_TRUNK, :2]))
+    drawn: NDArray[np.float32] = (fields * confidence[:, None, None]).astype(np.float32)
+    return drawn
 
 
 def estimate_stature(keypoints: NDArray[np.floating], image_size: tuple[int, int]) -> float:
@@ -130,32 +146,36 @@ def _checked(keypoints: NDArray[np.floating], field_size: tuple[int, int]) -> ND
     return points
 
 
-def _moved_to_feet(points: NDArray[np.float64], stature: float) -> NDArray[np.float64]:
-    """Centres of the Gaussians [17, 2]: the keypoints, ankles moved down the shank (straight down without a knee)."""
-    centres = points[:, :2].copy()
-    for side in ("left", "right"):
-        ankle, knee = KEYPOINTS.index(f"{side}_ankle"), KEYPOINTS.index(f"{side}_knee")
-        direction = centres[ankle] - centres[knee]
-        length = float(np.hypot(*direction))
-        if points[knee, 2] <= 0 or length < 1e-6:
-            direction, length = np.array([0.0, 1.0]), 1.0
-        centres[ankle] += direction / length * _FOOT_SHIFT * stature
-    return centres
+def _segments(points: NDArray[np.float64], stature: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Start and end [36, 2] of what each channel draws; a keypoint is a segment without length."""
+    first, second = points[_FIRST, :2], points[_SECOND, :2]
+    along = second - first
+    starts, ends = first + _SPANS[:, :1] * along, first + _SPANS[:, 1:] * along
+    for ankle, knee in _SHANKS:
+        shank = points[ankle, :2] - points[knee, :2]
+        length = float(np.hypot(*shank))
+        seen = points[knee, 2] > 0 and length > 1e-6
+        shift = _FOOT_SHIFT * stature * (shank / length if seen else np.array([0.0, 1.0]))  # straight down if unseen
+        starts[ankle] += shift
+        ends[ankle] += shift
+    return starts, ends
 
 
-def _falloff(distance: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
-    """1 at distance 0, one half at ``radius``."""
-    return np.exp2(-((distance / radius) ** 2))
-
-
-def _distance_to_segment(
-    nodes: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+def _squared_distance(
+    x: NDArray[np.floating], y: NDArray[np.floating], starts: NDArray[np.float64], ends: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    along = end - start
-    square = max(float(along @ along), 1e-12)
-    t = ((nodes - start) @ along / square).clip(0, 1)
-    return np.asarray(np.linalg.norm(nodes - start - t[..., None] * along, axis=-1), dtype=np.float64)
+    """Of every node to every segment: [S, h, w] for x [w], y [h, 1], and S segments."""
+    along = ends - starts
+    unit = along / np.maximum((along**2).sum(axis=1), 1e-12)[:, None]
+    dx, dy = x - starts[:, 0, None, None], y - starts[:, 1, None, None]
+    t = (dx * unit[:, 0, None, None] + dy * unit[:, 1, None, None]).clip(0, 1)
+    distance: NDArray[np.float64] = (dx - t * along[:, 0, None, None]) ** 2 + (dy - t * along[:, 1, None, None]) ** 2
+    return distance
 
 
-def _kind(keypoint: str) -> str:
-    return keypoint.split("_")[-1]
+def _inside(x: NDArray[np.floating], y: NDArray[np.floating], corners: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether each node lies in the convex polygon [n, 2]; nowhere in one that crosses itself."""
+    edges = np.roll(corners, -1, axis=0) - corners
+    side = [ex * (y - cy) - ey * (x - cx) >= 0 for (cx, cy), (ex, ey) in zip(corners, edges, strict=True)]
+    inside: NDArray[np.bool_] = np.all(side, axis=0) | ~np.any(side, axis=0)
+    return inside

@@ -1,14 +1,15 @@
 """Persons by human-pose-estimation-0001 of Open Model Zoo (or a network with the same outputs), on OpenVINO.
 
-The network file is not part of this package; get it with Open Model Zoo's downloader. Measured on person crops of
-128×64: pictures in BGR order, as its documentation says (mean peak 0.43, in RGB 0.35), about 256×128 with a grey
-border of 1/16 of the crop's height; larger inputs find less.
+The network file is not part of this package; get it with Open Model Zoo's downloader. What was measured on person
+crops of 128×64 (docs/labels.md): pictures in BGR order, as its documentation says; a grey border of 1/16 of the crop's
+height; 192×96, where it finds more heads and feet than at 256×128; each crop together with its mirror image.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partreid.errors import LabelError, MissingDependencyError
-from partreid.labels.assembly import OPENPOSE_KEYPOINTS, AssemblyOptions, assemble
+from partreid.labels.assembly import OPENPOSE_KEYPOINTS, AssemblyOptions, assemble, unmirror
 from partreid.labels.providers import Crop, PoseLabel, label_persons
 from partreid.parts import KEYPOINTS
 
@@ -50,45 +51,68 @@ class OpenVinoPose:
         model: str | Path,
         *,
         stride: int = 8,
-        input_size: tuple[int, int] = (256, 128),
+        input_size: tuple[int, int] = (192, 96),
         options: AssemblyOptions | None = None,
     ) -> None:
         self.stride = stride
         self.input_size = input_size
         self.options = options or AssemblyOptions()
-        self._network = _compile(Path(model), input_size)
+        self._network = _Network(Path(model), input_size)
 
     def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
         """Pose fields of each picture's target person; see :class:`~partreid.labels.providers.PoseProvider`."""
-        crops = iter(crops)
-        while batch := list(itertools.islice(crops, 64)):
-            for persons, crop in zip(self.keypoints([c.pixels for c in batch]), batch, strict=True):
-                yield label_persons(persons, crop.pixels.shape[:2], stride=self.stride)
+        sizes: deque[tuple[int, int]] = deque()
 
-    def keypoints(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
-        """All persons of each picture.
+        def pictures() -> Iterator[NDArray[np.uint8]]:
+            for crop in crops:
+                sizes.append(crop.pixels.shape[:2])
+                yield crop.pixels
+
+        for persons in self.keypoints(pictures()):
+            yield label_persons(persons, sizes.popleft(), stride=self.stride)
+
+    def keypoints(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float64]]:
+        """All persons of each picture, in order. A stream: while one is grouped, the network sees the next.
 
         Args:
             pictures: uint8 [H, W, 3] RGB.
 
-        Returns:
+        Yields:
             For each picture [P, 17, 3] COCO keypoints: x, y in the picture's pixels, confidence (0 = not found).
         """
-        boxes = [_letterbox(picture, self.input_size) for picture in pictures]
-        found = []
-        for (heat_maps, affinity), (_, scale, left, top) in zip(
-            self._network([canvas for canvas, *_ in boxes]), boxes, strict=True
-        ):
-            persons = assemble(heat_maps, affinity, self.options)[:, _COCO]
-            cell = self.input_size[0] / heat_maps.shape[1]
-            persons[..., 0] = ((persons[..., 0] + 0.5) * cell - left) / scale
-            persons[..., 1] = ((persons[..., 1] + 0.5) * cell - top) / scale
-            found.append(persons)
-        return found
+        places: deque[_Placement] = deque()
+
+        def canvases() -> Iterator[NDArray[np.uint8]]:
+            for picture in pictures:
+                canvas, place = _letterbox(picture, self.input_size)
+                places.append(place)
+                yield np.stack([canvas, canvas[:, ::-1]])
+
+        for heat_maps, affinity in self._network.run(canvases()):
+            mirrored_heat_maps, mirrored_affinity = unmirror(heat_maps[1], affinity[1])
+            persons = assemble(
+                (heat_maps[0, : len(OPENPOSE_KEYPOINTS)] + mirrored_heat_maps) / 2,
+                (affinity[0] + mirrored_affinity) / 2,
+                self.options,
+            )[:, _COCO]
+            place = places.popleft()
+            cell = self.input_size[0] / heat_maps.shape[2]
+            persons[..., 0] = ((persons[..., 0] + 0.5) * cell - place.left) / place.scale
+            persons[..., 1] = ((persons[..., 1] + 0.5) * cell - place.top) / place.scale
+            yield persons
 
 
-def _letterbox(picture: NDArray[np.uint8], input_size: tuple[int, int]) -> tuple[NDArray[np.uint8], float, int, int]:
-    """(canvas in RGB, network pixels per picture pixel, left, top): grey all around, sides in proportion."""
+@dataclass(frozen=True)
+class _Placement:
+    """Where a picture lies on its canvas: network pixels per picture pixel, and the corner in network pixels."""
+
+    scale: float
+    left: int
+    top: int
+
+
+def _letterbox(picture: NDArray[np.uint8], input_size: tuple[int, int]) -> tuple[NDArray[np.uint8], _Placement]:
+    """The picture on a canvas, grey all around, sides in proportion."""
     height, width = picture.shape[:2]
     border = 2 * _BORDER * height
     scale = min(input_size[0] / (height + border), input_size[1] / (width + border))
@@ -97,53 +121,72 @@ def _letterbox(picture: NDArray[np.uint8], input_size: tuple[int, int]) -> tuple
     canvas = np.full((*input_size, 3), _GREY, np.uint8)
     resized = Image.fromarray(picture).resize((new[1], new[0]), Image.Resampling.BICUBIC)
     canvas[top : top + new[0], left : left + new[1]] = np.asarray(resized)
-    return canvas, scale, left, top
+    return canvas, _Placement(scale, left, top)
 
 
-_Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
+class _Network:
+    """The compiled network: pairs of canvases in, their heat maps and affinity fields out."""
 
-
-def _compile(path: Path, input_size: tuple[int, int]) -> Callable[[Sequence[NDArray[np.uint8]]], list[_Maps]]:
-    """A function from RGB canvases to (heat maps [19, h, w], affinity [38, h, w]) of each."""
-    try:
-        import openvino
-    except ImportError:
-        raise MissingDependencyError("openvino", extra="openvino", purpose="The label provider 'openvino'") from None
-    if not path.is_file():
-        raise LabelError(
-            f"Network file {path} does not exist. Expected the .xml of human-pose-estimation-0001 (get it from Open "
-            "Model Zoo: omz_downloader --name human-pose-estimation-0001), with its .bin beside it."
-        )
-    core = openvino.Core()
-    try:
-        model = core.read_model(path)
-        model.reshape([1, 3, *input_size])
-        compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
-    except RuntimeError as error:
-        raise LabelError(f"OpenVINO cannot read network file {path}: {str(error).strip().splitlines()[-1]}") from None
-    outputs = {int(output.shape[1]): i for i, output in enumerate(compiled.outputs) if len(output.shape) == 4}
-    if not {_HEAT_MAPS, _AFFINITY} <= set(outputs):
-        shapes = [list(output.shape) for output in compiled.outputs]
-        raise LabelError(
-            f"{path} is no OpenPose-type network: expected outputs of {_HEAT_MAPS} and {_AFFINITY} channels, "
-            f"got shapes {shapes}."
-        )
-    queue = openvino.AsyncInferQueue(compiled)
-
-    def run(canvases: Sequence[NDArray[np.uint8]]) -> list[_Maps]:
-        found: list[_Maps | None] = [None] * len(canvases)
-
-        def keep(request: Any, index: int) -> None:
-            heat_maps, affinity = (
-                request.get_output_tensor(outputs[n]).data[0].copy() for n in (_HEAT_MAPS, _AFFINITY)
+    def __init__(self, path: Path, input_size: tuple[int, int]) -> None:
+        try:
+            import openvino
+        except ImportError:
+            raise MissingDependencyError(
+                "openvino", extra="openvino", purpose="The label provider 'openvino'"
+            ) from None
+        if not path.is_file():
+            raise LabelError(
+                f"Network file {path} does not exist. Expected the .xml of human-pose-estimation-0001 (get it from "
+                "Open Model Zoo: omz_downloader --name human-pose-estimation-0001), with its .bin beside it."
             )
-            found[index] = (heat_maps, affinity)
+        core = openvino.Core()
+        try:
+            model = _with_pictures_as_input(core.read_model(path), input_size)
+            self._compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
+        except RuntimeError as error:
+            raise LabelError(
+                f"OpenVINO cannot read network file {path}: {str(error).strip().splitlines()[-1]}"
+            ) from None
+        outputs = {int(output.shape[1]): i for i, output in enumerate(self._compiled.outputs) if len(output.shape) == 4}
+        if not {_HEAT_MAPS, _AFFINITY} <= set(outputs):
+            shapes = [list(output.shape) for output in self._compiled.outputs]
+            raise LabelError(
+                f"{path} is no OpenPose-type network: expected outputs of {_HEAT_MAPS} and {_AFFINITY} channels, "
+                f"got shapes {shapes}."
+            )
+        self._outputs = outputs[_HEAT_MAPS], outputs[_AFFINITY]
 
-        queue.set_callback(keep)
-        for index, canvas in enumerate(canvases):
-            bgr = np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1))[None]
-            queue.start_async({0: bgr.astype(np.float32)}, index)
-        queue.wait_all()
-        return [maps for maps in found if maps is not None]
+    def run(self, pairs: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Heat maps [2, 19, h, w] and affinity fields [2, 38, h, w] of each pair uint8 [2, H, W, 3] RGB, in order."""
+        # One request more than run at once: the next is ready when one ends.
+        count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
+        free = [self._compiled.create_infer_request() for _ in range(count)]
+        busy: deque[Any] = deque()
+        for pair in pairs:
+            if not free:
+                yield self._result(busy[0])
+                free.append(busy.popleft())
+            request = free.pop()
+            request.start_async({0: pair})
+            busy.append(request)
+        while busy:
+            yield self._result(busy.popleft())
 
-    return run
+    def _result(self, request: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        request.wait()
+        heat_maps, affinity = (request.get_output_tensor(n).data.copy() for n in self._outputs)
+        return heat_maps, affinity
+
+
+def _with_pictures_as_input(model: Any, input_size: tuple[int, int]) -> Any:
+    """The network with an input of two RGB pictures uint8 [2, H, W, 3]; it wants BGR planes of floats."""
+    from openvino import Layout, Type
+    from openvino.preprocess import ColorFormat, PrePostProcessor
+
+    model.reshape([2, 3, *input_size])
+    steps = PrePostProcessor(model)
+    given = steps.input()
+    given.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC")).set_color_format(ColorFormat.RGB)
+    given.model().set_layout(Layout("NCHW"))
+    given.preprocess().convert_color(ColorFormat.BGR).convert_element_type(Type.f32)
+    return steps.build()
