@@ -52,7 +52,7 @@ def test_each_fault_gets_its_reason() -> None:
     for label, reason, words in (
         (np.zeros((17, 9), np.int64), "empty", "no person, strongest value 0.00"),
         (person()[::-1], "upside_down", "head at 88% of the height, legs at 28%"),
-        (torn, "torn", "2 pieces, 39% apart"),
+        (torn, "torn", "2 pieces, 49% apart"),
         (few, "few_parts", "2 of 5 parts · only head, torso"),
         (small, "small", "covers 2.0% of the picture · no arms, feet"),
         (full, "full", "covers 100% of the picture"),

@@ -48,12 +48,17 @@ def show(
     from partreid.viz.canvas import save_png, to_array
 
     dataset = read_labelled(root, labels, split)
-    report = label_report(dataset, split, get_part_schema(schema), threshold=threshold, count=count, worst=worst)
+    images = splits(dataset)[split]
+    source = choose_label_folder(dataset.root, labels)
+    title = (
+        f"{dataset.name}, {split}: {len(images):,} pictures; labels {source}, parts {schema}, threshold {threshold:g}"
+    )
+    report = label_report(images, get_part_schema(schema), title=title, threshold=threshold, count=count, worst=worst)
     # All is drawn before the first file is written: a mistake leaves nothing behind.
     page = report.page()
     sheets = {SHEET: to_array(report.contact_sheet()), WORST: to_array(report.worst_sheet())}
     with atomic_file(out / TABLE, error=LabelError) as temporary:
-        _write_table(temporary, report, [image.path for image in splits(dataset)[split]], dataset.root)
+        _write_table(temporary, report, [image.path.relative_to(dataset.root).as_posix() for image in images])
     with atomic_file(out / PAGE, error=LabelError) as temporary:
         temporary.write_text(page, encoding="utf-8")
     for name, pixels in sheets.items():
@@ -65,23 +70,18 @@ def read_labelled(root: Path, labels: str, split: str) -> ReIDDataset:
     """The data set with its labels.
 
     Raises:
-        DataError: no such split, or none of its pictures has a label.
-        LabelError: no label folder, or not the only one.
+        DataError: no such split.
+        LabelError: no label folder, not the only one, or no label in the split.
     """
-    dataset = read_dataset(root, labels=None)
+    dataset = read_dataset(root, labels=labels)
     known = splits(dataset)
     if split not in known:
         raise DataError(f"No split {split!r} in {dataset.root}. {nearest(split, known)}")
-    folder = choose_label_folder(dataset.root, labels)
-    if folder is None:
-        raise LabelError(f"{dataset.root} has no labels ({MASKS}/). Make some with `partreid labels make`.")
-    dataset = read_dataset(root, labels=folder)
-    having = [name for name, images in splits(dataset).items() if any(image.label for image in images)]
+    having = [name for name, images in known.items() if any(image.label for image in images)]
+    if not having:
+        raise LabelError(f"{dataset.root} has no labels in {MASKS}/. Make some with `partreid labels make`.")
     if split not in having:
-        raise LabelError(
-            f"No picture of split {split!r} has a label in {dataset.root / MASKS / folder}. "
-            f"Splits with labels: {', '.join(having) or 'none'}."
-        )
+        raise LabelError(f"No picture of split {split!r} of {dataset.root} has a label. With: {', '.join(having)}.")
     return dataset
 
 
@@ -91,12 +91,12 @@ def splits(dataset: ReIDDataset) -> dict[str, tuple[ReIDImage, ...]]:
 
 
 def label_report(
-    dataset: ReIDDataset, split: str, schema: PartSchema, *, threshold: float, count: int, worst: int
+    images: Sequence[ReIDImage], schema: PartSchema, *, title: str, threshold: float, count: int, worst: int
 ) -> LabelReport:
-    """Rate all labels of a split, and read the pictures to show.
+    """Rate the labels of all pictures, and read those to show.
 
     Args:
-        dataset: with labels. split: one of its splits. schema: the parts. threshold: λ_r of Eq. 10.
+        images: with labels. schema: the parts. title: of the report. threshold: λ_r of Eq. 10.
         count: pictures to choose evenly. worst: bad labels to show for each reason.
 
     Raises:
@@ -105,7 +105,6 @@ def label_report(
     from partreid.viz.label_report import LabelReport
     from partreid.viz.labels import LabelledPicture
 
-    images = splits(dataset)[split]
     ratings = []
     with progress_bar("Reading labels", len(images)) as (bar, task):
         for image in images:
@@ -119,11 +118,10 @@ def label_report(
         fields, label = _read_label(images[i].label, schema)
         note = describe(ratings[i], schema)
         pictures[i] = LabelledPicture(read_image(images[i].path), fields, label, images[i].path.name, note)
-    title = f"Labels of {dataset.name}, {split}: {len(images):,} pictures, parts {schema.name}, threshold {threshold:g}"
     return LabelReport(title, schema, ratings, found, chosen, drawn, pictures, threshold)
 
 
-def _write_table(path: Path, report: LabelReport, pictures: Sequence[Path], root: Path) -> None:
+def _write_table(path: Path, report: LabelReport, names: Sequence[str]) -> None:
     """Every bad label, in the order of the page."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -131,8 +129,7 @@ def _write_table(path: Path, report: LabelReport, pictures: Sequence[Path], root
         for reason, positions in report.worst.items():
             for i in positions:
                 rating = report.ratings[i]
-                name = pictures[i].relative_to(root).as_posix()
-                table.writerow((name, reason, rating.detail, " ".join(rating.parts)))
+                table.writerow((names[i], reason, rating.detail, " ".join(rating.parts)))
 
 
 def _print_summary(report: LabelReport, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Arrays in, picture out: rankings (Figures 3 and 4), attention (Figure 5), curves.
+"""Arrays in, picture out: rankings (Figures 3 and 4), attention (Figure 5), labels, curves; HTML pages of them.
 
 Only this package imports matplotlib. It draws without a display and without matplotlib's global state.
 """
@@ -7,19 +7,24 @@ from partreid.viz.attention import AttentionRow, draw_attention
 from partreid.viz.canvas import save_png, to_array
 from partreid.viz.colors import part_colors
 from partreid.viz.curves import draw_cmc, draw_curves
-from partreid.viz.overlay import overlay_heat, overlay_parts, paint_labels
+from partreid.viz.labels import LabelledPicture, draw_label_sheet, label_strip
+from partreid.viz.overlay import overlay_heat, overlay_part_maps, overlay_parts, paint_labels
 from partreid.viz.rankings import RankedPicture, RankingRow, draw_rankings, judge
 
 __all__ = [
     "AttentionRow",
+    "LabelledPicture",
     "RankedPicture",
     "RankingRow",
     "draw_attention",
     "draw_cmc",
     "draw_curves",
+    "draw_label_sheet",
     "draw_rankings",
     "judge",
+    "label_strip",
     "overlay_heat",
+    "overlay_part_maps",
     "overlay_parts",
     "paint_labels",
     "part_colors",

@@ -74,11 +74,11 @@ class LabelReport:
     def _summary(self) -> list[Html]:
         total = len(self.ratings)
         reasons: list[tuple[str | Html, str, str]] = [
-            (link(REASONS[reason].title, reason), f"{len(found):,}", percent(len(found), total))
+            (link(REASONS[reason].title, reason), f"{len(found):,}", _percent(len(found), total))
             for reason, found in self.worst.items()
         ]
         bad = sum(len(found) for found in self.worst.values())
-        reasons.append(("Nothing noticed", f"{total - bad:,}", percent(total - bad, total)))
+        reasons.append(("Nothing noticed", f"{total - bad:,}", _percent(total - bad, total)))
         whole = [rating for rating in self.ratings if rating.size]
         parts = Counter(part for rating in whole for part in rating.parts)
         sizes = Counter("{}×{}".format(*rating.size) for rating in whole if rating.size)
@@ -86,7 +86,7 @@ class LabelReport:
             table(("labels", "number", "%"), reasons, caption="Worth a look"),
             table(
                 ("part", "labels with it, %"),
-                [(readable(part), percent(parts[part], len(whole))) for part in self.schema.parts],
+                [(readable(part), _percent(parts[part], len(whole))) for part in self.schema.parts],
                 caption="Parts",
             ),
             paragraph(
@@ -97,11 +97,6 @@ class LabelReport:
         ]
 
 
-def percent(number: int, total: int) -> str:
-    """A share in percent, one digit after the point; a share of nothing is 0."""
-    return f"{100 * number / max(1, total):.1f}"
-
-
 def _heading(reason: str, shown: Sequence[int], all_found: Sequence[int]) -> str:
     count = f"{len(all_found):,}" if len(shown) == len(all_found) else f"{len(shown)} of {len(all_found):,}"
     return f"{REASONS[reason].title} ({count})"
@@ -109,3 +104,7 @@ def _heading(reason: str, shown: Sequence[int], all_found: Sequence[int]) -> str
 
 def _mean_coverage(ratings: Sequence[LabelRating]) -> str:
     return f"{sum(r.coverage for r in ratings) / max(1, len(ratings)):.0%}"
+
+
+def _percent(number: int, total: int) -> str:
+    return f"{100 * number / max(1, total):.1f}"
