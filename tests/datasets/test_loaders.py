@@ -27,7 +27,7 @@ def dataset(blocks: Path) -> ReIDDataset:
 
 def make(dataset: ReIDDataset, workers: int = 0, seed: int = 0) -> TrainLoader:
     return TrainLoader(
-        dataset, SMALL, size=(64, 32), schema=PART_SCHEMAS["five"], map_size=(4, 2), seed=seed, workers=workers
+        dataset.train, SMALL, size=(64, 32), schema=PART_SCHEMAS["five"], map_size=(4, 2), seed=seed, workers=workers
     )
 
 
@@ -56,7 +56,7 @@ def test_batches_are_p_times_k_with_labels_at_twice_the_map(dataset: ReIDDataset
         assert batch.part_maps.shape == (6, 5, 9, 5)
         assert batch.labelled.all()
         assert len({loader.pid_index[i] for i in batch.index}) == 3
-    assert loader.pid_index == [dataset.train_pids.index(image.pid) for image in dataset.train]
+    assert loader.pid_index == [dataset.train_identities.index(image.identity) for image in dataset.train]
 
 
 def test_a_worker_gives_the_same_batches_in_every_epoch(dataset: ReIDDataset) -> None:
@@ -93,7 +93,7 @@ def test_labels_are_needed_only_where_they_are_used(dataset: ReIDDataset) -> Non
     bare = replace(dataset, train=tuple(replace(image, label=None) for image in dataset.train))
     with pytest.raises(LabelError, match=r"No training picture of .* objective\.part_attention_weight=0"):
         make(bare)
-    loader = TrainLoader(bare, SMALL, size=(64, 32), schema=None, map_size=(4, 2), seed=0)
+    loader = TrainLoader(bare.train, SMALL, size=(64, 32), schema=None, map_size=(4, 2), seed=0)
     assert next(iter(loader.epoch(0))).part_maps is None
     one = replace(dataset, train=(dataset.train[0], *bare.train[1:]))
     assert sum(int(batch.labelled.sum()) for batch in make(one).epoch(0)) <= 1

@@ -53,7 +53,7 @@ def dataset(blocks: Path) -> ReIDDataset:
 def test_the_loss_falls_and_the_checkpoint_embeds(dataset: ReIDDataset, tmp_path: Path) -> None:
     recorder = Recorder()
     config = tiny_config("optimizer.epochs=6")
-    Trainer(config, dataset, tmp_path / "run", runtime=CPU, observers=[recorder]).fit()
+    Trainer(config, dataset.train, tmp_path / "run", runtime=CPU, observers=[recorder]).fit()
     assert recorder.closed
     assert recorder.epochs[-1]["loss"] < 0.9 * recorder.epochs[0]["loss"]
     assert {"identity/global_", "triplet/parts", "part_attention", "active/parts"} <= recorder.epochs[0].keys()
@@ -63,11 +63,11 @@ def test_the_loss_falls_and_the_checkpoint_embeds(dataset: ReIDDataset, tmp_path
 
 def test_an_interrupted_run_resumes_bit_for_bit(dataset: ReIDDataset, tmp_path: Path) -> None:
     config = tiny_config("optimizer.epochs=3")
-    Trainer(config, dataset, tmp_path / "whole", runtime=CPU).fit()
+    Trainer(config, dataset.train, tmp_path / "whole", runtime=CPU).fit()
     with pytest.raises(KeyboardInterrupt):
-        Trainer(config, dataset, tmp_path / "broken", runtime=CPU, observers=[Recorder(interrupt_after=1)]).fit()
+        Trainer(config, dataset.train, tmp_path / "broken", runtime=CPU, observers=[Recorder(interrupt_after=1)]).fit()
     assert load_run_config(tmp_path / "broken") == config
-    resumed = Trainer(config, dataset, tmp_path / "broken", runtime=CPU)
+    resumed = Trainer(config, dataset.train, tmp_path / "broken", runtime=CPU)
     resumed.resume()
     assert resumed.epoch == 1
     resumed.fit()
@@ -77,14 +77,14 @@ def test_an_interrupted_run_resumes_bit_for_bit(dataset: ReIDDataset, tmp_path: 
 
 def test_two_runs_are_equal_and_another_seed_is_not(dataset: ReIDDataset, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        Trainer(tiny_config("optimizer.epochs=1", f"seed={seed}"), dataset, tmp_path / name, runtime=CPU).fit()
+        Trainer(tiny_config("optimizer.epochs=1", f"seed={seed}"), dataset.train, tmp_path / name, runtime=CPU).fit()
     a, b, c = ((tmp_path / name / "checkpoint" / "model.safetensors").read_bytes() for name in "abc")
     assert a == b
     assert a != c
 
 
 def test_nan_stops_the_run_and_keeps_the_last_checkpoint(dataset: ReIDDataset, tmp_path: Path) -> None:
-    trainer = Trainer(tiny_config("optimizer.epochs=3"), dataset, tmp_path / "run", runtime=CPU)
+    trainer = Trainer(tiny_config("optimizer.epochs=3"), dataset.train, tmp_path / "run", runtime=CPU)
 
     class Poison(Recorder):
         def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
@@ -107,7 +107,7 @@ def test_a_full_disk_keeps_the_former_checkpoint(
 
             monkeypatch.setattr("partreid.files._sync", full)
 
-    trainer = Trainer(tiny_config(), dataset, tmp_path / "run", runtime=CPU, observers=[FillDisk()])
+    trainer = Trainer(tiny_config(), dataset.train, tmp_path / "run", runtime=CPU, observers=[FillDisk()])
     with pytest.raises(CheckpointError, match="No space left on device"):
         trainer.fit()
     assert load_checkpoint(tmp_path / "run").metrics["epoch"] == 1
@@ -115,20 +115,20 @@ def test_a_full_disk_keeps_the_former_checkpoint(
 
 
 def test_a_folder_with_a_run_is_not_overwritten(dataset: ReIDDataset, tmp_path: Path) -> None:
-    Trainer(tiny_config("optimizer.epochs=1"), dataset, tmp_path / "run", runtime=CPU).fit()
+    Trainer(tiny_config("optimizer.epochs=1"), dataset.train, tmp_path / "run", runtime=CPU).fit()
     with pytest.raises(CheckpointError, match="already holds a run"):
-        Trainer(tiny_config("optimizer.epochs=1"), dataset, tmp_path / "run", runtime=CPU).fit()
+        Trainer(tiny_config("optimizer.epochs=1"), dataset.train, tmp_path / "run", runtime=CPU).fit()
 
 
 def test_what_cannot_be_trained_on(blocks: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="needs 30 identities and the training set has 6"):
-        Trainer(tiny_config("batch.identities_per_batch=30"), read_dataset(blocks), tmp_path / "a", runtime=CPU)
+        Trainer(tiny_config("batch.identities_per_batch=30"), read_dataset(blocks).train, tmp_path / "a", runtime=CPU)
     with pytest.raises(LabelError, match="No training picture .* has a human parsing label"):
-        Trainer(tiny_config(), read_dataset(blocks, labels=None), tmp_path / "b", runtime=CPU)
+        Trainer(tiny_config(), read_dataset(blocks, labels=None).train, tmp_path / "b", runtime=CPU)
     unlabelled = tiny_config("objective.part_attention_weight=0", "optimizer.epochs=1")
-    Trainer(unlabelled, read_dataset(blocks, labels=None), tmp_path / "c", runtime=CPU).fit()
+    Trainer(unlabelled, read_dataset(blocks, labels=None).train, tmp_path / "c", runtime=CPU).fit()
 
 
 def test_nothing_to_resume(dataset: ReIDDataset, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint folder"):
-        Trainer(tiny_config(), dataset, tmp_path / "run", runtime=CPU).resume()
+        Trainer(tiny_config(), dataset.train, tmp_path / "run", runtime=CPU).resume()

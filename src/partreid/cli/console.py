@@ -62,13 +62,16 @@ def loss_line(values: Mapping[str, float]) -> str:
     return f"loss {values['loss']:.2f}{terms} {values['pictures_per_second']:.0f}/s"
 
 
-def scores_table(scores: Mapping[str, QuerySetScores]) -> Table:
-    """Rank-k, mAP and mINP of every query set, in percent."""
+def scores_table(scores: Mapping[tuple[str, str], QuerySetScores]) -> Table:
+    """Rank-k, mAP and mINP by (data set, query set), in percent."""
     table = Table(title="Retrieval, all slots compared (Eq. 9), %", title_justify="left")
+    several = len({dataset for dataset, _ in scores}) > 1
+    if several:
+        table.add_column("data set", overflow="fold")
     table.add_column("query set")
     for name in ("queries", "gallery", "rank-1", "rank-5", "rank-10", "mAP", "mINP"):
         table.add_column(name, justify="right")
-    for name, score in scores.items():
+    for (dataset, name), score in scores.items():
         result = score.result
         figures = [result.rank(1), result.rank(5), result.rank(10), result.mean_ap, result.mean_inp]
         shown = [f"{100 * figure:.1f}" for figure in figures]
@@ -76,13 +79,14 @@ def scores_table(scores: Mapping[str, QuerySetScores]) -> Table:
             for column, metric in ((0, "rank1"), (3, "mAP")):
                 low, high = result.confidence[metric]
                 shown[column] += f" [{100 * low:.1f}, {100 * high:.1f}]"
-        table.add_row(name, str(result.num_queries), str(result.num_gallery), *shown)
+        table.add_row(*([dataset] if several else []), name, str(result.num_queries), str(result.num_gallery), *shown)
     return table
 
 
-def slots_table(scores: Mapping[str, QuerySetScores]) -> Table:
+def slots_table(scores: Mapping[str, QuerySetScores], *, dataset: str = "") -> Table:
     """Each embedding alone and all together (the paper's Table 3): rank-1 / mAP per query set, in percent."""
-    table = Table(title="Each embedding alone: rank-1/mAP · queries that show it, %", title_justify="left")
+    where = f"{dataset}, each" if dataset else "Each"
+    table = Table(title=f"{where} embedding alone: rank-1/mAP · queries that show it, %", title_justify="left")
     table.add_column("compared by", no_wrap=True)
     for name in scores:
         table.add_column(name, justify="right", no_wrap=True)

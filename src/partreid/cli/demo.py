@@ -42,15 +42,15 @@ def demo(
     dataset = read_dataset(root)
     console.print(
         f"[bold]Rendered pedestrians[/bold] (made by this project, no real person): {len(dataset.train)} training "
-        f"pictures of {len(dataset.train_pids)} identities; "
+        f"pictures of {len(dataset.train_identities)} identities; "
         f"{len(dataset.queries['query'])} queries with much of the person hidden (set query), "
         f"{len(dataset.queries['holistic'])} whole ones (set holistic), "
         f"{len(dataset.gallery)} gallery pictures.\n{root}"
     )
     if (out / CHECKPOINT_FOLDER).exists():
         raise CheckpointError(f"{out} already holds a run. Remove it, or choose another folder with --out.")
-    run_training(config, dataset, out, runtime=runtime)
-    scores = evaluate_run(out, dataset, runtime=runtime_config(device, "float32"), out=out / "evaluation")
+    run_training(config, dataset.train, out, runtime=runtime)
+    (scores,) = evaluate_run(out, [dataset], runtime=runtime_config(device, "float32"), out=out / "evaluation").values()
     _explain(scores, dataset)
     console.print(f"{time.perf_counter() - start:.0f} s in all.")
     _next_steps(out)
@@ -74,10 +74,10 @@ def _explain(scores: dict[str, QuerySetScores], dataset: ReIDDataset) -> None:
 def chance_rank1(dataset: ReIDDataset) -> float:
     """Expected rank-1 of a random order: the share of positives among the gallery pictures that count."""
     people = Counter(image.pid for image in dataset.gallery)
-    junk = Counter((image.pid, image.camid) for image in dataset.gallery)
+    junk = Counter((image.pid, image.view) for image in dataset.gallery)
     shares = []
     for image in dataset.query:
-        ignored = junk[image.pid, image.camid]
+        ignored = junk[image.pid, image.view]
         if positives := people[image.pid] - ignored:
             shares.append(positives / (len(dataset.gallery) - ignored))
     return sum(shares) / len(shares)

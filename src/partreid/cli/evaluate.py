@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import console, progress_bar, scores_table, slots_table
-from partreid.cli.options import BatchSize, Device, PrecisionOption, runtime_config
+from partreid.cli.options import BatchSize, DataSets, Device, PrecisionOption, runtime_config
 from partreid.cli.pictures import spread, write_attention, write_rankings
-from partreid.datasets.readers import read_dataset
+from partreid.datasets.readers import read_datasets
 from partreid.errors import DataError, nearest
 from partreid.evaluation.dataset import (
     EmbeddedSplit,
@@ -34,11 +34,16 @@ RESULTS_FILE = "results.json"
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
-    data: Annotated[Path, typer.Argument(help="Data set in Market-1501 layout.")],
+    data: DataSets,
     query: Annotated[
         list[str] | None, typer.Option("--query", help="Query set, e.g. query or holistic; repeatable. Default: all.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results.json and pictures.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for results.json and pictures, with one folder for each of several sets."
+        ),
+    ] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamplings for 95 % intervals; 0 = none.")] = 0,
     device: Device = "auto",
     precision: PrecisionOption = "float32",
@@ -46,12 +51,12 @@ def evaluate(
 ) -> None:
     """Search every query in the gallery and print rank-k, mAP and mINP, overall and per embedding.
 
-    Single query, no re-ranking; gallery pictures of the query's person *and* camera are ignored.
+    Single query, no re-ranking; gallery pictures of the query's person *and* camera are ignored, and where cameras
+    are unknown, the very same file. Several sets are evaluated each by itself.
     """
-    dataset = read_dataset(data, labels=None)
     evaluate_run(
         model,
-        dataset,
+        read_datasets(data, labels=None),
         runtime=runtime_config(device, precision, 0, batch_size),
         out=out,
         queries=query,
@@ -61,32 +66,66 @@ def evaluate(
 
 def evaluate_run(
     model: str | Path,
-    dataset: ReIDDataset,
+    datasets: Sequence[ReIDDataset],
     *,
     runtime: RuntimeConfig,
     out: Path | None = None,
     queries: Sequence[str] | None = None,
     options: EvaluationConfig | None = None,
-) -> dict[str, QuerySetScores]:
-    """Evaluate a model, print the tables, and write results and pictures to ``out``.
+) -> dict[str, dict[str, QuerySetScores]]:
+    """Evaluate a model on each data set, print the tables, and write results and pictures.
+
+    Args:
+        model: as for ``PartExtractor.from_pretrained``. datasets: with different names.
+        runtime: where. out: folder for the files; several sets have a folder in it, each by its name.
+        queries: query sets to search, all where None. options: length of the curve, intervals, memory.
+
+    Returns:
+        The scores by data set and query set.
 
     Raises:
-        DataError: there is no such query set, or a picture cannot be read.
+        DataError: a set has no queries or no such query set, or a picture cannot be read.
     """
+    chosen = {dataset.name: _query_sets(dataset, queries) for dataset in datasets}
+    extractor = PartExtractor.from_pretrained(model, runtime=runtime)
+    scores = {}
+    for dataset in datasets:
+        folder = out / dataset.name if out is not None and len(datasets) > 1 else out
+        scores[dataset.name] = _evaluate_one(extractor, dataset, chosen[dataset.name], folder, options)
+    rows = {(name, query): score for name, one in scores.items() for query, score in one.items()}
+    console.print(scores_table(rows))
+    for name, one in scores.items():
+        console.print(slots_table(one, dataset=name if len(scores) > 1 else ""))
+    for protocol in dict.fromkeys(score.result.protocol for score in rows.values()):
+        console.print(PROTOCOLS[protocol].text, style="dim")
+    if out is not None:
+        console.print(f"Results and pictures: {out}")
+    return scores
+
+
+def _query_sets(dataset: ReIDDataset, queries: Sequence[str] | None) -> list[str]:
+    if not dataset.queries:
+        raise DataError(f"{dataset.name} ({dataset.root}) has no query pictures, so it cannot be evaluated.")
     chosen = list(queries or dataset.queries)
     for name in chosen:
         if name not in dataset.queries:
             raise DataError(f"{dataset.root} has no query set {name!r}. {nearest(name, dataset.queries)}")
-    extractor = PartExtractor.from_pretrained(model, runtime=runtime)
-    matching = model_matching(extractor)
-    splits = _embed(extractor, dataset, chosen)
+    return chosen
+
+
+def _evaluate_one(
+    extractor: PartExtractor,
+    dataset: ReIDDataset,
+    queries: Sequence[str],
+    out: Path | None,
+    options: EvaluationConfig | None,
+) -> dict[str, QuerySetScores]:
+    splits = _embed(extractor, dataset, queries)
     gallery = splits.pop("gallery")
+    matching = model_matching(extractor)
     scores = {
         name: score_query_set(split, gallery, matching=matching, options=options) for name, split in splits.items()
     }
-    console.print(scores_table(scores))
-    console.print(slots_table(scores))
-    console.print(PROTOCOLS[next(iter(scores.values())).result.protocol].text, style="dim")
     if out is not None:
         _write(out, extractor, splits, gallery, scores)
     return scores
@@ -94,7 +133,7 @@ def evaluate_run(
 
 def _embed(extractor: PartExtractor, dataset: ReIDDataset, queries: Sequence[str]) -> dict[str, EmbeddedSplit]:
     images = {"gallery": dataset.gallery} | {name: dataset.queries[name] for name in queries}
-    with progress_bar("embedding", sum(map(len, images.values()))) as (progress, task):
+    with progress_bar(f"embedding {dataset.name}", sum(map(len, images.values()))) as (progress, task):
         return {
             name: embed_split(extractor, split, advance=lambda count: progress.advance(task, count))
             for name, split in images.items()
@@ -120,4 +159,3 @@ def _write(
         write_rankings(out / f"rankings_{name}.png", extractor, split, gallery, result, title=title)
         shown = [split.images[i] for i in spread(result.average_precision, 8)]
         write_attention(out / f"attention_{name}.png", extractor, shown, title=f"{name}: part attention maps")
-    console.print(f"Results and pictures: {out}")

@@ -10,6 +10,7 @@ import typer
 
 from partreid.cli.console import console, errors, plain_table, progress_bar
 from partreid.cli.labels_show import show
+from partreid.cli.options import Data
 from partreid.datasets.images import read_image
 from partreid.datasets.readers import read_dataset
 from partreid.errors import DataError, nearest
@@ -23,12 +24,10 @@ from partreid.types import ReIDDataset, ReIDImage
 
 app = typer.Typer(help="Human parsing labels: make them, or see what a data set has.", no_args_is_help=True)
 
-Root = Annotated[Path, typer.Argument(help="The data set's folder.")]
-
 
 @app.command()
 def make(
-    root: Root,
+    root: Data,
     model: Annotated[Path, typer.Option(help="Network file, e.g. human-pose-estimation-0001.xml.")],
     provider: Annotated[str, typer.Option(help=f"What finds the persons: {', '.join(PROVIDERS)}.")] = PROVIDERS[0],
     split: Annotated[
@@ -59,7 +58,7 @@ def make(
 
 @app.command()
 def info(
-    root: Root,
+    root: Data,
     labels: Annotated[str, typer.Option(help="Label folder in ROOT/masks; auto = the only one.")] = AUTO,
     schema: Annotated[str, typer.Option(help="Part schema, e.g. five or eight.")] = "five",
     sample: Annotated[int, typer.Option(min=1, help="Training labels to read, evenly chosen.")] = 1000,

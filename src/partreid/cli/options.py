@@ -12,6 +12,21 @@ from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
 from partreid.training.presets import PRESETS, get_preset
 
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="Data set: its folder, one that holds it, a table (.csv, .parquet), name=PATH, or a name to be found in "
+        "$PARTREID_DATA. `partreid data list` shows the names."
+    ),
+]
+DataSets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA...",
+        help="Data sets, each a folder, one that holds it, a table (.csv, .parquet), name=PATH, or a name to be found "
+        "in $PARTREID_DATA. `partreid data list` shows the names.",
+    ),
+]
 Preset = Annotated[str, typer.Option(help=f"Configuration to start from: {', '.join(PRESETS)}.")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML or YAML file; its fields replace the preset's.")

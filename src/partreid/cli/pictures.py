@@ -31,7 +31,7 @@ def write_rankings(
 ) -> Path:
     """Draw queries spread evenly from the best to the worst average precision, each with its first results.
 
-    Gallery pictures of the query's person and camera are left out, as evaluation leaves them out.
+    Gallery pictures of the query's person and view are left out, as evaluation leaves them out.
     """
     from partreid.viz.canvas import save_png
     from partreid.viz.rankings import RankedPicture, RankingRow, draw_rankings
@@ -93,7 +93,7 @@ def spread(values: np.ndarray, count: int) -> list[int]:
 
 
 def _junk(query: ReIDImage, gallery: Sequence[ReIDImage]) -> torch.Tensor:
-    return torch.tensor([entry.pid == query.pid and entry.camid == query.camid for entry in gallery])
+    return torch.tensor([entry.pid == query.pid and entry.view == query.view for entry in gallery])
 
 
 def _output(extractor: PartExtractor, images: Sequence[ReIDImage]) -> ModelOutput:
@@ -113,4 +113,4 @@ def _shown(entry: ReIDImage, output: ModelOutput, position: int) -> dict[str, An
 
 
 def _caption(entry: ReIDImage) -> str:
-    return f"id {entry.pid} · cam {entry.camid}"
+    return f"id {entry.pid}" + ("" if entry.camid is None else f" · cam {entry.camid}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from partreid.cli.console import ProgressObserver, console, progress_bar
 from partreid.cli.evaluate import evaluate_run
 from partreid.cli.options import (
     ConfigFile,
+    DataSets,
     Device,
     Overrides,
     PrecisionOption,
@@ -19,18 +21,18 @@ from partreid.cli.options import (
     runtime_config,
     train_config,
 )
-from partreid.datasets.readers import read_dataset
+from partreid.datasets.readers import read_datasets
 from partreid.models.checkpoint import Checkpoint
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
 from partreid.training.loop import Trainer
 from partreid.training.observers import TensorBoardObserver
 from partreid.training.state import load_run_config
-from partreid.types import ReIDDataset
+from partreid.types import ReIDImage
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="Data set in Market-1501 layout, labels in its folder masks.")],
+    data: DataSets,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: checkpoint, logs, results.")],
     preset: Preset = "paper-occluded",
     config: ConfigFile = None,
@@ -39,34 +41,42 @@ def train(
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     workers: Workers = 0,
-    evaluate: Annotated[bool, typer.Option(help="Evaluate on the data set's queries at the end.")] = True,
+    evaluate: Annotated[bool, typer.Option(help="Evaluate on each set's queries at the end.")] = True,
 ) -> None:
     """Train a model, then evaluate it.
+
+    Of several sets the training pictures are joined; equal person ids of two sets are different persons. Each set's
+    labels are in its folder masks, and each that has queries is evaluated by itself.
 
     `partreid config list` names the presets, `partreid config fields` everything that --set can change.
     """
     runtime = runtime_config(device, precision, workers)
     chosen = load_run_config(out) if resume else train_config(preset, config, overrides)
-    dataset = read_dataset(data, labels=chosen.labels)
-    console.print(
-        f"{dataset.name}: {len(dataset.train)} training pictures of {len(dataset.train_pids)} identities, "
-        f"{len(dataset.gallery)} in the gallery"
-    )
-    run_training(chosen, dataset, out, runtime=runtime, resume=resume)
+    datasets = read_datasets(data, labels=chosen.labels)
+    for dataset in datasets:
+        console.print(
+            f"{dataset.name}: {len(dataset.train)} training pictures of {len(dataset.train_identities)} identities, "
+            f"{len(dataset.gallery)} in the gallery"
+        )
+    images = [image for dataset in datasets for image in dataset.train]
+    run_training(chosen, images, out, runtime=runtime, resume=resume)
     console.print(f"Checkpoint: {out}/checkpoint    Curves: tensorboard --logdir {out}/logs")
-    if evaluate:
-        evaluate_run(out, dataset, runtime=runtime, out=out / "evaluation")
+    tested = [dataset for dataset in datasets if dataset.queries]
+    if evaluate and tested:
+        evaluate_run(out, tested, runtime=runtime, out=out / "evaluation")
+    elif evaluate:
+        console.print("No queries, so nothing to evaluate.")
 
 
 def run_training(
-    config: TrainConfig, dataset: ReIDDataset, out: Path, *, runtime: RuntimeConfig, resume: bool = False
+    config: TrainConfig, images: Sequence[ReIDImage], out: Path, *, runtime: RuntimeConfig, resume: bool = False
 ) -> Checkpoint:
     """Train with a progress bar and TensorBoard.
 
     Raises:
         PartReIDError: as the trainer.
     """
-    trainer = Trainer(config, dataset, out, runtime=runtime)
+    trainer = Trainer(config, images, out, runtime=runtime)
     if resume:
         trainer.resume()
         console.print(f"Resumed after epoch {trainer.epoch} of {config.optimizer.epochs}.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -10,9 +13,9 @@ from torch.utils.data import DataLoader
 from partreid.config import ConfigModel
 from partreid.datasets.samplers import IdentityBatchSampler
 from partreid.datasets.torch_dataset import PictureBatch, PictureDataset, collate
-from partreid.errors import LabelError
+from partreid.errors import DataError, LabelError
 from partreid.parts import PartSchema
-from partreid.types import ReIDDataset
+from partreid.types import ReIDImage, identities
 
 
 class BatchConfig(ConfigModel):
@@ -25,10 +28,11 @@ class BatchConfig(ConfigModel):
 
 
 class TrainLoader:
-    """Training batches of a data set, with the sampler that orders them.
+    """Training batches, with the sampler that orders them.
 
     Args:
-        dataset: its ``train`` pictures are read.
+        images: training pictures of one or several sets; persons of different sets stay apart though their pids
+            may coincide.
         config: batch composition. size: (H, W) of pictures.
         schema: part schema of the labels; None trains without labels.
         map_size: (H', W') of the feature map; labels are read at twice its resolution.
@@ -36,12 +40,12 @@ class TrainLoader:
 
     Raises:
         LabelError: labels are needed and no picture has one.
-        DataError: there are too few identities.
+        DataError: there are no pictures or too few identities, or a picture is there twice.
     """
 
     def __init__(
         self,
-        dataset: ReIDDataset,
+        images: Sequence[ReIDImage],
         config: BatchConfig,
         *,
         size: tuple[int, int],
@@ -50,20 +54,18 @@ class TrainLoader:
         seed: int,
         workers: int = 0,
     ) -> None:
-        if schema is not None and not any(image.label for image in dataset.train):
-            raise LabelError(
-                f"No training picture of {dataset.root} has a human parsing label. Make them with "
-                f"`partreid labels make`, or train without them: --set objective.part_attention_weight=0."
-            )
-        order = {pid: index for index, pid in enumerate(dataset.train_pids)}
-        self.pid_index = [order[image.pid] for image in dataset.train]
+        _check_pictures(images)
+        if schema is not None:
+            _check_labels(images)
+        order = {identity: index for index, identity in enumerate(identities(images))}
+        self.pid_index = [order[image.identity] for image in images]
         self.sampler = IdentityBatchSampler(
             self.pid_index, identities=config.identities_per_batch, images=config.images_per_identity, seed=seed
         )
         # Nodes at the cells' centres and borders: without a crop, labels are read exactly at the centres.
         label_nodes = (2 * map_size[0] + 1, 2 * map_size[1] + 1)
         self.loader: DataLoader[PictureBatch] = DataLoader(
-            PictureDataset(dataset.train, size=size, schema=schema, label_nodes=label_nodes),  # type: ignore[arg-type]
+            PictureDataset(images, size=size, schema=schema, label_nodes=label_nodes),  # type: ignore[arg-type]
             batch_sampler=self.sampler,
             collate_fn=collate,
             num_workers=workers,
@@ -74,3 +76,30 @@ class TrainLoader:
         """The batches of one epoch."""
         self.sampler.set_epoch(number)
         return self.loader
+
+
+def _check_pictures(images: Sequence[ReIDImage]) -> None:
+    if not images:
+        raise DataError(
+            "There are no training pictures. Sets such as Occluded-REID have none: train on another set, then evaluate "
+            "on them."
+        )
+    path, count = Counter(image.path for image in images).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"Picture {path} is among the training pictures {count} times. Give each set only once.")
+
+
+def _check_labels(images: Sequence[ReIDImage]) -> None:
+    labelled = {image.dataset for image in images if image.label}
+    without = {image.dataset for image in images} - labelled
+    if not labelled:
+        raise LabelError(
+            f"No training picture of {', '.join(sorted(without))} has a human parsing label. Make them with "
+            f"`partreid labels make`, or train without them: --set objective.part_attention_weight=0."
+        )
+    if without:
+        warnings.warn(
+            f"No training picture of {', '.join(sorted(without))} has a human parsing label: part attention is learned "
+            f"from {', '.join(sorted(labelled))} alone. Make labels with `partreid labels make`.",
+            stacklevel=4,
+        )

@@ -30,8 +30,13 @@ class EmbeddedSplit:
 
     @property
     def ids(self) -> Identities:
-        """Persons and cameras of the pictures."""
-        return Identities([image.pid for image in self.images], [image.camid for image in self.images])
+        """Persons, cameras where they are known, and files of the pictures."""
+        camids = [image.camid for image in self.images if image.camid is not None]
+        return Identities(
+            [image.pid for image in self.images],
+            camids if len(camids) == len(self.images) else None,  # a data set knows all of them or none
+            [image.path for image in self.images],
+        )
 
     def table(self) -> dict[str, PartEmbeddings]:
         """Each embedding by name, for :func:`slot_table`."""

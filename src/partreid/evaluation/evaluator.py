@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
@@ -9,7 +11,15 @@ from pydantic import Field
 from partreid.config import ConfigModel
 from partreid.errors import ShapeError
 from partreid.evaluation.statistics import with_confidence
-from partreid.functional.ranking import ALL_CAMERAS, CROSS_CAMERA, Ids, QueryScores, rank_block, summarize_scores
+from partreid.functional.ranking import (
+    ALL_CAMERAS,
+    CROSS_CAMERA,
+    OTHER_FILE,
+    Ids,
+    QueryScores,
+    rank_block,
+    summarize_scores,
+)
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import EvaluationResult, PartEmbeddings, check_comparable
 
@@ -21,10 +31,12 @@ class Identities(NamedTuple):
 
     Attributes:
         pids: [N] person ids. camids: [N] cameras, or None where unknown.
+        files: [N] paths, used where cameras are unknown: the query's very file is dropped from the gallery.
     """
 
     pids: Ids
     camids: Ids | None = None
+    files: Sequence[Path] | None = None
 
 
 class EvaluationConfig(ConfigModel):
@@ -84,18 +96,29 @@ def evaluate_embeddings(
                 f"The {name} has {len(embeddings)} embeddings but {len(ids[0])} person ids"
                 + ("." if ids[1] is None else f" and {len(ids[1])} cameras.")
             )
+    query_views, gallery_views, protocol = _views(Identities(*query_ids), Identities(*gallery_ids))
     budget = options.memory_budget_mib * 2**20 // 2
     rows = max(1, budget // (_RANKED_BYTES * max(1, len(gallery))))
     blocks = []
     for start in range(0, len(query), rows):
         some = slice(start, start + rows)
         distances = matching.distances(query[some], gallery, memory_budget=budget)
-        camids = None if query_ids[1] is None else query_ids[1][some]
-        blocks.append(rank_block(distances, query_ids[0][some], gallery_ids[0], camids, gallery_ids[1]))
+        views = None if query_views is None else query_views[some]
+        blocks.append(rank_block(distances, query_ids[0][some], gallery_ids[0], views, gallery_views))
     result = summarize_scores(
         QueryScores.cat(blocks),
         num_gallery=len(gallery),
-        protocol=ALL_CAMERAS if query_ids[1] is None else CROSS_CAMERA,
+        protocol=protocol,
         max_rank=options.max_rank,
     )
     return with_confidence(result, samples=options.bootstrap, seed=options.seed) if options.bootstrap else result
+
+
+def _views(query: Identities, gallery: Identities) -> tuple[Ids | None, Ids | None, str]:
+    """What must differ between a query and its match, as numbers, and the rule's name: cameras, else files."""
+    if query.camids is not None or gallery.camids is not None:
+        return query.camids, gallery.camids, CROSS_CAMERA
+    if query.files is None or gallery.files is None:
+        return None, None, ALL_CAMERAS
+    number = {file: i for i, file in enumerate(dict.fromkeys((*query.files, *gallery.files)))}
+    return [number[file] for file in query.files], [number[file] for file in gallery.files], OTHER_FILE

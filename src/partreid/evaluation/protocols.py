@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from partreid.functional.ranking import ALL_CAMERAS, CROSS_CAMERA
+from partreid.functional.ranking import ALL_CAMERAS, CROSS_CAMERA, OTHER_FILE
 
 _COMMON = (
     "For each query the gallery is sorted by distance; equal distances keep the gallery's order, and an infinite "
@@ -41,10 +41,18 @@ PROTOCOLS: dict[str, Protocol] = {
             drops_same_camera=True,
         ),
         Protocol(
+            OTHER_FILE,
+            _COMMON.format(
+                junk="Cameras are unknown, so only the query's very file is dropped; figures come out higher than with "
+                "cameras."
+            ),
+            drops_same_camera=False,
+        ),
+        Protocol(
             ALL_CAMERAS,
             _COMMON.format(junk="Cameras are unknown, so nothing is dropped; figures come out higher than with them."),
             drops_same_camera=False,
         ),
     )
 }
-"""The rules by name: that of Market-1501, DukeMTMC-reID, Occluded-Duke and MSMT17, and one for data without cameras."""
+"""The rules by name: that of all published sets here, and two for data without cameras: files known or not."""

@@ -19,8 +19,9 @@ from partreid.errors import DataError, ShapeError
 from partreid.types import EvaluationResult
 
 CROSS_CAMERA = "single-query, same person and camera dropped"
+OTHER_FILE = "single-query, cameras unknown, same person and file dropped"
 ALL_CAMERAS = "single-query, cameras unknown, nothing dropped"
-"""Names of the rule, as they stand in a result; ``evaluation.protocols`` holds their text."""
+"""Names of the rules, as they stand in results; ``evaluation.protocols`` holds their text."""
 
 Ids = Sequence[int] | np.ndarray | Tensor
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from partreid.errors import LabelError, nearest
+from partreid.types import LabelNaming, ReIDDataset
 
 MASKS = "masks"
 """Folder within a data set's root that holds the label folders."""
 
 AUTO = "auto"
 """Take the only label folder there is."""
+
+_NAMES = ("{stem}.npy", "{name}.npy", "{name}.confidence_fields.npy", "{stem}.png")
+"""What a label file may be called, the first to be preferred; ours are called by the first."""
 
 
 def label_folders(root: str | Path) -> tuple[str, ...]:
@@ -24,7 +28,9 @@ def choose_label_folder(root: str | Path, labels: str | None = AUTO) -> str | No
 
     Args:
         root: the data set's folder.
-        labels: a folder's name, ``"auto"`` for the only one there is (None where there is none), or None.
+        labels: a folder's name, several with commas between (the first that is there is taken: sets that are
+            trained on together may have different ones), ``"auto"`` for the only one there is (None where there is
+            none), or None.
 
     Raises:
         LabelError: several folders and ``"auto"``, or no folder of that name.
@@ -39,10 +45,12 @@ def choose_label_folder(root: str | Path, labels: str | None = AUTO) -> str | No
                 f"Say which to use, for example labels={folders[0]!r}."
             )
         return folders[0] if folders else None
-    if labels not in folders:
-        there = nearest(labels, folders) if folders else "There are none; make some with `partreid labels make`."
-        raise LabelError(f"No label folder {labels!r} in {Path(root) / MASKS}. {there}")
-    return labels
+    wanted = [name.strip() for name in labels.split(",")]
+    for name in wanted:
+        if name in folders:
+            return name
+    there = nearest(wanted[0], folders) if folders else "There are none; make some with `partreid labels make`."
+    raise LabelError(f"No label folder {' or '.join(map(repr, wanted))} in {Path(root) / MASKS}. {there}")
 
 
 def label_path(image_path: str | Path, root: str | Path, labels_folder: str) -> Path:
@@ -50,34 +58,59 @@ def label_path(image_path: str | Path, root: str | Path, labels_folder: str) -> 
     return label_candidates(image_path, root, labels_folder)[0]
 
 
-def label_candidates(image_path: str | Path, root: str | Path, labels_folder: str) -> tuple[Path, ...]:
+def published_label_path(image_path: str | Path, dataset: ReIDDataset, labels_folder: str) -> Path:
+    """Where the label of a picture lies in the label files that were published for its set.
+
+    Args:
+        image_path: the picture, within the set's folder. dataset: the set; its layout knows the naming.
+        labels_folder: in ``<root>/masks``.
+
+    Raises:
+        LabelError: the picture does not lie within the set's folder.
+    """
+    naming = dataset.label_naming
+    image_path = Path(image_path)
+    folder = _label_folder(image_path, dataset.root, labels_folder)
+    folder = folder.parent if naming.leaves_out_id_folder else folder
+    return folder / naming.name.format(stem=image_path.stem, name=image_path.name)
+
+
+def label_candidates(
+    image_path: str | Path, root: str | Path, labels_folder: str, naming: LabelNaming | None = None
+) -> tuple[Path, ...]:
     """Every place where a picture's label may lie, the first to be preferred.
 
-    ``<stem>.npy``, ``<name>.npy``, ``<name>.confidence_fields.npy`` (Occluded-Duke as published), ``<stem>.png``.
+    ``<stem>.npy``, ``<name>.npy``, ``<name>.confidence_fields.npy`` and ``<stem>.png``; where the published labels of
+    its set leave the person's folder out, also without it.
 
     Raises:
         LabelError: the picture does not lie within ``root``.
     """
-    image_path, root = Path(image_path), Path(root)
-    try:
-        folder = image_path.parent.relative_to(root)
-    except ValueError:
-        raise LabelError(f"Picture {image_path} does not lie within the data set's folder {root}.") from None
-    base = root / MASKS / labels_folder / folder
-    name = image_path.name
-    return tuple(
-        base / f for f in (f"{image_path.stem}.npy", f"{name}.npy", f"{name}.confidence_fields.npy",
-                           f"{image_path.stem}.png")
-    )  # fmt: skip
+    image_path = Path(image_path)
+    folder = _label_folder(image_path, root, labels_folder)
+    folders = (folder, folder.parent) if naming is not None and naming.leaves_out_id_folder else (folder,)
+    stem, name = image_path.stem, image_path.name
+    return tuple(base / pattern.format(stem=stem, name=name) for base in folders for pattern in _NAMES)
 
 
-def find_label(image_path: str | Path, root: str | Path, labels_folder: str) -> Path | None:
+def find_label(
+    image_path: str | Path, root: str | Path, labels_folder: str, naming: LabelNaming | None = None
+) -> Path | None:
     """The label file of a picture, or None where there is none.
 
     Args:
         image_path: the picture, within ``root``. root: the data set's folder. labels_folder: in ``<root>/masks``.
+        naming: how its set's published labels are called.
 
     Raises:
         LabelError: the picture does not lie within ``root``.
     """
-    return next((p for p in label_candidates(image_path, root, labels_folder) if p.is_file()), None)
+    return next((p for p in label_candidates(image_path, root, labels_folder, naming) if p.is_file()), None)
+
+
+def _label_folder(image_path: Path, root: str | Path, labels_folder: str) -> Path:
+    try:
+        folder = image_path.parent.relative_to(root)
+    except ValueError:
+        raise LabelError(f"Picture {image_path} does not lie within the data set's folder {root}.") from None
+    return Path(root) / MASKS / labels_folder / folder

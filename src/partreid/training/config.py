@@ -71,7 +71,7 @@ class TrainConfig(ConfigModel):
     pretrained: str = "imagenet"
     """The backbone's start: "imagenet" (where a package brings the file), a file of weights, or "none"."""
     labels: str = "auto"
-    """Label folder within the data set's ``masks``; "auto" takes the only one there is."""
+    """Label folder within each set's ``masks``; "auto" takes the only one; of several with commas, the first there."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of every random number: order, augmentation, new layers."""
 

@@ -25,7 +25,7 @@ from partreid.runtime import RuntimeConfig, computes_in_bfloat16, resolve_device
 from partreid.training.config import TrainConfig
 from partreid.training.observers import StepRecord, TrainingObserver
 from partreid.training.state import Progress, restore, save_run
-from partreid.types import ReIDDataset
+from partreid.types import ReIDImage, identities
 
 NO_WEIGHTS = "none"
 
@@ -63,21 +63,21 @@ class SupervisedModel(torch.nn.Module):
 
 
 class Trainer:
-    """Trains one model on one data set, an epoch at a time.
+    """Trains one model, an epoch at a time.
 
     Args:
-        config: how. dataset: on what; only its training pictures are used. run: folder of the checkpoint.
+        config: how. images: on what, ``dataset.train`` of one set or of several joined. run: folder of the checkpoint.
         runtime: where. observers: told of every step and epoch.
 
     Raises:
-        DataError, LabelError: the data set cannot be trained on so.
+        DataError, LabelError: the pictures cannot be trained on so.
         CheckpointError: the run's folder holds another run, or pretrained weights do not fit.
     """
 
     def __init__(
         self,
         config: TrainConfig,
-        dataset: ReIDDataset,
+        images: Sequence[ReIDImage],
         run: str | Path,
         *,
         runtime: RuntimeConfig | None = None,
@@ -91,7 +91,7 @@ class Trainer:
         precision = "bf16-mixed" if computes_in_bfloat16(device, runtime.precision) else "32-true"
         self.fabric = Fabric(accelerator=device.type, devices=_device_index(device), precision=precision)  # type: ignore[arg-type]
         self.loader = TrainLoader(
-            dataset,
+            images,
             config.batch,
             size=config.preprocess.size,
             schema=config.model.part_schema if config.objective.part_attention_weight else None,
@@ -101,7 +101,7 @@ class Trainer:
         )
         self.pid_index = torch.tensor(self.loader.pid_index)
         # Channels last is the layout in which CPUs and GPUs convolve fastest; it changes no result.
-        self.raw_model = build_model(config, len(dataset.train_pids)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.raw_model = build_model(config, len(identities(images))).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.raw_optimizer = torch.optim.Adam(
             (p for p in self.raw_model.parameters() if p.requires_grad),
             lr=config.optimizer.learning_rate,

@@ -1,39 +1,230 @@
-"""Readers: from a folder to a :class:`~partreid.types.ReIDDataset`. One file per layout."""
+"""Readers: from what lies on disk to a :class:`~partreid.types.ReIDDataset`. One file per family of layouts."""
 
 from __future__ import annotations
 
+import os
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from partreid.datasets.readers.market1501 import looks_like_market1501, read_market1501
-from partreid.errors import DataError
-from partreid.labels.locate import AUTO
-from partreid.types import ReIDDataset
+from partreid.datasets.readers.body_images import OCCLUDED_REID, P_DUKEMTMC, PARTIAL_REID
+from partreid.datasets.readers.common import Layout, list_pictures, say_once, subfolders
+from partreid.datasets.readers.cuhk03 import CUHK03
+from partreid.datasets.readers.dukemtmc import DUKEMTMC, OCCLUDED_DUKE
+from partreid.datasets.readers.market1501 import FOLDER, MARKET1501, MARKET1501_500K
+from partreid.datasets.readers.msmt17 import MSMT17
+from partreid.datasets.readers.table import TABLE
+from partreid.errors import DataError, nearest
+from partreid.labels.locate import AUTO, choose_label_folder, find_label
+from partreid.types import ReIDDataset, ReIDImage
 
-__all__ = ["read_dataset", "read_market1501"]
+__all__ = [
+    "DATA_VARIABLE",
+    "LAYOUTS",
+    "FoundDataset",
+    "Layout",
+    "find_datasets",
+    "list_pictures",
+    "locate_dataset",
+    "queries_without_match",
+    "read_dataset",
+    "read_datasets",
+    "with_labels",
+]
 
-_READERS = {"Market-1501": (looks_like_market1501, read_market1501)}
-"""Layout name: (does this folder look like it, reader); the first that fits is taken."""
+LAYOUTS: tuple[Layout, ...] = (
+    MARKET1501, DUKEMTMC, OCCLUDED_DUKE, OCCLUDED_REID, P_DUKEMTMC, PARTIAL_REID, *CUHK03, *MSMT17, MARKET1501_500K,
+)  # fmt: skip
+"""Every known set. Beside them there are any folder in Market layout and tables."""
+
+_BY_KEY = {layout.key: layout for layout in LAYOUTS}
+
+DATA_VARIABLE = "PARTREID_DATA"
+"""Environment variable that names the folder in which a bare name is looked for."""
+
+_DEPTH = 2
+"""How many folders deep sets are looked for: ``data/market1501/Market-1501-v15.09.15``."""
+
+_NAMED = re.compile(r"(\w+)=(.+)", re.DOTALL)
 
 
-def read_dataset(root: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
+@dataclass(frozen=True)
+class FoundDataset:
+    """A data set on disk: its layout, and the folder or table."""
+
+    layout: Layout
+    path: Path
+
+    @property
+    def spec(self) -> str:
+        """What chooses it on the command line."""
+        return str(self.path) if self.layout in (FOLDER, TABLE) else f"{self.layout.key}={self.path}"
+
+    def open(self) -> ReIDDataset:
+        """Read it without labels and without checking its content.
+
+        Raises:
+            DataError: a folder or file is missing or does not fit.
+        """
+        return self.layout.open(self.path)
+
+
+def read_dataset(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
     """Read a data set of any known layout.
 
     Args:
-        root: the data set's folder.
-        labels: label folder within ``<root>/masks``; ``"auto"`` takes the only one there is, None takes none.
+        spec: the set's folder or one that holds exactly one set, a table (.csv, .parquet), ``name=PATH`` where there
+            are several sets or variants, or a bare name, looked for in $PARTREID_DATA.
+        labels: label folder within ``<root>/masks``, or several with commas between (the first that is there);
+            ``"auto"`` takes the only one there is, None takes none.
 
     Raises:
-        DataError: there is no such folder, no reader knows its layout, or its content does not fit.
+        DataError: there is no such set, several, or its content does not fit.
         LabelError: the label folder is missing or not the only one.
+
+    Example:
+        >>> read_dataset("market1501=/data").train[0].identity  # doctest: +SKIP
+        ('Market-1501', 2)
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"Data set folder {root} does not exist. Check the path.")
-    for fits, read in _READERS.values():
-        if fits(root):
-            return read(root, labels=labels)
-    found = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())[:10]) or "no folder"
+    found = locate_dataset(spec)
+    if found.layout.notice:
+        say_once(found.layout.notice)
+    dataset = found.open()
+    for difference in found.layout.count_differences(dataset):
+        warnings.warn(difference, stacklevel=2)
+    for name, query in dataset.queries.items():
+        if len(queries_without_match(dataset, name)) == len(query):
+            raise DataError(
+                f"Query set {name!r} of {found.path} has no match in the gallery: no query's identity is in it from "
+                f"another camera ({len(query)} queries, {len(dataset.gallery)} gallery pictures). Check both."
+            )
+    folder = choose_label_folder(dataset.root, labels)
+    return dataset if folder is None else with_labels(dataset, folder)
+
+
+def read_datasets(specs: Sequence[str | Path], *, labels: str | None = AUTO) -> list[ReIDDataset]:
+    """Read several sets that are used together; arguments and errors as in :func:`read_dataset`.
+
+    Raises:
+        DataError: two sets have the same name, so that their persons and results could not be told apart.
+    """
+    datasets = [read_dataset(spec, labels=labels) for spec in specs]
+    roots: dict[str, Path] = {}
+    for dataset in datasets:
+        if dataset.name in roots:
+            raise DataError(
+                f"Two of the data sets are called {dataset.name!r}: {roots[dataset.name]} and {dataset.root}. Give "
+                "each set once; rename the folder or table of one where they differ (a link to it does)."
+            )
+        roots[dataset.name] = dataset.root
+    return datasets
+
+
+def find_datasets(root: str | Path) -> tuple[FoundDataset, ...]:
+    """The sets that lie at ``root``: itself, or in folders up to two deep. Variants on request are not among them.
+
+    Raises:
+        DataError: there is no such folder or table.
+    """
+    return _search(_existing(Path(root)), _recognised)
+
+
+def locate_dataset(spec: str | Path) -> FoundDataset:
+    """Which layout a data set has and where it lies; ``spec`` as in :func:`read_dataset`.
+
+    Raises:
+        DataError: there is no such set, or several fit.
+    """
+    text, path = str(spec), Path(spec)
+    named = _NAMED.fullmatch(text)
+    if path.exists():
+        return _only(find_datasets(path), path)
+    if named:
+        return _locate_named(named[1], Path(named[2]).expanduser())
+    if text in _BY_KEY:
+        folder = os.environ.get(DATA_VARIABLE)
+        if not folder:
+            raise DataError(
+                f"To find {text!r} by its bare name, set the environment variable {DATA_VARIABLE} to the folder of "
+                f"your data sets, or give the folder: {text}=PATH."
+            )
+        return _locate_named(text, Path(folder))
+    raise DataError(f"Data set {text} does not exist: no such folder or table, and no known name. Check the path.")
+
+
+def queries_without_match(dataset: ReIDDataset, query_set: str) -> list[ReIDImage]:
+    """Queries whose person is not in the gallery in another view; evaluation skips them."""
+    views: dict[int, set[int | Path]] = {}
+    for image in dataset.gallery:
+        views.setdefault(image.pid, set()).add(image.view)
+    return [image for image in dataset.queries[query_set] if not views.get(image.pid, set()) - {image.view}]
+
+
+def with_labels(dataset: ReIDDataset, folder: str) -> ReIDDataset:
+    """The same set with the label files of ``<root>/masks/<folder>``; warns where training pictures have none."""
+
+    def label(images: tuple[ReIDImage, ...]) -> tuple[ReIDImage, ...]:
+        naming = dataset.label_naming
+        return tuple(replace(i, label=find_label(i.path, dataset.root, folder, naming)) for i in images)
+
+    train = label(dataset.train)
+    missing = [image.path for image in train if image.label is None]
+    if missing:
+        warnings.warn(
+            f"{len(missing)} of {len(train)} training pictures of {dataset.name} have no label in {folder!r}, the "
+            f"first is {missing[0].name}. Finish them with `partreid labels make`.",
+            stacklevel=3,
+        )
+    queries = {name: label(images) for name, images in dataset.queries.items()}
+    return replace(dataset, train=train, gallery=label(dataset.gallery), queries=queries)
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise DataError(f"Data set folder {path} does not exist. Check the path.")
+    return path
+
+
+def _recognised(path: Path) -> list[Layout]:
+    """The layouts that a folder or table has, without variants on request."""
+    if path.is_file():
+        return [TABLE] if TABLE.fits(path) else []
+    known = [layout for layout in LAYOUTS if not layout.on_request and layout.recognises(path)]
+    return known or [layout for layout in (FOLDER,) if layout.fits(path)]
+
+
+def _search(path: Path, accepted: Callable[[Path], list[Layout]], depth: int = _DEPTH) -> tuple[FoundDataset, ...]:
+    here = tuple(FoundDataset(layout, path) for layout in accepted(path))
+    if here or depth == 0 or not path.is_dir():
+        return here
+    return tuple(found for folder in subfolders(path) for found in _search(folder, accepted, depth - 1))
+
+
+def _locate_named(key: str, path: Path) -> FoundDataset:
+    if key not in _BY_KEY:
+        raise DataError(f"No data set is called {key!r}. {nearest(key, _BY_KEY)}")
+    layout = _BY_KEY[key]
+    found = _search(_existing(path), lambda folder: [layout] if layout.recognises(folder) else [])
+    if not found:  # a folder of another name, unless it is another known set's
+        found = _search(
+            path, lambda folder: [layout] if layout.fits(folder) and _recognised(folder) in ([FOLDER], []) else []
+        )
+    return _only(found, path, layout)
+
+
+def _only(found: tuple[FoundDataset, ...], path: Path, wanted: Layout | None = None) -> FoundDataset:
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(f"{path} holds several data sets. Choose one of them: {', '.join(one.spec for one in found)}")
+    if path.is_file():
+        raise DataError(f"{path} is a file, but no table. Expected a folder, a .csv or a .parquet file.")
+    folders = ", ".join(folder.name for folder in subfolders(path)[:10]) or "no folder"
+    if wanted is not None:
+        raise DataError(f"{path} has no {wanted.name} ({wanted.key}): expected {wanted.holds}; found {folders}.")
     raise DataError(
-        f"{root} has no known layout ({', '.join(_READERS)}): expected the folders bounding_box_train, query and "
-        f"bounding_box_test, found {found}."
+        f"{path} holds no data set of a known layout: expected {FOLDER.holds}, a table (.csv, .parquet), or the folder "
+        f"of a known set ({', '.join(_BY_KEY)}); found {folders}."
     )

@@ -1,40 +1,165 @@
-"""What every reader needs: listing pictures in a fixed order, and checking published counts."""
+"""What a layout is, and what every reader needs: listing pictures in a fixed order, checking counts and names."""
 
 from __future__ import annotations
 
+import functools
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from partreid.errors import DataError
-from partreid.types import ReIDImage
+from partreid.types import LabelNaming, ReIDDataset, ReIDImage
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 """Files with another suffix (Thumbs.db, lists) are not pictures and are passed over."""
 
+QUERY = "query"
+"""Name of the default query set."""
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The picture files directly in ``folder``, sorted by name.
+
+@dataclass(frozen=True)
+class Splits:
+    """What a reader finds, before the set's name and its labels are filled in. Fields as in ``ReIDDataset``."""
+
+    train: Iterable[ReIDImage] = ()
+    gallery: Iterable[ReIDImage] = ()
+    queries: Mapping[str, Iterable[ReIDImage]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one data set lies on disk.
+
+    Attributes:
+        key: its name on the command line. name: for messages and results; empty takes the folder's name.
+        holds: what its folder holds, for messages.
+        fits: whether a folder (or table) holds that. read: the reader.
+        folders: names its folder goes by, needed where other sets look alike; see :func:`plain_name`.
+        counts: published (identities, pictures) by split.
+        md5: of the sorted file names of a split, joined by line feeds.
+        notice: said once when it is read. label_naming: of its published labels.
+        separate_test_ids: training and test persons are numbered separately, so equal ids mean nothing.
+        on_request: a variant of another layout: only taken when it is asked for by its key.
+    """
+
+    key: str
+    name: str
+    holds: str
+    fits: Callable[[Path], bool]
+    read: Callable[[Path], Splits]
+    folders: tuple[str, ...] = ()
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    md5: Mapping[str, str] = field(default_factory=dict)
+    notice: str = ""
+    label_naming: LabelNaming = field(default_factory=LabelNaming)
+    separate_test_ids: bool = False
+    on_request: bool = False
+
+    def recognises(self, path: Path) -> bool:
+        """Whether this set lies at ``path``, by content and, where needed, by its name."""
+        return (not self.folders or plain_name(own_name(path)) in self.folders) and self.fits(path)
+
+    def open(self, path: Path) -> ReIDDataset:
+        """The set at ``path``, without labels.
+
+        Raises:
+            DataError: a folder or file is missing or does not fit.
+        """
+        name = self.name or (path.stem if path.is_file() else own_name(path))
+        splits = self.read(path)
+        return ReIDDataset(
+            name=name,
+            root=path.parent if path.is_file() else path,
+            train=_named(splits.train, name),
+            gallery=_named(splits.gallery, name),
+            queries={key: _named(images, name) for key, images in splits.queries.items()},
+            label_naming=self.label_naming,
+        )
+
+    def count_differences(self, dataset: ReIDDataset) -> list[str]:
+        """One sentence per split that has not the published number of identities and pictures."""
+        differences = []
+        for split, (pids, pictures) in self.counts.items():
+            images = dataset.splits.get(split, ())
+            found_pids, found = len({image.pid for image in images}), len(images)
+            if (found_pids, found) != (pids, pictures):
+                differences.append(
+                    f"{self.name} {split}: expected {pids} identities in {pictures} pictures, found {found_pids} in "
+                    f"{found}. Results will not compare with published ones."
+                )
+        return differences
+
+
+def own_name(path: Path) -> str:
+    """The name of a file or folder, of "." too; a link goes by its own name."""
+    return os.path.basename(os.path.abspath(path))  # noqa: PTH100, PTH119 - Path.resolve would follow links
+
+
+def plain_name(name: str) -> str:
+    """A folder's name in lower case without separators: ``Occluded_Duke`` and ``occluded-duke`` are one."""
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+def list_pictures(folder: Path, *, in_id_folders: bool = False) -> list[Path]:
+    """The picture files in ``folder``, sorted by name; hidden files are passed over.
+
+    Args:
+        folder: where they lie. in_id_folders: also those one folder deeper, sorted by folder, then by name.
 
     Raises:
         DataError: the folder is missing or holds no picture.
     """
     if not folder.is_dir():
         raise DataError(f"Folder {folder} does not exist; this layout needs it. Check the data set's path.")
-    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
-    if not names:
+    folders = [folder, *(subfolders(folder) if in_id_folders else ())]
+    found = [Path(parent, name) for parent in folders for name in sorted(_picture_names(parent))]
+    if not found:
         raise DataError(f"Folder {folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}). Was it unpacked?")
-    return [folder / name for name in names]
+    return found
 
 
-def check_counts(name: str, expected: Mapping[str, tuple[int, int]], splits: Mapping[str, Sequence[ReIDImage]]) -> None:
-    """Warn where a split's (identities, pictures) differ from the published figures."""
-    for split, (pids, pictures) in expected.items():
-        images = splits[split]
-        found_pids, found = len({image.pid for image in images}), len(images)
-        if (found_pids, found) != (pids, pictures):
-            warnings.warn(
-                f"{name} {split}: expected {pids} identities in {pictures} pictures, found {found_pids} in {found}. "
-                "Results will not compare with published ones.",
-                stacklevel=4,
-            )
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in ``folder``, sorted by name; hidden ones are passed over, links are followed."""
+    with os.scandir(folder) as entries:
+        return [folder / n for n in sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))]
+
+
+def require_files(paths: Iterable[Path], *, source: Path) -> None:
+    """Check that the pictures which a list names are there.
+
+    Raises:
+        DataError: naming the first of those that are missing.
+    """
+    listed: dict[Path, set[str]] = {}
+    missing = []
+    for path in paths:
+        if path.parent not in listed:  # a listing per folder is much quicker than a question per file
+            listed[path.parent] = {p.name for p in path.parent.iterdir()} if path.parent.is_dir() else set()
+        if path.name not in listed[path.parent] and not path.is_file():
+            missing.append(path)
+    if missing:
+        raise DataError(
+            f"{source} names {len(missing)} pictures that do not exist, the first is {missing[0]}. Unpack them there, "
+            "or take them out of the list."
+        )
+
+
+@functools.cache
+def say_once(notice: str) -> None:
+    """Warn, but only once in a process."""
+    warnings.warn(notice, stacklevel=4)
+
+
+def _picture_names(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:  # a broken link is listed, so that reading it says what is wrong
+        return [
+            e.name
+            for e in entries
+            if Path(e.name).suffix.lower() in PICTURE_SUFFIXES and not e.name.startswith(".") and not e.is_dir()
+        ]
+
+
+def _named(images: Iterable[ReIDImage], dataset: str) -> tuple[ReIDImage, ...]:
+    return tuple(replace(image, dataset=dataset) for image in images)

@@ -1,4 +1,4 @@
-"""The few types that every layer speaks. Frozen, validated, device-agnostic.
+"""Embeddings, outputs, rankings, scores, losses. Frozen, validated, device-agnostic.
 
 Shapes: B pictures, Q queries, G gallery pictures, K parts, S slots (foreground + parts), D embedding width,
 H×W feature map.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
@@ -219,51 +218,6 @@ class ModelOutput:
             visibility=function(self.visibility),
             embeddings=PartEmbeddings(function(e.vectors), function(e.visibility), e.slots),
         )
-
-
-@dataclass(frozen=True)
-class ReIDImage:
-    """One picture of a data set.
-
-    Attributes:
-        path: the picture's file.
-        pid: the set's own person id. camid: the set's own camera, 0-based.
-        label: file with pose fields or a label map, or None.
-        occlusion: share of the person that is hidden, in [0, 1], where the set knows it.
-    """
-
-    path: Path
-    pid: int
-    camid: int
-    label: Path | None = None
-    occlusion: float | None = None
-
-
-@dataclass(frozen=True)
-class ReIDDataset:
-    """A data set: training pictures, and query sets to be searched in one gallery.
-
-    Attributes:
-        name: for messages and results. root: its folder.
-        train: training pictures. gallery: gallery pictures (distractors included, junk already dropped).
-        queries: query pictures by the name of the query set; the first is the default.
-    """
-
-    name: str
-    root: Path
-    train: tuple[ReIDImage, ...]
-    gallery: tuple[ReIDImage, ...]
-    queries: Mapping[str, tuple[ReIDImage, ...]]
-
-    @property
-    def query(self) -> tuple[ReIDImage, ...]:
-        """The default query set."""
-        return next(iter(self.queries.values()))
-
-    @property
-    def train_pids(self) -> tuple[int, ...]:
-        """The training identities in ascending order: ``pid_index`` is the position in it."""
-        return tuple(sorted({image.pid for image in self.train}))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,40 @@
+"""DukeMTMC-reID and Occluded-Duke: Market layout, cameras 1 to 8."""
+
+from __future__ import annotations
+
+from partreid.datasets.readers.common import Layout
+from partreid.datasets.readers.market1501 import FOLDER, fits_market_layout, read_market_layout
+from partreid.types import LabelNaming
+
+WITHDRAWN = (
+    "{name} is made from DukeMTMC, which its authors withdrew in 2019 over the consent of the people in it. "
+    "Consider another data set, and check what your institution allows."
+)
+
+DUKEMTMC = Layout(
+    key="dukemtmc",
+    name="DukeMTMC-reID",
+    holds=FOLDER.holds,
+    fits=fits_market_layout,
+    read=read_market_layout,
+    folders=("dukemtmcreid", "dukemtmc"),
+    counts={"train": (702, 16522), "query": (702, 2228), "gallery": (1110, 17661)},
+    notice=WITHDRAWN.format(name="DukeMTMC-reID"),
+)
+
+OCCLUDED_DUKE = Layout(
+    key="occluded_duke",
+    name="Occluded-Duke",
+    holds=FOLDER.holds,
+    fits=fits_market_layout,
+    read=read_market_layout,
+    folders=("occludedduke", "occludeddukemtmc", "occludeddukemtmcreid"),
+    counts={"train": (702, 15618), "query": (519, 2210), "gallery": (1110, 17661)},
+    md5={
+        "train": "09412368e174fd0f950d9d9baa843525",
+        "query": "db29e536889800c0c93b28e7907fb0f4",
+        "gallery": "3c299c6de9943382cc2325ac4afcf177",
+    },
+    notice=WITHDRAWN.format(name="Occluded-Duke"),
+    label_naming=LabelNaming(name="{name}.confidence_fields.npy"),
+)

@@ -1,0 +1,147 @@
+"""Own data as a table, CSV or Parquet: a row per picture with path, pid, split and, where known, camid and occlusion.
+
+Other columns are ignored. Paths are relative to the table's folder. Id -1 is junk and dropped, as in Market-1501.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from partreid.datasets.readers.common import QUERY, Layout, Splits, require_files
+from partreid.datasets.readers.market1501 import JUNK, parse_occlusion
+from partreid.errors import DataError, MissingDependencyError, nearest
+from partreid.types import ReIDImage
+
+SUFFIXES = (".csv", ".parquet")
+_NEEDED = ("path", "pid", "split")
+_COLUMNS = (*_NEEDED, "camid", "occlusion")
+_SPLITS = ("train", "gallery", QUERY)
+_WHOLE = re.compile(r"(-?[0-9]+)(?:\.0*)?")
+
+Rows = Iterable[tuple[str, Mapping[str, object]]]
+"""(where it stands, for messages; the row)."""
+
+
+def fits_table(path: Path) -> bool:
+    """Whether ``path`` is a table's file."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def read_table(path: Path) -> Splits:
+    """Read a table.
+
+    Raises:
+        DataError: a column is missing, a row does not fit, is there twice or contradicts another, or a picture is
+            missing or lies outside the table's folder.
+        MissingDependencyError: a Parquet file, and pyarrow is not installed.
+    """
+    splits: dict[str, list[ReIDImage]] = {}
+    seen: dict[tuple[str, Path], str] = {}
+    persons: dict[Path, tuple[ReIDImage, str]] = {}
+    for where, row in _rows_of_csv(path) if path.suffix.lower() == ".csv" else _rows_of_parquet(path):
+        split, image = _split(row["split"], where), _image(row, path.parent, where)
+        if (split, image.path) in seen:
+            raise DataError(f"{where}: {row['path']} is in split {split} twice, first in {seen[split, image.path]}.")
+        seen[split, image.path] = where
+        first, first_where = persons.setdefault(image.path, (image, where))
+        if (first.pid, first.camid) != (image.pid, image.camid):
+            raise DataError(f"{where}: {row['path']} has another pid or camid than in {first_where}. Correct one.")
+        if image.pid != JUNK:
+            splits.setdefault(split, []).append(image)
+    if not seen:
+        raise DataError(f"{path} has no rows. Expected a row for each picture: {', '.join(_NEEDED)}.")
+    require_files(persons, source=path)
+    ordered = {name: sorted(splits[name], key=lambda image: image.path) for name in sorted(splits)}
+    queries = {name.removeprefix(f"{QUERY}_"): images for name, images in ordered.items() if name.startswith(QUERY)}
+    return Splits(ordered.get("train", ()), ordered.get("gallery", ()), queries)
+
+
+def _rows_of_csv(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, strict=True)
+            _check_columns(path, rows.fieldnames or ())
+            for row in rows:
+                where = f"{path}, line {rows.line_num}"
+                if None in row or None in row.values():
+                    raise DataError(f"{where}: expected {len(rows.fieldnames or ())} values, as in the first line.")
+                yield where, row
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}. Save it anew.") from None
+
+
+def _rows_of_parquet(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise MissingDependencyError("pyarrow", extra="tables", purpose=f"Reading {path.name}") from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            _check_columns(path, file.schema_arrow.names)
+            table = file.read(columns=[name for name in _COLUMNS if name in file.schema_arrow.names])
+    except (ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}. Save it anew.") from None
+    for number, row in enumerate(table.to_pylist(), start=1):
+        yield f"{path}, row {number}", row
+
+
+def _check_columns(path: Path, names: Iterable[str]) -> None:
+    names = list(names)
+    missing = [name for name in _NEEDED if name not in names]
+    if missing:
+        found = ", ".join(map(repr, names)) or "an empty file"
+        raise DataError(
+            f"{path}: expected the columns {', '.join(_NEEDED)} (camid where known), commas between; found {found}. "
+            f"Add {', '.join(missing)}."
+        )
+    if len(set(names)) < len(names):
+        raise DataError(f"{path}: a column is there twice: {', '.join(sorted(names))}. Keep one.")
+
+
+def _split(value: object, where: str) -> str:
+    split = str(value or "").strip()
+    if split in _SPLITS or (split.startswith(f"{QUERY}_") and split != f"{QUERY}_"):
+        return split
+    raise DataError(
+        f"{where}: expected split to be train, gallery, query or query_<name>, got {split!r}. {nearest(split, _SPLITS)}"
+    )
+
+
+def _image(row: Mapping[str, object], root: Path, where: str) -> ReIDImage:
+    text = str(row["path"] or "").strip()
+    if not text:
+        raise DataError(f"{where}: path is empty. Expected the picture's path within {root}.")
+    base = Path(os.path.abspath(root))  # noqa: PTH100 - links stay as they are
+    inside = Path(os.path.relpath(base / text, base))
+    if inside.parts[:1] in ((), ("..",)):
+        raise DataError(f"{where}: {text} lies outside {root}. Move the table to a folder above all pictures.")
+    pid, camid = _whole(row["pid"], "pid", where, JUNK), _whole(row.get("camid"), "camid", where, 0)
+    if pid is None:
+        raise DataError(f"{where}: pid is empty. Give every picture its person's number.")
+    return ReIDImage(root / inside, pid, camid, occlusion=parse_occlusion(_present(row.get("occlusion")), where))
+
+
+def _whole(value: object, name: str, where: str, lowest: int) -> int | None:
+    """A whole number, None where there is none; pandas writes ``3.0`` into columns with gaps."""
+    value = _present(value)
+    if value is None:
+        return None
+    text = _WHOLE.fullmatch(str(value))
+    number = int(text[1]) if text else lowest - 1
+    if not lowest <= number < 2**63:
+        raise DataError(f"{where}: expected {name} to be a whole number from {lowest}, got {value!r}. Number them.")
+    return number
+
+
+def _present(value: object) -> object:
+    """None for an empty cell: nothing, blank text, or NaN."""
+    if isinstance(value, str):
+        return value.strip() or None
+    return None if value != value else value
+
+
+TABLE = Layout(key="table", name="", holds="a row per picture", fits=fits_table, read=read_table)

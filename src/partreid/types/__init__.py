@@ -1,0 +1,27 @@
+"""The package's own language: what its parts give to each other."""
+
+from partreid.types.data import Identity, LabelNaming, ReIDDataset, ReIDImage, identities
+from partreid.types.tensors import (
+    EvaluationResult,
+    LossReport,
+    ModelOutput,
+    PartEmbeddings,
+    RegionVectors,
+    SearchResult,
+    check_comparable,
+)
+
+__all__ = [
+    "EvaluationResult",
+    "Identity",
+    "LabelNaming",
+    "LossReport",
+    "ModelOutput",
+    "PartEmbeddings",
+    "ReIDDataset",
+    "ReIDImage",
+    "RegionVectors",
+    "SearchResult",
+    "check_comparable",
+    "identities",
+]

@@ -1,0 +1,118 @@
+"""Pictures and data sets, as readers give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from partreid.errors import DataError
+
+Identity: TypeAlias = tuple[str, int]
+"""A person among several sets: (the set's name, the set's own person id)."""
+
+
+@dataclass(frozen=True)
+class ReIDImage:
+    """One picture of a data set.
+
+    Attributes:
+        path: the picture's file.
+        pid: the set's own person id. camid: the set's own camera, 0-based; None where cameras are unknown.
+        label: file with pose fields or a label map, or None.
+        occlusion: share of the person that is hidden, in [0, 1], where the set knows it.
+        dataset: the set's name; empty for a picture that belongs to none.
+    """
+
+    path: Path
+    pid: int
+    camid: int | None = None
+    label: Path | None = None
+    occlusion: float | None = None
+    dataset: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        """Who is on it, among several sets."""
+        return self.dataset, self.pid
+
+    @property
+    def view(self) -> int | Path:
+        """What a query and its match must differ in: the camera, or the file where cameras are unknown.
+
+        A gallery picture of the query's person and view is junk.
+        """
+        return self.path if self.camid is None else self.camid
+
+
+def identities(images: Iterable[ReIDImage]) -> tuple[Identity, ...]:
+    """The identities on pictures in ascending order: ``pid_index``, the training class, is the position in it."""
+    return tuple(sorted({image.identity for image in images}))
+
+
+@dataclass(frozen=True)
+class LabelNaming:
+    """How a set's published label files are called.
+
+    Attributes:
+        name: of the file, from ``{stem}`` and ``{name}``, the picture's name without and with its suffix.
+        leaves_out_id_folder: whether the picture's own folder, named by the person, is missing in their path.
+    """
+
+    name: str = "{stem}.npy"
+    leaves_out_id_folder: bool = False
+
+
+@dataclass(frozen=True)
+class ReIDDataset:
+    """A data set: training pictures, and query sets to be searched in one gallery. Splits may be empty.
+
+    Attributes:
+        name: for messages and results. root: its folder.
+        train: training pictures. gallery: gallery pictures (distractors included, junk already dropped).
+        queries: query pictures by the name of the query set; the first is the default.
+        label_naming: how its published labels are called.
+
+    Raises:
+        DataError: some pictures have a camera and some have none; a query set is called like another split.
+    """
+
+    name: str
+    root: Path
+    train: tuple[ReIDImage, ...]
+    gallery: tuple[ReIDImage, ...]
+    queries: Mapping[str, tuple[ReIDImage, ...]]
+    label_naming: LabelNaming = LabelNaming()
+
+    def __post_init__(self) -> None:
+        for taken in {"train", "gallery"} & self.queries.keys():
+            raise DataError(f"{self.name}: a query set cannot be called {taken!r}, as that is another split.")
+        images = [image for split in self.splits.values() for image in split]
+        unknown = [image for image in images if image.camid is None]
+        if unknown and len(unknown) < len(images):
+            raise DataError(
+                f"{self.name}: expected a camera for every picture or for none, but {len(unknown)} of {len(images)} "
+                f"have none, the first is {unknown[0].path}. Fill them in, or leave all of them out."
+            )
+
+    @property
+    def splits(self) -> dict[str, tuple[ReIDImage, ...]]:
+        """All splits by name: train, gallery, then the query sets."""
+        return {"train": self.train, "gallery": self.gallery, **self.queries}
+
+    @property
+    def query(self) -> tuple[ReIDImage, ...]:
+        """The default query set.
+
+        Raises:
+            DataError: there is none.
+        """
+        if not self.queries:
+            raise DataError(f"{self.name} ({self.root}) has no query pictures, so it cannot be evaluated.")
+        return next(iter(self.queries.values()))
+
+    @property
+    def train_identities(self) -> tuple[Identity, ...]:
+        """The training identities, as :func:`identities`."""
+        return identities(self.train)
