@@ -19,7 +19,7 @@ FILES = ["labels.html", "sheet.png", "worst.csv", "worst.png"]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Training labels broken in six ways, then two ready label maps, then whole ones; no others have labels."""
+    """Training labels broken in six ways, then two ready label maps, then four that cover all; no others have labels."""
     root = tmp_path / "set"
     write_blocks(root, "bounding_box_train", range(1, 5), range(3))
     write_blocks(root, "bounding_box_test", range(11, 13), range(1))
@@ -37,7 +37,7 @@ def root(tmp_path: Path) -> Path:
     torn[:, 3:6] = 0
     np.save(labels[3], torn)
     few = np.zeros_like(fields)
-    few[17:21] = 255
+    few[17:21, :, 1:4] = 255
     np.save(labels[4], few)
     np.save(labels[5], fields[:, ::-1])
     ready = np.zeros((12, 5), np.uint8)
@@ -74,7 +74,7 @@ def test_everything_is_written_and_every_fault_named(root: Path, tmp_path: Path)
     assert "labels of another K" in found[names[6]]["detail"]
     assert [row["reason"] for row in rows(out)][:2] == ["missing", "damaged"]
     assert found[names[5]]["parts"] == "upper_body lower_body"
-    assert "set, train: 12 pictures; labels blocks, parts two_v, threshold 0.5" in text
+    assert "Labels of set, train: 12 pictures (masks/blocks, parts two_v, threshold 0.5)" in text
     for words in ("Upside down", "No label file", *FILES):
         assert words in text
     page = (out / "labels.html").read_text()
@@ -89,8 +89,8 @@ def test_ready_label_maps_are_shown(root: Path, tmp_path: Path) -> None:
     assert "0003_c2_000001.jpg" not in found  # .png, four of them
     assert found["0002_c2_000001.jpg"]["detail"] == "1 of 5 parts"
     page = (tmp_path / "out" / "labels.html").read_text()
-    assert "few_parts" in page
-    assert "(1 of " in page
+    assert "Few parts (1)" in page
+    assert "Nearly all of the picture (1 of 5)" in page
     with Image.open(tmp_path / "out" / "sheet.png") as few, Image.open(tmp_path / "out" / "worst.png") as worst:
         assert worst.height > few.height
 

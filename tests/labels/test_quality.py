@@ -48,14 +48,14 @@ def test_each_fault_gets_its_reason() -> None:
     torn[6:9] = 0
     few[1:6, 3:6], few[6:9, 3:6] = HEAD, TORSO
     small[1, 4], small[2, 4], small[3, 4] = HEAD, TORSO, LEGS
-    full[full == 0] = TORSO
+    full[:] = HEAD  # as of fields that are 1 everywhere
     for label, reason, words in (
         (np.zeros((17, 9), np.int64), "empty", "no person, strongest value 0.00"),
         (person()[::-1], "upside_down", "head at 88% of the height, legs at 28%"),
         (torn, "torn", "2 pieces, 49% apart"),
         (few, "few_parts", "2 of 5 parts · only head, torso"),
         (small, "small", "covers 2.0% of the picture · no arms, feet"),
-        (full, "full", "covers 100% of the picture"),
+        (full, "full", "covers 100% of the picture · only head"),
     ):
         rating = rate(label)
         assert (rating.reason, describe(rating, FIVE)) == (reason, words)
@@ -89,7 +89,7 @@ def test_files_that_are_missing_or_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     rating = rate_label_file(path, FIVE)
     assert rating.reason == "damaged"
-    assert rating.detail.startswith("Cannot read label file a.npy: expected")
+    assert rating.detail.startswith("expected a .npy array of numbers")
     assert describe(rating, FIVE) == rating.detail
 
 

@@ -50,9 +50,8 @@ def show(
     dataset = read_labelled(root, labels, split)
     images = splits(dataset)[split]
     source = choose_label_folder(dataset.root, labels)
-    title = (
-        f"{dataset.name}, {split}: {len(images):,} pictures; labels {source}, parts {schema}, threshold {threshold:g}"
-    )
+    what = f"{MASKS}/{source}, parts {schema}, threshold {threshold:g}"
+    title = f"Labels of {dataset.name}, {split}: {len(images):,} pictures ({what})"
     report = label_report(images, get_part_schema(schema), title=title, threshold=threshold, count=count, worst=worst)
     # All is drawn before the first file is written: a mistake leaves nothing behind.
     page = report.page()

@@ -28,6 +28,7 @@ REASONS = {
     "damaged": Reason("Label file that cannot be read", "Training stops at such a file."),
     "empty": Reason("No person", "No node is labelled with a part: training learns that all is background."),
     "upside_down": Reason("Upside down", "The part with the nose lies below the parts with knees and ankles."),
+    "full": Reason("Nearly all of the picture", "The body covers more than 75 % of the picture."),
     "torn": Reason(
         "In separate pieces",
         "Pieces that touch nowhere; one beside the largest holds a tenth of the body or more. Most of the body "
@@ -37,7 +38,6 @@ REASONS = {
         "Few parts", "Fewer than half of the parts, the fewest first. An occluded person may rightly look so."
     ),
     "small": Reason("Very little of the picture", "The body covers less than 5 % of the picture."),
-    "full": Reason("Nearly all of the picture", "The body covers more than 75 % of the picture."),
 }
 """Why a label is a bad case, the most severe first. A label counts under the first rule that holds for it."""
 
@@ -83,7 +83,9 @@ def rate_label_file(path: Path | None, schema: PartSchema, *, threshold: float =
     try:
         part_maps = read_part_maps(path, schema)
     except LabelError as error:
-        return LabelRating(reason="damaged", detail=str(error).replace(str(path), path.name))
+        # The file's name stands elsewhere; in a narrow column what is wrong comes first.
+        detail = str(error).removeprefix("Cannot read label file ").removeprefix(f"{path}: ")
+        return LabelRating(reason="damaged", detail=detail)
     return rate_part_maps(part_maps, schema, threshold=threshold)
 
 
@@ -144,6 +146,8 @@ def _fault(label: NDArray[np.uint8], parts: Sequence[str], schema: PartSchema) -
     head, legs = (_mean_row(label, schema, channels) for channels in (_HEAD, _LEGS))
     if head is not None and legs is not None and head > legs:
         return "upside_down", f"head at {head:.0%} of the height, legs at {legs:.0%}", head - legs
+    if coverage > _FULL:
+        return "full", f"covers {coverage:.0%} of the picture", coverage
     pieces = sorted(_pieces(body), reverse=True)
     if len(pieces) > 1 and pieces[1] >= _PIECE * sum(pieces):
         apart = 1 - pieces[0] / sum(pieces)
@@ -152,8 +156,6 @@ def _fault(label: NDArray[np.uint8], parts: Sequence[str], schema: PartSchema) -
         return "few_parts", f"{len(parts)} of {len(schema)} parts", len(schema) - len(parts) - coverage
     if coverage < _SMALL:
         return "small", f"covers {coverage:.1%} of the picture", -coverage
-    if coverage > _FULL:
-        return "full", f"covers {coverage:.0%} of the picture", coverage
     return None
 
 

@@ -142,7 +142,9 @@ nav ul, .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: .
 .pinned { position: sticky; top: 0; padding: .1rem 0; background: var(--page); font-size: .85rem }
 section { scroll-margin-top: 3rem }
 .legend span { display: inline-block; width: .85em; height: .85em; margin-right: .4em; border-radius: 2px }
-.wide { overflow-x: auto; display: inline-block; vertical-align: top; max-width: 100%; margin-right: 3rem }
+.wide { overflow-x: auto; display: inline-block; vertical-align: top; max-width: 100%; margin-right: 3vw }
+td:not(:first-child) { white-space: nowrap }
+table { overflow-wrap: normal }
 table { border-collapse: collapse; margin: .5rem 0 1rem; font-variant-numeric: tabular-nums }
 caption { text-align: left; font-weight: 600; padding-bottom: .25rem }
 th, td { padding: .2rem .75rem .2rem 0; text-align: right; border-bottom: 1px solid var(--line) }
