@@ -19,7 +19,7 @@ FILES = ["labels.html", "sheet.png", "worst.csv", "worst.png"]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Training labels broken in six ways, then two ready label maps, then four that cover all; no others have labels."""
+    """Training labels broken in six ways, two ready label maps, four that cover all; no labels beside."""
     root = tmp_path / "set"
     write_blocks(root, "bounding_box_train", range(1, 5), range(3))
     write_blocks(root, "bounding_box_test", range(11, 13), range(1))

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from partreid.cli.console import console, plain_table, progress_bar
+from partreid.cli.options import Data
 from partreid.datasets.images import read_image
 from partreid.datasets.readers import read_dataset
 from partreid.errors import DataError, LabelError, nearest
@@ -29,10 +30,10 @@ PAGE, SHEET, WORST, TABLE = "labels.html", "sheet.png", "worst.png", "worst.csv"
 
 
 def show(
-    root: Annotated[Path, typer.Argument(help="The data set's folder.")],
+    root: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")],
     split: Annotated[str, typer.Option(help="train, gallery, or a query set's name.")] = "train",
-    labels: Annotated[str, typer.Option(help="Label folder in ROOT/masks; auto = the only one.")] = AUTO,
+    labels: Annotated[str, typer.Option(help="Label folder in the set's masks/; auto = the only one.")] = AUTO,
     schema: Annotated[str, typer.Option(help="Part schema, e.g. five or eight.")] = "five",
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="A node where no part reaches it is background (λ_r, Eq. 10).")
@@ -48,7 +49,7 @@ def show(
     from partreid.viz.canvas import save_png, to_array
 
     dataset = read_labelled(root, labels, split)
-    images = splits(dataset)[split]
+    images = dataset.splits[split]
     source = choose_label_folder(dataset.root, labels)
     what = f"{MASKS}/{source}, parts {schema}, threshold {threshold:g}"
     title = f"Labels of {dataset.name}, {split}: {len(images):,} pictures ({what})"
@@ -65,7 +66,7 @@ def show(
     _print_summary(report, out)
 
 
-def read_labelled(root: Path, labels: str, split: str) -> ReIDDataset:
+def read_labelled(root: str, labels: str, split: str) -> ReIDDataset:
     """The data set with its labels.
 
     Raises:
@@ -73,7 +74,7 @@ def read_labelled(root: Path, labels: str, split: str) -> ReIDDataset:
         LabelError: no label folder, not the only one, or no label in the split.
     """
     dataset = read_dataset(root, labels=labels)
-    known = splits(dataset)
+    known = dataset.splits
     if split not in known:
         raise DataError(f"No split {split!r} in {dataset.root}. {nearest(split, known)}")
     having = [name for name, images in known.items() if any(image.label for image in images)]
@@ -82,11 +83,6 @@ def read_labelled(root: Path, labels: str, split: str) -> ReIDDataset:
     if split not in having:
         raise LabelError(f"No picture of split {split!r} of {dataset.root} has a label. With: {', '.join(having)}.")
     return dataset
-
-
-def splits(dataset: ReIDDataset) -> dict[str, tuple[ReIDImage, ...]]:
-    """The pictures by the split's name."""
-    return {"train": dataset.train, "gallery": dataset.gallery, **dataset.queries}
 
 
 def label_report(

@@ -72,21 +72,22 @@ def legend(colors: Mapping[str, Color]) -> Html:
     return Html(f'<ul class="legend">{entries}</ul>')
 
 
-def figure(picture: np.ndarray, *, alt: str, lines: Sequence[str] = (), quality: int = 85) -> Html:
+def figure(picture: np.ndarray, *, alt: str, lines: Sequence[str] = ()) -> Html:
     """A picture inside the page, with lines of text under it, the first in bold.
 
     Args:
-        picture: uint8 [H, W, 3]. alt: what it shows, in words. lines: plain text. quality: of the JPEG, 1..95.
+        picture: uint8 [H, W, 3]. alt: what it shows, in words. lines: plain text.
 
     Raises:
         ShapeError: not a picture.
     """
     picture = check_picture(picture)
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=quality, subsampling=0)
+    Image.fromarray(picture).save(buffer, format="JPEG", quality=85, subsampling=0)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     height, width = picture.shape[:2]
-    caption = "".join(f"<{tag}>{escape(s)}</{tag}>" for tag, s in zip(_tags(len(lines)), lines, strict=True) if s)
+    tags = ("b" if i == 0 else "span" for i in range(len(lines)))
+    caption = "".join(f"<{tag}>{escape(line)}</{tag}>" for tag, line in zip(tags, lines, strict=True) if line)
     return Html(
         f'<figure><img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" alt="{escape(alt)}">'
         f"<figcaption>{caption}</figcaption></figure>"
@@ -120,10 +121,6 @@ def page(title: str, sections: Sequence[Section], *, lead: str = "", pinned: Htm
         f"{paragraph(lead) if lead else ''}<nav><ul>{contents}</ul></nav></header>"
         f"<main>{top}{body}</main></body></html>\n"
     )
-
-
-def _tags(count: int) -> list[str]:
-    return ["b", *["span"] * (count - 1)][:count]
 
 
 _STYLE = """
