@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from partreid.errors import PartReIDError
@@ -37,6 +37,29 @@ def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = PartReIDError) -> None:
+    """Write one of very many small files: whole or not at all when the process is killed.
+
+    Unlike :func:`atomic_file` it does not wait for the disk, so that a power failure may leave an empty file behind:
+    for files that are checked when they are read and can be made anew. A kill may leave ``.<name>.part``, which the
+    next call for the same path replaces.
+
+    Args:
+        path: the file; its folder is made if missing. data: what it will hold.
+        error: raised in place of an ``OSError``.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
+    except OSError as problem:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise error(_explain(path, problem)) from problem
 
 
 @contextmanager

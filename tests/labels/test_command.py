@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from partreid.cli import labels as labels_command
+from partreid.cli import labels_make
 from partreid.labels.providers import Crop, PoseLabel
 
 
@@ -25,7 +26,7 @@ class Upright:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(labels_command, "load_provider", lambda name, *, model, stride: Upright())
+    monkeypatch.setattr(labels_make, "load_provider", lambda name, *, model, stride: Upright())
     for folder in ("bounding_box_train", "query", "bounding_box_test"):
         (tmp_path / folder).mkdir()
         for pid in (1, 2):
@@ -41,26 +42,72 @@ def run(*arguments: str) -> str:
 
 
 def test_make_then_info(root: Path) -> None:
-    assert "2 labels made, 0 kept" in run("make", str(root), "--model", "x.xml")
+    assert "2 labels made, 0 kept" in run("make", str(root))
     assert sorted(p.name for p in (root / "masks" / "upright" / "bounding_box_train").iterdir()) == [
         "0001_c2.npy",
         "0002_c2.npy",
     ]
-    assert "4 labels made, 2 kept" in run("make", str(root), "--model", "x.xml", "--split", "all")
+    assert "4 labels made, 2 kept" in run("make", str(root), "--split", "all")
     output = run("info", str(root))
     assert "labels of 2 of 2 training pictures" in output
     assert "5×3" in output
     assert "head" in output
 
 
+def test_a_folder_that_is_no_data_set(root: Path, tmp_path: Path) -> None:
+    crops = tmp_path / "my crops é"
+    (crops / "a" / "b").mkdir(parents=True)
+    for name in ("2.png", "a/1.png", "a/b/3.png"):
+        Image.new("RGB", (8, 16)).save(crops / name)
+    (crops / "a" / "link.png").symlink_to(crops / "2.png")
+    (crops / "loop").symlink_to(crops)
+    assert "4 labels made" in run("make", str(crops))
+    labels = crops / "masks" / "upright"
+    assert [p.relative_to(labels).as_posix() for p in sorted(labels.rglob("*.npy"))] == [
+        "2.npy", "a/1.npy", "a/b/3.npy", "a/link.npy",
+    ]  # fmt: skip
+    assert "4 kept" in run("make", str(crops))
+    assert [line.split(",")[0] for line in (labels / "report.csv").read_text().splitlines()[1:]] == [
+        "2.png", "a/1.png", "a/b/3.png", "a/link.png",
+    ]  # fmt: skip
+    assert "labels of 4 of 4" in run("info", str(crops))
+
+
+def test_the_published_format(root: Path) -> None:
+    run("make", str(root), "--format", "published")
+    label = root / "masks" / "pifpaf_maskrcnn_filtering" / "bounding_box_train" / "0001_c2.npy"
+    assert np.load(label).dtype == np.float32
+    run("make", str(root), "--format", "published", "--folder", "other")
+    assert (root / "masks" / "other" / "bounding_box_train" / "0001_c2.npy").read_bytes() == label.read_bytes()
+    occluded = root.parent / "Occluded_Duke"
+    root.rename(occluded)
+    run("make", str(occluded), "--format", "published")
+    folder = occluded / "masks" / "pifpaf_maskrcnn_filtering" / "bounding_box_train"
+    assert (folder / "0001_c2.png.confidence_fields.npy").read_bytes() == (folder / "0001_c2.npy").read_bytes()
+
+
+def test_wrong_use_is_named(root: Path, tmp_path: Path) -> None:
+    def error(*arguments: str) -> str:
+        return str(CliRunner().invoke(labels_command.app, ["make", *arguments]).exception)
+
+    assert "No split 'trian'" in error(str(root), "--split", "trian")
+    assert "Did you mean 'train'" in error(str(root), "--split", "trian")
+    assert "--folder names a folder within masks" in error(str(root), "--folder", "../x")
+    assert "does not exist" in error(str(tmp_path / "gone"))
+    (tmp_path / "empty").mkdir()
+    assert "holds no data set and no picture" in error(str(tmp_path / "empty"))
+    Image.new("RGB", (8, 16)).save(root / "bounding_box_train" / "0001_c2.jpg")
+    assert "would share the label file" in error(str(root))
+
+
 def test_labels_can_be_written_elsewhere(root: Path, tmp_path: Path) -> None:
-    run("make", str(root), "--model", "x.xml", "--out", str(tmp_path / "other"), "--limit", "1")
+    run("make", str(root), "--out", str(tmp_path / "other"), "--limit", "1")
     assert len(list((tmp_path / "other").rglob("*.npy"))) == 1
     assert not (root / "masks").exists()
 
 
 def test_an_unreadable_picture_gives_a_failing_exit(root: Path) -> None:
     (root / "bounding_box_train" / "0001_c2.png").write_bytes(b"")
-    result = CliRunner().invoke(labels_command.app, ["make", str(root), "--model", "x.xml"])
+    result = CliRunner().invoke(labels_command.app, ["make", str(root)])
     assert result.exit_code == 1
     assert "0001_c2.png is empty" in result.output

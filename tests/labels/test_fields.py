@@ -145,11 +145,12 @@ def test_a_full_disk_leaves_the_former_file_and_nothing_else(
     write_pose_fields(path, fields)
     before = path.read_bytes()
 
-    def full(file, *_args: object, **_options: object) -> None:  # type: ignore[no-untyped-def]
-        file.write(b"half")
+    def full(file: Path, data: bytes) -> None:
+        with file.open("wb") as stream:
+            stream.write(data[:10])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(LabelError, match=r"label\.npy.*[Nn]o space left"):
         write_pose_fields(path, fields * 0)
     assert path.read_bytes() == before

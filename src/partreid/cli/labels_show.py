@@ -13,7 +13,7 @@ import typer
 from partreid.cli.console import console, plain_table, progress_bar
 from partreid.cli.options import Data
 from partreid.datasets.images import read_image
-from partreid.datasets.readers import read_dataset
+from partreid.datasets.readers.pictures import read_pictures
 from partreid.errors import DataError, LabelError, nearest
 from partreid.files import atomic_file
 from partreid.labels.fields import read_label_map, read_pose_fields
@@ -73,7 +73,7 @@ def read_labelled(root: str, labels: str, split: str) -> ReIDDataset:
         DataError: no such split.
         LabelError: no label folder, not the only one, or no label in the split.
     """
-    dataset = read_dataset(root, labels=labels)
+    dataset = read_pictures(root, labels=labels)
     known = dataset.splits
     if split not in known:
         raise DataError(f"No split {split!r} in {dataset.root}. {nearest(split, known)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from math import ceil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partreid.errors import LabelError
-from partreid.files import atomic_file
+from partreid.files import atomic_file, replace_file
 from partreid.labels.grouping import group_fields, one_hot
 from partreid.parts import NUM_POSE_FIELDS, PartSchema
 
@@ -84,8 +85,7 @@ def write_pose_fields(path: str | Path, fields: NDArray[np.floating], *, quantis
     """
     path = Path(path)
     clean = _as_fields(np.asarray(fields, dtype=np.float32), path)
-    stored: NDArray[np.generic] = np.round(clean * 255).astype(np.uint8) if quantised else clean
-    _save_npy(path, stored)
+    _save_npy(path, np.round(clean * 255).astype(np.uint8) if quantised else clean)
 
 
 def write_label_map(path: str | Path, label: NDArray[np.integer]) -> None:
@@ -161,5 +161,6 @@ def _as_label_map(array: NDArray[np.generic], path: Path, num_parts: int) -> NDA
 
 
 def _save_npy(path: Path, array: NDArray[np.generic]) -> None:
-    with atomic_file(path, error=LabelError) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+    data = io.BytesIO()
+    np.save(data, array, allow_pickle=False)
+    replace_file(path, data.getvalue(), error=LabelError)

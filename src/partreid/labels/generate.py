@@ -1,18 +1,62 @@
-"""Making label files for many pictures: batches, resumable, each file whole or absent."""
+"""Making label files for many pictures: resumable, each file whole or absent, with a report of what was found."""
 
 from __future__ import annotations
 
-from collections import deque
+import csv
+import io
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError, PartReIDError
+from partreid.files import atomic_file
 from partreid.labels.fields import read_pose_fields, write_pose_fields
+from partreid.labels.grouping import group_fields
 from partreid.labels.providers import Crop, PoseProvider
+from partreid.labels.quality import rate_part_maps
+from partreid.parts import PART_SCHEMAS
+
+REPORT = "report.csv"
+"""Name of the report in the label folder."""
+
+_SCHEMA = PART_SCHEMAS["five"]
+_COLUMNS = ("picture", "persons", "parts", "note")
+
+NOTES = {
+    "unreadable": "picture cannot be read",
+    "no_person": "no person found",
+    "several_persons": "several persons found; the label is of one",
+    "few_parts": f"fewer than half of {', '.join(_SCHEMA.parts)}",
+}
+"""What a report notes of a picture, and what it means. The first that holds is noted."""
+
+
+@dataclass(frozen=True)
+class LabelJob:
+    """A picture to label. ``picture``: its file. ``label``: the file to write. ``name``: for the report."""
+
+    picture: Path
+    label: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class LabelRecord:
+    """A line of the report.
+
+    Attributes:
+        picture: the job's name. persons: how many were found, None where a kept label's run did not say.
+        parts: parts of the schema ``five`` that the label holds. note: a key of :data:`NOTES`, or "".
+    """
+
+    picture: str
+    persons: int | None
+    parts: tuple[str, ...]
+    note: str
 
 
 @dataclass
@@ -21,73 +65,153 @@ class LabelSummary:
 
     Attributes:
         made: labels written now. kept: valid ones that were there already.
-        without_person: made or kept labels that are empty.
-        several_persons: labels made now from a picture with more than one person.
+        notes: number of pictures for each key of :data:`NOTES`.
         failed: one message per picture that could not be read.
     """
 
-    made: int = 0
-    kept: int = 0
-    without_person: int = 0
-    several_persons: int = 0
-    failed: list[str] = field(default_factory=list)
-
-    @property
-    def pictures(self) -> int:
-        """All pictures that were looked at."""
-        return self.made + self.kept + len(self.failed)
+    made: int
+    kept: int
+    notes: Counter[str]
+    failed: list[str]
 
 
 def make_labels(
     provider: PoseProvider,
-    files: Iterable[tuple[Path, Path]],
+    jobs: Iterable[LabelJob],
+    folder: Path,
     *,
     read: Callable[[Path], NDArray[np.uint8]],
+    quantised: bool = True,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> LabelSummary:
-    """Write one file of pose fields per picture.
+    """Write one file of pose fields per picture, and ``report.csv`` with a line for each.
 
-    A valid file that is there already is kept, so an interrupted run goes on where it stopped; a damaged one is
-    made anew. A picture that cannot be read is named in the summary and does not stop the others.
+    A valid file that is there already is kept, so an interrupted run goes on where it stopped and ends with the same
+    bytes as an unbroken one; a damaged file is made anew. A picture that cannot be read is named in the summary and
+    does not stop the others.
 
     Args:
         provider: what finds the persons.
-        files: (picture, label file) pairs.
+        jobs: the pictures. folder: the label folder, for the report; lines about other pictures stay in it.
         read: reads a picture as uint8 [H, W, 3] RGB.
+        quantised: write uint8, else float32 as the published labels are.
         overwrite: make valid files anew too.
         progress: called with the number of pictures that became done.
 
     Raises:
-        LabelError: a label file cannot be written.
+        LabelError: a label file or the report cannot be written.
     """
-    summary = LabelSummary()
-    pending: deque[Path] = deque()
+    summary = LabelSummary(0, 0, Counter(), [])
+    report = _Report(folder / REPORT)
+    pending: deque[LabelJob] = deque()
+
+    def count(record: LabelRecord) -> None:
+        if record.note:
+            summary.notes[record.note] += 1
+        progress(1)
 
     def crops() -> Iterator[Crop]:
-        for image_path, path in files:
-            kept = None if overwrite else _valid(path)
+        for job in jobs:
+            kept = None if overwrite else _valid(job.label)
             if kept is not None:
                 summary.kept += 1
-                summary.without_person += not kept.any()
-                progress(1)
+                count(report.keep(_record(job.name, report.persons(job.name), kept)))
                 continue
             try:
-                pixels = read(image_path)
+                pixels = read(job.picture)
             except PartReIDError as error:
                 summary.failed.append(str(error))
-                progress(1)
+                count(report.add(LabelRecord(job.name, None, (), "unreadable")))
                 continue
-            pending.append(path)
-            yield Crop(image_path, pixels)
+            pending.append(job)
+            yield Crop(job.picture, pixels)
 
-    for label in provider.detect(crops()):
-        write_pose_fields(pending.popleft(), label.fields)
-        summary.made += 1
-        summary.without_person += not label.fields.any()
-        summary.several_persons += label.persons > 1
-        progress(1)
+    with report:
+        for label in provider.detect(crops()):
+            job = pending.popleft()
+            # First the line, then the label: a kill between the two leaves no label that the report does not know.
+            record = report.add(_record(job.name, label.persons, label.fields))
+            write_pose_fields(job.label, label.fields, quantised=quantised)
+            summary.made += 1
+            count(record)
     return summary
+
+
+class _Report:
+    """The report: lines are appended while labels are made, and at the end it is written anew in order."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._records = {record.picture: record for record in read_report(path)} if path.is_file() else {}
+
+    def persons(self, picture: str) -> int | None:
+        known = self._records.get(picture)
+        return known.persons if known else None
+
+    def __enter__(self) -> None:
+        self._write()  # a line that a kill tore is gone
+        self._lines = self.path.open("a", newline="", encoding="utf-8")
+
+    def keep(self, record: LabelRecord) -> LabelRecord:
+        self._records[record.picture] = record
+        return record
+
+    def add(self, record: LabelRecord) -> LabelRecord:
+        csv.writer(self._lines, lineterminator="\n").writerow(_row(record))
+        self._lines.flush()
+        return self.keep(record)
+
+    def __exit__(self, *error: object) -> None:
+        self._lines.close()
+        self._write()
+
+    def _write(self) -> None:
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(_COLUMNS)
+        table.writerows(_row(self._records[picture]) for picture in sorted(self._records))
+        with atomic_file(self.path, error=LabelError) as temporary:
+            temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def read_report(path: Path) -> list[LabelRecord]:
+    """The lines of a report; of a killed run those that are whole. Later lines about a picture replace earlier ones.
+
+    Raises:
+        LabelError: the file cannot be read, or is no such report.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            rows = list(csv.reader(file))
+    except (OSError, csv.Error) as error:
+        raise LabelError(f"Cannot read {path}: {error}. Remove it; it is made anew.") from None
+    if not rows or tuple(rows[0]) != _COLUMNS:
+        raise LabelError(f"{path} is no report of `partreid labels make` ({', '.join(_COLUMNS)}). Move it away.")
+    whole = [row for row in rows[1:] if len(row) == len(_COLUMNS) and (row[1].isdecimal() or not row[1])]
+    return [
+        LabelRecord(picture, int(persons) if persons else None, tuple(parts.split()), note)
+        for picture, persons, parts, note in whole
+        if note in NOTES or not note
+    ]
+
+
+def _row(record: LabelRecord) -> tuple[str, str, str, str]:
+    persons = "" if record.persons is None else str(record.persons)
+    return record.picture, persons, " ".join(record.parts), record.note
+
+
+def _record(picture: str, persons: int | None, fields: NDArray[np.float32]) -> LabelRecord:
+    # As it is read back from a file of bytes, so that a kept label gives the line that it gave when it was made.
+    rating = rate_part_maps(np.round(group_fields(fields, _SCHEMA).astype(np.float32) * 255) / 255, _SCHEMA)
+    note = ""
+    if not rating.parts:
+        note = "no_person"
+    elif persons is not None and persons > 1:
+        note = "several_persons"
+    elif 2 * len(rating.parts) < len(_SCHEMA):
+        note = "few_parts"
+    return LabelRecord(picture, persons, rating.parts, note)
 
 
 def _valid(path: Path) -> NDArray[np.float32] | None:

@@ -10,6 +10,9 @@ from partreid.types import LabelNaming, ReIDDataset
 MASKS = "masks"
 """Folder within a data set's root that holds the label folders."""
 
+PUBLISHED_FOLDER = "pifpaf_maskrcnn_filtering"
+"""Name of the label folder that was published with the method."""
+
 AUTO = "auto"
 """Take the only label folder there is."""
 

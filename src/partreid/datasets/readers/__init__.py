@@ -25,6 +25,7 @@ __all__ = [
     "LAYOUTS",
     "FoundDataset",
     "Layout",
+    "choose_labels",
     "find_datasets",
     "list_pictures",
     "locate_dataset",
@@ -100,8 +101,7 @@ def read_dataset(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
                 f"Query set {name!r} of {found.path} has no match in the gallery: no query's identity is in it from "
                 f"another camera ({len(query)} queries, {len(dataset.gallery)} gallery pictures). Check both."
             )
-    folder = choose_label_folder(dataset.root, labels)
-    return dataset if folder is None else with_labels(dataset, folder)
+    return choose_labels(dataset, labels)
 
 
 def read_datasets(specs: Sequence[str | Path], *, labels: str | None = AUTO) -> list[ReIDDataset]:
@@ -160,6 +160,12 @@ def queries_without_match(dataset: ReIDDataset, query_set: str) -> list[ReIDImag
     for image in dataset.gallery:
         views.setdefault(image.pid, set()).add(image.view)
     return [image for image in dataset.queries[query_set] if not views.get(image.pid, set()) - {image.view}]
+
+
+def choose_labels(dataset: ReIDDataset, labels: str | None) -> ReIDDataset:
+    """The same set with the label files that ``labels`` chooses; as :func:`read_dataset`."""
+    folder = choose_label_folder(dataset.root, labels)
+    return dataset if folder is None else with_labels(dataset, folder)
 
 
 def with_labels(dataset: ReIDDataset, folder: str) -> ReIDDataset:

@@ -114,7 +114,7 @@ def list_pictures(folder: Path, *, in_id_folders: bool = False) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"Folder {folder} does not exist; this layout needs it. Check the data set's path.")
     folders = [folder, *(subfolders(folder) if in_id_folders else ())]
-    found = [Path(parent, name) for parent in folders for name in sorted(_picture_names(parent))]
+    found = [Path(parent, name) for parent in folders for name in sorted(picture_names(parent))]
     if not found:
         raise DataError(f"Folder {folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}). Was it unpacked?")
     return found
@@ -152,7 +152,8 @@ def say_once(notice: str) -> None:
     warnings.warn(notice, stacklevel=4)
 
 
-def _picture_names(folder: Path) -> list[str]:
+def picture_names(folder: Path) -> list[str]:
+    """Names of the picture files directly in ``folder``, in no order; hidden ones are passed over."""
     with os.scandir(folder) as entries:  # a broken link is listed, so that reading it says what is wrong
         return [
             e.name

@@ -80,7 +80,7 @@ def label_persons(persons: NDArray[np.floating], image_size: tuple[int, int], *,
     return PoseLabel(draw_pose_fields(target, image_size=image_size, field_size=size), len(persons))
 
 
-def load_provider(name: str, *, model: Path, stride: int = 8) -> PoseProvider:
+def load_provider(name: str, *, model: str | Path | None, stride: int = 8) -> PoseProvider:
     """A provider by name.
 
     Args:
@@ -94,5 +94,7 @@ def load_provider(name: str, *, model: Path, stride: int = 8) -> PoseProvider:
     if name == "openvino":
         from partreid.labels.providers.openvino import OpenVinoPose
 
+        if model is None:
+            raise ConfigError("Provider openvino needs a network file: --model human-pose-estimation-0001.xml")
         return OpenVinoPose(model, stride=stride)
     raise ConfigError(f"Unknown label provider {name!r}. {nearest(name, PROVIDERS)}")

@@ -1,0 +1,120 @@
+"""``partreid labels make``: pictures in, human parsing labels out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from partreid.cli.console import console, errors, plain_table, progress_bar
+from partreid.cli.options import Data
+from partreid.datasets.images import read_image
+from partreid.datasets.readers.pictures import read_pictures
+from partreid.errors import ConfigError, DataError, nearest
+from partreid.labels.generate import NOTES, REPORT, LabelJob, LabelSummary, make_labels
+from partreid.labels.locate import MASKS, PUBLISHED_FOLDER, label_path, published_label_path
+from partreid.labels.providers import PROVIDERS, load_provider
+from partreid.types import ReIDDataset
+
+
+class LabelFormat(StrEnum):
+    """How labels are written."""
+
+    COMPACT = "compact"
+    PUBLISHED = "published"
+
+
+def make(
+    data: Data,
+    provider: Annotated[str, typer.Option(help=f"What finds the persons: {', '.join(PROVIDERS)}.")] = PROVIDERS[0],
+    model: Annotated[
+        str | None, typer.Option(help="openvino: network file (.xml). openpifpaf: name of a checkpoint.")
+    ] = None,
+    keypoints: Annotated[
+        Path | None, typer.Option(help="COCO keypoints of any tool (.json, .npz); stands for --provider keypoints.")
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="train, gallery, a query set's name, or all. Repeatable. Default: train, else all."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write masks/ into this folder instead of the set's.")] = None,
+    folder: Annotated[str | None, typer.Option(help="Name of the label folder. Default: the provider's.")] = None,
+    layout: Annotated[
+        LabelFormat,
+        typer.Option("--format", help="compact: a byte a value. published: floats, named as the published labels."),
+    ] = LabelFormat.COMPACT,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many pictures, evenly chosen; for a trial.")] = None,
+    stride: Annotated[int, typer.Option(min=1, help="Pixels between two nodes of a label.")] = 8,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make labels anew that are there already.")] = False,
+) -> None:
+    """Make pose fields for the pictures of a data set, or of any folder, in masks/PROVIDER/.
+
+    Only training needs labels. An interrupted run goes on where it stopped. What was found is written to
+    masks/PROVIDER/report.csv: pictures without a person, with several, with few parts.
+    """
+    dataset = read_pictures(data, labels=None)
+    pictures = _choose(dataset, split)
+    if limit is not None:
+        pictures = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))).astype(int)]
+    if keypoints is not None:
+        provider, model = "keypoints", str(keypoints)
+    source = load_provider(provider, model=model, stride=stride)
+    published = layout is LabelFormat.PUBLISHED
+    name = folder or (PUBLISHED_FOLDER if published else source.name)
+    if Path(name).name != name:
+        raise ConfigError(f"--folder names a folder within {MASKS}, such as {source.name}; got {name!r}.")
+    target = out or dataset.root
+    jobs = _jobs(pictures, dataset, target, name, published=published)
+    with progress_bar(f"Labels ({source.name})", len(jobs)) as (bar, task):
+        summary = make_labels(
+            source, jobs, target / MASKS / name, read=read_image, quantised=not published, overwrite=overwrite,
+            progress=lambda n: bar.advance(task, n),
+        )  # fmt: skip
+    _print_summary(summary, target / MASKS / name / REPORT)
+
+
+def _choose(dataset: ReIDDataset, splits: list[str] | None) -> list[Path]:
+    """The pictures of the splits, each once."""
+    known = dataset.splits
+    names = splits or (["train"] if dataset.train else ["all"])
+    for name in names:
+        if name != "all" and name not in known:
+            raise DataError(f"No split {name!r} in {dataset.root}. {nearest(name, (*known, 'all'))}")
+    return list(dict.fromkeys(i.path for name in (known if "all" in names else names) for i in known[name]))
+
+
+def _jobs(pictures: list[Path], dataset: ReIDDataset, out: Path, folder: str, *, published: bool) -> list[LabelJob]:
+    """What to label and where to write it: in ``out``, as it would lie in the set's own folder.
+
+    Raises:
+        DataError: two pictures would share a label file, as their names differ in the suffix only.
+    """
+    jobs: dict[Path, LabelJob] = {}
+    for picture in pictures:
+        if published:
+            place = published_label_path(picture, dataset, folder)
+        else:
+            place = label_path(picture, dataset.root, folder)
+        job = LabelJob(picture, out / place.relative_to(dataset.root), picture.relative_to(dataset.root).as_posix())
+        other = jobs.setdefault(job.label, job)
+        if other is not job:
+            raise DataError(
+                f"{other.picture} and {picture} would share the label file {job.label}. Rename one of them."
+            )
+    return list(jobs.values())
+
+
+def _print_summary(summary: LabelSummary, report: Path) -> None:
+    console.print(f"{summary.made} labels made, {summary.kept} kept.")
+    total = summary.made + summary.kept + len(summary.failed)
+    rows = [(NOTES[note], str(n), f"{100 * n / total:.1f}") for note, n in summary.notes.most_common()]
+    console.print(plain_table("", ("worth a look", "pictures", "%"), rows or [("nothing", "0", "0.0")]))
+    console.print(f"Each picture: {report}", soft_wrap=True, highlight=False, markup=False)
+    for message in summary.failed:
+        errors.print(message, soft_wrap=True, highlight=False, markup=False)
+    if summary.failed:
+        errors.print(f"{len(summary.failed)} pictures could not be read.")
+        raise typer.Exit(1)

@@ -1,0 +1,42 @@
+"""Pictures that need not be a data set: what labels can be made for and looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from partreid.datasets.readers import choose_labels, find_datasets, read_dataset
+from partreid.datasets.readers.common import own_name, picture_names, subfolders
+from partreid.errors import DataError
+from partreid.labels.locate import AUTO, MASKS
+from partreid.types import ReIDDataset, ReIDImage
+
+NOBODY = -1
+"""The pid of pictures that nobody has sorted by person."""
+
+
+def read_pictures(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
+    """A data set, or else the pictures of a folder and its subfolders as ``train``, of nobody in particular.
+
+    Arguments and errors as in :func:`~partreid.datasets.readers.read_dataset`; also:
+
+    Raises:
+        DataError: the folder holds no picture.
+    """
+    path = Path(spec)
+    if not path.is_dir() or find_datasets(path):
+        return read_dataset(spec, labels=labels)
+    pictures = _walk(path, set())
+    if not pictures:
+        raise DataError(f"{path} holds no data set and no picture. Check the path.")
+    name = own_name(path)
+    images = tuple(ReIDImage(picture, NOBODY, dataset=name) for picture in pictures)
+    return choose_labels(ReIDDataset(name, path, images, gallery=(), queries={}), labels)
+
+
+def _walk(folder: Path, seen: set[Path]) -> list[Path]:
+    """The pictures of a folder, then those of its subfolders, each by name; links are followed once."""
+    if folder.resolve() in seen:
+        return []
+    seen.add(folder.resolve())
+    here = [folder / name for name in sorted(picture_names(folder))]
+    return here + [p for deeper in subfolders(folder) if deeper.name != MASKS for p in _walk(deeper, seen)]
