@@ -39,12 +39,16 @@ class TrainingError(PartReIDError, RuntimeError):
 
 
 class MissingDependencyError(PartReIDError, ImportError):
-    """An optional library is not installed."""
+    """An optional library is not installed.
 
-    def __init__(self, library: str, *, extra: str, purpose: str) -> None:
-        super().__init__(
-            f'{purpose} needs {library}, which is not installed. Install it with: pip install "partreid[{extra}]"'
-        )
+    Args:
+        library: its name. purpose: what needs it.
+        extra: the extra that installs it. advice: what to do instead, for a library that no extra can install.
+    """
+
+    def __init__(self, library: str, *, purpose: str, extra: str = "", advice: str = "") -> None:
+        advice = advice or f'Install it with: pip install "partreid[{extra}]"'
+        super().__init__(f"{purpose} needs {library}, which is not installed. {advice}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

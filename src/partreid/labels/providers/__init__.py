@@ -16,7 +16,7 @@ from partreid.labels.fields import label_size
 from partreid.labels.target import choose_target
 from partreid.parts import NUM_POSE_FIELDS
 
-PROVIDERS = ("openvino",)
+PROVIDERS = ("openvino", "movenet", "keypoints", "openpifpaf")
 """Names that :func:`load_provider` knows."""
 
 
@@ -80,21 +80,50 @@ def label_persons(persons: NDArray[np.floating], image_size: tuple[int, int], *,
     return PoseLabel(draw_pose_fields(target, image_size=image_size, field_size=size), len(persons))
 
 
-def load_provider(name: str, *, model: str | Path | None, stride: int = 8) -> PoseProvider:
+def load_provider(
+    name: str, *, model: str | Path | None = None, stride: int = 8, images: str | Path | None = None
+) -> PoseProvider:
     """A provider by name.
 
     Args:
-        name: one of :data:`PROVIDERS`. model: its network file. stride: pixels between the fields' nodes.
+        name: one of :data:`PROVIDERS`.
+        model: openvino: its network's ``.xml`` file. keypoints: the file of keypoints. movenet: its ``.tflite`` file,
+            None for the one that is installed. openpifpaf: a checkpoint's name or file, None for its default.
+        stride: pixels between the fields' nodes.
+        images: keypoints: JSON with the list of images that explains numbers.
 
     Raises:
-        ConfigError: there is no such provider.
+        ConfigError: there is no such provider, or it cannot work without a file or with these options.
         MissingDependencyError: its library is not installed.
-        LabelError: the network file cannot be read.
+        LabelError: the file cannot be read.
     """
+    if images is not None and name != "keypoints":
+        raise ConfigError(f"Only the label provider 'keypoints' takes a list of images, not {name!r}.")
     if name == "openvino":
         from partreid.labels.providers.openvino import OpenVinoPose
 
-        if model is None:
-            raise ConfigError("Provider openvino needs a network file: --model human-pose-estimation-0001.xml")
-        return OpenVinoPose(model, stride=stride)
+        return OpenVinoPose(
+            _needed(model, name, "its network file, e.g. human-pose-estimation-0001.xml"), stride=stride
+        )
+    if name == "movenet":
+        from partreid.labels.providers.movenet import MoveNetPose
+
+        return MoveNetPose(model, stride=stride)
+    if name == "keypoints":
+        from partreid.labels.providers.keypoints import KeypointFile
+
+        file = _needed(model, name, "the file of keypoints, .json or .npz")
+        return KeypointFile(file, stride=stride, images=images)
+    if name == "openpifpaf":
+        from partreid.labels.providers.openpifpaf import OpenPifPaf
+
+        if stride != OpenPifPaf.stride:
+            raise ConfigError(f"OpenPifPaf's nodes are always {OpenPifPaf.stride} pixels apart, got stride {stride}.")
+        return OpenPifPaf() if model is None else OpenPifPaf(str(model))
     raise ConfigError(f"Unknown label provider {name!r}. {nearest(name, PROVIDERS)}")
+
+
+def _needed(model: str | Path | None, name: str, what: str) -> str | Path:
+    if model is None:
+        raise ConfigError(f"The label provider {name!r} needs {what} (model; on the command line --model).")
+    return model
