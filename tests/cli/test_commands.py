@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from partreid.cli import main
+from partreid.functional.ranking import OTHER_FILE
 from partreid.inference.storage import load_embeddings
+from partreid.models.checkpoint import load_checkpoint
+from tests.cli.conftest import Run
 from tests.conftest import tiny_config, write_blocks
-
-Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """``run("train", ...)`` → exit status and everything printed."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["partreid", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        captured = capfd.readouterr()
-        return status, captured.out + captured.err
-
-    return call
-
-
-@pytest.fixture(scope="session")
-def tiny_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("config") / "tiny.toml"
-    path.write_text(tiny_config().to_toml())
-    return path
 
 
 def test_train_evaluate_embed(run: Run, blocks: Path, tiny_toml: Path, tmp_path: Path) -> None:
@@ -82,6 +57,52 @@ def test_resume_goes_on_and_a_second_run_is_refused(run: Run, blocks: Path, tiny
     status, text = run("train", blocks, "-o", tmp_path / "run", "--resume", "--no-evaluate")
     assert status == 0, text
     assert "Resumed after epoch 2 of 2" in text
+
+
+def test_training_and_evaluation_on_two_sets(run: Run, blocks: Path, tiny_toml: Path, tmp_path: Path) -> None:
+    other, bare = tmp_path / "other", tmp_path / "bare"
+    write_blocks(other, "bounding_box_train", range(1, 4), range(2))
+    write_blocks(other, "bounding_box_test", range(11, 13), range(2))
+    write_blocks(other, "query", range(11, 13), range(2, 3))
+    write_blocks(bare, "bounding_box_train", range(1, 4), range(2))
+    out = tmp_path / "run"
+    status, text = run("train", blocks, other, bare, "-o", out, "--config", tiny_toml, "--device", "cpu")
+    assert status == 0, text
+    assert "other: 6 training pictures of 3 identities" in text
+    assert load_checkpoint(out).model.num_identities == 6 + 3 + 3
+    for name, queries in ((blocks.name, {"query", "holistic"}), ("other", {"query"})):
+        results = json.loads((out / "evaluation" / name / "results.json").read_text())
+        assert results.keys() == queries
+        assert (out / "evaluation" / name / "rankings_query.png").is_file()
+    assert not (out / "evaluation" / "bare").exists()
+
+    status, text = run("evaluate", out, other, "-o", tmp_path / "alone")
+    assert status == 0, text
+    alone = json.loads((tmp_path / "alone" / "results.json").read_text())
+    assert alone == json.loads((out / "evaluation" / "other" / "results.json").read_text())
+
+    status, text = run("evaluate", out, blocks, bare)
+    assert status == 2
+    assert "bare" in text
+    assert "has no query pictures, so it cannot be evaluated" in text
+    status, text = run("evaluate", out, blocks, other, "--query", "holistic")
+    assert "has no query set 'holistic'" in text
+
+
+def test_a_table_without_cameras_is_evaluated_by_its_own_rule(
+    run: Run, blocks: Path, tiny_toml: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "set"
+    shutil.copytree(blocks, root)
+    rows = ["path,pid,split"]
+    for folder, split in (("bounding_box_train", "train"), ("query", "query"), ("bounding_box_test", "gallery")):
+        rows += [f"{folder}/{p.name},{int(p.name[:4])},{split}" for p in sorted((root / folder).glob("*.jpg"))]
+    (root / "people.csv").write_text("\n".join(rows))
+    status, text = run("train", root / "people.csv", "-o", tmp_path / "run", "--config", tiny_toml, "--device", "cpu")
+    assert status == 0, text
+    assert "only the query's very file is dropped" in " ".join(text.split())
+    results = json.loads((tmp_path / "run" / "evaluation" / "results.json").read_text())
+    assert results["query"]["protocol"] == OTHER_FILE
 
 
 def test_config_commands(run: Run) -> None:

@@ -42,3 +42,6 @@ def test_auto_takes_the_only_folder_and_asks_where_there_are_several(tmp_path: P
         choose_label_folder(tmp_path, "renderd")
     assert choose_label_folder(tmp_path, "openvino") == "openvino"
     assert choose_label_folder(tmp_path, None) is None
+    assert choose_label_folder(tmp_path, "pifpaf, rendered,openvino") == "rendered"
+    with pytest.raises(LabelError, match=r"No label folder 'a' or 'b'"):
+        choose_label_folder(tmp_path, "a,b")

@@ -132,3 +132,32 @@ def test_what_cannot_be_trained_on(blocks: Path, tmp_path: Path) -> None:
 def test_nothing_to_resume(dataset: ReIDDataset, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint folder"):
         Trainer(tiny_config(), dataset.train, tmp_path / "run", runtime=CPU).resume()
+
+
+def test_persons_of_two_sets_stay_apart_though_their_pids_coincide(
+    dataset: ReIDDataset, blocks: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").symlink_to(blocks)
+    other = read_dataset(tmp_path / "other")
+    both, turned = [*dataset.train, *other.train], [*other.train, *dataset.train]
+    trainer = Trainer(tiny_config("optimizer.epochs=1"), both, tmp_path / "run", runtime=CPU)
+    assert trainer.raw_model.num_identities == 12
+    found = {(image.dataset, image.pid, i) for image, i in zip(both, trainer.loader.pid_index, strict=True)}
+    assert len(found) == len({i for _, _, i in found}) == 12
+    for batch in trainer.loader.sampler:
+        assert all(len({both[i].identity for i in batch[start : start + 2]}) == 1 for start in range(0, 6, 2))
+    trainer.fit()
+    Trainer(tiny_config("optimizer.epochs=1"), turned, tmp_path / "turned", runtime=CPU).fit()
+    a, b = ((tmp_path / name / "checkpoint" / "model.safetensors").read_bytes() for name in ("run", "turned"))
+    assert a == b, "the order in which sets are given changes nothing"
+
+
+def test_joined_sets_that_cannot_be_trained_on(dataset: ReIDDataset, blocks: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no training pictures. Sets such as Occluded-REID have none"):
+        Trainer(tiny_config(), (), tmp_path / "a", runtime=CPU)
+    with pytest.raises(DataError, match=r"0001_c1.* is among the training pictures 2 times"):
+        Trainer(tiny_config(), (*dataset.train, *dataset.train), tmp_path / "a", runtime=CPU)
+    (tmp_path / "bare").symlink_to(blocks)
+    bare = read_dataset(tmp_path / "bare", labels=None)
+    with pytest.warns(UserWarning, match=r"No training picture of bare has .* learned from blocks\S* alone"):
+        Trainer(tiny_config(), (*dataset.train, *bare.train), tmp_path / "a", runtime=CPU)

@@ -9,6 +9,7 @@ import warnings
 import typer
 
 from partreid.cli import config as config_command
+from partreid.cli import data as data_command
 from partreid.cli.console import console, errors
 from partreid.cli.demo import demo
 from partreid.cli.embed import embed
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(synth)
+app.add_typer(data_command.app, name="data")
 app.add_typer(labels_app, name="labels")
 app.command()(train)
 app.command()(evaluate)

@@ -1,0 +1,86 @@
+"""``partreid data``: which sets are known, and whether those on disk are whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from partreid.cli.console import console, plain_table, progress_bar
+from partreid.cli.options import Data
+from partreid.datasets.checks import DatasetReport, check_dataset
+from partreid.datasets.readers import LAYOUTS, FoundDataset, find_datasets, locate_dataset
+from partreid.errors import DataError
+from partreid.files import atomic_file
+
+app = typer.Typer(help="Data sets: see which are known, and check those on disk.", no_args_is_help=True)
+
+_STYLES = {"ok": "green", "note": "cyan", "problem": "bold red"}
+
+
+@app.command("list")
+def list_layouts() -> None:
+    """List the data sets that are known by name, and what their folders hold."""
+    rows = [(layout.key, layout.name, layout.holds) for layout in LAYOUTS]
+    console.print(plain_table("Known data sets", ("name", "what it is", "its folder holds"), rows))
+    console.print(
+        "Any folder with bounding_box_train, query and bounding_box_test is read too, and tables of own data."
+    )
+
+
+@app.command()
+def check(
+    root: Data,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File to write the findings to, for scripts.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="That read files. Default: one per processor.")] = None,
+) -> None:
+    """Check a data set, or every one in a folder: counts, ids, damaged and duplicate pictures, labels.
+
+    Reads every file. Exit status 0: no problem, 1: problems, 2: there is nothing to check.
+    """
+    found = find_datasets(root) if Path(root).exists() else ()
+    reports = []
+    for one in found or (locate_dataset(root),):
+        report = _check(one, threads)
+        _print(report)
+        reports.append(report)
+    problems = sum(report.problems for report in reports)
+    console.print(f"{len(reports)} data sets, {problems} problems." if len(reports) > 1 else f"{problems} problems.")
+    if json_file is not None:
+        content = {"problems": problems, "datasets": [asdict(report) for report in reports]}
+        with atomic_file(json_file, error=DataError) as temporary:
+            temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _check(found: FoundDataset, threads: int | None) -> DatasetReport:
+    with progress_bar(f"reading {found.path.name}", 1) as (bar, task):
+        return check_dataset(
+            found, threads=threads, progress=lambda done, total: bar.update(task, total=total, advance=done)
+        )
+
+
+def _print(report: DatasetReport) -> None:
+    console.print(f"\n[bold]{escape(report.name)}[/bold]  {escape(report.spec)}", soft_wrap=True, highlight=False)
+    if report.splits:
+        rows = [
+            (s.name, str(s.identities), str(s.pictures), str(s.cameras or "unknown"),
+             "" if s.published is None else f"{s.published[0]} / {s.published[1]}")
+            for s in report.splits
+        ]  # fmt: skip
+        columns = ("split", "identities", "pictures", "cameras", "published")
+        console.print(plain_table("", columns, rows))
+    table = Table("", "check", "finding", show_header=False, box=None, padding=(0, 1))
+    for finding in report.findings:
+        more = "".join(f"\n[dim]{escape(example)}[/dim]" for example in finding.examples)
+        style = _STYLES[finding.severity]
+        table.add_row(f"[{style}]{finding.severity}[/{style}]", finding.check, escape(finding.text) + more)
+    console.print(table, highlight=False)

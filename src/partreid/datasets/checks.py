@@ -1,0 +1,303 @@
+"""Is a data set whole and what it claims to be? Reads every file once; prints nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from partreid.datasets.images import decode
+from partreid.datasets.readers import FoundDataset, queries_without_match
+from partreid.errors import LabelError, PartReIDError
+from partreid.labels.fields import read_label_map, read_pose_fields
+from partreid.labels.grouping import LABEL_THRESHOLD
+from partreid.labels.locate import find_label, label_folders
+from partreid.types import ReIDDataset, ReIDImage
+
+Severity = Literal["ok", "note", "problem"]
+T = TypeVar("T")
+R = TypeVar("R")
+
+TRAIN, GALLERY = "train", "gallery"
+_EXAMPLES = 3
+_CHUNK = 64
+_LARGEST_K = 255
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One result of one check.
+
+    Attributes:
+        severity: "problem" should be mended, "note" is worth knowing, "ok" was looked at and is right.
+        check: what was looked at, in a word. text: what was found, in a sentence.
+        examples: the first few files (within the set's folder) or ids that it concerns.
+    """
+
+    severity: Severity
+    check: str
+    text: str
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """How large a split is; ``published`` are its (identities, pictures) where they are known."""
+
+    name: str
+    identities: int
+    pictures: int
+    cameras: int
+    published: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What was found out about a data set. ``splits`` is empty where it cannot be read at all."""
+
+    name: str
+    spec: str
+    splits: tuple[SplitSummary, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> int:
+        """How many findings are problems."""
+        return sum(finding.severity == "problem" for finding in self.findings)
+
+
+def check_dataset(
+    found: FoundDataset,
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> DatasetReport:
+    """Check a data set: every picture is decoded, every label read.
+
+    Args:
+        found: the set. threads: that read files, as many as there are processors where None.
+        progress: called with the number of files that became done, and that of all.
+    """
+    try:
+        dataset = found.open()
+    except PartReIDError as error:
+        finding = Finding("problem", "layout", str(error))
+        return DatasetReport(found.layout.name or found.path.name, found.spec, (), (finding,))
+    labels = {folder: _labels(dataset, folder) for folder in label_folders(dataset.root)}
+    images = {image.path: image for split in dataset.splits.values() for image in split}
+    total = len(images) + sum(len(found_labels) for found_labels in labels.values())
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+
+        def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
+            return dict(_in_threads(pool, function, list(paths), lambda count: progress(count, total)))
+
+        contents = read(_content, images)
+        states = {folder: read(_label_state, set(paths.values())) for folder, paths in labels.items()}
+    findings = (
+        *_check_identity(found, dataset),
+        *_check_pictures(dataset, contents),
+        *_check_duplicates(dataset, contents),
+        *_check_labels(dataset, labels, states),
+    )
+    splits = tuple(
+        SplitSummary(
+            name,
+            len({image.pid for image in split}),
+            len(split),
+            len({image.camid for image in split} - {None}),
+            found.layout.counts.get(name),
+        )
+        for name, split in dataset.splits.items()
+    )
+    return DatasetReport(dataset.name, found.spec, splits, findings)
+
+
+def _in_threads(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Sequence[T], advance: Callable[[int], None]
+) -> Iterator[tuple[T, R]]:
+    """Each item with its result; in chunks, as handing over a task costs as much as decoding a small picture."""
+    chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
+    for chunk, results in zip(chunks, pool.map(lambda c: [function(item) for item in c], chunks), strict=True):
+        advance(len(chunk))
+        yield from zip(chunk, results, strict=True)
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A picture file: the digest of its bytes, or why it cannot be read."""
+
+    digest: bytes = b""
+    error: str = ""
+
+
+def _content(path: Path) -> _Content:
+    try:
+        data = path.read_bytes()
+        decode(data, source=path.name)
+    except OSError as error:
+        return _Content(error=f"{path.name}: {error.strerror or error}")
+    except PartReIDError as error:
+        return _Content(error=str(error))
+    return _Content(hashlib.blake2b(data, digest_size=16).digest())
+
+
+def _label_state(path: Path) -> str:
+    """Empty for a good label, "empty" for one without a person, else why it cannot be read."""
+    try:
+        strongest = _strongest(path)
+    except LabelError as error:
+        return str(error)
+    return "" if strongest >= LABEL_THRESHOLD else "empty"
+
+
+def _strongest(path: Path) -> float:
+    """The largest value of pose fields, or of a label map."""
+    try:
+        return float(read_pose_fields(path).max()) if path.suffix == ".npy" else float(_label_map_max(path))
+    except LabelError:
+        try:
+            return float(_label_map_max(path))
+        except LabelError:
+            pass
+        raise
+
+
+def _label_map_max(path: Path) -> int:
+    return int(read_label_map(path, _LARGEST_K).max())
+
+
+def _labels(dataset: ReIDDataset, folder: str) -> dict[Path, Path]:
+    """Label file by picture, where there is one."""
+    paths = {image.path for split in dataset.splits.values() for image in split}
+    found = {path: find_label(path, dataset.root, folder, dataset.label_naming) for path in sorted(paths)}
+    return {path: label for path, label in found.items() if label is not None}
+
+
+def _examples(root: Path, images: Iterable[ReIDImage]) -> tuple[str, ...]:
+    return tuple(i.path.relative_to(root).as_posix() for _, i in zip(range(_EXAMPLES), images, strict=False))
+
+
+def _check_identity(found: FoundDataset, dataset: ReIDDataset) -> Iterator[Finding]:
+    """Is it the published set, and do its ids and cameras fit together?"""
+    layout = found.layout
+    if layout.notice:
+        yield Finding("note", "origin", layout.notice)
+    differences = layout.count_differences(dataset)
+    yield from (Finding("problem", "counts", text) for text in differences)
+    if layout.counts and not differences:
+        yield Finding("ok", "counts", "identities and pictures as published")
+    for split, expected in layout.md5.items():
+        names = "\n".join(sorted(image.path.name for image in dataset.splits[split]))
+        if hashlib.md5(names.encode(), usedforsecurity=False).hexdigest() != expected:
+            yield Finding("problem", "names", f"{split}: the file names are not those of {layout.name}. Make it anew.")
+    if any(image.camid is None for split in dataset.splits.values() for image in split):
+        yield Finding("note", "cameras", "cameras are unknown: only a query's very file is dropped from the gallery")
+    trained = {image.pid for image in dataset.train}
+    tested = {image.pid for name, split in dataset.splits.items() if name != TRAIN for image in split}
+    both = sorted(trained & tested)
+    if both and not layout.separate_test_ids:
+        ids = tuple(map(str, both[:_EXAMPLES]))
+        yield Finding("problem", "identities", f"{len(both)} identities are in train and in a test split", ids)
+    for name, query in dataset.queries.items():
+        alone = queries_without_match(dataset, name)
+        if alone:
+            text = f"{name}: {len(alone)} of {len(query)} queries have no match in the gallery from another view"
+            yield Finding("problem", "matches", text, _examples(dataset.root, alone))
+        else:
+            yield Finding("ok", "matches", f"{name}: every query has a match in the gallery")
+
+
+def _check_pictures(dataset: ReIDDataset, contents: Mapping[Path, _Content]) -> Iterator[Finding]:
+    bad = False
+    for name, split in dataset.splits.items():
+        errors = [contents[image.path].error for image in split if contents[image.path].error]
+        if errors:
+            bad = True
+            text = f"{name}: {len(errors)} of {len(split)} pictures cannot be read"
+            yield Finding("problem", "pictures", text, tuple(errors[:_EXAMPLES]))
+    if not bad:
+        yield Finding("ok", "pictures", "every picture can be read to its end")
+
+
+def _check_duplicates(dataset: ReIDDataset, contents: Mapping[Path, _Content]) -> Iterator[Finding]:
+    """The same bytes in several places. What evaluation drops as junk is worth a note only."""
+    by_content: dict[bytes, list[tuple[str, ReIDImage]]] = defaultdict(list)
+    for name, split in dataset.splits.items():
+        for image in split:
+            if contents[image.path].digest:
+                by_content[contents[image.path].digest].append((name, image))
+    found: dict[tuple[Severity, str], list[ReIDImage]] = defaultdict(list)
+    for places in by_content.values():
+        if len(places) > 1:
+            for kind, image in _duplicates(places):
+                found[kind].append(image)
+    for (severity, text), images in found.items():
+        yield Finding(severity, "duplicates", f"{len(images)} {text}", _examples(dataset.root, images))
+    if not any(severity == "problem" for severity, _ in found):
+        yield Finding("ok", "duplicates", "no file counts in several splits")
+
+
+def _duplicates(places: Sequence[tuple[str, ReIDImage]]) -> Iterator[tuple[tuple[Severity, str], ReIDImage]]:
+    """What is wrong with files of the same content: (severity, words) with a picture it concerns."""
+    for name, count in Counter(name for name, _ in places).items():
+        if count > 1:
+            yield ("note", f"pictures are in {name} more than once"), next(i for n, i in places if n == name)
+    gallery = [image for name, image in places if name == GALLERY]
+    trained = [image for name, image in places if name == TRAIN]
+    for name, image in places:
+        if name not in (TRAIN, GALLERY) and gallery:
+            if all((other.pid, other.view) == (image.pid, image.view) for other in gallery):
+                yield ("note", f"files of {name} are in gallery too; evaluation drops them as the query's view"), image
+            else:
+                yield ("problem", f"files of {name} are in gallery too, as another person or view"), image
+        if name != TRAIN and trained:
+            yield ("problem", f"files of {name} are in train too"), image
+
+
+def _check_labels(
+    dataset: ReIDDataset, labels: Mapping[str, Mapping[Path, Path]], states: Mapping[str, Mapping[Path, str]]
+) -> Iterator[Finding]:
+    """Training needs labels; those of test splits are for looking at only."""
+    if not labels and dataset.train:
+        yield Finding("note", "labels", "there are none; part attention needs them: `partreid labels make`")
+    for folder, by_picture in labels.items():
+        uses = Counter(by_picture.values())
+        shared = [path for path, label in by_picture.items() if uses[label] > 1]
+        if shared:
+            text = f"{folder}: {len(shared)} pictures share a label file, as their names differ in the suffix only"
+            yield Finding("problem", "labels", text, tuple(path.name for path in shared[:_EXAMPLES]))
+        for name, split in dataset.splits.items():
+            yield from _check_split_labels(dataset.root, (folder, name), split, by_picture, states[folder])
+
+
+def _check_split_labels(
+    root: Path,
+    where: tuple[str, str],
+    split: Sequence[ReIDImage],
+    labels: Mapping[Path, Path],
+    states: Mapping[Path, str],
+) -> Iterator[Finding]:
+    folder, name = where
+    missing = [image for image in split if image.path not in labels]
+    if not split or (name != TRAIN and len(missing) == len(split)):
+        return
+    severity: Severity = "problem" if name == TRAIN else "note"
+    state = {image.path: states[labels[image.path]] for image in split if image.path in labels}
+    empty = [image for image in split if state.get(image.path) == "empty"]
+    damaged = [text for text in state.values() if text not in ("", "empty")]
+    if missing:
+        text = f"{folder}: {len(missing)} of {len(split)} pictures of {name} have no label"
+        yield Finding(severity, "labels", text, _examples(root, missing))
+    if damaged:
+        text = f"{folder}: {len(damaged)} of {len(split)} labels of {name} cannot be read"
+        yield Finding(severity, "labels", text, tuple(damaged[:_EXAMPLES]))
+    if empty:
+        text = f"{folder}: {len(empty)} of {len(split)} labels of {name} show no person"
+        yield Finding("note", "labels", text, _examples(root, empty))
+    if not missing and not damaged:
+        yield Finding("ok", "labels", f"{folder}: every picture of {name} has a label that can be read")

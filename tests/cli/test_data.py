@@ -1,0 +1,66 @@
+"""``partreid data`` end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.conftest import write_blocks
+
+
+def lay(root: Path) -> Path:
+    write_blocks(root, "bounding_box_train", range(1, 4), range(2))
+    write_blocks(root, "bounding_box_test", range(11, 13), range(2))
+    write_blocks(root, "query", range(11, 13), range(2, 3))
+    return root
+
+
+def test_a_whole_set_gives_0(run: Run, tmp_path: Path) -> None:
+    status, text = run("data", "check", lay(tmp_path / "set"))
+    assert status == 0, text
+    assert "every picture can be read to its end" in text
+    assert "0 problems" in text
+
+
+def test_a_broken_set_does_not_stop_the_others(run: Run, tmp_path: Path) -> None:
+    (lay(tmp_path / "a") / "query" / "me.jpg").touch()
+    victim = next((lay(tmp_path / "b") / "query").iterdir())
+    victim.write_bytes(victim.read_bytes()[:100])
+    lay(tmp_path / "c [bold]")
+    status, text = run("data", "check", tmp_path, "--json", tmp_path / "out" / "findings.json")
+    assert status == 1, text
+    words = " ".join(text.split())
+    assert "me.jpg: expected a name" in words
+    assert victim.name in words
+    assert "3 data sets, 2 problems" in words
+    content = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert content["problems"] == 2
+    assert [one["name"] for one in content["datasets"]] == ["a", "b", "c [bold]"]
+    assert {f["severity"] for f in content["datasets"][2]["findings"]} == {"ok"}
+
+
+def test_everything_fits_80_columns(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    (lay(tmp_path / "Occluded_Duke") / "query" / "0011_c2_x.jpg").write_bytes(b"no picture")
+    status, text = run("data", "check", tmp_path / "Occluded_Duke")
+    assert status == 1
+    tables = [line for line in text.splitlines() if "occluded_duke=" not in line and "reading" not in line]
+    assert max(map(len, tables)) <= 80
+    assert "702 / 15618" in text
+
+
+def test_nothing_to_check_gives_2(run: Run, tmp_path: Path) -> None:
+    for spec in (tmp_path, tmp_path / "gone", f"markt1501={tmp_path}"):
+        status, text = run("data", "check", spec)
+        assert status == 2
+        assert "error:" in text
+
+
+def test_list(run: Run) -> None:
+    status, text = run("data", "list")
+    assert status == 0
+    for name in ("market1501", "occluded_duke", "p_dukemtmc", "msmt17_trainval", "cuhk03_labeled"):
+        assert name in text
