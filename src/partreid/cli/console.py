@@ -63,20 +63,20 @@ def loss_line(values: Mapping[str, float]) -> str:
 
 
 def scores_table(scores: Mapping[tuple[str, str], QuerySetScores]) -> Table:
-    """Rank-k, mAP and mINP by (data set, query set), in percent."""
-    table = Table(title="Retrieval, all slots compared (Eq. 9), %", title_justify="left")
+    """Rank-k, mAP and mINP by (data set, query set), in percent; of several sets without rank-5 and 10, to fit."""
     several = len({dataset for dataset, _ in scores}) > 1
-    if several:
-        table.add_column("data set", overflow="fold")
-    table.add_column("query set")
-    for name in ("queries", "gallery", "rank-1", "rank-5", "rank-10", "mAP", "mINP"):
+    ranks = (1,) if several else (1, 5, 10)
+    table = Table(title="Retrieval, all slots compared (Eq. 9), %", title_justify="left")
+    for name in ("data set", "query set") if several else ("query set",):
+        table.add_column(name, overflow="fold")
+    for name in ("queries", "gallery", *(f"rank-{k}" for k in ranks), "mAP", "mINP"):
         table.add_column(name, justify="right")
     for (dataset, name), score in scores.items():
         result = score.result
-        figures = [result.rank(1), result.rank(5), result.rank(10), result.mean_ap, result.mean_inp]
+        figures = [*map(result.rank, ranks), result.mean_ap, result.mean_inp]
         shown = [f"{100 * figure:.1f}" for figure in figures]
         if "rank1" in result.confidence:
-            for column, metric in ((0, "rank1"), (3, "mAP")):
+            for column, metric in ((0, "rank1"), (len(ranks), "mAP")):
                 low, high = result.confidence[metric]
                 shown[column] += f" [{100 * low:.1f}, {100 * high:.1f}]"
         table.add_row(*([dataset] if several else []), name, str(result.num_queries), str(result.num_gallery), *shown)

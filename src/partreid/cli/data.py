@@ -39,7 +39,9 @@ def check(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="File to write the findings to, for scripts.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="That read files. Default: one per processor.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads to read files with; default: one per processor.")
+    ] = None,
 ) -> None:
     """Check a data set, or every one in a folder: counts, ids, damaged and duplicate pictures, labels.
 
