@@ -34,6 +34,18 @@ def test_a_fragment_is_no_candidate() -> None:
     assert choose_target(np.stack([fragment, person(20, 20)]), (128, 64)) == 1
 
 
+def test_who_walks_in_the_background_is_no_candidate_but_who_is_cut_off_is() -> None:
+    target = person(20, 20)
+    assert choose_target(np.stack([person(32, 0, height=50), target]), (128, 64)) == 1
+    assert choose_target(np.stack([person(32, 0, height=70), target]), (128, 64)) == 0
+    behind = person(32, 5)
+    behind[11:, 2] = 0  # the lower half is hidden by the other person
+    assert choose_target(np.stack([target, behind]), (128, 64)) == 1
+    scattered = person(32, 0)
+    scattered[[0, 5, 6, 13, 14, 15, 16], 2] = 0  # no segment is whole: its stature is not known
+    assert choose_target(np.stack([target, scattered]), (128, 64)) == 1
+
+
 def test_nobody_or_another_shape_is_refused() -> None:
     for wrong in (np.zeros((0, 17, 3)), np.zeros((17, 3)), np.zeros((1, 18, 3))):
         with pytest.raises(LabelError, match=r"\[P, 17, 3\]"):

@@ -7,6 +7,8 @@ keypoint grows until it holds at least one node: a head or foot that owns no pix
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -116,22 +118,29 @@ def draw_pose_fields(
 
 
 def estimate_stature(keypoints: NDArray[np.floating], image_size: tuple[int, int]) -> float:
-    """The person's stature in pixels, from the lengths of the body segments that are seen.
+    """The person's stature in pixels: as measured, at most 1.5·H; 0.9·H where it cannot be measured.
+
+    Args:
+        keypoints: [17, 3], x, y in pixels, confidence. image_size: (H, W) in pixels.
+    """
+    measured = measured_stature(keypoints[:, :2], keypoints[:, 2] > 0)
+    return 0.9 * image_size[0] if np.isnan(measured) else min(measured, 1.5 * image_size[0])
+
+
+def measured_stature(points: NDArray[np.floating], seen: NDArray[np.bool_]) -> float:
+    """The person's stature in pixels from the lengths of the body segments that are seen, NaN where none is.
 
     A segment seen at an angle looks shorter, never longer: the largest estimate counts.
 
     Args:
-        keypoints: [17, 3], x, y in pixels, confidence. image_size: (H, W) in pixels.
-
-    Returns:
-        Pixels, at most 1.5·H; 0.9·H where no segment is seen.
+        points: [17, 2], x, y in pixels. seen: [17].
     """
     estimates = []
     for (first, second), fraction in _SEGMENT_LENGTHS.items():
-        a, b = keypoints[KEYPOINTS.index(first)], keypoints[KEYPOINTS.index(second)]
-        if min(a[2], b[2]) > 0:
-            estimates.append(float(np.hypot(*(a[:2] - b[:2]))) / fraction)
-    return min(max(estimates), 1.5 * image_size[0]) if estimates else 0.9 * image_size[0]
+        a, b = KEYPOINTS.index(first), KEYPOINTS.index(second)
+        if seen[a] and seen[b]:
+            estimates.append(math.dist(points[a], points[b]) / fraction)
+    return max(estimates, default=math.nan)
 
 
 def _checked(keypoints: NDArray[np.floating], field_size: tuple[int, int]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError
+from partreid.labels.draw import measured_stature
 from partreid.parts import KEYPOINTS
 
 _HEAD = slice(0, 5)
@@ -14,16 +15,18 @@ _HIPS = [KEYPOINTS.index("left_hip"), KEYPOINTS.index("right_hip")]
 _HEAD_ABOVE_SHOULDERS = 0.45
 """Height of the head's middle above the shoulders, as a share of the trunk's length (adult proportions)."""
 
-_FRAGMENT = 0.4
+_FRAGMENT, _SMALL = 0.4, 0.6
+"""Shares of the fullest person's keypoints and of the tallest one's stature; see :func:`choose_target`."""
 
 
 def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int], min_confidence: float = 0.05) -> int:
     """Index of the ReID target: the person whose head is closest to the middle of the box's upper edge.
 
     The head is the mean of its seen keypoints. Where none is seen it is taken to be above the shoulders, and
-    without shoulders at the topmost seen keypoint. Who has less than 0.4 of the seen keypoints of the fullest
-    person is a fragment (an arm cut off by a weak affinity, a passer-by's foot) and no candidate; the paper says
-    nothing of these. A tie goes to the first.
+    without shoulders at the topmost seen keypoint. Two kinds are no candidates, of which the paper says nothing: who
+    has less than 0.4 of the seen keypoints of the fullest person is a fragment (an arm cut off by a weak affinity, a
+    passer-by's foot), and who has less than 0.6 of the stature of the tallest of the others walks in the background.
+    A tie goes to the first.
 
     Args:
         persons: [P, 17, 3] keypoints (x, y in pixels, confidence). image_size: (H, W) of the crop in pixels.
@@ -38,7 +41,12 @@ def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int], mi
     heads = np.stack([_head(person, min_confidence) for person in persons])
     seen = (persons[:, :, 2] >= min_confidence).sum(axis=1)
     distance = np.linalg.norm(heads - top_centre, axis=1)
-    return int(np.where(seen >= _FRAGMENT * seen.max(), distance, np.inf).argmin())
+    candidate = seen >= _FRAGMENT * seen.max()
+    # A stature that cannot be measured is NaN, which is not less than anything.
+    stature = np.array([measured_stature(person[:, :2], person[:, 2] >= min_confidence) for person in persons])
+    tallest = np.max(stature, where=candidate & ~np.isnan(stature), initial=0.0)
+    candidate &= ~(stature < _SMALL * tallest)
+    return int(np.where(candidate, distance, np.inf).argmin())
 
 
 def _head(person: NDArray[np.floating], min_confidence: float) -> NDArray[np.float64]:

@@ -142,7 +142,9 @@ class _Network:
         core = openvino.Core()
         try:
             model = _with_pictures_as_input(core.read_model(path), input_size)
-            self._compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
+            # Without this hint OpenVINO takes bfloat16 where the processor has it: other keypoints on other machines.
+            settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+            self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise LabelError(
                 f"OpenVINO cannot read network file {path}: {str(error).strip().splitlines()[-1]}"
