@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from partreid.datasets.readers import DATA_VARIABLE, find_datasets, locate_dataset, read_datasets
-from partreid.errors import DataError
+from partreid.errors import DataError, LabelError
 from tests.datasets.test_layouts import MARKET, OCCLUDED_REID, P_DUKE, lay, lay_msmt17, read
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Results will not compare")
@@ -105,3 +105,12 @@ def test_sets_that_are_used_together_need_different_names(data: Path) -> None:
         read_datasets([data / "mine", other])
     (data / "another").symlink_to(other)
     assert [d.name for d in read_datasets([data / "mine", data / "another"])] == ["mine", "another"]
+
+
+def test_sets_that_are_only_evaluated_need_no_labels(data: Path) -> None:
+    lay(data / "mine", *(f"masks/a/{name}".replace(".jpg", ".npy") for name in MARKET[:2]))
+    trained, tested = read_datasets([data / "mine", f"occluded_reid={data}"], labels="a")
+    assert all(image.label for image in trained.train)
+    assert tested.train == ()
+    with pytest.raises(LabelError, match="No label folder 'b'"):
+        read_datasets([data / "mine"], labels="b")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from partreid.cli.console import console, plain_table, progress_bar
 from partreid.cli.options import Data
@@ -80,7 +80,7 @@ def _print(report: DatasetReport) -> None:
         ]  # fmt: skip
         columns = ("split", "identities", "pictures", "cameras", "published")
         console.print(plain_table("", columns, rows))
-    table = Table("", "check", "finding", show_header=False, box=None, padding=(0, 1))
+    table = Table("", "check", Column("finding", overflow="fold"), show_header=False, box=None, padding=(0, 1))
     for finding in report.findings:
         more = "".join(f"\n[dim]{escape(example)}[/dim]" for example in finding.examples)
         style = _STYLES[finding.severity]

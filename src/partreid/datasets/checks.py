@@ -89,15 +89,15 @@ def check_dataset(
         finding = Finding("problem", "layout", str(error))
         return DatasetReport(found.layout.name or found.path.name, found.spec, (), (finding,))
     labels = {folder: _labels(dataset, folder) for folder in label_folders(dataset.root)}
-    images = {image.path: image for split in dataset.splits.values() for image in split}
-    total = len(images) + sum(len(found_labels) for found_labels in labels.values())
+    pictures = dict.fromkeys(image.path for split in dataset.splits.values() for image in split)
+    total = len(pictures) + sum(len(set(by_picture.values())) for by_picture in labels.values())
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
 
         def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
             return dict(_in_threads(pool, function, list(paths), lambda count: progress(count, total)))
 
-        contents = read(_content, images)
-        states = {folder: read(_label_state, set(paths.values())) for folder, paths in labels.items()}
+        contents = read(_content, pictures)
+        states = {folder: read(_label_state, set(by_picture.values())) for folder, by_picture in labels.items()}
     findings = (
         *_check_identity(found, dataset),
         *_check_pictures(dataset, contents),
@@ -158,17 +158,12 @@ def _label_state(path: Path) -> str:
 def _strongest(path: Path) -> float:
     """The largest value of pose fields, or of a label map."""
     try:
-        return float(read_pose_fields(path).max()) if path.suffix == ".npy" else float(_label_map_max(path))
-    except LabelError:
+        return float(read_pose_fields(path).max())
+    except LabelError as no_fields:
         try:
-            return float(_label_map_max(path))
-        except LabelError:
-            pass
-        raise
-
-
-def _label_map_max(path: Path) -> int:
-    return int(read_label_map(path, _LARGEST_K).max())
+            return float(read_label_map(path, _LARGEST_K).max())
+        except LabelError as no_map:
+            raise (no_map if path.suffix == ".png" else no_fields) from None
 
 
 def _labels(dataset: ReIDDataset, folder: str) -> dict[Path, Path]:

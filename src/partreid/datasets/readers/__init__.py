@@ -105,12 +105,14 @@ def read_dataset(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
 
 
 def read_datasets(specs: Sequence[str | Path], *, labels: str | None = AUTO) -> list[ReIDDataset]:
-    """Read several sets that are used together; arguments and errors as in :func:`read_dataset`.
+    """Read several sets that are used together, with labels for those that have training pictures.
+
+    Arguments and errors as in :func:`read_dataset`; also:
 
     Raises:
         DataError: two sets have the same name, so that their persons and results could not be told apart.
     """
-    datasets = [read_dataset(spec, labels=labels) for spec in specs]
+    datasets = [read_dataset(spec, labels=None) for spec in specs]
     roots: dict[str, Path] = {}
     for dataset in datasets:
         if dataset.name in roots:
@@ -119,7 +121,7 @@ def read_datasets(specs: Sequence[str | Path], *, labels: str | None = AUTO) -> 
                 "each set once; rename the folder or table of one where they differ (a link to it does)."
             )
         roots[dataset.name] = dataset.root
-    return datasets
+    return [choose_labels(dataset, labels) if dataset.train else dataset for dataset in datasets]
 
 
 def find_datasets(root: str | Path) -> tuple[FoundDataset, ...]:
