@@ -149,7 +149,6 @@ def _numbers(lists: Sequence[Any], names: Sequence[str], path: Path) -> NDArray[
 
 def _confidences(keypoints: NDArray[np.float64], names: Sequence[str], path: Path) -> NDArray[np.float64]:
     """The third numbers as confidences [N, 17] in [0, 1]."""
-
     third = keypoints[..., 2]
     largest = third.max(initial=0)
     if largest == 2 and np.isin(third, (0, 1, 2)).all():

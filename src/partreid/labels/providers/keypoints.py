@@ -14,6 +14,9 @@ from partreid.labels.providers import Crop, PoseLabel, label_persons
 from partreid.labels.providers.keypoint_files import read_keypoints
 from partreid.parts import KEYPOINTS
 
+_Parts = tuple[str, ...]
+"""A path's folders and base name."""
+
 
 class KeypointFile:
     """Pose fields of the target person from keypoints in the pixels of the crop.
@@ -92,7 +95,8 @@ class KeypointFile:
         crop = _parts(path.as_posix())
         lengths = {parts: _common_end(parts, crop) for parts in self._by_name.get(crop[-1], ())}
         lengths = {parts: length for parts, length in lengths.items() if length > 1 or len(parts) == 1}
-        best = [parts for parts, length in lengths.items() if length == max(lengths.values())]
+        longest = max(lengths.values(), default=0)
+        best = [parts for parts, length in lengths.items() if length == longest]
         if len(best) > 1:
             first, second = ("/".join(parts) for parts in best[:2])
             raise LabelError(f"{self.file}: {first} and {second} both may be {path}. Give names that tell them apart.")
@@ -110,11 +114,8 @@ class KeypointFile:
         return label_persons(persons, size, stride=self.stride)
 
 
-_Parts = tuple[str, ...]
-
-
 def _parts(name: str) -> _Parts:
-    """Folders and base name; either kind of slash."""
+    """The parts of a path with either kind of slash."""
     return PurePosixPath(name.replace("\\", "/")).parts or ("",)
 
 
