@@ -90,7 +90,9 @@ def find_peaks(heat_maps: NDArray[np.floating], min_peak: float) -> list[NDArray
     Returns:
         For each map [n, 3]: x, y, height; highest first.
     """
-    padded = np.pad(heat_maps.astype(np.float64), ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    count, height, width = heat_maps.shape
+    padded = np.full((count, height + 2, width + 2), -np.inf)
+    padded[:, 1:-1, 1:-1] = heat_maps
     centre = padded[:, 1:-1, 1:-1]
     left, right, up, down = padded[:, 1:-1, :-2], padded[:, 1:-1, 2:], padded[:, :-2, 1:-1], padded[:, 2:, 1:-1]
     corners = np.maximum(

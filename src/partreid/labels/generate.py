@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from partreid.errors import LabelError, PartReIDError
 from partreid.files import atomic_file
 from partreid.labels.fields import read_pose_fields, write_pose_fields
-from partreid.labels.grouping import group_fields
+from partreid.labels.grouping import group_fields, label_map
 from partreid.labels.providers import Crop, PoseProvider
-from partreid.labels.quality import rate_part_maps
 from partreid.parts import PART_SCHEMAS
 
 REPORT = "report.csv"
@@ -203,15 +202,17 @@ def _row(record: LabelRecord) -> tuple[str, str, str, str]:
 
 def _record(picture: str, persons: int | None, fields: NDArray[np.float32]) -> LabelRecord:
     # As it is read back from a file of bytes, so that a kept label gives the line that it gave when it was made.
-    rating = rate_part_maps(np.round(group_fields(fields, _SCHEMA).astype(np.float32) * 255) / 255, _SCHEMA)
+    part_maps = np.round(group_fields(fields, _SCHEMA).astype(np.float32) * 255) / 255
+    present = np.bincount(label_map(part_maps).ravel(), minlength=len(_SCHEMA) + 1)[1:] > 0
+    parts = tuple(part for part, here in zip(_SCHEMA.parts, present, strict=True) if here)
     note = ""
-    if not rating.parts:
+    if not parts:
         note = "no_person"
     elif persons is not None and persons > 1:
         note = "several_persons"
-    elif 2 * len(rating.parts) < len(_SCHEMA):
+    elif 2 * len(parts) < len(_SCHEMA):
         note = "few_parts"
-    return LabelRecord(picture, persons, rating.parts, note)
+    return LabelRecord(picture, persons, parts, note)
 
 
 def _valid(path: Path) -> NDArray[np.float32] | None:

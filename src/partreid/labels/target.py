@@ -37,6 +37,8 @@ def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int], mi
     """
     if persons.ndim != 3 or persons.shape[1:] != (len(KEYPOINTS), 3) or not len(persons):
         raise LabelError(f"Expected keypoints [P, {len(KEYPOINTS)}, 3] of at least one person, got {persons.shape}.")
+    if len(persons) == 1:
+        return 0
     top_centre = np.array([image_size[1] / 2, 0.0])
     heads = np.stack([_head(person, min_confidence) for person in persons])
     seen = (persons[:, :, 2] >= min_confidence).sum(axis=1)

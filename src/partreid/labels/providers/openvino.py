@@ -81,9 +81,11 @@ class OpenVinoPose:
 
         def canvases() -> Iterator[NDArray[np.uint8]]:
             for picture in pictures:
-                canvas, place = letterbox(picture, self.input_size)
+                pair = np.empty((2, *self.input_size, 3), np.uint8)
+                pair[0], place = letterbox(picture, self.input_size)
+                pair[1] = pair[0, :, ::-1]
                 places.append(place)
-                yield np.stack([canvas, canvas[:, ::-1]])
+                yield pair
 
         for heat_maps, affinity in self._network.run(canvases()):
             mirrored_heat_maps, mirrored_affinity = unmirror(heat_maps[1], affinity[1])
