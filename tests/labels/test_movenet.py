@@ -44,18 +44,17 @@ def crop(value: int, height: int = 128) -> Crop:
 
 def test_persons_come_in_the_pictures_own_pixels(network) -> None:  # type: ignore[no-untyped-def]
     rows = np.zeros((6, 56))
-    # A crop of 128×64 is shown at 160 / 144 of its size in the middle of 160×128.
+    # A crop of 128×64 is shown as 142×71 in the middle of 160×128.
     x, y = np.linspace(10, 50, 17), np.linspace(8, 120, 17)
-    scale = 160 / 144
-    rows[:2, 0:51:3], rows[:2, 1:51:3] = (y * scale + 9) / 160, (x * scale + 28) / 128
+    rows[:2, 0:51:3], rows[:2, 1:51:3] = (y * 142 / 128 + 9) / 160, (x * 71 / 64 + 28) / 128
     rows[:2, 2:51:3] = 0.6
     rows[0, 50] = 0.1  # a weak right ankle
     rows[:2, 55] = 0.5, 0.05  # the second row is too weak to be a person
     provider = MoveNetPose(network(rows), stride=16)
     white, black = provider.keypoints([crop(255).pixels, crop(0).pixels])
     assert (len(white), len(black)) == (1, 0)
-    np.testing.assert_allclose(white[0, :, 0], x, atol=0.5)
-    np.testing.assert_allclose(white[0, :, 1], y, atol=0.5)
+    np.testing.assert_allclose(white[0, :, 0], x, atol=1e-3)
+    np.testing.assert_allclose(white[0, :, 1], y, atol=1e-3)
     np.testing.assert_allclose(white[0, :, 2], [0.6] * 16 + [0], atol=1e-3)
     labels = list(provider.detect(crop((255, 0)[i % 2], 128 + i % 3) for i in range(130)))
     assert [label.persons for label in labels] == [1, 0] * 65

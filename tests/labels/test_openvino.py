@@ -117,8 +117,8 @@ def test_provider_labels_the_target_in_the_pictures_own_pixels(network) -> None:
     red, blue = provider.keypoints([picture((255, 0, 0)), picture((0, 0, 255))])
     assert len(red) == 1
     assert len(blue) == 0
-    # The 128×64 crop is shown at 1.2 times its size in the middle of 192×96; a cell is 8 network pixels.
-    expected = ((body + 0.5) * 8 - ((96 - 77) // 2, (192 - 154) // 2)) / 1.2
+    # The 128×64 crop is shown as 154×77 in the middle of 192×96; a cell is 8 network pixels.
+    expected = ((body + 0.5) * 8 - ((96 - 77) // 2, (192 - 154) // 2)) * (64 / 77, 128 / 154)
     nose, ankle = KEYPOINTS.index("nose"), KEYPOINTS.index("left_ankle")
     np.testing.assert_allclose(red[0, nose, :2], expected[OPENPOSE_KEYPOINTS.index("nose")], atol=1.5)
     np.testing.assert_allclose(red[0, ankle, :2], expected[OPENPOSE_KEYPOINTS.index("left_ankle")], atol=1.5)

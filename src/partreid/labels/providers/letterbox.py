@@ -15,19 +15,25 @@ _BORDER = 1 / 16
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture lies on its canvas: network pixels per picture pixel, and the corner in network pixels."""
+    """Where a picture lies on its canvas: (x, y) of its corner, and network pixels per picture pixel along x and y.
 
-    scale: float
-    left: int
-    top: int
+    The two scales differ a little: the picture is shown in whole pixels.
+    """
+
+    corner: tuple[int, int]
+    scale: tuple[float, float]
 
     def to_picture(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Points [..., 2] (x, y) in network pixels, in pixels of the picture."""
-        return (points - (self.left, self.top)) / self.scale
+        return (points - self.corner) / self.scale
 
 
 def letterbox(picture: NDArray[np.uint8], input_size: tuple[int, int]) -> tuple[NDArray[np.uint8], Placement]:
-    """The picture on a canvas, grey all around, sides in proportion."""
+    """The picture on a canvas, grey all around, sides in proportion.
+
+    Args:
+        picture: uint8 [H, W, 3]. input_size: (height, width) of the canvas.
+    """
     height, width = picture.shape[:2]
     border = 2 * _BORDER * height
     scale = min(input_size[0] / (height + border), input_size[1] / (width + border))
@@ -36,4 +42,4 @@ def letterbox(picture: NDArray[np.uint8], input_size: tuple[int, int]) -> tuple[
     canvas = np.full((*input_size, 3), _GREY, np.uint8)
     resized = Image.fromarray(picture).resize((new[1], new[0]), Image.Resampling.BICUBIC)
     canvas[top : top + new[0], left : left + new[1]] = np.asarray(resized)
-    return canvas, Placement(scale, left, top)
+    return canvas, Placement((left, top), (new[1] / width, new[0] / height))
