@@ -61,6 +61,16 @@ def test_a_broad_chest_has_no_hole_and_an_arm_before_it_stays_an_arm() -> None:
     assert (label_map(group_fields(draw(points), schema))[4:8, 3:6] == 0).any()
 
 
+def test_a_trunk_seen_from_the_side_ends_at_shoulders_and_hips() -> None:
+    points = standing()
+    for name in ("left_shoulder", "right_shoulder", "left_hip", "right_hip"):
+        points[KEYPOINTS.index(name), 0] = 32  # exactly on a column of nodes
+    points[KEYPOINTS.index("left_shoulder"), 1] = 30
+    trunk = draw(points)[[LIMBS.index(("left_shoulder", "left_hip")) + 17]]
+    assert trunk[0, 5, 4] > 0.8
+    assert trunk[0, [0, 12, 16], 4].max() < 0.1
+
+
 def test_hidden_keypoint_hides_its_limbs() -> None:
     points = standing()
     points[KEYPOINTS.index("left_knee"), 2] = 0

@@ -183,8 +183,9 @@ def _squared_distance(
 
 
 def _inside(x: NDArray[np.floating], y: NDArray[np.floating], corners: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each node lies in the convex polygon [n, 2]; nowhere in one that crosses itself."""
+    """Whether each node [h, w] lies in the convex polygon [n, 2]; nowhere in one without area or that crosses itself."""
     edges = np.roll(corners, -1, axis=0) - corners
-    side = [ex * (y - cy) - ey * (x - cx) >= 0 for (cx, cy), (ex, ey) in zip(corners, edges, strict=True)]
-    inside: NDArray[np.bool_] = np.all(side, axis=0) | ~np.any(side, axis=0)
+    side = np.array([ex * (y - cy) - ey * (x - cx) for (cx, cy), (ex, ey) in zip(corners, edges, strict=True)])
+    # Of a trunk seen exactly from the side all edges lie on one line, which goes on beyond them.
+    inside: NDArray[np.bool_] = (np.all(side >= 0, axis=0) | np.all(side <= 0, axis=0)) & np.any(side != 0, axis=0)
     return inside
