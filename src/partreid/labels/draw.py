@@ -183,7 +183,7 @@ def _squared_distance(
 
 
 def _inside(x: NDArray[np.floating], y: NDArray[np.floating], corners: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether each node [h, w] lies in the convex polygon [n, 2]; nowhere in one without area or that crosses itself."""
+    """Whether each node [h, w] lies in the convex polygon [n, 2]; nowhere in one of no area or crossing itself."""
     edges = np.roll(corners, -1, axis=0) - corners
     side = np.array([ex * (y - cy) - ey * (x - cx) for (cx, cy), (ex, ey) in zip(corners, edges, strict=True)])
     # Of a trunk seen exactly from the side all edges lie on one line, which goes on beyond them.
