@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from partreid.cli import labels as labels_command
 from partreid.cli import labels_make
-from partreid.labels.providers import Crop, PoseLabel
+from partreid.labels.providers import Crop, PoseLabel, PoseProvider
 
 
-class Upright:
+class Upright(PoseProvider):
     """Sees a head in the upper half and feet in the lower half of every picture."""
 
     name = "upright"

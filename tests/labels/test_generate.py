@@ -20,7 +20,7 @@ from partreid.labels.generate import REPORT, LabelJob, LabelSummary, make_labels
 from partreid.labels.providers import Crop, PoseLabel, PoseProvider, load_provider
 
 
-class FakeProvider:
+class FakeProvider(PoseProvider):
     """Writes each picture's mean into every field; stops at the n-th picture if asked, having read one ahead."""
 
     name = "fake"

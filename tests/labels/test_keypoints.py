@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from partreid.errors import ConfigError, LabelError
+from partreid.labels.generate import LabelJob, LabelSummary, make_labels
 from partreid.labels.grouping import group_fields, label_map
 from partreid.labels.providers import Crop, load_provider
 from partreid.labels.providers.keypoint_files import read_keypoints
@@ -117,23 +118,37 @@ def test_the_longest_common_end_counts(save) -> None:  # type: ignore[no-untyped
 def test_names_that_fit_equally_well_are_refused(save) -> None:  # type: ignore[no-untyped-def]
     provider = KeypointFile(save(results("/one/train/a.jpg", "/two/train/a.jpg")))
     with pytest.raises(LabelError, match=r"/one/train/a\.jpg and .*/two/train/a\.jpg both may be /data/train/a\.jpg"):
-        list(provider.detect([crop("/data/train/a.jpg")]))
+        provider.check([Path("/data/train/a.jpg")])
 
 
 def test_one_name_for_two_pictures_is_refused(save) -> None:  # type: ignore[no-untyped-def]
     provider = KeypointFile(save(results("a.jpg")))
     with pytest.raises(LabelError, match=r"a\.jpg may be /data/query/a\.jpg or /data/train/a\.jpg"):
-        list(provider.detect([crop("/data/query/a.jpg"), crop("/data/train/a.jpg")]))
+        provider.check([Path("/data/query/a.jpg"), Path("/data/train/a.jpg")])
+
+
+def test_a_run_taken_up_again_knows_what_an_unbroken_one_knows(save, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    def make(file: Path, *names: str) -> LabelSummary:
+        jobs = [LabelJob(tmp_path / f"{name}.jpg", tmp_path / "masks" / f"{name}.npy", name) for name in names]
+        return make_labels(KeypointFile(file), jobs, tmp_path / "masks", read=lambda path: crop("").pixels)
+
+    one = save(results("1.jpg"))
+    assert make(one, "a/1", "a/2").notes == {"no_person": 1}
+    (tmp_path / "masks" / "a" / "2.npy").unlink()
+    assert make(one, "a/1", "a/2").made == 1  # what is left to do shows nobody, as the file knows of the others
+    with pytest.raises(LabelError, match=r"1\.jpg may be .*a/1\.jpg or .*b/1\.jpg"):
+        make(one, "a/1", "b/1")
+    assert not (tmp_path / "masks" / "b").exists()
 
 
 def test_a_file_of_other_pictures_leaves_no_empty_labels(save) -> None:  # type: ignore[no-untyped-def]
     provider = KeypointFile(save(results("x.jpg")))
-    labels = provider.detect(crop(f"/data/{i}.jpg") for i in range(3))
     with pytest.raises(LabelError, match=r"names none of the 3 pictures\. It names x\.jpg; .*/data/2\.jpg"):
-        next(labels)
+        provider.check([Path(f"/data/{i}.jpg") for i in range(3)])
+    provider.check([Path("/data/a.jpg"), Path("/data/x.jpg")])
+    provider.check([])
     late = provider.detect(crop(f"/data/{name}.jpg", height) for name, height in (("a", 64), ("x", 128), ("b", 96)))
     assert [(label.persons, label.fields.shape[1]) for label in late] == [(0, 9), (1, 17), (0, 13)]
-    assert list(provider.detect([])) == []
 
 
 def test_keypoints_of_the_whole_frame_are_refused(save) -> None:  # type: ignore[no-untyped-def]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class LabelSummary:
 
 def make_labels(
     provider: PoseProvider,
-    jobs: Iterable[LabelJob],
+    jobs: Sequence[LabelJob],
     folder: Path,
     *,
     read: Callable[[Path], NDArray[np.uint8]],
@@ -99,8 +99,9 @@ def make_labels(
         progress: called with the number of pictures that became done.
 
     Raises:
-        LabelError: a label file or the report cannot be written.
+        LabelError: a label file or the report cannot be written, or the provider has nothing to say of the pictures.
     """
+    provider.check([job.picture for job in jobs])
     summary = LabelSummary(0, 0, Counter(), [])
     report = _Report(folder / REPORT)
     pending: deque[LabelJob] = deque()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -53,6 +53,14 @@ class PoseProvider(Protocol):
     """
 
     name: str
+
+    def check(self, pictures: Sequence[Path]) -> None:
+        """Told of all pictures of a run before the first label, those with a label too; most providers do not care.
+
+        Raises:
+            LabelError: the provider cannot label these pictures.
+        """
+        return
 
     def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
         """One label per crop, in order. A stream: crops are taken as they are needed, and may differ in size."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError
-from partreid.labels.providers import Crop, PoseLabel, label_persons
+from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
 from partreid.labels.providers.keypoint_files import read_keypoints
 from partreid.parts import KEYPOINTS
 
@@ -18,7 +18,7 @@ _Parts = tuple[str, ...]
 """A path's folders and base name."""
 
 
-class KeypointFile:
+class KeypointFile(PoseProvider):
     """Pose fields of the target person from keypoints in the pixels of the crop.
 
     A file's name of a picture belongs to a crop if the crop's path ends with it (``bounding_box_train/0002.jpg``, or
@@ -58,37 +58,36 @@ class KeypointFile:
         for parts in self._rows:
             self._by_name[parts[-1]].append(parts)
 
+    def check(self, pictures: Sequence[Path]) -> None:
+        """Find out whose each name is before anything is written.
+
+        All pictures of a run count, also those that have a label: else a run that is taken up again would give a
+        name of two pictures to the second one.
+
+        Raises:
+            LabelError: the file names none of the pictures; or names that fit a picture, or pictures that fit a
+                name, equally well.
+        """
+        used: dict[_Parts, Path] = {}
+        for path in pictures:
+            entry = self._entry(path)
+            if entry is not None and used.setdefault(entry, path) != path:
+                raise LabelError(
+                    f"{self.file}: {'/'.join(entry)} may be {used[entry]} or {path}. Give names with folders."
+                )
+        if pictures and not used:
+            raise LabelError(
+                f"{self.file} names none of the {len(pictures)} pictures. It names {'/'.join(next(iter(self._rows)))}; "
+                f"the last picture is {pictures[-1]}. A name must be the end of the picture's path."
+            )
+
     def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
         """Pose fields of each picture's target person; see :class:`~partreid.labels.providers.PoseProvider`.
 
-        Nothing is given before the first crop that the file names: a file of other pictures leaves no empty labels.
-
         Raises:
-            LabelError: the file names none of the crops; names that fit a crop, or crops that fit a name, equally
-                well; or keypoints outside their picture.
+            LabelError: names that fit a crop equally well, or keypoints outside their picture.
         """
-        used: dict[_Parts, Path] = {}
-        waiting: list[tuple[int, int]] = []
-        crop = None
-        for crop in crops:
-            size = crop.pixels.shape[:2]
-            entry = self._entry(crop.path)
-            if entry is None and not used:
-                waiting.append(size)
-                continue
-            for skipped in waiting:
-                yield self._label(None, skipped)
-            waiting.clear()
-            if entry is not None and used.setdefault(entry, crop.path) != crop.path:
-                raise LabelError(
-                    f"{self.file}: {'/'.join(entry)} may be {used[entry]} or {crop.path}. Give names with folders."
-                )
-            yield self._label(entry, size, crop.path)
-        if waiting and crop is not None:
-            raise LabelError(
-                f"{self.file} names none of the {len(waiting)} pictures. It names {'/'.join(next(iter(self._rows)))}; "
-                f"the last picture is {crop.path}. A name must be the end of the picture's path."
-            )
+        return map(self._label, crops)
 
     def _entry(self, path: Path) -> _Parts | None:
         """The file's name of that picture."""
@@ -102,14 +101,16 @@ class KeypointFile:
             raise LabelError(f"{self.file}: {first} and {second} both may be {path}. Give names that tell them apart.")
         return best[0] if best else None
 
-    def _label(self, entry: _Parts | None, size: tuple[int, int], path: Path | None = None) -> PoseLabel:
+    def _label(self, crop: Crop) -> PoseLabel:
+        entry, size = self._entry(crop.path), crop.pixels.shape[:2]
         persons = np.zeros((0, len(KEYPOINTS), 3)) if entry is None else self._keypoints[self._rows[entry]]
         persons = persons[persons[..., 2].any(axis=1)]
         if len(persons) and not _inside(persons, size).any():
             x, y = persons[persons[..., 2] > 0][0, :2]
             raise LabelError(
-                f"{self.file}: all keypoints of {path} lie outside it, the first at x = {x:g}, y = {y:g} of a picture "
-                f"{size[1]}x{size[0]}. Keypoints must be given in the pixels of the crop, not of the whole frame."
+                f"{self.file}: all keypoints of {crop.path} lie outside it, the first at x = {x:g}, y = {y:g} of a "
+                f"picture {size[1]}x{size[0]}. Keypoints must be given in the pixels of the crop, not of the whole "
+                "frame."
             )
         return label_persons(persons, size, stride=self.stride)
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError, MissingDependencyError
-from partreid.labels.providers import Crop, PoseLabel, label_persons
+from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
 from partreid.labels.providers.letterbox import letterbox
 from partreid.parts import KEYPOINTS
 
@@ -37,7 +37,7 @@ _MIN_SCORE, _MIN_CONFIDENCE = 0.1, 0.2
 _BATCH = 64
 
 
-class MoveNetPose:
+class MoveNetPose(PoseProvider):
     """Pose fields of the target person through MoveNet MultiPose.
 
     Args:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from partreid.errors import LabelError, MissingDependencyError
 from partreid.labels.draw import draw_pose_fields
-from partreid.labels.providers import Crop, PoseLabel
+from partreid.labels.providers import Crop, PoseLabel, PoseProvider
 from partreid.labels.target import choose_target
 from partreid.parts import KEYPOINTS, LIMBS, NUM_POSE_FIELDS
 
@@ -27,7 +27,7 @@ _CONFIDENCE = 1
 """Component of a composite field that is the confidence."""
 
 
-class OpenPifPaf:
+class OpenPifPaf(PoseProvider):
     """Confidence fields of the target person, on the network's own grid: 2·ceil((n-1)/16) + 1 nodes a side.
 
     The target is chosen among the decoded persons (:func:`~partreid.labels.target.choose_target`). To remove the

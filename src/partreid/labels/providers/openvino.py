@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from partreid.errors import LabelError, MissingDependencyError
 from partreid.labels.assembly import OPENPOSE_KEYPOINTS, AssemblyOptions, assemble, unmirror
-from partreid.labels.providers import Crop, PoseLabel, label_persons
+from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
 from partreid.labels.providers.letterbox import Placement, letterbox
 from partreid.parts import KEYPOINTS
 
@@ -27,7 +27,7 @@ _HEAT_MAPS, _AFFINITY = 19, 38
 _COCO = [OPENPOSE_KEYPOINTS.index(name) for name in KEYPOINTS]
 
 
-class OpenVinoPose:
+class OpenVinoPose(PoseProvider):
     """Pose fields of the target person through an OpenPose-type network.
 
     Args:
