@@ -183,10 +183,12 @@ def test_msmt17(tmp_path: Path, folder: str, train: str, test: str, key: str, na
     [
         (
             "0000/0000_000_01_x.jpg",
-            r"list_train\.txt, line 3: expected a path and an id.*got '0000/0000_000_01_x\.jpg'",
+            r"list_train\.txt, line 3: expected a path within train and an id.*got '0000/0000_000_01_x\.jpg'",
         ),
         ("0000/person.jpg 3", "line 3: .*the camera as third field"),
         ("0000/0000_000_00_x.jpg 3", "line 3: .*the camera as third field"),
+        ("../../0000_000_01_x.jpg 3", "line 3: .*got '../../0000"),
+        ("/etc/0000_000_01_x.jpg 3", "line 3: .*got '/etc/0000"),
         (
             "0009/0009_000_01_x.jpg 9",
             r"list_train\.txt names 1 pictures that do not exist, the first is .*0009_000_01_x",
@@ -363,3 +365,10 @@ def test_body_image_sets_that_do_not_fit(
 def test_a_query_set_cannot_take_the_name_of_a_split(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a query set cannot be called 'train'"):
         read(lay(tmp_path, *MARKET, "query_train/0001_c1.jpg"))
+
+
+def test_a_further_query_set_does_not_take_the_place_of_the_default(tmp_path: Path) -> None:
+    dataset = read(lay(tmp_path, *MARKET, "query_b/0001_c1.jpg", "query_a/0001_c1.jpg"))
+    assert list(dataset.queries) == ["query", "a", "b"]
+    with pytest.raises(DataError, match="query_query: a further query set needs a name of its own"):
+        read(lay(tmp_path, "query_query/0001_c1.jpg"))

@@ -64,6 +64,8 @@ BAD = {
     "too many values": (("a/1.jpg,1,0,train,x",), HEADER, "line 2: expected 4 values"),
     "unknown split": (("a/1.jpg,1,0,tran",), HEADER, "line 2: expected split .*got 'tran'. Did you mean 'train'"),
     "nameless query set": (("a/1.jpg,1,0,query_",), HEADER, "got 'query_'"),
+    "query set of the default's name": (("a/1.jpg,1,0,query_query",), HEADER, "line 2: expected split .*'query_query'"),
+    "query set that is a path": (("a/1.jpg,1,0,query_../../x",), HEADER, r"a query set names files .*'\.\./\.\./x'"),
     "duplicate row": ((ROWS[0], "", ROWS[1], ROWS[0]), HEADER, r"line 5: a/1\.jpg is in split train twice, .*line 2"),
     "contradiction": ((ROWS[0], "a/1.jpg,2,0,gallery"), HEADER, r"line 3: a/1\.jpg has another pid or camid .*line 2"),
     "outside": (("../1.jpg,1,0,train",), HEADER, r"line 2: \.\./1\.jpg lies outside"),

@@ -75,7 +75,8 @@ class ReIDDataset:
         label_naming: how its published labels are called.
 
     Raises:
-        DataError: some pictures have a camera and some have none; a query set is called like another split.
+        DataError: some pictures have a camera and some have none; a query set is called like another split, or has
+            no name that files can have.
     """
 
     name: str
@@ -88,6 +89,9 @@ class ReIDDataset:
     def __post_init__(self) -> None:
         for taken in {"train", "gallery"} & self.queries.keys():
             raise DataError(f"{self.name}: a query set cannot be called {taken!r}, as that is another split.")
+        for name in self.queries:
+            if not name or name.startswith(".") or set(name) & set("/\\"):
+                raise DataError(f"{self.name}: a query set names files of results, which cannot be called {name!r}.")
         images = [image for split in self.splits.values() for image in split]
         unknown = [image for image in images if image.camid is None]
         if unknown and len(unknown) < len(images):

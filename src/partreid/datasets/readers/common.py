@@ -92,6 +92,11 @@ class Layout:
         return differences
 
 
+def query_set(split: str) -> str:
+    """The name of a query set from its folder's or split's: ``query_holistic`` is ``holistic``."""
+    return split.removeprefix(f"{QUERY}_")
+
+
 def own_name(path: Path) -> str:
     """The name of a file or folder, of "." too; a link goes by its own name."""
     return os.path.basename(os.path.abspath(path))  # noqa: PTH100, PTH119 - Path.resolve would follow links

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from partreid.datasets.readers.common import QUERY, Layout, Splits, list_pictures
+from partreid.datasets.readers.common import QUERY, Layout, Splits, list_pictures, query_set, subfolders
 from partreid.errors import DataError
 from partreid.types import ReIDImage
 
@@ -73,9 +73,10 @@ def _read_with_distractors(root: Path) -> Splits:
 
 def _query_folders(root: Path) -> dict[str, str]:
     """Query set name -> folder, the default first."""
-    others = sorted(p.name for p in root.glob(f"{QUERY}_*") if p.is_dir())
-    default = {QUERY: QUERY} if (root / QUERY).is_dir() else {}
-    return default | {name.removeprefix(f"{QUERY}_"): name for name in others}
+    found = [folder.name for folder in subfolders(root) if folder.name == QUERY or folder.name.startswith(f"{QUERY}_")]
+    if f"{QUERY}_{QUERY}" in found:
+        raise DataError(f"{root / QUERY}_{QUERY}: a further query set needs a name of its own. Rename the folder.")
+    return {query_set(name): name for name in found}
 
 
 def _read_split(folder: Path, occlusion: Mapping[str, float]) -> tuple[ReIDImage, ...]:

@@ -41,11 +41,13 @@ def _read_list(source: Path, folder: Path) -> list[ReIDImage]:
         if not line.strip():
             continue
         name, _, pid = line.strip().rpartition(" ")
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
         camera = _NAME.match(Path(name).name)
-        if not (pid.isdecimal() and camera and int(camera[1]) > 0):
+        if not (inside and pid.isdecimal() and camera and int(camera[1]) > 0):
             raise DataError(
-                f"{source}, line {number}: expected a path and an id, the camera as third field of the file name, such "
-                f"as 0000/0000_000_01_0303morning_0015_0.jpg 0, got {line!r}. Take the list from the download."
+                f"{source}, line {number}: expected a path within {folder.name} and an id, the camera as third field "
+                f"of the file name, such as 0000/0000_000_01_0303morning_0015_0.jpg 0, got {line!r}. Take the list "
+                "from the download."
             )
         images.append(ReIDImage(folder / name, int(pid), int(camera[1]) - 1))
     require_files((image.path for image in images), source=source)

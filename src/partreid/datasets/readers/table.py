@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from partreid.datasets.readers.common import QUERY, Layout, Splits, require_files
+from partreid.datasets.readers.common import QUERY, Layout, Splits, query_set, require_files
 from partreid.datasets.readers.market1501 import JUNK, parse_occlusion
 from partreid.errors import DataError, MissingDependencyError, nearest
 from partreid.types import ReIDImage
@@ -56,7 +56,7 @@ def read_table(path: Path) -> Splits:
         raise DataError(f"{path} has no rows. Expected a row for each picture: {', '.join(_NEEDED)}.")
     require_files(persons, source=path)
     ordered = {name: sorted(splits[name], key=lambda image: image.path) for name in sorted(splits)}
-    queries = {name.removeprefix(f"{QUERY}_"): images for name, images in ordered.items() if name.startswith(QUERY)}
+    queries = {query_set(name): images for name, images in ordered.items() if name.startswith(QUERY)}
     return Splits(ordered.get("train", ()), ordered.get("gallery", ()), queries)
 
 
@@ -104,7 +104,7 @@ def _check_columns(path: Path, names: Iterable[str]) -> None:
 
 def _split(value: object, where: str) -> str:
     split = str(value or "").strip()
-    if split in _SPLITS or (split.startswith(f"{QUERY}_") and split != f"{QUERY}_"):
+    if split in _SPLITS or (split.startswith(f"{QUERY}_") and query_set(split) not in ("", QUERY)):
         return split
     raise DataError(
         f"{where}: expected split to be train, gallery, query or query_<name>, got {split!r}. {nearest(split, _SPLITS)}"
