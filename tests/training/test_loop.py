@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from partreid.runtime import RuntimeConfig
 from partreid.training.loop import Trainer
 from partreid.training.observers import StepRecord
 from partreid.training.state import load_run_config
-from partreid.types import ReIDDataset
+from partreid.types import ReIDDataset, ReIDImage
 from tests.conftest import tiny_config
 
 CPU = RuntimeConfig(device="cpu", precision="float32")
@@ -150,6 +151,20 @@ def test_persons_of_two_sets_stay_apart_though_their_pids_coincide(
     Trainer(tiny_config("optimizer.epochs=1"), turned, tmp_path / "turned", runtime=CPU).fit()
     a, b = ((tmp_path / name / "checkpoint" / "model.safetensors").read_bytes() for name in ("run", "turned"))
     assert a == b, "the order in which sets are given changes nothing"
+
+
+def test_a_run_is_not_resumed_on_other_persons(dataset: ReIDDataset, tmp_path: Path) -> None:
+    Trainer(tiny_config("optimizer.epochs=1"), dataset.train, tmp_path / "run", runtime=CPU).fit()
+    images = dataset.train
+
+    def resume(images: Sequence[ReIDImage]) -> None:
+        Trainer(tiny_config("optimizer.epochs=2"), images, tmp_path / "run", runtime=CPU).resume()
+
+    resume([replace(image, dataset="moved") for image in images])
+    with pytest.raises(CheckpointError, match="expected the 6 identities it began with, got 6 others"):
+        resume([replace(image, pid=image.pid + 1) for image in images])
+    with pytest.raises(CheckpointError, match="6 identities it began with, got 5. Resume with the same data sets"):
+        resume([image for image in images if image.pid != images[0].pid])
 
 
 def test_joined_sets_that_cannot_be_trained_on(dataset: ReIDDataset, blocks: Path, tmp_path: Path) -> None:

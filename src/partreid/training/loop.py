@@ -100,8 +100,9 @@ class Trainer:
             workers=runtime.workers,
         )
         self.pid_index = torch.tensor(self.loader.pid_index)
+        self.pids = tuple(pid for _, pid in identities(images))
         # Channels last is the layout in which CPUs and GPUs convolve fastest; it changes no result.
-        self.raw_model = build_model(config, len(identities(images))).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.raw_model = build_model(config, len(self.pids)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.raw_optimizer = torch.optim.Adam(
             (p for p in self.raw_model.parameters() if p.requires_grad),
             lr=config.optimizer.learning_rate,
@@ -110,8 +111,12 @@ class Trainer:
         self.epoch = 0
 
     def resume(self) -> None:
-        """Continue from the run folder's checkpoint."""
-        self.epoch = restore(self.run, self.raw_model, self.raw_optimizer).epoch
+        """Continue from the run folder's checkpoint.
+
+        Raises:
+            CheckpointError: there is none, or it is of another model or of other persons.
+        """
+        self.epoch = restore(self.run, self.raw_model, self.raw_optimizer, self.pids).epoch
 
     def fit(self) -> Checkpoint:
         """Train to the last epoch; every epoch ends with a whole checkpoint on disk.
@@ -127,7 +132,8 @@ class Trainer:
             for epoch in range(self.epoch, self.config.optimizer.epochs):
                 means = self._train_epoch(epoch, model, optimizer)
                 checkpoint = Checkpoint(self.raw_model, self.config.preprocess, {"epoch": epoch + 1, "train": means})
-                save_run(self.run, checkpoint, self.config, self.raw_optimizer, Progress(epoch + 1, means))
+                progress = Progress(epoch + 1, means, self.pids)
+                save_run(self.run, checkpoint, self.config, self.raw_optimizer, progress)
                 self.epoch = epoch + 1
                 for observer in self.observers:
                     observer.on_epoch(epoch, means)

@@ -33,10 +33,16 @@ CONFIG_FILE, STATE_FILE = "train.toml", "train_state.pt"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is. ``epoch``: epochs done; ``means``: of the last epoch's steps."""
+    """How far a training is.
+
+    Attributes:
+        epoch: epochs done. means: of the last epoch's steps.
+        pids: the person of each training class. Without the sets' names, so that a folder may be moved.
+    """
 
     epoch: int
     means: dict[str, float]
+    pids: tuple[int, ...]
 
 
 def save_run(
@@ -50,7 +56,7 @@ def save_run(
     with atomic_folder(run / CHECKPOINT_FOLDER, error=CheckpointError) as folder:
         write_checkpoint(checkpoint, folder)
         (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
-        state = {"epoch": progress.epoch, "means": progress.means, "optimizer": optimizer.state_dict()}
+        state = {**vars(progress), "optimizer": optimizer.state_dict()}
         try:
             torch.save(state, folder / STATE_FILE)
         except RuntimeError as error:  # torch reports a full disk so
@@ -66,18 +72,27 @@ def load_run_config(run: Path) -> TrainConfig:
     return TrainConfig.load(_part(run, CONFIG_FILE))
 
 
-def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, pids: tuple[int, ...]) -> Progress:
     """Load weights and optimiser state into fresh ones.
 
+    Args:
+        run: its folder. model, optimizer: to load into. pids: as in :class:`Progress`, of the training now.
+
     Raises:
-        CheckpointError: there is nothing to resume, or it does not fit.
+        CheckpointError: there is nothing to resume, or it does not fit: each class would be another person, for one.
     """
     path = _part(run, STATE_FILE)
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        progress = Progress(int(state["epoch"]), dict(state["means"]), tuple(state["pids"]))
+        if progress.pids != pids:
+            raise CheckpointError(
+                f"{run} was trained on other persons: expected the {len(progress.pids)} identities it began with, got "
+                f"{len(pids)}{' others' if len(progress.pids) == len(pids) else ''}. Resume with the same data sets."
+            )
         load_exactly(model, read_state_dict(path.with_name(WEIGHTS_FILE)), source=str(path.with_name(WEIGHTS_FILE)))
         optimizer.load_state_dict(state["optimizer"])
-        return Progress(int(state["epoch"]), dict(state["means"]))
+        return progress
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
