@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,6 +91,20 @@ def test_an_existing_path_goes_before_a_name(data: Path, monkeypatch: pytest.Mon
 def test_what_is_not_found(data: Path, spec: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read(spec.format(data=data))
+
+
+def test_a_folder_that_may_not_be_read_holds_no_set(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (data / "lost+found").mkdir()
+    real = os.scandir
+
+    def scandir(path: Path) -> Any:
+        if Path(path).name == "lost+found":  # root may read everything, so the system does not refuse it here
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert read(f"market1501={data}").name == "Market-1501"
+    assert len(find_datasets(data)) == 4
 
 
 def test_both_versions_of_msmt17(tmp_path: Path) -> None:

@@ -92,7 +92,8 @@ def test_wrong_use_is_named(root: Path, tmp_path: Path) -> None:
 
     assert "No split 'trian'" in error(str(root), "--split", "trian")
     assert "Did you mean 'train'" in error(str(root), "--split", "trian")
-    assert "--folder names a folder within masks" in error(str(root), "--folder", "../x")
+    for folder in ("../x", "..", "a/b", ".hidden", "a,b", "auto"):
+        assert "--folder names a folder within masks" in error(str(root), "--folder", folder)
     assert "does not exist" in error(str(tmp_path / "gone"))
     (tmp_path / "empty").mkdir()
     assert "holds no data set and no picture" in error(str(tmp_path / "empty"))

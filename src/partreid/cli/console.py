@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -29,7 +30,7 @@ def progress_bar(description: str, total: int, *, done: int = 0) -> Iterator[tup
         TextColumn("{task.fields[status]}", style="dim"),
         console=console,
     ) as progress:
-        yield progress, progress.add_task(description, total=total, completed=done, status="")
+        yield progress, progress.add_task(escape(description), total=total, completed=done, status="")
 
 
 class ProgressObserver:
@@ -79,17 +80,18 @@ def scores_table(scores: Mapping[tuple[str, str], QuerySetScores]) -> Table:
             for column, metric in ((0, "rank1"), (len(ranks), "mAP")):
                 low, high = result.confidence[metric]
                 shown[column] += f" [{100 * low:.1f}, {100 * high:.1f}]"
-        table.add_row(*([dataset] if several else []), name, str(result.num_queries), str(result.num_gallery), *shown)
+        names = map(escape, (dataset, name) if several else (name,))
+        table.add_row(*names, str(result.num_queries), str(result.num_gallery), *shown)
     return table
 
 
 def slots_table(scores: Mapping[str, QuerySetScores], *, dataset: str = "") -> Table:
     """Each embedding alone and all together (the paper's Table 3): rank-1 / mAP per query set, in percent."""
-    where = f"{dataset}, each" if dataset else "Each"
+    where = f"{escape(dataset)}, each" if dataset else "Each"
     table = Table(title=f"{where} embedding alone: rank-1/mAP · queries that show it, %", title_justify="left")
     table.add_column("compared by", no_wrap=True)
     for name in scores:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(escape(name), justify="right", no_wrap=True)
     for rows in zip(*(score.slots for score in scores.values()), strict=True):
         bold = "bold" if "+" in rows[0].name else ""
         cells = [f"{100 * r.rank1:.1f}/{100 * r.mean_ap:.1f} ·{100 * r.visible:4.0f}" for r in rows]
@@ -98,10 +100,10 @@ def slots_table(scores: Mapping[str, QuerySetScores], *, dataset: str = "") -> T
 
 
 def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table of text."""
+    """A table of plain text."""
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table

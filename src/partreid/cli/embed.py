@@ -38,4 +38,4 @@ def embed(
             progress.advance(task, len(output.embeddings))
     embeddings = PartEmbeddings.cat(batches)
     save_embeddings(out, embeddings, names=[str(item) for item in items])
-    console.print(f"{out}: {embeddings}")
+    console.print(f"{out}: {embeddings}", markup=False)

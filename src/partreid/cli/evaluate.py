@@ -99,7 +99,7 @@ def evaluate_run(
     for protocol in dict.fromkeys(score.result.protocol for score in rows.values()):
         console.print(PROTOCOLS[protocol].text, style="dim")
     if out is not None:
-        console.print(f"Results and pictures: {out}")
+        console.print(f"Results and pictures: {out}", markup=False)
     return scores
 
 

@@ -11,6 +11,7 @@ from partreid.cli.console import console, plain_table
 from partreid.cli.labels_make import make
 from partreid.cli.labels_show import show
 from partreid.cli.options import Data
+from partreid.datasets.readers import with_labels
 from partreid.datasets.readers.pictures import read_pictures
 from partreid.labels.fields import read_part_maps
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
@@ -32,13 +33,13 @@ def info(
     """Show which label folders there are, their size, and how often each part is in them."""
     parts = get_part_schema(schema)
     dataset = read_pictures(root, labels=None)
-    console.print(f"label folders: {', '.join(label_folders(dataset.root)) or 'none'}")
+    console.print(f"label folders: {', '.join(label_folders(dataset.root)) or 'none'}", markup=False)
     folder = choose_label_folder(dataset.root, labels)
     if folder is None:
         return
-    dataset = read_pictures(root, labels=folder)
+    dataset = with_labels(dataset, folder)
     paths = [image.label for image in dataset.train if image.label is not None]
-    console.print(f"{folder}: labels of {len(paths)} of {len(dataset.train)} training pictures")
+    console.print(f"{folder}: labels of {len(paths)} of {len(dataset.train)} training pictures", markup=False)
     if not paths:
         return
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(sample, len(paths))).astype(int)]

@@ -15,7 +15,7 @@ from partreid.datasets.images import read_image
 from partreid.datasets.readers.pictures import read_pictures
 from partreid.errors import ConfigError, DataError, nearest
 from partreid.labels.generate import NOTES, REPORT, LabelJob, LabelSummary, make_labels
-from partreid.labels.locate import MASKS, PUBLISHED_FOLDER, label_path, published_label_path
+from partreid.labels.locate import AUTO, MASKS, PUBLISHED_FOLDER, label_path, published_label_path
 from partreid.labels.providers import PROVIDERS, load_provider
 from partreid.types import ReIDDataset
 
@@ -68,7 +68,8 @@ def make(
     source = load_provider(provider, model=model, stride=stride, images=images)
     published = layout is LabelFormat.PUBLISHED
     name = folder or (PUBLISHED_FOLDER if published else source.name)
-    if Path(name).name != name:
+    if Path(name).name != name or name.startswith(".") or "," in name or name == AUTO:
+        # "auto" and commas mean something else where label folders are chosen.
         raise ConfigError(f"--folder names a folder within {MASKS}, such as {source.name}; got {name!r}.")
     target = out or dataset.root
     jobs = _jobs(pictures, dataset, target, name, published=published)

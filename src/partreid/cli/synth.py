@@ -47,4 +47,4 @@ def synth(
     base = SyntheticConfig.load(config) if config else _DEFAULT
     given = [f"{name}={value}" for name, (value, default) in flags.items() if value != default]
     render_dataset(base.override([*given, *(assignments or [])]), out, workers=workers)
-    console.print(f"Rendered into {out}. Next: partreid train {out} --preset light -o runs/rendered")
+    console.print(f"Rendered into {out}. Next: partreid train {out} --preset light -o runs/rendered", markup=False)

@@ -56,11 +56,12 @@ def train(
     for dataset in datasets:
         console.print(
             f"{dataset.name}: {len(dataset.train)} training pictures of {len(dataset.train_identities)} identities, "
-            f"{len(dataset.gallery)} in the gallery"
+            f"{len(dataset.gallery)} in the gallery",
+            markup=False,
         )
     images = [image for dataset in datasets for image in dataset.train]
     run_training(chosen, images, out, runtime=runtime, resume=resume)
-    console.print(f"Checkpoint: {out}/checkpoint    Curves: tensorboard --logdir {out}/logs")
+    console.print(f"Checkpoint: {out}/checkpoint    Curves: tensorboard --logdir {out}/logs", markup=False)
     tested = [dataset for dataset in datasets if dataset.queries]
     if evaluate and tested:
         evaluate_run(out, tested, runtime=runtime, out=out / "evaluation")

@@ -21,9 +21,11 @@ _NAMES = ("{stem}.npy", "{name}.npy", "{name}.confidence_fields.npy", "{stem}.pn
 
 
 def label_folders(root: str | Path) -> tuple[str, ...]:
-    """Names of the label folders in ``<root>/masks``, sorted; empty where there are none."""
+    """Names of the label folders in ``<root>/masks``, sorted; hidden ones (of editors, of systems) are passed over."""
     masks = Path(root) / MASKS
-    return tuple(sorted(p.name for p in masks.iterdir() if p.is_dir())) if masks.is_dir() else ()
+    if not masks.is_dir():
+        return ()
+    return tuple(sorted(p.name for p in masks.iterdir() if p.is_dir() and not p.name.startswith(".")))
 
 
 def choose_label_folder(root: str | Path, labels: str | None = AUTO) -> str | None:

@@ -204,10 +204,14 @@ def _recognised(path: Path) -> list[Layout]:
 
 
 def _search(path: Path, accepted: Callable[[Path], list[Layout]], depth: int = _DEPTH) -> tuple[FoundDataset, ...]:
-    here = tuple(FoundDataset(layout, path) for layout in accepted(path))
-    if here or depth == 0 or not path.is_dir():
-        return here
-    return tuple(found for folder in subfolders(path) for found in _search(folder, accepted, depth - 1))
+    try:
+        here = tuple(FoundDataset(layout, path) for layout in accepted(path))
+        if here or depth == 0 or not path.is_dir():
+            return here
+        deeper = subfolders(path)
+    except PermissionError:  # a disk's lost+found, somebody else's folder
+        return ()
+    return tuple(found for folder in deeper for found in _search(folder, accepted, depth - 1))
 
 
 def _locate_named(key: str, path: Path) -> FoundDataset:

