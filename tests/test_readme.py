@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def _blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,11 +32,13 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exec(_blocks("python")[0], {})
 
 
-def test_commands_exist_with_these_options() -> None:
+@pytest.mark.parametrize(("page", "least"), [("README.md", 5), ("docs/data.md", 3), ("docs/labels.md", 3)])
+def test_commands_exist_with_these_options(page: str, least: int) -> None:
     command = typer.main.get_command(app)
-    lines = [line.split("#")[0].strip() for block in _blocks("console") for line in block.splitlines()]
+    blocks = _blocks("console", (ROOT / page).read_text(encoding="utf-8"))
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
     ours = [line.split()[1:] for line in lines if line.startswith("partreid ")]
-    assert len(ours) >= 5
+    assert len(ours) >= least
     for words in ours:
         found = command
         while words and words[0] in getattr(found, "commands", {}):

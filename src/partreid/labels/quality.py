@@ -124,6 +124,7 @@ def describe(rating: LabelRating, schema: PartSchema) -> str:
     """A rating in words: the fault, then the parts that are not there, or the few that are.
 
     Example:
+        >>> from partreid.parts import get_part_schema
         >>> describe(LabelRating(size=(17, 9), parts=("upper_body",)), get_part_schema("two_v"))
         'no lower body'
     """
