@@ -84,7 +84,8 @@ def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, pids:
     path = _part(run, STATE_FILE)
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        progress = Progress(int(state["epoch"]), dict(state["means"]), tuple(state["pids"]))
+        known = state.get("pids", pids)  # runs of earlier versions do not know theirs
+        progress = Progress(int(state["epoch"]), dict(state["means"]), tuple(known))
         if progress.pids != pids:
             raise CheckpointError(
                 f"{run} was trained on other persons: expected the {len(progress.pids)} identities it began with, got "
