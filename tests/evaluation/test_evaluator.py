@@ -88,9 +88,10 @@ def test_threshold_of_visibility_is_strict_and_chosen_at_matching() -> None:
 
 def test_cameras_and_plain_tuples() -> None:
     result = evaluate_embeddings(QUERY, GALLERY, (QUERY_IDS[0], None), (GALLERY_IDS[0], None))
-    assert not PROTOCOLS[result.protocol].drops_same_camera
+    assert result.protocol == ranking.ALL_CAMERAS
+    assert "nothing is dropped" in PROTOCOLS[result.protocol].text
     result = evaluate_embeddings(QUERY, GALLERY, (QUERY_IDS[0].tolist(), [9] * 40), tuple(GALLERY_IDS))  # type: ignore[union-attr, arg-type]
-    assert PROTOCOLS[result.protocol].drops_same_camera
+    assert result.protocol == ranking.CROSS_CAMERA
     assert "are dropped" in PROTOCOLS[result.protocol].text
 
 

@@ -24,12 +24,10 @@ class Protocol:
 
     Attributes:
         name: as in ``EvaluationResult.protocol``. text: the rule in words, for reports.
-        drops_same_camera: whether gallery pictures of the query's person and camera are dropped.
     """
 
     name: str
     text: str
-    drops_same_camera: bool
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -38,7 +36,6 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             CROSS_CAMERA,
             _COMMON.format(junk="Gallery pictures of the same person and the same camera are dropped."),
-            drops_same_camera=True,
         ),
         Protocol(
             OTHER_FILE,
@@ -46,12 +43,10 @@ PROTOCOLS: dict[str, Protocol] = {
                 junk="Cameras are unknown, so only the query's very file is dropped; figures come out higher than with "
                 "cameras."
             ),
-            drops_same_camera=False,
         ),
         Protocol(
             ALL_CAMERAS,
             _COMMON.format(junk="Cameras are unknown, so nothing is dropped; figures come out higher than with them."),
-            drops_same_camera=False,
         ),
     )
 }
