@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,6 +61,41 @@ def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = 
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise error(_explain(path, problem)) from problem
+
+
+@contextmanager
+def hold_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -> Iterator[None]:
+    """Keep other processes from holding the same folder; a process that ends, even killed, lets go of it.
+
+    Where the system or the disk has no such locks (Windows, some network disks) nothing is kept out.
+
+    Args:
+        path: the folder; it is made if missing.
+        error: raised where another process holds it, and in place of an ``OSError``.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = None if sys.platform == "win32" else os.open(path, os.O_RDONLY)
+    except OSError as problem:
+        raise error(_explain(path, problem)) from problem
+    if sys.platform == "win32" or handle is None:
+        yield
+        return
+    import fcntl
+
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise error(
+                f"Another process is writing into {path}. Wait for it to end, or choose another folder."
+            ) from None
+        except OSError:  # no locks on this disk
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

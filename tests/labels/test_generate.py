@@ -187,10 +187,43 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_made(jobs: li
 
 def test_a_folder_that_cannot_be_written_is_named(jobs: list[LabelJob]) -> None:
     (jobs[0].picture.parent / "masks").touch()  # root may write everywhere, but not into a file
-    with pytest.raises(LabelError, match=r"Cannot write .*report\.csv"):
+    with pytest.raises(LabelError, match="Cannot write .*fake"):
         make(FakeProvider(), jobs)
 
 
 def test_an_unknown_provider_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'openvino'"):
         load_provider("openvin", model=Path("x.xml"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_a_second_run_in_the_same_folder_is_refused(jobs: list[LabelJob]) -> None:
+    class Nested(FakeProvider):
+        def _label(self, crop: Crop) -> PoseLabel:
+            with pytest.raises(LabelError, match="Another process is writing into .*fake"):
+                make(FakeProvider(), jobs)
+            return super()._label(crop)
+
+    assert make(Nested(), jobs).made == len(jobs)
+    assert make(FakeProvider(), jobs).kept == len(jobs)
+
+
+def test_a_run_without_a_label_leaves_no_folder(jobs: list[LabelJob]) -> None:
+    class Refuses(FakeProvider):
+        def _label(self, crop: Crop) -> PoseLabel:
+            raise LabelError("names none of the pictures")
+
+    with pytest.raises(LabelError, match="names none"):
+        make(Refuses(), jobs)
+    assert not jobs[0].label.parent.exists()
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_a_name_of_any_bytes_is_reported(jobs: list[LabelJob], tmp_path: Path) -> None:
+    odd = LabelJob(
+        tmp_path / os.fsdecode(b"\xff\n.png"), tmp_path / "masks" / "fake" / "x.npy", os.fsdecode(b"\xff\n.png")
+    )
+    odd.picture.write_bytes(jobs[-1].picture.read_bytes())
+    assert make(FakeProvider(), [odd]).made == 1
+    assert make(FakeProvider(), [odd]).notes == {"several_persons": 1}
+    assert read_report(tmp_path / "masks" / "fake" / REPORT)[0].picture == odd.name

@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError, PartReIDError
-from partreid.files import atomic_file
+from partreid.files import atomic_file, hold_folder
 from partreid.labels.fields import read_pose_fields, write_pose_fields
 from partreid.labels.grouping import group_fields, label_map
 from partreid.labels.providers import Crop, PoseProvider
@@ -24,6 +25,7 @@ REPORT = "report.csv"
 
 _SCHEMA = PART_SCHEMAS["five"]
 _COLUMNS = ("picture", "persons", "parts", "note")
+_ANY_NAME = "surrogateescape"  # a file's name may be any bytes
 
 NOTES = {
     "unreadable": "picture cannot be read",
@@ -99,9 +101,23 @@ def make_labels(
         progress: called with the number of pictures that became done.
 
     Raises:
-        LabelError: a label file or the report cannot be written, or the provider has nothing to say of the pictures.
+        LabelError: a label file or the report cannot be written, another process makes labels in ``folder``, or the
+            provider has nothing to say of the pictures.
     """
     provider.check([job.picture for job in jobs])
+    with hold_folder(folder, error=LabelError):
+        return _make_labels(provider, jobs, folder, read, quantised, overwrite, progress)
+
+
+def _make_labels(
+    provider: PoseProvider,
+    jobs: Sequence[LabelJob],
+    folder: Path,
+    read: Callable[[Path], NDArray[np.uint8]],
+    quantised: bool,
+    overwrite: bool,
+    progress: Callable[[int], None],
+) -> LabelSummary:
     summary = LabelSummary(0, 0, Counter(), [])
     report = _Report(folder / REPORT)
     pending: deque[LabelJob] = deque()
@@ -151,7 +167,7 @@ class _Report:
 
     def __enter__(self) -> None:
         self._write()  # a line that a kill tore is gone
-        self._lines = self.path.open("a", newline="", encoding="utf-8")
+        self._lines = self.path.open("a", newline="", encoding="utf-8", errors=_ANY_NAME)
 
     def keep(self, record: LabelRecord) -> LabelRecord:
         self._records[record.picture] = record
@@ -164,7 +180,12 @@ class _Report:
 
     def __exit__(self, *error: object) -> None:
         self._lines.close()
-        self._write()
+        if self._records:
+            self._write()
+            return
+        with suppress(OSError):  # no label was made: an empty folder would count as a source of labels
+            self.path.unlink()
+            self.path.parent.rmdir()
 
     def _write(self) -> None:
         text = io.StringIO()
@@ -172,7 +193,7 @@ class _Report:
         table.writerow(_COLUMNS)
         table.writerows(_row(self._records[picture]) for picture in sorted(self._records))
         with atomic_file(self.path, error=LabelError) as temporary:
-            temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+            temporary.write_text(text.getvalue(), encoding="utf-8", errors=_ANY_NAME, newline="")
 
 
 def read_report(path: Path) -> list[LabelRecord]:
@@ -182,7 +203,7 @@ def read_report(path: Path) -> list[LabelRecord]:
         LabelError: the file cannot be read, or is no such report.
     """
     try:
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        with path.open(newline="", encoding="utf-8", errors=_ANY_NAME) as file:
             rows = list(csv.reader(file))
     except (OSError, csv.Error) as error:
         raise LabelError(f"Cannot read {path}: {error}. Remove it; it is made anew.") from None
