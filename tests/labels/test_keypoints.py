@@ -158,6 +158,13 @@ def test_keypoints_of_the_whole_frame_are_refused(save) -> None:  # type: ignore
         list(provider.detect([crop("a.jpg")]))
 
 
+def test_shares_of_the_size_are_no_pixels(save) -> None:  # type: ignore[no-untyped-def]
+    shares = (np.array(person()).reshape(17, 3) / np.array([64, 128, 1])).ravel().tolist()
+    provider = KeypointFile(save([{"image_id": "a.jpg", "keypoints": shares}]))
+    with pytest.raises(LabelError, match=r"a\.jpg lie within its first pixel.*x times 64, y times 128"):
+        list(provider.detect([crop("a.jpg")]))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -195,6 +202,9 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(LabelError, match=message):
             read_keypoints(tmp_path / name)
+    np.save(tmp_path / "k.npy", np.zeros(3))
+    with pytest.raises(LabelError, match=r"single\.npz: it holds a single array"):
+        read_keypoints((tmp_path / "k.npy").rename(tmp_path / "single.npz"))
     with pytest.raises(LabelError, match=r"gone\.json does not exist"):
         read_keypoints(tmp_path / "gone.json")
 

@@ -10,6 +10,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError
@@ -60,7 +61,10 @@ def read_keypoints(path: str | Path, *, images: str | Path | None = None) -> tup
 
 def _from_arrays(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, NpzFile):
+            raise ValueError("it holds a single array")
+        with file:
             arrays = {name: file[name] for name in ("paths", "keypoints") if name in file}
     except (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
         raise LabelError(f"Cannot read {path}: {error}. Expected an .npz with text 'paths' and 'keypoints'.") from None

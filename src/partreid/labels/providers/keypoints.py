@@ -105,6 +105,12 @@ class KeypointFile(PoseProvider):
         entry, size = self._entry(crop.path), crop.pixels.shape[:2]
         persons = np.zeros((0, len(KEYPOINTS), 3)) if entry is None else self._keypoints[self._rows[entry]]
         persons = persons[persons[..., 2].any(axis=1)]
+        seen = persons[persons[..., 2] > 0][:, :2]
+        if len(seen) > 2 and min(size) > 2 and ((seen >= 0) & (seen <= 1)).all():
+            raise LabelError(
+                f"{self.file}: all keypoints of {crop.path} lie within its first pixel. They seem to be shares of the "
+                f"picture's size; expected pixels: x times {size[1]}, y times {size[0]}."
+            )
         if len(persons) and not _inside(persons, size).any():
             x, y = persons[persons[..., 2] > 0][0, :2]
             raise LabelError(
