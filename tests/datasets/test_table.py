@@ -56,13 +56,14 @@ def test_links_and_absolute_paths(tmp_path: Path) -> None:
 
 BAD = {
     "missing column": ((), "path,split", r"expected the columns path, pid, split .*found 'path', 'split'\. Add pid"),
-    "semicolons": ((), "path;pid;split", "found 'path;pid;split'. Add path, pid, split"),
     "column twice": ((), "path,pid,pid,split", "a column is there twice"),
     "empty file": ((), "", "found an empty file"),
     "no rows": ((), HEADER, "has no rows"),
     "too few values": (("a/1.jpg,1,0",), HEADER, "line 2: expected 4 values"),
     "too many values": (("a/1.jpg,1,0,train,x",), HEADER, "line 2: expected 4 values"),
     "unknown split": (("a/1.jpg,1,0,tran",), HEADER, "line 2: expected split .*got 'tran'. Did you mean 'train'"),
+    "semicolons": ((), "path;pid;split", "Save it with commas between the columns"),
+    "junk only": (("a/1.jpg,-1,0,train",), HEADER, "every row has pid -1"),
     "nameless query set": (("a/1.jpg,1,0,query_",), HEADER, "got 'query_'"),
     "query set of the default's name": (("a/1.jpg,1,0,query_query",), HEADER, "line 2: expected split .*'query_query'"),
     "query set that is a path": (("a/1.jpg,1,0,query_../../x",), HEADER, r"a query set names files .*'\.\./\.\./x'"),

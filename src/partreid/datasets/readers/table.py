@@ -52,6 +52,8 @@ def read_table(path: Path) -> Splits:
             raise DataError(f"{where}: {row['path']} has another pid or camid than in {first_where}. Correct one.")
         if image.pid != JUNK:
             splits.setdefault(split, []).append(image)
+    if seen and not splits:
+        raise DataError(f"{path}: every row has pid {JUNK}, which is junk and dropped. Give the persons' numbers.")
     if not seen:
         raise DataError(f"{path} has no rows. Expected a row for each picture: {', '.join(_NEEDED)}.")
     require_files(persons, source=path)
@@ -94,9 +96,12 @@ def _check_columns(path: Path, names: Iterable[str]) -> None:
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         found = ", ".join(map(repr, names)) or "an empty file"
+        mend = f"Add {', '.join(missing)}."
+        if len(names) == 1 and all(name in names[0] for name in _NEEDED):
+            mend = "Save it with commas between the columns."
         raise DataError(
             f"{path}: expected the columns {', '.join(_NEEDED)} (camid where known), commas between; found {found}. "
-            f"Add {', '.join(missing)}."
+            f"{mend}"
         )
     if len(set(names)) < len(names):
         raise DataError(f"{path}: a column is there twice: {', '.join(sorted(names))}. Keep one.")
@@ -118,7 +123,9 @@ def _image(row: Mapping[str, object], root: Path, where: str) -> ReIDImage:
     base = Path(os.path.abspath(root))  # noqa: PTH100 - links stay as they are
     inside = Path(os.path.relpath(base / text, base))
     if inside.parts[:1] in ((), ("..",)):
-        raise DataError(f"{where}: {text} lies outside {root}. Move the table to a folder above all pictures.")
+        raise DataError(
+            f"{where}: {text} lies outside the table's folder, {base}. Move the table to a folder above all pictures."
+        )
     pid, camid = _whole(row["pid"], "pid", where, JUNK), _whole(row.get("camid"), "camid", where, 0)
     if pid is None:
         raise DataError(f"{where}: pid is empty. Give every picture its person's number.")
