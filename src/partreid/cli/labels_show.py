@@ -60,7 +60,7 @@ def show(
     with atomic_file(out / TABLE, error=LabelError) as temporary:
         _write_table(temporary, report, [image.path.relative_to(dataset.root).as_posix() for image in images])
     with atomic_file(out / PAGE, error=LabelError) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="replace")  # a file's name may be any bytes
     for name, pixels in sheets.items():
         save_png(pixels, out / name)
     _print_summary(report, out)
@@ -93,9 +93,6 @@ def label_report(
     Args:
         images: with labels. schema: the parts. title: of the report. threshold: λ_r of Eq. 10.
         count: pictures to choose evenly. worst: bad labels to show for each reason.
-
-    Raises:
-        DataError: a picture to be shown cannot be read.
     """
     from partreid.viz.label_report import LabelReport
     from partreid.viz.labels import LabelledPicture
@@ -112,13 +109,17 @@ def label_report(
     for i in sorted({*chosen, *(i for positions in drawn.values() for i in positions)}):
         fields, label = _read_label(images[i].label, schema)
         note = describe(ratings[i], schema)
-        pictures[i] = LabelledPicture(read_image(images[i].path), fields, label, images[i].path.name, note)
+        try:
+            pixels = read_image(images[i].path)
+        except DataError as error:
+            pixels, note = None, str(error).removeprefix(f"{images[i].path} ")
+        pictures[i] = LabelledPicture(pixels, fields, label, images[i].path.name, note)
     return LabelReport(title, schema, ratings, found, chosen, drawn, pictures, threshold)
 
 
 def _write_table(path: Path, report: LabelReport, names: Sequence[str]) -> None:
     """Every bad label, in the order of the page."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file)
         table.writerow(("path", "reason", "detail", "parts"))
         for reason, positions in report.worst.items():

@@ -66,6 +66,7 @@ class Sheet:
         bold: bool = False,
     ) -> None:  # fmt: skip
         """One line from ``at`` (x, middle height); made smaller, then cut with "…", where wider than ``width``."""
+        text = text.encode(errors="replace").decode()  # a file's name may be any bytes
         if width is not None:
             size, text = _fitted(text, size, width, bold)
         self._axes.text(

@@ -37,13 +37,13 @@ class LabelledPicture:
     """A picture and its label.
 
     Attributes:
-        image: uint8 [H, W, 3].
+        image: uint8 [H, W, 3], or None where the picture cannot be read.
         fields: pose fields [36, h, w] in [0, 1], or None where the label is a ready label map or cannot be read.
         label: ready label map [h, w], 0 = background, or None where there are fields or no label.
         name: a line under the picture. note: another, for example what is wrong with it.
     """
 
-    image: np.ndarray
+    image: np.ndarray | None
     fields: np.ndarray | None = None
     label: np.ndarray | None = None
     name: str = ""
@@ -63,7 +63,7 @@ def label_strip(picture: LabelledPicture, schema: PartSchema, *, threshold: floa
         ShapeError: the picture or the label map does not fit.
         LabelError: the fields are not [36, h, w].
     """
-    image = _panel(picture.image)
+    image = _crossed_out((PANEL_HEIGHT, PANEL_HEIGHT // 2)) if picture.image is None else _panel(picture.image)
     fields, label = picture.fields, picture.label
     shown, painted = _crossed_out(image.shape), _crossed_out(image.shape)
     if fields is not None:
