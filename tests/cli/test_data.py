@@ -65,3 +65,22 @@ def test_list(run: Run) -> None:
     assert status == 0
     for name in ("market1501", "occluded_duke", "p_dukemtmc", "msmt17_trainval", "cuhk03_labeled"):
         assert name in text
+
+
+def test_links_in_a_circle_are_passed_over(run: Run, tmp_path: Path) -> None:
+    lay(tmp_path / "set")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    assert run("data", "check", str(tmp_path))[0] == 0
+
+
+def test_a_folder_that_may_not_be_read_is_one_message(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(root: str) -> None:
+        raise PermissionError(13, "Permission denied", f"{root}/secret")
+
+    monkeypatch.setattr("partreid.cli.data.find_datasets", refuse)
+    status, text = run("data", "check", tmp_path)
+    assert status == 2
+    assert "secret: Permission denied." in text
+    assert "Traceback" not in text

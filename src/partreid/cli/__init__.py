@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
@@ -53,17 +54,28 @@ INTERRUPTED = 130
 def main() -> None:
     """Entry point: a user's mistake is one message and exit status 2, never a traceback."""
     warnings.showwarning = _show_warning
+    warnings.filterwarnings("ignore", message="(?s)Glyph .* missing from font")  # a box stands for it in the picture
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except PartReIDError as error:
         errors.print(f"[bold red]error:[/bold red] {_plain(error)}", soft_wrap=True, highlight=False)
         sys.exit(2)
+    except OSError as error:  # a folder that may not be read, above all
+        errors.print(f"[bold red]error:[/bold red] {_plain(_reason(error))}", soft_wrap=True, highlight=False)
+        sys.exit(2)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
             errors.print("Interrupted. Nothing half-written was left; a training goes on with partreid train --resume.")
         raise
+
+
+def _reason(error: OSError) -> str:
+    return f"Cannot use {error.filename}: {error.strerror}." if error.filename else str(error)
 
 
 def _plain(text: object) -> str:

@@ -54,11 +54,12 @@ def check(
         _print(report)
         reports.append(report)
     problems = sum(report.problems for report in reports)
-    console.print(f"{len(reports)} data sets, {problems} problems." if len(reports) > 1 else f"{problems} problems.")
+    count = "1 problem." if problems == 1 else f"{problems} problems."
+    console.print(f"{len(reports)} data sets, {count}" if len(reports) > 1 else count)
     if json_file is not None:
         content = {"problems": problems, "datasets": [asdict(report) for report in reports]}
         with atomic_file(json_file, error=DataError) as temporary:
-            temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     if problems:
         raise typer.Exit(1)
 

@@ -128,7 +128,7 @@ def list_pictures(folder: Path, *, in_id_folders: bool = False) -> list[Path]:
 def subfolders(folder: Path) -> list[Path]:
     """The folders in ``folder``, sorted by name; hidden ones are passed over, links are followed."""
     with os.scandir(folder) as entries:
-        return [folder / n for n in sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))]
+        return [folder / n for n in sorted(e.name for e in entries if _is_folder(e) and not e.name.startswith("."))]
 
 
 def require_files(paths: Iterable[Path], *, source: Path) -> None:
@@ -163,8 +163,15 @@ def picture_names(folder: Path) -> list[str]:
         return [
             e.name
             for e in entries
-            if Path(e.name).suffix.lower() in PICTURE_SUFFIXES and not e.name.startswith(".") and not e.is_dir()
+            if Path(e.name).suffix.lower() in PICTURE_SUFFIXES and not e.name.startswith(".") and not _is_folder(e)
         ]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
 
 
 def _named(images: Iterable[ReIDImage], dataset: str) -> tuple[ReIDImage, ...]:
