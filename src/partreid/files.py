@@ -44,15 +44,15 @@ def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = 
     """Write one of very many small files: whole or not at all when the process is killed.
 
     Unlike :func:`atomic_file` it does not wait for the disk, so that a power failure may leave an empty file behind:
-    for files that are checked when they are read and can be made anew. A kill may leave ``.<name>.part``, which the
-    next call for the same path replaces.
+    for files that are checked when they are read and can be made anew. A kill may leave
+    ``.<start of the name>.part``, which the next call for the same path replaces.
 
     Args:
         path: the file; its folder is made if missing. data: what it will hold.
         error: raised in place of an ``OSError``.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name[:60]}.part")  # at most 246 bytes in UTF-8, whatever the name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)

@@ -1,5 +1,6 @@
 """``partreid labels make`` and ``info`` through the command line, with a provider of the test's own."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -86,12 +87,35 @@ def test_the_published_format(root: Path) -> None:
     assert (folder / "0001_c2.png.confidence_fields.npy").read_bytes() == (folder / "0001_c2.npy").read_bytes()
 
 
+def test_a_damaged_label_does_not_hide_the_others(root: Path) -> None:
+    run("make", str(root))
+    (root / "masks" / "upright" / "bounding_box_train" / "0001_c2.npy").write_bytes(b"\x93NUMPY")
+    output = run("info", str(root))
+    assert "damaged: 1, the first: Cannot read label file" in output
+    assert "1 labels, schema five" in output
+
+
+def test_a_pipe_is_no_picture_and_a_long_name_is_written(root: Path) -> None:
+    os.mkfifo(root / "bounding_box_train" / "0001_c3.jpg")
+    long = f"0002_c3_{'é' * 119}.png"
+    Image.new("RGB", (8, 16)).save(root / "bounding_box_train" / long)
+    assert "3 labels made" in run("make", str(root))
+
+
+def test_labels_made_otherwise_are_kept_with_a_warning(root: Path) -> None:
+    run("make", str(root))
+    assert "warning" not in run("make", str(root))
+    output = run("make", str(root), "--stride", "4", "--split", "all")
+    assert "2 of the kept labels are made by openvino stride 8 compact; --overwrite makes them anew" in output
+
+
 def test_wrong_use_is_named(root: Path, tmp_path: Path) -> None:
     def error(*arguments: str) -> str:
         return str(CliRunner().invoke(labels_command.app, ["make", *arguments]).exception)
 
     assert "No split 'trian'" in error(str(root), "--split", "trian")
     assert "Did you mean 'train'" in error(str(root), "--split", "trian")
+    assert "leave those two out" in error(str(root), "--keypoints", "k.json", "--model", "x.xml")
     for folder in ("../x", "..", "a/b", ".hidden", "a,b", "auto"):
         assert "--folder names a folder within masks" in error(str(root), "--folder", folder)
     assert "does not exist" in error(str(tmp_path / "gone"))

@@ -160,6 +160,17 @@ def test_a_label_from_elsewhere_is_kept_although_the_number_of_persons_is_not_kn
     assert read_report(jobs[0].label.parent / REPORT)[9].persons is None
 
 
+def test_kept_labels_of_another_source_are_counted(jobs: list[LabelJob]) -> None:
+    make(FakeProvider(), jobs[:4], source="fake stride 8")
+    write_pose_fields(jobs[4].label, np.full((36, 3, 2), 0.9))
+    summary = make(FakeProvider(), jobs, source="fake stride 4")
+    assert summary.other_sources == {"fake stride 8": 4, "": 1}
+    assert make(FakeProvider(), jobs, source="fake stride 4").other_sources == summary.other_sources
+    sources = [record.source for record in read_report(jobs[0].label.parent / REPORT)]
+    assert sources == ["fake stride 8"] * 4 + [""] + ["fake stride 4"] * 5
+    assert not make(FakeProvider(), jobs, source="fake stride 4", overwrite=True).other_sources
+
+
 def test_a_damaged_label_is_made_anew(jobs: list[LabelJob]) -> None:
     make(FakeProvider(), jobs)
     jobs[4].label.write_bytes(jobs[4].label.read_bytes()[:50])

@@ -36,7 +36,7 @@ def test_auto_takes_the_only_folder_and_asks_where_there_are_several(tmp_path: P
     (tmp_path / "masks" / "rendered").mkdir(parents=True)
     assert choose_label_folder(tmp_path) == "rendered"
     (tmp_path / "masks" / "openvino").mkdir()
-    with pytest.raises(LabelError, match=r"openvino, rendered.*labels='openvino'"):
+    with pytest.raises(LabelError, match=r"openvino, rendered.*--set labels=openvino, elsewhere --labels openvino"):
         choose_label_folder(tmp_path)
     with pytest.raises(LabelError, match="Did you mean 'rendered'"):
         choose_label_folder(tmp_path, "renderd")

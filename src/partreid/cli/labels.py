@@ -13,6 +13,7 @@ from partreid.cli.labels_show import show
 from partreid.cli.options import Data
 from partreid.datasets.readers import with_labels
 from partreid.datasets.readers.pictures import read_pictures
+from partreid.errors import LabelError
 from partreid.labels.fields import read_part_maps
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
 from partreid.labels.locate import AUTO, choose_label_folder, label_folders
@@ -43,7 +44,16 @@ def info(
     if not paths:
         return
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(sample, len(paths))).astype(int)]
-    maps = [label_map(read_part_maps(path, parts)) for path in chosen]
+    maps, damaged = [], []
+    for path in chosen:
+        try:
+            maps.append(label_map(read_part_maps(path, parts)))
+        except LabelError as error:
+            damaged.append(str(error))
+    if damaged:
+        console.print(f"damaged: {len(damaged)}, the first: {damaged[0]}", soft_wrap=True, markup=False)
+    if not maps:
+        return
     sizes = sorted({m.shape for m in maps})
     console.print("size in nodes: " + ", ".join(f"{h}×{w}" for h, w in sizes))
     names = ("background", *parts.parts)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from rich.markup import escape
 
 from partreid.cli.console import console, errors, plain_table, progress_bar
 from partreid.cli.options import Data
@@ -64,6 +65,8 @@ def make(
     if limit is not None:
         pictures = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))).astype(int)]
     if keypoints is not None:
+        if model is not None or provider not in (PROVIDERS[0], "keypoints"):
+            raise ConfigError("--keypoints stands for --provider keypoints --model FILE: leave those two out.")
         provider, model = "keypoints", str(keypoints)
     source = load_provider(provider, model=model, stride=stride, images=images)
     published = layout is LabelFormat.PUBLISHED
@@ -75,8 +78,9 @@ def make(
     jobs = _jobs(pictures, dataset, target, name, published=published)
     with progress_bar(f"Labels ({source.name})", len(jobs)) as (bar, task):
         summary = make_labels(
-            source, jobs, target / MASKS / name, read=read_image, quantised=not published, overwrite=overwrite,
-            progress=lambda n: bar.advance(task, n),
+            source, jobs, target / MASKS / name, read=read_image,
+            source=" ".join(filter(None, [provider, Path(model or "").name, f"stride {stride}", layout.value])),
+            quantised=not published, overwrite=overwrite, progress=lambda n: bar.advance(task, n),
         )  # fmt: skip
     _print_summary(summary, target / MASKS / name / REPORT)
 
@@ -114,6 +118,13 @@ def _jobs(pictures: list[Path], dataset: ReIDDataset, out: Path, folder: str, *,
 
 def _print_summary(summary: LabelSummary, report: Path) -> None:
     console.print(f"{summary.made} labels made, {summary.kept} kept.")
+    for source, count in summary.other_sources.items():
+        made_by = f"made by {source}" if source else "from elsewhere"
+        errors.print(
+            f"[yellow]warning:[/yellow] {count} of the kept labels are {escape(made_by)}; --overwrite makes them anew, "
+            "--folder keeps the two apart.",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
     total = summary.made + summary.kept + len(summary.failed)
     rows = [(NOTES[note], str(n), f"{100 * n / total:.1f}") for note, n in summary.notes.most_common()]
     console.print(plain_table("", ("worth a look", "pictures", "%"), rows or [("nothing", "0", "0.0")]))

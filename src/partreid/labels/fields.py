@@ -110,8 +110,9 @@ def _load_npy(path: Path) -> NDArray[np.generic]:
         raise LabelError(f"Label file {path} does not exist.") from None
     # MemoryError: a damaged header can announce any size.
     except (ValueError, EOFError, OSError, MemoryError) as error:
+        reason = "something pickled" if "allow_pickle" in str(error) else error
         raise LabelError(
-            f"Cannot read label file {path}: expected a .npy array of numbers (nothing pickled), got {error}. "
+            f"Cannot read label file {path}: expected a .npy array of numbers, got {reason}. "
             "Is it truncated? Make it anew."
         ) from None
     if not isinstance(array, np.ndarray):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ REPORT = "report.csv"
 """Name of the report in the label folder."""
 
 _SCHEMA = PART_SCHEMAS["five"]
-_COLUMNS = ("picture", "persons", "parts", "note")
+_COLUMNS = ("picture", "persons", "parts", "note", "source")
 _ANY_NAME = "surrogateescape"  # a file's name may be any bytes
 
 NOTES = {
@@ -52,12 +53,14 @@ class LabelRecord:
     Attributes:
         picture: the job's name. persons: how many were found, None where a kept label's run did not say.
         parts: parts of the schema ``five`` that the label holds. note: a key of :data:`NOTES`, or "".
+        source: what made the label, "" for one from elsewhere.
     """
 
     picture: str
     persons: int | None
     parts: tuple[str, ...]
     note: str
+    source: str
 
 
 @dataclass
@@ -67,12 +70,14 @@ class LabelSummary:
     Attributes:
         made: labels written now. kept: valid ones that were there already.
         notes: number of pictures for each key of :data:`NOTES`.
+        other_sources: number of kept labels that something else made, by what made them.
         failed: one message per picture that could not be read.
     """
 
     made: int
     kept: int
     notes: Counter[str]
+    other_sources: Counter[str]
     failed: list[str]
 
 
@@ -82,6 +87,7 @@ def make_labels(
     folder: Path,
     *,
     read: Callable[[Path], NDArray[np.uint8]],
+    source: str = "",
     quantised: bool = True,
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda count: None,
@@ -96,6 +102,7 @@ def make_labels(
         provider: what finds the persons.
         jobs: the pictures. folder: the label folder, for the report; lines about other pictures stay in it.
         read: reads a picture as uint8 [H, W, 3] RGB.
+        source: what makes the labels, with its settings; kept ones of another source are counted in the summary.
         quantised: write uint8, else float32 as the published labels are.
         overwrite: make valid files anew too.
         progress: called with the number of pictures that became done.
@@ -105,21 +112,7 @@ def make_labels(
             provider has nothing to say of the pictures.
     """
     provider.check([job.picture for job in jobs])
-    with hold_folder(folder, error=LabelError):
-        return _make_labels(provider, jobs, folder, read, quantised, overwrite, progress)
-
-
-def _make_labels(
-    provider: PoseProvider,
-    jobs: Sequence[LabelJob],
-    folder: Path,
-    read: Callable[[Path], NDArray[np.uint8]],
-    quantised: bool,
-    overwrite: bool,
-    progress: Callable[[int], None],
-) -> LabelSummary:
-    summary = LabelSummary(0, 0, Counter(), [])
-    report = _Report(folder / REPORT)
+    summary = LabelSummary(0, 0, Counter(), Counter(), [])
     pending: deque[LabelJob] = deque()
 
     def count(record: LabelRecord) -> None:
@@ -129,25 +122,27 @@ def _make_labels(
 
     def crops() -> Iterator[Crop]:
         for job in jobs:
-            kept = None if overwrite else _valid(job.label)
-            if kept is not None:
+            fields = None if overwrite else _valid(job.label)
+            if fields is not None:
+                persons, maker = report.known(job.name)
                 summary.kept += 1
-                count(report.keep(_record(job.name, report.persons(job.name), kept)))
+                summary.other_sources.update([maker] if maker != source else [])
+                count(report.keep(_record(job.name, persons, fields, maker)))
                 continue
             try:
                 pixels = read(job.picture)
             except PartReIDError as error:
                 summary.failed.append(str(error))
-                count(report.add(LabelRecord(job.name, None, (), "unreadable")))
+                count(report.add(LabelRecord(job.name, None, (), "unreadable", "")))
                 continue
             pending.append(job)
             yield Crop(job.picture, pixels)
 
-    with report:
+    with hold_folder(folder, error=LabelError), _Report(folder / REPORT) as report:
         for label in provider.detect(crops()):
             job = pending.popleft()
             # First the line, then the label: a kill between the two leaves no label that the report does not know.
-            record = report.add(_record(job.name, label.persons, label.fields))
+            record = report.add(_record(job.name, label.persons, label.fields, source))
             write_pose_fields(job.label, label.fields, quantised=quantised)
             summary.made += 1
             count(record)
@@ -161,13 +156,15 @@ class _Report:
         self.path = path
         self._records = {record.picture: record for record in read_report(path)} if path.is_file() else {}
 
-    def persons(self, picture: str) -> int | None:
-        known = self._records.get(picture)
-        return known.persons if known else None
+    def known(self, picture: str) -> tuple[int | None, str]:
+        """Number of persons and source of a label, as far as an earlier run said."""
+        record = self._records.get(picture)
+        return (record.persons, record.source) if record else (None, "")
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._write()  # a line that a kill tore is gone
         self._lines = self.path.open("a", newline="", encoding="utf-8", errors=_ANY_NAME)
+        return self
 
     def keep(self, record: LabelRecord) -> LabelRecord:
         self._records[record.picture] = record
@@ -211,18 +208,18 @@ def read_report(path: Path) -> list[LabelRecord]:
         raise LabelError(f"{path} is no report of `partreid labels make` ({', '.join(_COLUMNS)}). Move it away.")
     whole = [row for row in rows[1:] if len(row) == len(_COLUMNS) and (row[1].isdecimal() or not row[1])]
     return [
-        LabelRecord(picture, int(persons) if persons else None, tuple(parts.split()), note)
-        for picture, persons, parts, note in whole
+        LabelRecord(picture, int(persons) if persons else None, tuple(parts.split()), note, source)
+        for picture, persons, parts, note, source in whole
         if note in NOTES or not note
     ]
 
 
-def _row(record: LabelRecord) -> tuple[str, str, str, str]:
+def _row(record: LabelRecord) -> tuple[str, ...]:
     persons = "" if record.persons is None else str(record.persons)
-    return record.picture, persons, " ".join(record.parts), record.note
+    return record.picture, persons, " ".join(record.parts), record.note, record.source
 
 
-def _record(picture: str, persons: int | None, fields: NDArray[np.float32]) -> LabelRecord:
+def _record(picture: str, persons: int | None, fields: NDArray[np.float32], source: str) -> LabelRecord:
     # As it is read back from a file of bytes, so that a kept label gives the line that it gave when it was made.
     part_maps = np.round(group_fields(fields, _SCHEMA).astype(np.float32) * 255) / 255
     present = np.bincount(label_map(part_maps).ravel(), minlength=len(_SCHEMA) + 1)[1:] > 0
@@ -234,7 +231,7 @@ def _record(picture: str, persons: int | None, fields: NDArray[np.float32]) -> L
         note = "several_persons"
     elif 2 * len(parts) < len(_SCHEMA):
         note = "few_parts"
-    return LabelRecord(picture, persons, parts, note)
+    return LabelRecord(picture, persons, parts, note, source)
 
 
 def _valid(path: Path) -> NDArray[np.float32] | None:

@@ -47,7 +47,7 @@ def choose_label_folder(root: str | Path, labels: str | None = AUTO) -> str | No
         if len(folders) > 1:
             raise LabelError(
                 f"{Path(root) / MASKS} holds labels from several sources: {', '.join(folders)}. "
-                f"Say which to use, for example labels={folders[0]!r}."
+                f"Say which to use: in training --set labels={folders[0]}, elsewhere --labels {folders[0]}."
             )
         return folders[0] if folders else None
     wanted = [name.strip() for name in labels.split(",")]

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from partreid.datasets.augment import augment, mark_unlabelled
@@ -89,6 +88,8 @@ class Trainer:
         runtime = runtime or RuntimeConfig()
         device = resolve_device(runtime.device)
         precision = "bf16-mixed" if computes_in_bfloat16(device, runtime.precision) else "32-true"
+        from lightning_fabric import Fabric  # here, as its import takes a second that other commands need not wait for
+
         self.fabric = Fabric(accelerator=device.type, devices=_device_index(device), precision=precision)  # type: ignore[arg-type]
         self.loader = TrainLoader(
             images,

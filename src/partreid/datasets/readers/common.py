@@ -163,7 +163,7 @@ def picture_names(folder: Path) -> list[str]:
         return [
             e.name
             for e in entries
-            if Path(e.name).suffix.lower() in PICTURE_SUFFIXES and not e.name.startswith(".") and not _is_folder(e)
+            if Path(e.name).suffix.lower() in PICTURE_SUFFIXES and not e.name.startswith(".") and _is_file(e)
         ]
 
 
@@ -172,6 +172,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # links in a circle
         return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link that leads to none; a pipe would be waited for without end."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
+    except OSError:  # links in a circle
+        return True
 
 
 def _named(images: Iterable[ReIDImage], dataset: str) -> tuple[ReIDImage, ...]:
