@@ -15,6 +15,9 @@ from partreid.errors import ConfigError, nearest
 FOREGROUND = "foreground"
 """Name of the slot that holds the foreground embedding; it stands before the parts in every ``PartEmbeddings``."""
 
+GLOBAL = "global"
+"""Name of the only slot of a model without parts: the embedding of the whole picture."""
+
 KEYPOINTS: tuple[str, ...] = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
     "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",

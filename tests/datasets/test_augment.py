@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from partreid.datasets.augment import AugmentConfig, augment, labels_at, mark_unlabelled
+from partreid.datasets.augment import Augmentation, AugmentConfig, labels_at, mark_unlabelled
 from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
 from partreid.preprocessing import PreprocessConfig
@@ -32,7 +32,8 @@ def run(
     images: Tensor, maps: Tensor | None, config: AugmentConfig, *, seed: int = 0, preprocess: PreprocessConfig = PLAIN
 ) -> tuple[Tensor, Tensor | None]:
     generator = torch.Generator().manual_seed(seed)
-    return augment(images, maps, map_size=MAP, config=config, preprocess=preprocess, generator=generator)
+    varied = Augmentation(config, preprocess, MAP)(images, maps, torch.arange(len(images)), generator)
+    return varied.images, varied.labels
 
 
 def eq10(maps: Tensor, y: float, x: float, threshold: float = 0.5) -> int | None:
@@ -75,15 +76,15 @@ def test_nodes_at_the_centres_are_read_exactly() -> None:
     for k in range(K):
         maps[:, k, 1::2, 1::2] = (hard == k + 1).float()
     offsets = torch.zeros(2, 2, dtype=torch.int64)
-    labels = labels_at(maps, offsets, size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5)
+    _, labels = labels_at(maps, offsets, size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5)
     assert torch.equal(labels, hard)
 
 
 def test_a_tie_goes_to_the_first_part_and_the_threshold_counts_as_reached() -> None:
     offsets = torch.zeros(1, 2, dtype=torch.int64)
     maps = torch.full((1, K, 17, 9), 0.5)
-    assert (labels_at(maps, offsets, size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5) == 1).all()
-    assert (labels_at(maps * 0.999, offsets, size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5) == 0).all()
+    assert (labels_at(maps, offsets, size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5)[1] == 1).all()
+    assert (labels_at(maps * 0.999, offsets, size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5)[1] == 0).all()
 
 
 @pytest.mark.parametrize("padding", [3, 10])
@@ -114,7 +115,7 @@ def test_padding_is_background_up_to_the_edge() -> None:
     """A part that fills the picture ends where the picture ends, not half a node later."""
     maps = torch.ones(1, 1, 5, 5)
     for dy, dx in ((-5, 0), (5, 0), (0, -5), (0, 5), (-10, 10)):
-        labels = labels_at(maps, torch.tensor([[dy, dx]]), size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5)[0]
+        labels = labels_at(maps, torch.tensor([[dy, dx]]), size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5)[1][0]
         for i in range(MAP[0]):
             for j in range(MAP[1]):
                 y, x = (i + 0.5) * HEIGHT / MAP[0] + dy, (j + 0.5) * WIDTH / MAP[1] + dx

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from partreid.datasets.augment import augment, mark_unlabelled
+from partreid.datasets.augment import Augmentation, mark_unlabelled
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.torch_dataset import PictureDataset, collate
 from partreid.errors import DataError, LabelError
@@ -64,14 +64,8 @@ def test_a_picture_without_a_label_is_ignored_by_the_loss(picture: Path, tmp_pat
     batch = collate([dataset[0], dataset[1]])
     assert batch.labelled.tolist() == [True, False]
     assert batch.index.tolist() == [0, 1]
-    _, labels = augment(
-        batch.images,
-        batch.part_maps,
-        map_size=(8, 4),
-        config=NO_AUGMENTATION,
-        preprocess=PreprocessConfig(height=64, width=32),
-        generator=torch.Generator(),
-    )
+    augmentation = Augmentation(NO_AUGMENTATION, PreprocessConfig(height=64, width=32), (8, 4))
+    labels = augmentation(batch.images, batch.part_maps, torch.arange(2), torch.Generator()).labels
     assert labels is not None
     marked = mark_unlabelled(labels, batch.labelled)
     assert (marked[0] == 1).all()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from partreid.errors import LabelError
-from partreid.labels.grouping import fixed_attention, flip_fields, group_fields, label_map, one_hot
+from partreid.labels.grouping import flip_fields, group_fields, label_map, one_hot
 from partreid.parts import KEYPOINTS, LIMBS, PART_SCHEMAS, get_part_schema, mirrored
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -67,12 +67,6 @@ def test_flip_exchanges_left_and_right_and_the_columns() -> None:
         np.testing.assert_array_equal(flipped[channel], fields[other][:, ::-1])
 
 
-def test_fixed_attention_is_the_softmax_over_the_parts() -> None:
-    maps = np.random.default_rng(0).random((2, 5, 3, 4))
-    attention = fixed_attention(maps)
-    np.testing.assert_allclose(attention, np.exp(maps) / np.exp(maps).sum(axis=1, keepdims=True))
-
-
 @given(hnp.arrays(np.uint8, (3, 4), elements=st.integers(0, 5)))
 def test_one_hot_gives_the_label_map_back(label: np.ndarray) -> None:
     np.testing.assert_array_equal(label_map(one_hot(label, 5)), label)
@@ -84,10 +78,9 @@ def test_another_number_of_channels_is_refused(function) -> None:  # type: ignor
         function(np.zeros((35, 3, 3), np.float32))
 
 
-@pytest.mark.parametrize("function", [label_map, fixed_attention])
-def test_part_maps_need_three_or_four_dimensions(function) -> None:  # type: ignore[no-untyped-def]
+def test_part_maps_need_three_or_four_dimensions() -> None:
     with pytest.raises(LabelError, match=r"\[K, h, w\].*\(3, 3\)"):
-        function(np.zeros((3, 3), np.float32))
+        label_map(np.zeros((3, 3), np.float32))
 
 
 def test_a_schema_without_channels_has_no_labels() -> None:

@@ -98,7 +98,7 @@ def test_losses(trained: ModelOutput, golden: dict[str, np.ndarray]) -> None:
 
 def test_metrics_and_names_without_a_stored_configuration(checkpoint: Checkpoint) -> None:
     assert checkpoint.metrics == {"rank1": 0.5, "mAP": 0.25, "epoch": 120}
-    assert checkpoint.model.schema.name == "five_v"
+    assert checkpoint.model.config.part_schema.name == "five_v"
     assert checkpoint.preprocess.size == (256, 128)
 
 
@@ -128,7 +128,7 @@ def test_a_stored_configuration_gives_grouping_and_size(tmp_path: Path, monkeypa
         config.__dict__["__immutable__"] = True
         path = _saved(tmp_path, state_dict=official_state_dict("official_r50_k5.keys.json"), config=config)
     checkpoint = load_official(path)
-    assert checkpoint.model.schema.name == "five"
+    assert checkpoint.model.config.part_schema.name == "five"
     assert checkpoint.preprocess.size == (384, 128)
 
 

@@ -72,7 +72,7 @@ def write_attention(path: Path, extractor: PartExtractor, images: Sequence[ReIDI
     output = _output(extractor, images)
     rows = []
     for i, entry in enumerate(images):
-        label = label_map(read_part_maps(entry.label, extractor.model.schema)) if entry.label else None
+        label = label_map(read_part_maps(entry.label, extractor.model.config.part_schema)) if entry.label else None
         rows.append(
             AttentionRow(
                 image=read_image(entry.path),
@@ -82,7 +82,7 @@ def write_attention(path: Path, extractor: PartExtractor, images: Sequence[ReIDI
                 label=_caption(entry),
             )
         )
-    return save_png(draw_attention(rows, extractor.model.schema.parts, title=title), path)
+    return save_png(draw_attention(rows, extractor.model.config.part_names, title=title), path)
 
 
 def spread(values: np.ndarray, count: int) -> list[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -10,15 +11,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partreid.config import ConfigModel
+from partreid.datasets.paste import PasteConfig, inside_boxes, paste, random_boxes
+from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
 from partreid.labels.grouping import LABEL_THRESHOLD
+from partreid.parts import PartSchema
 from partreid.preprocessing import PreprocessConfig, normalize
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class AugmentConfig(ConfigModel):
-    """The paper's augmentation: padding with random crop, then random erasing. No flip."""
+    """The paper's augmentation: padding with random crop, then random erasing. What it does not have is off."""
 
     padding: Annotated[int, Field(ge=0)] = 10
     """Pixels of black padding on every side, of which a crop of the input size is taken (paper §4.2: 10)."""
@@ -28,6 +32,12 @@ class AugmentConfig(ConfigModel):
     """Shortest side of the erased box, as a share of the picture's side."""
     erase_max: Annotated[float, Field(gt=0, le=1)] = 0.65
     """Longest side of the erased box, as a share of the picture's side."""
+    flip_probability: Share = 0.0
+    """How often a picture is mirrored, its left and right parts exchanged with it (not in the paper)."""
+    paste_probability: Share = 0.0
+    """How often something is pasted over a picture (not in the paper). Hidden parts' labels become background."""
+    pasting: PasteConfig = PasteConfig()
+    """What is pasted, and where."""
     label_threshold: Share = LABEL_THRESHOLD
     """λ_r of Eq. 10: a pixel whose largest part map is below it is background."""
 
@@ -38,45 +48,77 @@ class AugmentConfig(ConfigModel):
         return self
 
 
-def augment(
-    images: Tensor,
-    part_maps: Tensor | None,
-    *,
-    map_size: tuple[int, int],
-    config: AugmentConfig,
-    preprocess: PreprocessConfig,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor | None]:
-    """Crop, erase and normalise pictures, and bring their labels to the feature map.
+class Augmented(NamedTuple):
+    """A training batch as the model and the losses take it.
 
-    Args:
-        images: uint8 [B, 3, H, W].
-        part_maps: [B, K, h, w], tensor E at corner-aligned nodes, or None.
-        map_size: (H', W') of the feature map.
-        config: what to do. preprocess: normalisation.
-        generator: of the random numbers, on the CPU (the same numbers on every device).
-
-    Returns:
-        Normalised float32 [B, 3, H, W], and labels int64 [B, H', W'] in 0..K, or None.
+    Attributes:
+        images: normalised float32 [B, 3, H, W].
+        part_maps: [B, K, H', W'] tensor E at the centres of the feature map's cells, or None.
+        labels: int64 [B, H', W'] in 0..K (Eq. 10), or None.
     """
-    batch, _, height, width = images.shape
-    pad = config.padding
-    offsets = torch.randint(-pad, pad + 1, (batch, 2), generator=generator).to(images.device)
-    boxes = _erased_boxes(batch, config, generator).to(images.device)
-    pixels = normalize(_crop(images, offsets, pad), preprocess)
-    erased = _inside(boxes, height, width)
-    # 0 after normalisation is the ImageNet mean (published training's fill).
-    pixels = pixels.masked_fill(erased.unsqueeze(1), 0.0)
-    if part_maps is None:
-        return pixels, None
-    labels = labels_at(part_maps, offsets, size=(height, width), map_size=map_size, threshold=config.label_threshold)
-    return pixels, labels.masked_fill(_inside(boxes, *map_size), 0)
+
+    images: Tensor
+    part_maps: Tensor | None
+    labels: Tensor | None
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Flips, pastes, crops, erases and normalises batches, the labels with them.
+
+    Attributes:
+        config: what to do. preprocess: normalisation. map_size: (H', W') of the feature map.
+        schema: the parts of the part maps; only a flip needs it.
+    """
+
+    config: AugmentConfig
+    preprocess: PreprocessConfig
+    map_size: tuple[int, int]
+    schema: PartSchema | None = None
+
+    def __call__(
+        self, images: Tensor, part_maps: Tensor | None, pid_index: Tensor, generator: torch.Generator
+    ) -> Augmented:
+        """Vary a batch.
+
+        Args:
+            images: uint8 [B, 3, H, W].
+            part_maps: [B, K, h, w], tensor E at corner-aligned nodes, or None.
+            pid_index: [B] identities: nobody is pasted over himself.
+            generator: of the random numbers, on the CPU (the same numbers on every device).
+
+        Raises:
+            LabelError: a person is to be cut out, and there are no part maps.
+        """
+        config = self.config
+        if config.flip_probability:
+            images, part_maps = _flip(images, part_maps, config.flip_probability, self.schema, generator)
+        if config.paste_probability:
+            images, part_maps = paste(
+                images, part_maps, pid_index, config.pasting, generator, probability=config.paste_probability
+            )
+        batch, _, height, width = images.shape
+        pad = config.padding
+        offsets = torch.randint(-pad, pad + 1, (batch, 2), generator=generator).to(images.device)
+        boxes = random_boxes(
+            batch, config.erase_probability, (config.erase_min, config.erase_max), generator=generator
+        ).to(images.device)
+        # 0 after normalisation is the ImageNet mean (published training's fill).
+        pixels = normalize(_crop(images, offsets, pad), self.preprocess)
+        pixels = pixels.masked_fill(inside_boxes(boxes, height, width).unsqueeze(1), 0.0)
+        if part_maps is None:
+            return Augmented(pixels, None, None)
+        cells, labels = labels_at(
+            part_maps, offsets, size=(height, width), map_size=self.map_size, threshold=config.label_threshold
+        )
+        erased = inside_boxes(boxes, *self.map_size)
+        return Augmented(pixels, cells.masked_fill(erased.unsqueeze(1), 0.0), labels.masked_fill(erased, 0))
 
 
 def labels_at(
     part_maps: Tensor, offsets: Tensor, *, size: tuple[int, int], map_size: tuple[int, int], threshold: float
-) -> Tensor:
-    """Eq. 10 at the centres of the feature map's cells, after a crop.
+) -> tuple[Tensor, Tensor]:
+    """E and its Eq. 10 at the centres of the feature map's cells, after a crop.
 
     Node (i, j) of ``part_maps`` lies at pixel (i·H/(h-1), j·W/(w-1)) of the picture; beyond it is background.
 
@@ -85,7 +127,7 @@ def labels_at(
         threshold: λ_r.
 
     Returns:
-        int64 [B, H', W']; a tie goes to the lowest part.
+        [B, K, H', W'], and int64 [B, H', W'] in 0..K, in which a tie goes to the lowest part.
     """
     axes = []
     for axis in (0, 1):
@@ -99,7 +141,8 @@ def labels_at(
         part_maps, grid.to(part_maps.dtype), mode="bilinear", padding_mode="border", align_corners=True
     )
     beyond = (y < 0) | (y > 1) | (x < 0) | (x > 1)
-    return torch.where(beyond | (sampled.amax(dim=1) < threshold), 0, sampled.argmax(dim=1) + 1)
+    labels = torch.where(beyond | (sampled.amax(dim=1) < threshold), 0, sampled.argmax(dim=1) + 1)
+    return sampled.masked_fill(beyond.unsqueeze(1), 0.0), labels
 
 
 def mark_unlabelled(labels: Tensor, labelled: Tensor) -> Tensor:
@@ -116,18 +159,18 @@ def _crop(images: Tensor, offsets: Tensor, pad: int) -> Tensor:
     return windows[rows, :, offsets[:, 0] + pad, offsets[:, 1] + pad]
 
 
-def _erased_boxes(batch: int, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """[B, 4] (top, left, bottom, right) in shares of the picture; an empty box where nothing is erased."""
-    chance, sides, place = (torch.rand(batch, n, generator=generator) for n in (1, 2, 2))
-    sides = config.erase_min + sides * (config.erase_max - config.erase_min)
-    sides = sides * (chance < config.erase_probability)
-    start = place * (1 - sides)
-    return torch.cat([start, start + sides], dim=1)
-
-
-def _inside(boxes: Tensor, height: int, width: int) -> Tensor:
-    """[B, height, width] bool: whether a cell's centre lies in the picture's box."""
-    y = ((torch.arange(height, device=boxes.device) + 0.5) / height).unsqueeze(0)
-    x = ((torch.arange(width, device=boxes.device) + 0.5) / width).unsqueeze(0)
-    top, left, bottom, right = (boxes[:, i : i + 1] for i in range(4))
-    return ((y >= top) & (y < bottom)).unsqueeze(2) & ((x >= left) & (x < right)).unsqueeze(1)
+def _flip(
+    images: Tensor,
+    part_maps: Tensor | None,
+    probability: float,
+    schema: PartSchema | None,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor | None]:
+    """Mirror some of the pictures; their left parts become right ones."""
+    chosen = (torch.rand(len(images), generator=generator) < probability).to(images.device).view(-1, 1, 1, 1)
+    images = torch.where(chosen, images.flip(3), images)
+    if part_maps is None:
+        return images, None
+    if schema is None:
+        raise ConfigError("A flip exchanges left and right parts: it needs the part schema of the labels.")
+    return images, torch.where(chosen, part_maps[:, list(schema.flip)].flip(3), part_maps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
 from partreid.evaluation.slots import SlotRow, slot_mapping, slot_table
 from partreid.inference.extractor import PartExtractor
+from partreid.parts import GLOBAL
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import EvaluationResult, PartEmbeddings, ReIDImage
 
@@ -21,7 +23,8 @@ class EmbeddedSplit:
 
     Attributes:
         images: N pictures. embeddings: [N, S, D].
-        holistic: "global" and "concat" vectors, [N, *] each (paper Table 3, f_g and f_c).
+        holistic: "global" and "concat" vectors, [N, *] each (paper Table 3, f_g and f_c), those that the model has
+            beside its slots.
     """
 
     images: tuple[ReIDImage, ...]
@@ -68,14 +71,16 @@ def embed_split(
     Raises:
         DataError: a picture cannot be read; the message names it.
     """
-    embeddings, global_, concat = [], [], []
+    embeddings: list[PartEmbeddings] = []
+    holistic: dict[str, list[Tensor]] = defaultdict(list)
     for output in extractor.outputs(list(images)):
         embeddings.append(output.embeddings)
-        global_.append(output.features.global_)
-        concat.append(output.features.concat)
+        for name, vectors in ((GLOBAL, output.features.global_), ("concat", output.features.concat)):
+            if vectors is not None and name not in output.embeddings.slots:
+                holistic[name].append(vectors)
         advance(len(output.embeddings))
-    holistic = {"global": torch.cat(global_), "concat": torch.cat(concat)}
-    return EmbeddedSplit(tuple(images), PartEmbeddings.cat(embeddings), holistic)
+    joined = {name: torch.cat(vectors) for name, vectors in holistic.items()}
+    return EmbeddedSplit(tuple(images), PartEmbeddings.cat(embeddings), joined)
 
 
 def score_query_set(

@@ -71,7 +71,9 @@ class TripletLoss(NamedTuple):
     active: Tensor
 
 
-def part_averaged_triplet(vectors: Tensor, pids: Tensor, *, margin: float = 0.3) -> TripletLoss:
+def part_averaged_triplet(
+    vectors: Tensor, pids: Tensor, *, margin: float = 0.3, visibility: Tensor | None = None
+) -> TripletLoss:
     """Eq. 7-8: batch-hard triplet on the mean of the K part distances.
 
     Also the ordinary triplet of a holistic vector, given as [B, 1, D]. Distances are between raw vectors.
@@ -79,6 +81,8 @@ def part_averaged_triplet(vectors: Tensor, pids: Tensor, *, margin: float = 0.3)
 
     Args:
         vectors: [B, K, D]. pids: [B]. margin: α.
+        visibility: [B, K] in [0, 1]: the mean is weighted as in Eq. 9, and pairs without a common part are passed
+            over. None counts all parts, as the paper does.
 
     Example:
         >>> x = torch.zeros(4, 5, 8, requires_grad=True)
@@ -86,7 +90,14 @@ def part_averaged_triplet(vectors: Tensor, pids: Tensor, *, margin: float = 0.3)
         tensor(0.3000, grad_fn=<MeanBackward0>)
     """
     _check_pids(vectors, pids)
-    return _hinge(pairwise_distances(vectors).mean(dim=0), pids, margin)
+    distances = pairwise_distances(vectors)
+    if visibility is None:
+        return _hinge(distances.mean(dim=0), pids, margin)
+    seen = visibility.detach().to(distances).T
+    weights = seen.unsqueeze(2) * seen.unsqueeze(1)  # [K, B, B]
+    mass = weights.sum(dim=0)
+    comparable = mass > 0
+    return _hinge((weights * distances).sum(dim=0) / mass.where(comparable, 1), pids, margin, comparable)
 
 
 def per_part_triplet(vectors: Tensor, pids: Tensor, *, margin: float = 0.3) -> TripletLoss:
@@ -98,8 +109,8 @@ def per_part_triplet(vectors: Tensor, pids: Tensor, *, margin: float = 0.3) -> T
     return _hinge(pairwise_distances(vectors), pids, margin)
 
 
-def _hinge(distances: Tensor, pids: Tensor, margin: float) -> TripletLoss:
-    hard = batch_hard(distances, pids)
+def _hinge(distances: Tensor, pids: Tensor, margin: float, comparable: Tensor | None = None) -> TripletLoss:
+    hard = batch_hard(distances, pids, comparable=comparable)
     # The mask is applied by indexing: infinities of anchors that do not count must not reach the sum.
     violation = (hard.positive - hard.negative + margin)[..., hard.valid]
     if violation.numel() == 0:

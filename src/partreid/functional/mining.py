@@ -49,12 +49,13 @@ class HardPairs(NamedTuple):
     valid: Tensor
 
 
-def batch_hard(distances: Tensor, pids: Tensor) -> HardPairs:
+def batch_hard(distances: Tensor, pids: Tensor, *, comparable: Tensor | None = None) -> HardPairs:
     """The farthest picture of the same identity and the nearest of another, for every anchor (Eq. 8).
 
     Args:
         distances: [..., B, B].
         pids: [B] identities.
+        comparable: [B, B] bool, False for pairs that are passed over; None takes all.
 
     Returns:
         Hard distances [..., B]. ``valid`` is False for an anchor without a positive (other than itself) or
@@ -68,7 +69,9 @@ def batch_hard(distances: Tensor, pids: Tensor) -> HardPairs:
     if pids.ndim != 1 or distances.shape[-2:] != (len(pids), len(pids)):
         raise ShapeError(f"Expected distances [..., {len(pids)}, {len(pids)}], got {tuple(distances.shape)}.")
     same = pids.unsqueeze(0) == pids.unsqueeze(1)
-    positives = same & ~torch.eye(len(pids), dtype=torch.bool, device=pids.device)
+    positives, negatives = same & ~torch.eye(len(pids), dtype=torch.bool, device=pids.device), ~same
+    if comparable is not None:
+        positives, negatives = positives & comparable, negatives & comparable
     hardest_positive = distances.masked_fill(~positives, float("-inf")).amax(dim=-1)
-    hardest_negative = distances.masked_fill(same, float("inf")).amin(dim=-1)
-    return HardPairs(hardest_positive, hardest_negative, positives.any(dim=1) & (~same).any(dim=1))
+    hardest_negative = distances.masked_fill(~negatives, float("inf")).amin(dim=-1)
+    return HardPairs(hardest_positive, hardest_negative, positives.any(dim=1) & negatives.any(dim=1))

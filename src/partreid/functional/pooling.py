@@ -62,6 +62,35 @@ def mean_pool(features: Tensor, maps: Tensor) -> Tensor:
     return torch.bmm(weights / weights.shape[2], features.flatten(2).transpose(1, 2))
 
 
+def stripe_maps(stripes: int, size: tuple[int, int]) -> Tensor:
+    """Horizontal stripes of equal height (PCB, Sun et al. 2018) for a map of any height.
+
+    A row that two stripes share counts in each by the share of it that lies there.
+
+    Args:
+        stripes: their number, at most H. size: (H, W).
+
+    Returns:
+        float32 [1, stripes, H, W].
+
+    Raises:
+        ShapeError: more stripes than rows.
+
+    Example:
+        >>> stripe_maps(2, (3, 1))[0, :, :, 0]
+        tensor([[1.0000, 0.5000, 0.0000],
+                [0.0000, 0.5000, 1.0000]])
+    """
+    height, width = size
+    if not 1 <= stripes <= height:
+        raise ShapeError(f"Expected 1 to {height} stripes for a map of {height} rows, got {stripes}.")
+    edges = torch.arange(stripes + 1) * height / stripes
+    rows = torch.arange(height)
+    upper = torch.maximum(edges[:-1, None], rows[None])
+    lower = torch.minimum(edges[1:, None], rows[None] + 1)
+    return (lower - upper).clamp(min=0)[None, :, :, None].expand(-1, -1, -1, width)
+
+
 def _flat_maps(features: Tensor, maps: Tensor) -> Tensor:
     if features.ndim != 4 or maps.ndim != 4 or features.shape[0] != maps.shape[0]:
         raise ShapeError(

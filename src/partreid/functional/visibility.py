@@ -38,6 +38,14 @@ def argmax_visibility(attention: Tensor) -> Tensor:
     return (winners == classes).any(dim=2)[:, 1:].to(attention.dtype)
 
 
+def continuous_visibility(attention: Tensor) -> Tensor:
+    """The maximum of M_i itself, in [0, 1]: Eq. 4 without its threshold, which matching may still apply.
+
+    Shapes as in :func:`threshold_visibility`.
+    """
+    return _check(attention)[:, 1:].amax(dim=(2, 3))
+
+
 def _check(attention: Tensor) -> Tensor:
     if attention.ndim != 4 or attention.shape[1] < 2:
         raise ShapeError(f"Expected attention [B, K+1, H, W] with K >= 1, got {tuple(attention.shape)}.")

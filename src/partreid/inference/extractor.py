@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from partreid.datasets.augment import labels_at
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.readers.common import list_pictures
 from partreid.errors import DataError
-from partreid.models.bpbreid import BPBReID
+from partreid.labels.fields import read_part_maps
 from partreid.models.checkpoint import Checkpoint, load_checkpoint
+from partreid.models.network import ReIDNetwork
 from partreid.preprocessing import PreprocessConfig, normalize
 from partreid.runtime import RuntimeConfig, computes_in_bfloat16, resolve_device
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
@@ -39,7 +41,9 @@ class PartExtractor:
         PartEmbeddings(2 pictures, 6 slots ('foreground', 'head', ...), width 256, cpu)
     """
 
-    def __init__(self, model: BPBReID, preprocess: PreprocessConfig, *, runtime: RuntimeConfig | None = None) -> None:
+    def __init__(
+        self, model: ReIDNetwork, preprocess: PreprocessConfig, *, runtime: RuntimeConfig | None = None
+    ) -> None:
         self.runtime = runtime or RuntimeConfig()
         self.device = resolve_device(self.runtime.device)
         self.model = model.to(self.device).eval()
@@ -64,7 +68,7 @@ class PartExtractor:
     @property
     def slots(self) -> tuple[str, ...]:
         """Names of the slots of every embedding."""
-        return self.model.schema.slots
+        return self.model.slots
 
     def embed(self, pictures: Picture | Sequence[Picture]) -> PartEmbeddings:
         """Embeddings of pictures, in their order, on the CPU.
@@ -96,8 +100,28 @@ class PartExtractor:
         # [B, H, W, 3] seen as [B, 3, H, W] is channels-last already, the layout convolutions run fastest in.
         images = normalize(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device), self.preprocess)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bfloat16):
-            output: ModelOutput = self.model(images, classify=False)
+            output: ModelOutput = self.model(images, self._part_maps(batch), classify=False)
         return output.map(lambda tensor: tensor.float().cpu())
+
+    def _part_maps(self, batch: list[Picture]) -> torch.Tensor | None:
+        """Part maps E [B, K, h, w] at the feature map's size, where they take the place of learned attention."""
+        config = self.model.config
+        if not config.pose_guided:
+            return None
+        height, width = self.preprocess.size
+        map_size = (height // config.stride, width // config.stride)
+        maps = []
+        for picture in batch:
+            if not isinstance(picture, ReIDImage) or picture.label is None:
+                raise DataError(
+                    f"This model looks where pose fields say (attention = {config.attention}): every picture needs a "
+                    f"label file, and {picture if isinstance(picture, ReIDImage) else 'this one'} has none. Give "
+                    "entries of a data set with labels (`partreid labels make`)."
+                )
+            nodes = torch.from_numpy(read_part_maps(picture.label, config.part_schema))[None]
+            none = torch.zeros(1, 2, dtype=torch.long)
+            maps.append(labels_at(nodes, none, size=self.preprocess.size, map_size=map_size, threshold=0)[0])
+        return torch.cat(maps).to(self.device)
 
 
 def as_pictures(pictures: Picture | Sequence[Picture]) -> list[Picture]:

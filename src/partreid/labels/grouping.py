@@ -1,4 +1,4 @@
-"""From pose fields to part maps E, label maps Y (Eq. 10) and fixed attention (Table 2). NumPy, no I/O."""
+"""From pose fields to part maps E and label maps Y (Eq. 10). NumPy, no I/O."""
 
 from __future__ import annotations
 
@@ -54,24 +54,6 @@ def label_map(part_maps: NDArray[np.generic], threshold: float = LABEL_THRESHOLD
     label: NDArray[np.uint8] = part_maps.argmax(axis=-3).astype(np.uint8) + np.uint8(1)
     label[part_maps.max(axis=-3) < np.asarray(threshold)] = 0
     return label
-
-
-def fixed_attention(part_maps: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Attention that is not learned (ablation of Table 2): softmax of E over the K parts at each place.
-
-    Args:
-        part_maps: E, [K, h, w] or [N, K, h, w], floating point.
-
-    Returns:
-        The same shape; sums to 1 over the parts.
-
-    Raises:
-        LabelError: ``part_maps`` has another shape.
-    """
-    check_part_maps(part_maps)
-    weights = np.exp(part_maps - part_maps.max(axis=-3, keepdims=True))
-    attention: NDArray[np.floating] = weights / weights.sum(axis=-3, keepdims=True)
-    return attention
 
 
 def flip_fields(fields: NDArray[np.generic]) -> NDArray[np.generic]:

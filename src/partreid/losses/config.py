@@ -26,7 +26,11 @@ class RegionWeights(ConfigModel):
 
 
 class GiLtConfig(ConfigModel):
-    """GiLt (Eq. 6): which loss on which embedding. Every row of Table 4 is a choice of these weights."""
+    """GiLt (Eq. 6): which loss on which embedding. Every row of Table 4 is a choice of these weights.
+
+    A weight on an embedding that the model does not have (PCB: the foreground; BoT: all but the global one) counts for
+    nothing, so that a row of Table 4 trains every model.
+    """
 
     identity: RegionWeights = RegionWeights(global_=1, foreground=1, concat=1)
     """Weights of the identity loss; Eq. 6: on the holistic embeddings."""
@@ -34,6 +38,9 @@ class GiLtConfig(ConfigModel):
     """Weights of the triplet loss; Eq. 6: on the parts."""
     part_triplet: Literal["part_averaged", "per_part"] = "part_averaged"
     """Eq. 7-8, or one triplet per part (Table 2, "w/o part-averaged triplet loss")."""
+    triplet_visibility: Literal["ignore", "model", "labels"] = "ignore"
+    """Which parts the part-averaged triplet compares: all (paper), or, weighted as in Eq. 9, those that the model
+    calls visible, or those that the human parsing labels show."""
     label_smoothing: Share = 0.1
     """ε of the identity loss (paper §4.2)."""
     margin: Annotated[float, Field(gt=0)] = 0.3

@@ -7,16 +7,17 @@ from torch import Tensor
 from partreid.errors import ConfigError
 from partreid.functional.losses import TripletLoss, identity_loss, part_averaged_triplet, per_part_triplet
 from partreid.losses.config import GiLtConfig
-from partreid.types import ModelOutput, RegionVectors
+from partreid.types import ModelOutput
 
 
 def gilt_terms(
-    output: ModelOutput, pid_index: Tensor, config: GiLtConfig
+    output: ModelOutput, pid_index: Tensor, config: GiLtConfig, *, visibility: Tensor | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Every loss whose weight is not 0.
+    """Every loss whose weight is not 0, on every embedding that the model has.
 
     Args:
         output: of the model. pid_index: [B] training classes. config: weights and margins.
+        visibility: [B, K] for the part-averaged triplet; None counts all parts.
 
     Returns:
         Unweighted losses by name (``identity/global_``, ``triplet/parts``, ...), and the share of active
@@ -27,14 +28,14 @@ def gilt_terms(
     """
     terms: dict[str, Tensor] = {}
     active: dict[str, Tensor] = {}
-    for region in RegionVectors.NAMES:
+    for region, vectors in output.features.items():
         if getattr(config.identity, region):
             if output.identity_logits is None:
                 raise ConfigError("This model has no identity classifiers: set the identity weights to 0.")
             logits = getattr(output.identity_logits, region)
             terms[f"identity/{region}"] = identity_loss(logits, pid_index, smoothing=config.label_smoothing)
         if getattr(config.triplet, region):
-            triplet = _triplet(getattr(output.features, region), pid_index, region, config)
+            triplet = _triplet(vectors, pid_index, config, visibility if region == "parts" else None)
             terms[f"triplet/{region}"] = triplet.loss
             active[f"active/{region}"] = triplet.active
     return terms, active
@@ -47,8 +48,9 @@ def term_weight(name: str, config: GiLtConfig) -> float:
     return weight
 
 
-def _triplet(vectors: Tensor, pids: Tensor, region: str, config: GiLtConfig) -> TripletLoss:
-    if region != "parts":
+def _triplet(vectors: Tensor, pids: Tensor, config: GiLtConfig, visibility: Tensor | None) -> TripletLoss:
+    if vectors.ndim == 2:
         return part_averaged_triplet(vectors.unsqueeze(1), pids, margin=config.margin)
-    loss = part_averaged_triplet if config.part_triplet == "part_averaged" else per_part_triplet
-    return loss(vectors, pids, margin=config.margin)
+    if config.part_triplet == "per_part":
+        return per_part_triplet(vectors, pids, margin=config.margin)
+    return part_averaged_triplet(vectors, pids, margin=config.margin, visibility=visibility)

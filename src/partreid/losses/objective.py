@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from partreid.errors import ConfigError, LabelError
-from partreid.functional.losses import part_attention_loss
+from partreid.functional.losses import IGNORED_LABEL, part_attention_loss
 from partreid.losses.config import ObjectiveConfig
 from partreid.losses.gilt import gilt_terms, term_weight
 from partreid.types import LossReport, ModelOutput
@@ -22,22 +23,39 @@ def objective(output: ModelOutput, pid_index: Tensor, labels: Tensor | None, con
 
     Raises:
         LabelError: labels are needed and missing, or of another size or K.
-        ConfigError: every weight is 0, or an identity loss is asked of a model without identity classifiers.
+        ConfigError: no loss is left (every weight is 0, or on an embedding that the model does not have), or an
+            identity loss is asked of a model without identity classifiers.
 
     Example:
         ``objective(model(images), pid_index, labels, ObjectiveConfig()).total.backward()``
     """
-    terms, statistics = gilt_terms(output, pid_index, config.gilt)
+    terms, statistics = gilt_terms(output, pid_index, config.gilt, visibility=_visibility(output, labels, config))
     weighted = [term_weight(name, config.gilt) * loss for name, loss in terms.items()]
-    if config.part_attention_weight:
+    if config.part_attention_weight and output.part_logits is not None:
         if labels is None:
             raise LabelError("The part attention loss needs human parsing labels, and none were given.")
         loss = part_attention_loss(output.part_logits, labels, smoothing=config.part_attention_smoothing)
         terms["part_attention"] = loss
         weighted.append(config.part_attention_weight * loss)
     if not weighted:
-        raise ConfigError("Every loss has weight 0: there is nothing to train on.")
+        there = ", ".join(name for name, _ in output.features.items())
+        raise ConfigError(f"Every loss on what this model has ({there}) has weight 0: there is nothing to train on.")
     total = weighted[0]
     for loss in weighted[1:]:
         total = total + loss
     return LossReport(total, {name: loss.detach() for name, loss in terms.items()}, statistics)
+
+
+def _visibility(output: ModelOutput, labels: Tensor | None, config: ObjectiveConfig) -> Tensor | None:
+    """[B, K] for the part-averaged triplet, or None to count all parts."""
+    if config.gilt.triplet_visibility == "ignore" or output.features.parts is None:
+        return None
+    if config.gilt.triplet_visibility == "model":
+        return output.visibility
+    if labels is None:
+        raise LabelError("objective.gilt.triplet_visibility = labels needs human parsing labels; none were given.")
+    parts = torch.arange(1, output.visibility.shape[1] + 1, device=labels.device)
+    seen = (labels.flatten(1).unsqueeze(1) == parts.view(1, -1, 1)).any(dim=2)
+    # A picture without a label file tells nothing about its parts: all of them count.
+    unknown = (labels == IGNORED_LABEL).flatten(1).all(dim=1, keepdim=True)
+    return (seen | unknown).to(output.visibility)

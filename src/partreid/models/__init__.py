@@ -1,1 +1,1 @@
-"""Networks: backbones, part attention, heads, BPBReID, and their checkpoints."""
+"""Networks: backbones, part attention, heads, BPBReID and its baselines, and their checkpoints."""

@@ -1,4 +1,4 @@
-"""The pixel-wise part classifier (paper §3.1.1, Eq. 1)."""
+"""Part attention: the pixel-wise part classifier (paper §3.1.1, Eq. 1), and fixed attention (Table 2)."""
 
 from __future__ import annotations
 
@@ -27,3 +27,22 @@ class PixelPartClassifier(nn.Module):
         """[B, C, H, W] → scores [B, K+1, H, W]; their softmax over dim 1 is M of Eq. 1."""
         scores: Tensor = self.classifier(self.bn(features))
         return scores
+
+
+def fixed_attention(part_maps: Tensor) -> Tensor:
+    """Attention that is not learned (Table 2, "w/o learnable attention"): softmax of E over the K parts at each pixel.
+
+    E lies in [0, 1], so that for K = 8 no weight exceeds e / (e + 7) = 0.28 and every part has 1 / 8 of the background:
+    this is not far from an average over the whole picture.
+
+    Args:
+        part_maps: E, [B, K, H, W] in [0, 1].
+
+    Returns:
+        The same shape; sums to 1 over the parts.
+
+    Example:
+        >>> fixed_attention(torch.zeros(1, 4, 2, 2))[0, :, 0, 0]
+        tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
+    return part_maps.softmax(dim=1)

@@ -14,8 +14,9 @@ from safetensors.torch import save_model
 from partreid.errors import CheckpointError, ConfigError
 from partreid.files import atomic_folder, recover_folder
 from partreid.models.backbones.weights import load_exactly, read_state_dict
-from partreid.models.bpbreid import BPBReID
+from partreid.models.build import build_network
 from partreid.models.config import ModelConfig
+from partreid.models.network import ReIDNetwork
 from partreid.preprocessing import PreprocessConfig
 from partreid.version import __version__
 
@@ -34,7 +35,7 @@ class Checkpoint:
         metrics: results that were known when it was written.
     """
 
-    model: BPBReID
+    model: ReIDNetwork
     preprocess: PreprocessConfig
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
@@ -50,7 +51,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         "version": VERSION,
         "partreid": __version__,
         "num_identities": checkpoint.model.num_identities,
-        "part_names": list(checkpoint.model.schema.parts),
+        "part_names": list(checkpoint.model.config.part_names),
         "model": checkpoint.model.config.model_dump(mode="json"),
         "preprocess": checkpoint.preprocess.model_dump(mode="json"),
     }
@@ -101,12 +102,12 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
     except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG_FILE}: {error}") from None
     names = config.get("part_names")
-    if names != list(model_config.part_schema.parts):
+    if names != list(model_config.part_names):
         raise CheckpointError(
             f"{folder / CONFIG_FILE}: the model's parts are {names}, and schema {model_config.parts!r} of this "
-            f"partreid {__version__} has {list(model_config.part_schema.parts)}."
+            f"partreid {__version__} has {list(model_config.part_names)}."
         )
-    model = BPBReID(model_config, num_identities)
+    model = build_network(model_config, num_identities)
     load_exactly(model, read_state_dict(folder / WEIGHTS_FILE), source=str(folder / WEIGHTS_FILE))
     metrics = _read_json(folder / METRICS_FILE) if (folder / METRICS_FILE).exists() else {}
     return Checkpoint(model.eval(), preprocess, metrics)

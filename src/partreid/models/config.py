@@ -10,11 +10,11 @@ from partreid.config import ConfigModel
 from partreid.errors import ConfigError
 from partreid.functional.visibility import DEFAULT_THRESHOLD
 from partreid.models.backbones import BACKBONES
-from partreid.parts import PartSchema, get_part_schema
+from partreid.parts import FOREGROUND, GLOBAL, PartSchema, get_part_schema
 
 
 class ModelConfig(ConfigModel):
-    """Architecture and numerics of BPBReID. The defaults follow the paper's text."""
+    """Architecture and numerics of BPBReID and its baselines. The defaults follow the paper's text."""
 
     backbone: str = "resnet50"
     """Feature extractor: "resnet50" (paper §4.2), "efficientnet_lite0" (light, for CPUs), "resnet18" (tests)."""
@@ -23,6 +23,12 @@ class ModelConfig(ConfigModel):
     map_stride: Literal[4, 8, 16] | None = None
     """A finer feature map: the backbone's features from this stride on, upsampled to it and concatenated, as the
     paper does with HRNet's branches. None takes the backbone's output alone (paper, ResNet-50)."""
+    attention: Literal["learned", "fixed", "fields", "stripes", "none"] = "learned"
+    """Where the parts are: "learned" (BPBReID, Eq. 1); "fixed", the softmax of the pose fields (Table 2, w/o learnable
+    attention), or "fields", the pose fields as they are: both need a label file for every picture, at test too;
+    "stripes" (PCB); "none" (BoT: a global embedding only)."""
+    stripes: Annotated[int, Field(ge=1)] = 6
+    """Number of horizontal stripes (PCB; paper §4.4.2: 6)."""
     parts: str = "eight"
     """Part schema by name; paper: "eight" for occluded sets, "five" for holistic ones (Table 5)."""
     embedding_dim: Annotated[int, Field(ge=1)] | None = None
@@ -31,12 +37,12 @@ class ModelConfig(ConfigModel):
     """Eq. 3, or the published weights' mean of M_f·G over all pixels."""
     part_classifier_batchnorm: bool = False
     """A BatchNorm2d before the 1×1 convolution of Eq. 1, as the published weights have it."""
-    visibility: Literal["threshold", "argmax"] = "threshold"
-    """Eq. 4 (a map's maximum above the threshold), or the published weights' argmax rule."""
+    visibility: Literal["threshold", "argmax", "continuous"] = "threshold"
+    """Eq. 4 (a map's maximum above the threshold), the published weights' argmax rule, or the maximum itself."""
     visibility_threshold: Annotated[float, Field(ge=0, le=1)] = DEFAULT_THRESHOLD
     """λ_v of Eq. 4."""
     foreground_embedding: Literal["raw", "bn"] = "raw"
-    """Which foreground vector is matched: raw f_f (Eq. 9), or its BN-neck output (published weights)."""
+    """Which foreground vector is matched: raw f_f (Eq. 9), or its BN-neck output (published weights). BoT: f_g."""
     normalize_embeddings: bool = False
     """Whether matching divides each slot's vector by its length first; Eq. 9 does not, the published weights do."""
 
@@ -62,6 +68,26 @@ class ModelConfig(ConfigModel):
         return self.map_stride or self.output_stride
 
     @property
+    def pose_guided(self) -> bool:
+        """Whether pose fields take the place of learned attention, so that every picture needs a label file."""
+        return self.attention in ("fixed", "fields")
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Names of the K parts; none without parts."""
+        if self.attention == "none":
+            return ()
+        if self.attention == "stripes":
+            return tuple(f"stripe_{i}" for i in range(1, self.stripes + 1))
+        return self.part_schema.parts
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of what is compared (Eq. 9): the foreground and the parts; stripes alone; the global embedding."""
+        holistic = {"stripes": (), "none": (GLOBAL,)}.get(self.attention, (FOREGROUND,))
+        return (*holistic, *self.part_names)
+
+    @property
     def part_schema(self) -> PartSchema:
         """The part schema by its name."""
         return get_part_schema(self.parts)
@@ -70,6 +96,16 @@ class ModelConfig(ConfigModel):
 def paper_model() -> ModelConfig:
     """The numerics of the paper's text: ResNet-50, K = 8."""
     return ModelConfig()
+
+
+def bot_model() -> ModelConfig:
+    """BoT (Luo et al. 2019): the global embedding behind its BN neck, compared by the angle."""
+    return ModelConfig(attention="none", foreground_embedding="bn", normalize_embeddings=True)
+
+
+def pcb_model() -> ModelConfig:
+    """PCB as the paper's Table 4 compares it: six stripes."""
+    return ModelConfig(attention="stripes")
 
 
 def official_model() -> ModelConfig:

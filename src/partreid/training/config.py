@@ -12,6 +12,7 @@ from partreid.datasets.augment import AugmentConfig
 from partreid.datasets.loaders import BatchConfig
 from partreid.losses.config import ObjectiveConfig
 from partreid.models.config import ModelConfig
+from partreid.parts import PartSchema
 from partreid.preprocessing import PreprocessConfig
 
 Positive = Annotated[float, Field(gt=0)]
@@ -84,6 +85,12 @@ class TrainConfig(ConfigModel):
                 f"model.output_stride = {stride}"
             )
         return self
+
+    @property
+    def label_schema(self) -> PartSchema | None:
+        """The parts that labels are read for; None trains without labels."""
+        learned = self.model.attention == "learned" and self.objective.part_attention_weight > 0
+        return self.model.part_schema if learned or self.model.pose_guided else None
 
     @property
     def map_size(self) -> tuple[int, int]:

@@ -11,15 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from partreid.datasets.augment import augment, mark_unlabelled
+from partreid.datasets.augment import Augmentation, Augmented, mark_unlabelled
 from partreid.datasets.loaders import TrainLoader
 from partreid.datasets.torch_dataset import PictureBatch
 from partreid.errors import CheckpointError, TrainingError
 from partreid.losses.config import ObjectiveConfig
 from partreid.losses.objective import objective
 from partreid.models.backbones import build_backbone
-from partreid.models.bpbreid import BPBReID
+from partreid.models.build import build_network
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint
+from partreid.models.network import ReIDNetwork
 from partreid.runtime import RuntimeConfig, computes_in_bfloat16, resolve_device
 from partreid.training.config import TrainConfig
 from partreid.training.observers import StepRecord, TrainingObserver
@@ -29,7 +30,7 @@ from partreid.types import ReIDImage, identities
 NO_WEIGHTS = "none"
 
 
-def build_model(config: TrainConfig, num_identities: int) -> BPBReID:
+def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
     """A new model with its pretrained backbone; new layers are random by ``config.seed``.
 
     Raises:
@@ -41,7 +42,7 @@ def build_model(config: TrainConfig, num_identities: int) -> BPBReID:
     backbone = build_backbone(
         model.backbone, output_stride=model.output_stride, map_stride=model.map_stride, weights=weights
     )
-    return BPBReID(config.model, num_identities, backbone=backbone)
+    return build_network(config.model, num_identities, backbone=backbone)
 
 
 class SupervisedModel(torch.nn.Module):
@@ -50,14 +51,14 @@ class SupervisedModel(torch.nn.Module):
     Its output is a plain dictionary, the only structure that wrappers walk through.
     """
 
-    def __init__(self, model: BPBReID, config: ObjectiveConfig) -> None:
+    def __init__(self, model: ReIDNetwork, config: ObjectiveConfig) -> None:
         super().__init__()
         self.model = model
         self.config = config
 
-    def forward(self, images: Tensor, pid_index: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+    def forward(self, batch: Augmented, pid_index: Tensor) -> dict[str, Tensor]:
         """The report of :func:`objective`: ``loss``, and each term and statistic by its name."""
-        report = objective(self.model(images), pid_index, labels, self.config)
+        report = objective(self.model(batch.images, batch.part_maps), pid_index, batch.labels, self.config)
         return {"loss": report.total, **report.terms, **report.statistics}
 
 
@@ -95,11 +96,12 @@ class Trainer:
             images,
             config.batch,
             size=config.preprocess.size,
-            schema=config.model.part_schema if config.objective.part_attention_weight else None,
+            schema=config.label_schema,
             map_size=config.map_size,
             seed=config.seed,
             workers=runtime.workers,
         )
+        self.augmentation = Augmentation(config.augment, config.preprocess, config.map_size, config.label_schema)
         self.pid_index = torch.tensor(self.loader.pid_index)
         self.pids = tuple(pid for _, pid in identities(images))
         # Channels last is the layout in which CPUs and GPUs convolve fastest; it changes no result.
@@ -174,18 +176,12 @@ class Trainer:
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
         batch = batch.to(self.fabric.device)
-        images, labels = augment(
-            batch.images,
-            batch.part_maps,
-            map_size=self.config.map_size,
-            config=self.config.augment,
-            preprocess=self.config.preprocess,
-            generator=generator,
-        )
-        if labels is not None:
-            labels = mark_unlabelled(labels, batch.labelled)
-        pid_index = self.pid_index[batch.index.cpu()].to(images.device)
-        losses: dict[str, Tensor] = model(images.contiguous(memory_format=torch.channels_last), pid_index, labels)
+        pid_index = self.pid_index[batch.index.cpu()].to(self.fabric.device)
+        varied = self.augmentation(batch.images, batch.part_maps, pid_index, generator)
+        if varied.labels is not None:
+            varied = varied._replace(labels=mark_unlabelled(varied.labels, batch.labelled))
+        varied = varied._replace(images=varied.images.contiguous(memory_format=torch.channels_last))
+        losses: dict[str, Tensor] = model(varied, pid_index)
         if torch.isfinite(losses["loss"]):  # else the loop stops before a broken step is taken
             optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(losses["loss"])

@@ -168,19 +168,23 @@ class RegionVectors:
     """One tensor per kind of region (paper §3.2.1): f_g, f_f, f_c and f_1..f_K, or something computed from them.
 
     Attributes:
-        global_: [B, *]. foreground: [B, *]. concat: [B, *]. parts: [B, K, *].
+        global_: [B, *]. foreground: [B, *]. concat: [B, *]. parts: [B, K, *]. None where a model has no such region.
     """
 
-    global_: Tensor
-    foreground: Tensor
-    concat: Tensor
-    parts: Tensor
+    global_: Tensor | None = None
+    foreground: Tensor | None = None
+    concat: Tensor | None = None
+    parts: Tensor | None = None
 
     NAMES: ClassVar[tuple[str, ...]] = ("global_", "foreground", "concat", "parts")
 
     def map(self, function: Callable[[Tensor], Tensor]) -> RegionVectors:
         """``function`` applied to every tensor."""
-        return RegionVectors(*(function(getattr(self, name)) for name in self.NAMES))
+        return RegionVectors(**{name: function(vectors) for name, vectors in self.items()})
+
+    def items(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) of the regions that there are."""
+        return ((name, vectors) for name in self.NAMES if (vectors := getattr(self, name)) is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,8 +192,9 @@ class ModelOutput:
     """What a part-based model returns, the same in training and evaluation.
 
     Attributes:
-        part_logits: [B, K+1, H, W] scores before the softmax of Eq. 1, background first.
-        attention: [B, K+1, H, W] part attention maps M (Eq. 1), channel 0 = background.
+        part_logits: [B, K+1, H, W] scores before the softmax of Eq. 1, background first; None where attention is not
+            learned.
+        attention: [B, K+1, H, W] part attention maps M (Eq. 1), channel 0 = background; K = 0 without parts.
         features: raw region vectors (Eq. 3).
         bn_features: the same behind their BN necks.
         identity_logits: [B, identities] per holistic region and [B, K, identities] for the parts, from the
@@ -198,7 +203,7 @@ class ModelOutput:
         embeddings: what matching compares (Eq. 9).
     """
 
-    part_logits: Tensor
+    part_logits: Tensor | None
     attention: Tensor
     features: RegionVectors
     bn_features: RegionVectors
@@ -210,7 +215,7 @@ class ModelOutput:
         """``function`` applied to every tensor, for example to bring the output to another device."""
         e = self.embeddings
         return ModelOutput(
-            part_logits=function(self.part_logits),
+            part_logits=None if self.part_logits is None else function(self.part_logits),
             attention=function(self.attention),
             features=self.features.map(function),
             bn_features=self.bn_features.map(function),

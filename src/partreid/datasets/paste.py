@@ -1,0 +1,146 @@
+"""Hiding people in training: another person of the batch, or a piece of another picture, pasted over a picture."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn import functional as F
+
+from partreid.config import ConfigModel
+from partreid.errors import LabelError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+_CUT_THRESHOLD = 0.3  # of E: a person is cut out somewhat wider than Eq. 10 labels him, skin and clothes included
+
+
+class PasteConfig(ConfigModel):
+    """What is pasted over a picture in training."""
+
+    people: Share = 1.0
+    """Share of the pastes that are people, cut out of another picture along its pose fields; the rest are boxes."""
+    box_min: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Shortest side of a pasted box, as a share of the picture's side."""
+    box_max: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Longest side of a pasted box, as a share of the picture's side."""
+    aside: tuple[float, float] = (0.2, 0.7)
+    """How far to the left or right a person is moved, least and most, in picture widths."""
+    down: tuple[float, float] = (-0.1, 0.4)
+    """How far down a person is moved, in picture heights; below 0 is up."""
+    scale: tuple[float, float] = (0.9, 1.4)
+    """How much larger than in his own picture a person is pasted: who stands in front is nearer."""
+    max_hidden: Share = 0.75
+    """A paste that hides more than this share of the person below it is left out."""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> PasteConfig:
+        for name, (low, high) in {
+            "box_min, box_max": (self.box_min, self.box_max),
+            "aside": self.aside,
+            "down": self.down,
+            "scale": self.scale,
+        }.items():
+            if low > high or (name == "scale" and low <= 0):
+                raise ValueError(f"{name}: expected a range from low to high (scale above 0), got {low} to {high}")
+        return self
+
+
+def paste(
+    images: Tensor,
+    part_maps: Tensor | None,
+    pid_index: Tensor,
+    config: PasteConfig,
+    generator: torch.Generator,
+    *,
+    probability: float = 1.0,
+) -> tuple[Tensor, Tensor | None]:
+    """Paste over some of the pictures; what is hidden is hidden in the part maps too.
+
+    Args:
+        images: uint8 [B, 3, H, W]. part_maps: [B, K, h, w] tensor E at corner-aligned nodes, or None.
+        pid_index: [B] identities: nobody is pasted over himself.
+        config: what and where. generator: of the random numbers, on the CPU.
+        probability: share of the pictures.
+
+    Returns:
+        Pictures and part maps.
+
+    Raises:
+        LabelError: a person is to be cut out, and there are no part maps.
+    """
+    if part_maps is None and config.people:
+        raise LabelError(
+            "Pasting people needs human parsing labels to cut them out. Make them with `partreid labels make`, or "
+            "paste boxes only: --set augment.pasting.people=0."
+        )
+    batch, device = len(images), images.device
+    chosen, kind, where = (torch.rand(batch, n, generator=generator).to(device) for n in (1, 1, 4))
+    source = torch.randperm(batch, generator=generator).to(device)
+    chosen = (chosen[:, 0] < probability) & (pid_index[source] != pid_index)
+    boxes = random_boxes(batch, 1.0, (config.box_min, config.box_max), generator=generator).to(device)
+    people = kind[:, 0] < config.people
+    grid = _placement(where, config)
+    donor = images[source]
+    pasted, over = donor, inside_boxes(boxes, *images.shape[2:])
+    if part_maps is not None and config.people:
+        cut = part_maps[source].amax(dim=1, keepdim=True)
+        moved, mask = _moved(donor.float(), grid, images.shape[2:]), _moved(cut, grid, images.shape[2:])
+        pasted = torch.where(people.view(-1, 1, 1, 1), moved.round().to(torch.uint8), donor)
+        over = torch.where(people.view(-1, 1, 1), mask[:, 0] > _CUT_THRESHOLD, over)
+    over = over & chosen.view(-1, 1, 1)
+    if part_maps is None:
+        return torch.where(over.unsqueeze(1), pasted, images), None
+    hidden = _at_nodes(over, part_maps.shape[2:])
+    body = part_maps.amax(dim=1) > _CUT_THRESHOLD
+    share = (hidden & body).flatten(1).sum(dim=1) / body.flatten(1).sum(dim=1).clamp(min=1)
+    kept = (share <= config.max_hidden).view(-1, 1, 1)
+    images = torch.where((over & kept).unsqueeze(1), pasted, images)
+    return images, part_maps.masked_fill((hidden & kept).unsqueeze(1), 0.0)
+
+
+def random_boxes(batch: int, probability: float, sides: tuple[float, float], *, generator: torch.Generator) -> Tensor:
+    """[B, 4] (top, left, bottom, right) in shares of the picture; an empty box where chance has it."""
+    chance, side, place = (torch.rand(batch, n, generator=generator) for n in (1, 2, 2))
+    side = sides[0] + side * (sides[1] - sides[0])
+    side = side * (chance < probability)
+    start = place * (1 - side)
+    return torch.cat([start, start + side], dim=1)
+
+
+def inside_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
+    """[B, height, width] bool: whether a cell's centre lies in the picture's box."""
+    y = ((torch.arange(height, device=boxes.device) + 0.5) / height).unsqueeze(0)
+    x = ((torch.arange(width, device=boxes.device) + 0.5) / width).unsqueeze(0)
+    top, left, bottom, right = (boxes[:, i : i + 1] for i in range(4))
+    return ((y >= top) & (y < bottom)).unsqueeze(2) & ((x >= left) & (x < right)).unsqueeze(1)
+
+
+def _placement(where: Tensor, config: PasteConfig) -> Tensor:
+    """[B, 2, 3] affine maps from the place in the picture to the place in the donor, both in -1..1."""
+    aside = _between(where[:, 0], config.aside) * torch.where(where[:, 1] < 0.5, -1, 1)
+    down = _between(where[:, 2], config.down)
+    scale = _between(where[:, 3], config.scale)
+    maps = torch.zeros(len(where), 2, 3, device=where.device)
+    maps[:, 0, 0] = maps[:, 1, 1] = 1 / scale
+    maps[:, 0, 2] = -2 * aside / scale
+    maps[:, 1, 2] = -2 * down / scale
+    return maps
+
+
+def _between(shares: Tensor, span: tuple[float, float]) -> Tensor:
+    return span[0] + shares * (span[1] - span[0])
+
+
+def _moved(maps: Tensor, placement: Tensor, size: torch.Size) -> Tensor:
+    """``maps`` [B, C, h, w], corner-aligned, seen at the pixels' centres of the moved picture; 0 beyond."""
+    grid = F.affine_grid(placement, [len(maps), 1, *size], align_corners=False)
+    # Pictures have their values at the pixels' centres, part maps at nodes that include the corners.
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=maps.shape[2:] != size)
+
+
+def _at_nodes(mask: Tensor, nodes: torch.Size) -> Tensor:
+    """A pixel mask [B, H, W] at the part maps' nodes."""
+    return F.interpolate(mask.unsqueeze(1).float(), size=nodes, mode="bilinear", align_corners=True)[:, 0] > 0.5

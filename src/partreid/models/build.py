@@ -1,0 +1,27 @@
+"""From a configuration to its network."""
+
+from __future__ import annotations
+
+from partreid.models.backbones import Backbone
+from partreid.models.baselines import PCB, BoT
+from partreid.models.bpbreid import BPBReID
+from partreid.models.config import ModelConfig
+from partreid.models.network import ReIDNetwork
+
+
+def build_network(config: ModelConfig, num_identities: int, *, backbone: Backbone | None = None) -> ReIDNetwork:
+    """A new network of the kind that ``config.attention`` names, with random weights.
+
+    Args:
+        config: architecture and numerics. num_identities: training identities.
+        backbone: one that is already built, for example with pretrained weights.
+
+    Example:
+        >>> type(build_network(ModelConfig(backbone="resnet18", attention="stripes"), 10)).__name__
+        'PCB'
+    """
+    if config.attention == "stripes":
+        return PCB(config, num_identities, backbone=backbone)
+    if config.attention == "none":
+        return BoT(config, num_identities, backbone=backbone)
+    return BPBReID(config, num_identities, backbone=backbone)

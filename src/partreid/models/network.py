@@ -1,0 +1,166 @@
+"""What BPBReID and its baselines share: a backbone, pooled regions, a BN neck and a classifier on each of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from partreid.errors import CheckpointError, ShapeError
+from partreid.models.backbones import Backbone, build_backbone
+from partreid.models.config import ModelConfig
+from partreid.models.heads import BNNeck, EmbeddingHead
+from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
+
+_HOLISTIC_NECKS = {"global_": "global_neck", "foreground": "foreground_neck", "concat": "concat_neck"}
+
+
+class PartAttention(NamedTuple):
+    """Where each part is.
+
+    Attributes:
+        maps: [B, K+1, H, W] in [0, 1], channel 0 = background.
+        visibility: [B, K]. logits: [B, K+1, H, W] before the softmax of Eq. 1, or None where nothing is learned.
+    """
+
+    maps: Tensor
+    visibility: Tensor
+    logits: Tensor | None = None
+
+
+class ReIDNetwork(nn.Module, ABC):
+    """A network that embeds the regions of a picture.
+
+    Args:
+        config: architecture and numerics.
+        num_identities: training identities (rows of the identity classifiers).
+        backbone: a feature extractor that is already built, else a new one **without pretrained weights**.
+    """
+
+    REGIONS: ClassVar[tuple[str, ...]] = RegionVectors.NAMES
+    """The regions that there are, in the words of :class:`~partreid.types.RegionVectors`."""
+    MATCHED: ClassVar[str | None] = "foreground"
+    """The holistic region that is compared beside the parts; None compares the parts alone."""
+
+    def __init__(self, config: ModelConfig, num_identities: int, *, backbone: Backbone | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.num_identities = num_identities
+        if backbone is None:
+            backbone = build_backbone(config.backbone, output_stride=config.output_stride, map_stride=config.map_stride)
+        self.backbone = backbone
+        num_parts, channels = len(config.part_names), backbone.channels
+        dim = config.embedding_dim or channels
+        pooled = [name for name in ("global_", "foreground", "parts") if name in self.REGIONS]
+        self.heads = nn.ModuleDict()
+        for name in pooled:
+            self.heads[name] = EmbeddingHead(channels, dim) if config.embedding_dim else nn.Identity()
+        self.global_neck = BNNeck(dim, num_identities)
+        if "foreground" in self.REGIONS:
+            self.foreground_neck = BNNeck(dim, num_identities)
+        if "parts" in self.REGIONS:
+            self.concat_neck = BNNeck(dim * num_parts, num_identities)
+            self.part_necks = nn.ModuleList(BNNeck(dim, num_identities) for _ in range(num_parts))
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> Self:
+        """The model of a checkpoint folder, a run folder, or a Hugging Face Hub repository ``"org/name"``.
+
+        Raises:
+            CheckpointError: it is missing, incomplete, foreign, or of another kind of network.
+        """
+        from partreid.models.checkpoint import load_checkpoint  # the checkpoint module builds models
+
+        model = load_checkpoint(source).model
+        if not isinstance(model, cls):
+            raise CheckpointError(f"{source} holds a {type(model).__name__}, expected a {cls.__name__}.")
+        return model
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots of every embedding."""
+        return self.config.slots
+
+    @abstractmethod
+    def attend(self, features: Tensor, part_maps: Tensor | None) -> PartAttention:
+        """Part attention over the feature map G [B, C, H, W]; ``part_maps`` as in :meth:`forward`."""
+
+    @abstractmethod
+    def pool(self, features: Tensor, attention: Tensor) -> RegionVectors:
+        """Pool G under the maps [B, K+1, H, W] → f_g, f_f [B, C] and f_1..f_K [B, K, C], those that there are."""
+
+    def forward(self, images: Tensor, part_maps: Tensor | None = None, *, classify: bool = True) -> ModelOutput:
+        """Embed normalised pictures.
+
+        Args:
+            images: [B, 3, H, W]; H and W multiples of the output stride.
+            part_maps: [B, K, h, w] tensor E at the feature map's size, for fixed attention only.
+            classify: also compute identity logits; embedding needs none.
+
+        Raises:
+            ShapeError: the pictures have another shape or are not normalised, or part maps are needed and missing.
+        """
+        self._check(images)
+        features = self.backbone(images)  # G [B, C, h, w]
+        attention = self.attend(features, part_maps)
+        regions = self._embed(self.pool(features, attention.maps))
+        bn_regions = self._normalize(regions)
+        return ModelOutput(
+            part_logits=attention.logits,
+            attention=attention.maps,
+            features=regions,
+            bn_features=bn_regions,
+            identity_logits=self._classify(bn_regions) if classify else None,
+            visibility=attention.visibility,
+            embeddings=self._embeddings(regions, bn_regions, attention.visibility),
+        )
+
+    def _check(self, images: Tensor) -> None:
+        stride = self.config.output_stride
+        if not images.is_floating_point():
+            raise ShapeError(f"Expected normalised pictures (partreid.preprocessing.normalize), got {images.dtype}.")
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % stride or images.shape[3] % stride:
+            raise ShapeError(
+                f"Expected pictures [B, 3, H, W] with H and W multiples of {stride}, got {tuple(images.shape)}."
+            )
+
+    def _embed(self, pooled: RegionVectors) -> RegionVectors:
+        vectors = {name: head(getattr(pooled, name)) for name, head in self.heads.items()}
+        concat = {"concat": vectors["parts"].flatten(1)} if "parts" in vectors else {}
+        return RegionVectors(**vectors, **concat)
+
+    def _normalize(self, regions: RegionVectors) -> RegionVectors:
+        """Every region behind its BN neck."""
+        return self._per_region(regions, lambda neck, vectors: neck(vectors))
+
+    def _classify(self, bn_regions: RegionVectors) -> RegionVectors:
+        """Identity logits of every region."""
+        return self._per_region(bn_regions, lambda neck, vectors: neck.classifier(vectors))
+
+    def _per_region(self, regions: RegionVectors, function: Callable[[Any, Tensor], Tensor]) -> RegionVectors:
+        """``function`` of each region's BN neck and vectors."""
+        results = {
+            name: function(getattr(self, neck), getattr(regions, name))
+            for name, neck in _HOLISTIC_NECKS.items()
+            if getattr(regions, name) is not None
+        }
+        if regions.parts is not None:
+            parts = [function(neck, regions.parts[:, k]) for k, neck in enumerate(self.part_necks)]
+            results["parts"] = torch.stack(parts, dim=1)
+        return RegionVectors(**results)
+
+    def _embeddings(self, regions: RegionVectors, bn_regions: RegionVectors, visibility: Tensor) -> PartEmbeddings:
+        vectors, visible = [], []
+        if self.MATCHED is not None:
+            holistic = getattr(bn_regions if self.config.foreground_embedding == "bn" else regions, self.MATCHED)
+            vectors.append(holistic.unsqueeze(1))
+            # What stands for the whole person is always visible: v_g = v_f = 1 (paper §3.2.2).
+            visible.append(visibility.new_ones(len(visibility), 1))
+        if regions.parts is not None:
+            vectors.append(regions.parts)
+            visible.append(visibility)
+        return PartEmbeddings(torch.cat(vectors, dim=1), torch.cat(visible, dim=1), self.slots)
