@@ -17,6 +17,7 @@ from partreid.parts import (
     NUM_POSE_FIELDS,
     PART_SCHEMAS,
     PartSchema,
+    flip_order,
     get_part_schema,
     mirrored,
     pose_field_flip,
@@ -55,6 +56,15 @@ def test_names_are_mirrored() -> None:
     assert mirrored("right_arm") == "left_arm"
     assert mirrored("upper_left") == "upper_left"
     assert mirrored("nose") == "nose"
+
+
+def test_slots_are_swapped_by_name() -> None:
+    slots = ("foreground", "right_arm", "head", "left_arm", "left_leg")  # left_leg has no mirror among them
+    assert flip_order(slots) == (0, 3, 2, 1, 4)
+    assert flip_order(("stripe_1", "stripe_2")) == (0, 1)
+    assert flip_order(()) == ()
+    for schema in PART_SCHEMAS.values():
+        assert flip_order(schema.slots) == (0, *(1 + i for i in schema.flip))
 
 
 def test_groups_are_the_golden_ones() -> None:

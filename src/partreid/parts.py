@@ -48,6 +48,18 @@ def mirrored(name: str) -> str:
     return name
 
 
+def flip_order(names: Sequence[str]) -> tuple[int, ...]:
+    """Positions of the mirrored names: ``vectors[:, list(flip_order(slots))]`` swaps left and right.
+
+    A name whose mirror is not among them, and one without a side, keeps its place.
+
+    Example:
+        >>> flip_order(("foreground", "left_arm", "right_arm"))
+        (0, 2, 1)
+    """
+    return tuple(names.index(mirrored(n)) if mirrored(n) in names else i for i, n in enumerate(names))
+
+
 def pose_field_flip() -> tuple[int, ...]:
     """The channel order that goes with a horizontal flip: ``fields[list(pose_field_flip()), :, ::-1]``."""
     keypoints = [KEYPOINTS.index(mirrored(name)) for name in KEYPOINTS]
@@ -96,9 +108,7 @@ class PartSchema:
     @cached_property
     def flip(self) -> tuple[int, ...]:
         """Part order after a horizontal flip: ``vectors[:, list(flip)]`` swaps left and right parts."""
-        return tuple(
-            self.parts.index(mirrored(p)) if mirrored(p) in self.parts else i for i, p in enumerate(self.parts)
-        )
+        return flip_order(self.parts)
 
 
 _HEAD = (0, 1, 2, 3, 4, 29, 30, 31, 32, 33, 34, 35)
@@ -182,13 +192,18 @@ PART_SCHEMAS: dict[str, PartSchema] = {
 """The groupings of the paper's Table 5 by their published names."""
 
 
-_UNNAMED = "unnamed_"
+_UNNAMED, _UNNAMED_PART = "unnamed_", "part_"
 
 
 def unnamed_schema(num_parts: int) -> PartSchema:
     """K parts of which nothing but their number is known: ``unnamed_<K>`` with parts ``part_1`` .. ``part_K``."""
-    parts = tuple(f"part_{k}" for k in range(1, num_parts + 1))
+    parts = tuple(f"{_UNNAMED_PART}{k}" for k in range(1, num_parts + 1))
     return PartSchema(f"{_UNNAMED}{num_parts}", parts, ((),) * num_parts)
+
+
+def has_unnamed(slots: Sequence[str]) -> bool:
+    """Whether some of these are parts of :func:`unnamed_schema`, of which nobody knows the side."""
+    return any(slot.startswith(_UNNAMED_PART) for slot in slots)
 
 
 def get_part_schema(name: str) -> PartSchema:

@@ -48,10 +48,17 @@ class EmbeddedSplit:
 
 @dataclass(frozen=True, eq=False)
 class QuerySetScores:
-    """Scores of one query set. ``slots``: a row for each embedding alone, and all together (Table 3)."""
+    """Scores of one query set.
+
+    Attributes:
+        result: all slots compared, by distance alone.
+        slots: a row for each embedding alone, and all together (Table 3).
+        reranked: the same as ``result`` with re-ranking, where it was asked for.
+    """
 
     result: EvaluationResult
     slots: tuple[SlotRow, ...]
+    reranked: EvaluationResult | None = None
 
 
 def model_matching(extractor: PartExtractor) -> MatchingConfig:
@@ -95,8 +102,16 @@ def score_query_set(
     Raises:
         DataError: no query has a positive in the gallery.
     """
-    result = evaluate_embeddings(
-        query.embeddings, gallery.embeddings, query.ids, gallery.ids, matching=matching, options=options
-    )
+    options = options or EvaluationConfig()
+
+    def score(how: EvaluationConfig) -> EvaluationResult:
+        return evaluate_embeddings(
+            query.embeddings, gallery.embeddings, query.ids, gallery.ids, matching=matching, options=how
+        )
+
     rows = slot_table(query.table(), gallery.table(), query.ids, gallery.ids, matching=matching, options=options)
-    return QuerySetScores(result, tuple(rows))
+    return QuerySetScores(
+        score(options.model_copy(update={"reranking": None})),
+        tuple(rows),
+        None if options.reranking is None else score(options),
+    )

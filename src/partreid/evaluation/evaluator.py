@@ -10,6 +10,8 @@ from pydantic import Field
 
 from partreid.config import ConfigModel
 from partreid.errors import ShapeError
+from partreid.evaluation.protocols import reranked
+from partreid.evaluation.reranking import Reranker, RerankingConfig
 from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import (
     ALL_CAMERAS,
@@ -54,6 +56,9 @@ class EvaluationConfig(ConfigModel):
     memory_budget_mib: Annotated[int, Field(ge=1)] = 256
     """MiB to work in, beside the embeddings."""
 
+    reranking: RerankingConfig | None = None
+    """Re-rank by k-reciprocal neighbours. None = by distance alone, as the paper does and published figures are."""
+
 
 def evaluate_embeddings(
     query: PartEmbeddings,
@@ -72,7 +77,7 @@ def evaluate_embeddings(
         query: [Q, S, D]. gallery: [G, S, D], from the same model.
         query_ids: of the queries, gallery_ids: of the gallery, each ``(pids, camids)``.
         matching: how to compare; the paper's Eq. 9 where None.
-        options: length of the curve, intervals, memory.
+        options: length of the curve, intervals, memory, re-ranking.
 
     Returns:
         The scores; the rule is named in ``protocol`` and told in :data:`~partreid.evaluation.protocols.PROTOCOLS`.
@@ -96,25 +101,30 @@ def evaluate_embeddings(
                 f"The {name} has {len(embeddings)} embeddings but {len(ids[0])} person ids"
                 + ("." if ids[1] is None else f" and {len(ids[1])} cameras.")
             )
-    query_views, gallery_views, protocol = _views(Identities(*query_ids), Identities(*gallery_ids))
+    query_views, gallery_views, protocol = views(Identities(*query_ids), Identities(*gallery_ids))
     budget = options.memory_budget_mib * 2**20 // 2
+    reranker = None
+    if options.reranking is not None:
+        reranker = Reranker(query, gallery, matching=matching, config=options.reranking, memory_budget=budget)
     rows = max(1, budget // (_RANKED_BYTES * max(1, len(gallery))))
     blocks = []
     for start in range(0, len(query), rows):
         some = slice(start, start + rows)
         distances = matching.distances(query[some], gallery, memory_budget=budget)
-        views = None if query_views is None else query_views[some]
-        blocks.append(rank_block(distances, query_ids[0][some], gallery_ids[0], views, gallery_views))
+        if reranker is not None:
+            distances = reranker.rerank(distances, first=start)
+        seen_by = None if query_views is None else query_views[some]
+        blocks.append(rank_block(distances, query_ids[0][some], gallery_ids[0], seen_by, gallery_views))
     result = summarize_scores(
         QueryScores.cat(blocks),
         num_gallery=len(gallery),
-        protocol=protocol,
+        protocol=protocol if reranker is None else reranked(protocol),
         max_rank=options.max_rank,
     )
     return with_confidence(result, samples=options.bootstrap, seed=options.seed) if options.bootstrap else result
 
 
-def _views(query: Identities, gallery: Identities) -> tuple[Ids | None, Ids | None, str]:
+def views(query: Identities, gallery: Identities) -> tuple[Ids | None, Ids | None, str]:
     """What must differ between a query and its match, as numbers, and the rule's name: cameras, else files."""
     if query.camids is not None or gallery.camids is not None:
         return query.camids, gallery.camids, CROSS_CAMERA

@@ -14,7 +14,12 @@ _COMMON = (
     "For each query the gallery is sorted by distance; equal distances keep the gallery's order, and an infinite "
     "distance (nothing to compare) ranks last. {junk} A query without a positive is skipped and not counted. "
     "CMC-k: a positive among the first k. AP: mean over the positives of the precision at them, without "
-    "interpolation. INP: positives divided by the rank of the last one. Single query, no re-ranking."
+    "interpolation. INP: positives divided by the rank of the last one. Single query, {ranking}."
+)
+_PLAIN = "no re-ranking"
+_RERANKED = (
+    "re-ranked by k-reciprocal neighbours (Zhong et al. 2017): the ranking of a query also uses the other queries and "
+    "how gallery pictures lie to each other, so it must not be compared with figures without re-ranking"
 )
 
 
@@ -30,24 +35,25 @@ class Protocol:
     text: str
 
 
+def reranked(protocol: str) -> str:
+    """Name of the same rule with re-ranking."""
+    return f"{protocol}, re-ranked"
+
+
+_JUNK = {
+    CROSS_CAMERA: "Gallery pictures of the same person and the same camera are dropped.",
+    OTHER_FILE: "Cameras are unknown, so only the query's very file is dropped; figures come out higher than with "
+    "cameras.",
+    ALL_CAMERAS: "Cameras are unknown, so nothing is dropped; figures come out higher than with them.",
+}
+
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
+    for name, junk in _JUNK.items()
     for protocol in (
-        Protocol(
-            CROSS_CAMERA,
-            _COMMON.format(junk="Gallery pictures of the same person and the same camera are dropped."),
-        ),
-        Protocol(
-            OTHER_FILE,
-            _COMMON.format(
-                junk="Cameras are unknown, so only the query's very file is dropped; figures come out higher than with "
-                "cameras."
-            ),
-        ),
-        Protocol(
-            ALL_CAMERAS,
-            _COMMON.format(junk="Cameras are unknown, so nothing is dropped; figures come out higher than with them."),
-        ),
+        Protocol(name, _COMMON.format(junk=junk, ranking=_PLAIN)),
+        Protocol(reranked(name), _COMMON.format(junk=junk, ranking=_RERANKED)),
     )
 }
-"""The rules by name: that of all published sets here, and two for data without cameras: files known or not."""
+"""The rules by name: that of all published sets here, two for data without cameras (files known or not), and each of
+them with re-ranking."""

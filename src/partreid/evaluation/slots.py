@@ -22,7 +22,8 @@ class SlotRow:
     Attributes:
         name: of the embedding or combination.
         rank1, rank5, mean_ap, mean_inp: scores in [0, 1].
-        visible: share of the queries' embeddings (over pictures and slots) that are visible.
+        visible: mean visibility of the queries' embeddings (over pictures and slots): the share that is visible,
+            where visibilities are 0 or 1.
     """
 
     name: str
@@ -91,7 +92,7 @@ def slot_table(
         gallery: the same names.
         query_ids, gallery_ids: ``(pids, camids)``.
         matching: normalisation and weights; its ``slots`` must be None.
-        options: memory; the rows hold no interval.
+        options: memory; the rows hold no interval and are never re-ranked.
 
     Raises:
         ShapeError: the names differ, or ``matching`` names slots; else as ``evaluate_embeddings``.
@@ -102,14 +103,14 @@ def slot_table(
         raise ShapeError(f"Query and gallery must hold the same embeddings, got {list(query)} and {list(gallery)}.")
     if matching.slots is not None:
         raise ShapeError(f"The table compares every slot: leave matching.slots at None, got {matching.slots}.")
-    options = options.model_copy(update={"bootstrap": 0})
+    options = options.model_copy(update={"bootstrap": 0, "reranking": None})
     without = matching.model_copy(update={"visibility": "ignore"})
     rows = []
     for name, asked in query.items():
         kinds = [(name, matching)]
         if len(asked.slots) > 1 and matching.visibility != "ignore":
             kinds = [(f"{name}, with visibility", matching), (f"{name}, without visibility", without)]
-        visible = float((matching.prepare(asked).visibility > 0).float().mean())
+        visible = float(matching.prepare(asked).visibility.mean())
         for label, rule in kinds:
             result = evaluate_embeddings(asked, gallery[name], query_ids, gallery_ids, matching=rule, options=options)
             rows.append(SlotRow(label, result.rank(1), result.rank(5), result.mean_ap, result.mean_inp, visible))

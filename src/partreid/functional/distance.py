@@ -159,6 +159,64 @@ def pairwise_slot_distances(
     return result.view(*indices.shape, len(query.slots))
 
 
+@torch.no_grad()
+def paired_distances(
+    first: PartEmbeddings, second: PartEmbeddings, *, normalize: bool = False, visibility: VisibilityRule = "product"
+) -> Tensor:
+    """Distance of each picture to the one at the same place in another batch (Eq. 9), for chosen pairs.
+
+    Args:
+        first, second: [N, S, D], of the same slots.
+        normalize, visibility: as in :func:`part_distances`.
+
+    Returns:
+        [N]; infinity where no slot is visible in both.
+
+    Raises:
+        ShapeError: as :func:`part_distances`, or the numbers of pictures differ.
+
+    Example:
+        >>> e = PartEmbeddings(torch.eye(2)[:, None], torch.tensor([[1.0], [0.5]]), ("foreground",))
+        >>> paired_distances(e, e[[1, 1]])
+        tensor([1.4142, 0.0000])
+    """
+    _check_pair(first, second, visibility, MEMORY_BUDGET)
+    if len(first) != len(second):
+        raise ShapeError(f"Expected as many pictures on both sides, got {len(first)} and {len(second)}.")
+    dtype = _working_dtype(first, second)
+    a, b = (e.normalized() if normalize else e for e in (first.to(dtype=dtype), second.to(dtype=dtype)))
+    weights = _factors(a.visibility, visibility) * _factors(b.visibility, visibility)
+    total = weights.sum(dim=1)
+    distances: Tensor = torch.linalg.vector_norm(a.vectors - b.vectors, dim=2) * weights
+    return distances.sum(dim=1).div_(total).masked_fill_(total == 0, torch.inf)
+
+
+def comparable_slots(
+    query: PartEmbeddings, gallery: PartEmbeddings, *, visibility: VisibilityRule = "product"
+) -> Tensor:
+    """How many slots each pair compares: those of a visibility above 0 in both, however small.
+
+    Args:
+        query: [Q, S, D]. gallery: [G, S, D], of the same slots.
+        visibility: as in :func:`part_distances`; "ignore" compares all S.
+
+    Returns:
+        [Q, G] int64; 0 where :func:`part_distances` is infinite.
+
+    Raises:
+        ShapeError: as :func:`part_distances`.
+
+    Example:
+        >>> e = PartEmbeddings(torch.zeros(2, 2, 3), torch.tensor([[1.0, 0.0], [0.2, 1.0]]), ("foreground", "head"))
+        >>> comparable_slots(e, e)
+        tensor([[1, 1],
+                [1, 2]])
+    """
+    _check_pair(query, gallery, visibility, MEMORY_BUDGET)
+    seen, shown = ((_factors(e.visibility, visibility) > 0).float() for e in (query, gallery))
+    return (seen @ shown.T).long()
+
+
 def _weighted_mean(
     query: PartEmbeddings, gallery: PartEmbeddings, normalize: bool, visibility: VisibilityRule, memory_budget: int
 ) -> Tensor:

@@ -14,10 +14,12 @@ from PIL import Image
 from partreid.datasets.augment import labels_at
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.readers.common import list_pictures
-from partreid.errors import DataError
+from partreid.errors import ConfigError, DataError
+from partreid.inference.mirror import merge_mirrored
 from partreid.labels.fields import read_part_maps
 from partreid.models.checkpoint import Checkpoint, load_checkpoint
 from partreid.models.network import ReIDNetwork
+from partreid.parts import flip_order, has_unnamed
 from partreid.preprocessing import PreprocessConfig, normalize
 from partreid.runtime import RuntimeConfig, computes_in_bfloat16, resolve_device
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
@@ -34,6 +36,12 @@ class PartExtractor:
         preprocess: what its input must look like.
         runtime: device, precision and batch size. "auto" precision means float32 here: embeddings of one
             model then agree between machines.
+        mirror: embed each picture and its mirror image, and average the two with left and right parts put back in
+            place (:func:`~partreid.inference.mirror.merge_mirrored`). Takes twice as long. Compare only embeddings
+            made with the same choice.
+
+    Raises:
+        ConfigError: a mirror is asked for, and nothing is known of the parts but their number.
 
     Example:
         >>> extractor = PartExtractor.from_pretrained("runs/light")  # doctest: +SKIP
@@ -42,28 +50,53 @@ class PartExtractor:
     """
 
     def __init__(
-        self, model: ReIDNetwork, preprocess: PreprocessConfig, *, runtime: RuntimeConfig | None = None
+        self,
+        model: ReIDNetwork,
+        preprocess: PreprocessConfig,
+        *,
+        runtime: RuntimeConfig | None = None,
+        mirror: bool = False,
     ) -> None:
         self.runtime = runtime or RuntimeConfig()
         self.device = resolve_device(self.runtime.device)
         self.model = model.to(self.device).eval()
         self.preprocess = preprocess
+        self.mirror = mirror
+        if mirror and has_unnamed(self.slots):
+            raise ConfigError(
+                f"The parts of this model have no names ({', '.join(self.slots)}), so left and right cannot be told "
+                "apart in a mirror image. Embed without the mirror, or load the weights with their part schema."
+            )
         precision = "float32" if self.runtime.precision == "auto" else self.runtime.precision
         self._bfloat16 = computes_in_bfloat16(self.device, precision)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, *, runtime: RuntimeConfig | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        runtime: RuntimeConfig | None = None,
+        mirror: bool = False,
+        overrides: Sequence[str] = (),
+    ) -> Self:
         """The extractor of a checkpoint folder, a run folder, or a Hugging Face Hub repository ``"org/name"``.
+
+        Args:
+            source: where it is. runtime, mirror: as in the constructor.
+            overrides: as in :func:`~partreid.models.checkpoint.load_checkpoint`: ``["visibility=continuous"]``.
 
         Raises:
             CheckpointError: it is missing, incomplete or foreign.
+            ConfigError: an override names no field of the model, or its value does not fit.
         """
-        return cls.from_checkpoint(load_checkpoint(source), runtime=runtime)
+        return cls.from_checkpoint(load_checkpoint(source, overrides=overrides), runtime=runtime, mirror=mirror)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, *, runtime: RuntimeConfig | None = None) -> Self:
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, *, runtime: RuntimeConfig | None = None, mirror: bool = False
+    ) -> Self:
         """The extractor of a checkpoint in memory, such as ``load_official`` returns."""
-        return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime)
+        return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -99,9 +132,18 @@ class PartExtractor:
         pixels = np.stack([resize(load_picture(picture), self.preprocess.size) for picture in batch])
         # [B, H, W, 3] seen as [B, 3, H, W] is channels-last already, the layout convolutions run fastest in.
         images = normalize(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device), self.preprocess)
+        part_maps = self._part_maps(batch)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bfloat16):
-            output: ModelOutput = self.model(images, self._part_maps(batch), classify=False)
+            output: ModelOutput = self.model(images, part_maps, classify=False)
+            if self.mirror:
+                output = merge_mirrored(output, self._forward_mirrored(images, part_maps))
         return output.map(lambda tensor: tensor.float().cpu())
+
+    def _forward_mirrored(self, images: torch.Tensor, part_maps: torch.Tensor | None) -> ModelOutput:
+        if part_maps is not None:
+            part_maps = part_maps[:, list(flip_order(self.model.config.part_names))].flip(3)
+        output: ModelOutput = self.model(images.flip(3), part_maps, classify=False)
+        return output
 
     def _part_maps(self, batch: list[Picture]) -> torch.Tensor | None:
         """Part maps E [B, K, h, w] at the feature map's size, where they take the place of learned attention."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,10 +77,16 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     return Path(folder)
 
 
-def load_checkpoint(source: str | Path) -> Checkpoint:
+def load_checkpoint(source: str | Path, *, overrides: Sequence[str] = ()) -> Checkpoint:
     """Read a checkpoint folder, a run folder that holds one, or a Hugging Face Hub repository ``"org/name"``.
 
+    Args:
+        source: where it is.
+        overrides: ``field=value`` assignments to fields of the model that are read in its forward pass but need no
+            other weights, for example ``["visibility=continuous"]``.
+
     Raises:
+        ConfigError: an override names no field, or its value does not fit.
         CheckpointError: missing, incomplete, foreign, of a newer format, or its weights do not fit; every key
             that does not fit is listed.
     """
@@ -107,7 +113,7 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
             f"{folder / CONFIG_FILE}: the model's parts are {names}, and schema {model_config.parts!r} of this "
             f"partreid {__version__} has {list(model_config.part_names)}."
         )
-    model = build_network(model_config, num_identities)
+    model = build_network(model_config.override(overrides), num_identities)
     load_exactly(model, read_state_dict(folder / WEIGHTS_FILE), source=str(folder / WEIGHTS_FILE))
     metrics = _read_json(folder / METRICS_FILE) if (folder / METRICS_FILE).exists() else {}
     return Checkpoint(model.eval(), preprocess, metrics)

@@ -8,8 +8,11 @@ from pydantic import Field
 from torch import Tensor
 
 from partreid.config import ConfigModel
-from partreid.functional.distance import MEMORY_BUDGET, VisibilityRule, part_distances
+from partreid.errors import ShapeError, nearest
+from partreid.functional.distance import MEMORY_BUDGET, VisibilityRule, comparable_slots, part_distances
 from partreid.types import PartEmbeddings
+
+Threshold = Annotated[float, Field(ge=0, lt=1)]
 
 
 class MatchingConfig(ConfigModel):
@@ -22,9 +25,10 @@ class MatchingConfig(ConfigModel):
     """Weight of a slot: "product" v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (the published code with continuous
     visibilities), "ignore" 1 (the ablation without visibility)."""
 
-    visibility_threshold: Annotated[float, Field(ge=0, lt=1)] | None = None
+    visibility_threshold: Threshold | dict[str, Threshold] | None = None
     """λ_v of Eq. 4 for embeddings that carry continuous visibilities: above it a slot counts as visible (1), else as
-    invisible (0). None takes the visibilities as they are."""
+    invisible (0). One number for all slots, or one for each slot named. None, and a slot not named, take the
+    visibilities as they are."""
 
     slots: tuple[str, ...] | None = None
     """Names of the slots to compare, for example ``["foreground", "head"]``. None compares all."""
@@ -35,11 +39,14 @@ class MatchingConfig(ConfigModel):
         Raises:
             ShapeError: there is no such slot; the message names the nearest one.
         """
-        chosen = embeddings if self.slots is None else embeddings.select(*self.slots)
-        if self.visibility_threshold is None:
-            return chosen
-        seen = (chosen.visibility > self.visibility_threshold).to(chosen.visibility.dtype)
-        return PartEmbeddings(chosen.vectors, seen, chosen.slots)
+        if self.visibility_threshold is not None:
+            seen = _threshold(embeddings, self.visibility_threshold)
+            embeddings = PartEmbeddings(embeddings.vectors, seen, embeddings.slots)
+        return embeddings if self.slots is None else embeddings.select(*self.slots)
+
+    def comparable(self, query: PartEmbeddings, gallery: PartEmbeddings) -> Tensor:
+        """[Q, G] number of slots that each pair compares under this rule; 0 = not comparable."""
+        return comparable_slots(self.prepare(query), self.prepare(gallery), visibility=self.visibility)
 
     def distances(
         self, query: PartEmbeddings, gallery: PartEmbeddings, *, memory_budget: int = MEMORY_BUDGET
@@ -52,3 +59,16 @@ class MatchingConfig(ConfigModel):
             visibility=self.visibility,
             memory_budget=memory_budget,
         )
+
+
+def _threshold(embeddings: PartEmbeddings, limits: float | dict[str, float]) -> Tensor:
+    """[B, S] visibilities, 0 or 1 where there is a limit."""
+    for slot in limits if isinstance(limits, dict) else ():
+        if slot not in embeddings.slots:
+            raise ShapeError(f"No slot {slot!r} to hold against a threshold. {nearest(slot, embeddings.slots)}")
+    result = embeddings.visibility.clone()
+    for i, slot in enumerate(embeddings.slots):
+        limit = limits.get(slot) if isinstance(limits, dict) else limits
+        if limit is not None:
+            result[:, i] = (embeddings.visibility[:, i] > limit).to(result.dtype)
+    return result

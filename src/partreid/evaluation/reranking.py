@@ -1,0 +1,134 @@
+"""Re-ranking with part distances: neighbourhoods of queries and gallery from blocks of Eq. 9."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from partreid.config import ConfigModel
+from partreid.functional.distance import MEMORY_BUDGET, paired_distances
+from partreid.functional.reranking import (
+    encode_neighbourhoods,
+    jaccard_distances,
+    nearest_neighbours,
+    reciprocal_pairs,
+)
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import PartEmbeddings
+
+_BLOCK_BYTES = 24  # per distance of a block: itself, a copy without the picture itself, and room for the selection
+
+
+class RerankingConfig(ConfigModel):
+    """k-reciprocal re-ranking (Zhong et al. 2017, the paper's reference [44]). The defaults are theirs.
+
+    The paper reports all its figures without it (§4.1).
+    """
+
+    k1: Annotated[int, Field(ge=1)] = 20
+    """Neighbours that each picture may have."""
+
+    k2: Annotated[int, Field(ge=1)] = 6
+    """Nearest pictures over which a neighbourhood is averaged, the picture itself included; 1 averages none."""
+
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Share of the distance itself in the final one, the rest is the Jaccard distance; 1 keeps the order as it was."""
+
+
+class Reranker:
+    """New distances of queries to a gallery, from how all these pictures lie to each other.
+
+    A pair that shares no visible slot is never a neighbour, and its final distance stays infinite: that both are near
+    to a third picture says that they might be one person, but they were not compared, and ``infinity`` means that
+    everywhere here.
+
+    Memory, with N = Q + G pictures: a second copy of the embeddings, 8·(k1 + 1) bytes a picture for the neighbour
+    lists, and 16 bytes for each weight that is kept, of which a picture has at most k2·(k1 + 1)·(k1/2 + 1) and usually
+    a few hundred, twice for a while; beside that ``memory_budget``. Time grows with N².
+
+    Args:
+        query: [Q, S, D]. gallery: [G, S, D], from the same model.
+        matching: how to compare. config: the method's constants.
+        memory_budget: bytes to work in.
+
+    Raises:
+        ShapeError: slots or widths differ, or a value is not finite.
+
+    Example:
+        >>> e = PartEmbeddings(torch.tensor([[[0.0]], [[1.0]], [[3.0]]]), torch.ones(3, 1), ("foreground",))
+        >>> plain = MatchingConfig().distances(e[:1], e[1:])
+        >>> reranker = Reranker(e[:1], e[1:], matching=MatchingConfig(), config=RerankingConfig(k1=1, k2=1))
+        >>> reranker.rerank(plain, first=0)
+        tensor([[0.3369, 1.0000]])
+    """
+
+    def __init__(
+        self,
+        query: PartEmbeddings,
+        gallery: PartEmbeddings,
+        *,
+        matching: MatchingConfig,
+        config: RerankingConfig,
+        memory_budget: int = MEMORY_BUDGET,
+    ) -> None:
+        self.config = config
+        everyone = matching.prepare(PartEmbeddings.cat([query, gallery]))
+        neighbours, self._scale = _neighbours(everyone, matching, config.k1, memory_budget)
+        rows, columns = reciprocal_pairs(neighbours)
+        distances = _pair_distances(everyone, matching, (rows, columns), memory_budget) / self._scale[rows]
+        encoding = encode_neighbourhoods(neighbours, (rows, columns), distances, k2=config.k2)
+        self._queries, self._gallery = encoding[: len(query)], encoding[len(query) :].transposed()
+
+    def rerank(self, distances: Tensor, *, first: int) -> Tensor:
+        """Final distances (their Eq. 12) of some queries.
+
+        Args:
+            distances: [q, G] under the same matching, of queries ``first``, ``first + 1``, ...
+
+        Returns:
+            [q, G] in [0, 1], of the same type and device; infinity where ``distances`` is.
+        """
+        some = slice(first, first + len(distances))
+        scale = torch.from_numpy(self._scale[some]).to(distances)[:, None]
+        jaccard = torch.from_numpy(jaccard_distances(self._queries[some], self._gallery)).to(distances)
+        weight = self.config.weight
+        mixed = (1 - weight) * jaccard + weight * (distances / scale)
+        return torch.where(torch.isinf(distances), distances, mixed)
+
+
+def _neighbours(
+    everyone: PartEmbeddings, matching: MatchingConfig, count: int, memory_budget: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """[N, 1 + k] neighbour lists, and [N] the largest finite distance of each picture (1 where there is none)."""
+    lists, scales = [], []
+    rule = matching.model_copy(update={"slots": None, "visibility_threshold": None})  # both are applied already
+    step = max(1, memory_budget // (2 * _BLOCK_BYTES * max(1, len(everyone))))
+    for start in range(0, len(everyone), step):
+        distances = rule.distances(everyone[start : start + step], everyone, memory_budget=max(1, memory_budget // 2))
+        lists.append(nearest_neighbours(distances, first=start, count=count).cpu().numpy())
+        scales.append(distances.masked_fill_(torch.isinf(distances), 0).amax(dim=1).cpu().numpy())
+    scale = np.concatenate(scales)
+    return np.concatenate(lists), np.where(scale > 0, scale, 1)
+
+
+def _pair_distances(
+    everyone: PartEmbeddings, matching: MatchingConfig, pairs: tuple[np.ndarray, np.ndarray], memory_budget: int
+) -> np.ndarray:
+    """[M] distances of chosen pairs; 0 from a picture to itself, though it may show no slot at all."""
+    rows, columns = pairs
+    found = np.empty(len(rows), np.float32)
+    step = max(1, memory_budget // (6 * 8 * everyone.width * len(everyone.slots)))
+    for start in range(0, len(rows), step):
+        some = slice(start, start + step)
+        block = paired_distances(
+            everyone[rows[some]],
+            everyone[columns[some]],
+            normalize=matching.normalize,
+            visibility=matching.visibility,
+        )
+        found[some] = block.cpu().numpy()
+    return np.where(rows == columns, np.float32(0), found)

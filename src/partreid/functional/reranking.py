@@ -1,0 +1,220 @@
+"""k-reciprocal re-ranking on sparse neighbourhoods (Zhong et al. 2017, the paper's reference [44]).
+
+Two pictures that count each other among their nearest are likely of one person. Of N pictures (queries and gallery
+together) each is described by the weights of its reciprocal neighbours, a sparse row of N numbers, and two pictures
+are as far apart as these rows differ: the Jaccard distance, mixed with the distance itself. Equation numbers here are
+those of that paper.
+
+What it leaves open, as it is read here: a picture stands first in its own list, at distance 0, so that R(p, k) holds
+it beside at most k others; N(p, k2) of Eq. 11 has k2 members, itself included. Distances are divided by the largest
+finite one of their picture, so that e^-d (Eq. 7) and the mixture (Eq. 12) do not depend on the embedding's scale. An
+infinite distance (no slot visible in both) never makes a neighbour.
+
+Lists are [N, k], rows are sparse; a matrix of [N, N] never exists. NumPy on the CPU: sets and sorting, no arithmetic
+to speak of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from partreid.errors import ShapeError
+
+Indices = NDArray[np.int64]
+_CHUNK_BYTES = 64 * 2**20
+"""What an intermediate array of one chunk of pictures may hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """A matrix of few numbers: row ``i`` holds ``weights[starts[i]:starts[i + 1]]`` at the columns of the same place.
+
+    Attributes:
+        starts: [rows + 1] int64. columns: [M] int64, ascending within a row. weights: [M] float32, not negative.
+        width: number of columns.
+    """
+
+    starts: Indices
+    columns: Indices
+    weights: NDArray[np.float32]
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @classmethod
+    def from_pairs(
+        cls, rows: Indices, columns: Indices, weights: NDArray[np.floating], shape: tuple[int, int]
+    ) -> SparseRows:
+        """From one entry per (row, column), in any order; entries of weight 0 are left out."""
+        kept = np.flatnonzero(weights)
+        kept = kept[np.lexsort((columns[kept], rows[kept]))]
+        starts = np.concatenate([[0], np.bincount(rows[kept], minlength=shape[0]).cumsum()])
+        return cls(starts, columns[kept], weights[kept].astype(np.float32), shape[1])
+
+    def __getitem__(self, some: slice) -> SparseRows:
+        """Consecutive rows."""
+        first, last, _ = some.indices(len(self))
+        low, high = self.starts[first], self.starts[max(first, last)]
+        starts = self.starts[first : max(first, last) + 1] - low
+        return SparseRows(starts, self.columns[low:high], self.weights[low:high], self.width)
+
+    def transposed(self) -> SparseRows:
+        """Rows and columns exchanged."""
+        rows = np.repeat(np.arange(len(self)), np.diff(self.starts))
+        return SparseRows.from_pairs(self.columns, rows, self.weights, (self.width, len(self)))
+
+    def entries(self, rows: Indices) -> tuple[Indices, Indices]:
+        """Positions of all entries of several rows, one after the other, and how many each row has."""
+        counts = self.starts[rows + 1] - self.starts[rows]
+        ends = counts.cumsum()
+        shift = self.starts[rows] - (ends - counts)
+        return np.arange(ends[-1] if len(ends) else 0) + np.repeat(shift, counts), counts
+
+
+@torch.no_grad()
+def nearest_neighbours(distances: Tensor, *, first: int, count: int) -> Tensor:
+    """Neighbour lists of some of the N pictures, each with the picture itself in front.
+
+    Args:
+        distances: [n, N] from pictures ``first``, ``first + 1``, ... to all; infinity allowed.
+        count: how many others.
+
+    Returns:
+        [n, 1 + min(count, N)] int64, nearest first; -1 where no other is at a finite distance.
+
+    Raises:
+        ShapeError: ``count`` is below 1, or the pictures lie outside the N.
+
+    Example:
+        >>> nearest_neighbours(torch.tensor([[0.0, 3.0, 2.0], [3.0, 0.0, torch.inf]]), first=0, count=2)
+        tensor([[ 0,  2,  1],
+                [ 1,  0, -1]])
+    """
+    if distances.ndim != 2 or count < 1 or not 0 <= first <= distances.shape[1] - len(distances):
+        raise ShapeError(
+            f"Expected distances [n, N] of pictures first..first + n - 1 < N and count >= 1, got "
+            f"{tuple(distances.shape)}, first {first}, count {count}."
+        )
+    own = torch.arange(first, first + len(distances), device=distances.device)[:, None]
+    values, indices = distances.scatter(1, own, torch.inf).topk(min(count, distances.shape[1]), dim=1, largest=False)
+    return torch.cat([own, indices.masked_fill(torch.isinf(values), -1)], dim=1)
+
+
+def reciprocal_pairs(neighbours: Indices) -> tuple[Indices, Indices]:
+    """Each picture's expanded reciprocal neighbours R* (Eqs. 3 and 5), as pairs.
+
+    R(p, k) are the neighbours that have p among theirs. R*(p, k) adds R(q, k/2) of each q in it, if at least two
+    thirds of those are in R(p, k) already.
+
+    Args:
+        neighbours: [N, 1 + k], as :func:`nearest_neighbours` gives them.
+
+    Returns:
+        ``(rows, columns)``, both [M], ascending by row, then by column; each picture is its own neighbour.
+
+    Example:
+        >>> rows, columns = reciprocal_pairs(np.array([[0, 1], [1, 0], [2, 1]]))
+        >>> list(zip(rows.tolist(), columns.tolist()))
+        [(0, 0), (0, 1), (1, 0), (1, 1), (2, 2)]
+    """
+    total, width = neighbours.shape
+    mutual = _reciprocal(neighbours)
+    closer = _reciprocal(neighbours[:, : 1 + width // 2])  # width is 1 + k, so this is k/2 rounded up
+    keys = []
+    for some in _chunks(total, width * closer.shape[1] * (width + 16)):
+        own = mutual[some]
+        offered = np.where((own >= 0)[:, :, None], closer[own], -1)  # [n, 1 + k, 1 + k/2]
+        known = (offered[..., None] == own[:, None, None, :]).any(axis=3) & (offered >= 0)
+        accepted = 3 * known.sum(axis=2) >= 2 * (offered >= 0).sum(axis=2)
+        grown = np.where(accepted[:, :, None], offered, -1).reshape(len(own), -1)
+        members = np.concatenate([own, grown], axis=1)
+        row, place = (members >= 0).nonzero()
+        keys.append(np.unique((row + some.start) * total + members[row, place]))
+    return np.divmod(np.concatenate([np.empty(0, np.int64), *keys]), max(1, total))
+
+
+def encode_neighbourhoods(
+    neighbours: Indices, pairs: tuple[Indices, Indices], distances: NDArray[np.floating], *, k2: int
+) -> SparseRows:
+    """Each picture as the weights of its neighbourhood (Eq. 7), averaged over its nearest (Eq. 11).
+
+    Args:
+        neighbours: [N, 1 + k], as :func:`nearest_neighbours` gives them.
+        pairs: ``(rows, columns)`` of R*, each [M]. distances: [M] of the pairs, already on a scale for e^-d.
+        k2: how many pictures are averaged, the picture itself included; 1 averages none.
+
+    Returns:
+        N rows of width N.
+
+    Example:
+        >>> rows = encode_neighbourhoods(np.array([[0, 1], [1, 0]]), (np.array([0, 1]),) * 2, np.zeros(2), k2=2)
+        >>> rows.weights.tolist()
+        [0.5, 0.5, 0.5, 0.5]
+    """
+    total = len(neighbours)
+    encoding = SparseRows.from_pairs(*pairs, np.exp(-distances), (total, total))
+    keys, weights = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    for some in _chunks(total, 64 * min(k2, neighbours.shape[1]) * (1 + len(encoding.columns) // max(1, total))):
+        members = neighbours[some, :k2]
+        row, place = (members >= 0).nonzero()
+        at, counts = encoding.entries(members[row, place])
+        share = 1 / (members >= 0).sum(axis=1)
+        key, entry = np.unique(np.repeat(row, counts) * total + encoding.columns[at], return_inverse=True)
+        keys.append(key + some.start * total)
+        mean = np.bincount(entry, encoding.weights[at] * np.repeat(share[row], counts), minlength=len(key))
+        weights.append(mean.astype(np.float32))
+    rows, columns = np.divmod(np.concatenate(keys), max(1, total))
+    return SparseRows.from_pairs(rows, columns, np.concatenate(weights), (total, total))
+
+
+def jaccard_distances(query: SparseRows, gallery: SparseRows) -> NDArray[np.float32]:
+    """1 - Σ min(V_q, V_g) / Σ max(V_q, V_g) of neighbourhoods (Eq. 10).
+
+    Args:
+        query: Q rows of width N. gallery: G rows of width N, :meth:`SparseRows.transposed`: N rows of width G.
+
+    Returns:
+        [Q, G] in [0, 1]; 1 where two pictures have no neighbour in common.
+
+    Raises:
+        ShapeError: the gallery was not transposed.
+
+    Example:
+        >>> rows = SparseRows.from_pairs(np.array([0, 1, 1]), np.array([0, 0, 1]), np.array([1.0, 1.0, 1.0]), (2, 2))
+        >>> jaccard_distances(rows, rows.transposed()).tolist()
+        [[0.0, 0.5], [0.5, 0.0]]
+    """
+    if len(gallery) != query.width:
+        raise ShapeError(f"Expected a transposed gallery of {query.width} rows, got {len(gallery)}.")
+    mass = np.bincount(gallery.columns, gallery.weights, minlength=gallery.width)
+    result = np.empty((len(query), gallery.width), np.float32)
+    for i in range(len(query)):
+        own = slice(query.starts[i], query.starts[i + 1])
+        at, counts = gallery.entries(query.columns[own])
+        shared = np.minimum(np.repeat(query.weights[own], counts), gallery.weights[at])
+        common = np.bincount(gallery.columns[at], shared, minlength=gallery.width)  # Σ min
+        result[i] = 1 - common / (query.weights[own].sum(dtype=np.float64) + mass - common)  # Σ max = |q| + |g| - Σ min
+    return result
+
+
+def _reciprocal(neighbours: Indices) -> Indices:
+    """R(p, k) of Eq. 3: the list with -1 where the neighbour does not have the picture in its own list."""
+    kept = np.empty_like(neighbours)
+    for some in _chunks(len(neighbours), 9 * neighbours.shape[1] ** 2):
+        own = neighbours[some]
+        # -1 reads the last picture's list; it is no neighbour whatever that list holds.
+        mutual = (neighbours[own] == own[:, :1, None]).any(axis=2) & (own >= 0)
+        kept[some] = np.where(mutual, own, -1)
+    return kept
+
+
+def _chunks(total: int, bytes_each: int) -> Iterator[slice]:
+    step = max(1, _CHUNK_BYTES // bytes_each)
+    return (slice(start, min(start + step, total)) for start in range(0, total, step))

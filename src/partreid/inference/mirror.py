@@ -1,0 +1,72 @@
+"""A picture and its mirror image as one output, with left and right put back in place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from partreid.parts import flip_order
+from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
+
+
+def merge_mirrored(output: ModelOutput, mirrored: ModelOutput) -> ModelOutput:
+    """Average what a model says of pictures and of their mirror images.
+
+    In the mirror a left arm is a right one: its slots are swapped back by their names. A slot's vector is the mean of
+    both, weighted by the visibility in each, so that a part seen in only one comes from that one; its visibility is
+    the larger. Holistic vectors are averaged plainly. Maps and logits stay those of the picture itself.
+
+    Args:
+        output: of pictures. mirrored: of the same pictures, mirrored.
+
+    Returns:
+        The merged output; that of the mirror images would be the same up to the swap of slots.
+    """
+    slots = output.embeddings.slots
+    there = swap_sides(mirrored.embeddings)
+    parts = output.visibility.shape[1]
+    order = list(flip_order(slots[len(slots) - parts :]))
+    return replace(
+        output,
+        features=_mean_regions(output.features, mirrored.features, order),
+        bn_features=_mean_regions(output.bn_features, mirrored.bn_features, order),
+        visibility=torch.maximum(output.visibility, mirrored.visibility[:, order]),
+        embeddings=_weighted_mean(output.embeddings, there),
+    )
+
+
+def swap_sides(embeddings: PartEmbeddings) -> PartEmbeddings:
+    """Embeddings in which what stood under a left slot stands under the right one, and the other way round.
+
+    Example:
+        >>> e = PartEmbeddings(torch.eye(2)[None], torch.tensor([[1.0, 0.5]]), ("left_arm", "right_arm"))
+        >>> swap_sides(e).visibility
+        tensor([[0.5000, 1.0000]])
+    """
+    order = list(flip_order(embeddings.slots))
+    return PartEmbeddings(embeddings.vectors[:, order], embeddings.visibility[:, order], embeddings.slots)
+
+
+def _weighted_mean(a: PartEmbeddings, b: PartEmbeddings) -> PartEmbeddings:
+    total = a.visibility + b.visibility
+    # Seen in neither: the plain mean, for whoever compares without visibility.
+    weights = [torch.where(total > 0, e.visibility / total, 0.5)[:, :, None] for e in (a, b)]
+    vectors = a.vectors * weights[0] + b.vectors * weights[1]
+    return PartEmbeddings(vectors, torch.maximum(a.visibility, b.visibility), a.slots)
+
+
+def _mean_regions(a: RegionVectors, b: RegionVectors, order: list[int]) -> RegionVectors:
+    """The plain mean of every region that there is; ``order`` swaps the parts of ``b``."""
+
+    def mean(name: str) -> Tensor:
+        mine: Tensor = getattr(a, name)
+        theirs: Tensor = getattr(b, name)
+        if name == "parts":
+            theirs = theirs[:, order]
+        elif name == "concat":  # the parts one after the other
+            theirs = theirs.reshape(len(theirs), len(order), -1)[:, order].flatten(1)
+        return (mine + theirs) / 2
+
+    return RegionVectors(**{name: mean(name) for name in RegionVectors.NAMES if getattr(a, name) is not None})
