@@ -15,6 +15,7 @@ from partreid.cli.console import console, errors
 from partreid.cli.demo import demo
 from partreid.cli.embed import embed
 from partreid.cli.evaluate import evaluate
+from partreid.cli.experiment import experiment
 from partreid.cli.labels import app as labels_app
 from partreid.cli.synth import synth
 from partreid.cli.train import train
@@ -36,6 +37,7 @@ app.add_typer(labels_app, name="labels")
 app.command()(train)
 app.command()(evaluate)
 app.command()(embed)
+app.command()(experiment)
 app.add_typer(config_command.app, name="config")
 
 

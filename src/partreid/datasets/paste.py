@@ -84,11 +84,13 @@ def paste(
     people = kind[:, 0] < config.people
     grid = _placement(where, config)
     donor = images[source]
-    pasted, over = donor, inside_boxes(boxes, *images.shape[2:])
+    # Boxes come from another place of the picture: legs where legs belong would be no obstacle, but another person.
+    elsewhere = donor.roll((images.shape[2] // 2, images.shape[3] // 2), dims=(2, 3))
+    pasted, over = elsewhere, inside_boxes(boxes, *images.shape[2:])
     if part_maps is not None and config.people:
         cut = part_maps[source].amax(dim=1, keepdim=True)
         moved, mask = _moved(donor.float(), grid, images.shape[2:]), _moved(cut, grid, images.shape[2:])
-        pasted = torch.where(people.view(-1, 1, 1, 1), moved.round().to(torch.uint8), donor)
+        pasted = torch.where(people.view(-1, 1, 1, 1), moved.round().to(torch.uint8), elsewhere)
         over = torch.where(people.view(-1, 1, 1), mask[:, 0] > _CUT_THRESHOLD, over)
     over = over & chosen.view(-1, 1, 1)
     if part_maps is None:

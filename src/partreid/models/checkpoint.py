@@ -13,6 +13,7 @@ from safetensors.torch import save_model
 
 from partreid.errors import CheckpointError, ConfigError
 from partreid.files import atomic_folder, recover_folder
+from partreid.models.backbones import Backbone, FineMap
 from partreid.models.backbones.weights import load_exactly, read_state_dict
 from partreid.models.build import build_network
 from partreid.models.config import ModelConfig
@@ -117,6 +118,23 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] = ()) -> Che
     load_exactly(model, read_state_dict(folder / WEIGHTS_FILE), source=str(folder / WEIGHTS_FILE))
     metrics = _read_json(folder / METRICS_FILE) if (folder / METRICS_FILE).exists() else {}
     return Checkpoint(model.eval(), preprocess, metrics)
+
+
+def load_backbone(backbone: Backbone, source: str | Path) -> None:
+    """Fill a backbone with that of a trained model, for a training that starts from it.
+
+    Args:
+        backbone: filled in place; with or without a finer map, which has no weights.
+        source: as in :func:`load_checkpoint`.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or its backbone is another; every key that does not fit is listed.
+    """
+    path = find_checkpoint(source) / WEIGHTS_FILE
+    prefix = "backbone."
+    state = {k.removeprefix(prefix): v for k, v in read_state_dict(path).items() if k.startswith(prefix)}
+    state = {k.removeprefix(prefix): v for k, v in state.items()}  # FineMap holds the backbone once more
+    load_exactly(backbone.backbone if isinstance(backbone, FineMap) else backbone, state, source=str(path))
 
 
 def _count(value: object) -> int:

@@ -70,7 +70,8 @@ class TrainConfig(ConfigModel):
     optimizer: OptimizerConfig = OptimizerConfig()
     """How it is minimised."""
     pretrained: str = "imagenet"
-    """The backbone's start: "imagenet" (where a package brings the file), a file of weights, or "none"."""
+    """The backbone's start: "imagenet" (where a package brings the file), a file of such weights, the folder of a
+    run (its backbone), or "none"."""
     labels: str = "auto"
     """Label folder within each set's ``masks``; "auto" takes the only one; of several with commas, the first there."""
     seed: Annotated[int, Field(ge=0)] = 0

@@ -19,7 +19,7 @@ from partreid.losses.config import ObjectiveConfig
 from partreid.losses.objective import objective
 from partreid.models.backbones import build_backbone
 from partreid.models.build import build_network
-from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint
+from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, load_backbone
 from partreid.models.network import ReIDNetwork
 from partreid.runtime import RuntimeConfig, computes_in_bfloat16, resolve_device
 from partreid.training.config import TrainConfig
@@ -37,11 +37,14 @@ def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
         CheckpointError: the pretrained weights are missing or do not fit.
     """
     torch.manual_seed(config.seed)
-    weights = None if config.pretrained == NO_WEIGHTS else config.pretrained
+    trained = Path(config.pretrained).is_dir()
+    weights = None if config.pretrained == NO_WEIGHTS or trained else config.pretrained
     model = config.model
     backbone = build_backbone(
         model.backbone, output_stride=model.output_stride, map_stride=model.map_stride, weights=weights
     )
+    if trained:
+        load_backbone(backbone, config.pretrained)
     return build_network(config.model, num_identities, backbone=backbone)
 
 

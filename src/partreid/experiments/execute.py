@@ -1,0 +1,126 @@
+"""The trainings of an experiment: which there are, and running them one after the other or several at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from partreid.errors import DataError
+from partreid.experiments.rows import Experiment, Row
+from partreid.experiments.runs import Scores, Task, read_scores, run_task
+from partreid.experiments.tables import BPBREID
+from partreid.runtime import RuntimeConfig
+from partreid.training.config import TrainConfig
+from partreid.types import ReIDDataset
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where and on what experiments run.
+
+    Attributes:
+        out: folder of all runs. base: the configuration that every row departs from.
+        datasets: by name; tables of one data set take the first. seeds: 0 .. seeds - 1.
+        runtime: where. jobs: trainings at a time, each in a process of its own.
+    """
+
+    out: Path
+    base: TrainConfig
+    datasets: Mapping[str, ReIDDataset]
+    seeds: int = 3
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    jobs: int = 1
+
+    def task(self, row: Row, seed: int) -> Task:
+        """The training of a row, and its own comparison.
+
+        Raises:
+            ConfigError: the row does not fit the configuration.
+            DataError: no data set has training pictures.
+        """
+        config = row.config(self.base, seed)
+        # Table 5's row of the preset's own K, for one, is the model of the other tables: it is trained once.
+        run = BPBREID.run if config == BPBREID.config(self.base, seed) and not row.data else row.run
+        test = self.datasets[row.data] if row.data else next(iter(self.datasets.values()))
+        threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
+        return Task(
+            self.out / run / f"seed{seed}",
+            config,
+            self._trained_on(test),
+            test,
+            (row.comparison,),
+            self.runtime,
+            threads,
+        )
+
+    def _trained_on(self, test: ReIDDataset) -> ReIDDataset:
+        """The set itself; of one without training pictures, the first that has some (paper: Market-1501)."""
+        for dataset in (test, *self.datasets.values()):
+            if dataset.train:
+                return dataset
+        raise DataError(f"{test.name} has no training pictures: give the set to train on as well (--data).")
+
+    def tasks(self, rows: Sequence[Row]) -> list[Task]:
+        """Every training once with all its comparisons, all rows of seed 0 first."""
+        joined: dict[Path, Task] = {}
+        for seed in range(self.seeds):
+            for row in rows:
+                task = self.task(row, seed)
+                if task.folder in joined:
+                    before = joined[task.folder]
+                    task = replace(task, comparisons=tuple(dict.fromkeys((*before.comparisons, *task.comparisons))))
+                joined[task.folder] = task
+        return list(joined.values())
+
+    def scores(self, experiment: Experiment) -> dict[str, dict[int, Scores]]:
+        """What is there already: by row, then by seed.
+
+        Raises:
+            DataError: a file of scores cannot be read.
+        """
+        found: dict[str, dict[int, Scores]] = {}
+        for row in experiment.rows:
+            for seed in range(self.seeds):
+                task = self.task(row, seed)
+                known = read_scores(task.folder, task.test)
+                if row.comparison.name in known:
+                    found.setdefault(row.name, {})[seed] = known[row.comparison.name]
+        return found
+
+
+def execute(tasks: Sequence[Task], *, jobs: int = 1) -> Iterator[tuple[Task, Exception | None]]:
+    """Run what is not done; a task that fails does not stop the others.
+
+    Yields:
+        Each task as it ends, with its error.
+    """
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            yield task, _attempt(task)
+        return
+    # "spawn": a forked child of a process that has used PyTorch's threads may hang.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(run_task, task): task for task in tasks}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], _error(future.exception())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _attempt(task: Task) -> Exception | None:
+    try:
+        run_task(task)
+    except Exception as error:  # any: one row's failure must not cost the others
+        return error
+    return None
+
+
+def _error(problem: BaseException | None) -> Exception | None:
+    if problem is None or isinstance(problem, Exception):
+        return problem
+    raise problem

@@ -1,0 +1,231 @@
+"""One training of an experiment and its scores, in a folder of its own; what is done already is not done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from partreid.errors import CheckpointError, DataError
+from partreid.evaluation.dataset import EmbeddedSplit, embed_split, model_matching
+from partreid.evaluation.evaluator import EvaluationConfig, evaluate_embeddings
+from partreid.evaluation.reranking import RerankingConfig
+from partreid.experiments.rows import EVERYTHING, Comparison
+from partreid.files import atomic_file
+from partreid.inference.extractor import PartExtractor
+from partreid.models.checkpoint import CHECKPOINT_FOLDER, load_checkpoint
+from partreid.runtime import RuntimeConfig
+from partreid.training.config import TrainConfig
+from partreid.training.loop import Trainer
+from partreid.training.observers import TensorBoardObserver
+from partreid.training.state import load_run_config
+from partreid.types import EvaluationResult, ReIDDataset
+
+SCORES_FILE, ERROR_FILE = "scores.json", "error.txt"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training, and how its model is to be scored.
+
+    Attributes:
+        folder: of the run. config: of the training. train, test: data sets, often the same one.
+        comparisons: every way of comparing that some table asks for.
+        runtime: where. threads: of the CPU, None = as PyTorch chooses.
+    """
+
+    folder: Path
+    config: TrainConfig
+    train: ReIDDataset
+    test: ReIDDataset
+    comparisons: tuple[Comparison, ...]
+    runtime: RuntimeConfig
+    threads: int | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the training has ended."""
+        if not (self.folder / CHECKPOINT_FOLDER).exists():
+            return False
+        return int(load_checkpoint(self.folder).metrics.get("epoch", 0)) >= self.config.optimizer.epochs
+
+    @property
+    def missing(self) -> tuple[Comparison, ...]:
+        """Comparisons without a score on this test set."""
+        known = read_scores(self.folder, self.test)
+        return tuple(c for c in self.comparisons if c.name not in known)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.missing
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a run scored by one comparison.
+
+    Attributes:
+        protocol: the rule. average_precision: [Q], NaN for a query that is not counted.
+        first_match: [Q] rank of the first positive, 0 for a query that is not counted.
+    """
+
+    protocol: str
+    average_precision: np.ndarray
+    first_match: np.ndarray
+
+    @classmethod
+    def of(cls, result: EvaluationResult) -> Scores:
+        """What is kept of a result."""
+        return cls(result.protocol, result.average_precision, result.first_match)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> Scores:
+        """From JSON."""
+        precision = np.array([np.nan if ap is None else ap for ap in values["average_precision"]], np.float64)
+        first = np.array(values["first_match"], np.int64)
+        if precision.shape != first.shape:
+            raise ValueError("it holds unequal numbers of queries")
+        return cls(str(values["protocol"]), precision, first)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON; null = a query that is not counted."""
+        precision = [None if np.isnan(ap) else round(float(ap), 6) for ap in self.average_precision]
+        return {
+            "protocol": self.protocol,
+            "rank1": float(np.mean(self.rank1)),
+            "mAP": float(np.mean(self.ap)),
+            "average_precision": precision,
+            "first_match": self.first_match.tolist(),
+        }
+
+    @property
+    def ap(self) -> np.ndarray:
+        """AP of the counted queries."""
+        counted: np.ndarray = self.average_precision[~np.isnan(self.average_precision)]
+        return counted
+
+    @property
+    def rank1(self) -> np.ndarray:
+        """1 for each counted query whose first place is right, else 0."""
+        counted: np.ndarray = self.first_match[~np.isnan(self.average_precision)]
+        return (counted == 1).astype(np.float64)
+
+
+def run_task(task: Task) -> None:
+    """Train what is not trained and score what is not scored; a failure is kept in the folder as ``error.txt``.
+
+    Raises:
+        CheckpointError: the folder holds a run of another configuration.
+        PartReIDError, RuntimeError: as training and evaluation.
+    """
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    try:
+        _check_folder(task)
+        if not task.trained:
+            _train(task)
+        _score(task)
+        (task.folder / ERROR_FILE).unlink(missing_ok=True)
+    except Exception as error:
+        with atomic_file(task.folder / ERROR_FILE) as temporary:
+            temporary.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
+        raise
+
+
+def read_scores(folder: Path, test: ReIDDataset) -> dict[str, Scores]:
+    """The scores of a run on a test set by the name of the comparison; none where it was not scored on it.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    path = folder / SCORES_FILE
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        stored = content.get(test.name)
+        if stored is None or stored["size"] != _size(test):
+            return {}
+        return {name: Scores.parse(values) for name, values in stored["comparisons"].items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read ({error}). Remove it: the run will be scored anew.") from None
+
+
+def _check_folder(task: Task) -> None:
+    if not (task.folder / CHECKPOINT_FOLDER).exists():
+        return
+    differences = list(load_run_config(task.folder).differences(task.config))
+    if differences:
+        field, there, here = differences[0]
+        raise CheckpointError(
+            f"{task.folder} holds a run of another configuration: {field} is {there!r} there and {here!r} now"
+            f"{f' (and {len(differences) - 1} more fields)' if len(differences) > 1 else ''}. Choose another --out."
+        )
+
+
+def _train(task: Task) -> None:
+    trainer = Trainer(task.config, task.train.train, task.folder, runtime=task.runtime)
+    if (task.folder / CHECKPOINT_FOLDER).exists():
+        trainer.resume()
+    trainer.observers = (TensorBoardObserver(task.folder),)
+    trainer.fit()
+
+
+def _score(task: Task) -> None:
+    results: dict[str, Scores] = {}
+    for (mirror, continuous), comparisons in _by_embedding(task.missing).items():
+        overrides = ["visibility=continuous"] if continuous else []
+        extractor = PartExtractor.from_pretrained(
+            task.folder, runtime=task.runtime.model_copy(update={"precision": "float32"}), mirror=mirror,
+            overrides=overrides,
+        )  # fmt: skip
+        query, gallery = (embed_split(extractor, images) for images in (task.test.query, task.test.gallery))
+        for comparison in comparisons:
+            results[comparison.name] = Scores.of(_compare(extractor, query, gallery, comparison))
+    _write_scores(task, results)
+
+
+def _by_embedding(comparisons: Iterable[Comparison]) -> dict[tuple[bool, bool], list[Comparison]]:
+    """Comparisons that need the same embeddings stand together: pictures are embedded once for them."""
+    groups: dict[tuple[bool, bool], list[Comparison]] = {}
+    for comparison in comparisons:
+        groups.setdefault((comparison.mirror, comparison.continuous), []).append(comparison)
+    return groups
+
+
+def _compare(
+    extractor: PartExtractor, query: EmbeddedSplit, gallery: EmbeddedSplit, comparison: Comparison
+) -> EvaluationResult:
+    matching = model_matching(extractor).model_copy(update={"visibility": comparison.visibility})
+    if comparison.normalize is not None:
+        matching = matching.model_copy(update={"normalize": comparison.normalize})
+    asked, offered = (
+        split.embeddings if comparison.embedding == EVERYTHING else split.table()[comparison.embedding]
+        for split in (query, gallery)
+    )
+    options = EvaluationConfig(reranking=RerankingConfig() if comparison.rerank else None)
+    return evaluate_embeddings(asked, offered, query.ids, gallery.ids, matching=matching, options=options)
+
+
+def _write_scores(task: Task, results: dict[str, Scores]) -> None:
+    if not results:
+        return
+    path = task.folder / SCORES_FILE
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_scores(task.folder, task.test) | results
+    content[task.test.name] = {
+        "size": _size(task.test),
+        "comparisons": {name: result.to_json() for name, result in known.items()},
+    }
+    with atomic_file(path, error=DataError) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def _size(test: ReIDDataset) -> list[int]:
+    return [len(test.query), len(test.gallery)]
