@@ -113,8 +113,8 @@ class Scores:
     @property
     def rank1(self) -> np.ndarray:
         """1 for each counted query whose first place is right, else 0."""
-        counted: np.ndarray = self.first_match[~np.isnan(self.average_precision)]
-        return (counted == 1).astype(np.float64)
+        right: np.ndarray = (self.first_match[~np.isnan(self.average_precision)] == 1).astype(np.float64)
+        return right
 
 
 def run_task(task: Task) -> None:
