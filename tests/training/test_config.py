@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ SOURCES = "\n".join(p.read_text() for p in sorted(Path(__file__).parents[2].glob
 
 def test_the_paper_preset_is_section_4_2() -> None:
     c = paper_occluded()
-    assert (c.model.backbone, c.model.output_stride, c.model.parts) == ("resnet50", 16, "eight")
+    assert (c.model.backbone, c.model.stride, c.model.parts) == ("resnet50", 16, "eight")
     assert c.preprocess.size == (256, 128)
     assert (c.augment.padding, c.augment.erase_probability) == (10, 0.5)
     assert (c.batch.identities_per_batch, c.batch.images_per_identity) == (16, 4)
@@ -84,10 +85,33 @@ def test_overrides_and_their_messages() -> None:
         TrainConfig().override(["optimizer.epochs"])
     with pytest.raises(ConfigError, match=r"optimizer.epochs = 0: .*greater than or equal to 1"):
         TrainConfig().override(["optimizer.epochs=0"])
-    with pytest.raises(ConfigError, match="multiple of model.output_stride"):
+    with pytest.raises(ConfigError, match="250×128 must be multiples of 16 for model.backbone = resnet50"):
         TrainConfig().override(["preprocess.height=250"])
     with pytest.raises(ConfigError, match="Did you mean 'eleven'"):
         TrainConfig().override(["model.parts=elven"])
+
+
+@pytest.mark.parametrize(("backbone", "size", "expected"), [
+    ("resnet50", (256, 128), (16, 8)), ("resnet50_ibn_a", (384, 128), (24, 8)), ("hrnet_w32", (384, 128), (96, 32)),
+])  # fmt: skip
+def test_the_map_size_is_the_backbones(backbone: str, size: tuple[int, int], expected: tuple[int, int]) -> None:
+    sized = [f"preprocess.height={size[0]}", f"preprocess.width={size[1]}"]
+    config = TrainConfig().override([f"model.backbone={backbone}", *sized])
+    assert config.map_size == expected
+    assert TrainConfig.parse(tomllib.loads(config.to_toml())) == config
+
+
+def test_what_a_backbone_cannot_do_is_told_before_training() -> None:
+    with pytest.raises(ConfigError, match="must be multiples of 32 for model.backbone = hrnet_w32"):
+        TrainConfig().override(["model.backbone=hrnet_w32", "preprocess.height=272"])
+    with pytest.raises(ConfigError, match="hrnet_w32 can have the output stride 4, got 16"):
+        TrainConfig().override(["model.backbone=hrnet_w32", "model.output_stride=16"])
+
+
+def test_an_output_stride_of_earlier_versions_keeps_its_meaning() -> None:
+    """It used to be 16 where nothing was said, and stands so in every checkpoint and run of that time."""
+    old = TrainConfig.parse({"model": {"backbone": "resnet50", "output_stride": 16}})
+    assert old.map_size == TrainConfig().map_size == (16, 8)
 
 
 def test_file_messages(tmp_path: Path) -> None:

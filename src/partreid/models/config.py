@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from partreid.config import ConfigModel
 from partreid.errors import ConfigError
 from partreid.functional.visibility import DEFAULT_THRESHOLD
-from partreid.models.backbones import BACKBONES
+from partreid.models.backbones import check_backbone_name, map_geometry
 from partreid.parts import FOREGROUND, GLOBAL, PartSchema, get_part_schema
 
 
@@ -17,9 +17,11 @@ class ModelConfig(ConfigModel):
     """Architecture and numerics of BPBReID and its baselines. The defaults follow the paper's text."""
 
     backbone: str = "resnet50"
-    """Feature extractor: "resnet50" (paper §4.2), "efficientnet_lite0" (light, for CPUs), "resnet18" (tests)."""
-    output_stride: Literal[8, 16, 32] = 16
-    """Picture pixels per cell of the backbone's output. 16 = last stride 1 (paper §4.2: 256×128 gives 16×8)."""
+    """Feature extractor: "resnet50", "resnet50_ibn_a", "hrnet_w32" (paper §4.2: RN, RI, HR), "efficientnet_lite0"
+    (light, for CPUs), "resnet18" (tests), or "timm/<model name>"."""
+    output_stride: Literal[8, 16, 32] | None = None
+    """Picture pixels per cell of the backbone's output. None takes the backbone's own: 16 of a ResNet, its last stride
+    removed (paper §4.2: 256×128 gives 16×8), 4 of HRNet, of a timm model what it has."""
     map_stride: Literal[4, 8, 16] | None = None
     """A finer feature map: the backbone's features from this stride on, upsampled to it and concatenated, as the
     paper does with HRNet's branches. None takes the backbone's output alone (paper, ResNet-50)."""
@@ -49,9 +51,7 @@ class ModelConfig(ConfigModel):
     @field_validator("backbone")
     @classmethod
     def _known_backbone(cls, name: str) -> str:
-        if name not in BACKBONES:
-            raise ValueError(f"expected one of {', '.join(sorted(BACKBONES))}")
-        return name
+        return check_backbone_name(name)
 
     @field_validator("parts")
     @classmethod
@@ -65,7 +65,12 @@ class ModelConfig(ConfigModel):
     @property
     def stride(self) -> int:
         """Picture pixels per cell of the feature map G."""
-        return self.map_stride or self.output_stride
+        return self.map_stride or map_geometry(self.backbone, self.output_stride).stride
+
+    @property
+    def input_multiple(self) -> int:
+        """Height and width of pictures must be multiples of it."""
+        return map_geometry(self.backbone, self.output_stride).multiple
 
     @property
     def pose_guided(self) -> bool:

@@ -97,7 +97,7 @@ class ReIDNetwork(nn.Module, ABC):
         """Embed normalised pictures.
 
         Args:
-            images: [B, 3, H, W]; H and W multiples of the output stride.
+            images: [B, 3, H, W]; H and W multiples of the backbone's ``input_multiple``.
             part_maps: [B, K, h, w] tensor E at the feature map's size, for fixed attention only.
             classify: also compute identity logits; embedding needs none.
 
@@ -120,12 +120,12 @@ class ReIDNetwork(nn.Module, ABC):
         )
 
     def _check(self, images: Tensor) -> None:
-        stride = self.config.output_stride
+        multiple = self.backbone.input_multiple
         if not images.is_floating_point():
             raise ShapeError(f"Expected normalised pictures (partreid.preprocessing.normalize), got {images.dtype}.")
-        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % stride or images.shape[3] % stride:
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % multiple or images.shape[3] % multiple:
             raise ShapeError(
-                f"Expected pictures [B, 3, H, W] with H and W multiples of {stride}, got {tuple(images.shape)}."
+                f"Expected pictures [B, 3, H, W] with H and W multiples of {multiple}, got {tuple(images.shape)}."
             )
 
     def _embed(self, pooled: RegionVectors) -> RegionVectors:

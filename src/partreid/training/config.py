@@ -79,11 +79,11 @@ class TrainConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _size_fits_stride(self) -> TrainConfig:
-        stride = self.model.output_stride
-        if self.preprocess.height % stride or self.preprocess.width % stride:
+        multiple = self.model.input_multiple
+        if self.preprocess.height % multiple or self.preprocess.width % multiple:
             raise ValueError(
-                f"the input {self.preprocess.height}×{self.preprocess.width} must be a multiple of "
-                f"model.output_stride = {stride}"
+                f"height and width of the input {self.preprocess.height}×{self.preprocess.width} must be multiples of "
+                f"{multiple} for model.backbone = {self.model.backbone}"
             )
         return self
 

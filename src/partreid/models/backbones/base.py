@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Backbone(nn.Module, ABC):
@@ -13,15 +16,17 @@ class Backbone(nn.Module, ABC):
     Attributes:
         channels: C of the feature map.
         output_stride: picture pixels per cell of the feature map.
+        input_multiple: height and width of pictures must be multiples of it.
         stage_channels: channels of the features that :meth:`stages` returns, by their stride.
-        classifier_keys: state-dict prefixes of an ImageNet file's classifier, which is not used here.
+        unused_keys: state-dict prefixes of an ImageNet file that are not used here, its classifier above all.
         key_prefix: what stands before an ImageNet file's keys in this module's state dict.
     """
 
     channels: int
     output_stride: int
+    input_multiple: int
     stage_channels: dict[int, int]
-    classifier_keys: tuple[str, ...] = ()
+    unused_keys: tuple[str, ...] = ()
     key_prefix: str = ""
 
     @abstractmethod
@@ -31,3 +36,11 @@ class Backbone(nn.Module, ABC):
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] → the feature map G, [B, C, H/output_stride, W/output_stride]."""
         return self.stages(images)[self.output_stride]
+
+
+def join_maps(maps: Sequence[Tensor], *, align_corners: bool) -> Tensor:
+    """Feature maps from fine to coarse, upsampled to the finest (bilinear) and concatenated, [B, ΣC, H, W]."""
+    finest, *coarser = maps
+    size = finest.shape[2:]
+    upsampled = [F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners) for x in coarser]
+    return torch.cat([finest, *upsampled], dim=1)

@@ -21,7 +21,7 @@ class EfficientNetLite(Backbone):
         output_stride: 32 keeps every stride; 16 removes the last, 8 the last two.
     """
 
-    classifier_keys = ("_fc.",)
+    unused_keys = ("_fc.",)
     key_prefix = "network."
 
     def __init__(self, output_stride: int) -> None:
@@ -36,7 +36,7 @@ class EfficientNetLite(Backbone):
                 _same_padding(module)
         self.network = network
         self.channels = network._conv_head.out_channels
-        self.output_stride = output_stride
+        self.output_stride = self.input_multiple = output_stride
         self.stage_channels = {}
         stride = 2
         for block in network._blocks:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from partreid.errors import ConfigError
-from partreid.models.backbones.base import Backbone
+from partreid.models.backbones.base import Backbone, join_maps
 
 
 class FineMap(Backbone):
@@ -34,11 +32,9 @@ class FineMap(Backbone):
         self.channels = sum(backbone.stage_channels[s] for s in self._joined)
         self.stage_channels = backbone.stage_channels | {stride: self.channels}
         self.output_stride = stride
+        self.input_multiple = backbone.input_multiple
 
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """The backbone's features, those of ``stride`` replaced by all from there on, [B, ΣC_s, H/stride, W/stride]."""
         stages = self.backbone.stages(images)
-        finest, *coarser = (stages[s] for s in self._joined)
-        size = finest.shape[2:]
-        upsampled = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in coarser]
-        return stages | {self.output_stride: torch.cat([finest, *upsampled], dim=1)}
+        return stages | {self.output_stride: join_maps([stages[s] for s in self._joined], align_corners=False)}

@@ -1,16 +1,18 @@
-"""ResNet (He et al. 2016) with torchvision's key names, and the last strides removed (Luo et al. 2019).
+"""ResNet (He et al. 2016) with torchvision's key names, and the last strides removed (Luo et al. 2019); IBN-a.
 
 The last stride is removed by *stride*, not replaced by dilation: 256×128 gives a 16×8 map.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from partreid.models.backbones.base import Backbone
 
 
-def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    """A convolution that keeps the size but for its stride, without bias, and its batch norm."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv, nn.BatchNorm2d(outputs)
@@ -23,8 +25,8 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Module | None) -> None:
         super().__init__()
-        self.conv1, self.bn1 = _conv_bn(inputs, planes, 3, stride)
-        self.conv2, self.bn2 = _conv_bn(planes, planes, 3)
+        self.conv1, self.bn1 = conv_bn(inputs, planes, 3, stride)
+        self.conv2, self.bn2 = conv_bn(planes, planes, 3)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
@@ -43,9 +45,9 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inputs: int, planes: int, stride: int, downsample: nn.Module | None) -> None:
         super().__init__()
-        self.conv1, self.bn1 = _conv_bn(inputs, planes, 1)
-        self.conv2, self.bn2 = _conv_bn(planes, planes, 3, stride)
-        self.conv3, self.bn3 = _conv_bn(planes, planes * self.expansion, 1)
+        self.conv1, self.bn1 = conv_bn(inputs, planes, 1)
+        self.conv2, self.bn2 = conv_bn(planes, planes, 3, stride)
+        self.conv3, self.bn3 = conv_bn(planes, planes * self.expansion, 1)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
 
@@ -67,15 +69,15 @@ class ResNet(Backbone):
         output_stride: 32 keeps every stride; 16 removes the last stage's, 8 the last two.
     """
 
-    classifier_keys = ("fc.",)
+    unused_keys = ("fc.",)
 
     def __init__(
         self, block: type[BasicBlock] | type[Bottleneck], depths: tuple[int, int, int, int], output_stride: int
     ) -> None:
         super().__init__()
         self.channels = 512 * block.expansion
-        self.output_stride = output_stride
-        self.conv1, self.bn1 = _conv_bn(3, 64, 7, stride=2)
+        self.output_stride = self.input_multiple = output_stride
+        self.conv1, self.bn1 = conv_bn(3, 64, 7, stride=2)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self._strides = (1, 2, 2 if output_stride >= 16 else 1, 2 if output_stride >= 32 else 1)
@@ -85,7 +87,7 @@ class ResNet(Backbone):
             planes = 64 * 2 ** (stage - 1)
             reached *= stride
             self.stage_channels[reached] = planes * block.expansion
-            self.add_module(f"layer{stage}", _stage(block, inputs, planes, depth, stride))
+            self.add_module(f"layer{stage}", residual_stage(block, inputs, planes, depth, stride))
             inputs = planes * block.expansion
 
     def stages(self, images: Tensor) -> dict[int, Tensor]:
@@ -99,11 +101,12 @@ class ResNet(Backbone):
         return features
 
 
-def _stage(
+def residual_stage(
     block: type[BasicBlock] | type[Bottleneck], inputs: int, planes: int, depth: int, stride: int
 ) -> nn.Sequential:
+    """``depth`` blocks; the first has the stride, and a projection on its shortcut where the shape changes."""
     outputs = planes * block.expansion
-    downsample = nn.Sequential(*_conv_bn(inputs, outputs, 1, stride)) if stride > 1 or inputs != outputs else None
+    downsample = nn.Sequential(*conv_bn(inputs, outputs, 1, stride)) if stride > 1 or inputs != outputs else None
     blocks: list[nn.Module] = [block(inputs, planes, stride, downsample)]
     blocks += [block(outputs, planes, 1, None) for _ in range(depth - 1)]
     return nn.Sequential(*blocks)
@@ -117,3 +120,28 @@ def resnet18(output_stride: int) -> ResNet:
 def resnet50(output_stride: int) -> ResNet:
     """ResNet-50: 2048 channels (paper §4.2)."""
     return ResNet(Bottleneck, (3, 4, 6, 3), output_stride)
+
+
+class InstanceBatchNorm(nn.Module):
+    """IBN-a (Pan et al. 2018): instance norm on the first half of the channels, batch norm on the second."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.IN = nn.InstanceNorm2d(half, affine=True)
+        self.BN = nn.BatchNorm2d(channels - half)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] → the same shape."""
+        half = self.IN.num_features
+        return torch.cat([self.IN(x[:, :half]), self.BN(x[:, half:])], dim=1)
+
+
+def resnet50_ibn_a(output_stride: int) -> ResNet:
+    """ResNet-50-IBN-a (paper §4.2, "RI"): the first norm of every block in stages 1 to 3; key names of its authors."""
+    network = resnet50(output_stride)
+    for stage in (1, 2, 3):
+        for block in network.get_submodule(f"layer{stage}").children():
+            assert isinstance(block, Bottleneck)
+            block.register_module("bn1", InstanceBatchNorm(block.conv1.out_channels))
+    return network

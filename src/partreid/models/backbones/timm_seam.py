@@ -1,0 +1,213 @@
+"""Any timm model as a backbone: ``timm/<model name>``. timm is an extra, imported only here and when one is built."""
+
+from __future__ import annotations
+
+import math
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from partreid.errors import CheckpointError, ConfigError, MissingDependencyError
+from partreid.models.backbones.base import Backbone
+
+TIMM_PREFIX = "timm/"
+_PURPOSE = "A backbone whose name begins with timm/"
+
+
+class TimmBackbone(Backbone):
+    """A timm model without its head; the tokens of transformers are folded into a map.
+
+    The class token and register tokens are left out of the map. Pictures may have any size that is a multiple of the
+    stride: timm resamples position embeddings. What only the head of the timm model uses is dropped and named in
+    ``unused_keys``.
+
+    Args:
+        name: ``timm/<model name>``.
+        output_stride: None = the model's own. A smaller one removes the last strides, as ReID does, where they
+            belong to ordinary convolutions. timm's own ``output_stride`` would dilate the convolutions behind
+            instead, which computes other features; it is not used.
+
+    Raises:
+        MissingDependencyError: timm, or a torchvision that fits PyTorch, is missing.
+        ConfigError: no such model, no map can be had from it, or that stride cannot be had.
+    """
+
+    key_prefix = "network."
+
+    @torch.inference_mode(mode=False)  # a model may be loaded within inference mode, and gradients are asked for here
+    def __init__(self, name: str, output_stride: int | None) -> None:
+        super().__init__()
+        self.name = name
+        self.network: Any = _create(name)
+        self.network.eval()
+        try:
+            probe = _probe(self.network)
+            self._measure(probe)
+            while output_stride is not None and output_stride < self.output_stride:
+                self._remove_last_stride(probe)
+                self._measure(probe)
+            self._drop_head(probe)
+        except (RuntimeError, AssertionError, TypeError, AttributeError) as error:
+            wanted = f" of stride {output_stride}" if output_stride else ""
+            raise ConfigError(f"{name} gives no feature map{wanted} for pictures of any size: {error}") from None
+        if output_stride not in (None, self.output_stride):
+            raise ConfigError(f"{name} has the output stride {self.output_stride}; set model.output_stride=null.")
+        self.train()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] → the last feature map, [B, C, H/output_stride, W/output_stride]."""
+        return self._as_map(self.network.forward_features(images), images)
+
+    def stages(self, images: Tensor) -> dict[int, Tensor]:
+        """Features by stride, where the timm model can give them; the last map at least."""
+        if not hasattr(self.network, "forward_intermediates"):
+            final, intermediate = self.network.forward_features(images), []
+        else:
+            final, intermediate = self.network.forward_intermediates(images, output_fmt="NCHW")
+        features = {images.shape[2] // x.shape[2]: x for x in intermediate}
+        final = self._as_map(final, images)
+        return features | {images.shape[2] // final.shape[2]: final}
+
+    def _as_map(self, features: Tensor, images: Tensor) -> Tensor:
+        """[B, C, h, w] of maps, of maps with the channels last, or of tokens [B, n, C]."""
+        if features.ndim == 3:
+            tokens = features[:, getattr(self.network, "num_prefix_tokens", 0) :].transpose(1, 2)
+            height, width = images.shape[2:]
+            stride = math.isqrt(height * width // tokens.shape[2])
+            return tokens.reshape(*tokens.shape[:2], height // stride, width // stride)
+        channels_last = "NHWC" in str(getattr(self.network, "output_fmt", ""))
+        return features.permute(0, 3, 1, 2) if channels_last else features
+
+    @torch.no_grad()
+    def _measure(self, probe: Tensor) -> None:
+        stages = self.stages(probe)
+        final = self(probe)
+        stride = probe.shape[2] // final.shape[2]
+        if final.ndim != 4 or final.shape[2:] != (probe.shape[2] // stride, probe.shape[3] // stride):
+            raise RuntimeError(f"{tuple(probe.shape)} gave {tuple(final.shape)}, which is no grid over the picture")
+        self.channels, self.output_stride, self.input_multiple = final.shape[1], stride, stride
+        self.stage_channels = {s: x.shape[1] for s, x in stages.items() if s <= stride}
+
+    def _remove_last_stride(self, probe: Tensor) -> None:
+        """Set the stride of the convolutions that lead to the last resolution to 1."""
+        coarse = probe.shape[2] // self.output_stride
+        leaves = {module: name for name, module in self.network.named_modules() if not list(module.children())}
+        found: list[nn.Module] = []
+
+        def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            heights = [x.shape[2] for x in (*inputs[:1], output) if isinstance(x, Tensor) and x.ndim == 4]
+            if heights == [2 * coarse, coarse]:
+                found.append(module)
+
+        hooks = [module.register_forward_hook(note) for module in leaves]
+        try:
+            with torch.no_grad():
+                self(probe)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        unfit = [module for module in found if not _can_be_dense(module)]
+        if unfit or not found:
+            reason = f"{leaves[unfit[0]]} is {unfit[0]}" if unfit else "no convolution makes it"
+            raise ConfigError(self._not_removable(reason))
+        for module in found:
+            module.stride = (1, 1)  # type: ignore[assignment]
+
+    def _not_removable(self, reason: str) -> str:
+        finer = sorted(s for s in self.stage_channels if 4 <= s < self.output_stride)
+        offer = f", then model.map_stride={finer[-1]} for a finer map of its own stages, or" if finer else " and"
+        return (
+            f"{self.name} has the output stride {self.output_stride}, and its last stride cannot be removed without "
+            f"changing what its weights compute: {reason}. (timm's own output_stride dilates the last stage, which "
+            f"is not ReID's last stride 1.) Set model.output_stride=null{offer} take larger pictures."
+        )
+
+    def _drop_head(self, probe: Tensor) -> None:
+        """Replace the parts of the timm model that the map does not depend on, and freeze what is left unused."""
+        parameters = dict(self.network.named_parameters())
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(self(probe).sum(), list(parameters.values()), allow_unused=True)
+        unused = {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None}
+        dropped = []
+        for name, child in self.network.named_children():
+            own = {f"{name}.{key}" for key, _ in child.named_parameters()}
+            if own and own <= unused:
+                setattr(self.network, name, nn.Identity())
+                dropped.append(f"{name}.")
+        self.unused_keys = tuple(dropped)
+        for name in unused:
+            parameters[name].requires_grad_(False)
+
+
+def _probe(network: Any) -> Tensor:
+    """A small picture that fits the model's patches and strides, twice as high as wide, as persons are."""
+    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None) or 1
+    patch = max(patch) if isinstance(patch, tuple) else patch
+    size = 4 * patch if patch >= 8 else 64  # plain transformers have one stride, their patch
+    return torch.zeros(1, 3, 2 * size, size)
+
+
+def _can_be_dense(module: nn.Module) -> bool:
+    """Whether stride 1 only adds outputs between those there are: an odd kernel centred on its pixel."""
+    return isinstance(module, nn.Conv2d) and module.stride == (2, 2) and all(k % 2 for k in module.kernel_size)
+
+
+def timm_imagenet_state(name: str) -> dict[str, Tensor]:
+    """The weights that timm keeps for a model, from its cache or the Hugging Face Hub.
+
+    Raises:
+        MissingDependencyError, ConfigError: as :class:`TimmBackbone`. CheckpointError: they cannot be had.
+    """
+    _known(name)
+    try:
+        network = _import_timm().create_model(name.removeprefix(TIMM_PREFIX), pretrained=True)
+    except Exception as error:  # whatever the Hub, the network or the cache answers
+        raise CheckpointError(
+            f"The weights of {name} could not be had from timm ({error}). Give a file of them as pretrained, or "
+            f'"none" to start from random weights.'
+        ) from None
+    state: dict[str, Tensor] = network.state_dict()
+    return state
+
+
+def _create(name: str) -> nn.Module:
+    """The timm model with random weights, for pictures of any size where it knows such an option."""
+    _known(name)
+    create, model = _import_timm().create_model, name.removeprefix(TIMM_PREFIX)
+    network: nn.Module
+    try:
+        network = create(model, dynamic_img_size=True)
+    except TypeError:  # convolutional models have no such option and need none
+        network = create(model)
+    return network
+
+
+def _known(name: str) -> None:
+    timm, model = _import_timm(), name.removeprefix(TIMM_PREFIX)
+    if not timm.is_model(model):
+        close = get_close_matches(model, timm.list_models(), n=1)
+        hint = f"Did you mean {TIMM_PREFIX}{close[0]}?" if close else "timm.list_models() lists them."
+        raise ConfigError(f"timm has no model {model!r}. {hint}")
+
+
+def _import_timm() -> Any:
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        if error.name == "timm":
+            raise MissingDependencyError("timm", purpose=_PURPOSE, extra="timm") from None
+        raise _broken(error) from None
+    except Exception as error:  # a torchvision built for another PyTorch fails with a RuntimeError
+        raise _broken(error) from None
+    return timm
+
+
+def _broken(error: Exception) -> MissingDependencyError:
+    advice = (
+        f"(timm could not be imported: {error}.) Install torchvision from where PyTorch came from, in the version that "
+        f"belongs to PyTorch {torch.__version__}: https://pytorch.org/get-started. On a CPU-only PyTorch the "
+        f"torchvision of PyPI does not work."
+    )
+    return MissingDependencyError("a torchvision built for this PyTorch", purpose=_PURPOSE, advice=advice)
