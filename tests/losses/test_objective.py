@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partreid.errors import ConfigError, LabelError
+from partreid.functional.losses import IGNORED_LABEL
 from partreid.losses.config import GiLtConfig, ObjectiveConfig, RegionWeights
 from partreid.losses.gilt import gilt_terms
 from partreid.losses.objective import objective
@@ -176,3 +177,62 @@ def test_a_triplet_per_part(output: ModelOutput, labels: Tensor) -> None:
         features = replace(output.features, foreground=output.features.parts[:, k])
         single.append(triplet(replace(output, features=features), "f"))
     assert float(report.terms["triplet/parts"]) == pytest.approx(sum(single) / K, rel=1e-4)
+
+
+def weighted_triplet(vectors: Tensor, visibility: Tensor) -> float:
+    """Eq. 8 on Eq. 9's weighted mean over the parts, by loops; pairs without a common part are passed over."""
+    vectors = vectors.detach().double()
+
+    def distance(a: int, b: int) -> float | None:
+        weights = [float(visibility[a, k] * visibility[b, k]) for k in range(K)]
+        if sum(weights) == 0:
+            return None
+        return sum(w * float((vectors[a, k] - vectors[b, k]).norm()) for k, w in enumerate(weights)) / sum(weights)
+
+    terms = []
+    for a in range(B):
+        pairs = {b: distance(a, b) for b in range(B) if b != a}
+        positives = [d for b, d in pairs.items() if PIDS[b] == PIDS[a] and d is not None]
+        negatives = [d for b, d in pairs.items() if PIDS[b] != PIDS[a] and d is not None]
+        if positives and negatives:
+            terms.append(max(0.0, max(positives) - min(negatives) + 0.3))
+    return sum(terms) / len(terms)
+
+
+@pytest.mark.parametrize("source", ["model", "labels"])
+def test_the_triplet_compares_visible_parts_only_if_asked(output: ModelOutput, labels: Tensor, source: str) -> None:
+    seen = torch.tensor([[1.0, 0, 1], [1, 1, 0], [0, 1, 1], [0, 0, 1], [1, 1, 1], [0, 1, 0]])
+    if source == "model":
+        output = replace(output, visibility=seen)
+    else:
+        labels = torch.zeros_like(labels)
+        for b in range(B):
+            for k in range(K):
+                labels[b, k // W, k % W] = (k + 1) * int(seen[b, k])
+    gilt = GiLtConfig(identity=RegionWeights(), triplet_visibility=source)
+    report = objective(output, PIDS, labels, ObjectiveConfig(gilt=gilt, part_attention_weight=0))
+    assert output.features.parts is not None
+    assert float(report.total.detach()) == pytest.approx(weighted_triplet(output.features.parts, seen), rel=1e-5)
+    report.total.backward()
+    assert output.features.parts.grad is not None
+    assert torch.isfinite(output.features.parts.grad).all()
+
+
+def test_all_parts_of_a_picture_without_a_label_count(output: ModelOutput, labels: Tensor) -> None:
+    gilt = GiLtConfig(identity=RegionWeights(), triplet_visibility="labels")
+    unlabelled = torch.full_like(labels, IGNORED_LABEL)
+    report = objective(output, PIDS, unlabelled, ObjectiveConfig(gilt=gilt, part_attention_weight=0))
+    assert float(report.total.detach()) == pytest.approx(triplet(output, "p"), rel=1e-5)
+
+
+def test_losses_on_what_a_model_does_not_have_count_for_nothing(output: ModelOutput, labels: Tensor) -> None:
+    no_foreground = replace(
+        output,
+        part_logits=None,
+        features=replace(output.features, foreground=None),
+        identity_logits=None if output.identity_logits is None else replace(output.identity_logits, foreground=None),
+    )
+    gilt = GiLtConfig(identity=weights("gf"), triplet=weights("fp"))
+    report = objective(no_foreground, PIDS, labels, ObjectiveConfig(gilt=gilt))
+    assert set(report.terms) == {"identity/global_", "triplet/parts"}
+    assert float(report.total.detach()) == pytest.approx(identity(output, "g") + triplet(output, "p"), rel=1e-5)

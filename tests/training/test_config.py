@@ -11,24 +11,61 @@ import pytest
 from partreid.config import flatten
 from partreid.errors import ConfigError
 from partreid.training.config import OptimizerConfig, TrainConfig
-from partreid.training.presets import PRESETS, get_preset, official_holistic, paper_holistic, paper_occluded
+from partreid.training.presets import PRESETS, get_preset, official_holistic, paper_occluded
 
 SOURCES = "\n".join(p.read_text() for p in sorted(Path(__file__).parents[2].glob("src/partreid/**/*.py")))
 
 
-def test_the_paper_preset_is_section_4_2() -> None:
-    c = paper_occluded()
-    assert (c.model.backbone, c.model.stride, c.model.parts) == ("resnet50", 16, "eight")
-    assert c.preprocess.size == (256, 128)
+# Preset → backbone, (height, width), K's grouping: paper §4.2, Table 1 (RN, RI, HR), Table 5.
+PAPER_MODELS = {
+    "paper-occluded": ("resnet50", (256, 128), "eight"),
+    "paper-holistic": ("resnet50", (256, 128), "five"),
+    "paper-occluded-ibn": ("resnet50_ibn_a", (384, 128), "eight"),
+    "paper-holistic-ibn": ("resnet50_ibn_a", (384, 128), "five"),
+    "paper-occluded-hrnet": ("hrnet_w32", (384, 128), "eight"),
+    "paper-holistic-hrnet": ("hrnet_w32", (384, 128), "five"),
+    "official-occluded": ("resnet50", (256, 128), "eight"),
+    "official-holistic": ("resnet50", (256, 128), "five_v"),
+    "bot": ("resnet50", (256, 128), "eight"),
+    "pcb": ("resnet50", (256, 128), "eight"),
+}
+
+
+@pytest.mark.parametrize("name", PAPER_MODELS)
+def test_every_preset_of_the_paper_is_section_4_2(name: str) -> None:
+    c = get_preset(name)
+    assert (c.model.backbone, c.preprocess.size, c.model.parts) == PAPER_MODELS[name]
+    assert c.model.stride == {"hrnet_w32": 4}.get(c.model.backbone, 16)
+    assert (c.preprocess.mean, c.preprocess.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert (c.augment.padding, c.augment.erase_probability) == (10, 0.5)
+    assert (c.augment.flip_probability, c.augment.paste_probability) == (0, 0)
+    assert (c.augment.erase_min, c.augment.erase_max, c.augment.label_threshold) == (0.15, 0.65, 0.5)
     assert (c.batch.identities_per_batch, c.batch.images_per_identity) == (16, 4)
     assert (c.optimizer.epochs, c.optimizer.milestones, c.optimizer.warmup_epochs) == (120, (40, 70), 10)
+    assert (c.optimizer.learning_rate, c.optimizer.decay, c.optimizer.schedule) == (3.5e-4, 0.1, "steps")
+    assert (c.optimizer.weight_decay, c.pretrained) == (5e-4, "imagenet")
+    assert c.optimizer.warmup_factor == (0.01 if name.startswith("official") else 0.1)
     assert (c.objective.part_attention_weight, c.objective.gilt.margin) == (0.35, 0.3)
     assert c.objective.gilt.label_smoothing == c.objective.part_attention_smoothing == 0.1
+    assert (c.objective.gilt.part_triplet, c.objective.gilt.triplet_visibility) == ("part_averaged", "ignore")
+    if name == "bot":
+        return
     assert c.objective.gilt.identity.model_dump() == {"global_": 1, "foreground": 1, "concat": 1, "parts": 0}
-    assert c.objective.gilt.triplet.model_dump() == {"global_": 0, "foreground": 0, "concat": 0, "parts": 1}
-    assert c.model.visibility_threshold == 0.4
-    assert paper_holistic().model.part_schema.name == "five"
+    holistic = name == "official-holistic"  # the published training files add a triplet on the foreground
+    triplet = {"global_": 0, "foreground": int(holistic), "concat": 0, "parts": 1}
+    assert c.objective.gilt.triplet.model_dump() == triplet
+
+
+def test_the_text_and_the_baselines_of_the_paper() -> None:
+    c = paper_occluded().model
+    assert (c.attention, c.visibility, c.visibility_threshold, c.embedding_dim) == ("learned", "threshold", 0.4, None)
+    assert (c.foreground_pooling, c.foreground_embedding, c.normalize_embeddings) == ("weighted_average", "raw", False)
+    assert (get_preset("pcb").model.attention, get_preset("pcb").model.stripes) == ("stripes", 6)
+    bot = get_preset("bot")
+    assert bot.model.slots == ("global",)
+    only_global = {"global_": 1, "foreground": 0, "concat": 0, "parts": 0}
+    assert bot.objective.gilt.identity.model_dump() == bot.objective.gilt.triplet.model_dump() == only_global
+    assert bot.label_schema is get_preset("pcb").label_schema is None
 
 
 def test_the_official_preset_departs_as_the_published_weights_do() -> None:

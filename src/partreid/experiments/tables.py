@@ -233,7 +233,8 @@ def table1(datasets: Sequence[str], weights: Mapping[str, str]) -> Experiment:
         claims.append(Claim(bpbreid, f"BoT, {name}"))
         for model, backbone in _LARGER.items():
             if backbone in weights:
-                network = (f"model.backbone={backbone}", "preprocess.height=384", f"pretrained={weights[backbone]}")
+                size = ("preprocess.height=384", "preprocess.width=128")
+                network = (f"model.backbone={backbone}", *size, f"pretrained={weights[backbone]}")
                 overrides = (*_GILT, *parts, *network)
                 rows.append(Row(f"{model}, {name}", f"{backbone}-{name}", overrides, paper=paper[model], data=name))
                 claims.append(Claim(f"{model}, {name}", bpbreid))

@@ -8,7 +8,7 @@ from partreid.datasets.augment import AugmentConfig
 from partreid.datasets.loaders import BatchConfig
 from partreid.errors import ConfigError, nearest
 from partreid.losses.config import GiLtConfig, ObjectiveConfig, RegionWeights
-from partreid.models.config import ModelConfig, official_model, paper_model
+from partreid.models.config import ModelConfig, bot_model, official_model, paper_model, pcb_model
 from partreid.preprocessing import PreprocessConfig
 from partreid.training.config import OptimizerConfig, TrainConfig
 
@@ -21,6 +21,42 @@ def paper_occluded() -> TrainConfig:
 def paper_holistic() -> TrainConfig:
     """The paper's text for holistic sets: K = 5."""
     return TrainConfig(model=ModelConfig(parts="five"))
+
+
+def _with_backbone(base: TrainConfig, backbone: str) -> TrainConfig:
+    """One of the paper's larger backbones, at its 384×128 (§4.2)."""
+    return base.override([f"model.backbone={backbone}", "preprocess.height=384"])
+
+
+def paper_occluded_ibn() -> TrainConfig:
+    """The paper's text for occluded sets with ResNet-50-IBN-a at 384×128 (Table 1, BPBReID_RI)."""
+    return _with_backbone(paper_occluded(), "resnet50_ibn_a")
+
+
+def paper_holistic_ibn() -> TrainConfig:
+    """The same for holistic sets: K = 5."""
+    return _with_backbone(paper_holistic(), "resnet50_ibn_a")
+
+
+def paper_occluded_hrnet() -> TrainConfig:
+    """The paper's text for occluded sets with HRNet-W32 at 384×128 (Table 1, BPBReID_HR)."""
+    return _with_backbone(paper_occluded(), "hrnet_w32")
+
+
+def paper_holistic_hrnet() -> TrainConfig:
+    """The same for holistic sets: K = 5."""
+    return _with_backbone(paper_holistic(), "hrnet_w32")
+
+
+def bot() -> TrainConfig:
+    """The BoT baseline: one global embedding with identity loss and triplet, no labels needed."""
+    gilt = GiLtConfig(identity=RegionWeights(global_=1), triplet=RegionWeights(global_=1))
+    return TrainConfig(model=bot_model(), objective=ObjectiveConfig(gilt=gilt))
+
+
+def pcb() -> TrainConfig:
+    """The PCB baseline of Table 4: six stripes under the GiLt losses, no labels needed."""
+    return TrainConfig(model=pcb_model())
 
 
 def official_occluded() -> TrainConfig:
@@ -82,6 +118,12 @@ def ablation() -> TrainConfig:
 PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "paper-occluded": paper_occluded,
     "paper-holistic": paper_holistic,
+    "paper-occluded-ibn": paper_occluded_ibn,
+    "paper-holistic-ibn": paper_holistic_ibn,
+    "paper-occluded-hrnet": paper_occluded_hrnet,
+    "paper-holistic-hrnet": paper_holistic_hrnet,
+    "bot": bot,
+    "pcb": pcb,
     "official-occluded": official_occluded,
     "official-holistic": official_holistic,
     "light": light,
