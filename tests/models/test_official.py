@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import pickle
+import subprocess
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,11 +18,13 @@ import pytest
 import torch
 
 from partreid import load_official, part_distances
-from partreid.errors import CheckpointError
+from partreid.errors import CheckpointError, ConfigError
 from partreid.functional.losses import identity_loss, part_attention_loss, part_averaged_triplet
 from partreid.losses.config import GiLtConfig
 from partreid.losses.gilt import gilt_terms
 from partreid.models.checkpoint import Checkpoint
+from partreid.models.official import OfficialImport, read_official
+from partreid.models.official_config import Found, OfficialOptions, StoredConfig
 from partreid.types import ModelOutput
 from tests.golden.official import FOLDER, official_state_dict
 
@@ -40,7 +46,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(published: Path) -> Checkpoint:
-    with pytest.warns(UserWarning, match="stores no part grouping"):
+    with pytest.warns(UserWarning, match=r"parts = five_v \(assumed, .*height = 256 \(assumed"):
         return load_official(published)
 
 
@@ -58,7 +64,7 @@ def evaluated(checkpoint: Checkpoint, images: torch.Tensor) -> ModelOutput:
 
 @pytest.fixture
 def trained(published: Path, images: torch.Tensor) -> Iterator[ModelOutput]:
-    with pytest.warns(UserWarning, match="grouping"):
+    with pytest.warns(UserWarning, match="does not tell"):
         model = load_official(published).model.train()
     with torch.no_grad():
         yield model(images)
@@ -106,9 +112,9 @@ def _close(ours: torch.Tensor, golden: np.ndarray) -> None:
     assert np.allclose(ours.detach().numpy(), golden, rtol=TOLERANCE, atol=TOLERANCE * np.abs(golden).max())
 
 
-def _saved(tmp_path: Path, **content: Any) -> Path:
+def _saved(tmp_path: Path, zipped: bool = True, /, **content: Any) -> Path:
     path = tmp_path / "model.pth.tar"
-    torch.save(content, path)
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
     return path
 
 
@@ -132,20 +138,87 @@ def test_a_stored_configuration_gives_grouping_and_size(tmp_path: Path, monkeypa
     assert checkpoint.preprocess.size == (384, 128)
 
 
-class _RunsCode:
+class _Runs:
+    """Pickled, it is a call."""
+
+    def __init__(self, *call: Any) -> None:
+        self.call = call
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return (exec, ("import pathlib; pathlib.Path('executed').touch()",))
+        return self.call[0], self.call[1:]
 
 
-def test_a_malicious_file_is_refused_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class _Builds:
+    """Pickled, it is an object of a class that the file names, filled by it."""
+
+    def __setstate__(self, state: object) -> None:
+        Path("executed").touch()
+
+    def __getstate__(self) -> object:
+        return {"a": 1}
+
+
+TOUCH = "open('executed', 'w').close()"
+MALICIOUS = {
+    "exec": _Runs(exec, TOUCH),
+    "eval": _Runs(eval, TOUCH),
+    "os.system": _Runs(os.system, "touch executed"),
+    "getattr": _Runs(getattr, "a", "upper"),
+    "import": _Runs(importlib.import_module, "this"),
+    "Popen": _Runs(subprocess.Popen, ["touch", "executed"]),
+    "open": _Runs(open, "executed", "w"),
+    "object": _Builds(),
+    "loads": _Runs(pickle.loads, pickle.dumps(_Runs(exec, TOUCH))),
+}
+PLACES: dict[str, Callable[[Any], Any]] = {
+    "alone": lambda evil: evil,
+    "config": lambda evil: {"state_dict": {}, "config": evil},
+    "deep in config": lambda evil: {"state_dict": {}, "config": {"model": {"masks": [1, (2, {"a": evil})]}}},
+    "state_dict": lambda evil: {"state_dict": evil},
+    "tensor": lambda evil: {"state_dict": {"a": torch.zeros(1), "b": evil}},
+    "metric": lambda evil: {"state_dict": {}, "rank1": evil},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", MALICIOUS)
+def test_a_malicious_file_is_refused_and_runs_nothing(
+    name: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    path = _saved(tmp_path, state_dict={}, config=_RunsCode())
-    with pytest.raises(CheckpointError, match="refused"):
-        load_official(path)
-    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(_RunsCode()))
+    content = PLACES[place](MALICIOUS[name])
+    path = tmp_path / "model.pth.tar"
+    for zipped in (True, False):
+        torch.save(content, path, _use_new_zipfile_serialization=zipped)
+        with pytest.raises(CheckpointError, match=r"refused and none of it was run: .* for one"):
+            load_official(path)
+    path.write_bytes(pickle.dumps(content))
     with pytest.raises(CheckpointError):
-        load_official(tmp_path / "plain.pkl")
-    assert not (tmp_path / "executed").exists()
+        load_official(path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_hand_written_pickle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opcodes that no pickler of today writes: a call by INST, by OBJ, and an attribute of an allowed module."""
+    monkeypatch.chdir(tmp_path)
+    whole = tmp_path / "whole.pth.tar"
+    torch.save({"state_dict": {}}, whole)
+    for code in (
+        b"(S'touch executed'\nios\nsystem\n.",
+        b"(cos\nsystem\nS'touch executed'\no.",
+        b"\x80\x04\x8c\x05torch\x8c\x0eserialization.os.system\x93\x8c\x0etouch executed\x85R.",
+        b"cyacs.config\nCfgNode\n)R}S'__class__'\ncos\nsystem\nsb.",
+    ):
+        path = tmp_path / "model.pth.tar"
+        with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
+            for item in source.namelist():
+                target.writestr(item, code if item.endswith("data.pkl") else source.read(item))
+        with pytest.raises(CheckpointError):
+            load_official(path)
+        assert not (tmp_path / "executed").exists()
 
 
 def test_foreign_missing_and_misshapen_keys_are_listed(tmp_path: Path) -> None:
@@ -153,13 +226,10 @@ def test_foreign_missing_and_misshapen_keys_are_listed(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not of a BPBReID model: surprise"):
         load_official(_saved(tmp_path, state_dict={**state, "surprise": torch.zeros(1)}))
     lacking = {k: v for k, v in state.items() if "layer1.0.conv1" not in k}
-    with (
-        pytest.warns(UserWarning),
-        pytest.raises(CheckpointError, match=r"missing keys \(1\): backbone.layer1.0.conv1"),
-    ):
+    with pytest.raises(CheckpointError, match=r"missing keys \(1\): backbone.layer1.0.conv1"):
         load_official(_saved(tmp_path, state_dict=lacking))
     bent = {**state, "pixel_classifier.bn.weight": torch.zeros(3)}
-    with pytest.warns(UserWarning), pytest.raises(CheckpointError, match="part_classifier.bn.weight is"):
+    with pytest.raises(CheckpointError, match="part_classifier.bn.weight is"):
         load_official(_saved(tmp_path, state_dict=bent))
 
 
@@ -169,16 +239,109 @@ def test_damaged_files(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(CheckpointError):
         load_official(path)
-    with pytest.raises(CheckpointError, match="no file"):
+    with pytest.raises(CheckpointError, match="no weights file"):
         load_official(tmp_path / "absent")
 
 
-def test_an_hrnet_file_is_refused_by_name_so_far(tmp_path: Path) -> None:
-    state = {"backbone_appearance_feature_extractor.stage2.0.weight": torch.zeros(1)}
-    state |= {
-        "pixel_classifier.classifier.weight": torch.zeros(9, 4, 1, 1),
-        "parts_after_pooling_dim_reduce.layers.0.weight": torch.zeros(8, 4),
-        "global_identity_classifier.classifier.weight": torch.zeros(3, 8),
-    }
-    with pytest.raises(CheckpointError, match="only ResNet-50"):
-        load_official(_saved(tmp_path, state_dict=state))
+SIZED = {
+    "pixel_classifier.classifier.weight": torch.zeros(9, 4, 1, 1),
+    "parts_after_pooling_dim_reduce.layers.0.weight": torch.zeros(8, 4),
+    "global_identity_classifier.classifier.weight": torch.zeros(3, 8),
+}
+
+
+def test_an_unknown_backbone_and_a_partial_model_are_named(tmp_path: Path) -> None:
+    osnet = {"backbone_appearance_feature_extractor.conv2.0.IN.weight": torch.zeros(1)}
+    with pytest.raises(CheckpointError, match="backbone is none of hrnet_w32, resnet50_ibn_a, resnet50"):
+        load_official(_saved(tmp_path, state_dict=SIZED | osnet))
+    for key in SIZED:
+        for state in ({k: v for k, v in SIZED.items() if k != key}, SIZED | {key: torch.zeros(())}):
+            with pytest.raises(CheckpointError, match=r"not a whole BPBReID model: missing keys \S+\.$"):
+                load_official(_saved(tmp_path, state_dict=state))
+    for content in ({"state_dict": 3}, {}, {"state_dict": {1: torch.zeros(1)}}, {"state_dict": {"a": 1}}):
+        with pytest.raises(CheckpointError, match="state_dict"):
+            load_official(_saved(tmp_path, **content))
+
+
+@pytest.fixture(scope="module")
+def hrnet_state() -> dict[str, torch.Tensor]:
+    return official_state_dict("official_hr32_k8.keys.json")
+
+
+@pytest.fixture(scope="module")
+def hrnet(hrnet_state: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> OfficialImport:
+    path = _saved(tmp_path_factory.mktemp("hrnet"), state_dict=hrnet_state)
+    return read_official(path)
+
+
+def test_every_key_of_hrnet_is_used_or_named(hrnet: OfficialImport, hrnet_state: dict[str, torch.Tensor]) -> None:
+    config = hrnet.checkpoint.model.config
+    assert (config.backbone, config.parts, config.embedding_dim) == ("hrnet_w32", "eight", 512)
+    assert hrnet.checkpoint.model.num_identities == 7
+    assert hrnet.checkpoint.preprocess.size == (384, 128)
+    assert [name for name, found in hrnet.choices.items() if found.assumed] == [
+        "parts",
+        "height",
+        "width",
+        "mean",
+        "std",
+    ]
+    assert {*hrnet.used, *hrnet.ignored} == set(hrnet_state)
+    assert not set(hrnet.used) & set(hrnet.ignored)
+    unused = ("background_", "backbone_appearance_feature_extractor.cls_head.")
+    assert set(hrnet.ignored) == {key for key in hrnet_state if key.startswith(unused)}
+    ours = hrnet.checkpoint.model.state_dict()
+    assert len(ours) == len(hrnet.used)
+    name = "stage4.2.fuse_layers.3.0.2.0.weight"
+    assert torch.equal(ours[f"backbone.{name}"], hrnet_state[f"backbone_appearance_feature_extractor.{name}"])
+
+
+def test_the_published_hrnet_looks_at_a_picture(hrnet: OfficialImport) -> None:
+    with torch.inference_mode():
+        output = hrnet.checkpoint.model(torch.randn(2, 3, 64, 32))
+    assert output.attention.shape == (2, 9, 16, 8)
+    assert output.embeddings.vectors.shape == (2, 9, 512)
+    assert output.embeddings.vectors.isfinite().all()
+
+
+def test_options_and_their_messages(published: Path) -> None:
+    result = read_official(published, options=OfficialOptions(parts="five", height=128, width=64))
+    assert result.checkpoint.model.config.parts == "five"
+    assert result.checkpoint.preprocess.size == (128, 64)
+    assert not any(result.choices[name].assumed for name in ("backbone", "parts", "height", "width"))
+    with pytest.raises(ConfigError, match=r"K = 5 parts, and the part schema 'eight' has 8.*five, five_v"):
+        read_official(published, options=OfficialOptions(parts="eight"))
+    with pytest.raises(ConfigError, match="Did you mean 'five'"):
+        read_official(published, options=OfficialOptions(parts="fife"))
+    with pytest.raises(ConfigError, match=r"input 130×128 \(chosen; assumed, .*must be multiples of 16 for resnet50"):
+        read_official(published, options=OfficialOptions(height=130))
+
+
+def test_a_stored_configuration_is_searched_by_what_its_fields_hold() -> None:
+    stored = StoredConfig({"a": {"b": {"grouping": "eight", "Height": 256, "other": "five"}}, "WIDTH": 64, "c": [1]})
+    assert stored.schema(8, None) == Found("eight", "stored configuration, a.b.grouping")
+    assert stored.schema(5, None).value == "five"
+    assert stored.schema(3, None) == Found(
+        "three_v", "assumed, the usual one for K = 3; matching does not depend on the names", assumed=True
+    )
+    assert stored.schema(7, None).value == "unnamed_7"
+    inputs = stored.preprocess("hrnet_w32", OfficialOptions(width=128))
+    assert (inputs["height"].value, inputs["width"]) == (256, Found(128, "chosen"))
+    for wrong in (
+        {"mean": [123.7, 116.3, 103.5]},
+        {"norm_mean": [0.5]},
+        {"mean": "0.5"},
+        {"demean": [0.1] * 3},
+        3,
+        None,
+    ):
+        assert StoredConfig(wrong).preprocess("resnet50", OfficialOptions())["mean"].assumed
+    assert StoredConfig({"height": True, "width": "128"}).preprocess("resnet50", OfficialOptions())["height"].assumed
+
+
+@pytest.mark.parametrize(("sources", "expected"), [
+    (["market1501"], "five_v"), (["occluded_duke"], "five"), ("Occluded_Duke", "five"), ([], "five_v"),
+])  # fmt: skip
+def test_five_parts_are_named_after_the_training_set(sources: object, expected: str) -> None:
+    found = StoredConfig({"data": {"sources": sources, "targets": ["occluded_reid"]}}).schema(5, None)
+    assert (found.value, found.assumed) == (expected, expected == "five_v")

@@ -27,7 +27,7 @@ def find_timm() -> Any:
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     try:
         import timm
-    except ImportError:
+    except (ImportError, RuntimeError):
         return None
     return timm
 

@@ -16,6 +16,7 @@ from partreid.cli.demo import demo
 from partreid.cli.embed import embed
 from partreid.cli.evaluate import evaluate
 from partreid.cli.experiment import experiment
+from partreid.cli.import_official import import_official
 from partreid.cli.labels import app as labels_app
 from partreid.cli.synth import synth
 from partreid.cli.train import train
@@ -38,6 +39,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(embed)
 app.command()(experiment)
+app.command("import-official")(import_official)
 app.add_typer(config_command.app, name="config")
 
 

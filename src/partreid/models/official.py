@@ -6,27 +6,29 @@ dictionary in its place: no code of the file is ever run.
 
 from __future__ import annotations
 
-import pickle
+import math
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from partreid.errors import CheckpointError
-from partreid.models.backbones.weights import load_exactly
+from partreid.errors import CheckpointError, ConfigError
+from partreid.models.backbones.weights import load_exactly, read_weights_file
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint
 from partreid.models.config import ModelConfig, official_model
-from partreid.parts import PART_SCHEMAS, unnamed_schema
+from partreid.models.official_config import Found, OfficialOptions, StoredConfig
 from partreid.preprocessing import PreprocessConfig
 
 KEY_PREFIXES: dict[str, str | None] = {
     "backbone_appearance_feature_extractor.classifier.": None,
+    # 1920 → 512 channels behind HRNet's joined map; every head behind it takes the 1920, so nothing reads these.
+    "backbone_appearance_feature_extractor.cls_head.": None,
     "backbone_appearance_feature_extractor.": "backbone.",
     "global_after_pooling_dim_reduce.": "heads.global_.",
     "foreground_after_pooling_dim_reduce.": "heads.foreground.",
@@ -41,47 +43,89 @@ KEY_PREFIXES: dict[str, str | None] = {
 }
 """Published key prefix → ours; None = not used in matching, ignored by name. The first that fits counts."""
 
-_DEFAULT_SCHEMAS = {2: "two_v", 3: "three_v", 4: "four", 5: "five_v", 6: "six_new", 8: "eight", 11: "eleven"}
+_BACKBONES = {  # a key that only this backbone has → its name; the first that is there counts
+    "backbone.incre_modules.3.0.conv3.weight": "hrnet_w32",
+    "backbone.layer1.0.bn1.IN.weight": "resnet50_ibn_a",
+    "backbone.layer4.2.conv3.weight": "resnet50",
+}
+_METRICS = ("rank1", "mAP", "epoch")
 
 
-def load_official(path: str | Path) -> Checkpoint:
-    """Read a published BPBReID checkpoint (ResNet-50).
+@dataclass(frozen=True)
+class OfficialImport:
+    """A published checkpoint, and an account of its reading.
+
+    Attributes:
+        checkpoint: model in evaluation mode, preprocessing, and the scores that the file stores.
+        used: the file's keys that were loaded. ignored: the others, which matching does not use.
+        choices: what was taken from where, by name: backbone, parts, height, width, mean, std.
+    """
+
+    checkpoint: Checkpoint
+    used: tuple[str, ...]
+    ignored: tuple[str, ...]
+    choices: Mapping[str, Found]
+
+
+def load_official(path: str | Path, *, options: OfficialOptions | None = None) -> Checkpoint:
+    """Read a published BPBReID checkpoint (ResNet-50, HRNet-W32), with a warning of what had to be assumed.
 
     Args:
-        path: the ``.pth.tar`` file.
+        path: the ``.pth.tar`` file. options: part schema and input size, where you know them better than the file.
 
     Returns:
-        The model in evaluation mode. Part names and input size come from the stored configuration; without
-        one the parts are named from K, with a warning.
+        The model in evaluation mode. Part names, input size and normalisation come from the stored configuration.
 
     Raises:
         CheckpointError: missing, damaged, holding more than tensors and a configuration, of an unknown
             backbone, or with keys that do not fit (all are listed).
+        ConfigError: the options, or the file's own configuration, do not fit the model.
     """
-    content = _read(Path(path))
-    state = translate_keys(content["state_dict"], source=str(path))
-    num_parts = state["part_classifier.classifier.weight"].shape[0] - 1
-    stored = content.get("config")
-    config = official_model().model_copy(
-        update={
-            "backbone": _backbone(state, str(path)),
-            "parts": _schema_name(num_parts, stored, str(path)),
-            "embedding_dim": state["heads.parts.layers.0.weight"].shape[0],
-        }
-    )
-    model = BPBReID(ModelConfig.parse(config.model_dump()), state["global_neck.classifier.weight"].shape[0])
+    result = read_official(path, options=options)
+    named = {what: result.choices[what] for what in ("parts", "height", "width")}
+    if assumed := [f"{what} = {found.value} ({found.source})" for what, found in named.items() if found.assumed]:
+        warnings.warn(f"{path} does not tell all that it is: {', '.join(assumed)}.", stacklevel=2)
+    return result.checkpoint
+
+
+def read_official(path: str | Path, *, options: OfficialOptions | None = None) -> OfficialImport:
+    """As :func:`load_official`, with an account of what was used, ignored and assumed instead of warnings."""
+    path, options = Path(path), options or OfficialOptions()
+    content = _read(path)
+    state, ignored = translate_keys(content["state_dict"], source=str(path))
+    stored = StoredConfig(content.get("config"))
+    backbone = _backbone(state, str(path))
+    parts = stored.schema(state["part_classifier.classifier.weight"].shape[0] - 1, options.parts)
+    inputs = stored.preprocess(backbone, options)
+    known = {
+        "backbone": backbone,
+        "parts": parts.value,
+        "embedding_dim": state["heads.parts.layers.0.weight"].shape[0],
+    }
+    config = ModelConfig.parse(official_model().model_dump() | known, source=str(path))
+    preprocess = PreprocessConfig.parse({name: found.value for name, found in inputs.items()}, source=str(path))
+    if any(length % config.input_multiple for length in preprocess.size):
+        raise ConfigError(
+            f"{path}: the input {preprocess.height}×{preprocess.width} ({inputs['height'].source}; "
+            f"{inputs['width'].source}) must be multiples of {config.input_multiple} for {backbone}."
+        )
+    model = BPBReID(config, state["global_neck.classifier.weight"].shape[0])
     load_exactly(model, state, source=str(path))
-    metrics: dict[str, float] = {key: float(content[key]) for key in ("rank1", "mAP", "epoch") if key in content}
-    return Checkpoint(model.eval(), _preprocess(stored), metrics)
+    return OfficialImport(
+        Checkpoint(model.eval(), preprocess, _metrics(content)),
+        used=tuple(key for key in content["state_dict"] if key not in ignored),
+        ignored=ignored,
+        choices={"backbone": Found(backbone, "the tensors' names"), "parts": parts, **inputs},
+    )
 
 
-def translate_keys(state: dict[str, Tensor], *, source: str) -> dict[str, Tensor]:
-    """Published names → ours; keys that matching does not use are dropped by name.
+def translate_keys(state: Mapping[str, Tensor], *, source: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Published names → ours, and the published names that matching does not use.
 
     Raises:
         CheckpointError: a key has no place, or one that sizes are read from is missing.
     """
-    translated, unknown = {}, []
+    translated, ignored, unknown = {}, [], []
     for key, value in state.items():
         name = key.removeprefix("module.")
         prefix = next((p for p in KEY_PREFIXES if name.startswith(p)), None)
@@ -89,17 +133,19 @@ def translate_keys(state: dict[str, Tensor], *, source: str) -> dict[str, Tensor
             unknown.append(key)
         elif (ours := KEY_PREFIXES[prefix]) is not None:
             translated[ours + name.removeprefix(prefix)] = value
+        else:
+            ignored.append(key)
     if unknown:
         raise CheckpointError(f"{source}: these keys are not of a BPBReID model: {', '.join(unknown)}.")
-    needed = ("part_classifier.classifier.weight", "heads.parts.layers.0.weight", "global_neck.classifier.weight")
-    if missing := [key for key in needed if key not in translated]:
+    needed = {
+        "part_classifier.classifier.weight": 4, "heads.parts.layers.0.weight": 2, "global_neck.classifier.weight": 2
+    }  # fmt: skip
+    if missing := [key for key, ndim in needed.items() if key not in translated or translated[key].ndim != ndim]:
         raise CheckpointError(f"{source} is not a whole BPBReID model: missing keys {', '.join(missing)}.")
-    return translated
+    return translated, tuple(ignored)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(f"There is no file {path}.")
     scalar = np.float64(0).__reduce__()[0]
     allowed = [
         # The only dictionaries that PyTorch's restricted unpickler fills are plain, ordered and counting ones.
@@ -109,53 +155,34 @@ def _read(path: Path) -> dict[str, Any]:
         np.dtype,
         np.dtypes.Float64DType,
         np.dtypes.Float32DType,
+        np.dtypes.Int64DType,
     ]
-    try:
-        with torch.serialization.safe_globals(allowed):  # type: ignore[arg-type]
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise CheckpointError(
-            f"{path} was refused: it is damaged, or holds more than tensors and a configuration. None of it was run."
-        ) from None
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read, it is damaged or no PyTorch file: {error}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+    content = read_weights_file(path, allowed=allowed)
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict):
         raise CheckpointError(f"{path}: expected a dictionary with an entry 'state_dict'.")
-    return content
+    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+        raise CheckpointError(f"{path}: its 'state_dict' must map names to tensors.")
+    return {**content, "state_dict": state}
 
 
-def _backbone(state: dict[str, Tensor], source: str) -> str:
-    if "backbone.layer4.2.conv3.weight" in state and not any(".IN." in key for key in state):
-        return "resnet50"
+def _backbone(state: Mapping[str, Tensor], source: str) -> str:
+    for key, name in _BACKBONES.items():
+        if key in state:
+            return name
     raise CheckpointError(
-        f"{source}: only ResNet-50 checkpoints can be read so far; this backbone's layers are those of another network."
+        f"{source}: its backbone is none of {', '.join(_BACKBONES.values())}, judged by the names of its tensors."
     )
 
 
-def _schema_name(num_parts: int, stored: Any, source: str) -> str:
-    """The grouping that the stored configuration names, else one for K."""
-    for _, value in _walk(stored):
-        if isinstance(value, str) and value in PART_SCHEMAS and len(PART_SCHEMAS[value]) == num_parts:
-            return value
-    name = _DEFAULT_SCHEMAS.get(num_parts) or unnamed_schema(num_parts).name
-    warnings.warn(
-        f"{source} stores no part grouping: its {num_parts} parts are named after {name!r}, which may be wrong. "
-        f"Matching does not depend on the names.",
-        stacklevel=3,
-    )
-    return name
-
-
-def _preprocess(stored: Any) -> PreprocessConfig:
-    size = {key: value for key, value in _walk(stored) if key in ("height", "width") and isinstance(value, int)}
-    return PreprocessConfig.parse(size)
-
-
-def _walk(node: Any) -> Iterator[tuple[str, Any]]:
-    """Every (key, value) of nested dictionaries that is not itself a dictionary."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if isinstance(value, dict):
-                yield from _walk(value)
-            else:
-                yield str(key), value
+def _metrics(content: Mapping[str, Any]) -> dict[str, float]:
+    """The scores and the epoch that the file stores, those that are finite numbers."""
+    metrics = {}
+    for key in _METRICS:
+        try:
+            value = float(content[key])
+        except (KeyError, TypeError, ValueError, RuntimeError):  # not there, or no number: nothing depends on it
+            continue
+        if math.isfinite(value):
+            metrics[key] = value
+    return metrics

@@ -119,9 +119,9 @@ class TimmBackbone(Backbone):
         finer = sorted(s for s in self.stage_channels if 4 <= s < self.output_stride)
         offer = f", then model.map_stride={finer[-1]} for a finer map of its own stages, or" if finer else " and"
         return (
-            f"{self.name} has the output stride {self.output_stride}, and its last stride cannot be removed without "
-            f"changing what its weights compute: {reason}. (timm's own output_stride dilates the last stage, which "
-            f"is not ReID's last stride 1.) Set model.output_stride=null{offer} take larger pictures."
+            f"{self.name} has the output stride {self.output_stride}, and its last stride cannot be set to 1 as a "
+            f"ResNet's can: {reason}. (timm's own output_stride dilates the last stage, which is not ReID's last "
+            f"stride 1.) Set model.output_stride=null{offer} take larger pictures."
         )
 
     def _drop_head(self, probe: Tensor) -> None:
