@@ -99,17 +99,15 @@ def build_backbone(
         MissingDependencyError: it needs timm, which is missing or does not work.
         CheckpointError: there are no such weights, or a key does not fit; every such key is listed.
     """
-    backbone = _build(check_backbone_name(name), output_stride)
+    backbone: Backbone
+    if check_backbone_name(name).startswith(TIMM_PREFIX):
+        backbone = TimmBackbone(name, output_stride)
+    else:
+        entry = BACKBONES[name]
+        backbone = entry.build(entry.stride(name, output_stride))
     if weights is not None:
         load_backbone_weights(backbone, name, weights)
     return backbone if map_stride is None else FineMap(backbone, map_stride)
-
-
-def _build(name: str, output_stride: int | None) -> Backbone:
-    if name.startswith(TIMM_PREFIX):
-        return TimmBackbone(name, output_stride)
-    entry = BACKBONES[name]
-    return entry.build(entry.stride(name, output_stride))
 
 
 def map_geometry(name: str, output_stride: int | None = None) -> MapGeometry:
