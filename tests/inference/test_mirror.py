@@ -43,7 +43,7 @@ def pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "model", [{}, {"visibility": "argmax"}, {"attention": "stripes"}, {"attention": "none"}], ids=str
+    "model", [{}, {"visibility": "argmax"}, {"attention": "stripes", "stripes": 4}, {"attention": "none"}], ids=str
 )
 def test_a_picture_and_its_mirror_image_differ_in_nothing_but_their_sides(model: dict[str, str]) -> None:
     shown = pictures((64, 32), (80, 41), (64, 32))
