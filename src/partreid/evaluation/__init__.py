@@ -2,6 +2,7 @@
 
 from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
 from partreid.evaluation.protocols import PROTOCOLS, Protocol
+from partreid.evaluation.separation import DistanceDistribution, distance_distribution
 from partreid.evaluation.slots import SlotRow, slot_mapping, slot_table
 from partreid.evaluation.statistics import (
     Interval,
@@ -14,6 +15,7 @@ from partreid.retrieval.matching import MatchingConfig
 
 __all__ = [
     "PROTOCOLS",
+    "DistanceDistribution",
     "EvaluationConfig",
     "Identities",
     "Interval",
@@ -22,6 +24,7 @@ __all__ = [
     "Protocol",
     "SlotRow",
     "bootstrap_interval",
+    "distance_distribution",
     "evaluate_embeddings",
     "paired_difference",
     "slot_mapping",

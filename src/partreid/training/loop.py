@@ -14,6 +14,7 @@ from torch import Tensor
 from partreid.datasets.augment import Augmentation, Augmented, mark_unlabelled
 from partreid.datasets.loaders import TrainLoader
 from partreid.datasets.torch_dataset import PictureBatch
+from partreid.environment import describe_environment
 from partreid.errors import CheckpointError, TrainingError
 from partreid.losses.config import ObjectiveConfig
 from partreid.losses.objective import objective
@@ -114,7 +115,12 @@ class Trainer:
             lr=config.optimizer.learning_rate,
             weight_decay=config.optimizer.weight_decay,
         )
-        self.epoch = 0
+        self.progress = Progress(0, {}, self.pids)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self.progress.epoch
 
     def resume(self) -> None:
         """Continue from the run folder's checkpoint.
@@ -122,7 +128,7 @@ class Trainer:
         Raises:
             CheckpointError: there is none, or it is of another model or of other persons.
         """
-        self.epoch = restore(self.run, self.raw_model, self.raw_optimizer, self.pids).epoch
+        self.progress = restore(self.run, self.raw_model, self.raw_optimizer, self.pids)
 
     def fit(self) -> Checkpoint:
         """Train to the last epoch; every epoch ends with a whole checkpoint on disk.
@@ -137,10 +143,11 @@ class Trainer:
         try:
             for epoch in range(self.epoch, self.config.optimizer.epochs):
                 means = self._train_epoch(epoch, model, optimizer)
-                checkpoint = Checkpoint(self.raw_model, self.config.preprocess, {"epoch": epoch + 1, "train": means})
-                progress = Progress(epoch + 1, means, self.pids)
+                progress = self.progress.after(means)
+                metrics = progress.metrics(describe_environment(self.fabric.device))
+                checkpoint = Checkpoint(self.raw_model, self.config.preprocess, metrics)
                 save_run(self.run, checkpoint, self.config, self.raw_optimizer, progress)
-                self.epoch = epoch + 1
+                self.progress = progress
                 for observer in self.observers:
                     observer.on_epoch(epoch, means)
         finally:

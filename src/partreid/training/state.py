@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,23 @@ class Progress:
     Attributes:
         epoch: epochs done. means: of the last epoch's steps.
         pids: the person of each training class. Without the sets' names, so that a folder may be moved.
+        history: the means of every epoch by its number, counted from 1. Runs begun with earlier versions lack theirs.
     """
 
     epoch: int
     means: dict[str, float]
     pids: tuple[int, ...]
+    history: Mapping[int, dict[str, float]] = field(default_factory=dict)
+
+    def after(self, means: dict[str, float]) -> Progress:
+        """Progress after one more epoch with these means."""
+        epoch = self.epoch + 1
+        return Progress(epoch, means, self.pids, {**self.history, epoch: means})
+
+    def metrics(self, environment: Mapping[str, str]) -> dict[str, Any]:
+        """What stands in the checkpoint's ``metrics.json``; ``environment`` of the last epoch."""
+        history = [{"epoch": epoch, **means} for epoch, means in self.history.items()]
+        return {"epoch": self.epoch, "train": self.means, "history": history, "environment": dict(environment)}
 
 
 def save_run(
@@ -85,7 +98,9 @@ def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, pids:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         known = state.get("pids", pids)  # runs of earlier versions do not know theirs
-        progress = Progress(int(state["epoch"]), dict(state["means"]), tuple(known))
+        progress = Progress(
+            int(state["epoch"]), dict(state["means"]), tuple(known), dict(state.get("history", {}))
+        )
         if progress.pids != pids:
             raise CheckpointError(
                 f"{run} was trained on other persons: expected the {len(progress.pids)} identities it began with, got "

@@ -53,7 +53,7 @@ def draw_curves(
                 raise ShapeError(f"{name}, {label}: {len(steps)} steps but {len(values)} values.")
             finite = np.where(np.isfinite(values), values, np.nan)
             axes.plot(steps, finite, color=color, lw=1.6, label=label, marker="o" if len(steps) == 1 else None)
-        _dress(axes, name, xlabel, "")
+        dress(axes, name, xlabel, "")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         if len(series) > 1:
             axes.legend(fontsize=7, frameon=False)
@@ -82,7 +82,7 @@ def draw_cmc(results: Mapping[str, EvaluationResult], *, max_rank: int = 20, tit
         curve = 100 * np.asarray(result.cmc[:max_rank])
         label = f"{name}  (Rank-1 {100 * result.rank(1):.1f}, mAP {100 * result.mean_ap:.1f})"
         axes.plot(np.arange(1, len(curve) + 1), curve, color=color, lw=1.8, marker="o", ms=3, label=label)
-    _dress(axes, title, "rank", "queries with a match up to this rank (%)")
+    dress(axes, title, "rank", "queries with a match up to this rank (%)")
     axes.set_xlim(0.5, max_rank + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=2))
     axes.margins(y=0.08)
@@ -90,7 +90,8 @@ def draw_cmc(results: Mapping[str, EvaluationResult], *, max_rank: int = 20, tit
     return figure
 
 
-def _dress(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
+def dress(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
+    """Names, sizes and lines that all charts share."""
     axes.set_title(title, fontsize=9, color=INK)
     axes.set_xlabel(xlabel, fontsize=8)
     axes.set_ylabel(ylabel, fontsize=8)

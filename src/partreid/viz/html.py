@@ -1,7 +1,7 @@
 """One HTML page that holds everything: no script, no request to anywhere, light and dark.
 
-Blocks are made by :func:`paragraph`, :func:`table`, :func:`legend` and :func:`figure`, put into a :class:`Section`,
-and those into :func:`page`. Text given to them is plain text: it is escaped here, so that no file name can become
+Blocks are made by :func:`paragraph`, :func:`table`, :func:`legend`, :func:`figure` and the like, put into a
+:class:`Section`, and those into :func:`page`. Text given to them is plain text: it is escaped here, so that no file name can become
 markup.
 """
 
@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
+from partreid.viz.canvas import to_array
 from partreid.viz.colors import Color
 from partreid.viz.overlay import check_picture
 
@@ -66,32 +68,77 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str | Html]], *, capti
 def legend(colors: Mapping[str, Color]) -> Html:
     """Names with their colours."""
     entries = "".join(
-        f'<li><span style="background:rgb({",".join(str(round(255 * v)) for v in color)})"></span>{escape(name)}</li>'
+        f'<li><span style="background:{rgb(color)}"></span>{escape(name)}</li>'
         for name, color in colors.items()
     )
     return Html(f'<ul class="legend">{entries}</ul>')
 
 
-def figure(picture: np.ndarray, *, alt: str, lines: Sequence[str] = ()) -> Html:
-    """A picture inside the page, with lines of text under it, the first in bold.
+def image(picture: np.ndarray, *, alt: str, quality: int | None = 85) -> Html:
+    """A picture inside the page.
 
     Args:
-        picture: uint8 [H, W, 3]. alt: what it shows, in words. lines: plain text.
+        picture: uint8 [H, W, 3]. alt: what it shows, in words. quality: of a JPEG; None = a PNG of few colours, for
+            drawings, which JPEG blurs.
 
     Raises:
         ShapeError: not a picture.
     """
     picture = check_picture(picture)
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=85, subsampling=0)
+    if quality is None:
+        kind = "png"
+        Image.fromarray(picture).quantize(128).save(buffer, format="PNG", optimize=True)
+    else:
+        kind = "jpeg"
+        Image.fromarray(picture).save(buffer, format="JPEG", quality=quality, subsampling=0)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     height, width = picture.shape[:2]
+    return Html(f'<img src="data:image/{kind};base64,{data}" width="{width}" height="{height}" alt="{escape(alt)}">')
+
+
+def figure(picture: np.ndarray, *, alt: str, lines: Sequence[str] = (), quality: int | None = 85) -> Html:
+    """A picture with lines of text under it, the first in bold; arguments as in :func:`image`, lines plain text.
+
+    Raises:
+        ShapeError: not a picture.
+    """
     tags = ("b" if i == 0 else "span" for i in range(len(lines)))
     caption = "".join(f"<{tag}>{escape(line)}</{tag}>" for tag, line in zip(tags, lines, strict=True) if line)
-    return Html(
-        f'<figure><img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" alt="{escape(alt)}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+    caption = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return Html(f"<figure>{image(picture, alt=alt, quality=quality)}{caption}</figure>")
+
+
+def chart(drawn: Figure, *, alt: str) -> Html:
+    """A matplotlib figure on the page; ``alt`` says in words what it shows."""
+    return figure(to_array(drawn), alt=alt, quality=None)
+
+
+def rgb(color: Color) -> str:
+    """A colour as CSS writes it."""
+    return f"rgb({','.join(str(round(255 * value)) for value in color)})"
+
+
+def strip(cells: Sequence[Html]) -> Html:
+    """Small pictures in one line, which is moved sideways where the window is narrow."""
+    return Html(f'<div class="strip">{"".join(cells)}</div>')
+
+
+def cell(*lines: str | Html, color: Color | None = None) -> Html:
+    """One small picture of a :func:`strip` with lines of text around it, in a frame of that colour."""
+    inner = "".join(line if isinstance(line, Html) else f"<span>{escape(line)}</span>" for line in lines)
+    style = "" if color is None else f' style="--frame:{rgb(color)}"'
+    return Html(f'<div class="cell"{style}>{inner}</div>')
+
+
+def details(summary: str, block: Html) -> Html:
+    """A block that is folded away until its summary is clicked."""
+    return Html(f"<details><summary>{escape(summary)}</summary>{block}</details>")
+
+
+def heading(text: str) -> Html:
+    """A heading within a section."""
+    return Html(f"<h3>{escape(text)}</h3>")
 
 
 def gallery(figures: Sequence[Html]) -> Html:
@@ -124,9 +171,11 @@ def page(title: str, sections: Sequence[Section], *, lead: str = "", pinned: Htm
 
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #202124; --soft: #5f6368; --page: #fff; --line: #dadce0; --link: #0b57d0 }
+:root { color-scheme: light dark; --ink: #202124; --soft: #5f6368; --page: #fff; --line: #dadce0; --link: #0b57d0;
+  --faint: #e8eaed; --bar: #5b6775 }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eaed; --soft: #a9aeb4; --page: #1b1c1e; --line: #3c4043; --link: #8ab4f8 }
+  :root { --ink: #e8eaed; --soft: #a9aeb4; --page: #1b1c1e; --line: #3c4043; --link: #8ab4f8;
+    --faint: #3c4043; --bar: #a9aeb4 }
 }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1rem; max-width: 84rem; background: var(--page); color: var(--ink);
@@ -152,4 +201,27 @@ figure img { display: block; width: 100%; height: auto; max-width: 26rem }
 figcaption { font-size: .85rem; line-height: 1.35; padding-top: .25rem }
 figcaption > * { display: block }
 figcaption span { color: var(--soft) }
+h3 { font-size: 1rem; margin: 1.25rem 0 .25rem }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem }
+.charts figure { background: #fff }
+.strip { display: flex; gap: .6rem; overflow-x: auto; padding: .25rem 0 .5rem; margin-top: .75rem }
+.cell { flex: 0 0 7rem; width: 7rem; font-size: .8rem; line-height: 1.3 }
+.cell > span { display: block }
+.cell u { display: inline-block; width: .8em; height: .8em; margin-right: .3em; background: var(--slot) }
+.cell img { display: block; width: 7rem; height: auto; max-height: 21rem; border: 3px solid var(--frame, transparent) }
+.cell b { display: block; color: var(--frame, inherit); white-space: nowrap }
+.bars { display: flex; gap: 2px; height: 2.2rem; margin: 3px 0; align-items: stretch }
+.bars i { flex: 1; display: flex; flex-direction: column; justify-content: flex-end; background: var(--faint);
+  border-bottom: 4px solid var(--slot); text-align: center; font: 700 .75rem/1.9rem sans-serif; color: #d1342f }
+.bars i > i { flex: none; border: 0; background: var(--bar) }
+details { font-size: .85rem; margin-bottom: .5rem }
+summary { cursor: pointer }
+.bars, .bars i, .cell u, .legend span { print-color-adjust: exact; -webkit-print-color-adjust: exact }
+@media print {
+  body { max-width: none; padding: 0 }
+  .pinned { position: static }
+  .strip { flex-wrap: wrap; overflow: visible }
+  figure, .cell, tr { break-inside: avoid }
+  h2, h3 { break-after: avoid }
+}
 """

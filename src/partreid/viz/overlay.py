@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -11,6 +12,8 @@ from PIL import Image
 from partreid.errors import ShapeError
 from partreid.parts import FOREGROUND
 from partreid.viz.colors import Color, part_colors
+
+Grid = Literal["smooth", "cells", "nodes"]
 
 _STRENGTH = 0.5  # opacity of full attention: the clothes must stay recognisable below it
 
@@ -67,11 +70,15 @@ def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
-def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A float map [h, w] at another size, smoothly: [height, width]."""
-    resized = Image.fromarray(np.ascontiguousarray(values, np.float32)).resize(
-        (width, height), Image.Resampling.BICUBIC
-    )
+def resize_map(values: np.ndarray, height: int, width: int, *, smooth: bool = True) -> np.ndarray:
+    """A float map [h, w] of cells at another size: [height, width].
+
+    Args:
+        values: one per cell. height, width: of the result.
+        smooth: linear between the middles of cells, so that no value exceeds a cell's own; else each cell is a block.
+    """
+    way = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    resized = Image.fromarray(np.ascontiguousarray(values, np.float32)).resize((width, height), way)
     return np.asarray(resized).clip(0, 1)
 
 
@@ -104,14 +111,15 @@ def overlay_parts(
     *,
     visibility: np.ndarray | None = None,
     strength: float = _STRENGTH,
+    smooth: bool = True,
 ) -> np.ndarray:
     """The parts' attention in the parts' colours over a picture; invisible parts are not drawn.
 
     Args:
         image: uint8 [H, W, 3]. attention: [K+1, h, w] in [0, 1], background first.
-        slots: names of the K parts, with or without the foreground before them.
+        slots: names of the K parts, with or without the foreground before them; the foreground alone counts as a part.
         visibility: one value per name in ``slots``; a part with 0 is left out. None draws all.
-        strength: opacity of full attention.
+        strength: opacity of full attention. smooth: as in :func:`resize_map`.
 
     Returns:
         uint8 [H, W, 3].
@@ -120,7 +128,7 @@ def overlay_parts(
         ShapeError: shapes do not fit, or values lie outside [0, 1].
     """
     image = check_picture(image)
-    parts = [slot for slot in slots if slot != FOREGROUND]
+    parts = [slot for slot in slots if slot != FOREGROUND] or list(slots)
     maps = check_attention(attention, parts)[1:]
     seen = dict.fromkeys(slots, True)
     if visibility is not None:
@@ -129,7 +137,7 @@ def overlay_parts(
         seen = {slot: float(value) > 0 for slot, value in zip(slots, visibility, strict=True)}
     colors = part_colors(slots)
     shown = [part for part in parts if seen[part]]
-    layers = [resize_map(maps[parts.index(part)], *image.shape[:2]) * strength for part in shown]
+    layers = [resize_map(maps[parts.index(part)], *image.shape[:2], smooth=smooth) * strength for part in shown]
     return _blend(image, [colors[part] for part in shown], layers)
 
 
@@ -153,8 +161,15 @@ def overlay_part_maps(
     return _blend(_to_uint8(_grey(image)), [colors[part] for part in parts], list(layers))
 
 
-def overlay_heat(image: np.ndarray, values: np.ndarray, *, strength: float = 0.75) -> np.ndarray:
+def overlay_heat(
+    image: np.ndarray, values: np.ndarray, *, grid: Grid = "smooth", strength: float = 0.75
+) -> np.ndarray:
     """One map [h, w] in [0, 1] as heat over a grey copy of the picture: uint8 [H, W, 3].
+
+    Args:
+        image: uint8 [H, W, 3]. values: the map.
+        grid: what its values stand for: "smooth" and "cells", those of a feature map, interpolated or as blocks;
+            "nodes", a label's corner-aligned nodes. strength: opacity of the value 1.
 
     Raises:
         ShapeError: the picture or the map is none.
@@ -162,11 +177,24 @@ def overlay_heat(image: np.ndarray, values: np.ndarray, *, strength: float = 0.7
     image = check_picture(image)
     if np.ndim(values) != 2:
         raise ShapeError(f"A map must be [h, w], got shape {np.shape(values)}.")
-    heat = resize_map(values, *image.shape[:2])
+    if grid == "nodes":
+        heat = sample_nodes(values, *image.shape[:2]).clip(0, 1)
+    else:
+        heat = resize_map(values, *image.shape[:2], smooth=grid == "smooth")
     grey = (image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255)[..., None]
+    return _heat(0.35 + 0.65 * grey, heat, strength)
+
+
+def heat_scale(width: int, height: int, *, strength: float = 0.75) -> np.ndarray:
+    """The colours of :func:`overlay_heat` from 0 to 1 on a middle grey: uint8 [height, width, 3]."""
+    heat = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (height, width))
+    return _heat(np.full((height, width, 1), 0.7, np.float32), heat, strength)
+
+
+def _heat(base: np.ndarray, heat: np.ndarray, strength: float) -> np.ndarray:
     colored = np.asarray(colormaps["inferno"](heat), np.float32)[..., :3]
-    alpha = (strength * heat.clip(0, 1) ** 0.6)[..., None]  # the root keeps faint attention visible
-    return _to_uint8((0.35 + 0.65 * grey) * (1 - alpha) + colored * alpha)
+    alpha = (strength * heat**0.6)[..., None]  # the root keeps faint attention visible
+    return _to_uint8(base * (1 - alpha) + colored * alpha)
 
 
 def paint_labels(image: np.ndarray, label_map: np.ndarray, parts: Sequence[str]) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,10 +16,16 @@ from partreid.viz.colors import BAR, FAINT, INK, JUNK, RIGHT, WRONG, Color, part
 from partreid.viz.overlay import enlarge, overlay_parts
 
 Verdict = Literal["right", "wrong", "junk"]
-_FRAMES: dict[str | None, Color] = {"right": RIGHT, "wrong": WRONG, "junk": JUNK, None: INK}
-_SIGNS: dict[str | None, str] = {"right": " ✓", "wrong": " ✗", "junk": " –", None: ""}
+WORDS: dict[Verdict, str] = {
+    "right": "right person",
+    "wrong": "wrong person",
+    "junk": "same person and camera (not counted)",
+}
+"""What a verdict means."""
+FRAMES: dict[Verdict | None, Color] = {"right": RIGHT, "wrong": WRONG, "junk": JUNK, None: INK}
+_SIGNS: dict[Verdict | None, str] = {"right": " ✓", "wrong": " ✗", "junk": " –", None: ""}
 
-_MARGIN, _GAP, _HEADER, _BARS, _LABEL, _TITLE, _LEGEND = 18, 16, 21, 34, 16, 30, 20
+_MARGIN, _GAP, _HEADER, _BARS, _LABEL, _NOTE, _TITLE, _LEGEND = 18, 16, 21, 34, 16, 13, 30, 20
 _LEGEND_SIZE, _SWATCH = 7.5, 38
 
 
@@ -40,7 +46,8 @@ class RankedPicture:
     """A query or a result.
 
     Attributes:
-        image: uint8 [H, W, 3]. label: a line under it, for example "id 12 · cam 3".
+        image: uint8 [H, W, 3]. label: a line under it, for example "id 12 · cam 3". note: another one.
+        name: of its file, for pages.
         attention: [K+1, h, w] in [0, 1], background first, or None to show the bare picture.
         visibility: [S] of this picture; invisible parts are not drawn.
         distance: to the query, infinity where nothing was comparable. None for a query.
@@ -50,6 +57,8 @@ class RankedPicture:
 
     image: np.ndarray
     label: str = ""
+    note: str = ""
+    name: str = ""
     attention: np.ndarray | None = None
     visibility: np.ndarray | None = None
     distance: float | None = None
@@ -59,23 +68,46 @@ class RankedPicture:
 
 @dataclass(frozen=True, eq=False)
 class RankingRow:
-    """A query and what was found, nearest first."""
+    """A query and what was found, nearest first.
+
+    Attributes:
+        query: the query. results: what was found.
+        title: what tells this row from others of the same query, for example the model or the slots compared.
+        slots: names of what this row compares, where not those of the figure.
+    """
 
     query: RankedPicture
     results: Sequence[RankedPicture]
+    title: str = ""
+    slots: tuple[str, ...] | None = None
+
+    @property
+    def ranks(self) -> list[int | None]:
+        """The rank of each result: junk has none, and does not count for others."""
+        counted = [picture.verdict != "junk" for picture in self.results]
+        return [sum(counted[: i + 1]) if counts else None for i, counts in enumerate(counted)]
+
+    @property
+    def longest(self) -> float:
+        """The largest distance of a slot: where the bars of this row end. 0 where nothing was compared."""
+        found = [np.asarray(p.slot_distances, np.float64) for p in self.results if p.slot_distances is not None]
+        compared = [float(v) for values in found for v in values.ravel() if np.isfinite(v)]
+        return max(compared, default=0.0)
 
 
 def draw_rankings(
-    rows: Sequence[RankingRow], slots: Sequence[str], *, title: str = "", cell_width: int = 104
+    rows: Sequence[RankingRow], slots: Sequence[str], *, title: str = "", cell_width: int = 104, smooth: bool = True
 ) -> Figure:
     """One row per query: the query, then its results with attention, slot distances and verdict.
 
-    Under each result stands one bar per slot, in the slots' order: the longer, the farther (on one scale per query);
-    a cross where the slot was not visible in both and so not compared. Under the query the slots it shows.
+    Under each result stands one bar per slot, in the slots' order: the longer, the farther (on one scale per row,
+    whose end is said under the query); a cross where the slot was not visible in both and so not compared. Under the
+    query the slots it shows.
 
     Args:
-        rows: queries with their results. slots: names of the S slots.
+        rows: queries with their results. slots: names of the S slots, unless a row has its own.
         title: a line above. cell_width: width of a picture in pixels; its height is twice that.
+        smooth: interpolate between the cells of attention maps, or draw them as blocks.
 
     Returns:
         A matplotlib figure; see ``save_png`` and ``to_array``.
@@ -86,29 +118,28 @@ def draw_rankings(
     if not rows:
         raise ShapeError("Expected at least one query to draw, got none.")
     columns = 1 + max(len(row.results) for row in rows)
-    cell_height = _HEADER + 2 * cell_width + _BARS + _LABEL + _GAP
-    width = 2 * _MARGIN + columns * (cell_width + _GAP)
-    entries = [readable(slot) for slot in slots]
-    verdicts = [v for v in ("right", "wrong", "junk") if any(p.verdict == v for row in rows for p in row.results)]
-    words = {"right": "✓ right person", "wrong": "✗ wrong person", "junk": "– same person and camera (not counted)"}
-    notes = [*(words[v] for v in verdicts), "distance of a slot, longer = farther", "not visible in both, not compared"]
-    lines = legend_rows(entries + notes, width - 2 * _MARGIN, size=_LEGEND_SIZE, swatch=_SWATCH)
+    cell_height = _HEADER + 2 * cell_width + _BARS + _LABEL + 2 * _NOTE + _GAP
+    width = 2 * _MARGIN + max(columns * (cell_width + _GAP), 4 * cell_width)
+    every = list(dict.fromkeys(slot for row in rows for slot in row.slots or slots))
+    legend = _Legend(every, [v for v in WORDS if any(p.verdict == v for row in rows for p in row.results)])
+    lines = legend_rows(legend.entries, width - 2 * _MARGIN, size=_LEGEND_SIZE, swatch=_SWATCH)
     top = _MARGIN + (_TITLE if title else 0)
     sheet = Sheet(width, top + len(rows) * cell_height + len(lines) * _LEGEND + _MARGIN // 2)
     if title:
         sheet.text((_MARGIN, _MARGIN + 8), title, size=11, width=width - 2 * _MARGIN, bold=True)
     for i, row in enumerate(rows):
-        y = top + i * cell_height
-        _draw_cell(sheet, _Cell(_MARGIN, y, cell_width, slots), row.query, heading="Query")
-        longest = max((_longest(p) for p in row.results), default=1.0) or 1.0
-        for rank, picture in enumerate(row.results, start=1):
-            x = _MARGIN + _GAP + rank * (cell_width + _GAP) - _GAP // 4
-            shown = "" if picture.distance is None else f"  {_number(picture.distance)}"
-            heading = f"{rank}{_SIGNS[picture.verdict]}{shown}"
-            _draw_cell(sheet, _Cell(x, y, cell_width, slots, longest), picture, heading=heading)
-    _legend(
-        sheet, lines, entries + notes, [part_colors(slots)[s] for s in slots], verdicts, top + len(rows) * cell_height
-    )
+        cell = _Cell(_MARGIN, top + i * cell_height, cell_width, row.slots or tuple(slots), row.longest or 1.0, smooth)
+        heading = f"Query · {row.title}" if row.title else "Query"
+        _draw_cell(sheet, cell, row.query, heading=heading)
+        if row.longest:
+            below = cell.y + _HEADER + 2 * cell_width + 6 + _BARS + 2 * _NOTE
+            sheet.text((_MARGIN, below), f"full bar = {number(row.longest)}", width=cell_width)
+        for column, (picture, rank) in enumerate(zip(row.results, row.ranks, strict=True), start=1):
+            x = _MARGIN + _GAP + column * (cell_width + _GAP) - _GAP // 4
+            shown = "" if picture.distance is None else f"  {number(picture.distance)}"
+            heading = f"{rank or ''}{_SIGNS[picture.verdict]}{shown}".strip()
+            _draw_cell(sheet, replace(cell, x=x), picture, heading=heading)
+    _draw_legend(sheet, lines, legend, top + len(rows) * cell_height)
     return sheet.figure
 
 
@@ -121,6 +152,22 @@ class _Cell:
     width: int
     slots: Sequence[str]
     longest: float = 1.0
+    smooth: bool = True
+
+
+@dataclass(frozen=True)
+class _Legend:
+    """What the legend explains: slots, verdicts, a bar, a cross."""
+
+    slots: Sequence[str]
+    verdicts: Sequence[Verdict]
+
+    @property
+    def entries(self) -> list[str]:
+        """Its words, in the order of its swatches."""
+        names = [readable(slot) for slot in self.slots]
+        words = [f"{_SIGNS[verdict].strip()} {WORDS[verdict]}" for verdict in self.verdicts]
+        return [*names, *words, "distance of a slot, longer = farther", "not visible in both, not compared"]
 
 
 def _draw_cell(sheet: Sheet, cell: _Cell, picture: RankedPicture, *, heading: str) -> None:
@@ -130,19 +177,20 @@ def _draw_cell(sheet: Sheet, cell: _Cell, picture: RankedPicture, *, heading: st
         if values is not None and np.shape(values) != (len(slots),):
             raise ShapeError(f"{name} must hold one value per slot {tuple(slots)}, got shape {np.shape(values)}.")
     x, y, width = cell.x, cell.y, cell.width
-    sheet.text((x, y + _HEADER / 2 - 3), heading, size=8.5, width=width, bold=True, color=_FRAMES[picture.verdict])
+    sheet.text((x, y + _HEADER / 2 - 3), heading, size=8.5, width=width, bold=True, color=FRAMES[picture.verdict])
     y += _HEADER
     image = enlarge(picture.image, width * SCALE, 2 * width * SCALE)
     if picture.attention is not None:
-        image = overlay_parts(image, picture.attention, slots, visibility=picture.visibility)
-    sheet.picture((x, y), (width, 2 * width), image, frame=_FRAMES[picture.verdict])
+        image = overlay_parts(image, picture.attention, slots, visibility=picture.visibility, smooth=cell.smooth)
+    sheet.picture((x, y), (width, 2 * width), image, frame=FRAMES[picture.verdict])
     y += 2 * width + 6
     if picture.slot_distances is not None:
         _bars(sheet, (x, y), width, slots, [float(v) / cell.longest for v in picture.slot_distances])
     elif picture.visibility is not None:
         _shown_slots(sheet, (x, y), width, slots, picture.visibility)
-    if picture.label:
-        sheet.text((x, y + _BARS), picture.label, width=width)
+    for line, text in enumerate((picture.label, picture.note)):
+        if text:
+            sheet.text((x, y + _BARS + line * _NOTE), text, width=width)
 
 
 def _bars(sheet: Sheet, at: tuple[float, float], width: int, slots: Sequence[str], lengths: Sequence[float]) -> None:
@@ -173,18 +221,14 @@ def _shown_slots(
             sheet.cross(left + wide / 2, y + _BARS / 2 - 4, min(3.0, wide / 2 - 0.5), WRONG)
 
 
-def _legend(
-    sheet: Sheet, lines: list[list[int]], entries: Sequence[str], colors: Sequence[Color], verdicts: Sequence[str],
-    top: float,
-) -> None:  # fmt: skip
-    """Swatches in the order of the entries: slots, verdicts, a bar, a cross."""
-    for number, line in enumerate(lines):
-        x, y = float(_MARGIN), top + number * _LEGEND + _LEGEND / 2
+def _draw_legend(sheet: Sheet, lines: list[list[int]], legend: _Legend, top: float) -> None:
+    entries = legend.entries
+    colors = [*part_colors(legend.slots).values(), *(FRAMES[verdict] for verdict in legend.verdicts)]
+    for row, line in enumerate(lines):
+        x, y = float(_MARGIN), top + row * _LEGEND + _LEGEND / 2
         for i in line:
             if i < len(colors):
                 sheet.box(x, y - 5, 10, 10, colors[i])
-            elif i < len(colors) + len(verdicts):
-                sheet.box(x, y - 5, 10, 10, _FRAMES[verdicts[i - len(colors)]])
             else:
                 sheet.box(x, y - 6, 10, 12, FAINT)
                 if i == len(entries) - 1:
@@ -195,10 +239,6 @@ def _legend(
             x += _SWATCH + text_width(entries[i], _LEGEND_SIZE)
 
 
-def _longest(picture: RankedPicture) -> float:
-    values = [] if picture.slot_distances is None else [float(v) for v in picture.slot_distances if not np.isnan(v)]
-    return max(values, default=0.0)
-
-
-def _number(distance: float) -> str:
+def number(distance: float) -> str:
+    """A distance for people: three digits or so, ∞ where nothing was comparable."""
     return "∞" if math.isinf(distance) else f"{distance:.2f}" if abs(distance) < 100 else f"{distance:.3g}"

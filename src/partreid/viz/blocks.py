@@ -1,0 +1,104 @@
+"""Rankings and attention maps as blocks of an HTML page: text stays text, and a narrow window scrolls a line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from partreid.viz.attention import AttentionRow, attention_cells
+from partreid.viz.colors import part_colors, readable
+from partreid.viz.html import Html, cell, details, image, rgb, strip, table
+from partreid.viz.overlay import enlarge, overlay_parts
+from partreid.viz.rankings import FRAMES, WORDS, RankedPicture, RankingRow, number
+
+_SIZE = (168, 336)
+"""Picture elements of a cell: one and a half of what it takes on the page, sharp on dense screens."""
+_QUALITY = 80
+_MARKS = {"right": "✓", "wrong": "✗", "junk": "–", None: ""}
+_HEADINGS = {"picture": "", "all parts": "all parts"}
+
+
+def ranking_block(row: RankingRow, slots: Sequence[str], *, smooth: bool = True) -> Html:
+    """A query and its results side by side, with their distances in figures folded away below.
+
+    Args:
+        row: the query and its results. slots: names of the S slots, unless the row has its own.
+        smooth: interpolate between the cells of attention maps, or draw them as blocks.
+    """
+    slots = row.slots or slots
+    title = f"Query · {row.title}" if row.title else "Query"
+    scale = f"full bar = {number(row.longest)}" if row.longest else ""
+    cells = [_ranked(row.query, slots, heading=title, alt=f"{title}: {row.query.label}", scale=scale, smooth=smooth)]
+    lines = [("query", row.query.label, "", *[""] * len(slots), row.query.name)]
+    for rank, result in zip(row.ranks, row.results, strict=True):
+        verdict = WORDS[result.verdict] if result.verdict else ""
+        distance = "" if result.distance is None else number(result.distance)
+        heading = " ".join(filter(None, (str(rank or ""), _MARKS[result.verdict], distance)))
+        alt = ", ".join(filter(None, (f"Rank {rank}" if rank else "", verdict, f"distance {distance}", result.label)))
+        cells.append(_ranked(result, slots, heading=heading, alt=alt, longest=row.longest, smooth=smooth))
+        shown = ["–"] * len(slots)
+        if result.slot_distances is not None:
+            shown = ["–" if math.isnan(v) else number(float(v)) for v in result.slot_distances]
+        lines.append((f"{rank or '–'} {_MARKS[result.verdict]}", result.label, distance, *shown, result.name))
+    columns = ("rank", "picture", "distance", *map(readable, slots), "file")
+    numbers = table(columns, lines, caption="– = not visible in both, not compared")
+    return Html(strip(cells) + details("distances in figures, and file names", numbers))
+
+
+def attention_block(row: AttentionRow, slots: Sequence[str], *, smooth: bool = True) -> Html:
+    """A picture's attention maps side by side, those of its label in the line below.
+
+    Arguments as in :func:`partreid.viz.attention.draw_attention`.
+    """
+    lines = attention_cells(row, slots, size=_SIZE, smooth=smooth)
+    colors = part_colors(slots)
+    blocks = []
+    for line in lines:
+        cells = []
+        for shown in line:
+            name = readable(_HEADINGS.get(shown.heading, shown.heading))
+            mark = f'<u style="--slot:{rgb(colors[shown.heading])}"></u>' if shown.heading in colors else ""
+            alt = f"{row.name or row.label}, {readable(shown.heading)}: {shown.caption}"
+            picture = image(shown.picture, alt=alt, quality=_QUALITY)
+            cells.append(cell(Html(f"{mark}{escape(name) or '&nbsp;'}"), picture, shown.caption, color=shown.color))
+        blocks.append(strip(cells))
+    return Html("".join(blocks) + (f"<p><small>{escape(row.name)}</small></p>" if row.name else ""))
+
+
+def _ranked(
+    picture: RankedPicture, slots: Sequence[str], *, heading: str, alt: str, longest: float = 0.0, scale: str = "",
+    smooth: bool = True,
+) -> Html:  # fmt: skip
+    pixels = enlarge(picture.image, *_SIZE)
+    if picture.attention is not None:
+        pixels = overlay_parts(pixels, picture.attention, slots, visibility=picture.visibility, smooth=smooth)
+    bars = ""
+    if picture.slot_distances is not None:
+        bars = _bars(slots, [float(v) / (longest or 1.0) for v in picture.slot_distances], picture.slot_distances)
+    elif picture.visibility is not None:
+        bars = _shown_slots(slots, picture.visibility)
+    lines = [Html(f"<b>{escape(heading) or '&nbsp;'}</b>"), image(pixels, alt=alt, quality=_QUALITY), Html(bars)]
+    return cell(*lines, *filter(None, (picture.label, picture.note, scale)), color=FRAMES[picture.verdict])
+
+
+def _bars(slots: Sequence[str], lengths: Sequence[float], distances: np.ndarray) -> str:
+    bars = []
+    for (slot, color), length, distance in zip(part_colors(slots).items(), lengths, distances, strict=True):
+        compared = not math.isnan(length)
+        words = number(float(distance)) if compared else "not visible in both"
+        inner = f'<i style="height:{100 * length:.0f}%"></i>' if compared else "✗"
+        bars.append(f'<i style="--slot:{rgb(color)}" title="{escape(readable(slot))}: {words}">{inner}</i>')
+    return f'<div class="bars" aria-hidden="true">{"".join(bars)}</div>'
+
+
+def _shown_slots(slots: Sequence[str], visibility: np.ndarray) -> str:
+    marks = []
+    for (slot, color), seen in zip(part_colors(slots).items(), visibility, strict=True):
+        inner = f'<i style="height:100%;background:{rgb(color)}"></i>' if seen > 0 else "✗"
+        words = "visible" if seen > 0 else "not visible"
+        marks.append(f'<i style="--slot:{rgb(color)}" title="{escape(readable(slot))}: {words}">{inner}</i>')
+    return f'<div class="bars" aria-hidden="true">{"".join(marks)}</div>'
+
