@@ -18,6 +18,7 @@ from partreid.cli.evaluate import evaluate
 from partreid.cli.experiment import experiment
 from partreid.cli.import_official import import_official
 from partreid.cli.labels import app as labels_app
+from partreid.cli.show import app as show_app
 from partreid.cli.synth import synth
 from partreid.cli.train import train
 from partreid.errors import PartReIDError
@@ -38,6 +39,7 @@ app.add_typer(labels_app, name="labels")
 app.command()(train)
 app.command()(evaluate)
 app.command()(embed)
+app.add_typer(show_app, name="show")
 app.command()(experiment)
 app.command("import-official")(import_official)
 app.add_typer(config_command.app, name="config")

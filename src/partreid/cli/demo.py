@@ -87,6 +87,7 @@ def _next_steps(out: Path) -> None:
     console.print(
         f"""
 [bold]Look at[/bold]
+  {out}/evaluation/report.html           everything on one page; open it in a browser
   {out}/evaluation/rankings_query.png    queries, what was found, which parts were compared
   {out}/evaluation/attention_query.png   where the network looks for each part
   tensorboard --logdir {out}/logs        the losses

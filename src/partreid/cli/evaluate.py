@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from partreid.cli.console import console, progress_bar, scores_table, slots_table
-from partreid.cli.options import BatchSize, DataSets, Device, PrecisionOption, runtime_config
-from partreid.cli.pictures import spread, write_attention, write_rankings
-from partreid.datasets.readers import read_datasets
-from partreid.errors import DataError, nearest
-from partreid.evaluation.dataset import (
-    EmbeddedSplit,
-    QuerySetScores,
-    embed_split,
-    model_matching,
-    score_query_set,
+from partreid.cli.console import console, scores_table, slots_table
+from partreid.cli.options import (
+    BatchSize,
+    Device,
+    MoreData,
+    OptionalDataSets,
+    PrecisionOption,
+    all_datasets,
+    runtime_config,
 )
+from partreid.cli.pictures import RankingStyle, SearchedSet, attention_rows, drawn_labels, ranking_row, spread
+from partreid.cli.searched import embed_sets, query_sets, with_needed_labels
+from partreid.cli.show_common import Labels, write_page
+from partreid.cli.show_report import REPORT_FILE, gather_report
+from partreid.datasets.readers import read_datasets
+from partreid.errors import DataError
+from partreid.evaluation.dataset import QuerySetScores, model_matching, score_query_set
 from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.evaluation.protocols import PROTOCOLS
+from partreid.evaluation.statistics import with_confidence
 from partreid.files import atomic_file
 from partreid.inference.extractor import PartExtractor
+from partreid.labels.locate import AUTO
 from partreid.runtime import RuntimeConfig
 from partreid.types import ReIDDataset
 
@@ -34,7 +41,8 @@ RESULTS_FILE = "results.json"
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
-    data: DataSets,
+    data: OptionalDataSets = None,
+    more: MoreData = None,
     query: Annotated[
         list[str] | None, typer.Option("--query", help="Query set, e.g. query or holistic; repeatable. Default: all.")
     ] = None,
@@ -44,7 +52,10 @@ def evaluate(
             "--out", "-o", help="Folder for results.json and pictures, with one folder for each of several sets."
         ),
     ] = None,
-    bootstrap: Annotated[int, typer.Option(min=0, help="Resamplings for 95 % intervals; 0 = none.")] = 0,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, help="Resamplings for 95 % intervals in the table; 0 = none. Files always have them.")
+    ] = 0,
+    labels: Labels = AUTO,
     device: Device = "auto",
     precision: PrecisionOption = "float32",
     batch_size: BatchSize = 64,
@@ -56,11 +67,12 @@ def evaluate(
     """
     evaluate_run(
         model,
-        read_datasets(data, labels=None),
+        read_datasets(all_datasets(data, more), labels=None),
         runtime=runtime_config(device, precision, 0, batch_size),
         out=out,
         queries=query,
         options=EvaluationConfig(bootstrap=bootstrap),
+        labels=labels,
     )
 
 
@@ -72,6 +84,7 @@ def evaluate_run(
     out: Path | None = None,
     queries: Sequence[str] | None = None,
     options: EvaluationConfig | None = None,
+    labels: str = AUTO,
 ) -> dict[str, dict[str, QuerySetScores]]:
     """Evaluate a model on each data set, print the tables, and write results and pictures.
 
@@ -79,6 +92,7 @@ def evaluate_run(
         model: as for ``PartExtractor.from_pretrained``. datasets: with different names.
         runtime: where. out: folder for the files; several sets have a folder in it, each by its name.
         queries: query sets to search, all where None. options: length of the curve, intervals, memory.
+        labels: label folder of the drawn pictures, and of all where the model needs them.
 
     Returns:
         The scores by data set and query set.
@@ -86,12 +100,15 @@ def evaluate_run(
     Raises:
         DataError: a set has no queries or no such query set, or a picture cannot be read.
     """
-    chosen = {dataset.name: _query_sets(dataset, queries) for dataset in datasets}
+    chosen = {dataset.name: query_sets(dataset, queries) for dataset in datasets}
     extractor = PartExtractor.from_pretrained(model, runtime=runtime)
     scores = {}
     for dataset in datasets:
-        folder = out / dataset.name if out is not None and len(datasets) > 1 else out
-        scores[dataset.name] = _evaluate_one(extractor, dataset, chosen[dataset.name], folder, options)
+        dataset = with_needed_labels(extractor, dataset, labels)
+        found = _search(extractor, dataset, chosen[dataset.name], options)
+        scores[dataset.name] = {name: one for name, (_, one) in found.items()}
+        if out is not None:
+            _write(out / dataset.name if len(datasets) > 1 else out, model, dataset, found, labels)
     rows = {(name, query): score for name, one in scores.items() for query, score in one.items()}
     console.print(scores_table(rows))
     for name, one in scores.items():
@@ -99,63 +116,53 @@ def evaluate_run(
     for protocol in dict.fromkeys(score.result.protocol for score in rows.values()):
         console.print(PROTOCOLS[protocol].text, style="dim")
     if out is not None:
-        console.print(f"Results and pictures: {out}", markup=False)
+        console.print(f"Results, pictures and {REPORT_FILE}: {out}", markup=False)
     return scores
 
 
-def _query_sets(dataset: ReIDDataset, queries: Sequence[str] | None) -> list[str]:
-    if not dataset.queries:
-        raise DataError(f"{dataset.name} ({dataset.root}) has no query pictures, so it cannot be evaluated.")
-    chosen = list(queries or dataset.queries)
-    for name in chosen:
-        if name not in dataset.queries:
-            raise DataError(f"{dataset.root} has no query set {name!r}. {nearest(name, dataset.queries)}")
-    return chosen
-
-
-def _evaluate_one(
-    extractor: PartExtractor,
-    dataset: ReIDDataset,
-    queries: Sequence[str],
-    out: Path | None,
-    options: EvaluationConfig | None,
-) -> dict[str, QuerySetScores]:
-    splits = _embed(extractor, dataset, queries)
-    gallery = splits.pop("gallery")
-    matching = model_matching(extractor)
-    scores = {
-        name: score_query_set(split, gallery, matching=matching, options=options) for name, split in splits.items()
-    }
-    if out is not None:
-        _write(out, extractor, splits, gallery, scores)
-    return scores
-
-
-def _embed(extractor: PartExtractor, dataset: ReIDDataset, queries: Sequence[str]) -> dict[str, EmbeddedSplit]:
-    images = {"gallery": dataset.gallery} | {name: dataset.queries[name] for name in queries}
-    with progress_bar(f"embedding {dataset.name}", sum(map(len, images.values()))) as (progress, task):
-        return {
-            name: embed_split(extractor, split, advance=lambda count: progress.advance(task, count))
-            for name, split in images.items()
-        }
+def _search(
+    extractor: PartExtractor, dataset: ReIDDataset, queries: Sequence[str], options: EvaluationConfig | None
+) -> dict[str, tuple[SearchedSet, QuerySetScores]]:
+    splits, gallery = embed_sets(extractor, dataset, queries)
+    found = {}
+    for name, split in splits.items():
+        scores = score_query_set(split, gallery, matching=model_matching(extractor), options=options)
+        found[name] = SearchedSet(extractor, split, gallery, scores.result), scores
+    return found
 
 
 def _write(
     out: Path,
-    extractor: PartExtractor,
-    splits: dict[str, EmbeddedSplit],
-    gallery: EmbeddedSplit,
-    scores: dict[str, QuerySetScores],
+    model: str | Path,
+    dataset: ReIDDataset,
+    found: dict[str, tuple[SearchedSet, QuerySetScores]],
+    labels: str,
 ) -> None:
+    """Results with intervals, a picture of rankings and of attention for each query set, and the report."""
+    from partreid.viz.attention import draw_attention
+    from partreid.viz.canvas import save_png
+    from partreid.viz.rankings import draw_rankings
+
+    found = {name: (searched, _certain(scores)) for name, (searched, scores) in found.items()}
     results = {
-        name: {**score.result.summary(), "embeddings": [asdict(row) for row in score.slots]}
-        for name, score in scores.items()
+        name: {**scores.result.summary(), "embeddings": [asdict(row) for row in scores.slots]}
+        for name, (_, scores) in found.items()
     }
     with atomic_file(out / RESULTS_FILE, error=DataError) as temporary:
         temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    for name, split in splits.items():
-        result = scores[name].result
+    for name, (searched, scores) in found.items():
+        result, slots = scores.result, searched.query.embeddings.slots
         title = f"{name}: rank-1 {100 * result.rank(1):.1f} %, mAP {100 * result.mean_ap:.1f} %; best to worst queries"
-        write_rankings(out / f"rankings_{name}.png", extractor, split, gallery, result, title=title)
-        shown = [split.images[i] for i in spread(result.average_precision, 8)]
-        write_attention(out / f"attention_{name}.png", extractor, shown, title=f"{name}: part attention maps")
+        rows = [ranking_row(searched, i, RankingStyle()) for i in spread(result.average_precision, 6)]
+        save_png(draw_rankings(rows, slots, title=title), out / f"rankings_{name}.png")
+        if searched.extractor.model.config.part_names:
+            shown = [searched.query.images[i] for i in spread(result.average_precision, 8)]
+            maps = attention_rows(searched.extractor, drawn_labels(dataset, shown, labels))
+            drawn = draw_attention(maps, slots, title=f"{name}: part attention maps")
+            save_png(drawn, out / f"attention_{name}.png")
+    write_page(out / REPORT_FILE, gather_report(model, dataset, found, labels=labels).page())
+
+
+def _certain(scores: QuerySetScores) -> QuerySetScores:
+    """The scores with intervals."""
+    return scores if scores.result.confidence else replace(scores, result=with_confidence(scores.result))

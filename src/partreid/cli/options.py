@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from partreid.config import read_config_file
+from partreid.errors import ConfigError
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
 from partreid.training.presets import PRESETS, get_preset
@@ -19,13 +20,14 @@ Data = Annotated[
         "$PARTREID_DATA. `partreid data list` shows the names."
     ),
 ]
-DataSets = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="DATA...",
-        help="Data sets, each a folder, one that holds it, a table (.csv, .parquet), name=PATH, or a name to be found "
-        "in $PARTREID_DATA. `partreid data list` shows the names.",
-    ),
+_SETS = (
+    "Data sets, each a folder, one that holds it, a table (.csv, .parquet), name=PATH, or a name to be found in "
+    "$PARTREID_DATA. `partreid data list` shows the names."
+)
+DataSets = Annotated[list[str], typer.Argument(metavar="DATA...", help=_SETS)]
+OptionalDataSets = Annotated[list[str] | None, typer.Argument(metavar="DATA...", help=_SETS)]
+MoreData = Annotated[
+    list[str] | None, typer.Option("--data", metavar="DATA", help="Another way to give a data set; repeatable.")
 ]
 Preset = Annotated[str, typer.Option(help=f"Configuration to start from: {', '.join(PRESETS)}.")]
 ConfigFile = Annotated[
@@ -39,6 +41,18 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 PrecisionOption = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that read pictures; 0 = none beside the main one.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Pictures embedded at once.")]
+
+
+def all_datasets(data: list[str] | None, more: list[str] | None) -> list[str]:
+    """The data sets of a command that takes them as arguments and with ``--data``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    every = [*(data or []), *(more or [])]
+    if not every:
+        raise ConfigError("Expected a data set: give its folder or name, or --data NAME.")
+    return every
 
 
 def train_config(preset: str, config: Path | None, overrides: list[str] | None) -> TrainConfig:

@@ -1,88 +1,149 @@
-"""The pictures that commands write: rankings (Figure 3) and attention maps (Figure 5) of a model on a data set."""
+"""What the figures show, gathered from a model and a data set: rankings (Figures 3, 4) and attention (Figure 5)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from partreid.cli.console import console
 from partreid.datasets.images import read_image
+from partreid.errors import LabelError
 from partreid.evaluation.dataset import EmbeddedSplit, model_matching
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
-from partreid.labels.grouping import label_map
-from partreid.types import EvaluationResult, ModelOutput, ReIDImage
+from partreid.labels.locate import AUTO, choose_label_folder, find_label
+from partreid.parts import FOREGROUND
+from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
+
+if TYPE_CHECKING:
+    from partreid.viz.attention import AttentionRow
+    from partreid.viz.rankings import RankedPicture, RankingRow
 
 
-def write_rankings(
-    path: Path,
-    extractor: PartExtractor,
-    query: EmbeddedSplit,
-    gallery: EmbeddedSplit,
-    result: EvaluationResult,
-    *,
-    rows: int = 6,
-    top: int = 8,
-    title: str = "",
-) -> Path:
-    """Draw queries spread evenly from the best to the worst average precision, each with its first results.
+@dataclass(frozen=True, eq=False)
+class SearchedSet:
+    """A query set that a model has searched in the gallery.
 
-    Gallery pictures of the query's person and view are left out, as evaluation leaves them out.
+    Attributes:
+        extractor: the model. query, gallery: embedded. result: the scores of all slots together.
     """
-    from partreid.viz.canvas import save_png
-    from partreid.viz.rankings import RankedPicture, RankingRow, draw_rankings
 
-    chosen = spread(result.average_precision, rows)
-    matching = model_matching(extractor)
-    asked = query.embeddings[chosen]
-    distances = matching.distances(asked, gallery.embeddings)
-    for row, index in enumerate(chosen):
-        distances[row][_junk(query.images[index], gallery.images)] = torch.nan
-    order = distances.nan_to_num(nan=torch.inf).argsort(dim=1, stable=True)
-    kept = torch.stack([line[~distances[row][line].isnan()][:top] for row, line in enumerate(order)])
-    by_slot = pairwise_slot_distances(asked, gallery.embeddings, kept, normalize=matching.normalize)
-
-    drawn = []
-    for row, index in enumerate(chosen):
-        person = query.images[index]
-        found = [gallery.images[int(g)] for g in kept[row]]
-        output = _output(extractor, [person, *found])
-        results = [
-            RankedPicture(
-                **_shown(entry, output, rank),
-                distance=float(distances[row, int(kept[row, rank - 1])]),
-                slot_distances=by_slot[row, rank - 1].numpy(),
-                verdict="right" if entry.pid == person.pid else "wrong",
-            )
-            for rank, entry in enumerate(found, start=1)
-        ]
-        drawn.append(RankingRow(RankedPicture(**_shown(person, output, 0)), results))
-    return save_png(draw_rankings(drawn, extractor.slots, title=title), path)
+    extractor: PartExtractor
+    query: EmbeddedSplit
+    gallery: EmbeddedSplit
+    result: EvaluationResult
 
 
-def write_attention(path: Path, extractor: PartExtractor, images: Sequence[ReIDImage], *, title: str = "") -> Path:
-    """Draw the attention maps of pictures beside their label maps, where they have labels."""
-    from partreid.viz.attention import AttentionRow, draw_attention
-    from partreid.viz.canvas import save_png
+@dataclass(frozen=True)
+class RankingStyle:
+    """What a row of a ranking shows.
 
-    output = _output(extractor, images)
+    Attributes:
+        top: results. junk: also those of the query's person and view, which scores leave out.
+        attention: draw attention over the pictures. slots: compare these alone; None = all (Eq. 9).
+        title: what tells the row from others of the same query.
+    """
+
+    top: int = 8
+    junk: bool = False
+    attention: bool = True
+    slots: tuple[str, ...] | None = None
+    title: str = ""
+
+
+def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> RankingRow:
+    """A query and its first results in the order of evaluation; also the first right one, where it comes later.
+
+    Args:
+        searched: by a model. index: of the query. style: what to show.
+
+    Raises:
+        ShapeError: there is no such slot.
+    """
+    from partreid.viz.rankings import RankingRow
+
+    query, gallery = searched.query.images[index], searched.gallery.images
+    matching = model_matching(searched.extractor).model_copy(update={"slots": style.slots})
+    asked, others = matching.prepare(searched.query.embeddings[index]), matching.prepare(searched.gallery.embeddings)
+    matching = matching.model_copy(update={"slots": None})
+    distances = matching.distances(asked, others)[0]
+    same = np.array([entry.pid == query.pid for entry in gallery])
+    junk = same & [entry.view == query.view for entry in gallery]
+    order = distances.argsort(stable=True).numpy()
+    counted = order[~junk[order]]
+    shown = order[: style.top] if style.junk else counted[: style.top]
+    right = np.flatnonzero(same[counted])  # ranks from 0
+    if len(right) and not np.isin(shown, counted[right]).any():
+        shown = np.append(shown, counted[right[0]])
+    chosen = torch.from_numpy(shown)[None]
+    by_slot = pairwise_slot_distances(asked, others, chosen, normalize=matching.normalize)[0]
+    pictures = list(_shown(searched.extractor, [query, *(gallery[i] for i in shown)], style))
+    results = [
+        replace(
+            picture,
+            distance=float(distances[i]),
+            slot_distances=by_slot[place].numpy(),
+            verdict="junk" if junk[i] else "right" if same[i] else "wrong",
+            rank=None if junk[i] else int(np.flatnonzero(counted == i)[0]) + 1,
+        )
+        for place, (i, picture) in enumerate(zip(shown.tolist(), pictures[1:], strict=True))
+    ]
+    note = _score(searched.result, index) if style.slots is None else ""
+    asking = replace(pictures[0], label=f"{pictures[0].label} · #{index}", note=note)
+    return RankingRow(asking, results, style.title, asked.slots)
+
+
+def attention_rows(extractor: PartExtractor, images: Sequence[ReIDImage]) -> list[AttentionRow]:
+    """The attention maps of pictures, and the labels of those that have one for the model's parts."""
+    from partreid.viz.attention import AttentionRow
+
+    schema = extractor.model.config.part_schema
     rows = []
-    for i, entry in enumerate(images):
-        label = label_map(read_part_maps(entry.label, extractor.model.config.part_schema)) if entry.label else None
+    for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
+        parts = slots[len(slots) - len(maps) + 1 :]
+        labelled = entry.label is not None and parts == schema.parts
         rows.append(
             AttentionRow(
                 image=read_image(entry.path),
-                attention=output.attention[i].numpy(),
-                visibility=output.visibility[i].numpy(),
-                label_map=label,
+                attention=maps if parts else None,
+                visibility=visibility[len(slots) - len(parts) :] if parts else None,
+                part_maps=read_part_maps(entry.label, schema) if labelled and entry.label else None,
                 label=_caption(entry),
+                name=entry.path.name,
             )
         )
-    return save_png(draw_attention(rows, extractor.model.config.part_names, title=title), path)
+    return rows
+
+
+def drawn_labels(dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str = AUTO) -> list[ReIDImage]:
+    """The pictures with their label files, where there are any: read for those that are drawn, not for whole sets.
+
+    Args:
+        dataset: that they are of. images: to be drawn. labels: a label folder; "auto" takes the only one there is.
+
+    Raises:
+        LabelError: there is no label folder of that name.
+    """
+    try:
+        folder = choose_label_folder(dataset.root, labels)
+    except LabelError as error:
+        if labels != AUTO:
+            raise
+        console.print(f"Drawn without labels: {error}", style="dim", markup=False, soft_wrap=True)
+        folder = None
+    if folder is None:
+        return list(images)
+    return [
+        entry
+        if entry.label
+        else replace(entry, label=find_label(entry.path, dataset.root, folder, dataset.label_naming))
+        for entry in images
+    ]
 
 
 def spread(values: np.ndarray, count: int) -> list[int]:
@@ -92,24 +153,41 @@ def spread(values: np.ndarray, count: int) -> list[int]:
     return [int(i) for i in order[picks]]
 
 
-def _junk(query: ReIDImage, gallery: Sequence[ReIDImage]) -> torch.Tensor:
-    return torch.tensor([entry.pid == query.pid and entry.view == query.view for entry in gallery])
+def _attention(
+    extractor: PartExtractor, images: Sequence[ReIDImage]
+) -> Iterator[tuple[tuple[str, ...], np.ndarray, np.ndarray]]:
+    """Of each picture: the slots, attention [K+1, h, w], and the slots' visibility [S]."""
+    for output in extractor.outputs(list(images)):
+        seen = output.embeddings.visibility.numpy()
+        for maps, visibility in zip(output.attention.numpy(), seen, strict=True):
+            yield output.embeddings.slots, maps, visibility
 
 
-def _output(extractor: PartExtractor, images: Sequence[ReIDImage]) -> ModelOutput:
-    output = next(extractor.outputs(list(images)))
-    assert len(output.embeddings) == len(images), "more pictures than fit one batch"
-    return output
+def _shown(extractor: PartExtractor, images: Sequence[ReIDImage], style: RankingStyle) -> Iterator[RankedPicture]:
+    """What a row shows of a query as of a result; attention and visibility of the slots that are compared."""
+    from partreid.viz.rankings import RankedPicture
+
+    for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
+        chosen = style.slots or slots
+        by_slot = dict(zip(slots[len(slots) - len(maps) + 1 :], maps[1:], strict=True))
+        if by_slot and FOREGROUND in slots:
+            by_slot[FOREGROUND] = maps[1:].max(axis=0)
+        names = [slot for slot in chosen if slot != FOREGROUND] or list(chosen)
+        drawn = [by_slot[name] for name in names if name in by_slot]
+        yield RankedPicture(
+            image=read_image(entry.path),
+            label=_caption(entry),
+            name=entry.path.name,
+            attention=np.stack([maps[0], *drawn]) if drawn and style.attention else None,
+            visibility=np.array([visibility[slots.index(slot)] for slot in chosen]),
+        )
 
 
-def _shown(entry: ReIDImage, output: ModelOutput, position: int) -> dict[str, Any]:
-    """What a :class:`RankedPicture` shows of a query as of a result."""
-    return {
-        "image": read_image(entry.path),
-        "label": _caption(entry),
-        "attention": output.attention[position].numpy(),
-        "visibility": output.embeddings.visibility[position].numpy(),
-    }
+def _score(result: EvaluationResult, index: int) -> str:
+    precision = float(result.average_precision[index])
+    if np.isnan(precision):
+        return "no match in the gallery"
+    return f"AP {100 * precision:.0f} %, first right: {result.first_match[index]}"
 
 
 def _caption(entry: ReIDImage) -> str:

@@ -64,7 +64,7 @@ def train(
     console.print(f"Checkpoint: {out}/checkpoint    Curves: tensorboard --logdir {out}/logs", markup=False)
     tested = [dataset for dataset in datasets if dataset.queries]
     if evaluate and tested:
-        evaluate_run(out, tested, runtime=runtime, out=out / "evaluation")
+        evaluate_run(out, tested, runtime=runtime, out=out / "evaluation", labels=chosen.labels)
     elif evaluate:
         console.print("No queries, so nothing to evaluate.")
 

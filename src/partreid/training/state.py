@@ -98,9 +98,7 @@ def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, pids:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         known = state.get("pids", pids)  # runs of earlier versions do not know theirs
-        progress = Progress(
-            int(state["epoch"]), dict(state["means"]), tuple(known), dict(state.get("history", {}))
-        )
+        progress = Progress(int(state["epoch"]), dict(state["means"]), tuple(known), dict(state.get("history", {})))
         if progress.pids != pids:
             raise CheckpointError(
                 f"{run} was trained on other persons: expected the {len(progress.pids)} identities it began with, got "

@@ -276,8 +276,10 @@ class EvaluationResult:
             raise ShapeError(f"A rank is at least 1, got {k}.")
         return float(self.cmc[min(k, len(self.cmc)) - 1])
 
-    def summary(self) -> dict[str, float | int | str]:
-        """The main figures as plain numbers, for JSON."""
+    def summary(self) -> dict[str, float | int | str | dict[str, list[float]]]:
+        """The main figures as plain numbers, for JSON; with "confidence_95", [low, high] by metric, where computed."""
+        intervals = {metric: list(map(float, interval)) for metric, interval in self.confidence.items()}
+        confidence = {"confidence_95": intervals} if intervals else {}
         return {
             "rank1": self.rank(1),
             "rank5": self.rank(5),
@@ -288,6 +290,7 @@ class EvaluationResult:
             "queries_without_positive": self.num_skipped,
             "gallery": self.num_gallery,
             "protocol": self.protocol,
+            **confidence,
         }
 
 

@@ -23,7 +23,8 @@ from partreid.viz.overlay import (
     paint_labels,
 )
 
-_MARGIN, _GAP, _HEADER, _LABEL, _TITLE, _FOOT = 18, 12, 26, 18, 30, 30
+_MARGIN, _GAP, _HEADER, _LABEL, _TITLE, _FOOT = 18, 10, 26, 18, 30, 30
+_APART = 8  # between pictures that have a line for their label
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,7 @@ def attention_cells(
 
     Returns:
         One or two lines. The columns of the second fit the first's: label map Y, E in colours, its maximum, each part.
+        A row without attention has one cell, and no second line.
 
     Raises:
         ShapeError: an array does not fit the slots.
@@ -92,7 +94,7 @@ def attention_cells(
                 seen = float(row.visibility[parts.index(name)]) > 0
             sign = "" if seen is None else " ✓" if seen else " ✗"
             line.append(AttentionCell(heat, name, f"max {values.max():.2f}{sign}", seen))
-    if row.part_maps is None:
+    if row.part_maps is None or row.attention is None:
         return [line]
     labels = [
         AttentionCell(paint_labels(image, label_map(row.part_maps), parts), "picture", "label map Y"),
@@ -150,7 +152,8 @@ def draw_attention(
     width = 2 * _MARGIN + max(len(headings) * (cell_width + _GAP) - _GAP, 4 * cell_width)
     top = _MARGIN + (_TITLE if title else 0)
     height = size[1] + _LABEL + _GAP
-    total = sum(len(lines) for lines in drawn) * height
+    apart = _APART if any(len(lines) > 1 for lines in drawn) else 0
+    total = sum(len(lines) * height + apart for lines in drawn)
     sheet = Sheet(width, top + _HEADER + total + 2 * _FOOT)
     if title:
         sheet.text((_MARGIN, _MARGIN + 8), title, size=11, width=width - 2 * _MARGIN, bold=True)
@@ -163,6 +166,7 @@ def draw_attention(
                 sheet.picture((x, y), size, cell.picture, frame=cell.color)
                 sheet.text((x, y + size[1] + 11), cell.caption, width=cell_width, color=cell.color or INK)
             y += height
+        y += apart
     _legend(sheet, y + 4, note, width, rated=any(cell.seen is not None for lines in drawn for cell in lines[0]))
     return sheet.figure
 

@@ -8,17 +8,29 @@ from html import escape
 
 import numpy as np
 
-from partreid.viz.attention import AttentionRow, attention_cells
+from partreid.viz.attention import AttentionCell, AttentionRow, attention_cells
 from partreid.viz.colors import part_colors, readable
-from partreid.viz.html import Html, cell, details, image, rgb, strip, table
+from partreid.viz.html import Html, cell, details, image, legend, rgb, strip, table
 from partreid.viz.overlay import enlarge, overlay_parts
 from partreid.viz.rankings import FRAMES, WORDS, RankedPicture, RankingRow, number
+
+READING = (
+    "Each line: the query, then what was found, nearest first, with rank and total distance (Eq. 9); where the first "
+    "right one comes later, it stands at the end. Colours = parts that count as visible. Bars = distance of each slot, "
+    "longer = farther, on one scale per line; ✗ = not visible in both pictures, so not compared. Green ✓ = right "
+    "person, red ✗ = wrong person, grey – = the query's person and camera, which scores leave out."
+)
+"""How to read rankings, in words."""
 
 _SIZE = (168, 336)
 """Picture elements of a cell: one and a half of what it takes on the page, sharp on dense screens."""
 _QUALITY = 80
 _MARKS = {"right": "✓", "wrong": "✗", "junk": "–", None: ""}
-_HEADINGS = {"picture": "", "all parts": "all parts"}
+
+
+def slot_legend(slots: Sequence[str]) -> Html:
+    """The slots' colours."""
+    return legend({readable(slot): color for slot, color in part_colors(slots).items()})
 
 
 def ranking_block(row: RankingRow, slots: Sequence[str], *, smooth: bool = True) -> Html:
@@ -49,23 +61,24 @@ def ranking_block(row: RankingRow, slots: Sequence[str], *, smooth: bool = True)
 
 
 def attention_block(row: AttentionRow, slots: Sequence[str], *, smooth: bool = True) -> Html:
-    """A picture's attention maps side by side, those of its label in the line below.
+    """A picture's attention maps side by side, under each what the label says of the part.
 
     Arguments as in :func:`partreid.viz.attention.draw_attention`.
     """
-    lines = attention_cells(row, slots, size=_SIZE, smooth=smooth)
     colors = part_colors(slots)
-    blocks = []
-    for line in lines:
-        cells = []
-        for shown in line:
-            name = readable(_HEADINGS.get(shown.heading, shown.heading))
-            mark = f'<u style="--slot:{rgb(colors[shown.heading])}"></u>' if shown.heading in colors else ""
-            alt = f"{row.name or row.label}, {readable(shown.heading)}: {shown.caption}"
-            picture = image(shown.picture, alt=alt, quality=_QUALITY)
-            cells.append(cell(Html(f"{mark}{escape(name) or '&nbsp;'}"), picture, shown.caption, color=shown.color))
-        blocks.append(strip(cells))
-    return Html("".join(blocks) + (f"<p><small>{escape(row.name)}</small></p>" if row.name else ""))
+    first, *below = attention_cells(row, slots, size=_SIZE, smooth=smooth)
+    columns = []
+    for place, shown in enumerate(first):
+        mark = f'<u style="--slot:{rgb(colors[shown.heading])}"></u>' if shown.heading in colors else ""
+        cells = [_mapped(row, shown, Html(f"{mark}{escape(readable(shown.heading))}"))]
+        cells += [_mapped(row, line[place], Html("")) for line in below]
+        columns.append(Html(f"<div>{''.join(cells)}</div>"))
+    return Html((f"<p><b>{escape(row.name)}</b></p>" if row.name else "") + strip(columns))
+
+
+def _mapped(row: AttentionRow, shown: AttentionCell, title: Html) -> Html:
+    alt = f"{row.name or row.label}, {readable(shown.heading)}: {shown.caption}"
+    return cell(title, image(shown.picture, alt=alt, quality=_QUALITY), shown.caption, color=shown.color)
 
 
 def _ranked(
@@ -101,4 +114,3 @@ def _shown_slots(slots: Sequence[str], visibility: np.ndarray) -> str:
         words = "visible" if seen > 0 else "not visible"
         marks.append(f'<i style="--slot:{rgb(color)}" title="{escape(readable(slot))}: {words}">{inner}</i>')
     return f'<div class="bars" aria-hidden="true">{"".join(marks)}</div>'
-

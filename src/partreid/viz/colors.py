@@ -23,6 +23,8 @@ RIGHT, WRONG, JUNK, INK, BAR, FAINT = (_hex(c) for c in ("1B8A3A", "D1342F", "9A
 """Colours of a right and a wrong match, of junk, of text, of a bar, and of what is not there."""
 
 _ORANGE, _YELLOW, _BLUE, _SKY, _GREEN = (_hex(c) for c in ("E69F00", "F0E442", "0072B2", "56B4E9", "009E73"))
+SAME, DIFFERENT = _BLUE, _hex("D55E00")
+"""Colours of pairs of one person and of two."""
 _VERMILLION, _PINK, _WINE, _INDIGO, _OLIVE, _TEAL, _GREY = (
     _hex(c) for c in ("D55E00", "CC79A7", "882255", "332288", "999933", "44AA99", "8C8C8C")
 )

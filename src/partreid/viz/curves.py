@@ -74,7 +74,7 @@ def draw_cmc(results: Mapping[str, EvaluationResult], *, max_rank: int = 20, tit
     """
     if not results or max_rank < 2:
         raise ShapeError(f"Expected at least one result and max_rank >= 2, got {len(results)} and {max_rank}.")
-    figure = Figure(figsize=(5.2, 3.8), dpi=DPI * SCALE, layout="constrained")
+    figure = Figure(figsize=(4.6, 3.4), dpi=DPI * SCALE, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     colors = part_colors([f"series {i}" for i in range(len(results))])

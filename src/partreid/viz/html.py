@@ -1,8 +1,8 @@
 """One HTML page that holds everything: no script, no request to anywhere, light and dark.
 
 Blocks are made by :func:`paragraph`, :func:`table`, :func:`legend`, :func:`figure` and the like, put into a
-:class:`Section`, and those into :func:`page`. Text given to them is plain text: it is escaped here, so that no file name can become
-markup.
+:class:`Section`, and those into :func:`page`. Text given to them is plain text: it is escaped here, so that no file
+name can become markup.
 """
 
 from __future__ import annotations
@@ -68,8 +68,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str | Html]], *, capti
 def legend(colors: Mapping[str, Color]) -> Html:
     """Names with their colours."""
     entries = "".join(
-        f'<li><span style="background:{rgb(color)}"></span>{escape(name)}</li>'
-        for name, color in colors.items()
+        f'<li><span style="background:{rgb(color)}"></span>{escape(name)}</li>' for name, color in colors.items()
     )
     return Html(f'<ul class="legend">{entries}</ul>')
 
@@ -114,6 +113,11 @@ def chart(drawn: Figure, *, alt: str) -> Html:
     return figure(to_array(drawn), alt=alt, quality=None)
 
 
+def charts(figures: Sequence[Html]) -> Html:
+    """Charts side by side, as many as the window has room for."""
+    return Html(f'<div class="charts">{"".join(figures)}</div>')
+
+
 def rgb(color: Color) -> str:
     """A colour as CSS writes it."""
     return f"rgb({','.join(str(round(255 * value)) for value in color)})"
@@ -126,7 +130,7 @@ def strip(cells: Sequence[Html]) -> Html:
 
 def cell(*lines: str | Html, color: Color | None = None) -> Html:
     """One small picture of a :func:`strip` with lines of text around it, in a frame of that colour."""
-    inner = "".join(line if isinstance(line, Html) else f"<span>{escape(line)}</span>" for line in lines)
+    inner = "".join(line if isinstance(line, Html) else f"<span>{escape(line) or '&nbsp;'}</span>" for line in lines)
     style = "" if color is None else f' style="--frame:{rgb(color)}"'
     return Html(f'<div class="cell"{style}>{inner}</div>')
 
@@ -189,7 +193,7 @@ nav ul, .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: .
 section { scroll-margin-top: 3rem }
 .legend span { display: inline-block; width: .85em; height: .85em; margin-right: .4em; border-radius: 2px }
 .wide { overflow-x: auto; display: inline-block; vertical-align: top; max-width: 100%; margin-right: 3vw }
-td:not(:first-child) { white-space: nowrap }
+td:not(:first-child), th:not(:first-child) { white-space: nowrap }
 table { overflow-wrap: normal }
 table { border-collapse: collapse; margin: .5rem 0 1rem; font-variant-numeric: tabular-nums }
 caption { text-align: left; font-weight: 600; padding-bottom: .25rem }

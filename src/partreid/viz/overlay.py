@@ -161,9 +161,7 @@ def overlay_part_maps(
     return _blend(_to_uint8(_grey(image)), [colors[part] for part in parts], list(layers))
 
 
-def overlay_heat(
-    image: np.ndarray, values: np.ndarray, *, grid: Grid = "smooth", strength: float = 0.75
-) -> np.ndarray:
+def overlay_heat(image: np.ndarray, values: np.ndarray, *, grid: Grid = "smooth", strength: float = 0.75) -> np.ndarray:
     """One map [h, w] in [0, 1] as heat over a grey copy of the picture: uint8 [H, W, 3].
 
     Args:

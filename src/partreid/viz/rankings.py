@@ -53,6 +53,7 @@ class RankedPicture:
         distance: to the query, infinity where nothing was comparable. None for a query.
         slot_distances: [S] to the query, NaN where the slot was not compared. None for a query.
         verdict: "right", "wrong", "junk" (same person and camera), or None where the identity is unknown.
+        rank: where it does not follow from the result's place, as that of the first right one far below.
     """
 
     image: np.ndarray
@@ -64,6 +65,7 @@ class RankedPicture:
     distance: float | None = None
     slot_distances: np.ndarray | None = None
     verdict: Verdict | None = None
+    rank: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,8 @@ class RankingRow:
     def ranks(self) -> list[int | None]:
         """The rank of each result: junk has none, and does not count for others."""
         counted = [picture.verdict != "junk" for picture in self.results]
-        return [sum(counted[: i + 1]) if counts else None for i, counts in enumerate(counted)]
+        ranks = [sum(counted[: i + 1]) if counts else None for i, counts in enumerate(counted)]
+        return [picture.rank or rank for picture, rank in zip(self.results, ranks, strict=True)]
 
     @property
     def longest(self) -> float:
@@ -120,7 +123,8 @@ def draw_rankings(
     columns = 1 + max(len(row.results) for row in rows)
     cell_height = _HEADER + 2 * cell_width + _BARS + _LABEL + 2 * _NOTE + _GAP
     width = 2 * _MARGIN + max(columns * (cell_width + _GAP), 4 * cell_width)
-    every = list(dict.fromkeys(slot for row in rows for slot in row.slots or slots))
+    used = dict.fromkeys(slot for row in rows for slot in row.slots or slots)
+    every = list(dict.fromkeys([*(slot for slot in slots if slot in used), *used]))
     legend = _Legend(every, [v for v in WORDS if any(p.verdict == v for row in rows for p in row.results)])
     lines = legend_rows(legend.entries, width - 2 * _MARGIN, size=_LEGEND_SIZE, swatch=_SWATCH)
     top = _MARGIN + (_TITLE if title else 0)

@@ -1,0 +1,53 @@
+"""From a data set and a model to what scores and figures are made of: embedded query sets and gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from partreid.cli.console import progress_bar
+from partreid.datasets.readers import choose_labels
+from partreid.errors import DataError, nearest
+from partreid.evaluation.dataset import EmbeddedSplit, embed_split
+from partreid.inference.extractor import PartExtractor
+from partreid.labels.locate import AUTO
+from partreid.types import ReIDDataset
+
+
+def query_sets(dataset: ReIDDataset, wanted: Sequence[str] | None = None) -> list[str]:
+    """The query sets to search, all where None is wanted.
+
+    Raises:
+        DataError: there is none, or none of that name.
+    """
+    if not dataset.queries:
+        raise DataError(f"{dataset.name} ({dataset.root}) has no query pictures, so it cannot be evaluated.")
+    chosen = list(wanted or dataset.queries)
+    for name in chosen:
+        if name not in dataset.queries:
+            raise DataError(f"{dataset.root} has no query set {name!r}. {nearest(name, dataset.queries)}")
+    return chosen
+
+
+def with_needed_labels(extractor: PartExtractor, dataset: ReIDDataset, labels: str = AUTO) -> ReIDDataset:
+    """The set with its labels, where the model cannot do without (fixed attention, Table 2) and it has none yet.
+
+    Raises:
+        LabelError: as ``choose_labels``.
+    """
+    if not extractor.model.config.pose_guided or any(image.label for image in dataset.gallery):
+        return dataset
+    return choose_labels(dataset, labels)
+
+
+def embed_sets(
+    extractor: PartExtractor, dataset: ReIDDataset, queries: Sequence[str]
+) -> tuple[dict[str, EmbeddedSplit], EmbeddedSplit]:
+    """The query sets by name, and the gallery, embedded under a progress bar."""
+    images = {"gallery": dataset.gallery} | {name: dataset.queries[name] for name in queries}
+    with progress_bar(f"embedding {dataset.name}", sum(map(len, images.values()))) as (progress, task):
+        splits = {
+            name: embed_split(extractor, split, advance=lambda count: progress.advance(task, count))
+            for name, split in images.items()
+        }
+    gallery = splits.pop("gallery")
+    return splits, gallery

@@ -1,0 +1,153 @@
+"""``partreid show report``: one page with everything about a run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from partreid.cli.console import console
+from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
+from partreid.cli.pictures import RankingStyle, SearchedSet, attention_rows, drawn_labels, ranking_row, spread
+from partreid.cli.searched import embed_sets, query_sets, with_needed_labels
+from partreid.cli.show_common import Labels, Model, write_page
+from partreid.config import read_config_file
+from partreid.datasets.readers import read_dataset
+from partreid.environment import describe_environment
+from partreid.evaluation.dataset import QuerySetScores, model_matching, score_query_set
+from partreid.evaluation.separation import distance_distribution
+from partreid.evaluation.statistics import with_confidence
+from partreid.inference.extractor import PartExtractor
+from partreid.labels.locate import AUTO
+from partreid.models.checkpoint import CONFIG_FILE, METRICS_FILE, find_checkpoint
+from partreid.training.state import CONFIG_FILE as TRAIN_FILE
+from partreid.types import ReIDDataset, ReIDImage
+
+if TYPE_CHECKING:
+    from partreid.viz.run_report import QuerySetReport, RunReport
+
+REPORT_FILE = "report.html"
+_RANKED, _TOP, _EXAMPLES = 4, 8, 6  # queries at either end, results of each, attention examples
+
+
+def report(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path(REPORT_FILE),
+    query_set: Annotated[
+        list[str] | None, typer.Option("--query-set", help="Query set; repeatable. Default: all.")
+    ] = None,
+    labels: Labels = AUTO,
+    device: Device = "auto",
+    precision: PrecisionOption = "float32",
+    batch_size: BatchSize = 64,
+) -> None:
+    """Write one self-contained HTML page about a run: training, scores, distances, rankings, attention, configuration.
+
+    `partreid evaluate --out FOLDER` writes it too, beside its other results.
+    """
+    dataset = read_dataset(data, labels=None)
+    names = query_sets(dataset, query_set)
+    extractor = PartExtractor.from_pretrained(model, runtime=runtime_config(device, precision, 0, batch_size))
+    dataset = with_needed_labels(extractor, dataset, labels)
+    splits, gallery = embed_sets(extractor, dataset, names)
+    sets = {}
+    for name, split in splits.items():
+        scores = score_query_set(split, gallery, matching=model_matching(extractor))
+        sets[name] = SearchedSet(extractor, split, gallery, scores.result), scores
+    write_page(out, gather_report(model, dataset, sets, labels=labels).page())
+    console.print(f"Written: {out}", markup=False, soft_wrap=True, highlight=False)
+
+
+def gather_report(
+    source: str | Path,
+    dataset: ReIDDataset,
+    sets: Mapping[str, tuple[SearchedSet, QuerySetScores]],
+    *,
+    labels: str = AUTO,
+) -> RunReport:
+    """Everything that the page says.
+
+    Args:
+        source: the model, as for ``PartExtractor.from_pretrained``. dataset: that it was evaluated on.
+        sets: what it found, by query set. labels: label folder of the attention examples.
+    """
+    from partreid.viz.run_report import RunReport
+
+    extractor = next(iter(sets.values()))[0].extractor
+    checkpoint = find_checkpoint(source)
+    metrics = _read(checkpoint / METRICS_FILE)
+    config, note = _configuration(checkpoint, extractor)
+    environments = {"This report": describe_environment(extractor.device) | {"command": _command()}}
+    if isinstance(metrics.get("environment"), dict):
+        environments["Training"] = metrics["environment"]
+    return RunReport(
+        title=f"{Path(source).resolve().name if Path(source).exists() else source} on {dataset.name}",
+        slots=extractor.slots,
+        counts=[_count(name, split) for name, split in dataset.splits.items() if split],
+        query_sets=[_query_set(name, *one, dataset, labels) for name, one in sets.items()],
+        history=metrics.get("history", ()),
+        config=config,
+        config_note=note,
+        environments=environments,
+    )
+
+
+def _query_set(
+    name: str, searched: SearchedSet, scores: QuerySetScores, dataset: ReIDDataset, labels: str
+) -> QuerySetReport:
+    from partreid.viz.run_report import QuerySetReport
+
+    query, gallery = searched.query, searched.gallery
+    matching = model_matching(searched.extractor)
+    result = scores.result if scores.result.confidence else with_confidence(scores.result)
+    order = spread(result.average_precision, len(query.images))
+    best = order[:_RANKED]
+    worst = [i for i in order[::-1][:_RANKED] if i not in best]
+    every = query.embeddings.slots
+    compared = {slot: matching.model_copy(update={"slots": (slot,)}) for slot in every} | {"": matching}
+    found = {
+        slot: distance_distribution(query.embeddings, gallery.embeddings, query.ids, gallery.ids, matching=rule)
+        for slot, rule in compared.items()
+    }
+    shown = [query.images[i] for i in spread(result.average_precision, _EXAMPLES)]
+    parts = len(searched.extractor.model.config.part_names)
+    return QuerySetReport(
+        name=name,
+        result=result,
+        slots=scores.slots,
+        distances=found.pop(""),
+        slot_distances=found,
+        best=[ranking_row(searched, i, RankingStyle(_TOP)) for i in best],
+        worst=[ranking_row(searched, i, RankingStyle(_TOP)) for i in worst],
+        attention=attention_rows(searched.extractor, drawn_labels(dataset, shown, labels)) if parts else (),
+    )
+
+
+def _count(name: str, images: Sequence[ReIDImage]) -> tuple[str, int, int, int | None]:
+    cameras = {image.camid for image in images}
+    return name, len(images), len({image.pid for image in images}), None if None in cameras else len(cameras)
+
+
+def _configuration(checkpoint: Path, extractor: PartExtractor) -> tuple[dict[str, Any], str]:
+    """The whole configuration and where it comes from; of an imported model what the model is."""
+    matching = {"matching": model_matching(extractor).model_dump(mode="json")}
+    if (checkpoint / TRAIN_FILE).is_file():
+        return read_config_file(
+            checkpoint / TRAIN_FILE
+        ) | matching, f"From {TRAIN_FILE} of the run; unset fields are left out."
+    stored = _read(checkpoint / CONFIG_FILE)
+    note = f"How it was trained is not known: the model has no {TRAIN_FILE}. This is what it is ({CONFIG_FILE})."
+    return {name: stored[name] for name in ("model", "preprocess") if name in stored} | matching, note
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return read_config_file(path) if path.is_file() else {}
+
+
+def _command() -> str:
+    return shlex.join(["partreid", *sys.argv[1:]])
