@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from partreid.cli import main
+from partreid.datasets.readers import read_dataset
+from partreid.runtime import RuntimeConfig
+from partreid.training.loop import Trainer
 from tests.conftest import tiny_config
 
 Run = Callable[..., tuple[int, str]]
@@ -35,4 +38,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 def tiny_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "tiny.toml"
     path.write_text(tiny_config().to_toml())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on the blocks. Read only."""
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    config = tiny_config("model.visibility=argmax", "model.map_stride=8")
+    Trainer(config, read_dataset(blocks).train, path, runtime=RuntimeConfig(device="cpu", precision="float32")).fit()
     return path

@@ -76,6 +76,36 @@ def test_an_interrupted_run_resumes_bit_for_bit(dataset: ReIDDataset, tmp_path: 
     assert all(torch.equal(whole[key], broken[key]) for key in whole)
 
 
+def test_the_history_of_every_epoch_is_kept_through_a_break(dataset: ReIDDataset, tmp_path: Path) -> None:
+    config = tiny_config("optimizer.epochs=3")
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(config, dataset.train, tmp_path / "run", runtime=CPU, observers=[Recorder(interrupt_after=1)]).fit()
+    recorder = Recorder()
+    resumed = Trainer(config, dataset.train, tmp_path / "run", runtime=CPU, observers=[recorder])
+    resumed.resume()
+    resumed.fit()
+    metrics = load_checkpoint(tmp_path / "run").metrics
+    assert [entry["epoch"] for entry in metrics["history"]] == [1, 2, 3] == list(resumed.progress.history)
+    assert metrics["history"][1:] == [{"epoch": i + 2, **means} for i, means in enumerate(recorder.epochs)]
+    assert metrics["train"].items() <= metrics["history"][-1].items()
+    rates = [entry["learning_rate"] for entry in metrics["history"]]
+    assert rates[0] < rates[1] > rates[2], "warm-up, then down"
+    assert metrics["environment"]["PyTorch"] == torch.__version__
+
+
+def test_a_run_of_an_earlier_version_goes_on_without_its_history(dataset: ReIDDataset, tmp_path: Path) -> None:
+    config = tiny_config("optimizer.epochs=1")
+    Trainer(config, dataset.train, tmp_path / "run", runtime=CPU).fit()
+    file = tmp_path / "run" / "checkpoint" / "train_state.pt"
+    state = torch.load(file, weights_only=True)
+    del state["history"]
+    torch.save(state, file)
+    more = Trainer(config.override(["optimizer.epochs=2"]), dataset.train, tmp_path / "run", runtime=CPU)
+    more.resume()
+    more.fit()
+    assert [entry["epoch"] for entry in load_checkpoint(tmp_path / "run").metrics["history"]] == [2]
+
+
 def test_two_runs_are_equal_and_another_seed_is_not(dataset: ReIDDataset, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         Trainer(tiny_config("optimizer.epochs=1", f"seed={seed}"), dataset.train, tmp_path / name, runtime=CPU).fit()

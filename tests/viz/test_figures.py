@@ -6,6 +6,7 @@ import errno
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from partreid.errors import DataError, ShapeError
+from partreid.evaluation.separation import DistanceDistribution
 from partreid.functional.ranking import evaluate_ranking
+from partreid.labels.grouping import one_hot
 from partreid.parts import PART_SCHEMAS
 from partreid.viz import (
     AttentionRow,
@@ -25,6 +28,7 @@ from partreid.viz import (
     draw_attention,
     draw_cmc,
     draw_curves,
+    draw_distances,
     draw_rankings,
     judge,
     overlay_heat,
@@ -34,6 +38,8 @@ from partreid.viz import (
     save_png,
     to_array,
 )
+from partreid.viz.attention import attention_cells
+from partreid.viz.overlay import resize_map
 
 SLOTS = ("foreground", *PARTS)
 
@@ -57,7 +63,14 @@ def rows(results: int = 3) -> list[RankingRow]:
 
 def attention_rows() -> list[AttentionRow]:
     made = [person(i, pid=i, hide_legs=i == 1) for i in range(2)]
-    return [AttentionRow(im, at, at[1:].max(axis=(1, 2)) > 0.4, labels, "id 1 · cam 0") for im, at, labels in made]
+    return [
+        AttentionRow(image, maps, maps[1:].max(axis=(1, 2)) > 0.4, one_hot(labels, 5), "id 1 · cam 0")
+        for image, maps, labels in made
+    ]
+
+
+def texts(figure: Figure) -> list[str]:
+    return [t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_fontsize")) if t.get_text()]
 
 
 def assert_text_is_legible(figure: Figure) -> None:
@@ -84,7 +97,7 @@ def test_rankings() -> None:
     assert pixels.std() > 20
     assert_text_is_legible(figure)
     shown = {t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_fontsize"))}
-    assert {"1 ✓  0.50", "2 ✗  1.50", "3 –  2.50", "5 ✗  ∞", "id 1 · cam 1", "Query"} <= shown
+    assert {"1 ✓  0.50", "2 ✗  1.50", "–  2.50", "4 ✗  ∞", "id 1 · cam 1", "Query"} <= shown
     assert {"foreground", "head", "feet", "✓ right person", "not visible in both, not compared"} <= shown
 
 
@@ -108,19 +121,104 @@ def test_rankings_without_attention_or_identity() -> None:
 
 
 def test_attention() -> None:
-    figure = draw_attention(attention_rows(), PARTS, title="Part attention maps")
+    figure = draw_attention(attention_rows(), SLOTS, title="Part attention maps")
     assert to_array(figure).std() > 20
     assert_text_is_legible(figure)
     shown = {t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_fontsize"))}
-    assert {"picture", "all parts", "foreground", *PARTS, "labels", "✓ part visible"} <= shown
+    assert {"picture", "all parts", "foreground", *PARTS, "label map Y", "✓ part visible"} <= shown
     assert any(t.startswith("max 0.") and t.endswith("✗") for t in shown)
 
 
 @pytest.mark.parametrize("schema", ["two_v", "eleven"])
 def test_attention_without_visibility_or_labels(schema: str) -> None:
-    parts = PART_SCHEMAS[schema].parts
-    attention = np.full((len(parts) + 1, 6, 3), 1 / (len(parts) + 1))
-    assert_text_is_legible(draw_attention([AttentionRow(person(0, pid=1)[0], attention)], parts))
+    slots = PART_SCHEMAS[schema].slots
+    attention = np.full((len(slots), 6, 3), 1 / len(slots))
+    assert_text_is_legible(draw_attention([AttentionRow(person(0, pid=1)[0], attention)], slots))
+
+
+def test_attention_of_models_without_foreground_or_parts() -> None:
+    image = person(0, pid=1)[0]
+    stripes = ("stripe_1", "stripe_2")
+    attention = np.zeros((3, 4, 2))
+    attention[1, :2], attention[2, 2:] = 1, 1
+    shown = texts(draw_attention([AttentionRow(image, attention, np.ones(2))], stripes))
+    assert {"stripe 1", "stripe 2"} <= set(shown)
+    assert "foreground" not in shown
+    nothing = draw_attention([AttentionRow(image, None, label="id 1")], ("global",))
+    assert "This model has no attention maps." in texts(nothing)
+    assert_text_is_legible(nothing)
+
+
+def test_a_label_stands_below_the_attention_of_its_part() -> None:
+    (row, _) = attention_rows()
+    first, below = attention_cells(row, SLOTS, size=(64, 128))
+    assert [cell.heading for cell in first] == ["picture", "all parts", *SLOTS] == [cell.heading for cell in below]
+    assert row.part_maps is not None
+    assert [cell.caption for cell in below][:2] == ["label map Y", "label fields E"]
+    assert [cell.seen for cell in below] == [None] * len(below)
+    for part, cell in zip(PARTS, below[3:], strict=True):
+        np.testing.assert_array_equal(
+            cell.picture, overlay_heat(row.image, row.part_maps[PARTS.index(part)], grid="nodes")
+        )
+    alone = attention_cells(replace(row, part_maps=None), SLOTS, size=(64, 128))
+    assert len(alone) == 1
+
+
+def test_a_map_is_interpolated_within_its_values_or_drawn_as_its_cells() -> None:
+    values = np.array([[0.9, 0.1], [0.2, 0.6], [0.0, 1.0]], np.float32)
+    smooth, cells = resize_map(values, 96, 64), resize_map(values, 96, 64, smooth=False)
+    np.testing.assert_array_equal(cells, values.repeat(32, axis=0).repeat(32, axis=1))
+    assert len(np.unique(smooth)) > 100
+    for i, j in np.ndindex(3, 2):
+        assert abs(smooth[32 * i + 16, 32 * j + 16] - values[i, j]) < 0.05
+    assert smooth.min() >= values.min()
+    assert smooth.max() <= values.max()
+    image = np.full((96, 64, 3), 100, np.uint8)
+    blocks = overlay_heat(image, values, grid="cells")
+    assert len(np.unique(blocks.reshape(-1, 3), axis=0)) == 6
+    assert (overlay_heat(image, values) != blocks).any()
+
+
+def test_ranks_leave_junk_out_and_a_row_may_have_its_own_slots() -> None:
+    image = person(0, pid=0)[0]
+    kinds = ("wrong", "junk", "right", "junk", "wrong")
+    found = [
+        RankedPicture(image, distance=float(i), slot_distances=np.array([i]), verdict=v) for i, v in enumerate(kinds)
+    ]  # type: ignore[arg-type]
+    last = RankedPicture(image, distance=9.0, slot_distances=np.array([np.nan]), verdict="right", rank=40)
+    row = RankingRow(RankedPicture(image, note="AP 20 %"), [*found, last], "by head", ("head",))
+    assert row.ranks == [1, None, 2, None, 3, 40]
+    assert row.longest == 4
+    figure = draw_rankings([row, *rows(2)], SLOTS)
+    shown = texts(figure)
+    assert {"Query · by head", "1 ✗  0.00", "–  1.00", "2 ✓  2.00", "40 ✓  9.00", "AP 20 %", "full bar = 4.00"} <= set(
+        shown
+    )
+    assert_text_is_legible(figure)
+    legend = [text for text in shown if text in SLOTS]
+    assert legend == list(SLOTS), "in the slots' order, each once"
+
+
+def test_the_foreground_alone_is_drawn_as_a_part() -> None:
+    image = np.full((32, 16, 3), 128, np.uint8)
+    attention = np.stack([np.zeros((4, 2)), np.ones((4, 2))])
+    assert (overlay_parts(image, attention, ("foreground",)) != 128).any()
+
+
+def test_distances() -> None:
+    found = DistanceDistribution(
+        np.linspace(0, 4, 9), np.array([0, 0, 3, 1, 0, 0, 0, 0]), np.array([0, 0, 0, 1, 5, 2, 0, 0]), (1, 0)
+    )
+    figure = draw_distances(found, title="head · separation 80.0 %")
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "distance"
+    assert "%" in axes.get_ylabel()
+    assert axes.get_xlim() == (1, 3)
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [t.get_text() for t in legend.get_texts()] == ["same person, 20.0 % not comparable", "different persons"]
+    nothing = DistanceDistribution(np.linspace(0, 4, 9), np.zeros(8, int), np.zeros(8, int), (3, 4))
+    assert "no pair is comparable" in texts(draw_distances(nothing))
 
 
 def test_curves() -> None:
@@ -185,7 +283,7 @@ def test_verdicts_follow_the_protocol() -> None:
 
 
 def test_saved_file_is_the_figure(tmp_path: Path) -> None:
-    figure = draw_attention(attention_rows(), PARTS)
+    figure = draw_attention(attention_rows(), SLOTS)
     path = save_png(figure, tmp_path / "new" / "figure.png")
     with Image.open(path) as image:
         np.testing.assert_array_equal(np.asarray(image), to_array(figure))

@@ -20,8 +20,8 @@ from partreid.cli.options import (
     all_datasets,
     runtime_config,
 )
-from partreid.cli.pictures import RankingStyle, SearchedSet, attention_rows, drawn_labels, ranking_row, spread
-from partreid.cli.searched import embed_sets, query_sets, with_needed_labels
+from partreid.cli.pictures import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
+from partreid.cli.searched import SearchedSet, embed_sets, query_sets, with_needed_labels
 from partreid.cli.show_common import Labels, write_page
 from partreid.cli.show_report import REPORT_FILE, gather_report
 from partreid.datasets.readers import read_datasets

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from partreid.cli.console import console
+from partreid.cli.searched import SearchedSet
 from partreid.datasets.images import read_image
 from partreid.errors import LabelError
-from partreid.evaluation.dataset import EmbeddedSplit, model_matching
+from partreid.evaluation.dataset import model_matching
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
@@ -23,20 +24,6 @@ from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
 if TYPE_CHECKING:
     from partreid.viz.attention import AttentionRow
     from partreid.viz.rankings import RankedPicture, RankingRow
-
-
-@dataclass(frozen=True, eq=False)
-class SearchedSet:
-    """A query set that a model has searched in the gallery.
-
-    Attributes:
-        extractor: the model. query, gallery: embedded. result: the scores of all slots together.
-    """
-
-    extractor: PartExtractor
-    query: EmbeddedSplit
-    gallery: EmbeddedSplit
-    result: EvaluationResult
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from partreid.cli.console import progress_bar
 from partreid.datasets.readers import choose_labels
 from partreid.errors import DataError, nearest
-from partreid.evaluation.dataset import EmbeddedSplit, embed_split
+from partreid.evaluation.dataset import EmbeddedSplit, embed_split, model_matching
+from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
-from partreid.types import ReIDDataset
+from partreid.types import EvaluationResult, ReIDDataset
+
+
+@dataclass(frozen=True, eq=False)
+class SearchedSet:
+    """A query set that a model has searched in the gallery.
+
+    Attributes:
+        extractor: the model. query, gallery: embedded. result: the scores of all slots together.
+    """
+
+    extractor: PartExtractor
+    query: EmbeddedSplit
+    gallery: EmbeddedSplit
+    result: EvaluationResult
 
 
 def query_sets(dataset: ReIDDataset, wanted: Sequence[str] | None = None) -> list[str]:
@@ -51,3 +67,11 @@ def embed_sets(
         }
     gallery = splits.pop("gallery")
     return splits, gallery
+
+
+def search_set(extractor: PartExtractor, dataset: ReIDDataset, name: str, labels: str = AUTO) -> SearchedSet:
+    """Embed a query set and the gallery, and rank."""
+    splits, gallery = embed_sets(extractor, with_needed_labels(extractor, dataset, labels), [name])
+    split, matching = splits[name], model_matching(extractor)
+    result = evaluate_embeddings(split.embeddings, gallery.embeddings, split.ids, gallery.ids, matching=matching)
+    return SearchedSet(extractor, split, gallery, result)

@@ -9,7 +9,7 @@ import typer
 
 from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
 from partreid.cli.pictures import attention_rows, drawn_labels
-from partreid.cli.searched import query_sets, with_needed_labels
+from partreid.cli.searched import query_sets, search_set, with_needed_labels
 from partreid.cli.show_common import (
     AsPage,
     Best,
@@ -25,7 +25,6 @@ from partreid.cli.show_common import (
     output_path,
     write_figure,
 )
-from partreid.cli.show_rankings import search_set
 from partreid.datasets.readers import read_dataset
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO

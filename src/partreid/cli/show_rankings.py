@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
-from partreid.cli.pictures import RankingStyle, SearchedSet, ranking_row
-from partreid.cli.searched import embed_sets, query_sets, with_needed_labels
+from partreid.cli.pictures import RankingStyle, ranking_row
+from partreid.cli.searched import query_sets, search_set
 from partreid.cli.show_common import (
     AsPage,
     Best,
@@ -27,11 +27,8 @@ from partreid.cli.show_common import (
 )
 from partreid.datasets.readers import read_dataset
 from partreid.errors import ShapeError, nearest
-from partreid.evaluation.dataset import model_matching
-from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
-from partreid.types import ReIDDataset
 
 ALL = "all"
 """What ``--by`` calls the comparison of all slots."""
@@ -112,14 +109,6 @@ def rankings(
         ),
         as_page=as_page,
     )
-
-
-def search_set(extractor: PartExtractor, dataset: ReIDDataset, name: str, labels: str = AUTO) -> SearchedSet:
-    """Embed a query set and the gallery, and rank."""
-    splits, gallery = embed_sets(extractor, with_needed_labels(extractor, dataset, labels), [name])
-    split, matching = splits[name], model_matching(extractor)
-    result = evaluate_embeddings(split.embeddings, gallery.embeddings, split.ids, gallery.ids, matching=matching)
-    return SearchedSet(extractor, split, gallery, result)
 
 
 def slots_by_name(way: str, slots: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -12,8 +12,8 @@ import typer
 
 from partreid.cli.console import console
 from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
-from partreid.cli.pictures import RankingStyle, SearchedSet, attention_rows, drawn_labels, ranking_row, spread
-from partreid.cli.searched import embed_sets, query_sets, with_needed_labels
+from partreid.cli.pictures import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
+from partreid.cli.searched import SearchedSet, embed_sets, query_sets, with_needed_labels
 from partreid.cli.show_common import Labels, Model, write_page
 from partreid.config import read_config_file
 from partreid.datasets.readers import read_dataset

@@ -222,10 +222,13 @@ details { font-size: .85rem; margin-bottom: .5rem }
 summary { cursor: pointer }
 .bars, .bars i, .cell u, .legend span { print-color-adjust: exact; -webkit-print-color-adjust: exact }
 @media print {
+  html { font-size: 10.5px }
   body { max-width: none; padding: 0 }
   .pinned { position: static }
-  .strip { flex-wrap: wrap; overflow: visible }
+  .wide, .strip { overflow: visible }
+  .strip { flex-wrap: wrap; gap: .4rem; break-inside: avoid }
+  .cell, .cell img { flex-basis: 6rem; width: 6rem }
   figure, .cell, tr { break-inside: avoid }
-  h2, h3 { break-after: avoid }
+  h2, h3, p:has(+ .strip) { break-after: avoid }
 }
 """

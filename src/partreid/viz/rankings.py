@@ -46,26 +46,26 @@ class RankedPicture:
     """A query or a result.
 
     Attributes:
-        image: uint8 [H, W, 3]. label: a line under it, for example "id 12 · cam 3". note: another one.
-        name: of its file, for pages.
+        image: uint8 [H, W, 3]. label: a line under it, for example "id 12 · cam 3".
         attention: [K+1, h, w] in [0, 1], background first, or None to show the bare picture.
         visibility: [S] of this picture; invisible parts are not drawn.
         distance: to the query, infinity where nothing was comparable. None for a query.
         slot_distances: [S] to the query, NaN where the slot was not compared. None for a query.
         verdict: "right", "wrong", "junk" (same person and camera), or None where the identity is unknown.
         rank: where it does not follow from the result's place, as that of the first right one far below.
+        note: a second line under it. name: of its file, for pages.
     """
 
     image: np.ndarray
     label: str = ""
-    note: str = ""
-    name: str = ""
     attention: np.ndarray | None = None
     visibility: np.ndarray | None = None
     distance: float | None = None
     slot_distances: np.ndarray | None = None
     verdict: Verdict | None = None
     rank: int | None = None
+    note: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)

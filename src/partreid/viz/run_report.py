@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,9 +131,10 @@ class RunReport:
     def _distances(self) -> list[Html]:
         blocks = [
             paragraph(
-                "Euclidean distances (no unit) of all query-gallery pairs but those of one person and camera. Separation = how often a "
-                "pair of one person is nearer than a pair of different persons (100 % = always, 50 % = chance). Not "
-                "comparable = no slot is visible in both pictures: the distance is infinite and ranks last."
+                "Euclidean distances (no unit) of all query-gallery pairs that count in the scores. "
+                "Separation = how often a pair of one person is nearer than a pair of different persons (100 % = "
+                "always, 50 % = chance). Not comparable = no slot is visible in both pictures: the distance is "
+                "infinite and ranks last."
             )
         ]
         for one in self.query_sets:
@@ -143,7 +145,9 @@ class RunReport:
             for name, found in every.items():
                 same, different = found.pairs
                 alt = f"{one.name}, {name}: distances of {same:,} pairs of one person and {different:,} of two."
-                title = f"{name} · separation {_percent(found.separation)} %"
+                title = name
+                if not math.isnan(found.separation):
+                    title += f" · separation {_percent(found.separation)} %"
                 drawn.append(chart(draw_distances(found, title=title), alt=f"{alt} {title}"))
             same, different = one.distances.pairs
             caption = f"{one.name}: {same:,} pairs of one person, {different:,} pairs of different persons"
