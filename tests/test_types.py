@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import numpy as np
@@ -164,5 +164,8 @@ def test_ranks() -> None:
     result = EvaluationResult(np.array([0.5, 0.75]), 0.4, 0.3, nothing, nothing, 4, 1, 9, "single query")
     assert [result.rank(k) for k in (1, 2, 3, 100)] == [0.5, 0.75, 0.75, 0.75]
     assert result.summary()["rank10"] == 0.75
+    assert "confidence_95" not in result.summary()
+    sure = replace(result, confidence={"rank1": (0.25, 0.75), "mAP": (0.125, 0.5)})
+    assert sure.summary()["confidence_95"] == {"rank1": [0.25, 0.75], "mAP": [0.125, 0.5]}
     with pytest.raises(ShapeError, match=r"at least 1, got 0"):
         result.rank(0)

@@ -84,13 +84,13 @@ def gather_report(
     config, note = _configuration(checkpoint, extractor)
     environments = {"This report": describe_environment(extractor.device) | {"command": _command()}}
     if isinstance(metrics.get("environment"), dict):
-        environments["Training"] = metrics["environment"]
+        environments["Training"] = {str(name): str(value) for name, value in metrics["environment"].items()}
     return RunReport(
         title=f"{Path(source).resolve().name if Path(source).exists() else source} on {dataset.name}",
         slots=extractor.slots,
         counts=[_count(name, split) for name, split in dataset.splits.items() if split],
         query_sets=[_query_set(name, *one, dataset, labels) for name, one in sets.items()],
-        history=metrics.get("history", ()),
+        history=_history(metrics),
         config=config,
         config_note=note,
         environments=environments,
@@ -126,6 +126,17 @@ def _query_set(
         worst=[ranking_row(searched, i, RankingStyle(_TOP)) for i in worst],
         attention=attention_rows(searched.extractor, drawn_labels(dataset, shown, labels)) if parts else (),
     )
+
+
+def _history(metrics: Mapping[str, Any]) -> list[dict[str, float]]:
+    """The history of training, if the file holds one as this package writes it."""
+    history = metrics.get("history")
+    entries = history if isinstance(history, list) else []
+    whole = all(
+        isinstance(entry, dict) and "epoch" in entry and all(isinstance(value, int | float) for value in entry.values())
+        for entry in entries
+    )
+    return entries if whole else []
 
 
 def _count(name: str, images: Sequence[ReIDImage]) -> tuple[str, int, int, int | None]:
