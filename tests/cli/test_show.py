@@ -109,6 +109,16 @@ def test_several_label_folders_are_no_reason_to_stop(run: Run, tiny_run: Path, b
     assert "label map Y" in (here / "more.html").read_text()
 
 
+def test_a_label_that_does_not_fit_is_no_reason_to_stop(run: Run, tiny_run: Path, blocks: Path, here: Path) -> None:
+    root = here / "set"
+    shutil.copytree(blocks, root)
+    np.save(root / "masks" / "blocks" / "query" / "0011_c4_000003.npy", np.full((9, 5), 8, np.uint8))  # of K = 8
+    status, text = run("show", "attention", tiny_run, root, "--query", "0", "--query", "1", "--html")
+    assert status == 0, text
+    assert "Drawn without its label" in text
+    assert read_page((here / "attention.html").read_text()).words.count("label map Y") == 1
+
+
 def test_report_of_a_run(run: Run, tiny_run: Path, blocks: Path, here: Path) -> None:
     status, text = run("show", "report", tiny_run, blocks, "-o", "new/page.html")
     assert status == 0, text

@@ -21,12 +21,12 @@ from partreid.cli.options import (
     runtime_config,
 )
 from partreid.cli.pictures import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
-from partreid.cli.searched import SearchedSet, embed_sets, query_sets, with_needed_labels
+from partreid.cli.searched import SearchedSet, query_sets, search_sets, with_needed_labels
 from partreid.cli.show_common import Labels, write_page
 from partreid.cli.show_report import REPORT_FILE, gather_report
 from partreid.datasets.readers import read_datasets
 from partreid.errors import DataError
-from partreid.evaluation.dataset import QuerySetScores, model_matching, score_query_set
+from partreid.evaluation.dataset import QuerySetScores
 from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.evaluation.protocols import PROTOCOLS
 from partreid.evaluation.statistics import with_confidence
@@ -105,7 +105,7 @@ def evaluate_run(
     scores = {}
     for dataset in datasets:
         dataset = with_needed_labels(extractor, dataset, labels)
-        found = _search(extractor, dataset, chosen[dataset.name], options)
+        found = search_sets(extractor, dataset, chosen[dataset.name], options)
         scores[dataset.name] = {name: one for name, (_, one) in found.items()}
         if out is not None:
             _write(out / dataset.name if len(datasets) > 1 else out, model, dataset, found, labels)
@@ -118,17 +118,6 @@ def evaluate_run(
     if out is not None:
         console.print(f"Results, pictures and {REPORT_FILE}: {out}", markup=False)
     return scores
-
-
-def _search(
-    extractor: PartExtractor, dataset: ReIDDataset, queries: Sequence[str], options: EvaluationConfig | None
-) -> dict[str, tuple[SearchedSet, QuerySetScores]]:
-    splits, gallery = embed_sets(extractor, dataset, queries)
-    found = {}
-    for name, split in splits.items():
-        scores = score_query_set(split, gallery, matching=model_matching(extractor), options=options)
-        found[name] = SearchedSet(extractor, split, gallery, scores.result), scores
-    return found
 
 
 def _write(

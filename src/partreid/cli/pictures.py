@@ -18,7 +18,7 @@ from partreid.functional.distance import pairwise_slot_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
-from partreid.parts import FOREGROUND
+from partreid.parts import FOREGROUND, PartSchema
 from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
 
 if TYPE_CHECKING:
@@ -93,13 +93,12 @@ def attention_rows(extractor: PartExtractor, images: Sequence[ReIDImage]) -> lis
     rows = []
     for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
         parts = slots[len(slots) - len(maps) + 1 :]
-        labelled = entry.label is not None and parts == schema.parts
         rows.append(
             AttentionRow(
                 image=read_image(entry.path),
                 attention=maps if parts else None,
                 visibility=visibility[len(slots) - len(parts) :] if parts else None,
-                part_maps=read_part_maps(entry.label, schema) if labelled and entry.label else None,
+                part_maps=_label(entry, schema) if parts == schema.parts else None,
                 label=_caption(entry),
                 name=entry.path.name,
             )
@@ -138,6 +137,15 @@ def spread(values: np.ndarray, count: int) -> list[int]:
     order = np.argsort(-values, kind="stable")[: np.count_nonzero(~np.isnan(values))]
     picks = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
     return [int(i) for i in order[picks]]
+
+
+def _label(entry: ReIDImage, schema: PartSchema) -> np.ndarray | None:
+    """Part maps E, or None where there is no label or none that fits: a figure is no reason to stop."""
+    try:
+        return None if entry.label is None else read_part_maps(entry.label, schema)
+    except LabelError as error:
+        console.print(f"Drawn without its label: {error}", style="dim", markup=False, soft_wrap=True)
+        return None
 
 
 def _attention(

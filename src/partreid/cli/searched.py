@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from partreid.cli.console import progress_bar
 from partreid.datasets.readers import choose_labels
 from partreid.errors import DataError, nearest
-from partreid.evaluation.dataset import EmbeddedSplit, embed_split, model_matching
-from partreid.evaluation.evaluator import evaluate_embeddings
+from partreid.evaluation.dataset import EmbeddedSplit, QuerySetScores, embed_split, model_matching, score_query_set
+from partreid.evaluation.evaluator import EvaluationConfig, evaluate_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
 from partreid.types import EvaluationResult, ReIDDataset
@@ -75,3 +75,15 @@ def search_set(extractor: PartExtractor, dataset: ReIDDataset, name: str, labels
     split, matching = splits[name], model_matching(extractor)
     result = evaluate_embeddings(split.embeddings, gallery.embeddings, split.ids, gallery.ids, matching=matching)
     return SearchedSet(extractor, split, gallery, result)
+
+
+def search_sets(
+    extractor: PartExtractor, dataset: ReIDDataset, queries: Sequence[str], options: EvaluationConfig | None = None
+) -> dict[str, tuple[SearchedSet, QuerySetScores]]:
+    """Embed query sets and the gallery, and score each set, overall and per embedding."""
+    splits, gallery = embed_sets(extractor, dataset, queries)
+    found = {}
+    for name, split in splits.items():
+        scores = score_query_set(split, gallery, matching=model_matching(extractor), options=options)
+        found[name] = SearchedSet(extractor, split, gallery, scores.result), scores
+    return found

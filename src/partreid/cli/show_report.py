@@ -13,12 +13,12 @@ import typer
 from partreid.cli.console import console
 from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
 from partreid.cli.pictures import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
-from partreid.cli.searched import SearchedSet, embed_sets, query_sets, with_needed_labels
+from partreid.cli.searched import SearchedSet, query_sets, search_sets, with_needed_labels
 from partreid.cli.show_common import Labels, Model, write_page
 from partreid.config import read_config_file
 from partreid.datasets.readers import read_dataset
 from partreid.environment import describe_environment
-from partreid.evaluation.dataset import QuerySetScores, model_matching, score_query_set
+from partreid.evaluation.dataset import QuerySetScores, model_matching
 from partreid.evaluation.separation import distance_distribution
 from partreid.evaluation.statistics import with_confidence
 from partreid.inference.extractor import PartExtractor
@@ -54,11 +54,7 @@ def report(
     names = query_sets(dataset, query_set)
     extractor = PartExtractor.from_pretrained(model, runtime=runtime_config(device, precision, 0, batch_size))
     dataset = with_needed_labels(extractor, dataset, labels)
-    splits, gallery = embed_sets(extractor, dataset, names)
-    sets = {}
-    for name, split in splits.items():
-        scores = score_query_set(split, gallery, matching=model_matching(extractor))
-        sets[name] = SearchedSet(extractor, split, gallery, scores.result), scores
+    sets = search_sets(extractor, dataset, names)
     write_page(out, gather_report(model, dataset, sets, labels=labels).page())
     console.print(f"Written: {out}", markup=False, soft_wrap=True, highlight=False)
 
