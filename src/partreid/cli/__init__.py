@@ -11,6 +11,7 @@ import typer
 
 from partreid.cli import config as config_command
 from partreid.cli import data as data_command
+from partreid.cli.calibrate import calibrate
 from partreid.cli.console import console, errors
 from partreid.cli.demo import demo
 from partreid.cli.embed import embed
@@ -38,6 +39,7 @@ app.add_typer(data_command.app, name="data")
 app.add_typer(labels_app, name="labels")
 app.command()(train)
 app.command()(evaluate)
+app.command()(calibrate)
 app.command()(embed)
 app.add_typer(show_app, name="show")
 app.command()(experiment)

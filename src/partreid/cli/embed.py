@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import console, progress_bar
-from partreid.cli.options import BatchSize, Device, PrecisionOption, runtime_config
+from partreid.cli.options import BatchSize, Device, Mirror, PrecisionOption, runtime_config
 from partreid.inference.extractor import PartExtractor, as_pictures
 from partreid.inference.storage import save_embeddings
 from partreid.types import PartEmbeddings
@@ -20,6 +20,7 @@ def embed(
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write (.safetensors).")] = Path(
         "embeddings.safetensors"
     ),
+    mirror: Mirror = False,
     device: Device = "auto",
     precision: PrecisionOption = "float32",
     batch_size: BatchSize = 64,
@@ -29,7 +30,8 @@ def embed(
     The file holds `vectors` [N, S, D] and `visibility` [N, S]; its metadata names the slots and the pictures.
     Python reads it with partreid.inference.storage.load_embeddings.
     """
-    extractor = PartExtractor.from_pretrained(model, runtime=runtime_config(device, precision, 0, batch_size))
+    runtime = runtime_config(device, precision, 0, batch_size)
+    extractor = PartExtractor.from_pretrained(model, runtime=runtime, mirror=mirror)
     items = as_pictures(list(pictures))
     batches = []
     with progress_bar("embedding", len(items)) as (progress, task):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from partreid.config import read_config_file
-from partreid.errors import ConfigError
+from partreid.errors import ConfigError, nearest
+from partreid.evaluation.dataset import model_matching
+from partreid.inference.extractor import PartExtractor
+from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
 from partreid.training.presets import PRESETS, get_preset
@@ -40,6 +46,19 @@ Overrides = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 PrecisionOption = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that read pictures; 0 = none beside the main one.")]
+Mirror = Annotated[
+    bool,
+    typer.Option("--mirror", help="Embed each picture and its mirror image, and average them. Takes twice as long."),
+]
+TestOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Embed or compare otherwise than the model was made for, e.g. model.visibility=continuous, "
+        "matching.visibility=geometric, matching.normalize=true. Repeatable.",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Pictures embedded at once.")]
 
 
@@ -78,6 +97,53 @@ def runtime_config(device: str, precision: str, workers: int = 0, batch_size: in
     return RuntimeConfig.parse(
         {"device": device, "precision": precision, "workers": workers, "batch_size": batch_size}, source="options"
     )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How pictures are embedded and compared at test.
+
+    Attributes:
+        runtime: where. mirror: whether mirror images are embedded too.
+        overrides: assignments to fields of the model ("model.visibility=continuous") and of matching
+            ("matching.visibility=geometric").
+        calibrated: take all this from the calibration beside the checkpoint instead.
+    """
+
+    runtime: RuntimeConfig
+    overrides: Sequence[str] = ()
+    mirror: bool = False
+    calibrated: bool = False
+
+    def load(self, model: str | Path) -> tuple[PartExtractor, MatchingConfig]:
+        """The extractor of a run, checkpoint or Hub repository, and how its embeddings are compared.
+
+        Raises:
+            CheckpointError: it is missing, incomplete or foreign.
+            ConfigError: an override names no field, or is given besides a calibration.
+            DataError: there is no calibration, or it belongs to another model.
+        """
+        if self.calibrated:
+            if self.overrides or self.mirror:
+                raise ConfigError("A calibration says how to embed and compare: leave --set and --mirror away.")
+            calibration = MatchCalibration.load(model)
+            extractor = PartExtractor.from_pretrained(
+                model, runtime=self.runtime, mirror=calibration.mirror, overrides=calibration.overrides
+            )
+            return extractor, calibration.check(extractor).matching
+        extractor = PartExtractor.from_pretrained(
+            model, runtime=self.runtime, mirror=self.mirror, overrides=self.section("model")
+        )
+        return extractor, model_matching(extractor).override(self.section("matching"))
+
+    def section(self, name: str) -> tuple[str, ...]:
+        """The assignments to the fields of "model" or of "matching", without that word."""
+        for assignment in self.overrides:
+            section, dot, _ = assignment.partition(".")
+            if section not in ("model", "matching") or not dot:
+                raise ConfigError(f"{assignment!r}: expected model.FIELD=VALUE or matching.FIELD=VALUE. "
+                                  f"{nearest(section, ('model', 'matching'))}")  # fmt: skip
+        return tuple(a.partition(".")[2] for a in self.overrides if a.startswith(f"{name}."))
 
 
 def _merged(base: dict[str, object], changes: dict[str, object]) -> dict[str, object]:

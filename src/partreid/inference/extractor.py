@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Self, TypeAlias
@@ -97,6 +100,20 @@ class PartExtractor:
     ) -> Self:
         """The extractor of a checkpoint in memory, such as ``load_official`` returns."""
         return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A name for what its embeddings depend on: weights, the model's configuration, picture size, mirror.
+
+        Two extractors with the same one give the same embeddings, up to rounding (device, precision).
+        """
+        config = self.model.config.model_dump(mode="json", exclude_defaults=True)
+        choices = [config, self.preprocess.model_dump(mode="json"), self.mirror]
+        digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -1,0 +1,226 @@
+"""How good a match probability is: pairs from labelled pictures, folds by identity, reliability."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partreid.errors import DataError
+from partreid.evaluation.dataset import EmbeddedSplit
+from partreid.evaluation.evaluator import views
+from partreid.functional.distance import MEMORY_BUDGET
+from partreid.retrieval.calibration import LabelledPairs, MatchCalibration, fit_curves
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import ReIDImage
+
+MAX_NEGATIVES = 1_000_000
+"""Pairs of different persons that are kept of one query set."""
+
+BY_PARTS, BY_DISTANCE, BASE_RATE = "distance and number of slots", "distance alone", "base rate"
+"""The probabilities that are held against each other."""
+
+
+@dataclass(frozen=True)
+class ReliabilityRow:
+    """Pairs that have something in common.
+
+    Attributes:
+        name: what. pairs: how many were looked at. share: of all pairs, by weight.
+        predicted, observed: mean probability, and the share that does show one person.
+    """
+
+    name: str
+    pairs: int
+    share: float
+    predicted: float
+    observed: float
+
+
+@dataclass(frozen=True)
+class CalibrationQuality:
+    """How well probabilities fit what was seen; smaller is better everywhere.
+
+    Attributes:
+        brier: mean squared error. log_loss: mean of -ln of the probability given to what was true.
+        calibration_error: expected calibration error, the mean distance between predicted and observed share over
+            ten equally wide bins.
+        bins, slots: rows by predicted probability, and by the number of compared slots; empty ones are left out.
+    """
+
+    brier: float
+    log_loss: float
+    calibration_error: float
+    bins: tuple[ReliabilityRow, ...]
+    slots: tuple[ReliabilityRow, ...]
+
+
+def labelled_pairs(
+    query: EmbeddedSplit,
+    gallery: EmbeddedSplit,
+    *,
+    matching: MatchingConfig,
+    max_negatives: int = MAX_NEGATIVES,
+    seed: int = 0,
+    memory_budget: int = MEMORY_BUDGET,
+) -> LabelledPairs:
+    """All pairs of a query and a gallery picture that evaluation would count, junk left out.
+
+    Of pairs of different persons at most about ``max_negatives`` are drawn, each standing for as many as were not.
+
+    Args:
+        query: pictures of a query set. gallery: of the same data set.
+        matching: how to compare. seed: of the draw. memory_budget: bytes to work in, beside the pairs.
+    """
+    query_pids, gallery_pids = _persons(query.images), _persons(gallery.images)
+    query_views, gallery_views, _ = views(query.ids, gallery.ids)
+    shared = Counter(gallery_pids.tolist())
+    negatives = len(query_pids) * len(gallery_pids) - sum(shared[pid] for pid in query_pids.tolist())
+    share = min(1.0, max_negatives / max(1, negatives))
+    generator = torch.Generator().manual_seed(seed)
+    step = max(1, memory_budget // (80 * max(1, len(gallery_pids))))
+    blocks = []
+    for start in range(0, len(query_pids), step):
+        some = slice(start, start + step)
+        same = query_pids[some, None] == gallery_pids
+        kept = same | (torch.rand(same.shape, generator=generator) < share)
+        if query_views is not None and gallery_views is not None:
+            kept &= ~(same & (torch.as_tensor(query_views[some])[:, None] == torch.as_tensor(gallery_views)))
+        row, column = kept.nonzero(as_tuple=True)
+        asked, is_same = query.embeddings[some], same[row, column]
+        distances = matching.distances(asked, gallery.embeddings, memory_budget=memory_budget // 2)
+        blocks.append(
+            LabelledPairs(
+                distances=distances[row, column].double(),
+                comparable=matching.comparable(asked, gallery.embeddings)[row, column],
+                same=is_same,
+                weights=torch.where(is_same, 1.0, 1 / share).double(),
+                query_person=query_pids[some][row],
+                gallery_person=gallery_pids[column],
+            )
+        )
+    return LabelledPairs.cat(blocks)
+
+
+def fit_calibration(pairs: LabelledPairs, *, num_slots: int, prior: float | None = None) -> MatchCalibration:
+    """The calibration of these pairs, which knows nothing yet of the model it belongs to.
+
+    Args:
+        pairs: all that there are. num_slots: how many slots may be compared.
+        prior: share of matches where it will be used; that of the pairs where None.
+
+    Raises:
+        DataError: no comparable pair shows one person, or all do.
+    """
+    offsets, slopes = fit_curves(pairs, num_slots=num_slots)
+    return MatchCalibration(prior=prior or pairs.base_rate, offsets=offsets, slopes=slopes)
+
+
+def cross_validate(
+    pairs: LabelledPairs, *, num_slots: int, folds: int = 5, prior: float | None = None, seed: int = 0
+) -> dict[str, CalibrationQuality]:
+    """Quality of the calibration on persons that it was not fitted on.
+
+    Persons are dealt into folds. Each fold's pairs, both persons of which lie in it, are judged by a calibration
+    fitted on pairs none of whose persons does; pairs across are left out. That keeps every pair of one person but only
+    one in ``folds`` of two, so those weigh as much more.
+
+    Args:
+        pairs: all that there are. num_slots: how many slots may be compared.
+        folds: how many; fewer where there are fewer persons. prior: share of matches at which quality is measured;
+            that of the pairs where None. seed: of the dealing.
+
+    Returns:
+        Quality by :data:`BY_PARTS`, :data:`BY_DISTANCE` and :data:`BASE_RATE`.
+
+    Raises:
+        DataError: fewer than four persons have a match.
+    """
+    prior = prior or pairs.base_rate
+    persons = _unique(pairs.query_person[pairs.same])
+    if len(persons) < 4 or folds < 2:
+        raise DataError(
+            f"Cross-validation needs 2 folds and 4 persons with a match, 2 in each, got {folds} folds and "
+            f"{len(persons)} persons."
+        )
+    folds = min(folds, len(persons) // 2)
+    deal = _dealer(persons, pairs, folds, seed)
+    query_fold, gallery_fold = deal(pairs.query_person), deal(pairs.gallery_person)
+    judged: dict[str, list[Tensor]] = {BY_PARTS: [], BY_DISTANCE: [], BASE_RATE: []}
+    kept = []
+    for fold in range(folds):
+        rest = pairs[(query_fold != fold) & (gallery_fold != fold)]
+        test = pairs[(query_fold == fold) & (gallery_fold == fold)].at_base_rate(prior)
+        alone = LabelledPairs(**(vars(rest) | {"comparable": rest.comparable.clamp(max=1)}))
+        by_parts = fit_calibration(rest, num_slots=num_slots, prior=prior)
+        by_distance = fit_calibration(alone, num_slots=1, prior=prior)
+        judged[BY_PARTS].append(by_parts.probability(test.distances, test.comparable))
+        judged[BY_DISTANCE].append(by_distance.probability(test.distances, test.comparable.clamp(max=1)))
+        judged[BASE_RATE].append(torch.full_like(test.distances, prior))
+        kept.append(test)
+    tested = LabelledPairs.cat(kept)
+    return {name: measure(torch.cat(probabilities), tested) for name, probabilities in judged.items()}
+
+
+def measure(probabilities: Tensor, pairs: LabelledPairs) -> CalibrationQuality:
+    """Quality of probabilities [N] of pairs, by the pairs' weights.
+
+    Example:
+        >>> ones = torch.ones(2)
+        >>> pairs = LabelledPairs(ones, ones.long(), torch.tensor([True, False]), ones, ones, ones)
+        >>> quality = measure(torch.tensor([0.75, 0.25]), pairs)
+        >>> quality.brier, quality.calibration_error
+        (0.0625, 0.25)
+    """
+    p, truth = probabilities.double(), pairs.same.double()
+    weights = pairs.weights.double() / pairs.weights.sum()
+    likelihood = torch.where(pairs.same, p, 1 - p).clamp(min=1e-15)
+    edges = (10 * p).long().clamp(max=9)
+    bins = _rows(edges, lambda b: f"{b / 10:.1f}-{(b + 1) / 10:.1f}", p, pairs)
+    return CalibrationQuality(
+        brier=float((weights * (p - truth).square()).sum()),
+        log_loss=float(-(weights * likelihood.log()).sum()),
+        calibration_error=sum(row.share * abs(row.predicted - row.observed) for row in bins),
+        bins=bins,
+        slots=_rows(pairs.comparable, str, p, pairs),
+    )
+
+
+def _rows(
+    group: Tensor, name: Callable[[int], str], probabilities: Tensor, pairs: LabelledPairs
+) -> tuple[ReliabilityRow, ...]:
+    rows = []
+    for value in _unique(group).tolist():
+        chosen = group == value
+        weights = pairs.weights[chosen]
+        total = float(weights.sum())
+        predicted = float((weights * probabilities[chosen]).sum()) / total
+        observed = float(weights[pairs.same[chosen]].sum()) / total
+        share = total / float(pairs.weights.sum())
+        rows.append(ReliabilityRow(name(value), int(chosen.sum()), share, predicted, observed))
+    return tuple(rows)
+
+
+def _dealer(persons: Tensor, pairs: LabelledPairs, folds: int, seed: int) -> Callable[[Tensor], Tensor]:
+    """Which fold a person is in: those with a match are dealt first, so that each fold has as many of them."""
+    everyone = _unique(torch.cat([pairs.query_person, pairs.gallery_person]))
+    others = everyone[~torch.isin(everyone, persons)]
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.cat([group[torch.randperm(len(group), generator=generator)] for group in (persons, others)])
+    fold = torch.empty_like(everyone)
+    fold[torch.searchsorted(everyone, order)] = torch.arange(len(order)) % folds
+    return lambda people: fold[torch.searchsorted(everyone, people)]
+
+
+def _persons(images: Sequence[ReIDImage]) -> Tensor:
+    """[N] int64 numbers of the persons, different for equal ids of different data sets."""
+    return torch.tensor([(zlib.crc32(image.dataset.encode()) << 31) + image.pid for image in images])
+
+
+def _unique(values: Tensor) -> Tensor:
+    return torch.from_numpy(np.unique(values.numpy()))

@@ -1,0 +1,108 @@
+"""Visibility held against labels: which parts a model sees, and from which value on it should say so."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.errors import ConfigError, LabelError, ShapeError
+from partreid.inference.extractor import PartExtractor
+from partreid.labels.fields import read_part_maps
+from partreid.labels.grouping import label_map
+from partreid.types import ReIDImage
+
+
+@dataclass(frozen=True)
+class PartVisibility:
+    """How well one part's visibility tells whether it is there.
+
+    Attributes:
+        part: its name. present: share of the pictures whose label shows it.
+        threshold: above it the part counts as visible: the value of highest balanced accuracy. None where the
+            labels show the part in every picture or in none, so that there is nothing to tell apart.
+        balanced_accuracy: mean of the shares of shown and of hidden parts that are called so, at the threshold.
+        precision: share of the visible that are there. recall: share of those there that are visible.
+    """
+
+    part: str
+    present: float
+    threshold: float | None
+    balanced_accuracy: float
+    precision: float
+    recall: float
+
+
+def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArray[np.bool_]) -> PartVisibility:
+    """The threshold of highest balanced accuracy for one part; of several that are as good, the lowest.
+
+    Args:
+        visibility: [N] continuous, in [0, 1]. present: [N] whether the label shows the part.
+
+    Raises:
+        ShapeError: the numbers of values differ, or there are none.
+
+    Example:
+        >>> choose_threshold("head", np.array([0.9, 0.7, 0.5, 0.1]), np.array([True, True, False, False])).threshold
+        0.6
+    """
+    if visibility.ndim != 1 or visibility.shape != present.shape or not len(present):
+        raise ShapeError(f"Expected [N] visibilities and labels, got {visibility.shape} and {present.shape}.")
+    share = float(present.mean())
+    if not 0 < share < 1:
+        return PartVisibility(part, share, None, float("nan"), share, float("nan"))
+    values, place = np.unique(visibility.astype(np.float64), return_inverse=True)
+    shown, hidden = (np.bincount(place[kind], minlength=len(values)) for kind in (present, ~present))
+    # Behind each value: those at most as large are called hidden.
+    recall = 1 - shown.cumsum() / shown.sum()
+    accuracy = (recall + hidden.cumsum() / hidden.sum()) / 2
+    best = int(accuracy.argmax())
+    visible = (shown.sum() - shown.cumsum() + hidden.sum() - hidden.cumsum())[best]
+    between = float(values[best] + values[min(best + 1, len(values) - 1)]) / 2
+    return PartVisibility(
+        part=part,
+        present=share,
+        threshold=round(min(between, 0.999), 6),
+        balanced_accuracy=float(accuracy[best]),
+        precision=float(recall[best] * shown.sum() / visible) if visible else float("nan"),
+        recall=float(recall[best]),
+    )
+
+
+def part_visibility(
+    extractor: PartExtractor, images: Sequence[ReIDImage], *, advance: Callable[[int], None] = lambda count: None
+) -> tuple[PartVisibility, ...]:
+    """Each part's visibility against labels, over pictures that have one.
+
+    Args:
+        extractor: a model with continuous visibility (override "visibility=continuous").
+        images: training pictures; the threshold must not be chosen on those it is judged on.
+        advance: told how many pictures were done, after each batch.
+
+    Raises:
+        ConfigError: the model has no parts that may be hidden, or its visibility is not continuous.
+        LabelError: no picture has a label.
+    """
+    config = extractor.model.config
+    if config.visibility != "continuous" or config.attention in ("stripes", "none"):
+        raise ConfigError(
+            f"Thresholds are chosen on continuous visibilities of parts; this model has visibility = "
+            f"{config.visibility}, attention = {config.attention}. Load it with the override visibility=continuous."
+        )
+    labelled = [image for image in images if image.label is not None]
+    if not labelled:
+        raise LabelError(f"None of the {len(images)} training pictures has a label. Make them: `partreid labels make`.")
+    schema, left = config.part_schema, iter(labelled)
+    values, present = [], []
+    for output in extractor.outputs(labelled):
+        values.append(output.visibility.numpy())
+        for image in itertools.islice(left, len(output.visibility)):
+            assert image.label is not None
+            label = label_map(read_part_maps(image.label, schema))
+            present.append(np.isin(np.arange(1, len(schema) + 1), label))
+        advance(len(output.visibility))
+    seen, there = np.concatenate(values), np.stack(present)
+    return tuple(choose_threshold(part, seen[:, k], there[:, k]) for k, part in enumerate(schema.parts))

@@ -1,0 +1,281 @@
+"""From a distance to the probability that two pictures show one person, knowing how many slots were compared.
+
+A distance over two slots says less than the same distance over six. So each number of mutually visible slots has a
+logistic curve of its own, P = sigmoid(logit(prior) + offset - slope · distance), and neighbouring numbers are held
+together: a number that few pairs have borrows from those beside it. The curve is Platt's (1999), its slope positive,
+so that P falls with distance. Where no slot was compared nothing was learned, and P is the prior.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn import functional as F
+
+from partreid.config import ConfigModel
+from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.files import atomic_file
+from partreid.inference.extractor import PartExtractor
+from partreid.models.checkpoint import find_checkpoint
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import PartEmbeddings, SearchResult
+
+CALIBRATION_FILE = "calibration.json"
+"""Name of a calibration beside a checkpoint."""
+
+_FORMAT, _VERSION = "partreid-calibration", 1
+
+_OFFSET_STEP, _SLOPE_STEP = 1.0, 0.3
+"""How far the curves of n and n + 1 slots usually lie apart: in logits at the mean distance, and in ln(slope)."""
+_OFFSET_RANGE, _SLOPE_RANGE = 10.0, 3.0
+"""Bounds in the same units for all curves together, so that persons who can be told apart perfectly stay finite."""
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPairs:
+    """Pairs of a query and a gallery picture of which it is known whether they show one person.
+
+    Attributes:
+        distances: [N] float64, infinity where not comparable. comparable: [N] int64 number of compared slots.
+        same: [N] bool. weights: [N] float64, how many pairs each stands for.
+        query_person, gallery_person: [N] int64 numbers of the persons.
+    """
+
+    distances: Tensor
+    comparable: Tensor
+    same: Tensor
+    weights: Tensor
+    query_person: Tensor
+    gallery_person: Tensor
+
+    def __len__(self) -> int:
+        return len(self.distances)
+
+    def __getitem__(self, some: Tensor) -> LabelledPairs:
+        """Chosen pairs, by index or mask."""
+        return LabelledPairs(*(values[some] for values in vars(self).values()))
+
+    @classmethod
+    def cat(cls, several: Iterable[LabelledPairs]) -> LabelledPairs:
+        """Several collections as one; a person has the same number in all of them."""
+        return cls(*(torch.cat(values) for values in zip(*(vars(p).values() for p in several), strict=True)))
+
+    @property
+    def base_rate(self) -> float:
+        """Share of pairs that show one person, by weight."""
+        return float(self.weights[self.same].sum() / self.weights.sum())
+
+    def at_base_rate(self, prior: float) -> LabelledPairs:
+        """The same pairs, weighted so that ``prior`` of them show one person.
+
+        Raises:
+            DataError: no pair shows one person, or all do.
+        """
+        rate = self.base_rate
+        if not 0 < rate < 1:
+            raise DataError(
+                f"Expected pairs of one person and pairs of two, got {int(self.same.sum())} of one among {len(self)}. "
+                "A calibration needs both, the former taken by different cameras."
+            )
+        weights = torch.where(self.same, prior / rate, (1 - prior) / (1 - rate)) * self.weights
+        return LabelledPairs(**(vars(self) | {"weights": weights}))
+
+
+class MatchCalibration(ConfigModel):
+    """Probability that two pictures show one person, given their distance and how many slots were compared.
+
+    It belongs to one model, embedding and matching rule; see :meth:`check`. Distances must come from ``matching``.
+
+    Example:
+        >>> calibration = MatchCalibration(prior=0.5, offsets=(2.0, 6.0), slopes=(1.0, 2.0))
+        >>> calibration.probability(torch.tensor([2.0, 2.0, torch.inf]), torch.tensor([1, 2, 0]))
+        tensor([0.5000, 0.8808, 0.5000])
+        >>> calibration.with_prior(0.1).probability(torch.tensor([2.0]), torch.tensor([2]))
+        tensor([0.4509])
+    """
+
+    prior: Share
+    """Probability of a match before anything is compared: the share of pairs that show one person."""
+    offsets: tuple[float, ...]
+    """Log-likelihood ratio at distance 0, for 1, 2, ... compared slots."""
+    slopes: tuple[Annotated[float, Field(gt=0)], ...]
+    """By how much it falls with each unit of distance, for 1, 2, ... compared slots."""
+    matching: MatchingConfig = MatchingConfig()
+    """How the pictures were compared."""
+    overrides: tuple[str, ...] = ()
+    """Fields of the model that were replaced when embedding, such as "visibility=continuous"."""
+    mirror: bool = False
+    """Whether embeddings were averaged with those of the mirror image."""
+    model: str = ""
+    """Fingerprint of the extractor it belongs to."""
+    fitted_on: str = ""
+    """The data it was fitted on, for people."""
+
+    @model_validator(mode="after")
+    def _one_curve_each(self) -> Self:
+        if not self.offsets or len(self.offsets) != len(self.slopes):
+            raise ValueError(f"expected an offset and a slope for 1, 2, ... slots, got {self.offsets}, {self.slopes}")
+        return self
+
+    def with_prior(self, prior: float) -> Self:
+        """The same for data in which another share of the pairs shows one person.
+
+        One over the gallery's size where each query has about one match there.
+
+        Raises:
+            ConfigError: ``prior`` is not between 0 and 1.
+        """
+        if not 0 < prior < 1:
+            raise ConfigError(f"A prior is a probability between 0 and 1, got {prior}.")
+        return self.model_copy(update={"prior": float(prior)})
+
+    def probability(self, distances: Tensor, comparable: Tensor) -> Tensor:
+        """Probabilities of pairs.
+
+        Args:
+            distances: of any shape, under ``matching``; infinity where nothing was compared.
+            comparable: [the same] number of compared slots, 0 where nothing was.
+
+        Returns:
+            [the same] in (0, 1), in the distances' type; the prior where nothing was compared.
+
+        Raises:
+            ShapeError: the shapes differ, or more slots were compared than there are curves.
+        """
+        if distances.shape != comparable.shape or (comparable.numel() and int(comparable.max()) > len(self.offsets)):
+            raise ShapeError(
+                f"Expected distances and numbers of slots up to {len(self.offsets)} of one shape, got "
+                f"{tuple(distances.shape)} and {tuple(comparable.shape)}, up to {int(comparable.max())} slots."
+            )
+        curve = (comparable.long() - 1).clamp(min=0)
+        offsets, slopes = (distances.new_tensor(values)[curve] for values in (self.offsets, self.slopes))
+        nothing = (comparable == 0) | torch.isinf(distances)
+        ratio = (offsets - slopes * distances).masked_fill(nothing, 0)
+        return torch.sigmoid(math.log(self.prior / (1 - self.prior)) + ratio)
+
+    def probabilities(self, query: PartEmbeddings, gallery: PartEmbeddings) -> Tensor:
+        """[Q, G] probabilities of all pairs, compared by ``matching``.
+
+        Raises:
+            ShapeError: as ``MatchingConfig.distances``.
+        """
+        return self.probability(self.matching.distances(query, gallery), self.matching.comparable(query, gallery))
+
+    def of_search(self, result: SearchResult) -> Tensor:
+        """[Q, k] probabilities of what ``Gallery.search(..., matching=calibration.matching)`` found."""
+        return self.probability(result.distances, result.part_distances.isfinite().sum(dim=2))
+
+    def check(self, extractor: PartExtractor) -> Self:
+        """Whether it belongs to this extractor: its weights, input, and way of embedding. Returns itself.
+
+        Raises:
+            DataError: it does not.
+        """
+        if self.model != extractor.fingerprint:
+            raise DataError(
+                "The calibration was made for another model, or for other ways of embedding (visibility, mirror, "
+                f"picture size): expected {extractor.fingerprint}, it is for {self.model or 'none'}. Make it anew with "
+                "`partreid calibrate`."
+            )
+        return self
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as JSON, whole or not at all.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        content = {"format": _FORMAT, "version": _VERSION, **self.model_dump(mode="json")}
+        with atomic_file(path, error=DataError) as temporary:
+            temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        return Path(path)
+
+    @classmethod
+    def load(cls, source: str | Path, *, extractor: PartExtractor | None = None) -> Self:
+        """Read a calibration.
+
+        Args:
+            source: the file, or the run or checkpoint folder that it lies in.
+            extractor: the model it is to be used with; a foreign calibration is refused.
+
+        Raises:
+            DataError: there is none, it is damaged or of another version, or belongs to another model.
+            CheckpointError: the source is neither a file nor a checkpoint.
+        """
+        path = Path(source) if Path(source).is_file() else find_checkpoint(source) / CALIBRATION_FILE
+        content = _read(path)
+        try:
+            calibration = cls.parse(content, source=str(path))
+        except ConfigError as error:
+            raise DataError(f"{error}. Make it anew with `partreid calibrate`.") from None
+        return calibration if extractor is None else calibration.check(extractor)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"There is no calibration {path}. Make it with `partreid calibrate`.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Make it anew with `partreid calibrate`.") from None
+    kind = (content.pop("format", None), content.pop("version", None)) if isinstance(content, dict) else None
+    if kind != (_FORMAT, _VERSION):
+        raise DataError(f"{path}: expected a {_FORMAT} of version {_VERSION}, got {kind}. Make it with this version.")
+    return content  # type: ignore[no-any-return]
+
+
+def fit_curves(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Offsets and slopes of a :class:`MatchCalibration`, by penalised maximum likelihood.
+
+    Args:
+        pairs: with their weights; those that are not comparable are passed over.
+        num_slots: how many curves, for 1 to that many slots.
+
+    Returns:
+        ``(offsets, slopes)``, each of ``num_slots`` numbers; the pairs' own base rate is taken out of the offsets.
+
+    Raises:
+        DataError: no comparable pair shows one person, or all do.
+
+    Example:
+        >>> distances, ones = torch.tensor([1.0, 2.0, 3.0, 4.0]).double(), torch.ones(4).long()
+        >>> same = torch.tensor([True, False, True, False])
+        >>> pairs = LabelledPairs(distances, ones, same, ones.double(), ones, ones)
+        >>> offsets, slopes = fit_curves(pairs, num_slots=1)
+        >>> round(offsets[0] / slopes[0], 3)  # where both are as likely
+        2.5
+    """
+    seen, rate = pairs[pairs.comparable > 0], pairs.base_rate
+    seen.at_base_rate(rate)  # refuses pairs that are all of one kind
+    total = seen.weights.sum()
+    mean = (seen.weights * seen.distances).sum() / total
+    scale = ((seen.weights * (seen.distances - mean).square()).sum() / total).sqrt().clamp(min=1e-12)
+    x, curve = (seen.distances - mean) / scale, seen.comparable - 1
+    height = torch.full((num_slots,), math.log(rate / (1 - rate)), dtype=torch.float64, requires_grad=True)
+    steepness = torch.zeros(num_slots, dtype=torch.float64, requires_grad=True)  # ln of the slope
+    optimizer = torch.optim.LBFGS([height, steepness], max_iter=500, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        logits = height[curve] - steepness.exp()[curve] * x
+        loss = F.binary_cross_entropy_with_logits(logits, seen.same.double(), seen.weights, reduction="sum")
+        for values, step, far in ((height, _OFFSET_STEP, _OFFSET_RANGE), (steepness, _SLOPE_STEP, _SLOPE_RANGE)):
+            loss = loss + (values.diff() / step).square().sum() / 2 + (values / far).square().mean() / 2
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    slopes = (steepness.exp() / scale).detach()
+    offsets = height.detach() + slopes * mean - math.log(rate / (1 - rate))
+    return tuple(offsets.tolist()), tuple(slopes.tolist())
