@@ -93,13 +93,13 @@ def labelled_pairs(
             kept &= ~(same & (torch.as_tensor(query_views[some])[:, None] == torch.as_tensor(gallery_views)))
         row, column = kept.nonzero(as_tuple=True)
         asked, is_same = query.embeddings[some], same[row, column]
-        distances = matching.distances(asked, gallery.embeddings, memory_budget=memory_budget // 2)
+        distances = matching.distances(asked, gallery.embeddings, memory_budget=max(1, memory_budget // 2))
         blocks.append(
             LabelledPairs(
                 distances=distances[row, column].double(),
                 comparable=matching.comparable(asked, gallery.embeddings)[row, column],
                 same=is_same,
-                weights=torch.where(is_same, 1.0, 1 / share).double(),
+                weights=1 + (~is_same).double() * (1 / share - 1),
                 query_person=query_pids[some][row],
                 gallery_person=gallery_pids[column],
             )

@@ -33,8 +33,9 @@ CALIBRATION_FILE = "calibration.json"
 
 _FORMAT, _VERSION = "partreid-calibration", 1
 
-_OFFSET_STEP, _SLOPE_STEP = 1.0, 0.3
-"""How far the curves of n and n + 1 slots usually lie apart: in logits at the mean distance, and in ln(slope)."""
+_OFFSET_STEP, _SLOPE_STEP = 0.5, 0.2
+"""How far the curves of n and n + 1 slots usually lie apart: in logits at the mean distance, and in ln(slope). Pairs
+that share a picture say less than as many independent ones; narrow steps make up for counting them as such."""
 _OFFSET_RANGE, _SLOPE_RANGE = 10.0, 3.0
 """Bounds in the same units for all curves together, so that persons who can be told apart perfectly stay finite."""
 
@@ -87,8 +88,9 @@ class LabelledPairs:
                 f"Expected pairs of one person and pairs of two, got {int(self.same.sum())} of one among {len(self)}. "
                 "A calibration needs both, the former taken by different cameras."
             )
-        weights = torch.where(self.same, prior / rate, (1 - prior) / (1 - rate)) * self.weights
-        return LabelledPairs(**(vars(self) | {"weights": weights}))
+        matches = self.same.to(self.weights)
+        factors = matches * (prior / rate) + (1 - matches) * ((1 - prior) / (1 - rate))
+        return LabelledPairs(**(vars(self) | {"weights": self.weights * factors}))
 
 
 class MatchCalibration(ConfigModel):
