@@ -117,7 +117,7 @@ def test_config_commands(run: Run) -> None:
 def test_help_and_version(run: Run) -> None:
     status, text = run("--help")
     assert status == 0
-    for command in ("demo", "synth", "labels", "train", "evaluate", "embed", "show", "config"):
+    for command in ("demo", "synth", "labels", "train", "evaluate", "calibrate", "embed", "show", "config"):
         assert command in text
         assert run(command, "--help")[0] == 0
     assert run("--version")[1].strip() == "0.1.0"

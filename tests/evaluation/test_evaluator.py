@@ -140,6 +140,21 @@ def test_slot_table_has_the_rows_of_table_3() -> None:
     assert rows["foreground"].visible == rows["concat"].visible == 1
 
 
+def test_slot_table_with_continuous_visibility_and_thresholds_per_slot() -> None:
+    matching = MatchingConfig(visibility="geometric", visibility_threshold={"head": 0.7, "legs": 0.1})
+    rows = {r.name: r for r in slot_table(slot_mapping(QUERY), slot_mapping(GALLERY), QUERY_IDS, GALLERY_IDS)}
+    assert rows["legs"].visible == pytest.approx(float(QUERY.visibility[:, 2].mean()))  # not 1, though all are above 0
+    limited = slot_table(slot_mapping(QUERY), slot_mapping(GALLERY), QUERY_IDS, GALLERY_IDS, matching=matching)
+    rows = {row.name: row for row in limited}
+    for slot, limit, column in (("head", 0.7, 1), ("legs", 0.1, 2)):
+        assert rows[slot].visible == pytest.approx(float((QUERY.visibility[:, column] > limit).float().mean()))
+    whole = evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, matching=matching)
+    assert rows["foreground + parts, with visibility"].mean_ap == whole.mean_ap
+    wrong = MatchingConfig(visibility_threshold={"hat": 0.5})
+    with pytest.raises(ShapeError, match="No slot 'hat'"):
+        evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, matching=wrong)
+
+
 def test_an_invisible_part_counts_in_stored_order() -> None:
     vectors = torch.tensor([0.0, 1.0, 2.0]).view(3, 1, 1)
     gallery = {"head": PartEmbeddings(vectors, torch.ones(3, 1), ("head",))}

@@ -49,6 +49,12 @@ def test_thresholds_may_name_slots_that_are_not_compared() -> None:
     assert torch.equal(prepared.visibility[:, 0], (QUERY.visibility[:, 1] > 0.5).float())
 
 
+def test_what_was_prepared_is_compared_the_same_way() -> None:
+    rule = MatchingConfig(visibility_threshold={"head": 0.5, "legs": 0.1}, slots=("head",), normalize=True)
+    got = rule.prepared.distances(rule.prepare(QUERY), rule.prepare(GALLERY))
+    assert torch.equal(got, rule.distances(QUERY, GALLERY))
+
+
 def test_messages_and_text() -> None:
     with pytest.raises(ShapeError, match="No slot 'leg' to hold against a threshold. Did you mean 'legs'"):
         MatchingConfig(visibility_threshold={"leg": 0.5}).prepare(QUERY)

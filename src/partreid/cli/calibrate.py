@@ -19,8 +19,9 @@ from partreid.cli.options import (
     TestOverrides,
     runtime_config,
 )
+from partreid.cli.searched import embed_sets, query_sets, with_needed_labels
 from partreid.datasets.readers import read_datasets
-from partreid.errors import ConfigError, DataError
+from partreid.errors import ConfigError
 from partreid.evaluation.calibration import (
     BY_DISTANCE,
     BY_PARTS,
@@ -29,7 +30,6 @@ from partreid.evaluation.calibration import (
     fit_calibration,
     labelled_pairs,
 )
-from partreid.evaluation.dataset import embed_split
 from partreid.evaluation.visibility import PartVisibility, part_visibility
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import find_checkpoint
@@ -73,7 +73,7 @@ def calibrate(
         raise ConfigError(f"--prior is a probability between 0 and 1, got {prior}.")
     datasets = read_datasets(data, labels="auto" if visibility else None)
     assignments = (*((_CONTINUOUS,) if visibility else ()), *(overrides or ()))
-    how = Comparison(runtime_config(device, precision, 0, batch_size), assignments, mirror)
+    how = Comparison(runtime_config(device, precision, 0, batch_size), overrides=assignments, mirror=mirror)
     extractor, matching = how.load(model)
     if visibility:
         matching = _with_thresholds(extractor, matching, datasets)
@@ -97,19 +97,8 @@ def calibrate(
 
 def _pairs(extractor: PartExtractor, matching: MatchingConfig, dataset: ReIDDataset) -> LabelledPairs:
     """Pairs of every query set of one data set with its gallery."""
-    if not dataset.queries or not dataset.gallery:
-        raise DataError(f"{dataset.name} ({dataset.root}) has no queries or no gallery to calibrate on.")
-    with progress_bar(f"embedding {dataset.name}", sum(map(len, [dataset.gallery, *dataset.queries.values()]))) as (
-        progress,
-        task,
-    ):
-
-        def advance(count: int) -> None:
-            progress.advance(task, count)
-
-        gallery = embed_split(extractor, dataset.gallery, advance=advance)
-        queries = [embed_split(extractor, images, advance=advance) for images in dataset.queries.values()]
-    return LabelledPairs.cat([labelled_pairs(query, gallery, matching=matching) for query in queries])
+    queries, gallery = embed_sets(extractor, with_needed_labels(extractor, dataset), query_sets(dataset))
+    return LabelledPairs.cat([labelled_pairs(query, gallery, matching=matching) for query in queries.values()])
 
 
 def _with_thresholds(

@@ -72,8 +72,13 @@ def scores_table(scores: Mapping[tuple[str, str], QuerySetScores]) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("queries", "gallery", *(f"rank-{k}" for k in ranks), "mAP", "mINP"):
         table.add_column(name, justify="right")
-    for (dataset, name), score in scores.items():
-        result = score.result
+    shown_results = [
+        (dataset, name + suffix, result)
+        for (dataset, name), score in scores.items()
+        for suffix, result in (("", score.result), (", re-ranked", score.reranked))
+        if result is not None
+    ]
+    for dataset, name, result in shown_results:
         figures = [*map(result.rank, ranks), result.mean_ap, result.mean_inp]
         shown = [f"{100 * figure:.1f}" for figure in figures]
         if "rank1" in result.confidence:

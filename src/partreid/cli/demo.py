@@ -11,7 +11,7 @@ import typer
 
 from partreid.cli.console import console
 from partreid.cli.evaluate import evaluate_run
-from partreid.cli.options import Device, PrecisionOption, runtime_config
+from partreid.cli.options import Comparison, Device, PrecisionOption, runtime_config
 from partreid.cli.train import run_training
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic.shipped import shipped_split
@@ -50,7 +50,9 @@ def demo(
     if (out / CHECKPOINT_FOLDER).exists():
         raise CheckpointError(f"{out} already holds a run. Remove it, or choose another folder with --out.")
     run_training(config, dataset.train, out, runtime=runtime)
-    (scores,) = evaluate_run(out, [dataset], runtime=runtime_config(device, "float32"), out=out / "evaluation").values()
+    (scores,) = evaluate_run(
+        out, [dataset], how=Comparison(runtime_config(device, "float32")), out=out / "evaluation"
+    ).values()
     _explain(scores, dataset)
     console.print(f"{time.perf_counter() - start:.0f} s in all.")
     _next_steps(out)

@@ -13,10 +13,13 @@ import typer
 from partreid.cli.console import console, scores_table, slots_table
 from partreid.cli.options import (
     BatchSize,
+    Comparison,
     Device,
+    Mirror,
     MoreData,
     OptionalDataSets,
     PrecisionOption,
+    TestOverrides,
     all_datasets,
     runtime_config,
 )
@@ -29,11 +32,10 @@ from partreid.errors import DataError
 from partreid.evaluation.dataset import QuerySetScores
 from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.evaluation.protocols import PROTOCOLS
+from partreid.evaluation.reranking import RerankingConfig
 from partreid.evaluation.statistics import with_confidence
 from partreid.files import atomic_file
-from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
-from partreid.runtime import RuntimeConfig
 from partreid.types import ReIDDataset
 
 RESULTS_FILE = "results.json"
@@ -55,6 +57,14 @@ def evaluate(
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Resamplings for 95 % intervals in the table; 0 = none. Files always have them.")
     ] = 0,
+    rerank: Annotated[
+        bool, typer.Option("--rerank", help="Show scores with k-reciprocal re-ranking beside those without.")
+    ] = False,
+    mirror: Mirror = False,
+    overrides: TestOverrides = None,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Embed and compare as the calibration beside the checkpoint says.")
+    ] = False,
     labels: Labels = AUTO,
     device: Device = "auto",
     precision: PrecisionOption = "float32",
@@ -62,17 +72,17 @@ def evaluate(
 ) -> None:
     """Search every query in the gallery and print rank-k, mAP and mINP, overall and per embedding.
 
-    Single query, no re-ranking; gallery pictures of the query's person *and* camera are ignored, and where cameras
-    are unknown, the very same file. Several sets are evaluated each by itself.
+    Single query, no re-ranking unless asked for; gallery pictures of the query's person *and* camera are ignored, and
+    where cameras are unknown, the very same file. Several sets are evaluated each by itself.
     """
+    runtime = runtime_config(device, precision, 0, batch_size)
     evaluate_run(
         model,
         read_datasets(all_datasets(data, more), labels=None),
-        runtime=runtime_config(device, precision, 0, batch_size),
+        how=Comparison(runtime, labels, overrides or (), mirror, calibration),
         out=out,
         queries=query,
-        options=EvaluationConfig(bootstrap=bootstrap),
-        labels=labels,
+        options=EvaluationConfig(bootstrap=bootstrap, reranking=RerankingConfig() if rerank else None),
     )
 
 
@@ -80,19 +90,18 @@ def evaluate_run(
     model: str | Path,
     datasets: Sequence[ReIDDataset],
     *,
-    runtime: RuntimeConfig,
+    how: Comparison,
     out: Path | None = None,
     queries: Sequence[str] | None = None,
     options: EvaluationConfig | None = None,
-    labels: str = AUTO,
 ) -> dict[str, dict[str, QuerySetScores]]:
     """Evaluate a model on each data set, print the tables, and write results and pictures.
 
     Args:
         model: as for ``PartExtractor.from_pretrained``. datasets: with different names.
-        runtime: where. out: folder for the files; several sets have a folder in it, each by its name.
-        queries: query sets to search, all where None. options: length of the curve, intervals, memory.
-        labels: label folder of the drawn pictures, and of all where the model needs them.
+        how: where, and how pictures are embedded and compared.
+        out: folder for the files; several sets have a folder in it, each by its name.
+        queries: query sets to search, all where None. options: length of the curve, intervals, memory, re-ranking.
 
     Returns:
         The scores by data set and query set.
@@ -101,20 +110,27 @@ def evaluate_run(
         DataError: a set has no queries or no such query set, or a picture cannot be read.
     """
     chosen = {dataset.name: query_sets(dataset, queries) for dataset in datasets}
-    extractor = PartExtractor.from_pretrained(model, runtime=runtime)
+    extractor, matching = how.load(model)
     scores = {}
     for dataset in datasets:
-        dataset = with_needed_labels(extractor, dataset, labels)
-        found = search_sets(extractor, dataset, chosen[dataset.name], options)
+        dataset = with_needed_labels(extractor, dataset, how.labels)
+        found = search_sets(extractor, dataset, chosen[dataset.name], matching=matching, options=options)
         scores[dataset.name] = {name: one for name, (_, one) in found.items()}
         if out is not None:
-            _write(out / dataset.name if len(datasets) > 1 else out, model, dataset, found, labels)
+            _write(out / dataset.name if len(datasets) > 1 else out, model, dataset, found, how.labels)
     rows = {(name, query): score for name, one in scores.items() for query, score in one.items()}
     console.print(scores_table(rows))
     for name, one in scores.items():
         console.print(slots_table(one, dataset=name if len(scores) > 1 else ""))
-    for protocol in dict.fromkeys(score.result.protocol for score in rows.values()):
+    results = [result for score in rows.values() for result in (score.result, score.reranked) if result is not None]
+    for protocol in dict.fromkeys(result.protocol for result in results):
         console.print(PROTOCOLS[protocol].text, style="dim")
+    if how.overrides or how.mirror or how.calibrated:
+        console.print(
+            f"Visibility {extractor.model.config.visibility}{', with mirror images' * extractor.mirror}; {matching!r}",
+            style="dim",
+            markup=False,
+        )
     if out is not None:
         console.print(f"Results, pictures and {REPORT_FILE}: {out}", markup=False)
     return scores
@@ -134,8 +150,13 @@ def _write(
 
     found = {name: (searched, _certain(scores)) for name, (searched, scores) in found.items()}
     results = {
-        name: {**scores.result.summary(), "embeddings": [asdict(row) for row in scores.slots]}
-        for name, (_, scores) in found.items()
+        name: {
+            **scores.result.summary(),
+            "embeddings": [asdict(row) for row in scores.slots],
+            **({} if scores.reranked is None else {"reranked": scores.reranked.summary()}),
+            **searched.choices(),
+        }
+        for name, (searched, scores) in found.items()
     }
     with atomic_file(out / RESULTS_FILE, error=DataError) as temporary:
         temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from partreid.config import read_config_file
 from partreid.errors import ConfigError, nearest
 from partreid.evaluation.dataset import model_matching
 from partreid.inference.extractor import PartExtractor
+from partreid.labels.locate import AUTO
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
@@ -104,13 +105,15 @@ class Comparison:
     """How pictures are embedded and compared at test.
 
     Attributes:
-        runtime: where. mirror: whether mirror images are embedded too.
+        runtime: where. labels: label folder of the drawn pictures, and of all where the model needs them.
+        mirror: whether mirror images are embedded too.
         overrides: assignments to fields of the model ("model.visibility=continuous") and of matching
             ("matching.visibility=geometric").
         calibrated: take all this from the calibration beside the checkpoint instead.
     """
 
     runtime: RuntimeConfig
+    labels: str = AUTO
     overrides: Sequence[str] = ()
     mirror: bool = False
     calibrated: bool = False

@@ -13,7 +13,6 @@ from partreid.cli.console import console
 from partreid.cli.searched import SearchedSet
 from partreid.datasets.images import read_image
 from partreid.errors import LabelError
-from partreid.evaluation.dataset import model_matching
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
@@ -55,10 +54,9 @@ def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> Ranki
     from partreid.viz.rankings import RankingRow
 
     query, gallery = searched.query.images[index], searched.gallery.images
-    matching = model_matching(searched.extractor).model_copy(update={"slots": style.slots})
+    matching = searched.matching.model_copy(update={"slots": style.slots})
     asked, others = matching.prepare(searched.query.embeddings[index]), matching.prepare(searched.gallery.embeddings)
-    matching = matching.model_copy(update={"slots": None})
-    distances = matching.distances(asked, others)[0]
+    distances = matching.prepared.distances(asked, others)[0]
     same = np.array([entry.pid == query.pid for entry in gallery])
     junk = same & [entry.view == query.view for entry in gallery]
     order = distances.argsort(stable=True).numpy()
@@ -68,7 +66,9 @@ def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> Ranki
     if len(right) and not np.isin(shown, counted[right]).any():
         shown = np.append(shown, counted[right[0]])
     chosen = torch.from_numpy(shown)[None]
-    by_slot = pairwise_slot_distances(asked, others, chosen, normalize=matching.normalize)[0]
+    by_slot = pairwise_slot_distances(
+        asked, others, chosen, normalize=matching.normalize, visibility=matching.visibility
+    )[0]
     pictures = list(_shown(searched.extractor, [query, *(gallery[i] for i in shown)], style))
     results = [
         replace(

@@ -12,6 +12,7 @@ from partreid.evaluation.dataset import EmbeddedSplit, QuerySetScores, embed_spl
 from partreid.evaluation.evaluator import EvaluationConfig, evaluate_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
+from partreid.retrieval.matching import MatchingConfig
 from partreid.types import EvaluationResult, ReIDDataset
 
 
@@ -20,13 +21,23 @@ class SearchedSet:
     """A query set that a model has searched in the gallery.
 
     Attributes:
-        extractor: the model. query, gallery: embedded. result: the scores of all slots together.
+        extractor: the model. query, gallery: embedded. matching: how they were compared.
+        result: the scores of all slots together.
     """
 
     extractor: PartExtractor
     query: EmbeddedSplit
     gallery: EmbeddedSplit
+    matching: MatchingConfig
     result: EvaluationResult
+
+    def choices(self) -> dict[str, object]:
+        """What figures depend on beside weights and data: the visibility, the mirror image, the matching."""
+        return {
+            "visibility": self.extractor.model.config.visibility,
+            "mirror": self.extractor.mirror,
+            "matching": self.matching.model_dump(mode="json"),
+        }
 
 
 def query_sets(dataset: ReIDDataset, wanted: Sequence[str] | None = None) -> list[str]:
@@ -74,16 +85,25 @@ def search_set(extractor: PartExtractor, dataset: ReIDDataset, name: str, labels
     splits, gallery = embed_sets(extractor, with_needed_labels(extractor, dataset, labels), [name])
     split, matching = splits[name], model_matching(extractor)
     result = evaluate_embeddings(split.embeddings, gallery.embeddings, split.ids, gallery.ids, matching=matching)
-    return SearchedSet(extractor, split, gallery, result)
+    return SearchedSet(extractor, split, gallery, matching, result)
 
 
 def search_sets(
-    extractor: PartExtractor, dataset: ReIDDataset, queries: Sequence[str], options: EvaluationConfig | None = None
+    extractor: PartExtractor,
+    dataset: ReIDDataset,
+    queries: Sequence[str],
+    *,
+    matching: MatchingConfig | None = None,
+    options: EvaluationConfig | None = None,
 ) -> dict[str, tuple[SearchedSet, QuerySetScores]]:
-    """Embed query sets and the gallery, and score each set, overall and per embedding."""
+    """Embed query sets and the gallery, and score each set, overall and per embedding.
+
+    ``matching`` is what the model was made for where it is None.
+    """
+    matching = matching or model_matching(extractor)
     splits, gallery = embed_sets(extractor, dataset, queries)
     found = {}
     for name, split in splits.items():
-        scores = score_query_set(split, gallery, matching=model_matching(extractor), options=options)
-        found[name] = SearchedSet(extractor, split, gallery, scores.result), scores
+        scores = score_query_set(split, gallery, matching=matching, options=options)
+        found[name] = SearchedSet(extractor, split, gallery, matching, scores.result), scores
     return found

@@ -18,7 +18,7 @@ from partreid.cli.show_common import Labels, Model, write_page
 from partreid.config import read_config_file
 from partreid.datasets.readers import read_dataset
 from partreid.environment import describe_environment
-from partreid.evaluation.dataset import QuerySetScores, model_matching
+from partreid.evaluation.dataset import QuerySetScores
 from partreid.evaluation.separation import distance_distribution
 from partreid.evaluation.statistics import with_confidence
 from partreid.inference.extractor import PartExtractor
@@ -74,10 +74,11 @@ def gather_report(
     """
     from partreid.viz.run_report import RunReport
 
-    extractor = next(iter(sets.values()))[0].extractor
+    searched = next(iter(sets.values()))[0]
+    extractor = searched.extractor
     checkpoint = find_checkpoint(source)
     metrics = _read(checkpoint / METRICS_FILE)
-    config, note = _configuration(checkpoint, extractor)
+    config, note = _configuration(checkpoint, searched)
     environments = {"This report": describe_environment(extractor.device) | {"command": _command()}}
     if isinstance(metrics.get("environment"), dict):
         environments["Training"] = {str(name): str(value) for name, value in metrics["environment"].items()}
@@ -98,8 +99,7 @@ def _query_set(
 ) -> QuerySetReport:
     from partreid.viz.run_report import QuerySetReport
 
-    query, gallery = searched.query, searched.gallery
-    matching = model_matching(searched.extractor)
+    query, gallery, matching = searched.query, searched.gallery, searched.matching
     result = scores.result if scores.result.confidence else with_confidence(scores.result)
     order = spread(result.average_precision, len(query.images))
     best = order[:_RANKED]
@@ -140,16 +140,16 @@ def _count(name: str, images: Sequence[ReIDImage]) -> tuple[str, int, int, int |
     return name, len(images), len({image.pid for image in images}), None if None in cameras else len(cameras)
 
 
-def _configuration(checkpoint: Path, extractor: PartExtractor) -> tuple[dict[str, Any], str]:
+def _configuration(checkpoint: Path, searched: SearchedSet) -> tuple[dict[str, Any], str]:
     """The whole configuration and where it comes from; of an imported model what the model is."""
-    matching = {"matching": model_matching(extractor).model_dump(mode="json")}
+    tested = {"test": searched.choices()}
     if (checkpoint / TRAIN_FILE).is_file():
         return read_config_file(
             checkpoint / TRAIN_FILE
-        ) | matching, f"From {TRAIN_FILE} of the run; unset fields are left out."
+        ) | tested, f"From {TRAIN_FILE} of the run; unset fields are left out."
     stored = _read(checkpoint / CONFIG_FILE)
     note = f"How it was trained is not known: the model has no {TRAIN_FILE}. This is what it is ({CONFIG_FILE})."
-    return {name: stored[name] for name in ("model", "preprocess") if name in stored} | matching, note
+    return {name: stored[name] for name in ("model", "preprocess") if name in stored} | tested, note
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import typer
 from partreid.cli.console import ProgressObserver, console, progress_bar
 from partreid.cli.evaluate import evaluate_run
 from partreid.cli.options import (
+    Comparison,
     ConfigFile,
     DataSets,
     Device,
@@ -64,7 +65,7 @@ def train(
     console.print(f"Checkpoint: {out}/checkpoint    Curves: tensorboard --logdir {out}/logs", markup=False)
     tested = [dataset for dataset in datasets if dataset.queries]
     if evaluate and tested:
-        evaluate_run(out, tested, runtime=runtime, out=out / "evaluation", labels=chosen.labels)
+        evaluate_run(out, tested, how=Comparison(runtime, chosen.labels), out=out / "evaluation")
     elif evaluate:
         console.print("No queries, so nothing to evaluate.")
 

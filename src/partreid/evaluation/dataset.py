@@ -109,9 +109,6 @@ def score_query_set(
             query.embeddings, gallery.embeddings, query.ids, gallery.ids, matching=matching, options=how
         )
 
+    result = score(options.model_copy(update={"reranking": None}))
     rows = slot_table(query.table(), gallery.table(), query.ids, gallery.ids, matching=matching, options=options)
-    return QuerySetScores(
-        score(options.model_copy(update={"reranking": None})),
-        tuple(rows),
-        None if options.reranking is None else score(options),
-    )
+    return QuerySetScores(result, tuple(rows), None if options.reranking is None else score(options))

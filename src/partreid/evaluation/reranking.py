@@ -105,10 +105,11 @@ def _neighbours(
 ) -> tuple[np.ndarray, np.ndarray]:
     """[N, 1 + k] neighbour lists, and [N] the largest finite distance of each picture (1 where there is none)."""
     lists, scales = [], []
-    rule = matching.model_copy(update={"slots": None, "visibility_threshold": None})  # both are applied already
     step = max(1, memory_budget // (2 * _BLOCK_BYTES * max(1, len(everyone))))
     for start in range(0, len(everyone), step):
-        distances = rule.distances(everyone[start : start + step], everyone, memory_budget=max(1, memory_budget // 2))
+        distances = matching.prepared.distances(
+            everyone[start : start + step], everyone, memory_budget=max(1, memory_budget // 2)
+        )
         lists.append(nearest_neighbours(distances, first=start, count=count).cpu().numpy())
         scales.append(distances.masked_fill_(torch.isinf(distances), 0).amax(dim=1).cpu().numpy())
     scale = np.concatenate(scales)

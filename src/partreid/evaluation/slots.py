@@ -104,14 +104,24 @@ def slot_table(
     if matching.slots is not None:
         raise ShapeError(f"The table compares every slot: leave matching.slots at None, got {matching.slots}.")
     options = options.model_copy(update={"bootstrap": 0, "reranking": None})
-    without = matching.model_copy(update={"visibility": "ignore"})
     rows = []
     for name, asked in query.items():
-        kinds = [(name, matching)]
-        if len(asked.slots) > 1 and matching.visibility != "ignore":
-            kinds = [(f"{name}, with visibility", matching), (f"{name}, without visibility", without)]
-        visible = float(matching.prepare(asked).visibility.mean())
-        for label, rule in kinds:
-            result = evaluate_embeddings(asked, gallery[name], query_ids, gallery_ids, matching=rule, options=options)
+        rule = _thresholds_of(matching, asked.slots)
+        kinds = [(name, rule)]
+        if len(asked.slots) > 1 and rule.visibility != "ignore":
+            without = rule.model_copy(update={"visibility": "ignore"})
+            kinds = [(f"{name}, with visibility", rule), (f"{name}, without visibility", without)]
+        visible = float(rule.prepare(asked).visibility.mean())
+        for label, kind in kinds:
+            result = evaluate_embeddings(asked, gallery[name], query_ids, gallery_ids, matching=kind, options=options)
             rows.append(SlotRow(label, result.rank(1), result.rank(5), result.mean_ap, result.mean_inp, visible))
     return rows
+
+
+def _thresholds_of(matching: MatchingConfig, slots: tuple[str, ...]) -> MatchingConfig:
+    """The rule with the thresholds of these slots alone."""
+    limits = matching.visibility_threshold
+    if not isinstance(limits, dict):
+        return matching
+    kept = {slot: limit for slot, limit in limits.items() if slot in slots}
+    return matching.model_copy(update={"visibility_threshold": kept})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field
 from torch import Tensor
@@ -43,6 +43,11 @@ class MatchingConfig(ConfigModel):
             seen = _threshold(embeddings, self.visibility_threshold)
             embeddings = PartEmbeddings(embeddings.vectors, seen, embeddings.slots)
         return embeddings if self.slots is None else embeddings.select(*self.slots)
+
+    @property
+    def prepared(self) -> Self:
+        """The same rule for embeddings that went through :meth:`prepare` already."""
+        return self.model_copy(update={"slots": None, "visibility_threshold": None})
 
     def comparable(self, query: PartEmbeddings, gallery: PartEmbeddings) -> Tensor:
         """[Q, G] number of slots that each pair compares under this rule; 0 = not comparable."""
