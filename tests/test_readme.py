@@ -34,7 +34,14 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("page", "least"),
-    [("README.md", 5), ("docs/data.md", 3), ("docs/figures.md", 3), ("docs/labels.md", 3), ("docs/models.md", 3)],
+    [
+        ("README.md", 5),
+        ("docs/data.md", 3),
+        ("docs/figures.md", 3),
+        ("docs/labels.md", 3),
+        ("docs/options.md", 3),
+        ("docs/models.md", 3),
+    ],
 )
 def test_commands_exist_with_these_options(page: str, least: int) -> None:
     command = typer.main.get_command(app)
