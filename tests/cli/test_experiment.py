@@ -1,0 +1,101 @@
+"""``partreid experiment``: rows run once, tables are written, failures are told and tried again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from partreid.models.backbones import BACKBONES, BackboneEntry
+from tests.cli.conftest import Run
+from tests.conftest import tiny_config
+from tests.experiments.conftest import TinyBackbone
+
+
+@pytest.fixture
+def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setitem(BACKBONES, "tiny", BackboneEntry(lambda _: TinyBackbone()))
+    config = tiny_config("model.backbone=tiny", "model.map_stride=4", "optimizer.epochs=1")
+    (tmp_path / "base.toml").write_text(config.to_toml())
+    return tmp_path / "base.toml"
+
+
+def test_rows_run_once_and_the_table_stands_beside_the_papers(
+    run: Run, base: Path, blocks: Path, tmp_path: Path
+) -> None:
+    chosen = ["--row", "K = 2", "--row", "K = 5", "--row", "K = 8"]
+    command = [
+        "experiment",
+        "table5",
+        "--data",
+        blocks,
+        "--config",
+        base,
+        "--seeds",
+        1,
+        "-o",
+        tmp_path / "out",
+        *chosen,
+    ]
+    status, printed = run(*command)
+    assert status == 0, printed
+    assert "3 trainings, 0 of them done." in printed
+    assert "K = 11" in printed
+    page = (tmp_path / "out/table5.md").read_text()
+    assert "| K = 5 | 65.0 / 53.3 |" in page
+    assert "K = 8 before K = 2" in page
+    content = json.loads((tmp_path / "out/table5.json").read_text())
+    assert [bool(row["seeds"]) for row in content["rows"]] == [True, False, False, True, False, True, False]
+    status, printed = run(*command)
+    assert status == 0
+    assert "3 trainings, 3 of them done." in printed
+    status, printed = run(*command, "--summary")
+    assert status == 0
+    assert "of them done" not in printed
+
+
+def test_a_row_that_fails_is_tried_twice_and_costs_only_itself(
+    run: Run, base: Path, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from partreid.experiments import runs
+
+    attempts = []
+    original = runs._train
+
+    def failing(task: runs.Task) -> None:
+        attempts.append(task.folder.parent.name)
+        if "k8" in task.folder.parts:
+            raise MemoryError("out of memory")
+        original(task)
+
+    monkeypatch.setattr(runs, "_train", failing)
+    rows = ["--row", "K = 8", "--row", "K = 2"]
+    out = tmp_path / "out"
+    status, printed = run("experiment", "table5", "--data", blocks, "--config", base, "--seeds", 1, "-o", out, *rows)
+    assert status == 1
+    assert attempts == ["k2", "k8", "k8"]
+    assert "1 of 2 trainings failed" in printed
+    assert "out of memory" in (out / "k8/seed0/error.txt").read_text()
+    assert json.loads((out / "table5.json").read_text())["rows"][0]["seeds"] == [0]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["table6"], "Unknown experiment 'table6'. Did you mean 'table"),
+    (["table5", "--row", "K = 7"], "table5 has no row 'K = 7'. Its rows: K = 2"),
+    (["table1", "--weights", "hrnet_w32=nowhere.pth"], "with a file that exists, got hrnet_w32=nowhere.pth"),
+])  # fmt: skip
+def test_mistakes_are_one_message(run: Run, blocks: Path, arguments: list[str], message: str, tmp_path: Path) -> None:
+    status, printed = run("experiment", *arguments, "--data", blocks, "-o", tmp_path / "out")
+    assert status == 2
+    assert message in printed
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_several_trainings_at_a_time(run: Run, blocks: Path, tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(tiny_config("optimizer.epochs=1").to_toml())
+    where = ["--config", tmp_path / "base.toml", "-o", tmp_path / "out", "--device", "cpu"]
+    status, printed = run("experiment", "table2", "--data", blocks, "--seeds", 1, "--jobs", 2, *where)
+    assert status == 0, printed
+    assert all(row["seeds"] == [0] for row in json.loads((tmp_path / "out/table2.json").read_text())["rows"])
