@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from partreid.datasets.readers import read_dataset
-from partreid.errors import ConfigError
+from partreid.errors import ConfigError, DataError
 from partreid.experiments.execute import Plan, execute
 from partreid.experiments.rows import Experiment
 from partreid.experiments.summary import summarize
@@ -111,6 +112,21 @@ def test_letters_name_all_eight_weights() -> None:
         "objective.gilt.identity.foreground=1",
         "objective.gilt.triplet.parts=1",
     ]
+
+
+def test_table_1_trains_on_the_set_itself_or_on_the_first_that_can(
+    tiny: TrainConfig, blocks: Path, tmp_path: Path
+) -> None:
+    dataset = read_dataset(blocks)
+    only_tested = replace(dataset, name="occluded_reid", train=())
+    plan = Plan(tmp_path, tiny, {"blocks": dataset, "occluded_reid": only_tested}, seeds=1)
+    one = table1(list(plan.datasets), {})
+    assert [error for _, error in execute(plan.tasks(one.rows)) if error is not None] == []
+    found = plan.scores(one)
+    assert set(found) == {"BoT, blocks", "BPBReID_RN, blocks", "BoT, occluded_reid", "BPBReID_RN, occluded_reid"}
+    alone = Plan(tmp_path, tiny, {"occluded_reid": only_tested})
+    with pytest.raises(DataError, match="occluded_reid has no training pictures: give the set to train on"):
+        alone.task(one.rows[2], 0)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
