@@ -53,6 +53,10 @@ def test_rows_run_once_and_the_table_stands_beside_the_papers(
     status, printed = run(*command, "--summary")
     assert status == 0
     assert "of them done" not in printed
+    for changed in (["--set", "optimizer.learning_rate=0.5"], ["--set", "optimizer.learning_rate=0.5", "--summary"]):
+        status, printed = run(*command, *changed)
+        assert status == 2
+        assert "holds a run of another configuration: optimizer.learning_rate is 0.001 there and 0.5 now" in printed
 
 
 def test_a_row_that_fails_is_tried_twice_and_costs_only_itself(

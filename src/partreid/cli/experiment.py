@@ -70,6 +70,8 @@ def experiment(
         jobs=jobs,
     )
     tasks = plan.tasks([row for one in chosen for row in one.select(rows)])
+    for task in tasks:
+        task.check()
     failed = [] if summary else _run(tasks, jobs)
     for one in chosen:
         _write(plan, one)

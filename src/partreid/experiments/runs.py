@@ -18,7 +18,7 @@ from partreid.evaluation.reranking import RerankingConfig
 from partreid.experiments.rows import EVERYTHING, Comparison
 from partreid.files import atomic_file
 from partreid.inference.extractor import PartExtractor
-from partreid.models.checkpoint import CHECKPOINT_FOLDER, load_checkpoint
+from partreid.models.checkpoint import CHECKPOINT_FOLDER, read_metrics
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
 from partreid.training.loop import Trainer
@@ -52,7 +52,7 @@ class Task:
         """Whether the training has ended."""
         if not (self.folder / CHECKPOINT_FOLDER).exists():
             return False
-        return int(load_checkpoint(self.folder).metrics.get("epoch", 0)) >= self.config.optimizer.epochs
+        return int(read_metrics(self.folder).get("epoch", 0)) >= self.config.optimizer.epochs
 
     @property
     def missing(self) -> tuple[Comparison, ...]:
@@ -64,6 +64,22 @@ class Task:
     def done(self) -> bool:
         """Whether nothing is left to do."""
         return not self.missing
+
+    def check(self) -> None:
+        """See that the folder is free or holds this very training.
+
+        Raises:
+            CheckpointError: it holds a run of another configuration.
+        """
+        if not (self.folder / CHECKPOINT_FOLDER).exists():
+            return
+        differences = list(load_run_config(self.folder).differences(self.config))
+        if differences:
+            field, there, here = differences[0]
+            raise CheckpointError(
+                f"{self.folder} holds a run of another configuration: {field} is {there!r} there and {here!r} now"
+                f"{f' (and {len(differences) - 1} more fields)' if len(differences) > 1 else ''}. Choose another --out."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +143,7 @@ def run_task(task: Task) -> None:
     if task.threads is not None:
         torch.set_num_threads(task.threads)
     try:
-        _check_folder(task)
+        task.check()
         if not task.trained:
             _train(task)
         _score(task)
@@ -155,18 +171,6 @@ def read_scores(folder: Path, test: ReIDDataset) -> dict[str, Scores]:
         return {name: Scores.parse(values) for name, values in stored["comparisons"].items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read ({error}). Remove it: the run will be scored anew.") from None
-
-
-def _check_folder(task: Task) -> None:
-    if not (task.folder / CHECKPOINT_FOLDER).exists():
-        return
-    differences = list(load_run_config(task.folder).differences(task.config))
-    if differences:
-        field, there, here = differences[0]
-        raise CheckpointError(
-            f"{task.folder} holds a run of another configuration: {field} is {there!r} there and {here!r} now"
-            f"{f' (and {len(differences) - 1} more fields)' if len(differences) > 1 else ''}. Choose another --out."
-        )
 
 
 def _train(task: Task) -> None:

@@ -137,6 +137,16 @@ def load_backbone(backbone: Backbone, source: str | Path) -> None:
     load_exactly(backbone.backbone if isinstance(backbone, FineMap) else backbone, state, source=str(path))
 
 
+def read_metrics(source: str | Path) -> dict[str, Any]:
+    """What was known of a checkpoint's model when it was written, without loading the model; empty where nothing was.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or its metrics cannot be read.
+    """
+    path = find_checkpoint(source) / METRICS_FILE
+    return _read_json(path) if path.exists() else {}
+
+
 def _count(value: object) -> int:
     if not isinstance(value, int) or value < 1:
         raise ConfigError(f"num_identities: expected a number of at least 1, got {value!r}.")
