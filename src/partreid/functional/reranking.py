@@ -7,8 +7,9 @@ those of that paper.
 
 What it leaves open, as it is read here: a picture stands first in its own list, at distance 0, so that R(p, k) holds
 it beside at most k others; N(p, k2) of Eq. 11 has k2 members, itself included. Distances are divided by the largest
-finite one of their picture, so that e^-d (Eq. 7) and the mixture (Eq. 12) do not depend on the embedding's scale. An
-infinite distance (no slot visible in both) never makes a neighbour.
+finite one of their picture, so that e^-d (Eq. 7) and the mixture (Eq. 12) do not depend on the embedding's scale. Their
+distance is squared; here it is the one that pictures are matched by, whatever it is. An infinite distance (no slot
+visible in both) never makes a neighbour.
 
 Lists are [N, k], rows are sparse; a matrix of [N, N] never exists. NumPy on the CPU: sets and sorting, no arithmetic
 to speak of.
