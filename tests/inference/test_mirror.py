@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from partreid.errors import ConfigError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.mirror import merge_mirrored, swap_sides
+from partreid.labels.grouping import flip_fields
 from partreid.models.bpbreid import BPBReID
 from partreid.models.build import build_network
 from partreid.models.config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
-from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
+from partreid.types import ModelOutput, PartEmbeddings, RegionVectors, ReIDImage
 
 SLOTS = ("foreground", "left_arm", "head", "right_arm")
 
@@ -31,7 +34,7 @@ def build(*, mirror: bool = False, **model: Any) -> PartExtractor:
     torch.manual_seed(1)
     config = ModelConfig(**{"backbone": "resnet18", "parts": "eight", "visibility": "continuous"} | model)
     network = build_network(config, 3)
-    if isinstance(network, BPBReID):
+    if isinstance(network, BPBReID) and network.config.attention == "learned":
         torch.nn.init.normal_(network.part_classifier.classifier.weight, std=0.05)
     runtime = RuntimeConfig(device="cpu", batch_size=4)
     return PartExtractor(network, PreprocessConfig(height=64, width=32), runtime=runtime, mirror=mirror)
@@ -53,6 +56,23 @@ def test_a_picture_and_its_mirror_image_differ_in_nothing_but_their_sides(model:
     torch.testing.assert_close(back.vectors, there.vectors, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(back.visibility, there.visibility, rtol=1e-4, atol=1e-6)
     assert not torch.allclose(swap_sides(plain.embed(mirrored)).vectors, plain.embed(shown).vectors, atol=1e-3)
+
+
+@pytest.mark.parametrize("attention", ["fixed", "fields"])
+def test_pose_fields_are_mirrored_with_their_picture(attention: str, tmp_path: Path) -> None:
+    fields = np.random.default_rng(1).random((36, 9, 5), dtype=np.float32)
+    fields[21] = 0  # between the hips: the published grouping counts it to the left leg alone
+    (picture,) = pictures((64, 32))
+    entries = []
+    for name, pixels, label in (("a", picture, fields), ("b", picture[:, ::-1], flip_fields(fields))):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        np.save(tmp_path / f"{name}.npy", label)
+        entries.append(ReIDImage(tmp_path / f"{name}.png", 1, 0, label=tmp_path / f"{name}.npy"))
+    extractor, plain = build(mirror=True, attention=attention), build(attention=attention)
+    there, back = extractor.embed(entries[0]), swap_sides(extractor.embed(entries[1]))
+    torch.testing.assert_close(back.vectors, there.vectors, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(back.visibility, there.visibility)
+    assert not torch.allclose(swap_sides(plain.embed(entries[1])).vectors, plain.embed(entries[0]).vectors, atol=1e-3)
 
 
 def test_sides_of_a_picture_differ(extractor: PartExtractor) -> None:
