@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from partreid.datasets.readers import read_dataset
+from partreid.datasets.readers.body_images import OCCLUDED_REID, P_DUKEMTMC
+from partreid.datasets.readers.dukemtmc import DUKEMTMC, OCCLUDED_DUKE
+from partreid.datasets.readers.market1501 import MARKET1501
 from partreid.errors import ConfigError, DataError
 from partreid.experiments.execute import Plan, execute
 from partreid.experiments.rows import Experiment
@@ -17,7 +20,7 @@ from partreid.parts import PART_SCHEMAS
 from partreid.training.config import TrainConfig
 from partreid.training.presets import PRESETS, get_preset
 
-ALL = {**EXPERIMENTS, "table1": table1(["market1501", "occluded_duke"], {"hrnet_w32": "file.pth"})}
+ALL = {**EXPERIMENTS, "table1": table1(["Market-1501", "Occluded-Duke"], {"hrnet_w32": "file.pth"})}
 
 # Table 4 as printed: identity loss on, triplet loss on, mAP of BPBReID, mAP of PCB.
 TABLE4 = {
@@ -81,12 +84,28 @@ def test_table_1_takes_k_and_size_of_the_paper() -> None:
     base = get_preset("paper-occluded")
     one = ALL["table1"]
     configs = {row.name: row.config(base, 0) for row in one.rows}
-    assert configs["BPBReID_RN, market1501"] == get_preset("paper-holistic")
-    assert configs["BPBReID_RN, occluded_duke"] == base
+    assert configs["BPBReID_RN, Market-1501"] == get_preset("paper-holistic")
+    assert configs["BPBReID_RN, Occluded-Duke"] == base
     larger = get_preset("paper-occluded-hrnet").override(["pretrained=file.pth"])
-    assert configs["BPBReID_HR, occluded_duke"] == larger
+    assert configs["BPBReID_HR, Occluded-Duke"] == larger
     assert not any("RI" in name for name in configs)
     assert any("BPBReID_RI was not run" in note for note in one.notes)
+
+
+def test_table_1_knows_the_papers_sets_by_the_names_that_readers_give() -> None:
+    sets = [MARKET1501, DUKEMTMC, OCCLUDED_DUKE, OCCLUDED_REID, P_DUKEMTMC]
+    one = table1([layout.name for layout in sets], {})
+    paper = {row.name: row.paper.mean_ap for row in one.rows if row.paper}
+    assert paper["BoT, Market-1501"] == 85.9
+    assert paper["BPBReID_RN, P-DukeMTMC-reID"] == 77.8
+    assert len(paper) == len(one.rows) == 10
+    parts = [row.config(TrainConfig(), 0).model.parts for row in one.rows if row.name.startswith("BPBReID_RN")]
+    assert parts == ["five", "five", "eight", "eight", "eight"]
+
+
+def test_mistyped_weights_of_table_1_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"resnet50_ibn_a and hrnet_w32, got hrnet_32. .* --set pretrained=FILE"):
+        table1(["Market-1501"], {"hrnet_32": "file.pth"})
 
 
 @pytest.mark.parametrize("one", ALL.values(), ids=ALL)

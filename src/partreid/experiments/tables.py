@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from partreid.errors import ConfigError
 from partreid.experiments.rows import Claim, Comparison, Experiment, PaperScore, Row
 
 _REGIONS = {"g": "global_", "f": "foreground", "c": "concat", "p": "parts"}
@@ -174,37 +175,37 @@ def _table5() -> Experiment:
 
 _TABLE1: dict[str, dict[str, PaperScore]] = {
     "BoT": {
-        "market1501": PaperScore(94.5, 85.9),
-        "dukemtmc": PaperScore(86.4, 76.4),
-        "occluded_duke": PaperScore(51.4, 44.7),
-        "occluded_reid": PaperScore(58.4, 52.3),
-        "p_dukemtmc": PaperScore(87.0, 74.9),
+        "Market-1501": PaperScore(94.5, 85.9),
+        "DukeMTMC-reID": PaperScore(86.4, 76.4),
+        "Occluded-Duke": PaperScore(51.4, 44.7),
+        "Occluded-REID": PaperScore(58.4, 52.3),
+        "P-DukeMTMC-reID": PaperScore(87.0, 74.9),
     },
     "BPBReID_RN": {
-        "market1501": PaperScore(95.1, 87.0),
-        "dukemtmc": PaperScore(89.6, 78.3),
-        "occluded_duke": PaperScore(66.7, 54.1),
-        "occluded_reid": PaperScore(76.9, 68.6),
-        "p_dukemtmc": PaperScore(91.0, 77.8),
+        "Market-1501": PaperScore(95.1, 87.0),
+        "DukeMTMC-reID": PaperScore(89.6, 78.3),
+        "Occluded-Duke": PaperScore(66.7, 54.1),
+        "Occluded-REID": PaperScore(76.9, 68.6),
+        "P-DukeMTMC-reID": PaperScore(91.0, 77.8),
     },
     "BPBReID_RI": {
-        "market1501": PaperScore(95.7, 88.4),
-        "dukemtmc": PaperScore(91.7, 81.3),
-        "occluded_duke": PaperScore(71.3, 57.5),
-        "occluded_reid": PaperScore(77.0, 70.9),
-        "p_dukemtmc": PaperScore(91.3, 79.2),
+        "Market-1501": PaperScore(95.7, 88.4),
+        "DukeMTMC-reID": PaperScore(91.7, 81.3),
+        "Occluded-Duke": PaperScore(71.3, 57.5),
+        "Occluded-REID": PaperScore(77.0, 70.9),
+        "P-DukeMTMC-reID": PaperScore(91.3, 79.2),
     },
     "BPBReID_HR": {
-        "market1501": PaperScore(95.7, 89.4),
-        "dukemtmc": PaperScore(92.4, 84.2),
-        "occluded_duke": PaperScore(75.1, 62.5),
-        "occluded_reid": PaperScore(82.9, 75.2),
-        "p_dukemtmc": PaperScore(93.0, 83.2),
+        "Market-1501": PaperScore(95.7, 89.4),
+        "DukeMTMC-reID": PaperScore(92.4, 84.2),
+        "Occluded-Duke": PaperScore(75.1, 62.5),
+        "Occluded-REID": PaperScore(82.9, 75.2),
+        "P-DukeMTMC-reID": PaperScore(93.0, 83.2),
     },
 }
 """Table 1, ours and the baseline: rank-1 and mAP by model and data set."""
 
-HOLISTIC_SETS = ("market1501", "dukemtmc")
+HOLISTIC_SETS = ("Market-1501", "DukeMTMC-reID")
 """Sets on which the paper takes K = 5 instead of 8 (§4.2)."""
 
 _LARGER = {"BPBReID_RI": "resnet50_ibn_a", "BPBReID_HR": "hrnet_w32"}
@@ -214,9 +215,17 @@ def table1(datasets: Sequence[str], weights: Mapping[str, str]) -> Experiment:
     """Table 1 on some data sets.
 
     Args:
-        datasets: their names, those of the paper as ``partreid data list`` writes them.
+        datasets: their names, as in ``ReIDDataset.name``; a set that the paper does not have gets no figures of it.
         weights: ImageNet file by backbone. The rows of ResNet-50-IBN-a and HRNet-W32 are there if theirs is given.
+
+    Raises:
+        ConfigError: weights are given for a backbone of no such row.
     """
+    if wrong := [backbone for backbone in weights if backbone not in _LARGER.values()]:
+        raise ConfigError(
+            f"table1 takes weights for {' and '.join(_LARGER.values())}, got {', '.join(wrong)}. Those of the other "
+            "rows are chosen with --set pretrained=FILE."
+        )
     rows, claims = [], []
     for name in datasets:
         parts = {True: ("model.parts=five",), False: ()}[name in HOLISTIC_SETS]
