@@ -58,20 +58,19 @@ def experiment(
     `table1` compares models on several data sets, `table2` the components of BPBReID, `table3` each embedding alone,
     `table4` the losses, `table5` the number of parts, `options` what this project adds to the paper.
     """
-    datasets = {dataset.name: dataset for dataset in read_datasets(data)}
+    base = train_config(preset, config, overrides)
+    datasets = {dataset.name: dataset for dataset in read_datasets(data, labels=base.labels)}
     _check_queries(datasets)
     chosen = _experiments(names, list(datasets), _weights(weights or []))
     plan = Plan(
         out=out,
-        base=train_config(preset, config, overrides),
+        base=base,
         datasets=datasets,
         seeds=seeds,
         runtime=runtime_config(device, precision),
         jobs=jobs,
     )
     tasks = plan.tasks([row for one in chosen for row in one.select(rows)])
-    for task in tasks:
-        task.check()
     failed = [] if summary else _run(tasks, jobs)
     for one in chosen:
         _write(plan, one)

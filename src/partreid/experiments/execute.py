@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from partreid.errors import DataError
+from partreid.errors import DataError, TrainingError
 from partreid.experiments.rows import Experiment, Row
 from partreid.experiments.runs import Scores, Task, read_scores, run_task
 from partreid.experiments.tables import BPBREID
@@ -41,21 +45,17 @@ class Plan:
         Raises:
             ConfigError: the row does not fit the configuration.
             DataError: no data set has training pictures.
+            CheckpointError: its folder holds a run of another configuration.
         """
         config = row.config(self.base, seed)
         # Table 5's row of the preset's own K, for one, is the model of the other tables: it is trained once.
         run = BPBREID.run if config == BPBREID.config(self.base, seed) and not row.data else row.run
         test = self.datasets[row.data] if row.data else next(iter(self.datasets.values()))
         threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
-        return Task(
-            self.out / run / f"seed{seed}",
-            config,
-            self._trained_on(test),
-            test,
-            (row.comparison,),
-            self.runtime,
-            threads,
-        )
+        folder = self.out / run / f"seed{seed}"
+        task = Task(folder, config, self._trained_on(test), test, (row.comparison,), self.runtime, threads)
+        task.check()  # now, as a run that is scored already would not be looked at again
+        return task
 
     def _trained_on(self, test: ReIDDataset) -> ReIDDataset:
         """The set itself; of one without training pictures, the first that has some (paper: Market-1501)."""
@@ -93,23 +93,59 @@ class Plan:
 
 
 def execute(tasks: Sequence[Task], *, jobs: int = 1) -> Iterator[tuple[Task, Exception | None]]:
-    """Run what is not done; a task that fails does not stop the others.
+    """Run what is not done; a task that fails does not stop the others, nor does one whose process is killed.
 
     Yields:
         Each task as it ends, with its error.
     """
     if jobs == 1 or len(tasks) < 2:
-        for task in tasks:
-            yield task, _attempt(task)
-        return
-    # "spawn": a forked child of a process that has used PyTorch's threads may hang.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(run_task, task): task for task in tasks}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], _error(future.exception())
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        return ((task, _attempt(task)) for task in tasks)
+    return _side_by_side(tasks, jobs)
+
+
+def _side_by_side(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Exception | None]]:
+    """Every task in a process of its own, ``jobs`` at a time; whoever stops asking ends those that run."""
+    context = get_context("spawn")  # a forked child of a process that has used PyTorch's threads may hang
+    waiting = deque(tasks)
+    running: dict[Connection, tuple[Task, SpawnProcess]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                task = waiting.popleft()
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_attempt_here, args=(task, sender))
+                process.start()
+                sender.close()  # the child's is then the only one: its end is the end of the pipe
+                running[receiver] = task, process
+            ready = wait(list(running))
+            for receiver in [one for one in running if one in ready]:
+                task, process = running.pop(receiver)
+                yield task, _outcome(receiver, process)
+    finally:
+        for _, process in running.values():
+            process.terminate()
+        for _, process in running.values():
+            process.join()
+
+
+def _attempt_here(task: Task, sender: Connection) -> None:
+    """In a process of its own: run the task and send the message of its failure, or None."""
+    # After Ctrl-C the parent ends its children, in a way that lets them clear away what is half-written.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    error = _attempt(task)
+    # Its text: not every exception survives the way between processes.
+    sender.send(None if error is None else str(error) or type(error).__name__)
+
+
+def _outcome(receiver: Connection, process: SpawnProcess) -> Exception | None:
+    try:
+        message: str | None = receiver.recv()
+    except EOFError:
+        process.join()
+        message = f"its process was killed (exit status {process.exitcode}), perhaps for want of memory."
+    process.join()
+    return None if message is None else TrainingError(message)
 
 
 def _attempt(task: Task) -> Exception | None:
@@ -118,9 +154,3 @@ def _attempt(task: Task) -> Exception | None:
     except Exception as error:  # any: one row's failure must not cost the others
         return error
     return None
-
-
-def _error(problem: BaseException | None) -> Exception | None:
-    if problem is None or isinstance(problem, Exception):
-        return problem
-    raise problem

@@ -18,8 +18,8 @@ def as_markdown(summary: Summary, plan: Plan) -> str:
     """A page: how it was run, the table, and the paper's claims tried."""
     one, base = summary.experiment, plan.base
     sets = ", ".join(
-        f"{d.name} ({len(d.train)} training pictures of {len(d.train_identities)} identities, {len(d.query)} queries, "
-        f"{len(d.gallery)} in the gallery)"
+        f"{d.name} ({len(d.train)} training pictures of {len(d.train_identities)} identities, {len(d.query)} queries "
+        f"of the query set {next(iter(d.queries))!r}, {len(d.gallery)} in the gallery)"
         for d in plan.datasets.values()
     )
     lines = [

@@ -16,14 +16,14 @@ from partreid.evaluation.dataset import EmbeddedSplit, embed_split, model_matchi
 from partreid.evaluation.evaluator import EvaluationConfig, evaluate_embeddings
 from partreid.evaluation.reranking import RerankingConfig
 from partreid.experiments.rows import EVERYTHING, Comparison
-from partreid.files import atomic_file
+from partreid.files import atomic_file, hold_folder, recover_folder
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, read_metrics
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
 from partreid.training.loop import Trainer
 from partreid.training.observers import TensorBoardObserver
-from partreid.training.state import load_run_config
+from partreid.training.state import load_run_config, trained_on
 from partreid.types import EvaluationResult, ReIDDataset
 
 SCORES_FILE, ERROR_FILE = "scores.json", "error.txt"
@@ -137,21 +137,26 @@ def run_task(task: Task) -> None:
     """Train what is not trained and score what is not scored; a failure is kept in the folder as ``error.txt``.
 
     Raises:
-        CheckpointError: the folder holds a run of another configuration.
+        CheckpointError: the folder holds a run of another configuration or of other persons, or another process is at
+            work there.
         PartReIDError, RuntimeError: as training and evaluation.
     """
     if task.threads is not None:
         torch.set_num_threads(task.threads)
-    try:
-        task.check()
-        if not task.trained:
-            _train(task)
-        _score(task)
-        (task.folder / ERROR_FILE).unlink(missing_ok=True)
-    except Exception as error:
-        with atomic_file(task.folder / ERROR_FILE) as temporary:
-            temporary.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
-        raise
+    with hold_folder(task.folder, error=CheckpointError):
+        try:
+            recover_folder(task.folder / CHECKPOINT_FOLDER)
+            task.check()
+            if task.trained:
+                _check_persons(task)
+            else:
+                _train(task)
+            _score(task)
+            (task.folder / ERROR_FILE).unlink(missing_ok=True)
+        except Exception as error:
+            with atomic_file(task.folder / ERROR_FILE) as temporary:
+                temporary.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
+            raise
 
 
 def read_scores(folder: Path, test: ReIDDataset) -> dict[str, Scores]:
@@ -171,6 +176,16 @@ def read_scores(folder: Path, test: ReIDDataset) -> dict[str, Scores]:
         return {name: Scores.parse(values) for name, values in stored["comparisons"].items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read ({error}). Remove it: the run will be scored anew.") from None
+
+
+def _check_persons(task: Task) -> None:
+    """A model of another data set must not be scored as if it were trained on this one; resuming checks it itself."""
+    here, there = tuple(pid for _, pid in task.train.train_identities), trained_on(task.folder)
+    if there is not None and there != here:
+        raise CheckpointError(
+            f"{task.folder} was trained on other persons than {task.train.name} has: {len(there)} identities there, "
+            f"{len(here)} now. Choose another --out for other data."
+        )
 
 
 def _train(task: Task) -> None:

@@ -96,7 +96,7 @@ def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, pids:
     """
     path = _part(run, STATE_FILE)
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state = _read_state(path)
         known = state.get("pids", pids)  # runs of earlier versions do not know theirs
         progress = Progress(int(state["epoch"]), dict(state["means"]), tuple(known), dict(state.get("history", {})))
         if progress.pids != pids:
@@ -107,10 +107,36 @@ def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, pids:
         load_exactly(model, read_state_dict(path.with_name(WEIGHTS_FILE)), source=str(path.with_name(WEIGHTS_FILE)))
         optimizer.load_state_dict(state["optimizer"])
         return progress
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except _DAMAGED as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path} cannot be read ({error}). Start the training anew in another folder.") from None
+        raise _unreadable(path, error) from None
+
+
+def trained_on(run: Path) -> tuple[int, ...] | None:
+    """The person of each training class of a run; None where an earlier version did not write them down.
+
+    Raises:
+        CheckpointError: there is no run, or its state cannot be read.
+    """
+    path = _part(run, STATE_FILE)
+    try:
+        pids = _read_state(path).get("pids")
+    except _DAMAGED as error:
+        raise _unreadable(path, error) from None
+    return None if pids is None else tuple(pids)
+
+
+_DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path} cannot be read ({error}). Start the training anew in another folder.")
 
 
 def _part(run: Path, name: str) -> Path:
