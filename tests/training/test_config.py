@@ -68,6 +68,23 @@ def test_the_text_and_the_baselines_of_the_paper() -> None:
     assert bot.label_schema is get_preset("pcb").label_schema is None
 
 
+@pytest.mark.parametrize(("preset", "overrides", "needed"), [
+    ("bot", ["augment.paste_probability=0.5"], True),
+    ("bot", ["augment.paste_probability=0.5", "augment.pasting.people=0"], False),
+    ("bot", ["objective.gilt.triplet_visibility=labels"], False),
+    ("paper-occluded", ["objective.part_attention_weight=0"], False),
+    ("paper-occluded", ["objective.part_attention_weight=0", "objective.gilt.triplet_visibility=labels"], True),
+    ("paper-occluded", ["objective.part_attention_weight=0", "model.attention=fixed"], True),
+])  # fmt: skip
+def test_labels_are_read_for_whatever_needs_them(preset: str, overrides: list[str], needed: bool) -> None:
+    assert (get_preset(preset).override(overrides).label_schema is not None) == needed
+
+
+def test_labels_say_nothing_of_stripes() -> None:
+    with pytest.raises(ConfigError, match="labels say nothing of stripes: .* needs another model.attention"):
+        get_preset("pcb").override(["objective.gilt.triplet_visibility=labels"])
+
+
 def test_the_official_preset_departs_as_the_published_weights_do() -> None:
     departures = {key for key, _, _ in paper_occluded().differences(get_preset("official-occluded"))}
     assert departures == {

@@ -87,11 +87,21 @@ class TrainConfig(ConfigModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _labels_know_the_parts(self) -> TrainConfig:
+        if self.model.attention == "stripes" and self.objective.gilt.triplet_visibility == "labels":
+            raise ValueError(
+                "labels say nothing of stripes: objective.gilt.triplet_visibility = labels needs another model.attention"
+            )
+        return self
+
     @property
     def label_schema(self) -> PartSchema | None:
         """The parts that labels are read for; None trains without labels."""
-        learned = self.model.attention == "learned" and self.objective.part_attention_weight > 0
-        return self.model.part_schema if learned or self.model.pose_guided else None
+        attention = self.model.attention == "learned" and self.objective.part_attention_weight > 0
+        triplet = self.model.attention != "none" and self.objective.gilt.triplet_visibility == "labels"
+        cut_out = self.augment.paste_probability > 0 and self.augment.pasting.people > 0
+        return self.model.part_schema if attention or triplet or cut_out or self.model.pose_guided else None
 
     @property
     def map_size(self) -> tuple[int, int]:
