@@ -4,7 +4,9 @@ from partreid.errors import PartReIDError
 from partreid.functional.distance import part_distances
 from partreid.functional.ranking import evaluate_ranking
 from partreid.inference.extractor import PartExtractor
+from partreid.models.baselines import PCB, BoT
 from partreid.models.bpbreid import BPBReID
+from partreid.models.build import build_network
 from partreid.models.checkpoint import load_checkpoint, save_checkpoint
 from partreid.models.config import ModelConfig
 from partreid.models.official import load_official
@@ -17,7 +19,9 @@ from partreid.version import __version__
 
 __all__ = [
     "PART_SCHEMAS",
+    "PCB",
     "BPBReID",
+    "BoT",
     "EvaluationResult",
     "Gallery",
     "MatchingConfig",
@@ -30,6 +34,7 @@ __all__ = [
     "PreprocessConfig",
     "SearchResult",
     "__version__",
+    "build_network",
     "evaluate_ranking",
     "load_checkpoint",
     "load_official",

@@ -19,9 +19,10 @@ OPTIONAL = ("matplotlib", "openvino", "warp", "anny", "tensorboard", "torchvisio
             "wandb", "typer", "huggingface_hub")  # fmt: skip
 
 PUBLIC = {
-    "PART_SCHEMAS", "BPBReID", "EvaluationResult", "Gallery", "MatchingConfig", "ModelConfig", "ModelOutput",
-    "PartEmbeddings", "PartExtractor", "PartReIDError", "PartSchema", "PreprocessConfig", "SearchResult",
-    "__version__", "evaluate_ranking", "load_checkpoint", "load_official", "part_distances", "save_checkpoint",
+    "PART_SCHEMAS", "PCB", "BPBReID", "BoT", "EvaluationResult", "Gallery", "MatchingConfig", "ModelConfig",
+    "ModelOutput", "PartEmbeddings", "PartExtractor", "PartReIDError", "PartSchema", "PreprocessConfig", "SearchResult",
+    "__version__", "build_network", "evaluate_ranking", "load_checkpoint", "load_official", "part_distances",
+    "save_checkpoint",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,30 @@ def test_a_row_that_fails_is_tried_twice_and_costs_only_itself(
     assert "1 of 2 trainings failed" in printed
     assert "out of memory" in (out / "k8/seed0/error.txt").read_text()
     assert json.loads((out / "table5.json").read_text())["rows"][0]["seeds"] == [0]
+
+
+def test_the_label_folder_is_the_configurations(run: Run, base: Path, blocks: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(blocks, copy)
+    shutil.copytree(copy / "masks/blocks", copy / "masks/other")
+    command = ["experiment", "table5", "--data", copy, "--config", base, "--seeds", 1, "-o", tmp_path / "out"]
+    status, printed = run(*command, "--summary")
+    assert status == 2
+    assert "blocks" in printed
+    assert "other" in printed
+    status, printed = run(*command, "--summary", "--set", "labels=other")
+    assert status == 0, printed
+    assert "4 queries of the query set 'query'" in (tmp_path / "out/table5.md").read_text()
+
+
+def test_rows_that_are_not_chosen_are_not_taken_from_another_configuration(
+    run: Run, base: Path, blocks: Path, tmp_path: Path
+) -> None:
+    command = ["experiment", "table5", "--data", blocks, "--config", base, "--seeds", 1, "-o", tmp_path / "out"]
+    assert run(*command, "--row", "K = 2")[0] == 0
+    status, printed = run(*command, "--row", "K = 3", "--set", "optimizer.learning_rate=0.5")
+    assert status == 2
+    assert "k2/seed0 holds a run of another configuration" in printed
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

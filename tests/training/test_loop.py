@@ -14,9 +14,10 @@ from partreid.datasets.readers import read_dataset
 from partreid.errors import CheckpointError, DataError, LabelError, TrainingError
 from partreid.inference.extractor import PartExtractor
 from partreid.models.bpbreid import BPBReID
-from partreid.models.checkpoint import load_checkpoint
+from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
-from partreid.training.loop import Trainer
+from partreid.training.loop import Trainer, build_model
 from partreid.training.observers import StepRecord
 from partreid.training.state import load_run_config
 from partreid.types import ReIDDataset, ReIDImage
@@ -158,6 +159,30 @@ def test_what_cannot_be_trained_on(blocks: Path, tmp_path: Path) -> None:
         Trainer(tiny_config(), read_dataset(blocks, labels=None).train, tmp_path / "b", runtime=CPU)
     unlabelled = tiny_config("objective.part_attention_weight=0", "optimizer.epochs=1")
     Trainer(unlabelled, read_dataset(blocks, labels=None).train, tmp_path / "c", runtime=CPU).fit()
+
+
+@pytest.mark.parametrize(("trained", "new"), [("null", "8"), ("8", "null"), ("8", "8")])
+def test_a_training_starts_from_the_backbone_of_a_run(trained: str, new: str, tmp_path: Path) -> None:
+    first = build_model(tiny_config("seed=1", "model.attention=none", f"model.map_stride={trained}"), 3)
+    save_checkpoint(Checkpoint(first, PreprocessConfig()), tmp_path / "first")
+    second = build_model(tiny_config(f"model.map_stride={new}", f"pretrained={tmp_path / 'first'}"), 5)
+    ours, theirs = (
+        {key.replace("backbone.", ""): value for key, value in model.backbone.state_dict().items()}
+        for model in (second, first)
+    )
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    with pytest.raises(CheckpointError, match="does not fit the model: missing keys"):
+        build_model(tiny_config("model.backbone=efficientnet_lite0", f"pretrained={tmp_path / 'first'}"), 3)
+
+
+def test_a_folder_called_imagenet_is_no_run_to_start_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("imagenet", "none"):
+        (tmp_path / name).mkdir()
+    assert isinstance(build_model(tiny_config("pretrained=none"), 3), BPBReID)
+    with pytest.raises(CheckpointError, match="No ImageNet weights for resnet18 come with a Python package"):
+        build_model(tiny_config("pretrained=imagenet"), 3)
 
 
 def test_nothing_to_resume(dataset: ReIDDataset, tmp_path: Path) -> None:

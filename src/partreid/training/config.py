@@ -91,7 +91,8 @@ class TrainConfig(ConfigModel):
     def _labels_know_the_parts(self) -> TrainConfig:
         if self.model.attention == "stripes" and self.objective.gilt.triplet_visibility == "labels":
             raise ValueError(
-                "labels say nothing of stripes: objective.gilt.triplet_visibility = labels needs another model.attention"
+                "labels say nothing of stripes: objective.gilt.triplet_visibility = labels needs another "
+                "model.attention"
             )
         return self
 

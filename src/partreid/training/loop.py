@@ -28,7 +28,8 @@ from partreid.training.observers import StepRecord, TrainingObserver
 from partreid.training.state import Progress, restore, save_run
 from partreid.types import ReIDImage, identities
 
-NO_WEIGHTS = "none"
+IMAGENET, NO_WEIGHTS = "imagenet", "none"
+"""Words that ``pretrained`` may be beside a path."""
 
 
 def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
@@ -38,7 +39,8 @@ def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
         CheckpointError: the pretrained weights are missing or do not fit.
     """
     torch.manual_seed(config.seed)
-    trained = Path(config.pretrained).is_dir()
+    # A folder of ImageNet's pictures may well be called "imagenet".
+    trained = config.pretrained not in (IMAGENET, NO_WEIGHTS) and Path(config.pretrained).is_dir()
     weights = None if config.pretrained == NO_WEIGHTS or trained else config.pretrained
     model = config.model
     backbone = build_backbone(
