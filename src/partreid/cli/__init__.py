@@ -78,7 +78,11 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            errors.print("Interrupted. Nothing half-written was left; a training goes on with partreid train --resume.")
+            errors.print(
+                "Interrupted. Nothing half-written was left; a training goes on with partreid train --resume, "
+                "an experiment with the same command.",
+                soft_wrap=True,
+            )
         raise
 
 
