@@ -66,6 +66,14 @@ def test_a_person_is_cut_out_along_his_fields_and_moved_aside(images: Tensor, pa
         assert not covered[b, : HEIGHT // 17].any()
 
 
+def test_who_touches_the_border_is_cut_off_there_without_a_fringe(images: Tensor) -> None:
+    everywhere = torch.ones(B, 2, *NODES)
+    config = PasteConfig(scale=(0.9, 1.4), max_hidden=1)
+    out, _ = paste(images, everywhere, PIDS, config, torch.Generator().manual_seed(0))
+    assert foreign(images, out).any()
+    assert set(out.unique().tolist()) <= set(images.unique().tolist())  # no mixture with what lies beyond a picture
+
+
 def test_nobody_is_pasted_over_himself(images: Tensor, part_maps: Tensor) -> None:
     same = torch.zeros(B, dtype=torch.long)
     out, maps = paste(images, part_maps, same, PasteConfig(), torch.Generator().manual_seed(0))

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from partreid.errors import ConfigError, ShapeError
 from partreid.functional.pooling import foreground_map, mean_pool, weighted_average_pool
+from partreid.models.attention import PixelPartClassifier
+from partreid.models.backbones import build_backbone
 from partreid.models.bpbreid import BPBReID
 from partreid.models.config import ModelConfig, official_model, paper_model
+from partreid.models.heads import EmbeddingHead
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 B, K, C, H, W, IDENTITIES = 3, 5, 512, 8, 4, 7
@@ -249,3 +252,16 @@ def test_identity_logits_can_be_left_out_and_nothing_else_changes() -> None:
     assert bare.identity_logits is None
     assert torch.equal(whole.embeddings.vectors, bare.embeddings.vectors)
     assert torch.equal(whole.bn_features.concat, bare.bn_features.concat)
+
+
+def test_a_seed_draws_backbone_then_attention_then_heads() -> None:
+    """As it always was: trainings of the same seed start from the same weights."""
+    config = PAPER.model_copy(update={"embedding_dim": 24})
+    torch.manual_seed(3)
+    model = BPBReID(config, IDENTITIES)
+    torch.manual_seed(3)
+    backbone = build_backbone("resnet18")
+    attention = PixelPartClassifier(backbone.channels, K)
+    head = EmbeddingHead(backbone.channels, 24)
+    assert torch.equal(model.part_classifier.classifier.weight, attention.classifier.weight)
+    assert torch.equal(model.heads["global_"].layers[0].weight, head.layers[0].weight)

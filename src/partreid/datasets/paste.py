@@ -137,10 +137,12 @@ def _between(shares: Tensor, span: tuple[float, float]) -> Tensor:
 
 
 def _moved(maps: Tensor, placement: Tensor, size: torch.Size) -> Tensor:
-    """``maps`` [B, C, h, w], corner-aligned, seen at the pixels' centres of the moved picture; 0 beyond."""
+    """``maps`` [B, C, h, w] seen at the pixels' centres of the moved picture; 0 beyond their own picture."""
     grid = F.affine_grid(placement, [len(maps), 1, *size], align_corners=False)
     # Pictures have their values at the pixels' centres, part maps at nodes that include the corners.
-    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=maps.shape[2:] != size)
+    corners = maps.shape[2:] != size
+    moved = F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=corners)
+    return moved.masked_fill((grid.abs() > 1).any(dim=3).unsqueeze(1), 0.0)
 
 
 def _at_nodes(mask: Tensor, nodes: torch.Size) -> Tensor:

@@ -9,8 +9,6 @@ from partreid.errors import ShapeError
 from partreid.functional.pooling import foreground_map, mean_pool, weighted_average_pool
 from partreid.functional.visibility import argmax_visibility, continuous_visibility, threshold_visibility
 from partreid.models.attention import PixelPartClassifier, fixed_attention
-from partreid.models.backbones import Backbone
-from partreid.models.config import ModelConfig
 from partreid.models.network import PartAttention, ReIDNetwork
 from partreid.types import RegionVectors
 
@@ -29,11 +27,11 @@ class BPBReID(ReIDNetwork):
         ('foreground', 'head', 'arms', 'torso', 'legs', 'feet')
     """
 
-    def __init__(self, config: ModelConfig, num_identities: int, *, backbone: Backbone | None = None) -> None:
-        super().__init__(config, num_identities, backbone=backbone)
-        if config.attention == "learned":
+    def build_attention(self) -> None:
+        """The pixel-wise part classifier, if attention is learned."""
+        if self.config.attention == "learned":
             self.part_classifier = PixelPartClassifier(
-                self.backbone.channels, len(config.part_names), batchnorm=config.part_classifier_batchnorm
+                self.backbone.channels, len(self.config.part_names), batchnorm=self.config.part_classifier_batchnorm
             )
 
     def attend(self, features: Tensor, part_maps: Tensor | None) -> PartAttention:

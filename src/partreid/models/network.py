@@ -53,6 +53,7 @@ class ReIDNetwork(nn.Module, ABC):
         if backbone is None:
             backbone = build_backbone(config.backbone, output_stride=config.output_stride, map_stride=config.map_stride)
         self.backbone = backbone
+        self.build_attention()
         num_parts, channels = len(config.part_names), backbone.channels
         dim = config.embedding_dim or channels
         pooled = [name for name in ("global_", "foreground", "parts") if name in self.REGIONS]
@@ -84,6 +85,12 @@ class ReIDNetwork(nn.Module, ABC):
     def slots(self) -> tuple[str, ...]:
         """Names of the slots of every embedding."""
         return self.config.slots
+
+    def build_attention(self) -> None:
+        """Make the layers that find the parts; none where nothing is learned.
+
+        Called between backbone and heads: a seed draws the same initial weights as in every version so far.
+        """
 
     @abstractmethod
     def attend(self, features: Tensor, part_maps: Tensor | None) -> PartAttention:
