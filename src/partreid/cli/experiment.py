@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import console, errors, plain_table, progress_bar
-from partreid.cli.options import ConfigFile, Device, Overrides, PrecisionOption, Preset, runtime_config, train_config
+from partreid.cli.options import (
+    ConfigFile,
+    Device,
+    Overrides,
+    PrecisionOption,
+    Preset,
+    Workers,
+    runtime_config,
+    train_config,
+)
 from partreid.datasets.readers import read_datasets
 from partreid.errors import ConfigError, DataError, nearest
 from partreid.experiments.execute import Plan, execute
@@ -49,6 +58,7 @@ def experiment(
     summary: Annotated[bool, typer.Option("--summary", help="Train nothing: only write the tables anew.")] = False,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
+    workers: Workers = 0,
 ) -> None:
     """Run the rows of the paper's tables and write each table beside the paper's figures.
 
@@ -67,7 +77,7 @@ def experiment(
         base=base,
         datasets=datasets,
         seeds=seeds,
-        runtime=runtime_config(device, precision),
+        runtime=runtime_config(device, precision, workers),
         jobs=jobs,
     )
     tasks = plan.tasks([row for one in chosen for row in one.select(rows)])
