@@ -22,6 +22,7 @@ class BPBReID(ReIDNetwork):
         backbone: a feature extractor that is already built, else a new one **without pretrained weights**.
 
     Example:
+        >>> from partreid.models.config import ModelConfig
         >>> model = BPBReID(ModelConfig(backbone="resnet18", parts="five"), num_identities=10).eval()
         >>> model(torch.randn(2, 3, 128, 64)).embeddings.slots
         ('foreground', 'head', 'arms', 'torso', 'legs', 'feet')
