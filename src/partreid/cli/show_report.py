@@ -23,7 +23,7 @@ from partreid.evaluation.separation import distance_distribution
 from partreid.evaluation.statistics import with_confidence
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
-from partreid.models.checkpoint import CONFIG_FILE, METRICS_FILE, find_checkpoint
+from partreid.models.checkpoint import CONFIG_FILE, find_checkpoint, read_metrics
 from partreid.training.state import CONFIG_FILE as TRAIN_FILE
 from partreid.types import ReIDDataset, ReIDImage
 
@@ -77,7 +77,7 @@ def gather_report(
     searched = next(iter(sets.values()))[0]
     extractor = searched.extractor
     checkpoint = find_checkpoint(source)
-    metrics = _read(checkpoint / METRICS_FILE)
+    metrics = read_metrics(checkpoint)
     config, note = _configuration(checkpoint, searched)
     environments = {"This report": describe_environment(extractor.device) | {"command": _command()}}
     if isinstance(metrics.get("environment"), dict):

@@ -228,7 +228,7 @@ def table1(datasets: Sequence[str], weights: Mapping[str, str]) -> Experiment:
         )
     rows, claims = [], []
     for name in datasets:
-        parts = {True: ("model.parts=five",), False: ()}[name in HOLISTIC_SETS]
+        parts = ("model.parts=five",) if name in HOLISTIC_SETS else ()
         paper = {model: scores.get(name) for model, scores in _TABLE1.items()}
         bpbreid = f"BPBReID_RN, {name}"
         rows += [

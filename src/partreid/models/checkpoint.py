@@ -116,8 +116,7 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] = ()) -> Che
         )
     model = build_network(model_config.override(overrides), num_identities)
     load_exactly(model, read_state_dict(folder / WEIGHTS_FILE), source=str(folder / WEIGHTS_FILE))
-    metrics = _read_json(folder / METRICS_FILE) if (folder / METRICS_FILE).exists() else {}
-    return Checkpoint(model.eval(), preprocess, metrics)
+    return Checkpoint(model.eval(), preprocess, read_metrics(folder))
 
 
 def load_backbone(backbone: Backbone, source: str | Path) -> None:
