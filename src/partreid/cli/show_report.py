@@ -144,16 +144,11 @@ def _configuration(checkpoint: Path, searched: SearchedSet) -> tuple[dict[str, A
     """The whole configuration and where it comes from; of an imported model what the model is."""
     tested = {"test": searched.choices()}
     if (checkpoint / TRAIN_FILE).is_file():
-        return read_config_file(
-            checkpoint / TRAIN_FILE
-        ) | tested, f"From {TRAIN_FILE} of the run; unset fields are left out."
-    stored = _read(checkpoint / CONFIG_FILE)
+        trained = read_config_file(checkpoint / TRAIN_FILE)
+        return trained | tested, f"From {TRAIN_FILE} of the run; unset fields are left out."
+    stored = read_config_file(checkpoint / CONFIG_FILE)
     note = f"How it was trained is not known: the model has no {TRAIN_FILE}. This is what it is ({CONFIG_FILE})."
     return {name: stored[name] for name in ("model", "preprocess") if name in stored} | tested, note
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return read_config_file(path) if path.is_file() else {}
 
 
 def _command() -> str:
