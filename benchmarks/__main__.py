@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, print a table with the limit beside each figure, write JSON."""
+"""``python -m benchmarks [group ...]``: measure, print each figure with its limit, write JSON."""
 
 from __future__ import annotations
 
@@ -6,40 +6,62 @@ import argparse
 import json
 import platform
 from dataclasses import asdict
+from datetime import date
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import head
+from benchmarks.timing import Figure
+
+GROUPS = ("head",)
+"""Modules of this package with a ``TITLE`` and a ``measure(rounds=...)`` that yields figures; all run by default."""
 
 
 def main() -> None:
-    """Run every benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the groups asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="group", help=f"of {', '.join(GROUPS)}; all by default")
     parser.add_argument("--rounds", type=int, default=5, help="turns per comparison")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
+    if unknown := set(options.groups) - set(GROUPS):
+        parser.error(f"unknown group {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
     torch.manual_seed(0)
     console = Console()
-    machine = (
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}"
-    )
-    console.print(f"CPU seconds, median of {options.rounds} turns each; ratios within this run. {machine}")
-    table = Table()
-    for column in ("what", "seconds", "bare backbone", "ratio", "limit", ""):
-        table.add_column(column)
-    ratios = []
-    for ratio in head.measure(rounds=options.rounds):
-        ratios.append(ratio)
-        limit = "" if ratio.limit is None else f"{ratio.limit:.2f}"
-        verdict = "" if ratio.limit is None else "within" if ratio.ratio <= ratio.limit else "[red]above[/red]"
-        row = (ratio.name, f"{ratio.seconds:.3f}", f"{ratio.baseline:.3f}", f"{ratio.ratio:.3f}", limit, verdict)
-        table.add_row(*row)
-    console.print(table)
+    machine = f"{processor()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}"
+    console.print(f"{machine}, {date.today()}. CPU seconds, median of {options.rounds} turns; ratios within this run.")
+    results: dict[str, list[Figure]] = {}
+    for name in options.groups or GROUPS:
+        group = import_module(f"benchmarks.{name}")
+        results[name] = list(group.measure(rounds=options.rounds))
+        console.print(table(group.TITLE, results[name]))
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "ratios": [asdict(r) for r in ratios]}, indent=2))
+        figures = {name: [asdict(figure) for figure in group] for name, group in results.items()}
+        content = {"machine": machine, "date": date.today().isoformat(), "figures": figures}
+        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def table(title: str, figures: list[Figure]) -> Table:
+    """Figures with the limit beside each."""
+    result = Table(title=title, title_justify="left")
+    for column in ("what", "measured", "limit", "", "behind it"):
+        result.add_column(column, justify="right" if column == "measured" else "left")
+    for figure in figures:
+        limit = "" if figure.limit is None else f"{'≥' if figure.at_least else '≤'} {figure.limit:g}"
+        verdict = {None: "", True: "kept", False: "[red]missed[/red]"}[figure.within]
+        result.add_row(figure.name, f"{figure.value:.4g} {figure.unit}", limit, verdict, figure.detail)
+    return result
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.timing import Ratio, compare
+from benchmarks.timing import Figure, compare
 from partreid.losses.config import ObjectiveConfig
 from partreid.losses.objective import objective
 from partreid.models.bpbreid import BPBReID
 from partreid.models.config import ModelConfig
 from partreid.training.presets import light, paper_occluded
 
+TITLE = "Part attention, heads and losses over the bare backbone"
 LIMIT = 1.05
 IDENTITIES = 751
 
 
-def measure(*, rounds: int = 5) -> Iterator[Ratio]:
+def measure(*, rounds: int = 5) -> Iterator[Figure]:
     """Inference and training step, for the paper's ResNet-50 (K = 8) and the light model (K = 5)."""
     for name, config, size, batch in (
         ("ResNet-50, K = 8, 256×128", paper_occluded().model, (256, 128), 16),
@@ -27,7 +28,7 @@ def measure(*, rounds: int = 5) -> Iterator[Ratio]:
         yield _training(name, config, size, batch, rounds)
 
 
-def _inference(name: str, config: ModelConfig, size: tuple[int, int], batch: int, rounds: int) -> Ratio:
+def _inference(name: str, config: ModelConfig, size: tuple[int, int], batch: int, rounds: int) -> Figure:
     model, images = _model(config), _images(batch, size)
     model.eval()
 
@@ -42,7 +43,7 @@ def _inference(name: str, config: ModelConfig, size: tuple[int, int], batch: int
     return compare(f"inference, {name}, batch {batch}", whole, bare, rounds=rounds, limit=LIMIT)
 
 
-def _training(name: str, config: ModelConfig, size: tuple[int, int], batch: int, rounds: int) -> Ratio:
+def _training(name: str, config: ModelConfig, size: tuple[int, int], batch: int, rounds: int) -> Figure:
     model, images = _model(config).train(), _images(batch, size)
     pid_index = torch.arange(batch) // 4
     stride = config.stride
