@@ -6,6 +6,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 
 from partreid.models.backbones.base import Backbone
+from partreid.models.backbones.depthwise import DepthwiseConv2d
 
 # The library's blocks whose first one strides 2: at map stride 8→16 and 16→32.
 _STRIDE_16_BLOCK, _STRIDE_32_BLOCK = 5, 11
@@ -34,6 +35,9 @@ class EfficientNetLite(Backbone):
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 _same_padding(module)
+        for block in network._blocks:
+            conv = block._depthwise_conv
+            block._depthwise_conv = DepthwiseConv2d(conv, pad=conv.static_padding)
         self.network = network
         self.channels = network._conv_head.out_channels
         self.output_stride = self.input_multiple = output_stride
