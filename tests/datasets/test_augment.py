@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from partreid.datasets.augment import Augmentation, AugmentConfig, labels_at, mark_unlabelled
+from partreid.datasets.augment import Augmentation, AugmentConfig, label_cells, part_maps_at
 from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
 from partreid.preprocessing import PreprocessConfig
@@ -36,10 +36,8 @@ def run(
     return varied.images, varied.labels
 
 
-def eq10(maps: Tensor, y: float, x: float, threshold: float = 0.5) -> int | None:
-    """Eq. 10 at a place of the picture (in shares of its sides), bilinear between nodes; None where it is a tie."""
-    if not (0 <= y <= 1 and 0 <= x <= 1):
-        return 0
+def bilinear(maps: Tensor, y: float, x: float) -> list[float]:
+    """E of every part at a place of the picture (in shares of its sides), between corner-aligned nodes."""
     _, h, w = maps.shape
     i, j = y * (h - 1), x * (w - 1)
     top, left = min(int(i), h - 2), min(int(j), w - 2)
@@ -49,6 +47,14 @@ def eq10(maps: Tensor, y: float, x: float, threshold: float = 0.5) -> int | None
         upper = m[top][left] * (1 - b) + m[top][left + 1] * b
         lower = m[top + 1][left] * (1 - b) + m[top + 1][left + 1] * b
         scores.append(upper * (1 - a) + lower * a)
+    return scores
+
+
+def eq10(maps: Tensor, y: float, x: float, threshold: float = 0.5) -> int | None:
+    """Eq. 10 at a place of the picture; None where it is a tie."""
+    if not (0 <= y <= 1 and 0 <= x <= 1):
+        return 0
+    scores = bilinear(maps, y, x)
     best = max(scores)
     if abs(best - threshold) < 1e-5 or sorted(scores)[-2] > best - 1e-5:
         return None
@@ -76,15 +82,15 @@ def test_nodes_at_the_centres_are_read_exactly() -> None:
     for k in range(K):
         maps[:, k, 1::2, 1::2] = (hard == k + 1).float()
     offsets = torch.zeros(2, 2, dtype=torch.int64)
-    _, labels = labels_at(maps, offsets, size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5)
-    assert torch.equal(labels, hard)
+    cells = part_maps_at(maps, offsets, size=(HEIGHT, WIDTH), map_size=MAP)
+    assert torch.equal(label_cells(cells, threshold=0.5), hard)
 
 
 def test_a_tie_goes_to_the_first_part_and_the_threshold_counts_as_reached() -> None:
-    offsets = torch.zeros(1, 2, dtype=torch.int64)
-    maps = torch.full((1, K, 17, 9), 0.5)
-    assert (labels_at(maps, offsets, size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5)[1] == 1).all()
-    assert (labels_at(maps * 0.999, offsets, size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5)[1] == 0).all()
+    maps = torch.full((1, K, *MAP), 0.5)
+    assert (label_cells(maps, threshold=0.5) == 1).all()
+    assert (label_cells(maps * 0.999, threshold=0.5) == 0).all()
+    assert (label_cells(torch.zeros(1, K, *MAP), threshold=0) == 0).all()
 
 
 @pytest.mark.parametrize("padding", [3, 10])
@@ -115,7 +121,8 @@ def test_padding_is_background_up_to_the_edge() -> None:
     """A part that fills the picture ends where the picture ends, not half a node later."""
     maps = torch.ones(1, 1, 5, 5)
     for dy, dx in ((-5, 0), (5, 0), (0, -5), (0, 5), (-10, 10)):
-        labels = labels_at(maps, torch.tensor([[dy, dx]]), size=(HEIGHT, WIDTH), map_size=MAP, threshold=0.5)[1][0]
+        cells = part_maps_at(maps, torch.tensor([[dy, dx]]), size=(HEIGHT, WIDTH), map_size=MAP)
+        labels = label_cells(cells, threshold=0.5)[0]
         for i in range(MAP[0]):
             for j in range(MAP[1]):
                 y, x = (i + 0.5) * HEIGHT / MAP[0] + dy, (j + 0.5) * WIDTH / MAP[1] + dx
@@ -182,10 +189,38 @@ def test_the_generator_alone_decides(images: Tensor) -> None:
     assert torch.equal(without, first)
 
 
-def test_unlabelled_pictures_are_ignored() -> None:
-    labels = mark_unlabelled(torch.ones(3, *MAP, dtype=torch.int64), torch.tensor([True, False, True]))
-    assert (labels[1] == IGNORED_LABEL).all()
-    assert (labels[[0, 2]] == 1).all()
+def test_quarters_find_a_foot_of_one_node_between_the_cells() -> None:
+    """At the map's own resolution each node lies at the corner of four cells, whose centres see a quarter of it."""
+    maps = torch.zeros(1, 1, MAP[0] + 1, MAP[1] + 1)
+    maps[0, 0, 4, 2] = 1
+    offsets = torch.zeros(1, 2, dtype=torch.int64)
+    for sampling, strongest in (("centre", 0.25), ("quarters", 0.75**2)):
+        cells = part_maps_at(maps, offsets, size=(HEIGHT, WIDTH), map_size=MAP, sampling=sampling)
+        assert cells.shape == (1, 1, *MAP)
+        assert torch.allclose(cells[0, 0, 3:5, 1:3], torch.tensor(strongest))
+        assert int((label_cells(cells, threshold=0.5) > 0).sum()) == (0 if sampling == "centre" else 4)
+
+
+def test_quarters_are_the_strongest_of_four_points(images: Tensor) -> None:
+    maps = torch.rand(B, K, 7, 5)
+    config = NO_AUGMENTATION.model_copy(update={"label_sampling": "quarters"})
+    _, labels = run(images, maps, config)
+    assert labels is not None
+    for b, r, c in ((0, 0, 0), (1, 2, 1), (2, MAP[0] - 1, MAP[1] - 1)):
+        points = [(r + i, c + j) for i in (0.25, 0.75) for j in (0.25, 0.75)]
+        values = [bilinear(maps[b], y / MAP[0], x / MAP[1]) for y, x in points]
+        strongest = torch.tensor(values).amax(dim=0)
+        assert int(labels[b, r, c]) == (int(strongest.argmax()) + 1 if strongest.max() >= 0.5 else 0)
+
+
+def test_nothing_is_learned_of_a_picture_whose_label_shows_nobody(images: Tensor) -> None:
+    maps = torch.ones(B, K, 17, 9)
+    maps[1] = 0.4  # below λ_r everywhere: the pose estimator found no one
+    maps[2] = 0  # no label file
+    _, labels = run(images, maps, ERASE)
+    assert labels is not None
+    assert (labels[1:3] == IGNORED_LABEL).all()
+    assert (labels[0] != IGNORED_LABEL).all()
 
 
 def test_config_messages() -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from partreid.datasets.augment import Augmentation, mark_unlabelled
+from partreid.datasets.augment import Augmentation
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.torch_dataset import PictureDataset, collate
 from partreid.errors import DataError, LabelError
@@ -67,9 +67,8 @@ def test_a_picture_without_a_label_is_ignored_by_the_loss(picture: Path, tmp_pat
     augmentation = Augmentation(NO_AUGMENTATION, PreprocessConfig(height=64, width=32), (8, 4))
     labels = augmentation(batch.images, batch.part_maps, torch.arange(2), torch.Generator()).labels
     assert labels is not None
-    marked = mark_unlabelled(labels, batch.labelled)
-    assert (marked[0] == 1).all()
-    assert (marked[1] == IGNORED_LABEL).all()
+    assert (labels[0] == 1).all()
+    assert (labels[1] == IGNORED_LABEL).all()
 
 
 def test_without_a_schema_a_batch_has_no_labels(blocks: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -19,6 +19,7 @@ from partreid.parts import PartSchema
 from partreid.preprocessing import PreprocessConfig, normalize
 
 Share = Annotated[float, Field(ge=0, le=1)]
+LabelSampling = Literal["centre", "quarters"]
 
 
 class AugmentConfig(ConfigModel):
@@ -40,6 +41,9 @@ class AugmentConfig(ConfigModel):
     """What is pasted, and where."""
     label_threshold: Share = LABEL_THRESHOLD
     """λ_r of Eq. 10: a pixel whose largest part map is below it is background."""
+    label_sampling: LabelSampling = "centre"
+    """Where labels are read: at the "centre" of a map's cell (paper), or at the centres of its four "quarters", of
+    which the strongest counts. Labels as fine as the map leave a part of one node, a foot, halfway between centres."""
 
     @model_validator(mode="after")
     def _box_is_a_range(self) -> AugmentConfig:
@@ -54,7 +58,8 @@ class Augmented(NamedTuple):
     Attributes:
         images: normalised float32 [B, 3, H, W].
         part_maps: [B, K, H', W'] tensor E at the centres of the feature map's cells, or None.
-        labels: int64 [B, H', W'] in 0..K (Eq. 10), or None.
+        labels: int64 [B, H', W'] in 0..K (Eq. 10), or None. Ignored throughout where a picture's part maps show
+            nobody: that no one was found there, or that there is no label file, does not make it background.
     """
 
     images: Tensor
@@ -91,6 +96,7 @@ class Augmentation:
             LabelError: a person is to be cut out, and there are no part maps.
         """
         config = self.config
+        unseen = None if part_maps is None else part_maps.amax(dim=(1, 2, 3)) < config.label_threshold
         if config.flip_probability:
             images, part_maps = _flip(images, part_maps, config.flip_probability, self.schema, generator)
         if config.paste_probability:
@@ -106,29 +112,38 @@ class Augmentation:
         # 0 after normalisation is the ImageNet mean (published training's fill).
         pixels = normalize(_crop(images, offsets, pad), self.preprocess)
         pixels = pixels.masked_fill(inside_boxes(boxes, height, width).unsqueeze(1), 0.0)
-        if part_maps is None:
+        if part_maps is None or unseen is None:
             return Augmented(pixels, None, None)
-        cells, labels = labels_at(
-            part_maps, offsets, size=(height, width), map_size=self.map_size, threshold=config.label_threshold
+        cells = part_maps_at(
+            part_maps, offsets, size=(height, width), map_size=self.map_size, sampling=config.label_sampling
         )
-        erased = inside_boxes(boxes, *self.map_size)
-        return Augmented(pixels, cells.masked_fill(erased.unsqueeze(1), 0.0), labels.masked_fill(erased, 0))
+        cells = cells.masked_fill(inside_boxes(boxes, *self.map_size).unsqueeze(1), 0.0)
+        labels = label_cells(cells, threshold=config.label_threshold)
+        return Augmented(pixels, cells, labels.masked_fill(unseen.view(-1, 1, 1), IGNORED_LABEL))
 
 
-def labels_at(
-    part_maps: Tensor, offsets: Tensor, *, size: tuple[int, int], map_size: tuple[int, int], threshold: float
-) -> tuple[Tensor, Tensor]:
-    """E and its Eq. 10 at the centres of the feature map's cells, after a crop.
+def part_maps_at(
+    part_maps: Tensor,
+    offsets: Tensor,
+    *,
+    size: tuple[int, int],
+    map_size: tuple[int, int],
+    sampling: LabelSampling = "centre",
+) -> Tensor:
+    """E at the cells of the feature map, after a crop.
 
-    Node (i, j) of ``part_maps`` lies at pixel (i·H/(h-1), j·W/(w-1)) of the picture; beyond it is background.
+    Node (i, j) of ``part_maps`` lies at pixel (i·H/(h-1), j·W/(w-1)) of the picture; beyond it E is 0.
 
     Args:
         part_maps: [B, K, h, w]. offsets: [B, 2] crop offset (y, x) in pixels. size: (H, W). map_size: (H', W').
-        threshold: λ_r.
+        sampling: where in a cell, as :attr:`AugmentConfig.label_sampling`.
 
     Returns:
-        [B, K, H', W'], and int64 [B, H', W'] in 0..K, in which a tie goes to the lowest part.
+        [B, K, H', W'].
     """
+    if sampling == "quarters":
+        finer = (2 * map_size[0], 2 * map_size[1])
+        return F.max_pool2d(part_maps_at(part_maps, offsets, size=size, map_size=finer), 2)
     axes = []
     for axis in (0, 1):
         centres = (torch.arange(map_size[axis], device=part_maps.device) + 0.5) / map_size[axis]
@@ -141,13 +156,20 @@ def labels_at(
         part_maps, grid.to(part_maps.dtype), mode="bilinear", padding_mode="border", align_corners=True
     )
     beyond = (y < 0) | (y > 1) | (x < 0) | (x > 1)
-    labels = torch.where(beyond | (sampled.amax(dim=1) < threshold), 0, sampled.argmax(dim=1) + 1)
-    return sampled.masked_fill(beyond.unsqueeze(1), 0.0), labels
+    return sampled.masked_fill(beyond.unsqueeze(1), 0.0)
 
 
-def mark_unlabelled(labels: Tensor, labelled: Tensor) -> Tensor:
-    """Labels [B, H, W] in which every pixel of a picture without a label file is ignored."""
-    return labels.masked_fill(~labelled.view(-1, 1, 1), IGNORED_LABEL)
+def label_cells(part_maps: Tensor, *, threshold: float) -> Tensor:
+    """Eq. 10: each cell's strongest part.
+
+    Args:
+        part_maps: E, [B, K, H, W]. threshold: λ_r; a cell that no part reaches, or without any, is background.
+
+    Returns:
+        int64 [B, H, W] in 0..K, in which a tie goes to the lowest part.
+    """
+    strongest, part = part_maps.max(dim=1)
+    return torch.where((strongest < threshold) | (strongest == 0), 0, part + 1)
 
 
 def _crop(images: Tensor, offsets: Tensor, pad: int) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from partreid.datasets.augment import labels_at
+from partreid.datasets.augment import part_maps_at
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.readers.common import list_pictures
 from partreid.errors import ConfigError, DataError
@@ -179,7 +179,7 @@ class PartExtractor:
                 )
             nodes = torch.from_numpy(read_part_maps(picture.label, config.part_schema))[None]
             none = torch.zeros(1, 2, dtype=torch.long)
-            maps.append(labels_at(nodes, none, size=self.preprocess.size, map_size=map_size, threshold=0)[0])
+            maps.append(part_maps_at(nodes, none, size=self.preprocess.size, map_size=map_size))
         return torch.cat(maps).to(self.device)
 
 

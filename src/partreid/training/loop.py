@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from partreid.datasets.augment import Augmentation, Augmented, mark_unlabelled
+from partreid.datasets.augment import Augmentation, Augmented
 from partreid.datasets.loaders import TrainLoader
 from partreid.datasets.torch_dataset import PictureBatch
 from partreid.environment import describe_environment
@@ -190,8 +190,6 @@ class Trainer:
         batch = batch.to(self.fabric.device)
         pid_index = self.pid_index[batch.index.cpu()].to(self.fabric.device)
         varied = self.augmentation(batch.images, batch.part_maps, pid_index, generator)
-        if varied.labels is not None:
-            varied = varied._replace(labels=mark_unlabelled(varied.labels, batch.labelled))
         varied = varied._replace(images=varied.images.contiguous(memory_format=torch.channels_last))
         losses: dict[str, Tensor] = model(varied, pid_index)
         if torch.isfinite(losses["loss"]):  # else the loop stops before a broken step is taken
