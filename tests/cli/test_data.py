@@ -84,3 +84,18 @@ def test_a_folder_that_may_not_be_read_is_one_message(
     assert status == 2
     assert "secret: Permission denied." in text
     assert "Traceback" not in text
+
+
+def test_occlude_writes_a_set_that_can_be_checked(run: Run, blocks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "hidden"
+    status, text = run("data", "occlude", blocks, "--out", out, "--set", "seed=3")
+    assert status == 0, text
+    assert "8 pictures" in text
+    assert "dataset.csv" in text
+    status, text = run("data", "check", out / "dataset.csv")
+    assert status == 0, text
+    assert "people" in text
+    assert "objects" in text
+    status, text = run("data", "occlude", blocks, "--out", out)
+    assert status == 2
+    assert "is already there" in text

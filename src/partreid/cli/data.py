@@ -12,11 +12,13 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from partreid.cli.console import console, plain_table, progress_bar
-from partreid.cli.options import Data
+from partreid.cli.options import Data, Overrides
 from partreid.datasets.checks import DatasetReport, check_dataset
-from partreid.datasets.readers import LAYOUTS, FoundDataset, find_datasets, locate_dataset
+from partreid.datasets.occlusion import OcclusionConfig, write_occluded_queries
+from partreid.datasets.readers import LAYOUTS, FoundDataset, find_datasets, locate_dataset, read_dataset
 from partreid.errors import DataError
 from partreid.files import atomic_file
+from partreid.labels.locate import AUTO
 
 app = typer.Typer(help="Data sets: see which are known, and check those on disk.", no_args_is_help=True)
 
@@ -62,6 +64,27 @@ def check(
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     if problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def occlude(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist yet.")],
+    overrides: Overrides = None,
+    labels: Annotated[str, typer.Option(help="Label folder, by which people are cut out.")] = AUTO,
+) -> None:
+    """Hide a set's queries behind other people and objects, seeded, as a set of its own.
+
+    Its query sets are the queries as they are, and the same ones under each kind of occluder; its gallery is that of
+    the set. --set changes what hides how much: occluders=people, least=0.35, most=0.6, seed=0. People are cut out of
+    gallery pictures with labels: partreid labels make DATA --split gallery --limit 2000.
+    """
+    config = OcclusionConfig().override(overrides or [])
+    dataset = read_dataset(data, labels=labels)
+    total = len(dataset.query) * len(config.occluders)
+    with progress_bar(f"hiding the queries of {dataset.name}", total) as (bar, task):
+        table = write_occluded_queries(dataset, out, config, advance=lambda: bar.advance(task))
+    console.print(f"{total} pictures. Evaluate with: partreid evaluate RUN {table}", markup=False, soft_wrap=True)
 
 
 def _check(found: FoundDataset, threads: int | None) -> DatasetReport:

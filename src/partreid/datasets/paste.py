@@ -14,7 +14,8 @@ from partreid.errors import LabelError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
-_CUT_THRESHOLD = 0.3  # of E: a person is cut out somewhat wider than Eq. 10 labels him, skin and clothes included
+CUT_THRESHOLD = 0.3
+"""Of E: a person is cut out somewhat wider than Eq. 10 labels him, skin and clothes included."""
 
 
 class PasteConfig(ConfigModel):
@@ -82,21 +83,21 @@ def paste(
     chosen = (chosen[:, 0] < probability) & (pid_index[source] != pid_index)
     boxes = random_boxes(batch, 1.0, (config.box_min, config.box_max), generator=generator).to(device)
     people = kind[:, 0] < config.people
-    grid = _placement(where, config)
+    grid = placement(where, config)
     donor = images[source]
     # Boxes come from another place of the picture: legs where legs belong would be no obstacle, but another person.
     elsewhere = donor.roll((images.shape[2] // 2, images.shape[3] // 2), dims=(2, 3))
     pasted, over = elsewhere, inside_boxes(boxes, *images.shape[2:])
     if part_maps is not None and config.people:
         cut = part_maps[source].amax(dim=1, keepdim=True)
-        moved, mask = _moved(donor.float(), grid, images.shape[2:]), _moved(cut, grid, images.shape[2:])
+        moved, mask = placed(donor.float(), grid, images.shape[2:]), placed(cut, grid, images.shape[2:])
         pasted = torch.where(people.view(-1, 1, 1, 1), moved.round().to(torch.uint8), elsewhere)
-        over = torch.where(people.view(-1, 1, 1), mask[:, 0] > _CUT_THRESHOLD, over)
+        over = torch.where(people.view(-1, 1, 1), mask[:, 0] > CUT_THRESHOLD, over)
     over = over & chosen.view(-1, 1, 1)
     if part_maps is None:
         return torch.where(over.unsqueeze(1), pasted, images), None
     hidden = _at_nodes(over, part_maps.shape[2:])
-    body = part_maps.amax(dim=1) > _CUT_THRESHOLD
+    body = part_maps.amax(dim=1) > CUT_THRESHOLD
     share = (hidden & body).flatten(1).sum(dim=1) / body.flatten(1).sum(dim=1).clamp(min=1)
     kept = (share <= config.max_hidden).view(-1, 1, 1)
     images = torch.where((over & kept).unsqueeze(1), pasted, images)
@@ -120,8 +121,11 @@ def inside_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
     return ((y >= top) & (y < bottom)).unsqueeze(2) & ((x >= left) & (x < right)).unsqueeze(1)
 
 
-def _placement(where: Tensor, config: PasteConfig) -> Tensor:
-    """[B, 2, 3] affine maps from the place in the picture to the place in the donor, both in -1..1."""
+def placement(where: Tensor, config: PasteConfig) -> Tensor:
+    """[B, 2, 3] affine maps from the place in the picture to the place in the donor, both in -1..1.
+
+    ``where``: [B, 4] random numbers in 0..1, for the distance and side, the height and the scale of ``config``.
+    """
     aside = _between(where[:, 0], config.aside) * torch.where(where[:, 1] < 0.5, -1, 1)
     down = _between(where[:, 2], config.down)
     scale = _between(where[:, 3], config.scale)
@@ -136,7 +140,7 @@ def _between(shares: Tensor, span: tuple[float, float]) -> Tensor:
     return span[0] + shares * (span[1] - span[0])
 
 
-def _moved(maps: Tensor, placement: Tensor, size: torch.Size) -> Tensor:
+def placed(maps: Tensor, placement: Tensor, size: tuple[int, ...]) -> Tensor:
     """``maps`` [B, C, h, w] seen at the pixels' centres of the moved picture; 0 beyond their own picture."""
     grid = F.affine_grid(placement, [len(maps), 1, *size], align_corners=False)
     # Pictures have their values at the pixels' centres, part maps at nodes that include the corners.
