@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from partreid.datasets.loaders import BatchConfig, TrainLoader
 from partreid.datasets.readers import read_dataset
-from partreid.datasets.torch_dataset import PictureBatch, PictureDataset, collate
+from partreid.datasets.torch_dataset import PictureBatch
 from partreid.errors import DataError, LabelError
 from partreid.parts import PART_SCHEMAS
-from partreid.types import ReIDDataset, ReIDImage
+from partreid.runtime import RuntimeConfig
+from partreid.types import ReIDDataset
 
 SMALL = BatchConfig(identities_per_batch=3, images_per_identity=2)
 
@@ -25,10 +28,10 @@ def dataset(blocks: Path) -> ReIDDataset:
     return read_dataset(blocks)
 
 
-def make(dataset: ReIDDataset, workers: int = 0, seed: int = 0) -> TrainLoader:
-    return TrainLoader(
-        dataset.train, SMALL, size=(64, 32), schema=PART_SCHEMAS["five"], map_size=(4, 2), seed=seed, workers=workers
-    )
+def make(dataset: ReIDDataset, *, workers: int = 0, cache_mib: int = 0, seed: int = 0) -> TrainLoader:
+    runtime = RuntimeConfig(device="cpu", workers=workers, cache_mib=cache_mib)
+    five = PART_SCHEMAS["five"]
+    return TrainLoader(dataset.train, SMALL, size=(64, 32), schema=five, map_size=(4, 2), seed=seed, runtime=runtime)
 
 
 def _same(a: Sequence[PictureBatch], b: Sequence[PictureBatch]) -> bool:
@@ -59,34 +62,34 @@ def test_batches_are_p_times_k_with_labels_at_twice_the_map(dataset: ReIDDataset
     assert loader.pid_index == [dataset.train_identities.index(image.identity) for image in dataset.train]
 
 
-def test_a_worker_gives_the_same_batches_in_every_epoch(dataset: ReIDDataset) -> None:
-    alone, helped = make(dataset), make(dataset, workers=1)
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("cache_mib", [0, 1])
+def test_threads_and_kept_pictures_change_nothing(dataset: ReIDDataset, workers: int, cache_mib: int) -> None:
+    alone, helped = make(dataset), make(dataset, workers=workers, cache_mib=cache_mib)
     for epoch in (0, 1, 0):
         assert _same(list(alone.epoch(epoch)), list(helped.epoch(epoch)))
     assert not _same(list(alone.epoch(0)), list(alone.epoch(1)))
     assert not _same(list(alone.epoch(0)), list(make(dataset, seed=1).epoch(0)))
 
 
-def in_order(images: Sequence[ReIDImage], *, batch_size: int, workers: int = 0) -> DataLoader[PictureBatch]:
-    """Pictures as they stand, without labels and without a sampler."""
-    pictures = PictureDataset(images, size=(64, 32))
-    return DataLoader(pictures, batch_size=batch_size, collate_fn=collate, num_workers=workers)  # type: ignore[arg-type]
-
-
-def test_a_damaged_picture_is_named_from_a_worker_too(dataset: ReIDDataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_picture_is_named(dataset: ReIDDataset, tmp_path: Path, workers: int) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(dataset.train[0].path.read_bytes()[:-300])
-    images = [*dataset.train[:3], ReIDImage(broken, 1, 0)]
-    for workers in (0, 1):
-        with pytest.raises(DataError, match=r"broken\.jpg is a damaged JPEG"):
-            list(in_order(images, batch_size=2, workers=workers))
+    images = (replace(dataset.train[0], path=broken), *dataset.train[1:])
+    loader = make(replace(dataset, train=images), workers=workers)
+    epochs = (loader.epoch(number) for number in range(20))  # not every picture is in every one
+    with pytest.raises(DataError, match=r"broken\.jpg is a damaged JPEG"):
+        deque(chain.from_iterable(epochs), maxlen=0)
 
 
-def test_pictures_come_in_order_and_none_is_dropped(dataset: ReIDDataset) -> None:
-    batches = list(in_order(dataset.train, batch_size=5))
-    assert torch.cat([batch.index for batch in batches]).tolist() == list(range(len(dataset.train)))
-    assert [len(batch.index) for batch in batches] == [5, 5, 5, 5, 4]
-    assert batches[0].part_maps is None
+def test_an_epoch_that_is_left_leaves_no_thread(dataset: ReIDDataset) -> None:
+    before = threading.active_count()
+    batches = make(dataset, workers=2).epoch(0)
+    next(batches)
+    assert threading.active_count() > before
+    batches.close()
+    assert threading.active_count() == before
 
 
 def test_labels_are_needed_only_where_they_are_used(dataset: ReIDDataset) -> None:

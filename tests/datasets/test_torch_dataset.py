@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from partreid.datasets.augment import Augmentation
 from partreid.datasets.readers import read_dataset
-from partreid.datasets.torch_dataset import PictureDataset, collate
+from partreid.datasets.torch_dataset import PictureBatch, PictureDataset
 from partreid.errors import DataError, LabelError
 from partreid.functional.losses import IGNORED_LABEL
 from partreid.labels.fields import read_part_maps
@@ -32,12 +32,16 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
+def batch_of(dataset: PictureDataset, *index: int) -> PictureBatch:
+    return dataset.collate([dataset[i] for i in index])
+
+
 def test_a_picture_of_the_right_size_is_unchanged(picture: Path) -> None:
-    pixels, part_maps, labelled, index = PictureDataset([ReIDImage(picture, 1, 0)], size=SIZE)[0]
-    assert torch.equal(pixels, torch.from_numpy(np.asarray(Image.open(picture)).transpose(2, 0, 1).copy()))
-    assert pixels.is_contiguous()
-    assert (part_maps, labelled, index) == (None, False, 0)
-    assert PictureDataset([ReIDImage(picture, 1, 0)], size=(48, 24))[0][0].shape == (3, 48, 24)
+    batch = batch_of(PictureDataset([ReIDImage(picture, 1, 0)], size=SIZE), 0)
+    assert torch.equal(batch.images[0], torch.from_numpy(np.asarray(Image.open(picture)).transpose(2, 0, 1).copy()))
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert (batch.part_maps, batch.labelled.tolist(), batch.index.tolist()) == (None, [False], [0])
+    assert batch_of(PictureDataset([ReIDImage(picture, 1, 0)], size=(48, 24)), 0).images.shape == (1, 3, 48, 24)
 
 
 def test_labels_of_every_size_come_at_the_nodes(picture: Path, tmp_path: Path) -> None:
@@ -45,10 +49,10 @@ def test_labels_of_every_size_come_at_the_nodes(picture: Path, tmp_path: Path) -
     for h, w in ((17, 9), (9, 5), (21, 7)):
         path = tmp_path / f"{h}.npy"
         np.save(path, random.random((36, h, w), dtype=np.float32))
-        dataset = PictureDataset([ReIDImage(picture, 1, 0, label=path)], size=SIZE, schema=FIVE, label_nodes=(17, 9))
-        _, part_maps, labelled, _ = dataset[0]
-        assert part_maps is not None
-        assert labelled
+        batch = batch_of(PictureDataset([ReIDImage(picture, 1, 0, label=path)], size=SIZE, schema=FIVE), 0)
+        assert batch.part_maps is not None
+        assert batch.labelled.all()
+        part_maps = batch.part_maps[0]
         assert part_maps.shape == (5, 17, 9)
         original = torch.from_numpy(read_part_maps(path, FIVE))
         expected = F.interpolate(original[None], size=(17, 9), mode="bilinear", align_corners=True)[0]
@@ -61,7 +65,7 @@ def test_a_picture_without_a_label_is_ignored_by_the_loss(picture: Path, tmp_pat
     np.save(tmp_path / "label.npy", np.ones((36, 17, 9), np.float32))
     entries = [ReIDImage(picture, 1, 0, label=tmp_path / "label.npy"), ReIDImage(picture, 1, 0)]
     dataset = PictureDataset(entries, size=SIZE, schema=FIVE)
-    batch = collate([dataset[0], dataset[1]])
+    batch = batch_of(dataset, 0, 1)
     assert batch.labelled.tolist() == [True, False]
     assert batch.index.tolist() == [0, 1]
     augmentation = Augmentation(NO_AUGMENTATION, PreprocessConfig(height=64, width=32), (8, 4))
@@ -73,7 +77,7 @@ def test_a_picture_without_a_label_is_ignored_by_the_loss(picture: Path, tmp_pat
 
 def test_without_a_schema_a_batch_has_no_labels(blocks: Path) -> None:
     dataset = PictureDataset(read_dataset(blocks).train, size=SIZE)
-    batch = collate([dataset[3], dataset[1]]).to(torch.device("cpu"))
+    batch = batch_of(dataset, 3, 1).to(torch.device("cpu"))
     assert batch.part_maps is None
     assert batch.images.shape == (2, 3, *SIZE)
     assert batch.images.dtype == torch.uint8
@@ -96,3 +100,48 @@ def test_unreadable_files_are_named(blocks: Path, tmp_path: Path) -> None:
         entry = ReIDImage(source.path, 1, 0, label=tmp_path / label)
         with pytest.raises(LabelError, match=message):
             PictureDataset([entry], size=SIZE, schema=FIVE)[0]
+
+
+def test_labels_of_several_sizes_and_types_share_a_batch(picture: Path, tmp_path: Path) -> None:
+    """Pose fields as float and as bytes, of two sizes, a label map, and none: each as if it were alone."""
+    random = np.random.default_rng(2)
+    arrays = [
+        random.random((36, 17, 9)),
+        random.random((36, 9, 5), dtype=np.float32),
+        random.integers(0, 256, (36, 17, 9), dtype=np.uint8),
+        random.integers(0, 256, (36, 9, 5), dtype=np.uint8),
+        random.integers(0, 6, (17, 9)),
+    ]
+    entries = [ReIDImage(picture, 1, 0)]
+    for i, array in enumerate(arrays):
+        np.save(tmp_path / f"{i}.npy", array)
+        entries.append(ReIDImage(picture, 1, 0, label=tmp_path / f"{i}.npy"))
+    dataset = PictureDataset(entries, size=SIZE, schema=FIVE)
+    whole = batch_of(dataset, *range(6)).part_maps
+    assert whole is not None
+    assert not whole[0].any()
+    for i, entry in enumerate(entries[1:], start=1):
+        assert entry.label is not None
+        alone = torch.from_numpy(read_part_maps(entry.label, FIVE))[None]
+        assert torch.equal(whole[i], F.interpolate(alone, size=(17, 9), mode="bilinear", align_corners=True)[0])
+
+
+def test_what_fits_is_kept_and_stays_as_it_was_first_read(picture: Path, tmp_path: Path) -> None:
+    label = tmp_path / "label.npy"
+    np.save(label, np.full((36, 17, 9), 255, np.uint8))
+    entries = [ReIDImage(picture, 1, 0, label=label)] * 3
+    size = (512, 256)  # 393,216 bytes and those of the label: two of them fit 1 MiB
+    dataset = PictureDataset(entries, size=size, schema=FIVE, cache_mib=1)
+    before = batch_of(dataset, 2, 0, 1)
+    Image.new("RGB", (32, 64)).save(picture)
+    np.save(label, np.zeros((36, 17, 9), np.uint8))
+    after = batch_of(dataset, 2, 0, 1)
+    assert before.part_maps is not None
+    assert after.part_maps is not None
+    for place, kept in enumerate((True, True, False)):
+        assert torch.equal(before.images[place], after.images[place]) == kept
+        assert torch.equal(before.part_maps[place], after.part_maps[place]) == kept
+    assert not after.images[2].any()
+    after.images.zero_()  # a batch is a copy
+    assert torch.equal(batch_of(dataset, 0).images[0], before.images[1])
+    assert not batch_of(PictureDataset(entries, size=size, schema=FIVE), 0).images.any()  # without memory: the file

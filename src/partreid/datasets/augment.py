@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partreid.config import ConfigModel
-from partreid.datasets.paste import PasteConfig, inside_boxes, paste, random_boxes
+from partreid.datasets.paste import PasteConfig, inside_boxes, paste, random_boxes, within
 from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
 from partreid.labels.grouping import LABEL_THRESHOLD
 from partreid.parts import PartSchema
 from partreid.preprocessing import PreprocessConfig, normalize
+from partreid.runtime import empty
 
 Share = Annotated[float, Field(ge=0, le=1)]
 LabelSampling = Literal["centre", "quarters"]
@@ -56,7 +57,7 @@ class Augmented(NamedTuple):
     """A training batch as the model and the losses take it.
 
     Attributes:
-        images: normalised float32 [B, 3, H, W].
+        images: normalised float32 [B, 3, H, W]; channels-last in memory.
         part_maps: [B, K, H', W'] tensor E at the centres of the feature map's cells, or None.
         labels: int64 [B, H', W'] in 0..K (Eq. 10), or None. Ignored throughout where a picture's part maps show
             nobody: that no one was found there, or that there is no label file, does not make it background.
@@ -105,13 +106,10 @@ class Augmentation:
             )
         batch, _, height, width = images.shape
         pad = config.padding
-        offsets = torch.randint(-pad, pad + 1, (batch, 2), generator=generator).to(images.device)
-        boxes = random_boxes(
-            batch, config.erase_probability, (config.erase_min, config.erase_max), generator=generator
-        ).to(images.device)
-        # 0 after normalisation is the ImageNet mean (published training's fill).
-        pixels = normalize(_crop(images, offsets, pad), self.preprocess)
-        pixels = pixels.masked_fill(inside_boxes(boxes, height, width).unsqueeze(1), 0.0)
+        offsets = torch.randint(-pad, pad + 1, (batch, 2), generator=generator)
+        boxes = random_boxes(batch, config.erase_probability, (config.erase_min, config.erase_max), generator=generator)
+        offsets, boxes = (drawn.to(images.device, non_blocking=True) for drawn in (offsets, boxes))
+        pixels = _erase(normalize(_crop(images, offsets, pad), self.preprocess), boxes)
         if part_maps is None or unseen is None:
             return Augmented(pixels, None, None)
         cells = part_maps_at(
@@ -175,10 +173,35 @@ def label_cells(part_maps: Tensor, *, threshold: float) -> Tensor:
 def _crop(images: Tensor, offsets: Tensor, pad: int) -> Tensor:
     if pad == 0:
         return images
-    _, _, height, width = images.shape
-    windows = F.pad(images, (pad, pad, pad, pad)).unfold(2, height, 1).unfold(3, width, 1)
-    rows = torch.arange(len(images), device=images.device)
-    return windows[rows, :, offsets[:, 0] + pad, offsets[:, 1] + pad]
+    batch, channels, height, width = images.shape
+    rows = images.permute(0, 2, 3, 1).flatten(2)  # [B, H, W·C]
+    padded = F.pad(rows, (pad * channels, pad * channels, pad, pad))
+    # A row of a crop lies in one piece of memory, wherever it begins. Copying rows is ten times quicker than pixels.
+    pieces = padded.numel() // channels - width + 1
+    windows = padded.as_strided((pieces, width * channels), (channels, 1))
+    line = torch.arange(batch * height, device=images.device).view(batch, height)
+    line = line + torch.arange(batch, device=images.device).view(batch, 1) * 2 * pad + offsets[:, :1] + pad
+    start = line * (width + 2 * pad) + offsets[:, 1:] + pad
+    crop = empty((batch * height, width * channels), images.dtype, images.device)
+    torch.index_select(windows, 0, start.flatten(), out=crop)
+    return crop.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _erase(pixels: Tensor, boxes: Tensor) -> Tensor:
+    """Normalised pixels, filled in place with 0 in the boxes: the ImageNet mean (published training's fill)."""
+    _, _, height, width = pixels.shape
+    if pixels.device.type != "cpu":
+        return pixels.masked_fill_(inside_boxes(boxes, height, width).unsqueeze(1), 0.0)
+    # A mask of the whole batch takes ten times longer here than the few boxes themselves.
+    spans = []
+    for axis, cells in enumerate((height, width)):
+        inside = within(boxes[:, axis], boxes[:, axis + 2], cells)
+        start = inside.byte().argmax(dim=1)
+        spans += [start, start + inside.sum(dim=1)]
+    for picture, (top, bottom, left, right) in zip(pixels, torch.stack(spans, dim=1).tolist(), strict=True):
+        if top < bottom and left < right:
+            picture[:, top:bottom, left:right] = 0.0
+    return pixels
 
 
 def _flip(

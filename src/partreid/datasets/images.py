@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
+import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from torch.nn import functional as F
 
 from partreid.errors import DataError
 
@@ -65,7 +67,7 @@ def decode(data: bytes, *, source: str = "picture") -> NDArray[np.uint8]:
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture uint8 [H, W, 3] brought to ``size`` = (height, width), bilinear with antialiasing (Pillow).
+    """A picture uint8 [H, W, 3] brought to ``size`` = (height, width), bilinear with antialiasing, as Pillow does it.
 
     Raises:
         DataError: not a uint8 [H, W, 3] picture, or a size below 1.
@@ -77,7 +79,22 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
         raise DataError(f"A picture's size must be at least 1×1, got {height}×{width}.")
     if image.shape[:2] == (height, width):
         return image
+    if all(new in (old, 2 * old) for new, old in zip(size, image.shape, strict=False)):
+        return _double(image, size)
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _double(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """``resize`` to twice the height, width or both: Pillow's bytes in a fifth of its time.
+
+    Both round after each axis. Their weights differ in precision, but quarters are exact in either.
+    """
+    pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
+    # The batch of one comes first: its strides must say channels-last, or the result is planar and slower.
+    pixels = pixels.unsqueeze(0).permute(0, 3, 1, 2)
+    resized = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+    doubled: NDArray[np.uint8] = np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+    return doubled
 
 
 def _is_four_channel_jpeg(data: bytes) -> bool:

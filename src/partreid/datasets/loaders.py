@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Annotated
 
 from pydantic import Field
-from torch.utils.data import DataLoader
 
 from partreid.config import ConfigModel
 from partreid.datasets.samplers import IdentityBatchSampler
-from partreid.datasets.torch_dataset import PictureBatch, PictureDataset, collate
+from partreid.datasets.torch_dataset import Picture, PictureBatch, PictureDataset
 from partreid.errors import DataError, LabelError
 from partreid.parts import PartSchema
+from partreid.runtime import RuntimeConfig, resolve_device
 from partreid.types import ReIDImage, identities
 
 
@@ -36,7 +37,7 @@ class TrainLoader:
         config: batch composition. size: (H, W) of pictures.
         schema: part schema of the labels; None trains without labels.
         map_size: (H', W') of the feature map; labels are read at twice its resolution.
-        seed: of the order. workers: reader processes, 0 = none.
+        seed: of the order. runtime: how many threads read ahead, and how much memory holds decoded pictures.
 
     Raises:
         LabelError: labels are needed and no picture has one.
@@ -52,7 +53,7 @@ class TrainLoader:
         schema: PartSchema | None,
         map_size: tuple[int, int],
         seed: int,
-        workers: int = 0,
+        runtime: RuntimeConfig | None = None,
     ) -> None:
         _check_pictures(images)
         if schema is not None:
@@ -64,18 +65,38 @@ class TrainLoader:
         )
         # Nodes at the cells' centres and borders: without a crop, labels are read exactly at the centres.
         label_nodes = (2 * map_size[0] + 1, 2 * map_size[1] + 1)
-        self.loader: DataLoader[PictureBatch] = DataLoader(
-            PictureDataset(images, size=size, schema=schema, label_nodes=label_nodes),  # type: ignore[arg-type]
-            batch_sampler=self.sampler,
-            collate_fn=collate,
-            num_workers=workers,
-            persistent_workers=workers > 0,
+        runtime = runtime or RuntimeConfig()
+        self.dataset = PictureDataset(
+            images, size=size, schema=schema, label_nodes=label_nodes, cache_mib=runtime.cache_mib
         )
+        self._workers = runtime.workers
+        self._pinned = resolve_device(runtime.device).type == "cuda"
 
-    def epoch(self, number: int) -> DataLoader[PictureBatch]:
-        """The batches of one epoch."""
+    def epoch(self, number: int) -> Iterator[PictureBatch]:
+        """The batches of one epoch, in the sampler's order."""
         self.sampler.set_epoch(number)
-        return self.loader
+        return self._batches()
+
+    def _batches(self) -> Iterator[PictureBatch]:
+        for pictures in self._read_ahead() if self._workers else map(self._read, self.sampler):
+            yield self.dataset.collate(pictures, pinned=self._pinned)
+
+    def _read_ahead(self) -> Iterator[list[Picture]]:
+        """Threads are enough: decoding and resizing, most of the work, let others run meanwhile."""
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="pictures")
+        try:
+            waiting: deque[Future[list[Picture]]] = deque()
+            for index in self.sampler:
+                waiting.append(pool.submit(self._read, index))
+                if len(waiting) > 2 * self._workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _read(self, index: Sequence[int]) -> list[Picture]:
+        return [self.dataset[i] for i in index]
 
 
 def _check_pictures(images: Sequence[ReIDImage]) -> None:

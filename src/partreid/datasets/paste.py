@@ -115,10 +115,14 @@ def random_boxes(batch: int, probability: float, sides: tuple[float, float], *, 
 
 def inside_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
     """[B, height, width] bool: whether a cell's centre lies in the picture's box."""
-    y = ((torch.arange(height, device=boxes.device) + 0.5) / height).unsqueeze(0)
-    x = ((torch.arange(width, device=boxes.device) + 0.5) / width).unsqueeze(0)
-    top, left, bottom, right = (boxes[:, i : i + 1] for i in range(4))
-    return ((y >= top) & (y < bottom)).unsqueeze(2) & ((x >= left) & (x < right)).unsqueeze(1)
+    top, left, bottom, right = boxes.unbind(dim=1)
+    return within(top, bottom, height).unsqueeze(2) & within(left, right, width).unsqueeze(1)
+
+
+def within(start: Tensor, stop: Tensor, cells: int) -> Tensor:
+    """[B, cells] bool: whether a cell's centre lies between ``start`` and ``stop``, [B] in shares of the side."""
+    centres = (torch.arange(cells, device=start.device) + 0.5) / cells
+    return (centres >= start.unsqueeze(1)) & (centres < stop.unsqueeze(1))
 
 
 def placement(where: Tensor, config: PasteConfig) -> Tensor:

@@ -1,19 +1,24 @@
-"""Pictures and their part maps as tensors, and as batches."""
+"""Pictures and their part maps: read one by one, kept in memory as far as they fit, given out as batches."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from partreid.datasets.images import read_image, resize
-from partreid.labels.fields import read_part_maps
+from partreid.labels.fields import part_map_values, read_stored_part_maps
 from partreid.parts import PartSchema
+from partreid.runtime import empty
 from partreid.types import ReIDImage
 
 
@@ -22,10 +27,10 @@ class PictureBatch:
     """Pictures as they were read, before augmentation and normalisation.
 
     Attributes:
-        images: uint8 [B, 3, H, W], RGB.
+        images: uint8 [B, 3, H, W], RGB; channels-last in memory.
         part_maps: float32 [B, K, h, w], the tensor E at label nodes, or None where labels are not read.
         labelled: [B] bool, False where a picture has no label file.
-        index: [B] position in the list of pictures.
+        index: [B] position in the list of pictures; stays on the CPU.
     """
 
     images: Tensor
@@ -34,18 +39,36 @@ class PictureBatch:
     index: Tensor
 
     def to(self, device: torch.device) -> PictureBatch:
-        """The batch on another device."""
+        """The batch on another device; nothing waits for what that is doing."""
         part_maps = None if self.part_maps is None else self.part_maps.to(device, non_blocking=True)
-        return PictureBatch(
-            self.images.to(device, non_blocking=True), part_maps, self.labelled.to(device), self.index.to(device)
-        )
+        images, labelled = (tensor.to(device, non_blocking=True) for tensor in (self.images, self.labelled))
+        return PictureBatch(images, part_maps, labelled, self.index)
 
 
-Item = tuple[Tensor, Tensor | None, bool, int]
+class Picture(NamedTuple):
+    """One picture of a data set.
+
+    Attributes:
+        pixels: uint8 [H, W, 3], RGB.
+        part_maps: [K, h, w] as the label file has them (``read_stored_part_maps``), or None.
+        place: position in the list of pictures.
+    """
+
+    pixels: NDArray[np.uint8]
+    part_maps: NDArray[np.generic] | None
+    place: int
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self.pixels.nbytes + (0 if self.part_maps is None else self.part_maps.nbytes)
 
 
-class PictureDataset(Dataset[Item]):
-    """Reads one picture and, if asked, its label, both at a common size.
+class PictureDataset(Dataset[Picture]):
+    """Reads pictures and, if asked, their labels, at a common size, and keeps the first ones that fit.
+
+    A kept picture and its label are those of one moment, its first reading: later changes of the files are not seen.
+    Threads may read at once.
 
     Args:
         images: what to read.
@@ -53,6 +76,7 @@ class PictureDataset(Dataset[Item]):
         schema: read labels grouped so; None reads none.
         label_nodes: (h, w) to which part maps are resampled (bilinear, corners aligned); label files of a set
             may differ in size as its pictures do.
+        cache_mib: memory for decoded pictures, their labels included, in MiB.
     """
 
     def __init__(
@@ -62,37 +86,58 @@ class PictureDataset(Dataset[Item]):
         size: tuple[int, int],
         schema: PartSchema | None = None,
         label_nodes: tuple[int, int] = (17, 9),
+        cache_mib: int = 0,
     ) -> None:
         self.images = images
         self.size = size
         self.schema = schema
         self.label_nodes = label_nodes
+        self._kept: dict[int, Picture] = {}
+        self._free = cache_mib * 2**20
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> Item:
+    def __getitem__(self, index: int) -> Picture:
+        if (kept := self._kept.get(index)) is not None:
+            return kept
         entry = self.images[index]
-        pixels = np.ascontiguousarray(resize(read_image(entry.path), self.size).transpose(2, 0, 1))
-        if self.schema is None:
-            return torch.from_numpy(pixels), None, False, index
-        return torch.from_numpy(pixels), self._part_maps(entry, self.schema), entry.label is not None, index
+        pixels = resize(read_image(entry.path), self.size)
+        part_maps = None
+        if self.schema is not None and entry.label is not None:
+            part_maps = read_stored_part_maps(entry.label, self.schema)
+        picture = Picture(pixels, part_maps, index)
+        with self._lock:
+            if picture.nbytes <= self._free and index not in self._kept:
+                self._free -= picture.nbytes
+                self._kept[index] = picture
+        return picture
 
-    def _part_maps(self, entry: ReIDImage, schema: PartSchema) -> Tensor:
-        if entry.label is None:
-            return torch.zeros(len(schema), *self.label_nodes)
-        part_maps = torch.from_numpy(read_part_maps(entry.label, schema))
-        if part_maps.shape[1:] == self.label_nodes:
-            return part_maps
-        return F.interpolate(part_maps[None], size=self.label_nodes, mode="bilinear", align_corners=True)[0]
+    def collate(self, pictures: Sequence[Picture], *, pinned: bool = False) -> PictureBatch:
+        """A batch of pictures of this set; ``pinned``: in memory that a GPU copies from by itself."""
+        shape = (len(pictures), *self.size, 3)
+        pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=True) if pinned else empty(shape, torch.uint8, _CPU)
+        np.stack([picture.pixels for picture in pictures], out=pixels.numpy())
+        return PictureBatch(
+            images=pixels.permute(0, 3, 1, 2),
+            part_maps=None if self.schema is None else self._part_maps(pictures, len(self.schema), pinned=pinned),
+            labelled=torch.tensor([picture.part_maps is not None for picture in pictures]),
+            index=torch.tensor([picture.place for picture in pictures]),
+        )
+
+    def _part_maps(self, pictures: Sequence[Picture], num_parts: int, *, pinned: bool) -> Tensor:
+        part_maps = torch.zeros(len(pictures), num_parts, *self.label_nodes, pin_memory=pinned)
+        alike: dict[object, dict[int, NDArray[np.generic]]] = defaultdict(dict)  # of one type and size, by their row in the batch
+        for row, picture in enumerate(pictures):
+            if picture.part_maps is not None:
+                alike[picture.part_maps.dtype, picture.part_maps.shape][row] = picture.part_maps
+        for stored in alike.values():
+            maps = torch.from_numpy(part_map_values(np.stack(list(stored.values()))))
+            if maps.shape[2:] != self.label_nodes:
+                maps = F.interpolate(maps, size=self.label_nodes, mode="bilinear", align_corners=True)
+            part_maps[list(stored)] = maps
+        return part_maps
 
 
-def collate(items: Sequence[Item]) -> PictureBatch:
-    """Items of a :class:`PictureDataset` as one batch."""
-    part_maps = [maps for _, maps, _, _ in items if maps is not None]
-    return PictureBatch(
-        images=torch.stack([pixels for pixels, _, _, _ in items]),
-        part_maps=torch.stack(part_maps) if part_maps else None,
-        labelled=torch.tensor([labelled for _, _, labelled, _ in items]),
-        index=torch.tensor([index for _, _, _, index in items]),
-    )
+_CPU = torch.device("cpu")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from math import ceil
+from functools import lru_cache
+from math import ceil, prod
 from pathlib import Path
 
 import numpy as np
@@ -68,11 +69,35 @@ def read_part_maps(path: str | Path, schema: PartSchema) -> NDArray[np.float32]:
     Raises:
         LabelError: as :func:`read_pose_fields` and :func:`read_label_map`.
     """
+    return part_map_values(read_stored_part_maps(path, schema))
+
+
+def read_stored_part_maps(path: str | Path, schema: PartSchema) -> NDArray[np.generic]:
+    """Part maps E as small as the file has them, to be kept in memory; :func:`part_map_values` makes numbers of them.
+
+    Args:
+        path, schema: as in :func:`read_part_maps`.
+
+    Returns:
+        [K, h, w], uint8 (255 means 1) or float32.
+
+    Raises:
+        LabelError: as :func:`read_part_maps`.
+    """
     path = Path(path)
     array = _load_png(path) if path.suffix.lower() == ".png" else _load_npy(path)
     if array.ndim == 2:
-        return one_hot(_as_label_map(array, path, len(schema)), len(schema))
-    return group_fields(_as_fields(array, path), schema).astype(np.float32, copy=False)
+        return one_hot(_as_label_map(array, path, len(schema)), len(schema)).astype(np.uint8) * np.uint8(255)
+    # The maximum of a group may be taken of bytes as well as of numbers: it is the same one's.
+    quantised = array.dtype == np.uint8 and _is_fields(array)
+    return group_fields(array if quantised else _as_fields(array, path), schema)
+
+
+def part_map_values(stored: NDArray[np.generic]) -> NDArray[np.float32]:
+    """What :func:`read_stored_part_maps` gave, any number of them stacked, as float32 in [0, 1]."""
+    if stored.dtype == np.uint8:
+        return stored.astype(np.float32) / np.float32(255)
+    return stored.astype(np.float32, copy=False)
 
 
 def write_pose_fields(path: str | Path, fields: NDArray[np.floating], *, quantised: bool = True) -> None:
@@ -105,7 +130,10 @@ def write_label_map(path: str | Path, label: NDArray[np.integer]) -> None:
 
 def _load_npy(path: Path) -> NDArray[np.generic]:
     try:
-        array = np.load(path, allow_pickle=False)
+        data = path.read_bytes()
+        if (array := _plain_npy(data)) is not None:
+            return array
+        array = np.load(io.BytesIO(data), allow_pickle=False)
     except FileNotFoundError:
         raise LabelError(f"Label file {path} does not exist.") from None
     # MemoryError: a damaged header can announce any size.
@@ -120,6 +148,29 @@ def _load_npy(path: Path) -> NDArray[np.generic]:
     return array
 
 
+def _plain_npy(data: bytes) -> NDArray[np.generic] | None:
+    """The array of a whole ``.npy`` file of the usual kind; None where ``numpy.load`` must look into it.
+
+    ``numpy.load`` spends most of its time on parsing the header, which is the same in all label files of a set.
+    """
+    if not data.startswith(b"\x93NUMPY\x01\x00"):
+        return None
+    start = 10 + int.from_bytes(data[8:10], "little")
+    header = _npy_header(data[8:start])
+    if header is None or len(data) != start + prod(header[0]) * header[1].itemsize:
+        return None
+    return np.frombuffer(data, header[1], offset=start).reshape(header[0])
+
+
+@lru_cache(maxsize=256)
+def _npy_header(header: bytes) -> tuple[tuple[int, ...], np.dtype[np.generic]] | None:
+    try:
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(header))
+    except ValueError:
+        return None
+    return None if fortran_order or dtype.hasobject or 0 in shape else (shape, dtype)
+
+
 def _load_png(path: Path) -> NDArray[np.generic]:
     try:
         with Image.open(path) as image:
@@ -130,8 +181,12 @@ def _load_png(path: Path) -> NDArray[np.generic]:
         raise LabelError(f"Cannot read label file {path}: expected a PNG, got {error}. Make it anew.") from None
 
 
+def _is_fields(array: NDArray[np.generic]) -> bool:
+    return array.ndim == 3 and array.shape[0] == NUM_POSE_FIELDS and 0 not in array.shape
+
+
 def _as_fields(array: NDArray[np.generic], path: Path) -> NDArray[np.float32]:
-    if array.ndim != 3 or array.shape[0] != NUM_POSE_FIELDS or 0 in array.shape:
+    if not _is_fields(array):
         raise LabelError(
             f"{path}: expected pose fields of shape [{NUM_POSE_FIELDS}, h, w] (17 keypoints, 19 limbs), "
             f"got shape {list(array.shape)}."

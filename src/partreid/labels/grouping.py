@@ -34,7 +34,9 @@ def group_fields(fields: NDArray[np.generic], schema: PartSchema) -> NDArray[np.
         raise LabelError(
             f"Pose fields must be [{NUM_POSE_FIELDS}, h, w] or [N, {NUM_POSE_FIELDS}, h, w], got shape {fields.shape}."
         )
-    return np.stack([fields[..., list(group), :, :].max(axis=-3) for group in schema.groups], axis=-3)
+    members = [channel for group in schema.groups for channel in group]
+    starts = np.cumsum([0, *(len(group) for group in schema.groups[:-1])])
+    return np.maximum.reduceat(fields.take(members, axis=-3), starts, axis=-3)
 
 
 def label_map(part_maps: NDArray[np.generic], threshold: float = LABEL_THRESHOLD) -> NDArray[np.uint8]:

@@ -105,7 +105,7 @@ class Trainer:
             schema=config.label_schema,
             map_size=config.map_size,
             seed=config.seed,
-            workers=runtime.workers,
+            runtime=runtime,
         )
         self.augmentation = Augmentation(config.augment, config.preprocess, config.map_size, config.label_schema)
         self.pid_index = torch.tensor(self.loader.pid_index)
