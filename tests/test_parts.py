@@ -138,6 +138,12 @@ def test_normalisation() -> None:
     images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     assert normalize(images, config).flatten().tolist() == pytest.approx([-1, -0.05, 4])
     assert config.size == (256, 128)
+    planar = torch.randint(0, 256, (2, 3, 5, 4), dtype=torch.uint8)
+    for pictures in (planar, planar.contiguous(memory_format=torch.channels_last), planar.flip(3)[:, :, 1:, ::2]):
+        normal = normalize(pictures, config)
+        assert normal.is_contiguous(memory_format=torch.channels_last)
+        mean, std = (torch.tensor(values).view(3, 1, 1) * 255 for values in (config.mean, config.std))
+        assert torch.equal(normal, (pictures.float() - mean) / std)
     for wrong in (images.float(), images[0], images[:, :2]):
         with pytest.raises(ShapeError, match=r"Expected uint8 pictures \[B, 3, H, W\], got torch\."):
             normalize(wrong, config)

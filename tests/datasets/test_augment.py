@@ -7,11 +7,13 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from partreid.datasets.augment import Augmentation, AugmentConfig, label_cells, part_maps_at
+from partreid.datasets.paste import inside_boxes, random_boxes
 from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
-from partreid.preprocessing import PreprocessConfig
+from partreid.preprocessing import PreprocessConfig, normalize
 from tests.conftest import NO_AUGMENTATION
 
 HEIGHT, WIDTH, MAP = 64, 32, (8, 4)
@@ -148,6 +150,20 @@ def test_erased_pixels_are_the_mean_and_their_labels_background(images: Tensor) 
                 around = erased[y - 1 : y + 1, x - 1 : x + 1]
                 if around.all() or not around.any():
                     assert int(labels[b, i, j]) == int(not around.any())
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_crop_and_erasing_equal_a_padded_slice_and_a_mask(layout: torch.memory_format) -> None:
+    """Whatever lies beside a picture in memory: its neighbours in the batch must not show."""
+    pictures = torch.randint(0, 256, (8, 3, 12, 6), dtype=torch.uint8)
+    varied, _ = run(pictures.contiguous(memory_format=layout), None, AugmentConfig(padding=4, erase_probability=0.5))
+    assert varied.is_contiguous(memory_format=torch.channels_last)
+    generator = torch.Generator().manual_seed(0)
+    offsets = torch.randint(-4, 5, (8, 2), generator=generator)
+    inside = inside_boxes(random_boxes(8, 0.5, (0.15, 0.65), generator=generator), 12, 6)
+    for b, (dy, dx) in enumerate(offsets.tolist()):
+        crop = F.pad(pictures[b], (4, 4, 4, 4))[:, 4 + dy : 16 + dy, 4 + dx : 10 + dx]
+        assert torch.equal(varied[b], normalize(crop[None], PLAIN)[0].masked_fill(inside[b], 0))
 
 
 def test_erased_shares_are_in_range() -> None:

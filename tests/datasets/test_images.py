@@ -75,3 +75,19 @@ def test_resize() -> None:
         resize(NOISE[..., 0], (4, 4))
     with pytest.raises(DataError, match="at least 1×1, got 0×4"):
         resize(NOISE, (0, 4))
+
+
+@pytest.mark.parametrize("size", [(16, 8), (1, 1), (7, 5), (1, 9), (64, 33)])
+def test_doubling_gives_pillows_bytes(size: tuple[int, int]) -> None:
+    """Twice the height, the width or both take another way; nobody may see a difference."""
+    random = np.random.default_rng(0)
+    height, width = size
+    for image in (
+        random.integers(0, 256, (height, width, 3), dtype=np.uint8),
+        random.integers(0, 2, (height, width, 3), dtype=np.uint8) * np.uint8(255),
+        random.integers(120, 123, (height, width, 3), dtype=np.uint8),  # rounding decides everything
+    ):
+        image.flags.writeable = False  # as decoded PNGs are
+        for new in ((2 * height, 2 * width), (2 * height, width), (height, 2 * width), (3 * height, 2 * width + 1)):
+            expected = np.asarray(Image.fromarray(image).resize(new[::-1], Image.Resampling.BILINEAR))
+            np.testing.assert_array_equal(resize(image, new), expected)

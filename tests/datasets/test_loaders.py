@@ -100,3 +100,12 @@ def test_labels_are_needed_only_where_they_are_used(dataset: ReIDDataset) -> Non
     assert next(iter(loader.epoch(0))).part_maps is None
     one = replace(dataset, train=(dataset.train[0], *bare.train[1:]))
     assert sum(int(batch.labelled.sum()) for batch in make(one).epoch(0)) <= 1
+
+
+def test_what_is_kept_is_said(dataset: ReIDDataset) -> None:
+    pictures = len(dataset.train)
+    assert (
+        make(dataset, cache_mib=1).describe()
+        == f"{pictures} pictures take 0 MiB decoded and are kept in memory once read."
+    )
+    assert make(dataset).describe().startswith(f"{pictures} pictures take 0 MiB decoded, of which 0 MiB are kept")

@@ -13,9 +13,11 @@ from PIL import Image
 from partreid.errors import LabelError
 from partreid.labels.fields import (
     label_size,
+    part_map_values,
     read_label_map,
     read_part_maps,
     read_pose_fields,
+    read_stored_part_maps,
     write_label_map,
     write_pose_fields,
 )
@@ -61,6 +63,27 @@ def test_label_maps_come_back_and_become_part_maps(tmp_path: Path, name: str) ->
     write_label_map(tmp_path / name, label)
     np.testing.assert_array_equal(read_label_map(tmp_path / name, 5), label)
     np.testing.assert_array_equal(label_map(read_part_maps(tmp_path / name, FIVE)), label)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_part_maps_are_the_largest_fields_of_their_group_however_they_are_stored(
+    tmp_path: Path, dtype: type, order: str, version: tuple[int, int]
+) -> None:
+    random = np.random.default_rng(0)
+    stored = random.integers(0, 256, (36, 3, 2)) if dtype is np.uint8 else random.normal(0.5, 0.5, (36, 3, 2))
+    with (tmp_path / "f.npy").open("wb") as file:
+        np.lib.format.write_array(file, np.asarray(stored.astype(dtype), order=order), version)
+    fields = read_pose_fields(tmp_path / "f.npy")
+    part_maps = read_stored_part_maps(tmp_path / "f.npy", FIVE)
+    assert part_maps.dtype == (np.uint8 if dtype is np.uint8 else np.float32)
+    for maps in (read_part_maps(tmp_path / "f.npy", FIVE), part_map_values(part_maps)):
+        assert maps.dtype == np.float32
+        for part, group in enumerate(FIVE.groups):
+            for i in range(3):
+                for j in range(2):
+                    assert maps[part, i, j] == max(fields[channel, i, j] for channel in group)
 
 
 def test_part_maps_of_fields_are_their_groups(tmp_path: Path, fields: np.ndarray) -> None:

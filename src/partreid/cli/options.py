@@ -46,7 +46,10 @@ Overrides = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 PrecisionOption = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that read pictures; 0 = none beside the main one.")]
+Workers = Annotated[int, typer.Option(min=0, help="Threads that read training pictures ahead; 0 = none.")]
+CacheMib = Annotated[
+    int, typer.Option("--cache-mib", min=0, help="Memory for decoded training pictures, in MiB; 0 keeps none.")
+]
 Mirror = Annotated[
     bool,
     typer.Option("--mirror", help="Embed each picture and its mirror image, and average them. Takes twice as long."),
@@ -89,15 +92,22 @@ def train_config(preset: str, config: Path | None, overrides: list[str] | None) 
     return result.override(overrides or [])
 
 
-def runtime_config(device: str, precision: str, workers: int = 0, batch_size: int = 64) -> RuntimeConfig:
+def runtime_config(
+    device: str, precision: str, workers: int = 0, batch_size: int = 64, cache_mib: int = 2048
+) -> RuntimeConfig:
     """Where to run.
 
     Raises:
         ConfigError: an unknown precision.
     """
-    return RuntimeConfig.parse(
-        {"device": device, "precision": precision, "workers": workers, "batch_size": batch_size}, source="options"
-    )
+    given = {
+        "device": device,
+        "precision": precision,
+        "workers": workers,
+        "batch_size": batch_size,
+        "cache_mib": cache_mib,
+    }
+    return RuntimeConfig.parse(given, source="options")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import typer
 from partreid.cli.console import ProgressObserver, console, progress_bar
 from partreid.cli.evaluate import evaluate_run
 from partreid.cli.options import (
+    CacheMib,
     Comparison,
     ConfigFile,
     DataSets,
@@ -42,6 +43,7 @@ def train(
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     workers: Workers = 0,
+    cache_mib: CacheMib = 2048,
     evaluate: Annotated[bool, typer.Option(help="Evaluate on each set's queries at the end.")] = True,
 ) -> None:
     """Train a model, then evaluate it.
@@ -51,7 +53,7 @@ def train(
 
     `partreid config list` names the presets, `partreid config fields` everything that --set can change.
     """
-    runtime = runtime_config(device, precision, workers)
+    runtime = runtime_config(device, precision, workers, cache_mib=cache_mib)
     chosen = load_run_config(out) if resume else train_config(preset, config, overrides)
     datasets = read_datasets(data, labels=chosen.labels)
     for dataset in datasets:
@@ -79,6 +81,7 @@ def run_training(
         PartReIDError: as the trainer.
     """
     trainer = Trainer(config, images, out, runtime=runtime)
+    console.print(trainer.loader.describe(), markup=False)
     if resume:
         trainer.resume()
         console.print(f"Resumed after epoch {trainer.epoch} of {config.optimizer.epochs}.")

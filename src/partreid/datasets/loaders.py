@@ -77,6 +77,17 @@ class TrainLoader:
         self.sampler.set_epoch(number)
         return self._batches()
 
+    def describe(self) -> str:
+        """How much of the pictures is kept in memory, for a log."""
+        height, width = self.dataset.size
+        needed, given = len(self.dataset) * height * width * 3 / 2**20, self.dataset.cache_mib
+        if needed <= given:
+            return f"{len(self.dataset)} pictures take {needed:.0f} MiB decoded and are kept in memory once read."
+        return (
+            f"{len(self.dataset)} pictures take {needed:.0f} MiB decoded, of which {given} MiB are kept in memory: the "
+            "others are read in every epoch. --cache-mib changes it."
+        )
+
     def _batches(self) -> Iterator[PictureBatch]:
         for pictures in self._read_ahead() if self._workers else map(self._read, self.sampler):
             yield self.dataset.collate(pictures, pinned=self._pinned)

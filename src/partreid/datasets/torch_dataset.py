@@ -92,6 +92,7 @@ class PictureDataset(Dataset[Picture]):
         self.size = size
         self.schema = schema
         self.label_nodes = label_nodes
+        self.cache_mib = cache_mib
         self._kept: dict[int, Picture] = {}
         self._free = cache_mib * 2**20
         self._lock = Lock()
@@ -109,7 +110,9 @@ class PictureDataset(Dataset[Picture]):
             part_maps = read_stored_part_maps(entry.label, self.schema)
         picture = Picture(pixels, part_maps, index)
         with self._lock:
-            if picture.nbytes <= self._free and index not in self._kept:
+            if index in self._kept:  # another thread came first
+                return self._kept[index]
+            if picture.nbytes <= self._free:
                 self._free -= picture.nbytes
                 self._kept[index] = picture
         return picture
@@ -128,7 +131,8 @@ class PictureDataset(Dataset[Picture]):
 
     def _part_maps(self, pictures: Sequence[Picture], num_parts: int, *, pinned: bool) -> Tensor:
         part_maps = torch.zeros(len(pictures), num_parts, *self.label_nodes, pin_memory=pinned)
-        alike: dict[object, dict[int, NDArray[np.generic]]] = defaultdict(dict)  # of one type and size, by their row in the batch
+        # Those of one type and size together, each by its row in the batch.
+        alike: dict[object, dict[int, NDArray[np.generic]]] = defaultdict(dict)
         for row, picture in enumerate(pictures):
             if picture.part_maps is not None:
                 alike[picture.part_maps.dtype, picture.part_maps.shape][row] = picture.part_maps
