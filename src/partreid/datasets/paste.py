@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -78,22 +78,59 @@ def paste(
             "paste boxes only: --set augment.pasting.people=0."
         )
     batch, device = len(images), images.device
-    chosen, kind, where = (torch.rand(batch, n, generator=generator).to(device) for n in (1, 1, 4))
-    source = torch.randperm(batch, generator=generator).to(device)
-    chosen = (chosen[:, 0] < probability) & (pid_index[source] != pid_index)
-    boxes = random_boxes(batch, 1.0, (config.box_min, config.box_max), generator=generator).to(device)
+    chance, kind, where = (torch.rand(batch, n, generator=generator) for n in (1, 1, 4))
+    source = torch.randperm(batch, generator=generator)
+    boxes = random_boxes(batch, 1.0, (config.box_min, config.box_max), generator=generator)
     people = kind[:, 0] < config.people
-    grid = placement(where, config)
-    donor = images[source]
+    chosen = (chance[:, 0] < probability).nonzero()[:, 0]
+    if not len(chosen):
+        return images, part_maps
+    covered, left = images.clone(), None if part_maps is None else part_maps.clone()
+    # On CPUs a few at a time: what they become on the way then stays in the processor's cache.
+    for some in torch.split(chosen, 8 if device.type == "cpu" else batch):
+        rows, donors, *drawn = (
+            values.to(device, non_blocking=True)
+            for values in (some, source[some], people[some], boxes[some], where[some])
+        )
+        donor = _Donor(
+            images.index_select(0, donors),
+            None if part_maps is None else part_maps[donors].amax(dim=1, keepdim=True),
+            pid_index[donors] != pid_index[rows],
+            *drawn,
+        )
+        maps = None if part_maps is None else part_maps[rows]
+        pictures, maps = _paste(images.index_select(0, rows), maps, donor, config)
+        covered.index_copy_(0, rows, pictures)
+        if left is not None and maps is not None:
+            left.index_copy_(0, rows, maps)
+    return covered, left
+
+
+class _Donor(NamedTuple):
+    """What is pasted over B pictures: pictures, their bodies, whether of other persons, what of them, and where."""
+
+    images: Tensor  # [B, 3, H, W]
+    body: Tensor | None  # [B, 1, h, w], the strongest part
+    is_other: Tensor  # [B] bool
+    people: Tensor  # [B] bool: the person; else a box
+    boxes: Tensor  # [B, 4]
+    where: Tensor  # [B, 4] random numbers of `placement`
+
+
+def _paste(
+    images: Tensor, part_maps: Tensor | None, donor: _Donor, config: PasteConfig
+) -> tuple[Tensor, Tensor | None]:
+    """Every donor over its picture, unless they are the same person or too little would be left of him."""
+    size, people = images.shape[2:], donor.people.view(-1, 1, 1)
     # Boxes come from another place of the picture: legs where legs belong would be no obstacle, but another person.
-    elsewhere = donor.roll((images.shape[2] // 2, images.shape[3] // 2), dims=(2, 3))
-    pasted, over = elsewhere, inside_boxes(boxes, *images.shape[2:])
-    if part_maps is not None and config.people:
-        cut = part_maps[source].amax(dim=1, keepdim=True)
-        moved, mask = placed(donor.float(), grid, images.shape[2:]), placed(cut, grid, images.shape[2:])
-        pasted = torch.where(people.view(-1, 1, 1, 1), moved.round().to(torch.uint8), elsewhere)
-        over = torch.where(people.view(-1, 1, 1), mask[:, 0] > CUT_THRESHOLD, over)
-    over = over & chosen.view(-1, 1, 1)
+    elsewhere = donor.images.roll((size[0] // 2, size[1] // 2), dims=(2, 3))
+    pasted, over = elsewhere, inside_boxes(donor.boxes, *size)
+    if donor.body is not None and config.people:
+        grid = placement(donor.where, config)
+        moved, mask = placed(donor.images.float(), grid, size), placed(donor.body, grid, size)
+        pasted = torch.where(people.unsqueeze(1), moved.round().to(torch.uint8), elsewhere)
+        over = torch.where(people, mask[:, 0] > CUT_THRESHOLD, over)
+    over = over & donor.is_other.view(-1, 1, 1)
     if part_maps is None:
         return torch.where(over.unsqueeze(1), pasted, images), None
     hidden = _at_nodes(over, part_maps.shape[2:])
