@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from partreid.errors import DataError, ShapeError
+from partreid.errors import DataError, MissingDependencyError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET, pairwise_slot_distances, part_distances
 from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.search import CodeBook, can_run
 from partreid.retrieval.storage import StoredGallery, read_gallery, write_gallery
 from partreid.types import PartEmbeddings, SearchResult, check_comparable
 
 ItemId = str | int
+Engine = Literal["auto", "int8", "plain"]
+CODES_FROM = 10_000
+"""Items from which "auto" searches through codes: below, the plain way takes milliseconds."""
+
 _SORTED_BYTES = 32  # per distance: itself, its sorted copy, the order, and room for the sort
 
 
@@ -23,6 +29,14 @@ class Gallery:
 
     Slots and width are those of the first embeddings added. Items keep the order in which they were added;
     ``SearchResult.indices`` are positions in :attr:`ids`, which shift when items are removed.
+
+    Args:
+        engine: how to search: "plain" computes every distance; "int8" computes those of the items that bounds from
+            int8 codes leave, and finds the same (docs/search.md; the extra ``search``, on CPU); "auto" takes codes for
+            a large gallery where the extra is installed. What does not suit codes is searched the plain way.
+
+    Raises:
+        MissingDependencyError: "int8" without the extra ``search``.
 
     Example:
         >>> e = PartEmbeddings(torch.eye(3)[:, None], torch.ones(3, 1), ("foreground",))
@@ -33,7 +47,12 @@ class Gallery:
         ['ben', 'anna']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, engine: Engine = "auto") -> None:
+        if engine == "int8" and not can_run():
+            raise MissingDependencyError("numkong or numba", purpose="Searching through int8 codes", extra="search")
+        self._wanted: Engine = engine
+        self._ran: Literal["int8", "plain"] | None = None
+        self._codes = CodeBook()
         self._batches: list[PartEmbeddings] = []
         self._ids: list[ItemId] = []
         self._camids: list[int | None] = []
@@ -68,6 +87,11 @@ class Gallery:
     def slots(self) -> tuple[str, ...]:
         """The slots' names; empty before anything was added."""
         return self._batches[0].slots if self._batches else ()
+
+    @property
+    def engine(self) -> Literal["int8", "plain"] | None:
+        """How the latest search ran; None before the first."""
+        return self._ran
 
     @property
     def embeddings(self) -> PartEmbeddings:
@@ -132,6 +156,7 @@ class Gallery:
         keep = [i for i, item in enumerate(self._ids) if item not in gone]
         if gone:
             self._batches = [self.embeddings[keep]]
+            self._codes.clear()
         self._ids = [self._ids[i] for i in keep]
         self._camids = [self._camids[i] for i in keep]
         self._metadata = [self._metadata[i] for i in keep]
@@ -169,15 +194,51 @@ class Gallery:
         matching = matching or MatchingConfig()
         check_comparable(self.embeddings, query)
         searched = self._positions(cameras)
+        query = query.to(self.embeddings.vectors.device)
+        found = None
+        if self._wanted == "int8" or (self._wanted == "auto" and len(searched) >= CODES_FROM and can_run()):
+            found = self._through_codes(query, min(k, len(searched)), matching, searched, memory_budget)
+        self._ran = "plain" if found is None else "int8"
+        if found is not None:
+            return found
         gallery = matching.prepare(self.embeddings if cameras is None else self.embeddings[searched])
-        asked = matching.prepare(query.to(gallery.vectors.device))
+        asked = matching.prepare(query)
         step = max(1, memory_budget // (2 * _SORTED_BYTES * len(gallery)))
-        found = [
+        parts = [
             _nearest(asked[i : i + step], gallery, k, matching, memory_budget)
             for i in range(0, max(1, len(asked)), step)
         ]
-        indices, distances, slots = (torch.cat(tensors) for tensors in zip(*found, strict=True))
+        indices, distances, slots = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return SearchResult(searched[indices], distances, torch.isfinite(distances), slots)
+
+    def _through_codes(
+        self, query: PartEmbeddings, k: int, matching: MatchingConfig, searched: torch.Tensor, memory_budget: int
+    ) -> SearchResult | None:
+        """The result by way of codes; None where these cannot be used."""
+        items = self.embeddings
+        some = None
+        if len(searched) < len(items):
+            some = np.zeros(len(items), bool)
+            some[searched.numpy()] = True
+        pairs = self._codes.nearest(query, items, k, matching=matching, searched=some, memory_budget=memory_budget)
+        if pairs is None:
+            return None
+        indices, distances = map(torch.from_numpy, pairs.table(len(query), searched.numpy(), k))
+        asked = matching.prepare(query)
+        step = max(1, memory_budget // (16 * k * asked.width * len(asked.slots)))
+        slots = [torch.empty(0, k, len(asked.slots), dtype=distances.dtype)]
+        for start in range(0, len(query), step):
+            some_indices = indices[start : start + step]
+            slots.append(
+                pairwise_slot_distances(
+                    asked[start : start + step],
+                    matching.prepare(items[some_indices.reshape(-1)]),
+                    torch.arange(some_indices.numel()).view(some_indices.shape),
+                    normalize=matching.normalize,
+                    visibility=matching.visibility,
+                )
+            )
+        return SearchResult(indices, distances, torch.isfinite(distances), torch.cat(slots))
 
     def save(self, folder: str | Path) -> None:
         """Write the gallery to a folder, replacing the one there in a single step.
@@ -220,14 +281,18 @@ class Gallery:
 
     def _positions(self, cameras: Sequence[int] | None) -> torch.Tensor:
         wanted = None if cameras is None else set(cameras)
-        positions = [i for i, camera in enumerate(self._camids) if wanted is None or camera in wanted]
-        if not positions:
+        device = self.embeddings.vectors.device
+        if wanted is None:
+            positions = torch.arange(len(self), device=device)
+        else:
+            positions = torch.tensor([i for i, c in enumerate(self._camids) if c in wanted], device=device)
+        if not len(positions):
             seen = sorted({c for c in self._camids if c is not None})
             raise DataError(
                 f"No item to search: the gallery holds {len(self)} items"
                 + ("." if wanted is None else f" of cameras {seen or '(unknown)'}, asked for {sorted(wanted)}.")
             )
-        return torch.tensor(positions, device=self.embeddings.vectors.device)
+        return positions
 
 
 def _nearest(

@@ -1,0 +1,138 @@
+"""Codes of a set of embeddings that grows: made when first needed, added to, kept."""
+
+from __future__ import annotations
+
+import functools
+from importlib import import_module
+
+import numpy as np
+import torch
+
+from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.search.bound import SMALLEST
+from partreid.retrieval.search.codes import SlotCodes, suits
+from partreid.retrieval.search.pairs import Pairs
+from partreid.types import PartEmbeddings
+
+FRAGMENT = 2**15
+"""Items coded together. The last, not yet full fragment is coded anew when items are added."""
+
+_ITEMS_PER_NEIGHBOUR = 32  # with fewer items for each neighbour asked for, bounds leave too many
+
+
+@functools.cache
+def can_run() -> bool:
+    """Whether the libraries of the extra ``search`` are here and work."""
+    try:
+        import_module("partreid.retrieval.search.engine")
+    except ImportError:
+        return False
+    return True
+
+
+class CodeBook:
+    """Codes of embeddings to which items are only added; :meth:`clear` where anything else happens to them.
+
+    Attributes:
+        scored: how many exact distances the latest search needed.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all codes."""
+        self._codes: list[SlotCodes] = []
+        self._with_unseen = False
+        self._weights: tuple[MatchingConfig, list[np.ndarray], bool] | None = None
+        self._useless: tuple[MatchingConfig, int] | None = None
+        self.scored = 0
+
+    def update(self, embeddings: PartEmbeddings, *, unseen: bool = False) -> list[SlotCodes]:
+        """Codes of all items, making those that are missing.
+
+        Args:
+            embeddings: all items; those of the last call come first.
+            unseen: whether slots of visibility 0 are compared too.
+        """
+        if unseen and not self._with_unseen:
+            self.clear()
+            self._with_unseen = True
+        if sum(codes.count for codes in self._codes) < len(embeddings):
+            self._weights = None
+            if self._codes and self._codes[-1].count < FRAGMENT:
+                self._codes.pop()
+            for start in range(len(self._codes) * FRAGMENT, len(embeddings), FRAGMENT):
+                part = embeddings[start : start + FRAGMENT]
+                seen = part.visibility > 0
+                self._codes.append(SlotCodes.build(part.vectors, seen | self._with_unseen))
+        return self._codes
+
+    def nearest(
+        self,
+        query: PartEmbeddings,
+        embeddings: PartEmbeddings,
+        k: int,
+        *,
+        matching: MatchingConfig,
+        searched: np.ndarray | None,
+        memory_budget: int,
+    ) -> Pairs | None:
+        """The k nearest of all items, or of the ``searched`` ones ([N] bool).
+
+        Returns:
+            None where codes cannot be used or do not pay: another device, vectors or weights of extreme size, a small
+            gallery for so large a k, bounds that leave too many items.
+        """
+        count = len(embeddings) if searched is None else int(searched.sum())
+        on_cpu = embeddings.vectors.device.type == "cpu"
+        if not on_cpu or not suits(len(embeddings.slots), embeddings.width) or count < _ITEMS_PER_NEIGHBOUR * k:
+            return None
+        if self._useless is not None and self._useless[0] == matching and len(embeddings) < 2 * self._useless[1]:
+            return None
+        from partreid.retrieval.search.engine import Fragment, Items, nearest
+
+        codes = self.update(embeddings, unseen=matching.visibility == "ignore")
+        asked = matching.prepare(query).validate()
+        weights, sound = self._weights_of(embeddings, matching)
+        mine = _weights(asked, matching)
+        sound = sound and _sound(asked) and SlotCodes.build(asked.vectors, asked.visibility >= 0).bounded
+        if not sound or not all(c.bounded for c in codes):
+            return None
+        if searched is not None:
+            weights = [w * searched[i * FRAGMENT : i * FRAGMENT + len(w), None] for i, w in enumerate(weights)]
+        items = Items(
+            [Fragment(*pair) for pair in zip(codes, weights, strict=True)],
+            [embeddings.slots.index(slot) for slot in asked.slots],
+            matching,
+            lambda positions: matching.prepare(embeddings[positions]),
+        )
+        found = nearest(asked, mine, items, k, memory_budget=memory_budget)
+        if found is None:
+            self._useless = (matching, len(embeddings))
+            return None
+        pairs, self.scored = found
+        return pairs
+
+    def _weights_of(self, embeddings: PartEmbeddings, matching: MatchingConfig) -> tuple[list[np.ndarray], bool]:
+        """The items' weights under a rule by fragment, and whether all are sound; the last rule's are kept."""
+        if self._weights is None or self._weights[0] != matching:
+            # Weights depend on no vector: preparing copies vectors, so one number of each stands in for it.
+            light = PartEmbeddings(embeddings.vectors[:, :, :1], embeddings.visibility, embeddings.slots)
+            parts = [matching.prepare(light[start : start + FRAGMENT]) for start in range(0, len(light), FRAGMENT)]
+            self._weights = (matching, [_weights(part, matching) for part in parts], all(map(_sound, parts)))
+        return self._weights[1:]
+
+
+def _weights(prepared: PartEmbeddings, matching: MatchingConfig) -> np.ndarray:
+    """[B, S] float32: what each picture brings to the weight of a slot."""
+    if matching.visibility == "ignore":
+        return np.ones(prepared.visibility.shape, np.float32)
+    seen = prepared.visibility.float()
+    return (seen.sqrt() if matching.visibility == "geometric" else seen).contiguous().numpy()
+
+
+def _sound(prepared: PartEmbeddings) -> bool:
+    """Whether no visibility is so small that products of weights would lose digits."""
+    seen = prepared.visibility
+    return not bool(((seen > 0) & (seen < SMALLEST)).any())

@@ -1,0 +1,156 @@
+"""Exact nearest items through codes: bounds choose the items that may be among the k nearest, exact distances decide.
+
+docs/search.md proves that nothing is lost. The exact distances are those of ``functional.distance``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from partreid.functional.distance import paired_distances
+from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.search.bound import ERROR_OF_NORMALISING, SLACK
+from partreid.retrieval.search.codes import SlotCodes
+from partreid.retrieval.search.pairs import Pairs
+from partreid.retrieval.search.scan import QueryBlock, candidates
+from partreid.types import PartEmbeddings
+
+_QUERIES = 128  # at once: their sums over a task's items stay in the processor's cache
+_TASK_PAIRS, _TASK_ITEMS = 2**17, 2**15
+_SEED, _GROWTH = 2048, 8  # items that give the first limits; how much further each limit carries
+_PAIR_BYTES = 64  # of a candidate, sorted copies included
+_WORTHWHILE = 0.05  # share of pairs above which the plain way is quicker
+
+
+@dataclass(frozen=True, eq=False)
+class Fragment:
+    """Consecutive items: their codes, and the weight of each compared slot as [N, S] float32; 0 = not compared."""
+
+    codes: SlotCodes
+    weights: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """What is searched.
+
+    Attributes:
+        fragments: all items in their order. slots: the codes' slot of each compared slot.
+        matching: how to compare. fetch: embeddings of the items at some positions, prepared by ``matching``.
+    """
+
+    fragments: Sequence[Fragment]
+    slots: Sequence[int]
+    matching: MatchingConfig
+    fetch: Callable[[torch.Tensor], PartEmbeddings]
+
+
+def nearest(query: PartEmbeddings, weights: np.ndarray, items: Items, k: int, *, memory_budget: int) -> tuple[Pairs, int] | None:
+    """The k nearest items of each query that share a slot with it; fewer where fewer do.
+
+    Args:
+        query: [Q, S, D] prepared embeddings. weights: [Q, S] float32 of their slots.
+        items: to search. k: how many. memory_budget: bytes to work in.
+
+    Returns:
+        Pairs with their exact distance, ranked, and how many exact distances it took; None where the bounds leave so
+        many items that the plain way is quicker.
+    """
+    found, scored = [], 0
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for start in range(0, len(query), _QUERIES):
+            part = slice(start, start + _QUERIES)
+            survivors = _survivors(query[part], weights[part], items, k, pool, memory_budget)
+            if survivors is None:
+                return None
+            pairs, count = _decide(query[part], survivors, items, k, memory_budget)
+            found.append(Pairs(pairs.query + start, pairs.position, pairs.numbers))
+            scored += count
+    return Pairs.cat(found), scored
+
+
+def _survivors(
+    query: PartEmbeddings, weights: np.ndarray, items: Items, k: int, pool: ThreadPoolExecutor, memory_budget: int
+) -> Pairs | None:
+    """The pairs whose lower bound lies within the k-th smallest upper bound of their query."""
+    block = QueryBlock.build(query.vectors, weights, normalize=items.matching.normalize)
+    limits, seen = np.full(len(query), np.inf, np.float32), 0
+    pairs = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2), np.float32))
+    for wave in _waves(items.fragments, len(query), memory_budget):
+
+        def scan(task: tuple[Fragment, int, range], limits: np.ndarray = limits) -> Pairs:
+            fragment, offset, some = task
+            new, bounds = candidates(block, fragment.codes, items.slots, fragment.weights, limits, some)
+            return Pairs(new[:, 0].astype(np.int64), new[:, 1] + np.int64(offset + some.start), bounds)
+
+        pairs = Pairs.cat([pairs, *pool.map(scan, wave)])
+        limits = _limits(pairs, 1, len(query), k, items.matching)
+        pairs = pairs[pairs.numbers[:, 0] <= limits[pairs.query]]
+        seen += sum(len(some) for _, _, some in wave)
+        if len(pairs) > len(query) * (64 * k + _WORTHWHILE * seen):
+            return None
+    return pairs
+
+
+def _decide(
+    query: PartEmbeddings, survivors: Pairs, items: Items, k: int, memory_budget: int
+) -> tuple[Pairs, int]:
+    """The k nearest by exact distance, and how many distances that took."""
+    ranked, rank = survivors.ranked(0)
+    likely, others = ranked[rank < k], ranked[rank >= k]
+    scored = _exact(query, likely, items, memory_budget)
+    limits = _limits(scored, 0, len(query), k, items.matching)
+    others = others[others.numbers[:, 0] <= limits[others.query]]
+    scored = Pairs.cat([scored, _exact(query, others, items, memory_budget)])
+    ranked, rank = scored.ranked(0)
+    return ranked[rank < k], len(scored)
+
+
+def _exact(query: PartEmbeddings, pairs: Pairs, items: Items, memory_budget: int) -> Pairs:
+    """The pairs with their exact distances."""
+    step = max(1, memory_budget // (8 * 4 * query.width * len(query.slots)))
+    rule = items.matching
+    distances = [np.empty(0, np.float32)]
+    for start in range(0, len(pairs), step):
+        left, right = (torch.from_numpy(column[start : start + step]) for column in (pairs.query, pairs.position))
+        found = paired_distances(
+            query[left], items.fetch(right), normalize=rule.normalize, visibility=rule.visibility
+        )
+        distances.append(found.numpy())
+    return Pairs(pairs.query, pairs.position, np.concatenate(distances)[:, None])
+
+
+def _limits(pairs: Pairs, column: int, queries: int, k: int, matching: MatchingConfig) -> np.ndarray:
+    """[Q] the k-th smallest number of each query with the slack of the proof; infinity where there are fewer."""
+    ranked, rank = pairs.ranked(column)
+    last = ranked[rank == k - 1]
+    limits = np.full(queries, np.inf, np.float32)
+    limits[last.query] = last.numbers[:, column] * SLACK + (ERROR_OF_NORMALISING if matching.normalize else 0)
+    return limits
+
+
+def _waves(
+    fragments: Sequence[Fragment], queries: int, memory_budget: int
+) -> Iterator[list[tuple[Fragment, int, range]]]:
+    """Tasks (fragment, position of its first item, items in it) that share one limit: few at first, then ever more."""
+    step = max(_SEED // 2, min(_TASK_ITEMS, _TASK_PAIRS // queries))
+    most = max(step, memory_budget // (_PAIR_BYTES * queries))  # all pairs of a wave may be candidates
+    wave: list[tuple[Fragment, int, range]] = []
+    waiting, seen, offset = 0, 0, 0
+    for fragment in fragments:
+        first = 0
+        while first < fragment.codes.count:
+            last = min(first + (step if seen else min(step, _SEED)), fragment.codes.count)
+            wave.append((fragment, offset, range(first, last)))
+            waiting, first = waiting + last - first, last
+            if waiting >= min(max(_SEED, _GROWTH * seen), most):
+                yield wave
+                wave, waiting, seen = [], 0, seen + waiting
+        offset += fragment.codes.count
+    if wave:
+        yield wave
