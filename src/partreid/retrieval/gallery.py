@@ -225,7 +225,7 @@ class Gallery:
             return None
         indices, distances = map(torch.from_numpy, pairs.table(len(query), searched.numpy(), k))
         asked = matching.prepare(query)
-        step = max(1, memory_budget // (16 * k * asked.width * len(asked.slots)))
+        step = max(1, min(memory_budget, 2**24) // (16 * k * asked.width * len(asked.slots)))
         slots = [torch.empty(0, k, len(asked.slots), dtype=distances.dtype)]
         for start in range(0, len(query), step):
             some_indices = indices[start : start + step]
@@ -236,6 +236,7 @@ class Gallery:
                     torch.arange(some_indices.numel()).view(some_indices.shape),
                     normalize=matching.normalize,
                     visibility=matching.visibility,
+                    memory_budget=min(memory_budget, 2**22),  # what stays in the processor's cache
                 )
             )
         return SearchResult(indices, distances, torch.isfinite(distances), torch.cat(slots))

@@ -6,7 +6,6 @@ import functools
 from importlib import import_module
 
 import numpy as np
-import torch
 
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.bound import SMALLEST
@@ -17,7 +16,7 @@ from partreid.types import PartEmbeddings
 FRAGMENT = 2**15
 """Items coded together. The last, not yet full fragment is coded anew when items are added."""
 
-_ITEMS_PER_NEIGHBOUR = 32  # with fewer items for each neighbour asked for, bounds leave too many
+_ITEMS_PER_NEIGHBOUR, _MOST_NEIGHBOURS = 32, 1000
 
 
 @functools.cache
@@ -85,12 +84,17 @@ class CodeBook:
             gallery for so large a k, bounds that leave too many items.
         """
         count = len(embeddings) if searched is None else int(searched.sum())
-        on_cpu = embeddings.vectors.device.type == "cpu"
-        if not on_cpu or not suits(len(embeddings.slots), embeddings.width) or count < _ITEMS_PER_NEIGHBOUR * k:
+        if (
+            embeddings.vectors.device.type != "cpu"
+            or not suits(len(embeddings.slots), embeddings.width)
+            or not len(query)
+            or k > min(_MOST_NEIGHBOURS, count // _ITEMS_PER_NEIGHBOUR)
+        ):
             return None
         if self._useless is not None and self._useless[0] == matching and len(embeddings) < 2 * self._useless[1]:
             return None
-        from partreid.retrieval.search.engine import Fragment, Items, nearest
+        from partreid.retrieval.search.engine import Items, nearest
+        from partreid.retrieval.search.scan import Fragment
 
         codes = self.update(embeddings, unseen=matching.visibility == "ignore")
         asked = matching.prepare(query).validate()

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from partreid.errors import DataError, ShapeError
 from partreid.retrieval.search.bound import LARGEST, MOST_SLOTS, SMALLEST, WIDEST, Rows
 
 _CHUNK = 2048  # vectors converted to single precision at once
-_TYPES = {"items": np.int32, "scales": np.float32, "squares": np.int32, "residuals": np.float32, "norms": np.float32}
+_TYPES = {"items": np.int32, "scales": np.float32, "lengths": np.float32, "errors": np.float32, "norms": np.float32}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +80,10 @@ class SlotCodes:
         return not lengths.size or bool(SMALLEST <= lengths.min() <= lengths.max() <= LARGEST)
 
     def block(self, slot: int, first: int, last: int) -> tuple[np.ndarray, Rows]:
-        """Codes and rows of a slot's vectors of the items first..last; items count from ``first``."""
+        """Codes and rows of a slot's vectors of the items first..last."""
         start, stop = self.starts[slot], self.starts[slot + 1]
-        part = slice(*(start + np.searchsorted(self.rows.items[start:stop], (first, last))))
-        rows = Rows(*(column[part] for column in self.rows))
-        return self.codes[part], rows._replace(items=rows.items - np.int32(first))
+        part = slice(*(start + np.searchsorted(self.rows.items[start:stop], np.array((first, last), np.int32))))
+        return self.codes[part], Rows(*(column[part] for column in self.rows))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything as plain arrays, to be stored; :meth:`from_arrays` takes them back."""

@@ -14,25 +14,19 @@ import torch
 
 from partreid.functional.distance import paired_distances
 from partreid.retrieval.matching import MatchingConfig
-from partreid.retrieval.search.bound import ERROR_OF_NORMALISING, SLACK
-from partreid.retrieval.search.codes import SlotCodes
+from partreid.retrieval.search.bound import SLACK
+from partreid.retrieval.search.kernels import ERROR_OF_NORMALISING, smallest
 from partreid.retrieval.search.pairs import Pairs
-from partreid.retrieval.search.scan import QueryBlock, candidates
+from partreid.retrieval.search.scan import CodedQueries, Fragment, candidates
 from partreid.types import PartEmbeddings
 
 _QUERIES = 128  # at once: their sums over a task's items stay in the processor's cache
 _TASK_PAIRS, _TASK_ITEMS = 2**17, 2**15
-_SEED, _GROWTH = 2048, 8  # items that give the first limits; how much further each limit carries
+_SEED, _GROWTH = 512, 8  # items that give the first limits; how much further each limit carries
+CACHED = 2**22
+"""Bytes that stay in the processor's cache: vectors are gathered and compared by as many."""
 _PAIR_BYTES = 64  # of a candidate, sorted copies included
 _WORTHWHILE = 0.05  # share of pairs above which the plain way is quicker
-
-
-@dataclass(frozen=True, eq=False)
-class Fragment:
-    """Consecutive items: their codes, and the weight of each compared slot as [N, S] float32; 0 = not compared."""
-
-    codes: SlotCodes
-    weights: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +44,9 @@ class Items:
     fetch: Callable[[torch.Tensor], PartEmbeddings]
 
 
-def nearest(query: PartEmbeddings, weights: np.ndarray, items: Items, k: int, *, memory_budget: int) -> tuple[Pairs, int] | None:
+def nearest(
+    query: PartEmbeddings, weights: np.ndarray, items: Items, k: int, *, memory_budget: int
+) -> tuple[Pairs, int] | None:
     """The k nearest items of each query that share a slot with it; fewer where fewer do.
 
     Args:
@@ -78,34 +74,35 @@ def _survivors(
     query: PartEmbeddings, weights: np.ndarray, items: Items, k: int, pool: ThreadPoolExecutor, memory_budget: int
 ) -> Pairs | None:
     """The pairs whose lower bound lies within the k-th smallest upper bound of their query."""
-    block = QueryBlock.build(query.vectors, weights, normalize=items.matching.normalize)
-    limits, seen = np.full(len(query), np.inf, np.float32), 0
+    coded = CodedQueries.build(query.vectors, weights, normalize=items.matching.normalize)
+    known, seen = np.full((len(query), k), np.inf, np.float32), 0
     pairs = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2), np.float32))
-    for wave in _waves(items.fragments, len(query), memory_budget):
+    for wave in _waves(items.fragments, len(query), max(_SEED, 4 * k), memory_budget):
+        limits = _limits(known, items.matching)
 
         def scan(task: tuple[Fragment, int, range], limits: np.ndarray = limits) -> Pairs:
             fragment, offset, some = task
-            new, bounds = candidates(block, fragment.codes, items.slots, fragment.weights, limits, some)
+            new, bounds = candidates(coded, fragment, some, slots=items.slots, limits=limits)
             return Pairs(new[:, 0].astype(np.int64), new[:, 1] + np.int64(offset + some.start), bounds)
 
-        pairs = Pairs.cat([pairs, *pool.map(scan, wave)])
-        limits = _limits(pairs, 1, len(query), k, items.matching)
-        pairs = pairs[pairs.numbers[:, 0] <= limits[pairs.query]]
+        new = Pairs.cat(list(pool.map(scan, wave)))
+        smallest(new.query, new.numbers[:, 1], known)
+        pairs = Pairs.cat([pairs, new])
+        pairs = pairs[pairs.numbers[:, 0] <= _limits(known, items.matching)[pairs.query]]
         seen += sum(len(some) for _, _, some in wave)
         if len(pairs) > len(query) * (64 * k + _WORTHWHILE * seen):
             return None
     return pairs
 
 
-def _decide(
-    query: PartEmbeddings, survivors: Pairs, items: Items, k: int, memory_budget: int
-) -> tuple[Pairs, int]:
+def _decide(query: PartEmbeddings, survivors: Pairs, items: Items, k: int, memory_budget: int) -> tuple[Pairs, int]:
     """The k nearest by exact distance, and how many distances that took."""
     ranked, rank = survivors.ranked(0)
     likely, others = ranked[rank < k], ranked[rank >= k]
     scored = _exact(query, likely, items, memory_budget)
-    limits = _limits(scored, 0, len(query), k, items.matching)
-    others = others[others.numbers[:, 0] <= limits[others.query]]
+    known = np.full((len(query), k), np.inf, scored.numbers.dtype)
+    smallest(scored.query, scored.numbers[:, 0], known)
+    others = others[others.numbers[:, 0] <= _limits(known, items.matching)[others.query]]
     scored = Pairs.cat([scored, _exact(query, others, items, memory_budget)])
     ranked, rank = scored.ranked(0)
     return ranked[rank < k], len(scored)
@@ -113,42 +110,37 @@ def _decide(
 
 def _exact(query: PartEmbeddings, pairs: Pairs, items: Items, memory_budget: int) -> Pairs:
     """The pairs with their exact distances."""
-    step = max(1, memory_budget // (8 * 4 * query.width * len(query.slots)))
+    step = max(1, min(memory_budget, CACHED) // (8 * 4 * query.width * len(query.slots)))
     rule = items.matching
     distances = [np.empty(0, np.float32)]
     for start in range(0, len(pairs), step):
         left, right = (torch.from_numpy(column[start : start + step]) for column in (pairs.query, pairs.position))
-        found = paired_distances(
-            query[left], items.fetch(right), normalize=rule.normalize, visibility=rule.visibility
-        )
+        found = paired_distances(query[left], items.fetch(right), normalize=rule.normalize, visibility=rule.visibility)
         distances.append(found.numpy())
     return Pairs(pairs.query, pairs.position, np.concatenate(distances)[:, None])
 
 
-def _limits(pairs: Pairs, column: int, queries: int, k: int, matching: MatchingConfig) -> np.ndarray:
-    """[Q] the k-th smallest number of each query with the slack of the proof; infinity where there are fewer."""
-    ranked, rank = pairs.ranked(column)
-    last = ranked[rank == k - 1]
-    limits = np.full(queries, np.inf, np.float32)
-    limits[last.query] = last.numbers[:, column] * SLACK + (ERROR_OF_NORMALISING if matching.normalize else 0)
-    return limits
+def _limits(found: np.ndarray, matching: MatchingConfig) -> np.ndarray:
+    """[Q] what a lower bound must not exceed, given the [Q, k] smallest known distances: with the proof's slack."""
+    limits = found[:, -1] * SLACK + (ERROR_OF_NORMALISING if matching.normalize else 0)
+    return limits.astype(np.float32)
 
 
 def _waves(
-    fragments: Sequence[Fragment], queries: int, memory_budget: int
+    fragments: Sequence[Fragment], queries: int, seed: int, memory_budget: int
 ) -> Iterator[list[tuple[Fragment, int, range]]]:
     """Tasks (fragment, position of its first item, items in it) that share one limit: few at first, then ever more."""
-    step = max(_SEED // 2, min(_TASK_ITEMS, _TASK_PAIRS // queries))
+    step = min(_TASK_ITEMS, _TASK_PAIRS // queries)
     most = max(step, memory_budget // (_PAIR_BYTES * queries))  # all pairs of a wave may be candidates
     wave: list[tuple[Fragment, int, range]] = []
     waiting, seen, offset = 0, 0, 0
     for fragment in fragments:
         first = 0
         while first < fragment.codes.count:
-            last = min(first + (step if seen else min(step, _SEED)), fragment.codes.count)
+            last = min(first + (step if seen else min(step, seed)), fragment.codes.count)
             wave.append((fragment, offset, range(first, last)))
             waiting, first = waiting + last - first, last
-            if waiting >= min(max(_SEED, _GROWTH * seen), most):
+            if waiting >= min(max(seed, _GROWTH * seen), most):
                 yield wave
                 wave, waiting, seen = [], 0, seen + waiting
         offset += fragment.codes.count

@@ -1,7 +1,7 @@
 """The inner loops of the coded search, compiled by numba. Imported only where a search runs on codes.
 
 docs/search.md counts the roundings of these operations. Only :func:`quantise`, which sums in double precision, may have
-them reordered.
+them reordered. All constants stand here: compiled code is kept on disk as long as this file does not change.
 """
 
 from __future__ import annotations
@@ -12,13 +12,27 @@ from typing import Any, TypeVar
 import numpy as np
 from numba import njit
 
-from partreid.retrieval.search import bound
-from partreid.retrieval.search.bound import ERROR_OF_SINGLE, LEVELS, TINY, Rows, Terms
+from partreid.retrieval.search.bound import Block, Rows, Terms
 
 Array = np.ndarray
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ZERO = np.float32(0)
+
+LEVELS = 127
+"""A code is a whole number of -127..127 in each coordinate."""
+
+ERROR_OF_SINGLE = 2.0**-22
+"""What single precision may hide of how far a code lies from its vector: a share of it, and of the vector's length."""
+
+ERROR_OF_LENGTH = 1.25 * 2.0**-10
+"""How far rounding may move the distance of two coded vectors, as a share of each one's length."""
+
+ERROR_OF_NORMALISING = 2.0**-16
+"""How far a vector divided by its rounded length may lie from the vector of length 1."""
+
+TINY = 1e-30
+"""A vector whose coordinates are all smaller is coded as zero."""
 
 
 def _compiled(*reorder: str) -> Callable[[Function], Function]:
@@ -33,7 +47,11 @@ def _compiled(*reorder: str) -> Callable[[Function], Function]:
     return compile_it
 
 
-_describe = _compiled()(bound.describe)
+@_compiled()
+def normalised(scale: Any, length: Any, error: Any, norm: Any) -> tuple[Any, Any, Any]:
+    """Scale, squared length and error where vectors are divided by their length: numbers or arrays, float32."""
+    inverse = np.float32(1) / np.maximum(norm, np.float32(TINY))
+    return scale * inverse, length * inverse * inverse, error * inverse + np.float32(ERROR_OF_NORMALISING)
 
 
 @_compiled("reassoc")
@@ -47,36 +65,38 @@ def quantise(vectors: Array, codes: Array, rows: Rows) -> None:
         scale, inverse = _ZERO, _ZERO
         if peak > np.float32(TINY):
             scale, inverse = peak / np.float32(LEVELS), np.float32(LEVELS) / peak
-        square, residual, norm = np.int32(0), 0.0, 0.0
+        square, rest, norm = np.int32(0), 0.0, 0.0
         for d in range(len(vector)):
             level = np.int32(np.rint(vector[d] * inverse))
             code[d] = level
             square += level * level
-            rest = np.float64(vector[d]) - np.float64(scale) * np.float64(level)
-            residual += rest * rest
+            away = np.float64(vector[d]) - np.float64(scale) * np.float64(level)
+            rest += away * away
             norm += np.float64(vector[d]) * np.float64(vector[d])
-        norm = np.sqrt(norm)
-        rows.scales[i], rows.squares[i], rows.norms[i] = scale, square, norm
-        rows.residuals[i] = np.sqrt(residual) * (1 + ERROR_OF_SINGLE) + norm * ERROR_OF_SINGLE
+        norm, length = np.sqrt(norm), np.float64(scale) * np.float64(scale) * square
+        rows.scales[i], rows.lengths[i], rows.norms[i] = scale, length, norm
+        error = np.sqrt(rest) + ERROR_OF_LENGTH * np.sqrt(length)
+        rows.errors[i] = error * (1 + ERROR_OF_SINGLE) + norm * ERROR_OF_SINGLE
 
 
 @_compiled()
-def accumulate(products: Array, rows: Rows, weights: Array, terms: Terms, normalize: bool, slot: int, sums: Sums) -> None:
-    """Add one slot to the sums of a block of n items.
+def accumulate(products: Array, rows: Rows, terms: Terms, normalize: bool, slot: int, block: Block) -> None:
+    """Add one slot to a block's sums.
 
     Args:
-        products: [m, Q] int32 products of the codes of ``rows``, m vectors, with the queries'.
-        weights: [n, S] of the items. terms: of the queries.
-        normalize: whether vectors are compared by their direction alone.
+        products: [m, Q] int32 products of the codes of ``rows``, m of the block's vectors, with the queries'.
+        terms: of the queries in this slot. normalize: whether vectors are compared by their direction alone.
     """
     for j in range(len(products)):
-        item = rows.items[j]
-        weight = weights[item, slot]
+        item = rows.items[j] - block.first
+        weight = block.weights[item, slot]
         if weight == 0:
             continue
-        scale, length, error = _describe(rows.scales[j], rows.squares[j], rows.residuals[j], rows.norms[j], normalize)
-        sums.missing[item, slot] = weight * error
-        product, low = products[j], sums.low[item]
+        scale, length, error = rows.scales[j], rows.lengths[j], rows.errors[j]
+        if normalize:
+            scale, length, error = normalised(scale, length, error, rows.norms[j])
+        block.missing[item, slot] = weight * error
+        product, low = products[j], block.low[item]
         for i in range(len(low)):
             squared = (terms.lengths[i] + length) - (terms.doubled[i] * scale) * np.float32(product[i])
             distance = np.sqrt(max(squared, _ZERO))
@@ -84,39 +104,59 @@ def accumulate(products: Array, rows: Rows, weights: Array, terms: Terms, normal
 
 
 @_compiled()
-def choose(sums: Sums, weights: Array, terms: Terms, limits: Array) -> tuple[Array, Array]:
+def choose(block: Block, terms: Terms, limits: Array) -> tuple[Array, Array]:
     """The pairs that share a slot and whose lower bound lies within the query's limit.
 
     Args:
-        sums: of the n items. weights: [n, S] of the items.
-        terms: of all slots, each [S, Q]. limits: [Q] float32 largest distance that is of interest.
+        terms: of all slots. limits: [Q] float32 largest distance that is of interest.
 
     Returns:
-        [P, 2] int32 query and item, by item; [P, 2] float32 lower and upper bound of the distance (Eq. 9).
+        [P, 2] int32 query and row of the block; [P, 2] float32 lower and upper bound of the distance (Eq. 9).
     """
-    n, slots, queries = len(sums.low), weights.shape[1], len(limits)
+    low, weights = block.low, block.weights
+    slots, queries = terms.weights.shape
     pairs, bounds, count = np.empty((64, 2), np.int32), np.empty((64, 2), np.float32), 0
-    shared = np.empty(queries, np.float32)
-    for j in range(n):
-        shared[:] = 0
-        for s in range(slots):
-            for i in range(queries):
-                shared[i] += weights[j, s] * terms.weights[s, i]
+    reach = np.zeros(queries, np.float32)  # above any limit times shared weight, as no weight exceeds 1
+    for s in range(slots):
+        reach += terms.weights[s]
+    for i in range(queries):
+        reach[i] = limits[i] * reach[i] if reach[i] > 0 else np.float32(-1)
+    for j in range(len(low)):
         some = False
         for i in range(queries):
-            some |= (shared[i] > 0) & (sums.low[j, i] <= limits[i] * shared[i])
+            some |= low[j, i] <= reach[i]
         if not some:
             continue
         if count + queries > len(pairs):
             pairs = np.concatenate((pairs, np.empty((len(pairs) + queries, 2), np.int32)))
             bounds = np.concatenate((bounds, np.empty((len(bounds) + queries, 2), np.float32)))
         for i in range(queries):
-            if shared[i] > 0 and sums.low[j, i] <= limits[i] * shared[i]:
-                missing = _ZERO
+            if low[j, i] <= reach[i]:
+                shared, missing = _ZERO, _ZERO
                 for s in range(slots):
-                    missing += terms.weights[s, i] * (sums.missing[j, s] + weights[j, s] * terms.errors[s, i])
-                pairs[count, 0], pairs[count, 1] = i, j
-                bounds[count, 0] = sums.low[j, i] / shared[i]
-                bounds[count, 1] = (sums.low[j, i] + 2 * missing) / shared[i]
-                count += 1
+                    shared += weights[j, s] * terms.weights[s, i]
+                    missing += terms.weights[s, i] * (block.missing[j, s] + weights[j, s] * terms.errors[s, i])
+                if shared > 0 and low[j, i] <= limits[i] * shared:
+                    pairs[count, 0], pairs[count, 1] = i, j
+                    bounds[count, 0] = low[j, i] / shared
+                    bounds[count, 1] = (low[j, i] + 2 * missing) / shared
+                    count += 1
     return pairs[:count], bounds[:count]
+
+
+@_compiled()
+def smallest(queries: Array, numbers: Array, found: Array) -> None:
+    """Keep the k smallest numbers of each query.
+
+    Args:
+        queries: [P] int64. numbers: [P]. found: [Q, k] ascending, infinity where there are fewer; updated in place.
+    """
+    last = found.shape[1] - 1
+    for p in range(len(queries)):
+        row, number = found[queries[p]], numbers[p]
+        if number < row[last]:
+            place = last
+            while place > 0 and row[place - 1] > number:
+                row[place] = row[place - 1]
+                place -= 1
+            row[place] = number

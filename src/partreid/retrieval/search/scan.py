@@ -1,4 +1,4 @@
-"""Bounds of all distances between a block of queries and the items of a fragment, from their codes."""
+"""Bounds of the distances between a block of queries and a range of items, from their codes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partreid.retrieval.search.bound import Sums, Terms, describe
+from partreid.retrieval.search.bound import Block, Terms
 from partreid.retrieval.search.codes import SlotCodes
-from partreid.retrieval.search.kernels import accumulate, choose
+from partreid.retrieval.search.kernels import accumulate, choose, normalised
 
-_LANES = 16  # numbers that one instruction works on; queries are filled up to a multiple
+_LANES = 16  # numbers that one instruction works on
 
 
 @dataclass(frozen=True, eq=False)
-class QueryBlock:
-    """Q queries, coded and laid out for :func:`candidates`, filled up with queries that see nothing.
+class CodedQueries:
+    """Q queries as :func:`candidates` takes them. Several are filled up to whole lanes with ones that see nothing.
 
     Attributes:
         codes: one packed [Q, D] matrix per slot. terms: each [S, Q].
+        normalize: whether vectors are compared by their direction alone.
     """
 
     codes: Sequence[Any]
@@ -35,43 +36,53 @@ class QueryBlock:
         """From [Q, S, D] vectors and their [Q, S] weights."""
         queries, slots, width = vectors.shape
         filled = queries if queries == 1 else -(-queries // _LANES) * _LANES
-        coded = SlotCodes.build(vectors, torch.ones(vectors.shape[:2], dtype=torch.bool))
-        scale, length, error = describe(*coded.rows[1:], normalize)
-        columns = []
-        for values in (2 * scale, length, error, weights.T.reshape(-1)):
-            column = np.zeros((slots, filled), np.float32)
-            column[:, :queries] = values.reshape(slots, queries)
-            columns.append(column)
+        coded = SlotCodes.build(vectors, torch.ones(queries, slots, dtype=torch.bool))
+        _, scale, length, error, norm = coded.rows
+        if normalize:
+            scale, length, error = normalised(scale, length, error, norm)
+        terms = np.zeros((4, slots, filled), np.float32)
+        for term, values in zip(terms, (2 * scale, length, error, weights.T), strict=True):
+            term[:, :queries] = values.reshape(slots, queries)
         codes = np.zeros((slots, filled, width), np.int8)
         codes[:, :queries] = coded.codes.reshape(slots, queries, width)
-        return cls([numkong.dots_pack(matrix, dtype="int8") for matrix in codes], Terms(*columns), normalize)
+        return cls([numkong.dots_pack(matrix, dtype="int8") for matrix in codes], Terms(*terms), normalize)
+
+
+@dataclass(frozen=True, eq=False)
+class Fragment:
+    """Consecutive items: their codes, and the weight of each compared slot as [N, S] float32; 0 = not compared."""
+
+    codes: SlotCodes
+    weights: np.ndarray
 
 
 def candidates(
-    block: QueryBlock, codes: SlotCodes, slots: Sequence[int], weights: np.ndarray, limits: np.ndarray, items: range
+    queries: CodedQueries, fragment: Fragment, items: range, *, slots: Sequence[int], limits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs whose distance may lie within the query's limit.
+    """Pairs that share a slot and whose distance may lie within the query's limit.
 
     Args:
-        block: the queries. codes: the fragment's. slots: which of its slots to compare, one for each of the block's.
-        weights: [N, S] float32, of the fragment's items in these slots; 0 = not compared.
-        limits: [Q] float32. items: first and last of the items to look at.
+        queries: to compare with. fragment, items: some consecutive items of this fragment.
+        slots: the codes' slot of each compared slot. limits: [Q] float32.
 
     Returns:
-        [P, 2] int32 query and item; [P, 2] float32 lower and upper bound.
+        [P, 2] int32 query and place within ``items``; [P, 2] float32 lower and upper bound of the distance.
     """
-    first, last, queries = items.start, items.stop, block.terms.weights.shape[1]
-    weights = weights[first:last]
-    sums = Sums(np.zeros((len(items), queries), np.float32), np.zeros(weights.shape, np.float32))
-    products = np.empty((len(items), queries), np.int32)
+    n, (slot_count, width) = len(items), queries.terms.weights.shape
+    block = Block(
+        first=items.start,
+        weights=fragment.weights[items.start : items.stop],
+        low=np.zeros((n, width), np.float32),
+        missing=np.zeros((n, slot_count), np.float32),
+    )
+    products = np.empty((n, width), np.int32)
     for s, slot in enumerate(slots):
-        if not block.terms.weights[s].any():
-            continue
-        rows_codes, rows = codes.block(slot, first, last)
-        if len(rows_codes):
-            out = products[: len(rows_codes)]
-            numkong.dots_packed(rows_codes, block.codes[s], out=numkong.from_dlpack(out))
-            accumulate(out, rows, weights, Terms(*(t[s] for t in block.terms)), block.normalize, s, sums)
-    filled = np.zeros(queries, np.float32)
+        if queries.terms.weights[s].any():
+            vectors, rows = fragment.codes.block(slot, items.start, items.stop)
+            out = products[: len(vectors)]
+            if len(vectors):
+                numkong.dots_packed(vectors, queries.codes[s], out=numkong.from_dlpack(out))
+            accumulate(out, rows, Terms(*(term[s] for term in queries.terms)), queries.normalize, s, block)
+    filled = np.zeros(width, np.float32)
     filled[: len(limits)] = limits
-    return choose(sums, weights, block.terms, filled)
+    return choose(block, queries.terms, filled)
