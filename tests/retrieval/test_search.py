@@ -22,7 +22,7 @@ pytest.importorskip("numba")
 from partreid.retrieval.search import engine, scan
 
 SLOTS = ("foreground", "head", "legs")
-KINDS = ("gaussian", "positive", "near duplicates", "duplicates", "outlier", "zeros", "lengths")
+KINDS = ("gaussian", "positive", "near duplicates", "duplicates", "outlier", "zeros", "lengths", "exact codes")
 RULES = ("product", "geometric", "ignore")
 seeds, kinds, rules = st.integers(0, 2**31), st.sampled_from(KINDS), st.sampled_from(RULES)
 fast = settings(max_examples=60, deadline=None, derandomize=True)
@@ -50,6 +50,10 @@ def people(kind: str, n: int, seed: int, width: int = 24) -> PartEmbeddings:
         vectors = pool[torch.randint(0, 3, (n,), generator=own)] + vectors * (1e-4 if kind == "near duplicates" else 0)
     elif kind == "outlier":
         vectors[:, :, 5] = 30.0
+    elif kind == "exact codes":  # nothing is lost by coding: what remains is the rounding of the bound itself
+        pool = torch.randint(-127, 128, (2, len(SLOTS), width), generator=common).float()
+        pool[:, :, 0] = 127
+        vectors = pool[torch.randint(0, 2, (n,), generator=own)] * (1 + 1e-6 * vectors[:, :, :1])
     elif kind == "zeros":
         vectors[torch.rand(n, len(SLOTS), generator=own) < 0.3] = 0
     elif kind == "lengths":
