@@ -22,6 +22,7 @@ CODES_FROM = 10_000
 """Items from which "auto" searches through codes: below, the plain way takes milliseconds."""
 
 _SORTED_BYTES = 32  # per distance: itself, its sorted copy, the order, and room for the sort
+_CACHED = 2**20  # bytes of items at once, whose intermediate results then stay in the processor's cache
 
 
 class Gallery:
@@ -194,9 +195,11 @@ class Gallery:
         matching = matching or MatchingConfig()
         check_comparable(self.embeddings, query)
         searched = self._positions(cameras)
-        query = query.to(self.embeddings.vectors.device)
+        device = self.embeddings.vectors.device
+        query = query.to(device)
+        large = self._wanted == "auto" and len(searched) >= CODES_FROM and can_run()
         found = None
-        if self._wanted == "int8" or (self._wanted == "auto" and len(searched) >= CODES_FROM and can_run()):
+        if device.type == "cpu" and (large or self._wanted == "int8"):
             found = self._through_codes(query, min(k, len(searched)), matching, searched, memory_budget)
         self._ran = "plain" if found is None else "int8"
         if found is not None:
@@ -225,7 +228,7 @@ class Gallery:
             return None
         indices, distances = map(torch.from_numpy, pairs.table(len(query), searched.numpy(), k))
         asked = matching.prepare(query)
-        step = max(1, min(memory_budget, 2**24) // (16 * k * asked.width * len(asked.slots)))
+        step = max(1, min(memory_budget // 8, _CACHED) // (4 * k * asked.width * len(asked.slots)))
         slots = [torch.empty(0, k, len(asked.slots), dtype=distances.dtype)]
         for start in range(0, len(query), step):
             some_indices = indices[start : start + step]
@@ -236,7 +239,6 @@ class Gallery:
                     torch.arange(some_indices.numel()).view(some_indices.shape),
                     normalize=matching.normalize,
                     visibility=matching.visibility,
-                    memory_budget=min(memory_budget, 2**22),  # what stays in the processor's cache
                 )
             )
         return SearchResult(indices, distances, torch.isfinite(distances), torch.cat(slots))

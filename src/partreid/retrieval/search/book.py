@@ -51,7 +51,7 @@ class CodeBook:
         """Codes of all items, making those that are missing.
 
         Args:
-            embeddings: all items; those of the last call come first.
+            embeddings: all items, on the CPU; those of the last call come first.
             unseen: whether slots of visibility 0 are compared too.
         """
         if unseen and not self._with_unseen:
@@ -80,13 +80,12 @@ class CodeBook:
         """The k nearest of all items, or of the ``searched`` ones ([N] bool).
 
         Returns:
-            None where codes cannot be used or do not pay: another device, vectors or weights of extreme size, a small
-            gallery for so large a k, bounds that leave too many items.
+            None where codes cannot be used or do not pay: vectors or weights of extreme size, a small gallery for so
+            large a k, bounds that leave too many items.
         """
         count = len(embeddings) if searched is None else int(searched.sum())
         if (
-            embeddings.vectors.device.type != "cpu"
-            or not suits(len(embeddings.slots), embeddings.width)
+            not suits(len(embeddings.slots), embeddings.width)
             or not len(query)
             or k > min(_MOST_NEIGHBOURS, count // _ITEMS_PER_NEIGHBOUR)
         ):

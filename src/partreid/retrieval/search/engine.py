@@ -20,11 +20,10 @@ from partreid.retrieval.search.pairs import Pairs
 from partreid.retrieval.search.scan import CodedQueries, Fragment, candidates
 from partreid.types import PartEmbeddings
 
-_QUERIES = 128  # at once: their sums over a task's items stay in the processor's cache
+_QUERIES = 256  # at once: their sums over a task's items stay in the processor's cache
 _TASK_PAIRS, _TASK_ITEMS = 2**17, 2**15
-_SEED, _GROWTH = 512, 8  # items that give the first limits; how much further each limit carries
-CACHED = 2**22
-"""Bytes that stay in the processor's cache: vectors are gathered and compared by as many."""
+_SEED, _GROWTH = 128, 8  # items that give the first limits; how much further each limit carries
+_CACHED = 2**24  # bytes of vectors gathered and compared at once, intermediate results included
 _PAIR_BYTES = 64  # of a candidate, sorted copies included
 _WORTHWHILE = 0.05  # share of pairs above which the plain way is quicker
 
@@ -77,7 +76,7 @@ def _survivors(
     coded = CodedQueries.build(query.vectors, weights, normalize=items.matching.normalize)
     known, seen = np.full((len(query), k), np.inf, np.float32), 0
     pairs = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2), np.float32))
-    for wave in _waves(items.fragments, len(query), max(_SEED, 4 * k), memory_budget):
+    for wave in _waves(items.fragments, len(query), max(_SEED, 8 * k), memory_budget):
         limits = _limits(known, items.matching)
 
         def scan(task: tuple[Fragment, int, range], limits: np.ndarray = limits) -> Pairs:
@@ -110,7 +109,7 @@ def _decide(query: PartEmbeddings, survivors: Pairs, items: Items, k: int, memor
 
 def _exact(query: PartEmbeddings, pairs: Pairs, items: Items, memory_budget: int) -> Pairs:
     """The pairs with their exact distances."""
-    step = max(1, min(memory_budget, CACHED) // (8 * 4 * query.width * len(query.slots)))
+    step = max(1, min(memory_budget, _CACHED) // (8 * 4 * query.width * len(query.slots)))
     rule = items.matching
     distances = [np.empty(0, np.float32)]
     for start in range(0, len(pairs), step):

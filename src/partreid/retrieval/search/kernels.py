@@ -121,25 +121,36 @@ def choose(block: Block, terms: Terms, limits: Array) -> tuple[Array, Array]:
         reach += terms.weights[s]
     for i in range(queries):
         reach[i] = limits[i] * reach[i] if reach[i] > 0 else np.float32(-1)
+    shared = np.empty(queries, np.float32)
     for j in range(len(low)):
         some = False
         for i in range(queries):
             some |= low[j, i] <= reach[i]
         if not some:
             continue
+        if queries > 1:  # few of these rows hold a candidate: find them at full width before looking one by one
+            shared[:] = 0
+            for s in range(slots):
+                for i in range(queries):
+                    shared[i] += weights[j, s] * terms.weights[s, i]
+            some = False
+            for i in range(queries):
+                some |= low[j, i] <= limits[i] * shared[i]
+            if not some:
+                continue
         if count + queries > len(pairs):
             pairs = np.concatenate((pairs, np.empty((len(pairs) + queries, 2), np.int32)))
             bounds = np.concatenate((bounds, np.empty((len(bounds) + queries, 2), np.float32)))
         for i in range(queries):
             if low[j, i] <= reach[i]:
-                shared, missing = _ZERO, _ZERO
+                weight, missing = _ZERO, _ZERO
                 for s in range(slots):
-                    shared += weights[j, s] * terms.weights[s, i]
+                    weight += weights[j, s] * terms.weights[s, i]
                     missing += terms.weights[s, i] * (block.missing[j, s] + weights[j, s] * terms.errors[s, i])
-                if shared > 0 and low[j, i] <= limits[i] * shared:
+                if weight > 0 and low[j, i] <= limits[i] * weight:
                     pairs[count, 0], pairs[count, 1] = i, j
-                    bounds[count, 0] = low[j, i] / shared
-                    bounds[count, 1] = (low[j, i] + 2 * missing) / shared
+                    bounds[count, 0] = low[j, i] / weight
+                    bounds[count, 1] = (low[j, i] + 2 * missing) / weight
                     count += 1
     return pairs[:count], bounds[:count]
 
