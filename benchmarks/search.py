@@ -50,7 +50,7 @@ def measure(*, rounds: int = 5) -> Iterator[Figure]:
 
 
 def people(count: int, *, seed: int) -> PartEmbeddings:
-    """Embeddings in clusters of about 20, positive as behind a ReLU: distances as spread as those of a trained model."""
+    """Embeddings in clusters of about 20, positive as behind a ReLU."""
     generator, shared = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(7)
     centres = torch.randn(ITEMS // 20, SLOTS, WIDTH, generator=shared)
     vectors = centres[torch.randint(0, len(centres), (count,), generator=generator)]
