@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 import partreid
 from partreid.config import ConfigModel, flatten, read_config_file
 from partreid.errors import ConfigError
-from partreid.runtime import RuntimeConfig, computes_in_bfloat16, resolve_device
+from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
 from partreid.training.config import TrainConfig
 
 SOURCES = str(Path(partreid.__file__).parents[1])
@@ -192,8 +192,10 @@ def test_devices() -> None:
         ):
             resolve_device(name)
     cpu = resolve_device("cpu")
-    assert computes_in_bfloat16(cpu, "bfloat16")
-    assert not computes_in_bfloat16(cpu, "float32")
-    assert isinstance(computes_in_bfloat16(cpu, "auto"), bool)
+    assert resolve_arithmetic(cpu, "bfloat16") == "bfloat16"
+    assert resolve_arithmetic(cpu, "float32") == "float32" == resolve_arithmetic(cpu, "auto", gains=False)
+    assert resolve_arithmetic(cpu, "auto") in ("float32", "bfloat16")
+    with pytest.raises(ConfigError, match="float16 needs an NVIDIA or AMD GPU, got cpu"):
+        resolve_arithmetic(cpu, "float16")
     with pytest.raises(ConfigError, match=r"workers = -1"):
         RuntimeConfig.parse({"workers": -1})

@@ -148,6 +148,16 @@ def recover_folder(path: str | Path) -> Path:
         return _previous(path)
 
 
+def mend_folder(path: str | Path) -> None:
+    """Clear up after a process that was killed in :func:`atomic_folder`: no other may be writing there.
+
+    The former version is put back if it is the only one, and what was half-written is removed.
+    """
+    path = recover_folder(path)
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 def _previous(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from math import prod
 from typing import Annotated, Literal
 
@@ -11,10 +15,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from partreid import processes
 from partreid.config import ConfigModel
 from partreid.errors import ConfigError
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Arithmetic = Literal["float32", "bfloat16", "float16"]
 
 
 class RuntimeConfig(ConfigModel):
@@ -23,28 +29,36 @@ class RuntimeConfig(ConfigModel):
     device: str = "auto"
     """"auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps"."""
     precision: Precision = "auto"
-    """Arithmetic of the network: "auto" takes bfloat16 where the device computes it fast, else float32."""
+    """Arithmetic of the network: "auto" takes bfloat16 where device and backbone gain from it, else float32;
+    "float16" is for GPUs without bfloat16, and scales the loss in training."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Threads that read training pictures ahead; 0 reads them between the steps."""
     cache_mib: Annotated[int, Field(ge=0)] = 2048
     """Memory for training pictures that are kept decoded after their first reading, in MiB; 0 keeps none."""
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Pictures at once when embedding."""
+    compile: bool = False
+    """Whether training runs through torch.compile, which needs a C++ compiler and a minute at the start."""
+    save_minutes: Annotated[float, Field(ge=0)] = 10.0
+    """Minutes between checkpoints within an epoch, beside the one at its end; 0 = none within."""
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of that name; "auto" takes a GPU if there is one.
+    """The device of that name; "auto" takes a GPU if there is one, under torchrun that of this process.
 
     Raises:
         ConfigError: the name is unknown, or this machine has no such device.
     """
+    several = processes.launched()
     if name == "auto":
         for kind, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
-            if there:
+            if there and not several:
                 return torch.device(kind)
-        return torch.device("cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if several and name not in ("cpu", "cuda"):
+        raise ConfigError(f"Under torchrun each process has its own device: expected --device cpu or cuda, got {name}.")
     try:
-        device = torch.device(name)
+        device = torch.device(name, processes.local_rank()) if several and name == "cuda" else torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
@@ -52,14 +66,54 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def computes_in_bfloat16(device: torch.device, precision: Precision) -> bool:
-    """Whether the network runs in bfloat16; "auto" only where the device has matrix units for it."""
+def resolve_arithmetic(device: torch.device, precision: Precision, *, gains: bool = True) -> Arithmetic:
+    """The arithmetic of a network on a device; "auto" takes bfloat16 where the device has matrix units for it.
+
+    Args:
+        device: where. precision: what was asked for.
+        gains: whether the network is quicker in bfloat16 on a CPU with such units; depthwise convolutions are not.
+
+    Raises:
+        ConfigError: float16 without a GPU: there it is slower than float32, and less exact.
+    """
+    if precision == "float16" and device.type != "cuda":
+        raise ConfigError(f"Precision float16 needs an NVIDIA or AMD GPU, got {device.type}. Take bfloat16 or float32.")
     if precision != "auto":
-        return precision == "bfloat16"
+        return precision
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     has_matrix_units = getattr(torch.cpu, "_is_amx_tile_supported", None)  # not a promised part of PyTorch
-    return device.type == "cpu" and has_matrix_units is not None and bool(has_matrix_units())
+    fast = gains and device.type == "cpu" and has_matrix_units is not None and has_matrix_units()
+    return "bfloat16" if fast else "float32"
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, where the C library can be told so (Linux).
+
+    The library gives blocks of many megabytes back to the system and asks for them again at every feature map, page by
+    page: 7 % of the processor time of a light training step (docs/performance.md).
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(_MMAP_THRESHOLD, 1 << 30)
+        mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+def check_compiler() -> None:
+    """Whether torch.compile can work here.
+
+    Raises:
+        ConfigError: there is no C++ compiler.
+    """
+    known = (os.environ.get("CXX", "").split(" ")[0], "g++", "clang++", "cl")
+    if not any(name and shutil.which(name) for name in known):
+        raise ConfigError(
+            "torch.compile needs a C++ compiler, and none was found (g++, clang++, $CXX). Install one, or leave "
+            "--compile away."
+        )
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
 import pytest
 
@@ -83,3 +84,46 @@ def test_too_few_identities() -> None:
         make(identities=11)
     with pytest.raises(DataError, match="training set has 0"):
         IdentityBatchSampler([])
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_a_split_batch_is_shared_out_by_identities(ranks: int) -> None:
+    whole, parts = list(make()), []
+    for rank in range(ranks):
+        sampler = make()
+        sampler.share(rank, ranks, split=True)
+        parts.append(list(sampler))
+        assert len(sampler) == sampler.batches == len(whole)
+        assert sampler.pictures == 12
+    assert [[*chain(*batch)] for batch in zip(*parts, strict=True)] == whole
+
+
+def test_whole_batches_are_dealt_in_turn_and_a_remainder_is_left_out() -> None:
+    whole, parts = list(make(identities=2)), []
+    for rank in range(2):
+        sampler = make(identities=2)
+        sampler.share(rank, 2, split=False)
+        parts.append(list(sampler))
+        assert len(parts[-1]) == sampler.batches == len(whole) // 2
+        assert sampler.pictures == 16
+    assert [batch for pair in zip(*parts, strict=True) for batch in pair] == whole[: len(whole) // 2 * 2]
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_batches_before_the_start_are_passed_over(split: bool) -> None:
+    sampler = make()
+    sampler.share(0, 3 if split else 2, split=split)
+    sampler.set_epoch(4)
+    whole = list(sampler)
+    for start in range(len(whole) + 2):
+        sampler.set_epoch(4, start=start)
+        assert list(sampler) == whole[start:]
+        assert len(sampler) == max(len(whole) - start, 0)
+        assert sampler.batches == len(whole)
+
+
+def test_what_cannot_be_shared_out() -> None:
+    with pytest.raises(DataError, match="3 identities of a batch cannot be shared out evenly among 2 devices"):
+        make().share(0, 2, split=True)
+    with pytest.raises(DataError, match=r"An epoch has \d batches, and there are 40 devices"):
+        make().share(0, 40, split=False)

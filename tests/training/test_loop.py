@@ -120,7 +120,7 @@ def test_nan_stops_the_run_and_keeps_the_last_checkpoint(dataset: ReIDDataset, t
 
     class Poison(Recorder):
         def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
-            torch.nn.init.constant_(trainer.raw_model.part_classifier.classifier.weight, float("nan"))
+            torch.nn.init.constant_(trainer.learner.model.part_classifier.classifier.weight, float("nan"))
 
     trainer.observers = [Poison()]
     with pytest.raises(TrainingError, match=r"epoch 2, step 1: .*loss.*learning_rate"):
@@ -197,7 +197,7 @@ def test_persons_of_two_sets_stay_apart_though_their_pids_coincide(
     other = read_dataset(tmp_path / "other")
     both, turned = [*dataset.train, *other.train], [*other.train, *dataset.train]
     trainer = Trainer(tiny_config("optimizer.epochs=1"), both, tmp_path / "run", runtime=CPU)
-    assert trainer.raw_model.num_identities == 12
+    assert trainer.learner.model.num_identities == 12
     found = {(image.dataset, image.pid, i) for image, i in zip(both, trainer.loader.pid_index, strict=True)}
     assert len(found) == len({i for _, _, i in found}) == 12
     for batch in trainer.loader.sampler:

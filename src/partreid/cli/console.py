@@ -10,10 +10,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from partreid import processes
 from partreid.evaluation.dataset import QuerySetScores
 from partreid.training.observers import StepRecord
 
-console = Console()
+console = Console(quiet=not processes.is_first())  # of several processes under torchrun, one prints
 errors = Console(stderr=True)
 
 _KINDS = {"identity": "id", "triplet": "tri", "part_attention": "att"}

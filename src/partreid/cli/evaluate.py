@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from partreid import processes
 from partreid.cli.console import console, scores_table, slots_table
 from partreid.cli.options import (
     BatchSize,
@@ -74,6 +75,8 @@ def evaluate(
 
     Single query, no re-ranking unless asked for; gallery pictures of the query's person *and* camera are ignored, and
     where cameras are unknown, the very same file. Several sets are evaluated each by itself.
+
+    On several devices: `torchrun --nproc-per-node 4 -m partreid evaluate ...` lets each embed a part.
     """
     runtime = runtime_config(device, precision, 0, batch_size)
     evaluate_run(
@@ -84,6 +87,7 @@ def evaluate(
         queries=query,
         options=EvaluationConfig(bootstrap=bootstrap, reranking=RerankingConfig() if rerank else None),
     )
+    processes.leave()
 
 
 def evaluate_run(
@@ -104,7 +108,7 @@ def evaluate_run(
         queries: query sets to search, all where None. options: length of the curve, intervals, memory, re-ranking.
 
     Returns:
-        The scores by data set and query set.
+        The scores by data set and query set. Under torchrun all processes embed, and the first one has the scores.
 
     Raises:
         DataError: a set has no queries or no such query set, or a picture cannot be read.
@@ -114,10 +118,14 @@ def evaluate_run(
     scores = {}
     for dataset in datasets:
         dataset = with_needed_labels(extractor, dataset, how.labels)
-        found = search_sets(extractor, dataset, chosen[dataset.name], matching=matching, options=options)
+        found = search_sets(extractor, dataset, chosen[dataset.name], matching=matching, options=options, shared=True)
+        if not processes.is_first():
+            continue
         scores[dataset.name] = {name: one for name, (_, one) in found.items()}
         if out is not None:
             _write(out / dataset.name if len(datasets) > 1 else out, model, dataset, found, how.labels)
+    if not processes.is_first():
+        return {}
     rows = {(name, query): score for name, one in scores.items() for query, score in one.items()}
     console.print(scores_table(rows))
     for name, one in scores.items():

@@ -45,7 +45,7 @@ Overrides = Annotated[
     typer.Option("--set", metavar="FIELD=VALUE", help="Replace one field, e.g. optimizer.epochs=30. Repeatable."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-PrecisionOption = Annotated[str, typer.Option("--precision", help="auto, float32 or bfloat16.")]
+PrecisionOption = Annotated[str, typer.Option("--precision", help="auto, float32, bfloat16, or float16 (GPU only).")]
 Workers = Annotated[int, typer.Option(min=0, help="Threads that read training pictures ahead; 0 = none.")]
 CacheMib = Annotated[
     int, typer.Option("--cache-mib", min=0, help="Memory for decoded training pictures, in MiB; 0 keeps none.")

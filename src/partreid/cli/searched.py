@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from partreid import processes
 from partreid.cli.console import progress_bar
 from partreid.datasets.readers import choose_labels
 from partreid.errors import DataError, nearest
@@ -67,13 +68,13 @@ def with_needed_labels(extractor: PartExtractor, dataset: ReIDDataset, labels: s
 
 
 def embed_sets(
-    extractor: PartExtractor, dataset: ReIDDataset, queries: Sequence[str]
+    extractor: PartExtractor, dataset: ReIDDataset, queries: Sequence[str], *, shared: bool = False
 ) -> tuple[dict[str, EmbeddedSplit], EmbeddedSplit]:
-    """The query sets by name, and the gallery, embedded under a progress bar."""
+    """The query sets by name, and the gallery, embedded under a progress bar; ``shared`` as in ``embed_split``."""
     images = {"gallery": dataset.gallery} | {name: dataset.queries[name] for name in queries}
     with progress_bar(f"embedding {dataset.name}", sum(map(len, images.values()))) as (progress, task):
         splits = {
-            name: embed_split(extractor, split, advance=lambda count: progress.advance(task, count))
+            name: embed_split(extractor, split, advance=lambda count: progress.advance(task, count), shared=shared)
             for name, split in images.items()
         }
     gallery = splits.pop("gallery")
@@ -95,13 +96,17 @@ def search_sets(
     *,
     matching: MatchingConfig | None = None,
     options: EvaluationConfig | None = None,
+    shared: bool = False,
 ) -> dict[str, tuple[SearchedSet, QuerySetScores]]:
     """Embed query sets and the gallery, and score each set, overall and per embedding.
 
-    ``matching`` is what the model was made for where it is None.
+    ``matching`` is what the model was made for where it is None. Processes under torchrun share the embedding if
+    ``shared``; the first one alone scores, and the others get nothing.
     """
     matching = matching or model_matching(extractor)
-    splits, gallery = embed_sets(extractor, dataset, queries)
+    splits, gallery = embed_sets(extractor, dataset, queries, shared=shared)
+    if shared and not processes.is_first():
+        return {}
     found = {}
     for name, split in splits.items():
         scores = score_query_set(split, gallery, matching=matching, options=options)

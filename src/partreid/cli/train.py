@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from partreid import processes
 from partreid.cli.console import ProgressObserver, console, progress_bar
 from partreid.cli.evaluate import evaluate_run
 from partreid.cli.options import (
@@ -44,6 +45,12 @@ def train(
     precision: PrecisionOption = "auto",
     workers: Workers = 0,
     cache_mib: CacheMib = 2048,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Train through torch.compile; needs a C++ compiler.")
+    ] = False,
+    minutes: Annotated[
+        float, typer.Option("--save-minutes", min=0, help="Minutes between checkpoints within an epoch; 0 = none.")
+    ] = 10.0,
     evaluate: Annotated[bool, typer.Option(help="Evaluate on each set's queries at the end.")] = True,
 ) -> None:
     """Train a model, then evaluate it.
@@ -52,8 +59,13 @@ def train(
     labels are in its folder masks, and each that has queries is evaluated by itself.
 
     `partreid config list` names the presets, `partreid config fields` everything that --set can change.
+
+    Interrupted or killed, a training goes on with --resume from its last checkpoint, and ends as if it had not stopped.
+
+    On several devices: `torchrun --nproc-per-node 4 -m partreid train ...`
     """
     runtime = runtime_config(device, precision, workers, cache_mib=cache_mib)
+    runtime = runtime.model_copy(update={"compile": compiled, "save_minutes": minutes})
     chosen = load_run_config(out) if resume else train_config(preset, config, overrides)
     datasets = read_datasets(data, labels=chosen.labels)
     for dataset in datasets:
@@ -70,6 +82,7 @@ def train(
         evaluate_run(out, tested, how=Comparison(runtime, chosen.labels), out=out / "evaluation")
     elif evaluate:
         console.print("No queries, so nothing to evaluate.")
+    processes.leave()
 
 
 def run_training(
@@ -84,7 +97,8 @@ def run_training(
     console.print(trainer.loader.describe(), markup=False)
     if resume:
         trainer.resume()
-        console.print(f"Resumed after epoch {trainer.epoch} of {config.optimizer.epochs}.")
+        steps = f" and {trainer.progress.step} steps" if trainer.progress.step else ""
+        console.print(f"Resumed after epoch {trainer.epoch}{steps} of {config.optimizer.epochs}.")
     with progress_bar("training", config.optimizer.epochs, done=trainer.epoch) as (progress, task):
         trainer.observers = (ProgressObserver(progress, task), TensorBoardObserver(out))
         return trainer.fit()

@@ -72,9 +72,9 @@ class TrainLoader:
         self._workers = runtime.workers
         self._pinned = resolve_device(runtime.device).type == "cuda"
 
-    def epoch(self, number: int) -> Iterator[PictureBatch]:
-        """The batches of one epoch, in the sampler's order."""
-        self.sampler.set_epoch(number)
+    def epoch(self, number: int, *, start: int = 0) -> Iterator[PictureBatch]:
+        """The batches of one epoch from batch ``start`` on, in the sampler's order; those before it are not read."""
+        self.sampler.set_epoch(number, start=start)
         return self._batches()
 
     def describe(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -34,19 +35,58 @@ class IdentityBatchSampler(Sampler[list[int]]):
                 f"Lower batch.identities_per_batch, or add pictures of more people."
             )
         self.identities, self.images, self.seed = identities, images, seed
-        self.epoch = 0
-        self._length = sum(1 for _ in self)
+        self.epoch = self.start = self.rank = 0
+        self.ranks, self.split = 1, True
+        self._whole = sum(1 for _ in self._batches())
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose which epoch's order comes next."""
-        self.epoch = epoch
-        self._length = sum(1 for _ in self)
+    def share(self, rank: int, ranks: int, *, split: bool) -> None:
+        """Yield one process's share of the batches from now on.
+
+        Args:
+            rank: this process. ranks: how many there are.
+            split: every process takes its part of the identities of every batch; else whole batches, in turn.
+
+        Raises:
+            DataError: the identities of a batch cannot be shared out evenly, or there are fewer batches than processes.
+        """
+        if split and self.identities % ranks:
+            raise DataError(
+                f"{self.identities} identities of a batch cannot be shared out evenly among {ranks} devices. Change "
+                "batch.identities_per_batch, or let each draw its own batch: distributed.batch=per_device."
+            )
+        if not split and self._whole < ranks:
+            raise DataError(f"An epoch has {self._whole} batches, and there are {ranks} devices. Use fewer devices.")
+        self.rank, self.ranks, self.split = rank, ranks, split
+
+    def set_epoch(self, epoch: int, *, start: int = 0) -> None:
+        """Choose which epoch's order comes next, and how many of this process's batches are passed over."""
+        self.epoch, self.start = epoch, start
+        self._whole = sum(1 for _ in self._batches())
+
+    @property
+    def batches(self) -> int:
+        """This process's batches of the present epoch, those before ``start`` included; the same in every process."""
+        return self._whole if self.split else self._whole // self.ranks
+
+    @property
+    def pictures(self) -> int:
+        """Pictures of a batch in all processes together."""
+        return self.identities * self.images * (1 if self.split else self.ranks)
 
     def __len__(self) -> int:
-        """Batches of the present epoch."""
-        return self._length
+        """Batches that the present epoch yields."""
+        return max(self.batches - self.start, 0)
 
     def __iter__(self) -> Iterator[list[int]]:
+        if self.split:
+            count = self.identities // self.ranks * self.images
+            for batch in islice(self._batches(), self.start, None):
+                yield batch[self.rank * count : (self.rank + 1) * count]
+        else:
+            first, end = self.start * self.ranks + self.rank, self.batches * self.ranks
+            yield from islice(self._batches(), first, end, self.ranks)
+
+    def _batches(self) -> Iterator[list[int]]:
         random = np.random.default_rng([self.seed, self.epoch])
         hands = [self._deal(pictures, random) for pictures in self._pictures]
         left = np.array([len(hand) for hand in hands])

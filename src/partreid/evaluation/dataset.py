@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from partreid import processes
 from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
 from partreid.evaluation.slots import SlotRow, slot_mapping, slot_table
 from partreid.inference.extractor import PartExtractor
@@ -67,17 +68,37 @@ def model_matching(extractor: PartExtractor) -> MatchingConfig:
 
 
 def embed_split(
-    extractor: PartExtractor, images: Sequence[ReIDImage], *, advance: Callable[[int], None] = lambda count: None
+    extractor: PartExtractor,
+    images: Sequence[ReIDImage],
+    *,
+    advance: Callable[[int], None] = lambda count: None,
+    shared: bool = False,
 ) -> EmbeddedSplit:
     """Embed pictures of a data set.
 
     Args:
         extractor: the model. images: what to embed, at least one.
         advance: told how many pictures were done, after each batch.
+        shared: under torchrun, let each process embed a part. The first one returns all, in the same order as alone;
+            the others what they embedded. Every process must call it.
 
     Raises:
         DataError: a picture cannot be read; the message names it.
     """
+    count = processes.count() if shared else 1
+    if count == 1 or len(images) < count:
+        return _embed(extractor, images, advance)
+    processes.join(extractor.device)
+    first, end = (len(images) * rank // count for rank in (processes.rank(), processes.rank() + 1))
+    mine = _embed(extractor, images[first:end], lambda done: advance(done * count))
+    parts = processes.gather_to_first((mine.embeddings, mine.holistic))
+    if not processes.is_first():
+        return mine
+    holistic = {name: torch.cat([part[name] for _, part in parts]) for name in mine.holistic}
+    return EmbeddedSplit(tuple(images), PartEmbeddings.cat(part for part, _ in parts), holistic)
+
+
+def _embed(extractor: PartExtractor, images: Sequence[ReIDImage], advance: Callable[[int], None]) -> EmbeddedSplit:
     embeddings: list[PartEmbeddings] = []
     holistic: dict[str, list[Tensor]] = defaultdict(list)
     for output in extractor.outputs(list(images)):

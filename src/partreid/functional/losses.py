@@ -45,7 +45,7 @@ def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float
             f"Labels must lie in 0..{classes - 1} for K = {classes - 1} parts, got {int(labels[wrong][0])}: "
             "were they made for another part schema?"
         )
-    scores = part_logits if part_logits.dtype == torch.float64 else part_logits.float()
+    scores = _at_least_float32(part_logits)
     total = F.cross_entropy(scores, labels, label_smoothing=smoothing, ignore_index=IGNORED_LABEL, reduction="sum")
     return total / counted.sum().clamp(min=1)
 
@@ -61,7 +61,7 @@ def identity_loss(logits: Tensor, pid_index: Tensor, *, smoothing: float = 0.1) 
     if logits.ndim == 3:
         pid_index = pid_index.unsqueeze(1).expand(-1, logits.shape[1]).reshape(-1)
         logits = logits.flatten(0, 1)
-    return F.cross_entropy(logits.float(), pid_index, label_smoothing=smoothing)
+    return F.cross_entropy(_at_least_float32(logits), pid_index, label_smoothing=smoothing)
 
 
 class TripletLoss(NamedTuple):
@@ -87,7 +87,7 @@ def part_averaged_triplet(
     Example:
         >>> x = torch.zeros(4, 5, 8, requires_grad=True)
         >>> part_averaged_triplet(x, torch.tensor([0, 0, 1, 1])).loss
-        tensor(0.3000, grad_fn=<MeanBackward0>)
+        tensor(0.3000, grad_fn=<DivBackward0>)
     """
     _check_pids(vectors, pids)
     distances = pairwise_distances(vectors)
@@ -111,12 +111,14 @@ def per_part_triplet(vectors: Tensor, pids: Tensor, *, margin: float = 0.3) -> T
 
 def _hinge(distances: Tensor, pids: Tensor, margin: float, comparable: Tensor | None = None) -> TripletLoss:
     hard = batch_hard(distances, pids, comparable=comparable)
-    # The mask is applied by indexing: infinities of anchors that do not count must not reach the sum.
-    violation = (hard.positive - hard.negative + margin)[..., hard.valid]
-    if violation.numel() == 0:
-        zero = distances.sum() * 0.0
-        return TripletLoss(zero, zero.detach())
-    return TripletLoss(violation.relu().mean(), (violation.detach() > 0).float().mean())
+    # Infinities of anchors that do not count must not reach the sum. Indexing by the mask would wait for a GPU.
+    violation = (hard.positive - hard.negative + margin).where(hard.valid, 0.0).relu()
+    anchors = hard.valid.expand_as(violation).sum().clamp(min=1)
+    return TripletLoss(violation.sum() / anchors, (violation.detach() > 0).sum() / anchors)
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def _check_pids(vectors: Tensor, pids: Tensor) -> None:

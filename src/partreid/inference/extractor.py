@@ -24,7 +24,7 @@ from partreid.models.checkpoint import Checkpoint, load_checkpoint
 from partreid.models.network import ReIDNetwork
 from partreid.parts import flip_order, has_unnamed
 from partreid.preprocessing import PreprocessConfig, normalize
-from partreid.runtime import RuntimeConfig, computes_in_bfloat16, resolve_device
+from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
 
 Picture: TypeAlias = "str | Path | Image.Image | np.ndarray | ReIDImage"
@@ -71,7 +71,7 @@ class PartExtractor:
                 "apart in a mirror image. Embed without the mirror, or load the weights with their part schema."
             )
         precision = "float32" if self.runtime.precision == "auto" else self.runtime.precision
-        self._bfloat16 = computes_in_bfloat16(self.device, precision)
+        self._arithmetic = resolve_arithmetic(self.device, precision)
 
     @classmethod
     def from_pretrained(
@@ -150,7 +150,8 @@ class PartExtractor:
         # [B, H, W, 3] seen as [B, 3, H, W] is channels-last already, the layout convolutions run fastest in.
         images = normalize(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device), self.preprocess)
         part_maps = self._part_maps(batch)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bfloat16):
+        dtype = torch.float16 if self._arithmetic == "float16" else torch.bfloat16
+        with torch.autocast(self.device.type, dtype=dtype, enabled=self._arithmetic != "float32"):
             output: ModelOutput = self.model(images, part_maps, classify=False)
             if self.mirror:
                 output = merge_mirrored(output, self._forward_mirrored(images, part_maps))

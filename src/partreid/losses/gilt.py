@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from torch import Tensor
 
 from partreid.errors import ConfigError
@@ -9,15 +12,24 @@ from partreid.functional.losses import TripletLoss, identity_loss, part_averaged
 from partreid.losses.config import GiLtConfig
 from partreid.types import ModelOutput
 
+Gather: TypeAlias = Callable[[Tensor], Tensor]
+"""Joins the rows of one tensor from several processes, each of which has a part of the batch."""
+
 
 def gilt_terms(
-    output: ModelOutput, pid_index: Tensor, config: GiLtConfig, *, visibility: Tensor | None = None
+    output: ModelOutput,
+    pid_index: Tensor,
+    config: GiLtConfig,
+    *,
+    visibility: Tensor | None = None,
+    gather: Gather | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Every loss whose weight is not 0, on every embedding that the model has.
 
     Args:
         output: of the model. pid_index: [B] training classes. config: weights and margins.
         visibility: [B, K] for the part-averaged triplet; None counts all parts.
+        gather: triplets are mined over what it returns, instead of the batch alone.
 
     Returns:
         Unweighted losses by name (``identity/global_``, ``triplet/parts``, ...), and the share of active
@@ -28,6 +40,9 @@ def gilt_terms(
     """
     terms: dict[str, Tensor] = {}
     active: dict[str, Tensor] = {}
+    pids = pid_index
+    if gather is not None:
+        pids, visibility = gather(pid_index), None if visibility is None else gather(visibility)
     for region, vectors in output.features.items():
         if getattr(config.identity, region):
             if output.identity_logits is None:
@@ -35,7 +50,8 @@ def gilt_terms(
             logits = getattr(output.identity_logits, region)
             terms[f"identity/{region}"] = identity_loss(logits, pid_index, smoothing=config.label_smoothing)
         if getattr(config.triplet, region):
-            triplet = _triplet(vectors, pid_index, config, visibility if region == "parts" else None)
+            mined = vectors if gather is None else gather(vectors)
+            triplet = _triplet(mined, pids, config, visibility if region == "parts" else None)
             terms[f"triplet/{region}"] = triplet.loss
             active[f"active/{region}"] = triplet.active
     return terms, active

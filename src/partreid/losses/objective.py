@@ -8,11 +8,18 @@ from torch import Tensor
 from partreid.errors import ConfigError, LabelError
 from partreid.functional.losses import IGNORED_LABEL, part_attention_loss
 from partreid.losses.config import ObjectiveConfig
-from partreid.losses.gilt import gilt_terms, term_weight
+from partreid.losses.gilt import Gather, gilt_terms, term_weight
 from partreid.types import LossReport, ModelOutput
 
 
-def objective(output: ModelOutput, pid_index: Tensor, labels: Tensor | None, config: ObjectiveConfig) -> LossReport:
+def objective(
+    output: ModelOutput,
+    pid_index: Tensor,
+    labels: Tensor | None,
+    config: ObjectiveConfig,
+    *,
+    gather: Gather | None = None,
+) -> LossReport:
     """L = λ_pa · L_pa + L_GiLt.
 
     Args:
@@ -20,6 +27,8 @@ def objective(output: ModelOutput, pid_index: Tensor, labels: Tensor | None, con
         pid_index: [B] training classes.
         labels: [B, H, W] human parsing labels at the feature map's size, 0 = background; None only if λ_pa = 0.
         config: weights.
+        gather: joins the rows of all processes where each has a part of the batch: the mean of their losses then is
+            the loss of the whole batch, in value and in gradient.
 
     Raises:
         LabelError: labels are needed and missing, or of another size or K.
@@ -29,12 +38,16 @@ def objective(output: ModelOutput, pid_index: Tensor, labels: Tensor | None, con
     Example:
         ``objective(model(images), pid_index, labels, ObjectiveConfig()).total.backward()``
     """
-    terms, statistics = gilt_terms(output, pid_index, config.gilt, visibility=_visibility(output, labels, config))
+    visibility = _visibility(output, labels, config)
+    terms, statistics = gilt_terms(output, pid_index, config.gilt, visibility=visibility, gather=gather)
     weighted = [term_weight(name, config.gilt) * loss for name, loss in terms.items()]
     if config.part_attention_weight and output.part_logits is not None:
         if labels is None:
             raise LabelError("The part attention loss needs human parsing labels, and none were given.")
         loss = part_attention_loss(output.part_logits, labels, smoothing=config.part_attention_smoothing)
+        if gather is not None:  # a process with more labelled pixels counts for more
+            pixels = gather((labels != IGNORED_LABEL).sum().view(1))
+            loss = loss * (labels != IGNORED_LABEL).sum() * len(pixels) / pixels.sum().clamp(min=1)
         terms["part_attention"] = loss
         weighted.append(config.part_attention_weight * loss)
     if not weighted:

@@ -37,6 +37,12 @@ class OptimizerConfig(ConfigModel):
     """Epochs at which "steps" multiplies the rate by ``decay`` (paper §4.2: 40 and 70)."""
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Factor at each milestone (paper §4.2: 0.1)."""
+    accumulation: Annotated[int, Field(ge=1)] = 1
+    """Batches whose gradients are averaged before a step. Each mines its own triplets and has its own BN statistics,
+    so 2 batches of 16 × 4 are not one of 32 × 4. The last step of an epoch takes the batches that are left."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of an exponential moving average of the weights, BN statistics among them, which becomes the model in
+    the checkpoint; 0 = none (paper). 0.999 averages about the last 1000 steps."""
 
     def rate(self, epoch: float) -> float:
         """Learning rate at a point of training.
@@ -54,6 +60,17 @@ class OptimizerConfig(ConfigModel):
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
+class DistributedConfig(ConfigModel):
+    """Training on several devices, one process each (torchrun). On a single one nothing of this matters."""
+
+    batch: Literal["across_devices", "per_device"] = "across_devices"
+    """Whether a batch of P × K pictures is one batch across all devices, each with P / devices identities, whose
+    triplets are mined over the whole of it: then a configuration means the same on any number of devices; or each
+    device draws and mines its own P × K: larger steps, for which the learning rate may have to be raised."""
+    sync_batchnorm: bool = False
+    """Whether BN statistics are taken over all devices instead of each device's share."""
+
+
 class TrainConfig(ConfigModel):
     """Everything that shapes a trained model. The defaults are the paper's for occluded sets."""
 
@@ -69,6 +86,8 @@ class TrainConfig(ConfigModel):
     """What is minimised."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """How it is minimised."""
+    distributed: DistributedConfig = DistributedConfig()
+    """How several devices share the work."""
     pretrained: str = "imagenet"
     """The backbone's start: "imagenet" (where a package brings the file), a file of such weights, the folder of a
     run (its backbone), or "none"."""

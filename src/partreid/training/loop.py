@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from partreid import processes
 from partreid.datasets.augment import Augmentation, Augmented
 from partreid.datasets.loaders import TrainLoader
 from partreid.datasets.torch_dataset import PictureBatch
 from partreid.environment import describe_environment
-from partreid.errors import CheckpointError, TrainingError
+from partreid.errors import CheckpointError
+from partreid.files import mend_folder
 from partreid.losses.config import ObjectiveConfig
+from partreid.losses.gilt import Gather
 from partreid.losses.objective import objective
-from partreid.models.backbones import build_backbone
+from partreid.models.backbones import build_backbone, gains_from_bfloat16
 from partreid.models.build import build_network
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, load_backbone
 from partreid.models.network import ReIDNetwork
-from partreid.runtime import RuntimeConfig, computes_in_bfloat16, resolve_device
+from partreid.runtime import RuntimeConfig, check_compiler, keep_freed_memory, resolve_arithmetic, resolve_device
 from partreid.training.config import TrainConfig
+from partreid.training.distributed import gather, start_fabric, synchronize_batchnorm
+from partreid.training.ema import WeightAverage
+from partreid.training.meter import Meter
 from partreid.training.observers import StepRecord, TrainingObserver
-from partreid.training.state import Progress, restore, save_run
+from partreid.training.state import Learner, Progress, restore, save_run
 from partreid.types import ReIDImage, identities
+
+if TYPE_CHECKING:
+    from lightning_fabric.wrappers import _FabricModule
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 """Words that ``pretrained`` may be beside a path."""
@@ -55,29 +66,40 @@ class SupervisedModel(torch.nn.Module):
     """Model and objective as one module: what Fabric wraps for precision and distribution.
 
     Its output is a plain dictionary, the only structure that wrappers walk through.
+
+    Args:
+        model: that learns. config: of the objective.
+        gather: as in :func:`objective`. compiled: whether the model runs through torch.compile.
     """
 
-    def __init__(self, model: ReIDNetwork, config: ObjectiveConfig) -> None:
+    def __init__(
+        self, model: ReIDNetwork, config: ObjectiveConfig, *, gather: Gather | None = None, compiled: bool = False
+    ) -> None:
         super().__init__()
         self.model = model
         self.config = config
+        self._gather = gather
+        # Only the call is compiled: the model itself, its keys and its copies stay what they are.
+        self._call: Callable[..., Any] = torch.compile(model.forward) if compiled else model
 
     def forward(self, batch: Augmented, pid_index: Tensor) -> dict[str, Tensor]:
         """The report of :func:`objective`: ``loss``, and each term and statistic by its name."""
-        report = objective(self.model(batch.images, batch.part_maps), pid_index, batch.labels, self.config)
+        output = self._call(batch.images, batch.part_maps)
+        report = objective(output, pid_index, batch.labels, self.config, gather=self._gather)
         return {"loss": report.total, **report.terms, **report.statistics}
 
 
 class Trainer:
-    """Trains one model, an epoch at a time.
+    """Trains one model, a step at a time; under torchrun, as one of several processes.
 
     Args:
         config: how. images: on what, ``dataset.train`` of one set or of several joined. run: folder of the checkpoint.
-        runtime: where. observers: told of every step and epoch.
+        runtime: where. observers: told of every step and epoch, in the first process only.
 
     Raises:
         DataError, LabelError: the pictures cannot be trained on so.
-        CheckpointError: the run's folder holds another run, or pretrained weights do not fit.
+        CheckpointError: pretrained weights are missing or do not fit.
+        ConfigError: this machine cannot do what ``runtime`` asks for.
     """
 
     def __init__(
@@ -92,12 +114,14 @@ class Trainer:
         self.config = config
         self.run = Path(run)
         self.observers = observers
-        runtime = runtime or RuntimeConfig()
-        device = resolve_device(runtime.device)
-        precision = "bf16-mixed" if computes_in_bfloat16(device, runtime.precision) else "32-true"
-        from lightning_fabric import Fabric  # here, as its import takes a second that other commands need not wait for
-
-        self.fabric = Fabric(accelerator=device.type, devices=_device_index(device), precision=precision)  # type: ignore[arg-type]
+        self.runtime = runtime or RuntimeConfig()
+        if self.runtime.compile:
+            check_compiler()
+        device = resolve_device(self.runtime.device)
+        if device.type == "cpu":
+            keep_freed_memory()
+        gains = gains_from_bfloat16(config.model.backbone)
+        arithmetic = resolve_arithmetic(device, self.runtime.precision, gains=gains)
         self.loader = TrainLoader(
             images,
             config.batch,
@@ -105,108 +129,144 @@ class Trainer:
             schema=config.label_schema,
             map_size=config.map_size,
             seed=config.seed,
-            runtime=runtime,
+            runtime=self.runtime,
         )
+        self._shares = config.distributed.batch == "across_devices"
+        self.loader.sampler.share(processes.rank(), processes.count(), split=self._shares)
         self.augmentation = Augmentation(config.augment, config.preprocess, config.map_size, config.label_schema)
         self.pid_index = torch.tensor(self.loader.pid_index)
         self.pids = tuple(pid for _, pid in identities(images))
+        self.fabric = start_fabric(device, arithmetic)
+        self.learner = self._new_learner(device)
+        self.progress = Progress(0, {}, self.pids, processes=processes.count())
+        self._saved_at = time.monotonic()
+
+    def _new_learner(self, device: torch.device) -> Learner:
+        config = self.config.optimizer
+        model = build_model(self.config, len(self.pids))
         # Channels last is the layout in which CPUs and GPUs convolve fastest; it changes no result.
-        self.raw_model = build_model(config, len(self.pids)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.raw_optimizer = torch.optim.Adam(
-            (p for p in self.raw_model.parameters() if p.requires_grad),
-            lr=config.optimizer.learning_rate,
-            weight_decay=config.optimizer.weight_decay,
+        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.config.distributed.sync_batchnorm and processes.launched():
+            model = synchronize_batchnorm(model, device)
+        optimizer = torch.optim.Adam(
+            (p for p in model.parameters() if p.requires_grad),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=device.type in ("cpu", "cuda"),  # one pass over all weights instead of a dozen
         )
-        self.progress = Progress(0, {}, self.pids)
+        averages = config.ema_decay > 0 and processes.is_first()  # it is written there, and needed nowhere else
+        average = WeightAverage(model, config.ema_decay) if averages else None
+        return Learner(model, optimizer, average, self.fabric.strategy.precision)
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """Whole epochs done."""
         return self.progress.epoch
 
     def resume(self) -> None:
-        """Continue from the run folder's checkpoint.
+        """Continue from the run folder's checkpoint, at the very step it was written after.
 
         Raises:
             CheckpointError: there is none, or it is of another model or of other persons.
         """
-        self.progress = restore(self.run, self.raw_model, self.raw_optimizer, self.pids)
+        if processes.is_first():
+            mend_folder(self.run / CHECKPOINT_FOLDER)
+        self.fabric.barrier()
+        self.progress = restore(self.run, self.learner, self.pids, shares=self._shares)
 
     def fit(self) -> Checkpoint:
         """Train to the last epoch; every epoch ends with a whole checkpoint on disk.
+
+        Returns:
+            The trained model; in the first process the average of its weights, where one is kept.
 
         Raises:
             TrainingError: the loss is no longer a finite number.
             CheckpointError: a checkpoint cannot be written, or the folder holds a run that was not resumed.
         """
-        if self.epoch == 0 and (self.run / CHECKPOINT_FOLDER).exists():
+        if not self.progress.begun and (self.run / CHECKPOINT_FOLDER).exists():
             raise CheckpointError(f"{self.run} already holds a run. Resume it, or choose another folder.")
-        model, optimizer = self.fabric.setup(SupervisedModel(self.raw_model, self.config.objective), self.raw_optimizer)
+        supervised = SupervisedModel(
+            self.learner.model,
+            self.config.objective,
+            gather=gather if processes.launched() and self._shares else None,
+            compiled=self.runtime.compile,
+        )
+        model, optimizer = self.fabric.setup(supervised, self.learner.optimizer)
         try:
-            for epoch in range(self.epoch, self.config.optimizer.epochs):
-                means = self._train_epoch(epoch, model, optimizer)
-                progress = self.progress.after(means)
-                metrics = progress.metrics(describe_environment(self.fabric.device))
-                checkpoint = Checkpoint(self.raw_model, self.config.preprocess, metrics)
-                save_run(self.run, checkpoint, self.config, self.raw_optimizer, progress)
-                self.progress = progress
-                for observer in self.observers:
-                    observer.on_epoch(epoch, means)
+            while self.epoch < self.config.optimizer.epochs:
+                self._train_epoch(model, optimizer)
+                self.progress = self.progress.after_epoch()
+                self._save()
+                for observer in self._told:
+                    observer.on_epoch(self.epoch - 1, self.progress.means)
         finally:
-            for observer in self.observers:
+            for observer in self._told:
                 observer.close()
-        return Checkpoint(self.raw_model.eval(), self.config.preprocess)
+        self.fabric.barrier()
+        return Checkpoint(self.learner.result.eval(), self.config.preprocess)
 
-    def _train_epoch(self, epoch: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    def _train_epoch(self, model: _FabricModule, optimizer: torch.optim.Optimizer) -> None:
+        """The steps of an epoch that are not done yet."""
         model.train()
-        # All randomness derives from the seed and the epoch, so a resumed run draws what an unbroken one would.
-        torch.manual_seed(self.config.seed * 100_003 + epoch)
-        generator = torch.Generator().manual_seed(self.config.seed * 100_003 + epoch)
-        batches = self.loader.epoch(epoch)
-        steps = len(self.loader.sampler)
-        sums: dict[str, float] = defaultdict(float)
-        for step, batch in enumerate(batches):
-            start = time.perf_counter()
+        epoch, size, sampler = self.epoch, self.config.optimizer.accumulation, self.loader.sampler
+        batches = iter(self.loader.epoch(epoch, start=self.progress.step * size))
+        steps = math.ceil(sampler.batches / size)
+        meter = Meter(self.fabric.device, lambda values: cast(Tensor, self.fabric.all_reduce(values)))
+        for step in range(self.progress.step, steps):
             rate = self.config.optimizer.rate(epoch + step / steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            losses = self._step(batch, model, optimizer, generator)
-            values = {name: float(value.detach()) for name, value in losses.items()} | {"learning_rate": rate}
-            values["pictures_per_second"] = len(batch.index) / (time.perf_counter() - start)
-            self._check_finite(values, epoch, step)
-            for name, value in values.items():
-                sums[name] += value / steps
-            for observer in self.observers:
-                observer.on_step(StepRecord(epoch, step, steps, values))
-        return dict(sums)
+            optimizer.zero_grad(set_to_none=True)
+            count = min(size, sampler.batches - step * size)
+            losses = []
+            for i, batch in enumerate(islice(batches, count)):
+                with self.fabric.no_backward_sync(model, enabled=i + 1 < count):
+                    losses.append(self._losses(batch, step * size + i, model))
+                    self.fabric.backward(losses[-1]["loss"] / count)
+            meter.add(
+                StepRecord(epoch, step, steps, {"learning_rate": rate}), losses, pictures=count * sampler.pictures
+            )
+            records = meter.read() if meter.due else []  # before the step: on a CPU no broken one is taken
+            optimizer.step()
+            if self.learner.average is not None:
+                self.learner.average.update(self.learner.model)
+            self._report(records)
 
-    def _step(
-        self,
-        batch: PictureBatch,
-        model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
+    def _losses(self, batch: PictureBatch, number: int, model: torch.nn.Module) -> dict[str, Tensor]:
+        """Vary a batch and compute its losses. ``number`` of the batch in its epoch."""
+        # All randomness derives from the seed and the batch's place, so a resumed run draws what an unbroken one would.
+        state = np.random.SeedSequence([self.config.seed, self.epoch, number, processes.rank()])
+        augmenting, network = (int(seed) for seed in state.generate_state(2, np.uint32))
+        generator = torch.Generator().manual_seed(augmenting)
+        torch.manual_seed(network)
+        pid_index = self.pid_index[batch.index].to(self.fabric.device)
         batch = batch.to(self.fabric.device)
-        pid_index = self.pid_index[batch.index.cpu()].to(self.fabric.device)
         varied = self.augmentation(batch.images, batch.part_maps, pid_index, generator)
         varied = varied._replace(images=varied.images.contiguous(memory_format=torch.channels_last))
         losses: dict[str, Tensor] = model(varied, pid_index)
-        if torch.isfinite(losses["loss"]):  # else the loop stops before a broken step is taken
-            optimizer.zero_grad(set_to_none=True)
-            self.fabric.backward(losses["loss"])
-            optimizer.step()
         return losses
 
-    def _check_finite(self, values: dict[str, float], epoch: int, step: int) -> None:
-        wrong = [name for name, value in values.items() if not math.isfinite(value)]
-        if wrong:
-            raise TrainingError(
-                f"The loss is not a finite number in epoch {epoch + 1}, step {step + 1}: {', '.join(wrong)}. The last "
-                f"whole epoch's checkpoint is kept in {self.run}. Lower optimizer.learning_rate, or set "
-                f"--precision float32, and check the pictures."
-            )
+    def _report(self, records: Sequence[StepRecord]) -> None:
+        """Count steps that were read, tell the observers, and save now and then."""
+        if not records:
+            return
+        self.progress = self.progress.after_steps(records)
+        for record in records:
+            for observer in self._told:
+                observer.on_step(record)
+        whole = records[-1].step + 1 == records[-1].steps_in_epoch
+        minutes = self.runtime.save_minutes
+        if minutes and not whole and time.monotonic() - self._saved_at > 60 * minutes:
+            self._save()
 
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        if processes.is_first():
+            metrics = self.progress.metrics(describe_environment(self.fabric.device))
+            checkpoint = Checkpoint(self.learner.result, self.config.preprocess, metrics)
+            save_run(self.run, checkpoint, self.config, self.learner, self.progress)
 
-def _device_index(device: torch.device) -> int | list[int]:
-    return [device.index] if device.index is not None else 1
+    @property
+    def _told(self) -> Sequence[TrainingObserver]:
+        return self.observers if processes.is_first() else ()

@@ -9,14 +9,15 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor
 
+from partreid import processes
 from partreid.errors import CheckpointError
 from partreid.files import atomic_folder
 from partreid.models.backbones.weights import load_exactly, read_state_dict
@@ -27,7 +28,10 @@ from partreid.models.checkpoint import (
     find_checkpoint,
     write_checkpoint,
 )
+from partreid.models.network import ReIDNetwork
 from partreid.training.config import TrainConfig
+from partreid.training.ema import WeightAverage
+from partreid.training.observers import StepRecord
 
 CONFIG_FILE, STATE_FILE = "train.toml", "train_state.pt"
 
@@ -40,28 +44,101 @@ class Progress:
         epoch: epochs done. means: of the last epoch's steps.
         pids: the person of each training class. Without the sets' names, so that a folder may be moved.
         history: the means of every epoch by its number, counted from 1. Runs begun with earlier versions lack theirs.
+        step: optimiser steps done of the epoch after those, and sums: what they add to its means.
+        processes: how many shared the steps of an epoch that is not whole.
     """
 
     epoch: int
     means: dict[str, float]
     pids: tuple[int, ...]
     history: Mapping[int, dict[str, float]] = field(default_factory=dict)
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    processes: int = 1
 
-    def after(self, means: dict[str, float]) -> Progress:
-        """Progress after one more epoch with these means."""
+    @property
+    def begun(self) -> bool:
+        """Whether a step has been taken."""
+        return self.epoch > 0 or self.step > 0
+
+    def after_steps(self, records: Sequence[StepRecord]) -> Progress:
+        """Progress after these steps of an epoch."""
+        sums = dict(self.sums)
+        for record in records:
+            for name, value in record.values.items():
+                sums[name] = sums.get(name, 0.0) + value / record.steps_in_epoch
+        return replace(self, step=self.step + len(records), sums=sums)
+
+    def after_epoch(self) -> Progress:
+        """Progress when the steps of an epoch are done."""
         epoch = self.epoch + 1
-        return Progress(epoch, means, self.pids, {**self.history, epoch: means})
+        history = {**self.history, epoch: self.sums}
+        return replace(self, epoch=epoch, means=self.sums, history=history, step=0, sums={})
 
     def metrics(self, environment: Mapping[str, str]) -> dict[str, Any]:
         """What stands in the checkpoint's ``metrics.json``; ``environment`` of the last epoch."""
         history = [{"epoch": epoch, **means} for epoch, means in self.history.items()]
-        return {"epoch": self.epoch, "train": self.means, "history": history, "environment": dict(environment)}
+        begun = {"steps_of_next_epoch": self.step} if self.step else {}
+        return {"epoch": self.epoch, **begun, "train": self.means, "history": history, "environment": dict(environment)}
 
 
-def save_run(
-    run: Path, checkpoint: Checkpoint, config: TrainConfig, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
-    """Write ``RUN/checkpoint`` whole or not at all: model, configuration and state belong to one epoch.
+class LossScaling(Protocol):
+    """What keeps a state of its own while it scales a loss (float16): Fabric's precision plugin."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing, or the state of the scaling."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it back."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """All that a step changes.
+
+    Attributes:
+        model: that learns. optimizer: of its weights. average: of its weights, if there is one. scaling: of its loss.
+    """
+
+    model: ReIDNetwork
+    optimizer: torch.optim.Optimizer
+    average: WeightAverage | None
+    scaling: LossScaling
+
+    @property
+    def result(self) -> ReIDNetwork:
+        """The model that is kept and evaluated: the average, where there is one."""
+        return self.model if self.average is None else self.average.model
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed training needs beside the weights of ``result``."""
+        state = {"optimizer": self.optimizer.state_dict(), "scaling": self.scaling.state_dict()}
+        if self.average is None:
+            return state
+        return state | {"model": self.model.state_dict(), "updates": self.average.updates}
+
+    def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any], *, source: str) -> None:
+        """Take back the weights of ``result`` and what :meth:`state` gave, also that of earlier versions.
+
+        Raises:
+            CheckpointError: the weights are another model's.
+        """
+        load_exactly(self.result, dict(weights), source=source)
+        if self.average is not None:
+            load_exactly(self.model, dict(state.get("model", weights)), source=source)
+            self.average.updates = int(state.get("updates", 0))
+        elif "model" in state:  # the first process keeps the average, or it is not wanted any more
+            load_exactly(self.model, dict(state["model"]), source=source)
+        saved = state["optimizer"]
+        for group, mine in zip(saved["param_groups"], self.optimizer.param_groups, strict=False):
+            group["fused"] = mine["fused"]  # how a step is computed is a matter of the machine
+        self.optimizer.load_state_dict(saved)
+        if state.get("scaling"):
+            self.scaling.load_state_dict(state["scaling"])
+
+
+def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Learner, progress: Progress) -> None:
+    """Write ``RUN/checkpoint`` whole or not at all: model, configuration and state belong to one step.
 
     Raises:
         CheckpointError: it cannot be written; the former checkpoint is unchanged.
@@ -69,7 +146,7 @@ def save_run(
     with atomic_folder(run / CHECKPOINT_FOLDER, error=CheckpointError) as folder:
         write_checkpoint(checkpoint, folder)
         (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
-        state = {**vars(progress), "optimizer": optimizer.state_dict()}
+        state = {**vars(progress), **learner.state()}
         try:
             torch.save(state, folder / STATE_FILE)
         except RuntimeError as error:  # torch reports a full disk so
@@ -85,11 +162,12 @@ def load_run_config(run: Path) -> TrainConfig:
     return TrainConfig.load(_part(run, CONFIG_FILE))
 
 
-def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, pids: tuple[int, ...]) -> Progress:
-    """Load weights and optimiser state into fresh ones.
+def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool = True) -> Progress:
+    """Load weights and state into a fresh learner.
 
     Args:
-        run: its folder. model, optimizer: to load into. pids: as in :class:`Progress`, of the training now.
+        run: its folder. learner: to load into. pids: as in :class:`Progress`, of the training now.
+        shares: whether processes share each batch, so that an epoch's steps are the same with any number of them.
 
     Raises:
         CheckpointError: there is nothing to resume, or it does not fit: each class would be another person, for one.
@@ -97,20 +175,36 @@ def restore(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, pids:
     path = _part(run, STATE_FILE)
     try:
         state = _read_state(path)
-        known = state.get("pids", pids)  # runs of earlier versions do not know theirs
-        progress = Progress(int(state["epoch"]), dict(state["means"]), tuple(known), dict(state.get("history", {})))
-        if progress.pids != pids:
-            raise CheckpointError(
-                f"{run} was trained on other persons: expected the {len(progress.pids)} identities it began with, got "
-                f"{len(pids)}{' others' if len(progress.pids) == len(pids) else ''}. Resume with the same data sets."
-            )
-        load_exactly(model, read_state_dict(path.with_name(WEIGHTS_FILE)), source=str(path.with_name(WEIGHTS_FILE)))
-        optimizer.load_state_dict(state["optimizer"])
-        return progress
+        progress = Progress(
+            int(state["epoch"]),
+            dict(state["means"]),
+            tuple(state.get("pids", pids)),  # runs of earlier versions do not know theirs
+            dict(state.get("history", {})),
+            int(state.get("step", 0)),
+            dict(state.get("sums", {})),
+            int(state.get("processes", 1)),
+        )
+        _check_same_training(progress, pids, run, shares)
+        weights = path.with_name(WEIGHTS_FILE)
+        learner.load(read_state_dict(weights), state, source=str(weights))
+        return replace(progress, processes=processes.count())
     except _DAMAGED as error:
         if isinstance(error, CheckpointError):
             raise
         raise _unreadable(path, error) from None
+
+
+def _check_same_training(progress: Progress, pids: tuple[int, ...], run: Path, shares: bool) -> None:
+    if progress.pids != pids:
+        raise CheckpointError(
+            f"{run} was trained on other persons: expected the {len(progress.pids)} identities it began with, got "
+            f"{len(pids)}{' others' if len(progress.pids) == len(pids) else ''}. Resume with the same data sets."
+        )
+    if progress.step and not shares and progress.processes != processes.count():
+        raise CheckpointError(
+            f"{run} stopped within an epoch of {progress.processes} processes, each with batches of its own, and there "
+            f"are {processes.count()} now. Resume it with as many (torchrun --nproc-per-node)."
+        )
 
 
 def trained_on(run: Path) -> tuple[int, ...] | None:

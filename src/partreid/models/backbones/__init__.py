@@ -18,7 +18,16 @@ from partreid.models.backbones.resnet import resnet18, resnet50, resnet50_ibn_a
 from partreid.models.backbones.timm_seam import TIMM_PREFIX, TimmBackbone
 from partreid.models.backbones.weights import load_backbone_weights
 
-__all__ = ["BACKBONES", "Backbone", "FineMap", "MapGeometry", "build_backbone", "check_backbone_name", "map_geometry"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "FineMap",
+    "MapGeometry",
+    "build_backbone",
+    "check_backbone_name",
+    "gains_from_bfloat16",
+    "map_geometry",
+]
 
 
 @dataclass(frozen=True)
@@ -29,11 +38,13 @@ class BackboneEntry:
         build: output stride → backbone with random weights.
         strides: output strides it can have; the first is what ReID uses.
         multiple: height and width of pictures must be multiples of it; None = of the output stride.
+        bfloat16_on_cpu: whether a CPU with matrix units for bfloat16 (AMX) trains it faster so than in float32.
     """
 
     build: Callable[[int], Backbone]
     strides: tuple[int, ...] = (16, 8, 32)
     multiple: int | None = None
+    bfloat16_on_cpu: bool = True
 
     def stride(self, name: str, wanted: int | None) -> int:
         """The output stride: the wanted one, or the first.
@@ -52,7 +63,8 @@ BACKBONES: dict[str, BackboneEntry] = {
     "resnet50": BackboneEntry(resnet50),
     "resnet50_ibn_a": BackboneEntry(resnet50_ibn_a),
     "hrnet_w32": BackboneEntry(lambda _: hrnet_w32(), strides=(4,), multiple=32),
-    "efficientnet_lite0": BackboneEntry(efficientnet_lite0),
+    # Its depthwise convolutions use no matrix units: measured slower in bfloat16 (docs/performance.md).
+    "efficientnet_lite0": BackboneEntry(efficientnet_lite0, bfloat16_on_cpu=False),
 }
 """Every own backbone by name; beside them any ``timm/<model name>``."""
 
@@ -125,6 +137,11 @@ def map_geometry(name: str, output_stride: int | None = None) -> MapGeometry:
     entry = BACKBONES[name]
     stride = entry.stride(name, output_stride)
     return MapGeometry(stride, entry.multiple or stride)
+
+
+def gains_from_bfloat16(name: str) -> bool:
+    """Whether a CPU with matrix units trains this backbone faster in bfloat16; of a timm model it is assumed."""
+    return name not in BACKBONES or BACKBONES[name].bfloat16_on_cpu
 
 
 @cache
