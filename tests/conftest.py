@@ -26,6 +26,7 @@ def _one_thread() -> None:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+    torch.set_flush_denormal(False)  # a training sets it for its whole process
 
 
 def write_blocks(root: Path, folder: str, pids: range, cameras: range) -> None:
