@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks.timing import Figure, compare, cpu_seconds
 from partreid import processes
 from partreid.datasets.augment import Augmented
+from partreid.models.backbones.depthwise import DepthwiseConv2d
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint
 from partreid.preprocessing import PreprocessConfig
@@ -48,6 +49,8 @@ class Training:
         labels = torch.randint(0, parts + 1, (pictures, size[0] // stride, size[1] // stride))
         self.batch = Augmented(images, None, labels)
         self.pid_index = torch.arange(pictures) // 4
+        # As large as the map, as the heads send it back: that of a mean is one number, on which some layers are slow.
+        self.gradient = torch.randn_like(self.model.backbone(images).detach())
 
     def step(self, *, batches: int = 1, bfloat16: bool = False) -> None:
         """Forward, backward and Adam, as the loop has them."""
@@ -70,16 +73,20 @@ class Training:
     def bare(self) -> None:
         """Forward and backward of the backbone alone."""
         self.model.zero_grad()
-        self.model.backbone(self.batch.images).mean().backward()
+        self.model.backbone(self.batch.images).backward(self.gradient)
 
 
 def measure(*, rounds: int = 5) -> Iterator[Figure]:
     """The light preset at 128×64 and the paper's ResNet-50 at 256×128, on random pictures."""
     keep_freed_memory()  # as training does
+    torch.set_flush_denormal(True)
     few = min(rounds, 3)
     yield from _over_bare("ResNet-50, K = 8, 256×128, batch 8", Training(paper_occluded(), 8), few)
-    half, whole = Training(light(), 32), Training(light(), 64)
+    whole = Training(light(), 64)
     yield from _over_bare("light, K = 5, 128×64, batch 64", whole, few)
+    yield _depthwise(rounds)
+    yield _dead_channels(Training(light(), 32), few)
+    half = Training(light(), 32)
     yield compare("light: 2 accumulated batches of 32 over one of 64", half.step_of_two, whole.step, rounds=few)
     average = WeightAverage(whole.model, 0.999)
 
@@ -96,6 +103,46 @@ def _over_bare(name: str, training: Training, rounds: int) -> Iterator[Figure]:
     """Without a limit, which is on forward and backward (group "head"): Adam costs the same for any batch."""
     yield compare(f"step with Adam over the bare backbone, {name}", training.step, training.bare, rounds=rounds)
     yield compare(f"bfloat16 over float32, {name}", training.step_in_bfloat16, training.step, rounds=rounds)
+
+
+def _depthwise(rounds: int) -> Figure:
+    """Forward and backward of one of EfficientNet-Lite0's widest kernels."""
+    plain = nn.Conv2d(1152, 1152, 5, padding=2, groups=1152, bias=False)
+    ours = DepthwiseConv2d(plain)
+    maps = torch.randn(32, 1152, 8, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    gradient = torch.randn_like(maps)
+
+    def own() -> None:
+        ours(maps).backward(gradient)
+
+    def pytorch() -> None:
+        plain(maps).backward(gradient)
+
+    name = "5×5 depthwise convolution of 1152 channels, 32 maps of 8×4, over PyTorch's own"
+    return compare(name, own, pytorch, rounds=rounds)
+
+
+def _dead_channels(training: Training, rounds: int) -> Figure:
+    """What training gains by taking the tiniest numbers for zero, when one channel of 16 has decayed into them."""
+    for module in training.model.backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            with torch.no_grad():
+                module.weight[::16] = 1e-39
+                module.bias[::16] = 0
+
+    def flushed() -> None:
+        torch.set_flush_denormal(True)
+        training.bare()
+
+    def computed() -> None:
+        torch.set_flush_denormal(False)
+        training.bare()
+
+    figure = compare(
+        "light: one channel of 16 dead, tiniest numbers as zero over computed", flushed, computed, rounds=rounds
+    )
+    torch.set_flush_denormal(True)
+    return figure
 
 
 def _checkpoint(training: Training, average: WeightAverage) -> Figure:
