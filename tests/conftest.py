@@ -11,7 +11,7 @@ from PIL import Image
 
 from partreid.datasets.augment import AugmentConfig
 from partreid.training.config import TrainConfig
-from partreid.training.presets import light
+from partreid.training.presets import ablation
 
 HEIGHT, WIDTH = 64, 32
 NO_AUGMENTATION = AugmentConfig(padding=0, erase_probability=0)
@@ -59,7 +59,7 @@ def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny_config(*overrides: str) -> TrainConfig:
     """ResNet-18 at 64×32, two epochs."""
-    return light().override(
+    return ablation().override(
         [
             "model.backbone=resnet18",
             "model.map_stride=null",

@@ -66,17 +66,17 @@ def test_a_training_that_was_cut_short_goes_on(plan: Plan, monkeypatch: pytest.M
 
     original = Trainer._train_epoch
 
-    def broken(self: Trainer, epoch: int, *rest: object) -> dict[str, float]:
-        if epoch == 2:
+    def broken(self: Trainer, *rest: object) -> None:
+        if self.epoch == 2:
             raise KeyboardInterrupt
-        return original(self, epoch, *rest)  # type: ignore[arg-type]
+        original(self, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Trainer, "_train_epoch", broken)
     with pytest.raises(KeyboardInterrupt):
         run_task(task)
     assert not task.trained
     epochs = []
-    monkeypatch.setattr(Trainer, "_train_epoch", lambda self, e, *rest: epochs.append(e) or original(self, e, *rest))
+    monkeypatch.setattr(Trainer, "_train_epoch", lambda self, *rest: epochs.append(self.epoch) or original(self, *rest))
     run_task(task)
     assert epochs == [2]
     assert task.trained

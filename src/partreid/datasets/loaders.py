@@ -127,7 +127,8 @@ def _check_labels(images: Sequence[ReIDImage]) -> None:
     if not labelled:
         raise LabelError(
             f"No training picture of {', '.join(sorted(without))} has a human parsing label. Make them with "
-            f"`partreid labels make`, or train without them: --set objective.part_attention_weight=0."
+            "`partreid labels make`, or train without them: --set objective.part_attention_weight=0, and where people "
+            "are pasted, as the light preset does, --set augment.pasting.people=0."
         )
     if without:
         warnings.warn(
