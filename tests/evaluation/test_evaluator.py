@@ -62,7 +62,7 @@ def test_streams_by_query_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     streamed = evaluate_embeddings(
         QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, options=EvaluationConfig(memory_budget_mib=1, max_rank=50)
     )
-    assert sizes == [7, 7, 7, 7, 7, 5]
+    assert sizes == [10, 10, 10, 10]
     np.testing.assert_array_equal(streamed.average_precision, whole.average_precision)
     np.testing.assert_array_equal(streamed.cmc, whole.cmc)
 

@@ -25,7 +25,8 @@ from partreid.functional.ranking import (
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import EvaluationResult, PartEmbeddings, check_comparable
 
-_RANKED_BYTES = 40  # per distance: itself, its sorted copy, the order, the gathered ids and their masks
+_RANKED_BYTES = 5  # per distance: itself, and what is looked through of one query at a time
+_RERANKED_BYTES = 40  # per distance where new ones are made of it: both, their parts and masks
 
 
 class Identities(NamedTuple):
@@ -53,7 +54,7 @@ class EvaluationConfig(ConfigModel):
     seed: int = 0
     """Seed of the resampling."""
 
-    memory_budget_mib: Annotated[int, Field(ge=1)] = 256
+    memory_budget_mib: Annotated[int, Field(ge=1)] = 400
     """MiB to work in, beside the embeddings."""
 
     reranking: RerankingConfig | None = None
@@ -71,7 +72,9 @@ def evaluate_embeddings(
 ) -> EvaluationResult:
     """Rank the gallery for each query and score the rankings.
 
-    Never holds more than one block of the [Q, G] distances.
+    Never holds more than one block of the [Q, G] distances, and sorts none: a rank is counted
+    (:mod:`partreid.functional.counting`). A gallery so large that few queries' distances fit the memory budget takes
+    longer, as its rows are gathered for each block of queries.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], from the same model.
@@ -102,21 +105,23 @@ def evaluate_embeddings(
                 + ("." if ids[1] is None else f" and {len(ids[1])} cameras.")
             )
     query_views, gallery_views, protocol = views(Identities(*query_ids), Identities(*gallery_ids))
-    budget = options.memory_budget_mib * 2**20 // 2
-    reranker = None
+    budget = options.memory_budget_mib * 2**20
+    reranker, for_each = None, _RANKED_BYTES * len(gallery)
     if options.reranking is not None:
+        budget, for_each = budget // 2, _RERANKED_BYTES * len(gallery)
         reranker = Reranker(query, gallery, matching=matching, config=options.reranking, memory_budget=budget)
-    rows = max(1, budget // (_RANKED_BYTES * max(1, len(gallery))))
-    blocks = []
-    for start in range(0, len(query), rows):
-        some = slice(start, start + rows)
-        distances = matching.distances(query[some], gallery, memory_budget=budget)
+    rows = matching.rows(query, gallery, memory_budget=budget)
+    blocks = rows.blocks(beside=for_each)
+    whole = rows.room(max((some.stop - some.start for some in blocks), default=0))
+    scores = []
+    for some in blocks:
+        distances = rows.write(some, whole[: some.stop - some.start])
         if reranker is not None:
-            distances = reranker.rerank(distances, first=start)
+            distances = reranker.rerank(distances, first=some.start)
         seen_by = None if query_views is None else query_views[some]
-        blocks.append(rank_block(distances, query_ids[0][some], gallery_ids[0], seen_by, gallery_views))
+        scores.append(rank_block(distances, query_ids[0][some], gallery_ids[0], seen_by, gallery_views))
     result = summarize_scores(
-        QueryScores.cat(blocks),
+        QueryScores.cat(scores),
         num_gallery=len(gallery),
         protocol=protocol if reranker is None else reranked(protocol),
         max_rank=options.max_rank,

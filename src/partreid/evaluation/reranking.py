@@ -105,12 +105,10 @@ def _neighbours(
 ) -> tuple[np.ndarray, np.ndarray]:
     """[N, 1 + k] neighbour lists, and [N] the largest finite distance of each picture (1 where there is none)."""
     lists, scales = [], []
-    step = max(1, memory_budget // (2 * _BLOCK_BYTES * max(1, len(everyone))))
-    for start in range(0, len(everyone), step):
-        distances = matching.prepared.distances(
-            everyone[start : start + step], everyone, memory_budget=max(1, memory_budget // 2)
-        )
-        lists.append(nearest_neighbours(distances, first=start, count=count).cpu().numpy())
+    rows = matching.prepared.rows(everyone, everyone, memory_budget=memory_budget)
+    for some in rows.blocks(beside=_BLOCK_BYTES * len(everyone)):
+        distances = rows.write(some, rows.room(some.stop - some.start))
+        lists.append(nearest_neighbours(distances, first=some.start, count=count).cpu().numpy())
         scales.append(distances.masked_fill_(torch.isinf(distances), 0).amax(dim=1).cpu().numpy())
     scale = np.concatenate(scales)
     return np.concatenate(lists), np.where(scale > 0, scale, 1)

@@ -1,8 +1,7 @@
 """Visibility-weighted part-to-part distance (paper §3.4, Eq. 9).
 
-How exact it is. The Euclidean distances come from a matrix product, |a|² + |b|² - 2ab, whose error is a few units
-in the last place *of the squared lengths*: harmless between unlike vectors, ruinous between near-duplicates. So each
-pair whose squared distance is below 1 % of |a|² + |b|² is computed again from the difference a - b. What remains is a
+How exact it is. The Euclidean distances come from a matrix product, |a|² + |b|² - 2ab; near-duplicates, where that
+loses too many digits, are computed again from the difference (``functional/euclidean.py``). What remains is a
 relative error below 1e-4 in float32 (measured: 2e-5) at any distance, and exactly 0 for identical vectors (below 1e-6
 with ``normalize``, where two copies may be rounded apart). Half precision is computed in float32.
 
@@ -11,14 +10,14 @@ None of these functions is differentiable; training has its own distance, whose 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError, nearest
+from partreid.functional.blocks import DistanceRows
+from partreid.functional.sides import Side
 from partreid.types import PartEmbeddings, check_comparable
 
 VisibilityRule = Literal["product", "geometric", "ignore"]
@@ -26,9 +25,6 @@ VisibilityRule = Literal["product", "geometric", "ignore"]
 
 MEMORY_BUDGET = 256 * 2**20
 """Bytes that a computation may use beside its input and its result, unless told otherwise."""
-
-_RECOMPUTE_BELOW = 1e-2  # share of |a|² + |b|² under which the matrix product has lost too many digits
-_BUFFERS = 10  # arrays of a block's size that live at once, index lists of the recomputation included
 
 
 @torch.no_grad()
@@ -65,13 +61,48 @@ def part_distances(
         >>> part_distances(q, g)
         tensor([[1.7321]])
     """
+    rows = distance_rows(query, gallery, normalize=normalize, visibility=visibility, memory_budget=memory_budget)
+    result = torch.empty(len(query), len(gallery), dtype=rows.dtype, device=query.vectors.device)
+    for some in rows.blocks():
+        rows.write(some, result[some])
+    return result
+
+
+@torch.no_grad()
+def distance_rows(
+    query: PartEmbeddings,
+    gallery: PartEmbeddings,
+    *,
+    normalize: bool = False,
+    visibility: VisibilityRule = "product",
+    memory_budget: int = MEMORY_BUDGET,
+) -> DistanceRows:
+    """The distances of :func:`part_distances` for those who want them some queries at a time.
+
+    Checks both sides and works out once what all blocks need.
+
+    Args:
+        As :func:`part_distances`.
+
+    Returns:
+        Writes the rows of some queries into a tensor of yours.
+
+    Raises:
+        ShapeError: as :func:`part_distances`.
+
+    Example:
+        >>> e = PartEmbeddings(torch.tensor([[[0.0]], [[1.0]], [[3.0]]]), torch.ones(3, 1), ("foreground",))
+        >>> distance_rows(e, e).write(slice(1, 3), torch.empty(2, 3))
+        tensor([[1., 0., 2.],
+                [3., 2., 0.]])
+    """
     _check_pair(query, gallery, visibility, memory_budget)
     dtype = _working_dtype(query, gallery)
-    result = torch.empty(len(query), len(gallery), dtype=dtype, device=query.vectors.device)
-    rows, columns = _block_sides(len(query), len(gallery), query.width, memory_budget // dtype.itemsize)
-    for some, others in _blocks(len(query), len(gallery), rows, columns):
-        result[some, others] = _weighted_mean(query[some], gallery[others], normalize, visibility, memory_budget)
-    return result
+    a, b = (
+        Side.of(e, _factors(e.visibility.to(dtype), visibility), normalize=normalize, memory_budget=memory_budget // 4)
+        for e in (query, gallery)
+    )
+    return DistanceRows(a, b, memory_budget=memory_budget)
 
 
 @torch.no_grad()
@@ -96,14 +127,9 @@ def slot_distances(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize:
         tensor([0.0000, 1.4142])
     """
     _check_pair(query, gallery, "ignore", MEMORY_BUDGET)
-    dtype = _working_dtype(query, gallery)
     slots = (
-        _euclidean(
-            _slot(query, s, normalize=normalize, dtype=dtype),
-            _slot(gallery, s, normalize=normalize, dtype=dtype),
-            MEMORY_BUDGET,
-        )
-        for s in range(len(query.slots))
+        part_distances(query.select(s), gallery.select(s), normalize=normalize, visibility="ignore")
+        for s in query.slots
     )
     return torch.stack(list(slots), dim=2)
 
@@ -152,6 +178,8 @@ def pairwise_slot_distances(
     for start in range(0, len(right), step):
         a, b = query[left[start : start + step]], gallery[right[start : start + step]]
         x, y = (e.normalized() if normalize else e for e in (a.to(dtype=dtype), b.to(dtype=dtype)))
+        _check_finite(a)
+        _check_finite(b)
         block = torch.linalg.vector_norm(x.vectors - y.vectors, dim=2)
         if visibility != "ignore":
             block[(a.visibility == 0) | (b.visibility == 0)] = torch.nan
@@ -183,6 +211,8 @@ def paired_distances(
     _check_pair(first, second, visibility, MEMORY_BUDGET)
     if len(first) != len(second):
         raise ShapeError(f"Expected as many pictures on both sides, got {len(first)} and {len(second)}.")
+    _check_finite(first)
+    _check_finite(second)
     dtype = _working_dtype(first, second)
     a, b = (e.normalized() if normalize else e for e in (first.to(dtype=dtype), second.to(dtype=dtype)))
     weights = _factors(a.visibility, visibility) * _factors(b.visibility, visibility)
@@ -217,70 +247,10 @@ def comparable_slots(
     return (seen @ shown.T).long()
 
 
-def _weighted_mean(
-    query: PartEmbeddings, gallery: PartEmbeddings, normalize: bool, visibility: VisibilityRule, memory_budget: int
-) -> Tensor:
-    """Eq. 9 for one block, slot by slot. Every rule's weight is a product of one factor per side."""
-    dtype = _working_dtype(query, gallery)
-    left, right = (_factors(e.visibility.to(dtype), visibility) for e in (query, gallery))
-    total = torch.zeros(len(query), len(gallery), dtype=dtype, device=query.vectors.device)
-    for s in range(len(query.slots)):
-        distance = _euclidean(
-            _slot(query, s, normalize=normalize, dtype=dtype),
-            _slot(gallery, s, normalize=normalize, dtype=dtype),
-            memory_budget // 4,
-        )
-        total += distance.mul_(left[:, s, None]).mul_(right[None, :, s])
-    weight = left @ right.T
-    return total.div_(weight).masked_fill_(weight == 0, torch.inf)
-
-
 def _factors(visibility: Tensor, rule: VisibilityRule) -> Tensor:
     if rule == "ignore":
         return torch.ones_like(visibility)
     return visibility.sqrt() if rule == "geometric" else visibility
-
-
-def _slot(embeddings: PartEmbeddings, slot: int, *, normalize: bool, dtype: torch.dtype) -> Tensor:
-    """[B, D] vectors of one slot in the working precision."""
-    vectors = embeddings.vectors[:, slot].to(dtype)
-    return torch.nn.functional.normalize(vectors, dim=1) if normalize else vectors
-
-
-def _euclidean(a: Tensor, b: Tensor, memory_budget: int) -> Tensor:
-    """[Q, G] distances of [Q, D] to [G, D]; the module's docstring says how exact."""
-    lengths_a, lengths_b = a.square().sum(dim=1), b.square().sum(dim=1)
-    for lengths in (lengths_a, lengths_b):
-        if lengths.numel() and not float(lengths.max()) < torch.finfo(lengths.dtype).max / 4:
-            raise ShapeError(
-                f"A vector is too long: its squared length does not fit {lengths.dtype}. "
-                "Normalise the embeddings, or convert them with .to(dtype=torch.float64)."
-            )
-    sums = lengths_a[:, None] + lengths_b[None, :]
-    squared = torch.addmm(sums, a, b.T, alpha=-2)
-    rows, columns = (squared <= sums.mul_(_RECOMPUTE_BELOW)).nonzero(as_tuple=True)
-    step = max(1, memory_budget // (a.dtype.itemsize * 4 * a.shape[1]))
-    distance = squared.clamp_(min=0).sqrt_()
-    for start in range(0, len(rows), step):
-        i, j = rows[start : start + step], columns[start : start + step]
-        distance[i, j] = torch.linalg.vector_norm(a[i] - b[j], dim=1)
-    return distance
-
-
-def _block_sides(rows: int, columns: int, width: int, budget: int) -> tuple[int, int]:
-    """Sides of the blocks whose buffers and slot vectors hold at most ``budget`` numbers (at least 1×1)."""
-    # A square block reads each vector the fewest times: solve _BUFFERS·n² + 4·width·n = budget for n.
-    side = int((math.sqrt(4 * width**2 + _BUFFERS * budget) - 2 * width) / _BUFFERS)
-    height = max(1, min(rows, side))
-    breadth = max(1, min(columns, (budget - 2 * width * height) // (_BUFFERS * height + 2 * width)))
-    height = max(height, min(rows, (budget - 2 * width * breadth) // (_BUFFERS * breadth + 2 * width)))
-    return height, breadth
-
-
-def _blocks(rows: int, columns: int, height: int, breadth: int) -> Iterator[tuple[slice, slice]]:
-    for top in range(0, rows, height):
-        for left in range(0, columns, breadth):
-            yield slice(top, top + height), slice(left, left + breadth)
 
 
 def _working_dtype(query: PartEmbeddings, gallery: PartEmbeddings) -> torch.dtype:
@@ -303,8 +273,11 @@ def _check_pair(query: PartEmbeddings, gallery: PartEmbeddings, visibility: str,
             "Move one with .to(device)."
         )
     for embeddings in (query, gallery):
-        # The extremes tell whether all numbers are finite without a mask as large as the vectors.
-        extremes = torch.stack([embeddings.vectors.amin(dim=2), embeddings.vectors.amax(dim=2)])
-        seen = embeddings.visibility
-        if not (torch.isfinite(extremes).all() and ((seen >= 0) & (seen <= 1)).all()):
+        if not ((embeddings.visibility >= 0) & (embeddings.visibility <= 1)).all():
             embeddings.validate()
+
+
+def _check_finite(embeddings: PartEmbeddings) -> None:
+    # The extremes tell whether all numbers are finite without a mask as large as the vectors.
+    if not torch.isfinite(torch.stack([embeddings.vectors.amin(dim=2), embeddings.vectors.amax(dim=2)])).all():
+        embeddings.validate()

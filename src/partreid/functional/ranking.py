@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import DataError, ShapeError
+from partreid.functional.counting import nearer
 from partreid.types import EvaluationResult
 
 CROSS_CAMERA = "single-query, same person and camera dropped"
@@ -110,15 +111,16 @@ def rank_block(
         [2, 1]
     """
     distances = torch.as_tensor(distances)
-    q_pids, g_pids, q_cams, g_cams = _check_ids(distances, (query_pids, gallery_pids, query_camids, gallery_camids))
-    order = torch.sort(distances, dim=1, stable=True).indices
-    same = g_pids[order] == q_pids[:, None]
-    junk = torch.zeros_like(same) if q_cams is None or g_cams is None else same & (g_cams[order] == q_cams[:, None])
-    row, column = (same & ~junk).nonzero(as_tuple=True)
-    dropped_before = junk.cumsum(dim=1, dtype=torch.int32)[row, column]
-    rank = column + 1 - dropped_before
-    # Only the positives are left, few per query: NumPy in double precision, the same on every device.
-    return _score_positives(row.cpu().numpy(), rank.cpu().numpy(), len(distances))
+    row, column, junk = _same_person(*_check_ids(distances, (query_pids, gallery_pids, query_camids, gallery_camids)))
+    found = distances[torch.from_numpy(row).to(distances.device), torch.from_numpy(column).to(distances.device)]
+    # A person's pictures by query, then in the order of the ranking. They are few: NumPy, the same on every device.
+    order = np.lexsort((column, found.double().cpu().numpy(), row))
+    row, column, junk = row[order], column[order], junk[order]
+    junk_before = junk.cumsum()
+    junk_before -= (junk_before - junk)[np.searchsorted(row, row)]  # of the same query
+    row, column, junk_before = row[~junk], column[~junk], junk_before[~junk]
+    rank = nearer(distances, row, column) + 1 - junk_before
+    return _score_positives(row, rank, len(distances))
 
 
 def summarize_scores(scores: QueryScores, *, num_gallery: int, protocol: str, max_rank: int = 50) -> EvaluationResult:
@@ -164,6 +166,21 @@ def summarize_scores(scores: QueryScores, *, num_gallery: int, protocol: str, ma
     )
 
 
+def _same_person(
+    q_pids: np.ndarray, g_pids: np.ndarray, q_cams: np.ndarray | None, g_cams: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Query, gallery picture, and whether it is junk, of each pair that shows one person, by query."""
+    order = np.argsort(g_pids, kind="stable")
+    ordered = g_pids[order]
+    first = np.searchsorted(ordered, q_pids)
+    count = np.searchsorted(ordered, q_pids, side="right") - first
+    row = np.repeat(np.arange(len(q_pids)), count)
+    start = count.cumsum() - count
+    column = order[np.arange(len(row)) - np.repeat(start - first, count)]
+    junk = np.zeros(len(row), bool) if q_cams is None or g_cams is None else q_cams[row] == g_cams[column]
+    return row, column, junk
+
+
 def _score_positives(row: np.ndarray, rank: np.ndarray, num_queries: int) -> QueryScores:
     """AP, INP and first match from the positives' query ``row`` and ``rank``, both ascending."""
     positives = np.bincount(row, minlength=num_queries)
@@ -180,11 +197,12 @@ def _score_positives(row: np.ndarray, rank: np.ndarray, num_queries: int) -> Que
 
 def _check_ids(
     distances: Tensor, ids: tuple[Ids, Ids, Ids | None, Ids | None]
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Ids as tensors beside the distances."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Ids as arrays."""
     if distances.ndim != 2:
         raise ShapeError(f"distances must be [Q, G], got shape {tuple(distances.shape)}.")
-    if torch.isnan(distances).any():
+    # The sum is quickly had and NaN if any distance is; but so is inf - inf.
+    if torch.isnan(distances.sum()) and torch.isnan(distances).any():
         row, column = (int(i) for i in torch.isnan(distances).nonzero()[0])
         raise ShapeError(
             f"The distance of query {row} to gallery picture {column} is NaN. Use infinity for pictures that cannot "
@@ -195,17 +213,17 @@ def _check_ids(
             "Only one of query_camids and gallery_camids is given. The rule for junk needs both; give both or neither."
         )
     names = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
-    tensors: list[Tensor | None] = []
+    arrays: list[np.ndarray | None] = []
     for name, values, size in zip(names, ids, (*distances.shape, *distances.shape), strict=True):
         try:
-            tensor = None if values is None else torch.as_tensor(values, device=distances.device)
+            array = None if values is None else torch.as_tensor(values).cpu().numpy()
         except (TypeError, ValueError):
             raise ShapeError(f"{name} must be whole numbers, got {values!r:.80}. Number the names first.") from None
-        if tensor is not None and tensor.shape != (size,):
+        if array is not None and array.shape != (size,):
             raise ShapeError(f"{name} must hold {size} ids for distances {tuple(distances.shape)}, "
-                             f"got shape {tuple(tensor.shape)}.")  # fmt: skip
-        tensors.append(tensor)
-    q_pids, g_pids, q_cams, g_cams = tensors
+                             f"got shape {array.shape}.")  # fmt: skip
+        arrays.append(array)
+    q_pids, g_pids, q_cams, g_cams = arrays
     assert q_pids is not None
     assert g_pids is not None
     return q_pids, g_pids, q_cams, g_cams

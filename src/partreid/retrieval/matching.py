@@ -9,7 +9,14 @@ from torch import Tensor
 
 from partreid.config import ConfigModel
 from partreid.errors import ShapeError, nearest
-from partreid.functional.distance import MEMORY_BUDGET, VisibilityRule, comparable_slots, part_distances
+from partreid.functional.blocks import DistanceRows
+from partreid.functional.distance import (
+    MEMORY_BUDGET,
+    VisibilityRule,
+    comparable_slots,
+    distance_rows,
+    part_distances,
+)
 from partreid.types import PartEmbeddings
 
 Threshold = Annotated[float, Field(ge=0, lt=1)]
@@ -58,6 +65,19 @@ class MatchingConfig(ConfigModel):
     ) -> Tensor:
         """[Q, G] distances under this rule; see :func:`partreid.functional.distance.part_distances`."""
         return part_distances(
+            self.prepare(query),
+            self.prepare(gallery),
+            normalize=self.normalize,
+            visibility=self.visibility,
+            memory_budget=memory_budget,
+        )
+
+    def rows(
+        self, query: PartEmbeddings, gallery: PartEmbeddings, *, memory_budget: int = MEMORY_BUDGET
+    ) -> DistanceRows:
+        """The distances under this rule, some queries at a time; see
+        :func:`partreid.functional.distance.distance_rows`."""
+        return distance_rows(
             self.prepare(query),
             self.prepare(gallery),
             normalize=self.normalize,

@@ -1,0 +1,76 @@
+"""A gallery picture's place in a ranking, counted instead of sorted: how many pictures rank before it.
+
+What is nearer ranks before, and what is as near but stands earlier in the gallery: in the stable order, so that no two
+pictures share a place. On a CPU the pictures of a query are taken from the farthest to the nearest. What ranks before
+one also ranks before all farther ones, so once few are left, only they are looked at: a good ranking, whose positives
+lie in front, takes little more than one comparison with the whole row.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partreid.functional.loops import compiled_loops
+
+_SHRINK_BELOW = 0.25  # share of what was looked at; above it, copying what is left costs more than it saves
+_COMPARED = 2**24  # distances compared at once on other devices than a CPU
+
+
+def nearer(distances: Tensor, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """How many gallery pictures rank before each of some.
+
+    Args:
+        distances: [Q, G], no NaN. row: [N] queries, ascending. column: [N] gallery pictures, each query's in the
+            order of the ranking.
+
+    Returns:
+        [N] int64.
+
+    Example:
+        >>> nearer(torch.tensor([[0.3, 0.1, 0.3, 0.2]]), np.array([0, 0]), np.array([1, 2]))
+        array([0, 3])
+    """
+    if distances.device.type != "cpu":
+        return _compare(distances, row, column)
+    values = (distances.float() if distances.dtype in (torch.bfloat16, torch.float16) else distances).numpy()
+    count = np.zeros(len(row), np.int64)
+    loops = compiled_loops(len(row) * distances.shape[1])
+    if loops is not None:
+        loops.count_nearer(values, row, column, count)
+        return count
+    bounds = np.flatnonzero(np.diff(row, prepend=-1, append=-1)).tolist()
+    for start, stop in pairwise(bounds):
+        _count(values[row[start]], column[start:stop], count[start:stop])
+    return count
+
+
+def _compare(distances: Tensor, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """The counts on another device: each picture is compared with its whole row."""
+    counts = [np.zeros(0, np.int64)]
+    step = max(1, _COMPARED // max(1, distances.shape[1]))
+    places = torch.arange(distances.shape[1], device=distances.device)
+    for some in (slice(start, start + step) for start in range(0, len(row), step)):
+        i, j = (torch.from_numpy(x[some]).to(distances.device) for x in (row, column))
+        those, limit = distances[i], distances[i, j][:, None]
+        before = (those < limit) | ((those == limit) & (places < j[:, None]))
+        counts.append(before.sum(dim=1).cpu().numpy())
+    return np.concatenate(counts)
+
+
+def _count(seen: np.ndarray, columns: np.ndarray, count: np.ndarray) -> None:
+    """Fill in the counts of one query's ``columns``, which are in the order of the ranking."""
+    before = np.empty(len(seen), bool)
+    left: np.ndarray | None = None  # columns that ``seen`` stands for; None = all
+    for k in range(len(columns) - 1, -1, -1):
+        at = int(columns[k] if left is None else np.searchsorted(left, columns[k]))
+        limit, now = seen[at], before[: len(seen)]
+        np.less_equal(seen[:at], limit, out=now[:at])
+        np.less(seen[at:], limit, out=now[at:])
+        count[k] = np.count_nonzero(now)
+        if count[k] < _SHRINK_BELOW * len(seen):
+            kept = np.flatnonzero(now)
+            seen, left = seen[kept], kept if left is None else left[kept]
