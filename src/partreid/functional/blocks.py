@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from partreid.functional.euclidean import euclidean
-from partreid.functional.loops import compiled_loops, even_slices, room
+from partreid.functional.loops import compiled_loops, even_slices
 from partreid.functional.sides import Block, Side
 
 _PER_SLOT = 4  # numbers kept all the time for a picture's slot: length, factor, scale, and what is on the way to them
@@ -63,7 +63,7 @@ class DistanceRows:
 
     def room(self, queries: int) -> Tensor:
         """An empty [queries, G] to write into."""
-        return room(queries, len(self._gallery), like=self._gallery.lengths)
+        return self._gallery.lengths.new_empty(queries, len(self._gallery))
 
     @torch.no_grad()
     def write(self, some: slice, out: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class DistanceRows:
         Returns:
             ``out``.
         """
-        work = room(_BUFFERS, self._height * self._breadth, like=out)
+        work = out.new_empty(_BUFFERS, self._height * self._breadth)
         space = self._space(self._breadth)
         parts = even_slices(len(out), self._height)
         queries = []
@@ -138,7 +138,8 @@ class DistanceRows:
 
     def _space(self, pictures: int) -> Tensor | None:
         """Room to gather the rows of so many pictures, if they are gathered."""
-        return room(self._slots, pictures, self._width, like=self._gallery.lengths) if self._gather else None
+        shape = self._slots, pictures, self._width
+        return self._gallery.lengths.new_empty(shape) if self._gather else None
 
     def _sides(self) -> tuple[int, int]:
         """Queries and gallery pictures of a block that takes at most half the memory (at least 1×1)."""

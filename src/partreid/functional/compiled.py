@@ -42,7 +42,7 @@ def add_distances(
     vectors, lengths, _, _, rows, factors = query
     others, other_lengths, weights, places, _, _ = gallery
     count = len(places)
-    distance = np.empty(count, np.float32)
+    distance, spread = np.empty(count, np.float32), np.zeros(total.shape[1], np.float32)
     for i in range(*some):
         factor, row = factors[i], rows[i]
         if factor == _ZERO:
@@ -63,8 +63,11 @@ def add_distances(
                         apart = vectors[row, d] - others[j, d]
                         squared += apart * apart
                     distance[j] = factor * weights[j] * np.sqrt(squared)
+        # Spread in the first cache, then added in order: the sums come from memory, where scattered adding is slow.
         for j in range(count):
-            sums[places[j]] += distance[j]
+            spread[places[j]] = distance[j]
+        for k in range(len(spread)):
+            sums[k] += spread[k]
 
 
 @_compiled
