@@ -124,6 +124,7 @@ def _depthwise(rounds: int) -> Figure:
 
 def _dead_channels(training: Training, rounds: int) -> Figure:
     """What training gains by taking the tiniest numbers for zero, when one channel of 16 has decayed into them."""
+    torch.set_flush_denormal(False)  # else they would be zero from the start
     for module in training.model.backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             with torch.no_grad():
