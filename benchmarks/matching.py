@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from benchmarks.timing import Figure, compare, cpu_seconds
 from partreid.evaluation.evaluator import evaluate_embeddings
+from partreid.functional import loops
 from partreid.functional.ranking import evaluate_ranking
 from partreid.types import EvaluationResult, PartEmbeddings
 
@@ -33,7 +36,10 @@ def measure(*, rounds: int = 5) -> Iterator[Figure]:
     problem = made_up(QUERIES, GALLERY)
     name = f"{QUERIES:,} × {GALLERY:,}, {SLOTS} slots"
     yield over_products(f"evaluation over the float32 products of the visible rows, {name}", problem, rounds)
-    yield from growth(problem)
+    with patch.object(loops, "_WORTH_COMPILING", sys.maxsize):
+        yield over_products(f"the same without numba, {name}", problem, min(rounds, 3))
+    with patch.object(loops, "_WORTH_COMPILING", 0):
+        yield from growth(problem)
     yield from usual_way(rounds)
     yield memory(name, QUERIES, GALLERY)
 
@@ -96,6 +102,7 @@ def report_peak(queries: int, gallery: int, half_precision: bool) -> None:
     """Evaluate, then print the megabytes that the peak grew by, the CPU seconds, and those of the products."""
     evaluate_embeddings(*made_up(QUERIES, GALLERY))  # libraries and compiled loops are loaded once, and not counted
     problem = made_up(queries, gallery, dtype=torch.float16 if half_precision else torch.float32)
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back to the system
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = resident("VmRSS")
     taken = cpu_seconds(lambda: evaluate_embeddings(*problem))

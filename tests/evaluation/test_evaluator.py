@@ -56,9 +56,9 @@ def test_streams_by_query_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def noting(distances: Any, *ids: Any) -> Any:
         sizes.append(len(distances))
-        return ranking.rank_block(distances, *ids)
+        return ranking.score_rows(distances, *ids)
 
-    monkeypatch.setattr("partreid.evaluation.evaluator.rank_block", noting)
+    monkeypatch.setattr("partreid.evaluation.evaluator.score_rows", noting)
     streamed = evaluate_embeddings(
         QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, options=EvaluationConfig(memory_budget_mib=1, max_rank=50)
     )
