@@ -55,7 +55,7 @@ class EvaluationConfig(ConfigModel):
     """Seed of the resampling."""
 
     memory_budget_mib: Annotated[int, Field(ge=1)] = 440
-    """MiB to work in, beside the embeddings. The default has room for Market-1501's distances in one block."""
+    """MiB to work in, beside the embeddings; the more queries fit at once, the less often the gallery is read."""
 
     reranking: RerankingConfig | None = None
     """Re-rank by k-reciprocal neighbours. None = by distance alone, as the paper does and published figures are."""
