@@ -40,7 +40,7 @@ def test_a_picture_of_the_right_size_is_unchanged(picture: Path) -> None:
     batch = batch_of(PictureDataset([ReIDImage(picture, 1, 0)], size=SIZE), 0)
     assert torch.equal(batch.images[0], torch.from_numpy(np.asarray(Image.open(picture)).transpose(2, 0, 1).copy()))
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
-    assert (batch.part_maps, batch.labelled.tolist(), batch.index.tolist()) == (None, [False], [0])
+    assert (batch.part_maps, batch.index.tolist()) == (None, [0])
     assert batch_of(PictureDataset([ReIDImage(picture, 1, 0)], size=(48, 24)), 0).images.shape == (1, 3, 48, 24)
 
 
@@ -51,7 +51,6 @@ def test_labels_of_every_size_come_at_the_nodes(picture: Path, tmp_path: Path) -
         np.save(path, random.random((36, h, w), dtype=np.float32))
         batch = batch_of(PictureDataset([ReIDImage(picture, 1, 0, label=path)], size=SIZE, schema=FIVE), 0)
         assert batch.part_maps is not None
-        assert batch.labelled.all()
         part_maps = batch.part_maps[0]
         assert part_maps.shape == (5, 17, 9)
         original = torch.from_numpy(read_part_maps(path, FIVE))
@@ -66,7 +65,6 @@ def test_a_picture_without_a_label_is_ignored_by_the_loss(picture: Path, tmp_pat
     entries = [ReIDImage(picture, 1, 0, label=tmp_path / "label.npy"), ReIDImage(picture, 1, 0)]
     dataset = PictureDataset(entries, size=SIZE, schema=FIVE)
     batch = batch_of(dataset, 0, 1)
-    assert batch.labelled.tolist() == [True, False]
     assert batch.index.tolist() == [0, 1]
     augmentation = Augmentation(NO_AUGMENTATION, PreprocessConfig(height=64, width=32), (8, 4))
     labels = augmentation(batch.images, batch.part_maps, torch.arange(2), torch.Generator()).labels

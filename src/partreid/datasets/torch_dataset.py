@@ -28,21 +28,19 @@ class PictureBatch:
 
     Attributes:
         images: uint8 [B, 3, H, W], RGB; channels-last in memory.
-        part_maps: float32 [B, K, h, w], the tensor E at label nodes, or None where labels are not read.
-        labelled: [B] bool, False where a picture has no label file.
+        part_maps: float32 [B, K, h, w], the tensor E at label nodes, 0 for a picture without a label file; or None
+            where labels are not read.
         index: [B] position in the list of pictures; stays on the CPU.
     """
 
     images: Tensor
     part_maps: Tensor | None
-    labelled: Tensor
     index: Tensor
 
     def to(self, device: torch.device) -> PictureBatch:
         """The batch on another device; nothing waits for what that is doing."""
         part_maps = None if self.part_maps is None else self.part_maps.to(device, non_blocking=True)
-        images, labelled = (tensor.to(device, non_blocking=True) for tensor in (self.images, self.labelled))
-        return PictureBatch(images, part_maps, labelled, self.index)
+        return PictureBatch(self.images.to(device, non_blocking=True), part_maps, self.index)
 
 
 class Picture(NamedTuple):
@@ -125,7 +123,6 @@ class PictureDataset(Dataset[Picture]):
         return PictureBatch(
             images=pixels.permute(0, 3, 1, 2),
             part_maps=None if self.schema is None else self._part_maps(pictures, len(self.schema), pinned=pinned),
-            labelled=torch.tensor([picture.part_maps is not None for picture in pictures]),
             index=torch.tensor([picture.place for picture in pictures]),
         )
 
