@@ -31,6 +31,14 @@ class DistanceRows:
 
     Args:
         query, gallery: the two sides. memory_budget: bytes to work in, beside what is written.
+
+    Example:
+        >>> from partreid.types import PartEmbeddings
+        >>> e = PartEmbeddings(torch.eye(2)[:, None], torch.ones(2, 1), ("foreground",))
+        >>> side = Side.of(e, e.visibility, normalize=False, memory_budget=1000)
+        >>> rows = DistanceRows(side, side, memory_budget=1000)
+        >>> rows.write(slice(0, 1), rows.room(1))
+        tensor([[0.0000, 1.4142]])
     """
 
     def __init__(self, query: Side, gallery: Side, *, memory_budget: int) -> None:

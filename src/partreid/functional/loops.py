@@ -21,10 +21,10 @@ def compiled_loops(work: int) -> ModuleType | None:
     if work < _WORTH_COMPILING:
         return None
     try:
-        from partreid.functional import compiled
+        from partreid.functional import _compiled
     except ImportError:
         return None
-    return compiled
+    return _compiled
 
 
 def even_slices(count: int, largest: int) -> list[slice]:

@@ -61,6 +61,12 @@ class Side:
 
         Raises:
             ShapeError: as :func:`~partreid.functional.euclidean.squared_lengths`.
+
+        Example:
+            >>> e = PartEmbeddings(torch.full((2, 1, 4), 2.0), torch.tensor([[1.0], [0.0]]), ("foreground",))
+            >>> side = Side.of(e, e.visibility, normalize=False, memory_budget=1000)
+            >>> side.block(slice(0, 2), torch.empty(1, 2, 4)).counts  # the second row does not count
+            [1]
         """
         lengths = squared_lengths(embeddings, dtype=factors.dtype, memory_budget=memory_budget)
         if not normalize:
