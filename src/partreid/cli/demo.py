@@ -31,7 +31,7 @@ def demo(
 ) -> None:
     """Train the light model on the shipped rendered pedestrians, evaluate it, and draw what it sees.
 
-    Takes about five minutes on two CPU cores.
+    Takes minutes on two CPU cores.
     """
     start = time.perf_counter()
     config: TrainConfig = demo_preset()

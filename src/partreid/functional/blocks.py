@@ -69,6 +69,14 @@ class DistanceRows:
         left = self._memory * 7 // 8 - _BUFFERS * self._height * self._breadth - picture * self._breadth
         return even_slices(len(self._query), left // (picture + beside // self.dtype.itemsize))
 
+    @torch.no_grad()
+    def whole(self) -> Tensor:
+        """All distances, [Q, G]."""
+        result = torch.empty(len(self._query), len(self._gallery), dtype=self.dtype, device=self._query.vectors.device)
+        for some in self.blocks():
+            self.write(some, result[some])
+        return result
+
     def room(self, queries: int) -> Tensor:
         """An empty [queries, G] to write into."""
         return self._gallery.lengths.new_empty(queries, len(self._gallery))

@@ -62,10 +62,7 @@ def part_distances(
         tensor([[1.7321]])
     """
     rows = distance_rows(query, gallery, normalize=normalize, visibility=visibility, memory_budget=memory_budget)
-    result = torch.empty(len(query), len(gallery), dtype=rows.dtype, device=query.vectors.device)
-    for some in rows.blocks():
-        rows.write(some, result[some])
-    return result
+    return rows.whole()
 
 
 @torch.no_grad()

@@ -15,7 +15,6 @@ from partreid.functional.distance import (
     VisibilityRule,
     comparable_slots,
     distance_rows,
-    part_distances,
 )
 from partreid.types import PartEmbeddings
 
@@ -64,13 +63,7 @@ class MatchingConfig(ConfigModel):
         self, query: PartEmbeddings, gallery: PartEmbeddings, *, memory_budget: int = MEMORY_BUDGET
     ) -> Tensor:
         """[Q, G] distances under this rule; see :func:`partreid.functional.distance.part_distances`."""
-        return part_distances(
-            self.prepare(query),
-            self.prepare(gallery),
-            normalize=self.normalize,
-            visibility=self.visibility,
-            memory_budget=memory_budget,
-        )
+        return self.rows(query, gallery, memory_budget=memory_budget).whole()
 
     def rows(
         self, query: PartEmbeddings, gallery: PartEmbeddings, *, memory_budget: int = MEMORY_BUDGET
