@@ -1,0 +1,1 @@
+"""Models as one file for other runtimes: ONNX and OpenVINO."""
