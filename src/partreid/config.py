@@ -25,6 +25,21 @@ class ConfigModel(BaseModel):
         extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
 
+    def __init__(self, **data: Any) -> None:
+        """A configuration of these fields.
+
+        Raises:
+            ConfigError: as :meth:`parse`.
+        """
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise _wrong(type(self), error, type(self).__name__) from None
+
+    # pydantic's own mark of an ``__init__`` that only validates: without it, nested models would be made by calling it,
+    # and an error in one of them would lose its place.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @classmethod
     def parse(cls, data: Mapping[str, Any], *, source: str = "configuration") -> Self:
         """Validate ``data``.
@@ -36,7 +51,7 @@ class ConfigModel(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise ConfigError(f"{source}: " + "; ".join(_explain(cls, e) for e in error.errors())) from None
+            raise _wrong(cls, error, source) from None
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -144,6 +159,10 @@ def _without_none(data: Any) -> Any:
     if isinstance(data, dict):
         return {k: _without_none(v) for k, v in data.items() if v is not None}
     return data
+
+
+def _wrong(model: type[BaseModel], error: ValidationError, source: str) -> ConfigError:
+    return ConfigError(f"{source}: " + "; ".join(_explain(model, e) for e in error.errors()))
 
 
 def _explain(model: type[BaseModel], error: Any) -> str:

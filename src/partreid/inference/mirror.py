@@ -46,7 +46,7 @@ def swap_sides(embeddings: PartEmbeddings) -> PartEmbeddings:
         tensor([[0.5000, 1.0000]])
     """
     order = list(flip_order(embeddings.slots))
-    return PartEmbeddings(embeddings.vectors[:, order], embeddings.visibility[:, order], embeddings.slots)
+    return replace(embeddings, vectors=embeddings.vectors[:, order], visibility=embeddings.visibility[:, order])
 
 
 def _weighted_mean(a: PartEmbeddings, b: PartEmbeddings) -> PartEmbeddings:
@@ -54,7 +54,7 @@ def _weighted_mean(a: PartEmbeddings, b: PartEmbeddings) -> PartEmbeddings:
     # Seen in neither: the plain mean, for whoever compares without visibility.
     weights = [torch.where(total > 0, e.visibility / total, 0.5)[:, :, None] for e in (a, b)]
     vectors = a.vectors * weights[0] + b.vectors * weights[1]
-    return PartEmbeddings(vectors, torch.maximum(a.visibility, b.visibility), a.slots)
+    return replace(a, vectors=vectors, visibility=torch.maximum(a.visibility, b.visibility))
 
 
 def _mean_regions(a: RegionVectors, b: RegionVectors, order: list[int]) -> RegionVectors:

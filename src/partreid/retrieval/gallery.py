@@ -1,319 +1,379 @@
-"""An exact gallery in memory: add, remove, search, save, open."""
+"""A gallery of people seen: add, replace, delete, filter, search; in memory, in a folder, or on a server."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from partreid.errors import DataError, MissingDependencyError, ShapeError
-from partreid.functional.distance import MEMORY_BUDGET, pairwise_slot_distances, part_distances
+from partreid.errors import DataError, ShapeError
+from partreid.functional.distance import MEMORY_BUDGET, paired_distances, pairwise_slot_distances
+from partreid.inference.extractor import PartExtractor, Picture
+from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
-from partreid.retrieval.search import CodeBook, can_run
-from partreid.retrieval.storage import StoredGallery, read_gallery, write_gallery
-from partreid.types import PartEmbeddings, SearchResult, check_comparable
+from partreid.retrieval.search.exact import Engine
+from partreid.retrieval.stores import open_store
+from partreid.retrieval.stores.base import Candidates, GalleryStore, SearchRule
+from partreid.retrieval.stores.memory import MemoryStore
+from partreid.types import PartEmbeddings
+from partreid.types.gallery import GalleryItem, GalleryRecords, SearchResult, Time
+from partreid.types.tensors import check_comparable
 
-ItemId = str | int
-Engine = Literal["auto", "int8", "plain"]
-CODES_FROM = 10_000
-"""Items from which "auto" searches through codes: below, the plain way takes milliseconds."""
+Query: TypeAlias = "PartEmbeddings | Picture | Sequence[Picture]"
+"""Embeddings, or pictures for the gallery's extractor."""
 
-_SORTED_BYTES = 32  # per distance: itself, its sorted copy, the order, and room for the sort
-_CACHED = 2**20  # bytes of items at once, whose intermediate results then stay in the processor's cache
+_PAGE = 1024
 
 
 class Gallery:
-    """Embeddings with ids, searched exactly by the visibility-weighted distance (Eq. 9).
+    """Items (id, embeddings, camera, time, metadata), searched exactly by the visibility-weighted distance (Eq. 9).
 
-    Slots and width are those of the first embeddings added. Items keep the order in which they were added;
-    ``SearchResult.indices`` are positions in :attr:`ids`, which shift when items are removed.
+    Slots, width and model are those of the first embeddings added; others are refused. A gallery in memory keeps
+    vectors as they come; all others keep them in half precision, and whatever was added is safe once the call returns.
 
     Args:
-        engine: how to search: "plain" computes every distance; "int8" computes those of the items that bounds from
-            int8 codes leave, and finds the same (docs/search.md; the extra ``search``, on CPU); "auto" takes codes for
-            a large gallery where the extra is installed. What does not suit codes is searched the plain way.
+        store: what keeps the items; in memory where None. :meth:`open` finds one by its location.
+        extractor: embeds pictures given in place of embeddings.
+        engine: of a gallery in memory, how to search: see
+            :class:`~partreid.retrieval.search.exact.ExactSearch`.
 
     Raises:
-        MissingDependencyError: "int8" without the extra ``search``.
+        DataError: the extractor is not the model that made the gallery.
+        MissingDependencyError: engine "int8" without the extra ``search``.
 
     Example:
         >>> e = PartEmbeddings(torch.eye(3)[:, None], torch.ones(3, 1), ("foreground",))
         >>> gallery = Gallery()
-        >>> gallery.add(e, ["anna", "ben", "carla"])
-        >>> result = gallery.search(e[1], k=2)
-        >>> [gallery.ids[i] for i in result.indices[0]]
-        ['ben', 'anna']
+        >>> gallery.add(e, ["anna", "ben", "carla"], cameras=[1, 1, 2])
+        >>> gallery.search(e[1], k=2).ids
+        (('ben', 'anna'),)
+        >>> gallery.search(e[1], where=Filter(cameras=2)).ids
+        (('carla',),)
     """
 
-    def __init__(self, *, engine: Engine = "auto") -> None:
-        if engine == "int8" and not can_run():
-            raise MissingDependencyError("numkong or numba", purpose="Searching through int8 codes", extra="search")
-        self._wanted: Engine = engine
-        self._ran: Literal["int8", "plain"] | None = None
-        self._codes = CodeBook()
-        self._batches: list[PartEmbeddings] = []
-        self._ids: list[ItemId] = []
-        self._camids: list[int | None] = []
-        self._metadata: list[dict[str, Any] | None] = []
-        self._known: set[ItemId] = set()
+    def __init__(
+        self, store: GalleryStore | None = None, *, extractor: PartExtractor | None = None, engine: Engine = "auto"
+    ) -> None:
+        self.store: GalleryStore = MemoryStore(engine=engine) if store is None else store
+        self.extractor = extractor
+        self._check_model("" if extractor is None else extractor.fingerprint)
+
+    @classmethod
+    def open(cls, location: str | Path, *, extractor: PartExtractor | None = None, create: bool = True) -> Self:
+        """The gallery at a location.
+
+        Args:
+            location: a folder, ``"qdrant://host:6333/name"`` or ``"postgres://user@host/database?gallery=name"``.
+            extractor: as in the constructor.
+            create: whether to begin a new gallery where there is none.
+
+        Raises:
+            DataError: there is none and none is to be made, it cannot be reached, is damaged, of another format
+                version, or made by another model than the extractor.
+            MissingDependencyError: the location needs an extra that is not installed.
+        """
+        store = open_store(location, create=create)
+        try:
+            return cls(store, extractor=extractor)
+        except BaseException:
+            store.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of files and connections. The gallery is not used any more."""
+        self.store.close()
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return self.count()
 
     def __contains__(self, item: object) -> bool:
-        return item in self._known
+        return isinstance(item, str) and bool(item) and self.count(Filter(ids=(item,))) > 0
 
     def __repr__(self) -> str:
-        return f"Gallery({len(self)} items{f', slots {self.slots}' if self._batches else ''})"
-
-    @property
-    def ids(self) -> tuple[ItemId, ...]:
-        """The items' ids in their order."""
-        return tuple(self._ids)
-
-    @property
-    def camids(self) -> tuple[int | None, ...]:
-        """The items' cameras, None where unknown."""
-        return tuple(self._camids)
-
-    @property
-    def metadata(self) -> tuple[Mapping[str, Any] | None, ...]:
-        """What was stored beside each item."""
-        return tuple(self._metadata)
+        slots = f", slots {self.slots}" if self.slots else ""
+        return f"Gallery({len(self)} items in {self.store.location}{slots})"
 
     @property
     def slots(self) -> tuple[str, ...]:
         """The slots' names; empty before anything was added."""
-        return self._batches[0].slots if self._batches else ()
+        header = self.store.header()
+        return header.slots if header else ()
 
     @property
-    def engine(self) -> Literal["int8", "plain"] | None:
-        """How the latest search ran; None before the first."""
-        return self._ran
+    def model(self) -> str:
+        """Fingerprint of the extractor that made the embeddings; "" = unknown."""
+        header = self.store.header()
+        return header.model if header else ""
 
-    @property
-    def embeddings(self) -> PartEmbeddings:
-        """All items' embeddings, in their order.
-
-        Raises:
-            DataError: nothing was added yet.
-        """
-        if not self._batches:
-            raise DataError("The gallery is empty. Add embeddings first: gallery.add(embeddings, ids).")
-        if len(self._batches) > 1:
-            self._batches = [PartEmbeddings.cat(self._batches)]
-        return self._batches[0]
+    def count(self, where: Filter | None = None) -> int:
+        """Number of items, or of those that meet ``where``."""
+        return self.store.count(where or Filter())
 
     def add(
         self,
-        embeddings: PartEmbeddings,
-        ids: Sequence[ItemId],
+        embeddings: Query,
+        ids: Iterable[str],
         *,
-        camids: Sequence[int] | None = None,
+        cameras: Sequence[str | int | None] | str | int | None = None,
+        times: Sequence[Time | None] | Time | None = None,
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
-        """Append items. Nothing is added where anything is wrong.
+        """Add items: all, or none where anything is wrong.
 
         Args:
-            embeddings: [B, S, D], of the slots, width, type and device of those already here.
-            ids: B names or numbers, each new to the gallery.
-            camids: B cameras, where known.
-            metadata: B mappings of what JSON can hold (a file's name, a time stamp), or None.
+            embeddings: [B, S, D], or B pictures.
+            ids: B texts, each new to the gallery.
+            cameras: B names or numbers, or one for all; None = unknown.
+            times: B moments (with a time zone, or seconds since 1970), or one for all; None = unknown.
+            metadata: B mappings of what JSON can hold, such as ``{"track": 17, "file": "a.jpg"}``, or None.
 
         Raises:
-            DataError: an id is already here or given twice, or is neither text nor a number.
-            ShapeError: lengths, slots or widths differ, or a value is NaN.
+            DataError: an id is in the gallery already or given twice; or a value is not what an item can hold.
+            ShapeError: lengths, slots, widths or models differ, or a number is not finite, or too large for half
+                precision.
         """
-        for name, values in (("ids", ids), ("camids", camids), ("metadata", metadata)):
-            if values is not None and (isinstance(values, str) or len(values) != len(embeddings)):
-                raise ShapeError(f"{name} must hold {len(embeddings)} values, one per picture, got {values!r:.80}.")
-        new = list(ids)
-        self._check_new(new)
-        stored = embeddings.detach().validate()
-        if self._batches:
-            first = self._batches[0]
-            check_comparable(first, stored)
-            stored = stored.to(first.vectors.device, first.vectors.dtype)
-        self._batches.append(stored)
-        self._ids += new
-        self._known.update(new)
-        self._camids += [None] * len(new) if camids is None else [int(c) for c in camids]
-        self._metadata += [None] * len(new) if metadata is None else [None if m is None else dict(m) for m in metadata]
+        items = _items(ids, cameras, times, metadata)
+        self._write(embeddings, items, replacing=False)
 
-    def remove(self, ids: Sequence[ItemId]) -> None:
-        """Take items out; those after them move up.
+    def upsert(
+        self,
+        embeddings: Query,
+        ids: Iterable[str],
+        *,
+        cameras: Sequence[str | int | None] | str | int | None = None,
+        times: Sequence[Time | None] | Time | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
+    ) -> None:
+        """As :meth:`add`, but an item takes the place of one with the same id, of which nothing is kept."""
+        items = _items(ids, cameras, times, metadata)
+        self._write(embeddings, items, replacing=True)
+
+    def delete(self, ids: Collection[str] | None = None, *, where: Filter | None = None) -> int:
+        """Remove items, by id or by filter; returns how many there were. Ids that are not there are no error.
 
         Raises:
-            DataError: an id is not here; nothing is removed then.
+            DataError: neither or both are given, so that nothing is lost by mistake.
         """
         if isinstance(ids, str):
-            raise ShapeError(f"Expected a list of ids, got the text {ids!r}. Write [{ids!r}].")
-        gone = set(ids)
-        if missing := gone - self._known:
-            raise DataError(f"Not in the gallery of {len(self)} items: {_some(missing)}. Nothing was removed.")
-        keep = [i for i, item in enumerate(self._ids) if item not in gone]
-        if gone:
-            self._batches = [self.embeddings[keep]]
-            self._codes.clear()
-        self._ids = [self._ids[i] for i in keep]
-        self._camids = [self._camids[i] for i in keep]
-        self._metadata = [self._metadata[i] for i in keep]
-        self._known -= gone
+            raise ShapeError(f"Expected a list of ids, got the text {ids!r:.80}. Write [{ids!r:.80}].")
+        if (ids is None) == (where is None):
+            raise DataError("Say which items to delete: by ids, or by where=Filter(...).")
+        if self.store.header() is None:
+            return 0
+        return self.store.delete(Filter.parse({"ids": list(ids)}) if ids is not None else where or Filter())
+
+    def get(self, ids: Collection[str]) -> GalleryRecords:
+        """Items and embeddings by id, in the order of their ids.
+
+        Raises:
+            DataError: one is not there.
+        """
+        wanted = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
+        header = self.store.header()
+        found = self.store.fetch(Filter.parse({"ids": wanted}), limit=len(wanted)) if wanted and header else None
+        if found is None or len(found) < len(wanted):
+            missing = sorted(set(wanted) - set(found.ids if found else ()))
+            raise DataError(f"Not in the gallery of {len(self)} items: {', '.join(map(repr, missing[:5]))}.")
+        return found
+
+    def records(self, where: Filter | None = None) -> Iterator[GalleryRecords]:
+        """All items and embeddings that meet ``where``, in the order of their ids, some at a time: to copy or export
+        a gallery of any size."""
+        after = ""
+        while self.store.header() is not None:
+            page = self.store.fetch(where or Filter(), limit=_PAGE, after=after)
+            if not len(page):
+                return
+            yield page
+            after = page.items[-1].id
 
     @torch.no_grad()
     def search(
         self,
-        query: PartEmbeddings,
+        query: Query,
         k: int = 10,
         *,
         matching: MatchingConfig | None = None,
-        cameras: Sequence[int] | None = None,
+        where: Filter | None = None,
         memory_budget: int = MEMORY_BUDGET,
     ) -> SearchResult:
-        """The ``k`` nearest items of each query, nearest first; equal distances keep the items' order.
+        """The ``k`` nearest items of each query.
 
         Args:
-            query: [Q, S, D], from the same model as the gallery.
-            k: how many, at most the number of items searched.
+            query: [Q, S, D] embeddings, or Q pictures.
+            k: how many; fewer where fewer items meet ``where``.
             matching: how to compare; the paper's Eq. 9 where None.
-            cameras: only items of these cameras; all where None.
-            memory_budget: bytes to work in, beside gallery and result.
+            where: which items to search; all where None.
+            memory_budget: bytes to work in, beside what is kept of the gallery.
 
         Returns:
-            [Q, k] positions in :attr:`ids`, on the gallery's device. Items that share no visible slot with the query
-            have an infinite distance, ``comparable = False``, and rank last.
+            Items by distance, equal distances by id. Items that share no visible slot with the query have an infinite
+            distance, ``comparable = False``, and rank last. An empty gallery, and a filter that leaves nothing, give
+            [Q, 0].
 
         Raises:
-            ShapeError: ``k`` is below 1, or the query's slots or width differ.
-            DataError: the gallery is empty, or holds no item of these cameras.
+            ShapeError: ``k`` is below 1, or the query's slots, width or model differ from the gallery's.
+            ConfigError: the gallery's store cannot compare by this matching rule.
         """
-        if k < 1:
-            raise ShapeError(f"k is at least 1, got {k}.")
-        matching = matching or MatchingConfig()
-        check_comparable(self.embeddings, query)
-        searched = self._positions(cameras)
-        device = self.embeddings.vectors.device
-        query = query.to(device)
-        large = self._wanted == "auto" and len(searched) >= CODES_FROM and can_run()
-        found = None
-        if device.type == "cpu" and (large or self._wanted == "int8"):
-            found = self._through_codes(query, min(k, len(searched)), matching, searched, memory_budget)
-        self._ran = "plain" if found is None else "int8"
-        if found is not None:
-            return found
-        gallery = matching.prepare(self.embeddings if cameras is None else self.embeddings[searched])
-        asked = matching.prepare(query)
-        step = max(1, memory_budget // (2 * _SORTED_BYTES * len(gallery)))
-        parts = [
-            _nearest(asked[i : i + step], gallery, k, matching, memory_budget)
-            for i in range(0, max(1, len(asked)), step)
-        ]
-        indices, distances, slots = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        return SearchResult(searched[indices], distances, torch.isfinite(distances), slots)
-
-    def _through_codes(
-        self, query: PartEmbeddings, k: int, matching: MatchingConfig, searched: torch.Tensor, memory_budget: int
-    ) -> SearchResult | None:
-        """The result by way of codes; None where these cannot be used."""
-        items = self.embeddings
-        some = None
-        if len(searched) < len(items):
-            some = np.zeros(len(items), bool)
-            some[searched.numpy()] = True
-        pairs = self._codes.nearest(query, items, k, matching=matching, searched=some, memory_budget=memory_budget)
-        if pairs is None:
-            return None
-        indices, distances = map(torch.from_numpy, pairs.table(len(query), searched.numpy(), k))
-        asked = matching.prepare(query)
-        step = max(1, min(memory_budget // 8, _CACHED) // (4 * k * asked.width * len(asked.slots)))
-        slots = [torch.empty(0, k, len(asked.slots), dtype=distances.dtype)]
-        for start in range(0, len(query), step):
-            some_indices = indices[start : start + step]
-            slots.append(
-                pairwise_slot_distances(
-                    asked[start : start + step],
-                    matching.prepare(items[some_indices.reshape(-1)]),
-                    torch.arange(some_indices.numel()).view(some_indices.shape),
-                    normalize=matching.normalize,
-                    visibility=matching.visibility,
-                )
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise ShapeError(f"k is a whole number of at least 1, got {k!r}.")
+        rule = SearchRule(int(k), matching or MatchingConfig(), where or Filter(), memory_budget)
+        asked = self._embeddings(query).to("cpu").validate()
+        compared = rule.matching.prepare(asked).slots
+        header = self.store.header()
+        if header is None:
+            nothing = asked.vectors.new_empty(len(asked), 0)
+            return SearchResult(
+                ((),) * len(asked), nothing, nothing > 0, nothing[:, :, None].expand(-1, -1, len(compared)), compared
             )
-        return SearchResult(indices, distances, torch.isfinite(distances), torch.cat(slots))
+        self._check(asked)
+        return self._result(asked, self.store.nearest(asked, rule), rule)
 
-    def save(self, folder: str | Path) -> None:
-        """Write the gallery to a folder, replacing the one there in a single step.
+    def verify(self) -> list[str]:
+        """Read and check everything; a sentence for each problem found, none where all is well."""
+        return self.store.verify()
 
-        A crash or a full disk at any moment leaves the folder as it was.
+    def _result(self, query: PartEmbeddings, found: Candidates, rule: SearchRule) -> SearchResult:
+        """The k nearest of the candidates by exact distance and id; items that cannot be compared fill up the rest."""
+        asked, records = rule.matching.prepare(query), found.records
+        count = min(rule.k, self.store.count(rule.where)) if len(query) else 0
+        pairs = np.stack([found.query, found.record]).astype(np.int64)
+        distances = _distances(asked, records, pairs, rule)
+        place = np.empty(len(records), np.int64)
+        place[sorted(range(len(records)), key=lambda r: records.items[r].id)] = np.arange(len(records))
+        order = np.lexsort((place[pairs[1]], distances, pairs[0]))
+        order = order[np.isfinite(distances[order])]
+        rank = np.arange(len(order)) - np.searchsorted(pairs[0, order], pairs[0, order])
+        order, rank = order[rank < count], rank[rank < count]
+        chosen = np.full((len(query), count), -1)
+        table = np.full((len(query), count), np.inf, distances.dtype)
+        chosen[pairs[0, order], rank], table[pairs[0, order], rank] = pairs[1, order], distances[order]
+        if (chosen < 0).any():
+            records = self._fill_up(records, chosen, rule)
+        return _as_result(asked, records, chosen, torch.from_numpy(table), rule)
 
-        Raises:
-            DataError: the gallery is empty, or metadata holds something that JSON cannot, or the disk is full or not
-                writable.
+    def _fill_up(self, records: GalleryRecords, chosen: np.ndarray, rule: SearchRule) -> GalleryRecords:
+        """Put items that are not comparable, by id, where ``chosen`` says -1; the records that it then points to.
+
+        All items comparable with such a query are chosen already, and fewer than k.
         """
-        write_gallery(
-            Path(folder), StoredGallery(self.embeddings, tuple(self._ids), tuple(self._camids), tuple(self._metadata))
-        )
+        others = self.store.fetch(rule.where, limit=2 * chosen.shape[1])
+        for row in chosen:
+            there = {records.items[r].id for r in row if r >= 0}
+            free = (len(records) + i for i, item in enumerate(others.items) if item.id not in there)
+            row[row < 0] = [next(free) for _ in range(int((row < 0).sum()))]
+        return GalleryRecords.cat([records, others])
 
-    @classmethod
-    def open(cls, folder: str | Path) -> Gallery:
-        """Read a saved gallery.
+    def _write(self, embeddings: Query, items: list[GalleryItem], *, replacing: bool) -> None:
+        new = self._embeddings(embeddings).detach()
+        if len(items) != len(new):
+            raise ShapeError(f"Expected {len(new)} ids, one per picture, got {len(items)}.")
+        new = new.validate()
+        self._check(new)
+        if not len(new):
+            return
+        if (dtype := self.store.dtype) is not None:
+            new = _narrowed(new, dtype)
+        self.store.write(GalleryRecords(tuple(items), new), replace=replacing)
 
-        Raises:
-            DataError: the folder is missing or holds no gallery, a file is damaged or cut short, or the format is newer
-                than this version reads.
-        """
-        stored = read_gallery(Path(folder))
-        gallery = cls()
-        gallery._check_new(list(stored.ids))
-        gallery._batches = [stored.embeddings]
-        gallery._ids, gallery._camids = list(stored.ids), list(stored.camids)
-        gallery._metadata, gallery._known = list(stored.metadata), set(stored.ids)
-        return gallery
-
-    def _check_new(self, ids: list[ItemId]) -> None:
-        for item in ids:
-            if isinstance(item, bool) or not isinstance(item, str | int):
-                raise DataError(f"An id is text or a whole number, got {item!r} of type {type(item).__name__}.")
-        if known := self._known.intersection(ids):
-            raise DataError(f"Already in the gallery: {_some(known)}. Remove the old item first, or use another id.")
-        if len(set(ids)) < len(ids):
-            twice = {item for item in ids if ids.count(item) > 1}
-            raise DataError(f"Each id may be given once; given more often: {_some(twice)}.")
-
-    def _positions(self, cameras: Sequence[int] | None) -> torch.Tensor:
-        wanted = None if cameras is None else set(cameras)
-        device = self.embeddings.vectors.device
-        if wanted is None:
-            positions = torch.arange(len(self), device=device)
-        else:
-            positions = torch.tensor([i for i, c in enumerate(self._camids) if c in wanted], device=device)
-        if not len(positions):
-            seen = sorted({c for c in self._camids if c is not None})
+    def _embeddings(self, query: Query) -> PartEmbeddings:
+        if isinstance(query, PartEmbeddings):
+            return query
+        if self.extractor is None:
             raise DataError(
-                f"No item to search: the gallery holds {len(self)} items"
-                + ("." if wanted is None else f" of cameras {seen or '(unknown)'}, asked for {sorted(wanted)}.")
+                "Only a gallery with an extractor takes pictures: Gallery.open(location, extractor=extractor). "
+                "Or give embeddings: extractor.embed(pictures)."
             )
-        return positions
+        return self.extractor.embed(query)
+
+    def _check(self, embeddings: PartEmbeddings) -> None:
+        """Whether embeddings are like those in the gallery."""
+        header = self.store.header()
+        if header is not None:
+            check_comparable(header.example, embeddings)
+
+    def _check_model(self, fingerprint: str) -> None:
+        if fingerprint and self.model and fingerprint != self.model:
+            raise DataError(
+                f"The gallery in {self.store.location} was made by another model: expected the fingerprint "
+                f"{self.model}, got {fingerprint}. Open it with the model, picture size and mirror choice that it was "
+                "made with, or make a new gallery."
+            )
 
 
-def _nearest(
-    query: PartEmbeddings, gallery: PartEmbeddings, k: int, matching: MatchingConfig, memory_budget: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Indices, distances and slot distances of the nearest items to a few prepared queries."""
-    rule, budget = matching.visibility, max(1, memory_budget // 2)
-    distances = part_distances(query, gallery, normalize=matching.normalize, visibility=rule, memory_budget=budget)
-    # A stable sort, not topk: equal distances (infinity above all) must keep the items' order.
-    values, order = torch.sort(distances, dim=1, stable=True)
-    nearest = order[:, :k].contiguous()
+def _items(
+    ids: Iterable[str],
+    cameras: Sequence[str | int | None] | str | int | None,
+    times: Sequence[Time | None] | Time | None,
+    metadata: Sequence[Mapping[str, Any] | None] | None,
+) -> list[GalleryItem]:
+    """The items that columns describe."""
+    if isinstance(ids, str):
+        raise ShapeError(f"Expected a list of ids, got the text {ids!r:.80}. Write [{ids!r:.80}].")
+    names = list(ids)
+    columns: list[Sequence[Any]] = []
+    for what, values in (("cameras", cameras), ("times", times), ("metadata", metadata)):
+        several = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
+        column = values if several else [values] * len(names)
+        if len(column) != len(names) or (what == "metadata" and not several and values is not None):  # type: ignore[arg-type]
+            raise ShapeError(f"{what} must hold {len(names)} values, one per id, got {values!r:.80}.")
+        columns.append(column)  # type: ignore[arg-type]
+    items = [
+        GalleryItem(name, camera, time, data or {}) for name, camera, time, data in zip(names, *columns, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        raise DataError(f"Each id may be given once; given more often: {', '.join(map(repr, twice[:5]))}.")
+    return items
+
+
+def _narrowed(embeddings: PartEmbeddings, dtype: torch.dtype) -> PartEmbeddings:
+    """On the CPU, with vectors in a smaller type."""
+    vectors = embeddings.vectors.to("cpu", dtype)
+    if not torch.isfinite(vectors).all():
+        raise ShapeError(
+            f"The gallery keeps numbers up to {torch.finfo(dtype).max:.0f} (half precision); the largest here is "
+            f"{embeddings.vectors.abs().max():.3g}. Scale the embeddings, or normalize them."
+        )
+    return replace(embeddings, vectors=vectors, visibility=embeddings.visibility.to("cpu", torch.float32))
+
+
+def _distances(asked: PartEmbeddings, records: GalleryRecords, pairs: np.ndarray, rule: SearchRule) -> np.ndarray:
+    """[P] exact distances of pairs [2, P] of a query and a record, some at a time."""
+    step = max(1, rule.memory_budget // (8 * 4 * asked.width * len(asked.slots)))
+    found = [np.empty(0, np.float32)]
+    for start in range(0, pairs.shape[1], step):
+        query, record = torch.from_numpy(pairs[:, start : start + step])
+        items = rule.matching.prepare(records.embeddings[record])
+        some = paired_distances(
+            asked[query], items, normalize=rule.matching.normalize, visibility=rule.matching.visibility
+        )
+        found.append(some.numpy())
+    return np.concatenate(found)
+
+
+def _as_result(
+    asked: PartEmbeddings, records: GalleryRecords, chosen: np.ndarray, distances: Tensor, rule: SearchRule
+) -> SearchResult:
     slots = pairwise_slot_distances(
-        query, gallery, nearest, normalize=matching.normalize, visibility=rule, memory_budget=budget
+        asked,
+        rule.matching.prepare(records.embeddings),
+        torch.from_numpy(chosen),
+        normalize=rule.matching.normalize,
+        visibility=rule.matching.visibility,
+        memory_budget=rule.memory_budget,
     )
-    return nearest, values[:, :k].contiguous(), slots
-
-
-def _some(ids: set[ItemId]) -> str:
-    """Up to five ids for a message."""
-    listed = sorted(ids, key=str)
-    return ", ".join(repr(item) for item in listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
+    items = tuple(tuple(records.items[r] for r in row) for row in chosen)
+    return SearchResult(items, distances, torch.isfinite(distances), slots, asked.slots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Self
 
 from pydantic import Field
@@ -47,7 +48,7 @@ class MatchingConfig(ConfigModel):
         """
         if self.visibility_threshold is not None:
             seen = _threshold(embeddings, self.visibility_threshold)
-            embeddings = PartEmbeddings(embeddings.vectors, seen, embeddings.slots)
+            embeddings = replace(embeddings, visibility=seen)
         return embeddings if self.slots is None else embeddings.select(*self.slots)
 
     @property

@@ -1,18 +1,20 @@
 """The package's own language: what its parts give to each other."""
 
 from partreid.types.data import Identity, LabelNaming, ReIDDataset, ReIDImage, identities
+from partreid.types.gallery import GalleryItem, GalleryRecords, SearchResult
 from partreid.types.tensors import (
     EvaluationResult,
     LossReport,
     ModelOutput,
     PartEmbeddings,
     RegionVectors,
-    SearchResult,
     check_comparable,
 )
 
 __all__ = [
     "EvaluationResult",
+    "GalleryItem",
+    "GalleryRecords",
     "Identity",
     "LabelNaming",
     "LossReport",

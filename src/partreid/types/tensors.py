@@ -27,6 +27,7 @@ class PartEmbeddings:
         vectors: [B, S, D] floating point.
         visibility: [B, S] floating point in [0, 1]; 0 = the slot is not seen and is never compared.
         slots: S names, for example ``("foreground", "head", "torso")``.
+        model: fingerprint of the extractor that made them, "" = unknown. Those of two models are never compared.
 
     Raises:
         ShapeError: the shapes do not fit together. Values are checked by :meth:`validate`.
@@ -40,6 +41,7 @@ class PartEmbeddings:
     vectors: Tensor
     visibility: Tensor
     slots: tuple[str, ...]
+    model: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "slots", tuple(self.slots))
@@ -137,7 +139,7 @@ class PartEmbeddings:
         """Several batches as one.
 
         Raises:
-            ShapeError: no batch, or their slots or widths differ.
+            ShapeError: no batch, or their slots, widths or models differ.
         """
         batches = list(batches)
         if not batches:
@@ -148,6 +150,7 @@ class PartEmbeddings:
             torch.cat([b.vectors for b in batches]),
             torch.cat([b.visibility for b in batches]),
             batches[0].slots,
+            batches[0].model if len({b.model for b in batches}) == 1 else "",
         )
 
 
@@ -155,12 +158,17 @@ def check_comparable(a: PartEmbeddings, b: PartEmbeddings) -> None:
     """Whether two batches come from like models.
 
     Raises:
-        ShapeError: their slots or widths differ.
+        ShapeError: their slots, widths or models differ.
     """
     if a.slots != b.slots:
         raise ShapeError(f"The slots differ: {a.slots} and {b.slots}. Embed both with the same model.")
     if a.width != b.width:
         raise ShapeError(f"The embedding widths differ: {a.width} and {b.width}. Embed both with the same model.")
+    if a.model and b.model and a.model != b.model:
+        raise ShapeError(
+            f"The embeddings come from different models, {a.model} and {b.model}, and cannot be compared. Embed both "
+            "with the same model, picture size and mirror choice."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,27 +229,8 @@ class ModelOutput:
             bn_features=self.bn_features.map(function),
             identity_logits=None if self.identity_logits is None else self.identity_logits.map(function),
             visibility=function(self.visibility),
-            embeddings=PartEmbeddings(function(e.vectors), function(e.visibility), e.slots),
+            embeddings=replace(e, vectors=function(e.vectors), visibility=function(e.visibility)),
         )
-
-
-@dataclass(frozen=True, eq=False)
-class SearchResult:
-    """The nearest gallery items of each query, nearest first.
-
-    Attributes:
-        indices: [Q, k] int64 positions in the gallery. distances: [Q, k], infinity where not comparable.
-        comparable: [Q, k] bool, False where query and item share no visible slot; such items rank last.
-        part_distances: [Q, k, S] distance per slot, NaN where the slot was not compared: not visible in both.
-    """
-
-    indices: Tensor
-    distances: Tensor
-    comparable: Tensor
-    part_distances: Tensor
-
-    def __len__(self) -> int:
-        return self.indices.shape[0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from importlib import import_module
+from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.bound import SMALLEST
@@ -29,6 +31,24 @@ def can_run() -> bool:
     return True
 
 
+class Embedded(Protocol):
+    """N embeddings of which some are looked at at a time: :class:`PartEmbeddings`, or something that reads a file."""
+
+    @property
+    def slots(self) -> tuple[str, ...]: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def visibility(self) -> Tensor:
+        """[N, S]."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice | Tensor, /) -> PartEmbeddings: ...
+
+
 class CodeBook:
     """Codes of embeddings to which items are only added; :meth:`clear` where anything else happens to them.
 
@@ -47,7 +67,7 @@ class CodeBook:
         self._useless: tuple[MatchingConfig, int] | None = None
         self.scored = 0
 
-    def update(self, embeddings: PartEmbeddings, *, unseen: bool = False) -> list[SlotCodes]:
+    def update(self, embeddings: Embedded, *, unseen: bool = False) -> list[SlotCodes]:
         """Codes of all items, making those that are missing.
 
         Args:
@@ -70,7 +90,7 @@ class CodeBook:
     def nearest(
         self,
         query: PartEmbeddings,
-        embeddings: PartEmbeddings,
+        embeddings: Embedded,
         k: int,
         *,
         matching: MatchingConfig,
@@ -117,11 +137,12 @@ class CodeBook:
         pairs, self.scored = found
         return pairs
 
-    def _weights_of(self, embeddings: PartEmbeddings, matching: MatchingConfig) -> tuple[list[np.ndarray], bool]:
+    def _weights_of(self, embeddings: Embedded, matching: MatchingConfig) -> tuple[list[np.ndarray], bool]:
         """The items' weights under a rule by fragment, and whether all are sound; the last rule's are kept."""
         if self._weights is None or self._weights[0] != matching:
-            # Weights depend on no vector: preparing copies vectors, so one number of each stands in for it.
-            light = PartEmbeddings(embeddings.vectors[:, :, :1], embeddings.visibility, embeddings.slots)
+            # Weights depend on no vector: one number stands in for each.
+            seen = embeddings.visibility
+            light = PartEmbeddings(seen.new_zeros(*seen.shape, 1), seen, embeddings.slots)
             parts = [matching.prepare(light[start : start + FRAGMENT]) for start in range(0, len(light), FRAGMENT)]
             self._weights = (matching, [_weights(part, matching) for part in parts], all(map(_sound, parts)))
         return self._weights[1:]

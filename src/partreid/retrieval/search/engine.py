@@ -46,7 +46,7 @@ class Items:
 def nearest(
     query: PartEmbeddings, weights: np.ndarray, items: Items, k: int, *, memory_budget: int
 ) -> tuple[Pairs, int] | None:
-    """The k nearest items of each query that share a slot with it; fewer where fewer do.
+    """The k nearest items of each query that share a slot with it, ties of the k-th included; fewer where fewer do.
 
     Args:
         query: [Q, S, D] prepared embeddings. weights: [Q, S] float32 of their slots.
@@ -95,7 +95,7 @@ def _survivors(
 
 
 def _decide(query: PartEmbeddings, survivors: Pairs, items: Items, k: int, memory_budget: int) -> tuple[Pairs, int]:
-    """The k nearest by exact distance, and how many distances that took."""
+    """The k nearest by exact distance, ties of the k-th included, and how many distances that took."""
     ranked, rank = survivors.ranked(0)
     likely, others = ranked[rank < k], ranked[rank >= k]
     scored = _exact(query, likely, items, memory_budget)
@@ -103,8 +103,7 @@ def _decide(query: PartEmbeddings, survivors: Pairs, items: Items, k: int, memor
     smallest(scored.query, scored.numbers[:, 0], known)
     others = others[others.numbers[:, 0] <= _limits(known, items.matching)[others.query]]
     scored = Pairs.cat([scored, _exact(query, others, items, memory_budget)])
-    ranked, rank = scored.ranked(0)
-    return ranked[rank < k], len(scored)
+    return scored.nearest(k), len(scored)
 
 
 def _exact(query: PartEmbeddings, pairs: Pairs, items: Items, memory_budget: int) -> Pairs:

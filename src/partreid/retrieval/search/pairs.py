@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from torch import Tensor
+
+Number = TypeVar("Number", Tensor, np.ndarray)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +45,16 @@ class Pairs:
         """[P] place of each pair among its query's (from 0), where pairs are sorted by query."""
         return np.arange(len(self)) - np.searchsorted(self.query, self.query)
 
-    def table(self, queries: int, searched: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ranked pairs with their distance as [Q, k] positions and distances, filled up with infinity.
+    def nearest(self, k: int) -> Pairs:
+        """Ranked by their first number, what is among the k first of its query, or ties with the k-th."""
+        pairs, ranks = self.ranked(0)
+        limits = np.full(int(pairs.query[-1]) + 1 if len(pairs) else 0, np.inf)
+        kth = ranks == k - 1
+        limits[pairs.query[kth]] = with_ties(pairs.numbers[kth, 0].astype(np.float64))
+        return pairs[pairs.numbers[:, 0] <= limits[pairs.query]]
 
-        Args:
-            queries: Q. searched: positions of all items searched, ascending. k: at most their number.
-        """
-        indices, distances = np.full((queries, k), -1), np.full((queries, k), np.inf, self.numbers.dtype)
-        indices[self.query, self.ranks()], distances[self.query, self.ranks()] = self.position, self.numbers[:, 0]
-        for q in np.flatnonzero((indices < 0).any(axis=1)):
-            # These are all items comparable with this query, so the first others are the first not comparable.
-            missing = indices[q] < 0
-            indices[q, missing] = np.setdiff1d(searched[:k], indices[q])[: missing.sum()]
-        return indices, distances
+
+def with_ties(distances: Number) -> Number:
+    """Up to where a distance may belong to an item as near, given how exactly distances are computed: of two ways,
+    each errs by at most 1e-4 (relative), or 1e-6 between identical vectors."""
+    return distances * (1 + 2.0**-12) + 2e-6

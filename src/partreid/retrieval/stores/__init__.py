@@ -1,0 +1,34 @@
+"""Where galleries are kept: in memory, in a folder, on a Qdrant server, in PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from partreid.errors import DataError
+from partreid.retrieval.stores.base import GalleryStore
+
+
+def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
+    """The store at a location; see :meth:`partreid.retrieval.Gallery.open`.
+
+    Raises:
+        DataError: there is none and none is to be made, or it cannot be opened, or no store is known by that scheme.
+        MissingDependencyError: the location needs an extra that is not installed.
+    """
+    scheme, separator, _ = str(location).partition("://")
+    if not separator:
+        from partreid.retrieval.stores.lance import LanceStore
+
+        return LanceStore(Path(location), create=create)
+    if scheme == "qdrant":
+        from partreid.retrieval.stores.qdrant import QdrantStore
+
+        return QdrantStore.open(str(location), create=create)
+    if scheme in ("postgres", "postgresql"):
+        from partreid.retrieval.stores.postgres import PostgresStore
+
+        return PostgresStore.open(str(location), create=create)
+    raise DataError(
+        f"No gallery can be kept at {location}: expected a folder, qdrant://host:6333/name, or "
+        "postgres://user@host/database?gallery=name."
+    )

@@ -1,0 +1,132 @@
+"""What a gallery asks of the store that keeps it. All stores pass the same tests (tests/retrieval/stores/)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from partreid.functional.distance import MEMORY_BUDGET
+from partreid.retrieval.filters import Filter
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import PartEmbeddings
+from partreid.types.gallery import GalleryRecords
+
+FORMAT_VERSION = 2
+"""Of what stores keep; 1 was one file for all vectors. Another one is refused."""
+
+
+@dataclass(frozen=True)
+class GalleryHeader:
+    """What all items of a gallery have in common: set by the first, never changed.
+
+    Attributes:
+        slots: names of the slots. width: D. model: fingerprint of the extractor, "" = unknown.
+    """
+
+    slots: tuple[str, ...]
+    width: int
+    model: str = ""
+
+    @classmethod
+    def of(cls, embeddings: PartEmbeddings) -> GalleryHeader:
+        """The header of a gallery that begins with these embeddings."""
+        return cls(embeddings.slots, embeddings.width, embeddings.model)
+
+    @property
+    def example(self) -> PartEmbeddings:
+        """Embeddings of no picture: what ``check_comparable`` holds others against."""
+        return PartEmbeddings(
+            torch.empty(0, len(self.slots), self.width), torch.empty(0, len(self.slots)), self.slots, self.model
+        )
+
+
+@dataclass(frozen=True)
+class SearchRule:
+    """How to search: compared by ``matching`` among the items that ``where`` keeps, in so many bytes of memory."""
+
+    k: int
+    matching: MatchingConfig
+    where: Filter
+    memory_budget: int = MEMORY_BUDGET
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Pairs of a query and an item, among them the k nearest of each query.
+
+    Attributes:
+        records: R items, each once. query: [P] int64 of each pair. record: [P] int64 its item's place in ``records``.
+    """
+
+    records: GalleryRecords
+    query: np.ndarray
+    record: np.ndarray
+
+
+class GalleryStore(Protocol):
+    """Keeps items and finds the near ones. Nothing here is checked twice: :class:`~partreid.retrieval.Gallery` sees to
+    valid arguments, and ranks what is found by exact distance.
+
+    Attributes:
+        location: where it is, as ``Gallery.open`` takes it.
+        dtype: floating type in which vectors are kept; None = as they come. Those given to :meth:`write` have it, lie
+            on the CPU, and are finite.
+
+    Raises:
+        DataError: from any method: the store cannot be reached, read or written, or is damaged.
+    """
+
+    location: str
+    dtype: torch.dtype | None
+
+    def header(self) -> GalleryHeader | None:
+        """What the items have in common; None before the first."""
+
+    def count(self, where: Filter) -> int:
+        """Number of items."""
+
+    def write(self, records: GalleryRecords, *, replace: bool) -> None:
+        """Add items, all or none; kept for good once this returns.
+
+        Args:
+            records: at least one, of different ids, with the header's slots and width where there is one.
+            replace: whether an item with the id of another takes its place; else that is an error.
+
+        Raises:
+            DataError: an id is there already (:func:`taken` makes the message), or another process began a gallery
+                with another header.
+        """
+
+    def delete(self, where: Filter) -> int:
+        """Remove items for good; how many there were."""
+
+    def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
+        """The first items by id, at most ``limit`` of those behind the id ``after``. Not called before the first item
+        was written."""
+
+    def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
+        """Every item that is among the k nearest comparable ones of some query, ties of the k-th included, and any
+        others; each pair once.
+
+        Args:
+            query: [Q, S, D] on the CPU, with the header's slots and width; not called before the first item was
+                written.
+
+        Raises:
+            ConfigError: the store cannot compare by this matching rule.
+        """
+
+    def verify(self) -> list[str]:
+        """Read and check everything there is; a sentence for each problem."""
+
+    def close(self) -> None:
+        """Let go of files and connections; the store is not used any more."""
+
+
+def taken(ids: list[str]) -> str:
+    """What to say of ids that are in the gallery already."""
+    some = ", ".join(repr(item) for item in sorted(ids)[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    return f"Already in the gallery: {some}. Nothing was added. Replace with upsert, or use other ids."
