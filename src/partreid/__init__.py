@@ -12,9 +12,10 @@ from partreid.models.config import ModelConfig
 from partreid.models.official import load_official
 from partreid.parts import PART_SCHEMAS, PartSchema
 from partreid.preprocessing import PreprocessConfig
+from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import EvaluationResult, ModelOutput, PartEmbeddings, SearchResult
+from partreid.types import EvaluationResult, GalleryItem, ModelOutput, PartEmbeddings, SearchResult
 from partreid.version import __version__
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "BPBReID",
     "BoT",
     "EvaluationResult",
+    "Filter",
     "Gallery",
+    "GalleryItem",
     "MatchingConfig",
     "ModelConfig",
     "ModelOutput",

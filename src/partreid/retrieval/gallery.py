@@ -10,16 +10,16 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from partreid.errors import DataError, ShapeError
-from partreid.functional.distance import MEMORY_BUDGET, paired_distances, pairwise_slot_distances
+from partreid.functional.distance import MEMORY_BUDGET
 from partreid.inference.extractor import PartExtractor, Picture
+from partreid.retrieval.answer import answer, nothing
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.exact import Engine
 from partreid.retrieval.stores import open_store
-from partreid.retrieval.stores.base import Candidates, GalleryStore, SearchRule
+from partreid.retrieval.stores.base import GalleryStore, SearchRule
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryItem, GalleryRecords, SearchResult, Time
@@ -231,50 +231,14 @@ class Gallery:
             raise ShapeError(f"k is a whole number of at least 1, got {k!r}.")
         rule = SearchRule(int(k), matching or MatchingConfig(), where or Filter(), memory_budget)
         asked = self._embeddings(query).to("cpu").validate()
-        compared = rule.matching.prepare(asked).slots
-        header = self.store.header()
-        if header is None:
-            nothing = asked.vectors.new_empty(len(asked), 0)
-            return SearchResult(
-                ((),) * len(asked), nothing, nothing > 0, nothing[:, :, None].expand(-1, -1, len(compared)), compared
-            )
+        if self.store.header() is None:
+            return nothing(asked, rule)
         self._check(asked)
-        return self._result(asked, self.store.nearest(asked, rule), rule)
+        return answer(asked, self.store, rule)
 
     def verify(self) -> list[str]:
         """Read and check everything; a sentence for each problem found, none where all is well."""
         return self.store.verify()
-
-    def _result(self, query: PartEmbeddings, found: Candidates, rule: SearchRule) -> SearchResult:
-        """The k nearest of the candidates by exact distance and id; items that cannot be compared fill up the rest."""
-        asked, records = rule.matching.prepare(query), found.records
-        count = min(rule.k, self.store.count(rule.where)) if len(query) else 0
-        pairs = np.stack([found.query, found.record]).astype(np.int64)
-        distances = _distances(asked, records, pairs, rule)
-        place = np.empty(len(records), np.int64)
-        place[sorted(range(len(records)), key=lambda r: records.items[r].id)] = np.arange(len(records))
-        order = np.lexsort((place[pairs[1]], distances, pairs[0]))
-        order = order[np.isfinite(distances[order])]
-        rank = np.arange(len(order)) - np.searchsorted(pairs[0, order], pairs[0, order])
-        order, rank = order[rank < count], rank[rank < count]
-        chosen = np.full((len(query), count), -1)
-        table = np.full((len(query), count), np.inf, distances.dtype)
-        chosen[pairs[0, order], rank], table[pairs[0, order], rank] = pairs[1, order], distances[order]
-        if (chosen < 0).any():
-            records = self._fill_up(records, chosen, rule)
-        return _as_result(asked, records, chosen, torch.from_numpy(table), rule)
-
-    def _fill_up(self, records: GalleryRecords, chosen: np.ndarray, rule: SearchRule) -> GalleryRecords:
-        """Put items that are not comparable, by id, where ``chosen`` says -1; the records that it then points to.
-
-        All items comparable with such a query are chosen already, and fewer than k.
-        """
-        others = self.store.fetch(rule.where, limit=2 * chosen.shape[1])
-        for row in chosen:
-            there = {records.items[r].id for r in row if r >= 0}
-            free = (len(records) + i for i, item in enumerate(others.items) if item.id not in there)
-            row[row < 0] = [next(free) for _ in range(int((row < 0).sum()))]
-        return GalleryRecords.cat([records, others])
 
     def _write(self, embeddings: Query, items: list[GalleryItem], *, replacing: bool) -> None:
         new = self._embeddings(embeddings).detach()
@@ -348,32 +312,3 @@ def _narrowed(embeddings: PartEmbeddings, dtype: torch.dtype) -> PartEmbeddings:
             f"{embeddings.vectors.abs().max():.3g}. Scale the embeddings, or normalize them."
         )
     return replace(embeddings, vectors=vectors, visibility=embeddings.visibility.to("cpu", torch.float32))
-
-
-def _distances(asked: PartEmbeddings, records: GalleryRecords, pairs: np.ndarray, rule: SearchRule) -> np.ndarray:
-    """[P] exact distances of pairs [2, P] of a query and a record, some at a time."""
-    step = max(1, rule.memory_budget // (8 * 4 * asked.width * len(asked.slots)))
-    found = [np.empty(0, np.float32)]
-    for start in range(0, pairs.shape[1], step):
-        query, record = torch.from_numpy(pairs[:, start : start + step])
-        items = rule.matching.prepare(records.embeddings[record])
-        some = paired_distances(
-            asked[query], items, normalize=rule.matching.normalize, visibility=rule.matching.visibility
-        )
-        found.append(some.numpy())
-    return np.concatenate(found)
-
-
-def _as_result(
-    asked: PartEmbeddings, records: GalleryRecords, chosen: np.ndarray, distances: Tensor, rule: SearchRule
-) -> SearchResult:
-    slots = pairwise_slot_distances(
-        asked,
-        rule.matching.prepare(records.embeddings),
-        torch.from_numpy(chosen),
-        normalize=rule.matching.normalize,
-        visibility=rule.matching.visibility,
-        memory_budget=rule.memory_budget,
-    )
-    items = tuple(tuple(records.items[r] for r in row) for row in chosen)
-    return SearchResult(items, distances, torch.isfinite(distances), slots, asked.slots)
