@@ -64,7 +64,7 @@ class QuerySetScores:
 
 def model_matching(extractor: PartExtractor) -> MatchingConfig:
     """The comparison that the model was made for."""
-    return MatchingConfig(normalize=extractor.model.config.normalize_embeddings)
+    return MatchingConfig(normalize=extractor.runner.normalize_embeddings)
 
 
 def embed_split(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Self, TypeAlias
@@ -18,13 +15,12 @@ from partreid.datasets.augment import part_maps_at
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.readers.common import list_pictures
 from partreid.errors import ConfigError, DataError
-from partreid.inference.mirror import merge_mirrored
+from partreid.inference.runner import PoseInput, Runner, TorchRunner
 from partreid.labels.fields import read_part_maps
 from partreid.models.checkpoint import Checkpoint, load_checkpoint
 from partreid.models.network import ReIDNetwork
-from partreid.parts import flip_order, has_unnamed
-from partreid.preprocessing import PreprocessConfig, normalize
-from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
+from partreid.preprocessing import PreprocessConfig
+from partreid.runtime import RuntimeConfig
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
 
 Picture: TypeAlias = "str | Path | Image.Image | np.ndarray | ReIDImage"
@@ -61,17 +57,19 @@ class PartExtractor:
         mirror: bool = False,
     ) -> None:
         self.runtime = runtime or RuntimeConfig()
-        self.device = resolve_device(self.runtime.device)
-        self.model = model.to(self.device).eval()
-        self.preprocess = preprocess
-        self.mirror = mirror
-        if mirror and has_unnamed(self.slots):
-            raise ConfigError(
-                f"The parts of this model have no names ({', '.join(self.slots)}), so left and right cannot be told "
-                "apart in a mirror image. Embed without the mirror, or load the weights with their part schema."
-            )
-        precision = "float32" if self.runtime.precision == "auto" else self.runtime.precision
-        self._arithmetic = resolve_arithmetic(self.device, precision)
+        self.runner: Runner = TorchRunner(model, preprocess, self.runtime, mirror=mirror)
+
+    @classmethod
+    def from_runner(cls, runner: Runner, *, runtime: RuntimeConfig | None = None) -> Self:
+        """The extractor of a network that something else than this constructor runs, such as an exported file.
+
+        Args:
+            runner: the network. runtime: the batch size; device and precision are the runner's.
+        """
+        extractor = cls.__new__(cls)
+        extractor.runtime = runtime or RuntimeConfig()
+        extractor.runner = runner
+        return extractor
 
     @classmethod
     def from_pretrained(
@@ -101,24 +99,44 @@ class PartExtractor:
         """The extractor of a checkpoint in memory, such as ``load_official`` returns."""
         return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror)
 
-    @cached_property
+    @property
+    def model(self) -> ReIDNetwork:
+        """The network itself.
+
+        Raises:
+            ConfigError: it was exported: there is a file that can be run, and nothing to look into.
+        """
+        if not isinstance(self.runner, TorchRunner):
+            raise ConfigError("This needs the network itself, and got an exported file. Give the run it was made from.")
+        return self.runner.model
+
+    @property
+    def preprocess(self) -> PreprocessConfig:
+        """What the network's input looks like."""
+        return self.runner.preprocess
+
+    @property
+    def mirror(self) -> bool:
+        """Whether each picture is embedded together with its mirror image."""
+        return self.runner.mirror
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.runner.device
+
+    @property
     def fingerprint(self) -> str:
         """A name for what its embeddings depend on: weights, the model's configuration, picture size, mirror.
 
         Two extractors with the same one give the same embeddings, up to rounding (device, precision).
         """
-        config = self.model.config.model_dump(mode="json", exclude_defaults=True)
-        choices = [config, self.preprocess.model_dump(mode="json"), self.mirror]
-        digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return self.runner.fingerprint
 
     @property
     def slots(self) -> tuple[str, ...]:
         """Names of the slots of every embedding."""
-        return self.model.slots
+        return self.runner.slots
 
     def embed(self, pictures: Picture | Sequence[Picture]) -> PartEmbeddings:
         """Embeddings of pictures, in their order, on the CPU.
@@ -144,44 +162,23 @@ class PartExtractor:
         while batch := list(islice(iterator, self.runtime.batch_size)):
             yield self._forward(batch)
 
-    @torch.inference_mode()
     def _forward(self, batch: list[Picture]) -> ModelOutput:
         pixels = np.stack([resize(load_picture(picture), self.preprocess.size) for picture in batch])
-        # [B, H, W, 3] seen as [B, 3, H, W] is channels-last already, the layout convolutions run fastest in.
-        images = normalize(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(self.device), self.preprocess)
-        part_maps = self._part_maps(batch)
-        dtype = torch.float16 if self._arithmetic == "float16" else torch.bfloat16
-        with torch.autocast(self.device.type, dtype=dtype, enabled=self._arithmetic != "float32"):
-            output: ModelOutput = self.model(images, part_maps, classify=False)
-            if self.mirror:
-                output = merge_mirrored(output, self._forward_mirrored(images, part_maps))
-        return output.map(lambda tensor: tensor.float().cpu())
+        pose = self.runner.pose
+        part_maps = None if pose is None else torch.cat([self._part_maps(picture, pose) for picture in batch])
+        return self.runner.run(pixels, part_maps)
 
-    def _forward_mirrored(self, images: torch.Tensor, part_maps: torch.Tensor | None) -> ModelOutput:
-        if part_maps is not None:
-            part_maps = part_maps[:, list(flip_order(self.model.config.part_names))].flip(3)
-        output: ModelOutput = self.model(images.flip(3), part_maps, classify=False)
-        return output
-
-    def _part_maps(self, batch: list[Picture]) -> torch.Tensor | None:
-        """Part maps E [B, K, h, w] at the feature map's size, where they take the place of learned attention."""
-        config = self.model.config
-        if not config.pose_guided:
-            return None
-        height, width = self.preprocess.size
-        map_size = (height // config.stride, width // config.stride)
-        maps = []
-        for picture in batch:
-            if not isinstance(picture, ReIDImage) or picture.label is None:
-                raise DataError(
-                    f"This model looks where pose fields say (attention = {config.attention}): every picture needs a "
-                    f"label file, and {picture if isinstance(picture, ReIDImage) else 'this one'} has none. Give "
-                    "entries of a data set with labels (`partreid labels make`)."
-                )
-            nodes = torch.from_numpy(read_part_maps(picture.label, config.part_schema))[None]
-            none = torch.zeros(1, 2, dtype=torch.long)
-            maps.append(part_maps_at(nodes, none, size=self.preprocess.size, map_size=map_size))
-        return torch.cat(maps).to(self.device)
+    def _part_maps(self, picture: Picture, pose: PoseInput) -> torch.Tensor:
+        """Part maps E [1, K, h, w] at the feature map's size, which take the place of learned attention."""
+        if not isinstance(picture, ReIDImage) or picture.label is None:
+            raise DataError(
+                "This model looks where pose fields say: every picture needs a label file, and "
+                f"{picture if isinstance(picture, ReIDImage) else 'this one'} has none. Give entries of a data set "
+                "with labels (`partreid labels make`)."
+            )
+        nodes = torch.from_numpy(read_part_maps(picture.label, pose.schema))[None]
+        none = torch.zeros(1, 2, dtype=torch.long)
+        return part_maps_at(nodes, none, size=self.preprocess.size, map_size=pose.map_size)
 
 
 def as_pictures(pictures: Picture | Sequence[Picture]) -> list[Picture]:
