@@ -159,6 +159,6 @@ class TorchRunner:
 
     def _moved(self, tensor: Tensor) -> Tensor:
         """On the device; from pinned memory a GPU fetches it while the host goes on."""
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
