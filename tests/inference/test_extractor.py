@@ -12,7 +12,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from partreid.errors import DataError, ShapeError
-from partreid.inference.extractor import PartExtractor, as_pictures
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.pictures import walk
 from partreid.inference.storage import load_embeddings, save_embeddings
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
@@ -119,7 +120,8 @@ def test_modes_of_pil_pictures(extractor: PartExtractor, arrays: list[np.ndarray
         (np.zeros((64, 32, 4), np.uint8), r"got uint8 \(64, 32, 4\)"),
         (np.zeros((3, 64, 32), np.uint8), r"got uint8 \(3, 64, 32\)"),
         (np.zeros((0, 32, 3), np.uint8), r"shape \(0, 32, 3\)"),
-        ([3], r"got int"),
+        ([3], r"Picture #0: .*got int"),
+        (3, r"got int"),
         ([torch.zeros(64, 32, 3)], r"got Tensor"),
         ([], r"at least one picture"),
         (np.zeros((0, 64, 32, 3), np.uint8), r"at least one picture"),
@@ -138,7 +140,7 @@ def test_folders_and_files_that_cannot_be_read(extractor: PartExtractor, folder:
     (tmp_path / "half.png").write_bytes((folder / "0.png").read_bytes()[:500])
     with pytest.raises(DataError, match=r"half\.png is a damaged picture"):
         extractor.embed([folder / "0.png", tmp_path / "half.png"])
-    assert [Path(str(p)).name for p in as_pictures(folder)] == ["0.png", "1.png", "2.png", "3.png"]
+    assert [Path(str(p)).name for p in walk(folder)] == ["0.png", "1.png", "2.png", "3.png"]
 
 
 def test_outputs_are_on_the_cpu_in_float32_in_every_precision(arrays: list[np.ndarray]) -> None:

@@ -9,7 +9,8 @@ import typer
 
 from partreid.cli.console import console, progress_bar
 from partreid.cli.options import BatchSize, Device, Mirror, PrecisionOption, runtime_config
-from partreid.inference.extractor import PartExtractor, as_pictures
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.pictures import walk
 from partreid.inference.storage import save_embeddings
 from partreid.types import PartEmbeddings
 
@@ -32,7 +33,7 @@ def embed(
     """
     runtime = runtime_config(device, precision, 0, batch_size)
     extractor = PartExtractor.from_pretrained(model, runtime=runtime, mirror=mirror)
-    items = as_pictures(list(pictures))
+    items = list(walk(list(pictures)))
     batches = []
     with progress_bar("embedding", len(items)) as (progress, task):
         for output in extractor.outputs(items):

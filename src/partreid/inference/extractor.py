@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Self, get_args
 
-import numpy as np
 import torch
-from PIL import Image
 
-from partreid.datasets.augment import part_maps_at
-from partreid.datasets.images import read_image, resize
-from partreid.datasets.readers.common import list_pictures
-from partreid.errors import ConfigError, DataError
-from partreid.inference.runner import PoseInput, Runner, TorchRunner
-from partreid.labels.fields import read_part_maps
+from partreid.errors import ConfigError, DataError, nearest
+from partreid.inference.pictures import Pictures, walk
+from partreid.inference.runner import Runner, TorchRunner
+from partreid.inference.streaming import EmbeddingStream, OnError, StreamOptions, default_readers
 from partreid.models.checkpoint import Checkpoint, load_checkpoint
 from partreid.models.network import ReIDNetwork
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
-from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
-
-Picture: TypeAlias = "str | Path | Image.Image | np.ndarray | ReIDImage"
-"""A file, a PIL picture, a uint8 RGB array [H, W, 3], or an entry of a data set."""
+from partreid.types import ModelOutput, PartEmbeddings
 
 
 class PartExtractor:
@@ -138,83 +130,61 @@ class PartExtractor:
         """Names of the slots of every embedding."""
         return self.runner.slots
 
-    def embed(self, pictures: Picture | Sequence[Picture]) -> PartEmbeddings:
+    def embed(self, pictures: Pictures) -> PartEmbeddings:
         """Embeddings of pictures, in their order, on the CPU.
 
         Args:
-            pictures: one, or several of any kind; a folder means every picture in it, sorted by name.
+            pictures: one, or any number of any kind, also from a generator; a folder means every picture in it and in
+                the folders in it, sorted by name.
+
+        Returns:
+            [B, S, D], marked with :attr:`fingerprint`.
 
         Raises:
-            DataError: a file is missing, truncated or no picture, a folder is empty, or an array has another
-                shape; the message names it.
+            DataError: there is no picture, a file is missing, truncated or no picture, a folder is empty, or an array
+                has another shape; the message names it.
         """
         return PartEmbeddings.cat(output.embeddings for output in self.outputs(pictures))
 
-    def outputs(self, pictures: Picture | Sequence[Picture]) -> Iterator[ModelOutput]:
+    def outputs(self, pictures: Pictures) -> Iterator[ModelOutput]:
         """Everything the model says, batch by batch, on the CPU: for attention maps and single embeddings.
 
         Arguments and errors as in :meth:`embed`.
         """
-        items = as_pictures(pictures)
-        if not items:
+        number = 0
+        with self.stream(pictures) as stream:
+            for number, batch in enumerate(stream, 1):  # noqa: B007 - counted
+                yield batch.output
+        if not number:
             raise DataError("Expected at least one picture to embed, got none.")
-        iterator = iter(items)
-        while batch := list(islice(iterator, self.runtime.batch_size)):
-            yield self._forward(batch)
 
-    def _forward(self, batch: list[Picture]) -> ModelOutput:
-        pixels = np.stack([resize(load_picture(picture), self.preprocess.size) for picture in batch])
-        pose = self.runner.pose
-        part_maps = None if pose is None else torch.cat([self._part_maps(picture, pose) for picture in batch])
-        return self.runner.run(pixels, part_maps)
+    def stream(self, pictures: Pictures, *, on_error: OnError = "raise", readers: int | None = None) -> EmbeddingStream:
+        """Embeddings of any number of pictures, batch by batch, in bounded memory.
 
-    def _part_maps(self, picture: Picture, pose: PoseInput) -> torch.Tensor:
-        """Part maps E [1, K, h, w] at the feature map's size, which take the place of learned attention."""
-        if not isinstance(picture, ReIDImage) or picture.label is None:
-            raise DataError(
-                "This model looks where pose fields say: every picture needs a label file, and "
-                f"{picture if isinstance(picture, ReIDImage) else 'this one'} has none. Give entries of a data set "
-                "with labels (`partreid labels make`)."
-            )
-        nodes = torch.from_numpy(read_part_maps(picture.label, pose.schema))[None]
-        none = torch.zeros(1, 2, dtype=torch.long)
-        return part_maps_at(nodes, none, size=self.preprocess.size, map_size=pose.map_size)
+        Pictures are taken from the iterable as they are needed, at most ``readers + 1`` batches of them ahead, and
+        decoded by threads while the network runs.
 
+        Args:
+            pictures: as in :meth:`embed`. Of a folder only the names are held, and those of one folder at a time.
+            on_error: "skip" leaves out what cannot be read and tells it in ``skipped`` of the stream.
+            readers: threads that decode ahead; 0 decodes between the batches. None takes one for each core, at most 4.
 
-def as_pictures(pictures: Picture | Sequence[Picture]) -> list[Picture]:
-    """A list of single pictures; folders are replaced by the pictures in them, sorted by name.
+        Returns:
+            An iterator over :class:`~partreid.inference.streaming.EmbeddedBatch`: names, embeddings, attention maps.
 
-    Raises:
-        DataError: a folder holds no picture.
-    """
-    if isinstance(pictures, str | Path | Image.Image | ReIDImage):
-        pictures = [pictures]
-    elif isinstance(pictures, np.ndarray):
-        pictures = list(pictures) if pictures.ndim == 4 else [pictures]
-    found: list[Picture] = []
-    for picture in pictures:
-        if isinstance(picture, str | Path) and Path(picture).is_dir():
-            found += list_pictures(Path(picture))
-        else:
-            found.append(picture)
-    return found
+        Raises:
+            DataError: as in :meth:`embed`, while iterating; not for an iterable without pictures.
+            ConfigError: ``on_error`` is neither word.
 
-
-def load_picture(picture: Picture) -> np.ndarray:
-    """One picture as uint8 [H, W, 3] RGB.
-
-    Raises:
-        DataError: it cannot be read, or is no such array.
-    """
-    if isinstance(picture, ReIDImage):
-        return read_image(picture.path)
-    if isinstance(picture, str | Path):
-        return read_image(picture)
-    if isinstance(picture, Image.Image):
-        if picture.mode.startswith(("I", "F")):
-            raise DataError(f"Expected a PIL picture with 8 bits a channel, got mode {picture.mode}.")
-        return np.asarray(picture.convert("RGB"))
-    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
-        raise DataError(f"Expected a file, a PIL picture or a uint8 array [H, W, 3] in RGB order, got {what}.")
-    return picture
+        Example:
+            >>> with extractor.stream("archive", on_error="skip") as stream:  # doctest: +SKIP
+            ...     for batch in stream:
+            ...         gallery.add(batch.names, batch.embeddings)
+            >>> stream.skipped  # doctest: +SKIP
+            [SkippedPicture(position=7, name='archive/7.jpg', reason='archive/7.jpg is a damaged JPEG: ...')]
+        """
+        if on_error not in get_args(OnError):
+            raise ConfigError(f"Unknown on_error {on_error!r}. {nearest(str(on_error), get_args(OnError))}")
+        readers = default_readers() if readers is None else readers
+        options = StreamOptions(self.runtime.batch_size, skip=on_error == "skip", readers=readers)
+        return EmbeddingStream(self.runner, walk(pictures), options)

@@ -1,0 +1,72 @@
+"""Embeddings as a Parquet table: a row per picture, a field per slot. pyarrow is imported here only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partreid.errors import DataError, MissingDependencyError
+from partreid.types import PartEmbeddings
+
+
+def write(path: Path, embeddings: PartEmbeddings, names: Sequence[str], metadata: Mapping[str, str]) -> None:
+    """Write ``name``, ``vectors`` and ``visibility``; numbers are float32, uncompressed: they hardly shrink.
+
+    Raises:
+        DataError: a name is not UTF-8.
+    """
+    pa, pq = _pyarrow()
+    vectors, seen = (t.float().cpu() for t in (embeddings.vectors, embeddings.visibility))
+    lists = [
+        pa.FixedSizeListArray.from_arrays(pa.array(vectors[:, i].contiguous().numpy().ravel()), embeddings.width)
+        for i in range(len(embeddings.slots))
+    ]
+    shown = [pa.array(seen[:, i].contiguous().numpy()) for i in range(len(embeddings.slots))]
+    try:
+        called = pa.array(list(names), pa.string())
+    except UnicodeEncodeError as error:
+        raise DataError(f"Parquet holds names in UTF-8 alone, got {error.object!r}. Write safetensors.") from None
+    columns = {
+        "name": called,
+        "vectors": pa.StructArray.from_arrays(lists, names=embeddings.slots),
+        "visibility": pa.StructArray.from_arrays(shown, names=embeddings.slots),
+    }
+    pq.write_table(pa.table(columns, metadata=dict(metadata)), path, compression="none", use_dictionary=False)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """The file's own metadata."""
+    _, pq = _pyarrow()
+    found = pq.read_schema(path).metadata or {}
+    return {key.decode(): value.decode() for key, value in found.items()}
+
+
+def read(path: Path, slots: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Vectors [N, S, D] and visibility [N, S] of the slots, in their order."""
+    _, pq = _pyarrow()
+    table = pq.read_table(path, columns=["vectors", "visibility"])
+    lists, shown = (table[name].combine_chunks() for name in ("vectors", "visibility"))
+    vectors = [_numbers(lists.field(slot).flatten()).reshape(len(lists), -1) for slot in slots]
+    return (
+        torch.from_numpy(np.stack(vectors, axis=1)),
+        torch.from_numpy(np.stack([_numbers(shown.field(slot)) for slot in slots], axis=1)),
+    )
+
+
+def _numbers(array: Any) -> np.ndarray:
+    numbers: np.ndarray = array.to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingDependencyError("pyarrow", purpose="A Parquet file", extra="tables") from None
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,239 @@
+"""Pictures in, embeddings out, batch by batch: threads decode what comes next while the network runs."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partreid.datasets.augment import part_maps_at
+from partreid.datasets.images import resize
+from partreid.errors import ConfigError, DataError
+from partreid.inference.pictures import Picture, load_picture, picture_name
+from partreid.inference.runner import PoseInput, Runner
+from partreid.labels.fields import read_part_maps
+from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
+
+OnError = Literal["raise", "skip"]
+"""What becomes of a picture that cannot be read."""
+
+
+class SkippedPicture(NamedTuple):
+    """A picture that was left out: its place among all, its name, and why."""
+
+    position: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedBatch:
+    """Pictures that went through the network together.
+
+    Attributes:
+        names: of B pictures: the file, or ``#7`` for the eighth of a stream of arrays.
+        positions: [B] their places among all pictures of the stream, from 0; skipped ones leave a gap.
+        output: everything the model said, on the CPU: ``output.attention`` are the maps.
+    """
+
+    names: tuple[str, ...]
+    positions: np.ndarray
+    output: ModelOutput
+
+    @property
+    def embeddings(self) -> PartEmbeddings:
+        """[B, S, D] what matching compares."""
+        return self.output.embeddings
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How a stream reads.
+
+    Attributes:
+        batch_size: pictures at once. skip: leave out what cannot be read, instead of stopping.
+        readers: threads that decode ahead; 0 decodes between the batches. They hold at most ``readers + 1`` batches.
+    """
+
+    batch_size: int
+    skip: bool = False
+    readers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.readers < 0:
+            raise ConfigError(
+                f"Expected batches of at least one picture and no negative number of readers, got {self}."
+            )
+
+
+def default_readers() -> int:
+    """As many threads as there are cores for this process, at most 4: decoding takes a small part of the time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, cores)
+
+
+class EmbeddingStream(Iterator[EmbeddedBatch]):
+    """The batches of a stream, in the order of its pictures. Close it, or use ``with``, to leave it early.
+
+    Attributes:
+        skipped: what was left out so far.
+    """
+
+    def __init__(self, runner: Runner, pictures: Iterator[Picture], options: StreamOptions) -> None:
+        self.skipped: list[SkippedPicture] = []
+        self._results = run_batches(runner, in_batches(pictures, options.batch_size), options)
+
+    def __next__(self) -> EmbeddedBatch:
+        for batch, output in self._results:
+            self.skipped += batch.skipped
+            if output is not None:
+                return EmbeddedBatch(batch.names, batch.positions, output)
+        raise StopIteration
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._results.close()
+
+
+class PictureBatch(NamedTuple):
+    """Pictures to read, and the position of the first among all."""
+
+    first: int
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedBatch:
+    """A batch that was read.
+
+    Attributes:
+        first, end: positions that it covers.
+        names, positions, pixels, part_maps: of the pictures that could be read. skipped: the others.
+    """
+
+    first: int
+    end: int
+    names: tuple[str, ...]
+    positions: np.ndarray
+    pixels: np.ndarray
+    part_maps: Tensor | None
+    skipped: tuple[SkippedPicture, ...]
+
+
+def in_batches(pictures: Iterator[Picture], size: int, *, first: int = 0) -> Iterator[PictureBatch]:
+    """Pictures some at a time; ``first`` is the position of the first one.
+
+    Example:
+        >>> [batch.first for batch in in_batches(iter(["a.jpg", "b.jpg", "c.jpg"]), 2)]
+        [0, 2]
+    """
+    while batch := list(islice(pictures, size)):
+        yield PictureBatch(first, batch)
+        first += len(batch)
+
+
+def run_batches(
+    runner: Runner, batches: Iterator[PictureBatch], options: StreamOptions
+) -> Generator[tuple[DecodedBatch, ModelOutput | None], None, None]:
+    """Every batch as it was read, and what the network says of it: None where no picture could be read.
+
+    Raises:
+        DataError: a picture cannot be read, and is not to be left out.
+    """
+
+    def decode(batch: PictureBatch) -> DecodedBatch:
+        return _decode(batch, runner, skip=options.skip)
+
+    for batch in _ahead(decode, batches, options.readers) if options.readers else map(decode, batches):
+        if not batch.names:
+            yield batch, None
+            continue
+        output = runner.run(batch.pixels, batch.part_maps)
+        yield batch, replace(output, embeddings=replace(output.embeddings, model=runner.fingerprint))
+
+
+def _ahead(
+    decode: Callable[[PictureBatch], DecodedBatch], batches: Iterator[PictureBatch], readers: int
+) -> Iterator[DecodedBatch]:
+    """Threads are enough: decoding and resizing, most of the work, let others run meanwhile."""
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="pictures")
+    waiting: deque[Future[DecodedBatch]] = deque()
+    try:
+        for batch in batches:
+            waiting.append(pool.submit(decode, batch))
+            if len(waiting) > readers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decode(batch: PictureBatch, runner: Runner, *, skip: bool) -> DecodedBatch:
+    size, pose = runner.preprocess.size, runner.pose
+    pixels = np.empty((len(batch.pictures), *size, 3), np.uint8)
+    names: list[str] = []
+    positions: list[int] = []
+    maps: list[Tensor] = []
+    skipped: list[SkippedPicture] = []
+    for position, picture in enumerate(batch.pictures, batch.first):
+        name = picture_name(picture, position)
+        try:
+            pixels[len(names)] = _load(picture, name, size)
+            if pose is not None:
+                maps.append(_part_maps(picture, pose, size))
+        except DataError as error:
+            if not skip:
+                raise
+            skipped.append(SkippedPicture(position, name, str(error)))
+            continue
+        names.append(name)
+        positions.append(position)
+    return DecodedBatch(
+        first=batch.first,
+        end=batch.first + len(batch.pictures),
+        names=tuple(names),
+        positions=np.array(positions, np.int64),
+        pixels=pixels[: len(names)],
+        part_maps=torch.cat(maps) if maps else None,
+        skipped=tuple(skipped),
+    )
+
+
+def _load(picture: Picture, name: str, size: tuple[int, int]) -> np.ndarray:
+    try:
+        return resize(load_picture(picture), size)
+    except DataError as error:
+        if isinstance(picture, str | os.PathLike | ReIDImage):
+            raise
+        raise DataError(f"Picture {name}: {error}") from None
+
+
+def _part_maps(picture: Picture, pose: PoseInput, size: tuple[int, int]) -> Tensor:
+    """Part maps E [1, K, h, w] at the feature map's size, which take the place of learned attention."""
+    if not isinstance(picture, ReIDImage) or picture.label is None:
+        raise DataError(
+            "This model looks where pose fields say: every picture needs a label file, and "
+            f"{picture if isinstance(picture, ReIDImage) else 'this one'} has none. Give entries of a data set with "
+            "labels (`partreid labels make`)."
+        )
+    nodes = torch.from_numpy(read_part_maps(picture.label, pose.schema))[None]
+    none = torch.zeros(1, 2, dtype=torch.long)
+    return part_maps_at(nodes, none, size=size, map_size=pose.map_size)
