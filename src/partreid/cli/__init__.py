@@ -17,6 +17,7 @@ from partreid.cli.demo import demo
 from partreid.cli.embed import embed
 from partreid.cli.evaluate import evaluate
 from partreid.cli.experiment import experiment
+from partreid.cli.gallery import app as gallery_app
 from partreid.cli.import_official import import_official
 from partreid.cli.labels import app as labels_app
 from partreid.cli.show import app as show_app
@@ -27,7 +28,7 @@ from partreid.version import __version__
 
 app = typer.Typer(
     name="partreid",
-    help="Part-based person re-identification under occlusion (BPBReID): train, evaluate, embed.",
+    help="Part-based person re-identification under occlusion (BPBReID): train, evaluate, embed, search.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -41,6 +42,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(calibrate)
 app.command()(embed)
+app.add_typer(gallery_app, name="gallery")
 app.add_typer(show_app, name="show")
 app.command()(experiment)
 app.command("import-official")(import_official)

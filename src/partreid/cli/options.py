@@ -9,12 +9,14 @@ from typing import Annotated
 
 import typer
 
+from partreid.cli.times import parse_moment
 from partreid.config import read_config_file
 from partreid.errors import ConfigError, nearest
 from partreid.evaluation.dataset import model_matching
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
 from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
@@ -63,6 +65,25 @@ TestOverrides = Annotated[
         "matching.visibility=geometric, matching.normalize=true. Repeatable.",
     ),
 ]
+GalleryLocation = Annotated[
+    str, typer.Argument(metavar="GALLERY", help="A folder, qdrant://host:6333/name, or postgres://…/database?gallery=…")
+]
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="Run or checkpoint folder, or a Hugging Face repository org/name.")
+]
+Cameras = Annotated[list[str] | None, typer.Option("--camera", help="Only items of this camera. Repeatable.")]
+NotCameras = Annotated[list[str] | None, typer.Option("--not-camera", help="No items of this camera. Repeatable.")]
+Since = Annotated[
+    str | None, typer.Option(help="Only items seen since then: 90m, 2h or 3d (ago), or 2026-11-23T14:30 (local time).")
+]
+Until = Annotated[str | None, typer.Option(help="Only items seen before then.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="KEY=VALUE", help="Only items with this metadata. Repeatable; one key: either."),
+]
+NotWhere = Annotated[
+    list[str] | None, typer.Option("--not", metavar="KEY=VALUE", help="No items with this metadata. Repeatable.")
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Pictures embedded at once.")]
 
 
@@ -108,6 +129,48 @@ def runtime_config(
         "cache_mib": cache_mib,
     }
     return RuntimeConfig.parse(given, source="options")
+
+
+def gallery_filter(
+    cameras: list[str] | None,
+    not_cameras: list[str] | None,
+    since: str | None,
+    until: str | None,
+    where: list[str] | None,
+    not_where: list[str] | None,
+) -> Filter:
+    """Which items of a gallery to look at.
+
+    Raises:
+        ConfigError: a time cannot be read, or a condition is not KEY=VALUE.
+    """
+    return Filter(
+        cameras=None if cameras is None else tuple(cameras),
+        not_cameras=tuple(not_cameras or ()),
+        since=None if since is None else parse_moment(since),
+        until=None if until is None else parse_moment(until),
+        metadata=_alternatives(where),
+        not_metadata=_alternatives(not_where),
+    )
+
+
+def key_values(assignments: list[str] | None) -> dict[str, str]:
+    """``KEY=VALUE`` texts as a mapping; the last one wins.
+
+    Raises:
+        ConfigError: one has no ``=``, or nothing before it.
+    """
+    return {key: values[-1] for key, values in _alternatives(assignments).items()}
+
+
+def _alternatives(assignments: list[str] | None) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for assignment in assignments or ():
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"Expected KEY=VALUE, got {assignment!r}.")
+        found[key] = (*found.get(key, ()), value)
+    return found
 
 
 @dataclass(frozen=True)

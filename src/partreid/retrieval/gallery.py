@@ -13,7 +13,8 @@ import torch
 
 from partreid.errors import DataError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET
-from partreid.inference.extractor import PartExtractor, Picture
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.pictures import Pictures
 from partreid.retrieval.answer import answer, nothing
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
@@ -25,7 +26,7 @@ from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryItem, GalleryRecords, SearchResult, Time
 from partreid.types.tensors import check_comparable
 
-Query: TypeAlias = "PartEmbeddings | Picture | Sequence[Picture]"
+Query: TypeAlias = "PartEmbeddings | Pictures"
 """Embeddings, or pictures for the gallery's extractor."""
 
 _PAGE = 1024
@@ -187,6 +188,13 @@ class Gallery:
             missing = sorted(set(wanted) - set(found.ids if found else ()))
             raise DataError(f"Not in the gallery of {len(self)} items: {', '.join(map(repr, missing[:5]))}.")
         return found
+
+    def known(self, ids: Iterable[str]) -> set[str]:
+        """Which of these ids are in the gallery."""
+        wanted = list(dict.fromkeys(ids))
+        if not wanted or self.store.header() is None:
+            return set()
+        return set(self.store.fetch(Filter.parse({"ids": wanted}), limit=len(wanted)).ids)
 
     def records(self, where: Filter | None = None) -> Iterator[GalleryRecords]:
         """All items and embeddings that meet ``where``, in the order of their ids, some at a time: to copy or export

@@ -1,0 +1,144 @@
+"""``partreid gallery search``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from partreid.cli.console import console, plain_table
+from partreid.cli.options import (
+    Cameras,
+    Device,
+    GalleryLocation,
+    Mirror,
+    ModelOption,
+    NotCameras,
+    NotWhere,
+    PrecisionOption,
+    Since,
+    Until,
+    Where,
+    gallery_filter,
+    runtime_config,
+)
+from partreid.errors import ConfigError, DataError
+from partreid.evaluation.dataset import model_matching
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.pictures import walk
+from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import PartEmbeddings, SearchResult
+
+
+def search(
+    gallery: GalleryLocation,
+    pictures: Annotated[list[Path] | None, typer.Argument(help="Pictures to look for, or folders of them.")] = None,
+    model: ModelOption = "",
+    like: Annotated[
+        list[str] | None, typer.Option("--like", metavar="ID", help="Look for an item of the gallery. Repeatable.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many to find.")] = 10,
+    parts: Annotated[
+        str, typer.Option(help="Compare these slots only, for example foreground,head,torso. All where empty.")
+    ] = "",
+    cameras: Cameras = None,
+    not_cameras: NotCameras = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    not_where: NotWhere = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    mirror: Mirror = False,
+    device: Device = "auto",
+    precision: PrecisionOption = "float32",
+) -> None:
+    """Find the people in pictures: distance, probability where the model is calibrated, and each part's distance."""
+    if not (pictures or like):
+        raise ConfigError("Say whom to look for: pictures, or --like ID for an item of the gallery.")
+    if pictures and not model:
+        raise ConfigError("Embedding pictures needs a model: --model RUN.")
+    extractor = None
+    if model:
+        runtime = runtime_config(device, precision)
+        extractor = PartExtractor.from_pretrained(model, runtime=runtime, mirror=mirror)
+    chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where)
+    chosen = chosen.model_copy(update={"not_ids": tuple(like or ())})
+    with Gallery.open(gallery, extractor=extractor, create=False) as opened:
+        query, names = _queries(opened, pictures or [], like or [])
+        calibration = None if extractor is None else _calibration(model, extractor)
+        matching = calibration.matching if calibration else model_matching(extractor) if extractor else MatchingConfig()
+        if parts:
+            matching = matching.model_copy(update={"slots": tuple(parts.replace(" ", "").split(","))})
+        found = opened.search(query, k, matching=matching, where=chosen)
+    # A calibration knows its own way of comparing only.
+    sure = calibration.of_search(found).tolist() if calibration and calibration.matching == matching else None
+    answers = [_answer(found, q, name, sure[q] if sure else None) for q, name in enumerate(names)]
+    if as_json:
+        console.print_json(json.dumps(answers, ensure_ascii=False))
+        return
+    for answer in answers:
+        _print(answer, found.slots)
+
+
+def _queries(gallery: Gallery, pictures: Sequence[Path], like: Sequence[str]) -> tuple[PartEmbeddings, list[str]]:
+    """Embeddings to look for, and their names."""
+    parts, names = [], []
+    if pictures:
+        files = [str(picture) for picture in walk(list(pictures))]
+        assert gallery.extractor is not None
+        parts.append(gallery.extractor.embed(files))
+        names += files
+    if like:
+        records = gallery.get(like)
+        parts.append(records.embeddings.to(dtype=parts[0].vectors.dtype if parts else None))
+        names += records.ids
+    return PartEmbeddings.cat(parts), names
+
+
+def _calibration(model: str, extractor: PartExtractor) -> MatchCalibration | None:
+    """The calibration beside the model, if there is one that belongs to this way of embedding."""
+    try:
+        return MatchCalibration.load(model, extractor=extractor)
+    except DataError:
+        return None
+
+
+def _answer(found: SearchResult, q: int, name: str, sure: Sequence[float] | None) -> dict[str, Any]:
+    """What was found for one query, as JSON has it."""
+    rows = []
+    for r, item in enumerate(found.items[q]):
+        slots = zip(found.slots, found.part_distances[q, r].tolist(), strict=True)
+        comparable = bool(found.comparable[q, r])
+        rows.append(
+            {
+                "id": item.id,
+                "distance": round(float(found.distances[q, r]), 6) if comparable else None,
+                "probability": None if sure is None else round(sure[r], 6),
+                "compared": int(found.compared[q, r]),
+                "camera": item.camera,
+                "time": None if item.time is None else item.time.isoformat(),
+                "parts": {slot: round(d, 6) for slot, d in slots if d == d},
+                "metadata": item.metadata,
+            }
+        )
+    return {"query": name, "found": rows}
+
+
+def _print(answer: dict[str, Any], slots: Sequence[str]) -> None:
+    with_probability = any(row["probability"] is not None for row in answer["found"])
+    heads = ["", "item", "distance", *(["probability"] if with_probability else []), "camera", "time", *slots]
+    rows = []
+    for rank, row in enumerate(answer["found"], 1):
+        distance = "no part in common" if row["distance"] is None else f"{row['distance']:.3f}"
+        sure = [f"{100 * row['probability']:.1f} %"] if with_probability else []
+        parts = [f"{row['parts'][slot]:.2f}" if slot in row["parts"] else "·" for slot in slots]
+        time = (row["time"] or "")[:19].replace("T", " ")
+        rows.append([str(rank), row["id"], distance, *sure, row["camera"] or "", time, *parts])
+    title = f"{escape(answer['query'])}: {len(rows)} found" if rows else f"{escape(answer['query'])}: nothing to search"
+    console.print(plain_table(title, heads, rows))
