@@ -40,7 +40,6 @@ from partreid.types.gallery import GalleryRecords
 app = typer.Typer(
     help="Galleries: keep people seen, with camera, time and anything else, and find them again.", no_args_is_help=True
 )
-app.command()(search)
 
 _EMBEDDED = (".safetensors", ".parquet")
 
@@ -122,6 +121,9 @@ def _say(filled: list[Filled], gallery: Gallery) -> None:
         f"{added} added, {known} there already, {skipped} left out. The gallery holds {len(gallery)} items.",
         highlight=False,
     )
+
+
+app.command()(search)
 
 
 @app.command()
