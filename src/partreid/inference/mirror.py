@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from partreid.inference.merging import SlotSums
 from partreid.parts import flip_order
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
@@ -24,16 +25,16 @@ def merge_mirrored(output: ModelOutput, mirrored: ModelOutput) -> ModelOutput:
     Returns:
         The merged output; that of the mirror images would be the same up to the swap of slots.
     """
-    slots = output.embeddings.slots
-    there = swap_sides(mirrored.embeddings)
+    here, there = output.embeddings, swap_sides(mirrored.embeddings)
+    both = SlotSums.of(torch.stack([here.vectors, there.vectors]), torch.stack([here.visibility, there.visibility]))
     parts = output.visibility.shape[1]
-    order = list(flip_order(slots[len(slots) - parts :]))
+    order = list(flip_order(here.slots[len(here.slots) - parts :]))
     return replace(
         output,
         features=_mean_regions(output.features, mirrored.features, order),
         bn_features=_mean_regions(output.bn_features, mirrored.bn_features, order),
         visibility=torch.maximum(output.visibility, mirrored.visibility[:, order]),
-        embeddings=_weighted_mean(output.embeddings, there),
+        embeddings=both.mean(here),
     )
 
 
@@ -47,14 +48,6 @@ def swap_sides(embeddings: PartEmbeddings) -> PartEmbeddings:
     """
     order = list(flip_order(embeddings.slots))
     return replace(embeddings, vectors=embeddings.vectors[:, order], visibility=embeddings.visibility[:, order])
-
-
-def _weighted_mean(a: PartEmbeddings, b: PartEmbeddings) -> PartEmbeddings:
-    total = a.visibility + b.visibility
-    # Seen in neither: the plain mean, for whoever compares without visibility.
-    weights = [torch.where(total > 0, e.visibility / total, 0.5)[:, :, None] for e in (a, b)]
-    vectors = a.vectors * weights[0] + b.vectors * weights[1]
-    return replace(a, vectors=vectors, visibility=torch.maximum(a.visibility, b.visibility))
 
 
 def _mean_regions(a: RegionVectors, b: RegionVectors, order: list[int]) -> RegionVectors:

@@ -1,0 +1,112 @@
+"""Many pictures of one track as one embedding: what one frame hides, another shows."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
+
+from partreid.errors import ShapeError
+from partreid.inference.merging import SlotSums
+from partreid.types import PartEmbeddings, check_comparable
+
+Track = TypeVar("Track", bound=Hashable)
+
+
+class Tracklet:
+    """One track's embedding, grown picture by picture; memory does not grow with the number of pictures.
+
+    Per slot the mean of the vectors, weighted by visibility (:class:`~partreid.inference.merging.SlotSums`); a slot's
+    visibility is the largest, 0 where no picture shows it. What that is worth, and what other rules are, was measured:
+    docs/tracklets.md.
+
+    Example:
+        >>> import torch
+        >>> slots = ("head", "legs")
+        >>> track = Tracklet()
+        >>> track.add(PartEmbeddings(torch.ones(1, 2, 3), torch.tensor([[1.0, 0.0]]), slots))
+        >>> track.add(PartEmbeddings(torch.zeros(1, 2, 3), torch.tensor([[0.0, 1.0]]), slots))
+        >>> track.embeddings.vectors[0, :, 0], track.embeddings.visibility
+        (tensor([1., 0.]), tensor([[1., 1.]]))
+    """
+
+    def __init__(self) -> None:
+        self._sums: SlotSums | None = None
+        self._like: PartEmbeddings | None = None
+
+    def __len__(self) -> int:
+        """Number of pictures so far."""
+        return 0 if self._sums is None else self._sums.count
+
+    def add(self, embeddings: PartEmbeddings) -> None:
+        """Add pictures of the track; the order does not matter.
+
+        Args:
+            embeddings: [N, S, D], from the same model as those before.
+
+        Raises:
+            ShapeError: slots or width differ from those before, a number is not finite, or a visibility lies outside
+                [0, 1]. The track stays as it was.
+        """
+        if self._like is not None:
+            check_comparable(self._like, embeddings)
+        embeddings.validate()
+        self._like = embeddings[[]]
+        if len(embeddings):
+            sums = SlotSums.of(embeddings.vectors[:, None], embeddings.visibility[:, None])
+            self._sums = sums if self._sums is None else self._sums + sums
+
+    @property
+    def embeddings(self) -> PartEmbeddings:
+        """[1, S, D], of the type and on the device of what was added.
+
+        Raises:
+            ShapeError: no picture was added.
+        """
+        if self._sums is None or self._like is None:
+            raise ShapeError("Expected at least one picture of the track, got none. Add embeddings first.")
+        return self._sums.mean(self._like)
+
+
+def merge_tracklet(embeddings: PartEmbeddings) -> PartEmbeddings:
+    """Pictures [N, S, D] of one track as one [1, S, D]; how is told at :class:`Tracklet`.
+
+    Raises:
+        ShapeError: there is no picture, or a value is not allowed.
+
+    Example:
+        >>> import torch
+        >>> e = PartEmbeddings(torch.tensor([[[2.0]], [[8.0]]]), torch.tensor([[1.0], [0.5]]), ("head",))
+        >>> merge_tracklet(e).vectors
+        tensor([[[4.]]])
+    """
+    track = Tracklet()
+    track.add(embeddings)
+    return track.embeddings
+
+
+def merge_tracklets(embeddings: PartEmbeddings, tracks: Sequence[Track]) -> tuple[PartEmbeddings, list[Track]]:
+    """Pictures of several tracks as one row per track; how is told at :class:`Tracklet`.
+
+    Args:
+        embeddings: [N, S, D]. tracks: N, the track of each picture: numbers, names, (camera, number), ...
+
+    Returns:
+        [T, S, D] and the T tracks, in the order of their first pictures.
+
+    Raises:
+        ShapeError: the tracks are not as many as the pictures, there is none, or a value is not allowed.
+        TypeError: a track is of a type that no dictionary takes, such as a list.
+
+    Example:
+        >>> import torch
+        >>> e = PartEmbeddings(torch.arange(3.0)[:, None, None], torch.ones(3, 1), ("head",))
+        >>> merged, tracks = merge_tracklets(e, ["b", "a", "b"])
+        >>> merged.vectors.flatten(), tracks
+        (tensor([1., 1.]), ['b', 'a'])
+    """
+    if len(tracks) != len(embeddings):
+        raise ShapeError(f"Expected {len(embeddings)} tracks, one per picture, got {len(tracks)}.")
+    pictures: dict[Track, list[int]] = {}
+    for number, track in enumerate(tracks):
+        pictures.setdefault(track, []).append(number)
+    return PartEmbeddings.cat(merge_tracklet(embeddings[rows]) for rows in pictures.values()), list(pictures)
