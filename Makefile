@@ -46,5 +46,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(INSTALL) -e ".[dev,synth,openvino,tables,search,export,app,qdrant,postgres,ray]"
+	$(INSTALL) -e ".[dev,synth,openvino,tables,search,export,app,qdrant,postgres,ray,video]"
 	touch $@

@@ -22,6 +22,7 @@ from partreid.cli.import_official import import_official
 from partreid.cli.labels import app as labels_app
 from partreid.cli.show import app as show_app
 from partreid.cli.synth import synth
+from partreid.cli.tracks import tracks
 from partreid.cli.train import train
 from partreid.errors import PartReIDError
 from partreid.version import __version__
@@ -43,6 +44,7 @@ app.command()(evaluate)
 app.command()(calibrate)
 app.command()(embed)
 app.add_typer(gallery_app, name="gallery")
+app.command()(tracks)
 app.add_typer(show_app, name="show")
 app.command()(experiment)
 app.command("import-official")(import_official)

@@ -1,0 +1,195 @@
+"""Persons in video: frames from files, and the boxes of a detector or tracker cut out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from partreid.datasets.images import read_image
+from partreid.datasets.readers.common import list_pictures
+from partreid.errors import DataError, MissingDependencyError, ShapeError
+from partreid.inference.extractor import PartExtractor
+from partreid.types import PartEmbeddings
+
+OnError = Callable[[str], None]
+"""Told what was left out and why; where there is none, the first such thing is an error."""
+
+
+class VideoFrame(NamedTuple):
+    """A frame of a video.
+
+    Attributes:
+        number: from 0. seconds: since the video's start, None where it has no times (a folder of pictures).
+        pixels: uint8 RGB [H, W, 3].
+    """
+
+    number: int
+    seconds: float | None
+    pixels: NDArray[np.uint8]
+
+
+def iter_frames(path: str | Path, *, every: int = 1, on_error: OnError | None = None) -> Iterator[VideoFrame]:
+    """Frames of a video file, one at a time, or of a folder of pictures in the order of their names.
+
+    Files are read with PyAV (extra ``video``). Pixels are as they are stored: a tag that says "rotate" is ignored.
+
+    Args:
+        path: the file or folder. every: gives the frames 0, every, 2·every, ...; all must be decoded.
+        on_error: told of each damaged frame, which is then left out. Later frames of a file keep their numbers, which
+            then follow from their times: exact at a constant frame rate.
+
+    Raises:
+        DataError: there is no such file, it is no video, or a frame is damaged and there is no ``on_error``. A file
+            that was cut off may just end early.
+        ShapeError: ``every`` is below 1.
+        MissingDependencyError: PyAV is not installed.
+
+    Example:
+        >>> for number, seconds, pixels in iter_frames("camera1.mp4", every=5):  # doctest: +SKIP
+        ...     embeddings = embed_boxes(extractor, pixels, detect(pixels))
+    """
+    if every < 1:
+        raise ShapeError(f"every is at least 1, got {every}.")
+    path = Path(path)
+    return _pictures(path, every, on_error) if path.is_dir() else _decoded(path, every, on_error)
+
+
+def crop_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> list[NDArray[np.uint8]]:
+    """Cut boxes out of a frame: every pixel that a box touches. What lies outside the frame is cut off, not filled.
+
+    Args:
+        frame: uint8 [H, W, 3]. boxes: [N, 4] numbers x1, y1, x2, y2 in pixels from the upper left corner; x2 and y2
+            are where the box ends, so that (0, 0, W, H) is the whole frame.
+
+    Returns:
+        N copies, so that the frame need not stay in memory.
+
+    Raises:
+        DataError: the frame is no such array, or a box is not finite, empty, inverted or wholly outside; the message
+            tells which.
+        ShapeError: the boxes are not [N, 4] numbers.
+
+    Example:
+        >>> [crop.shape for crop in crop_boxes(np.zeros((90, 160, 3), np.uint8), [[10, 5, 30, 65.5], [-8, 0, 12, 40]])]
+        [(61, 20, 3), (40, 12, 3)]
+    """
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        what = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise DataError(f"Expected a frame as uint8 array [H, W, 3] in RGB order, got {what}.")
+    try:
+        corners = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ShapeError("Expected boxes [N, 4] of numbers: x1, y1, x2, y2 for each.") from None
+    if corners.size == 0:
+        return []
+    if corners.ndim != 2 or corners.shape[1] != 4:
+        raise ShapeError(f"Expected boxes [N, 4] = x1, y1, x2, y2 for each, got shape {corners.shape}.")
+    return [_crop(frame, box, number) for number, box in enumerate(corners)]
+
+
+def embed_boxes(extractor: PartExtractor, frame: NDArray[np.uint8], boxes: ArrayLike) -> PartEmbeddings:
+    """Embeddings [N, S, D] of the persons in N boxes of a frame; arguments as in :func:`crop_boxes`.
+
+    Raises:
+        DataError, ShapeError: as ``crop_boxes``; DataError also where there is no box.
+    """
+    return extractor.embed(list(crop_boxes(frame, boxes)))
+
+
+def _crop(frame: NDArray[np.uint8], box: NDArray[np.float64], number: int) -> NDArray[np.uint8]:
+    height, width = frame.shape[:2]
+    x1, y1, x2, y2 = box
+    what = f"Box {number} ({', '.join(f'{value:g}' for value in box)})"
+    if not np.isfinite(box).all():
+        raise DataError(f"{what} is not finite. Expected x1, y1, x2, y2 in pixels.")
+    if x1 >= x2 or y1 >= y2:
+        raise DataError(f"{what} is empty or inverted. Expected x1 < x2 and y1 < y2; is it x, y, width, height?")
+    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+        raise DataError(f"{what} lies outside the frame of {width}×{height} pixels. Does it belong to this video?")
+    left, top = max(0, int(np.floor(x1))), max(0, int(np.floor(y1)))
+    right, bottom = min(width, int(np.ceil(x2))), min(height, int(np.ceil(y2)))
+    return frame[top:bottom, left:right].copy()
+
+
+def _pictures(folder: Path, every: int, on_error: OnError | None) -> Iterator[VideoFrame]:
+    for number, path in enumerate(list_pictures(folder)):
+        if number % every == 0:
+            try:
+                yield VideoFrame(number, None, read_image(path))
+            except DataError as error:
+                _report(str(error), on_error)
+
+
+def _decoded(path: Path, every: int, on_error: OnError | None) -> Iterator[VideoFrame]:
+    av = _library(path)
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"{path} holds no video.")
+            yield from _numbered(av, container, every, _Reporter(path, on_error))
+    except av.FFmpegError as error:
+        raise DataError(f"{path} cannot be read as a video: {error.strerror}. Fetch or make the file anew.") from None
+
+
+class _Reporter:
+    """Says which frames are damaged, and remembers whether one was."""
+
+    def __init__(self, path: Path, on_error: OnError | None) -> None:
+        self._path, self._on_error, self.any = path, on_error, False
+
+    def damaged(self, seconds: float | None) -> None:
+        self.any = True
+        where = "" if seconds is None else f" near {seconds:.2f} s"
+        _report(
+            f"{self._path}: a frame{where} is damaged. Fetch the file anew, or leave such frames out.", self._on_error
+        )
+
+
+def _numbered(av: ModuleType, container: object, every: int, reporter: _Reporter) -> Iterator[VideoFrame]:
+    """Decode packet by packet: a damaged one must not end the video."""
+    stream = container.streams.video[0]  # type: ignore[attr-defined]
+    stream.thread_type = "AUTO"
+    # Without it, most decoders paint over what is damaged and say nothing.
+    stream.codec_context.options = {"err_detect": "explode"}
+    rate, unit = float(stream.average_rate or 0), float(stream.time_base or 0)
+    start = None if stream.start_time is None else stream.start_time * unit
+    number = -1
+    for packet in container.demux(stream):  # type: ignore[attr-defined]
+        try:
+            decoded = packet.decode()
+        except av.FFmpegError:
+            reporter.damaged(None if packet.pts is None else packet.pts * unit - (start or 0))
+            continue
+        for frame in decoded:
+            if start is None and frame.time is not None:
+                start = frame.time
+            seconds = None if frame.time is None else frame.time - (start or 0)
+            number += 1
+            if reporter.any and seconds is not None and rate:  # some are missing: the time tells how many
+                number = max(number, round(seconds * rate))
+            if frame.is_corrupt:
+                reporter.damaged(seconds)
+            elif number % every == 0:
+                yield VideoFrame(number, seconds, frame.to_ndarray(format="rgb24"))
+
+
+def _report(message: str, on_error: OnError | None) -> None:
+    if on_error is None:
+        raise DataError(message)
+    on_error(message)
+
+
+def _library(path: Path) -> ModuleType:
+    try:
+        import av
+    except ImportError:
+        raise MissingDependencyError("PyAV", extra="video", purpose=f"Reading {path}") from None
+    library: ModuleType = av
+    return library

@@ -1,0 +1,155 @@
+"""Tables of boxes, and a video with boxes as one embedding per track."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from partreid.errors import DataError
+from partreid.inference.boxes import TrackBoxes, read_boxes
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.tracklets import merge_tracklets
+from partreid.inference.video import VideoFrame, crop_boxes
+from partreid.inference.video_tracks import embed_tracks
+from partreid.models.bpbreid import BPBReID
+from partreid.models.config import ModelConfig
+from partreid.preprocessing import PreprocessConfig
+from partreid.runtime import RuntimeConfig
+
+CSV = """note,Track,frame,x1,y1,x2,y2
+,bob,1,10,0,30,40
+,ann,0,0,0,20,40
+a b,bob,0,5,0,25,40.5
+
+,7,3,30,2,50,44
+"""
+MOT = """2,2,11,1,20,40,1,-1,-1,-1
+1,1,1,1,20,40,1,-1,-1,-1
+1,2.0,6,1,20,40.5,0.9
+1,9,6,1,20,40.5,0
+4,7,31,3,20,42
+"""
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(("text", "names"), [(CSV, ("ann", "bob", "7")), (MOT, ("1", "2", "7"))], ids=["csv", "mot"])
+def test_both_formats_say_the_same(text: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    boxes = read_boxes(write(tmp_path / "boxes.csv", text))
+    assert boxes.names == names
+    assert boxes.frames.tolist() == [0, 0, 1, 3]
+    assert boxes.tracks.tolist() == [0, 1, 1, 2]
+    assert boxes.corners.tolist() == [[0, 0, 20, 40], [5, 0, 25, 40.5], [10, 0, 30, 40], [30, 2, 50, 44]]
+    assert [list(boxes.rows(frame)) for frame in range(5)] == [[0, 1], [2], [], [3], []]
+    assert boxes.every(3).names == (names[0], names[1], names[2])
+    assert boxes.every(3).frames.tolist() == [0, 0, 3]
+    assert boxes.every(2).names == names[:2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a first line"),
+        ("frame,track,x1,y1,x2,y2\n", "holds no box"),
+        ("frame,track,x1,y1,x2\n0,1,2,3,4\n", "expected a first line that names"),
+        ("frame,track,x1,y1,x2,y2\n0,a,1,2,3\n", "line 2: expected 6 values"),
+        ("frame,track,x1,y1,x2,y2\n0,a,1,2,3,x\n", "line 2: expected a finite number, got 'x'"),
+        ("frame,track,x1,y1,x2,y2\n0,a,1,2,3,nan\n", "finite"),
+        ("frame,track,x1,y1,x2,y2\n-1,a,1,2,3,4\n", "number of a frame from 0"),
+        ("frame,track,x1,y1,x2,y2\n0.5,a,1,2,3,4\n", "number of a frame"),
+        ("frame,track,x1,y1,x2,y2\n0,,1,2,3,4\n", "no name"),
+        ("frame,track,x1,y1,x2,y2\n1,a,1,2,3,4\n0,b,1,2,3,4\n1,a,5,6,7,8\n", "track a has two boxes in frame 1"),
+        ("0,1,1,1,20,40,1\n", "line 1: expected the number of a frame from 1"),
+        ("1,-1,1,1,20,40,0.7\n", "belongs to no track"),
+        ("1,1,1,1,20,40\n2,1,1\n", "line 2"),
+        ('frame,track,x1,y1,x2,y2\n0,"a', "cannot be read as CSV"),
+    ],
+)
+def test_wrong_tables(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        read_boxes(write(tmp_path / "boxes.csv", text))
+
+
+def test_missing_and_binary_tables(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no file"):
+        read_boxes(tmp_path / "boxes.csv")
+    (tmp_path / "boxes.csv").write_bytes(b"\xff\xfe\x00\x01" * 99)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_boxes(tmp_path / "boxes.csv")
+
+
+@pytest.fixture(scope="module")
+def extractor() -> PartExtractor:
+    torch.manual_seed(1)
+    model = BPBReID(ModelConfig(backbone="resnet18", parts="five"), 3)
+    torch.nn.init.normal_(model.part_classifier.classifier.weight, std=0.1)
+    runtime = RuntimeConfig(device="cpu", batch_size=3)
+    return PartExtractor(model, PreprocessConfig(height=64, width=32), runtime=runtime)
+
+
+def scene(count: int = 6, seed: int = 0) -> tuple[list[VideoFrame], TrackBoxes]:
+    """Frames of noise; track "b" leaves after frame 2, "c" comes in frame 3, "a" is seen throughout."""
+    random = np.random.default_rng(seed)
+    frames = [VideoFrame(i, i / 4, random.integers(0, 255, (50, 80, 3), dtype=np.uint8)) for i in range(count)]
+    rows = [(i, name, i) for i in range(count) for name in ("a", "b" if i < 3 else "c")]
+    corners = np.array([(3.0 * i, 0, 3.0 * i + 25, 50) if n == "a" else (40, 5, 70, 45) for i, n, _ in rows])
+    names = ("a", "b", "c")
+    codes = np.array([names.index(name) for _, name, _ in rows])
+    return frames, TrackBoxes(np.array([i for i, *_ in rows]), codes, corners, names)
+
+
+def test_equals_embedding_every_crop_and_merging(extractor: PartExtractor) -> None:
+    frames, boxes = scene()
+    counts: list[int] = []
+    merged, names = embed_tracks(extractor, frames, boxes, advance=counts.append)
+    crops = [crop for f in frames for crop in crop_boxes(f.pixels, boxes.corners[list(boxes.rows(f.number))])]
+    expected, tracks = merge_tracklets(extractor.embed(list(crops)), [boxes.names[i] for i in boxes.tracks])
+    assert names == tuple(tracks) == ("a", "b", "c")
+    torch.testing.assert_close(merged.vectors, expected.vectors, rtol=1e-4, atol=1e-5)
+    assert torch.equal(merged.visibility, expected.visibility)
+    assert sum(counts) == len(boxes) == 12
+
+
+def test_reads_no_further_than_the_last_box(extractor: PartExtractor) -> None:
+    frames, boxes = scene(4)
+
+    def endless():  # type: ignore[no-untyped-def]
+        yield from frames
+        raise AssertionError("read too far")
+
+    assert embed_tracks(extractor, endless(), boxes)[1] == ("a", "b", "c")
+
+
+def test_what_is_wrong_stops_or_is_left_out_when_asked(extractor: PartExtractor) -> None:
+    frames, boxes = scene()
+    boxes.corners[0] = (500, 0, 600, 50)  # track a in frame 0
+    with pytest.raises(DataError, match="Frame 0.*track a: .*outside"):
+        embed_tracks(extractor, frames, boxes)
+    told: list[str] = []
+    some = [frames[i] for i in (0, 1, 2, 4)]  # frame 3 is damaged, the video ends before 5
+    merged, names = embed_tracks(extractor, some, boxes, on_error=told.append)
+    assert names == ("a", "b", "c")
+    assert [message.partition(":")[0] for message in told] == [
+        "Frame 0 (counted from 0), track a",
+        *(f"Frame {i} (counted from 0), track {name}" for i in (3, 5) for name in ("a", "c")),
+    ]
+    kept = [1, 2, 3, 4, 5, 8, 9]
+    crops = [crop_boxes(frames[boxes.frames[i]].pixels, boxes.corners[[i]])[0] for i in kept]
+    expected, tracks = merge_tracklets(extractor.embed(list(crops)), [boxes.names[boxes.tracks[i]] for i in kept])
+    order = [tracks.index(name) for name in names]
+    torch.testing.assert_close(merged.vectors, expected[order].vectors, rtol=1e-4, atol=1e-5)
+    for some, message in ((frames[1:], "Frame 0.*no such frame"), (frames[:3], "Frame 3.*video ends before it")):
+        with pytest.raises(DataError, match=message):
+            embed_tracks(extractor, some, scene()[1])
+
+
+def test_nothing_left(extractor: PartExtractor) -> None:
+    _, boxes = scene()
+    with pytest.raises(DataError, match="No box could be embedded"):
+        embed_tracks(extractor, [], boxes, on_error=lambda message: None)
