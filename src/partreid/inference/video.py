@@ -171,10 +171,10 @@ def _numbered(av: ModuleType, container: object, every: int, reporter: _Reporter
             if start is None and frame.time is not None:
                 start = frame.time
             seconds = None if frame.time is None else frame.time - (start or 0)
-            number += 1
-            if reporter.any and seconds is not None and rate:  # some are missing: the time tells how many
-                number = max(number, round(seconds * rate))
-            if frame.is_corrupt:
+            # Behind a damaged frame some are missing and others come in another order: the times tell which.
+            place = round(seconds * rate) if reporter.any and seconds is not None and rate else number + 1
+            bad, number = frame.is_corrupt or place <= number, max(place, number)
+            if bad:
                 reporter.damaged(seconds)
             elif number % every == 0:
                 yield VideoFrame(number, seconds, frame.to_ndarray(format="rgb24"))
