@@ -30,9 +30,9 @@ def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
     try:
         if text == "now":
             return now
-        if ago := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text):
+        if ago := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw])", text):
             return as_time(now - timedelta(**{_UNITS[ago[2]]: float(ago[1])}))
-        if re.fullmatch(r"\d+(\.\d+)?", text) and len(text) != len("20261123"):
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) and len(text) != len("20261123"):
             return as_time(float(text))
         return as_time(datetime.fromisoformat(text).astimezone(UTC))
     except (DataError, ValueError, OverflowError, OSError):
