@@ -69,9 +69,9 @@ def euclidean(
     squared = products.add_(lengths[1]).add_(lengths[0][:, None])
     # The least of each row, one pass, tells which rows to look into.
     least = squared.amin(dim=1).sub_(lengths[0], alpha=_RECOMPUTE_BELOW)
-    limit = float(lengths[1].max()) * _RECOMPUTE_BELOW
+    limit = lengths[1].max() * _RECOMPUTE_BELOW
     distances = squared.sqrt_()  # NaN where rounding made a square negative, as it does to near-duplicates alone
-    if float(least.min()) <= limit:
+    if bool(least.min() <= limit):
         _compute_again(distances, vectors, lengths, (least <= limit).nonzero()[:, 0], memory)
     return distances
 
