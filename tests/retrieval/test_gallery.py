@@ -189,7 +189,7 @@ def test_pictures_in_place_of_embeddings(extractor: PartExtractor) -> None:
     assert gallery.model == extractor.fingerprint
     result = gallery.search(pictures[1], 1)
     assert result.ids == (("b",),)
-    assert float(result.distances) == 0
+    assert float(result.distances) < 1e-3  # alone or among others: rounding differs
     assert gallery.search(pictures, 1).ids == (("a",), ("b",), ("c",))
 
 
