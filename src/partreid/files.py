@@ -29,8 +29,8 @@ def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        temporary.chmod(0o666 & ~_umask())
         yield temporary
+        temporary.chmod(0o666 & ~_umask())  # now: some libraries write a file of their own in its place
         _sync(temporary)
         os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
     except OSError as problem:

@@ -2,43 +2,153 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from partreid.cli.console import console, progress_bar
 from partreid.cli.options import BatchSize, Device, Mirror, PrecisionOption, runtime_config
+from partreid.errors import ConfigError, DataError
+from partreid.files import hold_folder
+from partreid.inference import parquet
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.pictures import walk
-from partreid.inference.storage import save_embeddings
+from partreid.inference.ray_engine import embed_with_ray
+from partreid.inference.shards import (
+    SKIPPED,
+    ShardJob,
+    ShardSettings,
+    embed_shards,
+    finish_job,
+    open_job,
+    write_skipped,
+)
+from partreid.inference.storage import PARQUET, SAFETENSORS, save_embeddings
+from partreid.inference.streaming import SkippedPicture
+from partreid.inference.workers import MakeExtractor, embed_with_workers
 from partreid.types import PartEmbeddings
+
+FileType = Literal["safetensors", "parquet"]
+EngineName = Literal["local", "ray"]
+
+_MOST_IN_ONE_FILE = 250_000
+"""Pictures; one file is held in memory until it is written."""
 
 
 def embed(
     model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
-    pictures: Annotated[list[Path], typer.Argument(help="Picture files, or folders of pictures.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (.safetensors).")] = Path(
-        "embeddings.safetensors"
-    ),
+    pictures: Annotated[
+        list[Path], typer.Argument(help="Picture files, or folders: all pictures in them, and in the folders in them.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File to write (.safetensors, .parquet), or a folder for shards.")
+    ] = Path("embeddings.safetensors"),
     mirror: Mirror = False,
     device: Device = "auto",
     precision: PrecisionOption = "float32",
     batch_size: BatchSize = 64,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read, and write which and why.")
+    ] = False,
+    shard_size: Annotated[int, typer.Option(min=1, help="Pictures in a shard of a folder.")] = 16_384,
+    file_type: Annotated[FileType, typer.Option("--format", help="Of shards.")] = "safetensors",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that make shards, with one thread each; 0 = this one, with all cores.")
+    ] = 0,
+    engine: Annotated[
+        EngineName, typer.Option(help="What runs the workers: this machine, or a Ray cluster ($RAY_ADDRESS).")
+    ] = "local",
 ) -> None:
     """Embed pictures: one vector and one visibility per picture and slot.
 
-    The file holds `vectors` [N, S, D] and `visibility` [N, S]; its metadata names the slots and the pictures.
-    Python reads it with partreid.inference.storage.load_embeddings.
+    A file holds `vectors` [N, S, D] and `visibility` [N, S], and names the slots and the pictures. Shards are such
+    files in a folder; the same command goes on behind what is there, also after `kill -9`. Python reads both with
+    partreid.inference.storage.load_embeddings; more in docs/embed.md.
     """
     runtime = runtime_config(device, precision, 0, batch_size)
-    extractor = PartExtractor.from_pretrained(model, runtime=runtime, mirror=mirror)
-    items = list(walk(list(pictures)))
-    batches = []
-    with progress_bar("embedding", len(items)) as (progress, task):
-        for output in extractor.outputs(items):
-            batches.append(output.embeddings)
-            progress.advance(task, len(output.embeddings))
-    embeddings = PartEmbeddings.cat(batches)
-    save_embeddings(out, embeddings, names=[str(item) for item in items])
-    console.print(f"{out}: {embeddings}", markup=False)
+    make = partial(PartExtractor.from_pretrained, model, runtime=runtime, mirror=mirror)
+    if out.suffix in (SAFETENSORS, PARQUET):
+        if workers or engine != "local":
+            raise ConfigError("Workers make shards: give a folder with -o, not a file.")
+        if out.suffix == PARQUET:
+            parquet.require()
+        _embed_to_file(make(), pictures, out, skip=skip_damaged)
+        return
+    settings = ShardSettings(shard_size, file_type, batch_size, precision)
+    task = _Task(make, make(), workers, engine, skip_damaged)
+    with hold_folder(out, error=DataError):
+        _embed_to_folder(task, open_job(out, pictures, task.extractor, settings))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Who makes the shards. ``extractor``: in this process. The others as the options of the command."""
+
+    make: MakeExtractor
+    extractor: PartExtractor
+    workers: int
+    engine: EngineName
+    skip: bool
+
+    def run(self, job: ShardJob) -> Iterator[tuple[int, int]]:
+        """Make the missing shards; (shard, pictures done)."""
+        if self.engine == "ray":
+            gpus = 1.0 if self.extractor.device.type == "cuda" else 0.0
+            return embed_with_ray(self.make, job, workers=self.workers, skip=self.skip, gpus=gpus)
+        if self.workers:
+            return embed_with_workers(self.make, job, workers=self.workers, skip=self.skip)
+        return embed_shards(self.extractor, job, job.missing(), skip=self.skip)
+
+
+def _embed_to_folder(task: _Task, job: ShardJob) -> None:
+    missing = job.missing()
+    done = job.pictures - sum(map(job.size, missing))
+    if done:
+        console.print(f"{len(job) - len(missing)} of {len(job)} shards are there already.")
+    with progress_bar("embedding", job.pictures, done=done) as (progress, bar):
+        for _, count in task.run(job):
+            progress.advance(bar, count)
+    skipped = finish_job(job)
+    _report(skipped, job.folder / SKIPPED)
+    console.print(f"{job.folder}: {job.pictures - len(skipped)} pictures in {len(job)} shards", markup=False)
+
+
+def _embed_to_file(extractor: PartExtractor, pictures: list[Path], out: Path, *, skip: bool) -> None:
+    items = list(walk(pictures))
+    if len(items) > _MOST_IN_ONE_FILE:
+        raise ConfigError(
+            f"{len(items)} pictures are too many for one file, which is held in memory until it is written: at most "
+            f"{_MOST_IN_ONE_FILE}. Give a folder with -o, for shards."
+        )
+    batches: list[PartEmbeddings] = []
+    names: list[str] = []
+    stream = extractor.stream(items, on_error="skip" if skip else "raise")
+    with closing(stream), progress_bar("embedding", len(items)) as (progress, bar):
+        for batch in stream:
+            batches.append(batch.embeddings)
+            names += batch.names
+            progress.update(bar, completed=len(names) + len(stream.skipped))
+    skipped_file = out.with_suffix(f".{SKIPPED}")
+    if batches:
+        write_skipped(skipped_file, stream.skipped)
+        save_embeddings(out, PartEmbeddings.cat(batches), names=names, skipped=stream.skipped)
+    _report(stream.skipped, skipped_file)
+    if not batches:
+        raise DataError(f"None of the {len(items)} pictures could be read, so {out} was not written.")
+    console.print(f"{out}: {PartEmbeddings.cat(batches)}", markup=False)
+
+
+def _report(skipped: list[SkippedPicture], file: Path) -> None:
+    """Say what was left out."""
+    if not skipped:
+        return
+    console.print(f"{len(skipped)} pictures were left out, and stand in {file}:", style="yellow", markup=False)
+    for picture in skipped[:5]:
+        console.print(f"  {picture.reason}", style="dim", markup=False, soft_wrap=True)
+    if len(skipped) > 5:
+        console.print(f"  and {len(skipped) - 5} more", style="dim")

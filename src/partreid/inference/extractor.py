@@ -179,7 +179,7 @@ class PartExtractor:
         Example:
             >>> with extractor.stream("archive", on_error="skip") as stream:  # doctest: +SKIP
             ...     for batch in stream:
-            ...         gallery.add(batch.names, batch.embeddings)
+            ...         gallery.add(batch.embeddings, batch.names)
             >>> stream.skipped  # doctest: +SKIP
             [SkippedPicture(position=7, name='archive/7.jpg', reason='archive/7.jpg is a damaged JPEG: ...')]
         """

@@ -20,7 +20,7 @@ def write(path: Path, embeddings: PartEmbeddings, names: Sequence[str], metadata
     Raises:
         DataError: a name is not UTF-8.
     """
-    pa, pq = _pyarrow()
+    pa, pq = require()
     vectors, seen = (t.float().cpu() for t in (embeddings.vectors, embeddings.visibility))
     lists = [
         pa.FixedSizeListArray.from_arrays(pa.array(vectors[:, i].contiguous().numpy().ravel()), embeddings.width)
@@ -41,14 +41,14 @@ def write(path: Path, embeddings: PartEmbeddings, names: Sequence[str], metadata
 
 def metadata(path: Path) -> dict[str, str]:
     """The file's own metadata."""
-    _, pq = _pyarrow()
+    _, pq = require()
     found = pq.read_schema(path).metadata or {}
     return {key.decode(): value.decode() for key, value in found.items()}
 
 
 def read(path: Path, slots: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Vectors [N, S, D] and visibility [N, S] of the slots, in their order."""
-    _, pq = _pyarrow()
+    _, pq = require()
     table = pq.read_table(path, columns=["vectors", "visibility"])
     lists, shown = (table[name].combine_chunks() for name in ("vectors", "visibility"))
     vectors = [_numbers(lists.field(slot).flatten()).reshape(len(lists), -1) for slot in slots]
@@ -63,7 +63,12 @@ def _numbers(array: Any) -> np.ndarray:
     return numbers
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def require() -> tuple[Any, Any]:
+    """pyarrow and its reader of Parquet.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet

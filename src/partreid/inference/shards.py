@@ -20,6 +20,7 @@ import torch
 
 from partreid.errors import ConfigError, DataError
 from partreid.files import atomic_file
+from partreid.inference import parquet
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.pictures import Pictures, picture_name, walk
 from partreid.inference.storage import MANIFEST, read_facts, save_embeddings, shard_name
@@ -125,7 +126,10 @@ def open_job(folder: str | Path, pictures: Pictures, extractor: PartExtractor, s
     Raises:
         DataError: there is no picture, a picture is no file, or the folder was begun with another model, other
             pictures or other settings.
+        MissingDependencyError: Parquet without pyarrow.
     """
+    if settings.file_type == "parquet":
+        parquet.require()  # now, not when the first shard is full
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".shard-*"):  # a killed process was writing it
@@ -154,7 +158,7 @@ def open_job(folder: str | Path, pictures: Pictures, extractor: PartExtractor, s
 
 def embed_shards(
     extractor: PartExtractor, job: ShardJob, shards: Iterable[int], *, skip: bool = False, readers: int | None = None
-) -> Iterator[int]:
+) -> Iterator[tuple[int, int]]:
     """Make shards one after the other; the pictures of the next are decoded while one ends.
 
     Args:
@@ -162,7 +166,7 @@ def embed_shards(
         skip: leave out pictures that cannot be read; the shard says which. readers: as in ``PartExtractor.stream``.
 
     Yields:
-        How many pictures were done: after a batch or, with the last of its shard, once that is on the disk.
+        (shard, pictures done) after every batch; after the last of a shard once that is on the disk.
 
     Raises:
         DataError: another model, a picture that cannot be read, or a shard that cannot be written.
@@ -190,7 +194,7 @@ def embed_shards(
                 whole = PartEmbeddings.cat(made) if made else _nothing(extractor)
                 save_embeddings(job.path(shard), whole, names=names, skipped=skipped)
                 made, names, skipped = [], [], []
-            yield batch.end - batch.first
+            yield shard, batch.end - batch.first
 
 
 def finish_job(job: ShardJob) -> list[SkippedPicture]:
