@@ -12,6 +12,7 @@ import typer
 from partreid.cli import config as config_command
 from partreid.cli import data as data_command
 from partreid.cli.calibrate import calibrate
+from partreid.cli.compare import compare
 from partreid.cli.console import console, errors
 from partreid.cli.demo import demo
 from partreid.cli.embed import embed
@@ -45,6 +46,7 @@ app.command()(calibrate)
 app.command()(embed)
 app.add_typer(gallery_app, name="gallery")
 app.command()(tracks)
+app.command()(compare)
 app.add_typer(show_app, name="show")
 app.command()(experiment)
 app.command("import-official")(import_official)

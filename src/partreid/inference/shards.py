@@ -145,14 +145,11 @@ def open_job(folder: str | Path, pictures: Pictures, extractor: PartExtractor, s
         "names_sha256": digest,
         "shards": len(job),
     }
-    path = folder / MANIFEST
-    if path.exists():
-        _check_manifest(path, manifest)
-        return job
-    if not job.pictures:
-        raise DataError("Expected at least one picture to embed, got none.")
-    with atomic_file(path, error=DataError) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    try:
+        _begin(folder / MANIFEST, manifest)
+    except DataError:
+        (folder / _LIST).unlink(missing_ok=True)
+        raise
     return job
 
 
@@ -247,14 +244,21 @@ def _list_pictures(folder: Path, pictures: Pictures, model: str, settings: Shard
     return ShardJob(folder, model, settings, count, (*offsets, end)), digest.hexdigest()
 
 
-def _check_manifest(path: Path, expected: dict[str, object]) -> None:
+def _begin(path: Path, manifest: dict[str, object]) -> None:
+    """Write the manifest, or compare it with the one that is there."""
+    if not manifest["pictures"]:
+        raise DataError("Expected at least one picture to embed, got none.")
+    if not path.exists():
+        with atomic_file(path, error=DataError) as temporary:
+            temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        differing = [key for key, value in expected.items() if found.get(key) != value]
+        differing = [key for key, value in manifest.items() if found.get(key) != value]
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{path} cannot be read: {error}. Move it away, or embed into another folder.") from None
     if differing:
-        what = "; ".join(f"{key} was {found.get(key)}, now {expected[key]}" for key in differing)
+        what = "; ".join(f"{key} was {found.get(key)}, now {manifest[key]}" for key in differing)
         raise DataError(
             f"{path.parent} was begun otherwise: {what}. Go on as it was begun, or embed into another folder."
         )

@@ -1,0 +1,52 @@
+"""``partreid compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partreid.cli.console import console, plain_table
+from partreid.cli.options import Comparison, Device, Mirror, PrecisionOption, TestOverrides, runtime_config
+from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.compare import compare as compare_embeddings
+
+
+def compare(
+    model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
+    first: Annotated[Path, typer.Argument(help="A picture.")],
+    second: Annotated[Path, typer.Argument(help="Another.")],
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Also the probability, by the calibration beside the checkpoint.")
+    ] = False,
+    mirror: Mirror = False,
+    overrides: TestOverrides = None,
+    device: Device = "auto",
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Compare two pictures: distance, the parts it was averaged over, and how probable it is that both show one person.
+
+    A part that one of the pictures does not show is not compared (Eq. 9).
+    """
+    how = Comparison(runtime_config(device, precision), "auto", overrides or (), mirror, calibration)
+    extractor, matching = how.load(model)
+    embeddings = extractor.embed([first, second])
+    known = MatchCalibration.load(model, extractor=extractor) if calibration else None
+    found = compare_embeddings(embeddings[0], embeddings[1], matching=matching, calibration=known)
+    seen = matching.prepare(embeddings).visibility
+    distances = found.parts()
+    rows = [
+        (slot, f"{distances[slot]:.4f}" if slot in distances else "not compared", f"{one:.2f}", f"{other:.2f}")
+        for slot, one, other in zip(found.slots, *seen.tolist(), strict=True)
+    ]
+    title = f"{first.name} and {second.name}"
+    console.print(plain_table(title, ("part", "distance", "visible in the first", "in the second"), rows))
+    distance, count = float(found.distances[0, 0]), int(found.compared[0, 0])
+    if not count:
+        console.print("The pictures show no part in common: nothing was compared, and nothing is known.")
+    else:
+        console.print(f"Distance {distance:.4f}, the mean over {count} of {len(found.slots)} parts.")
+    if found.probability is not None:
+        told = f"Probability of one person: {float(found.probability[0, 0]):.3f}"
+        console.print(f"{told} (before anything was compared: {known.prior:.3f})" if known else told)

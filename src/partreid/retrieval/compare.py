@@ -1,0 +1,93 @@
+"""A few pictures held against a few others: distance, each part's share in it, and the probability of a match."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from partreid.errors import ConfigError, DataError
+from partreid.functional.distance import pairwise_slot_distances
+from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import PartEmbeddings
+
+
+@dataclass(frozen=True, eq=False)
+class PictureComparison:
+    """What came of comparing A pictures with B others.
+
+    Attributes:
+        slots: S names of the compared slots.
+        distances: [A, B] (Eq. 9), infinity where nothing was compared.
+        compared: [A, B] int64, how many slots each distance was averaged over: the more, the surer.
+        part_distances: [A, B, S], NaN where a slot was not compared: not visible in both.
+        probability: [A, B] that both show one person; None without a calibration.
+    """
+
+    slots: tuple[str, ...]
+    distances: Tensor
+    compared: Tensor
+    part_distances: Tensor
+    probability: Tensor | None
+
+    def parts(self, first: int = 0, second: int = 0) -> dict[str, float]:
+        """The distance of one pair by slot, for the slots that were compared."""
+        row = self.part_distances[first, second].tolist()
+        return {slot: value for slot, value in zip(self.slots, row, strict=True) if value == value}
+
+
+def compare(
+    first: PartEmbeddings,
+    second: PartEmbeddings,
+    *,
+    matching: MatchingConfig | None = None,
+    calibration: MatchCalibration | None = None,
+) -> PictureComparison:
+    """Compare every picture of one side with every picture of the other.
+
+    For a few pictures; large collections belong into a :class:`~partreid.retrieval.gallery.Gallery`.
+
+    Args:
+        first: [A, S, D]. second: [B, S, D], of the same model.
+        matching: how; None = as the calibration says, without one as the paper does.
+        calibration: of this model, for probabilities.
+
+    Raises:
+        ShapeError: slots, widths or models differ, or values are not allowed.
+        DataError: the calibration belongs to another model.
+        ConfigError: a rule of matching is given besides a calibration for another rule.
+
+    Example:
+        >>> e = PartEmbeddings(torch.eye(2)[None], torch.tensor([[1.0, 0.0]]), ("head", "feet"))
+        >>> other = PartEmbeddings(torch.zeros(1, 2, 2), torch.ones(1, 2), ("head", "feet"))
+        >>> calibration = MatchCalibration(prior=0.5, offsets=(2.0, 6.0), slopes=(1.0, 2.0))
+        >>> found = compare(e, other, calibration=calibration)
+        >>> found.distances, found.compared, found.parts(), found.probability
+        (tensor([[1.]]), tensor([[1]]), {'head': 1.0}, tensor([[0.7311]]))
+    """
+    if calibration is not None:
+        if matching is not None and matching != calibration.matching:
+            raise ConfigError(
+                "A calibration holds for its own way of matching: leave `matching` away, or make another."
+            )
+        for made_by in {first.model, second.model} - {""}:
+            if calibration.model and calibration.model != made_by:
+                raise DataError(
+                    f"The calibration belongs to model {calibration.model}, the embeddings to {made_by}. Make one with "
+                    "`partreid calibrate`."
+                )
+        matching = calibration.matching
+    matching = matching or MatchingConfig()
+    a, b = matching.prepare(first), matching.prepare(second)
+    rule = matching.prepared
+    distances, compared = rule.distances(a, b), rule.comparable(a, b)
+    everyone = torch.arange(len(b)).expand(len(a), len(b))
+    return PictureComparison(
+        slots=a.slots,
+        distances=distances,
+        compared=compared,
+        part_distances=pairwise_slot_distances(a, b, everyone, normalize=rule.normalize, visibility=rule.visibility),
+        probability=None if calibration is None else calibration.probability(distances, compared),
+    )

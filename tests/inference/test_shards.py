@@ -1,0 +1,263 @@
+"""Folders of shards: whatever happens on the way, the end is the same, byte for byte."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+from collections.abc import Iterable
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+import torch
+
+from partreid.errors import ConfigError, DataError
+from partreid.files import hold_folder
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.ray_engine import embed_with_ray
+from partreid.inference.shards import ShardJob, ShardSettings, embed_shards, finish_job, open_job
+from partreid.inference.storage import iter_embeddings, load_embeddings, save_embeddings
+from partreid.inference.workers import embed_with_workers
+from partreid.types import PartEmbeddings
+from tests.inference.plain_network import plain_extractor, write_pictures
+
+SETTINGS = ShardSettings(shard_size=5, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """43 pictures: nine shards, the last of three. Read only."""
+    folder = tmp_path_factory.mktemp("pictures")
+    write_pictures(folder, 43)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of an uninterrupted run."""
+    return content(make(tmp_path_factory.mktemp("whole"), pictures))
+
+
+def make(
+    folder: Path, pictures: Any, *, extractor: PartExtractor | None = None, settings: ShardSettings = SETTINGS,
+    skip: bool = False,
+) -> Path:  # fmt: skip
+    """A whole folder, by one process."""
+    extractor = extractor or plain_extractor()
+    with hold_folder(folder):
+        job = open_job(folder, pictures, extractor, settings)
+        consume(embed_shards(extractor, job, job.missing(), skip=skip, readers=1))
+        finish_job(job)
+    return folder
+
+
+def consume(steps: Iterable[tuple[int, int]]) -> int:
+    return sum(count for _, count in steps)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_shards_hold_what_a_stream_gives(pictures: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
+    assert sorted(expected) == ["manifest.json", *(f"shard-{i:06d}.safetensors" for i in range(9))]
+    folder = make(tmp_path / "deep" / "out", pictures)
+    assert content(folder) == expected
+    embeddings, names = load_embeddings(folder)
+    whole = plain_extractor().embed(pictures)
+    assert torch.equal(embeddings.vectors, whole.vectors)
+    assert torch.equal(embeddings.visibility, whole.visibility)
+    assert (embeddings.slots, embeddings.model) == (whole.slots, "plain")
+    assert list(names) == [str(file) for file in sorted(pictures.rglob("*.png"))]
+    assert [len(e) for e, _ in iter_embeddings(folder)] == [5] * 8 + [3]
+
+
+@pytest.mark.parametrize("file_type", ["safetensors", "parquet"])
+def test_killed_again_and_again_it_ends_with_the_same_bytes(pictures: Path, tmp_path: Path, file_type: Any) -> None:
+    settings = ShardSettings(shard_size=5, batch_size=2, file_type=file_type)
+    expected = content(make(tmp_path / "whole", pictures, settings=settings))
+    context, moments = get_context("fork"), random.Random(7)  # forking costs nothing beside an import of PyTorch
+    target, kills = tmp_path / "out", 0
+    slow = plain_extractor(pause=0.002)
+    for _ in range(60):
+        process = context.Process(
+            target=make, args=(target, pictures), kwargs={"extractor": slow, "settings": settings}
+        )
+        process.start()
+        process.join(moments.uniform(0.002, 0.06))
+        if not process.is_alive():
+            assert process.exitcode == 0
+            break
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+        kills += 1
+        whole = list(target.glob("shard-*")) if target.exists() else []
+        assert all(path.read_bytes() == expected[path.name] for path in whole)  # never half a shard
+    assert kills >= 3
+    assert content(make(target, pictures, settings=settings)) == expected
+
+
+def test_a_damaged_or_lost_shard_is_made_again(pictures: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
+    folder = make(tmp_path, pictures)
+    whole = expected["shard-000002.safetensors"]
+    (folder / "shard-000002.safetensors").write_bytes(whole[: len(whole) // 2])
+    (folder / "shard-000004.safetensors").unlink()
+    (folder / "shard-000005.safetensors").write_bytes(b"")
+    # A whole shard, but of other pictures.
+    (folder / "shard-000007.safetensors").write_bytes(expected["shard-000006.safetensors"])
+    (folder / ".shard-000001.x.safetensors").write_bytes(whole[:10])  # as a killed process leaves it
+    job = open_job(folder, pictures, plain_extractor(), SETTINGS)
+    assert job.missing() == [2, 4, 5, 7]
+    assert consume(embed_shards(plain_extractor(), job, job.missing())) == 20
+    finish_job(job)
+    assert content(folder) == expected
+
+
+def test_an_unfinished_folder_is_told_from_a_whole_one(pictures: Path, tmp_path: Path) -> None:
+    extractor = plain_extractor()
+    job = open_job(tmp_path, pictures, extractor, SETTINGS)
+    consume(embed_shards(extractor, job, [0, 3]))
+    with pytest.raises(DataError, match=r"not finished: 7 of 9 shards are missing, the first is shard-000001"):
+        load_embeddings(tmp_path)
+    with pytest.raises(DataError, match="no folder of embeddings"):
+        load_embeddings(pictures)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extractor": plain_extractor(fingerprint="other")}, r"model was plain, now other"),
+        ({"settings": ShardSettings(shard_size=7, batch_size=2)}, r"shard_size was 5, now 7"),
+        ({"settings": ShardSettings(shard_size=5, batch_size=3)}, r"batch_size was 2, now 3"),
+        ({"settings": ShardSettings(shard_size=5, batch_size=2, precision="bfloat16")}, r"precision was float32"),
+        ({"settings": ShardSettings(shard_size=5, batch_size=2, file_type="parquet")}, r"file_type was safetensors"),
+        ({"pictures": "fewer"}, r"pictures was 43, now 22; names_sha256 was .*; shards was 9, now 5"),
+        ({"pictures": "other order"}, r"begun otherwise: names_sha256"),
+        ({"pictures": "arrays"}, r"made from files, got ndarray"),
+    ],
+)
+def test_another_model_other_pictures_and_settings_are_refused(
+    pictures: Path, expected: dict[str, bytes], tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    folder = make(tmp_path, pictures)
+    other = {
+        "fewer": pictures / "camera0",
+        "other order": [pictures / "camera1", pictures / "camera0"],
+        "arrays": torch.zeros(2, 8, 8, 3, dtype=torch.uint8).numpy(),
+    }
+    change = {**change, "pictures": other.get(change.get("pictures", ""), pictures)}
+    with pytest.raises(DataError, match=message):
+        make(folder, **change)
+    assert content(folder) == expected
+
+
+def test_nothing_and_nonsense(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least one picture"):
+        make(tmp_path / "none", [])
+    with pytest.raises(ConfigError, match="shards of 0"):
+        ShardSettings(shard_size=0)
+    job = open_job(tmp_path / "out", pictures, plain_extractor(), SETTINGS)
+    with pytest.raises(DataError, match="made with model plain, got other"):
+        consume(embed_shards(plain_extractor(fingerprint="other"), job, [0]))
+    (tmp_path / "out" / "manifest.json").write_text("[]")
+    with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
+        open_job(tmp_path / "out", pictures, plain_extractor(), SETTINGS)
+
+
+def test_damaged_pictures_stop_it_or_are_listed(pictures: Path, tmp_path: Path) -> None:
+    source = tmp_path / "pictures"
+    files = write_pictures(source, 43)
+    damaged = [7, *range(10, 15), 42]  # a whole shard among them
+    for i in damaged:
+        files[i].write_bytes(b"\xff\xd8 no picture")
+    folder = tmp_path / "out"
+    with pytest.raises(DataError, match=r"007\.png is a damaged JPEG"):
+        make(folder, source)
+    assert [path.name for path in sorted(folder.glob("shard-*"))] == ["shard-000000.safetensors"]
+    make(folder, source, skip=True)
+    with (folder / "skipped.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert [(int(row["position"]), row["name"]) for row in rows] == [(i, str(files[i])) for i in damaged]
+    assert all("damaged JPEG" in row["reason"] for row in rows)
+    embeddings, names = load_embeddings(folder)
+    assert list(names) == [str(file) for i, file in enumerate(files) if i not in damaged]
+    assert torch.equal(embeddings.vectors, plain_extractor().embed([Path(name) for name in names]).vectors)
+    assert content(make(tmp_path / "again", source, skip=True)) == content(folder)
+    assert open_job(folder, source, plain_extractor(), SETTINGS).missing() == []
+
+
+def test_names_of_any_bytes(tmp_path: Path) -> None:
+    source = tmp_path / "pictures"
+    whole = write_pictures(tmp_path / "spare", 1)[0].read_bytes()
+    source.mkdir()
+    names = ["a\nb.png", "ü ✓.png", os.fsdecode(b"\xff\xfe.png")]
+    for name in names:
+        (source / name).write_bytes(whole)
+    found = load_embeddings(make(tmp_path / "out", source))[1]
+    assert {Path(name).name for name in found} == set(names)
+    with pytest.raises(DataError, match="UTF-8 alone"):
+        make(tmp_path / "parquet", source, settings=ShardSettings(file_type="parquet"))
+
+
+def test_parquet_is_a_table_that_others_read(tmp_path: Path) -> None:
+    embeddings = PartEmbeddings(torch.randn(3, 2, 4), torch.rand(3, 2), ("foreground", "Kopf, ü"), model="m")
+    path = save_embeddings(tmp_path / "e.parquet", embeddings, names=["a", "ü", ""], skipped=[(3, "x", "why")])
+    table = pyarrow.parquet.read_table(path)
+    assert table["name"].to_pylist() == ["a", "ü", ""]
+    assert table["vectors"][1].as_py()["Kopf, ü"] == embeddings.vectors[1, 1].tolist()
+    assert table["visibility"][2].as_py() == dict(zip(embeddings.slots, embeddings.visibility[2].tolist(), strict=True))
+    loaded, names = load_embeddings(path)
+    assert torch.equal(loaded.vectors, embeddings.vectors)
+    assert torch.equal(loaded.visibility, embeddings.visibility)
+    assert (loaded.slots, loaded.model, names) == (embeddings.slots, "m", ("a", "ü", ""))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="no whole file of embeddings"):
+        load_embeddings(path)
+
+
+def _engine(name: str, make: Any, job: ShardJob, **options: Any) -> Iterable[tuple[int, int]]:
+    return (embed_with_ray if name == "ray" else embed_with_workers)(make, job, **options)
+
+
+@pytest.mark.parametrize("engine", ["processes", pytest.param("ray", marks=pytest.mark.slow)])
+def test_workers_lose_and_double_nothing(
+    pictures: Path, expected: dict[str, bytes], tmp_path: Path, engine: str
+) -> None:
+    job = open_job(tmp_path / "out", pictures, plain_extractor(), SETTINGS)
+    killer = tmp_path / "killed"
+    make_one = partial(plain_extractor, killer=killer)
+    assert consume(_engine(engine, make_one, job, workers=2)) == 43
+    assert killer.exists()
+    finish_job(job)
+    assert content(tmp_path / "out") == expected
+    job = open_job(tmp_path / "out", pictures, plain_extractor(), SETTINGS)
+    assert consume(_engine(engine, make_one, job, workers=2)) == 0
+    # An error in a worker arrives as what it is.
+    source = tmp_path / "pictures"
+    write_pictures(source, 6)[5].write_bytes(b"\xff\xd8")
+    job = open_job(tmp_path / "damaged", source, plain_extractor(), SETTINGS)
+    with pytest.raises(DataError, match=r"005\.png is a damaged JPEG"):
+        consume(_engine(engine, plain_extractor, job, workers=1))
+    assert job.missing() == [1]
+    assert consume(_engine(engine, plain_extractor, job, workers=1, skip=True)) == 1
+    assert json.loads((tmp_path / "damaged" / "manifest.json").read_text())["shards"] == 2
+    assert [one.position for one in finish_job(job)] == [5]
+
+
+def _die() -> PartExtractor:
+    os._exit(3)
+
+
+@pytest.mark.slow
+def test_workers_that_always_die_are_given_up(pictures: Path, tmp_path: Path) -> None:
+    job = open_job(tmp_path, pictures, plain_extractor(), SETTINGS)
+    with pytest.raises(DataError, match=r"4 worker processes were lost, the last with exit code 3"):
+        consume(embed_with_workers(_die, job, workers=2))
+    with pytest.raises(ConfigError, match="at least one worker"):
+        consume(embed_with_workers(_die, job, workers=0))

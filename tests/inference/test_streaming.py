@@ -1,0 +1,152 @@
+"""Streams: every picture once and in order, little ahead, what is damaged named."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from partreid.errors import ConfigError, DataError
+from partreid.inference.pictures import walk
+from partreid.types import PartEmbeddings
+from tests.inference.plain_network import PlainRunner, plain_extractor, write_pictures
+
+
+def colours(files: list[Path]) -> torch.Tensor:
+    """What the plain network's first slot must be, from Pillow alone."""
+    sized = [Image.open(file).resize((16, 16), Image.Resampling.BILINEAR) for file in files]
+    return torch.tensor(np.stack([np.asarray(picture, np.float64).mean(axis=(0, 1)) for picture in sized])).float()
+
+
+def test_folders_are_walked_in_order_with_the_folders_in_them(tmp_path: Path) -> None:
+    (tmp_path / "b" / "deep").mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "a").mkdir()
+    names = ["b/2.jpg", "b/10.png", "b/deep/x.JPG", "z.png", "a/1.jpg", ".hidden/no.png", "b/.no.png", "list.txt"]
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "deep" / "round").symlink_to(tmp_path, target_is_directory=True)
+    found = [Path(str(path)).relative_to(tmp_path).as_posix() for path in walk(tmp_path)]
+    assert found == ["z.png", "a/1.jpg", "b/10.png", "b/2.jpg", "b/deep/x.JPG"]
+    assert list(walk([tmp_path / "a", "other.jpg", tmp_path / "a"])) == [
+        tmp_path / "a" / "1.jpg",
+        "other.jpg",
+        tmp_path / "a" / "1.jpg",
+    ]
+    (tmp_path / "x-hidden" / "below").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"hidden holds no picture .*nor do the folders in it"):
+        list(walk(tmp_path / "x-hidden"))
+
+
+@pytest.mark.parametrize("readers", [0, 1, 3])
+def test_every_picture_once_and_in_order(tmp_path: Path, readers: int) -> None:
+    files = write_pictures(tmp_path, 11)
+    extractor = plain_extractor(batch_size=4)
+    with extractor.stream(tmp_path, readers=readers) as stream:
+        batches = list(stream)
+    assert [len(batch) for batch in batches] == [4, 4, 3]
+    assert [name for batch in batches for name in batch.names] == [str(file) for file in files]
+    assert np.concatenate([batch.positions for batch in batches]).tolist() == list(range(11))
+    embeddings = PartEmbeddings.cat(batch.embeddings for batch in batches)
+    assert embeddings.model == extractor.fingerprint == "plain"
+    torch.testing.assert_close(embeddings.vectors[:, 0], colours(files), atol=0.05, rtol=0)
+    assert batches[0].output.attention.shape == (4, 2, 4, 4)
+    assert torch.equal(extractor.embed(tmp_path).vectors, embeddings.vectors)
+
+
+@pytest.mark.parametrize("readers", [0, 2])
+def test_little_is_taken_ahead(readers: int) -> None:
+    taken = 0
+
+    def camera() -> Iterator[np.ndarray]:
+        nonlocal taken
+        for i in range(60):
+            taken += 1
+            yield np.full((16, 16, 3), i, np.uint8)
+
+    done, ahead = 0, []
+    for batch in plain_extractor(batch_size=3).stream(camera(), readers=readers):
+        ahead.append(taken - done)
+        done += len(batch)
+        assert batch.names == tuple(f"#{i}" for i in range(done - 3, done))
+    assert done == 60
+    assert max(ahead) == 3 * (readers + 1)
+
+
+@pytest.mark.parametrize("readers", [0, 2])
+def test_what_is_damaged_is_named_and_left_out_when_asked(tmp_path: Path, readers: int) -> None:
+    files = write_pictures(tmp_path, 12)
+    damaged = [1, 4, 5, 6, 7, 11]  # the batch 4..7 is damaged altogether
+    whole = [file for i, file in enumerate(files) if i not in damaged]
+    for i in damaged:
+        files[i].write_bytes(files[i].read_bytes()[:100])
+    extractor = plain_extractor(batch_size=4)
+    with pytest.raises(DataError, match=r"001\.png is a damaged picture"):
+        list(extractor.stream(files, readers=readers))
+    stream = extractor.stream(files, on_error="skip", readers=readers)
+    batches = list(stream)
+    assert [name for batch in batches for name in batch.names] == [str(file) for file in whole]
+    assert [batch.positions.tolist() for batch in batches] == [[0, 2, 3], [8, 9, 10]]
+    assert [(one.position, one.name) for one in stream.skipped] == [(i, str(files[i])) for i in damaged]
+    assert all(Path(one.name).name in one.reason and "damaged" in one.reason for one in stream.skipped)
+    embeddings = PartEmbeddings.cat(batch.embeddings for batch in batches)
+    assert torch.equal(embeddings.vectors, extractor.embed(whole).vectors)
+
+
+def test_a_picture_without_a_file_is_named_by_its_place(tmp_path: Path) -> None:
+    fine = np.zeros((8, 8, 3), np.uint8)
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(write_pictures(tmp_path, 1)[0].read_bytes()[:100])
+    wrong: list[Any] = [np.zeros((8, 8), np.uint8), np.zeros((0, 8, 3), np.uint8), 7, Image.open(torn)]
+    for picture in wrong:
+        with pytest.raises(DataError, match=r"^Picture #2: "):
+            list(plain_extractor().stream([fine, fine, picture]))
+    stream = plain_extractor().stream([fine, *wrong, fine], on_error="skip")
+    assert [batch.names for batch in stream] == [("#0",), ("#5",)]
+    assert [one.name for one in stream.skipped] == ["#1", "#2", "#3", "#4"]
+
+
+def test_a_stream_left_early_stops_reading() -> None:
+    closed = []
+
+    def camera() -> Iterator[np.ndarray]:
+        try:
+            while True:
+                yield np.zeros((16, 16, 3), np.uint8)
+        finally:
+            closed.append(True)
+
+    with plain_extractor().stream(camera(), readers=2) as stream:
+        assert len(next(stream)) == 4
+        assert any(thread.name.startswith("pictures") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("pictures") for thread in threading.enumerate())
+    assert closed
+    assert list(stream) == []
+
+
+def test_errors_of_the_source_and_of_the_options() -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield np.zeros((16, 16, 3), np.uint8)
+        raise RuntimeError("the camera is gone")
+
+    with pytest.raises(RuntimeError, match="camera is gone"):
+        list(plain_extractor().stream(broken()))
+    assert list(plain_extractor().stream([])) == []
+    with pytest.raises(ConfigError, match=r"Unknown on_error 'skp'. Did you mean 'skip'"):
+        plain_extractor().stream([], on_error="skp")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no negative number of readers"):
+        plain_extractor().stream([], readers=-1)
+
+
+def test_a_network_that_something_else_runs_has_nothing_to_look_into() -> None:
+    extractor = plain_extractor()
+    assert (extractor.slots, extractor.mirror, extractor.preprocess.size) == (("foreground", "head"), False, (16, 16))
+    assert isinstance(extractor.runner, PlainRunner)
+    with pytest.raises(ConfigError, match="needs the network itself"):
+        _ = extractor.model
