@@ -50,7 +50,7 @@ def embed(
     ] = Path("embeddings.safetensors"),
     mirror: Mirror = False,
     device: Device = "auto",
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read, and write which and why.")
@@ -79,7 +79,7 @@ def embed(
             parquet.require()
         _embed_to_file(make(), pictures, out, skip=skip_damaged)
         return
-    settings = ShardSettings(shard_size, file_type, batch_size, precision)
+    settings = ShardSettings(shard_size, file_type, batch_size, "float32" if precision == "auto" else precision)
     task = _Task(make, make(), workers, engine, skip_damaged)
     with hold_folder(out, error=DataError):
         _embed_to_folder(task, open_job(out, pictures, task.extractor, settings))

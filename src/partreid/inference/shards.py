@@ -132,8 +132,9 @@ def open_job(folder: str | Path, pictures: Pictures, extractor: PartExtractor, s
         parquet.require()  # now, not when the first shard is full
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".shard-*"):  # a killed process was writing it
-        leftover.unlink(missing_ok=True)
+    for name in ("shard-", MANIFEST, SKIPPED, _LIST):
+        for leftover in folder.glob(f".{Path(name).stem}*.*"):  # a killed process was writing it
+            leftover.unlink(missing_ok=True)
     job, digest = _list_pictures(folder, pictures, extractor.fingerprint, settings)
     manifest = {
         "format": _FORMAT,

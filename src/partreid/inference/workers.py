@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -142,6 +143,7 @@ def _work(make: MakeExtractor, job: ShardJob, connection: Connection, skip: bool
         for progress in embed_shards(make(), job, shards(), skip=skip, readers=1):
             connection.send(progress)
     except PartReIDError as error:
-        connection.send(error)
+        with suppress(OSError):
+            connection.send(error)
     except (EOFError, OSError):  # the first process is gone
         return

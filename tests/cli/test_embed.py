@@ -1,0 +1,143 @@
+"""``partreid embed`` and ``partreid compare``."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.storage import load_embeddings
+from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
+from partreid.retrieval.compare import compare
+from partreid.runtime import RuntimeConfig
+from tests.cli.conftest import Run
+
+SHARDS = ("--shard-size", 5, "--batch-size", 2, "--device", "cpu")
+
+
+@pytest.fixture
+def pictures(blocks: Path, tmp_path: Path) -> Path:
+    """16 pictures in two folders, which a test may change."""
+    for name in ("query", "bounding_box_test"):
+        shutil.copytree(blocks / name, tmp_path / "pictures" / name)
+    return tmp_path / "pictures"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_one_file_of_each_kind(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:
+    for suffix in ("safetensors", "parquet"):
+        status, text = run("embed", tiny_run, pictures, "-o", tmp_path / f"e.{suffix}", "--device", "cpu")
+        assert status == 0, text
+        assert "16 pictures" in text
+    (one, names), (other, other_names) = (
+        load_embeddings(tmp_path / f"e.{kind}") for kind in ("safetensors", "parquet")
+    )
+    extractor = PartExtractor.from_pretrained(tiny_run, runtime=RuntimeConfig(device="cpu"))
+    assert torch.equal(one.vectors, extractor.embed(pictures).vectors)
+    assert torch.equal(one.vectors, other.vectors)
+    assert torch.equal(one.visibility, other.visibility)
+    assert one.model == other.model == extractor.fingerprint
+    assert names == other_names == tuple(map(str, sorted(pictures.rglob("*.jpg"))))
+    status, text = run("embed", tiny_run, pictures, "-o", tmp_path / "f.parquet", "--workers", 2)
+    assert status == 2
+    assert "give a folder with -o" in text
+
+
+def test_shards_go_on_where_they_stopped(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:
+    victim = sorted(pictures.rglob("*.jpg"))[12]
+    whole = victim.read_bytes()
+    assert run("embed", tiny_run, pictures, "-o", tmp_path / "whole", *SHARDS)[0] == 0
+    victim.write_bytes(whole[:200])
+    status, text = run("embed", tiny_run, pictures, "-o", tmp_path / "out", *SHARDS)
+    assert status == 2
+    assert f"{victim.name} is a damaged JPEG" in text
+    assert len(list((tmp_path / "out").glob("shard-*"))) == 2
+    victim.write_bytes(whole)
+    status, text = run("embed", tiny_run, pictures, "-o", tmp_path / "out", *SHARDS)
+    assert status == 0, text
+    assert "2 of 4 shards are there already" in text
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    status, text = run("embed", tiny_run, pictures / "query", "-o", tmp_path / "out", *SHARDS)
+    assert status == 2
+    assert "pictures was 16, now 4" in text
+
+
+def test_damaged_pictures_are_told_at_the_end(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:
+    files = sorted(pictures.rglob("*.jpg"))
+    for file in files[:7]:
+        file.write_bytes(b"")
+    for out, table in (("e.safetensors", "e.skipped.csv"), ("shards", "shards/skipped.csv")):
+        status, text = run("embed", tiny_run, pictures, "-o", tmp_path / out, "--skip-damaged", *SHARDS)
+        assert status == 0, text
+        assert "7 pictures were left out" in text
+        assert f"{files[0]} is empty" in text
+        assert "and 2 more" in text
+        assert len((tmp_path / table).read_text().splitlines()) == 8
+        assert load_embeddings(tmp_path / out)[1] == tuple(map(str, files[7:]))
+    for file in files:
+        file.write_bytes(b"")
+    status, text = run("embed", tiny_run, pictures, "-o", tmp_path / "none.safetensors", "--skip-damaged")
+    assert status == 2
+    assert "None of the 16 pictures could be read" in text
+    assert not list(tmp_path.glob("none*"))
+
+
+def test_compare_says_what_was_compared(run: Run, tiny_run: Path, blocks: Path, tmp_path: Path) -> None:
+    a, b = sorted((blocks / "query").iterdir())[:2]
+    extractor = PartExtractor.from_pretrained(tiny_run, runtime=RuntimeConfig(device="cpu"))
+    embeddings = extractor.embed([a, b])
+    found = compare(embeddings[0], embeddings[1])
+    status, text = run("compare", tiny_run, a, b, "--device", "cpu")
+    assert status == 0, text
+    assert f"Distance {float(found.distances):.4f}" in text
+    assert f"over {int(found.compared)} of {len(found.slots)} parts" in text
+    assert all(f"{distance:.4f}" in text for distance in found.parts().values())
+    assert ("not compared" in text) == (int(found.compared) < len(found.slots))
+    assert "Probability" not in text
+    shutil.copytree(tiny_run, tmp_path / "run")
+    slots = len(extractor.slots)
+    calibration = MatchCalibration(
+        prior=0.25, offsets=(3.0,) * slots, slopes=(0.5,) * slots, model=extractor.fingerprint
+    )
+    calibration.save(tmp_path / "run" / "checkpoint" / CALIBRATION_FILE)
+    status, text = run("compare", tmp_path / "run", a, b, "--device", "cpu", "--calibration")
+    probability = float(calibration.probabilities(embeddings[0], embeddings[1]))
+    assert status == 0, text
+    assert f"Probability of one person: {probability:.3f} (before anything was compared: 0.250)" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_command_killed_at_random_moments(
+    run: Run, tiny_run: Path, pictures: Path, tmp_path: Path, workers: int
+) -> None:
+    for i in range(20):  # 340 pictures
+        shutil.copytree(pictures / "query", pictures / f"more{i}")
+        shutil.copytree(pictures / "bounding_box_test", pictures / f"others{i}")
+    command = [sys.executable, "-m", "partreid", "embed", str(tiny_run), str(pictures), *map(str, SHARDS)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, "-o", str(tmp_path / "whole")], check=True, env=environment)
+    moments, kills, target = random.Random(3), 0, tmp_path / "out"
+    while True:
+        process = subprocess.Popen([*command, "-o", str(target), "--workers", str(workers)], env=environment)
+        try:
+            process.wait(moments.uniform(2, 6))
+            assert process.returncode == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert kills
+    assert content(target) == content(tmp_path / "whole")
