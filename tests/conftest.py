@@ -7,11 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from partreid.datasets.augment import AugmentConfig
 from partreid.training.config import TrainConfig
 from partreid.training.presets import ablation
+
+settings.register_profile("quick", max_examples=15, deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "thorough", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # make test-all
+settings.load_profile("quick")
 
 HEIGHT, WIDTH = 64, 32
 NO_AUGMENTATION = AugmentConfig(padding=0, erase_probability=0)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partreid.errors import LabelError, ShapeError
+from partreid.functional._checks import require_float, require_share
 from partreid.functional.mining import batch_hard, pairwise_distances
 
 IGNORED_LABEL = -100
@@ -28,14 +29,17 @@ def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float
 
     Raises:
         LabelError: the labels have another size, or hold a class beyond K.
+        ShapeError: the logits are no such tensor, or ε lies outside [0, 1].
 
     Example:
         >>> part_attention_loss(torch.zeros(1, 6, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
         tensor(1.7918)
     """
+    require_float(part_logits, "part_logits [B, K+1, H, W]")
+    require_share("smoothing", smoothing)
     expected = (part_logits.shape[0], *part_logits.shape[2:])
-    if tuple(labels.shape) != expected:
-        raise LabelError(f"Expected labels {expected} for this feature map, got {tuple(labels.shape)}.")
+    if tuple(labels.shape) != expected or labels.is_complex():
+        raise LabelError(f"Expected labels {expected} for this feature map, got {labels.dtype} {tuple(labels.shape)}.")
     classes = part_logits.shape[1]
     labels = labels.long()
     counted = labels != IGNORED_LABEL
@@ -57,7 +61,20 @@ def identity_loss(logits: Tensor, pid_index: Tensor, *, smoothing: float = 0.1) 
         logits: [B, identities], or [B, K, identities] for parts: then the mean over all B·K.
         pid_index: [B] training classes.
         smoothing: ε.
+
+    Raises:
+        ShapeError: the shapes do not fit, a class is not among the identities, or ε lies outside [0, 1].
     """
+    require_float(logits, "logits [B, K, identities]" if logits.ndim == 3 else "logits [B, identities]")
+    require_share("smoothing", smoothing)
+    if pid_index.shape != logits.shape[:1] or pid_index.is_floating_point() or pid_index.is_complex():
+        raise ShapeError(
+            f"Expected pid_index [{len(logits)}] of integers, got {pid_index.dtype} {tuple(pid_index.shape)}."
+        )
+    pid_index, identities = pid_index.long(), logits.shape[-1]
+    # On a CPU only, as in part_attention_loss.
+    if pid_index.device.type == "cpu" and ((pid_index < 0) | (pid_index >= identities)).any():
+        raise ShapeError(f"Training classes must lie in 0..{identities - 1}, got {pid_index.tolist()!s:.80}.")
     if logits.ndim == 3:
         pid_index = pid_index.unsqueeze(1).expand(-1, logits.shape[1]).reshape(-1)
         logits = logits.flatten(0, 1)
@@ -84,12 +101,17 @@ def part_averaged_triplet(
         visibility: [B, K] in [0, 1]: the mean is weighted as in Eq. 9, and pairs without a common part are passed
             over. None counts all parts, as the paper does.
 
+    Raises:
+        ShapeError: the shapes do not fit, or the vectors are no floating-point numbers.
+
     Example:
         >>> x = torch.zeros(4, 5, 8, requires_grad=True)
         >>> part_averaged_triplet(x, torch.tensor([0, 0, 1, 1])).loss
         tensor(0.3000, grad_fn=<DivBackward0>)
     """
     _check_pids(vectors, pids)
+    if visibility is not None and (visibility.shape != vectors.shape[:2] or visibility.is_complex()):
+        raise ShapeError(f"Expected visibility {tuple(vectors.shape[:2])}, got {tuple(visibility.shape)}.")
     distances = pairwise_distances(vectors)
     if visibility is None:
         return _hinge(distances.mean(dim=0), pids, margin)
@@ -122,9 +144,8 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def _check_pids(vectors: Tensor, pids: Tensor) -> None:
-    if vectors.ndim != 3 or pids.shape != vectors.shape[:1]:
+    require_float(vectors, "vectors [B, K, D]")
+    if not vectors.shape[0] or pids.shape != vectors.shape[:1]:
         raise ShapeError(
             f"Expected vectors [B, K, D] and pids [B], got {tuple(vectors.shape)} and {tuple(pids.shape)}."
         )
-    if not torch.is_floating_point(vectors):
-        raise ShapeError(f"Expected floating-point vectors, got {vectors.dtype}.")

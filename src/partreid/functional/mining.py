@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
+from partreid.functional._checks import require_float
 
 # Below this squared distance (relative to the vectors' own squared lengths) a float32 difference of
 # products is rounding noise; the distance counts as 0 and passes no gradient.
@@ -23,13 +24,15 @@ def pairwise_distances(vectors: Tensor) -> Tensor:
     Returns:
         [K, B, B]. The distance of coinciding vectors is 0 with gradient 0 (the square root has none there).
 
+    Raises:
+        ShapeError: not such vectors.
+
     Example:
         >>> pairwise_distances(torch.tensor([[[0.0, 0.0]], [[3.0, 4.0]]]))[0]
         tensor([[0., 5.],
                 [5., 0.]])
     """
-    if vectors.ndim != 3:
-        raise ShapeError(f"Expected vectors [B, K, D], got {tuple(vectors.shape)}.")
+    require_float(vectors, "vectors [B, K, D]")
     slots = vectors.transpose(0, 1)
     # Half precision under autocast would lose the difference of nearly equal lengths.
     with torch.autocast(device_type=vectors.device.type, enabled=False):
@@ -61,13 +64,24 @@ def batch_hard(distances: Tensor, pids: Tensor, *, comparable: Tensor | None = N
         Hard distances [..., B]. ``valid`` is False for an anchor without a positive (other than itself) or
         without a negative; its distances are meaningless and must be left out.
 
+    Raises:
+        ShapeError: the shapes do not fit, or the distances are no floating-point numbers.
+
     Example:
         >>> d = torch.tensor([[0., 1., 2.], [1., 0., 3.], [2., 3., 0.]])
         >>> batch_hard(d, torch.tensor([7, 7, 9])).valid
         tensor([ True,  True, False])
     """
     if pids.ndim != 1 or distances.shape[-2:] != (len(pids), len(pids)):
-        raise ShapeError(f"Expected distances [..., {len(pids)}, {len(pids)}], got {tuple(distances.shape)}.")
+        raise ShapeError(
+            f"Expected pids [B] and distances [..., B, B], got {tuple(pids.shape)} and {tuple(distances.shape)}."
+        )
+    if not distances.is_floating_point() or not len(pids):
+        raise ShapeError(f"Expected floating-point distances of at least one picture, got {distances.dtype}.")
+    if comparable is not None and (comparable.shape != distances.shape[-2:] or comparable.dtype != torch.bool):
+        raise ShapeError(
+            f"Expected comparable [{len(pids)}, {len(pids)}] of bool, got {comparable.dtype} {tuple(comparable.shape)}."
+        )
     same = pids.unsqueeze(0) == pids.unsqueeze(1)
     positives, negatives = same & ~torch.eye(len(pids), dtype=torch.bool, device=pids.device), ~same
     if comparable is not None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
+from partreid.functional._checks import require_float
 
 MIN_MASS = 1e-6
 """Smallest sum of an attention map that Eq. 3 divides by; a map of zeros gives a vector of zeros."""
@@ -20,10 +21,15 @@ def foreground_map(attention: Tensor) -> Tensor:
     Returns:
         [B, 1, H, W].
 
+    Raises:
+        ShapeError: the attention is no such tensor, or has no part.
+
     Example:
         >>> foreground_map(torch.rand(2, 6, 16, 8)).shape
         torch.Size([2, 1, 16, 8])
     """
+    if require_float(attention, "attention [B, K+1, H, W]").shape[1] < 2:
+        raise ShapeError(f"Expected attention [B, K+1, H, W] with K >= 1, got {tuple(attention.shape)}.")
     return attention[:, 1:].amax(dim=1, keepdim=True)
 
 
@@ -74,13 +80,15 @@ def stripe_maps(stripes: int, size: tuple[int, int]) -> Tensor:
         float32 [1, stripes, H, W].
 
     Raises:
-        ShapeError: more stripes than rows.
+        ShapeError: more stripes than rows, or no size.
 
     Example:
         >>> stripe_maps(2, (3, 1))[0, :, :, 0]
         tensor([[1.0000, 0.5000, 0.0000],
                 [0.0000, 0.5000, 1.0000]])
     """
+    if len(size) != 2 or min(size) < 1:
+        raise ShapeError(f"Expected the size (H, W) of a map, each at least 1, got {size}.")
     height, width = size
     if not 1 <= stripes <= height:
         raise ShapeError(f"Expected 1 to {height} stripes for a map of {height} rows, got {stripes}.")
@@ -92,7 +100,8 @@ def stripe_maps(stripes: int, size: tuple[int, int]) -> Tensor:
 
 
 def _flat_maps(features: Tensor, maps: Tensor) -> Tensor:
-    if features.ndim != 4 or maps.ndim != 4 or features.shape[0] != maps.shape[0]:
+    require_float(features, "features [B, C, H, W]")
+    if maps.ndim != 4 or maps.is_complex() or features.shape[0] != maps.shape[0]:
         raise ShapeError(
             f"Expected features [B, C, H, W] and maps [B, M, H, W] of the same batch, "
             f"got {tuple(features.shape)} and {tuple(maps.shape)}."

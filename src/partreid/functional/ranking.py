@@ -110,7 +110,10 @@ def rank_block(
         >>> QueryScores.cat(blocks).first_match.tolist()
         [2, 1]
     """
-    distances = torch.as_tensor(distances)
+    try:
+        distances = torch.as_tensor(distances)
+    except (TypeError, ValueError, RuntimeError):
+        raise ShapeError(f"distances must be a tensor or array [Q, G] of numbers, got {distances!r:.80}.") from None
     # The sum is quickly had and NaN if any distance is; but so is inf - inf.
     if torch.isnan(distances.sum()) and torch.isnan(distances).any():
         row, column = (int(i) for i in torch.isnan(distances).nonzero()[0])
@@ -223,8 +226,8 @@ def _check_ids(
     arrays: list[np.ndarray | None] = []
     for name, values, size in zip(names, ids, (*distances.shape, *distances.shape), strict=True):
         try:
-            array = None if values is None else torch.as_tensor(values).cpu().numpy()
-        except (TypeError, ValueError):
+            array = None if values is None and name.endswith("camids") else torch.as_tensor(values).cpu().numpy()
+        except (TypeError, ValueError, RuntimeError):
             raise ShapeError(f"{name} must be whole numbers, got {values!r:.80}. Number the names first.") from None
         if array is not None and array.shape != (size,):
             raise ShapeError(f"{name} must hold {size} ids for distances {tuple(distances.shape)}, "

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
+from partreid.functional._checks import require_float
 
 DEFAULT_THRESHOLD = 0.4
 """λ_v of Eq. 4."""
@@ -21,6 +22,9 @@ def threshold_visibility(attention: Tensor, *, threshold: float = DEFAULT_THRESH
     Returns:
         [B, K], 0 or 1, in the attention's floating type.
 
+    Raises:
+        ShapeError: the attention is no such tensor.
+
     Example:
         >>> threshold_visibility(torch.tensor([0.1, 0.7, 0.2]).view(1, 3, 1, 1))
         tensor([[1., 0.]])
@@ -33,8 +37,9 @@ def argmax_visibility(attention: Tensor) -> Tensor:
 
     Shapes as in :func:`threshold_visibility`; a tie goes to the lowest class.
     """
+    attention = _check(attention)
     classes = torch.arange(attention.shape[1], device=attention.device).view(1, -1, 1)
-    winners = _check(attention).argmax(dim=1).flatten(1).unsqueeze(1)
+    winners = attention.argmax(dim=1).flatten(1).unsqueeze(1)
     return (winners == classes).any(dim=2)[:, 1:].to(attention.dtype)
 
 
@@ -47,6 +52,6 @@ def continuous_visibility(attention: Tensor) -> Tensor:
 
 
 def _check(attention: Tensor) -> Tensor:
-    if attention.ndim != 4 or attention.shape[1] < 2:
+    if require_float(attention, "attention [B, K+1, H, W]").shape[1] < 2:
         raise ShapeError(f"Expected attention [B, K+1, H, W] with K >= 1, got {tuple(attention.shape)}.")
     return attention
