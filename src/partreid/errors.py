@@ -38,6 +38,10 @@ class TrainingError(PartReIDError, RuntimeError):
     """Training cannot go on (for example the loss is no longer a number)."""
 
 
+class ExportError(PartReIDError, RuntimeError):
+    """A model cannot be exported, or the exported file computes something else than the model."""
+
+
 class MissingDependencyError(PartReIDError, ImportError):
     """An optional library is not installed.
 

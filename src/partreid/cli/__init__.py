@@ -18,6 +18,7 @@ from partreid.cli.demo import demo
 from partreid.cli.embed import embed
 from partreid.cli.evaluate import evaluate
 from partreid.cli.experiment import experiment
+from partreid.cli.export import export
 from partreid.cli.gallery import app as gallery_app
 from partreid.cli.import_official import import_official
 from partreid.cli.labels import app as labels_app
@@ -48,6 +49,7 @@ app.add_typer(gallery_app, name="gallery")
 app.command()(tracks)
 app.command()(compare)
 app.add_typer(show_app, name="show")
+app.command()(export)
 app.command()(experiment)
 app.command("import-official")(import_official)
 app.add_typer(config_command.app, name="config")

@@ -9,6 +9,7 @@ from typing import Self, get_args
 import torch
 
 from partreid.errors import ConfigError, DataError, nearest
+from partreid.inference.exported import ExportedRunner
 from partreid.inference.pictures import Pictures, walk
 from partreid.inference.runner import Runner, TorchRunner
 from partreid.inference.streaming import EmbeddingStream, OnError, StreamOptions, default_readers
@@ -90,6 +91,20 @@ class PartExtractor:
     ) -> Self:
         """The extractor of a checkpoint in memory, such as ``load_official`` returns."""
         return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror)
+
+    @classmethod
+    def from_exported(cls, file: str | Path, *, runtime: RuntimeConfig | None = None) -> Self:
+        """The extractor of a file that ``partreid export`` wrote: ``.onnx``, or ``.xml`` with its ``.bin`` beside it.
+
+        Args:
+            file: where it is. runtime: as of :class:`~partreid.inference.exported.ExportedRunner`, and the batch size.
+
+        Raises:
+            CheckpointError: it is missing, damaged or foreign.
+            ConfigError: it cannot run on that device, or with that precision.
+            MissingDependencyError: the library that runs it is not installed.
+        """
+        return cls.from_runner(ExportedRunner(file, runtime), runtime=runtime)
 
     @property
     def model(self) -> ReIDNetwork:

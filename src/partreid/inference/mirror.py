@@ -59,7 +59,7 @@ def _mean_regions(a: RegionVectors, b: RegionVectors, order: list[int]) -> Regio
         if name == "parts":
             theirs = theirs[:, order]
         elif name == "concat":  # the parts one after the other
-            theirs = theirs.reshape(len(theirs), len(order), -1)[:, order].flatten(1)
+            theirs = theirs.reshape(theirs.shape[0], len(order), -1)[:, order].flatten(1)
         return (mine + theirs) / 2
 
     return RegionVectors(**{name: mean(name) for name in RegionVectors.NAMES if getattr(a, name) is not None})

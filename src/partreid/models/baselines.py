@@ -28,7 +28,7 @@ class BoT(ReIDNetwork):
     def attend(self, features: Tensor, part_maps: Tensor | None) -> PartAttention:
         """No parts: [B, 1, H, W], all background."""
         maps = torch.zeros_like(features[:, :1])
-        return PartAttention(maps, maps.new_zeros(len(maps), 0))
+        return PartAttention(maps, maps.new_zeros(maps.shape[0], 0))
 
     def pool(self, features: Tensor, attention: Tensor) -> RegionVectors:
         """Global average pooling."""

@@ -38,9 +38,7 @@ class BPBReID(ReIDNetwork):
     def attend(self, features: Tensor, part_maps: Tensor | None) -> PartAttention:
         """Eq. 1; or the part maps E, behind a softmax or as they are."""
         if self.config.attention == "learned":
-            logits = self.part_classifier(features)
-            maps = logits.softmax(dim=1)
-            return PartAttention(maps, self._visibility(maps), logits)
+            return self.attend_by(self.part_classifier(features))
         expected = (len(features), len(self.config.part_names), *features.shape[2:])
         if part_maps is None or part_maps.shape != expected:
             raise ShapeError(
@@ -52,6 +50,11 @@ class BPBReID(ReIDNetwork):
         # Seen is what the pose fields themselves show: their softmax over K parts never comes near a threshold.
         visibility = self._visibility(torch.cat([background, part_maps], dim=1))
         return PartAttention(torch.cat([background, weights], dim=1), visibility)
+
+    def attend_by(self, logits: Tensor) -> PartAttention:
+        """Eq. 1 behind its scores [B, K+1, H, W]: their softmax, and which parts it shows."""
+        maps = logits.softmax(dim=1)
+        return PartAttention(maps, self._visibility(maps), logits)
 
     def pool(self, features: Tensor, attention: Tensor) -> RegionVectors:
         """Eq. 3, as one matrix product where the numerics allow."""

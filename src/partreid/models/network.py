@@ -114,7 +114,11 @@ class ReIDNetwork(nn.Module, ABC):
         self._check(images)
         features = self.backbone(images)  # G [B, C, h, w]
         attention = self.attend(features, part_maps)
-        regions = self._embed(self.pool(features, attention.maps))
+        return self.finish(self.pool(features, attention.maps), attention, classify=classify)
+
+    def finish(self, pooled: RegionVectors, attention: PartAttention, *, classify: bool = False) -> ModelOutput:
+        """Everything behind the pooling: heads, BN necks, and what is matched. Arguments as of :meth:`forward`."""
+        regions = self._embed(pooled)
         bn_regions = self._normalize(regions)
         return ModelOutput(
             part_logits=attention.logits,
@@ -166,7 +170,7 @@ class ReIDNetwork(nn.Module, ABC):
             holistic = getattr(bn_regions if self.config.foreground_embedding == "bn" else regions, self.MATCHED)
             vectors.append(holistic.unsqueeze(1))
             # What stands for the whole person is always visible: v_g = v_f = 1 (paper §3.2.2).
-            visible.append(visibility.new_ones(len(visibility), 1))
+            visible.append(visibility.new_ones(visibility.shape[0], 1))
         if regions.parts is not None:
             vectors.append(regions.parts)
             visible.append(visibility)

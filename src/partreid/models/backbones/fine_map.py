@@ -18,6 +18,9 @@ class FineMap(Backbone):
     Args:
         backbone: gives features of several strides. stride: of the finer map.
 
+    Attributes:
+        joined_strides: of the features that are concatenated, from fine to coarse.
+
     Raises:
         ConfigError: the backbone has no features of that stride.
     """
@@ -28,8 +31,8 @@ class FineMap(Backbone):
             finer = sorted(s for s in backbone.stage_channels if s < backbone.output_stride)
             raise ConfigError(f"map_stride = {stride}: this backbone offers the finer strides {finer}.")
         self.backbone = backbone
-        self._joined = sorted(s for s in backbone.stage_channels if s >= stride)
-        self.channels = sum(backbone.stage_channels[s] for s in self._joined)
+        self.joined_strides = sorted(s for s in backbone.stage_channels if s >= stride)
+        self.channels = sum(backbone.stage_channels[s] for s in self.joined_strides)
         self.stage_channels = backbone.stage_channels | {stride: self.channels}
         self.output_stride = stride
         self.input_multiple = backbone.input_multiple
@@ -37,4 +40,4 @@ class FineMap(Backbone):
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """The backbone's features, those of ``stride`` replaced by all from there on, [B, ΣC_s, H/stride, W/stride]."""
         stages = self.backbone.stages(images)
-        return stages | {self.output_stride: join_maps([stages[s] for s in self._joined], align_corners=False)}
+        return stages | {self.output_stride: join_maps([stages[s] for s in self.joined_strides], align_corners=False)}

@@ -1,0 +1,96 @@
+"""From a network to an ONNX model with preprocessing inside."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from partreid.errors import ExportError, MissingDependencyError
+from partreid.export.network import ExportedNetwork
+from partreid.inference.export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo
+
+OPSET = 18
+"""Of the standard operators: read by onnxruntime from 1.14 on and by TensorRT from 8.6 on."""
+
+
+def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
+    """An ``onnx.ModelProto`` that ONNX's checker and shape inference accept.
+
+    Args:
+        network: on the CPU, in evaluation mode. info: says how large its pictures are.
+
+    Raises:
+        ExportError: the network cannot be exported, for example since it looks at values while it is traced.
+        MissingDependencyError: a library is not installed.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 - PyTorch's exporter needs it
+    except ImportError as error:
+        raise MissingDependencyError(error.name or "onnx", extra="export", purpose="Exporting") from None
+    height, width = info.preprocess.size
+    # Two sizes are special to the tracer: 0 and 1. What it sees of 3 holds for any.
+    example = torch.zeros(3, height, width, 3, dtype=torch.uint8)
+    with torch.no_grad(), _quiet():
+        try:
+            program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+            exported = torch.onnx.export(
+                program, dynamo=True, opset_version=OPSET, input_names=[INPUT], output_names=list(OUTPUTS),
+                verbose=False,
+            )  # fmt: skip
+            assert exported is not None
+            model = exported.model_proto
+            _name_batch(model)
+            # Strictly: a shape that cannot be inferred, or contradicts what is written, is an error.
+            inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+            onnx.checker.check_model(inferred, full_check=True)
+        except Exception as error:  # the tracer, the translator and ONNX have no common base
+            line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ExportError(f"{info.network} cannot be exported to ONNX: {line}") from error
+    return inferred
+
+
+def save_onnx(model: Any, info: ExportInfo, path: Path) -> None:
+    """Write a model into one file, with ``info`` in its metadata.
+
+    Raises:
+        ExportError: it is larger than a file of ONNX can be.
+    """
+    import onnx
+
+    onnx.helper.set_model_props(model, {METADATA_KEY: info.to_json()})
+    model.producer_name, model.producer_version = "partreid", info.partreid
+    try:
+        onnx.save(model, path)
+    except ValueError as error:  # of Protocol Buffers: 2 GiB
+        raise ExportError(f"{path} cannot be written as one file: {error}") from None
+
+
+def _name_batch(model: Any) -> None:
+    """Call the free dimension "batch" wherever the tracer wrote a number of its own."""
+    graph = model.graph
+    (free,) = {d.dim_param for d in graph.input[0].type.tensor_type.shape.dim if d.dim_param}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param == free:
+                dimension.dim_param = "batch"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what PyTorch's exporter says of its own deprecated calls and of an absent torchvision."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,84 @@
+"""Whether an exported file computes what PyTorch computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from partreid.errors import ExportError
+from partreid.inference.runner import Runner
+
+TOLERANCE = 1e-4
+"""Largest difference that may be rounding: of a vector, relative to its length; of visibility and attention, absolute.
+
+Both sides compute in float32 and differ in the order of their sums: 1e-6 for the trained light network. Another padding
+or another mean of the pixels gives more than 1e-2, and so does bfloat16 (docs/export.md).
+"""
+
+_HINTS = {
+    "vectors": "Please report it, with the versions of PyTorch and of the library that runs the file.",
+    "attention": "Please report it, with the versions of PyTorch and of the library that runs the file.",
+    "visibility": "Where vectors and attention agree, this part lies right at its threshold: try other --pictures.",
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two runners are apart over some pictures.
+
+    Attributes:
+        pictures: their number. vectors: largest distance of two vectors, relative to the length of PyTorch's.
+        visibility, attention: largest difference.
+    """
+
+    pictures: int
+    vectors: float
+    visibility: float
+    attention: float
+
+
+def check_agreement(
+    reference: Runner, exported: Runner, pixels: np.ndarray, *, tolerance: float = TOLERANCE
+) -> Agreement:
+    """Run pictures through both: the first one by itself, and all as one batch.
+
+    Args:
+        reference: PyTorch, in float32. exported: the file, in float32.
+        pixels: uint8 [N, H, W, 3] RGB. tolerance: as :data:`TOLERANCE`.
+
+    Raises:
+        ExportError: they differ by more; the message says in what, at which batch size, where and by how much.
+    """
+    found = [_compare(reference, exported, pixels[:count], tolerance) for count in dict.fromkeys((1, len(pixels)))]
+    worst = [max(getattr(one, name) for one in found) for name in ("vectors", "visibility", "attention")]
+    return Agreement(len(pixels), *worst)
+
+
+def _compare(reference: Runner, exported: Runner, pixels: np.ndarray, tolerance: float) -> Agreement:
+    expected, got = reference.run(pixels, None), exported.run(pixels, None)
+    differences = {
+        "vectors": _relative(got.embeddings.vectors, expected.embeddings.vectors),
+        "attention": (got.attention - expected.attention).abs().amax(dim=(2, 3)),
+        # Last: that of a part at its threshold may differ where all else agrees.
+        "visibility": (got.embeddings.visibility - expected.embeddings.visibility).abs(),
+    }
+    for name, values in differences.items():
+        values = values.nan_to_num(nan=float("inf"))
+        if float(values.max()) > tolerance:
+            picture, column = divmod(int(values.argmax()), values.shape[1])
+            where = f"channel {column}" if name == "attention" else f"slot {reference.slots[column]!r}"
+            raise ExportError(
+                f"The exported network computes other {name} than PyTorch: in a batch of {len(pixels)} they differ by "
+                f"{float(values.max()):.2g} at picture {picture}, {where}, and rounding gives less than {tolerance:g}. "
+                f"Nothing was written. {_HINTS[name]}"
+            )
+    return Agreement(len(pixels), **{name: float(values.max()) for name, values in differences.items()})
+
+
+def _relative(got: Tensor, expected: Tensor) -> Tensor:
+    """Distance of vectors [B, S, D] relative to their length, [B, S]; to a tenth of the mean one where that is more."""
+    lengths = expected.norm(dim=2)
+    relative: Tensor = (got - expected).norm(dim=2) / lengths.clamp(min=float(lengths.mean()) / 10)
+    return relative

@@ -1,0 +1,60 @@
+"""What an export in fewer bits costs: scores of a query set with the exported file, and with PyTorch in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from partreid.evaluation.dataset import EmbeddedSplit, embed_split, model_matching
+from partreid.evaluation.evaluator import evaluate_embeddings
+from partreid.inference.extractor import PartExtractor
+from partreid.types import EvaluationResult, ReIDDataset
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """Scores of one query set.
+
+    Attributes:
+        reference: of PyTorch in float32. exported: of the exported file, for queries and gallery alike.
+        mixed: of queries by the exported file in a gallery that PyTorch embedded.
+    """
+
+    reference: EvaluationResult
+    exported: EvaluationResult
+    mixed: EvaluationResult
+
+    @property
+    def loss(self) -> float:
+        """What the exported file loses in mAP, in points; negative where it gains."""
+        return 100 * (self.reference.mean_ap - self.exported.mean_ap)
+
+
+def measure_quality(
+    reference: PartExtractor,
+    exported: PartExtractor,
+    dataset: ReIDDataset,
+    *,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Quality:
+    """Search the first query set of a data set with both.
+
+    Args:
+        reference: PyTorch. exported: the file. dataset: what to search in.
+        advance: told how many pictures were done, after each batch; each picture is embedded twice.
+
+    Raises:
+        DataError: the set has no queries, none of them has a match, or a picture cannot be read.
+    """
+    embedded = [
+        [embed_split(extractor, split, advance=advance) for split in (dataset.query, dataset.gallery)]
+        for extractor in (reference, exported)
+    ]
+
+    def score(query: EmbeddedSplit, gallery: EmbeddedSplit) -> EvaluationResult:
+        return evaluate_embeddings(
+            query.embeddings, gallery.embeddings, query.ids, gallery.ids, matching=model_matching(reference)
+        )
+
+    (query, gallery), (their_query, their_gallery) = embedded
+    return Quality(score(query, gallery), score(their_query, their_gallery), score(their_query, gallery))

@@ -1,0 +1,60 @@
+"""Post-training quantisation to 8-bit integers, its ranges read off training pictures (NNCF)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from typing import Any
+
+import numpy as np
+
+from partreid.errors import ExportError, MissingDependencyError
+from partreid.inference.export_info import INPUT
+
+CALIBRATION_PICTURES = 256
+
+_KEPT = ("MatMul", "Gemm")
+"""Operations that stay floating point: pooling under the attention maps, and the heads, a hundredth of the work.
+
+OpenVINO cannot compile a quantised product of two maps where the rest is bfloat16.
+"""
+
+
+def quantise(model: Any, pixels: np.ndarray) -> Any:
+    """The model with convolutions in 8-bit integers.
+
+    Args:
+        model: an ``onnx.ModelProto`` or an ``openvino.Model``.
+        pixels: uint8 [N, H, W, 3] RGB, of what the network was trained on.
+
+    Raises:
+        ExportError: it cannot be quantised. MissingDependencyError: NNCF is not installed.
+    """
+    with _silent():
+        try:
+            import nncf
+        except ImportError:
+            raise MissingDependencyError("nncf", extra="export", purpose="Exporting with --int8") from None
+        nncf.set_log_level(logging.ERROR)
+        pictures = nncf.Dataset([{INPUT: picture[None]} for picture in pixels])
+        kept = nncf.IgnoredScope(types=list(_KEPT), validate=False)
+        try:
+            return nncf.quantize(model, pictures, subset_size=len(pixels), ignored_scope=kept)
+        except Exception as error:  # of several libraries, without a common base
+            raise ExportError(f"NNCF cannot quantise this network: {error}") from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without NNCF's notes and progress bars, and without its report of every use to its makers."""
+    before = os.environ.get("NNCF_CI")
+    os.environ["NNCF_CI"] = "1"  # read when NNCF is imported
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        if before is None:
+            del os.environ["NNCF_CI"]

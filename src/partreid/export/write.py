@@ -1,0 +1,136 @@
+"""From a checkpoint to an exported file that was checked against it; nothing is left where the check fails."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from partreid.errors import CheckpointError, ConfigError, ExportError, ShapeError
+from partreid.export.network import ExportedNetwork
+from partreid.export.onnx import save_onnx, to_onnx
+from partreid.export.openvino import save_openvino, to_openvino
+from partreid.export.parity import Agreement, check_agreement
+from partreid.export.quantise import quantise
+from partreid.inference.export_info import ExportInfo
+from partreid.inference.exported import SESSIONS, ExportedRunner
+from partreid.inference.runner import TorchRunner
+from partreid.models.checkpoint import Checkpoint
+from partreid.runtime import RuntimeConfig
+from partreid.version import __version__
+
+CHECKED_PICTURES = 16
+"""How many pictures the exported file is compared with PyTorch on."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a file is written.
+
+    Attributes:
+        mirror: embed mirror images too, as :class:`~partreid.inference.extractor.PartExtractor` does.
+        int8: convolutions in 8-bit integers.
+        bfloat16: OpenVINO is told to compute in bfloat16 what is not in 8-bit integers; the file holds float32.
+        license: under which the weights may be used, for the file's metadata.
+    """
+
+    mirror: bool = False
+    int8: bool = False
+    bfloat16: bool = False
+    license: str | None = None
+
+
+def export_checkpoint(
+    checkpoint: Checkpoint, file: str | Path, pixels: np.ndarray, *, options: ExportOptions | None = None
+) -> Agreement:
+    """Write a checkpoint as ONNX (``.onnx``) or OpenVINO (``.xml`` with its ``.bin`` beside it).
+
+    The network in float32 is compared with PyTorch first, whatever it becomes afterwards.
+
+    Args:
+        checkpoint: the model. file: where to write; a former file is replaced once all is well.
+        pixels: uint8 [N, H, W, 3] RGB at the model's size: the first 16 are compared, all of them calibrate int8.
+        options: how.
+
+    Returns:
+        How far the float32 file and PyTorch are apart: rounding.
+
+    Raises:
+        ExportError: the network cannot be exported, differs from PyTorch, or the file cannot be written.
+        ConfigError: the network needs pose fields, its parts have no names for a mirror, or a choice does not fit.
+        MissingDependencyError: a library is not installed.
+    """
+    options, path = options or ExportOptions(), Path(file)
+    if path.suffix not in SESSIONS:
+        raise ConfigError(f"Expected a file that ends in .onnx or .xml (OpenVINO), got {path}.")
+    if options.bfloat16 and path.suffix == ".onnx":
+        raise ConfigError(
+            "bfloat16 is OpenVINO's: onnxruntime has no such arithmetic on CPUs. Export with --to openvino."
+        )
+    runtime = RuntimeConfig(device="cpu", precision="float32")
+    reference = TorchRunner(checkpoint.model, checkpoint.preprocess, runtime, mirror=options.mirror)
+    network = ExportedNetwork(reference.model, checkpoint.preprocess, mirror=options.mirror).eval()
+    info = describe(reference, license=options.license)
+    model = to_onnx(network, info)
+    if path.suffix == ".xml":
+        model = to_openvino(model)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            _save(model, info, draft)
+            agreement = check_agreement(reference, ExportedRunner(draft, runtime), pixels[:CHECKED_PICTURES])
+            if options.int8 or options.bfloat16:
+                precision = "bfloat16" if options.bfloat16 else "float32"
+                info = info.model_copy(update={"quantized": options.int8, "precision": precision})
+                _save(quantise(model, pixels) if options.int8 else model, info, draft)
+                _check_finite(draft, pixels[:2])
+            _move(draft, path)
+    except OSError as error:
+        raise ExportError(
+            f"Cannot write {path}: {error.strerror or error}. Free space or choose another folder."
+        ) from None
+    return agreement
+
+
+def describe(runner: TorchRunner, *, license: str | None = None) -> ExportInfo:
+    """What a file made from this network says of itself, in float32."""
+    config = runner.model.config
+    return ExportInfo(
+        partreid=__version__,
+        network=type(runner.model).__name__,
+        slots=runner.slots,
+        part_names=config.part_names,
+        preprocess=runner.preprocess,
+        mirror=runner.mirror,
+        visibility=config.visibility,
+        visibility_threshold=config.visibility_threshold,
+        normalize_embeddings=config.normalize_embeddings,
+        fingerprint=runner.fingerprint,
+        license=license,
+    )
+
+
+def _save(model: Any, info: ExportInfo, path: Path) -> None:
+    save = save_openvino if path.suffix == ".xml" else save_onnx
+    save(model, info, path)
+
+
+def _check_finite(path: Path, pixels: np.ndarray) -> None:
+    """Whether a file in fewer bits can be run at all; what it costs in mAP is measured on a data set."""
+    try:
+        ExportedRunner(path, RuntimeConfig(device="cpu")).run(pixels, None).embeddings.validate()
+    except (ShapeError, CheckpointError) as error:
+        raise ExportError(f"The network in fewer bits cannot be run: {error}") from None
+
+
+def _move(draft: Path, path: Path) -> None:
+    """Put the files in their place. The graph comes last: a graph without weights is refused, never mistaken."""
+    if path.suffix == ".xml":
+        path.unlink(missing_ok=True)
+        os.replace(draft.with_suffix(".bin"), path.with_suffix(".bin"))  # noqa: PTH105 - replaces on every system
+    os.replace(draft, path)  # noqa: PTH105
