@@ -30,7 +30,7 @@ from partreid.cli.options import (
 )
 from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError, DataError
-from partreid.inference.extractor import PartExtractor
+from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
 from partreid.inference.storage import iter_embeddings
 from partreid.retrieval.filling import Filled, Naming, add_embeddings, add_pictures
@@ -70,7 +70,7 @@ def add(
     ] = False,
     mirror: Mirror = False,
     device: Device = "auto",
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
 ) -> None:
     """Add pictures, each under its name as given. Killed or stopped, the same command goes on where it was."""
@@ -88,9 +88,7 @@ def add(
         raise ConfigError("Embedding pictures needs a model: --model RUN.")
     extractor = None
     if model:
-        extractor = PartExtractor.from_pretrained(
-            model, runtime=runtime_config(device, precision, 0, batch_size), mirror=mirror
-        )
+        extractor = load_extractor(model, runtime=runtime_config(device, precision, 0, batch_size), mirror=mirror)
     filled = []
     with Gallery.open(gallery, extractor=extractor) as opened:
         total = 0 if embedded else sum(1 for _ in walk(list(sources)))

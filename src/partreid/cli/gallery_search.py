@@ -26,9 +26,10 @@ from partreid.cli.options import (
     gallery_filter,
     runtime_config,
 )
-from partreid.errors import ConfigError, DataError
+from partreid.errors import CheckpointError, ConfigError, DataError
 from partreid.evaluation.dataset import model_matching
 from partreid.inference.extractor import PartExtractor
+from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.gallery import Gallery
@@ -56,7 +57,7 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     mirror: Mirror = False,
     device: Device = "auto",
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Find the people in pictures: distance, probability where the model is calibrated, and each part's distance."""
     if not (pictures or like):
@@ -66,7 +67,7 @@ def search(
     extractor = None
     if model:
         runtime = runtime_config(device, precision)
-        extractor = PartExtractor.from_pretrained(model, runtime=runtime, mirror=mirror)
+        extractor = load_extractor(model, runtime=runtime, mirror=mirror)
     chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where)
     chosen = chosen.model_copy(update={"not_ids": tuple(like or ())})
     with Gallery.open(gallery, extractor=extractor, create=False) as opened:
@@ -103,9 +104,10 @@ def _queries(gallery: Gallery, pictures: Sequence[Path], like: Sequence[str]) ->
 
 def _calibration(model: str, extractor: PartExtractor) -> MatchCalibration | None:
     """The calibration beside the model, if there is one that belongs to this way of embedding."""
+    source = Path(model).parent if Path(model).is_file() else model  # an exported file lies in its run
     try:
-        return MatchCalibration.load(model, extractor=extractor)
-    except DataError:
+        return MatchCalibration.load(source, extractor=extractor)
+    except (CheckpointError, DataError):
         return None
 
 
