@@ -34,8 +34,8 @@ class Naming:
         ConfigError: the pattern is no regular expression, or names nothing.
 
     Example:
-        >>> Naming(r"(?P<track>\\d+)_c(?P<camera>\\d+)").item("crops/0007_c3_012.jpg").metadata
-        {'track': '0007', 'file': '/.../crops/0007_c3_012.jpg'}
+        >>> Naming(r"(?P<track>\\d+)_c(?P<camera>\\d+)").item("crops/0007_c3_012.jpg").camera
+        '3'
     """
 
     pattern: str = ""
