@@ -91,7 +91,8 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, where the C library can be told so (Linux).
 
     The library gives blocks of many megabytes back to the system and asks for them again at every feature map, page by
-    page: 7 % of the processor time of a light training step (docs/performance.md).
+    page: 7 % of the processor time of a light training step (docs/performance.md), a quarter of embedding's with the
+    light model (docs/embed.md).
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt

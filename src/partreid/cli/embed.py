@@ -31,6 +31,7 @@ from partreid.inference.shards import (
 from partreid.inference.storage import PARQUET, SAFETENSORS, save_embeddings
 from partreid.inference.streaming import SkippedPicture
 from partreid.inference.workers import MakeExtractor, embed_with_workers
+from partreid.runtime import keep_freed_memory
 from partreid.types import PartEmbeddings
 
 FileType = Literal["safetensors", "parquet"]
@@ -71,6 +72,7 @@ def embed(
     partreid.inference.storage.load_embeddings; more in docs/embed.md.
     """
     runtime = runtime_config(device, precision, 0, batch_size)
+    keep_freed_memory()
     make = partial(PartExtractor.from_pretrained, model, runtime=runtime, mirror=mirror)
     if out.suffix in (SAFETENSORS, PARQUET):
         if workers or engine != "local":

@@ -13,6 +13,7 @@ import torch
 from partreid.errors import ConfigError, DataError, MissingDependencyError, PartReIDError
 from partreid.inference.shards import ShardJob, embed_shards
 from partreid.inference.workers import MakeExtractor
+from partreid.runtime import keep_freed_memory
 
 
 def embed_with_ray(
@@ -92,6 +93,7 @@ class _ShardMaker:
     def __init__(self, make: MakeExtractor, job: ShardJob, folder: Path, skip: bool) -> None:
         os.chdir(folder)  # the names may be relative to where the command was given
         torch.set_num_threads(1)
+        keep_freed_memory()
         self._extractor, self._job, self._skip = make(), job, skip
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from partreid.errors import ConfigError, DataError, PartReIDError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.shards import ShardJob, embed_shards
+from partreid.runtime import keep_freed_memory
 
 MakeExtractor: TypeAlias = Callable[[], PartExtractor]
 """Makes the extractor in another process: ``functools.partial(PartExtractor.from_pretrained, "runs/light")``."""
@@ -130,6 +131,7 @@ def _work(make: MakeExtractor, job: ShardJob, connection: Connection, skip: bool
     """What a worker process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process ends the others
     torch.set_num_threads(1)
+    keep_freed_memory()
 
     def shards() -> Iterator[int]:
         while True:
