@@ -16,7 +16,9 @@ from partreid.cli.options import BatchSize, Device, Mirror, PrecisionOption, run
 from partreid.errors import ConfigError, DataError
 from partreid.files import hold_folder
 from partreid.inference import parquet
+from partreid.inference.exported import ExportedRunner
 from partreid.inference.extractor import PartExtractor
+from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
 from partreid.inference.ray_engine import embed_with_ray
 from partreid.inference.shards import (
@@ -42,7 +44,10 @@ _MOST_IN_ONE_FILE = 250_000
 
 
 def embed(
-    model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Run or checkpoint folder, an exported file, or a Hugging Face repository org/name."),
+    ],
     pictures: Annotated[
         list[Path], typer.Argument(help="Picture files, or folders: all pictures in them, and in the folders in them.")
     ],
@@ -73,7 +78,7 @@ def embed(
     """
     runtime = runtime_config(device, precision, 0, batch_size)
     keep_freed_memory()
-    make = partial(PartExtractor.from_pretrained, model, runtime=runtime, mirror=mirror)
+    make = partial(load_extractor, model, runtime=runtime, mirror=mirror)
     if out.suffix in (SAFETENSORS, PARQUET):
         if workers or engine != "local":
             raise ConfigError("Workers make shards: give a folder with -o, not a file.")
@@ -81,8 +86,8 @@ def embed(
             parquet.require()
         _embed_to_file(make(), pictures, out, skip=skip_damaged)
         return
-    settings = ShardSettings(shard_size, file_type, batch_size, "float32" if precision == "auto" else precision)
     task = _Task(make, make(), workers, engine, skip_damaged)
+    settings = ShardSettings(shard_size, file_type, batch_size, _arithmetic(task.extractor))
     with hold_folder(out, error=DataError):
         _embed_to_folder(task, open_job(out, pictures, task.extractor, settings))
 
@@ -105,6 +110,15 @@ class _Task:
         if self.workers:
             return embed_with_workers(self.make, job, workers=self.workers, skip=self.skip)
         return embed_shards(self.extractor, job, job.missing(), skip=self.skip)
+
+
+def _arithmetic(extractor: PartExtractor) -> str:
+    """What the network computes with: shards of one folder have it in common."""
+    precision, runner = extractor.runtime.precision, extractor.runner
+    if not isinstance(runner, ExportedRunner):
+        return "float32" if precision == "auto" else precision
+    own = runner.info.precision if precision == "auto" else precision
+    return f"{'int8, ' if runner.info.quantized else ''}{own}, {type(runner.session).__name__}"
 
 
 def _embed_to_folder(task: _Task, job: ShardJob) -> None:

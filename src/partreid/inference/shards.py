@@ -48,7 +48,7 @@ class ShardSettings:
     Attributes:
         shard_size: pictures in a shard. file_type: of the shards.
         batch_size: pictures embedded at once. A network's last digits depend on it, so it belongs to the result.
-        precision: of the network, as in ``RuntimeConfig``; it belongs to the result too.
+        precision: what the network computes with, in words; it belongs to the result too.
     """
 
     shard_size: int = 16_384
