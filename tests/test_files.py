@@ -28,6 +28,16 @@ def test_a_file_appears_whole_with_the_usual_rights(tmp_path: Path) -> None:
     assert names(target.parent) == ["a.txt"]
 
 
+def test_a_library_that_puts_a_private_file_there_changes_no_rights(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    usual = (tmp_path / "plain").stat().st_mode
+    with atomic_file(tmp_path / "a.txt") as temporary, atomic_folder(tmp_path / "folder") as folder:
+        for path in (temporary, folder / "b.txt"):
+            (tmp_path / "private").touch(mode=0o600)
+            (tmp_path / "private").replace(path)
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "folder" / "b.txt").stat().st_mode == usual
+
+
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
 def test_an_interrupted_file_leaves_the_former_one(tmp_path: Path, failure: type[BaseException]) -> None:
     (tmp_path / "a.txt").write_text("old")

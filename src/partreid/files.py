@@ -116,6 +116,7 @@ def atomic_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDErro
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
+                file.chmod(0o666 & ~_umask())  # as in atomic_file
                 _sync(file)
         previous = _previous(path)
         if path.exists():
