@@ -19,7 +19,7 @@ test: $(VENV)/.installed-dev ## run the tests (minutes)
 	$(BIN)/python -m pytest
 
 test-all: $(VENV)/.installed-dev ## run the slow tests too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -m "slow or not slow" --hypothesis-profile=thorough
 
 lint: $(VENV)/.installed-dev ## linter, format, types, import layers
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from partreid.datasets.augment import AugmentConfig
 from partreid.training.config import TrainConfig
 from partreid.training.presets import ablation
 
-settings.register_profile("quick", max_examples=15, deadline=None, derandomize=True, database=None)
+settings.register_profile("quick", max_examples=8, deadline=None, derandomize=True, database=None)
 settings.register_profile(
     "thorough", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # make test-all

@@ -111,6 +111,8 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"Cannot read configuration {path}: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"Cannot read configuration {path}: it is not UTF-8 text ({error}).") from None
+    except ValueError as error:  # a name that no file can have
+        raise ConfigError(f"Cannot read configuration {str(path)!r}: {error}.") from None
     kind, parse = _PARSERS.get(path.suffix.lower(), _PARSERS[".yaml"])
     try:
         data = parse(text)

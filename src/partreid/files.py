@@ -22,7 +22,7 @@ def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
         path: the file to write; its folder is made if missing.
         error: raised in place of an ``OSError`` (a full disk, a read-only folder).
     """
-    path = Path(path)
+    path = _nameable(path, error)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = 
         path: the file; its folder is made if missing. data: what it will hold.
         error: raised in place of an ``OSError``.
     """
-    path = Path(path)
+    path = _nameable(path, error)
     temporary = path.with_name(f".{path.name[:60]}.part")  # at most 246 bytes in UTF-8, whatever the name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def hold_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
         path: the folder; it is made if missing.
         error: raised where another process holds it, and in place of an ``OSError``.
     """
-    path = Path(path)
+    path = _nameable(path, error)
     try:
         path.mkdir(parents=True, exist_ok=True)
         handle = None if sys.platform == "win32" else os.open(path, os.O_RDONLY)
@@ -105,7 +105,7 @@ def atomic_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDErro
     Arguments as in :func:`atomic_file`; a file at ``path`` is an error and stays. A process killed between the two
     renames leaves the former folder as ``<path>.previous``; see :func:`recover_folder`.
     """
-    path = Path(path)
+    path = _nameable(path, error)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,6 +157,17 @@ def mend_folder(path: str | Path) -> None:
     path = recover_folder(path)
     for leftover in path.parent.glob(f".{path.name}.*"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _nameable(path: str | Path, error: type[PartReIDError]) -> Path:
+    """A path that a file can have: Python's own error for others is a ``ValueError``."""
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded or not Path(path).name:
+        raise error(f"{str(path)!r:.80} is no name that a file or folder can have. Choose another.")
+    return Path(path)
 
 
 def _previous(path: Path) -> Path:

@@ -80,7 +80,7 @@ def test_wrong_boxes_stop_or_are_left_out(run: Run, tiny_run: Path, walk: tuple[
     assert "Frame 2" in text
     assert "carl" in text
     assert not out.exists()
-    status, text = run(*arguments, "--skip-bad")
+    status, text = run(*arguments, "--skip-damaged")
     assert status == 0, text
     assert text.count("left out: ") == 2
     assert "video ends before" in text

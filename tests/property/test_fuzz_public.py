@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.property import fuzz_functional
-from tests.property.fuzzing import Target, check_right, check_wrong
+import partreid
+from partreid.config import ConfigModel
+from partreid.errors import ConfigError, PartReIDError
+from tests.property import fuzz_evaluation, fuzz_functional, fuzz_inference, fuzz_retrieval, fuzz_types
+from tests.property.fuzzing import OTHER_TYPES, STRINGS, Target, check_right, check_wrong
 
-TARGETS = [*fuzz_functional.TARGETS]
+PACKAGE = Path(partreid.__file__).parent
+AREAS = (fuzz_functional, fuzz_types, fuzz_retrieval, fuzz_inference, fuzz_evaluation)
+TARGETS = [target for area in AREAS for target in area.TARGETS]
+
+SEARCHED = ("functional", "types", "retrieval", "inference", "evaluation", "parts", "config", "preprocessing")
+"""Where everything public must be fuzzed."""
+
+INNER = {
+    "functional.blocks": "made by distance_rows, which has checked everything",
+    "functional.counting": "called by score_rows for every block of distances",
+    "functional.euclidean": "called for every block of distances",
+    "functional.loops": "chooses between loops",
+    "functional.ranking.score_rows": "rank_block for distances that were checked before",
+    "functional.reranking": "the steps of Reranker",
+    "functional.sides": "made by distance_rows",
+    "inference.merging.SlotSums.of": "called by Tracklet, which has checked the embeddings",
+    "inference.parquet": "called by storage",
+    "inference.runner": "called by PartExtractor",
+    "inference.shards": "called by partreid embed; tests/inference/test_shards.py damages its files",
+    "inference.storage.FileFacts": "called by storage",
+    "inference.storage.shard_files": "called by storage",
+    "inference.storage.shard_name": "called by storage",
+    "inference.streaming": "called by PartExtractor.stream",
+    "retrieval.answer": "called by Gallery, which has checked the query",
+    "retrieval.search": "called by Gallery; tests/retrieval/test_search.py compares it with plain search",
+    "retrieval.stores": "called by Gallery; one suite of tests for all stores",
+}
+"""Public by name, and still not for users: what calls it has checked the arguments. A module or a name, and why."""
+
 every_target = pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 
 
-@every_target
+@pytest.mark.parametrize("target", [t for t in TARGETS if t.right], ids=lambda target: target.name)
 @given(st.data())
 def test_right_arguments_give_sound_results(target: Target, data: st.DataObject) -> None:
     check_right(target, data)
@@ -23,3 +60,76 @@ def test_right_arguments_give_sound_results(target: Target, data: st.DataObject)
 @given(st.data())
 def test_wrong_arguments_give_typed_errors(target: Target, data: st.DataObject) -> None:
     check_wrong(target, data)
+
+
+CONFIGS = sorted((c for c in ConfigModel.__subclasses__() if c.__module__.startswith("partreid.")), key=str)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__name__)
+@given(st.data())
+def test_any_value_of_any_field_of_any_configuration_fits_or_is_a_config_error(
+    config: type[ConfigModel], data: st.DataObject
+) -> None:
+    values = st.one_of(OTHER_TYPES, STRINGS, st.floats(), st.integers(), st.lists(st.floats(), max_size=3))
+    names = st.sampled_from([*config.model_fields, "unknown"])
+    given_fields = data.draw(st.dictionaries(names, values, max_size=3))
+    try:
+        made = config.parse(given_fields)
+    except PartReIDError:
+        return
+    assert config.parse(made.model_dump()) == made
+    assignment = f"{data.draw(names)}={data.draw(st.one_of(STRINGS, st.floats().map(str)))}"
+    try:
+        made.override([assignment])
+    except ConfigError:
+        return
+
+
+def test_everything_public_is_fuzzed() -> None:
+    public = {name for module in modules() for name in public_names(module)}
+    top = {name_of(getattr(partreid, name)) for name in partreid.__all__ if callable(getattr(partreid, name))}
+    fuzzed = {target.name for target in TARGETS}
+    assert {name for name in public - fuzzed if not any(f"{name}.".startswith(f"{inner}.") for inner in INNER)} == set()
+    assert {name for name in top - fuzzed if not is_plain(name)} == set()
+    assert len(fuzzed) == len(TARGETS), "a function is fuzzed twice"
+
+
+def modules() -> Iterator[ModuleType]:
+    """The modules that are searched; none whose name begins with an underscore."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        if parts[0] in SEARCHED and not any(part.startswith("_") and part != "__init__" for part in parts):
+            yield importlib.import_module(f"partreid.{name}")
+
+
+def public_names(module: ModuleType) -> Iterator[str]:
+    """Functions, methods, and constructors that check something, of a module itself."""
+    for name, thing in vars(module).items():
+        if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(thing):
+            yield name_of(thing)
+        elif inspect.isclass(thing) and not getattr(thing, "_is_protocol", False):
+            if not is_plain(name_of(thing)):
+                yield name_of(thing)
+            for method, member in vars(thing).items():
+                function = getattr(member, "__func__", member)
+                own = inspect.isfunction(function) and function.__module__ == module.__name__
+                if own and not method.startswith("_"):
+                    yield name_of(function)
+
+
+def name_of(thing: object) -> str:
+    """As a target is called."""
+    return f"{thing.__module__.removeprefix('partreid.')}.{thing.__qualname__}"  # type: ignore[attr-defined]
+
+
+def is_plain(name: str) -> bool:
+    """Whether a class only holds what it is given, is an error, or a configuration (which has a test of its own)."""
+    module, _, attribute = name.rpartition(".")
+    thing = getattr(importlib.import_module(f"partreid.{module}"), attribute)
+    if not inspect.isclass(thing) or issubclass(thing, ConfigModel | Exception):
+        return inspect.isclass(thing)
+    generated = hasattr(thing, "__dataclass_fields__") or issubclass(thing, tuple)
+    return "__post_init__" not in vars(thing) if generated else "__init__" not in vars(thing)

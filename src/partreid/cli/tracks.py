@@ -32,8 +32,8 @@ def tracks(
         "tracks.safetensors"
     ),
     every: Annotated[int, typer.Option(min=1, help="Use every n-th frame only.")] = 1,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave damaged frames and wrong boxes out instead of stopping there.")
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave damaged frames and wrong boxes out instead of stopping there.")
     ] = False,
     mirror: Mirror = False,
     device: Device = "auto",
@@ -49,7 +49,7 @@ def tracks(
     runtime = runtime_config(device, precision, 0, batch_size)
     extractor = PartExtractor.from_pretrained(model, runtime=runtime, mirror=mirror)
     left_out: list[str] = []
-    on_error = left_out.append if skip_bad else None
+    on_error = left_out.append if skip_damaged else None
     with progress_bar("embedding boxes", len(table)) as (progress, task):
         embeddings, names = embed_tracks(
             extractor,

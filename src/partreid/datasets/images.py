@@ -37,6 +37,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"Cannot read picture {path}: {error.strerror or error}.") from None
+    except ValueError as error:  # a name that no file can have
+        raise DataError(f"Cannot read picture {str(path)!r}: {error}.") from None
     return decode(data, source=str(path))
 
 

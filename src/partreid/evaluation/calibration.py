@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
 from partreid.evaluation.dataset import EmbeddedSplit
 from partreid.evaluation.evaluator import views
 from partreid.functional.distance import MEMORY_BUDGET
@@ -76,7 +76,14 @@ def labelled_pairs(
     Args:
         query: pictures of a query set. gallery: of the same data set.
         matching: how to compare. seed: of the draw. memory_budget: bytes to work in, beside the pairs.
+
+    Raises:
+        ShapeError: an option is no whole number, or below 1 (the seed: below 0); or as ``MatchingConfig.distances``.
     """
+    options = {"max_negatives": (max_negatives, 1), "seed": (seed, 0), "memory_budget": (memory_budget, 1)}
+    for name, (value, least) in options.items():
+        if not isinstance(value, int) or value < least:
+            raise ShapeError(f"{name} is a whole number of at least {least}, got {value!r:.80}.")
     query_pids, gallery_pids = _persons(query.images), _persons(gallery.images)
     query_views, gallery_views, _ = views(query.ids, gallery.ids)
     shared = Counter(gallery_pids.tolist())
@@ -170,6 +177,9 @@ def cross_validate(
 def measure(probabilities: Tensor, pairs: LabelledPairs) -> CalibrationQuality:
     """Quality of probabilities [N] of pairs, by the pairs' weights.
 
+    Raises:
+        ShapeError: the probabilities are not as many as the pairs, or do not lie in [0, 1].
+
     Example:
         >>> ones = torch.ones(2)
         >>> pairs = LabelledPairs(ones, ones.long(), torch.tensor([True, False]), ones, ones, ones)
@@ -177,6 +187,11 @@ def measure(probabilities: Tensor, pairs: LabelledPairs) -> CalibrationQuality:
         >>> quality.brier, quality.calibration_error
         (0.0625, 0.25)
     """
+    if probabilities.shape != pairs.same.shape or not probabilities.is_floating_point():
+        got = f"{probabilities.dtype} {tuple(probabilities.shape)}"
+        raise ShapeError(f"Expected {len(pairs)} probabilities, one per pair, got {got}.")
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ShapeError("Expected probabilities in [0, 1], got others or NaN.")
     p, truth = probabilities.double(), pairs.same.double()
     weights = pairs.weights.double() / pairs.weights.sum()
     likelihood = torch.where(pairs.same, p, 1 - p).clamp(min=1e-15)

@@ -41,6 +41,26 @@ class Identities(NamedTuple):
     camids: Ids | None = None
     files: Sequence[Path] | None = None
 
+    @classmethod
+    def of(cls, ids: Identities | tuple[Ids, Ids | None], side: str, *, count: int) -> Identities:
+        """Checked ids of ``count`` pictures.
+
+        Args:
+            ids: as they came. side: "query" or "gallery", for the message. count: of the embeddings.
+
+        Raises:
+            ShapeError: they are no ``(pids, camids)``, or not as many.
+        """
+        if not isinstance(ids, tuple | list) or not 1 <= len(ids) <= 3 or ids[0] is None:
+            raise ShapeError(f"Expected (pids, camids) of the {side}, got {ids!r:.80}. Cameras may be None.")
+        identities = cls(*ids)
+        if any(len(values) != count for values in identities if values is not None):
+            raise ShapeError(
+                f"The {side} has {count} embeddings but {len(identities.pids)} person ids"
+                + ("." if identities.camids is None else f" and {len(identities.camids)} cameras.")
+            )
+        return identities
+
 
 class EvaluationConfig(ConfigModel):
     """How scores are reported."""
@@ -98,13 +118,9 @@ def evaluate_embeddings(
     """
     matching, options = matching or MatchingConfig(), options or EvaluationConfig()
     check_comparable(query, gallery)
-    for name, embeddings, ids in (("query", query, query_ids), ("gallery", gallery, gallery_ids)):
-        if len(ids[0]) != len(embeddings) or (ids[1] is not None and len(ids[1]) != len(embeddings)):
-            raise ShapeError(
-                f"The {name} has {len(embeddings)} embeddings but {len(ids[0])} person ids"
-                + ("." if ids[1] is None else f" and {len(ids[1])} cameras.")
-            )
-    query_views, gallery_views, protocol = views(Identities(*query_ids), Identities(*gallery_ids))
+    asked = Identities.of(query_ids, "query", count=len(query))
+    stored = Identities.of(gallery_ids, "gallery", count=len(gallery))
+    query_views, gallery_views, protocol = views(asked, stored)
     budget = options.memory_budget_mib * 2**20
     reranker, for_each = None, _RANKED_BYTES * len(gallery)
     if options.reranking is not None:
@@ -119,7 +135,7 @@ def evaluate_embeddings(
         if reranker is not None:
             distances = reranker.rerank(distances, first=some.start)
         seen_by = None if query_views is None else query_views[some]
-        scores.append(score_rows(distances, query_ids[0][some], gallery_ids[0], seen_by, gallery_views))
+        scores.append(score_rows(distances, asked.pids[some], stored.pids, seen_by, gallery_views))
     result = summarize_scores(
         QueryScores.cat(scores),
         num_gallery=len(gallery),

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from partreid.config import ConfigModel
+from partreid.errors import ShapeError
 from partreid.functional.distance import MEMORY_BUDGET, paired_distances
 from partreid.functional.reranking import (
     encode_neighbourhoods,
@@ -91,7 +92,21 @@ class Reranker:
 
         Returns:
             [q, G] in [0, 1], of the same type and device; infinity where ``distances`` is.
+
+        Raises:
+            ShapeError: the distances are not those of queries of this re-ranker to its gallery.
         """
+        queries, gallery = len(self._queries), self._gallery.width
+        if (
+            distances.ndim != 2
+            or not distances.is_floating_point()
+            or distances.shape[1] != gallery
+            or not 0 <= first <= queries - len(distances)
+        ):
+            raise ShapeError(
+                f"Expected floating-point distances [q, {gallery}] of some of {queries} queries, got "
+                f"{distances.dtype} {tuple(distances.shape)} from query {first} on."
+            )
         some = slice(first, first + len(distances))
         scale = torch.from_numpy(self._scale[some]).to(distances)[:, None]
         jaccard = torch.from_numpy(jaccard_distances(self._queries[some], self._gallery)).to(distances)

@@ -57,7 +57,13 @@ class DistanceDistribution:
         return float((same * (farther + different / 2)).sum() / total) if total else float("nan")
 
     def coarse(self, bins: int = 50) -> DistanceDistribution:
-        """The same with at most about ``bins`` bins where there are distances, for drawing."""
+        """The same with at most about ``bins`` bins where there are distances, for drawing.
+
+        Raises:
+            ShapeError: ``bins`` is below 1.
+        """
+        if not isinstance(bins, int) or bins < 1:
+            raise ShapeError(f"Expected at least one bin, got {bins!r:.80}.")
         used = np.flatnonzero(self.same + self.different)
         first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
         step = -(-(last - first) // bins)
@@ -98,9 +104,13 @@ def distance_distribution(
     check_comparable(query, gallery)
     if not len(query) or not len(gallery):
         raise ShapeError(f"Expected at least one pair, got {len(query)} queries and {len(gallery)} gallery pictures.")
+    if bins < 1:
+        raise ShapeError(f"Expected at least one bin, got {bins}.")
+    asked = Identities.of(query_ids, "query", count=len(query))
+    stored = Identities.of(gallery_ids, "gallery", count=len(gallery))
     query, gallery = matching.prepare(query), matching.prepare(gallery)
     matching = matching.model_copy(update={"slots": None, "visibility_threshold": None})  # done by prepare
-    query_views, gallery_views, _ = views(Identities(*query_ids), Identities(*gallery_ids))
+    query_views, gallery_views, _ = views(asked, stored)
     edges = np.linspace(0, _largest(query, gallery, normalize=matching.normalize), bins + 1)
     counts = np.zeros((2, bins + 1), np.int64)  # of different persons, of the same; the last bin: not comparable
     budget = options.memory_budget_mib * 2**20 // 2
@@ -108,7 +118,7 @@ def distance_distribution(
     for start in range(0, len(query), rows):
         some = slice(start, start + rows)
         distances = matching.distances(query[some], gallery, memory_budget=budget)
-        same = _equal(query_ids[0][some], gallery_ids[0])
+        same = _equal(asked.pids[some], stored.pids)
         counted = torch.ones_like(same)
         if query_views is not None and gallery_views is not None:
             counted = ~(same & _equal(query_views[some], gallery_views))

@@ -63,6 +63,8 @@ def bootstrap_interval(values: np.ndarray, *, samples: int = 1000, seed: int = 0
         raise ShapeError(f"Expected [N] numbers without NaN, at least one, got shape {values.shape}.")
     if samples < 1 or not 0 < confidence < 1:
         raise ShapeError(f"samples is at least 1 and confidence in (0, 1), got {samples} and {confidence}.")
+    if not isinstance(seed, int) or seed < 0:
+        raise ShapeError(f"seed is a whole number of at least 0, got {seed!r:.80}.")
     rng = np.random.default_rng(seed)
     means = np.empty(samples)
     step = max(1, _CHUNK // len(values))

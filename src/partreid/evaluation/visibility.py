@@ -43,7 +43,7 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
         visibility: [N] continuous, in [0, 1]. present: [N] whether the label shows the part.
 
     Raises:
-        ShapeError: the numbers of values differ, or there are none.
+        ShapeError: the numbers of values differ, there are none, or one lies outside [0, 1].
 
     Example:
         >>> choose_threshold("head", np.array([0.9, 0.7, 0.5, 0.1]), np.array([True, True, False, False])).threshold
@@ -51,6 +51,8 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
     """
     if visibility.ndim != 1 or visibility.shape != present.shape or not len(present):
         raise ShapeError(f"Expected [N] visibilities and labels, got {visibility.shape} and {present.shape}.")
+    if present.dtype != np.bool_ or visibility.dtype.kind != "f" or not ((visibility >= 0) & (visibility <= 1)).all():
+        raise ShapeError("Expected floating-point visibilities in [0, 1], and labels that are true or false.")
     share = float(present.mean())
     if not 0 < share < 1:
         return PartVisibility(part, share, None, float("nan"), share, float("nan"))

@@ -161,7 +161,8 @@ def pairwise_slot_distances(
         tensor([1.4142, 0.0000])
     """
     _check_pair(query, gallery, visibility, memory_budget)
-    if indices.ndim != 2 or len(indices) != len(query) or indices.is_floating_point():
+    whole = not (indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool)
+    if indices.ndim != 2 or len(indices) != len(query) or not whole:
         raise ShapeError(
             f"indices must be [Q, k] integers with Q = {len(query)}, got {indices.dtype} {tuple(indices.shape)}."
         )

@@ -70,6 +70,8 @@ def read_boxes(path: str | Path) -> TrackBoxes:
             belong to no track, a track is twice in a frame, or there is no box. The message tells the line.
     """
     path = Path(path)
+    if not path.is_file():
+        raise DataError(f"There is no file {str(path)!r}.")
     frames, corners, tracks = array("q"), array("d"), list[str]()
     known: dict[str, str] = {}
     for frame, track, box in _rows(path):
@@ -115,8 +117,6 @@ def _rows(path: Path) -> Iterator[Row]:
                     f"{path}: expected a first line that names {', '.join(COLUMNS)}, or rows of MOTChallenge ({_MOT}); "
                     f"found {found[:80]}."
                 )
-    except FileNotFoundError:
-        raise DataError(f"There is no file {path}.") from None
     except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}. Save it anew.") from None
 

@@ -69,6 +69,9 @@ class LabelledPairs:
     @classmethod
     def cat(cls, several: Iterable[LabelledPairs]) -> LabelledPairs:
         """Several collections as one; a person has the same number in all of them."""
+        several = list(several)
+        if not several:
+            raise DataError("Expected at least one collection of pairs, got none.")
         return cls(*(torch.cat(values) for values in zip(*(vars(p).values() for p in several), strict=True)))
 
     @property
@@ -154,10 +157,15 @@ class MatchCalibration(ConfigModel):
         Raises:
             ShapeError: the shapes differ, or more slots were compared than there are curves.
         """
-        if distances.shape != comparable.shape or (comparable.numel() and int(comparable.max()) > len(self.offsets)):
+        if distances.shape != comparable.shape or not distances.is_floating_point() or comparable.is_complex():
             raise ShapeError(
-                f"Expected distances and numbers of slots up to {len(self.offsets)} of one shape, got "
-                f"{tuple(distances.shape)} and {tuple(comparable.shape)}, up to {int(comparable.max())} slots."
+                "Expected floating-point distances and numbers of slots, of one shape, got "
+                f"{distances.dtype} {tuple(distances.shape)} and {comparable.dtype} {tuple(comparable.shape)}."
+            )
+        if comparable.numel() and not 0 <= int(comparable.min()) <= int(comparable.max()) <= len(self.offsets):
+            raise ShapeError(
+                f"Expected numbers of slots in 0..{len(self.offsets)}, as this calibration has so many curves, got "
+                f"{int(comparable.min())}..{int(comparable.max())}."
             )
         curve = (comparable.long() - 1).clamp(min=0)
         offsets, slopes = (distances.new_tensor(values)[curve] for values in (self.offsets, self.slopes))
@@ -247,7 +255,7 @@ def fit_curves(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[float, ..
         ``(offsets, slopes)``, each of ``num_slots`` numbers; the pairs' own base rate is taken out of the offsets.
 
     Raises:
-        DataError: no comparable pair shows one person, or all do.
+        DataError: no comparable pair shows one person, or all do; or more slots were compared than there are curves.
 
     Example:
         >>> distances, ones = torch.tensor([1.0, 2.0, 3.0, 4.0]).double(), torch.ones(4).long()
@@ -257,6 +265,8 @@ def fit_curves(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[float, ..
         >>> round(offsets[0] / slopes[0], 3)  # where both are as likely
         2.5
     """
+    if num_slots < 1 or (len(pairs) and int(pairs.comparable.max()) > num_slots):
+        raise DataError(f"Expected a curve for each number of compared slots, got {num_slots} curves.")
     seen, rate = pairs[pairs.comparable > 0], pairs.base_rate
     seen.at_base_rate(rate)  # refuses pairs that are all of one kind
     total = seen.weights.sum()

@@ -131,7 +131,13 @@ class PartEmbeddings:
         return replace(self, vectors=self.vectors[:, index], visibility=self.visibility[:, index], slots=slots)
 
     def normalized(self, eps: float = 1e-12) -> Self:
-        """Each slot's vector divided by its Euclidean length (at least ``eps``)."""
+        """Each slot's vector divided by its Euclidean length (at least ``eps``).
+
+        Raises:
+            ShapeError: ``eps`` is negative or larger than 1.
+        """
+        if not 0 <= eps <= 1:
+            raise ShapeError(f"eps is a small number of at least 0, got {eps}.")
         return replace(self, vectors=torch.nn.functional.normalize(self.vectors, dim=2, eps=eps))
 
     @classmethod
@@ -261,8 +267,8 @@ class EvaluationResult:
 
     def rank(self, k: int) -> float:
         """CMC at rank ``k`` (1-based); beyond the curve, its last value."""
-        if k < 1:
-            raise ShapeError(f"A rank is at least 1, got {k}.")
+        if not isinstance(k, int | np.integer) or k < 1:
+            raise ShapeError(f"A rank is a whole number of at least 1, got {k!r:.80}.")
         return float(self.cmc[min(k, len(self.cmc)) - 1])
 
     def summary(self) -> dict[str, float | int | str | dict[str, list[float]]]:

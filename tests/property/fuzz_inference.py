@@ -1,0 +1,119 @@
+"""Right arguments of what makes embeddings: extractor, pictures, files, tracks, video."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from PIL import Image
+
+from partreid.inference import boxes, merging, mirror, pictures, storage, tracklets, video, video_tracks
+from partreid.inference.extractor import PartExtractor
+from partreid.models import build, checkpoint, official
+from partreid.models.config import ModelConfig
+from partreid.preprocessing import PreprocessConfig
+from partreid.runtime import RuntimeConfig
+from partreid.types import PartEmbeddings
+from tests.property.fuzz_types import folder, output
+from tests.property.fuzzing import Target, embeddings, fuzz, tensors
+
+MODEL = ModelConfig(backbone="resnet18", parts="two_v", embedding_dim=4)
+SIZE = PreprocessConfig(height=32, width=16)
+
+
+@functools.cache
+def network() -> build.BPBReID:
+    """A small network of random weights."""
+    torch.manual_seed(0)
+    return build.build_network(MODEL, 2)  # type: ignore[return-value]
+
+
+@functools.cache
+def extractor() -> PartExtractor:
+    return PartExtractor(network(), SIZE, runtime=RuntimeConfig(device="cpu", batch_size=4))
+
+
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+
+
+@st.composite
+def files(draw: st.DrawFn, suffix: str) -> Path:
+    """A whole file: a picture, embeddings, boxes."""
+    path = folder() / f"whole{draw(st.integers(0, 1))}{suffix}"
+    if suffix == ".png":
+        Image.fromarray(picture()).save(path)
+    elif suffix == ".safetensors":
+        made = PartEmbeddings(torch.ones(2, 1, 3), torch.ones(2, 1), ("head",))
+        storage.save_embeddings(path, made, names=["a", "b"])
+    else:
+        path.write_text("frame,track,x1,y1,x2,y2\n0,a,0,0,20,30\n1,a,5,5,20,30\n")
+    return path
+
+
+def frames() -> Path:
+    """A folder of two frames, one of them damaged."""
+    path = folder() / "frames"
+    path.mkdir(exist_ok=True)
+    Image.fromarray(picture()).save(path / "0.png")
+    (path / "1.png").write_bytes(b"damaged")
+    return path
+
+
+@st.composite
+def checkpoints(draw: st.DrawFn) -> Path:
+    """A checkpoint's folder."""
+    path = folder() / f"run{draw(st.integers(0, 1))}"
+    if not path.exists():
+        checkpoint.save_checkpoint(checkpoint.Checkpoint(network(), SIZE), path)
+    return path
+
+
+CROPS = st.lists(st.sampled_from([picture(), Image.fromarray(picture())]), min_size=1, max_size=2)
+EXTRACTOR = st.builds(extractor)
+FRAMES = st.just([video.VideoFrame(0, 0.0, picture()), video.VideoFrame(1, None, picture())])
+BOXES = st.builds(lambda: [[0, 0, 20, 30], [-5, 3.5, 20, 99]])
+TABLE = st.builds(lambda: boxes.TrackBoxes(np.array([0, 1]), np.array([0, 0]), np.array([[0.0, 0, 9, 9]] * 2), ("a",)))
+SUMS = embeddings(n=2).map(lambda e: merging.SlotSums.of(e.vectors[:, None], e.visibility[:, None]))
+OUTPUT = tensors(2, 3, 4).map(output)
+
+TARGETS: list[Target] = [
+    fuzz(PartExtractor.embed, self=EXTRACTOR, pictures=CROPS),
+    fuzz(PartExtractor.outputs, self=EXTRACTOR, pictures=CROPS),
+    fuzz(PartExtractor.stream, self=EXTRACTOR, pictures=CROPS, on_error="skip", readers=0),
+    fuzz(PartExtractor, model=st.builds(network), preprocess=SIZE, runtime=None, mirror=False),
+    fuzz(PartExtractor.from_runner.__func__, all=st.builds(
+        lambda: {"cls": PartExtractor, "runner": extractor().runner, "runtime": None})),
+    fuzz(PartExtractor.from_pretrained.__func__, all=checkpoints().map(lambda p: {"cls": PartExtractor, "source": p})),
+    fuzz(PartExtractor.from_checkpoint.__func__, all=st.builds(
+        lambda: {"cls": PartExtractor, "checkpoint": checkpoint.Checkpoint(network(), SIZE)})),
+    fuzz(pictures.walk, pictures=CROPS),
+    fuzz(pictures.picture_name, picture=st.sampled_from([Path("a.jpg"), "b.jpg"]), position=st.integers(0, 9)),
+    fuzz(pictures.load_picture, picture=st.one_of(files(".png"), st.just(picture()))),
+    fuzz(storage.save_embeddings, path=files(".safetensors"), embeddings=embeddings(n=2), names=["a", "b"]),
+    fuzz(storage.load_embeddings, path=files(".safetensors")),
+    fuzz(storage.iter_embeddings, path=files(".safetensors")),
+    fuzz(storage.read_facts, path=files(".safetensors")),
+    fuzz(tracklets.Tracklet),
+    fuzz(tracklets.Tracklet.add, self=st.builds(tracklets.Tracklet), embeddings=embeddings()),
+    fuzz(tracklets.merge_tracklet, embeddings=embeddings()),
+    fuzz(tracklets.merge_tracklets, embeddings=embeddings(n=3), tracks=["a", 2, "a"]),
+    fuzz(merging.SlotSums.mean, self=SUMS, like=embeddings(n=1)),
+    fuzz(mirror.swap_sides, embeddings=embeddings()),
+    fuzz(mirror.merge_mirrored, output=OUTPUT, mirrored=OUTPUT),
+    fuzz(boxes.read_boxes, path=files(".csv")),
+    fuzz(boxes.TrackBoxes.rows, self=TABLE, frame=st.integers(0, 3)),
+    fuzz(boxes.TrackBoxes.every, self=TABLE, step=st.integers(1, 3)),
+    fuzz(video.iter_frames, path=st.builds(frames), every=1, on_error=lambda message: None),
+    fuzz(video.crop_boxes, frame=st.builds(picture), boxes=BOXES),
+    fuzz(video.embed_boxes, extractor=EXTRACTOR, frame=st.builds(picture), boxes=BOXES),
+    fuzz(video_tracks.embed_tracks, extractor=EXTRACTOR, frames=FRAMES, boxes=TABLE),
+    fuzz(build.build_network, config=MODEL, num_identities=st.integers(1, 3)),
+    fuzz(checkpoint.load_checkpoint, source=checkpoints(), overrides=st.just(["visibility=continuous"])),
+    fuzz(checkpoint.save_checkpoint, folder=checkpoints(),
+         checkpoint=st.builds(lambda: checkpoint.Checkpoint(network(), SIZE))),
+    fuzz(official.load_official, right=False, path=files(".pth")),
+]  # fmt: skip

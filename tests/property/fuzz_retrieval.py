@@ -1,0 +1,108 @@
+"""Right arguments of galleries, filters, matching and match probabilities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from hypothesis import strategies as st
+
+from partreid.retrieval import calibration, filling, filters, gallery
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import GalleryItem, PartEmbeddings
+from tests.property.fuzz_inference import extractor, files
+from tests.property.fuzz_types import folder
+from tests.property.fuzzing import Target, embeddings, fuzz
+
+FILTERS = st.sampled_from([None, filters.Filter(), filters.Filter(cameras=1), filters.Filter(not_ids=["a"], since=0)])
+MATCHING = st.sampled_from([None, MatchingConfig(), MatchingConfig(normalize=True, visibility="geometric")])
+CURVES = calibration.MatchCalibration(prior=0.5, offsets=(1.0, 2.0, 3.0), slopes=(1.0, 1.0, 1.0))
+
+
+@st.composite
+def galleries(draw: st.DrawFn, *, filled: bool = False) -> gallery.Gallery:
+    """A gallery in memory with some items, or none."""
+    made = gallery.Gallery()
+    items = draw(embeddings())
+    if filled or draw(st.integers(0, 4)):
+        made.add(items, [f"{i}" for i in range(len(items))], cameras=1, times=list(range(len(items))))
+    return made
+
+
+@st.composite
+def additions(draw: st.DrawFn) -> dict[str, object]:
+    """Items to add to a gallery."""
+    items = draw(embeddings(n=2))
+    cameras = draw(st.sampled_from([None, 3, ["a", None]]))
+    times = draw(st.sampled_from([None, 12.5, [1, None]]))
+    metadata = draw(st.sampled_from([None, [{"track": 1}, None]]))
+    return {"self": draw(galleries()), "embeddings": items, "ids": ["new", "other"], "cameras": cameras,
+            "times": times, "metadata": metadata}  # fmt: skip
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> calibration.LabelledPairs:
+    """Labelled pairs, some of one person."""
+    random = torch.Generator().manual_seed(draw(st.integers(0, 999)))
+    same = torch.tensor([True, False, True, False, False, True])
+    comparable = torch.randint(1, 4, (6,), generator=random)
+    people = torch.arange(6)
+    distances = torch.rand(6, generator=random).double()
+    return calibration.LabelledPairs(distances, comparable, same, torch.ones(6).double(), people, people)
+
+
+@st.composite
+def calibration_files(draw: st.DrawFn) -> Path:
+    """A calibration as a file."""
+    return CURVES.save(folder() / f"calibration{draw(st.integers(0, 1))}.json")
+
+
+def batches(items: PartEmbeddings) -> list[tuple[PartEmbeddings, list[str]]]:
+    return [(items, [f"new{i}" for i in range(len(items))])]
+
+
+DISTANCES = torch.tensor([0.5, torch.inf, 2.0])
+
+TARGETS: list[Target] = [
+    fuzz(gallery.Gallery, store=None, extractor=None, engine="auto"),
+    fuzz(gallery.Gallery.open.__func__, all=st.just({"cls": gallery.Gallery, "location": "memory?"})),
+    fuzz(gallery.Gallery.close, self=galleries()),
+    fuzz(gallery.Gallery.count, self=galleries(), where=FILTERS),
+    fuzz(gallery.Gallery.add, all=additions()),
+    fuzz(gallery.Gallery.upsert, all=additions()),
+    fuzz(gallery.Gallery.delete, self=galleries(), ids=["0", "none"], where=None),
+    fuzz(gallery.Gallery.get, self=galleries(filled=True), ids=["0"]),
+    fuzz(gallery.Gallery.known, self=galleries(), ids=["0", "none"]),
+    fuzz(gallery.Gallery.records, self=galleries(), where=FILTERS),
+    fuzz(gallery.Gallery.search, nan=True, self=galleries(), query=embeddings(), k=st.integers(1, 9), matching=MATCHING,
+         where=FILTERS, memory_budget=2**20),
+    fuzz(gallery.Gallery.verify, self=galleries()),
+    fuzz(filters.Filter.keeps, self=filters.Filter(cameras=1, metadata={"track": 3}), item=GalleryItem("a", 1, 0)),
+    fuzz(filters.tags, metadata={"track": 3, "more": "a"}),
+    fuzz(MatchingConfig.prepare, self=MatchingConfig(visibility_threshold=0.2, slots=("head",)),
+         embeddings=embeddings()),
+    fuzz(MatchingConfig.comparable, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
+    fuzz(MatchingConfig.distances, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
+    fuzz(MatchingConfig.rows, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
+    fuzz(calibration.LabelledPairs.cat, several=st.lists(pairs(), min_size=1, max_size=2)),
+    fuzz(calibration.LabelledPairs.at_base_rate, self=pairs(), prior=0.1),
+    fuzz(calibration.MatchCalibration.with_prior, self=CURVES, prior=0.1),
+    fuzz(calibration.MatchCalibration.probability, self=CURVES, distances=DISTANCES,
+         comparable=torch.tensor([1, 0, 3])),
+    fuzz(calibration.MatchCalibration.probabilities, self=CURVES, query=embeddings(), gallery=embeddings()),
+    fuzz(calibration.MatchCalibration.of_search, self=CURVES, result=st.builds(
+        lambda made, query: made.search(query, k=2), galleries(), embeddings())),
+    fuzz(calibration.MatchCalibration.save, self=CURVES, path=calibration_files()),
+    fuzz(calibration.MatchCalibration.load.__func__, all=calibration_files().map(
+        lambda path: {"cls": calibration.MatchCalibration, "source": path})),
+    fuzz(calibration.MatchCalibration.check, extractor=st.builds(extractor), self=st.builds(
+        lambda: CURVES.model_copy(update={"model": extractor().fingerprint}))),
+    fuzz(calibration.fit_curves, pairs=pairs(), num_slots=3),
+    fuzz(filling.Naming, pattern=r"c(?P<camera>\d)", camera=None, time=None, metadata={}),
+    fuzz(filling.Naming.item, self=filling.Naming(r"c(?P<camera>\d)"), name=st.sampled_from(["c1_a.jpg", "c2/b.jpg"])),
+    fuzz(filling.add_pictures, all=st.builds(
+        lambda made, path: {"gallery": made, "extractor": extractor(), "pictures": [path], "naming": filling.Naming()},
+        st.builds(gallery.Gallery), files(".png"))),
+    fuzz(filling.add_embeddings, fixed=("batches",), gallery=galleries(), batches=embeddings().map(batches),
+         naming=filling.Naming()),
+]  # fmt: skip

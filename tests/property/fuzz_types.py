@@ -1,0 +1,104 @@
+"""Right arguments of types, part schemas and configurations."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from hypothesis import strategies as st
+
+from partreid import config, parts, preprocessing
+from partreid.evaluation.evaluator import EvaluationConfig
+from partreid.evaluation.statistics import with_confidence
+from partreid.functional.ranking import evaluate_ranking
+from partreid.models.config import ModelConfig
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import data, gallery
+from partreid.types import tensors as types
+from tests.property.fuzzing import Target, embeddings, fuzz, tensors
+
+SLOTS = ("foreground", "head", "legs")
+
+
+@functools.cache
+def folder() -> Path:
+    """A folder for the files of this process."""
+    kept.append(tempfile.TemporaryDirectory(prefix="fuzz"))
+    return Path(kept[-1].name)
+
+
+kept: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
+
+
+@st.composite
+def config_files(draw: st.DrawFn) -> Path:
+    """A configuration of matching as a file."""
+    path = folder() / draw(st.sampled_from(["a.toml", "a.yaml", "a.json"]))
+    contents = {".toml": "normalize = true", ".yaml": "normalize: true", ".json": '{"normalize": true}'}
+    path.write_text(contents[path.suffix])
+    return path
+
+
+def output(vectors: torch.Tensor) -> types.ModelOutput:
+    """What a model might say of two pictures."""
+    regions = types.RegionVectors(foreground=vectors[:, 0], parts=vectors[:, 1:])
+    made = types.PartEmbeddings(vectors, torch.ones(2, 3), SLOTS)
+    return types.ModelOutput(None, torch.rand(2, 3, 4, 2), regions, regions, None, torch.ones(2, 2), made)
+
+
+def evaluation() -> types.EvaluationResult:
+    """Scores of three queries."""
+    return evaluate_ranking(torch.rand(3, 4, generator=torch.Generator().manual_seed(0)), [1, 2, 3], [1, 2, 3, 1])
+
+
+IMAGE = data.ReIDImage(Path("a.jpg"), 1, 0)
+ITEM = gallery.GalleryItem("a", 1, 0, {"track": 3})
+TEXTS = st.sampled_from(["a", "camera 3", "ä/b.jpg"])
+CONFIGS = st.sampled_from([MatchingConfig(), ModelConfig(), EvaluationConfig()])
+
+TARGETS: list[Target] = [
+    fuzz(types.PartEmbeddings, vectors=tensors(2, 3, 4), visibility=tensors(2, 3, kind="uniform"),
+         slots=SLOTS, model=""),
+    fuzz(types.PartEmbeddings.validate, self=embeddings()),
+    fuzz(types.PartEmbeddings.to, fixed=("device",), self=embeddings(), device="cpu", dtype=torch.float64),
+    Target("types.tensors.PartEmbeddings.select", lambda self, slots: self.select(*slots),
+           st.fixed_dictionaries({"self": embeddings(), "slots": st.just(("legs", "head"))})),
+    fuzz(types.PartEmbeddings.detach, self=embeddings()),
+    fuzz(types.PartEmbeddings.normalized, self=embeddings(), eps=1e-12),
+    fuzz(types.PartEmbeddings.cat, batches=st.lists(embeddings(), min_size=1, max_size=3)),
+    fuzz(types.check_comparable, a=embeddings(), b=embeddings()),
+    fuzz(types.RegionVectors.map, self=types.RegionVectors(parts=torch.ones(2, 2, 3)), function=torch.neg),
+    fuzz(types.RegionVectors.items, self=types.RegionVectors(parts=torch.ones(2, 2, 3))),
+    fuzz(types.ModelOutput.map, self=tensors(2, 3, 4).map(output), function=torch.neg),
+    fuzz(types.EvaluationResult.rank, self=st.builds(evaluation), k=st.integers(1, 9)),
+    fuzz(types.EvaluationResult.summary, self=st.builds(lambda: with_confidence(evaluation(), samples=9))),
+    fuzz(data.identities, images=[IMAGE, IMAGE]),
+    fuzz(data.ReIDDataset, fixed=("root",), name="set", root=Path("a"), train=(IMAGE,), gallery=(IMAGE,),
+         queries={"query": (IMAGE,)}),
+    fuzz(gallery.GalleryItem, id=TEXTS, camera=st.sampled_from([None, 3, "a"]), time=st.sampled_from([None, 0, 1.5]),
+         metadata=st.sampled_from([{}, {"track": 1, "more": [1, {"a": None}]}])),
+    fuzz(gallery.GalleryRecords.cat, several=st.lists(
+        embeddings(n=1).map(lambda e: gallery.GalleryRecords((ITEM,), e)), min_size=1, max_size=2)),
+    fuzz(gallery.as_time, value=st.sampled_from([0, 1.5, datetime(2026, 1, 1, tzinfo=UTC)])),
+    fuzz(gallery.as_text, value=st.sampled_from(["a", 3, True, 2.5]), what="A value"),
+    fuzz(gallery.check_text, text=TEXTS, what="A value"),
+    fuzz(parts.mirrored, name=TEXTS),
+    fuzz(parts.flip_order, names=SLOTS),
+    fuzz(parts.pose_field_flip),
+    fuzz(parts.PartSchema, name="two", parts=("head", "legs"), groups=((0, 1), (2,))),
+    fuzz(parts.unnamed_schema, num_parts=st.integers(1, 9)),
+    fuzz(parts.has_unnamed, slots=SLOTS),
+    fuzz(parts.get_part_schema, name=st.sampled_from(["five", "unnamed_3"])),
+    fuzz(config.ConfigModel.parse.__func__, all=st.just({"cls": MatchingConfig, "data": {"normalize": True}})),
+    fuzz(config.ConfigModel.load.__func__, all=config_files().map(lambda path: {"cls": MatchingConfig, "path": path})),
+    fuzz(config.ConfigModel.override, self=CONFIGS, assignments=st.just([])),
+    fuzz(config.ConfigModel.to_toml, self=CONFIGS),
+    fuzz(config.ConfigModel.differences, self=MatchingConfig(), other=MatchingConfig(normalize=True)),
+    fuzz(config.flatten, config=CONFIGS, prefix=""),
+    fuzz(config.read_config_file, path=config_files()),
+    fuzz(preprocessing.normalize, images=tensors(2, 3, 8, 4, kind="uniform").map(lambda t: (255 * t).to(torch.uint8)),
+         config=preprocessing.PreprocessConfig()),
+]  # fmt: skip
