@@ -13,6 +13,23 @@ from pathlib import Path
 
 from partreid.errors import PartReIDError
 
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes; the usual limits of file systems
+
+
+def nameable(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -> Path:
+    """A path that a file or folder can have; for others Python and the system have errors of several kinds.
+
+    Args:
+        path: as it came. error: raised for one with a NUL, half a surrogate pair, or a very long name.
+    """
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded or len(encoded) > _LONGEST_PATH or any(len(n) > _LONGEST_NAME for n in encoded.split(b"/")):
+        raise error(f"{str(path)!r:.80} is no name that a file or folder can have. Choose another.")
+    return Path(path)
+
 
 @contextmanager
 def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -> Iterator[Path]:
@@ -22,7 +39,7 @@ def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
         path: the file to write; its folder is made if missing.
         error: raised in place of an ``OSError`` (a full disk, a read-only folder).
     """
-    path = _nameable(path, error)
+    path = nameable(path, error=error)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +68,7 @@ def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = 
         path: the file; its folder is made if missing. data: what it will hold.
         error: raised in place of an ``OSError``.
     """
-    path = _nameable(path, error)
+    path = nameable(path, error=error)
     temporary = path.with_name(f".{path.name[:60]}.part")  # at most 246 bytes in UTF-8, whatever the name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +90,7 @@ def hold_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
         path: the folder; it is made if missing.
         error: raised where another process holds it, and in place of an ``OSError``.
     """
-    path = _nameable(path, error)
+    path = nameable(path, error=error)
     try:
         path.mkdir(parents=True, exist_ok=True)
         handle = None if sys.platform == "win32" else os.open(path, os.O_RDONLY)
@@ -105,7 +122,7 @@ def atomic_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDErro
     Arguments as in :func:`atomic_file`; a file at ``path`` is an error and stays. A process killed between the two
     renames leaves the former folder as ``<path>.previous``; see :func:`recover_folder`.
     """
-    path = _nameable(path, error)
+    path = nameable(path, error=error)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,17 +174,6 @@ def mend_folder(path: str | Path) -> None:
     path = recover_folder(path)
     for leftover in path.parent.glob(f".{path.name}.*"):
         shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _nameable(path: str | Path, error: type[PartReIDError]) -> Path:
-    """A path that a file can have: Python's own error for others is a ``ValueError``."""
-    try:
-        encoded = os.fsencode(path)
-    except UnicodeEncodeError:
-        encoded = b"\0"
-    if b"\0" in encoded or not Path(path).name:
-        raise error(f"{str(path)!r:.80} is no name that a file or folder can have. Choose another.")
-    return Path(path)
 
 
 def _previous(path: Path) -> Path:

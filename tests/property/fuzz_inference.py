@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 from PIL import Image
 
-from partreid.inference import boxes, merging, mirror, pictures, storage, tracklets, video, video_tracks
+from partreid.inference import boxes, load, merging, mirror, pictures, storage, tracklets, video, video_tracks
 from partreid.inference.extractor import PartExtractor
 from partreid.models import build, checkpoint, official
 from partreid.models.config import ModelConfig
@@ -88,6 +88,10 @@ TARGETS: list[Target] = [
     fuzz(PartExtractor.from_runner.__func__, all=st.builds(
         lambda: {"cls": PartExtractor, "runner": extractor().runner, "runtime": None})),
     fuzz(PartExtractor.from_pretrained.__func__, all=checkpoints().map(lambda p: {"cls": PartExtractor, "source": p})),
+    fuzz(PartExtractor.from_exported.__func__, right=False, all=files(".onnx").map(
+        lambda p: {"cls": PartExtractor, "file": p})),
+    fuzz(load.is_exported, source=st.sampled_from([Path("a.onnx"), "org/name"])),
+    fuzz(load.load_extractor, source=checkpoints(), runtime=None, mirror=False, overrides=st.just([])),
     fuzz(PartExtractor.from_checkpoint.__func__, all=st.builds(
         lambda: {"cls": PartExtractor, "checkpoint": checkpoint.Checkpoint(network(), SIZE)})),
     fuzz(pictures.walk, pictures=CROPS),

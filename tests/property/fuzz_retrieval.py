@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from hypothesis import strategies as st
 
-from partreid.retrieval import calibration, filling, filters, gallery
+from partreid.retrieval import calibration, compare, filling, filters, gallery
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import GalleryItem, PartEmbeddings
 from tests.property.fuzz_inference import extractor, files
@@ -65,7 +65,8 @@ DISTANCES = torch.tensor([0.5, torch.inf, 2.0])
 
 TARGETS: list[Target] = [
     fuzz(gallery.Gallery, store=None, extractor=None, engine="auto"),
-    fuzz(gallery.Gallery.open.__func__, all=st.just({"cls": gallery.Gallery, "location": "memory?"})),
+    fuzz(gallery.Gallery.open.__func__, all=st.builds(
+        lambda: {"cls": gallery.Gallery, "location": folder() / "gallery", "create": True})),
     fuzz(gallery.Gallery.close, self=galleries()),
     fuzz(gallery.Gallery.count, self=galleries(), where=FILTERS),
     fuzz(gallery.Gallery.add, all=additions()),
@@ -98,6 +99,10 @@ TARGETS: list[Target] = [
     fuzz(calibration.MatchCalibration.check, extractor=st.builds(extractor), self=st.builds(
         lambda: CURVES.model_copy(update={"model": extractor().fingerprint}))),
     fuzz(calibration.fit_curves, pairs=pairs(), num_slots=3),
+    fuzz(compare.compare, nan=True, first=embeddings(n=2), second=embeddings(n=3), matching=None,
+         calibration=st.sampled_from([None, CURVES])),
+    fuzz(compare.PictureComparison.parts, first=0, second=1, self=st.builds(
+        compare.compare, embeddings(n=1), embeddings(n=2))),
     fuzz(filling.Naming, pattern=r"c(?P<camera>\d)", camera=None, time=None, metadata={}),
     fuzz(filling.Naming.item, self=filling.Naming(r"c(?P<camera>\d)"), name=st.sampled_from(["c1_a.jpg", "c2/b.jpg"])),
     fuzz(filling.add_pictures, all=st.builds(

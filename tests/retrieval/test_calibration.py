@@ -170,7 +170,7 @@ def test_probabilities_of_embeddings_and_of_a_search() -> None:
     torch.testing.assert_close(
         calibration.of_search(found), got.gather(1, torch.tensor([[int(name) for name in row] for row in found.ids]))
     )
-    with pytest.raises(ShapeError, match="numbers of slots up to 3"):
+    with pytest.raises(ShapeError, match="numbers of slots in 0..3"):
         calibration.probability(torch.ones(2), torch.tensor([1, 4]))
     assert calibration.probability(torch.ones(0), torch.ones(0).long()).shape == (0,)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partreid.errors import ConfigError, DataError
+from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
@@ -33,7 +33,14 @@ class PictureComparison:
     probability: Tensor | None
 
     def parts(self, first: int = 0, second: int = 0) -> dict[str, float]:
-        """The distance of one pair by slot, for the slots that were compared."""
+        """The distance of one pair by slot, for the slots that were compared.
+
+        Raises:
+            ShapeError: there is no such pair.
+        """
+        for index, count in ((first, len(self.distances)), (second, self.distances.shape[1])):
+            if not isinstance(index, int) or not 0 <= index < count:
+                raise ShapeError(f"Expected the number of a picture in 0..{count - 1}, got {index!r:.80}.")
         row = self.part_distances[first, second].tolist()
         return {slot: value for slot, value in zip(self.slots, row, strict=True) if value == value}
 

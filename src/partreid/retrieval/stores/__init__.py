@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from partreid.errors import DataError
+from partreid.files import nameable
 from partreid.retrieval.stores.base import GalleryStore
 
 
@@ -19,7 +20,7 @@ def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
     if not separator:
         from partreid.retrieval.stores.lance import LanceStore
 
-        return LanceStore(Path(location), create=create)
+        return LanceStore(nameable(location, error=DataError), create=create)
     if scheme == "qdrant":
         from partreid.retrieval.stores.qdrant import QdrantStore
 
