@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from partreid.errors import DataError
 from partreid.inference.boxes import TrackBoxes
 from partreid.inference.extractor import PartExtractor
+from partreid.inference.pictures import Picture
 from partreid.inference.tracklets import Tracklet
 from partreid.inference.video import OnError, VideoFrame, crop_boxes
 from partreid.types import PartEmbeddings
@@ -25,7 +27,7 @@ def embed_tracks(
 ) -> tuple[PartEmbeddings, tuple[str, ...]]:
     """Embed every box and merge those of a track (:class:`~partreid.inference.tracklets.Tracklet`).
 
-    Holds one frame, one batch of crops, the sums of the tracks that are not over yet, and the results.
+    Holds one frame, a few batches of crops, the sums of the tracks that are not over yet, and the results.
 
     Args:
         extractor: the model. frames: such as :func:`~partreid.inference.video.iter_frames` gives, in order; not read
@@ -40,67 +42,74 @@ def embed_tracks(
     Raises:
         DataError: a box is wrong or its frame never came, and there is no ``on_error``; or nothing is left at all.
     """
-    tracks = _OpenTracks(extractor, boxes, advance)
+    tracks, rows = _OpenTracks(boxes), array("q")  # the row of each crop
+
+    def crops() -> Iterator[Picture]:
+        for row, pixels in _in_frames(frames, boxes, on_error):
+            if pixels is None:
+                tracks.one_less(row)
+            else:
+                rows.append(row)
+                yield pixels
+
+    with extractor.stream(crops()) as stream:
+        for batch in stream:
+            for position, one in zip(batch.positions, batch.embeddings, strict=True):
+                tracks.add(rows[position], one)
+            advance(len(batch.positions))
+    return tracks.finish()
+
+
+def _in_frames(
+    frames: Iterable[VideoFrame], boxes: TrackBoxes, on_error: OnError | None
+) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+    """Every box's row with its crop, None where it is left out; by frame."""
     used = 0
     for frame in frames:
         rows = boxes.rows(frame.number)
         for row in range(used, rows.start):
             _leave_out(f"{_name(boxes, row)}: there is no such frame, or it is damaged.", on_error)
-            tracks.skip(row)
+            yield row, None
         for row in rows:
+            crop = None
             try:
-                tracks.add(row, crop_boxes(frame.pixels, boxes.corners[row : row + 1])[0])
+                crop = crop_boxes(frame.pixels, boxes.corners[row : row + 1])[0]
             except DataError as error:
                 _leave_out(f"{_name(boxes, row)}: {error}", on_error)
-                tracks.skip(row)
+            yield row, crop
         used = rows.stop
         if used == len(boxes):
-            break
+            return
     for row in range(used, len(boxes)):
         _leave_out(f"{_name(boxes, row)}: the video ends before it. Does the table belong to it?", on_error)
-    return tracks.finish()
+        yield row, None
 
 
 class _OpenTracks:
-    """Crops that wait for a whole batch, and tracks that wait for more boxes."""
+    """Tracks that wait for more boxes, and those that are over."""
 
-    def __init__(self, extractor: PartExtractor, boxes: TrackBoxes, advance: Callable[[int], None]) -> None:
-        self._extractor, self._boxes, self._advance = extractor, boxes, advance
-        self._batch = extractor.runtime.batch_size
+    def __init__(self, boxes: TrackBoxes) -> None:
+        self._boxes = boxes
         self._to_come = np.bincount(boxes.tracks, minlength=len(boxes.names))
-        self._crops: list[NDArray[np.uint8]] = []
-        self._rows: list[int] = []
         self._open: dict[int, Tracklet] = {}
         self._done: dict[int, PartEmbeddings] = {}
 
-    def add(self, row: int, crop: NDArray[np.uint8]) -> None:
-        self._rows.append(row)
-        self._crops.append(crop)
-        if len(self._crops) >= self._batch:
-            self._embed()
+    def add(self, row: int, embeddings: PartEmbeddings) -> None:
+        self._open.setdefault(int(self._boxes.tracks[row]), Tracklet()).add(embeddings)
+        self.one_less(row)
 
-    def skip(self, row: int) -> None:
+    def one_less(self, row: int) -> None:
+        """Told of each box once; a track whose last it was is over, and its sums make room."""
         track = int(self._boxes.tracks[row])
         self._to_come[track] -= 1
         if self._to_come[track] == 0 and track in self._open:
             self._done[track] = self._open.pop(track).embeddings
 
     def finish(self) -> tuple[PartEmbeddings, tuple[str, ...]]:
-        if self._crops:
-            self._embed()
-        self._done |= {track: tracklet.embeddings for track, tracklet in self._open.items()}
         if not self._done:
             raise DataError("No box could be embedded. Do the video and the boxes belong together?")
         order = sorted(self._done)
         return PartEmbeddings.cat(self._done[i] for i in order), tuple(self._boxes.names[i] for i in order)
-
-    def _embed(self) -> None:
-        embeddings = self._extractor.embed(list(self._crops))
-        for row, one in zip(self._rows, embeddings, strict=True):
-            self._open.setdefault(int(self._boxes.tracks[row]), Tracklet()).add(one)
-            self.skip(row)  # one box less to come
-        self._advance(len(self._rows))
-        self._crops, self._rows = [], []
 
 
 def _leave_out(message: str, on_error: OnError | None) -> None:
