@@ -24,6 +24,7 @@ class Backend:
         location: for :func:`open_at`, "" where the gallery lives and dies with this process.
         handles: whether two handles see one another's changes.
         keeps_unseen: whether vectors of invisible slots are kept, which the rule "ignore" compares.
+        normalizes: whether a search can normalize vectors.
     """
 
     name: str
@@ -31,15 +32,16 @@ class Backend:
     location: str = ""
     handles: bool = True
     keeps_unseen: bool = True
+    normalizes: bool = True
 
 
 def open_at(name: str, location: str) -> Gallery:
     """A handle for another process."""
     if name == "qdrant-edge":
         from partreid.retrieval.stores.qdrant import QdrantStore
-        from tests.retrieval.stores.edge import EdgeEngine
+        from tests.retrieval.stores.edge import EdgeClient
 
-        return Gallery(QdrantStore(EdgeEngine(Path(location)), location))
+        return Gallery(QdrantStore(EdgeClient(Path(location)), "people"))
     return Gallery.open(location)
 
 
@@ -61,16 +63,17 @@ def make(name: str, folder: Path, count: itertools.count[int], server: Callable[
 
 
 def _qdrant(name: str, folder: Path) -> Backend:
-    from partreid.retrieval.stores.qdrant import ClientEngine, QdrantStore
+    from partreid.retrieval.stores.qdrant import QdrantStore
 
     if name == "qdrant-local":
         from qdrant_client import QdrantClient
 
         client = QdrantClient(":memory:")
-        return Backend(name, lambda: Gallery(QdrantStore(ClientEngine(client, "people"), name)), keeps_unseen=False)
+        client.close = lambda: None  # what it holds must outlive a handle
+        return Backend(name, lambda: Gallery(QdrantStore(client, "people")), keeps_unseen=False, normalizes=False)
     _needs("qdrant_edge")
     place = str(folder)  # one process and one handle at a time: the engine locks its files
-    return Backend(name, lambda: open_at(name, place), place, handles=False, keeps_unseen=False)
+    return Backend(name, lambda: open_at(name, place), place, handles=False, keeps_unseen=False, normalizes=False)
 
 
 def _needs(*modules: str) -> None:

@@ -21,7 +21,7 @@ def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
         from partreid.retrieval.stores.lance import LanceStore
 
         return LanceStore(nameable(location, error=DataError), create=create)
-    if scheme == "qdrant":
+    if scheme in ("qdrant", "qdrant+https"):
         from partreid.retrieval.stores.qdrant import QdrantStore
 
         return QdrantStore.open(str(location), create=create)

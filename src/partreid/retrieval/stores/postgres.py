@@ -37,7 +37,7 @@ except ImportError:
 
 _EXAMPLE = "Expected postgres://user@host:5432/database?gallery=name."
 
-_SOME = 4096
+_SOME = 1024
 """Items written by one statement, or read by one."""
 
 _MAKING = 0x70617274

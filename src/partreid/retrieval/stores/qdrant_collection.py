@@ -1,0 +1,134 @@
+"""A collection on a Qdrant server: points by id, by filter and by query, some at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from partreid.errors import DataError, PartReIDError
+from partreid.retrieval.stores.base import FORMAT_VERSION, GalleryHeader
+from partreid.retrieval.stores.qdrant_query import ApiException, QdrantClient, models
+
+IDS = 10_000
+"""Points named or listed by one request."""
+
+_BYTES = 8 * 2**20
+"""Of vectors in a request; a server takes 32 MiB unless told otherwise."""
+
+
+class Collection:
+    """Calls on one collection.
+
+    Args:
+        client: a ``QdrantClient``. name: the collection's. location: what to call it in messages.
+    """
+
+    def __init__(self, client: QdrantClient, name: str, *, location: str) -> None:
+        self.client = client
+        self.name = name
+        self.location = location
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turns what the client raises into a DataError."""
+        try:
+            yield
+        except PartReIDError:
+            raise
+        except (ApiException, ValueError, RuntimeError, OSError) as error:
+            raise DataError(f"{self.location}: {error}. Is the server there, and the address right?") from error
+
+    def header(self) -> GalleryHeader | None:
+        """What stands in the collection's own metadata; None where there is no collection."""
+        if not self.client.collection_exists(self.name):
+            return None
+        about = (self.client.get_collection(self.name).config.metadata or {}).get("partreid")
+        if about is None:
+            raise DataError(f"{self.location} holds a collection that is no gallery. Use another name.")
+        if about["version"] != FORMAT_VERSION:
+            raise DataError(
+                f"{self.location} has format version {about['version']}; this partreid reads {FORMAT_VERSION}. "
+                "Use the partreid that made it, or make a new gallery."
+            )
+        return GalleryHeader(tuple(about["slots"]), about["width"], about["model"])
+
+    def begin(self, header: GalleryHeader) -> None:
+        """Make the collection; an error of the client where there is one."""
+        vector = models.VectorParams(
+            size=header.width,
+            distance=models.Distance.EUCLID,
+            datatype=models.Datatype.FLOAT16,
+            hnsw_config=models.HnswConfigDiff(m=0),  # every search is exact: no graph is built
+        )
+        about = {"version": FORMAT_VERSION, "slots": list(header.slots), "width": header.width, "model": header.model}
+        self.client.create_collection(
+            self.name, vectors_config=dict.fromkeys(header.slots, vector), metadata={"partreid": about}
+        )
+        kinds = models.PayloadSchemaType
+        for key, kind in (("camera", kinds.KEYWORD), ("tags", kinds.KEYWORD), ("time", kinds.DATETIME)):
+            self.client.create_payload_index(self.name, key, kind)
+
+    def ask(self, requests: list[models.QueryRequest]) -> list[list[Any]]:
+        """Points found by each request."""
+        return [answer.points for answer in self.client.query_batch_points(self.name, requests)]
+
+    def write(self, points: Iterator[models.PointStruct], header: GalleryHeader, *, only_new: bool) -> None:
+        """Put points in the place of those of the same ids, or leave these as they are."""
+        some: list[models.PointStruct] = []
+        for one in points:
+            some.append(one)
+            if len(some) == self._with_vectors(header):
+                self._upsert(some, only_new=only_new)
+                some = []
+        if some:
+            self._upsert(some, only_new=only_new)
+
+    def remove(self, where: models.Filter) -> None:
+        """Delete points."""
+        self.client.delete(
+            self.name, models.FilterSelector(filter=where), wait=True, ordering=models.WriteOrdering.STRONG
+        )
+
+    def payloads(self, ids: Sequence[str], keys: list[str]) -> Iterator[dict[str, Any]]:
+        """Some of the payload of those points that there are."""
+        for start in range(0, len(ids), IDS):
+            found = self.client.retrieve(self.name, ids[start : start + IDS], with_payload=keys, with_vectors=False)
+            yield from (one.payload for one in found)
+
+    def points(self, ids: Sequence[str], header: GalleryHeader) -> list[Any]:
+        """Those points that there are, whole."""
+        found, some = [], self._with_vectors(header)
+        for start in range(0, len(ids), some):
+            found += self.client.retrieve(self.name, ids[start : start + some], with_payload=True, with_vectors=True)
+        return found
+
+    def scroll(self, where: models.Filter, header: GalleryHeader | None = None) -> Iterator[Any]:
+        """All points of a filter: whole where a header is given, else with their "id" alone."""
+        offset = None
+        while True:
+            points, offset = self.client.scroll(
+                self.name,
+                where,
+                limit=self._with_vectors(header) if header else IDS,
+                offset=offset,
+                with_payload=True if header else ["id"],
+                with_vectors=header is not None,
+            )
+            yield from points
+            if offset is None:
+                return
+
+    def _upsert(self, points: list[models.PointStruct], *, only_new: bool) -> None:
+        self.client.upsert(
+            self.name,
+            points,
+            wait=True,
+            ordering=models.WriteOrdering.STRONG,
+            update_mode=models.UpdateMode.INSERT_ONLY if only_new else None,
+        )
+
+    @staticmethod
+    def _with_vectors(header: GalleryHeader) -> int:
+        """Points in one request that holds their vectors: a number takes about 12 bytes as JSON."""
+        return max(1, _BYTES // (12 * len(header.slots) * header.width))

@@ -1,0 +1,226 @@
+"""What is asked of Qdrant: points, filters, and Eq. 9 as a formula."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+import numpy as np
+import torch
+
+from partreid.errors import DataError, MissingDependencyError
+from partreid.retrieval.filters import Filter, tags
+from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.stores.base import GalleryHeader, as_keyword
+from partreid.types import PartEmbeddings
+from partreid.types.gallery import GalleryItem, GalleryRecords
+
+try:  # said once, for the store too
+    from qdrant_client import QdrantClient as QdrantClient
+    from qdrant_client import models as models
+    from qdrant_client.http.exceptions import ApiException as ApiException
+except ImportError:
+    raise MissingDependencyError("qdrant-client", purpose="A gallery on a Qdrant server", extra="qdrant") from None
+
+_SPACE = UUID("7d1c5f0e-6a3b-5c1e-9b64-2f1d8e7a4c90")
+NOT_COMPARABLE = 1e30
+"""The formula's distance where all weights are 0."""
+
+_EXACT = models.SearchParams(exact=True)
+
+
+def point_id(name: str) -> str:
+    """Qdrant names points by number or UUID: that of an id."""
+    return str(uuid5(_SPACE, name))
+
+
+def point(item: GalleryItem, embeddings: PartEmbeddings, write: str) -> models.PointStruct:
+    """An item and its embeddings [1, S, D]: a vector per visible slot, everything else as payload."""
+    payload: dict[str, Any] = {
+        "id": item.id,
+        "tags": [as_keyword(tag) for tag in tags(item.metadata)],
+        "metadata": json.dumps(item.metadata, ensure_ascii=False),  # as text: a server may change numbers
+        "write": write,
+    }
+    if item.camera is not None:
+        payload["camera"] = item.camera
+    if item.time is not None:
+        payload["time"] = moment(item.time)
+    vectors = {}
+    seen = embeddings.visibility[0].tolist()
+    for i, (slot, vector) in enumerate(zip(embeddings.slots, embeddings.vectors[0].tolist(), strict=True)):
+        if seen[i] > 0:
+            vectors[slot] = vector
+            payload[_visibility(i)] = seen[i]
+    return models.PointStruct(id=point_id(item.id), vector=vectors, payload=payload)
+
+
+def records(points: Sequence[Any], header: GalleryHeader) -> GalleryRecords:
+    """Items and embeddings of points; 0 where there is no vector."""
+    vectors = np.zeros((len(points), len(header.slots), header.width), np.float16)
+    visibility = np.zeros(vectors.shape[:2], np.float32)
+    items = []
+    for row, one in enumerate(points):
+        payload = one.payload or {}
+        try:
+            time = payload.get("time")
+            items.append(
+                GalleryItem(
+                    payload["id"],
+                    payload.get("camera"),
+                    None if time is None else datetime.fromisoformat(time),
+                    json.loads(payload["metadata"]),
+                )
+            )
+            for name, vector in (one.vector or {}).items():
+                slot = header.slots.index(name)
+                vectors[row, slot], visibility[row, slot] = vector, payload[_visibility(slot)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"Point {one.id} is no item of a gallery: {type(error).__name__} {error}.") from error
+    return GalleryRecords(
+        tuple(items),
+        PartEmbeddings(torch.from_numpy(vectors), torch.from_numpy(visibility), header.slots, header.model),
+    )
+
+
+def condition(where: Filter) -> models.Filter:
+    """A filter as Qdrant's."""
+    must: list[Any] = []
+    must_not: list[Any] = []
+    if where.cameras is not None:
+        must.append(_any("camera", where.cameras))
+    if where.not_cameras:
+        must_not.append(_any("camera", where.not_cameras))
+    if where.since is not None or where.until is not None:
+        since, until = (None if time is None else moment(time) for time in (where.since, where.until))
+        must.append(models.FieldCondition(key="time", range=models.DatetimeRange(gte=since, lt=until)))
+    must += [_any("tags", [as_keyword(tag) for tag in group]) for group in where.wanted_tags]
+    if where.unwanted_tags:
+        must_not.append(_any("tags", [as_keyword(tag) for tag in where.unwanted_tags]))
+    if where.ids is not None:
+        must.append(models.HasIdCondition(has_id=[point_id(name) for name in where.ids]))
+    if where.not_ids:
+        must_not.append(models.HasIdCondition(has_id=[point_id(name) for name in where.not_ids]))
+    return models.Filter(must=must, must_not=must_not)
+
+
+def moment(time: datetime) -> str:
+    """A time as Qdrant reads it, to the microsecond."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+@dataclass(frozen=True)
+class AskedSlot:
+    """A visible slot of a query: its name, its place among the gallery's, the query's visibility, the limit above which
+    an item's counts as 1 (None = as it is), and the vector."""
+
+    name: str
+    place: int
+    seen: float
+    limit: float | None
+    vector: list[float]
+
+    @classmethod
+    def of(cls, query: PartEmbeddings, matching: MatchingConfig, header: GalleryHeader) -> list[AskedSlot]:
+        """Those of a query [1, S, D] that is prepared for matching."""
+        limits = matching.visibility_threshold
+        asked = []
+        for name, seen, vector in zip(
+            query.slots, query.visibility[0].tolist(), query.vectors[0].tolist(), strict=True
+        ):
+            limit = limits.get(name) if isinstance(limits, dict) else limits
+            if seen > 0:
+                # As single precision, which the visibilities have: see MatchingConfig.prepare.
+                limit = None if limit is None else float(np.float32(limit))
+                asked.append(cls(name, header.slots.index(name), seen, limit, vector))
+        return asked
+
+    def within(self, where: models.Filter) -> models.Filter:
+        """The items of a filter that show this slot."""
+        if self.limit is None:
+            return where
+        return models.Filter(must=[where, self._above()])
+
+    def weight(self, rule: str) -> list[Any]:
+        """Factors of the slot's weight."""
+        shown: Any = self._above() if self.limit is not None else _visibility(self.place)
+        seen = self.seen
+        if rule == "geometric":
+            seen = seen**0.5
+            shown = shown if self.limit is not None else models.SqrtExpression(sqrt=shown)
+        return [seen, shown]
+
+    def nearest(self, where: models.Filter, limit: int) -> models.QueryRequest:
+        """The nearest items in this slot alone."""
+        return models.QueryRequest(
+            query=self.vector, using=self.name, filter=self.within(where), params=_EXACT, limit=limit
+        )
+
+    def prefetch(self, where: models.Filter, limit: int) -> models.Prefetch:
+        """The same as the beginning of another request."""
+        return models.Prefetch(
+            query=self.vector, using=self.name, filter=self.within(where), params=_EXACT, limit=limit
+        )
+
+    def _above(self) -> models.FieldCondition:
+        return models.FieldCondition(key=_visibility(self.place), range=models.Range(gt=self.limit))
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Eq. 9 for one query, among the items of a filter that show a slot of it, ``most`` or fewer.
+
+    Each slot prefetches all of them: an item that is not prefetched in a slot takes the slot's default distance, 0,
+    and that is right only where it has no vector and so a weight of 0.
+    """
+
+    asked: Sequence[AskedSlot]
+    rule: str
+    where: models.Filter
+    most: int
+
+    def request(self, limit: int) -> models.QueryRequest:
+        """The nearest ``limit``; their scores are distances below 0."""
+        weights = [slot.weight(self.rule) for slot in self.asked]
+        terms = [models.MultExpression(mult=[*weight, f"$score[{i}]"]) for i, weight in enumerate(weights)]
+        mean = models.DivParams(
+            left=models.SumExpression(sum=terms),
+            right=models.SumExpression(sum=[models.MultExpression(mult=weight) for weight in weights]),
+            by_zero_default=NOT_COMPARABLE,
+        )
+        defaults = {f"$score[{i}]": 0.0 for i in range(len(weights))}
+        return models.QueryRequest(
+            prefetch=[slot.prefetch(self.where, self.most) for slot in self.asked],
+            query=models.FormulaQuery(
+                formula=models.NegExpression(neg=models.DivExpression(div=mean)),
+                defaults=defaults | {_visibility(slot.place): 0.0 for slot in self.asked},
+            ),
+            limit=limit,
+        )
+
+
+def problems(point: Any, header: GalleryHeader) -> list[str]:
+    """A sentence for each thing that is wrong with a point."""
+    try:
+        name = records([point], header).items[0].id
+    except DataError as error:
+        return [str(error)]
+    shown = {slot for i, slot in enumerate(header.slots) if _visibility(i) in point.payload}
+    if str(point.id) != point_id(name) or shown != set(point.vector or {}):
+        return [f"Item {name!r}: point {point.id} is not where the id belongs, or shows other slots than it says."]
+    return []
+
+
+def _any(key: str, values: Sequence[str]) -> Any:
+    if not values:
+        return models.HasIdCondition(has_id=[])  # none
+    return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
+
+
+def _visibility(slot: int) -> str:
+    """Key of a visibility: by number, as slots may have names that are no key."""
+    return f"visibility{slot}"
