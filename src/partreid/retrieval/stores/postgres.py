@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any, Self
@@ -92,8 +92,11 @@ class PostgresStore:
         except ValueError as error:
             raise DataError(f"Not an address of PostgreSQL: {error}. {_EXAMPLE}") from None
         names = [value for key, value in options if key == "gallery"]
-        if len(names) != 1 or not 0 < len(names[0].encode()) <= 50 or "\0" in names[0]:
-            raise DataError(f"Name one gallery, of 1 to 50 bytes, in its address; got {names!r:.80}. {_EXAMPLE}")
+        # psycopg takes a % for a placeholder, in a quoted name too.
+        if len(names) != 1 or not 0 < len(names[0].encode()) <= 50 or any(c in names[0] for c in "%\0"):
+            raise DataError(
+                f"Name one gallery, by 1 to 50 bytes without %, in its address; got {names!r:.80}. {_EXAMPLE}"
+            )
         user, at, host = parts.netloc.rpartition("@")
         address, public = (
             f"{parts.scheme}://{netloc}{parts.path}?"
@@ -213,8 +216,11 @@ class PostgresStore:
         row = self._run(cursor, "SELECT version FROM {s}.header").fetchone()
         return int(row[0]) if row else -1
 
-    def _run(self, cursor: Any, statement: str, values: list[Any] | None = None) -> Any:
-        return cursor.execute(sql.SQL(statement).format(s=sql.Identifier(self._schema)), values)
+    def _run(self, cursor: Any, statement: str, values: Sequence[Any] = ()) -> Any:
+        return cursor.execute(self._in_schema(statement), values)
+
+    def _in_schema(self, statement: str) -> Any:
+        return sql.SQL(statement).format(s=sql.Identifier(self._schema))
 
     @contextmanager
     def _transaction(self, *, writing: bool = False) -> Iterator[Any]:
@@ -232,10 +238,11 @@ class PostgresStore:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except psycopg.OperationalError as error:
-            raise DataError(f"{self.location}: {error}. Is the server there, and the address right?") from error
         except psycopg.Error as error:
-            raise DataError(f"{self.location}: {error}") from error
+            advice = (
+                " Is the server there, and the address right?" if isinstance(error, psycopg.OperationalError) else ""
+            )
+            raise DataError(f"{self.location}: {' '.join(str(error).split())}.{advice}") from error
 
     def _read_header(self, cursor: Any) -> GalleryHeader | None:
         row = self._run(cursor, "SELECT slots, width, model FROM {s}.header WHERE slots IS NOT NULL").fetchone()
@@ -274,7 +281,7 @@ class PostgresStore:
         places = np.array([numbers[name] for name in records.ids])
         if replace:
             self._run(cursor, "DELETE FROM {s}.part WHERE item = ANY(%s)", [places.tolist()])
-        with cursor.copy(sql.SQL(statements.COPY).format(s=sql.Identifier(self._schema))) as copy:
+        with cursor.copy(self._in_schema(statements.COPY)) as copy:
             copy.write(statements.COPY_BEGIN)
             copy.write(statements.copied(places, records.embeddings))
             copy.write(statements.COPY_END)
