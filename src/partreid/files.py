@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -81,14 +82,15 @@ def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = 
 
 
 @contextmanager
-def hold_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -> Iterator[None]:
+def hold_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError, patience: float = 0) -> Iterator[None]:
     """Keep other processes from holding the same folder; a process that ends, even killed, lets go of it.
 
     Where the system or the disk has no such locks (Windows, some network disks) nothing is kept out.
 
     Args:
         path: the folder; it is made if missing.
-        error: raised where another process holds it, and in place of an ``OSError``.
+        error: raised where another holds it, and in place of an ``OSError``.
+        patience: seconds to wait for the other to let go.
     """
     path = nameable(path, error=error)
     try:
@@ -102,12 +104,18 @@ def hold_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
     import fcntl
 
     try:
+        deadline = time.monotonic() + patience
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise error(
-                f"Another process is writing into {path}. Wait for it to end, or choose another folder."
-            ) from None
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise error(
+                            f"Another process is writing into {path}. Wait for it to end, or choose another folder."
+                        ) from None
+                    time.sleep(0.01)
         except OSError:  # no locks on this disk
             pass
         yield

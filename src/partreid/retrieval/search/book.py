@@ -1,8 +1,10 @@
-"""Codes of a set of embeddings that grows: made when first needed, added to, kept."""
+"""Searching through the codes of a set of embeddings; codes of a set in memory, made when first needed and kept."""
 
 from __future__ import annotations
 
 import functools
+import weakref
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Protocol
 
@@ -49,12 +51,23 @@ class Embedded(Protocol):
     def __getitem__(self, index: slice | Tensor, /) -> PartEmbeddings: ...
 
 
-class CodeBook:
-    """Codes of embeddings to which items are only added; :meth:`clear` where anything else happens to them.
+class CodeSource(Protocol):
+    """Where the codes of embeddings come from."""
 
-    Attributes:
-        scored: how many exact distances the latest search needed.
-    """
+    def update(self, embeddings: Embedded, *, unseen: bool = False) -> Sequence[SlotCodes]:
+        """Codes of all items in their order, some items at a time.
+
+        Args:
+            embeddings: all items, on the CPU.
+            unseen: whether slots of visibility 0 are compared too.
+        """
+
+    def clear(self) -> None:
+        """Forget what was kept."""
+
+
+class CodeBook:
+    """Codes of embeddings in memory, to which items are only added; :meth:`clear` where anything else happens."""
 
     def __init__(self) -> None:
         self.clear()
@@ -63,22 +76,13 @@ class CodeBook:
         """Forget all codes."""
         self._codes: list[SlotCodes] = []
         self._with_unseen = False
-        self._weights: tuple[MatchingConfig, list[np.ndarray], bool] | None = None
-        self._useless: tuple[MatchingConfig, int] | None = None
-        self.scored = 0
 
     def update(self, embeddings: Embedded, *, unseen: bool = False) -> list[SlotCodes]:
-        """Codes of all items, making those that are missing.
-
-        Args:
-            embeddings: all items, on the CPU; those of the last call come first.
-            unseen: whether slots of visibility 0 are compared too.
-        """
+        """Codes of all items, making those that are missing: see :class:`CodeSource`."""
         if unseen and not self._with_unseen:
             self.clear()
             self._with_unseen = True
         if sum(codes.count for codes in self._codes) < len(embeddings):
-            self._weights = None
             if self._codes and self._codes[-1].count < FRAGMENT:
                 self._codes.pop()
             for start in range(len(self._codes) * FRAGMENT, len(embeddings), FRAGMENT):
@@ -86,6 +90,28 @@ class CodeBook:
                 seen = part.visibility > 0
                 self._codes.append(SlotCodes.build(part.vectors, seen | self._with_unseen))
         return self._codes
+
+
+class CodedSearch:
+    """Searches through codes.
+
+    Args:
+        source: of the codes.
+
+    Attributes:
+        scored: how many exact distances the latest search needed.
+    """
+
+    def __init__(self, source: CodeSource) -> None:
+        self.source = source
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was kept of the items."""
+        self.source.clear()
+        self._weights: tuple[Callable[[], Embedded | None], MatchingConfig, list[np.ndarray], bool] | None = None
+        self._useless: tuple[MatchingConfig, int] | None = None
+        self.scored = 0
 
     def nearest(
         self,
@@ -115,15 +141,17 @@ class CodeBook:
         from partreid.retrieval.search.engine import Items, nearest
         from partreid.retrieval.search.scan import Fragment
 
-        codes = self.update(embeddings, unseen=matching.visibility == "ignore")
+        codes = self.source.update(embeddings, unseen=matching.visibility == "ignore")
         asked = matching.prepare(query).validate()
-        weights, sound = self._weights_of(embeddings, matching)
+        weights, sound = self._weights_of(embeddings, matching, codes)
         mine = _weights(asked, matching)
         sound = sound and _sound(asked) and SlotCodes.build(asked.vectors, asked.visibility >= 0).bounded
         if not sound or not all(c.bounded for c in codes):
             return None
         if searched is not None:
-            weights = [w * searched[i * FRAGMENT : i * FRAGMENT + len(w), None] for i, w in enumerate(weights)]
+            starts = np.cumsum([len(w) for w in weights])[:-1]
+            kept = zip(weights, np.split(searched, starts), strict=True)
+            weights = [w if some.all() else w * some[:, None] for w, some in kept]
         items = Items(
             [Fragment(*pair) for pair in zip(codes, weights, strict=True)],
             [embeddings.slots.index(slot) for slot in asked.slots],
@@ -137,15 +165,20 @@ class CodeBook:
         pairs, self.scored = found
         return pairs
 
-    def _weights_of(self, embeddings: Embedded, matching: MatchingConfig) -> tuple[list[np.ndarray], bool]:
-        """The items' weights under a rule by fragment, and whether all are sound; the last rule's are kept."""
-        if self._weights is None or self._weights[0] != matching:
+    def _weights_of(
+        self, embeddings: Embedded, matching: MatchingConfig, codes: Sequence[SlotCodes]
+    ) -> tuple[list[np.ndarray], bool]:
+        """The items' weights under a rule, cut as their codes are, and whether all are sound; the last rule's are
+        kept."""
+        if self._weights is None or self._weights[0]() is not embeddings or self._weights[1] != matching:
             # Weights depend on no vector: one number stands in for each.
             seen = embeddings.visibility
             light = PartEmbeddings(seen.new_zeros(*seen.shape, 1), seen, embeddings.slots)
-            parts = [matching.prepare(light[start : start + FRAGMENT]) for start in range(0, len(light), FRAGMENT)]
-            self._weights = (matching, [_weights(part, matching) for part in parts], all(map(_sound, parts)))
-        return self._weights[1:]
+            ends = np.cumsum([part.count for part in codes]).tolist()
+            parts = [matching.prepare(light[end - c.count : end]) for c, end in zip(codes, ends, strict=True)]
+            found = [_weights(part, matching) for part in parts]
+            self._weights = (weakref.ref(embeddings), matching, found, all(map(_sound, parts)))
+        return self._weights[2:]
 
 
 def _weights(prepared: PartEmbeddings, matching: MatchingConfig) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 from partreid.errors import MissingDependencyError
 from partreid.functional.distance import part_distances
 from partreid.retrieval.matching import MatchingConfig
-from partreid.retrieval.search.book import CodeBook, Embedded, can_run
+from partreid.retrieval.search.book import CodeBook, CodedSearch, CodeSource, Embedded, can_run
 from partreid.retrieval.search.pairs import Pairs, with_ties
 from partreid.types import PartEmbeddings
 
@@ -23,9 +23,12 @@ _PAIR_BYTES = 32  # per distance: itself, its sorted copy, the order, and room f
 
 
 class ExactSearch:
-    """Finds near embeddings in a set that is only added to; :meth:`clear` where anything else happens to it.
+    """Finds near embeddings.
+
+    Without a ``source`` of codes, items may only be added to a set; :meth:`clear` where anything else happens to it.
 
     Args:
+        source: of the codes; made of the embeddings in memory where None.
         engine: "plain" computes every distance; "int8" computes those of the items that bounds from int8 codes leave,
             and finds the same (docs/search.md; the extra ``search``, on CPU); "auto" takes codes for a large set where
             the extra is installed. What does not suit codes is searched the plain way.
@@ -34,11 +37,11 @@ class ExactSearch:
         MissingDependencyError: "int8" without the extra ``search``.
     """
 
-    def __init__(self, engine: Engine = "auto") -> None:
+    def __init__(self, engine: Engine = "auto", source: CodeSource | None = None) -> None:
         if engine == "int8" and not can_run():
             raise MissingDependencyError("numkong or numba", purpose="Searching through int8 codes", extra="search")
         self._wanted = engine
-        self.codes = CodeBook()
+        self.codes = CodedSearch(CodeBook() if source is None else source)
         self.ran: Literal["int8", "plain"] | None = None
         """How the latest search ran; None before the first."""
 
@@ -60,7 +63,7 @@ class ExactSearch:
         """Every item among the k nearest comparable ones of some query, ties of the k-th included, and some others.
 
         Args:
-            query: [Q, S, D]. items: N, on the same device; those of the last call come first.
+            query: [Q, S, D]. items: N, on the same device.
             k: how many. matching: how to compare.
             searched: [N] bool, the items that count; all where None.
             memory_budget: bytes to work in.
@@ -68,7 +71,7 @@ class ExactSearch:
         count = len(items) if searched is None else int(searched.sum())
         large = self._wanted == "auto" and count >= CODES_FROM and can_run()
         found = None
-        if query.vectors.device.type == "cpu" and (large or self._wanted == "int8"):
+        if count and query.vectors.device.type == "cpu" and (large or self._wanted == "int8"):
             found = self.codes.nearest(
                 query, items, min(k, count), matching=matching, searched=searched, memory_budget=memory_budget
             )
@@ -88,14 +91,14 @@ def _plain(
     asked = matching.prepare(query)
     some = max(1, min(len(asked), memory_budget // (4 * _PAIR_BYTES * max(1, k))))  # queries
     most = max(1, memory_budget // (2 * max(_PAIR_BYTES * some, 8 * asked.width * len(items.slots))))  # items
+    positions = None if searched is None else torch.from_numpy(searched.nonzero()[0])
+    count = len(items) if positions is None else len(positions)
     found = []
     for q in range(0, len(asked), some):
         best = _none()
-        for start in range(0, len(items), most):
-            keep = None if searched is None else searched[start : start + most]
-            if keep is not None and not keep.any():
-                continue
-            block = matching.prepare(items[start : start + most])
+        for start in range(0, count, most):
+            index = slice(start, start + most) if positions is None else positions[start : start + most]
+            block = matching.prepare(items[index])
             distances = part_distances(
                 asked[q : q + some],
                 block,
@@ -103,9 +106,10 @@ def _plain(
                 visibility=matching.visibility,
                 memory_budget=max(1, memory_budget // 2),
             )
-            if keep is not None:
-                distances[:, torch.from_numpy(~keep).to(distances.device)] = torch.inf
-            best = Pairs.cat([best, _within(distances, k, start)]).nearest(k)
+            near = _within(distances, k, start)
+            if positions is not None:
+                near = Pairs(near.query, positions[near.position].numpy(), near.numbers)
+            best = Pairs.cat([best, near]).nearest(k)
         found.append(Pairs(best.query + q, best.position, best.numbers))
     return Pairs.cat(found or [_none()])
 
