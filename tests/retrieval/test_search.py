@@ -215,12 +215,12 @@ def test_codes_follow_items_that_come_and_go() -> None:
     items, query = people("gaussian", 400, 1), people("gaussian", 3, 2)
     found = filled(items[:130], engine="int8")
     check(found, query, 4, rule("product"))
-    kept = searcher(found).codes.update(stored(found))[0]
+    kept = searcher(found).codes.source.update(stored(found))[0]
     for start in (130, 131, 360):
         stop = {130: 131, 131: 360, 360: 400}[start]
         found.add(items[start:stop], names(range(start, stop)))
         check(found, query, 4, rule("product"))
-    assert searcher(found).codes.update(stored(found))[0] is kept  # a full fragment is never coded anew
+    assert searcher(found).codes.source.update(stored(found))[0] is kept  # a full fragment is never coded anew
     found.delete(names([0, 7, 399]))
     check(found, query, 4, rule("product"))
 
@@ -252,7 +252,7 @@ def test_bounds_that_leave_everything_are_given_up(monkeypatch: pytest.MonkeyPat
     assert searcher(found).ran == "plain"
     expected = part_distances(query, items).sort(dim=1, stable=True)
     torch.testing.assert_close(result.distances, expected.values[:, :3])
-    monkeypatch.setattr(searcher(found).codes, "update", None)
+    monkeypatch.setattr(searcher(found).codes.source, "update", None)
     found.search(query, 3)  # not tried again
 
 
