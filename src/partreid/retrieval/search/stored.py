@@ -24,7 +24,7 @@ def save_codes(path: Path, codes: SlotCodes, key: str) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    arrays = {name: np.ascontiguousarray(array) for name, array in codes.arrays().items()}
+    arrays = codes.arrays()
     crc, described, size = 0, {}, 0
     for name, array in arrays.items():
         described[name] = (array.dtype.str, array.shape, size)

@@ -55,7 +55,7 @@ class LanceStore:
         self.search = ExactSearch(engine, _FragmentCodes())
         self._path = path
         self._lock = threading.RLock()
-        self._seen = b""  # the latest content of gallery.json
+        self._seen: bytes | None = None  # the latest content of gallery.json
         self._snapshot: Snapshot | None = None
         self._current = False  # whether the snapshot is what that content stands for
         if not _holds_gallery(path) and not create:
@@ -140,7 +140,7 @@ class LanceStore:
         """The newest version, while nobody else can make another."""
         with self._lock, hold_folder(self._path, error=DataError, patience=PATIENCE):
             newest = self._newest()
-            if not self._seen:
+            if self._seen is None:
                 Head().write(self._path)  # from now on a folder without it is damaged, not new
             yield newest
 
@@ -149,13 +149,13 @@ class LanceStore:
         content = self._content()
         if not self._current or content != self._seen:
             self._seen, self._current = content, False
-            head = Head.read(self._path / HEAD, content) if content else Head()
+            head = Head.read(self._path / HEAD, content) if content is not None else Head()
             self._snapshot = None if head.header is None else Snapshot(self._path, head, self._snapshot)
             self._current = True
         return self._snapshot
 
-    def _content(self) -> bytes:
-        """Of gallery.json; empty where there is none yet."""
+    def _content(self) -> bytes | None:
+        """Of gallery.json; None where there is none yet."""
         try:
             return (self._path / HEAD).read_bytes()
         except FileNotFoundError:
@@ -164,9 +164,9 @@ class LanceStore:
             raise DataError(f"Cannot read {self._path / HEAD}: {error.strerror or error}.") from None
         if begun:  # since a moment ago
             return self._content()
-        if self._seen:
+        if self._seen is not None:
             raise damaged(self._path / HEAD, "it is gone")
-        return b""
+        return None
 
 
 class _FragmentCodes:

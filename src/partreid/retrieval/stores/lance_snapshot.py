@@ -142,8 +142,8 @@ class Snapshot:
     def _order(self) -> np.ndarray:
         """Positions of all items in the order of their ids."""
         order: np.ndarray = pc.sort_indices(self._ids).to_numpy().astype(np.int64)  # UTF-8 sorts as code points do
-        order = order[self._live[order]]
-        return order
+        live: np.ndarray = order[self._live[order]]
+        return live
 
     @property
     def _ids(self) -> pa.ChunkedArray:

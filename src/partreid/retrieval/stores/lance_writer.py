@@ -214,7 +214,7 @@ def _forget_unacknowledged(folder: Path, head: Head) -> None:
 def _files(folder: Path) -> set[str]:
     """Paths in the folder of everything that belongs to some version."""
     parts = ("data", "_deletions", "_versions", "_transactions", CODES)
-    return {path.relative_to(folder).as_posix() for part in parts for path in (folder / part).glob("*")}
+    return {f"{part}/{file.name}" for part in parts if (folder / part).is_dir() for file in os.scandir(folder / part)}
 
 
 def _clean(folder: Path, head: Head) -> None:
