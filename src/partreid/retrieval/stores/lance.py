@@ -142,6 +142,7 @@ class LanceStore:
             newest = self._newest()
             if self._seen is None:
                 Head().write(self._path)  # from now on a folder without it is damaged, not new
+                newest = self._newest()
             yield newest
 
     def _newest(self) -> Snapshot | None:
