@@ -1,0 +1,128 @@
+"""Who may talk to the page, and what a browser may do with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HEADERS = {
+    # Scripts, styles and requests from here alone; pictures also from within the page. Nothing inline, no eval.
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """By which names the page may be asked for. Another site's name that was made to point here is none of them.
+
+    Attributes:
+        names: host names in small letters. addresses: whether any IP address will do: no name, so nobody can have made
+            it point elsewhere.
+
+    Example:
+        >>> Hosts.bound_to("127.0.0.1").allow("localhost:8000"), Hosts.bound_to("127.0.0.1").allow("evil.example")
+        (True, False)
+    """
+
+    names: frozenset[str]
+    addresses: bool = False
+
+    @classmethod
+    def bound_to(cls, host: str, more: Iterable[str] = ()) -> Self:
+        """The names of a page that listens at ``host``, and ``more`` that a proxy is asked by."""
+        own = {"localhost", "127.0.0.1", "::1", host.lower(), *(name.lower() for name in more)}
+        return cls(frozenset(own), addresses=not is_local(host))
+
+    def allow(self, header: str) -> bool:
+        """Whether a Host header is one of these, whatever its port."""
+        try:
+            name = urlsplit(f"//{header}").hostname or ""
+        except ValueError:
+            return False
+        if not header.isascii() or any(sign in header for sign in "/?#@\\ \t"):
+            return False
+        return name in self.names or (self.addresses and _is_address(name))
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class Guard:
+    """Lets through what was asked for by a known name and from the page itself, and adds :data:`HEADERS` to all
+    answers."""
+
+    def __init__(self, app: App, hosts: Hosts) -> None:
+        self._app, self._hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+
+        async def send_guarded(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                message = {**message, "headers": [*message.get("headers", []), *own]}
+            await send(message)
+
+        problem = self._problem(scope)
+        if problem is None:
+            await self._app(scope, receive, send_guarded)
+        else:
+            body = json.dumps({"error": problem[1]}).encode()
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await send_guarded({"type": "http.response.start", "status": problem[0], "headers": headers})
+            await send_guarded({"type": "http.response.body", "body": body})
+
+    def _problem(self, scope: Scope) -> tuple[int, str] | None:
+        """Status and message of a request that is not let through."""
+        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host = given.get("host", "")
+        if not self._hosts.allow(host):
+            return 421, (
+                f"This page does not answer to the name {host[:80]!r}. Ask for it by the address that was printed when "
+                "it started, or start it with --allow-host NAME."
+            )
+        if not self._from_page(scope, given, host):
+            return 403, "This request comes from another site, and only the page itself may send it."
+        return None
+
+    @staticmethod
+    def _from_page(scope: Scope, given: dict[str, str], host: str) -> bool:
+        """Whether a browser says that the page itself asks; to open the page, anybody may ask."""
+        site = given.get("sec-fetch-site")
+        if scope["method"] in ("GET", "HEAD"):
+            return site in (None, "same-origin", "none") or scope["path"] == "/"
+        if site is not None:
+            return site == "same-origin"
+        # Browsers send no Sec-Fetch-Site to plain http beyond this machine, but always the origin of a POST.
+        return given.get("origin", "").lower().partition("://")[2] == host.lower()

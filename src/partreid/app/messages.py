@@ -1,0 +1,177 @@
+"""What the page asks of its service, and what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from partreid.app.pictures import Box
+from partreid.config import ConfigModel
+from partreid.retrieval.filters import Filter
+
+MOST_PICTURES, MOST_RESULTS = 8, 200
+
+
+class Sighting(ConfigModel):
+    """One picture of the person who is looked for: one that was sent, or an item of the gallery."""
+
+    picture: str | None = None
+    """Name of a picture that was sent."""
+    box: Box | None = None
+    """Where in it the person is: left, top, right, bottom in pixels. None = all of it."""
+    item: str | None = None
+    """Id of an item."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.picture is None) == (self.item is None) or (self.item is not None and self.box is not None):
+            raise ValueError("expected a picture, with or without a box, or an item")
+        return self
+
+
+class Question(ConfigModel):
+    """Who is looked for, and how."""
+
+    query: Annotated[tuple[Sighting, ...], Field(min_length=1, max_length=MOST_PICTURES)]
+    """Pictures of one person, merged."""
+    parts: tuple[str, ...] | None = None
+    """Slots to compare; None = all."""
+    normalize: bool | None = None
+    """Divide vectors by their length first; None = as the model was made for."""
+    k: Annotated[int, Field(ge=1, le=MOST_RESULTS)] = 24
+    """How many results."""
+    where: Filter = Filter()
+    """Which items to search."""
+
+
+class ItemQuestion(Question):
+    """How one item compares with who is looked for."""
+
+    item: str
+    """The item's id."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A part that can be compared: its name, the name for people, and its colour as CSS writes it."""
+
+    name: str
+    label: str
+    color: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What the page is about.
+
+    Attributes:
+        gallery: its name. items: how many. slots: what can be compared. cameras: their names.
+        more_cameras: whether there may be others. normalize: what the model was made for.
+        calibration: what the probabilities were fitted on; None = there are none.
+        upload_bytes, most_pictures, most_results: limits.
+    """
+
+    gallery: str
+    items: int
+    slots: tuple[Slot, ...]
+    cameras: tuple[str, ...]
+    more_cameras: bool
+    normalize: bool
+    calibration: str | None
+    upload_bytes: int
+    most_pictures: int = MOST_PICTURES
+    most_results: int = MOST_RESULTS
+
+
+@dataclass(frozen=True)
+class KeptPicture:
+    """A picture that was sent: its name from now on, and its size in pixels."""
+
+    picture: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the model sees of the person who is looked for.
+
+    Attributes:
+        visibility: of each slot, by name. notes: what to know, in words.
+    """
+
+    visibility: dict[str, float]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An item that was found.
+
+    Attributes:
+        id, camera, time: the item's; the time in UTC as ISO 8601 writes it. metadata: as (key, text) pairs.
+        track: the text of its track, by which a filter can leave it out.
+        distance: None where not comparable. probability: that it is the same person; None where unknown.
+        compared: number of slots compared. parts: distance by slot, None where not visible in both.
+    """
+
+    id: str
+    camera: str | None
+    time: str | None
+    track: str | None
+    metadata: tuple[tuple[str, str], ...]
+    distance: float | None
+    probability: float | None
+    compared: int
+    parts: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What was found, nearest first.
+
+    Attributes:
+        results: those that can be compared. searched: number of items that met the filter. slots: how many slots were
+            to be compared. notes: what to know, in words.
+    """
+
+    results: tuple[Found, ...]
+    searched: int
+    slots: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A part in a picture: how visible, and where the model looks for it, as a picture ("" = no map)."""
+
+    visibility: float
+    attention: str
+
+
+@dataclass(frozen=True)
+class PartPair:
+    """A part of the query and of an item; the distance is None where it is not compared."""
+
+    slot: str
+    distance: float | None
+    query: Side
+    item: Side
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How an item compares with who is looked for.
+
+    Attributes:
+        found: the item. parts: each slot that is compared. queries, item: pictures with all parts' attention over
+            them, "" for a picture that cannot be shown. problems: why, in words.
+    """
+
+    found: Found
+    parts: tuple[PartPair, ...]
+    queries: tuple[str, ...]
+    item: str
+    problems: tuple[str, ...]

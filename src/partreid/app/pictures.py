@@ -1,0 +1,199 @@
+"""Pictures from strangers: decoded within limits, cropped, kept for a while, and encoded anew before anyone sees them."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import struct
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from partreid.errors import DataError
+from partreid.types.gallery import GalleryItem
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, top, right and bottom in pixels of the picture."""
+
+FILE, BOX, TRACK = "file", "box", "track"
+"""Keys of an item's metadata: the absolute path of its picture, the box of the person in it, and the track's name."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO")  # Pillow knows others that start programs
+_SMALLEST_SIDE = 4
+
+
+class UnknownPictureError(DataError):
+    """A picture is not kept any more, never was, or cannot be shown."""
+
+
+class TooLargeError(DataError):
+    """More bytes or pixels than allowed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much the page takes from whoever sends it something."""
+
+    upload_bytes: int = 20 * 2**20
+    """Size of a picture's file."""
+    pixels: int = 40_000_000
+    """Width times height of a picture."""
+    kept_bytes: int = 512 * 2**20
+    """Memory for the pixels of pictures that were sent; the least recently used ones go first."""
+    waiting: int = 8
+    """Requests that may wait for the model; more are turned away."""
+
+
+def decode_picture(data: bytes, limits: Limits, *, upright: bool) -> np.ndarray:
+    """A picture file's content as uint8 [H, W, 3] RGB.
+
+    Args:
+        data: the bytes. limits: how much is too much; the size is known before anything is decoded.
+        upright: turn it as its EXIF tag says, as browsers do. Pictures of a gallery are never turned: their
+            embeddings and boxes are of the pixels as they are stored.
+
+    Raises:
+        TooLargeError: too many bytes or pixels.
+        DataError: it is not a whole picture with 8 bits a channel in a known format.
+    """
+    if len(data) > limits.upload_bytes:
+        raise TooLargeError(too_many_bytes(limits))
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height > limits.pixels:
+                raise TooLargeError(
+                    f"The picture has {width}×{height} pixels; at most {limits.pixels / 1e6:.0f} million are taken. "
+                    "Make it smaller, or cut out the person."
+                )
+            if image.mode.startswith(("I", "F")):
+                raise DataError("The picture has more than 8 bits a channel; save it as an ordinary JPEG or PNG.")
+            turned = ImageOps.exif_transpose(image) if upright else image
+            return np.asarray(turned.convert("RGB"))
+    except DataError:
+        raise
+    except UnidentifiedImageError:
+        raise DataError("That is no picture. Expected a JPEG, PNG, WebP, BMP, GIF or TIFF file.") from None
+    # Pillow's plugins raise nearly anything on damaged files; what they raise is no message for people.
+    except (OSError, SyntaxError, ValueError, EOFError, KeyError, TypeError, IndexError, OverflowError, struct.error,
+            Image.DecompressionBombError):  # fmt: skip
+        raise DataError("The picture is damaged: it cannot be decoded to its end. Take another file.") from None
+
+
+def too_many_bytes(limits: Limits) -> str:
+    """What to say of a file that is too large."""
+    return f"The file is larger than {limits.upload_bytes / 2**20:.0f} MiB. Make the picture smaller."
+
+
+def crop(image: np.ndarray, box: Box | None) -> np.ndarray:
+    """The part of a picture inside a box; all of it where there is none.
+
+    Raises:
+        DataError: hardly anything of the box lies inside the picture.
+
+    Example:
+        >>> crop(np.zeros((20, 10, 3), np.uint8), (2, 5, 9, 30)).shape
+        (15, 7, 3)
+    """
+    if box is None:
+        return image
+    height, width = image.shape[:2]
+    left, right = (round(min(max(x, 0), width)) for x in (box[0], box[2]))
+    top, bottom = (round(min(max(y, 0), height)) for y in (box[1], box[3]))
+    if right - left < _SMALLEST_SIDE or bottom - top < _SMALLEST_SIDE:
+        raise DataError(
+            f"The box covers {max(right - left, 0)}×{max(bottom - top, 0)} pixels of the picture; it needs at least "
+            f"{_SMALLEST_SIDE}×{_SMALLEST_SIDE}. Draw it around the person."
+        )
+    return image[top:bottom, left:right]
+
+
+def encode(image: np.ndarray, *, longest: int) -> bytes:
+    """A JPEG of the picture, shrunk where a side is longer than ``longest``; nothing of the file it came from is in it."""
+    shown = Image.fromarray(image)
+    shown.thumbnail((longest, longest))
+    buffer = io.BytesIO()
+    shown.save(buffer, format="JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def item_picture(item: GalleryItem, limits: Limits) -> np.ndarray:
+    """The picture of an item: the file its metadata names, and in it the box, if there is one.
+
+    Raises:
+        UnknownPictureError: there is none, or it cannot be shown; the message says why, and no path.
+    """
+    name = item.metadata.get(FILE)
+    if not isinstance(name, str):
+        raise UnknownPictureError(f"The gallery knows no picture file of this item (no {FILE!r} in its metadata).")
+    path = Path(name)
+    try:
+        # Only plain files: a device or a pipe would never end.
+        if not path.is_absolute() or not path.is_file():
+            raise UnknownPictureError("The item's picture file is not there any more, or lies on another machine.")
+        if path.stat().st_size > limits.upload_bytes:
+            raise UnknownPictureError("The item's picture file is too large to be shown.")
+        data = path.read_bytes()
+    except (OSError, ValueError):
+        raise UnknownPictureError("The item's picture file cannot be read.") from None
+    try:
+        return crop(decode_picture(data, limits, upright=False), _item_box(item))
+    except DataError as error:
+        raise UnknownPictureError(f"The item's picture cannot be shown. {error}") from None
+
+
+def _item_box(item: GalleryItem) -> Box | None:
+    box = item.metadata.get(BOX)
+    if box is None:
+        return None
+    numbers = isinstance(box, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in box)
+    if not numbers or len(box) != 4:
+        raise DataError(f"Its {BOX!r} is not four numbers.")
+    left, top, right, bottom = map(float, box)
+    return left, top, right, bottom
+
+
+class KeptPictures:
+    """Pictures that were sent, in memory, by a name nobody can guess; the least recently used ones go first.
+
+    Example:
+        >>> kept = KeptPictures(1000)
+        >>> name = kept.add(np.zeros((10, 10, 3), np.uint8))
+        >>> kept.get(name).shape
+        (10, 10, 3)
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size = limit, 0
+        self._pictures: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def add(self, picture: np.ndarray) -> str:
+        """Keep a picture; its name. The newest one is kept however large it is."""
+        name = secrets.token_urlsafe(16)
+        with self._lock:
+            self._pictures[name] = picture
+            self._size += picture.nbytes
+            while self._size > self._limit and len(self._pictures) > 1:
+                self._size -= self._pictures.popitem(last=False)[1].nbytes
+        return name
+
+    def get(self, name: str) -> np.ndarray:
+        """The picture of that name.
+
+        Raises:
+            UnknownPictureError: there is none (any more).
+        """
+        with self._lock:
+            if name not in self._pictures:
+                raise UnknownPictureError("The picture is not kept any more. Send it again.")
+            self._pictures.move_to_end(name)
+            return self._pictures[name]

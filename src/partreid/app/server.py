@@ -1,0 +1,74 @@
+"""Listening for the page's requests."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from partreid.app.guard import Hosts, is_local
+from partreid.app.service import PageService
+from partreid.errors import ConfigError, MissingDependencyError
+
+
+class PageServer:
+    """The page at an address of this machine. It listens once made, and answers once :meth:`run` is called.
+
+    Args:
+        service: what answers. host: address or name to listen at. port: 0 takes any that is free.
+        names: further names that it may be asked by, such as a proxy's.
+
+    Raises:
+        ConfigError: it cannot listen there.
+        MissingDependencyError: the extra ``app`` is not installed.
+    """
+
+    def __init__(self, service: PageService, host: str, port: int, *, names: Sequence[str] = ()) -> None:
+        try:
+            import uvicorn
+
+            from partreid.app.http import create_app
+        except ImportError as error:
+            raise MissingDependencyError(error.name or "starlette", purpose="The web page", extra="app") from None
+        self.local = is_local(host)
+        self._socket = _listen(host, port)
+        self.port = int(self._socket.getsockname()[1])
+        shown = host if host not in ("0.0.0.0", "::") else socket.gethostname()
+        self.address = f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}/"
+        if shown != host:  # the name that is printed must work
+            names = [*names, shown]
+        config = uvicorn.Config(
+            create_app(service, Hosts.bound_to(host, names)),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            ws="none",
+            limit_concurrency=256,
+            timeout_graceful_shutdown=2,
+        )
+        self._server = uvicorn.Server(config)
+
+    def run(self) -> None:
+        """Answer until Ctrl-C, or until :meth:`stop` is called from another thread."""
+        try:
+            self._server.run(sockets=[self._socket])
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self._socket.close()
+
+    def stop(self) -> None:
+        """Let :meth:`run` return."""
+        self._server.should_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigError(
+            f"Cannot listen at {host}, port {port}: {reason}. Choose another with --port (0 = any free one) or --host."
+        ) from None

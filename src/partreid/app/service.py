@@ -1,0 +1,328 @@
+"""Everything the page does, without HTTP: pictures, boxes, filters and parts in, frozen answers out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Any
+
+import torch
+
+from partreid.app.messages import (
+    About,
+    Comparison,
+    Found,
+    ItemQuestion,
+    KeptPicture,
+    Look,
+    PartPair,
+    Question,
+    Ranking,
+    Side,
+    Sighting,
+    Slot,
+)
+from partreid.app.pictures import (
+    TRACK,
+    KeptPictures,
+    Limits,
+    UnknownPictureError,
+    crop,
+    decode_picture,
+    encode,
+    item_picture,
+)
+from partreid.app.sightings import Eye, Seen
+from partreid.errors import DataError
+from partreid.evaluation.dataset import model_matching
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.tracklets import merge_tracklet
+from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.filters import Filter
+from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import PartEmbeddings
+from partreid.types.gallery import GalleryItem, GalleryRecords, SearchResult
+from partreid.viz.colors import part_colors, readable
+from partreid.viz.html import rgb
+
+_PREVIEW, _THUMBNAIL = 1600, 512
+_MOST_CAMERAS, _CAMERA_PAGES, _CAMERA_PAGE = 200, 250, 256
+
+NOTHING_VISIBLE = (
+    "No part is visible in the query, so nothing can be compared. Draw the box closer around the person, or take "
+    "another picture."
+)
+NOTHING_CHOSEN_VISIBLE = "None of the chosen parts is visible in the query. Choose others, or take another picture."
+EMPTY = "The gallery is empty. Put pictures into it with: partreid gallery add"
+NOTHING_LEFT = "No item meets the filter. Choose more cameras or a longer time."
+NOTHING_SHARED = "No item shows a part that is visible in the query, so nothing can be compared."
+
+
+class PageService:
+    """Searches a gallery for whoever is shown to it. Its methods may be called from several threads.
+
+    Args:
+        gallery: what is searched, made by the extractor's model. extractor: embeds pictures.
+        calibration: from distances to probabilities; none are told without it.
+        limits: how much is taken from whoever sends something.
+
+    Raises:
+        DataError: gallery or calibration belong to another model.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        extractor: PartExtractor,
+        *,
+        calibration: MatchCalibration | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        if gallery.model and gallery.model != extractor.fingerprint:
+            raise DataError(
+                f"The gallery was made by the model {gallery.model}, and this one is {extractor.fingerprint}. Start the "
+                "page with the model, picture size and mirror choice that the gallery was made with."
+            )
+        self.calibration = None if calibration is None else calibration.check(extractor)
+        self.matching = model_matching(extractor) if calibration is None else calibration.matching
+        self.limits = limits or Limits()
+        self.kept = KeptPictures(self.limits.kept_bytes)
+        self._gallery, self._eye = gallery, Eye(extractor)
+        self._gallery_lock = Lock()  # stores need not be safe against two threads
+
+    def about(self) -> About:
+        """What the page shows before anything is asked."""
+        slots = self._eye.extractor.slots
+        colors = part_colors(slots)
+        with self._gallery_lock:
+            cameras, more = known_cameras(self._gallery)
+            items = len(self._gallery)
+        return About(
+            gallery=_short_name(self._gallery.store.location),
+            items=items,
+            slots=tuple(Slot(slot, readable(slot), rgb(colors[slot])) for slot in self.matching.slots or slots),
+            cameras=cameras,
+            more_cameras=more,
+            normalize=self.matching.normalize,
+            calibration=None if self.calibration is None else self.calibration.fitted_on or "unknown data",
+            upload_bytes=self.limits.upload_bytes,
+        )
+
+    def keep(self, data: bytes) -> KeptPicture:
+        """Decode a picture file and keep it for a while.
+
+        Raises:
+            TooLargeError: too many bytes or pixels. DataError: it is no whole picture.
+        """
+        image = decode_picture(data, self.limits, upright=True)
+        return KeptPicture(self.kept.add(image), image.shape[1], image.shape[0])
+
+    def preview(self, picture: str) -> bytes:
+        """A kept picture as JPEG, shrunk to what a screen shows.
+
+        Raises:
+            UnknownPictureError: it is not kept.
+        """
+        return encode(self.kept.get(picture), longest=_PREVIEW)
+
+    def item_picture(self, item: str) -> bytes:
+        """An item's picture as JPEG.
+
+        Raises:
+            UnknownPictureError: the item has none that can be shown. DataError: there is no such item.
+        """
+        return encode(item_picture(self._record(item).items[0], self.limits), longest=_THUMBNAIL)
+
+    def look(self, query: Sequence[Sighting]) -> Look:
+        """What the model sees of a person; it is remembered, so that searching goes on from here.
+
+        Raises:
+            UnknownPictureError: a picture is not kept any more. DataError: a box or an item is wrong.
+        """
+        embeddings = self.matching.prepare(self._embed(query))
+        seen = embeddings.visibility[0]
+        notes = () if self.matching.visibility == "ignore" or seen.any() else (NOTHING_VISIBLE,)
+        return Look(dict(zip(embeddings.slots, seen.tolist(), strict=True)), notes)
+
+    def search(self, question: Question) -> Ranking:
+        """The nearest items that can be compared.
+
+        Raises:
+            UnknownPictureError: a picture is not kept any more.
+            PartReIDError: a box, an item, a part or the way to compare is wrong.
+        """
+        query, matching = self._embed(question.query), self._matching(question)
+        asked = matching.prepare(query)
+        with self._gallery_lock:
+            empty = not len(self._gallery)
+            searched = self._gallery.count(question.where)
+            result = self._gallery.search(query, question.k, matching=matching, where=question.where)
+        found = tuple(found for found in self._found(result, matching) if found.distance is not None)
+        if matching.visibility != "ignore" and not asked.visibility.any():
+            note = NOTHING_CHOSEN_VISIBLE if self.matching.prepare(query).visibility.any() else NOTHING_VISIBLE
+        elif not searched:
+            note = EMPTY if empty else NOTHING_LEFT
+        elif not found:
+            note = NOTHING_SHARED
+        else:
+            note = "" if len(found) == min(question.k, searched) else (
+                f"The other {searched - len(found)} items searched share no visible part with the query."
+            )  # fmt: skip
+        return Ranking(found, searched, len(asked.slots), (note,) if note else ())
+
+    def compare(self, question: ItemQuestion) -> Comparison:
+        """An item beside the query: the distance of each part, and where the model looks for it in both.
+
+        Raises:
+            UnknownPictureError: a picture is not kept any more.
+            PartReIDError: a box, an item, a part or the way to compare is wrong.
+        """
+        query, matching = self._embed(question.query), self._matching(question)
+        record = self._record(question.item)
+        with self._gallery_lock:
+            result = self._gallery.search(query, 1, matching=matching, where=Filter(ids=(question.item,)))
+        if not result.items[0]:
+            raise DataError("The item is not in the gallery any more. Search again.")
+        asked, there = matching.prepare(query), matching.prepare(record.embeddings)
+        problems: list[str] = []
+        shown = [self._seen_or_not(sighting, problems) for sighting in question.query]
+        item = self._seen_or_not(Sighting(item=question.item), problems)
+        queries = [seen for seen in shown if seen is not None]
+        (found,) = self._found(result, matching)
+        parts = []
+        for i, slot in enumerate(asked.slots):
+            # Of several pictures, the one that shows the part best.
+            best = max(queries, key=lambda seen: seen.visibility[slot], default=None)
+            sides = [
+                Side(float(e.visibility[0, i]), seen.draw_slot(slot) if seen else "")
+                for e, seen in ((asked, best), (there, item))
+            ]
+            parts.append(PartPair(slot, found.parts[slot], *sides))
+        return Comparison(
+            found,
+            tuple(parts),
+            tuple(seen.draw() if seen else "" for seen in shown),
+            item.draw() if item else "",
+            tuple(dict.fromkeys(problems)),
+        )
+
+    def _matching(self, question: Question) -> MatchingConfig:
+        """How to compare: the model's or the calibration's way, with what the question changes."""
+        changes: dict[str, Any] = {}
+        if question.normalize is not None:
+            changes["normalize"] = question.normalize
+        every = self.matching.slots or self._eye.extractor.slots
+        if question.parts is not None and set(question.parts) != set(every):
+            if unknown := set(question.parts) - set(every):
+                raise DataError(f"There is no part {min(unknown)!r:.80}. Known: {', '.join(every)}.")
+            if not question.parts:
+                raise DataError("Choose at least one part to compare.")
+            changes["slots"] = tuple(slot for slot in every if slot in question.parts)
+        return self.matching.model_copy(update=changes)
+
+    def _embed(self, query: Sequence[Sighting]) -> PartEmbeddings:
+        """[1, S, D] of one person in several pictures."""
+        every = [
+            self._record(one.item).embeddings.to("cpu", torch.float32)
+            if one.item is not None
+            else self._look_at(one).embeddings
+            for one in query
+        ]
+        return every[0] if len(every) == 1 else merge_tracklet(PartEmbeddings.cat(every))
+
+    def _look_at(self, one: Sighting) -> Seen:
+        """What the model sees in a picture that was sent, or in an item's."""
+        if one.picture is not None:
+            return self._eye.look(crop(self.kept.get(one.picture), one.box), (one.picture, one.box))
+        image = item_picture(self._record(one.item or "").items[0], self.limits)
+        return self._eye.look(image, image.tobytes())  # a picture file may change under its name
+
+    def _seen_or_not(self, one: Sighting, problems: list[str]) -> Seen | None:
+        """What is to be drawn of a picture; None, and a sentence more, where an item's cannot be shown."""
+        try:
+            return self._look_at(one)
+        except UnknownPictureError as error:
+            if one.item is None:
+                raise
+            problems.append(str(error))
+            return None
+
+    def _record(self, item: str) -> GalleryRecords:
+        with self._gallery_lock:
+            return self._gallery.get([item])
+
+    def _found(self, result: SearchResult, matching: MatchingConfig) -> list[Found]:
+        """The results of one query."""
+        probabilities: list[float | None] = [None] * len(result.items[0])
+        # A calibration knows no other way of comparing than its own.
+        if self.calibration is not None and matching == self.calibration.matching:
+            probabilities = self.calibration.of_search(result)[0].tolist()
+        return [
+            _as_found(item, distance, probability, dict(zip(result.slots, parts, strict=True)))
+            for item, distance, probability, parts in zip(
+                result.items[0],
+                result.distances[0].tolist(),
+                probabilities,
+                result.part_distances[0].tolist(),
+                strict=True,
+            )
+        ]
+
+
+def _as_found(item: GalleryItem, distance: float, probability: float | None, parts: Mapping[str, float]) -> Found:
+    known = {slot: value if math.isfinite(value) else None for slot, value in parts.items()}
+    comparable = math.isfinite(distance)
+    return Found(
+        id=item.id,
+        camera=item.camera,
+        time=None if item.time is None else item.time.isoformat(),
+        track=_text(item.metadata[TRACK]) if TRACK in item.metadata else None,
+        metadata=tuple((key, _text(value)) for key, value in item.metadata.items()),
+        distance=distance if comparable else None,
+        probability=probability if comparable else None,
+        compared=sum(value is not None for value in known.values()),
+        parts=known,
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _short_name(location: str) -> str:
+    """A gallery's name without the folders, server, user and password that lead to it."""
+    return location.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition("@")[2] or location[:1]
+
+
+def known_cameras(gallery: Gallery) -> tuple[tuple[str, ...], bool]:
+    """The cameras of a gallery's items, sorted, and whether there may be more than were looked for.
+
+    Asks for a page of items of none of the cameras known so far, as long as there are any: a request for each camera
+    or two, and no pass over the items.
+
+    Example:
+        >>> embeddings = PartEmbeddings(torch.ones(3, 1, 2), torch.ones(3, 1), ("foreground",))
+        >>> gallery = Gallery()
+        >>> gallery.add(embeddings, ["a", "b", "c"], cameras=[2, 10, None])
+        >>> known_cameras(gallery)
+        (('2', '10'), False)
+    """
+    cameras: set[str] = set()
+    after, header = "", gallery.store.header()
+    for _ in range(_CAMERA_PAGES):
+        if header is None or len(cameras) >= _MOST_CAMERAS:
+            break
+        page = gallery.store.fetch(Filter(not_cameras=sorted(cameras)), limit=_CAMERA_PAGE, after=after)
+        cameras |= {item.camera for item in page.items if item.camera is not None}
+        if len(page) < _CAMERA_PAGE:
+            return _in_order(cameras), False
+        after = page.items[-1].id  # ids up to here have none of the cameras that are still unknown
+    return _in_order(cameras), header is not None
+
+
+def _in_order(cameras: set[str]) -> tuple[str, ...]:
+    """Numbers by their value, then names."""
+    return tuple(sorted(cameras, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))

@@ -1,0 +1,91 @@
+"""What the model sees in a picture: embedded once, its attention drawn when asked for."""
+
+from __future__ import annotations
+
+import base64
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+import torch
+
+from partreid.app.pictures import encode
+from partreid.inference.extractor import PartExtractor
+from partreid.parts import FOREGROUND
+from partreid.types import PartEmbeddings
+from partreid.viz.overlay import enlarge, overlay_heat, overlay_parts
+
+_SHOWN = 144, 288
+_KEPT = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A picture and what the model says of it.
+
+    Attributes:
+        image: uint8 [H, W, 3]. embeddings: [1, S, D]. attention: [K+1, h, w], background first; K = 0 without parts.
+    """
+
+    image: np.ndarray
+    embeddings: PartEmbeddings
+    attention: np.ndarray
+
+    @property
+    def visibility(self) -> dict[str, float]:
+        """Of each slot, by name."""
+        return dict(zip(self.embeddings.slots, self.embeddings.visibility[0].tolist(), strict=True))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the K parts that have maps."""
+        slots = self.embeddings.slots
+        return slots[len(slots) - len(self.attention) + 1 :]
+
+    def draw_slot(self, slot: str) -> str:
+        """Where the model looks for one slot, as the address of a picture that holds itself; "" if nowhere special."""
+        maps = dict(zip(self.parts, self.attention[1:], strict=True))
+        if self.parts and slot == FOREGROUND:
+            maps[FOREGROUND] = self.attention[1:].max(axis=0)  # §3.2.1
+        return _address(overlay_heat(enlarge(self.image, *_SHOWN), maps[slot])) if slot in maps else ""
+
+    def draw(self) -> str:
+        """The picture with its visible parts in their colours."""
+        image = enlarge(self.image, *_SHOWN)
+        if self.parts:
+            seen = np.array([self.visibility[part] for part in self.parts])
+            image = overlay_parts(image, self.attention, self.parts, visibility=seen)
+        return _address(image)
+
+
+def _address(image: np.ndarray) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(encode(image, longest=2 * _SHOWN[1])).decode("ascii")
+
+
+class Eye:
+    """Runs the model on one picture at a time, and remembers what it saw last: re-ranking runs it no second time."""
+
+    def __init__(self, extractor: PartExtractor) -> None:
+        self.extractor = extractor
+        self._seen: OrderedDict[Hashable, tuple[PartEmbeddings, np.ndarray]] = OrderedDict()
+        self._lock = Lock()
+
+    def look(self, image: np.ndarray, name: Hashable) -> Seen:
+        """What the model says of a picture.
+
+        Args:
+            image: uint8 [H, W, 3]. name: pictures of one name are the same.
+
+        Raises:
+            DataError: the model needs more than a picture.
+        """
+        with self._lock:
+            if name not in self._seen:
+                (output,) = self.extractor.outputs([image])
+                self._seen[name] = output.embeddings.to(dtype=torch.float32), output.attention[0].float().numpy()
+                if len(self._seen) > _KEPT:
+                    self._seen.popitem(last=False)
+            self._seen.move_to_end(name)
+            return Seen(image, *self._seen[name])

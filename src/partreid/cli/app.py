@@ -1,0 +1,87 @@
+"""``partreid app``: the page to look for people in a gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partreid.cli.console import console, errors
+from partreid.cli.options import Device, Mirror, PrecisionOption, runtime_config
+from partreid.errors import CheckpointError, DataError
+from partreid.inference.extractor import PartExtractor
+from partreid.models.checkpoint import find_checkpoint
+from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
+from partreid.retrieval.gallery import Gallery
+
+
+def page(
+    gallery: Annotated[
+        str,
+        typer.Option(
+            "--gallery", "-g", help="Folder, qdrant://host:6333/name, or postgres://user@host/database?gallery=name."
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="Run or checkpoint folder, or a Hugging Face repository org/name."),
+    ],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at. Any but 127.0.0.1 lets other machines in, without a password.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 = any free one.")] = 8000,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Calibration for probabilities. Default: the one beside the model, if it fits."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", metavar="NAME", help="Another name to be asked by, e.g. a proxy's; repeatable."),
+    ] = None,
+    mirror: Mirror = False,
+    device: Device = "auto",
+    precision: PrecisionOption = "float32",
+) -> None:
+    """Open a web page to look for people in a gallery.
+
+    Drop a picture, draw a box if there is more to see, and get the nearest people with distance, probability, camera
+    and time; choose which parts count, filter, and look at one result part by part. Nothing leaves this machine.
+    """
+    from partreid.app.server import PageServer
+    from partreid.app.service import PageService
+
+    runtime = runtime_config(device, precision)
+    known = None if calibration is None else MatchCalibration.load(calibration)
+    extractor = PartExtractor.from_pretrained(
+        model,
+        runtime=runtime,
+        mirror=mirror or (known is not None and known.mirror),
+        overrides=() if known is None else known.overrides,
+    )
+    with Gallery.open(gallery, extractor=extractor, create=False) as opened:
+        service = PageService(opened, extractor, calibration=known or _beside(model, extractor))
+        server = PageServer(service, host, port, names=allow_host or ())
+        if not server.local:
+            errors.print(
+                f"[yellow]warning:[/yellow] {server.address} is open to every machine that reaches it, without a "
+                "password. Put a proxy with one before it: docs/app.md.",
+                soft_wrap=True,
+            )
+        console.print(f"Open {server.address} in a browser. Ctrl-C ends it.", soft_wrap=True, highlight=False)
+        server.run()
+
+
+def _beside(model: str, extractor: PartExtractor) -> MatchCalibration | None:
+    """The calibration beside a checkpoint, if there is one for just this way of embedding."""
+    try:
+        folder = find_checkpoint(model)
+    except CheckpointError:
+        return None
+    if not (folder / CALIBRATION_FILE).is_file():
+        return None
+    try:
+        return MatchCalibration.load(folder, extractor=extractor)
+    except DataError as error:
+        console.print(f"No probabilities: {error}", style="dim", markup=False, soft_wrap=True)
+        return None
