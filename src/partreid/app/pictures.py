@@ -1,4 +1,4 @@
-"""Pictures from strangers: decoded within limits, cropped, kept for a while, and encoded anew before anyone sees them."""
+"""Pictures from strangers: decoded within limits, cropped, kept for a while, and encoded anew before they are shown."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def crop(image: np.ndarray, box: Box | None) -> np.ndarray:
 
 
 def encode(image: np.ndarray, *, longest: int) -> bytes:
-    """A JPEG of the picture, shrunk where a side is longer than ``longest``; nothing of the file it came from is in it."""
+    """A JPEG of the picture, shrunk where a side is longer than ``longest``; nothing else of its file is in it."""
     shown = Image.fromarray(image)
     shown.thumbnail((longest, longest))
     buffer = io.BytesIO()

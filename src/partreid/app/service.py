@@ -83,8 +83,8 @@ class PageService:
     ) -> None:
         if gallery.model and gallery.model != extractor.fingerprint:
             raise DataError(
-                f"The gallery was made by the model {gallery.model}, and this one is {extractor.fingerprint}. Start the "
-                "page with the model, picture size and mirror choice that the gallery was made with."
+                f"The gallery was made by the model {gallery.model}, and this one is {extractor.fingerprint}. Start "
+                "the page with the model, picture size and mirror choice that the gallery was made with."
             )
         self.calibration = None if calibration is None else calibration.check(extractor)
         self.matching = model_matching(extractor) if calibration is None else calibration.matching
@@ -315,7 +315,7 @@ def known_cameras(gallery: Gallery) -> tuple[tuple[str, ...], bool]:
     for _ in range(_CAMERA_PAGES):
         if header is None or len(cameras) >= _MOST_CAMERAS:
             break
-        page = gallery.store.fetch(Filter(not_cameras=sorted(cameras)), limit=_CAMERA_PAGE, after=after)
+        page = gallery.store.fetch(Filter(not_cameras=tuple(sorted(cameras))), limit=_CAMERA_PAGE, after=after)
         cameras |= {item.camera for item in page.items if item.camera is not None}
         if len(page) < _CAMERA_PAGE:
             return _in_order(cameras), False

@@ -9,6 +9,7 @@ import warnings
 
 import typer
 
+from partreid.cli import app as page_command
 from partreid.cli import config as config_command
 from partreid.cli import data as data_command
 from partreid.cli.calibrate import calibrate
@@ -48,6 +49,7 @@ app.command()(embed)
 app.add_typer(gallery_app, name="gallery")
 app.command()(tracks)
 app.command()(compare)
+app.command("app")(page_command.page)
 app.add_typer(show_app, name="show")
 app.command()(export)
 app.command()(experiment)

@@ -118,7 +118,7 @@ async function search() {
   complain("");
   if (missing()) {
     state.ranking = null;
-    showResults({ results: [], notes: [], slots: 0 }, () => {});
+    showResults({ results: [], notes: [] }, [], () => {});
     showVisibility(null);
     say(missing());
     return;
@@ -154,7 +154,7 @@ async function ask(signal, again = false) {
     return;
   }
   const { results, searched } = state.ranking;
-  showResults(state.ranking, openResult);
+  showResults(state.ranking, state.about.slots, openResult);
   say(results.length ? `The nearest ${results.length} of ${searched} searched.` : `Nothing found among ${searched} searched.`);
 }
 
@@ -267,6 +267,12 @@ document.addEventListener("drop", (event) => {
   if (!event.dataTransfer.files.length) complain("That was no file. Drop a picture from your disk.");
   addFiles(event.dataTransfer.files);
 });
+
+// In a narrow window the results come first, and what can be chosen is folded away.
+const narrow = matchMedia("(max-width: 48rem)");
+const fold = () => { $("options").open = !narrow.matches; };
+narrow.addEventListener("change", fold);
+fold();
 
 try {
   state.about = await get("api/about");

@@ -33,7 +33,7 @@ export function picture(address, alt) {
   return frame;
 }
 
-const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 
 // A moment in the browser's zone, with UTC as tooltip.
 export function moment(iso) {

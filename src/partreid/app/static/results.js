@@ -3,30 +3,40 @@ import { itemPicture, send } from "./api.js";
 import { $, make, moment, number, percent, picture, swatch } from "./dom.js";
 
 export function facts(found, slots) {
-  const parts = `${found.compared} of ${slots} parts`;
   return [
-    make("span", { className: "figure" }, found.probability === null ? "" : make("b", {}, percent(found.probability)),
+    make("span", { className: "figure" }, found.probability === null ? null : make("b", {}, percent(found.probability)),
       make("span", {}, `distance ${number(found.distance)}`)),
-    make("span", { title: compared(found) }, parts + " compared"),
+    dots(found, slots),
     found.camera === null ? null : make("span", {}, `camera ${found.camera}`),
     found.time === null ? null : moment(found.time),
   ];
 }
 
-const compared = (found) => Object.entries(found.parts).filter(([, distance]) => distance !== null)
-  .map(([slot]) => slot.replaceAll("_", " ")).join(", ");
+// Which parts were compared, one dot each, and how many, in words.
+function dots(found, slots) {
+  const asked = slots.filter((slot) => slot.name in found.parts);
+  const is = (slot) => found.parts[slot.name] !== null;
+  const line = make("span", { className: "dots", title: `compared: ${asked.filter(is).map((slot) => slot.label).join(", ")}` });
+  for (const slot of asked) {
+    const dot = swatch(slot.color);
+    dot.classList.toggle("empty", !is(slot));
+    line.append(dot);
+  }
+  line.append(make("span", {}, `${found.compared} of ${asked.length} parts`));
+  return line;
+}
 
 const cards = new Map(); // by id, so that a picture is not fetched again when the order changes
 
-export function showResults(ranking, open) {
+export function showResults(ranking, slots, open) {
   const shown = ranking.results.map((found, index) => {
     const old = cards.get(found.id);
     const frame = old || picture(itemPicture(found.id), "");
     cards.set(found.id, frame);
     const button = make("button", { type: "button", className: "card" }, frame,
       make("span", { className: "text" },
-        make("span", { className: "name" }, make("span", { className: "rank" }, `${index + 1} `), found.id),
-        ...facts(found, ranking.slots)));
+        make("span", { className: "name" }, found.id), ...facts(found, slots)),
+      make("span", { className: "rank" }, index + 1));
     if (found.probability !== null) button.style.setProperty("--share", found.probability);
     button.classList.toggle("sure", found.probability !== null);
     button.addEventListener("click", () => open(index));
@@ -79,13 +89,15 @@ function comparison(answer, context) {
     const bar = make("span", { className: "meter" });
     bar.style.setProperty("--share", (part.distance ?? 0) / farthest);
     bar.style.setProperty("--slot", slot.color);
-    const side = (one, whose) => make("td", {}, one.attention
-      ? picture(one.attention, `Where the model looks for ${slot.label} in the ${whose}`) : make("span", { className: "soft" }, "no map"),
-      make("span", { className: one.visibility > 0 ? "seen" : "unseen" }, one.visibility > 0 ? "✓ visible" : "✗ not visible"));
-    return make("tr", {},
-      make("th", { scope: "row" }, swatch(slot.color), slot.label,
-        part.distance === null ? make("span", { className: "soft" }, "not compared") : make("span", { className: "figure" }, number(part.distance), bar)),
-      side(part.query, "query"), side(part.item, "result"));
+    const side = (one, whose) => make("figure", {}, one.attention
+      ? picture(one.attention, `Where the model looks for ${slot.label} in the ${whose}`) : make("span", { className: "missing" }, "no map"),
+      make("figcaption", {}, whose, " ", make("span", { className: one.visibility > 0 ? "seen" : "unseen" },
+        one.visibility > 0 ? "✓ visible" : "✗ not visible")));
+    return make("li", {},
+      make("h3", {}, swatch(slot.color), slot.label),
+      part.distance === null ? make("p", { className: "soft" }, "not compared")
+        : make("p", { className: "figure" }, number(part.distance), bar),
+      make("div", { className: "sides" }, side(part.query, "query"), side(part.item, "result")));
   });
   const heads = [...answer.queries.map((address) => picture(address, "The query, with its parts in colours"))];
   return [
@@ -93,13 +105,12 @@ function comparison(answer, context) {
     make("div", { className: "pair" },
       make("figure", {}, make("div", { className: "row" }, ...heads), make("figcaption", {}, "who is looked for")),
       make("figure", {}, picture(answer.item, "The result, with its parts in colours"), make("figcaption", {}, "the result")),
-      make("div", { className: "facts text" }, ...facts(found, answer.parts.length), context.calibration === null
+      make("div", { className: "facts text" }, ...facts(found, context.slots), context.calibration === null
         ? make("span", { className: "soft" }, "No probability: the model has no calibration.") : found.probability === null
           ? make("span", { className: "soft" }, "No probability: the calibration is for all parts, compared its own way.") : null, details(found))),
     actions(found, context),
-    make("table", {}, make("caption", {}, "Part by part: distance, and where the model looks"),
-      make("thead", {}, make("tr", {}, ...["part", "query", "result"].map((name) => make("th", { scope: "col" }, name)))),
-      make("tbody", {}, ...rows)),
+    make("h3", {}, "Part by part: distance, and where the model looks"),
+    make("ul", { className: "parts" }, ...rows),
   ];
 }
 
