@@ -143,7 +143,9 @@ def create_app(service: PageService, hosts: Hosts) -> App:
         HTTPException: _http_problem,
         Exception: _own_fault,
     }
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), hosts)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False  # one address for each thing
+    return Guard(app, hosts)
 
 
 async def _body(request: Request, limit: int, problem: str) -> bytes:

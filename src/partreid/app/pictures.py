@@ -14,7 +14,8 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
+from partreid.inference.video import crop_boxes
 from partreid.types.gallery import GalleryItem
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -23,7 +24,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 FILE, BOX, TRACK = "file", "box", "track"
 """Keys of an item's metadata: the absolute path of its picture, the box of the person in it, and the track's name."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO")  # Pillow knows others that start programs
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow knows others that start programs
 _SMALLEST_SIDE = 4
 
 
@@ -67,21 +68,19 @@ def decode_picture(data: bytes, limits: Limits, *, upright: bool) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             width, height = image.size
             if width * height > limits.pixels:
-                raise TooLargeError(
-                    f"The picture has {width}×{height} pixels; at most {limits.pixels / 1e6:.0f} million are taken. "
-                    "Make it smaller, or cut out the person."
-                )
+                raise TooLargeError(_too_many_pixels(limits))
             if image.mode.startswith(("I", "F")):
                 raise DataError("The picture has more than 8 bits a channel; save it as an ordinary JPEG or PNG.")
             turned = ImageOps.exif_transpose(image) if upright else image
             return np.asarray(turned.convert("RGB"))
     except DataError:
         raise
+    except Image.DecompressionBombError:
+        raise TooLargeError(_too_many_pixels(limits)) from None
     except UnidentifiedImageError:
         raise DataError("That is no picture. Expected a JPEG, PNG, WebP, BMP, GIF or TIFF file.") from None
     # Pillow's plugins raise nearly anything on damaged files; what they raise is no message for people.
-    except (OSError, SyntaxError, ValueError, EOFError, KeyError, TypeError, IndexError, OverflowError, struct.error,
-            Image.DecompressionBombError):  # fmt: skip
+    except (OSError, SyntaxError, ValueError, EOFError, KeyError, TypeError, IndexError, OverflowError, struct.error):
         raise DataError("The picture is damaged: it cannot be decoded to its end. Take another file.") from None
 
 
@@ -90,11 +89,15 @@ def too_many_bytes(limits: Limits) -> str:
     return f"The file is larger than {limits.upload_bytes / 2**20:.0f} MiB. Make the picture smaller."
 
 
+def _too_many_pixels(limits: Limits) -> str:
+    return f"The picture has more than {limits.pixels / 1e6:g} million pixels. Make it smaller, or cut out the person."
+
+
 def crop(image: np.ndarray, box: Box | None) -> np.ndarray:
-    """The part of a picture inside a box; all of it where there is none.
+    """The part of a picture inside a box, cut off at the picture's border; all of it where there is no box.
 
     Raises:
-        DataError: hardly anything of the box lies inside the picture.
+        DataError: it is no box, or hardly anything of it lies inside the picture.
 
     Example:
         >>> crop(np.zeros((20, 10, 3), np.uint8), (2, 5, 9, 30)).shape
@@ -102,15 +105,16 @@ def crop(image: np.ndarray, box: Box | None) -> np.ndarray:
     """
     if box is None:
         return image
-    height, width = image.shape[:2]
-    left, right = (round(min(max(x, 0), width)) for x in (box[0], box[2]))
-    top, bottom = (round(min(max(y, 0), height)) for y in (box[1], box[3]))
-    if right - left < _SMALLEST_SIDE or bottom - top < _SMALLEST_SIDE:
+    try:
+        (cut,) = crop_boxes(image, [box])
+    except (DataError, ShapeError):
+        cut = image[:0]
+    if min(cut.shape[:2]) < _SMALLEST_SIDE:
         raise DataError(
-            f"The box covers {max(right - left, 0)}×{max(bottom - top, 0)} pixels of the picture; it needs at least "
-            f"{_SMALLEST_SIDE}×{_SMALLEST_SIDE}. Draw it around the person."
+            f"The box covers less than {_SMALLEST_SIDE}×{_SMALLEST_SIDE} pixels of the picture. Draw it around the "
+            "person."
         )
-    return image[top:bottom, left:right]
+    return cut
 
 
 def encode(image: np.ndarray, *, longest: int) -> bytes:
@@ -131,31 +135,23 @@ def item_picture(item: GalleryItem, limits: Limits) -> np.ndarray:
     name = item.metadata.get(FILE)
     if not isinstance(name, str):
         raise UnknownPictureError(f"The gallery knows no picture file of this item (no {FILE!r} in its metadata).")
-    path = Path(name)
     try:
-        # Only plain files: a device or a pipe would never end.
-        if not path.is_absolute() or not path.is_file():
-            raise UnknownPictureError("The item's picture file is not there any more, or lies on another machine.")
-        if path.stat().st_size > limits.upload_bytes:
-            raise UnknownPictureError("The item's picture file is too large to be shown.")
-        data = path.read_bytes()
-    except (OSError, ValueError):
-        raise UnknownPictureError("The item's picture file cannot be read.") from None
+        data = _content(Path(name), limits)
+    except (OSError, ValueError):  # ValueError: no path can have this name
+        data = None
+    if data is None:
+        raise UnknownPictureError("The item's picture file is not there any more, cannot be read, or is too large.")
     try:
-        return crop(decode_picture(data, limits, upright=False), _item_box(item))
+        return crop(decode_picture(data, limits, upright=False), item.metadata.get(BOX))
     except DataError as error:
         raise UnknownPictureError(f"The item's picture cannot be shown. {error}") from None
 
 
-def _item_box(item: GalleryItem) -> Box | None:
-    box = item.metadata.get(BOX)
-    if box is None:
+def _content(path: Path, limits: Limits) -> bytes | None:
+    # Only plain files: a device or a pipe would never end. Where a relative path led, nobody knows any more.
+    if not path.is_absolute() or not path.is_file() or path.stat().st_size > limits.upload_bytes:
         return None
-    numbers = isinstance(box, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in box)
-    if not numbers or len(box) != 4:
-        raise DataError(f"Its {BOX!r} is not four numbers.")
-    left, top, right, bottom = map(float, box)
-    return left, top, right, bottom
+    return path.read_bytes()
 
 
 class KeptPictures:

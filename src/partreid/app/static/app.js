@@ -254,7 +254,7 @@ $("choose").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", () => { addFiles($("file").files); $("file").value = ""; });
 $("all-parts").addEventListener("click", () => setAll("part", true));
 $("no-parts").addEventListener("click", () => setAll("part", false));
-$("reset").addEventListener("click", () => state.about && reset());
+$("anew").addEventListener("click", () => state.about && reset());
 
 document.addEventListener("paste", (event) => {
   if (event.clipboardData?.files.length) addFiles(event.clipboardData.files);
