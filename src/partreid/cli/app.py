@@ -8,24 +8,23 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import console, errors
+from partreid.cli.gallery_search import calibration_beside
 from partreid.cli.options import Device, Mirror, PrecisionOption, runtime_config
-from partreid.errors import CheckpointError, DataError
-from partreid.inference.extractor import PartExtractor
-from partreid.models.checkpoint import find_checkpoint
-from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
+from partreid.inference.load import load_extractor
+from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.gallery import Gallery
 
 
 def page(
     gallery: Annotated[
         str,
-        typer.Option(
-            "--gallery", "-g", help="Folder, qdrant://host:6333/name, or postgres://user@host/database?gallery=name."
-        ),
+        typer.Option("--gallery", "-g", help="A folder, qdrant://host:6333/name, or postgres://…/database?gallery=…"),
     ],
     model: Annotated[
         str,
-        typer.Option("--model", "-m", help="Run or checkpoint folder, or a Hugging Face repository org/name."),
+        typer.Option(
+            "--model", "-m", help="Run, checkpoint, exported file or Hugging Face repository: what made the gallery."
+        ),
     ],
     host: Annotated[
         str, typer.Option(help="Address to listen at. Any but 127.0.0.1 lets other machines in, without a password.")
@@ -33,15 +32,15 @@ def page(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 = any free one.")] = 8000,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Calibration for probabilities. Default: the one beside the model, if it fits."),
+        typer.Option(help="Calibration for probabilities: its file, or the run it lies in. Default: the model's own."),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="Another name to be asked by, e.g. a proxy's; repeatable."),
+        typer.Option("--allow-host", metavar="NAME", help="Another name to be asked by, e.g. a proxy's. Repeatable."),
     ] = None,
     mirror: Mirror = False,
     device: Device = "auto",
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Open a web page to look for people in a gallery.
 
@@ -51,16 +50,15 @@ def page(
     from partreid.app.server import PageServer
     from partreid.app.service import PageService
 
-    runtime = runtime_config(device, precision)
     known = None if calibration is None else MatchCalibration.load(calibration)
-    extractor = PartExtractor.from_pretrained(
+    extractor = load_extractor(
         model,
-        runtime=runtime,
+        runtime=runtime_config(device, precision),
         mirror=mirror or (known is not None and known.mirror),
         overrides=() if known is None else known.overrides,
     )
     with Gallery.open(gallery, extractor=extractor, create=False) as opened:
-        service = PageService(opened, extractor, calibration=known or _beside(model, extractor))
+        service = PageService(opened, extractor, calibration=known or calibration_beside(model, extractor))
         server = PageServer(service, host, port, names=allow_host or ())
         if not server.local:
             errors.print(
@@ -70,18 +68,3 @@ def page(
             )
         console.print(f"Open {server.address} in a browser. Ctrl-C ends it.", soft_wrap=True, highlight=False)
         server.run()
-
-
-def _beside(model: str, extractor: PartExtractor) -> MatchCalibration | None:
-    """The calibration beside a checkpoint, if there is one for just this way of embedding."""
-    try:
-        folder = find_checkpoint(model)
-    except CheckpointError:
-        return None
-    if not (folder / CALIBRATION_FILE).is_file():
-        return None
-    try:
-        return MatchCalibration.load(folder, extractor=extractor)
-    except DataError as error:
-        console.print(f"No probabilities: {error}", style="dim", markup=False, soft_wrap=True)
-        return None

@@ -72,7 +72,7 @@ def search(
     chosen = chosen.model_copy(update={"not_ids": tuple(like or ())})
     with Gallery.open(gallery, extractor=extractor, create=False) as opened:
         query, names = _queries(opened, pictures or [], like or [])
-        calibration = None if extractor is None else _calibration(model, extractor)
+        calibration = None if extractor is None else calibration_beside(model, extractor)
         matching = calibration.matching if calibration else model_matching(extractor) if extractor else MatchingConfig()
         if parts:
             matching = matching.model_copy(update={"slots": tuple(parts.replace(" ", "").split(","))})
@@ -102,7 +102,7 @@ def _queries(gallery: Gallery, pictures: Sequence[Path], like: Sequence[str]) ->
     return PartEmbeddings.cat(parts), names
 
 
-def _calibration(model: str, extractor: PartExtractor) -> MatchCalibration | None:
+def calibration_beside(model: str, extractor: PartExtractor) -> MatchCalibration | None:
     """The calibration beside the model, if there is one that belongs to this way of embedding."""
     source = Path(model).parent if Path(model).is_file() else model  # an exported file lies in its run
     try:
