@@ -91,7 +91,7 @@ function comparison(answer, context) {
     bar.style.setProperty("--slot", slot.color);
     const side = (one, whose) => make("figure", {}, one.attention
       ? picture(one.attention, `Where the model looks for ${slot.label} in the ${whose}`) : make("span", { className: "missing" }, "no map"),
-      make("figcaption", {}, whose, " ", make("span", { className: one.visibility > 0 ? "seen" : "unseen" },
+      make("figcaption", {}, make("span", {}, whose), " ", make("span", { className: one.visibility > 0 ? "seen" : "unseen" },
         one.visibility > 0 ? "✓ visible" : "✗ not visible")));
     return make("li", {},
       make("h3", {}, swatch(slot.color), slot.label),
