@@ -36,6 +36,7 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("page", "least"),
     [
         ("README.md", 5),
+        ("docs/app.md", 1),
         ("docs/data.md", 3),
         ("docs/figures.md", 3),
         ("docs/labels.md", 3),

@@ -204,6 +204,11 @@ def test_parts_filters_and_numbers(open_page: Any) -> None:
     change(page, lambda: page.click("#all-parts"))
     change(page, lambda: page.uncheck("input[name=camera][value='1']"))
     assert not any(name.endswith("_c1") for name in names(page))
+    page.click("#no-cameras")
+    settled(page, "Choose at least one camera")
+    change(page, lambda: page.click("#all-cameras"))
+    assert len(names(page)) == 7
+    change(page, lambda: page.uncheck("input[name=camera][value='1']"))
     change(page, lambda: page.check("input[name=camera][value='1']"))
     change(page, lambda: page.fill("#since", "1970-01-01T14:00:00"))  # in Tokyo
     assert {name[:5] for name in names(page)} == {"carla", EVIL[:5]}

@@ -312,6 +312,7 @@ def test_whatever_comes(
         assert "Traceback" not in words
 
 
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Pillow's, of damaged headers
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), kind=st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"]))
 def test_damaged_pictures(service: PageService, data: st.DataObject, kind: str) -> None:

@@ -96,14 +96,9 @@ class KeptPicture:
 
 @dataclass(frozen=True)
 class Look:
-    """What the model sees of the person who is looked for.
-
-    Attributes:
-        visibility: of each slot, by name. notes: what to know, in words.
-    """
+    """What the model sees of the person who is looked for: the visibility of each slot, by name."""
 
     visibility: dict[str, float]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -133,13 +128,12 @@ class Ranking:
     """What was found, nearest first.
 
     Attributes:
-        results: those that can be compared. searched: number of items that met the filter. slots: how many slots were
-            to be compared. notes: what to know, in words.
+        results: those that can be compared. searched: number of items that met the filter. notes: what to know, in
+            words.
     """
 
     results: tuple[Found, ...]
     searched: int
-    slots: int
     notes: tuple[str, ...]
 
 

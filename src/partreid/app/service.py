@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,6 @@ from partreid.app.pictures import (
     TRACK,
     KeptPictures,
     Limits,
-    UnknownPictureError,
     crop,
     decode_picture,
     encode,
@@ -143,9 +143,7 @@ class PageService:
             UnknownPictureError: a picture is not kept any more. DataError: a box or an item is wrong.
         """
         embeddings = self.matching.prepare(self._embed(query))
-        seen = embeddings.visibility[0]
-        notes = () if self.matching.visibility == "ignore" or seen.any() else (NOTHING_VISIBLE,)
-        return Look(dict(zip(embeddings.slots, seen.tolist(), strict=True)), notes)
+        return Look(dict(zip(embeddings.slots, embeddings.visibility[0].tolist(), strict=True)))
 
     def search(self, question: Question) -> Ranking:
         """The nearest items that can be compared.
@@ -169,9 +167,9 @@ class PageService:
             note = NOTHING_SHARED
         else:
             note = "" if len(found) == min(question.k, searched) else (
-                f"The other {searched - len(found)} items searched share no visible part with the query."
+                f"Without a visible part in common with the query: {searched - len(found)} of {searched} items searched."
             )  # fmt: skip
-        return Ranking(found, searched, len(asked.slots), (note,) if note else ())
+        return Ranking(found, searched, (note,) if note else ())
 
     def compare(self, question: ItemQuestion) -> Comparison:
         """An item beside the query: the distance of each part, and where the model looks for it in both.
@@ -238,13 +236,14 @@ class PageService:
         if one.picture is not None:
             return self._eye.look(crop(self.kept.get(one.picture), one.box), (one.picture, one.box))
         image = item_picture(self._record(one.item or "").items[0], self.limits)
-        return self._eye.look(image, image.tobytes())  # a picture file may change under its name
+        # Not by its name: another picture may stand under it by now.
+        return self._eye.look(image, (image.shape, hashlib.sha256(image.tobytes()).digest()))
 
     def _seen_or_not(self, one: Sighting, problems: list[str]) -> Seen | None:
         """What is to be drawn of a picture; None, and a sentence more, where an item's cannot be shown."""
         try:
             return self._look_at(one)
-        except UnknownPictureError as error:
+        except DataError as error:
             if one.item is None:
                 raise
             problems.append(str(error))

@@ -227,6 +227,7 @@ function showAbout(about) {
     return label;
   }));
   $("cameras").replaceChildren(...about.cameras.map((camera) => check("camera", camera, `camera ${camera}`)));
+  $("camera-links").hidden = about.cameras.length < 2;
   $("cameras-note").textContent = about.more_cameras ? "There are more cameras than can be listed here; all checked means all."
     : about.cameras.length ? "" : "No camera is known of these items.";
   $("zone").textContent = `Times are in your zone, ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
@@ -254,6 +255,8 @@ $("choose").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", () => { addFiles($("file").files); $("file").value = ""; });
 $("all-parts").addEventListener("click", () => setAll("part", true));
 $("no-parts").addEventListener("click", () => setAll("part", false));
+$("all-cameras").addEventListener("click", () => setAll("camera", true));
+$("no-cameras").addEventListener("click", () => setAll("camera", false));
 $("anew").addEventListener("click", () => state.about && reset());
 
 document.addEventListener("paste", (event) => {

@@ -26,7 +26,7 @@ export function picture(address, alt) {
     missing();
     return frame;
   }
-  const image = make("img", { alt, decoding: "async" });
+  const image = make("img", { alt, decoding: "async", loading: "lazy" });
   image.addEventListener("error", missing);
   image.src = address;
   frame.append(image);

@@ -70,13 +70,13 @@ export async function compare(question, found, context) {
   asked?.abort();
   asked = new AbortController();
   $("compare-title").textContent = found.id;
-  $("compare-body").replaceChildren(make("p", { className: "soft" }, "Looking where the parts are …"));
+  $("compare-body").replaceChildren(make("p", { className: "soft", role: "status" }, "Looking where the parts are …"));
   if (!$("compare").open) $("compare").showModal();
   try {
     const answer = await send("api/compare", { ...question, item: found.id }, asked.signal);
     $("compare-body").replaceChildren(...comparison(answer, context));
   } catch (error) {
-    if (error.name !== "AbortError") $("compare-body").replaceChildren(make("p", { className: "problem" }, error.message));
+    if (error.name !== "AbortError") $("compare-body").replaceChildren(make("p", { className: "problem", role: "alert" }, error.message));
   }
 }
 
