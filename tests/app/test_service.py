@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from partreid.app.answers import known_cameras
 from partreid.app.messages import ItemQuestion, Question, Sighting
 from partreid.app.pictures import Limits, TooLargeError, UnknownPictureError
 from partreid.app.service import (
@@ -23,7 +24,6 @@ from partreid.app.service import (
     NOTHING_SHARED,
     NOTHING_VISIBLE,
     PageService,
-    known_cameras,
 )
 from partreid.errors import ConfigError, DataError
 from partreid.inference.extractor import PartExtractor
@@ -168,7 +168,7 @@ def test_what_cannot_be_compared_is_said(service: PageService, gallery: Gallery,
     assert (shared.results, shared.notes) == ((), (NOTHING_SHARED,))
     some = service.search(ask(service, person(RED, BLACK), parts=("torso", "legs")))
     assert len(some.results) == 6
-    assert "Without a visible part in common with the query: 1 of 7" in some.notes[0]
+    assert "No visible part in common with the query: 1 of 7" in some.notes[0]
 
     gallery.delete(where=Filter())
     assert service.search(ask(service, person(RED, GREEN))).notes == (EMPTY,)
@@ -332,7 +332,7 @@ def test_about_tells_no_password(gallery: Gallery, extractor: PartExtractor) -> 
 
 
 def test_cameras_are_found_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partreid.app.service._CAMERA_PAGE", 3)
+    monkeypatch.setattr("partreid.app.answers._CAMERA_PAGE", 3)
     gallery = Gallery()
     e = PartEmbeddings(torch.ones(40, 1, 2), torch.ones(40, 1), ("foreground",))
     gallery.add(
@@ -342,7 +342,7 @@ def test_cameras_are_found_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None
     assert set(names) == {str(i) for i in range(0, 39, 3)} | {EVIL}
     assert names[:4] == ("0", "3", "6", "9")
     assert not more
-    monkeypatch.setattr("partreid.app.service._MOST_CAMERAS", 4)
+    monkeypatch.setattr("partreid.app.answers._MOST_CAMERAS", 4)
     assert known_cameras(gallery)[1]
 
 

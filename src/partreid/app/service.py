@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
 import torch
 
+from partreid.app.answers import as_found, known_cameras, short_name
 from partreid.app.messages import (
     About,
     Comparison,
@@ -26,7 +25,6 @@ from partreid.app.messages import (
     Slot,
 )
 from partreid.app.pictures import (
-    TRACK,
     KeptPictures,
     Limits,
     crop,
@@ -44,12 +42,11 @@ from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryItem, GalleryRecords, SearchResult
+from partreid.types.gallery import GalleryRecords, SearchResult
 from partreid.viz.colors import part_colors, readable
 from partreid.viz.html import rgb
 
 _PREVIEW, _THUMBNAIL = 1600, 512
-_MOST_CAMERAS, _CAMERA_PAGES, _CAMERA_PAGE = 200, 250, 256
 
 NOTHING_VISIBLE = (
     "No part is visible in the query, so nothing can be compared. Draw the box closer around the person, or take "
@@ -101,7 +98,7 @@ class PageService:
             cameras, more = known_cameras(self._gallery)
             items = len(self._gallery)
         return About(
-            gallery=_short_name(self._gallery.store.location),
+            gallery=short_name(self._gallery.store.location),
             items=items,
             slots=tuple(Slot(slot, readable(slot), rgb(colors[slot])) for slot in self.matching.slots or slots),
             cameras=cameras,
@@ -166,9 +163,8 @@ class PageService:
         elif not found:
             note = NOTHING_SHARED
         else:
-            note = "" if len(found) == min(question.k, searched) else (
-                f"Without a visible part in common with the query: {searched - len(found)} of {searched} items searched."
-            )  # fmt: skip
+            others = 0 if len(found) == min(question.k, searched) else searched - len(found)
+            note = f"No visible part in common with the query: {others} of {searched} items searched." if others else ""
         return Ranking(found, searched, (note,) if note else ())
 
     def compare(self, question: ItemQuestion) -> Comparison:
@@ -260,7 +256,7 @@ class PageService:
         if self.calibration is not None and matching == self.calibration.matching:
             probabilities = self.calibration.of_search(result)[0].tolist()
         return [
-            _as_found(item, distance, probability, dict(zip(result.slots, parts, strict=True)))
+            as_found(item, distance, probability, dict(zip(result.slots, parts, strict=True)))
             for item, distance, probability, parts in zip(
                 result.items[0],
                 result.distances[0].tolist(),
@@ -269,59 +265,3 @@ class PageService:
                 strict=True,
             )
         ]
-
-
-def _as_found(item: GalleryItem, distance: float, probability: float | None, parts: Mapping[str, float]) -> Found:
-    known = {slot: value if math.isfinite(value) else None for slot, value in parts.items()}
-    comparable = math.isfinite(distance)
-    return Found(
-        id=item.id,
-        camera=item.camera,
-        time=None if item.time is None else item.time.isoformat(),
-        track=_text(item.metadata[TRACK]) if TRACK in item.metadata else None,
-        metadata=tuple((key, _text(value)) for key, value in item.metadata.items()),
-        distance=distance if comparable else None,
-        probability=probability if comparable else None,
-        compared=sum(value is not None for value in known.values()),
-        parts=known,
-    )
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _short_name(location: str) -> str:
-    """A gallery's name without the folders, server, user and password that lead to it."""
-    return location.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition("@")[2] or location[:1]
-
-
-def known_cameras(gallery: Gallery) -> tuple[tuple[str, ...], bool]:
-    """The cameras of a gallery's items, sorted, and whether there may be more than were looked for.
-
-    Asks for a page of items of none of the cameras known so far, as long as there are any: a request for each camera
-    or two, and no pass over the items.
-
-    Example:
-        >>> embeddings = PartEmbeddings(torch.ones(3, 1, 2), torch.ones(3, 1), ("foreground",))
-        >>> gallery = Gallery()
-        >>> gallery.add(embeddings, ["a", "b", "c"], cameras=[2, 10, None])
-        >>> known_cameras(gallery)
-        (('2', '10'), False)
-    """
-    cameras: set[str] = set()
-    after, header = "", gallery.store.header()
-    for _ in range(_CAMERA_PAGES):
-        if header is None or len(cameras) >= _MOST_CAMERAS:
-            break
-        page = gallery.store.fetch(Filter(not_cameras=tuple(sorted(cameras))), limit=_CAMERA_PAGE, after=after)
-        cameras |= {item.camera for item in page.items if item.camera is not None}
-        if len(page) < _CAMERA_PAGE:
-            return _in_order(cameras), False
-        after = page.items[-1].id  # ids up to here have none of the cameras that are still unknown
-    return _in_order(cameras), header is not None
-
-
-def _in_order(cameras: set[str]) -> tuple[str, ...]:
-    """Numbers by their value, then names."""
-    return tuple(sorted(cameras, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))
