@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from time import monotonic
 
 from partreid.app.messages import Found
 from partreid.app.pictures import TRACK
@@ -12,7 +13,9 @@ from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.types.gallery import GalleryItem
 
-_MOST_CAMERAS, _CAMERA_PAGES, _CAMERA_PAGE = 200, 250, 256
+_MOST_CAMERAS, _CAMERA_PAGE = 200, 1024
+_PATIENCE = 2.0
+"""Seconds to look for cameras: a page that opens at once is worth more than a whole list."""
 
 
 def as_found(item: GalleryItem, distance: float, probability: float | None, parts: Mapping[str, float]) -> Found:
@@ -44,10 +47,12 @@ def short_name(location: str) -> str:
 def known_cameras(gallery: Gallery) -> tuple[tuple[str, ...], bool]:
     """The cameras of a gallery's items, sorted, and whether there may be more than were looked for.
 
-    Asks for a page of items of none of the cameras known so far, as long as there are any: a request for each camera
-    or two, and no pass over the items.
+    Asks for a page of items of none of the cameras known so far, as long as there are any: few requests, and no pass
+    over the items, unless many of them have no camera.
 
     Example:
+        >>> import torch
+        >>> from partreid.types import PartEmbeddings
         >>> embeddings = PartEmbeddings(torch.ones(3, 1, 2), torch.ones(3, 1), ("foreground",))
         >>> gallery = Gallery()
         >>> gallery.add(embeddings, ["a", "b", "c"], cameras=[2, 10, None])
@@ -56,9 +61,8 @@ def known_cameras(gallery: Gallery) -> tuple[tuple[str, ...], bool]:
     """
     cameras: set[str] = set()
     after, header = "", gallery.store.header()
-    for _ in range(_CAMERA_PAGES):
-        if header is None or len(cameras) >= _MOST_CAMERAS:
-            break
+    end = monotonic() + _PATIENCE
+    while header is not None and len(cameras) < _MOST_CAMERAS and monotonic() < end:
         page = gallery.store.fetch(Filter(not_cameras=tuple(sorted(cameras))), limit=_CAMERA_PAGE, after=after)
         cameras |= {item.camera for item in page.items if item.camera is not None}
         if len(page) < _CAMERA_PAGE:
