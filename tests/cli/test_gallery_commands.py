@@ -42,6 +42,7 @@ def test_from_pictures_to_answers(run: Run, filled: Path, blocks: Path, tiny_run
     with Gallery.open(filled, extractor=extractor, create=False) as gallery:
         expected = gallery.search(picture, 4)
     assert answer["query"] == str(picture)
+    assert set(answer["visible"]) >= set(answer["found"][0]["parts"])
     assert [row["id"] for row in answer["found"]] == list(expected.ids[0])
     assert [row["distance"] for row in answer["found"]] == pytest.approx(expected.distances[0].tolist(), abs=1e-6)
     best = answer["found"][0]
@@ -55,6 +56,8 @@ def test_from_pictures_to_answers(run: Run, filled: Path, blocks: Path, tiny_run
     status, printed = run("gallery", "search", filled, picture, "-m", tiny_run, "-k", 2, "--parts", "foreground")
     assert status == 0
     assert best["id"][-12:] in printed.replace("\n", "")
+    status, printed = run("gallery", "search", filled, picture, "-m", tiny_run, "--since", "1h")
+    assert (status, "no item meets the conditions" in printed) == (0, True)
 
 
 def test_conditions_and_items_as_queries(run: Run, filled: Path, blocks: Path, tiny_run: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from partreid.cli.console import console, errors, plain_table, progress_bar
 from partreid.cli.gallery_search import search
@@ -135,7 +136,8 @@ def info(
     if as_json:
         console.print_json(json.dumps(facts, ensure_ascii=False))
         return
-    console.print(plain_table(str(gallery), ("", ""), [(key, _plainly(value)) for key, value in facts.items()]))
+    rows = [(key, _plainly(value)) for key, value in facts.items() if value not in (None, [], {})]
+    console.print(plain_table(escape(str(gallery)), ("", ""), rows))
 
 
 def _facts(gallery: Gallery) -> dict[str, Any]:
@@ -161,7 +163,7 @@ def _facts(gallery: Gallery) -> dict[str, Any]:
 def _plainly(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {count}" for key, count in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str("unknown" if value is None else value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @app.command()

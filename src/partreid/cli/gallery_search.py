@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,7 +80,12 @@ def search(
         found = opened.search(query, k, matching=matching, where=chosen)
     # A calibration knows its own way of comparing only.
     sure = calibration.of_search(found).tolist() if calibration and calibration.matching == matching else None
-    answers = [_answer(found, q, name, sure[q] if sure else None) for q, name in enumerate(names)]
+    shown = matching.prepare(query).visibility > 0
+    answers = []
+    for q, name in enumerate(names):
+        visible = [slot for slot, seen in zip(found.slots, shown[q].tolist(), strict=True) if seen]
+        rows = _rows(found, q, sure[q] if sure else None)
+        answers.append({"query": name, "visible": visible, "found": rows})
     if as_json:
         console.print_json(json.dumps(answers, ensure_ascii=False))
         return
@@ -111,7 +117,7 @@ def calibration_beside(model: str, extractor: PartExtractor) -> MatchCalibration
         return None
 
 
-def _answer(found: SearchResult, q: int, name: str, sure: Sequence[float] | None) -> dict[str, Any]:
+def _rows(found: SearchResult, q: int, sure: Sequence[float] | None) -> list[dict[str, Any]]:
     """What was found for one query, as JSON has it."""
     rows = []
     for r, item in enumerate(found.items[q]):
@@ -129,18 +135,37 @@ def _answer(found: SearchResult, q: int, name: str, sure: Sequence[float] | None
                 "metadata": item.metadata,
             }
         )
-    return {"query": name, "found": rows}
+    return rows
 
 
 def _print(answer: dict[str, Any], slots: Sequence[str]) -> None:
-    with_probability = any(row["probability"] is not None for row in answer["found"])
-    heads = ["", "item", "distance", *(["probability"] if with_probability else []), "camera", "time", *slots]
-    rows = []
-    for rank, row in enumerate(answer["found"], 1):
-        distance = "no part in common" if row["distance"] is None else f"{row['distance']:.3f}"
-        sure = [f"{100 * row['probability']:.1f} %"] if with_probability else []
-        parts = [f"{row['parts'][slot]:.2f}" if slot in row["parts"] else "·" for slot in slots]
-        time = (row["time"] or "")[:19].replace("T", " ")
-        rows.append([str(rank), row["id"], distance, *sure, row["camera"] or "", time, *parts])
-    title = f"{escape(answer['query'])}: {len(rows)} found" if rows else f"{escape(answer['query'])}: nothing to search"
-    console.print(plain_table(title, heads, rows))
+    """A table of what was found; each part's distance where the terminal is wide enough."""
+    found = answer["found"]
+    under = _common_folder([row["id"] for row in found])
+    columns: dict[str, list[str]] = {
+        "": [str(rank) for rank in range(1, len(found) + 1)],
+        "item": [row["id"].removeprefix(under) for row in found],
+        "distance": ["no part in common" if row["distance"] is None else f"{row['distance']:.3f}" for row in found],
+        "probability": ["" if row["probability"] is None else f"{100 * row['probability']:.1f} %" for row in found],
+        "camera": [row["camera"] or "" for row in found],
+        "time": [(row["time"] or "")[:19].replace("T", " ") for row in found],
+    }
+    columns = {head: cells for head, cells in columns.items() if any(cells)}
+    parts = {slot: [f"{row['parts'][slot]:.2f}" if slot in row["parts"] else "·" for row in found] for slot in slots}
+    # 3 characters of a frame beside each column.
+    width = sum(3 + max(map(len, [head, *cells])) for head, cells in (columns | parts).items()) + 1
+    narrow = {"parts": [f"{row['compared']} of {len(slots)}" for row in found]}
+    columns |= parts if width <= console.width else narrow
+    shows = ", ".join(answer["visible"]) or "no part"
+    console.print(f"{escape(answer['query'])} shows {shows}", highlight=False, soft_wrap=True)
+    if not found:
+        console.print("There is nothing to search: no item meets the conditions.")
+        return
+    title = f"{len(found)} found{f' in {escape(under)}' if under else ''}"
+    console.print(plain_table(title, list(columns), zip(*columns.values(), strict=True)))
+
+
+def _common_folder(ids: Sequence[str]) -> str:
+    """The folders that all ids begin with, up to a slash."""
+    levels = zip(*(name.split("/")[:-1] for name in ids), strict=False)
+    return "".join(f"{level[0]}/" for level in takewhile(lambda level: len(set(level)) == 1, levels))
