@@ -32,7 +32,7 @@ def walk(pictures: Pictures) -> Iterator[Picture]:
         pictures: one picture, a folder, an array [N, H, W, 3], or an iterable of pictures and folders.
 
     Raises:
-        DataError: a folder holds no picture.
+        DataError: a folder holds no picture, or cannot be looked into.
 
     Example:
         >>> [picture.shape for picture in walk(np.zeros((2, 8, 4, 3), np.uint8))]
@@ -105,7 +105,12 @@ def _tree(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in above:  # a link to a folder that it lies in
         return
-    for name in sorted(picture_names(folder)):
+    try:
+        names, inner = sorted(picture_names(folder)), subfolders(folder)
+    except OSError as error:
+        raise DataError(f"Cannot look into folder {folder}: {error.strerror or error}.") from None
+    for name in names:
         yield folder / name
-    for subfolder in subfolders(folder):
+    del names  # nothing of this folder is held while those in it are walked through
+    for subfolder in inner:
         yield from _tree(subfolder, (*above, real))

@@ -58,14 +58,12 @@ def embed_with_ray(
                 "Ask for fewer with --workers, or start Ray with more: ray start --num-cpus."
             )
         ray.data.DataContext.get_current().enable_progress_bars = False  # there is one already
-        rows = ray.data.from_items([{"shard": shard} for shard in missing], override_num_blocks=len(missing)).map(
-            _ShardMaker,
-            fn_constructor_args=(make, job, Path.cwd(), skip),
-            compute=ray.data.ActorPoolStrategy(size=min(workers or slots - 1, len(missing))),
-            num_cpus=1,
-            num_gpus=gpus,
-        )
-        for row in rows.iter_rows():
+        rows = ray.data.from_items([{"shard": shard} for shard in missing], override_num_blocks=len(missing))
+        actors = {
+            "fn_constructor_kwargs": {"make": make, "job": job, "folder": Path.cwd(), "skip": skip},
+            "compute": ray.data.ActorPoolStrategy(size=min(workers or slots - 1, len(missing))),
+        }
+        for row in rows.map(_ShardMaker, num_cpus=1, num_gpus=gpus, **actors).iter_rows():
             if row["error"]:
                 raise DataError(str(row["error"]))
             yield int(row["shard"]), job.size(int(row["shard"]))
@@ -90,7 +88,7 @@ def _start(ray: Any, workers: int) -> None:
 class _ShardMaker:
     """What an actor does."""
 
-    def __init__(self, make: MakeExtractor, job: ShardJob, folder: Path, skip: bool) -> None:
+    def __init__(self, make: MakeExtractor, job: ShardJob, folder: Path, *, skip: bool) -> None:
         os.chdir(folder)  # the names may be relative to where the command was given
         torch.set_num_threads(1)
         keep_freed_memory()

@@ -89,7 +89,7 @@ class _Worker:
     def start(cls, make: MakeExtractor, job: ShardJob, *, skip: bool) -> _Worker:
         context = get_context("spawn")  # forking a process that has threads may lock it for ever
         mine, its = context.Pipe()
-        process = context.Process(target=_work, args=(make, job, its, skip), daemon=True)
+        process = context.Process(target=_work, args=(make, job, its), kwargs={"skip": skip}, daemon=True)
         process.start()
         its.close()  # else the end of the process would not be noticed
         return cls(process, mine)
@@ -127,7 +127,7 @@ class _Worker:
             )
 
 
-def _work(make: MakeExtractor, job: ShardJob, connection: Connection, skip: bool) -> None:
+def _work(make: MakeExtractor, job: ShardJob, connection: Connection, *, skip: bool) -> None:
     """What a worker process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process ends the others
     torch.set_num_threads(1)

@@ -58,7 +58,8 @@ def compare(
 
     Args:
         first: [A, S, D]. second: [B, S, D], of the same model.
-        matching: how; None = as the calibration says, without one as the paper does.
+        matching: how; None = as the calibration says, without one as the paper does. ``model_matching(extractor)``
+            is the way that a model was made for.
         calibration: of this model, for probabilities.
 
     Raises:
@@ -74,19 +75,7 @@ def compare(
         >>> found.distances, found.compared, found.parts(), found.probability
         (tensor([[1.]]), tensor([[1]]), {'head': 1.0}, tensor([[0.7311]]))
     """
-    if calibration is not None:
-        if matching is not None and matching != calibration.matching:
-            raise ConfigError(
-                "A calibration holds for its own way of matching: leave `matching` away, or make another."
-            )
-        for made_by in {first.model, second.model} - {""}:
-            if calibration.model and calibration.model != made_by:
-                raise DataError(
-                    f"The calibration belongs to model {calibration.model}, the embeddings to {made_by}. Make one with "
-                    "`partreid calibrate`."
-                )
-        matching = calibration.matching
-    matching = matching or MatchingConfig()
+    matching = _rule(matching, calibration, {first.model, second.model} - {""})
     a, b = matching.prepare(first), matching.prepare(second)
     rule = matching.prepared
     distances, compared = rule.distances(a, b), rule.comparable(a, b)
@@ -98,3 +87,17 @@ def compare(
         part_distances=pairwise_slot_distances(a, b, everyone, normalize=rule.normalize, visibility=rule.visibility),
         probability=None if calibration is None else calibration.probability(distances, compared),
     )
+
+
+def _rule(matching: MatchingConfig | None, calibration: MatchCalibration | None, models: set[str]) -> MatchingConfig:
+    """How to compare, once all that is given was found to fit together."""
+    if calibration is None:
+        return matching or MatchingConfig()
+    if matching is not None and matching != calibration.matching:
+        raise ConfigError("A calibration holds for its own way of matching: leave `matching` away, or make another.")
+    if calibration.model and models - {calibration.model}:
+        raise DataError(
+            f"The calibration belongs to model {calibration.model}, the embeddings to {', '.join(sorted(models))}. "
+            "Make one with `partreid calibrate`."
+        )
+    return calibration.matching
