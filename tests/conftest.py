@@ -16,7 +16,7 @@ from partreid.training.presets import ablation
 
 settings.register_profile("quick", max_examples=8, deadline=None, derandomize=True, database=None)
 settings.register_profile(
-    "thorough", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "thorough", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # make test-all
 settings.load_profile("quick")
 

@@ -48,7 +48,7 @@ def normalize(images: Tensor, config: PreprocessConfig) -> Tensor:
     Raises:
         ShapeError: not such pictures; ones that are scaled to 0..1 already would be normalised wrongly.
     """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
         raise ShapeError(f"Expected uint8 pictures [B, 3, H, W], got {images.dtype} of shape {tuple(images.shape)}.")
     batch, _, height, width = images.shape
     rows = images.permute(0, 2, 3, 1).reshape(batch, height, width * 3)
