@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from partreid.errors import DataError, PartReIDError
-from partreid.files import atomic_file, atomic_folder, recover_folder
+from partreid.files import atomic_file, atomic_folder, hold_folder, recover_folder, replace_file
 
 
 def names(folder: Path) -> list[str]:
@@ -144,3 +144,12 @@ def test_a_new_folder_clears_what_a_killed_process_left(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "a"):
         pass
     assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800.json", "x" * 256, "a/" * 2100 + "b"])
+def test_names_that_no_file_can_have_are_refused_as_the_caller_wants(name: str, tmp_path: Path) -> None:
+    for write in (atomic_file, atomic_folder, hold_folder):
+        with pytest.raises(DataError, match="is no name"), write(f"{tmp_path}/{name}", error=DataError):
+            pass
+    with pytest.raises(DataError, match="is no name"):
+        replace_file(f"{tmp_path}/{name}", b"", error=DataError)
