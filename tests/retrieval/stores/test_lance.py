@@ -234,16 +234,19 @@ def test_an_unacknowledged_version_is_not_seen_and_not_built_upon(store: LanceSt
     assert found.verify() == []
 
 
-def test_a_failed_write_leaves_nothing(store: LanceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["_force_to_disk", "_written", "_head_of"])
+def test_a_failed_write_leaves_nothing(store: LanceStore, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     store.write(records(["a"], 1), replace=False)
     folder = Path(store.location)
     before = sorted(folder.rglob("*.lance")) + sorted(folder.rglob("*.manifest"))
+    works = getattr(lance_writer, what)
 
-    def full(*_: object) -> None:
-        raise DataError("disk full")
+    def full(*args: object, **options: object) -> None:
+        works(*args, **options)
+        raise OSError("No space left on device")
 
-    monkeypatch.setattr(lance_writer.Head, "write", full)
-    with pytest.raises(DataError, match="disk full"):
+    monkeypatch.setattr(lance_writer, what, full)
+    with pytest.raises(DataError, match=r"Cannot write the gallery in .*: No space left .* Nothing was changed\."):
         store.write(records(["b"], 2), replace=False)
     monkeypatch.undo()
     assert sorted(folder.rglob("*.lance")) + sorted(folder.rglob("*.manifest")) == before
@@ -274,3 +277,17 @@ def test_two_that_begin_a_gallery_agree(tmp_path: Path) -> None:
         second.write(GalleryRecords(records(["b"], 1).items, other), replace=False)
     second.write(records(["b"], 1), replace=False)
     assert first.count(ALL) == 2
+
+
+def test_damaged_rows_are_not_put_together(store: LanceStore) -> None:
+    for i in range(7):
+        store.write(records([f"p{i}"], i), replace=False)
+    vector = records(["p3"], 3).embeddings.vectors.numpy().tobytes()
+    (file,) = (f for f in (Path(store.location) / "data").iterdir() if vector in f.read_bytes())
+    file.write_bytes(file.read_bytes().replace(vector, vector[::-1]))
+    with pytest.raises(DataError, match=f"{file.name} is damaged: the vectors of 1 of its rows"):
+        store.write(records(["p8"], 8), replace=False)
+    assert (store.count(ALL), fragments(store)) == (7, [1] * 7)
+    assert store.delete(Filter(ids="p3")) == 1  # a way to go on
+    store.write(records(["p8"], 8), replace=False)
+    assert store.verify() == []

@@ -32,7 +32,7 @@ def save_codes(path: Path, codes: SlotCodes, key: str) -> None:
         crc = zlib.crc32(_filled(array), crc)
     header = json.dumps({"key": key, "arrays": described, "size": size, "crc": crc}).encode()
     start = _MAGIC + f"{len(header):08d} {zlib.crc32(header):08x}\n".encode() + header
-    with atomic_file(path, error=DataError) as temporary, temporary.open("wb") as file:
+    with atomic_file(path, error=DataError, durable=False) as temporary, temporary.open("wb") as file:
         file.write(start.ljust(_padded(len(start))))
         for array in arrays.values():
             file.write(_filled(array))

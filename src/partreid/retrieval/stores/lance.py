@@ -72,6 +72,8 @@ class LanceStore:
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         """Add items, all or none; a killed process has added all or none, too."""
+        if not records.embeddings.vectors[0].numel():
+            raise DataError(f"A gallery keeps vectors of at least one number, got {records.embeddings}.")
         with self._writing() as found:
             snapshot = found or Snapshot(self._path, Head(GalleryHeader.of(records.embeddings)))
             try:

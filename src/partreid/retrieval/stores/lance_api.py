@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
+from partreid.errors import DataError
 from partreid.retrieval.stores.lance_head import damaged
 
 # Lance reads this once, when imported; at its own level it warns of every new dataset on the standard error.
@@ -27,13 +28,15 @@ __all__ = ["lance", "lance_errors"]
 
 
 @contextmanager
-def lance_errors(path: Path) -> Iterator[None]:
-    """Lance's errors, and panics of its Rust code, as :class:`~partreid.errors.DataError` about a path."""
+def lance_errors(path: Path, kind: Callable[[Path, str], DataError] = damaged) -> Iterator[None]:
+    """Errors of Lance and of the system, and panics of Lance's Rust code, as an error about a path."""
     try:
         yield
+    except DataError:  # which says it already
+        raise
     except (OSError, ValueError, RuntimeError, TypeError, NotImplementedError, pa.ArrowException) as error:
-        raise damaged(path, f"{error!s:.300}") from error
+        raise kind(path, f"{error!s:.300}") from error
     except BaseException as error:
         if type(error).__name__ == "PanicException":
-            raise damaged(path, f"{error!s:.300}") from error
+            raise kind(path, f"{error!s:.300}") from error
         raise

@@ -60,20 +60,19 @@ def apply(snapshot: Snapshot, change: Change) -> None:
     live = [rows.copy() for rows in snapshot.live]
     for rows, some in zip(live, change.gone, strict=True):
         rows[some] = False
+    count = sum(int(rows.sum()) for rows in live) + (0 if change.new is None else len(change.new))
     there = _files(folder)
     try:
-        _forget_unacknowledged(folder, head)
-        with lance_errors(folder):
-            dataset = _committed(snapshot, change, live)
-            changed = _head_of(snapshot, dataset)
-        count = sum(int(rows.sum()) for rows in live) + (0 if change.new is None else len(change.new))
+        with lance_errors(folder, _unwritable):
+            _forget_unacknowledged(folder, head)
+            changed = _head_of(snapshot, _committed(snapshot, change, live))
+            _force_to_disk(folder, changed.files - head.files)
         if changed.version != head.version + 1 or changed.count != count:
-            raise DataError(
-                f"{folder} was changed by something else than partreid, or has no locks: expected version "
-                f"{head.version + 1} with {count} items, got {changed.version} with {changed.count}. Nothing was "
-                "changed."
+            raise _unwritable(
+                folder,
+                f"something else than partreid writes there, or the disk knows no locks: expected version "
+                f"{head.version + 1} with {count} items, got {changed.version} with {changed.count}",
             )
-        _force_to_disk(folder, changed.files - head.files)
         changed.write(folder)
     except BaseException:
         with suppress(OSError):
@@ -86,6 +85,10 @@ def apply(snapshot: Snapshot, change: Change) -> None:
             os.utime(folder / file)
         if changed.version % _CLEAN_EVERY == 0:
             _clean(folder, changed)
+
+
+def _unwritable(folder: Path, reason: str) -> DataError:
+    return DataError(f"Cannot write the gallery in {folder}: {reason}. Nothing was changed.")
 
 
 def _committed(snapshot: Snapshot, change: Change, live: Sequence[np.ndarray]) -> lance.LanceDataset:
