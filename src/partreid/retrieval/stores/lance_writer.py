@@ -181,19 +181,19 @@ def _full(header: GalleryHeader) -> int:
 
 
 def _rewritten(live: Sequence[np.ndarray], new: int, full: int) -> list[int]:
-    """Which fragments to put together, and with so many new rows: those of which half is deleted, and small ones once
-    there are several.
+    """Which fragments to put together, and with so many new rows: those of which half is deleted, and small ones, less
+    than half full, once there are several.
 
     Each time a row is rewritten for being in a small fragment, the fragment becomes about eight times as large: so a
     row is rewritten few times, and there are never many small fragments.
     """
     counts = [int(rows.sum()) for rows in live]
     chosen = {i for i, rows in enumerate(live) if 0 < 2 * counts[i] <= len(rows)}
-    while 0 < (total := new + sum(counts[i] for i in chosen)) < full:
+    while 0 < (total := new + sum(counts[i] for i in chosen)) < full // 2:
         limit = _FANOUT
         while limit <= total:
             limit *= _FANOUT
-        alike = {i for i, count in enumerate(counts) if 0 < count < min(limit, full)} - chosen
+        alike = {i for i, count in enumerate(counts) if 0 < count < min(limit, full // 2)} - chosen
         if len(alike) < _FANOUT - 1:
             break
         chosen |= alike
