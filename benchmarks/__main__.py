@@ -16,8 +16,7 @@ from rich.table import Table
 
 from benchmarks.timing import Figure
 
-GROUPS = ("head", "matching", "data", "embed", "search", "train")
-GROUPS = ("head", "matching", "data", "search", "gallery", "train")
+GROUPS = ("head", "matching", "data", "embed", "search", "gallery", "train")
 """Modules of this package with a ``TITLE`` and a ``measure(rounds=...)`` that yields figures; all run by default."""
 
 
