@@ -10,10 +10,11 @@ from torch import Tensor
 from partreid.errors import ExportError
 from partreid.inference.runner import Runner
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 """Largest difference that may be rounding: of a vector, relative to its length; of visibility and attention, absolute.
 
-Both sides compute in float32 and differ in the order of their sums: 1e-6 for the trained light network. Another padding
+Both sides compute in float32 and differ in the order of their sums: by 1e-6 for most networks, by 1e-4 for ResNet-50-IBN-a
+with random weights, whose instance norm divides by small numbers. Another padding
 or another mean of the pixels gives more than 1e-2, and so does bfloat16 (docs/export.md).
 """
 

@@ -1,0 +1,161 @@
+"""An exported file embeds as the network does, and a file that is none is refused."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from partreid.datasets.readers import read_dataset
+from partreid.datasets.synthetic.shipped import shipped_split
+from partreid.errors import CheckpointError, ConfigError, MissingDependencyError, PartReIDError
+from partreid.functional.distance import part_distances
+from partreid.inference.export_info import VERSION, ExportInfo
+from partreid.inference.exported import ExportedRunner
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.load import load_extractor
+from partreid.models.checkpoint import Checkpoint, save_checkpoint
+from partreid.runtime import RuntimeConfig
+from tests.export.tiny import PREPROCESS, random_pixels
+
+CPU = RuntimeConfig(device="cpu")
+GUIDE = Path(__file__).parents[2] / "docs" / "export.md"
+
+
+@pytest.fixture(scope="module")
+def network(checkpoint: Checkpoint) -> PartExtractor:
+    return PartExtractor.from_checkpoint(checkpoint, runtime=CPU)
+
+
+@pytest.mark.parametrize("count", [1, 2, 37])
+def test_any_batch_of_pictures_of_any_size(exported: Path, network: PartExtractor, count: int) -> None:
+    pictures: list[Any] = [pixels[: 64 - i] for i, pixels in enumerate(random_pixels(count))]
+    extractor = PartExtractor.from_exported(exported, runtime=CPU)
+    embeddings, expected = extractor.embed(pictures), network.embed(pictures)
+    torch.testing.assert_close(embeddings.vectors, expected.vectors, rtol=1e-4, atol=1e-5)
+    assert torch.equal(embeddings.visibility, expected.visibility)
+    assert embeddings.slots == expected.slots
+    output = next(extractor.outputs(pictures))
+    torch.testing.assert_close(output.attention, next(network.outputs(pictures)).attention, rtol=1e-4, atol=1e-6)
+    assert torch.equal(output.visibility, expected.visibility[:, 1:])
+
+
+def test_what_a_file_says_of_itself(exported: Path, network: PartExtractor) -> None:
+    extractor = PartExtractor.from_exported(exported)
+    assert extractor.fingerprint == network.fingerprint
+    assert extractor.preprocess == PREPROCESS
+    assert extractor.slots == network.slots
+    assert not extractor.mirror
+    info = ExportedRunner(exported).info
+    assert (info.network, info.license, info.version) == ("BPBReID", "CC0-1.0", VERSION)
+    assert info.part_names == ("head", "arms", "torso", "legs", "feet")
+    with pytest.raises(ConfigError, match="needs the network itself"):
+        _ = extractor.model
+
+
+def test_rankings_of_the_shipped_test_split_are_the_same(exported: Path, network: PartExtractor) -> None:
+    dataset = read_dataset(shipped_split(), labels=None)
+    queries, gallery = list(dataset.query[::2]), list(dataset.gallery[::2])
+    extractor = PartExtractor.from_exported(exported, runtime=CPU)
+    expected, got = (part_distances(e.embed(queries), e.embed(gallery)) for e in (network, extractor))
+    order = expected.argsort(dim=1, stable=True)
+    # In the network's order the file's distances rise too; two that only rounding tells apart may change places.
+    rises = got.gather(1, order).diff(dim=1)
+    assert float(rises.min()) > -1e-6 * float(expected.mean())
+    assert float((got.argsort(dim=1, stable=True) == order).float().mean()) > 0.999
+    assert float(expected.std()) > 0.1 * float(expected.mean())  # embeddings that are all alike would pass the above
+
+
+def test_exported_files_load_wherever_a_model_is_named(
+    exported: Path, network: PartExtractor, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    save_checkpoint(checkpoint, tmp_path / "run")  # its backbone is the tests' own: it cannot be read back
+    assert load_extractor(str(exported)).fingerprint == network.fingerprint
+    with pytest.raises(ConfigError, match="without mirror images. Export the run with --mirror"):
+        load_extractor(exported, mirror=True)
+    with pytest.raises(ConfigError, match="takes no overrides .visibility=argmax"):
+        load_extractor(exported, overrides=["visibility=argmax"])
+    with pytest.raises(CheckpointError, match="no checkpoint folder"):
+        load_extractor(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_no_file(suffix: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"There is no file .*model{suffix}.*partreid export"):
+        ExportedRunner(tmp_path / f"model{suffix}")
+
+
+def test_damaged_files(exported: Path, tmp_path: Path) -> None:
+    for other in exported.parent.glob("model.*"):
+        shutil.copy(other, tmp_path)
+    copy = tmp_path / exported.name
+    whole = copy.read_bytes()
+    for content in (b"", b"nonsense", whole[: len(whole) // 2]):
+        copy.write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"cannot open .*{copy.name}|was not written by partreid"):
+            ExportedRunner(copy)
+    copy.write_bytes(whole)
+    weights = copy.with_suffix(".bin")
+    if exported.suffix == ".xml":
+        weights.write_bytes(weights.read_bytes()[:-64])
+        with pytest.raises(CheckpointError, match="OpenVINO cannot open"):
+            ExportedRunner(copy)
+        weights.unlink()
+        with pytest.raises(CheckpointError, match=r"needs model\.bin beside it"):
+            ExportedRunner(copy)
+
+
+def test_what_a_file_says_must_be_whole_and_of_this_version(exported: Path) -> None:
+    text = ExportedRunner(exported).info.to_json()
+    assert ExportInfo.from_json(text, source="f").to_json() == text
+    for wrong in ("", "[]", "{}", "3", '{"version": 1}', text.replace('"slots"', '"spots"')):
+        with pytest.raises(CheckpointError, match="model does not say what it holds"):
+            ExportInfo.from_json(wrong, source="model")
+    with pytest.raises(CheckpointError, match="export version 2, expected 1"):
+        ExportInfo.from_json(text.replace('"version": 1', '"version": 2'), source="model")
+
+
+@pytest.mark.parametrize(
+    "runtime", [{"device": "mps"}, {"device": "tensorrt:1"}, {"device": "cuda"}, {"precision": "bfloat16"}], ids=str
+)
+def test_where_a_file_cannot_run(exported: Path, runtime: dict[str, str]) -> None:
+    import onnxruntime
+
+    if exported.suffix == ".xml" and "precision" in runtime:
+        assert len(PartExtractor.from_exported(exported, runtime=RuntimeConfig(**runtime)).embed(random_pixels(2))) == 2
+    elif set(onnxruntime.get_available_providers()) & {"CUDAExecutionProvider", "TensorrtExecutionProvider"}:
+        pytest.skip("this onnxruntime has a GPU's providers")
+    else:
+        with pytest.raises(ConfigError, match="runs on|has no|not in bfloat16"):
+            ExportedRunner(exported, RuntimeConfig(**runtime))
+
+
+def test_a_missing_library_is_named(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = {".onnx": "onnxruntime", ".xml": "openvino"}[exported.suffix]
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingDependencyError, match=rf'needs {library}.*pip install "partreid\[export\]"') as error:
+        ExportedRunner(exported)
+    assert isinstance(error.value, PartReIDError)
+
+
+def test_the_guide_runs_it_without_pytorch(exported: Path, network: PartExtractor, tmp_path: Path) -> None:
+    if exported.suffix != ".onnx":
+        pytest.skip("the guide's example is for onnxruntime")
+    shutil.copy(exported, tmp_path)
+    for index, name in enumerate(("a.jpg", "b.jpg")):
+        Image.fromarray(random_pixels(2)[index]).resize((41, 90)).save(tmp_path / name, quality=95)
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    blocked = "import sys\nfor name in ('torch', 'partreid', 'openvino'): sys.modules[name] = None\n"
+    end = "\nnp.save('vectors.npy', vectors); np.save('visibility.npy', visibility)"
+    subprocess.run([sys.executable, "-c", blocked + code + end], cwd=tmp_path, check=True)
+    expected = network.embed([tmp_path / "a.jpg", tmp_path / "b.jpg"])
+    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected.vectors, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(np.load(tmp_path / "visibility.npy"), expected.visibility)

@@ -1,0 +1,190 @@
+"""Writing an export: what stands in the file, in fewer bits too, and that a wrong one is never left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from partreid.errors import ConfigError, ExportError
+from partreid.export import write
+from partreid.export.network import ExportedNetwork
+from partreid.export.parity import TOLERANCE, check_agreement
+from partreid.export.write import ExportOptions, export_checkpoint
+from partreid.inference.export_info import ExportInfo
+from partreid.inference.exported import ExportedRunner
+from partreid.inference.runner import TorchRunner
+from partreid.models.build import build_network
+from partreid.models.checkpoint import Checkpoint
+from partreid.models.config import ModelConfig
+from partreid.preprocessing import PreprocessConfig
+from partreid.runtime import RuntimeConfig
+from tests.export.tiny import PREPROCESS, random_pixels, tiny_checkpoint
+
+onnx = pytest.importorskip("onnx")
+CPU = RuntimeConfig(device="cpu", precision="float32")
+
+
+def dimensions(value: Any) -> list[int | str]:
+    return [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+
+
+def test_the_onnx_file_suits_tensorrt(exported: Path) -> None:
+    if exported.suffix != ".onnx":
+        pytest.skip("ONNX only")
+    model = onnx.load(exported)
+    onnx.checker.check_model(model, full_check=True)
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)]
+    (given,) = model.graph.input
+    assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert dimensions(given) == ["batch", 64, 32, 3]
+    assert {o.name: dimensions(o) for o in model.graph.output} == {
+        "vectors": ["batch", 6, 7],
+        "visibility": ["batch", 6],
+        "attention": ["batch", 6, 8, 4],
+    }
+    readers = [node for node in model.graph.node if given.name in node.input]
+    assert [node.op_type for node in readers] == ["Cast"]  # bytes must become numbers at once
+    assert not [node for node in model.graph.node if node.domain not in ("", "ai.onnx")]
+    shaped = {value.name for value in (*model.graph.value_info, *model.graph.output)}
+    assert {name for node in model.graph.node for name in node.output} <= shaped
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"attention": "none"},
+        {"attention": "stripes", "stripes": 3},
+        {"visibility": "argmax"},
+        {"visibility": "continuous"},
+    ],
+    ids=str,
+)
+def test_every_kind_of_network_with_its_mirror(fields: dict[str, Any], suffix: str, tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint(**fields)
+    mirror = suffix == ".onnx"
+    path = tmp_path / f"m{suffix}"
+    agreement = export_checkpoint(checkpoint, path, random_pixels(3), options=ExportOptions(mirror=mirror))
+    assert agreement.pictures == 3
+    assert max(agreement.vectors, agreement.visibility, agreement.attention) < TOLERANCE
+    runner = ExportedRunner(path)
+    assert runner.mirror is mirror
+    assert runner.fingerprint == TorchRunner(checkpoint.model, PREPROCESS, CPU, mirror=mirror).fingerprint
+
+
+@pytest.mark.parametrize("exported", [".onnx", ".xml"], indirect=True)
+def test_a_network_that_differs_is_refused_and_nothing_is_left(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / exported.name
+    path.write_text("a former file")
+    checkpoint = tiny_checkpoint()
+
+    class Darker(ExportedNetwork):
+        def forward(self, pictures: torch.Tensor) -> Any:
+            return super().forward(torch.where(pictures > 250, 250, pictures))
+
+    monkeypatch.setattr(write, "ExportedNetwork", Darker)
+    with pytest.raises(ExportError, match=r"other vectors than PyTorch: in a batch of .* at picture \d+, slot '"):
+        export_checkpoint(checkpoint, path, random_pixels(4))
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(path.name, "a former file")]
+
+
+def test_parity_sees_every_output_and_every_batch(checkpoint: Checkpoint) -> None:
+    reference = TorchRunner(checkpoint.model, PREPROCESS, CPU)
+
+    class Wrong(TorchRunner):
+        def run(self, pixels: np.ndarray, part_maps: torch.Tensor | None) -> Any:
+            output = super().run(pixels, part_maps)
+            what(output, len(pixels))
+            return output
+
+    def what(output: Any, count: int) -> None:
+        output.embeddings.vectors.mul_(1 + 0.5 * TOLERANCE)
+
+    runner = Wrong(checkpoint.model, PREPROCESS, CPU)
+    agreement = check_agreement(reference, runner, random_pixels(3))
+    assert agreement.vectors == pytest.approx(0.5 * TOLERANCE, rel=0.02)
+    assert (agreement.visibility, agreement.attention, agreement.pictures) == (0, 0, 3)
+
+    def what(output: Any, count: int) -> None:  # noqa: F811
+        if count == 3:
+            output.embeddings.visibility[1, 2] = 0.5
+
+    with pytest.raises(
+        ExportError, match="visibility .*batch of 3 .* at picture 1, slot 'arms'.*right at its threshold"
+    ):
+        check_agreement(reference, runner, random_pixels(3))
+
+    def what(output: Any, count: int) -> None:  # noqa: F811
+        if count == 1:
+            output.attention[0, 4, 2, 1] = float("nan")
+
+    with pytest.raises(ExportError, match="attention .*batch of 1 .* by inf at picture 0, channel 4"):
+        check_agreement(reference, runner, random_pixels(3))
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_eight_bits(suffix: str, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    path = tmp_path / f"m{suffix}"
+    options = ExportOptions(int8=True, bfloat16=suffix == ".xml")
+    export_checkpoint(checkpoint, path, random_pixels(24), options=options)
+    runner = ExportedRunner(path)
+    assert runner.info.quantized
+    assert runner.info.precision == ("bfloat16" if suffix == ".xml" else "float32")
+    got = runner.run(random_pixels(8), None).embeddings.vectors
+    expected = TorchRunner(checkpoint.model, PREPROCESS, CPU).run(random_pixels(8), None).embeddings.vectors
+    assert not torch.allclose(got, expected, rtol=1e-4)
+    assert float(torch.cosine_similarity(got, expected, dim=2).mean()) > 0.98
+    content = path.read_text(encoding="utf-8") if suffix == ".xml" else ""
+    kinds = {node.op_type for node in onnx.load(path).graph.node} if suffix == ".onnx" else set()
+    assert "FakeQuantize" in content or "QuantizeLinear" in kinds
+    assert len(list(tmp_path.iterdir())) == (2 if suffix == ".xml" else 1)
+
+
+def test_choices_that_do_not_fit(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ends in \.onnx or \.xml"):
+        export_checkpoint(checkpoint, tmp_path / "model.pt", random_pixels(1))
+    with pytest.raises(ConfigError, match="bfloat16 is OpenVINO's"):
+        export_checkpoint(checkpoint, tmp_path / "m.onnx", random_pixels(1), options=ExportOptions(bfloat16=True))
+    fixed = Checkpoint(build_network(ModelConfig(backbone="resnet18", attention="fixed"), 3).eval(), PREPROCESS)
+    with pytest.raises(ConfigError, match="needs more than pixels"):
+        export_checkpoint(fixed, tmp_path / "m.onnx", random_pixels(1))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match="Cannot write .*m.onnx"):
+        export_checkpoint(checkpoint, tmp_path / "file" / "m.onnx", random_pixels(1))
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_description_is_the_models_own() -> None:
+    checkpoint = tiny_checkpoint(visibility="argmax", normalize_embeddings=True, attention="stripes", stripes=2)
+    info = write.describe(TorchRunner(checkpoint.model, PREPROCESS, CPU))
+    assert isinstance(info, ExportInfo)
+    assert (info.network, info.slots, info.part_names) == ("PCB", ("stripe_1", "stripe_2"), ("stripe_1", "stripe_2"))
+    assert (info.visibility, info.normalize_embeddings, info.license) == ("argmax", True, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"backbone": "resnet50", "embedding_dim": 512, "part_classifier_batchnorm": True, "visibility": "argmax"},
+        {"backbone": "resnet50_ibn_a"},
+        {"backbone": "hrnet_w32", "parts": "five"},
+        {"backbone": "efficientnet_lite0", "map_stride": 8, "parts": "five"},
+        {"backbone": "resnet50", "attention": "none"},
+        {"backbone": "resnet50", "attention": "stripes", "stripes": 4},
+    ],
+    ids=str,
+)
+def test_every_backbone(fields: dict[str, Any], suffix: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    checkpoint = Checkpoint(build_network(ModelConfig(**fields), 3).eval(), PreprocessConfig(height=64, width=32))
+    export_checkpoint(checkpoint, tmp_path / f"m{suffix}", random_pixels(3))
+    assert ExportedRunner(tmp_path / f"m{suffix}").slots == checkpoint.model.slots
