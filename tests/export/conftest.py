@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from partreid.export import write
+from partreid.export.network import ExportedNetwork
 from partreid.export.write import ExportOptions, export_checkpoint
+from partreid.inference.export_info import ExportInfo
 from partreid.models.checkpoint import Checkpoint
 from tests.export.tiny import random_pixels, tiny_checkpoint
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trace_once() -> Iterator[None]:
+    """PyTorch takes seconds to trace even these networks: each is traced once for all tests."""
+    traced: dict[tuple[str, str], Any] = {}
+    trace = write.to_onnx
+
+    def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
+        key = (type(network).__name__, info.fingerprint)
+        if key not in traced:
+            traced[key] = trace(network, info)
+        return copy.deepcopy(traced[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "to_onnx", to_onnx)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from partreid.models.checkpoint import Checkpoint
 from partreid.models.config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
+from partreid.types import ModelOutput
 from tests.export.tiny import PREPROCESS, random_pixels, tiny_checkpoint
 
 onnx = pytest.importorskip("onnx")
@@ -53,27 +54,30 @@ def test_the_onnx_file_suits_tensorrt(exported: Path) -> None:
     assert {name for node in model.graph.node for name in node.output} <= shaped
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+STRIPES = {"attention": "stripes", "stripes": 3}
+
+
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "suffix"),
     [
-        {"attention": "none"},
-        {"attention": "stripes", "stripes": 3},
-        {"visibility": "argmax"},
-        {"visibility": "continuous"},
+        ({"attention": "none"}, ".onnx"),
+        ({"visibility": "argmax"}, ".xml"),
+        pytest.param(STRIPES, ".onnx", marks=pytest.mark.slow),
+        pytest.param(STRIPES, ".xml", marks=pytest.mark.slow),
+        pytest.param({"visibility": "continuous"}, ".onnx", marks=pytest.mark.slow),
+        pytest.param({"visibility": "argmax", "map_stride": 4}, ".xml", marks=pytest.mark.slow),
     ],
     ids=str,
 )
 def test_every_kind_of_network_with_its_mirror(fields: dict[str, Any], suffix: str, tmp_path: Path) -> None:
     checkpoint = tiny_checkpoint(**fields)
-    mirror = suffix == ".onnx"
     path = tmp_path / f"m{suffix}"
-    agreement = export_checkpoint(checkpoint, path, random_pixels(3), options=ExportOptions(mirror=mirror))
+    agreement = export_checkpoint(checkpoint, path, random_pixels(3), options=ExportOptions(mirror=True))
     assert agreement.pictures == 3
     assert max(agreement.vectors, agreement.visibility, agreement.attention) < TOLERANCE
     runner = ExportedRunner(path)
-    assert runner.mirror is mirror
-    assert runner.fingerprint == TorchRunner(checkpoint.model, PREPROCESS, CPU, mirror=mirror).fingerprint
+    assert runner.mirror
+    assert runner.fingerprint == TorchRunner(checkpoint.model, PREPROCESS, CPU, mirror=True).fingerprint
 
 
 @pytest.mark.parametrize("exported", [".onnx", ".xml"], indirect=True)
@@ -95,37 +99,33 @@ def test_a_network_that_differs_is_refused_and_nothing_is_left(
 
 
 def test_parity_sees_every_output_and_every_batch(checkpoint: Checkpoint) -> None:
-    reference = TorchRunner(checkpoint.model, PREPROCESS, CPU)
-
     class Wrong(TorchRunner):
-        def run(self, pixels: np.ndarray, part_maps: torch.Tensor | None) -> Any:
+        """Another vector in every batch, visibility in a batch of three, attention in one of a single picture."""
+
+        def run(self, pixels: np.ndarray, part_maps: torch.Tensor | None) -> ModelOutput:
             output = super().run(pixels, part_maps)
-            what(output, len(pixels))
+            if what == "vectors":
+                output.embeddings.vectors[0, 3] *= 1 + 0.5 * TOLERANCE
+            if what == "visibility" and len(pixels) == 3:
+                output.embeddings.visibility[1, 2] = 0.5
+            if what == "attention" and len(pixels) == 1:
+                output.attention[0, 4, 2, 1] = float("nan")
             return output
 
-    def what(output: Any, count: int) -> None:
-        output.embeddings.vectors.mul_(1 + 0.5 * TOLERANCE)
-
-    runner = Wrong(checkpoint.model, PREPROCESS, CPU)
-    agreement = check_agreement(reference, runner, random_pixels(3))
-    assert agreement.vectors == pytest.approx(0.5 * TOLERANCE, rel=0.02)
-    assert (agreement.visibility, agreement.attention, agreement.pictures) == (0, 0, 3)
-
-    def what(output: Any, count: int) -> None:  # noqa: F811
-        if count == 3:
-            output.embeddings.visibility[1, 2] = 0.5
-
-    with pytest.raises(
-        ExportError, match="visibility .*batch of 3 .* at picture 1, slot 'arms'.*right at its threshold"
-    ):
-        check_agreement(reference, runner, random_pixels(3))
-
-    def what(output: Any, count: int) -> None:  # noqa: F811
-        if count == 1:
-            output.attention[0, 4, 2, 1] = float("nan")
-
-    with pytest.raises(ExportError, match="attention .*batch of 1 .* by inf at picture 0, channel 4"):
-        check_agreement(reference, runner, random_pixels(3))
+    reference, wrong = (kind(checkpoint.model, PREPROCESS, CPU) for kind in (TorchRunner, Wrong))
+    with torch.inference_mode():
+        what = "vectors"
+        agreement = check_agreement(reference, wrong, random_pixels(3))
+        assert agreement.vectors == pytest.approx(0.5 * TOLERANCE, rel=0.02)
+        assert (agreement.visibility, agreement.attention, agreement.pictures) == (0, 0, 3)
+        with pytest.raises(ExportError, match="vectors .* picture 0, slot 'torso'"):
+            check_agreement(reference, wrong, random_pixels(3), tolerance=TOLERANCE / 3)
+        what = "visibility"
+        with pytest.raises(ExportError, match=r"visibility .*batch of 3 .* picture 1, slot 'arms'.*at its threshold"):
+            check_agreement(reference, wrong, random_pixels(3))
+        what = "attention"
+        with pytest.raises(ExportError, match="attention .*batch of 1 .* by inf at picture 0, channel 4"):
+            check_agreement(reference, wrong, random_pixels(3))
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
@@ -140,7 +140,7 @@ def test_eight_bits(suffix: str, checkpoint: Checkpoint, tmp_path: Path) -> None
     got = runner.run(random_pixels(8), None).embeddings.vectors
     expected = TorchRunner(checkpoint.model, PREPROCESS, CPU).run(random_pixels(8), None).embeddings.vectors
     assert not torch.allclose(got, expected, rtol=1e-4)
-    assert float(torch.cosine_similarity(got, expected, dim=2).mean()) > 0.98
+    assert float(torch.cosine_similarity(got, expected, dim=2).mean()) > 0.99
     content = path.read_text(encoding="utf-8") if suffix == ".xml" else ""
     kinds = {node.op_type for node in onnx.load(path).graph.node} if suffix == ".onnx" else set()
     assert "FakeQuantize" in content or "QuantizeLinear" in kinds

@@ -47,6 +47,7 @@ def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
             assert exported is not None
             model = exported.model_proto
             _name_batch(model)
+            _cast_first(model)
             # Strictly: a shape that cannot be inferred, or contradicts what is written, is an error.
             inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
             onnx.checker.check_model(inferred, full_check=True)
@@ -80,6 +81,18 @@ def _name_batch(model: Any) -> None:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param == free:
                 dimension.dim_param = "batch"
+
+
+def _cast_first(model: Any) -> None:
+    """Let nothing but the cast to numbers read the bytes, as TensorRT wants it; sizes are asked of the numbers."""
+    nodes = model.graph.node
+    (cast,) = [node for node in nodes if node.op_type == "Cast" and node.input[0] == INPUT]
+    nodes.remove(cast)
+    nodes.insert(0, cast)
+    for node in nodes[1:]:
+        for index, name in enumerate(node.input):
+            if name == INPUT:
+                node.input[index] = cast.output[0]
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from partreid.inference.runner import Runner
 TOLERANCE = 1e-3
 """Largest difference that may be rounding: of a vector, relative to its length; of visibility and attention, absolute.
 
-Both sides compute in float32 and differ in the order of their sums: by 1e-6 for most networks, by 1e-4 for ResNet-50-IBN-a
-with random weights, whose instance norm divides by small numbers. Another padding
-or another mean of the pixels gives more than 1e-2, and so does bfloat16 (docs/export.md).
+Both sides compute in float32 and differ in the order of their sums: by 1e-6 for most networks, by up to 1e-4 for
+ResNet-50-IBN-a with random weights, whose instance norm divides by small numbers. Another padding or another mean of
+the pixels gives more than 1e-2, and so does bfloat16 (docs/export.md).
 """
 
 _HINTS = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from partreid.inference.runner import TorchRunner
 from partreid.models.checkpoint import Checkpoint
 from partreid.runtime import RuntimeConfig
 from partreid.version import __version__
+
+_FLOAT32 = RuntimeConfig(device="cpu", precision="float32")
 
 CHECKED_PICTURES = 16
 """How many pictures the exported file is compared with PyTorch on."""
@@ -71,29 +75,20 @@ def export_checkpoint(
         raise ConfigError(
             "bfloat16 is OpenVINO's: onnxruntime has no such arithmetic on CPUs. Export with --to openvino."
         )
-    runtime = RuntimeConfig(device="cpu", precision="float32")
-    reference = TorchRunner(checkpoint.model, checkpoint.preprocess, runtime, mirror=options.mirror)
+    reference = TorchRunner(checkpoint.model, checkpoint.preprocess, _FLOAT32, mirror=options.mirror)
     network = ExportedNetwork(reference.model, checkpoint.preprocess, mirror=options.mirror).eval()
     info = describe(reference, license=options.license)
-    model = to_onnx(network, info)
-    if path.suffix == ".xml":
-        model = to_openvino(model)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
-            draft = Path(folder) / path.name
-            _save(model, info, draft)
-            agreement = check_agreement(reference, ExportedRunner(draft, runtime), pixels[:CHECKED_PICTURES])
-            if options.int8 or options.bfloat16:
-                precision = "bfloat16" if options.bfloat16 else "float32"
-                info = info.model_copy(update={"quantized": options.int8, "precision": precision})
-                _save(quantise(model, pixels) if options.int8 else model, info, draft)
-                _check_finite(draft, pixels[:2])
-            _move(draft, path)
-    except OSError as error:
-        raise ExportError(
-            f"Cannot write {path}: {error.strerror or error}. Free space or choose another folder."
-        ) from None
+    with _draft(path) as draft:
+        model = to_onnx(network, info)
+        if path.suffix == ".xml":
+            model = to_openvino(model)
+        _save(model, info, draft)
+        agreement = check_agreement(reference, ExportedRunner(draft, _FLOAT32), pixels[:CHECKED_PICTURES])
+        if options.int8 or options.bfloat16:
+            precision = "bfloat16" if options.bfloat16 else "float32"
+            info = info.model_copy(update={"quantized": options.int8, "precision": precision})
+            _save(quantise(model, pixels) if options.int8 else model, info, draft)
+            _check_finite(draft, pixels[:2])
     return agreement
 
 
@@ -128,9 +123,20 @@ def _check_finite(path: Path, pixels: np.ndarray) -> None:
         raise ExportError(f"The network in fewer bits cannot be run: {error}") from None
 
 
-def _move(draft: Path, path: Path) -> None:
-    """Put the files in their place. The graph comes last: a graph without weights is refused, never mistaken."""
-    if path.suffix == ".xml":
-        path.unlink(missing_ok=True)
-        os.replace(draft.with_suffix(".bin"), path.with_suffix(".bin"))  # noqa: PTH105 - replaces on every system
-    os.replace(draft, path)  # noqa: PTH105
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A path of the same name in a folder beside it; what was written there takes its place if the block succeeds."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            yield draft
+            if path.suffix == ".xml":
+                # The graph comes last: one without weights is refused, one with those of another is not.
+                path.unlink(missing_ok=True)
+                os.replace(draft.with_suffix(".bin"), path.with_suffix(".bin"))  # noqa: PTH105 - replaces everywhere
+            os.replace(draft, path)  # noqa: PTH105
+    except OSError as error:
+        raise ExportError(
+            f"Cannot write {path}: {error.strerror or error}. Free space, or choose another folder."
+        ) from None
