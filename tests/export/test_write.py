@@ -86,11 +86,12 @@ def test_a_network_that_differs_is_refused_and_nothing_is_left(
 ) -> None:
     path = tmp_path / exported.name
     path.write_text("a former file")
-    checkpoint = tiny_checkpoint()
+    checkpoint = tiny_checkpoint(visibility="argmax")
 
     class Darker(ExportedNetwork):
-        def forward(self, pictures: torch.Tensor) -> Any:
-            return super().forward(torch.where(pictures > 250, 250, pictures))
+        def __init__(self, *arguments: Any, mirror: bool) -> None:
+            super().__init__(*arguments, mirror=mirror)
+            self.mean = self.mean + 1
 
     monkeypatch.setattr(write, "ExportedNetwork", Darker)
     with pytest.raises(ExportError, match=r"other vectors than PyTorch: in a batch of .* at picture \d+, slot '"):

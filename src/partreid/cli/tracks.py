@@ -10,7 +10,7 @@ import typer
 from partreid.cli.console import console, errors, progress_bar
 from partreid.cli.options import BatchSize, Device, Mirror, PrecisionOption, runtime_config
 from partreid.inference.boxes import read_boxes
-from partreid.inference.extractor import PartExtractor
+from partreid.inference.load import load_extractor
 from partreid.inference.storage import save_embeddings
 from partreid.inference.video import iter_frames
 from partreid.inference.video_tracks import embed_tracks
@@ -19,7 +19,9 @@ _SHOWN = 10  # things left out that are told one by one
 
 
 def tracks(
-    model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
+    model: Annotated[
+        str, typer.Argument(help="Run or checkpoint folder, exported file, or a Hugging Face repository org/name.")
+    ],
     video: Annotated[Path, typer.Argument(help="Video file, or a folder of frames as pictures, ordered by name.")],
     boxes: Annotated[
         Path,
@@ -37,7 +39,7 @@ def tracks(
     ] = False,
     mirror: Mirror = False,
     device: Device = "auto",
-    precision: PrecisionOption = "float32",
+    precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
 ) -> None:
     """Embed the persons tracked in a video: one embedding per track, merged from all its boxes.
@@ -47,7 +49,7 @@ def tracks(
     """
     table = read_boxes(boxes).every(every)
     runtime = runtime_config(device, precision, 0, batch_size)
-    extractor = PartExtractor.from_pretrained(model, runtime=runtime, mirror=mirror)
+    extractor = load_extractor(model, runtime=runtime, mirror=mirror)
     left_out: list[str] = []
     on_error = left_out.append if skip_damaged else None
     with progress_bar("embedding boxes", len(table)) as (progress, task):

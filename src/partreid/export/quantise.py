@@ -19,8 +19,8 @@ CALIBRATION_PICTURES = 256
 _KEPT = ("MatMul", "Gemm", "ReduceMax", "Divide", "Div", "Concat", "Interpolate", "Resize")
 """Operations, by OpenVINO's and ONNX's names, that stay floating point: all behind the scores of Eq. 1, and the heads.
 
-Together they are a hundredth of the work. In 8 bits the attention to a part that is not there would be 0 at every pixel,
-and OpenVINO cannot compile a quantised product of two maps where the rest is bfloat16.
+Together they are a hundredth of the work. In 8 bits the attention to a part that is not there would be 0 at every
+pixel, and OpenVINO cannot compile a quantised product of two maps where the rest is bfloat16.
 """
 
 
