@@ -103,7 +103,7 @@ def test_a_picture_without_a_file_is_named_by_its_place(tmp_path: Path) -> None:
     fine = np.zeros((8, 8, 3), np.uint8)
     torn = tmp_path / "torn.png"
     torn.write_bytes(write_pictures(tmp_path, 1)[0].read_bytes()[:100])
-    with pytest.raises(DataError, match="Cannot read picture a"):
+    with pytest.raises(DataError, match="Cannot read picture .*null byte"):
         list(plain_extractor().stream(["a\0b.png"]))
     wrong: list[Any] = [np.zeros((8, 8), np.uint8), np.zeros((0, 8, 3), np.uint8), 7, Image.open(torn)]
     for picture in wrong:
