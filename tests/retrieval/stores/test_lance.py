@@ -55,6 +55,7 @@ def test_the_folder_is_a_lance_dataset_that_says_what_it_holds(store: LanceStore
     store.delete(Filter(ids="p00003"))
     dataset = lance.dataset(store.location)
     about = json.loads(dataset.schema.metadata[b"partreid gallery"])
+    assert dataset.config() == {}  # Lance itself never clears anything away
     assert about == {"format": 2, "slots": list(SLOTS), "width": WIDTH, "model": "model"}
     table = dataset.to_table(filter="id >= 'p00002'").sort_by("id")
     assert table["id"].to_pylist() == ["p00002", "p00004"]
@@ -254,6 +255,26 @@ def test_a_failed_write_leaves_nothing(store: LanceStore, monkeypatch: pytest.Mo
     assert store.fetch(ALL, limit=9).ids == ["a"]
     store.write(records(["b"], 2), replace=False)
     assert store.fetch(ALL, limit=9).ids == ["a", "b"]
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_an_interrupted_write_is_whole(store: LanceStore, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+    store.write(records(["a"], 1), replace=False)
+    write = lance_writer.Head.write
+
+    def interrupted(head: lance_writer.Head, folder: Path) -> None:
+        if after:
+            write(head, folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lance_writer.Head, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(records(["b"], 2), replace=False)
+    monkeypatch.undo()
+    assert store.fetch(ALL, limit=9).ids == (["a", "b"] if after else ["a"])
+    assert store.verify() == []
+    store.write(records(["c"], 3), replace=False)
+    assert LanceStore(Path(store.location), create=False).verify() == []
 
 
 def test_one_writer_at_a_time(store: LanceStore, monkeypatch: pytest.MonkeyPatch) -> None:

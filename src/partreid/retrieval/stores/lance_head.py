@@ -89,8 +89,13 @@ class Head:
     @property
     def files(self) -> set[str]:
         """Paths in the folder of what belongs to it."""
-        small = [self.manifest, *(entry.deletions for entry in self.fragments)]
-        return {f"data/{entry.file}" for entry in self.fragments} | {file.file for file in small if file is not None}
+        return {f"data/{entry.file}" for entry in self.fragments} | {file.file for file in self.small_files}
+
+    @property
+    def small_files(self) -> list[CheckedFile]:
+        """Those that have one checksum: Lance's manifest and its files of deleted rows."""
+        files = [self.manifest, *(entry.deletions for entry in self.fragments)]
+        return [file for file in files if file is not None]
 
     def write(self, folder: Path) -> None:
         """Put it in place of the one that is there.

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from partreid.errors import DataError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.codes import SlotCodes
 from partreid.retrieval.stores.base import GalleryHeader
@@ -40,7 +41,7 @@ class Snapshot:
     def __init__(self, folder: Path, head: Head, former: Snapshot | None = None) -> None:
         self.folder, self.head = folder, head
         known = {} if former is None else {f.path.name: f for f in former.fragments}
-        live = {} if former is None else {f.entry: rows for f, rows in zip(former.fragments, former.live, strict=True)}
+        live = {} if former is None else dict(zip(former.head.fragments, former.live, strict=True))
         self.fragments: list[Fragment] = []
         self.live: list[np.ndarray] = []
         """[rows] bool of each fragment: which are not deleted."""
@@ -126,8 +127,13 @@ class Snapshot:
     def check(self) -> list[str]:
         """Read and check everything; a sentence for each problem."""
         problems = []
-        for fragment in self.fragments:
-            problems += Fragment(self.folder, fragment.entry, self.header).check()
+        for entry in self.head.fragments:
+            problems += Fragment(self.folder, entry, self.header).check()
+        for file in self.head.small_files:
+            try:
+                file.check(self.folder)
+            except DataError as error:
+                problems.append(str(error))
         if not problems:
             ids = self._ids.filter(pa.array(self._live))
             with lance_errors(self.folder):

@@ -61,10 +61,11 @@ def apply(snapshot: Snapshot, change: Change) -> None:
     for rows, some in zip(live, change.gone, strict=True):
         rows[some] = False
     count = sum(int(rows.sum()) for rows in live) + (0 if change.new is None else len(change.new))
-    there = _files(folder)
+    with lance_errors(folder, _unwritable):
+        there = _files(folder)
+        _forget_unacknowledged(folder, head)
     try:
         with lance_errors(folder, _unwritable):
-            _forget_unacknowledged(folder, head)
             changed = _head_of(snapshot, _committed(snapshot, change, live))
             _force_to_disk(folder, changed.files - head.files)
         if changed.version != head.version + 1 or changed.count != count:
@@ -75,10 +76,12 @@ def apply(snapshot: Snapshot, change: Change) -> None:
             )
         changed.write(folder)
     except BaseException:
-        with suppress(OSError):
-            _forget_unacknowledged(folder, head)
-            for file in _files(folder) - there:
-                (folder / file).unlink()
+        # An interrupt may come when the last step is done: then the new files are the gallery.
+        with suppress(OSError, DataError):
+            if Head.read(folder / HEAD, (folder / HEAD).read_bytes()).version == head.version:
+                _forget_unacknowledged(folder, head)
+                for file in _files(folder) - there:
+                    (folder / file).unlink()
         raise
     with suppress(OSError):
         for file in head.files - changed.files:
