@@ -36,6 +36,7 @@ from partreid.inference.pictures import walk
 from partreid.inference.storage import iter_embeddings
 from partreid.retrieval.filling import Filled, Naming, add_embeddings, add_pictures
 from partreid.retrieval.gallery import Gallery
+from partreid.runtime import keep_freed_memory
 from partreid.types.gallery import GalleryRecords
 
 app = typer.Typer(
@@ -88,6 +89,7 @@ def add(
     if not embedded and not model:
         raise ConfigError("Embedding pictures needs a model: --model RUN.")
     extractor = None
+    keep_freed_memory()
     if model:
         extractor = load_extractor(model, runtime=runtime_config(device, precision, 0, batch_size), mirror=mirror)
     filled = []
