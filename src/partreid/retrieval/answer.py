@@ -33,8 +33,8 @@ def answer(query: PartEmbeddings, store: GalleryStore, rule: SearchRule) -> Sear
     table = np.full((len(query), count), np.inf, distances.dtype)
     chosen[pairs[0, order], rank], table[pairs[0, order], rank] = pairs[1, order], distances[order]
     if (chosen < 0).any():
-        records = _fill_up(records, chosen, store, rule)
-        # Another process may have deleted items meanwhile: then there are fewer.
+        records = _fill_up(query, records, chosen, store, rule)
+        # Another process may have deleted or added items meanwhile: then there are fewer to fill up with.
         count = int((chosen >= 0).sum(axis=1).min())
         chosen, table = chosen[:, :count], table[:, :count]
     return _result(asked, records, chosen, torch.from_numpy(table), rule)
@@ -47,15 +47,18 @@ def nothing(query: PartEmbeddings, rule: SearchRule) -> SearchResult:
     return SearchResult(((),) * len(query), distances, distances > 0, torch.empty(len(query), 0, len(slots)), slots)
 
 
-def _fill_up(records: GalleryRecords, chosen: np.ndarray, store: GalleryStore, rule: SearchRule) -> GalleryRecords:
+def _fill_up(
+    query: PartEmbeddings, records: GalleryRecords, chosen: np.ndarray, store: GalleryStore, rule: SearchRule
+) -> GalleryRecords:
     """Put items that are not comparable, by id, where ``chosen`` says -1; the records that it then points to.
 
     All items comparable with such a query are chosen already, and fewer than k.
     """
     others = store.fetch(rule.where, limit=2 * chosen.shape[1])
-    for row in chosen:
-        there = {records.items[r].id for r in row if r >= 0}
-        free = [len(records) + i for i, item in enumerate(others.items) if item.id not in there]
+    for q in np.flatnonzero((chosen < 0).any(axis=1)):
+        row = chosen[q]
+        far = torch.isinf(rule.matching.distances(query[int(q)], others.embeddings)[0]).numpy()
+        free = len(records) + np.flatnonzero(far)
         empty = np.flatnonzero(row < 0)[: len(free)]
         row[empty] = free[: len(empty)]
     return GalleryRecords.cat([records, others])

@@ -1,0 +1,69 @@
+"""One search in several galleries: shards by camera or by time (docs/scale.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from partreid.errors import ShapeError
+from partreid.retrieval.filters import Filter
+from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import PartEmbeddings
+from partreid.types.gallery import SearchResult
+
+
+def search_many(
+    galleries: Sequence[Gallery],
+    query: PartEmbeddings,
+    k: int = 10,
+    *,
+    matching: MatchingConfig | None = None,
+    where: Filter | None = None,
+) -> SearchResult:
+    """The ``k`` nearest items of all galleries together, all searched at once.
+
+    Args:
+        galleries: at least one, of like embeddings. Ids are unique in each alone: give items of different galleries
+            different ids, or the answer may name one twice.
+        query: [Q, S, D]. k, matching, where: as in :meth:`Gallery.search`.
+
+    Returns:
+        Items by distance, equal distances by id, as one gallery with all the items would find them.
+
+    Raises:
+        ShapeError: no gallery, or as :meth:`Gallery.search`.
+        ConfigError: a gallery's store cannot compare by this matching rule.
+        DataError: a gallery cannot be read. There is no answer without it: leave it out to go on.
+
+    Example:
+        >>> e = PartEmbeddings(torch.eye(3)[:, None], torch.ones(3, 1), ("foreground",))
+        >>> north, south = Gallery(), Gallery()
+        >>> north.add(e[:2], ["n1", "n2"])
+        >>> south.add(e[2], ["s1"])
+        >>> search_many([north, south], e[2], k=2).ids
+        (('s1', 'n1'),)
+    """
+    if not galleries:
+        raise ShapeError("Expected at least one gallery to search, got none.")
+    with ThreadPoolExecutor(len(galleries)) as threads:
+        searches = [threads.submit(one.search, query, k, matching=matching, where=where) for one in galleries]
+        found = [search.result() for search in searches]
+    distances = torch.cat([result.distances for result in found], dim=1)
+    parts = torch.cat([result.part_distances for result in found], dim=1)
+    items = [[item for result in found for item in result.items[q]] for q in range(len(query))]
+    order = [
+        sorted(range(len(row)), key=lambda i, row=row, near=near: (near[i], row[i].id))[:k]  # type: ignore[misc]
+        for row, near in zip(items, distances.tolist(), strict=True)
+    ]
+    index = torch.tensor(order, dtype=torch.int64).reshape(len(query), min(k, distances.shape[1]))
+    distances = distances.gather(1, index)
+    return SearchResult(
+        tuple(tuple(row[i] for i in chosen) for row, chosen in zip(items, order, strict=True)),
+        distances,
+        torch.isfinite(distances),
+        parts.gather(1, index[:, :, None].expand(-1, -1, parts.shape[2])),
+        found[0].slots,
+    )
