@@ -12,9 +12,10 @@ const stage = new Stage(() => searchSoon());
 
 const say = (words) => { $("status").textContent = words; };
 
-function complain(words) {
-  $("problem").textContent = words;
-  $("problem").hidden = !words;
+// "problem" is of a search, "refused" of pictures that were not taken; each stays until it is tried anew.
+function complain(words, where = "problem") {
+  $(where).textContent = words;
+  $(where).hidden = !words;
 }
 
 // ---- who -------------------------------------------------------------------------------------------------------
@@ -22,27 +23,32 @@ function complain(words) {
 async function addFiles(files) {
   const pictures = [...files];
   if (!pictures.length) return;
-  complain("");
-  const { upload_bytes: limit, most_pictures: most } = state.about ?? {};
-  if (!state.about) return complain("The page is not ready yet. Try again in a moment.");
+  if (!state.about) return complain("The page is not ready yet. Try again in a moment.", "refused");
+  const refused = [];
   for (const file of pictures) {
-    if (state.people.length >= most) return complain(`At most ${most} pictures of one person count together.`);
-    if (file.size > limit) {
-      complain(`${file.name} is larger than ${Math.floor(limit / 2 ** 20)} MiB. Make the picture smaller.`);
-      continue;
-    }
-    const person = { name: file.name || "pasted picture", file, token: null, box: null, item: null };
-    try {
-      await sendPicture(person);
-    } catch (error) {
-      say("");
-      complain(`${person.name}: ${error.message}`);
-      continue;
-    }
-    state.people.push(person);
-    select(state.people.length - 1);
+    const name = file.name || "pasted picture";
+    const words = await addFile(file, name);
+    if (words) refused.push(`${name}: ${words}`);
   }
+  complain(refused.join(" "), "refused");
   if (state.people.length) searchSoon();
+  else say(missing());
+}
+
+// Send a picture; why it was not taken, "" if it was.
+async function addFile(file, name) {
+  const { upload_bytes: limit, most_pictures: most } = state.about;
+  if (state.people.length >= most) return `At most ${most} pictures of one person count together.`;
+  if (file.size > limit) return `The file is larger than ${Math.floor(limit / 2 ** 20)} MiB. Make the picture smaller.`;
+  const person = { name, file, token: null, box: null, item: null };
+  try {
+    await sendPicture(person);
+  } catch (error) {
+    return error.message;
+  }
+  state.people.push(person);
+  select(state.people.length - 1);
+  return "";
 }
 
 async function sendPicture(person) {
@@ -243,6 +249,7 @@ function setAll(name, on) {
 function reset() {
   $("ask").reset();
   Object.assign(state, { people: [], ranking: null });
+  complain("", "refused");
   showAbout(state.about);
   select(0);
   searchSoon();
@@ -267,7 +274,7 @@ document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) $(
 document.addEventListener("drop", (event) => {
   event.preventDefault(); // a miss must not open the picture in place of the page
   $("drop").classList.remove("over");
-  if (!event.dataTransfer.files.length) complain("That was no file. Drop a picture from your disk.");
+  if (!event.dataTransfer.files.length) complain("That was no file. Drop a picture from your disk.", "refused");
   addFiles(event.dataTransfer.files);
 });
 

@@ -23,8 +23,8 @@ export class Stage {
     if (there) {
       if ($("picture").getAttribute("src") !== address) $("picture").src = address;
       $("picture").alt = `The picture ${person.name}`;
-      $("picture").width = person.width;
-      $("picture").height = person.height;
+      $("stage").style.setProperty("--ratio", person.width / person.height);
+      $("stage").style.setProperty("--natural", `${person.width}px`);
     }
     this.draw();
   }
