@@ -19,6 +19,7 @@ Engine = Literal["auto", "int8", "plain"]
 CODES_FROM = 10_000
 """Items from which "auto" searches through codes: below, the plain way takes milliseconds."""
 
+_SHARE = 10  # of a large set, a filter leaves so few that their distances cost less than bounds for all
 _PAIR_BYTES = 32  # per distance: itself, its sorted copy, the order, and room for the sort
 
 
@@ -69,7 +70,8 @@ class ExactSearch:
             memory_budget: bytes to work in.
         """
         count = len(items) if searched is None else int(searched.sum())
-        large = self._wanted == "auto" and count >= CODES_FROM and can_run()
+        many = count >= CODES_FROM or CODES_FROM <= len(items) <= _SHARE * count
+        large = self._wanted == "auto" and many and can_run()
         found = None
         if count and query.vectors.device.type == "cpu" and (large or self._wanted == "int8"):
             found = self.codes.nearest(
