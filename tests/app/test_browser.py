@@ -115,7 +115,7 @@ def settled(page: Any, words: str = "searched.") -> None:
 
 
 def names(page: Any) -> list[str]:
-    return [str(text) for text in page.locator("#results .name").all_inner_texts()]
+    return [str(id_) for id_ in page.locator("#results .name").evaluate_all("all => all.map((one) => one.title)")]
 
 
 def change(page: Any, act: Any) -> None:
@@ -327,8 +327,10 @@ def test_texts_stay_texts(open_page: Any) -> None:
     page = open_page()
     give(page, person((200, 60, 60), GREEN), name=f"{EVIL[:40]}.png")
     assert names(page)[0] == EVIL
+    assert page.locator("#results .name").first.inner_text() == EVIL.rpartition("/")[2]  # a path's last part
     page.locator(".card").first.click()
     api.expect(page.locator("#compare .parts li")).to_have_count(3)
+    assert page.inner_text("#compare-title") == EVIL
     assert "picture file is not there any more" in page.inner_text("#compare-body")
     page.click("text=What else is known")
     assert EVIL in page.inner_text("#compare dl")

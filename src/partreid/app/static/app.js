@@ -1,6 +1,6 @@
 // What was asked, and asking anew when anything of it changes.
 import { Problem, get, itemPicture, keptPicture, send, upload } from "./api.js";
-import { $, make, picture, swatch } from "./dom.js";
+import { $, brief, make, picture, swatch } from "./dom.js";
 import { compare, showResults } from "./results.js";
 import { Stage } from "./stage.js";
 
@@ -186,7 +186,7 @@ function openResult(index) {
 
 function follow(found, elsewhere) {
   $("compare").close();
-  state.people = [{ name: found.id, item: found.id, token: null, file: null, box: null }];
+  state.people = [{ name: brief(found.id), item: found.id, token: null, file: null, box: null }];
   if (elsewhere) for (const input of document.querySelectorAll("input[name=camera]")) input.checked = input.value !== found.camera;
   if (found.track !== null) addTrack(found.track);
   select(0);

@@ -42,6 +42,9 @@ export function moment(iso) {
   return make("time", { dateTime: iso, title: `${iso.replace("T", " ").replace("+00:00", "")} UTC` }, local.format(time));
 }
 
+// An id without the folders before it: ids are often paths.
+export const brief = (id) => id.slice(id.lastIndexOf("/") + 1) || id;
+
 export const percent = (share) => {
   const value = 100 * share;
   return value > 99 && value < 100 ? "> 99 %" : value < 1 ? "< 1 %" : `${Math.round(value)} %`;

@@ -1,6 +1,6 @@
 // The list of what was found, and one result beside the query.
 import { itemPicture, send } from "./api.js";
-import { $, make, moment, number, percent, picture, swatch } from "./dom.js";
+import { $, brief, make, moment, number, percent, picture, swatch } from "./dom.js";
 
 export function facts(found, slots) {
   return [
@@ -35,7 +35,7 @@ export function showResults(ranking, slots, open) {
     cards.set(found.id, frame);
     const button = make("button", { type: "button", className: "card" }, frame,
       make("span", { className: "text" },
-        make("span", { className: "name" }, found.id), ...facts(found, slots)),
+        make("span", { className: "name", title: found.id }, brief(found.id)), ...facts(found, slots)),
       make("span", { className: "rank" }, index + 1));
     if (found.probability !== null) button.style.setProperty("--share", found.probability);
     button.classList.toggle("sure", found.probability !== null);
