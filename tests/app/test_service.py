@@ -11,10 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from partreid.app.answers import known_cameras
 from partreid.app.messages import ItemQuestion, Question, Sighting
 from partreid.app.pictures import Limits, TooLargeError, UnknownPictureError
 from partreid.app.service import (
@@ -30,7 +28,6 @@ from partreid.inference.extractor import PartExtractor
 from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
-from partreid.types import PartEmbeddings
 from tests.app.people import BLACK, COLORS, EVIL, HEIGHT, WIDTH, ColorRunner, calibration, person, png
 
 RED, GREEN = COLORS["anna"], COLORS["ben"]
@@ -331,19 +328,14 @@ def test_about_tells_no_password(gallery: Gallery, extractor: PartExtractor) -> 
         assert PageService(gallery, extractor).about().gallery == name
 
 
-def test_cameras_are_found_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partreid.app.answers._CAMERA_PAGE", 3)
-    gallery = Gallery()
-    e = PartEmbeddings(torch.ones(40, 1, 2), torch.ones(40, 1), ("foreground",))
-    gallery.add(
-        e, [f"{i:02d}" for i in range(40)], cameras=[None if i % 3 else EVIL if i == 39 else i for i in range(40)]
-    )
-    names, more = known_cameras(gallery)
-    assert set(names) == {str(i) for i in range(0, 39, 3)} | {EVIL}
-    assert names[:4] == ("0", "3", "6", "9")
-    assert not more
-    monkeypatch.setattr("partreid.app.answers._MOST_CAMERAS", 4)
-    assert known_cameras(gallery)[1]
+def test_only_so_many_cameras_are_listed(
+    gallery: Gallery, extractor: PartExtractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = PageService(gallery, extractor).about()
+    assert (about.cameras, about.more_cameras) == (("1", "2"), False)
+    monkeypatch.setattr("partreid.app.service.MOST_CAMERAS", 1)
+    about = PageService(gallery, extractor).about()
+    assert (about.cameras, about.more_cameras) == (("1",), True)
 
 
 def test_found_metadata_is_text(gallery: Gallery, service: PageService, extractor: PartExtractor) -> None:

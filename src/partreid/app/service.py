@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from partreid.app.answers import as_found, known_cameras, short_name
+from partreid.app.answers import as_found, short_name
 from partreid.app.messages import (
     About,
     Comparison,
@@ -45,6 +45,9 @@ from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords, SearchResult
 from partreid.viz.colors import part_colors, readable
 from partreid.viz.html import rgb
+
+MOST_CAMERAS = 200
+"""Cameras that the page lists."""
 
 _PREVIEW, _THUMBNAIL = 1600, 512
 
@@ -95,14 +98,14 @@ class PageService:
         slots = self._eye.extractor.slots
         colors = part_colors(slots)
         with self._gallery_lock:
-            cameras, more = known_cameras(self._gallery)
+            cameras = [one.camera for one in self._gallery.cameras() if one.camera is not None]
             items = len(self._gallery)
         return About(
             gallery=short_name(self._gallery.store.location),
             items=items,
             slots=tuple(Slot(slot, readable(slot), rgb(colors[slot])) for slot in self.matching.slots or slots),
-            cameras=cameras,
-            more_cameras=more,
+            cameras=tuple(cameras[:MOST_CAMERAS]),
+            more_cameras=len(cameras) > MOST_CAMERAS,
             normalize=self.matching.normalize,
             calibration=None if self.calibration is None else self.calibration.fitted_on or "unknown data",
             upload_bytes=self.limits.upload_bytes,

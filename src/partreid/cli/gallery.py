@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -143,22 +142,17 @@ def info(
 
 
 def _facts(gallery: Gallery) -> dict[str, Any]:
-    cameras: dict[str | None, int] = {}
-    times: list[datetime] = []
-    for page in gallery.records():
-        for item in page.items:
-            cameras[item.camera] = cameras.get(item.camera, 0) + 1
-        seen = [item.time for item in page.items if item.time is not None]
-        times = [min([*times, *seen]), max([*times, *seen])] if times or seen else []
+    cameras = gallery.cameras()
+    times = [time for camera in cameras for time in (camera.first, camera.last) if time is not None]
     header = gallery.store.header()
     return {
         "items": len(gallery),
         "slots": list(gallery.slots),
         "width": header.width if header else None,
         "model": gallery.model or None,
-        "cameras": {name or "unknown": count for name, count in sorted(cameras.items(), key=lambda c: c[0] or "")},
-        "first": times[0].isoformat() if times else None,
-        "last": times[-1].isoformat() if times else None,
+        "cameras": {camera.camera or "unknown": camera.count for camera in cameras},
+        "first": min(times).isoformat() if times else None,
+        "last": max(times).isoformat() if times else None,
     }
 
 

@@ -23,7 +23,7 @@ from partreid.retrieval.stores import open_store
 from partreid.retrieval.stores.base import GalleryStore, SearchRule
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryItem, GalleryRecords, SearchResult, Time
+from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult, Time
 from partreid.types.tensors import check_comparable
 
 Query: TypeAlias = "PartEmbeddings | Pictures"
@@ -188,6 +188,16 @@ class Gallery:
             missing = sorted(set(wanted) - set(found.ids if found else ()))
             raise DataError(f"Not in the gallery of {len(self)} items: {', '.join(map(repr, missing[:5]))}.")
         return found
+
+    def cameras(self) -> list[CameraSummary]:
+        """How many items each camera has, and of what times. Cameras by number, then by name, the unknown one last."""
+
+        def order(summary: CameraSummary) -> tuple[bool, bool, int, str]:
+            name = summary.camera or ""
+            number = name.isascii() and name.isdecimal()
+            return summary.camera is None, not number, int(name) if number else 0, name
+
+        return sorted(self.store.cameras(), key=order)
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Which of these ids are in the gallery."""

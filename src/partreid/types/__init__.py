@@ -1,7 +1,7 @@
 """The package's own language: what its parts give to each other."""
 
 from partreid.types.data import Identity, LabelNaming, ReIDDataset, ReIDImage, identities
-from partreid.types.gallery import GalleryItem, GalleryRecords, SearchResult
+from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult
 from partreid.types.tensors import (
     EvaluationResult,
     LossReport,
@@ -12,6 +12,7 @@ from partreid.types.tensors import (
 )
 
 __all__ = [
+    "CameraSummary",
     "EvaluationResult",
     "GalleryItem",
     "GalleryRecords",

@@ -55,6 +55,21 @@ class GalleryItem:
         object.__setattr__(self, "metadata", _checked(self.metadata))
 
 
+@dataclass(frozen=True)
+class CameraSummary:
+    """The items of one camera.
+
+    Attributes:
+        camera: its name; None = of items without one. count: items.
+        first, last: their earliest and latest time, in UTC; None where no time is known.
+    """
+
+    camera: str | None
+    count: int
+    first: datetime | None
+    last: datetime | None
+
+
 @dataclass(frozen=True, eq=False)
 class GalleryRecords:
     """Items and their embeddings.

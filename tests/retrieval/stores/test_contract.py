@@ -19,7 +19,7 @@ from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.retrieval import Gallery, MatchingConfig
 from partreid.retrieval.filters import Filter
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryItem, GalleryRecords
+from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
 from tests.retrieval.stores.backends import Backend
 from tests.retrieval.stores.contract import (
     NOON,
@@ -404,3 +404,22 @@ def test_a_killed_writer_loses_nothing_it_was_told_is_safe(backend: Backend) -> 
         check_search(gallery, GalleryRecords(tuple(items), some), embeddings(2, seed=1000), 9)
         add(gallery, named(2), embeddings(2))
         assert len(gallery) == len(items) + 2
+
+
+def test_the_items_of_each_camera(backend: Backend) -> None:
+    with backend.open() as gallery:
+        assert gallery.cameras() == []
+        gallery.add(
+            embeddings(7),
+            list("abcdefg"),
+            cameras=[10, 2, "hall", 2, None, 2, "' OR 1=1"],
+            times=[NOON, NOON, None, NOON + timedelta(microseconds=1), 0, None, NOON],
+        )
+        gallery.delete(["a"])
+        gallery.upsert(embeddings(1), ["c"], cameras=10)
+        assert gallery.cameras() == [
+            CameraSummary("2", 3, NOON, NOON + timedelta(microseconds=1)),
+            CameraSummary("10", 1, None, None),
+            CameraSummary("' OR 1=1", 1, NOON, NOON),
+            CameraSummary(None, 1, datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)),
+        ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from typing import Protocol
 
@@ -13,7 +16,7 @@ from partreid.functional.distance import MEMORY_BUDGET
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import LONGEST_ID, GalleryRecords
+from partreid.types.gallery import LONGEST_ID, CameraSummary, GalleryRecords
 
 FORMAT_VERSION = 2
 """Of what stores keep; 1 was one file for all vectors. Another one is refused."""
@@ -89,6 +92,9 @@ class GalleryStore(Protocol):
     def count(self, where: Filter) -> int:
         """Number of items."""
 
+    def cameras(self) -> list[CameraSummary]:
+        """The items of each camera, in any order."""
+
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         """Add items, all or none; kept for good once this returns.
 
@@ -137,6 +143,19 @@ def reach(width: int, *, normalize: bool) -> tuple[float, float]:
     """
     room = (width + 3) * 2.0**-23
     return 1 + 2.0**-12 + room, 2e-6 + (room if normalize else 0)
+
+
+def by_camera(items: Iterable[tuple[str | None, datetime | None]]) -> list[CameraSummary]:
+    """Summaries of items given as (camera, time), for stores that cannot make them."""
+    counts: Counter[str | None] = Counter()
+    first: dict[str | None, datetime] = {}
+    last: dict[str | None, datetime] = {}
+    for camera, time in items:
+        counts[camera] += 1
+        if time is not None:
+            first[camera] = min(time, first.get(camera, time))
+            last[camera] = max(time, last.get(camera, time))
+    return [CameraSummary(name, count, first.get(name), last.get(name)) for name, count in counts.items()]
 
 
 def as_keyword(tag: str) -> str:

@@ -22,7 +22,7 @@ from partreid.retrieval.stores.lance_head import HEAD, Head, damaged
 from partreid.retrieval.stores.lance_snapshot import Snapshot
 from partreid.retrieval.stores.lance_writer import Change, apply
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryRecords
+from partreid.types.gallery import CameraSummary, GalleryRecords
 from partreid.types.tensors import check_comparable
 
 Answer = TypeVar("Answer")
@@ -69,6 +69,10 @@ class LanceStore:
     def count(self, where: Filter) -> int:
         """Number of items that meet ``where``."""
         return self._read(lambda snapshot: 0 if snapshot is None else snapshot.count(where))
+
+    def cameras(self) -> list[CameraSummary]:
+        """The items of each camera."""
+        return self._read(lambda snapshot: [] if snapshot is None else snapshot.cameras())
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         """Add items, all or none; a killed process has added all or none, too."""

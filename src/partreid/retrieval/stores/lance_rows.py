@@ -24,7 +24,7 @@ LIGHT = ("id", "camera", "time", "tags", "visibility", "vectors_check", "check")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_NO_TIME = np.iinfo(np.int64).min
+NO_TIME = np.iinfo(np.int64).min
 
 
 def schema_of(header: GalleryHeader) -> pa.Schema:
@@ -54,7 +54,7 @@ def batches_of(records: GalleryRecords, schema: pa.Schema) -> Iterator[pa.Record
         vectors = embeddings.vectors.contiguous().numpy().reshape(len(items), -1)
         visibility = np.ascontiguousarray(embeddings.visibility.numpy(), np.float32)
         texts = [json.dumps(dict(item.metadata), ensure_ascii=False) for item in items]
-        times = [_NO_TIME if item.time is None else microseconds(item.time) for item in items]
+        times = [NO_TIME if item.time is None else microseconds(item.time) for item in items]
         columns = Columns(
             ids=pa.array([item.id for item in items], pa.string()),
             cameras=pa.array([item.camera for item in items], pa.string()),
@@ -92,7 +92,7 @@ class Columns:
     def of(cls, table: pa.Table) -> Columns:
         """From the columns :data:`LIGHT` of a dataset."""
         column = {name: _whole(table[name]) for name in LIGHT}
-        times = column["time"].cast(pa.int64()).fill_null(_NO_TIME).to_numpy(zero_copy_only=False)
+        times = column["time"].cast(pa.int64()).fill_null(NO_TIME).to_numpy(zero_copy_only=False)
         seen = column["visibility"].flatten().to_numpy().reshape(len(table), -1)
         return cls(
             column["id"],
@@ -129,7 +129,7 @@ class Columns:
         columns = {
             "id": self.ids,
             "camera": self.cameras,
-            "time": pa.array(self.times, pa.int64(), mask=self.times == _NO_TIME).cast(kind["time"]),
+            "time": pa.array(self.times, pa.int64(), mask=self.times == NO_TIME).cast(kind["time"]),
             "metadata": pa.array(metadata, pa.string()),
             "tags": self.tags,
             "visibility": _lists(self.visibility, kind["visibility"]),
@@ -141,7 +141,7 @@ class Columns:
 
     def items(self, metadata: Sequence[str]) -> list[GalleryItem]:
         """The rows as items."""
-        times = [None if time == _NO_TIME else _EPOCH + time * _MICROSECOND for time in self.times.tolist()]
+        times = [None if time == NO_TIME else as_moment(time) for time in self.times.tolist()]
         rows = zip(self.ids.to_pylist(), self.cameras.to_pylist(), times, map(json.loads, metadata), strict=True)
         return [GalleryItem(*row) for row in rows]
 
@@ -150,9 +150,9 @@ class Columns:
         keep = np.ones(len(self), bool)
         if where.since is not None:
             keep &= self.times >= microseconds(where.since)
-            keep &= self.times != _NO_TIME
+            keep &= self.times != NO_TIME
         if where.until is not None:
-            keep &= (self.times < microseconds(where.until)) & (self.times != _NO_TIME)
+            keep &= (self.times < microseconds(where.until)) & (self.times != NO_TIME)
         for column, wanted, unwanted in (
             (self.cameras, where.cameras, where.not_cameras),
             (self.ids, where.ids, where.not_ids),
@@ -200,3 +200,8 @@ def _lists(rows: np.ndarray, kind: pa.DataType) -> pa.FixedSizeListArray:
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def as_moment(time: int | None) -> datetime | None:
+    """Microseconds since 1970 as a moment in UTC."""
+    return None if time is None else _EPOCH + time * _MICROSECOND

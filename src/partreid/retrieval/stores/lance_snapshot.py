@@ -20,8 +20,9 @@ from partreid.retrieval.stores.base import GalleryHeader
 from partreid.retrieval.stores.lance_api import lance, lance_errors
 from partreid.retrieval.stores.lance_fragment import Fragment
 from partreid.retrieval.stores.lance_head import FragmentEntry, Head, check_size, damaged
+from partreid.retrieval.stores.lance_rows import NO_TIME, as_moment
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryRecords
+from partreid.types.gallery import CameraSummary, GalleryRecords
 
 
 class Snapshot:
@@ -112,6 +113,17 @@ class Snapshot:
     def count(self, where: Filter) -> int:
         """Items that meet a filter."""
         return self.head.count if where == Filter() else int(self.mask(where).sum())
+
+    def cameras(self) -> list[CameraSummary]:
+        """The items of each camera."""
+        names = pa.chunked_array([f.columns.cameras for f in self.fragments], pa.string()).filter(pa.array(self._live))
+        times = np.concatenate([np.empty(0, np.int64), *(f.columns.times for f in self.fragments)])[self._live]
+        table = pa.table({"camera": names, "time": pa.array(times, mask=times == NO_TIME)}).group_by("camera")
+        found = table.aggregate([([], "count_all"), ("time", "min"), ("time", "max")]).to_pylist()
+        return [
+            CameraSummary(row["camera"], row["count_all"], as_moment(row["time_min"]), as_moment(row["time_max"]))
+            for row in found
+        ]
 
     def by_fragment(self, mask: np.ndarray) -> list[np.ndarray]:
         """The rows of each fragment that a mask of positions says, ascending."""

@@ -8,9 +8,9 @@ import torch
 from partreid.errors import DataError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.exact import Engine, ExactSearch
-from partreid.retrieval.stores.base import Candidates, GalleryHeader, SearchRule, taken
+from partreid.retrieval.stores.base import Candidates, GalleryHeader, SearchRule, by_camera, taken
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryItem, GalleryRecords
+from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
 
 
 class MemoryStore:
@@ -32,6 +32,10 @@ class MemoryStore:
     def count(self, where: Filter) -> int:
         """Number of items that meet ``where``."""
         return len(self._positions(where))
+
+    def cameras(self) -> list[CameraSummary]:
+        """The items of each camera."""
+        return by_camera((item.camera, item.time) for item in self._items)
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         """Append items."""

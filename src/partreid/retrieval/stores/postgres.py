@@ -26,7 +26,7 @@ from partreid.retrieval.stores.base import (
     taken,
 )
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryItem, GalleryRecords
+from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
 from partreid.types.tensors import check_comparable
 
 try:
@@ -118,6 +118,12 @@ class PostgresStore:
         with self._transaction() as cursor:
             row = self._run(cursor, "SELECT count(*) FROM {s}.item WHERE " + condition, values).fetchone()
         return int(row[0])
+
+    def cameras(self) -> list[CameraSummary]:
+        """The items of each camera."""
+        with self._transaction() as cursor:
+            statement = "SELECT camera, count(*), min(time), max(time) FROM {s}.item GROUP BY camera"
+            return [CameraSummary(*row) for row in self._run(cursor, statement).fetchall()]
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         """Add items in one transaction."""

@@ -19,6 +19,7 @@ from partreid.retrieval.stores.base import (
     Candidates,
     GalleryHeader,
     SearchRule,
+    by_camera,
     no_unseen,
     reach,
     taken,
@@ -34,7 +35,7 @@ from partreid.retrieval.stores.qdrant_query import (
     point_id,
 )
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryRecords
+from partreid.types.gallery import CameraSummary, GalleryRecords
 from partreid.types.tensors import check_comparable
 
 _EXAMPLE = "Expected qdrant://host:6333/name, or qdrant+https://host/name."
@@ -121,6 +122,14 @@ class QdrantStore:
         with self._collection.explained():
             found = self._collection.client.count(self._collection.name, asking.condition(where), exact=True)
             return int(found.count)
+
+    def cameras(self) -> list[CameraSummary]:
+        """The items of each camera."""
+        if self.header() is None:
+            return []
+        with self._collection.explained():
+            points = self._collection.scroll(asking.condition(Filter()), keys=("camera", "time"))
+            return by_camera(asking.sighting(point.payload) for point in points)
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         """Add items, some at a time; see the class for what happens if that is broken off."""

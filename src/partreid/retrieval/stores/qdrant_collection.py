@@ -103,8 +103,10 @@ class Collection:
             found += self.client.retrieve(self.name, ids[start : start + some], with_payload=True, with_vectors=True)
         return found
 
-    def scroll(self, where: models.Filter, header: GalleryHeader | None = None) -> Iterator[Any]:
-        """All points of a filter: whole where a header is given, else with their "id" alone."""
+    def scroll(
+        self, where: models.Filter, header: GalleryHeader | None = None, *, keys: Sequence[str] = ("id",)
+    ) -> Iterator[Any]:
+        """All points of a filter: whole where a header is given, else with these keys of their payload alone."""
         offset = None
         while True:
             points, offset = self.client.scroll(
@@ -112,7 +114,7 @@ class Collection:
                 where,
                 limit=self._with_vectors(header) if header else IDS,
                 offset=offset,
-                with_payload=True if header else ["id"],
+                with_payload=True if header else list(keys),
                 with_vectors=header is not None,
             )
             yield from points

@@ -67,15 +67,7 @@ def records(points: Sequence[Any], header: GalleryHeader) -> GalleryRecords:
     for row, one in enumerate(points):
         payload = one.payload or {}
         try:
-            time = payload.get("time")
-            items.append(
-                GalleryItem(
-                    payload["id"],
-                    payload.get("camera"),
-                    None if time is None else datetime.fromisoformat(time),
-                    json.loads(payload["metadata"]),
-                )
-            )
+            items.append(GalleryItem(payload["id"], *sighting(payload), json.loads(payload["metadata"])))
             for name, vector in (one.vector or {}).items():
                 slot = header.slots.index(name)
                 vectors[row, slot], visibility[row, slot] = vector, payload[_visibility(slot)]
@@ -85,6 +77,13 @@ def records(points: Sequence[Any], header: GalleryHeader) -> GalleryRecords:
         tuple(items),
         PartEmbeddings(torch.from_numpy(vectors), torch.from_numpy(visibility), header.slots, header.model),
     )
+
+
+def sighting(payload: dict[str, Any] | None) -> tuple[str | None, datetime | None]:
+    """Camera and time of a point."""
+    known = payload or {}
+    time = known.get("time")
+    return known.get("camera"), None if time is None else datetime.fromisoformat(time)
 
 
 def condition(where: Filter) -> models.Filter:
