@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from hypothesis import strategies as st
 
-from partreid.retrieval import calibration, compare, filling, filters, gallery
+from partreid.retrieval import calibration, compare, filling, filters, gallery, many
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import GalleryItem, PartEmbeddings
 from tests.property.fuzz_inference import extractor, files
@@ -103,6 +103,8 @@ TARGETS: list[Target] = [
          calibration=st.sampled_from([None, CURVES])),
     fuzz(compare.PictureComparison.parts, first=0, second=1, self=st.builds(
         compare.compare, embeddings(n=1), embeddings(n=2))),
+    fuzz(many.search_many, nan=True, galleries=st.lists(galleries(), min_size=1, max_size=2), query=embeddings(),
+         k=st.integers(1, 9), matching=MATCHING, where=FILTERS),
     fuzz(filling.Naming, pattern=r"c(?P<camera>\d)", camera=None, time=None, metadata={}),
     fuzz(filling.Naming.item, self=filling.Naming(r"c(?P<camera>\d)"), name=st.sampled_from(["c1_a.jpg", "c2/b.jpg"])),
     fuzz(filling.add_pictures, all=st.builds(
