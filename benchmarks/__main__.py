@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.timing import Figure
 
-GROUPS = ("head", "matching", "data", "embed", "search", "gallery", "stores", "train")
+GROUPS = ("head", "matching", "data", "embed", "search", "gallery", "stores", "train", "export")
 """Modules of this package with a ``TITLE`` and a ``measure(rounds=...)`` that yields figures; all run by default."""
 
 

@@ -42,6 +42,7 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("docs/labels.md", 3),
         ("docs/options.md", 3),
         ("docs/models.md", 3),
+        ("docs/export.md", 3),
     ],
 )
 def test_commands_exist_with_these_options(page: str, least: int) -> None:

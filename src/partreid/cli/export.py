@@ -48,7 +48,10 @@ def export(
         ),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Convolutions in 8-bit integers, calibrated on training pictures.")
+        bool,
+        typer.Option(
+            "--int8", help="Convolutions in 8-bit integers, calibrated on training pictures; quicker in OpenVINO."
+        ),
     ] = False,
     bf16: Annotated[
         bool, typer.Option("--bf16", help="OpenVINO computes in bfloat16 where the processor can (AMX, AVX-512).")
