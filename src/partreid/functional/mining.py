@@ -72,10 +72,10 @@ def batch_hard(distances: Tensor, pids: Tensor, *, comparable: Tensor | None = N
         >>> batch_hard(d, torch.tensor([7, 7, 9])).valid
         tensor([ True,  True, False])
     """
-    if pids.ndim != 1 or distances.shape[-2:] != (len(pids), len(pids)):
-        raise ShapeError(
-            f"Expected pids [B] and distances [..., B, B], got {tuple(pids.shape)} and {tuple(distances.shape)}."
-        )
+    if pids.ndim != 1:
+        raise ShapeError(f"Expected pids [B], got {tuple(pids.shape)}.")
+    if distances.shape[-2:] != (len(pids), len(pids)):
+        raise ShapeError(f"Expected distances [..., {len(pids)}, {len(pids)}], got {tuple(distances.shape)}.")
     if not distances.is_floating_point() or not len(pids):
         raise ShapeError(f"Expected floating-point distances of at least one picture, got {distances.dtype}.")
     if comparable is not None and (comparable.shape != distances.shape[-2:] or comparable.dtype != torch.bool):
