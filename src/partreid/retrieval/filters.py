@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -23,10 +24,18 @@ def _texts_by_key(values: Any) -> Any:
     return {key: _texts(some) for key, some in values.items()} if isinstance(values, Mapping) else values
 
 
+def _moment(value: Any) -> datetime | None:
+    """A time; as ISO text too, which is how JSON has it."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = datetime.fromisoformat(value)
+    return None if value is None else as_time(value)
+
+
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 OptionalTexts = Annotated[tuple[str, ...] | None, BeforeValidator(lambda v: None if v is None else _texts(v))]
 ByKey = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_texts_by_key)]
-Moment = Annotated[datetime | None, BeforeValidator(lambda v: None if v is None else as_time(v))]
+Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 
 
 class Filter(ConfigModel):
