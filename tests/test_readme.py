@@ -42,6 +42,8 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("docs/labels.md", 3),
         ("docs/options.md", 3),
         ("docs/models.md", 3),
+        ("docs/gallery.md", 8),
+        ("docs/export.md", 3),
         ("docs/export.md", 3),
     ],
 )

@@ -53,7 +53,7 @@ class Naming:
             raise ConfigError(f"Expected named groups such as (?P<camera>\\d+) in the pattern, got {self.pattern!r}.")
 
     def item(self, name: str) -> GalleryItem:
-        """The item of a picture; its id is the name, its metadata says the file.
+        """The item of a picture or a track; its id is the name, its metadata says the file if it is one.
 
         Raises:
             DataError: the pattern is not in the name, or gives no time.
@@ -70,7 +70,9 @@ class Naming:
             except ValueError as error:
                 raise DataError(f"{name!r}: {error}") from None
         camera, time = found.pop("camera"), found.pop("time")
-        return GalleryItem(name, camera, time, {**found, "file": str(Path(name).absolute())})
+        if Path(name).is_file():
+            found["file"] = str(Path(name).absolute())
+        return GalleryItem(name, camera, time, found)
 
 
 @dataclass(frozen=True)
