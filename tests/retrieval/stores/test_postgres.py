@@ -119,6 +119,30 @@ def test_writers_at_once_never_share_an_id(address: str) -> None:
         )
 
 
+@pytest.mark.parametrize("how", ["delete", "upsert"])
+def test_rows_are_locked_in_the_order_of_ids(address: str, how: str) -> None:
+    """Else two processes that hold some rows each would wait for one another."""
+    place, _, name = address.partition("&gallery=")
+    table = f"partreid_{name}.item"
+    with Gallery.open(address) as gallery, psycopg.connect(place) as other:
+        for name in "ba":  # rows lie in this order
+            gallery.add(embeddings(1), [name], cameras=1)
+        other.execute(f"SELECT FROM {table} WHERE id = 'a' FOR UPDATE")
+        work = {
+            "delete": lambda: gallery.delete(where=Filter(cameras=1)),
+            "upsert": lambda: gallery.upsert(embeddings(2), ["b", "a"]),
+        }[how]
+        thread = threading.Thread(target=work)
+        thread.start()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while run(address, waiting).fetchone() == (0,):
+            assert thread.is_alive()
+        other.execute(f"SELECT FROM {table} WHERE id = 'b' FOR UPDATE NOWAIT")
+        other.rollback()
+        thread.join()
+        assert len(gallery) == (0 if how == "delete" else 2)
+
+
 def test_of_two_that_begin_a_gallery_the_first_decides(address: str) -> None:
     with Gallery.open(address) as first, Gallery.open(address) as second:
         assert first.slots == second.slots == ()

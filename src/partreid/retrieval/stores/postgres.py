@@ -138,7 +138,7 @@ class PostgresStore:
         """Remove items; their parts go with them."""
         condition, values = statements.condition(where)
         with self._transaction(writing=True) as cursor:
-            return int(self._run(cursor, "DELETE FROM {s}.item WHERE " + condition, values).rowcount)
+            return int(self._run(cursor, statements.DELETE.replace("{condition}", condition), values).rowcount)
 
     def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
         """Items in the order of their ids."""

@@ -55,6 +55,9 @@ REPLACE = (
 RETURNING number, id"""
 )
 
+# Rows are locked in the order of ids, as writes do: two processes then wait for, and never block, one another.
+DELETE = "DELETE FROM {s}.item WHERE number IN (SELECT number FROM {s}.item WHERE {condition} ORDER BY id FOR UPDATE)"
+
 COPY = "COPY {s}.part (item, slot, visibility, vector) FROM STDIN (FORMAT BINARY)"
 COPY_BEGIN, COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 

@@ -90,10 +90,10 @@ class QdrantStore:
         except ValueError as error:
             raise DataError(f"Not an address of Qdrant: {error}. {_EXAMPLE}") from None
         name = unquote(parts.path.removeprefix("/"))
-        if not host or not 0 < len(name) <= 255 or any(c in '/\\<>:"|?*\0' for c in name):
-            raise DataError(f"Not an address of Qdrant: {location}. {_EXAMPLE}")
         if parts.username or parts.password or parts.query:
             raise DataError(f"An address of Qdrant holds no key; set QDRANT_API_KEY instead. {_EXAMPLE}")
+        if not host or not 0 < len(name) <= 255 or any(c in '/\\<>:"|?*\0' for c in name):
+            raise DataError(f"Not an address of Qdrant: {location}. {_EXAMPLE}")
         client = QdrantClient(
             host=host,
             port=port,

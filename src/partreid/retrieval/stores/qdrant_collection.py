@@ -46,9 +46,9 @@ class Collection:
         about = (self.client.get_collection(self.name).config.metadata or {}).get("partreid")
         if about is None:
             raise DataError(f"{self.location} holds a collection that is no gallery. Use another name.")
-        if about["version"] != FORMAT_VERSION:
+        if about.get("version") != FORMAT_VERSION:
             raise DataError(
-                f"{self.location} has format version {about['version']}; this partreid reads {FORMAT_VERSION}. "
+                f"{self.location} has format version {about.get('version')}; this partreid reads {FORMAT_VERSION}. "
                 "Use the partreid that made it, or make a new gallery."
             )
         return GalleryHeader(tuple(about["slots"]), about["width"], about["model"])
