@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from partreid.errors import ConfigError, ExportError
+from partreid.errors import ConfigError, ExportError, ShapeError
 from partreid.export import write
 from partreid.export.network import ExportedNetwork
 from partreid.export.parity import TOLERANCE, check_agreement
@@ -153,6 +153,9 @@ def test_choices_that_do_not_fit(checkpoint: Checkpoint, tmp_path: Path) -> None
         export_checkpoint(checkpoint, tmp_path / "model.pt", random_pixels(1))
     with pytest.raises(ConfigError, match="bfloat16 is OpenVINO's"):
         export_checkpoint(checkpoint, tmp_path / "m.onnx", random_pixels(1), options=ExportOptions(bfloat16=True))
+    for wrong in (random_pixels(2)[:0], random_pixels(2)[:, 1:], random_pixels(2) / 255):
+        with pytest.raises(ShapeError, match=r"Expected uint8 pictures \[N, 64, 32, 3\] to check with, got"):
+            export_checkpoint(checkpoint, tmp_path / "m.onnx", wrong)
     fixed = Checkpoint(build_network(ModelConfig(backbone="resnet18", attention="fixed"), 3).eval(), PREPROCESS)
     with pytest.raises(ConfigError, match="needs more than pixels"):
         export_checkpoint(fixed, tmp_path / "m.onnx", random_pixels(1))

@@ -69,7 +69,7 @@ class FineMapNetwork(nn.Module):
     Upsampling is linear in the features, and so are the 1×1 convolution of Eq. 1 and the pooling of Eq. 3. The
     convolution is therefore computed on every map as it is, and its K+1 scores are upsampled instead of some thousand
     channels; and each map is pooled as it is, under pooling weights brought to its own size. Of the light network in
-    bfloat16, the upsampled map took a quarter of the time (docs/export.md).
+    bfloat16, the upsampled map took a quarter of the time (docs/performance.md).
 
     Args:
         model: its backbone is a ``FineMap``.

@@ -56,7 +56,8 @@ def export_checkpoint(
     The network in float32 is compared with PyTorch first, whatever it becomes afterwards.
 
     Args:
-        checkpoint: the model. file: where to write; a former file is replaced once all is well.
+        checkpoint: the model, which is moved to the CPU.
+        file: where to write; a former file is replaced once all is well.
         pixels: uint8 [N, H, W, 3] RGB at the model's size: the first 16 are compared, all of them calibrate int8.
         options: how.
 
@@ -65,6 +66,7 @@ def export_checkpoint(
 
     Raises:
         ExportError: the network cannot be exported, differs from PyTorch, or the file cannot be written.
+        ShapeError: the pictures have another size or type, or there are none.
         ConfigError: the network needs pose fields, its parts have no names for a mirror, or a choice does not fit.
         MissingDependencyError: a library is not installed.
     """
@@ -74,6 +76,11 @@ def export_checkpoint(
     if options.bfloat16 and path.suffix == ".onnx":
         raise ConfigError(
             "bfloat16 is OpenVINO's: onnxruntime has no such arithmetic on CPUs. Export with --to openvino."
+        )
+    if pixels.dtype != np.uint8 or not len(pixels) or pixels.shape[1:] != (*checkpoint.preprocess.size, 3):
+        raise ShapeError(
+            f"Expected uint8 pictures [N, {checkpoint.preprocess.height}, {checkpoint.preprocess.width}, 3] to check "
+            f"with, got {pixels.dtype} {pixels.shape}."
         )
     reference = TorchRunner(checkpoint.model, checkpoint.preprocess, _FLOAT32, mirror=options.mirror)
     network = ExportedNetwork(reference.model, checkpoint.preprocess, mirror=options.mirror).eval()

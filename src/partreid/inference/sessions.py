@@ -167,7 +167,7 @@ def _outputs(request: Any) -> Arrays:
 
 
 _PIECE = 64
-"""Most pictures at once per stream; more take memory and are no faster (docs/export.md)."""
+"""Most pictures at once per stream; more take memory and are no faster (docs/performance.md)."""
 
 
 def _missing(library: str, path: Path) -> MissingDependencyError:
