@@ -85,17 +85,18 @@ class Filter(ConfigModel):
 
     def keeps(self, item: GalleryItem) -> bool:
         """Whether an item meets all conditions: what every store must agree with."""
-        has = set(tags(item.metadata))
         return (
             (self.cameras is None or item.camera in self.cameras)
             and item.camera not in self.not_cameras
             and (self.since is None or (item.time is not None and item.time >= self.since))
             and (self.until is None or (item.time is not None and item.time < self.until))
-            and all(not has.isdisjoint(group) for group in self.wanted_tags)
-            and has.isdisjoint(self.unwanted_tags)
             and (self.ids is None or item.id in self.ids)
             and item.id not in self.not_ids
+            and (not (self.metadata or self.not_metadata) or self._keeps_tags(set(tags(item.metadata))))
         )
+
+    def _keeps_tags(self, has: set[str]) -> bool:
+        return has.isdisjoint(self.unwanted_tags) and all(not has.isdisjoint(group) for group in self.wanted_tags)
 
 
 def tags(metadata: Mapping[str, Any]) -> list[str]:
