@@ -68,6 +68,7 @@ TARGETS: list[Target] = [
     fuzz(gallery.Gallery.open.__func__, all=st.builds(
         lambda: {"cls": gallery.Gallery, "location": folder() / "gallery", "create": True})),
     fuzz(gallery.Gallery.close, self=galleries()),
+    fuzz(gallery.Gallery.cameras, self=galleries()),
     fuzz(gallery.Gallery.count, self=galleries(), where=FILTERS),
     fuzz(gallery.Gallery.add, all=additions()),
     fuzz(gallery.Gallery.upsert, all=additions()),

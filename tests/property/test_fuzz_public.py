@@ -55,6 +55,12 @@ INNER = {
 every_target = pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths among the arguments lead to no folder of the project."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("target", [t for t in TARGETS if t.right], ids=lambda target: target.name)
 @given(st.data())
 def test_right_arguments_give_sound_results(target: Target, data: st.DataObject) -> None:
