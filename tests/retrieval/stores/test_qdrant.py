@@ -8,9 +8,18 @@ from typing import Any
 import pytest
 
 from partreid.errors import DataError
-from partreid.retrieval import Gallery
+from partreid.retrieval import Filter, Gallery, MatchingConfig
 from partreid.types.gallery import GalleryItem, GalleryRecords
-from tests.retrieval.stores.contract import add, assert_holds, embeddings, named
+from tests.retrieval.stores.contract import (
+    NOON,
+    add,
+    assert_answers,
+    assert_holds,
+    by_loops,
+    embeddings,
+    named,
+    odd_items,
+)
 
 pytest.importorskip("qdrant_client")
 
@@ -19,8 +28,11 @@ from qdrant_client import QdrantClient, models
 from partreid.retrieval.stores import qdrant, qdrant_collection
 from partreid.retrieval.stores.qdrant import QdrantStore
 from partreid.retrieval.stores.qdrant_query import point_id
+from tests.retrieval.stores.rest import RestServer
 
-pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect", "ignore:Local mode performs exact")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Payload indexes have no effect", "ignore:Local mode performs exact", "ignore:Api key is used"
+)
 
 
 @pytest.fixture
@@ -62,6 +74,34 @@ def test_the_client_gets_address_and_key(monkeypatch: pytest.MonkeyPatch, client
     monkeypatch.delenv("QDRANT_API_KEY")
     Gallery.open("qdrant://example.org:7000/people")
     assert (asked[1]["port"], asked[1]["https"], asked[1]["api_key"]) == (7000, False, None)
+
+
+def test_requests_and_answers_survive_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QDRANT_API_KEY", "secret")
+    items, some, query = odd_items(40), embeddings(40), embeddings(4, seed=1)
+    with RestServer() as server:
+        address = f"qdrant://127.0.0.1:{server.port}/my%20people"
+        with Gallery.open(address) as gallery:
+            assert len(gallery) == 0
+            add(gallery, items[:30], some[:30])
+            add(gallery, items[20:], some[20:], replace=True)
+            with pytest.raises(DataError, match="Already in the gallery"):
+                add(gallery, items[:2], some[:2])
+        with Gallery.open(address, create=False) as gallery:
+            assert_holds(gallery, items, some)
+            assert gallery.verify() == []
+            held = GalleryRecords(tuple(items), some)
+            for matching in (MatchingConfig(visibility="geometric"), MatchingConfig(visibility_threshold=0.5)):
+                for where in (Filter(), Filter(since=NOON, not_cameras=2, not_metadata={"track": 17}, not_ids="a")):
+                    found = gallery.search(query, 7, matching=matching, where=where)
+                    assert_answers(found, by_loops(query, held, 7, matching, where))
+            assert gallery.delete(where=Filter(cameras=(), ids="a")) == 0
+            assert gallery.delete(where=Filter(not_ids="a")) == 39
+            assert_holds(gallery, items[:1], some[:1])
+        assert all(headers["api-key"] == "secret" for *_, headers in server.seen)
+        writes = [query for method, path, query, _ in server.seen if method == "PUT" and path.endswith("/points")]
+        assert writes
+        assert all((query["wait"], query["ordering"]) == (["true"], ["strong"]) for query in writes)
 
 
 def test_a_gallery_is_made_only_where_that_is_wished(client: QdrantClient) -> None:
