@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from partreid.errors import DataError
 from partreid.retrieval import Gallery
 from partreid.retrieval.filters import Filter
+from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 from tests.retrieval.stores.contract import add, assert_holds, embeddings, named, odd_items
 
@@ -175,6 +177,13 @@ def test_verify_names_what_was_spoilt_by_hand(address: str) -> None:
         assert "'item0001': slot" in problems
         assert "'item0002': slot" in problems
         assert "'item0003'" not in problems
+        with pytest.raises(DataError, match="do not fit.*verify"):
+            gallery.get(["item0001"])
+        with pytest.raises(DataError, match="dimensions"):
+            gallery.search(PartEmbeddings(torch.zeros(1, 3, 8), torch.ones(1, 3), gallery.slots))
+        run(address, "DELETE FROM item WHERE id IN ('item0001', 'item0002')")
+        run(address, "UPDATE item SET camera = '' WHERE id = 'item0004'")
+        assert "1 to 500 characters" in " ".join(gallery.verify())
 
 
 def test_a_lost_connection_is_an_error_once(address: str) -> None:

@@ -100,8 +100,11 @@ class PostgresStore:
         user, at, host = parts.netloc.rpartition("@")
         address, public = (
             f"{parts.scheme}://{netloc}{parts.path}?"
-            + urlencode([pair for pair in options if pair[0] != hidden], quote_via=quote, safe="/")
-            for netloc, hidden in ((parts.netloc, "gallery"), (user.partition(":")[0] + at + host, "password"))
+            + urlencode([pair for pair in options if pair[0] not in hidden], quote_via=quote, safe="/")
+            for netloc, hidden in (
+                (parts.netloc, ("gallery",)),
+                (user.partition(":")[0] + at + host, ("password", "sslpassword")),
+            )
         )
         return cls(address, names[0], location=public, create=create)
 
@@ -168,7 +171,6 @@ class PostgresStore:
         header = self.header()
         if header is None:
             return []
-        problems = []
         with self._transaction() as cursor:
             wrong = self._run(
                 cursor,
@@ -176,11 +178,13 @@ class PostgresStore:
                 " WHERE vector_dims(vector) <> %s OR NOT slot BETWEEN 0 AND %s ORDER BY id, slot LIMIT 20",
                 [header.width, len(header.slots) - 1],
             ).fetchall()
-            problems += [f"Item {name!r}: slot {slot} with a vector of {width} numbers." for name, slot, width in wrong]
-        if not problems:
-            after = ""
-            while len(page := self.fetch(Filter(), limit=_SOME, after=after)):
+        problems = [f"Item {name!r}: slot {slot} with a vector of {width} numbers." for name, slot, width in wrong]
+        after = ""
+        try:
+            while not problems and len(page := self.fetch(Filter(), limit=_SOME, after=after)):
                 after = page.items[-1].id
+        except DataError as error:
+            problems.append(str(error))
         return problems
 
     def close(self) -> None:

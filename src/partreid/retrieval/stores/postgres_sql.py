@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from partreid.errors import DataError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.stores.base import GalleryHeader, SearchRule, as_keyword
 from partreid.types import PartEmbeddings
@@ -156,7 +157,13 @@ def copied(numbers: np.ndarray, embeddings: PartEmbeddings) -> bytes:
 
 
 def embedded(rows: list[tuple[int, int, float, bytes]], numbers: list[int], header: GalleryHeader) -> PartEmbeddings:
-    """The embeddings of items [B], by their numbers, from their rows of ``part``; 0 where there is none."""
+    """The embeddings of items [B], by their numbers, from their rows of ``part``; 0 where there is none.
+
+    Raises:
+        DataError: a row has another width, or a slot that the gallery has not.
+    """
+    if any(len(vector) != 4 + 2 * header.width or not 0 <= slot < len(header.slots) for _, slot, _, vector in rows):
+        raise DataError("Parts of the gallery do not fit its slots and width; `partreid gallery verify` names them.")
     place = {number: i for i, number in enumerate(numbers)}
     vectors = np.zeros((len(numbers), len(header.slots), header.width), np.float16)
     visibility = np.zeros(vectors.shape[:2], np.float32)
