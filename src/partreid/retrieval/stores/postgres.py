@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any, Self
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ import torch
 from partreid.errors import ConfigError, DataError, MissingDependencyError, ShapeError
 from partreid.retrieval.filters import Filter, tags
 from partreid.retrieval.stores import postgres_sql as statements
+from partreid.retrieval.stores.addresses import postgres_address
 from partreid.retrieval.stores.base import (
     FORMAT_VERSION,
     Candidates,
@@ -34,8 +34,6 @@ try:
     from psycopg import sql
 except ImportError:
     raise MissingDependencyError("psycopg", purpose="A gallery in PostgreSQL", extra="postgres") from None
-
-_EXAMPLE = "Expected postgres://user@host:5432/database?gallery=name."
 
 _SOME = 1024
 """Items written by one statement, or read by one."""
@@ -86,27 +84,8 @@ class PostgresStore:
         Raises:
             DataError: as the constructor; or the location names no gallery.
         """
-        try:
-            parts = urlsplit(location)
-            options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        except ValueError as error:
-            raise DataError(f"Not an address of PostgreSQL: {error}. {_EXAMPLE}") from None
-        names = [value for key, value in options if key == "gallery"]
-        # psycopg takes a % for a placeholder, in a quoted name too.
-        if len(names) != 1 or not 0 < len(names[0].encode()) <= 50 or any(c in names[0] for c in "%\0"):
-            raise DataError(
-                f"Name one gallery, by 1 to 50 bytes without %, in its address; got {names!r:.80}. {_EXAMPLE}"
-            )
-        user, at, host = parts.netloc.rpartition("@")
-        address, public = (
-            f"{parts.scheme}://{netloc}{parts.path}?"
-            + urlencode([pair for pair in options if pair[0] not in hidden], quote_via=quote, safe="/")
-            for netloc, hidden in (
-                (parts.netloc, ("gallery",)),
-                (user.partition(":")[0] + at + host, ("password", "sslpassword")),
-            )
-        )
-        return cls(address, names[0], location=public, create=create)
+        address, gallery, public = postgres_address(location)
+        return cls(address, gallery, location=public, create=create)
 
     def header(self) -> GalleryHeader | None:
         """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""

@@ -6,7 +6,6 @@ import os
 from bisect import bisect_right
 from contextlib import suppress
 from typing import Self
-from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.stores import qdrant_query as asking
+from partreid.retrieval.stores.addresses import qdrant_address
 from partreid.retrieval.stores.base import (
     Candidates,
     GalleryHeader,
@@ -38,7 +38,6 @@ from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords
 from partreid.types.tensors import check_comparable
 
-_EXAMPLE = "Expected qdrant://host:6333/name, or qdrant+https://host/name."
 _MOST_NAMED = 50_000
 """Candidates named in one request; more are found again by the filter."""
 
@@ -84,20 +83,11 @@ class QdrantStore:
         Raises:
             DataError: as the constructor; or the location is not of that form.
         """
-        try:
-            parts = urlsplit(location)
-            host, port = parts.hostname, parts.port or 6333
-        except ValueError as error:
-            raise DataError(f"Not an address of Qdrant: {error}. {_EXAMPLE}") from None
-        name = unquote(parts.path.removeprefix("/"))
-        if parts.username or parts.password or parts.query:
-            raise DataError(f"An address of Qdrant holds no key; set QDRANT_API_KEY instead. {_EXAMPLE}")
-        if not host or not 0 < len(name) <= 255 or any(c in '/\\<>:"|?*\0' for c in name):
-            raise DataError(f"Not an address of Qdrant: {location}. {_EXAMPLE}")
+        host, port, https, name = qdrant_address(location)
         client = QdrantClient(
             host=host,
             port=port,
-            https=parts.scheme == "qdrant+https",
+            https=https,
             api_key=os.environ.get("QDRANT_API_KEY"),
             timeout=120,
             check_compatibility=False,
