@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ import torch
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic.shipped import shipped_split
+from partreid.inference.boxes import TrackBoxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import load_embeddings
 from partreid.inference.tracklets import merge_tracklets
 from partreid.inference.video import crop_boxes, iter_frames
+from partreid.retrieval import Gallery
 from partreid.runtime import RuntimeConfig
 from tests.cli.conftest import Run
 
@@ -85,3 +88,30 @@ def test_wrong_boxes_stop_or_are_left_out(run: Run, tiny_run: Path, walk: tuple[
     assert text.count("left out: ") == 2
     assert "video ends before" in text
     assert load_embeddings(out)[1] == ("ann", "bob")
+
+
+def test_tracks_in_a_gallery(run: Run, tiny_run: Path, walk: tuple[Path, Path], tmp_path: Path) -> None:
+    video, boxes = walk
+    command = ("tracks", tiny_run, video, boxes, "--gallery", tmp_path / "people", "--device", "cpu")
+    options = ("--camera", "hall", "--start", "2026-11-23T14:00+00:00")
+    for _ in range(2):  # the second time they are replaced
+        status, text = run(*command, *options)
+        assert status == 0, text
+        assert "2 tracks added, 2 items." in text
+    assert not Path("tracks.safetensors").exists()
+    with Gallery.open(tmp_path / "people", create=False) as gallery:
+        ann, bob = gallery.get(["walk/ann", "walk/bob"]).items
+        assert gallery.search(gallery.get(["walk/bob"]).embeddings, 1).ids == (("walk/bob",),)
+    assert (ann.camera, ann.time) == ("hall", datetime(2026, 11, 23, 14, tzinfo=UTC))
+    assert ann.metadata["track"] == "walk/ann"
+    assert (ann.metadata["boxes"], ann.metadata["first_second"], ann.metadata["last_second"]) == (6, 0.0, 1.0)
+    assert bob.metadata["video"] == str(video)
+    status, text = run("tracks", tiny_run, video, boxes, "--camera", "hall")
+    assert (status, "give --gallery too" in text) == (2, True)
+
+
+def test_spans() -> None:
+    boxes = TrackBoxes(
+        np.array([0, 0, 3, 5, 5]), np.array([0, 1, 0, 1, 2]), np.zeros((5, 4)), names=("ann", "bob", "carl")
+    )
+    assert boxes.spans().tolist() == [[0, 3, 2], [0, 5, 2], [5, 5, 1]]

@@ -110,6 +110,7 @@ TARGETS: list[Target] = [
     fuzz(mirror.merge_mirrored, output=OUTPUT, mirrored=OUTPUT),
     fuzz(boxes.read_boxes, path=files(".csv")),
     fuzz(boxes.TrackBoxes.rows, self=TABLE, frame=st.integers(0, 3)),
+    fuzz(boxes.TrackBoxes.spans, self=TABLE),
     fuzz(boxes.TrackBoxes.every, self=TABLE, step=st.integers(1, 3)),
     fuzz(video.iter_frames, path=st.builds(frames), every=1, on_error=lambda message: None),
     fuzz(video.crop_boxes, frame=st.builds(picture), boxes=BOXES),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from partreid.retrieval import calibration, compare, filling, filters, gallery, many
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import GalleryItem, PartEmbeddings
-from tests.property.fuzz_inference import extractor, files
+from partreid.types.gallery import as_time
+from tests.property.fuzz_inference import TABLE, extractor, files
 from tests.property.fuzz_types import folder
 from tests.property.fuzzing import Target, embeddings, fuzz
 
@@ -108,6 +109,10 @@ TARGETS: list[Target] = [
          k=st.integers(1, 9), matching=MATCHING, where=FILTERS),
     fuzz(filling.Naming, pattern=r"c(?P<camera>\d)", camera=None, time=None, metadata={}),
     fuzz(filling.Naming.item, self=filling.Naming(r"c(?P<camera>\d)"), name=st.sampled_from(["c1_a.jpg", "c2/b.jpg"])),
+    fuzz(filling.VideoNaming.item, self=filling.VideoNaming(Path("a.mp4"), "1", as_time(0)), track="7", first=0, last=1,
+         boxes=2, seconds={0: 0.5}),
+    fuzz(filling.add_tracks, fixed=("tracks",), gallery=galleries(), tracks=embeddings(n=1).map(lambda e: (e, ["a"])),
+         boxes=TABLE, seconds={0: 0.5}, naming=filling.VideoNaming(Path("a.mp4"))),
     fuzz(filling.add_pictures, all=st.builds(
         lambda made, path: {"gallery": made, "extractor": extractor(), "pictures": [path], "naming": filling.Naming()},
         st.builds(gallery.Gallery), files(".png"))),

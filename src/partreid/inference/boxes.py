@@ -45,6 +45,13 @@ class TrackBoxes:
         first, end = np.searchsorted(self.frames, [frame, frame + 1])
         return range(int(first), int(end))
 
+    def spans(self) -> NDArray[np.int64]:
+        """[T, 3] first frame, last frame, and number of boxes of each track."""
+        last = np.zeros(len(self.names), np.int64)
+        last[self.tracks] = self.frames  # ascending: the last one stays
+        _, first = np.unique(self.tracks, return_index=True)
+        return np.stack([self.frames[first], last, np.bincount(self.tracks, minlength=len(self.names))], axis=1)
+
     def every(self, step: int) -> Self:
         """The boxes in frames 0, step, 2·step, ..., and the tracks that are left."""
         kept = self.frames % step == 0
