@@ -12,6 +12,7 @@ import pytest
 from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError
 from partreid.inference.extractor import PartExtractor
+from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval import Filter, Gallery
 from partreid.runtime import RuntimeConfig
 from tests.cli.conftest import Run
@@ -73,6 +74,17 @@ def test_conditions_and_items_as_queries(run: Run, filled: Path, blocks: Path, t
     ]:
         (answer,) = answers(run, filled, blocks / "query" / "0011_c4_000003.jpg", "-m", tiny_run, "-k", 20, *conditions)
         assert sorted(row["id"] for row in answer["found"]) == kept, conditions
+
+
+def test_several_pictures_of_one_person(run: Run, filled: Path, blocks: Path, tiny_run: Path) -> None:
+    pictures = sorted((blocks / "query").iterdir())[:2]
+    (answer,) = answers(run, filled, *pictures, "-m", tiny_run, "-k", 3, "--one-person")
+    assert answer["query"] == f"{pictures[0]}, {pictures[1]}"
+    extractor = PartExtractor.from_pretrained(tiny_run, runtime=RuntimeConfig(device="cpu"))
+    with Gallery.open(filled, create=False) as gallery:
+        expected = gallery.search(merge_tracklet(extractor.embed(pictures)), 3)
+    assert [row["id"] for row in answer["found"]] == list(expected.ids[0])
+    assert len(answers(run, filled, *pictures, "-m", tiny_run)) == 2
 
 
 def test_stopped_and_begun_again(run: Run, filled: Path, blocks: Path, tiny_run: Path) -> None:

@@ -57,7 +57,7 @@ def add(
         str,
         typer.Option(
             help=r"Read fields from the names by a regular expression with named groups: "
-            r"'(?P<track>\d+)_c(?P<camera>\d+)'. camera and time are known; others become metadata."
+            r"`(?P<track>\d+)_c(?P<camera>\d+)`. camera and time are known; others become metadata."
         ),
     ] = "",
     camera: Annotated[str | None, typer.Option(help="Camera of all pictures.")] = None,

@@ -32,6 +32,7 @@ from partreid.evaluation.dataset import model_matching
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
+from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
@@ -45,6 +46,9 @@ def search(
     like: Annotated[
         list[str] | None, typer.Option("--like", metavar="ID", help="Look for an item of the gallery. Repeatable.")
     ] = None,
+    one_person: Annotated[
+        bool, typer.Option("--one-person", help="All these show one person: search once, by what they show together.")
+    ] = False,
     k: Annotated[int, typer.Option("-k", min=1, help="How many to find.")] = 10,
     parts: Annotated[
         str, typer.Option(help="Compare these slots only, for example foreground,head,torso. All where empty.")
@@ -73,6 +77,8 @@ def search(
     chosen = chosen.model_copy(update={"not_ids": tuple(like or ())})
     with Gallery.open(gallery, extractor=extractor, create=False) as opened:
         query, names = _queries(opened, pictures or [], like or [])
+        if one_person:
+            query, names = merge_tracklet(query), [", ".join(names)]
         calibration = None if extractor is None else calibration_beside(model, extractor)
         matching = calibration.matching if calibration else model_matching(extractor) if extractor else MatchingConfig()
         if parts:

@@ -69,7 +69,10 @@ GalleryLocation = Annotated[
     str, typer.Argument(metavar="GALLERY", help="A folder, qdrant://host:6333/name, or postgres://…/database?gallery=…")
 ]
 ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="Run or checkpoint folder, or a Hugging Face repository org/name.")
+    str,
+    typer.Option(
+        "--model", "-m", help="Run or checkpoint folder, exported file, or a Hugging Face repository org/name."
+    ),
 ]
 Cameras = Annotated[list[str] | None, typer.Option("--camera", help="Only items of this camera. Repeatable.")]
 NotCameras = Annotated[list[str] | None, typer.Option("--not-camera", help="No items of this camera. Repeatable.")]
