@@ -55,7 +55,7 @@ def demo(
     ).values()
     _explain(scores, dataset)
     console.print(f"{time.perf_counter() - start:.0f} s in all.")
-    _next_steps(out)
+    _next_steps(out, root / "bounding_box_test")
 
 
 def _explain(scores: dict[str, QuerySetScores], dataset: ReIDDataset) -> None:
@@ -85,7 +85,7 @@ def chance_rank1(dataset: ReIDDataset) -> float:
     return sum(shares) / len(shares)
 
 
-def _next_steps(out: Path) -> None:
+def _next_steps(out: Path, gallery: Path) -> None:
     console.print(
         f"""
 [bold]Look at[/bold]
@@ -94,6 +94,9 @@ def _next_steps(out: Path) -> None:
   {out}/evaluation/attention_query.png   where the network looks for each part
   tensorboard --logdir {out}/logs        the losses
 [bold]Try next[/bold]
+  partreid gallery add people {gallery} --model {out} --pattern '_c(?P<camera>\\d+)'
+  partreid app --gallery people --model {out}
+                                       find people on a page; pip install "partreid\\[app]"
   partreid embed {out} PICTURES...       vectors and visibilities of your own crops
   partreid synth rendered              a larger set; pip install "partreid\\[synth]"
   partreid train rendered --preset light -o runs/mine
