@@ -93,7 +93,7 @@ def test_wrong_boxes_stop_or_are_left_out(run: Run, tiny_run: Path, walk: tuple[
 def test_tracks_in_a_gallery(run: Run, tiny_run: Path, walk: tuple[Path, Path], tmp_path: Path) -> None:
     video, boxes = walk
     command = ("tracks", tiny_run, video, boxes, "--gallery", tmp_path / "people", "--device", "cpu")
-    options = ("--camera", "hall", "--start", "2026-11-23T14:00+00:00")
+    options = ("--camera", "hall", "--start", "2026-11-23T14:00+00:00", "--crops", tmp_path / "crops")
     for _ in range(2):  # the second time they are replaced
         status, text = run(*command, *options)
         assert status == 0, text
@@ -106,6 +106,8 @@ def test_tracks_in_a_gallery(run: Run, tiny_run: Path, walk: tuple[Path, Path], 
     assert ann.metadata["track"] == "walk/ann"
     assert (ann.metadata["boxes"], ann.metadata["first_second"], ann.metadata["last_second"]) == (6, 0.0, 1.0)
     assert bob.metadata["video"] == str(video)
+    assert ann.metadata["file"] == str(tmp_path / "crops" / "ann.jpg")
+    assert read_image(ann.metadata["file"]).shape == (64, 32, 3)
     status, text = run("tracks", tiny_run, video, boxes, "--camera", "hall")
     assert (status, "give --gallery too" in text) == (2, True)
 

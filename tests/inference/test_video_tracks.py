@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from partreid.datasets.images import read_image
 from partreid.errors import DataError
 from partreid.inference.boxes import TrackBoxes, read_boxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.tracklets import merge_tracklets
 from partreid.inference.video import VideoFrame, crop_boxes
-from partreid.inference.video_tracks import embed_tracks
+from partreid.inference.video_tracks import BestCrops, embed_tracks
 from partreid.models.bpbreid import BPBReID
 from partreid.models.config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
+from partreid.types import PartEmbeddings
 
 CSV = """note,Track,frame,x1,y1,x2,y2
 ,bob,1,10,0,30,40
@@ -153,3 +155,26 @@ def test_nothing_left(extractor: PartExtractor) -> None:
     _, boxes = scene()
     with pytest.raises(DataError, match="No box could be embedded"):
         embed_tracks(extractor, [], boxes, on_error=lambda message: None)
+
+
+def test_the_crop_that_shows_the_most_is_kept(tmp_path: Path) -> None:
+    def seen(*visibility: float) -> PartEmbeddings:
+        return PartEmbeddings(torch.zeros(1, 3, 2), torch.tensor([visibility]), ("foreground", "head", "legs"))
+
+    def crop(height: int) -> np.ndarray:
+        return np.full((height, 8, 3), height, np.uint8)
+
+    best = BestCrops(tmp_path / "crops")
+    for height, visibility in ((20, (1, 0, 0)), (16, (1, 1, 0)), (17, (1, 1, 0)), (16, (1, 1, 0)), (40, (1, 0, 0))):
+        best.add("7", crop(height), seen(*visibility))
+    assert best.files == {"7": tmp_path / "crops" / "7.jpg"}
+    assert read_image(best.files["7"]).shape == (17, 8, 3)
+    odd = ["../x", "..\\x", "a b", "A", "a", "ü", "x" * 500, ""]
+    for track in odd:
+        best.add(track, crop(12), seen(0, 0, 0))
+    names = [best.files[track].name for track in odd]
+    assert len({name.lower() for name in names}) == len(names)
+    assert sorted(path.name for path in (tmp_path / "crops").iterdir()) == sorted([*names, "7.jpg"])
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DataError, match="Cannot write"):
+        BestCrops(tmp_path / "file").add("1", crop(12), seen(1, 1, 1))

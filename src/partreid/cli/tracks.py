@@ -16,7 +16,7 @@ from partreid.inference.boxes import read_boxes
 from partreid.inference.load import load_extractor
 from partreid.inference.storage import save_embeddings
 from partreid.inference.video import VideoFrame, iter_frames
-from partreid.inference.video_tracks import embed_tracks
+from partreid.inference.video_tracks import BestCrops, embed_tracks
 from partreid.retrieval.filling import VideoNaming, add_tracks
 from partreid.retrieval.gallery import Gallery
 
@@ -46,6 +46,9 @@ def tracks(
     start: Annotated[
         str | None, typer.Option(help="When the video began, for the gallery: 2h (ago), or 2026-11-23T14:30 (local).")
     ] = None,
+    crops: Annotated[
+        Path | None, typer.Option(help="Folder for a picture of each track, the one that shows the most.")
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Use every n-th frame only.")] = 1,
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave damaged frames and wrong boxes out instead of stopping there.")
@@ -63,7 +66,8 @@ def tracks(
     """
     if (camera or start) and not gallery:
         raise ConfigError("--camera and --start are kept in a gallery only: give --gallery too.")
-    naming = VideoNaming(video, camera, None if start is None else parse_moment(start))
+    best = None if crops is None else BestCrops(crops)
+    naming = VideoNaming(video, camera, None if start is None else parse_moment(start), best.files if best else {})
     table = read_boxes(boxes).every(every)
     runtime = runtime_config(device, precision, 0, batch_size)
     extractor = load_extractor(model, runtime=runtime, mirror=mirror)
@@ -78,6 +82,7 @@ def tracks(
             table,
             advance=lambda count: progress.advance(task, count),
             on_error=on_error,
+            on_crop=best.add if best else None,
         )
     if out or not gallery:
         out = out or Path("tracks.safetensors")

@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
+import io
+import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from partreid.errors import DataError
+from partreid.files import replace_file
 from partreid.inference.boxes import TrackBoxes
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.pictures import Picture
+from partreid.inference.pictures import Picture, load_picture
 from partreid.inference.tracklets import Tracklet
 from partreid.inference.video import OnError, VideoFrame, crop_boxes
 from partreid.types import PartEmbeddings
+
+OnCrop: TypeAlias = Callable[[str, NDArray[np.uint8], PartEmbeddings], None]
+"""Told of a crop: its track, its pixels [H, W, 3], and its embeddings [1, S, D]."""
+
+
+class BestCrops:
+    """Keeps, of each track, the picture that shows the most: the largest sum of visibilities, then the most pixels.
+
+    Args:
+        folder: where a JPEG file of each track is written; made if missing.
+
+    Attributes:
+        files: the file of each track so far.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.files: dict[str, Path] = {}
+        self._folder = folder
+        self._best: dict[str, tuple[float, int]] = {}
+
+    def add(self, track: str, pixels: NDArray[np.uint8], embeddings: PartEmbeddings) -> None:
+        """Write a crop if it shows more than those of the track before it.
+
+        Raises:
+            DataError: the file cannot be written, or it is no picture.
+        """
+        if not load_picture(pixels).size:
+            raise DataError(f"Track {track}: expected a picture, got one without pixels.")
+        shows = (float(embeddings.visibility.sum()), pixels.size)
+        if shows > self._best.get(track, (-1.0, 0)):
+            self._best[track] = shows
+            self.files[track] = self._folder / _file_name(track)
+            buffer = io.BytesIO()
+            Image.fromarray(pixels).save(buffer, format="JPEG", quality=90)
+            replace_file(self.files[track], buffer.getvalue(), error=DataError)
+
+
+def _file_name(track: str) -> str:
+    """A name that any disk takes, and no other track has, also where disks take A for a."""
+    plain = re.sub(r"[^a-z0-9_-]", "_", track.lower())[:80]
+    if plain != track:
+        plain += "-" + sha256(track.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{plain}.jpg"
 
 
 def embed_tracks(
@@ -24,6 +74,7 @@ def embed_tracks(
     *,
     advance: Callable[[int], None] = lambda count: None,
     on_error: OnError | None = None,
+    on_crop: OnCrop | None = None,
 ) -> tuple[PartEmbeddings, tuple[str, ...]]:
     """Embed every box and merge those of a track (:class:`~partreid.inference.tracklets.Tracklet`).
 
@@ -34,6 +85,7 @@ def embed_tracks(
             beyond the last box.
         boxes: of the tracks. advance: told how many boxes were embedded, after each batch.
         on_error: told of each box that is left out, as it cannot be cut out of its frame or its frame never came.
+        on_crop: told of each crop that was embedded, such as :meth:`BestCrops.add`.
 
     Returns:
         [T, S, D] and the names of the T tracks, in the order of their first boxes. A track all of whose boxes were
@@ -43,12 +95,15 @@ def embed_tracks(
         DataError: a box is wrong or its frame never came, and there is no ``on_error``; or nothing is left at all.
     """
     tracks, rows = _OpenTracks(boxes), array("q")  # the row of each crop
+    waiting: dict[int, NDArray[np.uint8]] = {}  # crops that somebody wants to see, until they are embedded
 
     def crops() -> Iterator[Picture]:
         for row, pixels in _in_frames(frames, boxes, on_error):
             if pixels is None:
                 tracks.one_less(row)
             else:
+                if on_crop is not None:
+                    waiting[row] = pixels
                 rows.append(row)
                 yield pixels
 
@@ -56,6 +111,8 @@ def embed_tracks(
         for batch in stream:
             for position, one in zip(batch.positions, batch.embeddings, strict=True):
                 tracks.add(rows[position], one)
+                if on_crop is not None:
+                    on_crop(boxes.names[boxes.tracks[rows[position]]], waiting.pop(rows[position]), one)
             advance(len(batch.positions))
     return tracks.finish()
 

@@ -83,11 +83,13 @@ class VideoNaming:
 
     Attributes:
         video: its file. camera: where it was taken. start: when; a track's time is that of its first frame.
+        pictures: a picture of each track, where there is one.
     """
 
     video: Path
     camera: str | None = None
     start: datetime | None = None
+    pictures: Mapping[str, Path] = field(default_factory=dict)
 
     def item(self, track: str, first: int, last: int, boxes: int, *, seconds: Mapping[int, float]) -> GalleryItem:
         """The item of a track: its id is the video's name and the track's.
@@ -102,6 +104,8 @@ class VideoNaming:
         known = {"first_second": seconds.get(first), "last_second": seconds.get(last)}
         metadata = {"track": name, "video": str(self.video.absolute()), "boxes": boxes}
         metadata |= {key: value for key, value in known.items() if value is not None}
+        if track in self.pictures:
+            metadata["file"] = str(self.pictures[track].absolute())
         time = None if self.start is None else as_time(self.start.timestamp() + seconds.get(first, 0.0))
         return GalleryItem(name, self.camera, time, metadata)
 
