@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from partreid.retrieval import calibration, compare, filling, filters, gallery, many
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import GalleryItem, PartEmbeddings
-from partreid.types.gallery import as_time
+from partreid.types.gallery import GalleryRecords, as_time
 from tests.property.fuzz_inference import TABLE, extractor, files
 from tests.property.fuzz_types import folder
 from tests.property.fuzzing import Target, embeddings, fuzz
@@ -69,6 +69,8 @@ TARGETS: list[Target] = [
     fuzz(gallery.Gallery.open.__func__, all=st.builds(
         lambda: {"cls": gallery.Gallery, "location": folder() / "gallery", "create": True})),
     fuzz(gallery.Gallery.close, self=galleries()),
+    fuzz(gallery.Gallery.add_records, self=galleries(), replace=st.booleans(), records=embeddings(n=2).map(
+        lambda e: GalleryRecords((GalleryItem("new"), GalleryItem("other")), e))),
     fuzz(gallery.Gallery.cameras, self=galleries()),
     fuzz(gallery.Gallery.count, self=galleries(), where=FILTERS),
     fuzz(gallery.Gallery.add, all=additions()),

@@ -18,7 +18,7 @@ from partreid.models.config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.retrieval import Filter, Gallery, MatchingConfig
 from partreid.retrieval.stores.memory import MemoryStore
-from partreid.types import PartEmbeddings
+from partreid.types import GalleryRecords, PartEmbeddings
 
 SLOTS = ("foreground", "head")
 
@@ -123,6 +123,20 @@ def test_pages_of_records(monkeypatch: pytest.MonkeyPatch) -> None:
     pages = list(filled().records(Filter(not_ids=("item00",))))
     assert [len(page) for page in pages] == [7, 7, 5]
     assert torch.equal(torch.cat([p.embeddings.vectors for p in pages]), embeddings(20).vectors[1:])
+
+
+def test_copying_records() -> None:
+    source, target = filled(cameras=range(20), times=0, metadata=[{"n": i} for i in range(20)]), Gallery()
+    for page in source.records():
+        target.add_records(page)
+    assert [page.items for page in target.records()] == [page.items for page in source.records()]
+    with pytest.raises(DataError, match="Already in the gallery"):
+        target.add_records(source.get(["item03"]))
+    target.add_records(source.get(["item03"]), replace=True)
+    assert len(target) == 20
+    twice = source.get(["item03", "item04"])
+    with pytest.raises(DataError, match="given more often: 'item03'"):
+        target.add_records(GalleryRecords((twice.items[0],) * 2, twice.embeddings), replace=True)
 
 
 def test_messages() -> None:

@@ -36,7 +36,6 @@ from partreid.inference.storage import iter_embeddings
 from partreid.retrieval.filling import Filled, Naming, add_embeddings, add_pictures
 from partreid.retrieval.gallery import Gallery
 from partreid.runtime import keep_freed_memory
-from partreid.types.gallery import GalleryRecords
 
 app = typer.Typer(
     help="Galleries: keep people seen, with camera, time and anything else, and find them again.", no_args_is_help=True
@@ -206,17 +205,6 @@ def copy(
             raise DataError(f"{to} was made by another model ({target.model}) than {gallery} ({source.model}).")
         with progress_bar("copying", len(source)) as (progress, task):
             for page in source.records():
-                _upsert(target, page)
+                target.add_records(page, replace=True)
                 progress.advance(task, len(page))
         console.print(f"{len(source)} copied. {to} holds {len(target)} items.", highlight=False, markup=False)
-
-
-def _upsert(gallery: Gallery, records: GalleryRecords) -> None:
-    items = records.items
-    gallery.upsert(
-        records.embeddings,
-        records.ids,
-        cameras=[item.camera for item in items],
-        times=[item.time for item in items],
-        metadata=[item.metadata for item in items],
-    )

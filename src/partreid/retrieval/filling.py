@@ -16,7 +16,7 @@ from partreid.inference.extractor import PartExtractor
 from partreid.inference.streaming import SkippedPicture
 from partreid.retrieval.gallery import Gallery
 from partreid.types import GalleryItem, PartEmbeddings
-from partreid.types.gallery import as_time
+from partreid.types.gallery import GalleryRecords, as_time
 
 WRITTEN = 1024
 """Items written together: what a kill can cost to embed again."""
@@ -222,28 +222,15 @@ def add_tracks(
     spans = dict(zip(boxes.names, boxes.spans().tolist(), strict=True))
     if strange := [name for name in names if name not in spans]:
         raise DataError(f"No boxes of the tracks {', '.join(map(repr, strange[:5]))}. Give those they were made of.")
-    items = [naming.item(name, *spans[name], seconds=seconds) for name in names]
-    gallery.upsert(
-        embeddings,
-        [item.id for item in items],
-        cameras=[item.camera for item in items],
-        times=[item.time for item in items],
-        metadata=[item.metadata for item in items],
-    )
+    items = tuple(naming.item(name, *spans[name], seconds=seconds) for name in names)
+    gallery.add_records(GalleryRecords(items, embeddings), replace=True)
 
 
 def _write(
     gallery: Gallery, embeddings: PartEmbeddings, names: Sequence[str], naming: Naming, *, replace: bool
 ) -> None:
-    items = [naming.item(name) for name in names]
-    write = gallery.upsert if replace else gallery.add
-    write(
-        embeddings,
-        names,
-        cameras=[item.camera for item in items],
-        times=[item.time for item in items],
-        metadata=[item.metadata for item in items],
-    )
+    items = tuple(naming.item(name) for name in names)
+    gallery.add_records(GalleryRecords(items, embeddings), replace=replace)
 
 
 def _pages(names: Iterator[str]) -> Iterator[list[str]]:

@@ -161,6 +161,17 @@ class Gallery:
         items = _items(ids, cameras, times, metadata)
         self._write(embeddings, items, replacing=True)
 
+    def add_records(self, records: GalleryRecords, *, replace: bool = False) -> None:
+        """Add items as :meth:`records` gives them, of another gallery for example.
+
+        Args:
+            records: items and their embeddings. replace: as :meth:`upsert` does, instead of :meth:`add`.
+
+        Raises:
+            DataError, ShapeError: as :meth:`add`.
+        """
+        self._write(records.embeddings, list(records.items), replacing=replace)
+
     def delete(self, ids: Collection[str] | None = None, *, where: Filter | None = None) -> int:
         """Remove items, by id or by filter; returns how many there were. Ids that are not there are no error.
 
@@ -259,6 +270,9 @@ class Gallery:
         return self.store.verify()
 
     def _write(self, embeddings: Query, items: list[GalleryItem], *, replacing: bool) -> None:
+        if len({item.id for item in items}) < len(items):
+            twice = sorted(name for name, count in Counter(item.id for item in items).items() if count > 1)
+            raise DataError(f"Each id may be given once; given more often: {', '.join(map(repr, twice[:5]))}.")
         new = self._embeddings(embeddings).detach()
         if len(items) != len(new):
             raise ShapeError(f"Expected {len(new)} ids, one per picture, got {len(items)}.")
@@ -312,13 +326,9 @@ def _items(
         if len(column) != len(names) or (what == "metadata" and not several and values is not None):  # type: ignore[arg-type]
             raise ShapeError(f"{what} must hold {len(names)} values, one per id, got {values!r:.80}.")
         columns.append(column)  # type: ignore[arg-type]
-    items = [
+    return [
         GalleryItem(name, camera, time, data or {}) for name, camera, time, data in zip(names, *columns, strict=True)
     ]
-    if len(set(names)) < len(names):
-        twice = sorted(name for name, count in Counter(names).items() if count > 1)
-        raise DataError(f"Each id may be given once; given more often: {', '.join(map(repr, twice[:5]))}.")
-    return items
 
 
 def _narrowed(embeddings: PartEmbeddings, dtype: torch.dtype) -> PartEmbeddings:
