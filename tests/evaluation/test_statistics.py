@@ -84,3 +84,9 @@ def test_messages() -> None:
     bare = EvaluationResult(three.cmc, 1, 1, three.average_precision, three.average_precision, 3, 0, 2, "x")
     with pytest.raises(ShapeError, match="first matches"):
         with_confidence(bare)
+
+
+@pytest.mark.parametrize("values", ["text", ["a"], [1 + 2j], [None]])
+def test_an_interval_needs_numbers(values: object) -> None:
+    with pytest.raises(ShapeError, match=r"Expected \[N\] numbers"):
+        bootstrap_interval(values)  # type: ignore[arg-type]

@@ -178,3 +178,10 @@ def test_the_crop_that_shows_the_most_is_kept(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DataError, match="Cannot write"):
         BestCrops(tmp_path / "file").add("1", crop(12), seen(1, 1, 1))
+
+
+@pytest.mark.parametrize("step", [0, -1, 1.5, []])
+def test_every_needs_a_whole_number(step: object) -> None:
+    boxes = TrackBoxes(np.array([0]), np.array([0]), np.zeros((1, 4)), names=("ann",))
+    with pytest.raises(DataError, match="whole n of at least 1"):
+        boxes.every(step)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from partreid.errors import CheckpointError, ShapeError
+from partreid.errors import CheckpointError, ConfigError, ShapeError
 from partreid.functional.pooling import stripe_maps
 from partreid.models.baselines import PCB, BoT
 from partreid.models.bpbreid import BPBReID
@@ -148,3 +148,10 @@ def test_baselines_come_back_from_their_checkpoint(attention: str, images: Tenso
     if attention != "fixed":
         with pytest.raises(CheckpointError, match=f"holds a {type(model).__name__}, expected a BPBReID"):
             BPBReID.from_pretrained(tmp_path / "model")
+
+
+@pytest.mark.parametrize("attention", ["learned", "none", "stripes"])
+def test_no_negative_number_of_identities(attention: str) -> None:
+    config = ModelConfig.parse({"backbone": "resnet18", "attention": attention})
+    with pytest.raises(ConfigError, match="0 or more training identities, got -1"):
+        build_network(config, -1)

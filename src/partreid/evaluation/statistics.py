@@ -58,7 +58,10 @@ def bootstrap_interval(values: np.ndarray, *, samples: int = 1000, seed: int = 0
         >>> bootstrap_interval(np.array([1.0, 1.0, 1.0]))
         Interval(low=1.0, high=1.0)
     """
-    values = np.asarray(values, np.float64)
+    given = np.asarray(values)
+    if given.dtype.kind not in "fiub":
+        raise ShapeError(f"Expected [N] numbers, got {given.dtype} of shape {given.shape}.")
+    values = given.astype(np.float64)
     if values.ndim != 1 or not len(values) or np.isnan(values).any():
         raise ShapeError(f"Expected [N] numbers without NaN, at least one, got shape {values.shape}.")
     if samples < 1 or not 0 < confidence < 1:

@@ -53,7 +53,13 @@ class TrackBoxes:
         return np.stack([self.frames[first], last, np.bincount(self.tracks, minlength=len(self.names))], axis=1)
 
     def every(self, step: int) -> Self:
-        """The boxes in frames 0, step, 2·step, ..., and the tracks that are left."""
+        """The boxes in frames 0, step, 2·step, ..., and the tracks that are left.
+
+        Raises:
+            DataError: ``step`` is no whole number of at least 1.
+        """
+        if not isinstance(step, int | np.integer) or step < 1:
+            raise DataError(f"Expected every n-th frame with a whole n of at least 1, got {step!r:.80}.")
         kept = self.frames % step == 0
         return self._ordered(self.frames[kept], [self.names[i] for i in self.tracks[kept]], self.corners[kept])
 

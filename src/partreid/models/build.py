@@ -16,6 +16,9 @@ def build_network(config: ModelConfig, num_identities: int, *, backbone: Backbon
         config: architecture and numerics. num_identities: training identities.
         backbone: one that is already built, for example with pretrained weights.
 
+    Raises:
+        ConfigError: a negative number of identities.
+
     Example:
         >>> type(build_network(ModelConfig(backbone="resnet18", attention="stripes"), 10)).__name__
         'PCB'

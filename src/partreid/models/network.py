@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from partreid.errors import CheckpointError, ShapeError
+from partreid.errors import CheckpointError, ConfigError, ShapeError
 from partreid.models.backbones import Backbone, build_backbone
 from partreid.models.config import ModelConfig
 from partreid.models.heads import BNNeck, EmbeddingHead
@@ -48,6 +48,8 @@ class ReIDNetwork(nn.Module, ABC):
 
     def __init__(self, config: ModelConfig, num_identities: int, *, backbone: Backbone | None = None) -> None:
         super().__init__()
+        if num_identities < 0:
+            raise ConfigError(f"A network knows 0 or more training identities, got {num_identities}.")
         self.config = config
         self.num_identities = num_identities
         if backbone is None:
