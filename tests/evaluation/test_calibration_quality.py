@@ -195,3 +195,9 @@ def test_the_prior_is_that_of_the_pairs_unless_told() -> None:
     told = fit_calibration(PAIRS, num_slots=2, prior=0.5)
     assert told.prior == 0.5
     assert told.offsets == fit_calibration(PAIRS, num_slots=2).offsets
+
+
+@pytest.mark.parametrize("folds", [1, float("nan"), 2.5])
+def test_folds_are_whole_numbers(folds: float) -> None:
+    with pytest.raises(DataError, match="needs 2 folds"):
+        cross_validate(PAIRS, num_slots=2, folds=folds)  # type: ignore[arg-type]

@@ -142,8 +142,9 @@ def test_errors_of_the_source_and_of_the_options() -> None:
     assert list(plain_extractor().stream([])) == []
     with pytest.raises(ConfigError, match=r"Unknown on_error 'skp'. Did you mean 'skip'"):
         plain_extractor().stream([], on_error="skp")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="no negative number of readers"):
-        plain_extractor().stream([], readers=-1)
+    for readers in (-1, float("nan"), 1.5):  # NaN threads would never begin, and never end
+        with pytest.raises(ConfigError, match="no negative number of readers"):
+            plain_extractor().stream([], readers=readers)
 
 
 def test_a_network_that_something_else_runs_has_nothing_to_look_into() -> None:

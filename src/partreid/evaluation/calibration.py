@@ -150,7 +150,7 @@ def cross_validate(
     """
     prior = prior or pairs.base_rate
     persons = _unique(pairs.query_person[pairs.same])
-    if len(persons) < 4 or folds < 2:
+    if len(persons) < 4 or not isinstance(folds, int) or folds < 2:
         raise DataError(
             f"Cross-validation needs 2 folds and 4 persons with a match, 2 in each, got {folds} folds and "
             f"{len(persons)} persons."

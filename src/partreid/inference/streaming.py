@@ -71,7 +71,8 @@ class StreamOptions:
     readers: int = 0
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.readers < 0:
+        whole = isinstance(self.batch_size, int) and isinstance(self.readers, int)
+        if not whole or self.batch_size < 1 or self.readers < 0:
             raise ConfigError(
                 f"Expected batches of at least one picture and no negative number of readers, got {self}."
             )
