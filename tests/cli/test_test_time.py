@@ -93,7 +93,8 @@ def test_calibrate_then_evaluate_by_it(run: Run, blocks: Path, model: Path, tmp_
     assert limits.keys() == {"left_leg"}  # the only part that some labels show and some do not
     status, text = run("evaluate", model, root, "--calibration", "--device", "cpu")
     assert status == 0, text
-    assert "visibility_threshold" in text
+    assert "above λ_v = " in text
+    assert "(left_leg)" in text
 
     status, text = run("evaluate", model, root, "--calibration", "--mirror")
     assert status == 2

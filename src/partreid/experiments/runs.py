@@ -12,13 +12,14 @@ import numpy as np
 import torch
 
 from partreid.errors import CheckpointError, DataError
-from partreid.evaluation.dataset import EmbeddedSplit, embed_split, model_matching
+from partreid.evaluation.dataset import EmbeddedSplit, embed_split
 from partreid.evaluation.evaluator import EvaluationConfig, evaluate_embeddings
 from partreid.evaluation.reranking import RerankingConfig
 from partreid.experiments.rows import EVERYTHING, Comparison
 from partreid.files import atomic_file, hold_folder, recover_folder
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, read_metrics
+from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
 from partreid.training.loop import Trainer
@@ -206,7 +207,7 @@ def _score(task: Task) -> None:
         )  # fmt: skip
         query, gallery = (embed_split(extractor, images) for images in (task.test.query, task.test.gallery))
         for comparison in comparisons:
-            results[comparison.name] = Scores.of(_compare(extractor, query, gallery, comparison))
+            results[comparison.name] = Scores.of(_compare(query, gallery, comparison))
     _write_scores(task, results)
 
 
@@ -218,12 +219,8 @@ def _by_embedding(comparisons: Iterable[Comparison]) -> dict[tuple[bool, bool], 
     return groups
 
 
-def _compare(
-    extractor: PartExtractor, query: EmbeddedSplit, gallery: EmbeddedSplit, comparison: Comparison
-) -> EvaluationResult:
-    matching = model_matching(extractor).model_copy(update={"visibility": comparison.visibility})
-    if comparison.normalize is not None:
-        matching = matching.model_copy(update={"normalize": comparison.normalize})
+def _compare(query: EmbeddedSplit, gallery: EmbeddedSplit, comparison: Comparison) -> EvaluationResult:
+    matching = MatchingConfig(normalize=comparison.normalize, visibility=comparison.visibility)
     asked, offered = (
         split.embeddings if comparison.embedding == EVERYTHING else split.table()[comparison.embedding]
         for split in (query, gallery)

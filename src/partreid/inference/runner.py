@@ -62,6 +62,16 @@ class Runner(Protocol):
         ...
 
     @property
+    def visibility(self) -> str:
+        """The rule of visibility, as ``ModelConfig.visibility``; "always" for networks that call every part visible."""
+        ...
+
+    @property
+    def visibility_threshold(self) -> float | None:
+        """λ_v of Eq. 4; None where the rule is another."""
+        ...
+
+    @property
     def pose(self) -> PoseInput | None:
         """The part maps that ``run`` needs; None where the network finds the parts by itself."""
         ...
@@ -117,6 +127,16 @@ class TorchRunner:
     def normalize_embeddings(self) -> bool:
         """Whether the model was made for normalised vectors."""
         return self.model.config.normalize_embeddings
+
+    @property
+    def visibility(self) -> str:
+        """The rule of visibility; "always" for stripes and for a global embedding."""
+        return self.model.config.visibility_rule
+
+    @property
+    def visibility_threshold(self) -> float | None:
+        """λ_v of Eq. 4; None where the rule is another."""
+        return self.model.config.visibility_threshold if self.visibility == "threshold" else None
 
     @property
     def pose(self) -> PoseInput | None:
