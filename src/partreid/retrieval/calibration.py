@@ -217,10 +217,7 @@ class MatchCalibration(ConfigModel):
             )
 
     def check(self, extractor: PartExtractor) -> Self:
-        """Whether it belongs to this extractor: its weights, input, and way of embedding.
-
-        Returns:
-            Itself, with what its matching leaves open as the model was made for.
+        """Whether it belongs to this extractor: its weights, input, and way of embedding. Returns itself.
 
         Raises:
             DataError: it does not.
@@ -232,10 +229,7 @@ class MatchCalibration(ConfigModel):
                 f"({', '.join(ways) or 'visibility, mirror, picture size'}): expected {extractor.fingerprint}, it is "
                 f"for {self.model or 'none'}. Embed as it was made, or make it anew with `partreid calibrate`."
             )
-        if self.matching.normalize is not None:
-            return self
-        own = self.matching.model_copy(update={"normalize": extractor.runner.normalize_embeddings})
-        return self.model_copy(update={"matching": own})
+        return self
 
     def save(self, path: str | Path) -> Path:
         """Write it as JSON, whole or not at all.
