@@ -78,6 +78,5 @@ class ExportedRunner:
         """What the file says of pictures uint8 [B, H, W, 3]: embeddings, visibility and attention, nothing else."""
         vectors, visibility, attention = map(torch.from_numpy, self.session(np.ascontiguousarray(pixels)))
         parts = visibility[:, len(self.slots) - len(self.info.part_names) :]
-        normalized = self.info.normalize_embeddings
-        embeddings = PartEmbeddings(vectors, visibility, self.slots, compare_normalized=normalized)
+        embeddings = PartEmbeddings(vectors, visibility, self.slots)
         return ModelOutput(None, attention, RegionVectors(), RegionVectors(), None, parts, embeddings)

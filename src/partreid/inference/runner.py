@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from partreid.models.network import ReIDNetwork
 from partreid.parts import PartSchema, flip_order, has_unnamed
 from partreid.preprocessing import PreprocessConfig, normalize
 from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
-from partreid.types import ModelOutput
+from partreid.types import ModelOutput, PartEmbeddings
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,11 @@ class Runner(Protocol):
             float32 on the CPU; None where the runner has no such tensor.
         """
         ...
+
+
+def signed(embeddings: PartEmbeddings, runner: Runner) -> PartEmbeddings:
+    """Embeddings that say which model made them, and how it compares."""
+    return replace(embeddings, model=runner.fingerprint, compare_normalized=runner.normalize_embeddings)
 
 
 class TorchRunner:

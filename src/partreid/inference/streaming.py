@@ -18,7 +18,7 @@ from partreid.datasets.augment import part_maps_at
 from partreid.datasets.images import resize
 from partreid.errors import ConfigError, DataError
 from partreid.inference.pictures import Picture, load_picture, picture_name
-from partreid.inference.runner import PoseInput, Runner
+from partreid.inference.runner import PoseInput, Runner, signed
 from partreid.labels.fields import read_part_maps
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
 
@@ -167,7 +167,7 @@ def run_batches(
             yield batch, None
             continue
         output = runner.run(batch.pixels, batch.part_maps)
-        yield batch, replace(output, embeddings=replace(output.embeddings, model=runner.fingerprint))
+        yield batch, replace(output, embeddings=signed(output.embeddings, runner))
 
 
 def _ahead(
