@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from hypothesis import strategies as st
 
-from partreid.retrieval import calibration, compare, filling, filters, gallery, many
+from partreid.retrieval import calibration, compare, filling, filters, gallery, how_compared, many
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords, as_time
@@ -86,6 +86,11 @@ TARGETS: list[Target] = [
     fuzz(filters.tags, metadata={"track": 3, "more": "a"}),
     fuzz(MatchingConfig.prepare, self=MatchingConfig(visibility_threshold=0.2, slots=("head",)),
          embeddings=embeddings()),
+    Target("retrieval.matching.MatchingConfig.resolved", lambda self, embeddings: self.resolved(embeddings),
+           st.fixed_dictionaries({"self": st.just(MatchingConfig()), "embeddings": embeddings()})),
+    fuzz(how_compared.HowCompared.of.__func__, all=st.builds(
+        lambda: {"cls": how_compared.HowCompared, "extractor": extractor(), "matching": MatchingConfig()})),
+    fuzz(how_compared.HowCompared.to_json, self=st.builds(lambda: how_compared.HowCompared.of(extractor()))),
     fuzz(MatchingConfig.comparable, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
     fuzz(MatchingConfig.distances, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
     fuzz(MatchingConfig.rows, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
@@ -97,6 +102,9 @@ TARGETS: list[Target] = [
     fuzz(calibration.MatchCalibration.probabilities, self=CURVES, query=embeddings(), gallery=embeddings()),
     fuzz(calibration.MatchCalibration.of_search, self=CURVES, result=st.builds(
         lambda made, query: made.search(query, k=2), galleries(), embeddings())),
+    fuzz(calibration.MatchCalibration.fits, self=CURVES, matching=MATCHING),
+    Target("retrieval.calibration.MatchCalibration.check_models", lambda self, model: self.check_models(model),
+           st.fixed_dictionaries({"self": st.just(CURVES), "model": st.sampled_from(["", "a"])})),
     fuzz(calibration.MatchCalibration.save, self=CURVES, path=calibration_files()),
     fuzz(calibration.MatchCalibration.load.__func__, all=calibration_files().map(
         lambda path: {"cls": calibration.MatchCalibration, "source": path})),

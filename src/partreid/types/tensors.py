@@ -58,6 +58,8 @@ class PartEmbeddings:
             raise ShapeError(f"Expected {self.vectors.shape[1]} different slot names, got {self.slots}.")
         if not self.vectors.is_floating_point():
             raise ShapeError(f"vectors must be floating point, got {self.vectors.dtype}.")
+        if not isinstance(self.compare_normalized, bool | None):
+            raise ShapeError(f"compare_normalized is True, False or None, got {self.compare_normalized!r:.80}.")
         if not self.visibility.is_floating_point():
             object.__setattr__(self, "visibility", self.visibility.to(self.vectors.dtype))
 
