@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import pytest
 import torch
 
 from partreid import MatchingConfig, PartExtractor, build_network
 from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.models.config import ModelConfig, bot_model, official_model
 from partreid.preprocessing import PreprocessConfig
 from partreid.retrieval.calibration import MatchCalibration
@@ -92,6 +96,23 @@ def test_idle_fields(config: ModelConfig, idle: set[str]) -> None:
         after = network(pictures, classify=False).embeddings
         assert torch.equal(before.vectors, after.vectors), name
         assert torch.equal(before.visibility, after.visibility), name
+
+
+def test_python_says_that_a_field_changes_nothing() -> None:
+    gallery, rule = Gallery(), MatchingConfig(visibility_threshold=0.3)
+    gallery.add(embeddings(5, compare_normalized=False), list("abcde"))
+    for used in (
+        lambda: gallery.search(embeddings(2), matching=rule),
+        lambda: evaluate_embeddings(
+            embeddings(3), embeddings(4), ([1, 2, 3], None), ([1, 2, 3, 4], None), matching=rule
+        ),
+    ):
+        with pytest.warns(UserWarning, match=r"matching\.visibility_threshold changes nothing"):
+            used()
+    seen = torch.tensor([[1.0, 0.4], [1.0, 0.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gallery.search(replace(embeddings(2), visibility=seen), matching=rule)
 
 
 def embeddings(count: int, **facts: object) -> PartEmbeddings:

@@ -118,6 +118,7 @@ def evaluate_embeddings(
     """
     matching, options = matching or MatchingConfig(), options or EvaluationConfig()
     check_comparable(query, gallery)
+    matching = matching.resolved(query, gallery)
     asked = Identities.of(query_ids, "query", count=len(query))
     stored = Identities.of(gallery_ids, "gallery", count=len(gallery))
     query_views, gallery_views, protocol = views(asked, stored)

@@ -63,8 +63,12 @@ class HowCompared:
         )
         matching = (matching or MatchingConfig()).resolved(nothing)
         matching.prepare(nothing)  # refuses slots that there are not
-        if runner.visibility != "continuous":
-            _refuse_idle(matching, runner.visibility)
+        if matching.idle_fields and runner.visibility != "continuous":
+            raise ConfigError(
+                f"matching.{matching.idle_fields[0]} changes nothing here: this model says of each part whether it is "
+                f"visible, 0 or 1 (visibility = {runner.visibility}). Leave it away, embed with "
+                "model.visibility=continuous, or change the model's own threshold: model.visibility_threshold."
+            )
         own = runner.visibility_threshold
         return cls(
             runner.visibility,
@@ -101,21 +105,3 @@ class HowCompared:
             "no calibration" if self.calibration is None else f"calibrated on {self.calibration}",
         ]
         return f"Compared: {'; '.join(parts)}."
-
-
-def _refuse_idle(matching: MatchingConfig, rule: str) -> None:
-    """Fields of matching that change nothing where every visibility is 0 or 1."""
-    idle = [
-        name
-        for name, changed in (
-            ("visibility_threshold", matching.visibility_threshold is not None),
-            ("visibility=geometric", matching.visibility == "geometric"),
-        )
-        if changed
-    ]
-    if idle:
-        raise ConfigError(
-            f"matching.{idle[0]} changes nothing here: this model says of each part whether it is visible, 0 or 1 "
-            f"(visibility = {rule}). Leave it away, embed with model.visibility=continuous, or change what the model "
-            "itself calls visible: model.visibility_threshold."
-        )

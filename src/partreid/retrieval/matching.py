@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Annotated, Self
 
@@ -52,8 +53,19 @@ class MatchingConfig(ConfigModel):
             embeddings = replace(embeddings, visibility=seen)
         return embeddings if self.slots is None else embeddings.select(*self.slots)
 
+    @property
+    def idle_fields(self) -> tuple[str, ...]:
+        """Fields that change nothing where every visibility is 0 or 1."""
+        chosen = {
+            "visibility_threshold": self.visibility_threshold is not None,
+            "visibility=geometric": self.visibility == "geometric",
+        }
+        return tuple(name for name, is_chosen in chosen.items() if is_chosen)
+
     def resolved(self, *embeddings: PartEmbeddings) -> Self:
         """The same rule for these embeddings with nothing left open: what is in fact done.
+
+        Warns where a field changes nothing, as the embeddings say of each slot whether it is visible, 0 or 1.
 
         Raises:
             ShapeError: they are made to be compared in different ways.
@@ -64,6 +76,13 @@ class MatchingConfig(ConfigModel):
             >>> MatchingConfig().resolved(e).normalize, MatchingConfig(normalize=False).resolved(e).normalize
             (True, False)
         """
+        several = [e.visibility for e in embeddings if len(e) and len(e.slots) > 1]  # the foreground is always visible
+        if self.idle_fields and several and all(bool(((v == 0) | (v == 1)).all()) for v in several):
+            warnings.warn(
+                f"matching.{' and '.join(self.idle_fields)} changes nothing: every visibility is 0 or 1 already. Embed "
+                "with visibility=continuous, or leave it away.",
+                stacklevel=3,
+            )
         if self.normalize is not None:
             return self
         return self.model_copy(update={"normalize": compares_normalized(*embeddings)})
