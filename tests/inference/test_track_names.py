@@ -44,6 +44,8 @@ def test_what_pandas_has_in_a_column() -> None:
     assert track_key(pandas.NA) is track_key(pandas.NaT) is None
     assert [track_key(track) for track in pandas.array([3, None], dtype="Int64")] == ["3", None]
     assert [track_key(track) for track in pandas.Series([3, None])] == ["3", None]
+    merged, tracks = merge_tracklets(pictures(3), pandas.Series([5, 7, 5], index=[2, 0, 1]))
+    assert (merged.vectors.flatten().tolist(), tracks) == ([1, 1], [5, 7])
 
 
 def pictures(count: int) -> PartEmbeddings:

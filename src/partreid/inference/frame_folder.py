@@ -127,9 +127,9 @@ def _is_part(folder: Path) -> bool:
 
 def _sequence(path: Path) -> tuple[Path, dict[str, str]]:
     """The folder of the frames, and what seqinfo.ini says."""
-    info = _read(path / SEQINFO)
-    if info:
-        return path / info.get("imdir", "img1").strip().strip("/"), info
+    if info := _read(path / SEQINFO):
+        inner = path / info.get("imdir", "img1").strip().strip("/")
+        return inner if inner.is_dir() else path, info
     return path, _read(path.absolute().parent / SEQINFO) if _is_part(path) else {}
 
 

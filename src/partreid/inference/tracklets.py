@@ -110,8 +110,8 @@ def merge_tracklets(embeddings: PartEmbeddings, tracks: Sequence[Track]) -> tupl
     """
     if len(tracks) != len(embeddings):
         raise ShapeError(f"Expected {len(embeddings)} tracks, one per picture, got {len(tracks)}.")
-    pictures: dict[Hashable, list[int]] = {}
-    for number, track in enumerate(tracks):
+    names, pictures = list(tracks), dict[Hashable, list[int]]()
+    for number, track in enumerate(names):
         key = track_key(track)
         if key is None:
             raise DataError(
@@ -120,4 +120,4 @@ def merge_tracklets(embeddings: PartEmbeddings, tracks: Sequence[Track]) -> tupl
             )
         pictures.setdefault(key, []).append(number)
     merged = PartEmbeddings.cat(merge_tracklet(embeddings[rows]) for rows in pictures.values())
-    return merged, [tracks[rows[0]] for rows in pictures.values()]
+    return merged, [names[rows[0]] for rows in pictures.values()]

@@ -94,7 +94,7 @@ def embed_tracks(
 
     Raises:
         DataError: a box is wrong or its frame never came, and there is no ``on_error``; or nothing is left at all; or
-            the boxes are in no pixels of these frames (:func:`~partreid.inference.box_units.check_units`).
+            frames are in no order, or boxes in no pixels of them (:func:`~partreid.inference.box_units.check_units`).
     """
     tracks, rows = _OpenTracks(boxes), array("q")  # the row of each crop
     waiting: dict[int, NDArray[np.uint8]] = {}  # crops that somebody wants to see, until they are embedded
@@ -123,10 +123,13 @@ def _in_frames(
     frames: Iterable[VideoFrame], boxes: TrackBoxes, on_error: OnError | None
 ) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
     """Every box's row with its crop, None where it is left out; by frame."""
-    used = 0
-    for count, frame in enumerate(frames):
-        if count == 0:
+    used, before = 0, -1
+    for frame in frames:
+        if before == -1:
             check_units(boxes, frame.pixels.shape[1], frame.pixels.shape[0])
+        if frame.number <= before:
+            raise DataError(f"Expected frames in the order of their numbers, got {frame.number} after {before}.")
+        before = frame.number
         rows = boxes.rows(frame.number)
         for row in range(used, rows.start):
             _leave_out(f"{boxes.where(row)}: there is no such frame, or it is damaged.", on_error)
@@ -142,7 +145,11 @@ def _in_frames(
         if used == len(boxes):
             return
     for row in range(used, len(boxes)):
-        _leave_out(f"{boxes.where(row)}: the video ends before it. Does the table belong to it?", on_error)
+        _leave_out(
+            f"{boxes.where(row)}: the video ends before it. Does the table belong to it, and count frames from "
+            f"{boxes.table.first_frame} (--first-frame)?",
+            on_error,
+        )
         yield row, None
 
 
