@@ -130,6 +130,14 @@ def test_times_need_the_time_of_the_first_frame(gallery: Gallery, tmp_path: Path
         add(gallery, naming, "a", "b", seconds={0: 0.0})
     assert len(gallery) == 0
     add(gallery, naming, "a", "b", seconds={0: 0.0, 1: 60.0})
+    with pytest.raises(DataError, match="no track to add"):
+        add_tracks(
+            gallery,
+            (embeddings(0), ()),
+            TrackBoxes(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 4)), ()),
+            {},
+            naming,
+        )
     assert [item.time and item.time.minute for item in gallery.get(["hall/a", "hall/b"]).items] == [0, 1]
 
 

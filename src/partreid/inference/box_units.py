@@ -72,7 +72,7 @@ def are_shares(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
         >>> are_shares(np.array([[0.1, 0.2, 0.3, 1.0], [1, 1, 30, 80]]))
         array([ True, False])
     """
-    small: NDArray[np.bool_] = (np.abs(corners) <= 1.5).all(axis=1)
+    small: NDArray[np.bool_] = np.all(np.abs(corners) <= 1.5, axis=1)
     return small
 
 
@@ -85,7 +85,7 @@ def _check_form(boxes: TrackBoxes, width: int, height: int) -> None:
     else:
         wrong, form, other = _sizes_for_corners(boxes, corner, second, frame), "x1, y1, x2, y2", "x, y, width, height"
     option = "xyxy" if boxes.table.form == "xywh" else "xywh"
-    which = _first(boxes, (second <= corner).any(axis=1))
+    which = _first(boxes, np.any(second <= corner, axis=1))
     if wrong is None:
         warnings.warn(
             f"{which}: boxes are taken for {form}; nothing tells whether they are {other} (--boxes {option}).",

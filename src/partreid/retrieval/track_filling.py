@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from partreid.errors import ConfigError, DataError
 from partreid.inference.boxes import TrackBoxes
@@ -144,12 +145,14 @@ def add_tracks(
         How many former tracks were removed, beside those that have a new one in their place.
 
     Raises:
-        DataError: the gallery cannot be written, a track has no boxes, or a value is not what an item can hold; or
+        DataError: the gallery cannot be written, there is no track, one has no boxes, or a value is not what an item can hold; or
             another video has the same name (:func:`former_tracks`).
         ShapeError: it belongs to another model.
     """
     embeddings, names = tracks
     spans = dict(zip(boxes.names, boxes.spans().tolist(), strict=True))
+    if not names:
+        raise DataError("There is no track to add; the former ones of the video stay.")
     if strange := [name for name in names if name not in spans]:
         raise DataError(f"No boxes of the tracks {', '.join(map(repr, strange[:5]))}. Give those they were made of.")
     items = tuple(naming.item(name, *spans[name], seconds=seconds) for name in names)
@@ -160,6 +163,7 @@ def add_tracks(
 
 def _near(gallery: Gallery, name: str, where: str, ids: set[str]) -> Iterator[GalleryItem]:
     """Items that have the name, the video or an id in common with what is to be added; each at least once."""
-    for some in (Filter(metadata={_NAME: name}), Filter(metadata={_VIDEO: where}), Filter(ids=sorted(ids))):
-        for page in gallery.records(some):
+    some: dict[str, Any]
+    for some in ({"metadata": {_NAME: name}}, {"metadata": {_VIDEO: where}}, {"ids": sorted(ids)}):
+        for page in gallery.records(Filter.parse(some)):
             yield from page.items
