@@ -212,7 +212,7 @@ def test_what_is_left_out_is_told(run: Run, tiny_run: Path, tmp_path: Path) -> N
         assert said in text
     assert load_embeddings(out)[1] == ("hall/1", "hall/3")
     text = run(*command, "--every", "2")[1]
-    assert "No box lies in every 2th frame of 2 tracks (3, 5): left out." in text
+    assert "Left out 2 tracks (3, 5) without a box in frames 0, 2, 4, ..." in text
     status, text = run(*command[:-1], "--every", "9", "--person-class", "3", "--first-frame", "0")
     assert (status, "No box of" in text, "smaller --every" in text) == (2, True, True)
 

@@ -132,6 +132,11 @@ def test_classes_that_are_persons(tmp_path: Path) -> None:
         read_boxes(gt)
     (tmp_path / "labels.txt").unlink()
     assert read_boxes(gt, person_classes=["1", "2"]).names == ("1", "2")
+    named = write(tmp_path, "frame,id,bb_left,bb_top,bb_width,bb_height,class\n1,1,11,21,30,60,1\n1,2,50,21,30,60,3\n")
+    with pytest.warns(UserWarning, match=r"other classes than a person \(3: 1; persons: 1\)"):
+        assert read_boxes(named).names == ("1",)
+    with pytest.raises(DataError, match="no column of classes"):
+        read_boxes(write(tmp_path, "1,1,11,21,30,60,1\n"), person_classes=[1])
     for given in (0, [0], "0", [np.float64(0)]):
         with pytest.warns(UserWarning, match="left out"):
             assert read_boxes(write(tmp_path, rows.format(0, 5)), person_classes=given).names == ("1",)  # type: ignore[arg-type]
@@ -167,7 +172,7 @@ def test_tracks_between_the_frames_that_are_used(tmp_path: Path) -> None:
         f"{frame},{track},1,1,30,60\n" for frame, track in [(0, "a"), (1, "b"), (3, "b"), (4, "c"), (5, "d")]
     )
     boxes = read_boxes(write(tmp_path, CSV + rows))
-    with pytest.warns(UserWarning, match=r"every 4th frame of 2 tracks \(b, d\)"):
+    with pytest.warns(UserWarning, match=r"Left out 2 tracks \(b, d\) without a box in frames 0, 4, 8"):
         some = boxes.every(4)
     assert (some.names, some.lines.tolist()) == (("a", "c"), [2, 5])  # type: ignore[union-attr]
     assert boxes.where(2).endswith("boxes.txt, line 4)")

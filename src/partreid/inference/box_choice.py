@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import DataError
-from partreid.inference.box_columns import MOT_COLUMNS
 from partreid.inference.box_rows import BoxRows
 from partreid.inference.track_names import track_key
 
@@ -118,13 +117,15 @@ def _persons(
 ) -> tuple[set[str], list[str]]:
     """The classes that are persons, and what is to be said of that."""
     present = sorted(set(kinds.tolist()) - {""})
+    if given is not None and not present:
+        raise DataError(f"{path} has no column of classes, so that --person-class (person_classes=) changes nothing.")
     if given is not None:
         several = given if isinstance(given, Collection) and not isinstance(given, str) else [given]
         return {str(track_key(kind)) for kind in several}, []
     if not present:
         return set(), []
     words = {kind for kind in present if kind.casefold() in _PERSONS}
-    if rows.columns is MOT_COLUMNS:
+    if rows.columns.first_frame == 1 and not words:  # MOTChallenge's, with its own names or without
         if labels := _labels(path):
             persons = {number for number, label in labels.items() if label.casefold() in _PERSONS}
             if not persons:

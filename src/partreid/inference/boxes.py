@@ -103,6 +103,8 @@ class TrackBoxes:
         """
         try:
             chosen = np.sort(np.asarray(rows, dtype=np.int64).reshape(-1))
+            if (chosen < 0).any():
+                raise IndexError
             lines = None if self.lines is None else self.lines[chosen]
             names = [self.names[i] for i in self.tracks[chosen]]
             return self._ordered(self.frames[chosen], names, self.corners[chosen], lines, self.table)
@@ -119,7 +121,8 @@ class TrackBoxes:
             raise DataError(f"Expected every n-th frame with a whole n of at least 1, got {step!r:.80}.")
         some = self.only(np.flatnonzero(self.frames % step == 0))
         if gone := set(self.names) - set(some.names):
-            warnings.warn(f"No box lies in every {step}th frame of {named(gone, 'track')}: left out.", stacklevel=2)
+            frames = f"frames 0, {step}, {2 * step}, ..."
+            warnings.warn(f"Left out {named(gone, 'track')} without a box in {frames}", stacklevel=2)
         return some
 
     @classmethod

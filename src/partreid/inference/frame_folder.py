@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 from partreid.datasets.readers.common import list_pictures, own_name
@@ -60,7 +61,7 @@ class FrameFolder:
                 not known what number frame 0 has; the message names the files.
             ConfigError: ``fps`` is no number above 0.
         """
-        if fps is not None and not (isinstance(fps, int | float) and math.isfinite(fps) and fps > 0):
+        if fps is not None and not (isinstance(fps, Real) and math.isfinite(fps) and fps > 0):
             raise ConfigError(f"Frames a second are a number above 0, got {fps!r:.80}.")
         folder, info = _sequence(Path(path))
         files = list_pictures(folder)

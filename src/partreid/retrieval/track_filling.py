@@ -145,8 +145,8 @@ def add_tracks(
         How many former tracks were removed, beside those that have a new one in their place.
 
     Raises:
-        DataError: the gallery cannot be written, there is no track, one has no boxes, or a value is not what an item can hold; or
-            another video has the same name (:func:`former_tracks`).
+        DataError: the gallery cannot be written, there is no track, one has no boxes, or a value is not what an item
+            can hold; or another video has the same name (:func:`former_tracks`).
         ShapeError: it belongs to another model.
     """
     embeddings, names = tracks
