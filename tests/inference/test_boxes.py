@@ -39,6 +39,7 @@ def write(folder: Path, text: str, name: str = "boxes.txt") -> Path:
         ("frame,id,left,top,width,height\n0,7,10,20,30,60\n", ("7",)),  # frame 0 says where they count from
         ("track id,frame-idx,xmin,ymin,xmax,ymax\n7,0,10,20,40,80\n", ("7",)),
         (CSV + "0,7.0,10,20,40,80\n1,7,10,20,40,80\n2,007,10,20,40,80\n", ("7",)),
+        (CSV + "0,7,10,20,40,80,,\n", ("7",)),  # a spreadsheet's empty columns
         ("1,0,11,21,30,60,-0.4\n", ("0",)),  # id 0 is a track; scores of some detectors are negative
         ("1,7,11,21,30,60,1,12.5,8.25,0\n", ("7",)),  # MOT15: places in the world
         ("1,7,11,21,30,60,0.9,-1,-1\n", ("7",)),
@@ -65,6 +66,7 @@ def test_tables_of_other_tools(text: str, names: tuple[str, ...], tmp_path: Path
         ("1 0.5 0.5 0.2 0.4 7\n", "line 1: expected the number of a track.*'0.5'"),  # YOLO
         ("frame;track;x1;y1;x2;y2\n0;1;10,5;20;40;80\n", "line 2: .*'10,5'. Write a point"),
         (CSV + "0,1,1_0,2,30,40\n", "finite number, got '1_0'"),
+        (CSV + "0,1,10,5,20,5,40,80\n", "line 2: expected 6 values.*got 8. Is there a comma"),
         ("1,1,11,21,30,60,0,0.91\n", "line 1: the eighth column is a class.*got 0.91"),
         ("1,1,11,21,30,60,1,1,5\n", "line 1: expected the visible share"),
         ("1,1,11,21,30,60,1,0,1.0\n", "MOTChallenge has no class 0.*--person-class"),

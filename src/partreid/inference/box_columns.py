@@ -39,8 +39,8 @@ class BoxColumns:
     Attributes:
         frame, track, box, confidence, kind, visible: positions; None where there is none. kind: the class.
         form: of the box. first_frame: the number of the first frame, 0 or 1; None where the names do not say it.
-        mot: MOTChallenge's order without names, where the meaning of the columns behind the seventh depends on how many
-            there are.
+        count: how many the first line names. mot: MOTChallenge's order without names, where the meaning of the columns
+            behind the seventh depends on how many there are.
         note: what was read as what, where it is not one of the two documented formats.
     """
 
@@ -52,6 +52,7 @@ class BoxColumns:
     confidence: int | None
     kind: int | None
     visible: int | None
+    count: int = 0
     mot: bool = False
     note: str = ""
 
@@ -88,6 +89,5 @@ def named_columns(cells: Sequence[str], source: str) -> BoxColumns | None:
     if box[0] == "bb_left" and names[frame] == "frame":
         first = 1  # MOTChallenge's own names
     note = "" if used == list(COLUMNS) else f"{source}: read the columns {', '.join(used)}"
-    return BoxColumns(
-        frame, track, (x1, y1, x2, y2), form, first, find(_CONFIDENCE), find(_KIND), find(_VISIBLE), note=note
-    )
+    more = find(_CONFIDENCE), find(_KIND), find(_VISIBLE)
+    return BoxColumns(frame, track, (x1, y1, x2, y2), form, first, *more, count=len(names), note=note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import math
 import re
 from array import array
@@ -14,7 +15,6 @@ from partreid.errors import DataError
 from partreid.inference.box_columns import COLUMNS, MOT, MOT_COLUMNS, BoxColumns, named_columns
 from partreid.inference.track_names import track_key
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _DELIMITERS = (",", ";", "\t", None)  # None: spaces
 _OWN_COLUMNS = 9  # of gt.txt: up to here the eighth is the class; in longer rows x, y, z in the world may stand there
 _MOT_IN_THE_WORLD = replace(MOT_COLUMNS, kind=None, visible=None)
@@ -77,7 +77,7 @@ def _columns(path: Path, first: str) -> tuple[BoxColumns, str | None]:
         if (
             columns is None
             and len(cells) >= len(COLUMNS)
-            and all(_is_number(cells[place]) for place in (MOT_COLUMNS.frame, *MOT_COLUMNS.box))
+            and all(math.isfinite(_as_number(cells[place])) for place in (MOT_COLUMNS.frame, *MOT_COLUMNS.box))
         ):
             columns = MOT_COLUMNS
         if columns is not None:
@@ -106,8 +106,13 @@ def _rows(path: Path, lines: Iterator[Line], columns: BoxColumns) -> BoxRows:
     known: dict[str, tuple[str, Hashable | None]] = {}
     for number, cells in lines:
         where = f"{path}, line {number}"
-        while columns.mot and not cells[-1].strip():
+        while len(cells) > columns.count and not cells[-1].strip():
             cells.pop()
+        if not columns.mot and len(cells) > columns.count:
+            raise DataError(
+                f"{where}: expected {columns.count} values, as the first line names, got {len(cells)}. Is there a comma "
+                "in a number? Write a point before decimals."
+            )
         if len(cells) < columns.least:
             what = f"expected {MOT}" if columns.mot else f"expected {columns.least} values or more"
             raise DataError(f"{where}: {what}, got {len(cells)} values.")
@@ -129,7 +134,7 @@ def _more(rows: BoxRows, cells: list[str], where: str) -> None:
     columns = rows.columns
     if columns.mot and len(cells) > _OWN_COLUMNS:
         columns = _MOT_IN_THE_WORLD
-    eighth = track_key(_cell(cells, 7)) if columns is _MOT_IN_THE_WORLD else None
+    eighth = _key(_cell(cells, 7)) if columns is _MOT_IN_THE_WORLD else None
     rows.world.append("" if eighth is None else str(eighth))
     rows.confidences.append(_value(_cell(cells, columns.confidence), where))
     visible = _value(_cell(cells, columns.visible), where)
@@ -139,7 +144,7 @@ def _more(rows: BoxRows, cells: list[str], where: str) -> None:
             "Remove the column if it says something else."
         )
     rows.visible.append(visible)
-    kind = track_key(_cell(cells, columns.kind))  # 1.0 is 1, and -1 is not known, here too
+    kind = _key(_cell(cells, columns.kind))  # 1.0 is 1, and -1 is not known, here too
     if columns.mot and kind is not None and not str(kind).isdecimal():
         raise DataError(
             f"{where}: the eighth column is a class, a whole number, in MOTChallenge's gt.txt; got {kind}. If the "
@@ -154,7 +159,10 @@ def _cell(cells: list[str], place: int | None) -> str:
 
 def _value(text: str, where: str) -> float:
     """A number, NaN where it is not known."""
-    return _number(text, where) if track_key(text) is not None else math.nan
+    value = _as_number(text)
+    if value == -1 or (not math.isfinite(value) and _key(text) is None):
+        return math.nan
+    return _number(text, where)
 
 
 def _track(text: str, where: str, columns: BoxColumns) -> Hashable | None:
@@ -172,12 +180,19 @@ def _frame(text: str, where: str, first: int) -> int:
 
 
 def _number(text: str, where: str) -> float:
-    if not _is_number(text):
+    value = _as_number(text)
+    if not math.isfinite(value):
         comma = " Write a point, not a comma, before decimals." if re.fullmatch(r"\s*-?\d+,\d+\s*", text) else ""
         raise DataError(f"{where}: expected a finite number, got {text.strip()[:40]!r}.{comma}")
-    return float(text)
+    return value
 
 
-def _is_number(text: str) -> bool:
-    """Not all that Python takes for one: 1_0 is a name."""
-    return _NUMBER.fullmatch(text.strip()) is not None and math.isfinite(float(text))
+def _as_number(text: str) -> float:
+    """NaN where it is none; not all that Python takes for one: 1_0 is a name."""
+    try:
+        return float(text) if "_" not in text else math.nan
+    except ValueError:
+        return math.nan
+
+
+_key = functools.lru_cache(1024)(track_key)  # the same few texts in every row
