@@ -110,8 +110,8 @@ def _rows(path: Path, lines: Iterator[Line], columns: BoxColumns) -> BoxRows:
             cells.pop()
         if not columns.mot and len(cells) > columns.count:
             raise DataError(
-                f"{where}: expected {columns.count} values, as the first line names, got {len(cells)}. Is there a comma "
-                "in a number? Write a point before decimals."
+                f"{where}: expected {columns.count} values, as the first line names, got {len(cells)}. Is there a "
+                "comma in a number? Write a point before decimals."
             )
         if len(cells) < columns.least:
             what = f"expected {MOT}" if columns.mot else f"expected {columns.least} values or more"

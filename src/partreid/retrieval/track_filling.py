@@ -15,7 +15,7 @@ from partreid.inference.frame_folder import video_name, video_path
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.types import GalleryItem, PartEmbeddings
-from partreid.types.gallery import GalleryRecords, as_time
+from partreid.types.gallery import LONGEST_ID, GalleryRecords, as_time
 
 _VIDEO, _NAME = "video", "video_name"  # keys of an item's metadata
 
@@ -163,7 +163,9 @@ def add_tracks(
 
 def _near(gallery: Gallery, name: str, where: str, ids: set[str]) -> Iterator[GalleryItem]:
     """Items that have the name, the video or an id in common with what is to be added; each at least once."""
-    some: dict[str, Any]
-    for some in ({"metadata": {_NAME: name}}, {"metadata": {_VIDEO: where}}, {"ids": sorted(ids)}):
+    conditions: list[dict[str, Any]] = [{"metadata": {_NAME: name}}, {"ids": sorted(ids)}]
+    if len(where) <= LONGEST_ID:  # no filter takes a longer one
+        conditions.append({"metadata": {_VIDEO: where}})
+    for some in conditions:
         for page in gallery.records(Filter.parse(some)):
             yield from page.items
