@@ -43,6 +43,7 @@ def write(folder: Path, text: str, name: str = "boxes.txt") -> Path:
         ("1,0,11,21,30,60,-0.4\n", ("0",)),  # id 0 is a track; scores of some detectors are negative
         ("1,7,11,21,30,60,1,12.5,8.25,0\n", ("7",)),  # MOT15: places in the world
         ("1,7,11,21,30,60,0.9,-1,-1\n", ("7",)),
+        ("1,7,11,21,30,60,0.9,0,0,0\n", ("7",)),
     ],
 )
 def test_tables_of_other_tools(text: str, names: tuple[str, ...], tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def named(names: Iterable[str], what: str) -> str:
         >>> named(["b", "a"], "track"), named(["a"], "track")
         ('2 tracks (a, b)', '1 track (a)')
     """
-    ordered = sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    ordered = sorted(names, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name))
     return f"{len(ordered)} {what}{'s' * (len(ordered) != 1)} ({_list(ordered)})"
 
 
@@ -100,10 +100,10 @@ def _classes(path: Path, rows: BoxRows, given: Collection[object] | None) -> tup
     said = world != ""
     if not said.any():
         return kinds, []
-    whole = all(text.isdecimal() for text in world[said])
     if given is not None:
-        return np.where(said, world, kinds), []
-    if whole:
+        note = "in rows of 10 columns or more the eighth is taken for the class, and those behind it are not used"
+        return np.where(said, world, kinds), [f"{path}: {note}"]
+    if all(text.isdecimal() for text in world[said]) and (world[said] != "0").any():
         raise DataError(
             f"{path}, line {rows.lines[int(said.argmax())]}: expected -1 in the eighth of 10 columns or more, or a "
             f"place in the world, got {world[said][0]}, as if it were a class. Say which classes are persons with "

@@ -107,7 +107,7 @@ def former_tracks(gallery: Gallery, tracks: Iterable[str], naming: VideoNaming) 
                 there = item.metadata.get(_VIDEO) or item.metadata.get("file") or "no video"
                 raise DataError(
                     f"{item.id!r} is in the gallery, of {there}; this would be {where}. Give this video another name "
-                    "with --name (VideoNaming.name), so that both are kept."
+                    "with --name (VideoNaming.name), so that both are kept; or delete those first."
                 )
             if item.camera != camera:
                 raise DataError(
