@@ -279,5 +279,7 @@ def test_boxes_of_other_frames(tmp_path: Path) -> None:
     check_units(read_boxes(path), 1280, 720)
     with pytest.raises(DataError, match="of 12 boxes lie outside the frame of 640×360"):
         check_units(read_boxes(path), 640, 360)
+    with pytest.raises(DataError, match="line 2.*1 of 1 boxes reach far beyond"):  # thousandths of the frame
+        check_units(read_boxes(write(tmp_path, CSV + "0,1,431,278,531,633\n", "other.txt")), 640, 360)
     with pytest.warns(UserWarning, match="upper left quarter of the frame of 3840×2160"):
         check_units(read_boxes(path), 3840, 2160)

@@ -17,6 +17,7 @@ _ENOUGH = 5  # boxes, before a share of them says something
 _MOST, _FEW = 0.2, 0.05  # of the boxes may lie outside, and may be an exception
 _ALIKE = 0.5  # two readings of a box that share more than this (intersection over union) are not worth a word
 _BEYOND = 1.1  # widths or heights of the frame that boxes reach
+_FAR = 1.5  # widths or heights of the frame, beyond which hardly a person reaches who stands half in it
 _TALL = 0.5  # heights of the frame that a person seldom has
 _STILL = 1.0  # square pixels by which sizes change where nobody moves
 
@@ -38,15 +39,20 @@ def check_units(boxes: TrackBoxes, width: int, height: int) -> None:
         _check_form(boxes, width, height)
     x1, y1, x2, y2 = boxes.corners.T
     outside = (x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0)
-    if len(boxes) >= _ENOUGH and outside.mean() > _MOST:
-        raise DataError(
-            f"{_first(boxes, outside)}: {int(outside.sum())} of {len(boxes)} boxes lie outside the frame of {width}×"
-            f"{height} pixels. Do they belong to this video, and to frames of this size?"
-        )
+    far = (x2 > _FAR * width) | (y2 > _FAR * height)
+    for which, where, most in (
+        (outside, "lie outside", _MOST if len(boxes) >= _ENOUGH else 1),
+        (far, "reach far beyond", 0.5),
+    ):
+        if which.mean() > most:
+            raise DataError(
+                f"{_first(boxes, which)}: {int(which.sum())} of {len(boxes)} boxes {where} the frame of {width}×"
+                f"{height} pixels. Do they belong to this video, and were they found in frames of this size?"
+            )
     if len(boxes) >= _ENOUGH and x2.max() < width / 2 and y2.max() < height / 2:
         warnings.warn(
             f"All boxes lie in the upper left quarter of the frame of {width}×{height} pixels: none reaches beyond "
-            f"({x2.max():g}, {y2.max():g}). If they were found in smaller frames, scale them.",
+            f"({x2.max():g}, {y2.max():g}). If they were found in smaller frames, or are percent, scale them.",
             stacklevel=3,
         )
 
@@ -111,8 +117,8 @@ def _corners_for_sizes(
 ) -> bool | None:
     """Whether what should be sizes are second corners: they lie right of and below the first, and within the frame,
     for all boxes, which those of persons do only in the upper left corner. None = either may be."""
-    fits = (size > corner).all(axis=1) & (size <= _BEYOND * frame).all(axis=1)
-    if fits.mean() <= 1 - _FEW or not _differ(corner, size):
+    ordered, within = (size > corner).all(axis=1), (size <= _BEYOND * frame).all(axis=1)
+    if ordered.mean() <= 1 - _FEW or within.mean() <= 1 - _MOST or not _differ(corner, size):
         return False
     as_sizes, as_corners = _change(boxes, size), _change(boxes, size - corner)
     if max(as_sizes, as_corners) > _STILL:  # persons that move keep their size
