@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from hypothesis import strategies as st
 
-from partreid.retrieval import calibration, compare, filling, filters, gallery, how_compared, many
+from partreid.retrieval import calibration, compare, filling, filters, gallery, how_compared, many, track_filling
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords, as_time
@@ -64,6 +64,8 @@ def batches(items: PartEmbeddings) -> list[tuple[PartEmbeddings, list[str]]]:
 
 DISTANCES = torch.tensor([0.5, torch.inf, 2.0])
 
+VIDEO = track_filling.VideoNaming(Path("a.mp4"), "1", as_time(0))
+
 TARGETS: list[Target] = [
     fuzz(gallery.Gallery, store=None, extractor=None, engine="auto"),
     fuzz(gallery.Gallery.open.__func__, all=st.builds(
@@ -119,10 +121,12 @@ TARGETS: list[Target] = [
          k=st.integers(1, 9), matching=MATCHING, where=FILTERS),
     fuzz(filling.Naming, pattern=r"c(?P<camera>\d)", camera=None, time=None, metadata={}),
     fuzz(filling.Naming.item, self=filling.Naming(r"c(?P<camera>\d)"), name=st.sampled_from(["c1_a.jpg", "c2/b.jpg"])),
-    fuzz(filling.VideoNaming.item, self=filling.VideoNaming(Path("a.mp4"), "1", as_time(0)), track="7", first=0, last=1,
-         boxes=2, seconds={0: 0.5}),
-    fuzz(filling.add_tracks, fixed=("tracks",), gallery=galleries(), tracks=embeddings(n=1).map(lambda e: (e, ["a"])),
-         boxes=TABLE, seconds={0: 0.5}, naming=filling.VideoNaming(Path("a.mp4"))),
+    fuzz(track_filling.VideoNaming.item, self=VIDEO, track="7", first=0, last=1, boxes=2, seconds={0: 0.5}),
+    fuzz(track_filling.VideoNaming.track_id, self=VIDEO, track="7"),
+    fuzz(track_filling.VideoNaming.crops, self=VIDEO, folder=Path("a")),
+    fuzz(track_filling.former_tracks, gallery=galleries(), tracks=["a"], naming=VIDEO),
+    fuzz(track_filling.add_tracks, fixed=("tracks",), gallery=galleries(), boxes=TABLE, seconds={0: 0.5}, naming=VIDEO,
+         tracks=embeddings(n=1).map(lambda e: (e, ["a"]))),
     fuzz(filling.add_pictures, all=st.builds(
         lambda made, path: {"gallery": made, "extractor": extractor(), "pictures": [path], "naming": filling.Naming()},
         st.builds(gallery.Gallery), files(".png"))),
