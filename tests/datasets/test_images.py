@@ -44,7 +44,7 @@ def test_other_modes_become_rgb(mode: str) -> None:
 def test_truncation_is_noticed(tmp_path: Path, form: str, share: float) -> None:
     data = encoded(form)
     (tmp_path / "cut").write_bytes(data[: max(3, int(len(data) * share))])
-    with pytest.raises(DataError, match=r"cut is (a damaged|not a picture).*anew"):
+    with pytest.raises(DataError, match=r"cut is (a damaged|no picture).*anew"):
         read_image(tmp_path / "cut")
 
 
@@ -55,7 +55,7 @@ def test_missing_empty_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"empty\.jpg is empty"):
         read_image(tmp_path / "empty.jpg")
     (tmp_path / "text.jpg").write_text("not a picture")
-    with pytest.raises(DataError, match=r"text\.jpg is not a picture in a known format"):
+    with pytest.raises(DataError, match=r"text\.jpg is no picture in a known format"):
         read_image(tmp_path / "text.jpg")
 
 
