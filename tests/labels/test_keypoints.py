@@ -182,7 +182,7 @@ def test_shares_of_the_size_are_no_pixels(save) -> None:  # type: ignore[no-unty
             [*results("a.jpg"), {"image_id": "b", "keypoints": person(nose=-0.1)}],
             r"negative confidence in entry 1 \(b\)",
         ),
-        ([{"image_id": "b", "keypoints": person(nose=97)}], r"above 1 \(up to 97"),
+        ([{"image_id": "b", "keypoints": person(nose=97)}], r"above 1 \(up to 97 in this file; divide by the scale"),
         ([{"image_id": "b", "keypoints": person(0)}], "1 entries, none with a confident keypoint"),
         ({"images": [{"id": 1}], "annotations": results("a")}, "needs 'id' and 'file_name'"),
         ({"categories": [{"keypoints": ["neck"]}], "annotations": results("a")}, "has the keypoints neck. Expected 17"),

@@ -61,7 +61,7 @@ def make(
     masks/PROVIDER/report.csv: pictures without a person, with several, with few parts.
     """
     dataset = read_pictures(data, labels=None)
-    pictures = _choose(dataset, split)
+    everything, pictures = _choose(dataset, ["all"]), _choose(dataset, split)
     if limit is not None:
         pictures = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))).astype(int)]
     if keypoints is not None:
@@ -69,6 +69,7 @@ def make(
             raise ConfigError("--keypoints stands for --provider keypoints --model FILE: leave those two out.")
         provider, model = "keypoints", str(keypoints)
     source = load_provider(provider, model=model, stride=stride, images=images)
+    source.check(pictures, everything)
     published = layout is LabelFormat.PUBLISHED
     name = folder or (PUBLISHED_FOLDER if published else source.name)
     if Path(name).name != name or name.startswith(".") or "," in name or name == AUTO:

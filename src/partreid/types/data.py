@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +15,24 @@ Identity: TypeAlias = tuple[str, int]
 """A person among several sets: (the set's name, the set's own person id)."""
 
 
+NOBODY = -1
+"""The pid of pictures that nobody has sorted by person: no identity, and never one that two of them share."""
+
+
 @dataclass(frozen=True)
 class ReIDImage:
     """One picture of a data set.
 
     Attributes:
         path: the picture's file.
-        pid: the set's own person id. camid: the set's own camera, 0-based; None where cameras are unknown.
+        pid: the set's own person id, a whole number; -1 is nobody in particular, or a picture that counts for nothing.
+        camid: the set's own camera, 0-based; None where cameras are unknown.
         label: file with pose fields or a label map, or None.
         occlusion: share of the person that is hidden, in [0, 1], where the set knows it.
         dataset: the set's name; empty for a picture that belongs to none.
+
+    Raises:
+        DataError: the person or the camera is no whole number, or a smaller one: NaN, "0001" and 1.5 are none.
     """
 
     path: Path
@@ -31,6 +41,13 @@ class ReIDImage:
     label: Path | None = None
     occlusion: float | None = None
     dataset: str = ""
+
+    def __post_init__(self) -> None:
+        # Plain numbers, as readers give them, pass at once; NumPy's become plain ones, so that 1 is 1 everywhere.
+        if type(self.pid) is not int or self.pid < NOBODY:
+            object.__setattr__(self, "pid", _whole(self.pid, "pid", NOBODY, self.path))
+        if self.camid is not None and (type(self.camid) is not int or self.camid < 0):
+            object.__setattr__(self, "camid", _whole(self.camid, "camid", 0, self.path))
 
     @property
     def identity(self) -> Identity:
@@ -46,9 +63,28 @@ class ReIDImage:
         return self.path if self.camid is None else self.camid
 
 
+def _whole(value: object, name: str, lowest: int, path: object) -> int:
+    """The same number as a plain int, for those of NumPy."""
+    if not isinstance(value, bool) and hasattr(value, "__index__"):
+        number = operator.index(value)
+        if number >= lowest:
+            return number
+    unknown = " None is an unknown camera." if name == "camid" else ""
+    raise DataError(f"{path}: expected {name} to be a whole number from {lowest}, got {value!r}.{unknown}")
+
+
 def identities(images: Iterable[ReIDImage]) -> tuple[Identity, ...]:
-    """The identities on pictures in ascending order: ``pid_index``, the training class, is the position in it."""
-    return tuple(sorted({image.identity for image in images}))
+    """The identities on pictures in ascending order: ``pid_index``, the training class, is the position in it.
+
+    Raises:
+        DataError: a picture is of nobody in particular; all of those together would be taken for one person.
+    """
+    found: set[Identity] = set()
+    for image in images:
+        if image.pid == NOBODY:
+            raise DataError(f"{image.path} is of nobody in particular (pid {NOBODY}). Give its person's number.")
+        found.add(image.identity)
+    return tuple(sorted(found))
 
 
 @dataclass(frozen=True)
@@ -75,8 +111,9 @@ class ReIDDataset:
         label_naming: how its published labels are called.
 
     Raises:
-        DataError: some pictures have a camera and some have none; a query set is called like another split, or has
-            no name that files can have.
+        DataError: some pictures have a camera and some have none; a picture is in a split twice, or is another
+            person or camera in another split; a query set is called like another split, or has no name that files
+            can have.
     """
 
     name: str
@@ -92,6 +129,7 @@ class ReIDDataset:
         for name in self.queries:
             if not name or name.startswith(".") or set(name) & set("/\\"):
                 raise DataError(f"{self.name}: a query set names files of results, which cannot be called {name!r}.")
+        self._check_paths()
         images = [image for split in self.splits.values() for image in split]
         unknown = [image for image in images if image.camid is None]
         if unknown and len(unknown) < len(images):
@@ -99,6 +137,21 @@ class ReIDDataset:
                 f"{self.name}: expected a camera for every picture or for none, but {len(unknown)} of {len(images)} "
                 f"have none, the first is {unknown[0].path}. Fill them in, or leave all of them out."
             )
+
+    def _check_paths(self) -> None:
+        known: dict[Path, ReIDImage] = {}
+        for name, split in self.splits.items():
+            paths = {image.path for image in split}
+            if len(paths) < len(split):
+                path, count = Counter(image.path for image in split).most_common(1)[0]
+                raise DataError(f"{self.name}: {path} is in {name} {count} times. A picture counts once: list it once.")
+            for image in split:
+                first = known.setdefault(image.path, image)
+                if (first.pid, first.camid) != (image.pid, image.camid):
+                    raise DataError(
+                        f"{self.name}: {image.path} has pid {first.pid}, camid {first.camid} in one split and pid "
+                        f"{image.pid}, camid {image.camid} in {name}. Correct one."
+                    )
 
     @property
     def splits(self) -> dict[str, tuple[ReIDImage, ...]]:

@@ -9,9 +9,7 @@ from partreid.datasets.readers.common import LeftOut, folder_files, own_name, su
 from partreid.errors import DataError
 from partreid.labels.locate import AUTO, MASKS
 from partreid.types import ReIDDataset, ReIDImage
-
-NOBODY = -1
-"""The pid of pictures that nobody has sorted by person."""
+from partreid.types.data import NOBODY
 
 
 def read_pictures(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
@@ -24,7 +22,7 @@ def read_pictures(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset
     """
     path = Path(spec)
     if not path.is_dir() or find_datasets(path):
-        return read_dataset(spec, labels=labels)
+        return read_dataset(spec, labels=labels, unmatched="keep")
     left_out = LeftOut()
     pictures = _walk(path, set(), left_out)
     if not pictures:
