@@ -203,7 +203,7 @@ def wrong_pixels(persons: NDArray[np.float64], size: tuple[int, int], name: str)
         return f"{reach}: x and y seem to be exchanged. Expected x, y, confidence."
     if count > 4 and all(beyond) and inside.mean() < 0.5:
         return (
-            f"{reach}, and most lie outside it: they seem to be of another size. Expected the pixels of the crop; or say "
-            "the size of the pictures they are of, in COCO's 'images'."
+            f"{reach}, and most lie outside it: they seem to be of another size. Expected the pixels of the crop; or "
+            "say the size of the pictures they are of, in COCO's 'images'."
         )
     return ""
