@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,9 @@ _MOST_WORK = 4_000_000_000
 
 _SEGMENTS = 1000
 """Of a JPEG's header, among which EXIF is looked for; it stands among the first."""
+
+_NUMBERS = {1: "B", 3: "H", 4: "I"}
+"""Types of numbers in EXIF."""
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 """Pillow's modes that become RGB without a guess. Those of more than 8 bits a channel would be clipped."""
@@ -183,16 +187,27 @@ def _exif_segment(data: bytes) -> bytes | None:
 
 
 def _orientation(exif: object) -> int:
-    """1 to 8; 1, upright as it is stored, where nothing else is said or what is said is damaged."""
+    """1 to 8; 1, upright as it is stored, where nothing else is said or what is said is damaged.
+
+    Read by hand, in the first directory only: Pillow warns of damaged tags that nobody asks for.
+    """
     if not isinstance(exif, bytes):
         return 1
-    tags = Image.Exif()
-    try:
-        tags.load(exif)
-        orientation = tags.get(ExifTags.Base.Orientation)
-    except Exception:  # of damaged tags nearly anything
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4], "")
+    if not order:
         return 1
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+    try:
+        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", tiff, entry)
+            if tag == ExifTags.Base.Orientation:
+                (value,) = struct.unpack_from(order + _NUMBERS.get(kind, "H"), tiff, entry + 8)
+                return int(value) if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
 
 
 def _decode_with_pillow(data: bytes, source: str, largest: int) -> NDArray[np.uint8]:

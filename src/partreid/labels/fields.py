@@ -118,7 +118,8 @@ def check_upright(label: str | Path, nodes: tuple[int, int], picture: str | Path
     if w >= _CLEARLY * h and height >= _CLEARLY * width:
         raise LabelError(
             f"{label} has {h}x{w} nodes, but {picture} has {height}x{width} pixels, height x width: the label lies on "
-            "its side. Transpose it to [36, h, w], or make it anew: pictures are read upright, as EXIF says."
+            "its side. Transpose it to [36, h, w], or make it anew (`partreid labels make --overwrite`): "
+            "pictures are read upright, as EXIF says."
         )
 
 
