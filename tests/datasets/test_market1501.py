@@ -155,6 +155,12 @@ def test_pictures_in_folders_that_the_layout_has_not_are_told(market: Callable[.
         assert len(read_dataset(root).train) == 3
 
 
+def test_a_query_folder_whose_name_is_nearly_right_is_told(market: Callable[..., Path]) -> None:
+    root = market(**{"query-occluded": QUERY, "Query_two": QUERY, "query_three": QUERY, "queries.old": ("notes.txt",)})
+    with pytest.warns(LeftOutWarning, match=r"left out: 2 folders .*/Query_two/, .*/query-occluded/$"):
+        assert list(read_dataset(root).queries) == ["query", "three"]
+
+
 @pytest.mark.parametrize("suffix", [".JPG", ".jfif", ".jpe", ".gif", ".avif", ".jp2", ".webp", ".tif", ".bmp"])
 def test_pictures_of_common_suffixes_are_found(market: Callable[..., Path], suffix: str) -> None:
     root = market(query=(f"0001_c1{suffix}",))

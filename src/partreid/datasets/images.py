@@ -174,9 +174,9 @@ def _decode_jpeg(data: bytes, source: str, largest: int) -> NDArray[np.uint8] | 
 
 
 def _exif_segment(data: bytes) -> bytes | None:
-    """The first EXIF segment of a JPEG's header. Nothing else is looked at: most pictures have none."""
+    """The first EXIF segment of a JPEG's header; nothing else of it is looked at."""
     place = 2
-    for _ in range(_SEGMENTS):
+    for _ in range(_SEGMENTS if b"Exif\0\0" in data else 0):  # most pictures have none
         if data[place : place + 1] != b"\xff" or data[place + 1 : place + 2] in (b"\xda", b""):
             break
         length = int.from_bytes(data[place + 2 : place + 4], "big")

@@ -11,7 +11,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from partreid.datasets.readers.common import QUERY, Layout, Splits, list_pictures, query_set, subfolders
+from partreid.datasets.readers.common import (
+    QUERY,
+    Layout,
+    LeftOut,
+    Splits,
+    folder_files,
+    list_pictures,
+    query_set,
+    subfolders,
+)
 from partreid.errors import DataError
 from partreid.types import ReIDImage
 
@@ -73,7 +82,11 @@ def _read_with_distractors(root: Path) -> Splits:
 
 def _query_folders(root: Path) -> dict[str, str]:
     """Query set name -> folder, the default first."""
-    found = [folder.name for folder in subfolders(root) if folder.name == QUERY or folder.name.startswith(f"{QUERY}_")]
+    folders = [folder for folder in subfolders(root) if folder.name.lower().startswith(QUERY)]
+    found = [folder.name for folder in folders if folder.name == QUERY or folder.name.startswith(f"{QUERY}_")]
+    left_out = LeftOut()  # query-occluded, Query: names that are nearly right
+    left_out.add(root, [f"{one.name}/" for one in folders if one.name not in found and folder_files(one)[0]])
+    left_out.tell()
     if f"{QUERY}_{QUERY}" in found:
         raise DataError(f"{root / QUERY}_{QUERY}: a further query set needs a name of its own. Rename the folder.")
     return {query_set(name): name for name in found}

@@ -125,7 +125,7 @@ def _from_arrays(path: Path) -> tuple[list[str], NDArray[np.float64]]:
 
 def _check_unpacked(file: NpzFile) -> None:
     """The sizes that the archive declares, before anything is unpacked; it unpacks no more than that."""
-    for info in file.zip.infolist():
+    for info in file.zip.infolist() if file.zip is not None else ():
         if info.file_size > max(_BOMB_BYTES, _BOMB_RATIO * info.compress_size):
             raise ValueError(f"{info.filename} unpacks from {info.compress_size} bytes to {info.file_size}")
 
