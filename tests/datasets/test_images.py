@@ -265,6 +265,12 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     assert decode(data).shape == (4000, 4000, 3)
 
 
+def test_a_picture_written_as_text_is_refused() -> None:
+    for magic, samples in ((b"P1", 1), (b"P2", 1), (b"P3", 3)):
+        with pytest.raises(DataError, match=r"p\.ppm is a PPM written as text.*Save it as PNG"):
+            decode(magic + b" 4 4 " + b"255 " * (magic != b"P1") + b"1 " * 16 * samples, source="p.ppm")
+
+
 # --- damage ---
 
 

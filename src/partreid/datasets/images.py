@@ -218,6 +218,8 @@ def _decode_with_pillow(data: bytes, source: str, largest: int) -> NDArray[np.ui
                     f"{source} holds several pictures (an animation, or pages); expected one. Save the one that is "
                     "meant, or each of them, as a file of its own."
                 )
+            if image.format == "PPM" and data[:2] in (b"P1", b"P2", b"P3"):
+                raise DataError(f"{source} is a PPM written as text, which is very slow to read. Save it as PNG.")
             return _pixels(image, source, largest)
     except DataError:
         raise
