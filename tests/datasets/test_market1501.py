@@ -172,6 +172,15 @@ def test_a_folder_without_pictures_says_what_is_there(market: Callable[..., Path
         read_dataset(market(query=("0001_c1.heic", "0001_c1.txt")))
 
 
+def test_junk_is_told_but_where_the_set_means_it(market: Callable[..., Path]) -> None:
+    root = market(query=(*QUERY, "-1_c1s1_000401_03.jpg"))
+    with pytest.warns(UserWarning) as record:
+        assert len(read_dataset(root).query) == 1
+    assert [str(one.message) for one in record] == [
+        f"left out: 1 picture of {root / 'query'} with id -1, which is junk: nobody knows who it is."
+    ]
+
+
 def test_queries_without_any_match_do_not_keep_from_training(market: Callable[..., Path]) -> None:
     root = market(query=("0001_c2.jpg",), query_other=("0001_c1.jpg",), query_stranger=("0005_c1.jpg",))
     advice = "1 of them are there in the same camera only.*a table without the column camid"

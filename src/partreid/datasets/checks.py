@@ -100,7 +100,7 @@ def check_dataset(
         contents = read(look_at_picture, pictures)
         states = {folder: read(look_at_label, set(by_picture.values())) for folder, by_picture in labels.items()}
     findings = (
-        *(Finding("problem", "files", str(one.message)) for one in told if one.category is LeftOutWarning),
+        *(Finding("problem" if one.category is LeftOutWarning else "note", "files", str(one.message)) for one in told),
         *_check_identity(found, dataset),
         *_check_pictures(dataset, contents),
         *_check_duplicates(dataset, contents),

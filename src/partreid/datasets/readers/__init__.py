@@ -216,15 +216,17 @@ def _with_matches(dataset: ReIDDataset, path: Path, unmatched: Unmatched) -> ReI
             continue
         present = {image.pid for image in dataset.gallery}
         known = sum(image.pid in present for image in query)
-        advice = "Check the ids of both."
-        if known:
+        view, advice = "from another camera", "Check the ids of both."
+        if query[0].camid is None:
+            view = "in another file"
+        elif known:
             advice = (
                 f"{known} of them are there in the same camera only, which counts as junk. Where there is only one "
                 "camera, or nobody knows them, give a table without the column camid (docs/data.md)."
             )
         problem = (
-            f"Query set {name!r} of {path} has no match in the gallery: no query's identity is in it from another "
-            f"camera ({len(query)} queries, {len(dataset.gallery)} gallery pictures). {advice}"
+            f"Query set {name!r} of {path} has no match in the gallery: no query's identity is in it {view} "
+            f"({len(query)} queries, {len(dataset.gallery)} gallery pictures). {advice}"
         )
         if unmatched == "raise":
             raise DataError(problem)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,13 +94,24 @@ def _query_folders(root: Path) -> dict[str, str]:
 
 
 def _read_split(folder: Path, occlusion: Mapping[str, float]) -> tuple[ReIDImage, ...]:
-    def images() -> Iterator[ReIDImage]:
-        for path in list_pictures(folder):
-            pid, camid = parse_name(path)
-            if pid != JUNK:
-                yield ReIDImage(path, pid, camid, occlusion=occlusion.get(f"{folder.name}/{path.name}"))
+    pictures = list_pictures(folder)
+    images = []
+    for path in pictures:
+        pid, camid = parse_name(path)
+        if pid != JUNK:
+            images.append(ReIDImage(path, pid, camid, occlusion=occlusion.get(f"{folder.name}/{path.name}")))
+    if folder.name != GALLERY:  # there it is what the set means
+        tell_junk(len(pictures) - len(images), folder)
+    return tuple(images)
 
-    return tuple(images())
+
+def tell_junk(count: int, source: Path) -> None:
+    """Warn of pictures that are dropped as junk, where there are any."""
+    if count:
+        what = "1 picture" if count == 1 else f"{count} pictures"
+        warnings.warn(
+            f"left out: {what} of {source} with id {JUNK}, which is junk: nobody knows who it is.", stacklevel=4
+        )
 
 
 def _read_occlusion(root: Path) -> dict[str, float]:
