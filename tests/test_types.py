@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import DataError, ShapeError
-from partreid.types import EvaluationResult, PartEmbeddings, ReIDDataset, ReIDImage, check_comparable, identities
+from partreid.types import EvaluationResult, PartEmbeddings, ReIDDataset, ReIDImage, check_comparable
 
 SLOTS = ("foreground", "head", "torso")
 
@@ -170,34 +170,6 @@ def test_ranks() -> None:
     assert sure.summary()["confidence_95"] == {"rank1": [0.25, 0.75], "mAP": [0.125, 0.5]}
     with pytest.raises(ShapeError, match=r"at least 1, got 0"):
         result.rank(0)
-
-
-# --- entries of data sets ---
-
-
-@pytest.mark.parametrize("number", [3, np.int64(3), np.uint8(3), np.array(3)])
-def test_a_whole_number_is_the_same_person_however_it_is_written(number: Any) -> None:
-    image = ReIDImage(Path("a.jpg"), number, number)
-    assert (image.pid, image.camid) == (3, 3)
-    assert type(image.pid) is type(image.camid) is int
-    assert identities([image, ReIDImage(Path("b.jpg"), 3)]) == (("", 3),)
-
-
-@pytest.mark.parametrize("pid", [None, float("nan"), "3", "0003", "", 1.0, 1.5, True, -2, np.int64(-2), b"3", [3]])
-def test_a_person_that_is_no_whole_number_is_refused(pid: Any) -> None:
-    with pytest.raises(DataError, match=r"a\.jpg: expected pid to be a whole number from -1, got"):
-        ReIDImage(Path("a.jpg"), pid)
-
-
-@pytest.mark.parametrize("camid", [float("nan"), "0", 1.0, False, -1, np.int8(-1)])
-def test_a_camera_that_is_no_whole_number_is_refused(camid: Any) -> None:
-    with pytest.raises(DataError, match=r"a\.jpg: expected camid to be a whole number from 0, got .* None is"):
-        ReIDImage(Path("a.jpg"), 1, camid)
-
-
-def test_nobody_is_never_one_person() -> None:
-    with pytest.raises(DataError, match=r"b\.jpg is of nobody in particular \(pid -1\)"):
-        identities([ReIDImage(Path("a.jpg"), 1), ReIDImage(Path("b.jpg"), -1), ReIDImage(Path("c.jpg"), -1)])
 
 
 def test_a_picture_counts_once_and_is_one_person() -> None:

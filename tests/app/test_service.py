@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from partreid.app.messages import ItemQuestion, Question, Sighting
-from partreid.app.pictures import Limits, UnknownPictureError
+from partreid.app.pictures import Limits, TooLargeError, UnknownPictureError
 from partreid.app.service import (
     EMPTY,
     NOTHING_CHOSEN_VISIBLE,
@@ -23,7 +23,7 @@ from partreid.app.service import (
     NOTHING_VISIBLE,
     PageService,
 )
-from partreid.datasets.images import TooLargeError, read_image
+from partreid.datasets.images import read_image
 from partreid.errors import ConfigError, DataError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.tracklets import merge_tracklet

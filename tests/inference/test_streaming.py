@@ -15,6 +15,8 @@ from PIL import Image
 from partreid.datasets.readers.common import LeftOutWarning
 from partreid.errors import ConfigError, DataError
 from partreid.inference.pictures import load_picture, walk
+from partreid.inference.runner import PoseInput
+from partreid.parts import get_part_schema
 from partreid.types import PartEmbeddings, ReIDImage
 from tests.inference.plain_network import PlainRunner, plain_extractor, write_pictures
 
@@ -74,6 +76,17 @@ def test_files_pil_pictures_and_entries_of_data_sets_are_the_same_upright_pixels
     with Image.open(tmp_path / "a.png") as opened:
         np.testing.assert_array_equal(load_picture(opened), upright)
         np.testing.assert_array_equal(load_picture(opened.convert("RGB")), upright)
+
+
+def test_a_network_that_reads_labels_refuses_one_on_its_side(tmp_path: Path) -> None:
+    (file,) = write_pictures(tmp_path, 1)  # 20×10
+    extractor = plain_extractor()
+    extractor.runner.pose = PoseInput(get_part_schema("five"), (4, 4))  # type: ignore[misc]
+    for name, nodes in (("right.npy", (5, 3)), ("lying.npy", (3, 5))):
+        np.save(tmp_path / name, np.zeros((36, *nodes), np.uint8))
+    assert len(list(extractor.stream([ReIDImage(file, 1, label=tmp_path / "right.npy")]))) == 1
+    with pytest.raises(DataError, match=r"lying\.npy has 3x5 nodes, but .* has 20x10 pixels"):
+        list(extractor.stream([ReIDImage(file, 1, label=tmp_path / "lying.npy")]))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import torch
 from hypothesis import strategies as st
 
@@ -76,8 +75,6 @@ TARGETS: list[Target] = [
     fuzz(types.ModelOutput.map, self=tensors(2, 3, 4).map(output), function=torch.neg),
     fuzz(types.EvaluationResult.rank, self=st.builds(evaluation), k=st.integers(1, 9)),
     fuzz(types.EvaluationResult.summary, self=st.builds(lambda: with_confidence(evaluation(), samples=9))),
-    fuzz(data.ReIDImage, path=Path("a.jpg"), pid=st.sampled_from([1, 0, -1, np.int64(3)]),
-         camid=st.sampled_from([None, 0, np.int32(2)]), label=st.none(), occlusion=st.none(), dataset="set"),
     fuzz(data.identities, images=[IMAGE, IMAGE]),
     fuzz(data.ReIDDataset, fixed=("root",), name="set", root=Path("a"), train=(IMAGE,), gallery=(IMAGE,),
          queries={"query": (IMAGE,)}),

@@ -17,9 +17,8 @@ from starlette.routing import Route
 
 from partreid.app.guard import App, Guard, Hosts
 from partreid.app.messages import ItemQuestion, Question
-from partreid.app.pictures import UnknownPictureError, too_many_bytes
+from partreid.app.pictures import TooLargeError, UnknownPictureError, too_many_bytes
 from partreid.app.service import PageService
-from partreid.datasets.images import TooLargeError
 from partreid.errors import ConfigError, DataError, PartReIDError
 
 Result = TypeVar("Result")

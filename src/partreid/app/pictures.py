@@ -13,7 +13,8 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from partreid.datasets.images import TooLargeError, decode
+from partreid.datasets.images import TooLargeError as TooLargeError  # for whoever shows errors of the page
+from partreid.datasets.images import decode
 from partreid.errors import DataError, ShapeError
 from partreid.inference.video import crop_boxes
 from partreid.types.gallery import GalleryItem

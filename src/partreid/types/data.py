@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,24 +14,16 @@ Identity: TypeAlias = tuple[str, int]
 """A person among several sets: (the set's name, the set's own person id)."""
 
 
-NOBODY = -1
-"""The pid of pictures that nobody has sorted by person: no identity, and never one that two of them share."""
-
-
 @dataclass(frozen=True)
 class ReIDImage:
     """One picture of a data set.
 
     Attributes:
         path: the picture's file.
-        pid: the set's own person id, a whole number; -1 is nobody in particular, or a picture that counts for nothing.
-        camid: the set's own camera, 0-based; None where cameras are unknown.
+        pid: the set's own person id. camid: the set's own camera, 0-based; None where cameras are unknown.
         label: file with pose fields or a label map, or None.
         occlusion: share of the person that is hidden, in [0, 1], where the set knows it.
         dataset: the set's name; empty for a picture that belongs to none.
-
-    Raises:
-        DataError: the person or the camera is no whole number, or a smaller one: NaN, "0001" and 1.5 are none.
     """
 
     path: Path
@@ -41,13 +32,6 @@ class ReIDImage:
     label: Path | None = None
     occlusion: float | None = None
     dataset: str = ""
-
-    def __post_init__(self) -> None:
-        # Plain numbers, as readers give them, pass at once; NumPy's become plain ones, so that 1 is 1 everywhere.
-        if type(self.pid) is not int or self.pid < NOBODY:
-            object.__setattr__(self, "pid", _whole(self.pid, "pid", NOBODY, self.path))
-        if self.camid is not None and (type(self.camid) is not int or self.camid < 0):
-            object.__setattr__(self, "camid", _whole(self.camid, "camid", 0, self.path))
 
     @property
     def identity(self) -> Identity:
@@ -63,28 +47,9 @@ class ReIDImage:
         return self.path if self.camid is None else self.camid
 
 
-def _whole(value: object, name: str, lowest: int, path: object) -> int:
-    """The same number as a plain int, for those of NumPy."""
-    if not isinstance(value, bool) and hasattr(value, "__index__"):
-        number = operator.index(value)
-        if number >= lowest:
-            return number
-    unknown = " None is an unknown camera." if name == "camid" else ""
-    raise DataError(f"{path}: expected {name} to be a whole number from {lowest}, got {value!r}.{unknown}")
-
-
 def identities(images: Iterable[ReIDImage]) -> tuple[Identity, ...]:
-    """The identities on pictures in ascending order: ``pid_index``, the training class, is the position in it.
-
-    Raises:
-        DataError: a picture is of nobody in particular; all of those together would be taken for one person.
-    """
-    found: set[Identity] = set()
-    for image in images:
-        if image.pid == NOBODY:
-            raise DataError(f"{image.path} is of nobody in particular (pid {NOBODY}). Give its person's number.")
-        found.add(image.identity)
-    return tuple(sorted(found))
+    """The identities on pictures in ascending order: ``pid_index``, the training class, is the position in it."""
+    return tuple(sorted({image.identity for image in images}))
 
 
 @dataclass(frozen=True)

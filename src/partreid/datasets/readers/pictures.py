@@ -9,7 +9,9 @@ from partreid.datasets.readers.common import LeftOut, folder_files, own_name, su
 from partreid.errors import DataError
 from partreid.labels.locate import AUTO, MASKS
 from partreid.types import ReIDDataset, ReIDImage
-from partreid.types.data import NOBODY
+
+NOBODY = -1
+"""The pid of pictures that nobody has sorted by person."""
 
 
 def read_pictures(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
