@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from partreid.errors import DataError, ShapeError
-from partreid.types import EvaluationResult, PartEmbeddings, ReIDDataset, ReIDImage, check_comparable
+from partreid.errors import ShapeError
+from partreid.types import EvaluationResult, PartEmbeddings, check_comparable
 
 SLOTS = ("foreground", "head", "torso")
 
@@ -170,18 +169,3 @@ def test_ranks() -> None:
     assert sure.summary()["confidence_95"] == {"rank1": [0.25, 0.75], "mAP": [0.125, 0.5]}
     with pytest.raises(ShapeError, match=r"at least 1, got 0"):
         result.rank(0)
-
-
-def test_a_picture_counts_once_and_is_one_person() -> None:
-    def made(train: list[tuple[str, int, int]], gallery: list[tuple[str, int, int]]) -> ReIDDataset:
-        splits = [tuple(ReIDImage(Path(path), *ids) for path, *ids in split) for split in (train, gallery)]
-        return ReIDDataset("set", Path(), splits[0], splits[1], {})
-
-    made([("a.jpg", 1, 0), ("b.jpg", 1, 0)], [("a.jpg", 1, 0)])
-    with pytest.raises(DataError, match=r"set: a\.jpg is in train 2 times"):
-        made([("a.jpg", 1, 0), ("b.jpg", 1, 0), ("a.jpg", 1, 0)], [])
-    for other in (2, 0), (1, 1):
-        with pytest.raises(
-            DataError, match=rf"a\.jpg has pid 1, camid 0 in one split and pid {other[0]}, camid {other[1]}"
-        ):
-            made([("a.jpg", 1, 0)], [("a.jpg", *other)])
