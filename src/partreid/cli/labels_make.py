@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -80,10 +81,20 @@ def make(
     with progress_bar(f"Labels ({source.name})", len(jobs)) as (bar, task):
         summary = make_labels(
             source, jobs, target / MASKS / name, read=read_image,
-            source=" ".join(filter(None, [provider, Path(model or "").name, f"stride {stride}", layout.value])),
+            source=" ".join(filter(None, [provider, _content(model, images), f"stride {stride}", layout.value])),
             quantised=not published, overwrite=overwrite, progress=lambda n: bar.advance(task, n),
         )  # fmt: skip
     _print_summary(summary, target / MASKS / name / REPORT)
+
+
+def _content(*files: str | Path | None) -> str:
+    """The names of files, and a digest of what is in them: a corrected file of keypoints makes other labels."""
+    named = [Path(file) for file in files if file is not None]
+    digest = hashlib.sha256()
+    for file in (one for file in named for one in (file, file.with_suffix(".bin"))):  # OpenVINO's numbers lie there
+        if file.is_file():
+            digest.update(file.read_bytes())
+    return " ".join([*(file.name for file in named), digest.hexdigest()[:8]]) if named else ""
 
 
 def _choose(dataset: ReIDDataset, splits: list[str] | None) -> list[Path]:

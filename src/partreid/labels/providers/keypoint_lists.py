@@ -99,10 +99,9 @@ def without_other_categories(
     others = ", ".join(sorted({names.get(key) or str(key) for key in used - persons}))
     if not kept:
         raise LabelError(f"{path} holds no person: all {len(entries)} entries are of the category {others}.")
-    if len(kept) < len(entries):
-        warnings.warn(
-            f"left out: {len(entries) - len(kept)} entries of {path} that are no persons: {others}", stacklevel=5
-        )
+    if left_out := len(entries) - len(kept):
+        what = "1 entry" if left_out == 1 else f"{left_out} entries"
+        warnings.warn(f"left out: {what} of {path} of other categories than persons: {others}", stacklevel=5)
     return kept
 
 
