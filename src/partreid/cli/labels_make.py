@@ -91,9 +91,10 @@ def _content(*files: str | Path | None) -> str:
     """The names of files, and a digest of what is in them: a corrected file of keypoints makes other labels."""
     named = [Path(file) for file in files if file is not None]
     digest = hashlib.sha256()
-    for file in (one for file in named for one in (file, file.with_suffix(".bin"))):  # OpenVINO's numbers lie there
-        if file.is_file():
-            digest.update(file.read_bytes())
+    for file in named:
+        for part in (file, file.with_suffix(".bin")):  # OpenVINO keeps a network's numbers there
+            if part.is_file():
+                digest.update(part.read_bytes())
     return " ".join([*(file.name for file in named), digest.hexdigest()[:8]]) if named else ""
 
 
