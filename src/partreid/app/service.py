@@ -119,7 +119,7 @@ class PageService:
         Raises:
             TooLargeError: too many bytes or pixels. DataError: it is no whole picture.
         """
-        image = decode_picture(data, self.limits, upright=True)
+        image = decode_picture(data, self.limits)
         return KeptPicture(self.kept.add(image), image.shape[1], image.shape[0])
 
     def preview(self, picture: str) -> bytes:
