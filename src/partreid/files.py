@@ -53,11 +53,13 @@ def atomic_file(
         temporary.chmod(0o666 & ~_umask())  # now: some libraries write a file of their own in its place
         _sync(temporary)
         os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
+        temporary = None  # the file is written: whatever comes now is no error of that
     except OSError as problem:
         raise error(_explain(path, problem)) from problem
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # the first error says more
+                temporary.unlink(missing_ok=True)
 
 
 def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = PartReIDError) -> None:

@@ -17,7 +17,6 @@ from partreid.models.bpbreid import BPBReID
 from partreid.models.config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.retrieval import Filter, Gallery, MatchingConfig
-from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import GalleryRecords, PartEmbeddings
 
 SLOTS = ("foreground", "head")
@@ -89,13 +88,6 @@ def test_nothing_to_find() -> None:
     assert Gallery().delete(["x"]) == 0
     assert list(Gallery().records()) == []
     assert "x" not in Gallery()
-
-
-def test_an_item_that_another_process_deletes_during_a_search_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    gallery = filled(3)
-    unseen = PartEmbeddings(torch.zeros(1, 2, 4), torch.zeros(1, 2), SLOTS)
-    monkeypatch.setattr(MemoryStore, "count", lambda store, where: 5)
-    assert gallery.search(unseen, 5).ids == (("item00", "item01", "item02"),)
 
 
 def test_upsert_get_and_delete() -> None:

@@ -64,6 +64,8 @@ class Filter(ConfigModel):
     """Only items seen at this moment or later; a datetime with a time zone, or seconds since 1970."""
     until: Moment = None
     """Only items seen before this moment."""
+    undated: bool = False
+    """Whether items whose time is unknown meet ``since`` and ``until``."""
     metadata: ByKey = Field(default={})
     """Only items whose metadata has one of these values under each key."""
     not_metadata: ByKey = Field(default={})
@@ -88,8 +90,8 @@ class Filter(ConfigModel):
         return (
             (self.cameras is None or item.camera in self.cameras)
             and item.camera not in self.not_cameras
-            and (self.since is None or (item.time is not None and item.time >= self.since))
-            and (self.until is None or (item.time is not None and item.time < self.until))
+            and (self.since is None or (self.undated if item.time is None else item.time >= self.since))
+            and (self.until is None or (self.undated if item.time is None else item.time < self.until))
             and (self.ids is None or item.id in self.ids)
             and item.id not in self.not_ids
             and (not (self.metadata or self.not_metadata) or self._keeps_tags(set(tags(item.metadata))))

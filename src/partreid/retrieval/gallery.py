@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -20,7 +20,7 @@ from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.exact import Engine
 from partreid.retrieval.stores import open_store
-from partreid.retrieval.stores.base import GalleryStore, SearchRule
+from partreid.retrieval.stores.base import Answer, GalleryStore, SearchRule
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult, Time
@@ -35,8 +35,12 @@ _PAGE = 1024
 class Gallery:
     """Items (id, embeddings, camera, time, metadata), searched exactly by the visibility-weighted distance (Eq. 9).
 
-    Slots, width and model are those of the first embeddings added; others are refused. A gallery in memory keeps
-    vectors as they come; all others keep them in half precision, and whatever was added is safe once the call returns.
+    Slots and width are those of the first embeddings added, the model that of the first whose model is known; others
+    are refused. A gallery in memory keeps vectors as they come; all others keep them in half precision, and whatever
+    was added is safe once the call returns.
+
+    Each answer is of one state of the gallery, whoever writes meanwhile (but see docs/scale.md for Qdrant);
+    :meth:`read` makes one answer of several calls.
 
     Args:
         store: what keeps the items; in memory where None. :meth:`open` finds one by its location.
@@ -118,6 +122,20 @@ class Gallery:
         header = self.store.header()
         return header.model if header else ""
 
+    def read(self, answer: Callable[[], Answer]) -> Answer:
+        """What ``answer`` returns: all calls on this gallery in it answer from one and the same state.
+
+        Args:
+            answer: called without arguments, and once more where another process cleared away what it was reading; it
+                does not write.
+
+        Example:
+            >>> gallery = Gallery()
+            >>> gallery.read(lambda: (len(gallery), gallery.cameras()))
+            (0, [])
+        """
+        return self.store.read(answer)
+
     def count(self, where: Filter | None = None) -> int:
         """Number of items, or of those that meet ``where``."""
         return self.store.count(where or Filter())
@@ -193,40 +211,45 @@ class Gallery:
             DataError: one is not there.
         """
         wanted = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
-        header = self.store.header()
-        found = self.store.fetch(Filter.parse({"ids": wanted}), limit=len(wanted)) if wanted and header else None
-        if found is None or len(found) < len(wanted):
-            missing = sorted(set(wanted) - set(found.ids if found else ()))
-            raise DataError(f"Not in the gallery of {len(self)} items: {', '.join(map(repr, missing[:5]))}.")
-        return found
+        where = Filter.parse({"ids": wanted})
 
-    def cameras(self) -> list[CameraSummary]:
-        """How many items each camera has, and of what times. Cameras by number, then by name, the unknown one last."""
+        def found() -> GalleryRecords:
+            known = self.store.fetch(where, limit=len(wanted)) if wanted and self.store.header() else None
+            if known is None or len(known) < len(where.ids or ()):
+                missing = sorted(set(where.ids or ()) - set(known.ids if known else ()))
+                raise DataError(f"Not in the gallery of {len(self)} items: {', '.join(map(repr, missing[:5]))}.")
+            return known
+
+        return self.store.read(found)
+
+    def cameras(self, where: Filter | None = None) -> list[CameraSummary]:
+        """How many items each camera has, and of what times, of all or of those that meet ``where``.
+
+        Cameras by number, then by name, the unknown one last.
+        """
 
         def order(summary: CameraSummary) -> tuple[bool, bool, int, str]:
             name = summary.camera or ""
             number = name.isascii() and name.isdecimal()
             return summary.camera is None, not number, int(name) if number else 0, name
 
-        return sorted(self.store.cameras(), key=order)
+        return sorted(self.store.cameras(where or Filter()), key=order)
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Which of these ids are in the gallery."""
         wanted = list(dict.fromkeys(ids))
-        if not wanted or self.store.header() is None:
-            return set()
-        return set(self.store.fetch(Filter.parse({"ids": wanted}), limit=len(wanted)).ids)
+        where = Filter.parse({"ids": wanted})
+
+        def found() -> set[str]:
+            known = self.store.fetch(where, limit=len(wanted)) if wanted and self.store.header() else None
+            return set(known.ids if known else ())
+
+        return self.store.read(found)
 
     def records(self, where: Filter | None = None) -> Iterator[GalleryRecords]:
         """All items and embeddings that meet ``where``, in the order of their ids, some at a time: to copy or export
-        a gallery of any size."""
-        after = ""
-        while self.store.header() is not None:
-            page = self.store.fetch(where or Filter(), limit=_PAGE, after=after)
-            if not len(page):
-                return
-            yield page
-            after = page.items[-1].id
+        a gallery of any size. They are those of one state, that at the first page."""
+        return self.store.walk(where or Filter(), size=_PAGE)
 
     @torch.no_grad()
     def search(
@@ -260,10 +283,14 @@ class Gallery:
             raise ShapeError(f"k is a whole number of at least 1, got {k!r}.")
         rule = SearchRule(int(k), matching or MatchingConfig(), where or Filter(), memory_budget)
         asked = self._embeddings(query).to("cpu").validate()
-        if self.store.header() is None:
-            return nothing(asked, rule)
-        self._check(asked)
-        return answer(asked, self.store, rule)
+
+        def found() -> SearchResult:
+            if self.store.header() is None:
+                return nothing(asked, rule)
+            self._check(asked)
+            return answer(asked, self.store, rule)
+
+        return self.store.read(found)
 
     def verify(self) -> list[str]:
         """Read and check everything; a sentence for each problem found, none where all is well."""

@@ -216,6 +216,41 @@ def test_header_and_model(backend: Backend) -> None:
         assert gallery.search(embeddings(1, model="A"), 1).ids
 
 
+def test_the_first_known_model_binds_a_gallery(backend: Backend) -> None:
+    with backend.open() as gallery:
+        gallery.add(embeddings(2), ["a", "b"])
+        assert gallery.model == ""
+        assert gallery.search(embeddings(1, model="C"), 1).ids  # on the word of whoever asks
+        gallery.add(embeddings(1, model="A"), ["c"])
+        assert gallery.model == gallery.get(["a"]).embeddings.model == "A"
+        for call in (lambda e: gallery.add(e, ["d"]), lambda e: gallery.upsert(e, ["a"]), gallery.search):
+            with pytest.raises(ShapeError, match="different models, A and B"):
+                call(embeddings(1, model="B"))
+        gallery.add(embeddings(1), ["e"])  # unknown
+        gallery.delete(["c"])
+        with pytest.raises(ShapeError, match="different models"):
+            gallery.add(embeddings(1, model="B"), ["d"])
+        assert (len(gallery), gallery.verify()) == (3, [])
+    if backend.location or backend.handles:
+        with backend.open() as gallery:
+            assert gallery.model == "A"
+            assert sorted(gallery.search(embeddings(1, model="A"), 3).ids[0]) == ["a", "b", "e"]
+
+
+def test_a_model_that_another_handle_brings_binds_too(backend: Backend) -> None:
+    if not backend.handles:
+        pytest.skip(f"{backend.name} knows one handle at a time")
+    with backend.open() as first, backend.open() as second:
+        first.add(embeddings(1), ["a"])
+        assert second.model == ""
+        first.add(embeddings(1, model="A"), ["b"])
+        with pytest.raises(ShapeError, match="different models, A and B"):
+            second.add(embeddings(1, model="B"), ["c"])
+        with pytest.raises(DataError, match="different models, A and B"):
+            second.store.write(GalleryRecords(tuple(named(1)), embeddings(1, model="B")), replace=False)
+        assert (second.model, len(second)) == ("A", 2)
+
+
 def test_everything_comes_back_as_it_went_in(backend: Backend) -> None:
     items, some = odd_items(60), embeddings(60)
     with backend.open() as gallery:
@@ -272,6 +307,7 @@ filters = st.builds(
     not_cameras=several,
     since=moments,
     until=moments,
+    undated=st.booleans(),
     metadata=st.dictionaries(keys, several, max_size=2),
     not_metadata=st.dictionaries(keys, several, max_size=2),
     ids=st.none() | st.none() | several,
@@ -422,4 +458,13 @@ def test_the_items_of_each_camera(backend: Backend) -> None:
             CameraSummary("10", 1, None, None),
             CameraSummary("' OR 1=1", 1, NOON, NOON),
             CameraSummary(None, 1, datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)),
+        ]
+        assert gallery.cameras(Filter(cameras=["2", "hall"], since=NOON + timedelta(microseconds=1))) == [
+            CameraSummary("2", 1, NOON + timedelta(microseconds=1), NOON + timedelta(microseconds=1)),
+        ]
+        undated = gallery.cameras(Filter(until=NOON, undated=True))
+        assert [(one.camera, one.count, one.first) for one in undated] == [
+            ("2", 1, None),
+            ("10", 1, None),
+            (None, 1, datetime(1970, 1, 1, tzinfo=UTC)),
         ]

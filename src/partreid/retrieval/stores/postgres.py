@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any, Self
@@ -17,6 +17,7 @@ from partreid.retrieval.stores import postgres_sql as statements
 from partreid.retrieval.stores.addresses import postgres_address
 from partreid.retrieval.stores.base import (
     FORMAT_VERSION,
+    Answer,
     Candidates,
     GalleryHeader,
     SearchRule,
@@ -67,7 +68,8 @@ class PostgresStore:
         self._address = address
         self._schema = f"partreid_{gallery}"
         self._lock = RLock()
-        self._header: GalleryHeader | None = None
+        self._header: GalleryHeader | None = None  # once nothing of it can change any more
+        self._held: Any = None  # cursor of the transaction that all reads are made in, while an answer is made
         with self._explained():
             self._connection = self._connect()
             try:
@@ -87,12 +89,26 @@ class PostgresStore:
         address, gallery, public = postgres_address(location)
         return cls(address, gallery, location=public, create=create)
 
-    def header(self) -> GalleryHeader | None:
+    def read(self, answer: Callable[[], Answer]) -> Answer:
         """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
-        if self._header is None:
-            with self._transaction() as cursor:
-                self._header = self._read_header(cursor)
-        return self._header
+        with self._transaction() as cursor:
+            if self._held is not None:
+                return answer()
+            self._held = cursor
+            try:
+                return answer()
+            finally:
+                self._held = None
+
+    def header(self) -> GalleryHeader | None:
+        """What the items have in common."""
+        if self._header is not None:
+            return self._header
+        with self._transaction() as cursor:
+            header = self._read_header(cursor)
+        if header is not None and header.model:
+            self._header = header
+        return header
 
     def count(self, where: Filter) -> int:
         """Number of items that meet ``where``."""
@@ -101,11 +117,14 @@ class PostgresStore:
             row = self._run(cursor, "SELECT count(*) FROM {s}.item WHERE " + condition, values).fetchone()
         return int(row[0])
 
-    def cameras(self) -> list[CameraSummary]:
+    def cameras(self, where: Filter) -> list[CameraSummary]:
         """The items of each camera."""
+        condition, values = statements.condition(where)
         with self._transaction() as cursor:
-            statement = "SELECT camera, count(*), min(time), max(time) FROM {s}.item GROUP BY camera"
-            return [CameraSummary(*row) for row in self._run(cursor, statement).fetchall()]
+            statement = (
+                f"SELECT camera, count(*), min(time), max(time) FROM {{s}}.item WHERE {condition} GROUP BY camera"
+            )
+            return [CameraSummary(*row) for row in self._run(cursor, statement, values).fetchall()]
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         """Add items in one transaction."""
@@ -127,6 +146,34 @@ class PostgresStore:
         condition, values = statements.condition(where)
         with self._transaction() as cursor:
             return self._records(cursor, f"{condition} AND id > %s ORDER BY id LIMIT %s", [*values, after, limit])
+
+    def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
+        """All items, in one transaction of a connection of its own: nobody waits for it."""
+        condition, values = statements.condition(where)
+        with self._explained():
+            connection = self._connect()
+        try:
+            with self._explained():
+                connection.autocommit = False
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                connection.read_only = True
+                cursor, after = connection.cursor(binary=True), ""
+                if self._held is not None:  # part of a larger answer: the same state
+                    name = self._held.execute("SELECT pg_export_snapshot()").fetchone()[0]
+                    cursor.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(name))
+                if self._read_header(cursor) is None:
+                    return
+            while True:
+                with self._explained():
+                    page = self._records(
+                        cursor, f"{condition} AND id > %s ORDER BY id LIMIT %s", [*values, after, size]
+                    )
+                if not len(page):
+                    return
+                yield page
+                after = page.items[-1].id
+        finally:
+            connection.close()
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
         """Those up to the k-th distance, and as much further as two ways of rounding may differ (:func:`reach`)."""
@@ -215,6 +262,9 @@ class PostgresStore:
     def _transaction(self, *, writing: bool = False) -> Iterator[Any]:
         """A cursor in a transaction: one state of the gallery for reading, and the latest one for writing."""
         with self._lock, self._explained():
+            if self._held is not None and not writing:
+                yield self._held
+                return
             if self._connection.closed:
                 self._connection = self._connect()
             level = psycopg.IsolationLevel
@@ -235,7 +285,7 @@ class PostgresStore:
 
     def _read_header(self, cursor: Any) -> GalleryHeader | None:
         row = self._run(cursor, "SELECT slots, width, model FROM {s}.header WHERE slots IS NOT NULL").fetchone()
-        return GalleryHeader(tuple(row[0]), row[1], row[2]) if row else None
+        return GalleryHeader(tuple(row[0]), row[1], row[2] or "") if row else None
 
     def _agree(self, cursor: Any, new: PartEmbeddings) -> None:
         """Begin the gallery with these embeddings, or see that they are like those in it."""
@@ -253,6 +303,11 @@ class PostgresStore:
             check_comparable(header.example, new)
         except ShapeError as error:
             raise DataError(f"Another process began the gallery {self.location}. {error}") from None
+        if header.bound_to(new) != header:
+            # Waits for another process that is doing the same, which may win.
+            bind = "UPDATE {s}.header SET model = %s WHERE coalesce(model, '') = ''"
+            self._run(cursor, bind, [new.model])
+            self._agree(cursor, new)
 
     def _write(self, cursor: Any, records: GalleryRecords, *, replace: bool) -> None:
         items = records.items

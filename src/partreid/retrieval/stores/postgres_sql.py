@@ -103,10 +103,11 @@ def condition(where: Filter) -> tuple[str, list[Any]]:
         parts.append(("item.camera = ANY(%s::text[])", list(where.cameras)))
     if where.not_cameras:
         parts.append(("(item.camera IS NULL OR item.camera <> ALL(%s::text[]))", list(where.not_cameras)))
+    unknown = " OR item.time IS NULL" if where.undated else ""
     if where.since is not None:
-        parts.append(("item.time >= %s", where.since))
+        parts.append((f"(item.time >= %s{unknown})", where.since))
     if where.until is not None:
-        parts.append(("item.time < %s", where.until))
+        parts.append((f"(item.time < %s{unknown})", where.until))
     parts += [("item.tags && %s::text[]", [as_keyword(tag) for tag in group]) for group in where.wanted_tags]
     if where.unwanted_tags:
         parts.append(("NOT item.tags && %s::text[]", [as_keyword(tag) for tag in where.unwanted_tags]))

@@ -61,13 +61,16 @@ class Collection:
             datatype=models.Datatype.FLOAT16,
             hnsw_config=models.HnswConfigDiff(m=0),  # every search is exact: no graph is built
         )
-        about = {"version": FORMAT_VERSION, "slots": list(header.slots), "width": header.width, "model": header.model}
         self.client.create_collection(
-            self.name, vectors_config=dict.fromkeys(header.slots, vector), metadata={"partreid": about}
+            self.name, vectors_config=dict.fromkeys(header.slots, vector), metadata=_about(header)
         )
         kinds = models.PayloadSchemaType
         for key, kind in (("camera", kinds.KEYWORD), ("tags", kinds.KEYWORD), ("time", kinds.DATETIME)):
             self.client.create_payload_index(self.name, key, kind)
+
+    def describe(self, header: GalleryHeader) -> None:
+        """Put a header in the place of the collection's."""
+        self.client.update_collection(self.name, metadata=_about(header))
 
     def ask(self, requests: list[models.QueryRequest]) -> list[list[Any]]:
         """Points found by each request."""
@@ -134,3 +137,9 @@ class Collection:
     def _with_vectors(header: GalleryHeader) -> int:
         """Points in one request that holds their vectors: a number takes about 12 bytes as JSON."""
         return max(1, _BYTES // (12 * len(header.slots) * header.width))
+
+
+def _about(header: GalleryHeader) -> dict[str, Any]:
+    """A header as the collection's metadata."""
+    about = {"version": FORMAT_VERSION, "slots": list(header.slots), "width": header.width, "model": header.model}
+    return {"partreid": about}
