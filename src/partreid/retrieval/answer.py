@@ -11,7 +11,6 @@ from partreid.retrieval.stores.base import GalleryStore, SearchRule
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords, SearchResult
 
-
 _TRIES = 4
 
 

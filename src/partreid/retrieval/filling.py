@@ -16,7 +16,8 @@ from partreid.inference.extractor import PartExtractor
 from partreid.inference.streaming import SkippedPicture
 from partreid.retrieval.gallery import Gallery
 from partreid.types import GalleryItem, PartEmbeddings
-from partreid.types.gallery import GalleryRecords, as_time
+from partreid.types.gallery import GalleryRecords
+from partreid.types.moments import as_time
 
 WRITTEN = 1024
 """Items written together: what a kill can cost to embed again."""

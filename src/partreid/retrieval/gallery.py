@@ -23,7 +23,15 @@ from partreid.retrieval.stores import open_store
 from partreid.retrieval.stores.base import Answer, GalleryStore, SearchRule
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult, Time
+from partreid.types.gallery import (
+    CameraSummary,
+    GalleryItem,
+    GalleryRecords,
+    SearchResult,
+    Time,
+    as_text,
+    is_unknown,
+)
 from partreid.types.tensors import check_comparable
 
 Query: TypeAlias = "PartEmbeddings | Pictures"
@@ -233,7 +241,11 @@ class Gallery:
             number = name.isascii() and name.isdecimal()
             return summary.camera is None, not number, int(name) if number else 0, name
 
-        return sorted(self.store.cameras(where or Filter()), key=order)
+        found: dict[str | None, CameraSummary] = {}
+        for one in self.store.cameras(where or Filter()):  # former versions kept 3.0 and 3 as two
+            name = None if is_unknown(one.camera) else as_text(one.camera, "A camera")
+            found[name] = replace(one, camera=name) if name not in found else found[name] | one
+        return sorted(found.values(), key=order)
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Which of these ids are in the gallery."""
@@ -348,13 +360,15 @@ def _items(
     names = list(ids)
     columns: list[Sequence[Any]] = []
     for what, values in (("cameras", cameras), ("times", times), ("metadata", metadata)):
-        several = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
-        column = values if several else [values] * len(names)
-        if len(column) != len(names) or (what == "metadata" and not several and values is not None):  # type: ignore[arg-type]
+        # Columns of numpy, pandas and PyTorch too.
+        several = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping) and np.ndim(values)
+        column = list(values) if several else [values] * len(names)  # type: ignore[arg-type]
+        if len(column) != len(names) or (what == "metadata" and not several and values is not None):
             raise ShapeError(f"{what} must hold {len(names)} values, one per id, got {values!r:.80}.")
-        columns.append(column)  # type: ignore[arg-type]
+        columns.append(column)
     return [
-        GalleryItem(name, camera, time, data or {}) for name, camera, time, data in zip(names, *columns, strict=True)
+        GalleryItem(name, camera, time, {} if is_unknown(data) else data)
+        for name, camera, time, data in zip(names, *columns, strict=True)
     ]
 
 

@@ -156,7 +156,7 @@ class Columns:
                 unknown = self.times == NO_TIME
                 keep &= inside | unknown if where.undated else inside & ~unknown
         for column, wanted, unwanted in (
-            (self.cameras, where.cameras, where.not_cameras),
+            (self.cameras, where.wanted_cameras, where.unwanted_cameras),
             (self.ids, where.ids, where.not_ids),
         ):
             if wanted is not None:

@@ -14,7 +14,7 @@ import torch
 from partreid.errors import ConfigError, DataError, MissingDependencyError, ShapeError
 from partreid.retrieval.filters import Filter, tags
 from partreid.retrieval.stores import postgres_sql as statements
-from partreid.retrieval.stores.addresses import postgres_address
+from partreid.retrieval.stores.addresses import hide, postgres_address
 from partreid.retrieval.stores.base import (
     FORMAT_VERSION,
     Answer,
@@ -54,7 +54,7 @@ class PostgresStore:
 
     Args:
         address: what psycopg connects to. gallery: the gallery's name.
-        location: what to call it in messages, without a password.
+        location: what to call it in messages, without a password. secrets: what no message may hold.
         create: whether to make it where there is none.
 
     Raises:
@@ -63,8 +63,9 @@ class PostgresStore:
 
     dtype: torch.dtype | None = torch.float16
 
-    def __init__(self, address: str, gallery: str, *, location: str, create: bool) -> None:
+    def __init__(self, address: str, gallery: str, *, location: str, create: bool, secrets: Sequence[str] = ()) -> None:
         self.location = location
+        self._secrets = tuple(secrets)
         self._address = address
         self._schema = f"partreid_{gallery}"
         self._lock = RLock()
@@ -86,8 +87,8 @@ class PostgresStore:
         Raises:
             DataError: as the constructor; or the location names no gallery.
         """
-        address, gallery, public = postgres_address(location)
-        return cls(address, gallery, location=public, create=create)
+        address, gallery, public, secrets = postgres_address(location)
+        return cls(address, gallery, location=public, create=create, secrets=secrets)
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
         """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
@@ -281,7 +282,10 @@ class PostgresStore:
             advice = (
                 " Is the server there, and the address right?" if isinstance(error, psycopg.OperationalError) else ""
             )
-            raise DataError(f"{self.location}: {' '.join(str(error).split())}.{advice}") from error
+            said = " ".join(str(error).split())
+            shown = hide(said, self._secrets)
+            # A traceback shows what an error came of.
+            raise DataError(f"{self.location}: {shown}.{advice}") from (error if shown == said else None)
 
     def _read_header(self, cursor: Any) -> GalleryHeader | None:
         row = self._run(cursor, "SELECT slots, width, model FROM {s}.header WHERE slots IS NOT NULL").fetchone()

@@ -99,10 +99,10 @@ PARTS = "SELECT item, slot, visibility, vector FROM {s}.part WHERE item = ANY(%s
 def condition(where: Filter) -> tuple[str, list[Any]]:
     """A filter as a condition on ``item`` and its parameters."""
     parts: list[tuple[str, Any]] = []
-    if where.cameras is not None:
-        parts.append(("item.camera = ANY(%s::text[])", list(where.cameras)))
+    if where.wanted_cameras is not None:
+        parts.append(("item.camera = ANY(%s::text[])", where.wanted_cameras))
     if where.not_cameras:
-        parts.append(("(item.camera IS NULL OR item.camera <> ALL(%s::text[]))", list(where.not_cameras)))
+        parts.append(("(item.camera IS NULL OR item.camera <> ALL(%s::text[]))", where.unwanted_cameras))
     unknown = " OR item.time IS NULL" if where.undated else ""
     if where.since is not None:
         parts.append((f"(item.time >= %s{unknown})", where.since))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from partreid.errors import DataError, PartReIDError
+from partreid.retrieval.stores.addresses import hide
 from partreid.retrieval.stores.base import FORMAT_VERSION, GalleryHeader
 from partreid.retrieval.stores.qdrant_query import ApiException, QdrantClient, models
 
@@ -37,7 +39,12 @@ class Collection:
         except PartReIDError:
             raise
         except (ApiException, ValueError, RuntimeError, OSError) as error:
-            raise DataError(f"{self.location}: {error}. Is the server there, and the address right?") from error
+            said = str(error)
+            shown = hide(said, [os.environ.get("QDRANT_API_KEY", ""), os.environ.get("QDRANT_API_KEY", "").strip()])
+            # A traceback shows what an error came of.
+            raise DataError(f"{self.location}: {shown}. Is the server there, and the address right?") from (
+                error if shown == said else None
+            )
 
     def header(self) -> GalleryHeader | None:
         """What stands in the collection's own metadata; None where there is no collection."""

@@ -90,10 +90,10 @@ def condition(where: Filter) -> models.Filter:
     """A filter as Qdrant's."""
     must: list[Any] = []
     must_not: list[Any] = []
-    if where.cameras is not None:
-        must.append(_any("camera", where.cameras))
+    if where.wanted_cameras is not None:
+        must.append(_any("camera", where.wanted_cameras))
     if where.not_cameras:
-        must_not.append(_any("camera", where.not_cameras))
+        must_not.append(_any("camera", where.unwanted_cameras))
     since, until = (None if time is None else moment(time) for time in (where.since, where.until))
     if where.undated:  # no item without a time is in one of these spans
         spans = ({"lt": since} if since else {}, {"gte": until} if until else {})
