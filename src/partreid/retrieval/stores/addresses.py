@@ -32,7 +32,7 @@ def postgres_address(location: str) -> tuple[str, str, str, tuple[str, ...]]:
     user, at, host = parts.netloc.rpartition("@")
     ports = (re.sub(r"^\[.*\]", "", one).partition(":")[2] for one in host.split(","))
     # A slash, ? or # that was not percent-encoded cuts the password; without an @ what looks like a port may be one.
-    if "@" in parts.path + parts.fragment or (not at and any(port and not port.isdecimal() for port in ports)):
+    if "@" in user + parts.path + parts.fragment or (not at and any(port and not port.isdecimal() for port in ports)):
         raise DataError(
             f"Not an address of PostgreSQL: {without_secrets(location)}. Write / ? # @ : in a password as %2F %3F %23 "
             f"%40 %3A, or leave it to ~/.pgpass. {_POSTGRES}"

@@ -231,7 +231,7 @@ def _acknowledge(folder: Path, version: int) -> None:
 def newest_acknowledged(folder: Path) -> int:
     """The newest version that was acknowledged there, as far as is known."""
     try:
-        names = os.listdir(folder / ACKNOWLEDGED)
+        names = [file.name for file in (folder / ACKNOWLEDGED).iterdir()]
     except OSError:
         return 0
     return max((int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 20), default=0)

@@ -19,8 +19,8 @@ from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """The first ``count`` items of these lists, at one moment. A write appends to them, or makes new ones: whoever holds
-    a state keeps it."""
+    """The first ``count`` items of these lists, at one moment. A write appends to them, or makes new ones: a state that
+    is held stays as it is."""
 
     header: GalleryHeader | None
     embeddings: PartEmbeddings | None
