@@ -164,6 +164,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: expected a dictionary with an entry 'state_dict'.")
     if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
         raise CheckpointError(f"{path}: its 'state_dict' must map names to tensors.")
+    size = path.stat().st_size  # a view that repeats a number may claim any size, which the model would then have
+    if large := [key for key, value in state.items() if value.numel() * value.element_size() > size]:
+        raise CheckpointError(f"{path}: {large[0]} is larger than the whole file: {tuple(state[large[0]].shape)}.")
     return {**content, "state_dict": state}
 
 
