@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,32 +13,28 @@ import typer
 from rich.markup import escape
 
 from partreid.cli.console import console, errors, plain_table, progress_bar
-from partreid.cli.gallery_search import search
+from partreid.cli.gallery_change import copy, delete
+from partreid.cli.gallery_search import DATED, search
 from partreid.cli.options import (
     BatchSize,
-    Cameras,
     Device,
     GalleryLocation,
     Mirror,
     ModelOption,
-    NotCameras,
-    NotWhere,
     PrecisionOption,
-    Since,
-    Until,
-    Where,
-    gallery_filter,
     key_values,
     runtime_config,
 )
 from partreid.cli.times import parse_moment
-from partreid.errors import ConfigError, DataError
+from partreid.errors import ConfigError
 from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
-from partreid.inference.storage import iter_embeddings
+from partreid.inference.storage import iter_embeddings, pictures_root
 from partreid.retrieval.filling import Filled, Naming, add_embeddings, add_pictures
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.stores.addresses import without_secrets
 from partreid.runtime import keep_freed_memory
+from partreid.types import PartEmbeddings
 
 app = typer.Typer(
     help="Galleries: keep people seen, with camera, time and anything else, and find them again.", no_args_is_help=True
@@ -64,6 +63,7 @@ def add(
     data: Annotated[
         list[str] | None, typer.Option("--data", metavar="KEY=VALUE", help="Metadata of all pictures. Repeatable.")
     ] = None,
+    prefix: Annotated[str, typer.Option(help="What ids begin with, before the names: `site2/`.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Embed and replace what is there already.")] = False,
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read, and say which.")
@@ -73,13 +73,17 @@ def add(
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
 ) -> None:
-    """Add pictures, each under its name as given. Killed or stopped, the same command goes on where it was."""
+    """Add pictures, each under its name as given. Killed or stopped, the same command goes on where it was.
+
+    Before anything is embedded, names that are in the gallery for other pictures are refused, and pictures that are
+    there with another camera, time or metadata.
+    """
     naming = Naming(
         pattern=pattern,
         camera=camera,
         time=None if time is None else parse_moment(time),
         metadata=key_values(data),
-        read_time=parse_moment,
+        prefix=prefix,
     )
     embedded = [source for source in sources if source.suffix in _EMBEDDED or (source / "manifest.json").is_file()]
     if embedded and len(embedded) < len(sources):
@@ -90,24 +94,40 @@ def add(
     keep_freed_memory()
     if model:
         extractor = load_extractor(model, runtime=runtime_config(device, precision, 0, batch_size), mirror=mirror)
-    filled = []
     with Gallery.open(gallery, extractor=extractor) as opened:
-        total = 0 if embedded else sum(1 for _ in walk(list(sources)))
-        with progress_bar("adding", total) as (progress, task):
+        names = [] if embedded else [Path(str(picture)) for picture in walk(list(sources))]
+        with progress_bar("adding", len(names)) as (progress, task):
 
             def advance(count: int) -> None:
                 progress.advance(task, count)
 
-            for source in embedded:
-                filled.append(add_embeddings(opened, iter_embeddings(source), naming, replace=replace, advance=advance))
-            if extractor is not None and not embedded:
-                pictures = (Path(str(picture)) for picture in walk(list(sources)))
-                filled.append(
+            if extractor is None or embedded:
+                filled = [
+                    add_embeddings(opened, _File(source), _rooted(naming, source), replace=replace, advance=advance)
+                    for source in embedded
+                ]
+            else:
+                filled = [
                     add_pictures(
-                        opened, extractor, pictures, naming, replace=replace, skip_damaged=skip_damaged, advance=advance
+                        opened, extractor, names, naming, replace=replace, skip_damaged=skip_damaged, advance=advance
                     )
-                )
+                ]
         _say(filled, opened)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file or folder of embeddings that can be gone through twice."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[tuple[PartEmbeddings, tuple[str, ...]]]:
+        return iter_embeddings(self.path)
+
+
+def _rooted(naming: Naming, source: Path) -> Naming:
+    """With the folder that the pictures were embedded from: not the one that this command is called in."""
+    return dataclasses.replace(naming, root=pictures_root(source))
 
 
 def _say(filled: list[Filled], gallery: Gallery) -> None:
@@ -120,6 +140,14 @@ def _say(filled: list[Filled], gallery: Gallery) -> None:
         f"{added} added, {known} there already, {skipped} left out. The gallery holds {len(gallery)} items.",
         highlight=False,
     )
+    renamed = {given: name for part in filled for given, name in part.renamed.items()}
+    for given, name in list(renamed.items())[:1]:
+        console.print(
+            f"{len(renamed)} of these pictures have another id there: {given!r} is {name!r}.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 app.command()(search)
@@ -137,21 +165,24 @@ def info(
         console.print_json(json.dumps(facts, ensure_ascii=False))
         return
     rows = [(key, _plainly(value)) for key, value in facts.items() if value not in (None, [], {})]
-    console.print(plain_table(escape(str(gallery)), ("", ""), rows))
+    console.print(plain_table(escape(without_secrets(gallery)), ("", ""), rows))
 
 
 def _facts(gallery: Gallery) -> dict[str, Any]:
-    cameras = gallery.cameras()
+    cameras, dated, header = gallery.read(
+        lambda: (gallery.cameras(), gallery.count(DATED), gallery.store.header()),
+    )
     times = [time for camera in cameras for time in (camera.first, camera.last) if time is not None]
-    header = gallery.store.header()
+    items = sum(camera.count for camera in cameras)
     return {
-        "items": len(gallery),
-        "slots": list(gallery.slots),
+        "items": items,
+        "slots": list(header.slots) if header else [],
         "width": header.width if header else None,
-        "model": gallery.model or None,
+        "model": (header.model or None) if header else None,
         "cameras": {camera.camera or "unknown": camera.count for camera in cameras},
         "first": min(times).isoformat() if times else None,
         "last": max(times).isoformat() if times else None,
+        "without a time": items - dated,
     }
 
 
@@ -173,38 +204,5 @@ def verify(gallery: GalleryLocation) -> None:
     raise typer.Exit(1 if problems else 0)
 
 
-@app.command()
-def delete(
-    gallery: GalleryLocation,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Items to delete.")] = None,
-    cameras: Cameras = None,
-    not_cameras: NotCameras = None,
-    since: Since = None,
-    until: Until = None,
-    where: Where = None,
-    not_where: NotWhere = None,
-) -> None:
-    """Delete items, by id or by conditions: `partreid gallery delete G --until 30d` forgets what is older."""
-    chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where)
-    with Gallery.open(gallery, create=False) as opened:
-        if ids:
-            chosen = chosen.model_copy(update={"ids": tuple(ids)})
-        elif not chosen.model_fields_set or chosen == type(chosen)():
-            raise ConfigError("Say which items to delete: ids, or conditions such as --until 30d or --camera 3.")
-        console.print(f"{opened.delete(where=chosen)} deleted, {len(opened)} left.", highlight=False)
-
-
-@app.command()
-def copy(
-    gallery: GalleryLocation,
-    to: Annotated[str, typer.Argument(help="Where to: a folder, qdrant://… or postgres://…")],
-) -> None:
-    """Copy all items into another gallery, on another kind of store too. Items that are there are replaced."""
-    with Gallery.open(gallery, create=False) as source, Gallery.open(to) as target:
-        if source.model and target.model and source.model != target.model:
-            raise DataError(f"{to} was made by another model ({target.model}) than {gallery} ({source.model}).")
-        with progress_bar("copying", len(source)) as (progress, task):
-            for page in source.records():
-                target.add_records(page, replace=True)
-                progress.advance(task, len(page))
-        console.print(f"{len(source)} copied. {to} holds {len(target)} items.", highlight=False, markup=False)
+app.command()(delete)
+app.command()(copy)

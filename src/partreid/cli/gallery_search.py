@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from partreid.cli.console import console, plain_table
+from partreid.cli.console import console, errors, plain_table
 from partreid.cli.options import (
     Cameras,
     Device,
@@ -22,6 +23,7 @@ from partreid.cli.options import (
     NotWhere,
     PrecisionOption,
     Since,
+    Undated,
     Until,
     Where,
     gallery_filter,
@@ -33,7 +35,9 @@ from partreid.inference.extractor import PartExtractor
 from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
 from partreid.inference.tracklets import merge_tracklet
-from partreid.retrieval.calibration import MatchCalibration
+from partreid.models.checkpoint import find_checkpoint
+from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
+from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
@@ -59,6 +63,7 @@ def search(
     until: Until = None,
     where: Where = None,
     not_where: NotWhere = None,
+    undated: Undated = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     mirror: Mirror = False,
     device: Device = "auto",
@@ -73,7 +78,7 @@ def search(
     if model:
         runtime = runtime_config(device, precision)
         extractor = load_extractor(model, runtime=runtime, mirror=mirror)
-    chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where)
+    chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where, undated=undated)
     chosen = chosen.model_copy(update={"not_ids": tuple(like or ())})
     with Gallery.open(gallery, extractor=extractor, create=False) as opened:
         query, names = _queries(opened, pictures or [], like or [])
@@ -83,7 +88,11 @@ def search(
         matching = calibration.matching if calibration else model_matching(extractor) if extractor else MatchingConfig()
         if parts:
             matching = matching.model_copy(update={"slots": tuple(parts.replace(" ", "").split(","))})
-        found = opened.search(query, k, matching=matching, where=chosen)
+        found, left_out = opened.read(
+            lambda: (opened.search(query, k, matching=matching, where=chosen), undated_left_out(opened, chosen))
+        )
+    if left_out and not as_json:
+        errors.print(f"{left_out} items have no time, and were not searched (--undated searches them too).")
     # A calibration knows its own way of comparing only.
     sure = calibration.of_search(found).tolist() if calibration and calibration.matching == matching else None
     shown = matching.prepare(query).visibility > 0
@@ -91,7 +100,7 @@ def search(
     for q, name in enumerate(names):
         visible = [slot for slot, seen in zip(found.slots, shown[q].tolist(), strict=True) if seen]
         rows = _rows(found, q, sure[q] if sure else None)
-        answers.append({"query": name, "visible": visible, "found": rows})
+        answers.append({"query": name, "visible": visible, "found": rows} | ({"undated": left_out} if left_out else {}))
     if as_json:
         console.print_json(json.dumps(answers, ensure_ascii=False))
         return
@@ -114,12 +123,28 @@ def _queries(gallery: Gallery, pictures: Sequence[Path], like: Sequence[str]) ->
     return PartEmbeddings.cat(parts), names
 
 
+DATED = Filter(since=datetime.min.replace(tzinfo=UTC))
+"""Items whose time is known."""
+
+
+def undated_left_out(gallery: Gallery, where: Filter) -> int:
+    """How many items a filter leaves out for nothing but that their time is not known."""
+    if where.undated or (where.since is None and where.until is None):
+        return 0
+    return gallery.count(where.model_copy(update={"undated": True})) - gallery.count(where)
+
+
 def calibration_beside(model: str, extractor: PartExtractor) -> MatchCalibration | None:
-    """The calibration beside the model, if there is one that belongs to this way of embedding."""
+    """The calibration beside the model, if there is one that belongs to this way of embedding; else it is said why."""
     source = Path(model).parent if Path(model).is_file() else model  # an exported file lies in its run
     try:
+        if not (find_checkpoint(source) / CALIBRATION_FILE).is_file():
+            return None
         return MatchCalibration.load(source, extractor=extractor)
-    except (CheckpointError, DataError):
+    except CheckpointError:
+        return None
+    except DataError as error:
+        errors.print(f"No probabilities: {error}", markup=False, soft_wrap=True)
         return None
 
 
