@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,12 +26,10 @@ from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError
 from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
-from partreid.inference.storage import iter_embeddings, pictures_root
-from partreid.retrieval.filling import Filled, Naming, add_embeddings, add_pictures
+from partreid.retrieval.filling import Filled, Naming, add_files, add_pictures
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.runtime import keep_freed_memory
-from partreid.types import PartEmbeddings
 
 app = typer.Typer(
     help="Galleries: keep people seen, with camera, time and anything else, and find them again.", no_args_is_help=True
@@ -102,48 +97,26 @@ def add(
                 progress.advance(task, count)
 
             if extractor is None or embedded:
-                filled = [
-                    add_embeddings(opened, _File(source), _rooted(naming, source), replace=replace, advance=advance)
-                    for source in embedded
-                ]
+                filled = add_files(opened, embedded, naming, replace=replace, advance=advance)
             else:
-                filled = [
-                    add_pictures(
-                        opened, extractor, names, naming, replace=replace, skip_damaged=skip_damaged, advance=advance
-                    )
-                ]
+                filled = add_pictures(
+                    opened, extractor, names, naming, replace=replace, skip_damaged=skip_damaged, advance=advance
+                )
         _say(filled, opened)
 
 
-@dataclass(frozen=True)
-class _File:
-    """A file or folder of embeddings that can be gone through twice."""
-
-    path: Path
-
-    def __iter__(self) -> Iterator[tuple[PartEmbeddings, tuple[str, ...]]]:
-        return iter_embeddings(self.path)
-
-
-def _rooted(naming: Naming, source: Path) -> Naming:
-    """With the folder that the pictures were embedded from: not the one that this command is called in."""
-    return dataclasses.replace(naming, root=pictures_root(source))
-
-
-def _say(filled: list[Filled], gallery: Gallery) -> None:
-    for part in filled:
-        for picture in part.skipped:
-            errors.print(f"left out: {picture.reason}", markup=False, soft_wrap=True)
-    added, known = sum(part.added for part in filled), sum(part.known for part in filled)
-    skipped = sum(len(part.skipped) for part in filled)
+def _say(filled: Filled, gallery: Gallery) -> None:
+    for picture in filled.skipped:
+        errors.print(f"left out: {picture.reason}", markup=False, soft_wrap=True)
     console.print(
-        f"{added} added, {known} there already, {skipped} left out. The gallery holds {len(gallery)} items.",
+        f"{filled.added} added, {filled.known} there already, {len(filled.skipped)} left out. The gallery holds "
+        f"{len(gallery)} items.",
         highlight=False,
+        soft_wrap=True,
     )
-    renamed = {given: name for part in filled for given, name in part.renamed.items()}
-    for given, name in list(renamed.items())[:1]:
+    for given, name in list(filled.renamed.items())[:1]:
         console.print(
-            f"{len(renamed)} of these pictures have another id there: {given!r} is {name!r}.",
+            f"{len(filled.renamed)} of these pictures have another id there: {given!r} is {name!r}.",
             markup=False,
             highlight=False,
             soft_wrap=True,

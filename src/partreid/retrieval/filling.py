@@ -14,6 +14,7 @@ from typing import Any
 from partreid.errors import ConfigError, DataError
 from partreid.inference.boxes import TrackBoxes
 from partreid.inference.extractor import PartExtractor
+from partreid.inference.storage import iter_embeddings, pictures_root
 from partreid.inference.streaming import SkippedPicture
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.known import FILE, Newcomers
@@ -203,20 +204,39 @@ def add_embeddings(
     Arguments and errors as in :func:`add_pictures`. What can be gone through twice, a list for example, is held against
     the gallery as a whole before anything of it is written; an iterator is so some at a time.
     """
-    if not isinstance(batches, Iterator):
-        newcomers = Newcomers(gallery, replacing=replace)
-        for items, page in _pages(batches, naming):
-            newcomers.sort_out(items, page)
-    newcomers, renamed, added, known = Newcomers(gallery, replacing=replace), {}, 0, 0
-    for items, page in _pages(batches, naming):
-        found = newcomers.sort_out(items, page)
-        if found.new:
-            new = GalleryRecords(found.items, page)[found.new]
-            gallery.add_records(new, replace=replace)
-        added, known = added + len(found.new), known + len(items) - len(found.new)
-        renamed |= dict(found.renamed)
-        advance(len(items))
-    return Filled(added, known, renamed=renamed)
+    return _fill(
+        gallery,
+        lambda: _pages(batches, naming),
+        twice=not isinstance(batches, Iterator),
+        replace=replace,
+        advance=advance,
+    )
+
+
+def add_files(
+    gallery: Gallery,
+    files: Sequence[str | Path],
+    naming: Naming,
+    *,
+    replace: bool = False,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Filled:
+    """Add what files of embeddings, or folders of shards, hold under their pictures' names.
+
+    Before anything is written, all of them are held against the gallery and against one another. An item's metadata
+    say its file where its embeddings' file says which it was, wherever this is called.
+
+    Arguments and errors as in :func:`add_pictures`, and those of ``iter_embeddings``; ``naming.root`` is not used.
+    """
+    if isinstance(files, str | Path):
+        files = [files]
+    naming_of = {file: dataclasses.replace(naming, root=pictures_root(file)) for file in files}
+
+    def pages() -> Iterator[tuple[list[GalleryItem], PartEmbeddings]]:
+        for file in files:
+            yield from _pages(iter_embeddings(file), naming_of[file])
+
+    return _fill(gallery, pages, twice=True, replace=replace, advance=advance)
 
 
 def add_tracks(
@@ -253,3 +273,28 @@ def _pages(
         for start in range(0, len(names), WRITTEN):
             page = names[start : start + WRITTEN]
             yield [naming.item(name) for name in page], embeddings[start : start + WRITTEN]
+
+
+def _fill(
+    gallery: Gallery,
+    pages: Callable[[], Iterator[tuple[list[GalleryItem], PartEmbeddings]]],
+    *,
+    twice: bool,
+    replace: bool,
+    advance: Callable[[int], None],
+) -> Filled:
+    """Write what is new of items that come some at a time; where they can be gone through twice, look at all first."""
+    if twice:
+        newcomers = Newcomers(gallery, replacing=replace)
+        for items, page in pages():
+            newcomers.sort_out(items, page)
+    newcomers, renamed, added, known = Newcomers(gallery, replacing=replace), {}, 0, 0
+    for items, page in pages():
+        found = newcomers.sort_out(items, page)
+        if found.new:
+            new = GalleryRecords(found.items, page)[found.new]
+            gallery.add_records(new, replace=replace)
+        added, known = added + len(found.new), known + len(items) - len(found.new)
+        renamed |= dict(found.renamed)
+        advance(len(items))
+    return Filled(added, known, renamed=renamed)
