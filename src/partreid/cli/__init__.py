@@ -14,7 +14,7 @@ from partreid.cli import config as config_command
 from partreid.cli import data as data_command
 from partreid.cli.calibrate import calibrate
 from partreid.cli.compare import compare
-from partreid.cli.console import console, errors
+from partreid.cli.console import emit, errors, say_error, say_warning
 from partreid.cli.demo import demo
 from partreid.cli.embed import embed
 from partreid.cli.evaluate import evaluate
@@ -61,7 +61,7 @@ app.add_typer(config_command.app, name="config")
 def version_option(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
     """Options of every command."""
     if version:
-        console.print(__version__)
+        emit(__version__)
         raise typer.Exit
 
 
@@ -81,27 +81,19 @@ def main() -> None:
     try:
         app()
     except PartReIDError as error:
-        errors.print(f"[bold red]error:[/bold red] {_plain(error)}", soft_wrap=True, highlight=False)
+        say_error(error)
         sys.exit(2)
     except OSError as error:  # a folder that may not be read, above all
-        errors.print(f"[bold red]error:[/bold red] {_plain(_reason(error))}", soft_wrap=True, highlight=False)
+        say_error(_reason(error))
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            errors.print(
-                "Interrupted. Nothing half-written was left; a training goes on with partreid train --resume, "
-                "an experiment with the same command.",
-                soft_wrap=True,
-            )
+            errors.print("Interrupted. Nothing half-written was left.", soft_wrap=True)
         raise
 
 
 def _reason(error: OSError) -> str:
     return f"Cannot use {error.filename}: {error.strerror}." if error.filename else str(error)
-
-
-def _plain(text: object) -> str:
-    return str(text).replace("[", "\\[")
 
 
 def _show_warning(
@@ -113,4 +105,4 @@ def _show_warning(
     line: object = None,
 ) -> None:
     if issubclass(category, UserWarning):
-        errors.print(f"[yellow]warning:[/yellow] {_plain(message)}", soft_wrap=True, highlight=False)
+        say_warning(message)

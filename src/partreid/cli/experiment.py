@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from partreid.cli.console import console, errors, plain_table, progress_bar
+from partreid.cli.console import console, plain_table, progress_bar, say_error
 from partreid.cli.options import (
     ConfigFile,
     Device,
@@ -85,10 +85,9 @@ def experiment(
     for one in chosen:
         _write(plan, one)
     if failed:
-        errors.print(
-            f"[bold red]{len(failed)} of {len(tasks)} trainings failed[/bold red], see error.txt in: "
-            f"{', '.join(str(task.folder) for task in failed)}. The same command tries them again.",
-            soft_wrap=True,
+        say_error(
+            f"{len(failed)} of {len(tasks)} trainings failed, see error.txt in: "
+            f"{', '.join(str(task.folder) for task in failed)}. The same command tries them again."
         )
         raise typer.Exit(1)
 
@@ -108,7 +107,7 @@ def _run(tasks: Sequence[Task], jobs: int) -> list[Task]:
                 if problem is not None:
                     failed.append(one)
                     console.print(f"{name} failed: {problem}", markup=False, soft_wrap=True)
-                elif not console.is_terminal:
+                elif not console.drawable:
                     console.print(f"{name} done", markup=False)
         left = failed
     return left

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from partreid.cli.console import console, plain_table
+from partreid.cli.console import console, emit_json, plain_table
 from partreid.cli.options import (
     Cameras,
     Device,
@@ -93,7 +91,7 @@ def search(
         rows = _rows(found, q, sure[q] if sure else None)
         answers.append({"query": name, "visible": visible, "found": rows})
     if as_json:
-        console.print_json(json.dumps(answers, ensure_ascii=False))
+        emit_json(answers)
         return
     for answer in answers:
         _print(answer, found.slots)
@@ -163,11 +161,11 @@ def _print(answer: dict[str, Any], slots: Sequence[str]) -> None:
     narrow = {"parts": [f"{row['compared']} of {len(slots)}" for row in found]}
     columns |= parts if width <= console.width else narrow
     shows = ", ".join(answer["visible"]) or "no part"
-    console.print(f"{escape(answer['query'])} shows {shows}", highlight=False, soft_wrap=True)
+    console.print(f"{answer['query']} shows {shows}", highlight=False, soft_wrap=True)
     if not found:
         console.print("There is nothing to search: no item meets the conditions.")
         return
-    title = f"{len(found)} found{f' in {escape(under)}' if under else ''}"
+    title = f"{len(found)} found{f' in {under}' if under else ''}"
     console.print(plain_table(title, list(columns), zip(*columns.values(), strict=True)))
 
 
