@@ -42,7 +42,7 @@ def diff(
 def fields(
     word: Annotated[
         str,
-        typer.Argument(help="Only fields with this word in their name or meaning, e.g. epochs.", show_default=False),
+        typer.Argument(help="Only fields with this word in name or meaning, e.g. epochs.", show_default=False),
     ] = "",
 ) -> None:
     """Print every field with its default and meaning: what --set can change.

@@ -1,7 +1,7 @@
 """What the commands print: text for people, text meant to be saved, tables, progress bars.
 
-Text for people goes through ``console``: it knows no markup, so that a name with ``[brackets]`` is shown as it is, and it
-wraps nothing where there is no terminal. Text that a program or a file is to take goes through :func:`emit`.
+Text for people goes through ``console``: it knows no markup, so that a name with ``[brackets]`` is shown as it is, and
+it wraps nothing where there is no terminal. Text that a program or a file is to take goes through :func:`emit`.
 """
 
 from __future__ import annotations
