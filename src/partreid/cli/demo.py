@@ -12,7 +12,7 @@ import typer
 from partreid.cli.console import console
 from partreid.cli.evaluate import evaluate_run
 from partreid.cli.options import Comparison, Device, PrecisionOption, runtime_config
-from partreid.cli.train import run_training
+from partreid.cli.train import run_training, told_how_to_go_on
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic.shipped import shipped_split
 from partreid.errors import CheckpointError
@@ -49,7 +49,8 @@ def demo(
     )
     if (out / CHECKPOINT_FOLDER).exists():
         raise CheckpointError(f"{out} already holds a run. Remove it, or choose another folder with --out.")
-    run_training(config, dataset.train, out, runtime=runtime)
+    with told_how_to_go_on(out, [str(root)]):
+        run_training(config, dataset.train, out, runtime=runtime)
     (scores,) = evaluate_run(
         out, [dataset], how=Comparison(runtime_config(device, "float32")), out=out / "evaluation"
     ).values()

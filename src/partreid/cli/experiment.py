@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from partreid.cli.console import console, plain_table, progress_bar, say_error
+from partreid.cli.console import console, errors, plain_table, progress_bar, say_error
 from partreid.cli.options import (
     ConfigFile,
     Device,
@@ -81,7 +81,11 @@ def experiment(
         jobs=jobs,
     )
     tasks = plan.tasks([row for one in chosen for row in one.select(rows)])
-    failed = [] if summary else _run(tasks, jobs)
+    try:
+        failed = [] if summary else _run(tasks, jobs)
+    except KeyboardInterrupt:
+        errors.print("What is done is kept. The same command goes on where this one stopped.", soft_wrap=True)
+        raise
     for one in chosen:
         _write(plan, one)
     if failed:

@@ -46,7 +46,8 @@ class Progress:
         history: the means of every epoch by its number, counted from 1. Runs begun with earlier versions lack theirs.
         step: optimiser steps done of the epoch after those, and sums: what they add to its means.
         processes: how many shared the steps of an epoch that is not whole.
-        data: digests of :class:`TrainingData`; none in runs begun with earlier versions, nor in other processes than the first.
+        data: digests of :class:`TrainingData`; the first process has them, if the run was not begun with an earlier
+            version.
     """
 
     epoch: int
