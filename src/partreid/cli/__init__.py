@@ -6,7 +6,9 @@ import io
 import logging
 import sys
 import warnings
+from contextlib import suppress
 
+import torch
 import typer
 
 from partreid.cli import app as page_command
@@ -28,6 +30,7 @@ from partreid.cli.synth import synth
 from partreid.cli.tracks import tracks
 from partreid.cli.train import train
 from partreid.errors import PartReIDError
+from partreid.surroundings import ensure_home, usable_cores
 from partreid.version import __version__
 
 app = typer.Typer(
@@ -71,6 +74,9 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Entry point: a user's mistake is one message and exit status 2, never a traceback."""
+    with suppress(PartReIDError):  # whoever needs the folder says so
+        ensure_home()
+    _fit_threads()
     warnings.showwarning = _show_warning
     warnings.filterwarnings("ignore", message="(?s)Glyph .* missing from font")  # a box stands for it in the picture
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -90,6 +96,12 @@ def main() -> None:
         if stop.code == INTERRUPTED:
             errors.print("Interrupted. Nothing half-written was left.", soft_wrap=True)
         raise
+
+
+def _fit_threads() -> None:
+    """As many threads as there are processors for them: PyTorch does not know what a container is granted."""
+    if torch.get_num_threads() > usable_cores():
+        torch.set_num_threads(usable_cores())
 
 
 def _reason(error: OSError) -> str:
