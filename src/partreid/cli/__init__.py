@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import logging
+import signal
 import sys
 import warnings
 from contextlib import suppress
+from typing import NoReturn
 
 import torch
 import typer
 
+from partreid import processes
 from partreid.cli import app as page_command
 from partreid.cli import config as config_command
 from partreid.cli import data as data_command
@@ -68,8 +71,8 @@ def version_option(version: bool = typer.Option(False, "--version", help="Print 
         raise typer.Exit
 
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C: Typer turns a ``KeyboardInterrupt`` into it."""
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit status after Ctrl-C, as Typer has it, and after SIGTERM, as the shell has it."""
 
 
 def main() -> None:
@@ -77,6 +80,9 @@ def main() -> None:
     with suppress(PartReIDError):  # whoever needs the folder says so
         ensure_home()
     _fit_threads()
+    if not processes.launched():  # torchrun ends its processes itself, and at once
+        with suppress(ValueError):  # only the main thread may
+            signal.signal(signal.SIGTERM, _terminated)  # what is half-written is cleared away, as after Ctrl-C
     warnings.showwarning = _show_warning
     warnings.filterwarnings("ignore", message="(?s)Glyph .* missing from font")  # a box stands for it in the picture
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -93,9 +99,13 @@ def main() -> None:
         say_error(_reason(error))
         sys.exit(2)
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
+        if stop.code in (INTERRUPTED, TERMINATED):
             errors.print("Interrupted. Nothing half-written was left.", soft_wrap=True)
         raise
+
+
+def _terminated(*_: object) -> NoReturn:
+    sys.exit(TERMINATED)
 
 
 def _fit_threads() -> None:

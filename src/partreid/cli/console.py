@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -59,7 +58,7 @@ def emit(text: str) -> None:
     if console.quiet:
         return
     text = text if text.endswith("\n") else text + "\n"
-    stream = sys.stdout
+    stream = console.file
     buffer = None if stream.isatty() else getattr(stream, "buffer", None)
     stream.flush()
     if buffer is None:

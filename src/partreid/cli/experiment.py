@@ -83,7 +83,7 @@ def experiment(
     tasks = plan.tasks([row for one in chosen for row in one.select(rows)])
     try:
         failed = [] if summary else _run(tasks, jobs)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter after SIGTERM
         errors.print("What is done is kept. The same command goes on where this one stopped.", soft_wrap=True)
         raise
     for one in chosen:

@@ -108,14 +108,14 @@ def _is_given(context: typer.Context, option: str) -> bool:
 
 @contextmanager
 def told_how_to_go_on(out: Path, data: Sequence[str]) -> Iterator[None]:
-    """After Ctrl-C, say what is there of the run, and with which command it goes on.
+    """After Ctrl-C or SIGTERM, say what is there of the run, and with which command it goes on.
 
     Args:
         out: the run. data: the data sets, as they were given.
     """
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter after SIGTERM
         if (out / CHECKPOINT_FOLDER).exists():
             done = read_metrics(out)
             steps = f" and {done['steps_of_next_epoch']} steps" if done.get("steps_of_next_epoch") else ""
@@ -126,7 +126,8 @@ def told_how_to_go_on(out: Path, data: Sequence[str]) -> Iterator[None]:
                 f"There is no checkpoint in {out} yet, so --resume would find nothing: the same command begins anew. "
                 "The first one is written after the first epoch, or after --save-minutes of it."
             )
-        errors.print(say, soft_wrap=True, highlight=False)
+        if processes.is_first():
+            errors.print(say, soft_wrap=True, highlight=False)
         raise
 
 
