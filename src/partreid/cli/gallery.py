@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from partreid.cli.console import console, errors, plain_table, progress_bar
+from partreid.cli.console import console, emit_json, errors, plain_table, progress_bar
 from partreid.cli.gallery_change import copy, delete
 from partreid.cli.gallery_search import DATED, search
 from partreid.cli.options import (
@@ -135,10 +133,10 @@ def info(
     with Gallery.open(gallery, create=False) as opened:
         facts = _facts(opened)
     if as_json:
-        console.print_json(json.dumps(facts, ensure_ascii=False))
+        emit_json(facts)
         return
     rows = [(key, _plainly(value)) for key, value in facts.items() if value not in (None, [], {})]
-    console.print(plain_table(escape(without_secrets(gallery)), ("", ""), rows))
+    console.print(plain_table(without_secrets(gallery), ("", ""), rows))
 
 
 def _facts(gallery: Gallery) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from partreid.cli.console import console, errors, plain_table
+from partreid.cli.console import console, emit_json, errors, plain_table
 from partreid.cli.options import (
     Cameras,
     Device,
@@ -102,7 +100,7 @@ def search(
         rows = _rows(found, q, sure[q] if sure else None)
         answers.append({"query": name, "visible": visible, "found": rows} | ({"undated": left_out} if left_out else {}))
     if as_json:
-        console.print_json(json.dumps(answers, ensure_ascii=False))
+        emit_json(answers)
         return
     for answer in answers:
         _print(answer, found.slots)
@@ -188,11 +186,11 @@ def _print(answer: dict[str, Any], slots: Sequence[str]) -> None:
     narrow = {"parts": [f"{row['compared']} of {len(slots)}" for row in found]}
     columns |= parts if width <= console.width else narrow
     shows = ", ".join(answer["visible"]) or "no part"
-    console.print(f"{escape(answer['query'])} shows {shows}", highlight=False, soft_wrap=True)
+    console.print(f"{answer['query']} shows {shows}", highlight=False, soft_wrap=True)
     if not found:
         console.print("There is nothing to search: no item meets the conditions.")
         return
-    title = f"{len(found)} found{f' in {escape(under)}' if under else ''}"
+    title = f"{len(found)} found{f' in {under}' if under else ''}"
     console.print(plain_table(title, list(columns), zip(*columns.values(), strict=True)))
 
 

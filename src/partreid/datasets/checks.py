@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from partreid.errors import LabelError, PartReIDError
 from partreid.labels.fields import read_label_map, read_pose_fields
 from partreid.labels.grouping import LABEL_THRESHOLD
 from partreid.labels.locate import find_label, label_folders
+from partreid.surroundings import usable_cores
 from partreid.types import ReIDDataset, ReIDImage
 
 Severity = Literal["ok", "note", "problem"]
@@ -91,7 +91,7 @@ def check_dataset(
     labels = {folder: _labels(dataset, folder) for folder in label_folders(dataset.root)}
     pictures = dict.fromkeys(image.path for split in dataset.splits.values() for image in split)
     total = len(pictures) + sum(len(set(by_picture.values())) for by_picture in labels.values())
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(threads or usable_cores()) as pool:
 
         def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
             return dict(_in_threads(pool, function, list(paths), lambda count: progress(count, total)))

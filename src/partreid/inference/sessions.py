@@ -10,10 +10,10 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import torch
 
-from partreid.datasets.synthetic.shipped import cache_folder
 from partreid.errors import CheckpointError, ConfigError, MissingDependencyError
 from partreid.inference.export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo
 from partreid.runtime import RuntimeConfig
+from partreid.surroundings import cache_folder
 
 Arrays: TypeAlias = tuple[np.ndarray, ...]
 

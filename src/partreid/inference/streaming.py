@@ -20,6 +20,7 @@ from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.inference.pictures import Picture, load_picture, picture_name
 from partreid.inference.runner import PoseInput, Runner
 from partreid.labels.fields import read_part_maps
+from partreid.surroundings import usable_cores
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
 
 OnError = Literal["raise", "skip"]
@@ -80,8 +81,7 @@ class StreamOptions:
 
 def default_readers() -> int:
     """As many threads as there are cores for this process, at most 4: decoding takes a small part of the time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, cores)
+    return min(4, usable_cores())
 
 
 class EmbeddingStream(Iterator[EmbeddedBatch]):
