@@ -105,7 +105,7 @@ def add(
 
 def _say(filled: Filled, gallery: Gallery) -> None:
     for picture in filled.skipped:
-        errors.print(f"left out: {picture.reason}", markup=False, soft_wrap=True)
+        errors.print(f"left out: {picture.reason}", soft_wrap=True)
     console.print(
         f"{filled.added} added, {filled.known} there already, {len(filled.skipped)} left out. The gallery holds "
         f"{len(gallery)} items.",
@@ -169,7 +169,7 @@ def verify(gallery: GalleryLocation) -> None:
     with Gallery.open(gallery, create=False) as opened:
         problems = opened.verify()
         for problem in problems:
-            console.print(f"problem: {problem}", markup=False, soft_wrap=True)
+            console.print(f"problem: {problem}", soft_wrap=True)
         count = "no problem" if not problems else "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         console.print(f"{len(opened)} items, {count}.", highlight=False)
     raise typer.Exit(1 if problems else 0)

@@ -83,7 +83,7 @@ def delete(
 def _name_missing(missing: list[str]) -> None:
     if missing:
         some = ", ".join(map(repr, missing[:_SHOWN])) + (f" and {len(missing) - _SHOWN} more" * (len(missing) > _SHOWN))
-        errors.print(f"Not in the gallery: {some}.", markup=False, soft_wrap=True)
+        errors.print(f"Not in the gallery: {some}.", soft_wrap=True)
 
 
 def _show(found: list[CameraSummary], total: int) -> None:
@@ -97,7 +97,7 @@ def _show(found: list[CameraSummary], total: int) -> None:
         names = [f"{one.camera or 'unknown'} ({one.count})" for one in found]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         said += f" Cameras: {', '.join(names[:_SHOWN])}{more}."
-    console.print(said, markup=False, highlight=False, soft_wrap=True)
+    console.print(said, highlight=False, soft_wrap=True)
 
 
 def _ask(count: int) -> None:
@@ -148,9 +148,7 @@ def copy(
                     target.add_records(new, replace=replace)
                 copied, there = copied + len(new), there + len(page) - len(new)
                 progress.advance(task, len(page))
-        console.print(
-            f"{copied} copied, {there} there already. {shown} holds {len(target)} items.", highlight=False, markup=False
-        )
+        console.print(f"{copied} copied, {there} there already. {shown} holds {len(target)} items.", highlight=False)
 
 
 def _others(page: GalleryRecords, target: Gallery) -> list[str]:

@@ -142,7 +142,7 @@ def calibration_beside(model: str, extractor: PartExtractor) -> MatchCalibration
     except CheckpointError:
         return None
     except DataError as error:
-        errors.print(f"No probabilities: {error}", markup=False, soft_wrap=True)
+        errors.print(f"No probabilities: {error}", soft_wrap=True)
         return None
 
 

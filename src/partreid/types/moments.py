@@ -162,10 +162,13 @@ def _zone(text: str) -> timezone:
 def _local(naive: datetime, text: str, *, whole_day: bool) -> datetime:
     """A time of this machine's zone; of a date alone its first moment, whatever the clocks did at midnight."""
     first, second = (naive.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
-    if first == second or whole_day:
+    if first == second:
         return first
+    left_out = first.astimezone().replace(tzinfo=None) != naive
+    if whole_day:
+        return max(first, second) if left_out else min(first, second)
     choices = " or ".join(found.astimezone().isoformat() for found in (first, second))
-    if first.astimezone().replace(tzinfo=None) != naive:
+    if left_out:
         raise DataError(
             f"There was no {text!r:.80} in local time: the clocks were put forward over it. Write the zone with it: "
             f"{choices}."

@@ -91,14 +91,17 @@ def without_secrets(location: str) -> str:
     if scheme is None or len(scheme[0]) < 4:  # a folder, of a drive of Windows too
         return re.sub(r"(?i)((?:pass|pwd|secret|token|api.?key)\w*\s*=\s*)('[^']*'|\S+)", r"\1***", text)
     rest = text[scheme.end() :]
-    _, at, behind = rest.rpartition("@")
+    user, at, behind = rest.rpartition("@")
+    if not re.fullmatch(r"[\w.-]*", user) or not scheme[0].lower().startswith("postgres"):
+        user = "***"  # a name alone is none of it in PostgreSQL's addresses
     host, mark, more = re.fullmatch(r"([^/?#]*)([/?#]?)(.*)", behind, re.DOTALL).groups()  # type: ignore[union-attr]
     if not at:  # host:port, or user:password whose host is missing
         host = re.sub(r":(?!\d*$).*", ":***", host)
     more = re.sub(
         r"([^&?#=\s]+)=([^&#\s]*)", lambda pair: f"{pair[1]}=***" if _SECRET.search(unquote(pair[1])) else pair[0], more
     )
-    return f"{scheme[0]}{'***@' if at else ''}{host}{mark}{more}"
+    more = re.sub(r"#.*", "#***", more, flags=re.DOTALL) if mark != "#" else "***"
+    return f"{scheme[0]}{f'{user}@' if at else ''}{host}{mark}{more}"
 
 
 def hide(text: str, secrets: Iterable[str]) -> str:

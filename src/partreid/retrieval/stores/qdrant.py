@@ -87,11 +87,14 @@ class QdrantStore:
             DataError: as the constructor; or the location is not of that form.
         """
         host, port, https, name = qdrant_address(location)
+        key = os.environ.get("QDRANT_API_KEY")
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise DataError("QDRANT_API_KEY holds characters that no key has: a line's end, or letters beyond ASCII.")
         client = QdrantClient(
             host=host,
             port=port,
             https=https,
-            api_key=os.environ.get("QDRANT_API_KEY"),
+            api_key=key,
             timeout=120,
             check_compatibility=False,
         )
