@@ -14,6 +14,7 @@ from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
+from partreid.types.tensors import check_comparable
 
 FILE = "file"
 """Key of an item's metadata: its picture."""
@@ -60,8 +61,9 @@ class Newcomers:
         Raises:
             DataError: an id is there, or is given twice, for another picture; or the camera, the time or the metadata
                 differ from those there.
+            ShapeError: the embeddings are not like the gallery's, or of another model.
         """
-        there = _there(self._gallery, items)
+        there = _there(self._gallery, items, embeddings)
         rows = {item.id: row for row, item in enumerate(there.items)}
         # Not of tracks, which show a picture too, but are not it.
         by_file = {_file(item): item.id for item in there.items if item.id.endswith(Path(_file(item)).name or "\0")}
@@ -104,11 +106,13 @@ class Newcomers:
         return True
 
 
-def _there(gallery: Gallery, items: Sequence[GalleryItem]) -> GalleryRecords:
+def _there(gallery: Gallery, items: Sequence[GalleryItem], embeddings: PartEmbeddings | None) -> GalleryRecords:
     """Items of a gallery that have one of these ids, or show one of these files; each once."""
     ids = [item.id for item in items]
     files = [item.metadata[FILE] for item in items if FILE in item.metadata]
     header = gallery.store.header()
+    if header is not None and embeddings is not None:
+        check_comparable(header.example, embeddings)
     if header is None or not ids:
         return GalleryRecords((), PartEmbeddings(torch.empty(0, 1, 1), torch.empty(0, 1), ("",)))
 

@@ -245,7 +245,7 @@ def _checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known(value: object) -> object:
-    return None if is_unknown(value) and value != "" else scalar(value)
+    return None if not isinstance(value, str) and is_unknown(value) else scalar(value)
 
 
 def _text_keys(value: object) -> bool:

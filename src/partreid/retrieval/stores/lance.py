@@ -193,13 +193,18 @@ class LanceStore:
         if not self._current or content != self._seen:
             self._seen, self._current = content, False
             head = Head.read(self._path / HEAD, content) if content is not None else Head()
-            if (newer := newest_acknowledged(self._path)) > head.version:
-                if self._content() == content:
-                    raise outdated(self._path, head, newer)
-                return self._newest()  # written a moment ago
+            self._refuse_older(head.version)
             self._snapshot = None if head.header is None else Snapshot(self._path, head, self._snapshot)
             self._current = True
+        else:
+            self._refuse_older(0 if self._snapshot is None else self._snapshot.head.version)
         return self._snapshot
+
+    def _refuse_older(self, version: int) -> None:
+        """See that no newer version was acknowledged than the one that ``gallery.json`` says."""
+        if (newer := newest_acknowledged(self._path)) > version and self._content() == self._seen:
+            self._current = False
+            raise outdated(self._path, version, newer)
 
     def _content(self) -> bytes | None:
         """Of gallery.json; None where there is none yet."""

@@ -237,10 +237,10 @@ def newest_acknowledged(folder: Path) -> int:
     return max((int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 20), default=0)
 
 
-def outdated(folder: Path, head: Head, newer: int) -> DataError:
+def outdated(folder: Path, version: int, newer: int) -> DataError:
     """The error for a ``gallery.json`` that is not the last one."""
     return DataError(
-        f"{folder / HEAD} is an older one: it says version {head.version}, and version {newer} was acknowledged here. "
+        f"{folder / HEAD} is an older one: it says version {version}, and version {newer} was acknowledged here. "
         "Nothing is answered from it, and nothing written: items would be missing without a word. Put the whole folder "
         f"back from one copy; or, to go on from the older version and lose what came later, remove "
         f"{folder / ACKNOWLEDGED}."
