@@ -27,7 +27,7 @@ QUERY = records(["query"] * 3, 99).embeddings
 RULES = (
     (Filter(), MatchingConfig()),
     (Filter(cameras=[1, 2], not_metadata={"kind": 3}), MatchingConfig()),
-    (Filter(since=10**8), MatchingConfig(visibility="ignore")),
+    (Filter(since=12 * 10**8), MatchingConfig(visibility="ignore")),
 )
 
 

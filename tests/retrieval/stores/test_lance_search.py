@@ -119,7 +119,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gallery, Ga
 
 @pytest.mark.parametrize("matching", RULES, ids=str)
 @pytest.mark.parametrize(
-    "where", [Filter(), Filter(cameras=[1, 3]), Filter(not_metadata={"kind": [1, 2]}, since=10**8)], ids=str
+    "where", [Filter(), Filter(cameras=[1, 3]), Filter(not_metadata={"kind": [1, 2]}, since=12 * 10**8)], ids=str
 )
 def test_a_search_finds_what_memory_finds(
     many: tuple[Gallery, Gallery], matching: MatchingConfig, where: Filter
