@@ -239,7 +239,7 @@ def test_one_name_for_two_pictures(monkeypatch: pytest.MonkeyPatch, run: Run, tw
     for camera in ("A", "B"):
         status, said = in_folder(monkeypatch, run, b, *add, "--camera", camera)
         assert status == 2
-        assert f"there it is {a / 'crops' / '1.jpg'}, now {b / 'crops' / '1.jpg'}. Nothing was added." in said
+        assert f"there it is {a / 'crops' / '1.jpg'}, now {b / 'crops' / '1.jpg'}. It was not added." in said
         assert "--prefix site2/" in said
     for way in (("--prefix", "b/"),):
         assert "1 added, 0 there already" in in_folder(monkeypatch, run, b, *add, "--camera", "B", *way)[1]

@@ -47,6 +47,7 @@ INNER = {
     "inference.streaming": "called by PartExtractor.stream",
     "inference.workers": "called by partreid embed",
     "retrieval.answer": "called by Gallery, which has checked the query",
+    "retrieval.columns": "called by Gallery.add",
     "retrieval.known": "called by filling",
     "retrieval.search": "called by Gallery; tests/retrieval/test_search.py compares it with plain search",
     "retrieval.stores": "called by Gallery; one suite of tests for all stores",

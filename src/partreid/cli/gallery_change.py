@@ -59,7 +59,7 @@ def delete(
         )
     with Gallery.open(gallery, create=False) as opened:
         if ids:
-            chosen = chosen.model_copy(update={"ids": Filter(ids=ids).ids})
+            chosen = chosen.model_copy(update={"ids": Filter.parse({"ids": ids}).ids})
             known = opened.known(ids)
             _name_missing([name for name in dict.fromkeys(ids) if name not in known])
         elif chosen.model_copy(update={"undated": False}) == Filter():
@@ -101,10 +101,11 @@ def _show(found: list[CameraSummary], total: int) -> None:
 
 
 def _ask(count: int) -> None:
+    """Go on only if someone says so."""
     if not sys.stdin.isatty():
         raise ConfigError(
-            f"Nothing was deleted: there is nobody to ask. Add --yes to delete these {count} items, or --dry-run to "
-            "look only."
+            "Nothing was deleted: there is nobody to ask. Add --yes to delete without a question, or --dry-run to look "
+            "only."
         )
     if not typer.confirm(f"Delete these {count} items for good?"):
         raise ConfigError("Nothing was deleted.")

@@ -160,7 +160,9 @@ def add_pictures(
             the same call goes on behind it.
     """
     names = list(map(str, pictures))
-    newcomers, renamed, wanted = Newcomers(gallery, replacing=replace), {}, []
+    newcomers = Newcomers(gallery, replacing=replace)
+    renamed: dict[str, str] = {}
+    wanted: list[str] = []
     for start in range(0, len(names), WRITTEN):
         page = names[start : start + WRITTEN]
         found = newcomers.sort_out([naming.item(name) for name in page])
@@ -288,7 +290,8 @@ def _fill(
         newcomers = Newcomers(gallery, replacing=replace)
         for items, page in pages():
             newcomers.sort_out(items, page)
-    newcomers, renamed, added, known = Newcomers(gallery, replacing=replace), {}, 0, 0
+    newcomers, added, known = Newcomers(gallery, replacing=replace), 0, 0
+    renamed: dict[str, str] = {}
     for items, page in pages():
         found = newcomers.sort_out(items, page)
         if found.new:

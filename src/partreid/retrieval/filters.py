@@ -16,7 +16,11 @@ from partreid.types.moments import as_time, written_time
 
 def _several(values: Any) -> Iterable[Any]:
     """One or several values as several."""
-    if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping) and getattr(values, "ndim", 1):
+    if (
+        isinstance(values, Iterable)
+        and not isinstance(values, str | bytes | Mapping)
+        and getattr(values, "ndim", None) != 0
+    ):
         return values
     return [values]
 

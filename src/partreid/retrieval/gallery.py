@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -16,6 +15,7 @@ from partreid.functional.distance import MEMORY_BUDGET
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.pictures import Pictures
 from partreid.retrieval.answer import answer, nothing
+from partreid.retrieval.columns import by_name, items_of, narrowed
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.exact import Engine
@@ -29,8 +29,6 @@ from partreid.types.gallery import (
     GalleryRecords,
     SearchResult,
     Time,
-    as_text,
-    is_unknown,
 )
 from partreid.types.tensors import check_comparable
 
@@ -171,7 +169,7 @@ class Gallery:
             ShapeError: lengths, slots, widths or models differ, or a number is not finite, or too large for half
                 precision.
         """
-        items = _items(ids, cameras, times, metadata)
+        items = items_of(ids, cameras, times, metadata)
         self._write(embeddings, items, replacing=False)
 
     def upsert(
@@ -184,7 +182,7 @@ class Gallery:
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
         """As :meth:`add`, but an item takes the place of one with the same id, of which nothing is kept."""
-        items = _items(ids, cameras, times, metadata)
+        items = items_of(ids, cameras, times, metadata)
         self._write(embeddings, items, replacing=True)
 
     def add_records(self, records: GalleryRecords, *, replace: bool = False) -> None:
@@ -235,17 +233,7 @@ class Gallery:
 
         Cameras by number, then by name, the unknown one last.
         """
-
-        def order(summary: CameraSummary) -> tuple[bool, bool, int, str]:
-            name = summary.camera or ""
-            number = name.isascii() and name.isdecimal()
-            return summary.camera is None, not number, int(name) if number else 0, name
-
-        found: dict[str | None, CameraSummary] = {}
-        for one in self.store.cameras(where or Filter()):  # former versions kept 3.0 and 3 as two
-            name = None if is_unknown(one.camera) else as_text(one.camera, "A camera")
-            found[name] = replace(one, camera=name) if name not in found else found[name] | one
-        return sorted(found.values(), key=order)
+        return by_name(self.store.cameras(where or Filter()))
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Which of these ids are in the gallery."""
@@ -320,7 +308,7 @@ class Gallery:
         if not len(new):
             return
         if (dtype := self.store.dtype) is not None:
-            new = _narrowed(new, dtype)
+            new = narrowed(new, dtype)
         self.store.write(GalleryRecords(tuple(items), new), replace=replacing)
 
     def _embeddings(self, query: Query) -> PartEmbeddings:
@@ -346,38 +334,3 @@ class Gallery:
                 f"{self.model}, got {fingerprint}. Open it with the model, picture size and mirror choice that it was "
                 "made with, or make a new gallery."
             )
-
-
-def _items(
-    ids: Iterable[str],
-    cameras: Sequence[str | int | None] | str | int | None,
-    times: Sequence[Time | None] | Time | None,
-    metadata: Sequence[Mapping[str, Any] | None] | None,
-) -> list[GalleryItem]:
-    """The items that columns describe."""
-    if isinstance(ids, str):
-        raise ShapeError(f"Expected a list of ids, got the text {ids!r:.80}. Write [{ids!r:.80}].")
-    names = list(ids)
-    columns: list[Sequence[Any]] = []
-    for what, values in (("cameras", cameras), ("times", times), ("metadata", metadata)):
-        # Columns of numpy, pandas and PyTorch too.
-        several = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping) and np.ndim(values)
-        column = list(values) if several else [values] * len(names)  # type: ignore[arg-type]
-        if len(column) != len(names) or (what == "metadata" and not several and values is not None):
-            raise ShapeError(f"{what} must hold {len(names)} values, one per id, got {values!r:.80}.")
-        columns.append(column)
-    return [
-        GalleryItem(name, camera, time, {} if is_unknown(data) else data)
-        for name, camera, time, data in zip(names, *columns, strict=True)
-    ]
-
-
-def _narrowed(embeddings: PartEmbeddings, dtype: torch.dtype) -> PartEmbeddings:
-    """On the CPU, with vectors in a smaller type."""
-    vectors = embeddings.vectors.to("cpu", dtype)
-    if vectors.numel() and not (vectors.amin().isfinite() and vectors.amax().isfinite()):  # quicker than a mask
-        raise ShapeError(
-            f"The gallery keeps numbers up to {torch.finfo(dtype).max:.0f} (half precision); the largest here is "
-            f"{embeddings.vectors.abs().max():.3g}. Scale the embeddings, or normalize them."
-        )
-    return replace(embeddings, vectors=vectors, visibility=embeddings.visibility.to("cpu", torch.float32))

@@ -163,15 +163,13 @@ def _difference(known: GalleryItem, item: GalleryItem) -> str:
 
 
 def _twice(name: str, first: str, again: str) -> str:
-    return (
-        f"The id {name!r} is given twice, for {first or _NOBODY} and {again or _NOBODY}. Nothing was added. {_ADVICE}"
-    )
+    return f"The id {name!r} is given twice, for {first or _NOBODY} and {again or _NOBODY}. It was not added. {_ADVICE}"
 
 
 def _another(known: GalleryItem, item: GalleryItem, count: int) -> str:
     return (
         f"{count} of the pictures have the id of another picture in the gallery; the first is {item.id!r}: there it is "
-        f"{_file(known) or _NOBODY}, now {_file(item) or _NOBODY}. Nothing was added. {_ADVICE} If it is the same "
+        f"{_file(known) or _NOBODY}, now {_file(item) or _NOBODY}. It was not added. {_ADVICE} If it is the same "
         "picture, or to put it in the place of that one, use --replace (in Python replace=True)."
     )
 
@@ -179,8 +177,8 @@ def _another(known: GalleryItem, item: GalleryItem, count: int) -> str:
 def _otherwise(name: str, said: str, count: int) -> str:
     return (
         f"{count} of the items are in the gallery with something else said of them; the first is {name!r}: {said}. "
-        "Nothing was added. Say the same as then (a time such as now or 2h is another one at each call), or write them "
-        "anew with --replace (in Python replace=True)."
+        "They were left as they are. Say the same as then (a time such as now or 2h is another one at each call), or "
+        "write them anew with --replace (in Python replace=True)."
     )
 
 

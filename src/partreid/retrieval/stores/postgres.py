@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from partreid.errors import ConfigError, DataError, MissingDependencyError, ShapeError
-from partreid.retrieval.filters import Filter, tags
+from partreid.retrieval.filters import Filter
 from partreid.retrieval.stores import postgres_sql as statements
 from partreid.retrieval.stores.addresses import hide, postgres_address
 from partreid.retrieval.stores.base import (
@@ -21,7 +20,6 @@ from partreid.retrieval.stores.base import (
     Candidates,
     GalleryHeader,
     SearchRule,
-    as_keyword,
     no_unseen,
     reach,
     taken,
@@ -314,15 +312,7 @@ class PostgresStore:
             self._agree(cursor, new)
 
     def _write(self, cursor: Any, records: GalleryRecords, *, replace: bool) -> None:
-        items = records.items
-        columns: list[list[Any]] = [
-            records.ids,
-            [item.camera for item in items],
-            [item.time for item in items],
-            [json.dumps([as_keyword(tag) for tag in tags(item.metadata)]) for item in items],
-            [json.dumps(item.metadata, ensure_ascii=False) for item in items],
-        ]
-        self._run(cursor, statements.REPLACE if replace else statements.ADD, columns)
+        self._run(cursor, statements.REPLACE if replace else statements.ADD, statements.columns(records.items))
         numbers = {name: number for number, name in cursor.fetchall()}
         if there := [name for name in records.ids if name not in numbers]:
             raise DataError(taken(there))

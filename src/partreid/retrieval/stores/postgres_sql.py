@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from partreid.errors import DataError
-from partreid.retrieval.filters import Filter
+from partreid.retrieval.filters import Filter, tags
 from partreid.retrieval.stores.base import GalleryHeader, SearchRule, as_keyword
-from partreid.types import PartEmbeddings
+from partreid.types import GalleryItem, PartEmbeddings
 
 # {s} is the schema's quoted name. Texts are ordered by code point (COLLATE "C"), as Python does. Parts go with their
 # item, so that `DELETE FROM item WHERE time < ...` by hand leaves nothing behind.
@@ -142,6 +144,17 @@ def asked(query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> lis
         if weight > 0:
             rows.append([header.slots.index(name), weight, limit, str(vector.tolist())])
     return [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
+
+
+def columns(items: Sequence[GalleryItem]) -> list[list[Any]]:
+    """The columns of ``item`` for ADD and REPLACE."""
+    return [
+        [item.id for item in items],
+        [item.camera for item in items],
+        [item.time for item in items],
+        [json.dumps([as_keyword(tag) for tag in tags(item.metadata)]) for item in items],
+        [json.dumps(item.metadata, ensure_ascii=False) for item in items],
+    ]
 
 
 def copied(numbers: np.ndarray, embeddings: PartEmbeddings) -> bytes:
