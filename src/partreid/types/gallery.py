@@ -41,8 +41,8 @@ class GalleryItem:
         DataError: a value of another kind, an empty or very long text, or a time without a time zone.
 
     Example:
-        >>> GalleryItem("a.jpg", camera=3, time=0).time.isoformat()
-        '1970-01-01T00:00:00+00:00'
+        >>> GalleryItem("a.jpg", camera=3, time=1795435200).time.isoformat()
+        '2026-11-23T12:00:00+00:00'
     """
 
     id: str
