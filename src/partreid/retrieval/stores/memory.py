@@ -9,12 +9,13 @@ from threading import RLock
 import numpy as np
 import torch
 
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.exact import Engine, ExactSearch
 from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, by_camera, taken
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
+from partreid.types.tensors import check_comparable
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,11 @@ class MemoryStore:
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         """Append items."""
         with self._lock:
+            if self._header is not None:
+                try:
+                    check_comparable(self._header.example, records.embeddings)
+                except ShapeError as error:
+                    raise DataError(f"Another thread began the gallery otherwise. {error}") from None
             if there := [item for item in records.ids if item in self._places]:
                 if not replace:
                     raise DataError(taken(there))
