@@ -161,7 +161,8 @@ class Gallery:
             embeddings: [B, S, D], or B pictures.
             ids: B texts, each new to the gallery.
             cameras: B names or numbers, or one for all; None = unknown.
-            times: B moments (with a time zone, or seconds since 1970 from 1990 to 2099), or one for all; None = unknown.
+            times: B moments (with a time zone, or seconds since 1970, of the years 1990 to 2099), or one for all; None =
+                unknown.
             metadata: B mappings of what JSON can hold, such as ``{"track": 17, "file": "a.jpg"}``, or None.
 
         Raises:
