@@ -56,7 +56,9 @@ class FileFacts:
         content: dict[str, Any] = parse_json(text, source="its description", error=DataError)
         skipped = tuple((int(position), str(name), str(why)) for position, name, why in content["skipped"])
         slots, names = (tuple(map(str, content[key])) for key in ("slots", "names"))
-        later = {key: str(content.get(key, "")) for key in ("root", "shard", "pictures", "sha256")}
+        later = {key: str(content[key]) for key in ("root", "shard", "pictures", "sha256") if key in content}
+        if later and not later.get("sha256"):  # earlier versions had none of these
+            raise ValueError("its checksum is missing")
         return cls(slots, str(content["model"]), names, skipped, **later)
 
     def in_order(self, first: int) -> Iterator[str]:
