@@ -118,6 +118,16 @@ def test_a_broken_metrics_file_is_named_before_the_network_is_built(folder: Path
         read_metrics(folder)
 
 
+def test_a_metric_that_is_no_number_makes_no_model_unusable(whole: Path, tmp_path: Path) -> None:
+    model = load_checkpoint(whole)
+    save_checkpoint(
+        Checkpoint(model.model, model.preprocess, {"mAP": float("nan"), "loss": float("inf")}), tmp_path / "c"
+    )
+    metrics = load_checkpoint(tmp_path / "c").metrics
+    assert np.isnan(metrics["mAP"])
+    assert metrics["loss"] == float("inf")
+
+
 def test_parts_have_a_limit() -> None:
     assert len(unnamed_schema(MOST_PARTS)) == MOST_PARTS
     for number in (-1, MOST_PARTS + 1, 10**400):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -118,9 +118,15 @@ def read_file(path: Path) -> tuple[PartEmbeddings, FileFacts]:
 
 def _read_facts(path: Path) -> FileFacts:
     if path.suffix == PARQUET:
-        return FileFacts.from_json(parquet.metadata(path)[_FORMAT])
+        return _described(parquet.metadata(path))
     with safe_open(str(path), framework="pt") as file:
-        return FileFacts.from_json((file.metadata() or {})[_FORMAT])
+        return _described(file.metadata() or {})
+
+
+def _described(metadata: Mapping[str, str]) -> FileFacts:
+    if _FORMAT not in metadata:
+        raise ValueError("it does not say what it holds, as partreid embed has it")
+    return FileFacts.from_json(metadata[_FORMAT])
 
 
 def _read(path: Path) -> tuple[PartEmbeddings, FileFacts]:

@@ -147,7 +147,7 @@ def read_metrics(source: str | Path) -> dict[str, Any]:
         CheckpointError: there is no checkpoint, or its metrics cannot be read.
     """
     path = find_checkpoint(source) / METRICS_FILE
-    return _read_json(path) if path.exists() else {}
+    return _read_json(path, nan=True) if path.exists() else {}
 
 
 def _count(value: object) -> int:
@@ -247,9 +247,9 @@ def _from_hub(repository: str) -> Path:
     return folder
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, *, nan: bool = False) -> dict[str, Any]:
     try:
-        data = read_json(path, error=CheckpointError)
+        data = read_json(path, error=CheckpointError, nan=nan)
     except CheckpointError as error:
         raise CheckpointError(f"{error} The checkpoint is incomplete.") from None
     if not isinstance(data, dict):
