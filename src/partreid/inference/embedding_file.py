@@ -73,7 +73,8 @@ class FileFacts:
         digest = hashlib.sha256(replace(self, sha256="").to_json().encode())
         for tensor in (embeddings.vectors, embeddings.visibility):
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(memoryview(content.numpy()))
         return digest.hexdigest()
 
 
