@@ -74,7 +74,7 @@ class FileFacts:
         for tensor in (embeddings.vectors, embeddings.visibility):
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
             content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(memoryview(content.numpy()))
+            digest.update(content.numpy().data)
         return digest.hexdigest()
 
 

@@ -180,7 +180,8 @@ def find_checkpoint(source: str | Path) -> Path:
         )
     if isinstance(source, str) and _REPOSITORY.fullmatch(source) and not path.parent.exists():
         return _from_hub(source)
-    raise CheckpointError(f"There is no checkpoint folder {path}. {_nearest(path)}".rstrip())
+    shown = str(path) if str(path) == str(path).strip() else repr(str(path))
+    raise CheckpointError(f"There is no checkpoint folder {shown}. {_nearest(path)}")
 
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
