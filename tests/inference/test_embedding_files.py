@@ -316,6 +316,9 @@ def test_a_renamed_shard_is_named(shards: Path) -> None:
     shard(shards, 1).rename(shard(shards, 7))
     with pytest.raises(DataError, match=r"holds shard-000007\.safetensors"):
         load_embeddings(shards)
+    shard(shards, 7).rename(shards / "shard-000000.parquet")
+    with pytest.raises(DataError, match=r"holds shard-000000\.parquet"):
+        load_embeddings(shards)
 
 
 def test_a_picture_changed_under_its_name_is_embedded_again(pictures: Path, tmp_path: Path) -> None:

@@ -40,12 +40,13 @@ def shard_files(folder: Path) -> list[Path]:
     """
     manifest = read_manifest(folder)
     count, suffix = manifest.shards, manifest.file_type
-    there = {int(found[1]): file for file in folder.iterdir() if (found := _SHARD.fullmatch(file.name))}
-    if foreign := [file for i, file in sorted(there.items()) if i >= count or file.name != shard_name(i, suffix)]:
+    found = sorted((int(match[1]), file) for file in folder.iterdir() if (match := _SHARD.fullmatch(file.name)))
+    if foreign := [file for i, file in found if i >= count or file.name != shard_name(i, suffix)]:
         raise DataError(
             f"{folder} holds {foreign[0].name}, and its {MANIFEST} says that there are {count} shards of type "
             f"{suffix}: one of the two was changed. Move what does not belong there away, or embed into another folder."
         )
+    there = dict(found)
     if len(there) < count:
         first = next(i for i in range(count) if i not in there)
         raise DataError(
