@@ -32,6 +32,7 @@ class FileFacts:
     Attributes:
         slots, model: as in ``PartEmbeddings``. names: of the pictures.
         skipped: pictures that could not be read: position among all, name, reason.
+        compare_normalized: as in ``PartEmbeddings``; files of former versions do not say it.
         root: absolute folder from which relative names start; "" = all are absolute, or it is not known.
         shard: which one of which folder of shards (``ShardJob.mark``). pictures: digest of its pictures' files.
         sha256: of all of this and of the tensors; "" = the file is of a version that did not write it.
@@ -41,6 +42,7 @@ class FileFacts:
     model: str
     names: tuple[str, ...]
     skipped: tuple[tuple[int, str, str], ...] = ()
+    compare_normalized: bool | None = None
     root: str = ""
     shard: str = ""
     pictures: str = ""
@@ -59,7 +61,10 @@ class FileFacts:
         later = {key: str(content[key]) for key in ("root", "shard", "pictures", "sha256") if key in content}
         if later and not later.get("sha256"):  # earlier versions had none of these
             raise ValueError("its checksum is missing")
-        return cls(slots, str(content["model"]), names, skipped, **later)
+        compare = content.get("compare_normalized")
+        if compare is not None and not isinstance(compare, bool):
+            raise ValueError(f"compare_normalized is {compare!r}")
+        return cls(slots, str(content["model"]), names, skipped, compare, **later)
 
     def in_order(self, first: int) -> Iterator[str]:
         """All names from the position ``first`` on, those of skipped pictures in their places."""
@@ -138,7 +143,7 @@ def _read(path: Path) -> tuple[PartEmbeddings, FileFacts]:
         names = facts.names
         with safe_open(str(path), framework="pt") as file:
             vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
-    embeddings = PartEmbeddings(vectors, visibility, facts.slots, model=facts.model)
+    embeddings = PartEmbeddings(vectors, visibility, facts.slots, facts.model, facts.compare_normalized)
     if len(facts.names) != len(embeddings) or names != facts.names:
         raise ValueError(f"{len(facts.names)} names for {len(embeddings)} pictures, or others in the table")
     if facts.sha256 and facts.sha256 != facts.digest(embeddings):

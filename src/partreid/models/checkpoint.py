@@ -118,9 +118,26 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] = ()) -> Che
         )
     metrics, weights = read_metrics(folder), folder / WEIGHTS_FILE
     shapes = plain_names(tensor_shapes(weights), source=str(weights))
-    model = build_fitting(model_config.override(overrides), num_identities, shapes, source=str(weights))
+    model = build_fitting(_overridden(model_config, overrides), num_identities, shapes, source=str(weights))
     load_exactly(model, read_state_dict(weights), source=str(weights))
     return Checkpoint(model.eval(), preprocess, metrics)
+
+
+def _overridden(config: ModelConfig, overrides: Sequence[str]) -> ModelConfig:
+    """The configuration with overrides that do change what the network says, and that its weights can follow."""
+    changed = config.override(overrides)
+    for name in (assignment.partition("=")[0].strip() for assignment in overrides):
+        if name in changed.idle_fields:
+            raise ConfigError(
+                f"model.{name} changes nothing in this model, whose attention is {changed.attention} and whose "
+                f"visibility is {changed.visibility_rule}. Leave it away."
+            )
+    if changed.slots != config.slots:
+        raise ConfigError(
+            f"The weights are those of the slots {', '.join(config.slots)}; {', '.join(overrides)} would call them "
+            f"{', '.join(changed.slots)}. Train with other parts instead."
+        )
+    return changed
 
 
 def load_backbone(backbone: Backbone, source: str | Path) -> None:
