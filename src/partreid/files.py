@@ -312,11 +312,12 @@ _LARGEST_JSON = 64 * 2**20
 _LONGEST_NUMBER = 40  # digits; more than any computer word, and few enough to become a float
 
 
-def read_json(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -> Any:
+def read_json(path: str | Path, *, error: type[PartReIDError] = PartReIDError, nan: bool = False) -> Any:
     """What a JSON file holds.
 
     Args:
         path: the file. error: raised where it cannot be read, is too large, or is no plain JSON (:func:`parse_json`).
+        nan: let NaN and infinity through, where they do no harm: Python writes them.
     """
     path = nameable(path, error=error)
     try:
@@ -327,15 +328,15 @@ def read_json(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -
         content = path.read_bytes()
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror or problem}.") from None
-    return parse_json(content, source=str(path), error=error)
+    return parse_json(content, source=str(path), error=error, nan=nan)
 
 
-def parse_json(text: str | bytes, *, source: str, error: type[PartReIDError] = PartReIDError) -> Any:
+def parse_json(text: str | bytes, *, source: str, error: type[PartReIDError] = PartReIDError, nan: bool = False) -> Any:
     """What JSON text holds, of numbers that are numbers: NaN, infinity and hundreds of digits are refused.
 
     Args:
         text: the JSON, as bytes in UTF-8. source: where it comes from, for the message.
-        error: raised for anything else, for text nested too deeply too.
+        error: raised for anything else, for text nested too deeply too. nan: as in :func:`read_json`.
 
     Example:
         >>> parse_json('{"a": [1, 2.5]}', source="the answer")
@@ -343,7 +344,8 @@ def parse_json(text: str | bytes, *, source: str, error: type[PartReIDError] = P
     """
     try:
         content = text if isinstance(text, str) else text.decode("utf-8-sig")
-        return json.loads(content, parse_constant=_no_number, parse_int=_integer, parse_float=_finite)
+        constant = float if nan else _no_number
+        return json.loads(content, parse_constant=constant, parse_int=_integer, parse_float=_finite)
     except RecursionError:
         raise error(f"{source} cannot be read: it is nested too deeply.") from None
     except ValueError as problem:  # also of what is not UTF-8

@@ -6,6 +6,7 @@ import json
 import resource
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,13 @@ def test_a_broken_metrics_file_is_named_before_the_network_is_built(folder: Path
     raw("metrics.json", b"[1]")(folder)
     with pytest.raises(CheckpointError, match=r"metrics\.json: expected an object, got list"):
         read_metrics(folder)
+
+
+def test_a_metric_that_is_no_number_makes_no_model_unusable(whole: Path, tmp_path: Path) -> None:
+    known = {"mAP": float("nan"), "loss": float("inf")}
+    metrics = load_checkpoint(save_checkpoint(replace(load_checkpoint(whole), metrics=known), tmp_path / "c")).metrics
+    assert np.isnan(metrics["mAP"])
+    assert metrics["loss"] == float("inf")
 
 
 def test_parts_have_a_limit() -> None:

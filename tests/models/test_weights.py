@@ -20,6 +20,7 @@ from partreid.models.backbones.weights import load_exactly, plain_names, read_st
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partreid.models.config import ModelConfig
+from partreid.models.official import translate_keys
 from partreid.preprocessing import PreprocessConfig
 
 State = dict[str, Tensor]
@@ -101,6 +102,17 @@ def test_what_is_no_or_another_backbone(content: Any, message: str, state: State
     torch.save(content(state), tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match=message):
         load(tmp_path / "w.pth")
+
+
+def test_published_names_behind_other_wrappers() -> None:
+    needed = {
+        "pixel_classifier.classifier.weight": torch.zeros(6, 8, 1, 1),
+        "parts_after_pooling_dim_reduce.layers.0.weight": torch.zeros(4, 8),
+        "global_identity_classifier.classifier.weight": torch.zeros(3, 4),
+    }
+    expected = translate_keys(needed, source="w")
+    for prefix in ("module.", "_orig_mod.", "module._orig_mod."):
+        assert translate_keys({prefix + key: value for key, value in needed.items()}, source="w") == expected
 
 
 BROKEN: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {

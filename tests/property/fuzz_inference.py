@@ -10,9 +10,24 @@ import torch
 from hypothesis import strategies as st
 from PIL import Image
 
-from partreid.inference import boxes, load, merging, mirror, pictures, storage, tracklets, video, video_tracks
+from partreid import files as json_files
+from partreid.inference import (
+    boxes,
+    embedding_file,
+    frame_folder,
+    load,
+    merging,
+    mirror,
+    pictures,
+    storage,
+    track_names,
+    tracklets,
+    video,
+    video_tracks,
+)
 from partreid.inference.extractor import PartExtractor
 from partreid.models import build, checkpoint, official
+from partreid.models.backbones import weights
 from partreid.models.config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
@@ -46,6 +61,10 @@ def files(draw: st.DrawFn, suffix: str) -> Path:
     path = folder() / f"whole{draw(st.integers(0, 1))}{suffix}"
     if suffix == ".png":
         Image.fromarray(picture()).save(path)
+    elif suffix == ".pth":
+        torch.save({"model": {"module.a": torch.ones(2)}, "epoch": 3}, path)
+    elif suffix == ".json":
+        path.write_text('{"a": [1, 2.5, null]}')
     elif suffix == ".safetensors":
         made = PartEmbeddings(torch.ones(2, 1, 3), torch.ones(2, 1), ("head",))
         storage.save_embeddings(path, made, names=["a", "b"])
@@ -77,6 +96,33 @@ EXTRACTOR = st.builds(extractor)
 FRAMES = st.just([video.VideoFrame(0, 0.0, picture()), video.VideoFrame(1, None, picture())])
 BOXES = st.builds(lambda: [[0, 0, 20, 30], [-5, 3.5, 20, 99]])
 TABLE = st.builds(lambda: boxes.TrackBoxes(np.array([0, 1]), np.array([0, 0]), np.array([[0.0, 0, 9, 9]] * 2), ("a",)))
+
+NAMES = st.one_of(
+    st.sampled_from([None, np.datetime64("NaT"), float("nan"), np.float32("nan"), np.int64(7), 7, 7.0, "7", True, -1]),
+    st.text(max_size=4), st.integers(), st.floats(), st.decimals(), st.fractions(), st.binary(max_size=2),
+    st.tuples(st.integers(-1, 1), st.text(max_size=1)), st.integers(0, 3).map(torch.tensor), st.datetimes(),
+)  # fmt: skip
+"""What people number tracks with: of every scalar type."""
+
+FIRST_LINES = ["", "frame,track,x1,y1,x2,y2", "frame,id,bb_left,bb_top,bb_width,bb_height,conf,class,visibility",
+               "frame_index,tracker_id,x_min,y_min,x_max,y_max", "#frame,track,x1,y1,x2,y2", "x1,x1"]  # fmt: skip
+CELLS = st.one_of(
+    st.integers(0, 40).map(str), st.floats().map(str), st.text(max_size=3),
+    st.sampled_from(["", "-1", "nan", "None", "1e400", "0x1", "1_0"]),
+)  # fmt: skip
+
+
+@st.composite
+def frame_folders(draw: st.DrawFn) -> Path:
+    """A folder of frames of whatever names."""
+    name = st.text("0123456789ab_-. é", min_size=1, max_size=8).filter(lambda text: text.strip(". ") != "")
+    path = folder() / f"frames{draw(st.integers(0, 10**9))}"
+    path.mkdir(exist_ok=True)
+    for one in draw(st.lists(name, min_size=1, max_size=4)):
+        Image.fromarray(picture()[:2, :2]).save(path / f"{one}.png")
+    return path
+
+
 SUMS = embeddings(n=2).map(lambda e: merging.SlotSums.of(e.vectors[:, None], e.visibility[:, None]))
 OUTPUT = tensors(2, 3, 4).map(output)
 
@@ -100,15 +146,28 @@ TARGETS: list[Target] = [
     fuzz(storage.save_embeddings, path=files(".safetensors"), embeddings=embeddings(n=2), names=["a", "b"]),
     fuzz(storage.load_embeddings, path=files(".safetensors")),
     fuzz(storage.iter_embeddings, path=files(".safetensors")),
-    fuzz(storage.read_facts, path=files(".safetensors")),
+    fuzz(storage.pictures_root, path=files(".safetensors")),
+    fuzz(storage.root_of, names=["a.jpg", "/b.jpg"], root="."),
+    fuzz(embedding_file.read_facts, path=files(".safetensors")),
+    fuzz(embedding_file.read_file, path=files(".safetensors")),
     fuzz(tracklets.Tracklet),
     fuzz(tracklets.Tracklet.add, self=st.builds(tracklets.Tracklet), embeddings=embeddings()),
     fuzz(tracklets.merge_tracklet, embeddings=embeddings()),
     fuzz(tracklets.merge_tracklets, embeddings=embeddings(n=3), tracks=["a", 2, "a"]),
+    fuzz(track_names.track_key, track=NAMES),
     fuzz(merging.SlotSums.mean, self=SUMS, like=embeddings(n=1)),
     fuzz(mirror.swap_sides, embeddings=embeddings()),
     fuzz(mirror.merge_mirrored, output=OUTPUT, mirrored=OUTPUT),
-    fuzz(boxes.read_boxes, path=files(".csv")),
+    fuzz(boxes.read_boxes, path=files(".csv"), form=st.sampled_from([None, "xyxy", "xywh"]), first_frame=0,
+         person_classes=None, on_error=lambda message: None),
+    fuzz(boxes.TrackBoxes, all=TABLE.map(lambda made: {
+        "frames": made.frames, "tracks": made.tracks, "corners": made.corners, "names": made.names})),
+    fuzz(boxes.TrackBoxes.only, self=TABLE, rows=[0, 1]),
+    fuzz(frame_folder.FrameFolder.open.__func__, all=frame_folders().map(lambda path: {
+        "cls": frame_folder.FrameFolder, "path": path, "fps": 2.0, "first": 0, "in_order": True})),
+    fuzz(frame_folder.FrameFolder.seconds, number=3, self=frame_folder.FrameFolder(Path(), (), (), 2.0)),
+    fuzz(frame_folder.video_name, path=st.builds(frames)),
+    fuzz(frame_folder.video_path, path=st.builds(frames)),
     fuzz(boxes.TrackBoxes.rows, self=TABLE, frame=st.integers(0, 3)),
     fuzz(boxes.TrackBoxes.spans, self=TABLE),
     fuzz(boxes.TrackBoxes.every, self=TABLE, step=st.integers(1, 3)),
@@ -124,4 +183,12 @@ TARGETS: list[Target] = [
     fuzz(checkpoint.save_checkpoint, folder=checkpoints(),
          checkpoint=st.builds(lambda: checkpoint.Checkpoint(network(), SIZE))),
     fuzz(official.load_official, right=False, path=files(".pth")),
+    fuzz(build.build_fitting, config=MODEL, num_identities=2, source="a file",
+         shapes=st.builds(lambda: {key: tuple(value.shape) for key, value in network().state_dict().items()})),
+    fuzz(checkpoint.find_checkpoint, source=checkpoints()),
+    fuzz(checkpoint.read_metrics, source=checkpoints()),
+    fuzz(weights.read_state_dict, path=files(".pth")),
+    fuzz(weights.tensor_shapes, path=files(".safetensors")),
+    fuzz(json_files.read_json, path=files(".json")),
+    fuzz(json_files.parse_json, text=st.sampled_from(['{"a": 1}', b"[1.5]"]), source="a text"),
 ]  # fmt: skip

@@ -127,7 +127,8 @@ def _embed_to_folder(task: _Task, job: ShardJob) -> None:
     if done:
         console.print(f"{len(job) - len(faults)} of {len(job)} shards are there already.")
     if wrong := [fault for fault in faults.values() if fault]:
-        console.print(f"{len(wrong)} shards are made anew, the first as {wrong[0].rstrip('.')}.", markup=False)
+        line = f"Made anew: {len(wrong)} of {len(job)} shards, the first since {wrong[0].rstrip('.')}."
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     with progress_bar("embedding", job.pictures, done=done) as (progress, bar):
         for _, count in task.run(job, list(faults)):
             progress.advance(bar, count)

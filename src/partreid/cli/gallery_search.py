@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -28,7 +29,6 @@ from partreid.cli.options import (
     runtime_config,
 )
 from partreid.errors import CheckpointError, ConfigError, DataError
-from partreid.evaluation.dataset import model_matching
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
@@ -83,7 +83,7 @@ def search(
         if one_person:
             query, names = merge_tracklet(query), [", ".join(names)]
         calibration = None if extractor is None else calibration_beside(model, extractor)
-        matching = calibration.matching if calibration else model_matching(extractor) if extractor else MatchingConfig()
+        matching = calibration.matching if calibration else MatchingConfig()
         if parts:
             matching = matching.model_copy(update={"slots": tuple(parts.replace(" ", "").split(","))})
         found, left_out = opened.read(
@@ -92,7 +92,7 @@ def search(
     if left_out and not as_json:
         errors.print(f"{left_out} items have no time, and were not searched (--undated searches them too).")
     # A calibration knows its own way of comparing only.
-    sure = calibration.of_search(found).tolist() if calibration and calibration.matching == matching else None
+    sure = calibration.of_search(found).tolist() if calibration and calibration.fits(found.matching) else None
     shown = matching.prepare(query).visibility > 0
     answers = []
     for q, name in enumerate(names):
@@ -133,16 +133,17 @@ def undated_left_out(gallery: Gallery, where: Filter) -> int:
 
 
 def calibration_beside(model: str, extractor: PartExtractor) -> MatchCalibration | None:
-    """The calibration beside the model, if there is one that belongs to this way of embedding; else it is said why."""
-    source = Path(model).parent if Path(model).is_file() else model  # an exported file lies in its run
+    """The calibration beside the model; where it does not belong to this way of embedding, a warning says so."""
+    source = Path(model).parent if Path(model).is_file() else Path(model)  # an exported file lies in its run
     try:
         if not (find_checkpoint(source) / CALIBRATION_FILE).is_file():
             return None
-        return MatchCalibration.load(source, extractor=extractor)
     except CheckpointError:
         return None
+    try:
+        return MatchCalibration.load(source, extractor=extractor)
     except DataError as error:
-        errors.print(f"No probabilities: {error}", soft_wrap=True)
+        warnings.warn(f"No probabilities are told. {error}", stacklevel=2)
         return None
 
 

@@ -99,7 +99,7 @@ def evaluate_embeddings(
     Args:
         query: [Q, S, D]. gallery: [G, S, D], from the same model.
         query_ids: of the queries, gallery_ids: of the gallery, each ``(pids, camids)``.
-        matching: how to compare; the paper's Eq. 9 where None.
+        matching: how to compare; as the model was made for where None.
         options: length of the curve, intervals, memory, re-ranking.
 
     Returns:
@@ -118,6 +118,7 @@ def evaluate_embeddings(
     """
     matching, options = matching or MatchingConfig(), options or EvaluationConfig()
     check_comparable(query, gallery)
+    matching = matching.resolved(query, gallery)
     asked = Identities.of(query_ids, "query", count=len(query))
     stored = Identities.of(gallery_ids, "gallery", count=len(gallery))
     query_views, gallery_views, protocol = views(asked, stored)

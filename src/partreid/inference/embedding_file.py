@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ class FileFacts:
     Attributes:
         slots, model: as in ``PartEmbeddings``. names: of the pictures.
         skipped: pictures that could not be read: position among all, name, reason.
+        compare_normalized: as in ``PartEmbeddings``; files of former versions do not say it.
         root: absolute folder from which relative names start; "" = all are absolute, or it is not known.
         shard: which one of which folder of shards (``ShardJob.mark``). pictures: digest of its pictures' files.
         sha256: of all of this and of the tensors; "" = the file is of a version that did not write it.
@@ -41,6 +42,7 @@ class FileFacts:
     model: str
     names: tuple[str, ...]
     skipped: tuple[tuple[int, str, str], ...] = ()
+    compare_normalized: bool | None = None
     root: str = ""
     shard: str = ""
     pictures: str = ""
@@ -56,8 +58,13 @@ class FileFacts:
         content: dict[str, Any] = parse_json(text, source="its description", error=DataError)
         skipped = tuple((int(position), str(name), str(why)) for position, name, why in content["skipped"])
         slots, names = (tuple(map(str, content[key])) for key in ("slots", "names"))
-        later = {key: str(content.get(key, "")) for key in ("root", "shard", "pictures", "sha256")}
-        return cls(slots, str(content["model"]), names, skipped, **later)
+        later = {key: str(content[key]) for key in ("root", "shard", "pictures", "sha256") if key in content}
+        if later and not later.get("sha256"):  # earlier versions had none of these
+            raise ValueError("its checksum is missing")
+        compare = content.get("compare_normalized")
+        if compare is not None and not isinstance(compare, bool):
+            raise ValueError(f"compare_normalized is {compare!r}")
+        return cls(slots, str(content["model"]), names, skipped, compare, **later)
 
     def in_order(self, first: int) -> Iterator[str]:
         """All names from the position ``first`` on, those of skipped pictures in their places."""
@@ -71,7 +78,8 @@ class FileFacts:
         digest = hashlib.sha256(replace(self, sha256="").to_json().encode())
         for tensor in (embeddings.vectors, embeddings.visibility):
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(content.numpy().data)
         return digest.hexdigest()
 
 
@@ -116,9 +124,15 @@ def read_file(path: Path) -> tuple[PartEmbeddings, FileFacts]:
 
 def _read_facts(path: Path) -> FileFacts:
     if path.suffix == PARQUET:
-        return FileFacts.from_json(parquet.metadata(path)[_FORMAT])
+        return _described(parquet.metadata(path))
     with safe_open(str(path), framework="pt") as file:
-        return FileFacts.from_json((file.metadata() or {})[_FORMAT])
+        return _described(file.metadata() or {})
+
+
+def _described(metadata: Mapping[str, str]) -> FileFacts:
+    if _FORMAT not in metadata:
+        raise ValueError("it does not say what it holds, as partreid embed has it")
+    return FileFacts.from_json(metadata[_FORMAT])
 
 
 def _read(path: Path) -> tuple[PartEmbeddings, FileFacts]:
@@ -129,7 +143,7 @@ def _read(path: Path) -> tuple[PartEmbeddings, FileFacts]:
         names = facts.names
         with safe_open(str(path), framework="pt") as file:
             vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
-    embeddings = PartEmbeddings(vectors, visibility, facts.slots, model=facts.model)
+    embeddings = PartEmbeddings(vectors, visibility, facts.slots, facts.model, facts.compare_normalized)
     if len(facts.names) != len(embeddings) or names != facts.names:
         raise ValueError(f"{len(facts.names)} names for {len(embeddings)} pictures, or others in the table")
     if facts.sha256 and facts.sha256 != facts.digest(embeddings):

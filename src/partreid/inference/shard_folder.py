@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from partreid.errors import DataError
+from pydantic import Field
+
+from partreid.config import ConfigModel
+from partreid.errors import ConfigError, DataError
 from partreid.files import read_json
-from partreid.inference.embedding_file import PARQUET, SAFETENSORS, FileFacts, read_facts
+from partreid.inference.embedding_file import FileFacts, read_facts
 
 MANIFEST = "manifest.json"
 """In a folder of shards: what they hold, and how many there are."""
 
 _SHARD = re.compile(r"shard-(\d{6,12})\.(?:safetensors|parquet)", re.ASCII)
+_ANEW = "Put it back as it was, or embed into another folder."
 _AGAIN = "Remove that file, and the same partreid embed makes it anew; or embed into another folder."
 
 
@@ -36,12 +40,13 @@ def shard_files(folder: Path) -> list[Path]:
     """
     manifest = read_manifest(folder)
     count, suffix = manifest.shards, manifest.file_type
-    there = {int(found[1]): file for file in folder.iterdir() if (found := _SHARD.fullmatch(file.name))}
-    if foreign := [file for i, file in sorted(there.items()) if i >= count or file.name != shard_name(i, suffix)]:
+    found = sorted((int(match[1]), file) for file in folder.iterdir() if (match := _SHARD.fullmatch(file.name)))
+    if foreign := [file for i, file in found if i >= count or file.name != shard_name(i, suffix)]:
         raise DataError(
             f"{folder} holds {foreign[0].name}, and its {MANIFEST} says that there are {count} shards of type "
             f"{suffix}: one of the two was changed. Move what does not belong there away, or embed into another folder."
         )
+    there = dict(found)
     if len(there) < count:
         first = next(i for i in range(count) if i not in there)
         raise DataError(
@@ -60,19 +65,30 @@ def shard_files(folder: Path) -> list[Path]:
     return [there[i] for i in range(count)]
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a folder of shards says of itself, as far as its readers need it. Attributes as ``ShardJob`` has them."""
+Count = Annotated[int, Field(strict=True, ge=1)]
 
+
+class Manifest(ConfigModel):
+    """What a folder of shards says of itself, as far as its readers need it."""
+
+    version: Annotated[int, Field(strict=True, ge=1, le=2)]
+    """Of the format; 1 had no checksums."""
     model: str
+    """Fingerprint of the model that made them."""
     slots: tuple[str, ...]
-    pictures: int
-    shard_size: int
-    shards: int
-    file_type: str
+    """As in ``PartEmbeddings``."""
+    pictures: Count
+    """How many, with those that could not be read."""
+    shard_size: Count
+    """Pictures in each shard but the last."""
+    shards: Count
+    """How many."""
+    file_type: Literal["safetensors", "parquet"]
+    """Of the shards."""
     names_sha256: str
-    root: str
-    version: int
+    """Digest of all names in order."""
+    root: str = ""
+    """From where relative names start; "" = all are absolute, or it is not known."""
 
     def fault(self, shard: int, facts: FileFacts) -> str:
         """Why a shard of these facts does not belong in this place; "" = it does."""
@@ -105,19 +121,19 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         DataError: it is no such folder, or its figures contradict each other.
     """
+    path = folder / MANIFEST
     try:
-        content = read_json(folder / MANIFEST, error=DataError)
-        texts = {key: str(content[key]) for key in ("model", "file_type", "names_sha256")}
-        counts = {key: content[key] for key in ("pictures", "shard_size", "shards")}
-        slots, version, root = tuple(map(str, content["slots"])), content["version"], str(content.get("root", ""))
+        content = read_json(path, error=DataError)
+        known = {key: content[key] for key in Manifest.model_fields if key in content or key != "root"}
     except (DataError, KeyError, TypeError) as error:
         raise DataError(f"{folder} is no folder of embeddings ({error}). Make it with partreid embed.") from None
-    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in (*counts.values(), version))
-    if not whole or counts["shard_size"] < 1 or f".{texts['file_type']}" not in (SAFETENSORS, PARQUET):
-        raise DataError(f"{folder / MANIFEST} was changed: its figures are none of a folder of shards. {_AGAIN}")
-    if counts["shards"] != -(-counts["pictures"] // counts["shard_size"]) or counts["shards"] < 1:
+    try:
+        manifest = Manifest.parse(known, source=str(path))
+    except ConfigError as error:
+        raise DataError(f"{error}. It was changed, or is of a later partreid. {_ANEW}") from None
+    if manifest.shards != -(-manifest.pictures // manifest.shard_size):
         raise DataError(
-            f"{folder / MANIFEST} was changed: {counts['pictures']} pictures are not {counts['shards']} shards of "
-            f"{counts['shard_size']}. Put it back as it was, or embed into another folder."
+            f"{path} was changed: {manifest.pictures} pictures are not {manifest.shards} shards of "
+            f"{manifest.shard_size}. {_ANEW}"
         )
-    return Manifest(slots=slots, version=version, root=root, **texts, **counts)
+    return manifest

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from partreid.inference import parquet
 from partreid.inference.embedding_file import read_facts
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.pictures import Pictures, picture_name, walk
+from partreid.inference.runner import signed
 from partreid.inference.shard_folder import MANIFEST, name_bytes
 from partreid.inference.shard_job import LIST, ShardJob, ShardSettings, pictures_digest
 from partreid.inference.storage import ShardMark, root_of, save_embeddings
@@ -211,4 +212,4 @@ def _nothing(extractor: PartExtractor) -> PartEmbeddings:
     blank = np.zeros((1, *runner.preprocess.size, 3), np.uint8)
     pose = runner.pose
     maps = None if pose is None else torch.zeros(1, len(pose.schema), *pose.map_size)
-    return replace(runner.run(blank, maps).embeddings, model=extractor.fingerprint)[:0]
+    return signed(runner.run(blank, maps).embeddings, runner)[:0]

@@ -64,8 +64,9 @@ def save_embeddings(
     if len(names) != len(embeddings):
         raise ShapeError(f"Expected {len(embeddings)} names, one per picture, got {len(names)}.")
     mark = {} if part_of is None else vars(part_of)
+    compare = embeddings.compare_normalized
     start = root_of([*names, *(name for _, name, _ in skipped)], root)
-    facts = FileFacts(embeddings.slots, embeddings.model, tuple(names), tuple(skipped), start, **mark)
+    facts = FileFacts(embeddings.slots, embeddings.model, tuple(names), tuple(skipped), compare, start, **mark)
     write_file(nameable(path, error=DataError), embeddings.validate(), facts)
     return Path(path)
 

@@ -18,7 +18,7 @@ from partreid.datasets.augment import part_maps_at
 from partreid.datasets.images import resize
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.inference.pictures import Picture, load_picture, picture_name
-from partreid.inference.runner import PoseInput, Runner
+from partreid.inference.runner import PoseInput, Runner, signed
 from partreid.labels.fields import read_part_maps
 from partreid.surroundings import usable_cores
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
@@ -168,7 +168,7 @@ def run_batches(
             continue
         output = runner.run(batch.pixels, batch.part_maps)
         check_numbers(output.embeddings, batch.names)
-        yield batch, replace(output, embeddings=replace(output.embeddings, model=runner.fingerprint))
+        yield batch, replace(output, embeddings=signed(output.embeddings, runner))
 
 
 def check_numbers(embeddings: PartEmbeddings, names: Sequence[str]) -> None:

@@ -118,9 +118,26 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] = ()) -> Che
         )
     metrics, weights = read_metrics(folder), folder / WEIGHTS_FILE
     shapes = plain_names(tensor_shapes(weights), source=str(weights))
-    model = build_fitting(model_config.override(overrides), num_identities, shapes, source=str(weights))
+    model = build_fitting(_overridden(model_config, overrides), num_identities, shapes, source=str(weights))
     load_exactly(model, read_state_dict(weights), source=str(weights))
     return Checkpoint(model.eval(), preprocess, metrics)
+
+
+def _overridden(config: ModelConfig, overrides: Sequence[str]) -> ModelConfig:
+    """The configuration with overrides that do change what the network says, and that its weights can follow."""
+    changed = config.override(overrides)
+    for name in (assignment.partition("=")[0].strip() for assignment in overrides):
+        if name in changed.idle_fields:
+            raise ConfigError(
+                f"model.{name} changes nothing in this model, whose attention is {changed.attention} and whose "
+                f"visibility is {changed.visibility_rule}. Leave it away."
+            )
+    if changed.slots != config.slots:
+        raise ConfigError(
+            f"The weights are those of the slots {', '.join(config.slots)}; {', '.join(overrides)} would call them "
+            f"{', '.join(changed.slots)}. Train with other parts instead."
+        )
+    return changed
 
 
 def load_backbone(backbone: Backbone, source: str | Path) -> None:
@@ -147,7 +164,7 @@ def read_metrics(source: str | Path) -> dict[str, Any]:
         CheckpointError: there is no checkpoint, or its metrics cannot be read.
     """
     path = find_checkpoint(source) / METRICS_FILE
-    return _read_json(path) if path.exists() else {}
+    return _read_json(path, nan=True) if path.exists() else {}
 
 
 def _count(value: object) -> int:
@@ -180,7 +197,8 @@ def find_checkpoint(source: str | Path) -> Path:
         )
     if isinstance(source, str) and _REPOSITORY.fullmatch(source) and not path.parent.exists():
         return _from_hub(source)
-    raise CheckpointError(f"There is no checkpoint folder {path}. {_nearest(path)}".rstrip())
+    shown = str(path) if str(path) == str(path).strip() else repr(str(path))
+    raise CheckpointError(f"There is no checkpoint folder {shown}. {_nearest(path)}")
 
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -247,9 +265,9 @@ def _from_hub(repository: str) -> Path:
     return folder
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, *, nan: bool = False) -> dict[str, Any]:
     try:
-        data = read_json(path, error=CheckpointError)
+        data = read_json(path, error=CheckpointError, nan=nan)
     except CheckpointError as error:
         raise CheckpointError(f"{error} The checkpoint is incomplete.") from None
     if not isinstance(data, dict):

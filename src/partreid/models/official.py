@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from partreid.errors import CheckpointError, ConfigError
-from partreid.models.backbones.weights import load_exactly, read_weights_file
+from partreid.models.backbones.weights import load_exactly, plain_names, read_weights_file
 from partreid.models.build import build_fitting
 from partreid.models.checkpoint import Checkpoint
 from partreid.models.config import ModelConfig, official_model
@@ -128,7 +128,7 @@ def translate_keys(state: Mapping[str, Tensor], *, source: str) -> tuple[dict[st
     """
     translated, ignored, unknown = {}, [], []
     for key, value in state.items():
-        name = key.removeprefix("module.")
+        (name,) = plain_names({key: value}, source=source)
         prefix = next((p for p in KEY_PREFIXES if name.startswith(p)), None)
         if prefix is None:
             unknown.append(key)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -131,9 +133,7 @@ class Gallery:
     def read(self, answer: Callable[[], Answer]) -> Answer:
         """What ``answer`` returns: all calls on this gallery in it answer from one and the same state.
 
-        Args:
-            answer: called without arguments, and once more where another process cleared away what it was reading; it
-                does not write.
+        ``answer`` does not write, and is called again where another process cleared away what it was reading.
 
         Example:
             >>> gallery = Gallery()
@@ -161,8 +161,7 @@ class Gallery:
             embeddings: [B, S, D], or B pictures.
             ids: B texts, each new to the gallery.
             cameras: B names or numbers, or one for all; None = unknown.
-            times: B moments (with a time zone, or seconds since 1970, of the years 1990 to 2099), or one for all; None =
-                unknown.
+            times: B moments (with a time zone, or seconds since 1970), or one for all; None = unknown.
             metadata: B mappings of what JSON can hold, such as ``{"track": 17, "file": "a.jpg"}``, or None.
 
         Raises:
@@ -267,7 +266,7 @@ class Gallery:
         Args:
             query: [Q, S, D] embeddings, or Q pictures.
             k: how many; fewer where fewer items meet ``where``.
-            matching: how to compare; the paper's Eq. 9 where None.
+            matching: how to compare; as the model was made for where None.
             where: which items to search; all where None.
             memory_budget: bytes to work in, beside what is kept of the gallery.
 
@@ -282,14 +281,12 @@ class Gallery:
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise ShapeError(f"k is a whole number of at least 1, got {k!r}.")
-        rule = SearchRule(int(k), matching or MatchingConfig(), where or Filter(), memory_budget)
         asked = self._embeddings(query).to("cpu").validate()
 
         def found() -> SearchResult:
-            if self.store.header() is None:
-                return nothing(asked, rule)
             self._check(asked)
-            return answer(asked, self.store, rule)
+            rule = SearchRule(int(k), self._resolved(matching, asked), where or Filter(), memory_budget)
+            return nothing(asked, rule) if self.store.header() is None else answer(asked, self.store, rule)
 
         return self.store.read(found)
 
@@ -321,6 +318,22 @@ class Gallery:
                 "Or give embeddings: extractor.embed(pictures)."
             )
         return self.extractor.embed(query)
+
+    def _resolved(self, matching: MatchingConfig | None, query: PartEmbeddings) -> MatchingConfig:
+        """How to compare, with nothing left open: what the rule does not say, the model was made for."""
+        rule, header = matching or MatchingConfig(), self.store.header()
+        known = [query] if header is None else [query, header.example]
+        if self.extractor is not None:
+            known.append(replace(query[:0], compare_normalized=self.extractor.runner.normalize_embeddings))
+        unknown = all(embeddings.compare_normalized is None for embeddings in known)
+        if rule.normalize is None and header is not None and header.model and unknown:
+            warnings.warn(
+                f"Nobody wrote down whether the model of the gallery in {self.store.location} compares normalised "
+                "vectors, as former versions did not: they are compared as they are. Open it with the model (--model, "
+                "extractor=...), or choose: MatchingConfig(normalize=True) for published weights and BoT, else False.",
+                stacklevel=3,
+            )
+        return rule.resolved(*known)
 
     def _check(self, embeddings: PartEmbeddings) -> None:
         """Whether embeddings are like those in the gallery."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from partreid.config import ConfigModel
 from partreid.errors import DataError
 from partreid.types.moments import Time as Time
 from partreid.types.moments import as_time
@@ -121,6 +122,8 @@ class SearchResult:
         comparable: [Q, k] bool, False where query and item share no visible slot; such items rank last.
         part_distances: [Q, k, S] distance per slot, NaN where the slot was not compared: not visible in both.
         slots: S names of the compared slots.
+        matching: the ``MatchingConfig`` that they were compared by, with nothing left open; None = unknown.
+        model: fingerprint of the extractor that made the gallery, "" = unknown.
     """
 
     items: tuple[tuple[GalleryItem, ...], ...]
@@ -128,6 +131,8 @@ class SearchResult:
     comparable: Tensor
     part_distances: Tensor
     slots: tuple[str, ...]
+    matching: ConfigModel | None = None
+    model: str = ""
 
     def __len__(self) -> int:
         return len(self.items)

@@ -20,7 +20,7 @@ from partreid.datasets.synthetic.body import REGIONS
 from partreid.datasets.synthetic.config import SyntheticConfig
 from partreid.datasets.synthetic.plan import PlannedPicture, plan_pictures
 from partreid.errors import ConfigError, DataError, MissingDependencyError
-from partreid.files import atomic_file
+from partreid.files import atomic_file, read_json
 
 if TYPE_CHECKING:
     from partreid.datasets.synthetic.picture import Picture
@@ -106,7 +106,7 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
             file.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, error=DataError)
         theirs = {"renderer": found["renderer"], **found["config"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}). Remove the folder and render anew.") from None

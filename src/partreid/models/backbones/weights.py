@@ -235,7 +235,7 @@ def load_exactly(module: torch.nn.Module, state: Mapping[str, Tensor], *, source
     quantisation, which nothing here would scale back.
 
     Raises:
-        CheckpointError: listing every missing key, foreign key, wrong shape and tensor of wrong numbers.
+        CheckpointError: listing every missing key, foreign key and wrong shape, or the first tensors of wrong numbers.
     """
     wanted = module.state_dict()
     state = dict(state)
@@ -244,7 +244,11 @@ def load_exactly(module: torch.nn.Module, state: Mapping[str, Tensor], *, source
         state[key] = _counter(state[key], wanted[key])
     problems = [f"{key} {fault}" for key, value in state.items() if (fault := _fault(key, value, wanted[key]))]
     if problems:
-        raise CheckpointError(f"{source} holds weights that cannot be used: {'; '.join(problems)}. Take another file.")
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise CheckpointError(
+            f"{source} holds weights that cannot be used: {'; '.join(problems[:_SHOWN])}{more}. Take the file of "
+            "another epoch or program."
+        )
     module.load_state_dict(state, strict=False)
 
 
@@ -277,6 +281,7 @@ def check_shapes(wanted: Mapping[str, Tensor], found: Mapping[str, Sequence[int]
 _COUNTER = "num_batches_tracked"
 """Batches that a batch norm has seen. Apex and old PyTorch wrote it with a dimension; halved networks, as a float."""
 
+_SHOWN = 5
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 

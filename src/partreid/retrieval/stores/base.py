@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.retrieval.filters import Filter
@@ -26,37 +27,49 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class GalleryHeader:
-    """What all items of a gallery have in common: set by the first. A model that is not known then is set once, by the
-    first embeddings whose model is known.
+    """What all items of a gallery have in common: set by the first. What is not known then of its model is set once, by
+    the first embeddings that say it.
 
     Attributes:
         slots: names of the slots. width: D. model: fingerprint of the extractor, "" = unknown.
+        compare_normalized: as of ``PartEmbeddings``; None in galleries of former versions, too.
     """
 
     slots: tuple[str, ...]
     width: int
     model: str = ""
+    compare_normalized: bool | None = None
 
     @classmethod
     def of(cls, embeddings: PartEmbeddings) -> GalleryHeader:
         """The header of a gallery that begins with these embeddings."""
-        return cls(embeddings.slots, embeddings.width, embeddings.model)
+        return cls(embeddings.slots, embeddings.width, embeddings.model, embeddings.compare_normalized)
 
     def bound_to(self, embeddings: PartEmbeddings) -> GalleryHeader:
         """The header once these embeddings, which are like the gallery's, are in it."""
-        return self if self.model else replace(self, model=embeddings.model)
+        known = self.compare_normalized
+        known = embeddings.compare_normalized if known is None else known
+        return replace(self, model=self.model or embeddings.model, compare_normalized=known)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing of it can change any more."""
+        return bool(self.model) and self.compare_normalized is not None
 
     @property
     def example(self) -> PartEmbeddings:
         """Embeddings of no picture: what ``check_comparable`` holds others against."""
-        return PartEmbeddings(
-            torch.empty(0, len(self.slots), self.width), torch.empty(0, len(self.slots)), self.slots, self.model
-        )
+        return self.embeddings(torch.empty(0, len(self.slots), self.width), torch.empty(0, len(self.slots)))
+
+    def embeddings(self, vectors: Tensor, visibility: Tensor) -> PartEmbeddings:
+        """Items' vectors [N, S, D] and visibilities [N, S] as embeddings of this gallery."""
+        return PartEmbeddings(vectors, visibility, self.slots, self.model, self.compare_normalized)
 
 
 @dataclass(frozen=True)
 class SearchRule:
-    """How to search: compared by ``matching`` among the items that ``where`` keeps, in so many bytes of memory."""
+    """How to search: compared by ``matching``, which leaves nothing open, among the items that ``where`` keeps, in so
+    many bytes of memory."""
 
     k: int
     matching: MatchingConfig

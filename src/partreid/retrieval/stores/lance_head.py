@@ -148,7 +148,12 @@ class Head:
 def _typed(body: dict[str, Any]) -> dict[str, Any]:
     """The fields of a head. Nothing is believed of a file: numbers say how much is read, and names which files."""
     header, manifest = body["header"], body["manifest"]
-    about = header and GalleryHeader(_texts(header["slots"]), _whole(header["width"], least=1), _text(header["model"]))
+    about = header and GalleryHeader(
+        _texts(header["slots"]),
+        _whole(header["width"], least=1),
+        _text(header["model"]),
+        _choice(header.get("compare_normalized")),  # former versions did not say it
+    )
     entries = tuple(_fragment(entry, about) for entry in body["fragments"])
     if len({entry.file for entry in entries}) < len(entries):
         raise ValueError("a file stands in it twice")
@@ -185,6 +190,12 @@ def _small_file(entry: dict[str, Any], folder: str) -> CheckedFile:
 def _whole(value: Any, least: int = 0) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
         raise ValueError(f"{value!r:.80} is no number of at least {least}")
+    return value
+
+
+def _choice(value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"{value!r:.80} is neither true nor false")
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import RLock
 
 import numpy as np
@@ -188,6 +188,7 @@ class MemoryStore:
             return None
         if len(self._batches) > 1:
             self._batches = [PartEmbeddings.cat(self._batches)]
-        if self._batches[0].model != self._header.model:
-            self._batches = [replace(self._batches[0], model=self._header.model)]
+        first = self._batches[0]
+        if (first.model, first.compare_normalized) != (self._header.model, self._header.compare_normalized):
+            self._batches = [self._header.embeddings(first.vectors, first.visibility)]
         return self._batches[0]

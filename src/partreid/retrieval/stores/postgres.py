@@ -68,6 +68,7 @@ class PostgresStore:
         self._schema = f"partreid_{gallery}"
         self._lock = RLock()
         self._header: GalleryHeader | None = None  # once nothing of it can change any more
+        self._says_compared = True
         self._held: Any = None  # cursor of the transaction that all reads are made in, while an answer is made
         with self._explained():
             self._connection = self._connect()
@@ -105,8 +106,7 @@ class PostgresStore:
             return self._header
         with self._transaction() as cursor:
             header = self._read_header(cursor)
-        if header is not None and header.model:
-            self._header = header
+        self._header = header if header is not None and header.settled else None
         return header
 
     def count(self, where: Filter) -> int:
@@ -120,9 +120,7 @@ class PostgresStore:
         """The items of each camera."""
         condition, values = statements.condition(where)
         with self._transaction() as cursor:
-            statement = (
-                f"SELECT camera, count(*), min(time), max(time) FROM {{s}}.item WHERE {condition} GROUP BY camera"
-            )
+            statement = statements.CAMERAS.replace("{condition}", condition)
             return [CameraSummary(*row) for row in self._run(cursor, statement, values).fetchall()]
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
@@ -197,17 +195,12 @@ class PostgresStore:
         if header is None:
             return []
         with self._transaction() as cursor:
-            wrong = self._run(
-                cursor,
-                "SELECT item.id, slot, vector_dims(vector) FROM {s}.part AS part JOIN {s}.item AS item ON number = item"
-                " WHERE vector_dims(vector) <> %s OR NOT slot BETWEEN 0 AND %s ORDER BY id, slot LIMIT 20",
-                [header.width, len(header.slots) - 1],
-            ).fetchall()
+            limits = [header.width, len(header.slots) - 1]
+            wrong = self._run(cursor, statements.WRONG_PARTS, limits).fetchall()
         problems = [f"Item {name!r}: slot {slot} with a vector of {width} numbers." for name, slot, width in wrong]
-        after = ""
         try:
-            while not problems and len(page := self.fetch(Filter(), limit=_SOME, after=after)):
-                after = page.items[-1].id
+            for _ in () if problems else self.walk(Filter(), size=_SOME):
+                pass
         except DataError as error:
             problems.append(str(error))
         return problems
@@ -281,13 +274,16 @@ class PostgresStore:
                 " Is the server there, and the address right?" if isinstance(error, psycopg.OperationalError) else ""
             )
             said = " ".join(str(error).split())
-            shown = hide(said, self._secrets)
-            # A traceback shows what an error came of.
+            shown = hide(said, self._secrets)  # in a traceback too, which shows what an error came of
             raise DataError(f"{self.location}: {shown}.{advice}") from (error if shown == said else None)
 
     def _read_header(self, cursor: Any) -> GalleryHeader | None:
-        row = self._run(cursor, "SELECT slots, width, model FROM {s}.header WHERE slots IS NOT NULL").fetchone()
-        return GalleryHeader(tuple(row[0]), row[1], row[2] or "") if row else None
+        row = self._run(cursor, "SELECT to_json(h) FROM {s}.header h WHERE slots IS NOT NULL").fetchone()
+        if row is None:
+            return None
+        self._says_compared = "compare_normalized" in row[0]  # galleries of former versions have no such column
+        known = row[0].get("compare_normalized")
+        return GalleryHeader(tuple(row[0]["slots"]), row[0]["width"], row[0]["model"] or "", known)
 
     def _agree(self, cursor: Any, new: PartEmbeddings) -> None:
         """Begin the gallery with these embeddings, or see that they are like those in it."""
@@ -297,19 +293,26 @@ class PostgresStore:
             # Waits for another process that is doing the same; if that one wins, this changes nothing.
             self._run(
                 cursor,
-                "UPDATE {s}.header SET slots = %s, width = %s, model = %s WHERE slots IS NULL",
-                [list(mine.slots), mine.width, mine.model],
+                "UPDATE {s}.header SET slots = %s, width = %s, model = %s, compare_normalized = %s WHERE slots IS NULL",
+                [list(mine.slots), mine.width, mine.model, mine.compare_normalized],
             )
             header = self._read_header(cursor) or mine
+        self._hold_against(header, new)
+        bound = header.bound_to(new)
+        # These wait for another process that is doing the same, which may win.
+        if bound.model != header.model:
+            self._run(cursor, "UPDATE {s}.header SET model = %s WHERE coalesce(model, '') = ''", [bound.model])
+        if bound.compare_normalized != header.compare_normalized and self._says_compared:
+            known = "UPDATE {s}.header SET compare_normalized = %s WHERE compare_normalized IS NULL"
+            self._run(cursor, known, [bound.compare_normalized])
+        if bound != header:
+            self._hold_against(self._read_header(cursor) or bound, new)
+
+    def _hold_against(self, header: GalleryHeader, new: PartEmbeddings) -> None:
         try:
             check_comparable(header.example, new)
         except ShapeError as error:
             raise DataError(f"Another process began the gallery {self.location}. {error}") from None
-        if header.bound_to(new) != header:
-            # Waits for another process that is doing the same, which may win.
-            bind = "UPDATE {s}.header SET model = %s WHERE coalesce(model, '') = ''"
-            self._run(cursor, bind, [new.model])
-            self._agree(cursor, new)
 
     def _write(self, cursor: Any, records: GalleryRecords, *, replace: bool) -> None:
         self._run(cursor, statements.REPLACE if replace else statements.ADD, statements.columns(records.items))
@@ -330,7 +333,9 @@ class PostgresStore:
         statement = statements.search(rule, condition)
         asked = statements.asked(query, rule, header)
         self._run(
-            cursor, statement, [*asked, *values, rule.k - 1, *reach(header.width, normalize=rule.matching.normalize)]
+            cursor,
+            statement,
+            [*asked, *values, rule.k - 1, *reach(header.width, normalize=bool(rule.matching.normalize))],
         )
         return [number for (number,) in cursor.fetchall()]
 

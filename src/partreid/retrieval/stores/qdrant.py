@@ -115,7 +115,7 @@ class QdrantStore:
             return self._header
         with self._collection.explained():
             header = self._collection.header()
-        if header is not None and header.model:
+        if header is not None and header.settled:
             self._header = header
         return header
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from partreid.errors import DataError, PartReIDError
@@ -58,7 +59,8 @@ class Collection:
                 f"{self.location} has format version {about.get('version')}; this partreid reads {FORMAT_VERSION}. "
                 "Use the partreid that made it, or make a new gallery."
             )
-        return GalleryHeader(tuple(about["slots"]), about["width"], about["model"])
+        known = about.get("compare_normalized")
+        return GalleryHeader(tuple(about["slots"]), about["width"], about["model"], known)
 
     def begin(self, header: GalleryHeader) -> None:
         """Make the collection; an error of the client where there is one."""
@@ -148,5 +150,5 @@ class Collection:
 
 def _about(header: GalleryHeader) -> dict[str, Any]:
     """A header as the collection's metadata."""
-    about = {"version": FORMAT_VERSION, "slots": list(header.slots), "width": header.width, "model": header.model}
+    about = {"version": FORMAT_VERSION, **asdict(header), "slots": list(header.slots)}
     return {"partreid": about}
