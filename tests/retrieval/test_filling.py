@@ -157,3 +157,10 @@ def test_numbers_written_in_two_ways_are_no_difference(gallery: Gallery) -> None
     for camera, track in (("3.0", "17"), ("3", 17.0)):
         naming = Naming(root=None, camera=camera, metadata={"track": track})
         assert add_embeddings(gallery, batch, naming).known == 1
+
+
+def test_very_long_paths(gallery: Gallery, tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d" * 200] * 3)
+    naming = Naming(root=folder(deep, "1.jpg"))
+    for added in (1, 0):
+        assert add_embeddings(gallery, [(people(0), ["1.jpg"])], naming).added == added

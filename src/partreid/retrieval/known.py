@@ -13,7 +13,7 @@ from partreid.errors import DataError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.types import GalleryItem, PartEmbeddings
-from partreid.types.gallery import GalleryRecords
+from partreid.types.gallery import LONGEST_ID, GalleryRecords
 from partreid.types.tensors import check_comparable
 
 FILE = "file"
@@ -109,7 +109,7 @@ class Newcomers:
 def _there(gallery: Gallery, items: Sequence[GalleryItem], embeddings: PartEmbeddings | None) -> GalleryRecords:
     """Items of a gallery that have one of these ids, or show one of these files; each once."""
     ids = [item.id for item in items]
-    files = [item.metadata[FILE] for item in items if FILE in item.metadata]
+    files = [file for item in items if 0 < len(file := _file(item)) <= LONGEST_ID]  # no filter takes a longer one
     header = gallery.store.header()
     if header is not None and embeddings is not None:
         check_comparable(header.example, embeddings)
