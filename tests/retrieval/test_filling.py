@@ -152,11 +152,25 @@ def test_what_is_said_otherwise_is_not_passed_over(gallery: Gallery, first: Nami
 
 
 def test_numbers_written_in_two_ways_are_no_difference(gallery: Gallery) -> None:
-    batch = [(people(0), ["x"])]
-    add_embeddings(gallery, batch, Naming(root=None, camera="3", metadata={"track": 17}))
-    for camera, track in (("3.0", "17"), ("3", 17.0)):
-        naming = Naming(root=None, camera=camera, metadata={"track": track})
-        assert add_embeddings(gallery, batch, naming).known == 1
+    for name, first in (("x", 17), ("y", "17"), ("z", 17.0)):
+        batch = [(people(0), [name])]
+        add_embeddings(gallery, batch, Naming(root=None, camera="3", metadata={"track": first}))
+        for camera, track in (("3.0", "17"), ("3", 17.0), ("3", 17), ("3", "17.0")):
+            naming = Naming(root=None, camera=camera, metadata={"track": track})
+            assert add_embeddings(gallery, batch, naming).known == 1
+        with pytest.raises(DataError, match="track '17(.0)?' there, '18' now"):
+            add_embeddings(gallery, batch, Naming(root=None, metadata={"track": 18}))
+
+
+def test_of_two_items_of_one_file_each_is_found_by_its_id(gallery: Gallery, tmp_path: Path) -> None:
+    naming = Naming(root=folder(tmp_path / "site", "1.jpg"))
+    for prefix, camera in (("", 1), ("b/", 2)):
+        gallery.add_records(
+            GalleryRecords((replace(naming.item("1.jpg"), id=f"{prefix}1.jpg", camera=camera),), people(0))
+        )
+    for prefix, camera in (("", "1"), ("b/", "2")):
+        filled = add_embeddings(gallery, [(people(0), ["1.jpg"])], replace(naming, prefix=prefix, camera=camera))
+        assert (filled.known, filled.renamed) == (1, {})
 
 
 def test_very_long_paths(gallery: Gallery, tmp_path: Path) -> None:

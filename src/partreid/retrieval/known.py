@@ -13,7 +13,7 @@ from partreid.errors import DataError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.types import GalleryItem, PartEmbeddings
-from partreid.types.gallery import LONGEST_ID, GalleryRecords
+from partreid.types.gallery import LONGEST_ID, GalleryRecords, plain_text
 from partreid.types.tensors import check_comparable
 
 FILE = "file"
@@ -65,8 +65,9 @@ class Newcomers:
         """
         there = _there(self._gallery, items, embeddings)
         rows = {item.id: row for row, item in enumerate(there.items)}
-        # Not of tracks, which show a picture too, but are not it.
-        by_file = {_file(item): item.id for item in there.items if item.id.endswith(Path(_file(item)).name or "\0")}
+        # Not of tracks, which show a picture too, but are not it. Of two items the one of an id that was given.
+        pictures = (item for item in reversed(there.items) if item.id.endswith(Path(_file(item)).name or "\0"))
+        by_file = {_file(item): item.id for item in pictures}
         found, new, renamed, others, differing = [], [], [], [], []
         for place, given in enumerate(items):
             item = self._under_its_id(given, by_file)
@@ -157,7 +158,7 @@ def _difference(known: GalleryItem, item: GalleryItem) -> str:
     told = (
         f"{key} {was if was is None else str(was)!r:.80} there, {str(now)!r:.80} now"
         for key, (was, now) in pairs.items()
-        if now is not None and was != now and str(was) != str(now)
+        if now is not None and was != now and (plain_text(was) or was) != (plain_text(now) or now)
     )
     return ", ".join(told)
 

@@ -95,7 +95,7 @@ class GalleryStore(Protocol):
     valid arguments, and ranks what is found by exact distance.
 
     Each call answers from one state of the gallery. Where an answer takes several calls, :meth:`read` holds them to one
-    and the same. Threads may share a store: they wait for one another.
+    and the same. Threads may share a store.
 
     Attributes:
         location: where it is, as ``Gallery.open`` takes it.
