@@ -172,7 +172,7 @@ def _fragment(entry: dict[str, Any], header: GalleryHeader) -> FragmentEntry:
     if sum(count for _, count in extents) != rows * row_bytes or any(
         count % row_bytes or first + count > size for first, count in extents
     ):
-        raise ValueError(f"{rows} rows of {row_bytes} bytes do not lie at {extents} of {size} bytes")
+        raise ValueError(f"{rows} rows of {row_bytes} bytes do not lie at {extents!s:.80} of {size} bytes")
     deletions = entry["deletions"] and _small_file(entry["deletions"], "_deletions")
     if deleted > rows or bool(deleted) != bool(deletions):
         raise ValueError(f"{deleted} of {rows} rows are deleted")
