@@ -192,11 +192,20 @@ PART_SCHEMAS: dict[str, PartSchema] = {
 """The groupings of the paper's Table 5 by their published names."""
 
 
+MOST_PARTS = 1024
+"""As many stripes or parts as the finest map of the highest picture has rows."""
+
 _UNNAMED, _UNNAMED_PART = "unnamed_", "part_"
 
 
 def unnamed_schema(num_parts: int) -> PartSchema:
-    """K parts of which nothing but their number is known: ``unnamed_<K>`` with parts ``part_1`` .. ``part_K``."""
+    """K parts of which nothing but their number is known: ``unnamed_<K>`` with parts ``part_1`` .. ``part_K``.
+
+    Raises:
+        ConfigError: fewer than none, or more than :data:`MOST_PARTS`.
+    """
+    if not 0 <= num_parts <= MOST_PARTS:
+        raise ConfigError(f"A model has 0 to {MOST_PARTS} parts, got {num_parts!s:.40}.")
     parts = tuple(f"{_UNNAMED_PART}{k}" for k in range(1, num_parts + 1))
     return PartSchema(f"{_UNNAMED}{num_parts}", parts, ((),) * num_parts)
 
@@ -214,6 +223,7 @@ def get_part_schema(name: str) -> PartSchema:
     """
     if name in PART_SCHEMAS:
         return PART_SCHEMAS[name]
-    if name.startswith(_UNNAMED) and name.removeprefix(_UNNAMED).isdecimal():
-        return unnamed_schema(int(name.removeprefix(_UNNAMED)))
+    number = name.removeprefix(_UNNAMED)
+    if name.startswith(_UNNAMED) and number.isdecimal() and len(number) < 20:
+        return unnamed_schema(int(number))
     raise ConfigError(f"Unknown part schema {name!r}. {nearest(name, PART_SCHEMAS)}")

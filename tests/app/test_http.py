@@ -275,7 +275,7 @@ def test_one_at_a_time_few_wait_and_who_left_is_passed_over() -> None:
 texts = st.text(max_size=8) | st.sampled_from(["anna_c1", EVIL, "\ud800", "\0", "../x", "1e999"])
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts
 values = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(texts, v, max_size=3), max_leaves=6)
-NAMES = ("cameras", "not_cameras", "since", "until", "metadata", "not_metadata", "ids", "not_ids")
+NAMES = ("cameras", "not_cameras", "since", "until", "undated", "metadata", "not_metadata", "ids", "not_ids")
 filters = values | st.dictionaries(st.sampled_from(NAMES), values, max_size=3)
 boxes = values | st.lists(st.integers(-99, 99) | st.floats(), min_size=4, max_size=4)
 sightings = values | st.fixed_dictionaries(

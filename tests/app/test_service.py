@@ -29,7 +29,7 @@ from partreid.inference.extractor import PartExtractor
 from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
-from tests.app.people import BLACK, COLORS, EVIL, HEIGHT, WIDTH, ColorRunner, calibration, person, png
+from tests.app.people import BLACK, COLORS, DAY, EVIL, HEIGHT, WIDTH, ColorRunner, calibration, person, png
 
 RED, GREEN = COLORS["anna"], COLORS["ben"]
 
@@ -56,7 +56,7 @@ def test_search_is_the_gallerys(service: PageService, gallery: Gallery, extracto
     assert {found.id for found in ranking.results[:2]} == {"anna_c1", "anna_c2"}
     assert [found.distance for found in ranking.results] == expected.distances[0].tolist()
     first = ranking.results[0]
-    assert (first.id, first.camera, first.time, first.track) == ("anna_c2", "2", "1970-01-01T02:00:00+00:00", "2")
+    assert (first.id, first.camera, first.time, first.track) == ("anna_c2", "2", "2026-01-01T02:00:00+00:00", "2")
     assert list(first.parts.values()) == expected.part_distances[0, 0].tolist()
     assert first.compared == 3
     assert first.probability is None
@@ -150,7 +150,7 @@ def test_filters(service: PageService) -> None:
         return {found.id for found in service.search(ask(service, person(RED, GREEN), where=where)).results}
 
     assert ids(cameras=["2"]) == {"anna_c2", "ben_c2", "carla_c2"}
-    assert ids(since=3 * 3600, until=5 * 3600) == {"ben_c1", "ben_c2"}
+    assert ids(since=DAY + 3 * 3600, until=DAY + 5 * 3600) == {"ben_c1", "ben_c2"}
     assert ids(not_metadata={"track": ["1", "22"]}) == {"anna_c2", "ben_c1", "ben_c2", "carla_c1"}
 
 

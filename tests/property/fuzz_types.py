@@ -7,6 +7,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking
 from partreid.models.config import ModelConfig
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import data, gallery
+from partreid.types import data, gallery, moments
 from partreid.types import tensors as types
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
@@ -55,7 +56,9 @@ def evaluation() -> types.EvaluationResult:
 
 
 IMAGE = data.ReIDImage(Path("a.jpg"), 1, 0)
-ITEM = gallery.GalleryItem("a", 1, 0, {"track": 3})
+NOON = 1795435200
+ITEM = gallery.GalleryItem("a", 1, NOON, {"track": 3})
+SCALARS = st.sampled_from(["a", "3.0", 3, 2.5, np.int64(3), np.float32(2.5), np.array(3), torch.tensor(3)])
 TEXTS = st.sampled_from(["a", "camera 3", "ä/b.jpg"])
 CONFIGS = st.sampled_from([MatchingConfig(), ModelConfig(), EvaluationConfig()])
 
@@ -80,12 +83,18 @@ TARGETS: list[Target] = [
     fuzz(data.identities, images=[IMAGE, IMAGE]),
     fuzz(data.ReIDDataset, fixed=("root",), name="set", root=Path("a"), train=(IMAGE,), gallery=(IMAGE,),
          queries={"query": (IMAGE,)}),
-    fuzz(gallery.GalleryItem, id=TEXTS, camera=st.sampled_from([None, 3, "a"]), time=st.sampled_from([None, 0, 1.5]),
+    fuzz(gallery.GalleryItem, id=TEXTS, camera=st.sampled_from([None, 3, "a"]),
+         time=st.sampled_from([None, NOON, NOON + 0.5]),
          metadata=st.sampled_from([{}, {"track": 1, "more": [1, {"a": None}]}])),
     fuzz(gallery.GalleryRecords.cat, several=st.lists(
         embeddings(n=1).map(lambda e: gallery.GalleryRecords((ITEM,), e)), min_size=1, max_size=2)),
-    fuzz(gallery.as_time, value=st.sampled_from([0, 1.5, datetime(2026, 1, 1, tzinfo=UTC)])),
-    fuzz(gallery.as_text, value=st.sampled_from(["a", 3, True, 2.5]), what="A value"),
+    fuzz(moments.as_time, value=st.sampled_from([NOON, NOON + 0.5, datetime(2026, 1, 1, tzinfo=UTC)])),
+    fuzz(moments.written_time, text=st.sampled_from(["20261123_143000", "2026-11-23T14:30Z", f"@{NOON}"]), local=True),
+    fuzz(gallery.as_text, value=SCALARS, what="A value"),
+    fuzz(gallery.plain_text, value=SCALARS),
+    fuzz(gallery.scalar, value=SCALARS),
+    fuzz(gallery.is_unknown, value=SCALARS),
+    fuzz(gallery.spellings, text=st.sampled_from(["17", "a", "-0", "9" * 400])),
     fuzz(gallery.check_text, text=TEXTS, what="A value"),
     fuzz(parts.mirrored, name=TEXTS),
     fuzz(parts.flip_order, names=SLOTS),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from partreid.cli.console import console, errors
+from partreid.cli.console import console, say_warning
 from partreid.cli.gallery_search import calibration_beside
 from partreid.cli.options import Device, Mirror, PrecisionOption, runtime_config
 from partreid.inference.load import load_extractor
@@ -61,10 +61,9 @@ def page(
         service = PageService(opened, extractor, calibration=known or calibration_beside(model, extractor))
         server = PageServer(service, host, port, names=allow_host or ())
         if not server.local:
-            errors.print(
-                f"[yellow]warning:[/yellow] {server.address} is open to every machine that reaches it, without a "
-                "password. Put a proxy with one before it: docs/app.md.",
-                soft_wrap=True,
+            say_warning(
+                f"{server.address} is open to every machine that reaches it, without a password. Put a proxy with one "
+                "before it: docs/app.md."
             )
         console.print(f"Open {server.address} in a browser. Ctrl-C ends it.", soft_wrap=True, highlight=False)
         server.run()

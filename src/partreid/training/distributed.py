@@ -27,12 +27,18 @@ def start_fabric(device: torch.device, arithmetic: Arithmetic) -> Fabric:
     """
     # Here, as its import takes a second that other commands need not wait for.
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
 
     precision = _PRECISION[arithmetic]
     if not processes.launched():
         devices = 1 if device.index is None else [device.index]
-        return Fabric(accelerator=device.type, devices=devices, precision=precision)  # type: ignore[arg-type]
+        return Fabric(
+            accelerator=device.type,
+            devices=devices,  # type: ignore[arg-type]
+            precision=precision,  # type: ignore[arg-type]
+            plugins=LightningEnvironment(),  # said, as a job of Slurm, LSF or MPI would be taken for several processes
+        )
     processes.join(device)
     fabric = Fabric(
         accelerator=device.type,
@@ -41,6 +47,7 @@ def start_fabric(device: torch.device, arithmetic: Arithmetic) -> Fabric:
         # The identity classifiers of regions without an identity loss get no gradient.
         strategy=DDPStrategy(find_unused_parameters=True),
         precision=precision,  # type: ignore[arg-type]
+        plugins=TorchElasticEnvironment(),
     )
     fabric.launch()
     return fabric
