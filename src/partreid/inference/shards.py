@@ -61,8 +61,9 @@ def open_job(folder: str | Path, pictures: Pictures, extractor: PartExtractor, s
         parquet.require()  # now, not when the first shard is full
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("shard-", MANIFEST, SKIPPED, LIST):
-        for leftover in folder.glob(f".{Path(name).stem}*.*"):  # a killed process was writing it
+    # A killed process was writing it; the last is how safetensors calls what it has not finished.
+    for pattern in (*(f".{Path(name).stem}*.*" for name in ("shard-", MANIFEST, SKIPPED, LIST)), ".tmp??????"):
+        for leftover in folder.glob(pattern):
             leftover.unlink(missing_ok=True)
     job = _list_pictures(folder, pictures, extractor.fingerprint, settings)
     manifest = {
