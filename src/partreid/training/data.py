@@ -69,7 +69,7 @@ class TrainingData:
             if what == "pictures" and torch.equal(before[what].sort().values, now[what].sort().values):
                 return "the pictures of a person come in another order now"
             first = self.names[int(differ.nonzero()[0])]
-            return f"{int(differ.sum())} of {len(self.names)} {what} are others now, the first that of {first}"
+            return f"{int(differ.sum())} of {len(self.names)} {what} differ now, the first of them at {first}"
         return ""
 
 
@@ -86,7 +86,7 @@ def check_unchanged(run: Path, config: TrainConfig, before: Mapping[str, Tensor]
     differences = [one for one in load_run_config(run).differences(config) if one[0] not in _MAY_CHANGE]
     if differences:
         key, there, here = differences[0]
-        more = f" (and {len(differences) - 1} more fields differ)" if len(differences) > 1 else ""
+        more = f" ({len(differences)} fields differ)" if len(differences) > 1 else ""
         raise CheckpointError(
             f"{run} was begun with {key} = {there!r}, and now it is {here!r}{more}. A resumed run has its "
             f"configuration from the run: leave --preset, --config and --set away. {_WAY_OUT}"
