@@ -29,8 +29,10 @@ def start_fabric(device: torch.device, arithmetic: Arithmetic) -> Fabric:
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
 
     precision = _PRECISION[arithmetic]
+    rank_zero_only.rank = processes.rank()  # its guess is another one in a job of Slurm, and then no curves are written
     if not processes.launched():
         devices = 1 if device.index is None else [device.index]
         return Fabric(
