@@ -1,6 +1,8 @@
 # Everything a checkout can do. `make help` lists it. Needs Python >= 3.11 and nothing else.
 PYTHON ?= python3
 VENV   ?= .venv
+# As `import partreid` does, also for programs that import PyTorch first: docs/performance.md, "Threads on a shared machine".
+export GOMP_SPINCOUNT ?= 10000
 BIN    := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
