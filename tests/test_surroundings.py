@@ -10,10 +10,11 @@ from pathlib import Path
 
 import platformdirs
 import pytest
+import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 import partreid
-from partreid import surroundings
+from partreid import cli, surroundings
 from partreid.datasets.readers import read_dataset
 from partreid.errors import ConfigError
 from partreid.runtime import RuntimeConfig
@@ -195,3 +196,18 @@ def test_processors_are_those_that_a_container_is_granted(
     monkeypatch.setattr(surroundings, "_CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     assert usable_cores() == cores
+
+
+def test_a_command_starts_no_more_threads_than_it_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "usable_cores", lambda: 1)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        cli._fit_threads()
+        assert torch.get_num_threads() == 2, "the user's own choice"
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        cli._fit_threads()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
