@@ -109,6 +109,7 @@ TARGETS: list[Target] = [
     fuzz(config.ConfigModel.to_toml, self=CONFIGS),
     fuzz(config.ConfigModel.differences, self=MatchingConfig(), other=MatchingConfig(normalize=True)),
     fuzz(config.flatten, config=CONFIGS, prefix=""),
+    fuzz(config.meanings, model=st.sampled_from([MatchingConfig, ModelConfig, EvaluationConfig])),
     fuzz(config.read_config_file, path=config_files()),
     fuzz(preprocessing.normalize, images=tensors(2, 3, 8, 4, kind="uniform").map(lambda t: (255 * t).to(torch.uint8)),
          config=preprocessing.PreprocessConfig()),
