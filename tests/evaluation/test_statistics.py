@@ -72,7 +72,7 @@ def test_paired_interval_is_narrower_than_two_single_ones() -> None:
 def test_messages() -> None:
     with pytest.raises(ShapeError, match="without NaN"):
         bootstrap_interval(np.array([1.0, np.nan]))
-    with pytest.raises(ShapeError, match="samples is at least 1"):
+    with pytest.raises(ShapeError, match="samples is a whole number of at least 1"):
         bootstrap_interval(np.ones(3), samples=0)
     three = evaluate_ranking(np.zeros((3, 2)), [1, 1, 1], [1, 2])
     two = evaluate_ranking(np.zeros((3, 2)), [1, 9, 1], [1, 2])

@@ -191,7 +191,8 @@ def test_messages() -> None:
         (_with(e, visibility=e.visibility + 2), {}, "Picture 0, slot 'slot0': .* visibility in [0, 1]"),
         (_with(e, vectors=e.vectors * 1e30), {}, "A vector is too long"),
         (e, {"visibility": "products"}, "Unknown visibility rule 'products'. Did you mean 'product'?"),
-        (e, {"memory_budget": 0}, "memory_budget must be a positive number of bytes, got 0"),
+        (e, {"memory_budget": 0}, "memory_budget (bytes) is a whole number of at least 1, got 0"),
+            (e, {"memory_budget": 2.5}, "memory_budget (bytes) is a whole number of at least 1, got 2.5"),
     ]:
         pattern = ".*".join(re.escape(part) for part in message.split(".*"))
         with pytest.raises(ShapeError, match=pattern):

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from partreid.errors import ShapeError
 
-Ids: TypeAlias = Sequence[int] | Sequence[str] | np.ndarray | Tensor
-"""Whole numbers or text, of any type: lists, arrays, tensors, and columns of pandas, pyarrow or polars."""
+Ids: TypeAlias = Sequence[int | str | None] | np.ndarray | Tensor
+"""Whole numbers or text, None where unknown: lists, arrays, tensors, and columns of pandas, pyarrow or polars."""
 
 _UNKNOWN_TEXT = frozenset({"", "nan", "none", "null", "nat", "na", "<na>", "n/a"})
 """How programs write a missing value, in lower case."""
