@@ -132,7 +132,7 @@ def fit_calibration(pairs: LabelledPairs, *, num_slots: int, prior: float | None
         DataError: no comparable pair shows one person, or all do.
     """
     offsets, slopes = fit_curves(pairs, num_slots=num_slots)
-    return MatchCalibration(prior=prior or pairs.base_rate, offsets=offsets, slopes=slopes)
+    return MatchCalibration(prior=pairs.base_rate if prior is None else prior, offsets=offsets, slopes=slopes)
 
 
 def cross_validate(
@@ -155,7 +155,7 @@ def cross_validate(
     Raises:
         DataError: fewer than four persons have a match.
     """
-    prior = prior or pairs.base_rate
+    prior = pairs.base_rate if prior is None else prior
     persons = _unique(pairs.query_person[pairs.same])
     require_whole("folds", folds, least=2)
     require_whole("seed", seed)

@@ -179,8 +179,8 @@ def pairwise_slot_distances(
     for start in range(0, len(right), step):
         a, b = query[left[start : start + step]], gallery[right[start : start + step]]
         x, y = (e.normalized() if normalize else e for e in (a.to(dtype=dtype), b.to(dtype=dtype)))
-        _check_finite(a)
-        _check_finite(b)
+        _check_finite(a, query)
+        _check_finite(b, gallery)
         block = torch.linalg.vector_norm(x.vectors - y.vectors, dim=2)
         if visibility != "ignore":
             block[(a.visibility == 0) | (b.visibility == 0)] = torch.nan
@@ -212,8 +212,8 @@ def paired_distances(
     _check_pair(first, second, visibility, MEMORY_BUDGET)
     if len(first) != len(second):
         raise ShapeError(f"Expected as many pictures on both sides, got {len(first)} and {len(second)}.")
-    _check_finite(first)
-    _check_finite(second)
+    _check_finite(first, first)
+    _check_finite(second, second)
     dtype = _working_dtype(first, second)
     a, b = (e.normalized() if normalize else e for e in (first.to(dtype=dtype), second.to(dtype=dtype)))
     weights = _factors(a.visibility, visibility) * _factors(b.visibility, visibility)
@@ -277,7 +277,8 @@ def _check_pair(query: PartEmbeddings, gallery: PartEmbeddings, visibility: str,
             embeddings.validate()
 
 
-def _check_finite(embeddings: PartEmbeddings) -> None:
+def _check_finite(embeddings: PartEmbeddings, whole: PartEmbeddings) -> None:
+    """Whether some embeddings hold no NaN; the message names the picture by its place in the whole."""
     # The extremes tell whether all numbers are finite without a mask as large as the vectors.
     if not torch.isfinite(torch.stack([embeddings.vectors.amin(dim=2), embeddings.vectors.amax(dim=2)])).all():
-        embeddings.validate()
+        whole.validate()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
+from partreid.errors import ConfigError
 from partreid.models.backbones import Backbone
 from partreid.models.baselines import PCB, BoT
 from partreid.models.bpbreid import BPBReID
@@ -17,12 +20,14 @@ def build_network(config: ModelConfig, num_identities: int, *, backbone: Backbon
         backbone: one that is already built, for example with pretrained weights.
 
     Raises:
-        ConfigError: a negative number of identities.
+        ConfigError: the number of identities is negative, or no whole number.
 
     Example:
         >>> type(build_network(ModelConfig(backbone="resnet18", attention="stripes"), 10)).__name__
         'PCB'
     """
+    if isinstance(num_identities, bool) or not isinstance(num_identities, Integral):
+        raise ConfigError(f"num_identities is a whole number, got {num_identities!r:.80}.")
     if config.attention == "stripes":
         return PCB(config, num_identities, backbone=backbone)
     if config.attention == "none":

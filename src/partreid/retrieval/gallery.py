@@ -24,6 +24,7 @@ from partreid.retrieval.stores.base import GalleryStore, SearchRule
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult, Time
+from partreid.types.numbers import require_whole
 from partreid.types.tensors import check_comparable
 
 Query: TypeAlias = "PartEmbeddings | Pictures"
@@ -258,6 +259,7 @@ class Gallery:
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise ShapeError(f"k is a whole number of at least 1, got {k!r}.")
+        memory_budget = require_whole("memory_budget (bytes)", memory_budget, least=1)
         rule = SearchRule(int(k), matching or MatchingConfig(), where or Filter(), memory_budget)
         asked = self._embeddings(query).to("cpu").validate()
         if self.store.header() is None:

@@ -100,6 +100,8 @@ class PartEmbeddings:
             index = [int(index)]
         if isinstance(index, slice) and index.step is not None and index.step < 0:
             index = range(*index.indices(len(self)))  # tensors know no negative step
+        if isinstance(index, Tensor) and index.dtype == torch.uint8:
+            index = index.long()  # PyTorch takes bytes for a mask; NumPy's are positions
         if not isinstance(index, slice | Tensor):
             positions = np.asarray(index)
             if positions.size and positions.dtype.kind not in "iub":
