@@ -69,7 +69,9 @@ def test_large_numbers_are_exact() -> None:
 def test_unknown_persons_and_cameras_are_never_equal_and_so_refused(values: Any, first: int) -> None:
     with pytest.raises(ShapeError, match=rf"gallery_pids: 1 of 3 are unknown .* that of picture {first}\. .*id -1"):
         match_persons([1], values, sizes=(1, 3))
-    with pytest.raises(ShapeError, match=rf"query_camids: 1 of 3 are unknown .* that of picture {first}\. .*or of none"):
+    with pytest.raises(
+        ShapeError, match=rf"query_camids: 1 of 3 are unknown .* that of picture {first}\. .*or of none"
+    ):
         match_cameras(values, [1], sizes=(3, 1))
     with pytest.raises(ShapeError, match=r"pid_index: 1 of 3 are unknown"):
         person_classes(values)

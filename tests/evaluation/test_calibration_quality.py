@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from partreid.errors import DataError, ShapeError
+from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.evaluation import calibration as module
 from partreid.evaluation.calibration import (
     BASE_RATE,
@@ -182,6 +182,25 @@ def test_measures_by_plain_loops() -> None:
     assert got.calibration_error == pytest.approx(error)
     certain = LabelledPairs(ones, ones.long(), torch.ones(300, dtype=torch.bool), ones, ones, ones)
     assert math.isfinite(measure(torch.zeros(300), certain).log_loss)
+
+
+def test_large_ids_stay_apart() -> None:
+    embeddings = split(4, seed=1).embeddings
+    stamp = 20201123000100000000
+    images = [ReIDImage(Path(f"{i}.jpg"), pid, i % 2) for i, pid in enumerate([stamp, stamp, stamp + 1, 2**31])]
+    both = EmbeddedSplit(tuple(images), embeddings, {})
+    pairs = labelled_pairs(both, both, matching=MatchingConfig())
+    assert pairs.same.sum() == 2  # the first two, both ways; each with itself is junk
+    assert len(pairs.query_person.unique()) == 3
+    for option in ({"max_negatives": 2.5}, {"seed": True}, {"memory_budget": 0}, {"max_negatives": None}):
+        with pytest.raises(ShapeError, match="is a whole number of at least"):
+            labelled_pairs(both, both, matching=MatchingConfig(), **option)  # type: ignore[arg-type]
+
+
+def test_a_prior_of_zero_is_not_the_prior_of_the_pairs() -> None:
+    for prior in (0, 1, float("nan")):
+        with pytest.raises(ConfigError, match="prior"):
+            fit_calibration(PAIRS, num_slots=2, prior=prior)
 
 
 def test_too_few_persons() -> None:

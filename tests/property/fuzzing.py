@@ -55,7 +55,8 @@ WRITERS: dict[str, Callable[[list[int]], Any]] = {
 if pd is not None:
     WRITERS |= {
         "series": pd.Series, "categorical": pd.Categorical, "index": pd.Index,
-        "nullable": lambda ids: pd.Series(ids, dtype="Int64"), "series of floats": lambda ids: pd.Series(ids, dtype=float),
+        "nullable": lambda ids: pd.Series(ids, dtype="Int64"),
+        "series of floats": lambda ids: pd.Series(ids, dtype=float),
         "series of text": lambda ids: pd.Series([str(i) for i in ids], dtype="string"),
         "categorical text": lambda ids: pd.Categorical([f"{i:04d}" for i in ids]),
     }  # fmt: skip
@@ -71,9 +72,9 @@ NUMBERS = st.sampled_from([0, -1, 1, 2, 7, -(2**40), float("nan"), float("inf"),
 SCALARS = st.sampled_from([
     None, True, np.True_, 0, 1, -1, -2, 2**53, 2**63, 10**25, 10**5000, 1.0, 1.5, 2.0**53, float("nan"), float("inf"),
     np.nan, np.int8(1), np.uint64(2**63), np.float16(1), np.float32(2**24), np.float64("nan"), np.datetime64("NaT"),
-    np.datetime64("2026-01-01"), np.timedelta64(1, "s"), np.str_("1"), np.ma.masked, "", " ", "1", "01", "1.0", "-1", "nan",
-    "NaN", "None", "0001_c1", "ä🙂", "\ud800", "9" * 5000, b"1", b"\xff", Decimal(1), Decimal("1.5"), Decimal("NaN"),
-    Decimal("sNaN"), Decimal("1e99999"), Fraction(1), 1j, torch.tensor(1), torch.tensor(float("nan")), torch.zeros(2),
+    np.datetime64("2026-01-01"), np.timedelta64(1, "s"), np.str_("1"), np.ma.masked, "", " ", "1", "01", "1.0",
+    "-1", "nan", "NaN", "None", "0001_c1", "ä🙂", "\ud800", "9" * 5000, b"1", b"\xff", Decimal(1), Decimal("1.5"),
+    Decimal("NaN"), Decimal("sNaN"), Decimal("1e99999"), Fraction(1), 1j, torch.tensor(1), torch.tensor(float("nan")), torch.zeros(2),
     np.array(1), np.zeros(2), [1], (), {}, {1}, datetime(2026, 1, 1, tzinfo=UTC), Path("a"), object(), *MISSING,
 ])  # fmt: skip
 """Everything that has been found among ids."""

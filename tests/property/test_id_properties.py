@@ -129,9 +129,9 @@ def test_the_order_of_queries_and_gallery_changes_no_score(seed: int) -> None:
     query, gallery = (PartEmbeddings(e.vectors, torch.ones(len(e), 2), SLOTS) for e in (query, gallery))
     rng = np.random.default_rng(seed)
     first, second = rng.permutation(Q), rng.permutation(G)
-    got = evaluate_embeddings(
-        query[first], gallery[second], *(tuple(np.array(v)[o] for v in ids) for ids, o in ((asked, first), (stored, second)))
-    )  # fmt: skip
+    orders = (asked, first), (stored, second)
+    ids = (tuple(np.array(values)[order] for values in side) for side, order in orders)
+    got = evaluate_embeddings(query[first], gallery[second], *ids)
     assert got.summary() == pytest.approx(evaluate_embeddings(query, gallery, asked, stored).summary())
 
 

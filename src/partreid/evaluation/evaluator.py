@@ -175,8 +175,8 @@ def evaluate_embeddings(
 
     Never holds more than one block of the [Q, G] distances, and sorts none: a rank is counted
     (:mod:`partreid.functional.counting`). A gallery so large that few queries' distances fit the memory budget takes
-    longer, as its rows are gathered for each block of queries. Pictures of person -1 are left out first (junk); a gallery
-    that holds some is copied without them.
+    longer, as its rows are gathered for each block of queries. Junk, the pictures of person -1, is left out first; a
+    gallery that holds some is copied without it.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], from the same model.

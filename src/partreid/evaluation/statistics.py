@@ -116,8 +116,8 @@ def paired_difference(
         )
     if first.num_gallery != second.num_gallery:
         raise DataError(
-            f"The results ranked galleries of {first.num_gallery} and {second.num_gallery} pictures. Evaluate both on the "
-            "same gallery."
+            f"The results ranked galleries of {first.num_gallery} and {second.num_gallery} pictures. Evaluate both on "
+            "the same gallery."
         )
     counted, before, after = _counted(first), _per_query(first), _per_query(second)
     differences = {metric: (after[metric] - before[metric])[counted] for metric in before}

@@ -22,8 +22,8 @@ def pairwise_distances(vectors: Tensor) -> Tensor:
         vectors: [B, K, D].
 
     Returns:
-        [K, B, B]. The distance of coinciding vectors is 0 with gradient 0 (the square root has none there). A vector
-        that is not finite has distance NaN.
+        [K, B, B]. The distance of coinciding vectors is 0 with gradient 0 (the square root has none there). That of
+        a vector that is not finite is NaN or infinite.
 
     Raises:
         ShapeError: not such vectors.
@@ -41,7 +41,7 @@ def pairwise_distances(vectors: Tensor) -> Tensor:
         squares = slots.square().sum(dim=2)
         lengths = squares.unsqueeze(2) + squares.unsqueeze(1)
         squared = lengths - 2 * torch.bmm(slots, slots.transpose(1, 2))
-        apart = ~(squared <= _RELATIVE_NOISE * lengths)  # so that NaN is not taken for 0
+        apart = ~((squared <= _RELATIVE_NOISE * lengths) & (lengths < torch.inf))  # NaN and infinity are no 0
         return torch.where(apart, squared, 1.0).sqrt() * apart
 
 

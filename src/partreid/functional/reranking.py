@@ -102,7 +102,8 @@ def nearest_neighbours(distances: Tensor, *, first: int, count: int) -> Tensor:
     count = require_whole("count", count, least=1)
     if distances.ndim != 2 or not 0 <= first <= distances.shape[1] - len(distances):
         raise ShapeError(
-            f"Expected distances [n, N] of pictures first..first + n - 1 < N, got {tuple(distances.shape)}, first {first}."
+            f"Expected distances [n, N] of pictures first..first + n - 1 < N, got {tuple(distances.shape)}, "
+            f"first {first}."
         )
     own = torch.arange(first, first + len(distances), device=distances.device)[:, None]
     values, indices = distances.scatter(1, own, torch.inf).topk(min(count, distances.shape[1]), dim=1, largest=False)

@@ -76,7 +76,7 @@ def identities(images: Iterable[ReIDImage]) -> tuple[Identity, ...]:
     """The identities on pictures in ascending order: ``pid_index``, the training class, is the position in it.
 
     Raises:
-        DataError: a picture is junk (its person is below 0): it shows nobody in particular, and many are not one person.
+        DataError: a picture is junk (its person is below 0): it shows nobody in particular; many are not one person.
     """
     found = set()
     for image in images:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -38,7 +37,7 @@ def match_persons(query: Ids, gallery: Ids, *, sizes: tuple[int, int]) -> tuple[
             text are mixed, or one number is written in two ways; a query's person is below -1.
 
     Example:
-        >>> match_persons([7, 8.0], np.array([8, -1, 7], np.uint8).astype(np.int16), sizes=(2, 3))
+        >>> match_persons([7, 8.0], np.array([8, -1, 7], np.int16), sizes=(2, 3))
         (array([7, 8]), array([ 8, -1,  7]))
         >>> match_persons(["ann", "-1"], ["-1", "ben", "ann"], sizes=(2, 3))
         (array([ 0, -1]), array([-1,  1,  0]))
@@ -51,7 +50,8 @@ def match_persons(query: Ids, gallery: Ids, *, sizes: tuple[int, int]) -> tuple[
         )
     keys = _comparable(names, columns)
     _refuse_below(JUNK, names[0], keys[0], f"Persons are counted from 0, and {JUNK} is junk.")
-    return _numbers(keys)
+    asked, stored = _numbers(keys)
+    return asked, stored
 
 
 def match_cameras(
@@ -90,7 +90,8 @@ def match_cameras(
     keys = _comparable(names, known)
     for name, values in zip(names, keys, strict=True):
         _refuse_below(0, name, values, "Cameras are counted from 0; where they are unknown, give none of them (None).")
-    return _numbers(keys)
+    asked, stored = _numbers(keys)
+    return asked, stored
 
 
 def person_classes(pids: Ids, *, name: str = "pid_index") -> np.ndarray:
@@ -172,13 +173,13 @@ def _number_or_text(text: str) -> int | str:
     return int(text.partition(".")[0]) if _WHOLE.fullmatch(text) else unicodedata.normalize("NFC", text)
 
 
-def _numbers(columns: Sequence[np.ndarray]) -> Any:
+def _numbers(columns: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Numbers that are equal where the keys are; junk stays what it is."""
     if all(column.dtype == np.int64 for column in columns):
-        return tuple(columns)
+        return list(columns)
     place: dict[object, int] = {}
     for column in columns:
         for key in column.tolist():
             place.setdefault(key, len(place))
     place[JUNK] = JUNK
-    return tuple(np.array([place[key] for key in column.tolist()], np.int64) for column in columns)
+    return [np.array([place[key] for key in column.tolist()], np.int64) for column in columns]

@@ -31,7 +31,7 @@ def require_whole(name: str, value: object, *, least: int = 0, most: int = 2**63
         number = least - 1
     if isinstance(value, bool | np.bool_) or not least <= number <= most:
         came = f"one of {number.bit_length()} bits" if number.bit_length() > 256 else f"{value!r:.80}"
-        limits = f"of at least {least}" if number < least else f"of at most {most}"
+        limits = f"of at most {most}" if number > most else f"of at least {least}"
         raise ShapeError(f"{name} is a whole number {limits}, got {came}.")
     return number
 
