@@ -76,7 +76,7 @@ def _whole(value: float | np.floating[Any] | Decimal) -> int:
         raise ShapeError(f"{value} is no whole number. Number them first.")
     if not isinstance(value, Decimal):
         limit = _exact_below(value.dtype if isinstance(value, np.floating) else np.dtype(float))
-        if float(abs(value)) >= limit:
+        if abs(float(value)) >= limit:
             raise ShapeError(f"{value} {_not_exact(limit)}")
     return int(value)
 

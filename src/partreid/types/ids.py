@@ -177,9 +177,8 @@ def _numbers(columns: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Numbers that are equal where the keys are; junk stays what it is."""
     if all(column.dtype == np.int64 for column in columns):
         return list(columns)
-    place: dict[object, int] = {}
+    place: dict[object, int] = {JUNK: JUNK}
     for column in columns:
         for key in column.tolist():
-            place.setdefault(key, len(place))
-    place[JUNK] = JUNK
+            place.setdefault(key, len(place) - 1)
     return [np.array([place[key] for key in column.tolist()], np.int64) for column in columns]
