@@ -75,7 +75,8 @@ SCALARS = st.sampled_from([
     np.datetime64("2026-01-01"), np.timedelta64(1, "s"), np.str_("1"), np.ma.masked, "", " ", "1", "01", "1.0",
     "-1", "nan", "NaN", "None", "0001_c1", "ä🙂", "\ud800", "9" * 5000, b"1", b"\xff", Decimal(1), Decimal("1.5"),
     Decimal("NaN"), Decimal("sNaN"), Decimal("1e99999"), Fraction(1), 1j, torch.tensor(1), torch.tensor(float("nan")),
-    torch.zeros(2), np.array(1), np.zeros(2), [1], (), {}, {1}, datetime(2026, 1, 1, tzinfo=UTC), Path("a"), object(), *MISSING,
+    torch.zeros(2), np.array(1), np.zeros(2), [1], (), {}, {1}, datetime(2026, 1, 1, tzinfo=UTC), Path("a"), object(),
+    *MISSING,
 ])  # fmt: skip
 """Everything that has been found among ids."""
 
