@@ -222,7 +222,7 @@ def test_an_array_is_shared_unless_it_may_not_be_written_to() -> None:
         ((np.ma.masked_equal(ONES, 1), np.ones((2, 3)), SLOTS), "vectors: some values are masked"),
         ((ONES, np.ones((2, 3)) * 1j, SLOTS), r"visibility must be numbers in \[0, 1\], got torch.complex128"),
         ((ONES, [["a"] * 3] * 2, SLOTS), "visibility must be numbers"),
-        ((ONES, np.ones((2, 3)), "abc"), "slots must be the names of the slots, got 'abc'"),
+        ((ONES, np.ones((2, 3)), "abc"), r"Expected 3 different slot names, got \('abc',\)"),
         ((ONES, np.ones((2, 3)), (0, 1, 2)), "slots must be the names of the slots"),
         ((torch.ones(2, 3, 4, device="meta"), np.ones((2, 3)), SLOTS), "vectors lie on meta and visibility on cpu"),
     ],

@@ -154,7 +154,8 @@ def test_numbers_of_twenty_digits_are_ids() -> None:
 @pytest.mark.parametrize(
     "distances",
     [SHOWN.tolist(), SHOWN[:, ::-1][:, ::-1], SHOWN.astype(">f8"), SHOWN.astype(np.longdouble),
-     (10 * SHOWN).astype(np.uint8), (10 * SHOWN).astype(np.uint32), np.ma.array(SHOWN)],
+     (10 * SHOWN).astype(np.uint8), (10 * SHOWN).astype(np.uint32), np.ma.array(SHOWN),
+     torch.tensor(SHOWN, requires_grad=True)],
 )  # fmt: skip
 def test_distances_of_every_type_of_array(distances: Any) -> None:
     assert evaluate_ranking(distances, [6], [1, 5, 6, 1]).first_match.tolist() == [3]

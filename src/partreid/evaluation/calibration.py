@@ -247,7 +247,7 @@ def _persons(images: Sequence[ReIDImage]) -> Tensor:
 
 def _person(identity: Identity) -> int:
     dataset, pid = identity
-    if pid < 2**31:
+    if 0 <= pid < 2**31:
         return (zlib.crc32(dataset.encode()) << 31) + pid
     digest = hashlib.blake2b(f"{dataset}\0{pid}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

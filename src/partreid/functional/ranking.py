@@ -277,7 +277,7 @@ def _distances(distances: object) -> Tensor:
     Raises:
         ShapeError: they are no such numbers, or one of them is NaN or -infinity.
     """
-    matrix = as_tensor("distances", distances)
+    matrix = as_tensor("distances", distances).detach()
     if matrix.ndim != 2:
         raise ShapeError(f"distances must be [Q, G], got shape {tuple(matrix.shape)}.")
     if matrix.is_complex() or matrix.dtype == torch.bool:

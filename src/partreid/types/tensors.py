@@ -48,9 +48,10 @@ class PartEmbeddings:
     def __post_init__(self) -> None:
         for name in ("vectors", "visibility"):
             object.__setattr__(self, name, _as_floating(name, getattr(self, name)))
-        if isinstance(self.slots, str) or not all(isinstance(slot, str) for slot in self.slots):
-            raise ShapeError(f"slots must be the names of the slots, got {self.slots!r:.80}.")
-        object.__setattr__(self, "slots", tuple(self.slots))
+        slots = (self.slots,) if isinstance(self.slots, str) else tuple(self.slots)  # a text is no list of its letters
+        if not all(isinstance(slot, str) for slot in slots):
+            raise ShapeError(f"slots must be the names of the slots, got {slots!r:.80}.")
+        object.__setattr__(self, "slots", slots)
         if self.vectors.ndim != 3:
             raise ShapeError(f"vectors must be [B, S, D], got shape {tuple(self.vectors.shape)}.")
         if self.visibility.shape != self.vectors.shape[:2]:
