@@ -72,8 +72,9 @@ def test_paired_interval_is_narrower_than_two_single_ones() -> None:
 
 
 def test_messages() -> None:
-    with pytest.raises(ShapeError, match="without NaN"):
-        bootstrap_interval(np.array([1.0, np.nan]))
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(ShapeError, match="without NaN"):
+            bootstrap_interval(np.array([1.0, wrong]))
     with pytest.raises(ShapeError, match="samples is a whole number of at least 1"):
         bootstrap_interval(np.ones(3), samples=0)
     three = evaluate_ranking(np.zeros((3, 2)), [1, 1, 1], [1, 2])
@@ -86,9 +87,9 @@ def test_messages() -> None:
     larger = evaluate_ranking(np.zeros((3, 3)), [1, 1, 1], [1, 2, 2])
     with pytest.raises(DataError, match="ranked galleries of 2 and 3 pictures"):
         paired_difference(three, larger)
-    for wrong in ({"samples": 2.5}, {"samples": True}, {"samples": 10**12}, {"seed": -1}, {"seed": 0.5}):
+    for option in ({"samples": 2.5}, {"samples": True}, {"samples": 10**12}, {"seed": -1}, {"seed": 0.5}):
         with pytest.raises(ShapeError, match="is a whole number of at"):
-            bootstrap_interval(np.ones(3), **wrong)
+            bootstrap_interval(np.ones(3), **option)
     for share in (0, 1, math.nan, True):
         with pytest.raises(ShapeError, match="confidence must lie in"):
             bootstrap_interval(np.ones(3), confidence=share)

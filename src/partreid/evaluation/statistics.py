@@ -49,12 +49,12 @@ def bootstrap_interval(values: np.ndarray, *, samples: int = 1000, seed: int = 0
     """Percentile bootstrap interval of a mean (Efron & Tibshirani 1993, §13.3).
 
     Args:
-        values: [N], one per query, without NaN.
+        values: [N], one per query, without NaN and infinity.
         samples: resamplings. seed: theirs; the same seed draws the same queries for every metric.
         confidence: share of the resampled means inside.
 
     Raises:
-        ShapeError: no value, a NaN, or an option out of range.
+        ShapeError: no value, one that is not finite, or an option out of range.
 
     Example:
         >>> bootstrap_interval(np.array([1.0, 1.0, 1.0]))
@@ -64,8 +64,8 @@ def bootstrap_interval(values: np.ndarray, *, samples: int = 1000, seed: int = 0
     if given.dtype.kind not in "fiub":
         raise ShapeError(f"Expected [N] numbers, got {given.dtype} of shape {given.shape}.")
     values = given.astype(np.float64)
-    if values.ndim != 1 or not len(values) or np.isnan(values).any():
-        raise ShapeError(f"Expected [N] numbers without NaN, at least one, got shape {values.shape}.")
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ShapeError(f"Expected [N] finite numbers, without NaN, at least one, got shape {values.shape}.")
     samples = require_whole("samples", samples, least=1, most=2**27)
     seed = require_whole("seed", seed)
     if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0 < confidence < 1:
