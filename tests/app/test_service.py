@@ -23,6 +23,7 @@ from partreid.app.service import (
     NOTHING_VISIBLE,
     PageService,
 )
+from partreid.datasets.images import read_image
 from partreid.errors import ConfigError, DataError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.tracklets import merge_tracklet
@@ -279,6 +280,16 @@ def test_uploads_are_turned_upright(service: PageService) -> None:
     Image.new("RGB", (40, 20)).save(buffer, format="JPEG", exif=exif)
     kept = service.keep(buffer.getvalue())
     assert (kept.width, kept.height) == (20, 40)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_the_page_sees_what_a_command_sees(service: PageService, tmp_path: Path, form: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(person(RED, GREEN))).save(tmp_path / "phone", form, exif=exif)
+    kept = service.keep((tmp_path / "phone").read_bytes())
+    np.testing.assert_array_equal(service.kept.get(kept.picture), read_image(tmp_path / "phone"))
+    assert (kept.height, kept.width) == person(RED, GREEN).shape[:2]
 
 
 def test_old_pictures_are_forgotten(gallery: Gallery, extractor: PartExtractor) -> None:

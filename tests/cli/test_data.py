@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,63 @@ def test_occlude_writes_a_set_that_can_be_checked(run: Run, blocks: Path, tmp_pa
     status, text = run("data", "occlude", blocks, "--out", out)
     assert status == 2
     assert "is already there" in text
+
+
+def test_a_set_of_one_camera_trains_without_being_evaluated(run: Run, tiny_toml: Path, tmp_path: Path) -> None:
+    root = tmp_path / "one"
+    write_blocks(root, "bounding_box_train", range(1, 4), range(1))
+    for picture in (root / "bounding_box_train").iterdir():  # two pictures of each person, by the one camera
+        shutil.copy(picture, picture.with_name(picture.name.replace("000000", "000001")))
+        label = root / "masks" / "blocks" / "bounding_box_train" / f"{picture.stem}.npy"
+        shutil.copy(label, label.with_name(label.name.replace("000000", "000001")))
+    write_blocks(root, "bounding_box_test", range(11, 13), range(1))
+    shutil.copytree(root / "bounding_box_test", root / "query")
+    status, text = run("evaluate", tmp_path, root, "--device", "cpu")
+    assert status == 2
+    assert "2 of them are there in the same camera only" in text
+    options = ("--set", "optimizer.epochs=1", "--device", "cpu")
+    status, text = run("train", root, "--config", tiny_toml, "-o", tmp_path / "run", *options)
+    assert status == 0, text
+    assert "no match in the gallery" in text
+    assert "a table without the column camid" in text
+    assert "No queries, so nothing to evaluate." in text
+
+
+def test_keypoints_by_base_name_of_one_folder_only_are_refused(run: Run, tmp_path: Path) -> None:
+    root = lay(tmp_path / "set")
+    picture = min((root / "bounding_box_train").iterdir())
+    shutil.copy(picture, root / "bounding_box_test" / picture.name)
+    joints = [[16, 8 + 3 * i, 0.9] for i in range(17)]
+    for name, status in ((picture.name, 2), (f"bounding_box_train/{picture.name}", 0)):
+        (tmp_path / "k.json").write_text(json.dumps([{"image_id": name, "keypoints": joints}]))
+        done, text = run("labels", "make", root, "--keypoints", tmp_path / "k.json", "--overwrite")
+        assert done == status, text
+        assert ("may be" in text and "Give names with folders" in text) == (status == 2)
+    assert "does not name 5 of the 6 pictures" in text
+
+
+def test_check_names_what_is_left_out(run: Run, tmp_path: Path) -> None:
+    (lay(tmp_path / "set") / "query" / "0011_c9_7.heic").touch()
+    status, text = run("data", "check", tmp_path / "set")
+    assert status == 1
+    assert "left out: 1 file that is no picture partreid can read here" in text
+    assert "0011_c9_7.heic" in "".join(text.split())
+
+
+def test_labels_of_a_corrected_file_of_keypoints_are_not_kept_in_silence(run: Run, tmp_path: Path) -> None:
+    root = lay(tmp_path / "set")
+    names = [picture.name for picture in (root / "bounding_box_train").iterdir()]
+
+    def make(x: int, *options: str) -> str:
+        joints = [[x, 8 + 3 * i, 0.9] for i in range(17)]
+        (tmp_path / "k.json").write_text(json.dumps([{"image_id": name, "keypoints": joints} for name in names]))
+        status, text = run("labels", "make", root, "--keypoints", tmp_path / "k.json", *options)
+        assert status == 0, text
+        return text
+
+    assert "6 labels made" in make(16)
+    assert "warning" not in make(16)
+    text = make(20)
+    assert "6 of the kept labels are made by keypoints k.json" in text
+    assert "--overwrite makes them anew" in text
+    assert "6 labels made" in make(20, "--overwrite")

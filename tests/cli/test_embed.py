@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -53,6 +54,15 @@ def test_one_file_of_each_kind(run: Run, tiny_run: Path, pictures: Path, tmp_pat
     status, text = run("embed", tiny_run, pictures, "-o", tmp_path / "f.parquet", "--workers", 2)
     assert status == 2
     assert "give a folder with -o" in text
+
+
+def test_what_is_left_out_of_a_folder_is_told(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "query" / "7.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    for number, out in enumerate(("e.safetensors", "shards")):
+        (pictures / "query" / f"{number}.psd").touch()  # the same text is told once in a process
+        status, text = run("embed", tiny_run, pictures, "-o", tmp_path / out, "--device", "cpu")
+        assert status == 0
+        assert re.search(rf"warning: left out: {number + 2} files .*query/0\.psd.*query/7\.heic", text)
 
 
 def test_shards_go_on_where_they_stopped(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:

@@ -54,6 +54,24 @@ def test_results_say_how_pictures_were_compared(run: Run, blocks: Path, model: P
     assert found["reranked"]["protocol"] == found["protocol"] + ", re-ranked"
 
 
+def test_what_was_replaced_at_test_is_what_files_say(run: Run, blocks: Path, model: Path, tmp_path: Path) -> None:
+    """The threshold in effect, not the one that the model was trained with."""
+    status, text = run(
+        "evaluate", model, blocks, "--query", "query", "--set", "model.visibility=threshold",
+        "--set", "model.visibility_threshold=0.625", "-o", tmp_path, "--device", "cpu",
+    )  # fmt: skip
+    assert status == 0, text
+    assert "above λ_v = 0.625; weight v_q·v_g; vectors as they are; without mirror images; no calibration" in " ".join(
+        text.split()
+    )
+    found = json.loads((tmp_path / "results.json").read_text())["query"]
+    assert (found["visibility"], found["visibility_threshold"], found["calibration"]) == ("threshold", 0.625, None)
+    page = (tmp_path / "report.html").read_text()
+    assert "above λ_v = 0.625" in page
+    assert "model.visibility_threshold = 0.625 instead of 0.4" in page
+    assert "model.visibility = threshold instead of argmax" in page
+
+
 def test_embed_with_the_mirror_image(run: Run, blocks: Path, model: Path, tmp_path: Path) -> None:
     found = []
     for options in ((), ("--mirror",)):
@@ -93,7 +111,8 @@ def test_calibrate_then_evaluate_by_it(run: Run, blocks: Path, model: Path, tmp_
     assert limits.keys() == {"left_leg"}  # the only part that some labels show and some do not
     status, text = run("evaluate", model, root, "--calibration", "--device", "cpu")
     assert status == 0, text
-    assert "visibility_threshold" in text
+    assert "above λ_v = " in text
+    assert "(left_leg)" in text
 
     status, text = run("evaluate", model, root, "--calibration", "--mirror")
     assert status == 2
@@ -128,6 +147,11 @@ def test_calibrate_writes_where_told(run: Run, blocks: Path, model: Path, tmp_pa
         (("evaluate", "--set", "model.visible=continuous"), "no field 'visible'. Did you mean 'visibility'"),
         (("evaluate", "--set", "model.embedding_dim=7"), "does not fit"),
         (("evaluate", "--set", "matching.visibility_threshold={hat: 0.5}"), "No slot 'hat'"),
+        (("evaluate", "--set", "matching.visibility_threshold=0.6"), "changes nothing here"),
+        (("evaluate", "--set", "matching.visibility=geometric"), "changes nothing here"),
+        (("evaluate", "--set", "model.visibility_threshold=0.6"), "model.visibility_threshold changes nothing"),
+        (("evaluate", "--set", "model.stripes=3"), "model.stripes changes nothing"),
+        (("evaluate", "--set", "model.parts=five"), "The weights are those of the slots"),
         (("calibrate", "--prior", "1.5"), "--prior is a probability between 0 and 1, got 1.5"),
     ],
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.readers import read_dataset
@@ -57,7 +59,7 @@ def test_one_embedding_per_track(run: Run, tiny_run: Path, walk: tuple[Path, Pat
     assert status == 0, text
     assert "2 tracks" in text
     embeddings, names = load_embeddings(out)
-    assert names == ("ann", "bob")
+    assert names == ("walk/ann", "walk/bob")
 
     extractor = PartExtractor.from_pretrained(tiny_run, runtime=RuntimeConfig(device="cpu"))
     rows = list(csv.DictReader(boxes.open()))
@@ -87,7 +89,7 @@ def test_wrong_boxes_stop_or_are_left_out(run: Run, tiny_run: Path, walk: tuple[
     assert status == 0, text
     assert text.count("left out: ") == 2
     assert "video ends before" in text
-    assert load_embeddings(out)[1] == ("ann", "bob")
+    assert load_embeddings(out)[1] == ("walk/ann", "walk/bob")
 
 
 def test_tracks_in_a_gallery(run: Run, tiny_run: Path, walk: tuple[Path, Path], tmp_path: Path) -> None:
@@ -106,7 +108,8 @@ def test_tracks_in_a_gallery(run: Run, tiny_run: Path, walk: tuple[Path, Path], 
     assert ann.metadata["track"] == "walk/ann"
     assert (ann.metadata["boxes"], ann.metadata["first_second"], ann.metadata["last_second"]) == (6, 0.0, 1.0)
     assert bob.metadata["video"] == str(video)
-    assert ann.metadata["file"] == str(tmp_path / "crops" / "ann.jpg")
+    assert Path(ann.metadata["file"]).parent.parent == tmp_path / "crops"
+    assert Path(ann.metadata["file"]).parent == Path(bob.metadata["file"]).parent
     assert read_image(ann.metadata["file"]).shape == (64, 32, 3)
     status, text = run("tracks", tiny_run, video, boxes, "--camera", "hall")
     assert (status, "give --gallery too" in text) == (2, True)
@@ -117,3 +120,126 @@ def test_spans() -> None:
         np.array([0, 0, 3, 5, 5]), np.array([0, 1, 0, 1, 2]), np.zeros((5, 4)), names=("ann", "bob", "carl")
     )
     assert boxes.spans().tolist() == [[0, 3, 2], [0, 5, 2], [5, 5, 1]]
+
+
+def frames(folder: Path, names: Iterable[str]) -> Path:
+    """A folder of frames, each of two grey levels."""
+    folder.mkdir(parents=True)
+    for level, name in enumerate(names):
+        pixels = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
+        pixels[16:80, 100:132] = 100 + 8 * level
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+def mot(path: Path, rows: Iterable[str]) -> Path:
+    path.write_text("".join(f"{row}\n" for row in rows))
+    return path
+
+
+def test_sequences_of_two_cameras(run: Run, tiny_run: Path, tmp_path: Path) -> None:
+    table = mot(tmp_path / "gt.txt", [f"{i},1,101,17,32,64,1,1,1" for i in (1, 2)])
+    for name in ("MOT17-02", "MOT17-04"):
+        sequence = frames(tmp_path / name / "img1", ["000001.png", "000002.png"])
+        command = ("tracks", tiny_run, sequence, table, "--device", "cpu")
+        status, text = run(*command, "--gallery", tmp_path / "people", "--camera", name[-1])
+        assert status == 0, text
+        assert "000001.png is frame 1 of the table; times are not known (--fps)" in text
+        status, text = run(*command, "-o", tmp_path / f"{name}.safetensors")
+        assert load_embeddings(tmp_path / f"{name}.safetensors")[1] == (f"{name}/1",)
+        status, text = run("gallery", "add", tmp_path / "files", tmp_path / f"{name}.safetensors", "--camera", name[-1])
+        assert "1 added, 0 there already" in text
+    for gallery in ("people", "files"):
+        with Gallery.open(tmp_path / gallery, create=False) as opened:
+            assert [summary.camera for summary in opened.cameras()] == ["2", "4"]
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_embedded(run: Run, tiny_run: Path, tmp_path: Path) -> None:
+    table = mot(tmp_path / "b.txt", ["1,1,101,17,32,64,1"])
+    north, south = (frames(tmp_path / side / "hall", ["1.png"]) for side in ("north", "south"))
+    options = ("--gallery", tmp_path / "people", "--crops", tmp_path / "crops", "--device", "cpu")
+    assert run("tracks", tiny_run, north, table, *options)[0] == 0
+    status, text = run("tracks", tiny_run, south, table, *options)
+    assert (status, "--name" in text, "embedding" in text) == (2, True, False)
+    status, text = run("tracks", tiny_run, south, table, *options, "--name", "south")
+    assert status == 0, text
+    with Gallery.open(tmp_path / "people", create=False) as gallery:
+        items = gallery.get(["hall/1", "south/1"]).items
+    assert len({item.metadata["file"] for item in items}) == 2
+
+
+def test_a_new_tracker_takes_the_place_of_the_former_one(run: Run, tiny_run: Path, tmp_path: Path) -> None:
+    hall = frames(tmp_path / "hall", ["1.png", "2.png"])
+    first = mot(tmp_path / "first.txt", [f"{i},{t},101,17,32,64,1" for i in (1, 2) for t in (1, 2, 3)])
+    better = mot(tmp_path / "better.txt", [f"{i},9,101,17,32,64,1" for i in (1, 2)])
+    command = ("--gallery", tmp_path / "people", "--device", "cpu")
+    assert "3 tracks added, 3 items." in run("tracks", tiny_run, hall, first, *command)[1]
+    text = run("tracks", tiny_run, hall, better, *command)[1]
+    assert "1 tracks added, 1 items." in text
+    assert "3 former tracks of this video were removed." in text
+
+
+def test_times_of_a_folder(run: Run, tiny_run: Path, tmp_path: Path) -> None:
+    hall = frames(tmp_path / "hall", ["1.png", "1500.png"])
+    table = mot(tmp_path / "b.txt", ["1,1,101,17,32,64,1", "1500,2,101,17,32,64,1"])
+    start = ("--gallery", tmp_path / "people", "--start", "2026-11-29T10:00+00:00", "--device", "cpu")
+    status, text = run("tracks", tiny_run, hall, table, *start)
+    assert (status, "Give --fps" in text) == (2, True)
+    status, text = run("tracks", tiny_run, hall, table, *start, "--fps", "25")
+    assert status == 0, text
+    assert "1498 of 1500 frames are missing" in text
+    with Gallery.open(tmp_path / "people", create=False) as gallery:
+        late = gallery.get(["hall/2"]).items[0]
+    assert late.time == datetime(2026, 11, 29, 10, 0, 59, 960_000, tzinfo=UTC)
+    status, text = run("tracks", tiny_run, tmp_path / "b.mp4", table, "--fps", "25")
+    assert (status, "folders of pictures" in text) == (2, True)
+
+
+def test_what_is_left_out_is_told(run: Run, tiny_run: Path, tmp_path: Path) -> None:
+    hall = frames(tmp_path / "hall", [f"{i}.png" for i in range(1, 5)])
+    rows = ["1,1,101,17,32,64,1,1,1", "1,2,101,17,32,64,1,3,1", "2,3,101,17,32,64,1,1,1", "2,-1,101,17,32,64,1,1,1"]
+    rows += ["3,1,101,17,32,64,1,1,0", "3,4,101,17,32,64,0,1,1", "4,5,101,17,0,64,1,1,1", "3,6,900,17,32,64,1,1,1"]
+    table, out = mot(tmp_path / "gt.txt", rows), tmp_path / "a.safetensors"
+    status, text = run("tracks", tiny_run, hall, table, "-o", out, "--device", "cpu")
+    assert (status, "line 4: the box belongs to no track" in text) == (2, True)
+    assert not out.exists()
+    command = ("tracks", tiny_run, hall, table, "-o", out, "--device", "cpu", "--skip-damaged")
+    status, text = run(*command)
+    assert status == 0, text
+    for said in ("1 box of confidence 0", "of other classes than a person (3: 1; persons: 1)", "1 box of visibility 0",
+                 "no box is left of 2 tracks (2, 4)", "left out: " + str(table) + ", line 4", "line 7", "line 8",
+                 "No box is left of 2 tracks (5, 6)"):  # fmt: skip
+        assert said in text
+    assert load_embeddings(out)[1] == ("hall/1", "hall/3")
+    text = run(*command, "--every", "2")[1]
+    assert "Left out 2 tracks (3, 5) without a box in frames 0, 2, 4, ..." in text
+    status, text = run(*command[:-1], "--every", "9", "--person-class", "3", "--first-frame", "0")
+    assert (status, "No box of" in text, "smaller --every" in text) == (2, True, True)
+
+
+def test_boxes_that_were_left_out_count_for_nothing(run: Run, tiny_run: Path, tmp_path: Path) -> None:
+    """The item tells of the boxes that its embedding was made of."""
+    hall = frames(tmp_path / "hall", [f"{i}.png" for i in range(1, 5)])
+    table = mot(tmp_path / "b.txt", [f"{i},1,{900 if i in (1, 4) else 101},17,32,64,1" for i in range(1, 5)])
+    status, text = run("tracks", tiny_run, hall, table, "--gallery", tmp_path / "people", "--start", "0", "--fps", "2",
+                       "--device", "cpu", "--skip-damaged")  # fmt: skip
+    assert status == 0, text
+    with Gallery.open(tmp_path / "people", create=False) as gallery:
+        item = gallery.get(["hall/1"]).items[0]
+    assert {key: item.metadata[key] for key in ("boxes", "first_second", "last_second")} == {
+        "boxes": 2, "first_second": 0.5, "last_second": 1.0}  # fmt: skip
+    assert item.time is not None
+    assert item.time.timestamp() == 0.5
+
+
+def test_boxes_may_be_said_to_be_corners(run: Run, tiny_run: Path, tmp_path: Path) -> None:
+    hall = frames(tmp_path / "hall", ["1.png"])
+    table = mot(tmp_path / "b.txt", ["1,1,101,17,133,81,1"])
+    command = ("tracks", tiny_run, hall, table, "-o", tmp_path / "a.safetensors", "--device", "cpu")
+    status, text = run(*command)
+    assert (status, "--boxes xyxy" in text) == (2, True)
+    assert run(*command, "--boxes", "xyxy")[0] == 0
+    right = mot(tmp_path / "b.txt", ["1,1,101,17,32,64,1"])
+    assert run(*command[:3], right, "-o", tmp_path / "b.safetensors", "--device", "cpu")[0] == 0
+    same = [load_embeddings(tmp_path / f"{name}.safetensors")[0].vectors for name in "ab"]
+    torch.testing.assert_close(*same)

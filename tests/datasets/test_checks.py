@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from partreid.datasets.checks import DatasetReport, Finding, check_dataset
 from partreid.datasets.readers import find_datasets
@@ -161,10 +162,35 @@ def faults() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, str, st
         ("problem", "labels", "blocks: 2 pictures share a label file, as their names differ in the suffix only"),
     )
     yield (
+        "label on its side",
+        lambda r: np.save(label(r), np.load(label(r)).transpose(0, 2, 1)),
+        ("problem", "labels", "blocks: 1 of 6 labels of train cannot be read"),
+    )
+    yield (
+        "label of another scale",
+        lambda r: np.save(label(r), np.load(label(r)).astype(np.float32)),
+        ("problem", "labels", "blocks: 1 of 6 labels of train cannot be read"),
+    )
+    yield (
+        "picture that is turned since its label was made",
+        lambda r: lay_down(first(TRAIN)(r)),
+        ("problem", "labels", "blocks: 1 of 6 labels of train cannot be read"),
+    )
+    yield (
         "no labels",
         lambda r: shutil.rmtree(r / "masks"),
         ("note", "labels", "there are none; part attention needs them: `partreid labels make`"),
     )
+
+
+def lay_down(picture: Path) -> None:
+    """Store a picture as a telephone does that is held otherwise, and its label as if nobody had looked at EXIF."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(picture) as upright:
+        upright.transpose(Image.Transpose.ROTATE_90).save(picture, exif=exif)
+    label = picture.parents[1] / "masks" / "blocks" / picture.parent.name / f"{picture.stem}.npy"
+    np.save(label, np.rot90(np.load(label), axes=(1, 2)))
 
 
 @pytest.mark.parametrize(("name", "make", "finding"), list(faults()), ids=[name for name, _, _ in faults()])
@@ -184,6 +210,13 @@ def test_examples_name_the_files(root: Path) -> None:
     (finding,) = [f for f in report_on(root).findings if f.check == "pictures"]
     assert len(finding.examples) == 3
     assert all(victim.name in text for victim, text in zip(victims[:3], finding.examples, strict=True))
+
+
+def test_files_that_are_left_out_are_a_finding(root: Path) -> None:
+    (root / TRAIN / "0009_c1.heic").touch()
+    (root / TRAIN / "Thumbs.db").touch()
+    text = f"left out: 1 file that is no picture partreid can read here: {root / TRAIN / '0009_c1.heic'}"
+    assert worth_telling(root) == [("problem", "files", text)]
 
 
 def test_label_maps_count_as_labels(root: Path) -> None:

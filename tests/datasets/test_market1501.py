@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from partreid.datasets.readers import read_dataset
+from partreid.datasets.readers.common import LeftOutWarning
 from partreid.datasets.readers.market1501 import parse_name
-from partreid.errors import DataError, LabelError
+from partreid.datasets.readers.pictures import read_pictures
+from partreid.errors import ConfigError, DataError, LabelError
 
 TRAIN = ("0002_c1s1_000451_03.jpg", "0002_c2s1_000801_01.jpg", "0007_c1s1_000001_00.jpg")
 QUERY = ("0001_c1s1_001051_00.jpg",)
@@ -130,3 +132,86 @@ def test_missing_folders_are_named(market: Callable[..., Path], tmp_path: Path) 
     (root / "query").rmdir()
     with pytest.raises(DataError, match="query does not exist; this layout needs it"):
         read_dataset(root)
+
+
+def test_files_that_are_no_pictures_are_told(market: Callable[..., Path]) -> None:
+    strange = ("0002_c1s1_000451_03.heic", "0003_c1.raw", "0004_c1", "film.mp4")
+    beside = ("Thumbs.db", "desktop.ini", ".DS_Store", "README", "0002_c1s1_000451_03.json", "list.TXT", "._0002.jpg")
+    root = market(query=(*QUERY, *strange, *beside))
+    with pytest.warns(LeftOutWarning) as record:
+        assert len(read_dataset(root).query) == 1
+    (told,) = record
+    assert str(told.message).startswith("left out: 4 files that are no pictures partreid can read here: ")
+    assert all(str(root / "query" / name) in str(told.message) for name in strange)
+    assert not any(name in str(told.message) for name in beside)
+
+
+def test_pictures_in_folders_that_the_layout_has_not_are_told(market: Callable[..., Path]) -> None:
+    root = market()
+    for name, file in (("more", "0009_c1.jpg"), ("notes", "a.txt")):
+        (root / "bounding_box_train" / name).mkdir()
+        (root / "bounding_box_train" / name / file).touch()
+    with pytest.warns(LeftOutWarning, match=r"left out: 1 folder .*bounding_box_train/more/$"):
+        assert len(read_dataset(root).train) == 3
+
+
+def test_a_query_folder_whose_name_is_nearly_right_is_told(market: Callable[..., Path]) -> None:
+    root = market(**{"query-occluded": QUERY, "Query_two": QUERY, "query_three": QUERY, "queries.old": ("notes.txt",)})
+    with pytest.warns(LeftOutWarning, match=r"left out: 2 folders .*/Query_two/, .*/query-occluded/$"):
+        assert list(read_dataset(root).queries) == ["query", "three"]
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".jfif", ".jpe", ".gif", ".avif", ".jp2", ".webp", ".tif", ".bmp"])
+def test_pictures_of_common_suffixes_are_found(market: Callable[..., Path], suffix: str) -> None:
+    root = market(query=(f"0001_c1{suffix}",))
+    assert [image.path.name for image in read_dataset(root).query] == [f"0001_c1{suffix}"]
+
+
+def test_a_folder_without_pictures_says_what_is_there(market: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match=r"query holds no picture .*found .*query/0001_c1\.heic"):
+        read_dataset(market(query=("0001_c1.heic", "0001_c1.txt")))
+
+
+def test_junk_is_told_but_where_the_set_means_it(market: Callable[..., Path]) -> None:
+    root = market(query=(*QUERY, "-1_c1s1_000401_03.jpg"))
+    with pytest.warns(UserWarning) as record:
+        assert len(read_dataset(root).query) == 1
+    assert [str(one.message) for one in record] == [
+        f"left out: 1 picture of {root / 'query'} with id -1, which is junk: nobody knows who it is."
+    ]
+
+
+def test_queries_without_any_match_do_not_keep_from_training(market: Callable[..., Path]) -> None:
+    root = market(query=("0001_c2.jpg",), query_other=("0001_c1.jpg",), query_stranger=("0005_c1.jpg",))
+    advice = "1 of them are there in the same camera only.*a table without the column camid"
+    with pytest.raises(DataError, match=f"Query set 'query' .* has no match in the gallery.*{advice}"):
+        read_dataset(root)
+    with pytest.warns(UserWarning) as record:
+        dataset = read_dataset(root, unmatched="drop")
+    assert list(dataset.queries) == ["other"]
+    assert len(dataset.train) == 3
+    assert [("same camera" in str(one.message), "not evaluated" in str(one.message)) for one in record] == [
+        (True, True), (False, True),
+    ]  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(read_dataset(root, unmatched="keep").queries) == ["query", "other", "stranger"]
+        assert len(read_pictures(root).query) == 1  # labels need no match
+    with pytest.raises(ConfigError, match="Did you mean 'drop'"):
+        read_dataset(root, unmatched="dropped")  # type: ignore[arg-type]
+
+
+def test_two_pictures_never_share_a_label(market: Callable[..., Path]) -> None:
+    root = market(query=(*QUERY, "0001_c1s1_001051_00.png"))
+    folder = root / "masks" / "a" / "query"
+    folder.mkdir(parents=True)
+    (folder / "0001_c1s1_001051_00.npy").touch()
+    with pytest.raises(LabelError, match=r"00\.jpg and .*00\.png share the label file .*00\.npy.*Rename one"):
+        read_dataset(root)
+    (folder / "0001_c1s1_001051_00.npy").unlink()
+    for suffix in ("jpg", "png"):
+        (folder / f"0001_c1s1_001051_00.{suffix}.npy").touch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        labels = {image.path.suffix: image.label.name for image in read_dataset(root).query}
+    assert labels == {".jpg": "0001_c1s1_001051_00.jpg.npy", ".png": "0001_c1s1_001051_00.png.npy"}

@@ -54,6 +54,27 @@ def test_links_and_absolute_paths(tmp_path: Path) -> None:
     assert [i.path for i in read_dataset(table).train] == [root / "a" / "1.jpg", root / "linked" / "z.jpg"]
 
 
+def test_an_id_is_the_same_however_it_is_written(tmp_path: Path) -> None:
+    table = write(tmp_path, "a/1.jpg,7,0,train", "a/2.jpg,0007,1.0,train", "q/1.jpg, 7.0 ,00,train")
+    assert {image.pid for image in read_dataset(table).train} == {7}
+    assert [image.camid for image in read_dataset(table).train] == [0, 1, 0]
+
+
+def test_people_whom_nobody_knows_are_told(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"left out: 2 pictures of .*people\.csv with id -1, which is junk"):
+        assert (
+            len(read_dataset(write(tmp_path, *ROWS[:4], "g/a.jpg,-1,0,gallery", "q/2 ü.jpg,-1.0,0,train")).train) == 2
+        )
+
+
+def test_a_picture_is_the_same_by_a_relative_and_an_absolute_path(tmp_path: Path) -> None:
+    for again in (f"{tmp_path}/a/1.jpg", "./a/1.jpg", "a/../a/1.jpg", f"{tmp_path}/./a//1.jpg"):
+        with pytest.raises(DataError, match=r"line 3: .*1\.jpg is in split train twice, first in .*line 2"):
+            read_dataset(write(tmp_path, "a/1.jpg,1,0,train", f"{again},1,0,train"))
+        with pytest.raises(DataError, match=r"line 3: .*1\.jpg has another pid or camid than in .*line 2"):
+            read_dataset(write(tmp_path, "a/1.jpg,1,0,train", f"{again},2,0,gallery"))
+
+
 BAD = {
     "missing column": ((), "path,split", r"expected the columns path, pid, split .*found 'path', 'split'\. Add pid"),
     "column twice": ((), "path,pid,pid,split", "a column is there twice"),
@@ -80,6 +101,8 @@ BAD = {
     "below -1": (("a/1.jpg,-2,0,train",), HEADER, "expected pid .* got '-2'"),
     "no person": (("a/1.jpg, ,0,train",), HEADER, "line 2: pid is empty"),
     "camera": (("a/1.jpg,1,-1,train",), HEADER, "expected camid to be a whole number from 0, got '-1'"),
+    "no camera": (("a/1.jpg,1,nan,train",), HEADER, "line 2: expected camid to be a whole number from 0, got 'nan'"),
+    "no number": (("a/1.jpg,nan,0,train",), HEADER, "line 2: expected pid .* got 'nan'"),
     "mixed cameras": ((ROWS[0], "a/2.jpg,2,,train"), HEADER, r"for every picture or for none, but 1 of 2 .*2\.jpg"),
     "occlusion": (("a/1.jpg,1,2,train",), "path,pid,occlusion,split", "line 2: expected occlusion as a number in"),
     "no match": ((*ROWS[:2], "q/1.jpg,5,1,query", *ROWS[3:]), HEADER, "Query set 'query' .* from another camera"),

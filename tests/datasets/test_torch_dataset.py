@@ -100,6 +100,16 @@ def test_unreadable_files_are_named(blocks: Path, tmp_path: Path) -> None:
             PictureDataset([entry], size=SIZE, schema=FIVE)[0]
 
 
+def test_a_label_on_its_side_stops_training_by_name(blocks: Path, tmp_path: Path) -> None:
+    source = read_dataset(blocks).train[0]
+    assert source.label is not None
+    np.save(tmp_path / "lying.npy", np.load(source.label).transpose(0, 2, 1))
+    entry = ReIDImage(source.path, 1, 0, label=tmp_path / "lying.npy")
+    with pytest.raises(LabelError, match=rf"lying\.npy has 5x9 nodes, but .*{source.path.name} has 64x32 pixels"):
+        PictureDataset([entry], size=SIZE, schema=FIVE)[0]
+    assert PictureDataset([entry], size=SIZE)[0].part_maps is None
+
+
 def test_labels_of_several_sizes_and_types_share_a_batch(picture: Path, tmp_path: Path) -> None:
     """Pose fields as float and as bytes, of two sizes, a label map, and none: each as if it were alone."""
     random = np.random.default_rng(2)

@@ -12,9 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from partreid.datasets.readers.common import LeftOutWarning
 from partreid.errors import ConfigError, DataError
-from partreid.inference.pictures import walk
-from partreid.types import PartEmbeddings
+from partreid.inference.pictures import load_picture, walk
+from partreid.inference.runner import PoseInput
+from partreid.parts import get_part_schema
+from partreid.types import PartEmbeddings, ReIDImage
 from tests.inference.plain_network import PlainRunner, plain_extractor, write_pictures
 
 
@@ -42,6 +45,63 @@ def test_folders_are_walked_in_order_with_the_folders_in_them(tmp_path: Path) ->
     (tmp_path / "x-hidden" / "below").mkdir(parents=True)
     with pytest.raises(DataError, match=r"hidden holds no picture .*nor do the folders in it"):
         list(walk(tmp_path / "x-hidden"))
+
+
+def test_what_is_left_out_of_a_folder_is_told_once(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "a", 2)
+    for name in ("a/7.heic", "b/clip.mov", "b/scan", "b/notes.txt", "b/.hidden.heic", "b/labels.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.warns(LeftOutWarning) as record:
+        assert len(list(plain_extractor().stream(tmp_path))) == 1
+    left = ", ".join(str(tmp_path / name) for name in ("a/7.heic", "b/clip.mov", "b/scan"))
+    assert [str(one.message) for one in record] == [
+        f"left out: 3 files that are no pictures partreid can read here: {left}"
+    ]
+    for i in range(9):
+        (tmp_path / "b" / f"{i}.heic").touch()
+    with pytest.warns(LeftOutWarning, match=r"left out: 12 files .*3\.heic and 7 more$"):
+        list(walk(tmp_path))
+    with pytest.raises(DataError, match=r"b holds no picture .*found .*0\.heic"):
+        list(walk(tmp_path / "b"))
+
+
+def test_files_pil_pictures_and_entries_of_data_sets_are_the_same_upright_pixels(tmp_path: Path) -> None:
+    upright = np.random.default_rng(0).integers(0, 255, (24, 16, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.fromarray(np.rot90(upright, -1)).save(tmp_path / "a.png", exif=exif)
+    for picture in (tmp_path / "a.png", str(tmp_path / "a.png"), ReIDImage(tmp_path / "a.png", 1), upright):
+        np.testing.assert_array_equal(load_picture(picture), upright)
+    with Image.open(tmp_path / "a.png") as opened:
+        np.testing.assert_array_equal(load_picture(opened), upright)
+        np.testing.assert_array_equal(load_picture(opened.convert("RGB")), upright)
+
+
+def test_a_network_that_reads_labels_refuses_one_on_its_side(tmp_path: Path) -> None:
+    (file,) = write_pictures(tmp_path, 1)  # 20×10
+    extractor = plain_extractor()
+    extractor.runner.pose = PoseInput(get_part_schema("five"), (4, 4))  # type: ignore[misc]
+    for name, nodes in (("right.npy", (5, 3)), ("lying.npy", (3, 5))):
+        np.save(tmp_path / name, np.zeros((36, *nodes), np.uint8))
+    assert len(list(extractor.stream([ReIDImage(file, 1, label=tmp_path / "right.npy")]))) == 1
+    with pytest.raises(DataError, match=r"lying\.npy has 3x5 nodes, but .* has 20x10 pixels"):
+        list(extractor.stream([ReIDImage(file, 1, label=tmp_path / "lying.npy")]))
+
+
+@pytest.mark.parametrize(
+    ("picture", "way_out"),
+    [
+        (np.zeros((8, 4, 3)), r"float64 \(8, 4, 3\). Of numbers from 0 to 1 take \(255 \* picture\)"),
+        (np.zeros((8, 4), np.uint8), r"np.stack\(\[picture\] \* 3, axis=2\)"),
+        (np.zeros((8, 4, 4), np.uint8), "Leave the fourth channel out"),
+        (np.zeros((3, 8, 5), np.uint8), "Put the channels last"),
+        (np.zeros((8, 4, 3), np.int64), r"got int64 \(8, 4, 3\)\.$"),
+    ],
+)
+def test_an_array_of_another_kind_says_how_it_becomes_a_picture(picture: np.ndarray, way_out: str) -> None:
+    with pytest.raises(DataError, match=way_out):
+        load_picture(picture)
 
 
 @pytest.mark.parametrize("readers", [0, 1, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,45 @@ def test_damaged_frames_are_told_and_the_others_keep_their_numbers(tmp_path: Pat
     assert frames[-1].number == FRAMES - 1
 
 
+MATRICES = {
+    "as it is": (1, 0, 0, 1),
+    "a quarter to the right": (0, 1, -1, 0),
+    "a quarter to the left": (0, -1, 1, 0),
+    "half a turn": (-1, 0, 0, -1),
+    "mirrored": (-1, 0, 0, 1),
+    "upside down": (1, 0, 0, -1),
+    "turned and mirrored": (0, 1, 1, 0),
+}
+"""(a, b, c, d) of a file: (x, y) is to be shown at (a·x + c·y, b·x + d·y)."""
+
+
+@pytest.mark.parametrize("turned", list(MATRICES))
+def test_frames_are_upright(turned: str, video: Path, tmp_path: Path) -> None:
+    a, b, c, d = MATRICES[turned]
+    data = bytearray(video.read_bytes())
+    place = data.index(b"tkhd") + 44
+    data[place : place + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    (tmp_path / "a.mp4").write_bytes(data)
+    stored = [frame.pixels for frame in iter_frames(video)]
+    frames = list(iter_frames(tmp_path / "a.mp4"))
+    assert len(frames) == FRAMES
+    for before, (_, _, after) in zip(stored, frames, strict=True):
+        assert after.flags.c_contiguous
+        assert after.shape == (before.shape if a else (WIDTH, HEIGHT, 3))
+        for x, y in ((0, 0), (20, 16), (WIDTH - 1, 3), (5, HEIGHT - 1)):
+            there = a * x + c * y, b * x + d * y  # negative: from the other side
+            assert (after[there[1] - (b < 0 or d < 0), there[0] - (a < 0 or c < 0)] == before[y, x]).all()
+
+
+def test_a_frame_that_is_turned_by_no_quarter(video: Path, tmp_path: Path) -> None:
+    data = bytearray(video.read_bytes())
+    place = data.index(b"tkhd") + 44
+    data[place : place + 36] = struct.pack(">9i", 46341, 46341, 0, -46341, 46341, 0, 0, 0, 1 << 30)
+    (tmp_path / "a.mp4").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.mp4.*no quarter"):
+        next(iter_frames(tmp_path / "a.mp4"))
+
+
 def test_files_that_are_no_videos(tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, content in (("empty.mp4", b""), ("text.mp4", b"hello"), ("cut.mp4", video.read_bytes()[:700])):
         (tmp_path / name).write_bytes(content)
@@ -94,8 +134,9 @@ def test_files_that_are_no_videos(tmp_path: Path, video: Path, monkeypatch: pyte
             list(iter_frames(tmp_path / name))
     with pytest.raises(DataError, match="no file"):
         list(iter_frames(tmp_path / "missing.mp4"))
-    with pytest.raises(ShapeError, match="every"):
-        iter_frames(video, every=0)
+    for every in (0, 1.5, None):
+        with pytest.raises(ShapeError, match="every"):
+            iter_frames(video, every=every)  # type: ignore[arg-type]
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(MissingDependencyError, match=r"partreid\[video\]"):
         list(iter_frames(video))
@@ -124,6 +165,8 @@ def test_crops_are_the_pixels_that_the_boxes_touch() -> None:
         ((60, 0, 70, 10), "outside the frame of 60×40"),
         ((-9, 0, 0, 10), "outside"),
         ((0, 40, 9, 50), "outside"),
+        ((0.1, 0.2, 0.4, 1), "shares of the frame. Multiply x1 and x2 by the width of 60"),
+        ((0, 0, 1, 1), "shares of the frame"),
     ],
 )
 def test_wrong_boxes_are_told_by_number(box: tuple[float, ...], message: str) -> None:

@@ -151,6 +151,32 @@ def test_what_is_wrong_stops_or_is_left_out_when_asked(extractor: PartExtractor)
             embed_tracks(extractor, some, scene()[1])
 
 
+def test_frames_in_no_order(extractor: PartExtractor) -> None:
+    frames, boxes = scene()
+    for order in ((0, 2, 1, 3, 4, 5), (0, 1, 1, 2)):
+        with pytest.raises(DataError, match="Expected frames in the order of their numbers, got 1 after"):
+            embed_tracks(extractor, [frames[i] for i in order], boxes, on_error=lambda message: None)
+
+
+def test_crops_come_with_their_rows(extractor: PartExtractor) -> None:
+    frames, boxes = scene()
+    seen: dict[int, np.ndarray] = {}
+    embed_tracks(extractor, frames, boxes, on_crop=lambda row, pixels, one: seen.update({row: pixels}))
+    assert sorted(seen) == list(range(len(boxes)))
+    for row, pixels in seen.items():
+        expected = crop_boxes(frames[boxes.frames[row]].pixels, boxes.corners[[row]])[0]
+        np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_boxes_in_other_units(share: float, extractor: PartExtractor) -> None:
+    """As a table they are refused also where wrong boxes are left out one by one."""
+    frames, boxes = scene()
+    boxes.corners[: int(share * len(boxes))] /= (80, 50, 80, 50)
+    with pytest.raises(DataError, match="shares of the frame"):
+        embed_tracks(extractor, frames, boxes, on_error=lambda message: None)
+
+
 def test_nothing_left(extractor: PartExtractor) -> None:
     _, boxes = scene()
     with pytest.raises(DataError, match="No box could be embedded"):

@@ -1,6 +1,9 @@
 """Label files: what is written comes back, and every damaged file is refused by name."""
 
+import contextlib
 import errno
+import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from PIL import Image
 
 from partreid.errors import LabelError
 from partreid.labels.fields import (
+    check_upright,
     label_size,
     part_map_values,
     read_label_map,
@@ -184,3 +188,80 @@ def test_wrong_fields_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"\[36, h, w\]"):
         write_pose_fields(tmp_path / "x.npy", np.zeros((5, 3, 3)))
     assert not list(tmp_path.iterdir())
+
+
+# --- scale, place of the axes, declared sizes ---
+
+OTHER_SCALES = {
+    "0 to 255": (lambda f: f * 255, r"values in \[0, 1\], got up to 25\d.*Divide them by their scale"),
+    "percent": (lambda f: f * 100, "Divide them by their scale"),
+    "bytes of 0 and 1": (lambda f: (f > 0.5).astype(np.uint8), "255 means 1, got 0 and 1 only. Multiply them by 255"),
+    "truth": (lambda f: f > 0.5, "as float or uint8, got bool. Save values in"),
+    "whole numbers": (lambda f: (f * 255).astype(np.int32), "as float or uint8, got int32"),
+    "channels last": (lambda f: f.transpose(1, 2, 0), r"got shape \[5, 3, 36\]. Put the channels first: array.transp"),
+    "a batch of one": (lambda f: f[None], r"got shape \[1, 36, 5, 3\]"),
+    "minus infinity": (lambda f: np.log(f * 0), "NaN or infinity"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_SCALES)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_another_scale_or_order_is_refused_by_every_reader(tmp_path: Path, fields: np.ndarray, case: str) -> None:
+    change, message = OTHER_SCALES[case]
+    np.save(tmp_path / "other.npy", change(fields))
+    for read in (
+        read_pose_fields,
+        lambda path: read_part_maps(path, FIVE),
+        lambda path: read_stored_part_maps(path, FIVE),
+    ):
+        with pytest.raises(LabelError, match=rf"other\.npy: .*{message}"):
+            read(tmp_path / "other.npy")
+
+
+def test_what_is_written_is_never_refused(tmp_path: Path, fields: np.ndarray) -> None:
+    for strength in (0, 0.001, 1 / 255, 0.0055, 0.006, 1):
+        write_pose_fields(tmp_path / "f.npy", fields * np.float32(strength))
+        np.testing.assert_allclose(read_pose_fields(tmp_path / "f.npy"), fields * strength, atol=1.5 / 255)
+
+
+def test_a_label_on_its_side_is_refused() -> None:
+    for nodes in ((9, 17), (8, 24), (9, 16)):
+        with pytest.raises(LabelError, match=r"a\.npy has \d+x\d+ nodes, but a\.jpg has 128x64 .*Transpose .* EXIF"):
+            check_upright("a.npy", nodes, "a.jpg", (128, 64))
+    # All labels may have been made in pictures brought to one size, and a square says nothing.
+    for nodes, size in (((17, 9), (128, 64)), ((17, 9), (64, 128)), ((9, 17), (64, 128)), ((16, 16), (128, 64)),
+                        ((9, 17), (64, 64)), ((17, 17), (256, 64))):  # fmt: skip
+        check_upright("a.npy", nodes, "a.jpg", size)
+
+
+def test_a_header_that_announces_more_than_the_file_holds_makes_nothing(tmp_path: Path) -> None:
+    tracemalloc.start()
+    for shape in ("(36, 100000, 100000)", "(36, 1" + "0" * 300 + ", 2)", "(36, -1, -1)", "(36, 5)"):
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+        (tmp_path / "f.npy").write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(100))
+        with pytest.raises(LabelError, match=r"Cannot read label file .*f\.npy.*Make it anew"):
+            read_pose_fields(tmp_path / "f.npy")
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_label_is_a_typed_error_or_sound(tmp_path: Path, data: st.DataObject) -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.random.default_rng(0).random((36, 3, 2), np.float32))
+    content = bytearray(stream.getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, 200))] = data.draw(st.integers(0, 255))
+    (tmp_path / "f.npy").write_bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))])
+    with contextlib.suppress(LabelError):
+        read = read_pose_fields(tmp_path / "f.npy")
+        assert read.shape[0] == 36
+        assert 0 <= read.min() <= read.max() <= 1
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "BMP"])
+def test_a_label_map_is_a_png_whatever_its_name(tmp_path: Path, form: str) -> None:
+    Image.new("L", (3, 4)).save(tmp_path / "map.png", form)
+    with pytest.raises(LabelError, match=r"map\.png: expected a PNG"):
+        read_label_map(tmp_path / "map.png", 5)

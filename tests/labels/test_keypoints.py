@@ -1,12 +1,16 @@
 """Keypoints of other tools: the forms of files, whose picture an entry is, and what is refused."""
 
+import contextlib
 import json
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from partreid.errors import ConfigError, LabelError
 from partreid.labels.generate import LabelJob, LabelSummary, make_labels
@@ -182,7 +186,7 @@ def test_shares_of_the_size_are_no_pixels(save) -> None:  # type: ignore[no-unty
             [*results("a.jpg"), {"image_id": "b", "keypoints": person(nose=-0.1)}],
             r"negative confidence in entry 1 \(b\)",
         ),
-        ([{"image_id": "b", "keypoints": person(nose=97)}], r"above 1 \(up to 97"),
+        ([{"image_id": "b", "keypoints": person(nose=97)}], r"above 1 \(up to 97 in this file; divide by the scale"),
         ([{"image_id": "b", "keypoints": person(0)}], "1 entries, none with a confident keypoint"),
         ({"images": [{"id": 1}], "annotations": results("a")}, "needs 'id' and 'file_name'"),
         ({"categories": [{"keypoints": ["neck"]}], "annotations": results("a")}, "has the keypoints neck. Expected 17"),
@@ -228,3 +232,229 @@ def test_by_name(save) -> None:  # type: ignore[no-untyped-def]
             load_provider(name)
     with pytest.raises(ConfigError, match="Only the label provider 'keypoints' takes a list of images"):
         load_provider("openvino", model="x.xml", images="y.json")
+
+
+# --- sizes, orders, categories, values: what other tools write ---
+
+
+def coco(width: int, height: int, scale: float = 1.0, *, x: float = 1.0, **more: Any) -> dict[str, Any]:
+    """COCO JSON whose pictures have a size, with a standing person's keypoints times ``scale``, x also times ``x``."""
+    joints = (np.array(person()).reshape(17, 3) * (scale * x, scale, 1)).ravel().tolist()
+    return {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": width, "height": height}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "keypoints": joints}],
+        **more,
+    }
+
+
+def first_label(file: Path, *, height: int = 128, width: int = 64) -> np.ndarray:
+    provider = KeypointFile(file)
+    provider.check([Path("a.jpg")])
+    return next(provider.detect([crop("a.jpg", height, width)])).fields
+
+
+@pytest.mark.parametrize(("width", "height", "scale"), [(128, 256, 2), (96, 192, 1.5), (32, 64, 0.5), (64, 128, 1)])
+def test_keypoints_of_an_enlarged_picture_are_brought_to_the_crop(
+    save,  # type: ignore[no-untyped-def]
+    width: int,
+    height: int,
+    scale: float,
+) -> None:
+    right = first_label(save(results("a.jpg")))
+    np.testing.assert_allclose(first_label(save(coco(width, height, scale))), right, atol=1e-5)
+
+
+def test_a_pixel_of_rounding_is_no_other_shape(save) -> None:  # type: ignore[no-untyped-def]
+    # 61×157 brought to a height of 256 is 99.46 wide, so 99.
+    provider = KeypointFile(save(coco(99, 256, 2)))
+    (label,) = provider.detect([crop("a.jpg", 157, 61)])
+    joints = np.array(person()).reshape(17, 3) * (2 * 61 / 99, 2 * 157 / 256, 1)
+    (right,) = KeypointFile(save([{"image_id": "a.jpg", "keypoints": joints.ravel().tolist()}])).detect(
+        [crop("a.jpg", 157, 61)]
+    )
+    np.testing.assert_allclose(label.fields, right.fields, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "message"),
+    [
+        (128, 128, r"says that a\.jpg is 128x128, but it is 64x128, width x height: no enlargement"),
+        (128, 64, r"is 128x64 \(that is how it lies in the file; pictures are read upright\), but it is 64x128"),
+        (640, 480, "is 640x480, but it is 64x128"),
+    ],
+)
+def test_a_size_of_another_shape_is_refused(save, width: int, height: int, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(LabelError, match=message):
+        first_label(save(coco(width, height)))
+
+
+@pytest.mark.parametrize("sizes", [{"width": None, "height": None}, {}, {"width": "64", "height": 0}, {"width": 1e400}])
+def test_a_size_that_nobody_knows_is_not_looked_at(save, sizes: dict[str, Any]) -> None:  # type: ignore[no-untyped-def]
+    content = coco(1, 1)
+    content["images"] = [{"id": 1, "file_name": "a.jpg", **sizes}]
+    np.testing.assert_array_equal(first_label(save(content)), first_label(save(results("a.jpg"))))
+
+
+def test_other_sizes_show_without_being_said(save) -> None:  # type: ignore[no-untyped-def]
+    def refused(change: Any, **size: int) -> str:
+        joints = change(np.array(person()).reshape(17, 3))
+        with pytest.raises(LabelError) as raised:
+            first_label(save([{"image_id": "a.jpg", "keypoints": joints.ravel().tolist()}]), **size)
+        return str(raised.value)
+
+    assert "reach to x = 117, y = 47 of a picture 64x128: x and y seem to be exchanged" in refused(
+        lambda k: k[:, [1, 0, 2]]
+    )
+    assert "most lie outside it: they seem to be of another size" in refused(lambda k: k * (2, 2, 1))
+    assert "within its first pixels" in refused(lambda k: k / (64, 128, 1) * 1.01 - (0.01, 0, 0))
+
+
+def test_a_body_that_goes_on_beyond_the_crop_is_no_other_size(save) -> None:  # type: ignore[no-untyped-def]
+    file = save(results("a.jpg"))
+    for height, width in ((60, 64), (128, 40), (50, 128)):  # legs cut off, a side cut off, a wide crop of a head
+        assert first_label(file, height=height, width=width).any()
+
+
+@pytest.mark.parametrize("name", ["a", "train/a", "C:\\data\\train\\a"])
+def test_a_name_may_lack_its_suffix(save, name: str) -> None:  # type: ignore[no-untyped-def]
+    provider = KeypointFile(save(results(name)))
+    assert [label.persons for label in provider.detect([crop("/data/train/a.jpg")])] == [1]
+    with pytest.raises(LabelError, match=r"may be /data/train/a\.jpg or /data/train/a\.png"):
+        provider.check([Path("/data/train/a.jpg"), Path("/data/train/a.png")])
+
+
+def test_a_whole_name_counts_before_one_without_suffix(save) -> None:  # type: ignore[no-untyped-def]
+    provider = KeypointFile(save(results("a.png", "a", "a")))
+    provider.check([Path("/d/a.jpg"), Path("/d/a.png")])
+    assert [label.persons for label in provider.detect([crop("/d/a.jpg"), crop("/d/a.png")])] == [2, 1]
+
+
+def test_a_base_name_of_two_folders_of_the_set_is_refused_though_one_is_labelled(save) -> None:  # type: ignore[no-untyped-def]
+    train, query = Path("/d/train/a.jpg"), Path("/d/query/a.jpg")
+    with pytest.raises(LabelError, match=r"a\.jpg may be /d/train/a\.jpg or /d/query/a\.jpg. Give names with folders"):
+        KeypointFile(save(results("a.jpg"))).check([train], [train, query])
+    KeypointFile(save(results("train/a.jpg"))).check([train], [train, query])
+    KeypointFile(save(results("b.jpg"))).check([Path("/d/train/b.jpg")], [train, query])
+
+
+def test_pictures_that_the_file_does_not_name_are_told(save) -> None:  # type: ignore[no-untyped-def]
+    pictures = [Path(f"/d/{name}.jpg") for name in "abc"]
+    with pytest.warns(UserWarning, match=r"does not name 2 of the 3 pictures, the first is /d/b\.jpg.*empty label"):
+        KeypointFile(save(results("a.jpg"))).check(pictures)
+    content = {**coco(64, 128), "images": [{"id": i + 1, "file_name": f"{n}.jpg"} for i, n in enumerate("abc")]}
+    with warnings.catch_warnings():  # the file says that nobody was found in b and c
+        warnings.simplefilter("error")
+        provider = KeypointFile(save(content))
+        provider.check(pictures)
+    assert [label.persons for label in provider.detect(map(crop, map(str, pictures)))] == [1, 0, 0]
+
+
+def test_whose_picture_an_entry_is(save) -> None:  # type: ignore[no-untyped-def]
+    images = {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2.0, "file_name": "b.jpg"}]}
+    entries = [
+        {"image_id": 1.0}, {"image_id": "2"}, {"image_id": 7, "file_name": "c.jpg"}, {"file_name": "d.jpg"},
+        {"image_id": "e.jpg"},
+    ]  # fmt: skip
+    file = save([{**entry, "keypoints": person()} for entry in entries])
+    names, _ = read_keypoints(file, images=save(images, "images.json"))
+    assert names == ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"]
+    images["images"].append({"id": 1, "file_name": "z.jpg"})
+    with pytest.raises(LabelError, match=r"two pictures with id 1: a\.jpg and z\.jpg"):
+        read_keypoints(file, images=save(images, "images.json"))
+
+
+def with_categories(*names: str, keypoints: tuple[str, ...] = ()) -> dict[str, Any]:
+    """COCO JSON with an entry for each category."""
+    content = coco(64, 128)
+    content["categories"] = [{"id": i, "name": name, "keypoints": list(keypoints)} for i, name in enumerate(names)]
+    content["annotations"] = [{"image_id": 1, "category_id": i, "keypoints": person()} for i in range(len(names))]
+    return content
+
+
+def test_only_persons_are_drawn(save) -> None:  # type: ignore[no-untyped-def]
+    with pytest.warns(UserWarning, match=r"left out: 2 entries .* of other categories than persons: cat, dog"):
+        names, _ = read_keypoints(save(with_categories("dog", "Person", "cat")))
+    assert len(names) == 1
+    with pytest.raises(LabelError, match="holds no person: all 1 entries are of the category dog"):
+        read_keypoints(save(with_categories("dog")))
+    assert read_keypoints(save(with_categories("pedestrian")))[0] == ["a.jpg"]
+    assert read_keypoints(save(with_categories("player", keypoints=KEYPOINTS)))[0] == ["a.jpg"]
+    with pytest.raises(LabelError, match="has the keypoints root, hip. Expected 17"):
+        read_keypoints(save(with_categories("person", keypoints=("root", "hip"))))
+    lists = [{**entry, "category_id": i} for i, entry in enumerate(results("a.jpg", "b.jpg"))]
+    with pytest.raises(LabelError, match="entries of the categories 0, 1, and no list says which are persons"):
+        read_keypoints(save(lists))
+    assert len(read_keypoints(save(lists[1:]))[0]) == 1
+
+
+def test_a_joint_that_was_not_found_needs_no_place(save) -> None:  # type: ignore[no-untyped-def]
+    expected = person(right_ankle=0)
+    for missing in ([None, None, 0], [float("nan")] * 3, [None] * 3, [float("nan"), 3, 0], [5.0, 5.0, 0]):
+        _, keypoints = read_keypoints(save([{"image_id": "a.jpg", "keypoints": [*expected[:48], *missing]}]))
+        assert keypoints[0, 16, 2] == 0
+        np.testing.assert_array_equal(keypoints[0, :16].ravel(), expected[:48])
+    for wrong in ([3.0, 3.0, None], [None, 3.0, 0.9], [float("inf"), 3.0, 0.9]):
+        with pytest.raises(LabelError, match=r"not finite in entry 0 \(a\.jpg\)"):
+            read_keypoints(save([{"image_id": "a.jpg", "keypoints": [*expected[:48], *wrong]}]))
+
+
+def test_lists_of_three_are_51_numbers(save) -> None:  # type: ignore[no-untyped-def]
+    nested = [person()[i : i + 3] for i in range(0, 51, 3)]
+    _, keypoints = read_keypoints(save([{"image_id": "a.jpg", "keypoints": nested}]))
+    np.testing.assert_array_equal(keypoints.ravel(), person())
+
+
+def test_flags_without_any_2_are_told(save) -> None:  # type: ignore[no-untyped-def]
+    content = coco(64, 128)
+    content["annotations"][0]["keypoints"] = person(1)
+    with pytest.warns(UserWarning, match="are all 0 or 1. They are taken for confidences, 1 = seen"):
+        read_keypoints(save(content))
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [(34, "34 numbers .x and y without a confidence"), (54, "OpenPose"), (75, "OpenPose"), (78, "first 17 are COCO")],
+)
+def test_other_numbers_of_joints_are_known_by_name(save, count: int, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(LabelError, match=message):
+        read_keypoints(save([{"image_id": "a.jpg", "keypoints": [1.0] * count}]))
+
+
+def test_what_other_tools_write_is_named(save) -> None:  # type: ignore[no-untyped-def]
+    for content, found in (
+        ({"version": 1.3, "people": []}, "found an object with version, people"),
+        ({"meta_info": {}, "instance_info": []}, "found an object with meta_info, instance_info"),
+    ):
+        with pytest.raises(LabelError, match=f"neither COCO JSON .*{found}. Export COCO's format"):
+            read_keypoints(save(content))
+
+
+def test_hostile_files_are_typed_errors(tmp_path: Path) -> None:
+    deep, digits = tmp_path / "deep.json", tmp_path / "digits.json"
+    deep.write_text("[" * 10**6)
+    with pytest.raises(LabelError, match=r"Cannot read .*deep\.json as JSON"):
+        read_keypoints(deep)
+    digits.write_text(json.dumps(results("a.jpg")).replace("0.9", "9" * 400, 1))
+    with pytest.raises(LabelError, match="something else than numbers"):
+        read_keypoints(digits)
+    np.savez_compressed(tmp_path / "bomb.npz", paths=np.array(["a"] * 10), keypoints=np.zeros((400_000, 17, 3)))
+    with pytest.raises(LabelError, match=r"bomb\.npz: keypoints\.npy unpacks from \d+ bytes to 163200128"):
+        read_keypoints(tmp_path / "bomb.npz")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(person()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["images", "annotations", "categories", "id", "image_id", "file_name", "keypoints", "width",
+                         "height", "category_id", "name"]), inner, max_size=5),
+    max_leaves=12,
+))  # fmt: skip
+@pytest.mark.filterwarnings("ignore")
+def test_any_json_is_read_or_refused(tmp_path: Path, content: Any) -> None:
+    file = tmp_path / "any.json"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with contextlib.suppress(LabelError):
+        provider = KeypointFile(file)
+        provider.check([Path("a.jpg")])
+        list(provider.detect([crop("a.jpg")]))

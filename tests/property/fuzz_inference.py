@@ -10,7 +10,19 @@ import torch
 from hypothesis import strategies as st
 from PIL import Image
 
-from partreid.inference import boxes, load, merging, mirror, pictures, storage, tracklets, video, video_tracks
+from partreid.inference import (
+    boxes,
+    frame_folder,
+    load,
+    merging,
+    mirror,
+    pictures,
+    storage,
+    track_names,
+    tracklets,
+    video,
+    video_tracks,
+)
 from partreid.inference.extractor import PartExtractor
 from partreid.models import build, checkpoint, official
 from partreid.models.config import ModelConfig
@@ -77,6 +89,33 @@ EXTRACTOR = st.builds(extractor)
 FRAMES = st.just([video.VideoFrame(0, 0.0, picture()), video.VideoFrame(1, None, picture())])
 BOXES = st.builds(lambda: [[0, 0, 20, 30], [-5, 3.5, 20, 99]])
 TABLE = st.builds(lambda: boxes.TrackBoxes(np.array([0, 1]), np.array([0, 0]), np.array([[0.0, 0, 9, 9]] * 2), ("a",)))
+
+NAMES = st.one_of(
+    st.sampled_from([None, np.datetime64("NaT"), float("nan"), np.float32("nan"), np.int64(7), 7, 7.0, "7", True, -1]),
+    st.text(max_size=4), st.integers(), st.floats(), st.decimals(), st.fractions(), st.binary(max_size=2),
+    st.tuples(st.integers(-1, 1), st.text(max_size=1)), st.integers(0, 3).map(torch.tensor), st.datetimes(),
+)  # fmt: skip
+"""What people number tracks with: of every scalar type."""
+
+FIRST_LINES = ["", "frame,track,x1,y1,x2,y2", "frame,id,bb_left,bb_top,bb_width,bb_height,conf,class,visibility",
+               "frame_index,tracker_id,x_min,y_min,x_max,y_max", "#frame,track,x1,y1,x2,y2", "x1,x1"]  # fmt: skip
+CELLS = st.one_of(
+    st.integers(0, 40).map(str), st.floats().map(str), st.text(max_size=3),
+    st.sampled_from(["", "-1", "nan", "None", "1e400", "0x1", "1_0"]),
+)  # fmt: skip
+
+
+@st.composite
+def frame_folders(draw: st.DrawFn) -> Path:
+    """A folder of frames of whatever names."""
+    name = st.text("0123456789ab_-. é", min_size=1, max_size=8).filter(lambda text: text.strip(". ") != "")
+    path = folder() / f"frames{draw(st.integers(0, 10**9))}"
+    path.mkdir(exist_ok=True)
+    for one in draw(st.lists(name, min_size=1, max_size=4)):
+        Image.fromarray(picture()[:2, :2]).save(path / f"{one}.png")
+    return path
+
+
 SUMS = embeddings(n=2).map(lambda e: merging.SlotSums.of(e.vectors[:, None], e.visibility[:, None]))
 OUTPUT = tensors(2, 3, 4).map(output)
 
@@ -105,10 +144,20 @@ TARGETS: list[Target] = [
     fuzz(tracklets.Tracklet.add, self=st.builds(tracklets.Tracklet), embeddings=embeddings()),
     fuzz(tracklets.merge_tracklet, embeddings=embeddings()),
     fuzz(tracklets.merge_tracklets, embeddings=embeddings(n=3), tracks=["a", 2, "a"]),
+    fuzz(track_names.track_key, track=NAMES),
     fuzz(merging.SlotSums.mean, self=SUMS, like=embeddings(n=1)),
     fuzz(mirror.swap_sides, embeddings=embeddings()),
     fuzz(mirror.merge_mirrored, output=OUTPUT, mirrored=OUTPUT),
-    fuzz(boxes.read_boxes, path=files(".csv")),
+    fuzz(boxes.read_boxes, path=files(".csv"), form=st.sampled_from([None, "xyxy", "xywh"]), first_frame=0,
+         person_classes=None, on_error=lambda message: None),
+    fuzz(boxes.TrackBoxes, all=TABLE.map(lambda made: {
+        "frames": made.frames, "tracks": made.tracks, "corners": made.corners, "names": made.names})),
+    fuzz(boxes.TrackBoxes.only, self=TABLE, rows=[0, 1]),
+    fuzz(frame_folder.FrameFolder.open.__func__, all=frame_folders().map(lambda path: {
+        "cls": frame_folder.FrameFolder, "path": path, "fps": 2.0, "first": 0, "in_order": True})),
+    fuzz(frame_folder.FrameFolder.seconds, number=3, self=frame_folder.FrameFolder(Path(), (), (), 2.0)),
+    fuzz(frame_folder.video_name, path=st.builds(frames)),
+    fuzz(frame_folder.video_path, path=st.builds(frames)),
     fuzz(boxes.TrackBoxes.rows, self=TABLE, frame=st.integers(0, 3)),
     fuzz(boxes.TrackBoxes.spans, self=TABLE),
     fuzz(boxes.TrackBoxes.every, self=TABLE, step=st.integers(1, 3)),

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from hypothesis import strategies as st
 
-from partreid.retrieval import calibration, compare, filling, filters, gallery, many
+from partreid.retrieval import calibration, compare, filling, filters, gallery, how_compared, many, track_filling
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords, as_time
@@ -64,6 +64,8 @@ def batches(items: PartEmbeddings) -> list[tuple[PartEmbeddings, list[str]]]:
 
 DISTANCES = torch.tensor([0.5, torch.inf, 2.0])
 
+VIDEO = track_filling.VideoNaming(Path("a.mp4"), "1", as_time(0))
+
 TARGETS: list[Target] = [
     fuzz(gallery.Gallery, store=None, extractor=None, engine="auto"),
     fuzz(gallery.Gallery.open.__func__, all=st.builds(
@@ -86,6 +88,11 @@ TARGETS: list[Target] = [
     fuzz(filters.tags, metadata={"track": 3, "more": "a"}),
     fuzz(MatchingConfig.prepare, self=MatchingConfig(visibility_threshold=0.2, slots=("head",)),
          embeddings=embeddings()),
+    Target("retrieval.matching.MatchingConfig.resolved", lambda self, embeddings: self.resolved(embeddings),
+           st.fixed_dictionaries({"self": st.just(MatchingConfig()), "embeddings": embeddings()})),
+    fuzz(how_compared.HowCompared.of.__func__, all=st.builds(
+        lambda: {"cls": how_compared.HowCompared, "extractor": extractor(), "matching": MatchingConfig()})),
+    fuzz(how_compared.HowCompared.to_json, self=st.builds(lambda: how_compared.HowCompared.of(extractor()))),
     fuzz(MatchingConfig.comparable, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
     fuzz(MatchingConfig.distances, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
     fuzz(MatchingConfig.rows, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
@@ -97,6 +104,9 @@ TARGETS: list[Target] = [
     fuzz(calibration.MatchCalibration.probabilities, self=CURVES, query=embeddings(), gallery=embeddings()),
     fuzz(calibration.MatchCalibration.of_search, self=CURVES, result=st.builds(
         lambda made, query: made.search(query, k=2), galleries(), embeddings())),
+    fuzz(calibration.MatchCalibration.fits, self=CURVES, matching=MATCHING),
+    Target("retrieval.calibration.MatchCalibration.check_models", lambda self, model: self.check_models(model),
+           st.fixed_dictionaries({"self": st.just(CURVES), "model": st.sampled_from(["", "a"])})),
     fuzz(calibration.MatchCalibration.save, self=CURVES, path=calibration_files()),
     fuzz(calibration.MatchCalibration.load.__func__, all=calibration_files().map(
         lambda path: {"cls": calibration.MatchCalibration, "source": path})),
@@ -111,10 +121,12 @@ TARGETS: list[Target] = [
          k=st.integers(1, 9), matching=MATCHING, where=FILTERS),
     fuzz(filling.Naming, pattern=r"c(?P<camera>\d)", camera=None, time=None, metadata={}),
     fuzz(filling.Naming.item, self=filling.Naming(r"c(?P<camera>\d)"), name=st.sampled_from(["c1_a.jpg", "c2/b.jpg"])),
-    fuzz(filling.VideoNaming.item, self=filling.VideoNaming(Path("a.mp4"), "1", as_time(0)), track="7", first=0, last=1,
-         boxes=2, seconds={0: 0.5}),
-    fuzz(filling.add_tracks, fixed=("tracks",), gallery=galleries(), tracks=embeddings(n=1).map(lambda e: (e, ["a"])),
-         boxes=TABLE, seconds={0: 0.5}, naming=filling.VideoNaming(Path("a.mp4"))),
+    fuzz(track_filling.VideoNaming.item, self=VIDEO, track="7", first=0, last=1, boxes=2, seconds={0: 0.5}),
+    fuzz(track_filling.VideoNaming.track_id, self=VIDEO, track="7"),
+    fuzz(track_filling.VideoNaming.crops, self=VIDEO, folder=Path("a")),
+    fuzz(track_filling.former_tracks, gallery=galleries(), tracks=["a"], naming=VIDEO),
+    fuzz(track_filling.add_tracks, fixed=("tracks",), gallery=galleries(), boxes=TABLE, seconds={0: 0.5}, naming=VIDEO,
+         tracks=embeddings(n=1).map(lambda e: (e, ["a"]))),
     fuzz(filling.add_pictures, all=st.builds(
         lambda made, path: {"gallery": made, "extractor": extractor(), "pictures": [path], "naming": filling.Naming()},
         st.builds(gallery.Gallery), files(".png"))),

@@ -68,6 +68,8 @@ TARGETS: list[Target] = [
     fuzz(types.PartEmbeddings.to, fixed=("device",), self=embeddings(), device="cpu", dtype=torch.float64),
     Target("types.tensors.PartEmbeddings.select", lambda self, slots: self.select(*slots),
            st.fixed_dictionaries({"self": embeddings(), "slots": st.just(("legs", "head"))})),
+    Target("types.tensors.compares_normalized", lambda a, b: types.compares_normalized(a, b),
+           st.fixed_dictionaries({"a": embeddings(), "b": embeddings()}), fixed=("a", "b")),
     fuzz(types.PartEmbeddings.detach, self=embeddings()),
     fuzz(types.PartEmbeddings.normalized, self=embeddings(), eps=1e-12),
     fuzz(types.PartEmbeddings.cat, batches=st.lists(embeddings(), min_size=1, max_size=3)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import secrets
-import struct
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from partreid.datasets.images import TooLargeError as TooLargeError  # for whoever shows errors of the page
+from partreid.datasets.images import decode
 from partreid.errors import DataError, ShapeError
 from partreid.inference.video import crop_boxes
 from partreid.types.gallery import GalleryItem
@@ -24,16 +25,11 @@ Box: TypeAlias = tuple[float, float, float, float]
 FILE, BOX, TRACK = "file", "box", "track"
 """Keys of an item's metadata: the absolute path of its picture, the box of the person in it, and the track's name."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow knows others that start programs
 _SMALLEST_SIDE = 4
 
 
 class UnknownPictureError(DataError):
     """A picture is not kept any more, never was, or cannot be shown."""
-
-
-class TooLargeError(DataError):
-    """More bytes or pixels than allowed."""
 
 
 @dataclass(frozen=True)
@@ -50,47 +46,24 @@ class Limits:
     """Requests that may wait for the model; more are turned away."""
 
 
-def decode_picture(data: bytes, limits: Limits, *, upright: bool) -> np.ndarray:
-    """A picture file's content as uint8 [H, W, 3] RGB.
+def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
+    """A picture file's content as uint8 [H, W, 3] RGB, upright, as :func:`~partreid.datasets.images.decode` reads it.
 
     Args:
         data: the bytes. limits: how much is too much; the size is known before anything is decoded.
-        upright: turn it as its EXIF tag says, as browsers do. Pictures of a gallery are never turned: their
-            embeddings and boxes are of the pixels as they are stored.
 
     Raises:
         TooLargeError: too many bytes or pixels.
-        DataError: it is not a whole picture with 8 bits a channel in a known format.
+        DataError: it is not one whole picture with 8 bits a channel in a known format.
     """
     if len(data) > limits.upload_bytes:
         raise TooLargeError(too_many_bytes(limits))
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > limits.pixels:
-                raise TooLargeError(_too_many_pixels(limits))
-            if image.mode.startswith(("I", "F")):
-                raise DataError("The picture has more than 8 bits a channel; save it as an ordinary JPEG or PNG.")
-            turned = ImageOps.exif_transpose(image) if upright else image
-            return np.asarray(turned.convert("RGB"))
-    except DataError:
-        raise
-    except Image.DecompressionBombError:
-        raise TooLargeError(_too_many_pixels(limits)) from None
-    except UnidentifiedImageError:
-        raise DataError("That is no picture. Expected a JPEG, PNG, WebP, BMP, GIF or TIFF file.") from None
-    # Pillow's plugins raise nearly anything on damaged files; what they raise is no message for people.
-    except (OSError, SyntaxError, ValueError, EOFError, KeyError, TypeError, IndexError, OverflowError, struct.error):
-        raise DataError("The picture is damaged: it cannot be decoded to its end. Take another file.") from None
+    return decode(data, source="That", largest=limits.pixels)
 
 
 def too_many_bytes(limits: Limits) -> str:
     """What to say of a file that is too large."""
     return f"The file is larger than {limits.upload_bytes / 2**20:.0f} MiB. Make the picture smaller."
-
-
-def _too_many_pixels(limits: Limits) -> str:
-    return f"The picture has more than {limits.pixels / 1e6:g} million pixels. Make it smaller, or cut out the person."
 
 
 def crop(image: np.ndarray, box: Box | None) -> np.ndarray:
@@ -142,7 +115,7 @@ def item_picture(item: GalleryItem, limits: Limits) -> np.ndarray:
     if data is None:
         raise UnknownPictureError("The item's picture file is not there any more, cannot be read, or is too large.")
     try:
-        return crop(decode_picture(data, limits, upright=False), item.metadata.get(BOX))
+        return crop(decode_picture(data, limits), item.metadata.get(BOX))
     except DataError as error:
         raise UnknownPictureError(f"The item's picture cannot be shown. {error}") from None
 

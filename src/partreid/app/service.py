@@ -34,7 +34,6 @@ from partreid.app.pictures import (
 )
 from partreid.app.sightings import Eye, Seen
 from partreid.errors import DataError
-from partreid.evaluation.dataset import model_matching
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.calibration import MatchCalibration
@@ -86,8 +85,11 @@ class PageService:
                 f"The gallery was made by the model {gallery.model}, and this one is {extractor.fingerprint}. Start "
                 "the page with the model, picture size and mirror choice that the gallery was made with."
             )
-        self.calibration = None if calibration is None else calibration.check(extractor)
-        self.matching = model_matching(extractor) if calibration is None else calibration.matching
+        own = MatchingConfig() if calibration is None else calibration.check(extractor).matching
+        if own.normalize is None:
+            own = own.model_copy(update={"normalize": extractor.runner.normalize_embeddings})
+        self.matching = own
+        self.calibration = None if calibration is None else calibration.model_copy(update={"matching": own})
         self.limits = limits or Limits()
         self.kept = KeptPictures(self.limits.kept_bytes)
         self._gallery, self._eye = gallery, Eye(extractor)
@@ -106,7 +108,7 @@ class PageService:
             slots=tuple(Slot(slot, readable(slot), rgb(colors[slot])) for slot in self.matching.slots or slots),
             cameras=tuple(cameras[:MOST_CAMERAS]),
             more_cameras=len(cameras) > MOST_CAMERAS,
-            normalize=self.matching.normalize,
+            normalize=bool(self.matching.normalize),
             calibration=None if self.calibration is None else self.calibration.fitted_on or "unknown data",
             upload_bytes=self.limits.upload_bytes,
         )
@@ -117,7 +119,7 @@ class PageService:
         Raises:
             TooLargeError: too many bytes or pixels. DataError: it is no whole picture.
         """
-        image = decode_picture(data, self.limits, upright=True)
+        image = decode_picture(data, self.limits)
         return KeptPicture(self.kept.add(image), image.shape[1], image.shape[0])
 
     def preview(self, picture: str) -> bytes:
@@ -256,7 +258,7 @@ class PageService:
         """The results of one query."""
         probabilities: list[float | None] = [None] * len(result.items[0])
         # A calibration knows no other way of comparing than its own.
-        if self.calibration is not None and matching == self.calibration.matching:
+        if self.calibration is not None and self.calibration.fits(matching):
             probabilities = self.calibration.of_search(result)[0].tolist()
         return [
             as_found(item, distance, probability, dict(zip(result.slots, parts, strict=True)))

@@ -34,6 +34,7 @@ from partreid.evaluation.visibility import PartVisibility, part_visibility
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import find_checkpoint
 from partreid.retrieval.calibration import CALIBRATION_FILE, LabelledPairs
+from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import ReIDDataset, ReIDImage
 
@@ -74,9 +75,10 @@ def calibrate(
     datasets = read_datasets(data, labels="auto" if visibility else None)
     assignments = (*((_CONTINUOUS,) if visibility else ()), *(overrides or ()))
     how = Comparison(runtime_config(device, precision, 0, batch_size), overrides=assignments, mirror=mirror)
-    extractor, matching = how.load(model)
+    extractor, compared = how.load(model)
     if visibility:
-        matching = _with_thresholds(extractor, matching, datasets)
+        compared = HowCompared.of(extractor, _with_thresholds(extractor, compared.matching, datasets))
+    matching = compared.matching
     pairs = LabelledPairs.cat([_pairs(extractor, matching, dataset) for dataset in datasets])
     slots = len(matching.slots or extractor.slots)
     where = ", ".join(f"{dataset.name} ({' + '.join(dataset.queries)})" for dataset in datasets)
@@ -92,6 +94,7 @@ def calibrate(
         }
     )
     path = calibration.save(out or find_checkpoint(model) / CALIBRATION_FILE)
+    console.print(str(compared), style="dim", markup=False, highlight=False, soft_wrap=True)
     console.print(f"{path}: fitted on all of {where}.", markup=False, soft_wrap=True)
 
 

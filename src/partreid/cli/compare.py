@@ -30,7 +30,8 @@ def compare(
     A part that one of the pictures does not show is not compared (Eq. 9).
     """
     how = Comparison(runtime_config(device, precision), "auto", overrides or (), mirror, calibration)
-    extractor, matching = how.load(model)
+    extractor, compared = how.load(model)
+    matching = compared.matching
     embeddings = extractor.embed([first, second])
     known = MatchCalibration.load(model, extractor=extractor) if calibration else None
     found = compare_embeddings(embeddings[0], embeddings[1], matching=matching, calibration=known)
@@ -50,3 +51,4 @@ def compare(
     if found.probability is not None:
         told = f"Probability of one person: {float(found.probability[0, 0]):.3f}"
         console.print(f"{told} (before anything was compared: {known.prior:.3f})" if known else told)
+    console.print(str(compared), style="dim", markup=False, highlight=False, soft_wrap=True)

@@ -114,11 +114,11 @@ def evaluate_run(
         DataError: a set has no queries or no such query set, or a picture cannot be read.
     """
     chosen = {dataset.name: query_sets(dataset, queries) for dataset in datasets}
-    extractor, matching = how.load(model)
+    extractor, compared = how.load(model)
     scores = {}
     for dataset in datasets:
         dataset = with_needed_labels(extractor, dataset, how.labels)
-        found = search_sets(extractor, dataset, chosen[dataset.name], matching=matching, options=options, shared=True)
+        found = search_sets(extractor, dataset, chosen[dataset.name], how=compared, options=options, shared=True)
         if not processes.is_first():
             continue
         scores[dataset.name] = {name: one for name, (_, one) in found.items()}
@@ -133,12 +133,7 @@ def evaluate_run(
     results = [result for score in rows.values() for result in (score.result, score.reranked) if result is not None]
     for protocol in dict.fromkeys(result.protocol for result in results):
         console.print(PROTOCOLS[protocol].text, style="dim")
-    if how.overrides or how.mirror or how.calibrated:
-        console.print(
-            f"Visibility {extractor.model.config.visibility}{', with mirror images' * extractor.mirror}; {matching!r}",
-            style="dim",
-            markup=False,
-        )
+    console.print(str(compared), style="dim", markup=False, highlight=False)
     if out is not None:
         console.print(f"Results, pictures and {REPORT_FILE}: {out}", markup=False)
     return scores
@@ -162,7 +157,7 @@ def _write(
             **scores.result.summary(),
             "embeddings": [asdict(row) for row in scores.slots],
             **({} if scores.reranked is None else {"reranked": scores.reranked.summary()}),
-            **searched.choices(),
+            **searched.how.to_json(),
         }
         for name, (searched, scores) in found.items()
     }

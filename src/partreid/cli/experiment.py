@@ -23,7 +23,7 @@ from partreid.cli.options import (
 from partreid.datasets.readers import read_datasets
 from partreid.errors import ConfigError, DataError, nearest
 from partreid.experiments.execute import Plan, execute
-from partreid.experiments.report import COLUMNS, as_json, as_markdown, cells, outcome
+from partreid.experiments.report import COLUMNS, as_json, as_markdown, cells, outcome, ways
 from partreid.experiments.rows import Experiment
 from partreid.experiments.runs import Task
 from partreid.experiments.summary import summarize
@@ -117,6 +117,8 @@ def _run(tasks: Sequence[Task], jobs: int) -> list[Task]:
 def _write(plan: Plan, one: Experiment) -> None:
     summary = summarize(one, plan.scores(one))
     console.print(plain_table(f"{one.name}: {one.title}, %", COLUMNS, map(cells, summary.rows)))
+    for way in ways(summary):
+        console.print(way, style="dim", markup=False, highlight=False)
     console.print(outcome(summary))
     for suffix, text in (
         (".md", as_markdown(summary, plan)),

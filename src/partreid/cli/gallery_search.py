@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -28,12 +29,12 @@ from partreid.cli.options import (
     runtime_config,
 )
 from partreid.errors import CheckpointError, ConfigError, DataError
-from partreid.evaluation.dataset import model_matching
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
 from partreid.inference.tracklets import merge_tracklet
-from partreid.retrieval.calibration import MatchCalibration
+from partreid.models.checkpoint import find_checkpoint
+from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
@@ -80,12 +81,12 @@ def search(
         if one_person:
             query, names = merge_tracklet(query), [", ".join(names)]
         calibration = None if extractor is None else calibration_beside(model, extractor)
-        matching = calibration.matching if calibration else model_matching(extractor) if extractor else MatchingConfig()
+        matching = calibration.matching if calibration else MatchingConfig()
         if parts:
             matching = matching.model_copy(update={"slots": tuple(parts.replace(" ", "").split(","))})
         found = opened.search(query, k, matching=matching, where=chosen)
     # A calibration knows its own way of comparing only.
-    sure = calibration.of_search(found).tolist() if calibration and calibration.matching == matching else None
+    sure = calibration.of_search(found).tolist() if calibration and calibration.fits(found.matching) else None
     shown = matching.prepare(query).visibility > 0
     answers = []
     for q, name in enumerate(names):
@@ -115,11 +116,17 @@ def _queries(gallery: Gallery, pictures: Sequence[Path], like: Sequence[str]) ->
 
 
 def calibration_beside(model: str, extractor: PartExtractor) -> MatchCalibration | None:
-    """The calibration beside the model, if there is one that belongs to this way of embedding."""
-    source = Path(model).parent if Path(model).is_file() else model  # an exported file lies in its run
+    """The calibration beside the model; where it does not belong to this way of embedding, a warning says so."""
+    source = Path(model).parent if Path(model).is_file() else Path(model)  # an exported file lies in its run
+    try:
+        if not (find_checkpoint(source) / CALIBRATION_FILE).is_file():
+            return None
+    except CheckpointError:
+        return None
     try:
         return MatchCalibration.load(source, extractor=extractor)
-    except (CheckpointError, DataError):
+    except DataError as error:
+        warnings.warn(f"No probabilities are told. {error}", stacklevel=2)
         return None
 
 

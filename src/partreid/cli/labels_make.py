@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -61,7 +62,7 @@ def make(
     masks/PROVIDER/report.csv: pictures without a person, with several, with few parts.
     """
     dataset = read_pictures(data, labels=None)
-    pictures = _choose(dataset, split)
+    everything, pictures = _choose(dataset, ["all"]), _choose(dataset, split)
     if limit is not None:
         pictures = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))).astype(int)]
     if keypoints is not None:
@@ -69,6 +70,7 @@ def make(
             raise ConfigError("--keypoints stands for --provider keypoints --model FILE: leave those two out.")
         provider, model = "keypoints", str(keypoints)
     source = load_provider(provider, model=model, stride=stride, images=images)
+    source.check(pictures, everything)
     published = layout is LabelFormat.PUBLISHED
     name = folder or (PUBLISHED_FOLDER if published else source.name)
     if Path(name).name != name or name.startswith(".") or "," in name or name == AUTO:
@@ -79,10 +81,21 @@ def make(
     with progress_bar(f"Labels ({source.name})", len(jobs)) as (bar, task):
         summary = make_labels(
             source, jobs, target / MASKS / name, read=read_image,
-            source=" ".join(filter(None, [provider, Path(model or "").name, f"stride {stride}", layout.value])),
+            source=" ".join(filter(None, [provider, _content(model, images), f"stride {stride}", layout.value])),
             quantised=not published, overwrite=overwrite, progress=lambda n: bar.advance(task, n),
         )  # fmt: skip
     _print_summary(summary, target / MASKS / name / REPORT)
+
+
+def _content(*files: str | Path | None) -> str:
+    """The names of files, and a digest of what is in them: a corrected file of keypoints makes other labels."""
+    named = [Path(file) for file in files if file is not None]
+    digest = hashlib.sha256()
+    for file in named:
+        for part in (file, file.with_suffix(".bin")):  # OpenVINO keeps a network's numbers there
+            if part.is_file():
+                digest.update(part.read_bytes())
+    return " ".join([*(file.name for file in named), digest.hexdigest()[:8]]) if named else ""
 
 
 def _choose(dataset: ReIDDataset, splits: list[str] | None) -> list[Path]:

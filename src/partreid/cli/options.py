@@ -12,11 +12,11 @@ import typer
 from partreid.cli.times import parse_moment
 from partreid.config import read_config_file
 from partreid.errors import ConfigError, nearest
-from partreid.evaluation.dataset import model_matching
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter
+from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
@@ -194,12 +194,12 @@ class Comparison:
     mirror: bool = False
     calibrated: bool = False
 
-    def load(self, model: str | Path) -> tuple[PartExtractor, MatchingConfig]:
+    def load(self, model: str | Path) -> tuple[PartExtractor, HowCompared]:
         """The extractor of a run, checkpoint or Hub repository, and how its embeddings are compared.
 
         Raises:
             CheckpointError: it is missing, incomplete or foreign.
-            ConfigError: an override names no field, or is given besides a calibration.
+            ConfigError: an override names no field or changes nothing, or is given besides a calibration.
             DataError: there is no calibration, or it belongs to another model.
         """
         if self.calibrated:
@@ -209,11 +209,11 @@ class Comparison:
             extractor = PartExtractor.from_pretrained(
                 model, runtime=self.runtime, mirror=calibration.mirror, overrides=calibration.overrides
             )
-            return extractor, calibration.check(extractor).matching
+            return extractor, HowCompared.of(extractor, calibration.check(extractor).matching, calibration=calibration)
         extractor = PartExtractor.from_pretrained(
             model, runtime=self.runtime, mirror=self.mirror, overrides=self.section("model")
         )
-        return extractor, model_matching(extractor).override(self.section("matching"))
+        return extractor, HowCompared.of(extractor, MatchingConfig().override(self.section("matching")))
 
     def section(self, name: str) -> tuple[str, ...]:
         """The assignments to the fields of "model" or of "matching", without that word."""

@@ -9,10 +9,11 @@ from partreid import processes
 from partreid.cli.console import progress_bar
 from partreid.datasets.readers import choose_labels
 from partreid.errors import DataError, nearest
-from partreid.evaluation.dataset import EmbeddedSplit, QuerySetScores, embed_split, model_matching, score_query_set
+from partreid.evaluation.dataset import EmbeddedSplit, QuerySetScores, embed_split, score_query_set
 from partreid.evaluation.evaluator import EvaluationConfig, evaluate_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
+from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import EvaluationResult, ReIDDataset
 
@@ -22,23 +23,20 @@ class SearchedSet:
     """A query set that a model has searched in the gallery.
 
     Attributes:
-        extractor: the model. query, gallery: embedded. matching: how they were compared.
+        extractor: the model. query, gallery: embedded. how: they were compared.
         result: the scores of all slots together.
     """
 
     extractor: PartExtractor
     query: EmbeddedSplit
     gallery: EmbeddedSplit
-    matching: MatchingConfig
+    how: HowCompared
     result: EvaluationResult
 
-    def choices(self) -> dict[str, object]:
-        """What figures depend on beside weights and data: the visibility, the mirror image, the matching."""
-        return {
-            "visibility": self.extractor.model.config.visibility,
-            "mirror": self.extractor.mirror,
-            "matching": self.matching.model_dump(mode="json"),
-        }
+    @property
+    def matching(self) -> MatchingConfig:
+        """The rule of matching."""
+        return self.how.matching
 
 
 def query_sets(dataset: ReIDDataset, wanted: Sequence[str] | None = None) -> list[str]:
@@ -84,9 +82,9 @@ def embed_sets(
 def search_set(extractor: PartExtractor, dataset: ReIDDataset, name: str, labels: str = AUTO) -> SearchedSet:
     """Embed a query set and the gallery, and rank."""
     splits, gallery = embed_sets(extractor, with_needed_labels(extractor, dataset, labels), [name])
-    split, matching = splits[name], model_matching(extractor)
-    result = evaluate_embeddings(split.embeddings, gallery.embeddings, split.ids, gallery.ids, matching=matching)
-    return SearchedSet(extractor, split, gallery, matching, result)
+    split, how = splits[name], HowCompared.of(extractor)
+    result = evaluate_embeddings(split.embeddings, gallery.embeddings, split.ids, gallery.ids, matching=how.matching)
+    return SearchedSet(extractor, split, gallery, how, result)
 
 
 def search_sets(
@@ -94,21 +92,21 @@ def search_sets(
     dataset: ReIDDataset,
     queries: Sequence[str],
     *,
-    matching: MatchingConfig | None = None,
+    how: HowCompared | None = None,
     options: EvaluationConfig | None = None,
     shared: bool = False,
 ) -> dict[str, tuple[SearchedSet, QuerySetScores]]:
     """Embed query sets and the gallery, and score each set, overall and per embedding.
 
-    ``matching`` is what the model was made for where it is None. Processes under torchrun share the embedding if
+    Compared ``how`` it says, by the model's own way where it is None. Processes under torchrun share the embedding if
     ``shared``; the first one alone scores, and the others get nothing.
     """
-    matching = matching or model_matching(extractor)
+    how = how or HowCompared.of(extractor)
     splits, gallery = embed_sets(extractor, dataset, queries, shared=shared)
     if shared and not processes.is_first():
         return {}
     found = {}
     for name, split in splits.items():
-        scores = score_query_set(split, gallery, matching=matching, options=options)
-        found[name] = SearchedSet(extractor, split, gallery, matching, scores.result), scores
+        scores = score_query_set(split, gallery, matching=how.matching, options=options)
+        found[name] = SearchedSet(extractor, split, gallery, how, scores.result), scores
     return found

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from partreid.cli.console import console
 from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
 from partreid.cli.pictures import RankingStyle, ranking_row
 from partreid.cli.searched import query_sets, search_set
@@ -93,6 +94,9 @@ def rankings(
                 style = RankingStyle(top, junk=junk, attention=attention, slots=slots, title=title)
                 rows.append(ranking_row(one, index, style))
     every = first.query.embeddings.slots
+    for source, one in searched.items():
+        told = f"{_model_name(source)}. {one.how}" if against else str(one.how)
+        console.print(told, style="dim", markup=False, highlight=False, soft_wrap=True)
     scores = (
         f"{_model_name(source)}: rank-1 {100 * one.result.rank(1):.1f} %, mAP {100 * one.result.mean_ap:.1f} %"
         for source, one in searched.items()

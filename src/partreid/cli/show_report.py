@@ -91,6 +91,7 @@ def gather_report(
         config=config,
         config_note=note,
         environments=environments,
+        compared=str(searched.how),
     )
 
 
@@ -142,13 +143,30 @@ def _count(name: str, images: Sequence[ReIDImage]) -> tuple[str, int, int, int |
 
 def _configuration(checkpoint: Path, searched: SearchedSet) -> tuple[dict[str, Any], str]:
     """The whole configuration and where it comes from; of an imported model what the model is."""
-    tested = {"test": searched.choices()}
+    tested = {
+        "test": searched.how.to_json(),
+        # Overrides of this evaluation included: what was trained may have been otherwise.
+        "model": searched.extractor.model.config.model_dump(mode="json", exclude_none=True),
+    }
     if (checkpoint / TRAIN_FILE).is_file():
         trained = read_config_file(checkpoint / TRAIN_FILE)
-        return trained | tested, f"From {TRAIN_FILE} of the run; unset fields are left out."
-    stored = read_config_file(checkpoint / CONFIG_FILE)
-    note = f"How it was trained is not known: the model has no {TRAIN_FILE}. This is what it is ({CONFIG_FILE})."
-    return {name: stored[name] for name in ("model", "preprocess") if name in stored} | tested, note
+        note = f"From {TRAIN_FILE} of the run; unset fields are left out."
+        replaced = _replaced(trained.get("model"), tested["model"])
+    else:
+        stored = read_config_file(checkpoint / CONFIG_FILE)
+        trained = {name: stored[name] for name in ("preprocess",) if name in stored}
+        note = f"How it was trained is not known: the model has no {TRAIN_FILE}. This is what it is ({CONFIG_FILE})."
+        replaced = _replaced(stored.get("model"), tested["model"])
+    if replaced:
+        note += f" Replaced for this evaluation: {replaced}."
+    return trained | tested, note
+
+
+def _replaced(stored: object, used: Mapping[str, Any]) -> str:
+    """Fields of the model that are others here than where it was stored."""
+    before = stored if isinstance(stored, dict) else {}
+    changed = [(name, before[name], value) for name, value in used.items() if before.get(name, value) != value]
+    return ", ".join(f"model.{name} = {value} instead of {old}" for name, old, value in changed)
 
 
 def _command() -> str:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from partreid.cli.console import console, errors, progress_bar
 from partreid.cli.options import BatchSize, Device, Mirror, PrecisionOption, runtime_config
 from partreid.cli.times import parse_moment
-from partreid.errors import ConfigError
-from partreid.inference.boxes import read_boxes
+from partreid.errors import ConfigError, DataError
+from partreid.inference.box_choice import named
+from partreid.inference.boxes import BoxForm, TrackBoxes, read_boxes
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.frame_folder import FrameFolder
 from partreid.inference.load import load_extractor
 from partreid.inference.storage import save_embeddings
-from partreid.inference.video import VideoFrame, iter_frames
+from partreid.inference.video import OnError, VideoFrame, iter_frames
 from partreid.inference.video_tracks import BestCrops, embed_tracks
-from partreid.retrieval.filling import VideoNaming, add_tracks
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.track_filling import VideoNaming, add_tracks, former_tracks
+from partreid.types import PartEmbeddings
 
 _SHOWN = 10  # things left out that are told one by one
 
@@ -27,7 +34,9 @@ def tracks(
     model: Annotated[
         str, typer.Argument(help="Run or checkpoint folder, exported file, or a Hugging Face repository org/name.")
     ],
-    video: Annotated[Path, typer.Argument(help="Video file, or a folder of frames as pictures, ordered by name.")],
+    video: Annotated[
+        Path, typer.Argument(help="Video file, or a folder of frames as pictures, numbered in their names.")
+    ],
     boxes: Annotated[
         Path,
         typer.Argument(
@@ -42,16 +51,43 @@ def tracks(
     gallery: Annotated[
         str, typer.Option(help="Gallery to add the tracks to, in place of those added from this video before.")
     ] = "",
+    name: Annotated[
+        str,
+        typer.Option(help="What the video is called, before its tracks' names. Its file's or folder's if not given."),
+    ] = "",
     camera: Annotated[str | None, typer.Option(help="Camera of the video, for the gallery.")] = None,
     start: Annotated[
         str | None, typer.Option(help="When the video began, for the gallery: 2h (ago), or 2026-11-23T14:30 (local).")
     ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second of a folder; that of seqinfo.ini if not given.")
+    ] = None,
+    in_order: Annotated[
+        bool,
+        typer.Option("--in-order", help="Count a folder's pictures in the order of their names, not by their numbers."),
+    ] = False,
+    form: Annotated[
+        BoxForm | None,
+        typer.Option("--boxes", help="How the four numbers of a box are to be read, where the table says it wrongly."),
+    ] = None,
+    first_frame: Annotated[
+        int | None, typer.Option(min=0, max=1, help="The number that the table gives the first frame.")
+    ] = None,
+    person_class: Annotated[
+        list[str] | None,
+        typer.Option(help="Class of the table that is a person; others are left out. Repeatable. MOTChallenge's is 1."),
+    ] = None,
     crops: Annotated[
-        Path | None, typer.Option(help="Folder for a picture of each track, the one that shows the most.")
+        Path | None,
+        typer.Option(help="Folder for a picture of each track, the one that shows the most; in a folder of the video."),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Use every n-th frame only.")] = 1,
     skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave damaged frames and wrong boxes out instead of stopping there.")
+        bool,
+        typer.Option(
+            "--skip-damaged",
+            help="Leave out damaged frames, wrong boxes, and boxes of no track, instead of stopping there.",
+        ),
     ] = False,
     mirror: Mirror = False,
     device: Device = "auto",
@@ -66,37 +102,95 @@ def tracks(
     """
     if (camera or start) and not gallery:
         raise ConfigError("--camera and --start are kept in a gallery only: give --gallery too.")
-    best = None if crops is None else BestCrops(crops)
-    naming = VideoNaming(video, camera, None if start is None else parse_moment(start), best.files if best else {})
-    table = read_boxes(boxes).every(every)
+    naming = VideoNaming(video, camera, None if start is None else parse_moment(start), name=name)
+    best = None if crops is None else BestCrops(naming.crops(crops))
+    left_out: list[str] = []
+    on_error = left_out.append if skip_damaged else None
+    table = read_boxes(
+        boxes, form=form, first_frame=first_frame, person_classes=person_class or None, on_error=on_error
+    ).every(every)
+    frames = _frames(video, table, fps=fps, in_order=in_order)
+    _check_start(frames, table, naming)
     runtime = runtime_config(device, precision, 0, batch_size)
     extractor = load_extractor(model, runtime=runtime, mirror=mirror)
     opened = Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's at once
-    left_out: list[str] = []
+    if opened is not None:
+        former_tracks(opened, table.names, naming)  # so does it a name that another video has
     seconds: dict[int, float] = {}
-    on_error = left_out.append if skip_damaged else None
+    shown = _noting(iter_frames(frames, every=every, on_error=on_error), seconds)
+    embeddings, names, used = _embed(extractor, shown, table, best, on_error)
+    _say_left_out(left_out, set(table.names) - set(names))
+    if out or not gallery:
+        out = out or Path("tracks.safetensors")
+        save_embeddings(out, embeddings, names=[naming.track_id(track) for track in names])
+        console.print(f"{out}: {len(names)} tracks, {embeddings}", markup=False, soft_wrap=True)
+    if opened is not None:
+        with opened:
+            naming = replace(naming, pictures=best.files if best else {})
+            gone = add_tracks(opened, (embeddings, names), used, seconds, naming)
+            console.print(f"{gallery}: {len(names)} tracks added, {len(opened)} items.", markup=False, highlight=False)
+            if gone:
+                console.print(f"{gone} former tracks of this video were removed.", highlight=False)
+
+
+def _frames(video: Path, table: TrackBoxes, *, fps: float | None, in_order: bool) -> Path | FrameFolder:
+    if video.is_dir():
+        return FrameFolder.open(video, fps=fps, first=table.table.first_frame, in_order=in_order)
+    if fps is not None or in_order:
+        raise ConfigError(f"--fps and --in-order are for folders of pictures; {video} is none.")
+    return video
+
+
+def _check_start(frames: Path | FrameFolder, table: TrackBoxes, naming: VideoNaming) -> None:
+    """Say which frame of a folder is which, and when; before anything is embedded."""
+    if not len(table):
+        raise DataError(f"No box of {table.table.path} is left. Use more of the frames: a smaller --every.")
+    if not isinstance(frames, FrameFolder):
+        return
+    if naming.start is not None and frames.rate is None:
+        raise ConfigError(
+            f"--start gives a track the time of its first frame, but it is not known how many frames a second "
+            f"{frames.folder} has. Give --fps, or leave --start out."
+        )
+    first = frames.numbers[0] + table.table.first_frame
+    speed = "times are not known (--fps)" if frames.rate is None else f"{frames.rate:g} frames a second"
+    console.print(f"{frames.files[0]} is frame {first} of the table; {speed}.", markup=False, soft_wrap=True)
+
+
+def _embed(
+    extractor: PartExtractor,
+    frames: Iterable[VideoFrame],
+    table: TrackBoxes,
+    best: BestCrops | None,
+    on_error: OnError | None,
+) -> tuple[PartEmbeddings, tuple[str, ...], TrackBoxes]:
+    """The tracks' embeddings and names, and the boxes that were embedded."""
+    used: list[int] = []
+
+    def note(row: int, pixels: NDArray[np.uint8], one: PartEmbeddings) -> None:
+        used.append(row)
+        if best is not None:
+            best.add(table.names[table.tracks[row]], pixels, one)
+
     with progress_bar("embedding boxes", len(table)) as (progress, task):
         embeddings, names = embed_tracks(
             extractor,
-            _noting(iter_frames(video, every=every, on_error=on_error), seconds),
+            frames,
             table,
             advance=lambda count: progress.advance(task, count),
             on_error=on_error,
-            on_crop=best.add if best else None,
+            on_crop=note,
         )
-    if out or not gallery:
-        out = out or Path("tracks.safetensors")
-        save_embeddings(out, embeddings, names=names)
+    return embeddings, names, table.only(used)
+
+
+def _say_left_out(left_out: list[str], gone: set[str]) -> None:
     for message in left_out[:_SHOWN]:
         errors.print(f"left out: {message}", markup=False, soft_wrap=True)
     if len(left_out) > _SHOWN:
         errors.print(f"... and {len(left_out) - _SHOWN} more were left out.")
-    if out:
-        console.print(f"{out}: {len(names)} tracks, {embeddings}", markup=False, soft_wrap=True)
-    if opened is not None:
-        with opened:
-            add_tracks(opened, (embeddings, names), table, seconds, naming)
-            console.print(f"{gallery}: {len(names)} tracks added, {len(opened)} items.", markup=False, highlight=False)
+    if gone:
+        errors.print(f"No box is left of {named(gone, 'track')}.", markup=False, soft_wrap=True, highlight=False)
 
 
 def _noting(frames: Iterable[VideoFrame], seconds: dict[int, float]) -> Iterator[VideoFrame]:

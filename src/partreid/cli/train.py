@@ -67,7 +67,7 @@ def train(
     runtime = runtime_config(device, precision, workers, cache_mib=cache_mib)
     runtime = runtime.model_copy(update={"compile": compiled, "save_minutes": minutes})
     chosen = load_run_config(out) if resume else train_config(preset, config, overrides)
-    datasets = read_datasets(data, labels=chosen.labels)
+    datasets = read_datasets(data, labels=chosen.labels, unmatched="drop")
     for dataset in datasets:
         console.print(
             f"{dataset.name}: {len(dataset.train)} training pictures of {len(dataset.train_identities)} identities, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from partreid.datasets.images import decode
+from partreid.datasets.checked_files import LabelFile, PictureFile, fitting, look_at_label, look_at_picture
 from partreid.datasets.readers import FoundDataset, queries_without_match
-from partreid.errors import LabelError, PartReIDError
-from partreid.labels.fields import read_label_map, read_pose_fields
-from partreid.labels.grouping import LABEL_THRESHOLD
+from partreid.datasets.readers.common import LeftOutWarning
+from partreid.errors import PartReIDError
 from partreid.labels.locate import find_label, label_folders
 from partreid.types import ReIDDataset, ReIDImage
 
@@ -26,7 +26,6 @@ R = TypeVar("R")
 TRAIN, GALLERY = "train", "gallery"
 _EXAMPLES = 3
 _CHUNK = 64
-_LARGEST_K = 255
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,9 @@ def check_dataset(
         progress: called with the number of files that became done, and that of all.
     """
     try:
-        dataset = found.open()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            dataset = found.open()
     except PartReIDError as error:
         finding = Finding("problem", "layout", str(error))
         return DatasetReport(found.layout.name or found.path.name, found.spec, (), (finding,))
@@ -96,13 +97,14 @@ def check_dataset(
         def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
             return dict(_in_threads(pool, function, list(paths), lambda count: progress(count, total)))
 
-        contents = read(_content, pictures)
-        states = {folder: read(_label_state, set(by_picture.values())) for folder, by_picture in labels.items()}
+        contents = read(look_at_picture, pictures)
+        states = {folder: read(look_at_label, set(by_picture.values())) for folder, by_picture in labels.items()}
     findings = (
+        *(Finding("problem" if one.category is LeftOutWarning else "note", "files", str(one.message)) for one in told),
         *_check_identity(found, dataset),
         *_check_pictures(dataset, contents),
         *_check_duplicates(dataset, contents),
-        *_check_labels(dataset, labels, states),
+        *_check_labels(dataset, labels, states, contents),
     )
     splits = tuple(
         SplitSummary(
@@ -125,45 +127,6 @@ def _in_threads(
     for chunk, results in zip(chunks, pool.map(lambda c: [function(item) for item in c], chunks), strict=True):
         advance(len(chunk))
         yield from zip(chunk, results, strict=True)
-
-
-@dataclass(frozen=True)
-class _Content:
-    """A picture file: the digest of its bytes, or why it cannot be read."""
-
-    digest: bytes = b""
-    error: str = ""
-
-
-def _content(path: Path) -> _Content:
-    try:
-        data = path.read_bytes()
-        decode(data, source=path.name)
-    except OSError as error:
-        return _Content(error=f"{path.name}: {error.strerror or error}")
-    except PartReIDError as error:
-        return _Content(error=str(error))
-    return _Content(hashlib.blake2b(data, digest_size=16).digest())
-
-
-def _label_state(path: Path) -> str:
-    """Empty for a good label, "empty" for one without a person, else why it cannot be read."""
-    try:
-        strongest = _strongest(path)
-    except LabelError as error:
-        return str(error)
-    return "" if strongest >= LABEL_THRESHOLD else "empty"
-
-
-def _strongest(path: Path) -> float:
-    """The largest value of pose fields, or of a label map."""
-    try:
-        return float(read_pose_fields(path).max())
-    except LabelError as no_fields:
-        try:
-            return float(read_label_map(path, _LARGEST_K).max())
-        except LabelError as no_map:
-            raise (no_map if path.suffix == ".png" else no_fields) from None
 
 
 def _labels(dataset: ReIDDataset, folder: str) -> dict[Path, Path]:
@@ -207,7 +170,7 @@ def _check_identity(found: FoundDataset, dataset: ReIDDataset) -> Iterator[Findi
             yield Finding("ok", "matches", f"{name}: every query has a match in the gallery")
 
 
-def _check_pictures(dataset: ReIDDataset, contents: Mapping[Path, _Content]) -> Iterator[Finding]:
+def _check_pictures(dataset: ReIDDataset, contents: Mapping[Path, PictureFile]) -> Iterator[Finding]:
     bad = False
     for name, split in dataset.splits.items():
         errors = [contents[image.path].error for image in split if contents[image.path].error]
@@ -219,7 +182,7 @@ def _check_pictures(dataset: ReIDDataset, contents: Mapping[Path, _Content]) -> 
         yield Finding("ok", "pictures", "every picture can be read to its end")
 
 
-def _check_duplicates(dataset: ReIDDataset, contents: Mapping[Path, _Content]) -> Iterator[Finding]:
+def _check_duplicates(dataset: ReIDDataset, contents: Mapping[Path, PictureFile]) -> Iterator[Finding]:
     """The same bytes in several places. What evaluation drops as junk is worth a note only."""
     by_content: dict[bytes, list[tuple[str, ReIDImage]]] = defaultdict(list)
     for name, split in dataset.splits.items():
@@ -255,7 +218,10 @@ def _duplicates(places: Sequence[tuple[str, ReIDImage]]) -> Iterator[tuple[tuple
 
 
 def _check_labels(
-    dataset: ReIDDataset, labels: Mapping[str, Mapping[Path, Path]], states: Mapping[str, Mapping[Path, str]]
+    dataset: ReIDDataset,
+    labels: Mapping[str, Mapping[Path, Path]],
+    states: Mapping[str, Mapping[Path, LabelFile]],
+    contents: Mapping[Path, PictureFile],
 ) -> Iterator[Finding]:
     """Training needs labels; those of test splits are for looking at only."""
     if not labels and dataset.train:
@@ -267,24 +233,27 @@ def _check_labels(
             text = f"{folder}: {len(shared)} pictures share a label file, as their names differ in the suffix only"
             yield Finding("problem", "labels", text, tuple(path.name for path in shared[:_EXAMPLES]))
         for name, split in dataset.splits.items():
-            yield from _check_split_labels(dataset.root, (folder, name), split, by_picture, states[folder])
+            found = {
+                image.path: fitting(image, label, states[folder][label], contents[image.path])
+                for image in split
+                if (label := by_picture.get(image.path)) is not None
+            }
+            yield from _check_split_labels(dataset.root, (folder, name), split, found)
 
 
 def _check_split_labels(
     root: Path,
     where: tuple[str, str],
     split: Sequence[ReIDImage],
-    labels: Mapping[Path, Path],
-    states: Mapping[Path, str],
+    labels: Mapping[Path, LabelFile],
 ) -> Iterator[Finding]:
     folder, name = where
     missing = [image for image in split if image.path not in labels]
     if not split or (name != TRAIN and len(missing) == len(split)):
         return
     severity: Severity = "problem" if name == TRAIN else "note"
-    state = {image.path: states[labels[image.path]] for image in split if image.path in labels}
-    empty = [image for image in split if state.get(image.path) == "empty"]
-    damaged = [text for text in state.values() if text not in ("", "empty")]
+    empty = [image for image in split if image.path in labels and labels[image.path].empty]
+    damaged = [label.error for label in labels.values() if label.error]
     if missing:
         text = f"{folder}: {len(missing)} of {len(split)} pictures of {name} have no label"
         yield Finding(severity, "labels", text, _examples(root, missing))

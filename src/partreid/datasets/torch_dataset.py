@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from partreid.datasets.images import read_image, resize
-from partreid.labels.fields import part_map_values, read_stored_part_maps
+from partreid.labels.fields import check_upright, part_map_values, read_stored_part_maps
 from partreid.parts import PartSchema
 from partreid.runtime import empty
 from partreid.types import ReIDImage
@@ -102,10 +102,12 @@ class PictureDataset(Dataset[Picture]):
         if (kept := self._kept.get(index)) is not None:
             return kept
         entry = self.images[index]
-        pixels = resize(read_image(entry.path), self.size)
+        whole = read_image(entry.path)
+        pixels = resize(whole, self.size)
         part_maps = None
         if self.schema is not None and entry.label is not None:
             part_maps = read_stored_part_maps(entry.label, self.schema)
+            check_upright(entry.label, part_maps.shape[1:], entry.path, whole.shape[:2])
         picture = Picture(pixels, part_maps, index)
         with self._lock:
             if index in self._kept:  # another thread came first

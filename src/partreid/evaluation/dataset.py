@@ -62,7 +62,7 @@ class QuerySetScores:
 
 
 def model_matching(extractor: PartExtractor) -> MatchingConfig:
-    """The comparison that the model was made for."""
+    """The comparison that the model was made for, with nothing left open: what ``MatchingConfig()`` means for it."""
     return MatchingConfig(normalize=extractor.runner.normalize_embeddings)
 
 

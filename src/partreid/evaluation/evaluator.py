@@ -181,7 +181,7 @@ def evaluate_embeddings(
     Args:
         query: [Q, S, D]. gallery: [G, S, D], from the same model.
         query_ids: of the queries, gallery_ids: of the gallery, each ``(pids, camids)`` or :class:`Identities`.
-        matching: how to compare; the paper's Eq. 9 where None.
+        matching: how to compare; as the model was made for where None.
         options: length of the curve, intervals, memory, re-ranking.
 
     Returns:
@@ -201,6 +201,7 @@ def evaluate_embeddings(
     """
     matching, options = matching or MatchingConfig(), options or EvaluationConfig()
     check_comparable(query, gallery)
+    matching = matching.resolved(query, gallery)
     matched = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(query), len(gallery)))
     asked, stored = matched.counted
     query, gallery, ids = matched.without_junk(query, gallery)

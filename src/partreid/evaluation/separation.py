@@ -88,7 +88,7 @@ def distance_distribution(
     Args:
         query: [Q, S, D]. gallery: [G, S, D], from the same model.
         query_ids, gallery_ids: as in ``evaluate_embeddings``; the same pairs are junk.
-        matching: how to compare; the paper's Eq. 9 where None. options: memory.
+        matching: how to compare; as the model was made for where None. options: memory.
         bins: number of equal bins up to the largest distance that the vectors' lengths allow.
 
     Raises:
@@ -102,6 +102,7 @@ def distance_distribution(
     """
     matching, options = matching or MatchingConfig(), options or EvaluationConfig()
     check_comparable(query, gallery)
+    matching = matching.resolved(query, gallery)
     bins = require_whole("bins", bins, least=1, most=2**24)
     matched = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(query), len(gallery)))
     query, gallery, ids = matched.without_junk(query, gallery)
@@ -109,7 +110,7 @@ def distance_distribution(
         raise ShapeError(f"Expected at least one pair, got {len(query)} queries and {len(gallery)} gallery pictures.")
     query, gallery = matching.prepare(query), matching.prepare(gallery)
     matching = matching.model_copy(update={"slots": None, "visibility_threshold": None})  # done by prepare
-    edges = np.linspace(0, _largest(query, gallery, normalize=matching.normalize), bins + 1)
+    edges = np.linspace(0, _largest(query, gallery, normalize=bool(matching.normalize)), bins + 1)
     counts = np.zeros((2, bins + 1), np.int64)  # of different persons, of the same; the last bin: not comparable
     budget = options.memory_budget_mib * 2**20 // 2
     rows = max(1, budget // (_BYTES * len(gallery)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -63,7 +63,8 @@ def slot_mapping(
                 f"Holistic vectors {name!r} must be [{len(embeddings)}, width] under a name that is no slot, "
                 f"got {tuple(vectors.shape)}; the slots are {embeddings.slots}."
             )
-        table[name] = PartEmbeddings(vectors[:, None], vectors.new_ones(len(vectors), 1), (name,))
+        seen = vectors.new_ones(len(vectors), 1)
+        table[name] = replace(embeddings, vectors=vectors[:, None], visibility=seen, slots=(name,))
     table |= {slot: embeddings.select(slot) for slot in embeddings.slots}
     parts = [slot for slot in embeddings.slots if slot != FOREGROUND]
     if len(parts) > 1:
@@ -92,7 +93,7 @@ def slot_table(
         query: by name, for example from :func:`slot_mapping`; widths may differ between names.
         gallery: the same names.
         query_ids, gallery_ids: ``(pids, camids)``.
-        matching: normalisation and weights; its ``slots`` must be None.
+        matching: normalisation and weights, as the model was made for where None; its ``slots`` must be None.
         options: memory; the rows hold no interval and are never re-ranked.
 
     Raises:

@@ -35,7 +35,7 @@ def as_markdown(summary: Summary, plan: Plan) -> str:
         "|" + "---|" * len(COLUMNS),
         *(_line(cells(row)) for row in summary.rows),
         "",
-        *(f"* {note}" for note in one.notes),
+        *(f"* {note}" for note in (*one.notes, *ways(summary))),
         "",
         f"## Does the paper's order hold? {outcome(summary)}",
         "",
@@ -56,6 +56,15 @@ def as_json(summary: Summary) -> dict[str, Any]:
     }
     cleaned: dict[str, Any] = _without_nan(content)
     return cleaned
+
+
+def ways(summary: Summary) -> list[str]:
+    """How pictures were compared, a sentence for each way with the rows that were scored so."""
+    rows: dict[str, list[str]] = {}
+    for row in summary.rows:
+        if row.compared:
+            rows.setdefault(row.compared, []).append(row.name)
+    return [way if len(rows) == 1 else f"{way} Rows: {', '.join(names)}." for way, names in rows.items()]
 
 
 def outcome(summary: Summary) -> str:

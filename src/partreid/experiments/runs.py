@@ -12,13 +12,15 @@ import numpy as np
 import torch
 
 from partreid.errors import CheckpointError, DataError
-from partreid.evaluation.dataset import EmbeddedSplit, embed_split, model_matching
+from partreid.evaluation.dataset import EmbeddedSplit, embed_split
 from partreid.evaluation.evaluator import EvaluationConfig, evaluate_embeddings
 from partreid.evaluation.reranking import RerankingConfig
 from partreid.experiments.rows import EVERYTHING, Comparison
 from partreid.files import atomic_file, hold_folder, recover_folder
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, read_metrics
+from partreid.retrieval.how_compared import HowCompared
+from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
 from partreid.training.loop import Trainer
@@ -89,16 +91,18 @@ class Scores:
     Attributes:
         protocol: the rule. average_precision: [Q], NaN for a query that is not counted.
         first_match: [Q] rank of the first positive, 0 for a query that is not counted.
+        compared: a sentence that says how the pictures were compared; "" = not written down, by former versions.
     """
 
     protocol: str
     average_precision: np.ndarray
     first_match: np.ndarray
+    compared: str = ""
 
     @classmethod
-    def of(cls, result: EvaluationResult) -> Scores:
+    def of(cls, result: EvaluationResult, compared: str = "") -> Scores:
         """What is kept of a result."""
-        return cls(result.protocol, result.average_precision, result.first_match)
+        return cls(result.protocol, result.average_precision, result.first_match, compared)
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Scores:
@@ -107,13 +111,14 @@ class Scores:
         first = np.array(values["first_match"], np.int64)
         if precision.shape != first.shape:
             raise ValueError("it holds unequal numbers of queries")
-        return cls(str(values["protocol"]), precision, first)
+        return cls(str(values["protocol"]), precision, first, str(values.get("compared", "")))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON; null = a query that is not counted."""
         precision = [None if np.isnan(ap) else round(float(ap), 6) for ap in self.average_precision]
         return {
             "protocol": self.protocol,
+            "compared": self.compared,
             "rank1": float(np.mean(self.rank1)),
             "mAP": float(np.mean(self.ap)),
             "average_precision": precision,
@@ -206,7 +211,9 @@ def _score(task: Task) -> None:
         )  # fmt: skip
         query, gallery = (embed_split(extractor, images) for images in (task.test.query, task.test.gallery))
         for comparison in comparisons:
-            results[comparison.name] = Scores.of(_compare(extractor, query, gallery, comparison))
+            matching = MatchingConfig(normalize=comparison.normalize, visibility=comparison.visibility)
+            how = HowCompared.of(extractor, matching)
+            results[comparison.name] = Scores.of(_compare(query, gallery, comparison, how.matching), str(how))
     _write_scores(task, results)
 
 
@@ -219,11 +226,8 @@ def _by_embedding(comparisons: Iterable[Comparison]) -> dict[tuple[bool, bool], 
 
 
 def _compare(
-    extractor: PartExtractor, query: EmbeddedSplit, gallery: EmbeddedSplit, comparison: Comparison
+    query: EmbeddedSplit, gallery: EmbeddedSplit, comparison: Comparison, matching: MatchingConfig
 ) -> EvaluationResult:
-    matching = model_matching(extractor).model_copy(update={"visibility": comparison.visibility})
-    if comparison.normalize is not None:
-        matching = matching.model_copy(update={"normalize": comparison.normalize})
     asked, offered = (
         split.embeddings if comparison.embedding == EVERYTHING else split.table()[comparison.embedding]
         for split in (query, gallery)

@@ -35,13 +35,14 @@ class Metric:
 
 @dataclass(frozen=True)
 class RowSummary:
-    """One row: ``rank1`` and ``mean_ap`` are None where no seed is done."""
+    """One row, compared as ``compared`` says; ``rank1`` and ``mean_ap`` are None where no seed is done."""
 
     name: str
     paper: PaperScore | None
     seeds: tuple[int, ...]
     rank1: Metric | None
     mean_ap: Metric | None
+    compared: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def _row(row: Row, by_seed: RowScores) -> RowSummary:
         return RowSummary(row.name, row.paper, (), None, None)
     rank1 = _metric(_stacked([by_seed[seed].rank1 for seed in seeds], row.name))
     mean_ap = _metric(_stacked([by_seed[seed].ap for seed in seeds], row.name))
-    return RowSummary(row.name, row.paper, seeds, rank1, mean_ap)
+    ways = " / ".join(dict.fromkeys(by_seed[seed].compared for seed in seeds if by_seed[seed].compared))
+    return RowSummary(row.name, row.paper, seeds, rank1, mean_ap, ways)
 
 
 def _metric(values: np.ndarray) -> Metric:

@@ -19,7 +19,7 @@ from torch import Tensor
 from partreid.errors import ShapeError, nearest
 from partreid.functional.blocks import DistanceRows
 from partreid.functional.sides import Side
-from partreid.types import PartEmbeddings, check_comparable
+from partreid.types import PartEmbeddings, check_comparable, compares_normalized
 from partreid.types.numbers import as_tensor, require_whole
 
 VisibilityRule = Literal["product", "geometric", "ignore"]
@@ -34,7 +34,7 @@ def part_distances(
     query: PartEmbeddings,
     gallery: PartEmbeddings,
     *,
-    normalize: bool = False,
+    normalize: bool | None = None,
     visibility: VisibilityRule = "product",
     memory_budget: int = MEMORY_BUDGET,
 ) -> Tensor:
@@ -44,7 +44,8 @@ def part_distances(
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], of the same slots.
-        normalize: divide each vector by its length first (the published weights need it).
+        normalize: divide each vector by its length first; None = as the embeddings' model was made for
+            (``PartEmbeddings.compare_normalized``).
         visibility: the weight of a slot: "product" v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (what the published
             code does with continuous visibilities), "ignore" 1.
         memory_budget: bytes of extra memory, beside the result.
@@ -72,7 +73,7 @@ def distance_rows(
     query: PartEmbeddings,
     gallery: PartEmbeddings,
     *,
-    normalize: bool = False,
+    normalize: bool | None = None,
     visibility: VisibilityRule = "product",
     memory_budget: int = MEMORY_BUDGET,
 ) -> DistanceRows:
@@ -96,6 +97,7 @@ def distance_rows(
                 [3., 2., 0.]])
     """
     _check_pair(query, gallery, visibility, memory_budget)
+    normalize = compares_normalized(query, gallery) if normalize is None else normalize
     dtype = _working_dtype(query, gallery)
     a, b = (
         Side.of(e, _factors(e.visibility.to(dtype), visibility), normalize=normalize, memory_budget=memory_budget // 4)
@@ -105,14 +107,14 @@ def distance_rows(
 
 
 @torch.no_grad()
-def slot_distances(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize: bool = False) -> Tensor:
+def slot_distances(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize: bool | None = None) -> Tensor:
     """Distance of every query to every gallery picture in each slot alone, whatever the visibility.
 
     The result is S times as large as :func:`part_distances`': meant for a few pictures, not for a whole gallery.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], of the same slots.
-        normalize: divide each vector by its length first.
+        normalize: as in :func:`part_distances`.
 
     Returns:
         [Q, G, S] Euclidean distances.
@@ -139,7 +141,7 @@ def pairwise_slot_distances(
     gallery: PartEmbeddings,
     indices: Tensor,
     *,
-    normalize: bool = False,
+    normalize: bool | None = None,
     visibility: VisibilityRule = "product",
     memory_budget: int = MEMORY_BUDGET,
 ) -> Tensor:
@@ -171,6 +173,7 @@ def pairwise_slot_distances(
         )
     if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < len(gallery):
         raise ShapeError(f"indices must lie in 0..{len(gallery) - 1}, got {int(indices.min())}..{int(indices.max())}.")
+    normalize = compares_normalized(query, gallery) if normalize is None else normalize
     dtype = _working_dtype(query, gallery)
     left = torch.arange(len(query), device=indices.device).repeat_interleave(indices.shape[1])
     right = indices.reshape(-1)
@@ -190,7 +193,11 @@ def pairwise_slot_distances(
 
 @torch.no_grad()
 def paired_distances(
-    first: PartEmbeddings, second: PartEmbeddings, *, normalize: bool = False, visibility: VisibilityRule = "product"
+    first: PartEmbeddings,
+    second: PartEmbeddings,
+    *,
+    normalize: bool | None = None,
+    visibility: VisibilityRule = "product",
 ) -> Tensor:
     """Distance of each picture to the one at the same place in another batch (Eq. 9), for chosen pairs.
 
@@ -214,6 +221,7 @@ def paired_distances(
         raise ShapeError(f"Expected as many pictures on both sides, got {len(first)} and {len(second)}.")
     _check_finite(first, first)
     _check_finite(second, second)
+    normalize = compares_normalized(first, second) if normalize is None else normalize
     dtype = _working_dtype(first, second)
     a, b = (e.normalized() if normalize else e for e in (first.to(dtype=dtype), second.to(dtype=dtype)))
     weights = _factors(a.visibility, visibility) * _factors(b.visibility, visibility)

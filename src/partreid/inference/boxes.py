@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-import csv
-import math
-from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import DataError
+from partreid.errors import ConfigError, DataError
+from partreid.inference.box_choice import chosen_rows, named
+from partreid.inference.box_columns import COLUMNS, MOT, BoxForm
+from partreid.inference.box_rows import BoxRows, read_rows
+from partreid.inference.box_units import check_shares
+from partreid.inference.track_names import track_key
 
-COLUMNS = ("frame", "track", "x1", "y1", "x2", "y2")
-"""Columns of a CSV file; others are ignored."""
+__all__ = ["COLUMNS", "BoxForm", "BoxTable", "TrackBoxes", "read_boxes"]
 
-_MOT = "frame, id, left, top, width, height[, confidence, ...]"
-_NO_TRACK = -1  # a detection that belongs to no track
+
+@dataclass(frozen=True)
+class BoxTable:
+    """The table that boxes come from.
+
+    Attributes:
+        path: its file. form: how it writes a box, None where the user said how.
+        first_frame: the number that it gives the first frame. first_pixel: and the first pixel, 0 or 1.
+    """
+
+    path: str = ""
+    form: BoxForm | None = "xyxy"
+    first_frame: int = 0
+    first_pixel: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +44,36 @@ class TrackBoxes:
         frames: [N] numbers of frames, from 0, ascending. tracks: [N] positions in ``names``.
         corners: [N, 4] x1, y1, x2, y2 in pixels, as :func:`~partreid.inference.video.crop_boxes` takes them.
         names: the T tracks, in the order of their first boxes.
+        lines: [N] where each stands in its table; None where it has none. table: that table.
+
+    Raises:
+        DataError: the arrays do not fit together, frames do not ascend, or a name is twice there or is none
+            (:func:`~partreid.inference.track_names.track_key`).
     """
 
     frames: NDArray[np.int64]
     tracks: NDArray[np.int64]
     corners: NDArray[np.float64]
     names: tuple[str, ...]
+    lines: NDArray[np.int64] | None = None
+    table: BoxTable = field(default_factory=BoxTable)
+
+    def __post_init__(self) -> None:
+        count = len(self.frames)
+        whole = all(np.asarray(numbers).dtype.kind in "iu" for numbers in (self.frames, self.tracks) if count)
+        if not whole or np.shape(self.tracks) != (count,) or np.shape(self.corners) != (count, 4):
+            raise DataError(
+                "Expected whole numbers frames [N] and tracks [N], and corners [N, 4], got shapes "
+                f"{np.shape(self.frames)}, {np.shape(self.tracks)} and {np.shape(self.corners)}."
+            )
+        if count and (np.diff(self.frames) < 0).any():
+            raise DataError("Expected the boxes in the order of their frames. Sort them: order = np.argsort(frames).")
+        if count and not (np.min(self.tracks) >= 0 and np.max(self.tracks) < len(self.names)):
+            raise DataError(f"Expected positions 0 to {len(self.names) - 1} in the names of the tracks.")
+        keys = [track_key(name) for name in self.names]
+        if None in keys or len(set(keys)) < len(keys):
+            wrong = next(name for name, key in zip(self.names, keys, strict=True) if key is None or keys.count(key) > 1)
+            raise DataError(f"Each track has a name of its own, got {wrong!r:.80}. Leave out boxes of no track.")
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -45,6 +83,11 @@ class TrackBoxes:
         first, end = np.searchsorted(self.frames, [frame, frame + 1])
         return range(int(first), int(end))
 
+    def where(self, row: int) -> str:
+        """Which box this is, for messages."""
+        name = f"Frame {self.frames[row]} (counted from 0), track {self.names[self.tracks[row]]}"
+        return name if self.lines is None else f"{name} ({self.table.path}, line {self.lines[row]})"
+
     def spans(self) -> NDArray[np.int64]:
         """[T, 3] first frame, last frame, and number of boxes of each track."""
         last = np.zeros(len(self.names), np.int64)
@@ -52,137 +95,167 @@ class TrackBoxes:
         _, first = np.unique(self.tracks, return_index=True)
         return np.stack([self.frames[first], last, np.bincount(self.tracks, minlength=len(self.names))], axis=1)
 
+    def only(self, rows: Sequence[int] | NDArray[np.int64]) -> Self:
+        """Some of the boxes, and the tracks that are left.
+
+        Raises:
+            DataError: there is no such row.
+        """
+        try:
+            chosen = np.sort(np.asarray(rows, dtype=np.int64).reshape(-1))
+            if (chosen < 0).any():
+                raise IndexError
+            lines = None if self.lines is None else self.lines[chosen]
+            names = [self.names[i] for i in self.tracks[chosen]]
+            return self._ordered(self.frames[chosen], names, self.corners[chosen], lines, self.table)
+        except (TypeError, ValueError, IndexError, OverflowError):
+            raise DataError(f"Expected rows from 0 to {len(self) - 1}, got {rows!r:.80}.") from None
+
     def every(self, step: int) -> Self:
-        """The boxes in frames 0, step, 2·step, ..., and the tracks that are left.
+        """The boxes in frames 0, step, 2·step, ..., and the tracks that are left; a warning names others.
 
         Raises:
             DataError: ``step`` is no whole number of at least 1.
         """
         if not isinstance(step, int | np.integer) or step < 1:
             raise DataError(f"Expected every n-th frame with a whole n of at least 1, got {step!r:.80}.")
-        kept = self.frames % step == 0
-        return self._ordered(self.frames[kept], [self.names[i] for i in self.tracks[kept]], self.corners[kept])
+        some = self.only(np.flatnonzero(self.frames % step == 0))
+        if gone := set(self.names) - set(some.names):
+            frames = f"frames 0, {step}, {2 * step}, ..."
+            warnings.warn(f"Left out {named(gone, 'track')} without a box in {frames}", stacklevel=2)
+        return some
 
     @classmethod
-    def _ordered(cls, frames: NDArray[np.int64], tracks: Sequence[str], corners: NDArray[np.float64]) -> Self:
+    def _ordered(
+        cls,
+        frames: NDArray[np.int64],
+        tracks: Sequence[str],
+        corners: NDArray[np.float64],
+        lines: NDArray[np.int64] | None,
+        table: BoxTable,
+    ) -> Self:
         order = np.argsort(frames, kind="stable")
         numbers: dict[str, int] = {}
         codes = np.array([numbers.setdefault(tracks[i], len(numbers)) for i in order], dtype=np.int64)
-        return cls(frames[order], codes, corners[order], tuple(numbers))
+        lines = None if lines is None else lines[order]
+        return cls(frames[order], codes, corners[order], tuple(numbers), lines, table)
 
 
-def read_boxes(path: str | Path) -> TrackBoxes:
+def read_boxes(
+    path: str | Path,
+    *,
+    form: BoxForm | None = None,
+    first_frame: int | None = None,
+    person_classes: Collection[object] | None = None,
+    on_error: Callable[[str], None] | None = None,
+) -> TrackBoxes:
     """Read boxes of tracks.
 
     Two formats: CSV whose first line names the columns :data:`COLUMNS` in any order, frames and pixels counted from 0,
     tracks any names; or MOTChallenge's ``frame, id, left, top, width, height, confidence, ...`` without a header,
-    frames and pixels counted from 1. There a confidence of 0 marks boxes to be ignored, which are left out.
+    frames and pixels counted from 1. Commas, semicolons, tabs or spaces stand between the values. Names of other tools
+    are known too (``frame_index, tracker_id, x_min, ...``; ``frame, id, bb_left, ...``).
+
+    Left out, with a warning, are boxes of confidence 0 (to be ignored), of other classes than a person,
+    and of visibility 0, in either format. What names a track is told at
+    :func:`~partreid.inference.track_names.track_key`.
+
+    Args:
+        path: the file. form: how boxes are written, where the table says it wrongly.
+        first_frame: the number of the first frame, 0 or 1; None takes the format's.
+        person_classes: classes that are persons, where there is a column of classes; None takes MOTChallenge's 1, and
+            those that are called a person.
+        on_error: told of each box of no track, which is then left out.
 
     Raises:
         DataError: the file is missing or of neither format, a value is no number, a frame is below the first, boxes
-            belong to no track, a track is twice in a frame, or there is no box. The message tells the line.
+            belong to no track, a track is twice in a frame, or there is no box; or it is not known where frames are
+            counted from, which classes are persons, or the boxes are shares of the frame. The message tells the line.
+        ConfigError: ``form`` or ``first_frame`` is another value.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"There is no file {str(path)!r}.")
-    frames, corners, tracks = array("q"), array("d"), list[str]()
-    known: dict[str, str] = {}
-    for frame, track, box in _rows(path):
-        frames.append(frame)
-        tracks.append(known.setdefault(track, track))  # one string per track, not per box
-        corners.extend(box)
-    if not tracks:
-        raise DataError(f"{path} holds no box. Expected a row for each: {', '.join(COLUMNS)}, or {_MOT}.")
-    boxes = TrackBoxes._ordered(np.array(frames), tracks, np.array(corners).reshape(-1, 4))
-    _check_single(path, boxes)
+    if form not in (None, "xyxy", "xywh"):
+        raise ConfigError(f"Boxes are written as xyxy or xywh, got {form!r:.80}.")
+    if first_frame not in (None, 0, 1) or isinstance(first_frame, bool):
+        raise ConfigError(f"The first frame is number 0 or 1, got {first_frame!r:.80}.")
+    rows = read_rows(path)
+    if not rows.lines:
+        raise DataError(f"{path} holds no box. Expected a row for each: {', '.join(COLUMNS)}, or {MOT}.")
+    kept, notes = chosen_rows(path, rows, person_classes)
+    first = _first_frame(path, rows, first_frame)
+    if rows.columns.note:
+        notes.insert(0, f"{rows.columns.note}; frames are counted from {first}")
+    used = _with_track(path, rows, np.flatnonzero(kept), on_error)
+    corners, pixel = _corners(rows, form or rows.columns.form, first)
+    table = BoxTable(str(path), None if form else rows.columns.form, first, pixel)
+    frames, lines = np.array(rows.frames)[used] - first, np.array(rows.lines)[used]
+    boxes = TrackBoxes._ordered(frames, [str(rows.tracks[i]) for i in used], corners[used], lines, table)
+    _check_single(boxes)
+    check_shares(boxes)
+    for note in notes:
+        warnings.warn(f"{note}.", stacklevel=2)
     return boxes
 
 
-def _check_single(path: Path, boxes: TrackBoxes) -> None:
+def _first_frame(path: Path, rows: BoxRows, given: int | None) -> int:
+    lowest = min(rows.frames)
+    first = rows.columns.first_frame if given is None else given
+    if first is None and lowest == 0:
+        return 0
+    if first is None:
+        raise DataError(
+            f"{rows.columns.note}; whether frames are counted from 0 or from 1 is not known: the lowest is {lowest}. "
+            "Say it with --first-frame 0 or 1 (first_frame=)."
+        )
+    if lowest < first:
+        raise DataError(
+            f"{path}, line {rows.lines[rows.frames.index(lowest)]}: expected the number of a frame from {first}, got "
+            f"{lowest}. MOTChallenge counts from 1; a table with a header line counts from 0. Say it with "
+            "--first-frame 0 (first_frame=0)."
+        )
+    return first
+
+
+def _corners(rows: BoxRows, form: BoxForm, first_frame: int) -> tuple[NDArray[np.float64], int]:
+    """[N, 4] x1, y1, x2, y2 in pixels from 0, and the number of the first pixel. MOTChallenge counts frames and pixels
+    from 1; who counts frames from 0 has the pixels of a detector, and so has who writes corners."""
+    pixel = first_frame if rows.columns.form == "xywh" else 0
+    boxes = np.array(rows.boxes).reshape(-1, 4)
+    boxes[:, :2] -= pixel
+    boxes[:, 2:] += boxes[:, :2] if form == "xywh" else -pixel
+    return boxes, pixel
+
+
+def _with_track(
+    path: Path, rows: BoxRows, chosen: NDArray[np.int64], on_error: Callable[[str], None] | None
+) -> list[int]:
+    """The rows that name a track."""
+    used = []
+    for row in chosen.tolist():
+        if rows.tracks[row] is not None:
+            used.append(row)
+            continue
+        message = (
+            f"{path}, line {rows.lines[row]}: the box belongs to no track: {rows.names[row]!r:.40} is no name of one."
+        )
+        if on_error is None:
+            raise DataError(
+                f"{message} Run a tracker on the detections, or leave such boxes out: --skip-damaged (on_error=)."
+            )
+        on_error(message)
+    if not used:
+        raise DataError(f"{path} holds no box of a track. Run a tracker on the detections first.")
+    return used
+
+
+def _check_single(boxes: TrackBoxes) -> None:
     order = np.lexsort((boxes.tracks, boxes.frames))
     pairs = np.stack([boxes.frames, boxes.tracks])[:, order]
     twice = (pairs[:, 1:] == pairs[:, :-1]).all(axis=0)
-    if twice.any():
-        frame, track = pairs[:, int(twice.argmax())]
+    if twice.any() and boxes.lines is not None:
+        first, second = order[int(twice.argmax()) :][:2]
+        frame, track = boxes.frames[first], boxes.names[boxes.tracks[first]]
         raise DataError(
-            f"{path}: track {boxes.names[track]} has two boxes in frame {frame} (counted from 0). Keep one."
+            f"{boxes.table.path}: track {track} has two boxes in frame {frame} (counted from 0), in lines "
+            f"{boxes.lines[first]} and {boxes.lines[second]}. Keep one."
         )
-
-
-Row = tuple[int, str, tuple[float, float, float, float]]
-"""(frame, track, corners)."""
-
-
-def _rows(path: Path) -> Iterator[Row]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file, strict=True)
-            first = next(lines, [])
-            header = [cell.strip().lower() for cell in first]
-            if set(COLUMNS) <= set(header):
-                yield from _named(path, lines, [header.index(name) for name in COLUMNS])
-            elif len(first) >= len(COLUMNS) and all(_is_number(cell) for cell in first[: len(COLUMNS)]):
-                file.seek(0)
-                yield from _mot(path, csv.reader(file, strict=True))
-            else:
-                found = ", ".join(first) or "an empty line"
-                raise DataError(
-                    f"{path}: expected a first line that names {', '.join(COLUMNS)}, or rows of MOTChallenge ({_MOT}); "
-                    f"found {found[:80]}."
-                )
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}. Save it anew.") from None
-
-
-def _named(path: Path, lines: Iterator[list[str]], columns: list[int]) -> Iterator[Row]:
-    for number, line in enumerate(lines, start=2):
-        if not line:
-            continue
-        where = f"{path}, line {number}"
-        if len(line) <= max(columns):
-            raise DataError(f"{where}: expected {max(columns) + 1} values or more, got {len(line)}.")
-        frame, track, *box = (line[i].strip() for i in columns)
-        if not track:
-            raise DataError(f"{where}: the track has no name. Name it, or leave the row out.")
-        x1, y1, x2, y2 = (_number(value, where) for value in box)
-        yield _frame(frame, where, first=0), track, (x1, y1, x2, y2)
-
-
-def _mot(path: Path, lines: Iterator[list[str]]) -> Iterator[Row]:
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
-        where = f"{path}, line {number}"
-        if len(line) < len(COLUMNS):
-            raise DataError(f"{where}: expected {_MOT}, got {len(line)} values.")
-        if len(line) > len(COLUMNS) and _number(line[6], where) == 0:
-            continue
-        frame, number_of_track = _frame(line[0], where, first=1) - 1, _number(line[1], where)
-        if number_of_track == _NO_TRACK:
-            raise DataError(f"{where}: the box belongs to no track (id -1). Run a tracker on the detections first.")
-        track = f"{number_of_track:.0f}" if number_of_track.is_integer() else line[1].strip()  # "3.0" is 3
-        left, top, width, height = (_number(value, where) for value in line[2:6])
-        yield frame, track, (left - 1, top - 1, left - 1 + width, top - 1 + height)
-
-
-def _frame(text: str, where: str, *, first: int) -> int:
-    value = _number(text, where)
-    if not value.is_integer() or not first <= value < 2**53:
-        raise DataError(
-            f"{where}: expected the number of a frame from {first}, got {text}. MOTChallenge counts from 1; a table "
-            "with a header line counts from 0."
-        )
-    return int(value)
-
-
-def _number(text: str, where: str) -> float:
-    if not _is_number(text):
-        raise DataError(f"{where}: expected a finite number, got {text.strip()[:40]!r}.")
-    return float(text)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

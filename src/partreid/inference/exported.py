@@ -64,6 +64,16 @@ class ExportedRunner:
         """Whether the model was made for normalised vectors."""
         return self.info.normalize_embeddings
 
+    @property
+    def visibility(self) -> str:
+        """The rule of visibility; "always" for stripes and for a global embedding."""
+        return "always" if self.info.network in ("BoT", "PCB") else self.info.visibility
+
+    @property
+    def visibility_threshold(self) -> float | None:
+        """λ_v of Eq. 4; None where the rule is another."""
+        return self.info.visibility_threshold if self.visibility == "threshold" else None
+
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
         """What the file says of pictures uint8 [B, H, W, 3]: embeddings, visibility and attention, nothing else."""
         vectors, visibility, attention = map(torch.from_numpy, self.session(np.ascontiguousarray(pixels)))

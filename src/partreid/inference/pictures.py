@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from partreid.datasets.images import read_image
-from partreid.datasets.readers.common import PICTURE_SUFFIXES, picture_names, subfolders
+from partreid.datasets.images import from_pil, read_image
+from partreid.datasets.readers.common import LeftOut, folder_files, subfolders
 from partreid.errors import DataError
 from partreid.types import ReIDImage
 
@@ -25,8 +25,9 @@ Pictures: TypeAlias = "Picture | Iterable[Picture]"
 def walk(pictures: Pictures) -> Iterator[Picture]:
     """Single pictures, one at a time, in a fixed order: nothing is read ahead, and no list of all is made.
 
-    A folder stands for the pictures in it, sorted by name, then for those in its subfolders, sorted by name; hidden
-    files and folders and other files are passed over. Only one folder's names are held at a time.
+    A folder stands for the pictures in it, sorted by name, then for those in its subfolders, sorted by name. Hidden
+    files and folders are passed over, and lists, labels and notes; a warning at the folder's end names other files that
+    are no pictures. Only one folder's names are held at a time.
 
     Args:
         pictures: one picture, a folder, an array [N, H, W, 3], or an iterable of pictures and folders.
@@ -64,7 +65,7 @@ def picture_name(picture: Picture, position: int) -> str:
 
 
 def load_picture(picture: Picture) -> np.ndarray:
-    """One picture as uint8 [H, W, 3] RGB.
+    """One picture as uint8 [H, W, 3] RGB, upright; arrays are as they are.
 
     Raises:
         DataError: it cannot be read, or is no such array.
@@ -74,43 +75,52 @@ def load_picture(picture: Picture) -> np.ndarray:
     if isinstance(picture, str | Path):
         return read_image(picture)
     if isinstance(picture, Image.Image):
-        return _from_pil(picture)
+        return from_pil(picture)
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
-        raise DataError(f"Expected a file, a PIL picture or a uint8 array [H, W, 3] in RGB order, got {what}.")
+        raise DataError(
+            f"Expected a file, a PIL picture or a uint8 array [H, W, 3] in RGB order, got {_what(picture)}."
+        )
     return picture
 
 
-def _from_pil(picture: Image.Image) -> np.ndarray:
-    if picture.mode.startswith(("I", "F")):
-        raise DataError(f"Expected a PIL picture with 8 bits a channel, got mode {picture.mode}.")
-    try:
-        return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow reads an opened file only now
-        raise DataError(f"A PIL picture cannot be decoded: {error}.") from None
+def _what(picture: object) -> str:
+    """What came in the place of a picture, and how it becomes one where that is certain."""
+    if not isinstance(picture, np.ndarray):
+        return type(picture).__name__
+    came = f"{picture.dtype} {picture.shape}"
+    if picture.dtype.kind == "f":
+        return f"{came}. Of numbers from 0 to 1 take (255 * picture).round().astype(np.uint8)"
+    if picture.dtype == np.uint8 and picture.ndim == 2:
+        return f"{came}. Of a grey picture take np.stack([picture] * 3, axis=2)"
+    if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 4:
+        return f"{came}. Leave the fourth channel out: picture[:, :, :3]"
+    if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[0] == 3:
+        return f"{came}. Put the channels last: picture.transpose(1, 2, 0)"
+    return came
 
 
 def _walk_folder(folder: Path) -> Iterator[Path]:
-    found = False
-    for path in _tree(folder, ()):
+    found, left_out = False, LeftOut()
+    for path in _tree(folder, (), left_out):
         found = True
         yield path
     if not found:
-        raise DataError(
-            f"Folder {folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}), nor do the folders in it."
-        )
+        raise DataError(f"Folder {folder} holds no picture ({left_out.instead()}), nor do the folders in it.")
+    left_out.tell()
 
 
-def _tree(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
+def _tree(folder: Path, above: tuple[str, ...], left_out: LeftOut) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in above:  # a link to a folder that it lies in
         return
     try:
-        names, inner = sorted(picture_names(folder)), subfolders(folder)
+        names, others = folder_files(folder)
+        inner = subfolders(folder)
     except OSError as error:
         raise DataError(f"Cannot look into folder {folder}: {error.strerror or error}.") from None
-    for name in names:
+    left_out.add(folder, others)
+    for name in sorted(names):
         yield folder / name
-    del names  # nothing of this folder is held while those in it are walked through
+    del names, others  # nothing of this folder is held while those in it are walked through
     for subfolder in inner:
-        yield from _tree(subfolder, (*above, real))
+        yield from _tree(subfolder, (*above, real), left_out)

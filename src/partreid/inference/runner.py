@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from partreid.models.network import ReIDNetwork
 from partreid.parts import PartSchema, flip_order, has_unnamed
 from partreid.preprocessing import PreprocessConfig, normalize
 from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
-from partreid.types import ModelOutput
+from partreid.types import ModelOutput, PartEmbeddings
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,16 @@ class Runner(Protocol):
         ...
 
     @property
+    def visibility(self) -> str:
+        """The rule of visibility, as ``ModelConfig.visibility``; "always" for networks that call every part visible."""
+        ...
+
+    @property
+    def visibility_threshold(self) -> float | None:
+        """λ_v of Eq. 4; None where the rule is another."""
+        ...
+
+    @property
     def pose(self) -> PoseInput | None:
         """The part maps that ``run`` needs; None where the network finds the parts by itself."""
         ...
@@ -77,6 +87,11 @@ class Runner(Protocol):
             float32 on the CPU; None where the runner has no such tensor.
         """
         ...
+
+
+def signed(embeddings: PartEmbeddings, runner: Runner) -> PartEmbeddings:
+    """Embeddings that say which model made them, and how it compares."""
+    return replace(embeddings, model=runner.fingerprint, compare_normalized=runner.normalize_embeddings)
 
 
 class TorchRunner:
@@ -117,6 +132,16 @@ class TorchRunner:
     def normalize_embeddings(self) -> bool:
         """Whether the model was made for normalised vectors."""
         return self.model.config.normalize_embeddings
+
+    @property
+    def visibility(self) -> str:
+        """The rule of visibility; "always" for stripes and for a global embedding."""
+        return self.model.config.visibility_rule
+
+    @property
+    def visibility_threshold(self) -> float | None:
+        """λ_v of Eq. 4; None where the rule is another."""
+        return self.model.config.visibility_threshold if self.visibility == "threshold" else None
 
     @property
     def pose(self) -> PoseInput | None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ from partreid.files import atomic_file
 from partreid.inference import parquet
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.pictures import Pictures, picture_name, walk
+from partreid.inference.runner import signed
 from partreid.inference.storage import MANIFEST, read_facts, save_embeddings, shard_name
 from partreid.inference.streaming import (
     PictureBatch,
@@ -271,4 +272,4 @@ def _nothing(extractor: PartExtractor) -> PartEmbeddings:
     blank = np.zeros((1, *runner.preprocess.size, 3), np.uint8)
     pose = runner.pose
     maps = None if pose is None else torch.zeros(1, len(pose.schema), *pose.map_size)
-    return replace(runner.run(blank, maps).embeddings, model=extractor.fingerprint)[:0]
+    return signed(runner.run(blank, maps).embeddings, runner)[:0]

@@ -32,12 +32,14 @@ class FileFacts:
     Attributes:
         slots, model: as in ``PartEmbeddings``. names: of the pictures.
         skipped: pictures that could not be read: position among all, name, reason.
+        compare_normalized: as in ``PartEmbeddings``; files of former versions do not say it.
     """
 
     slots: tuple[str, ...]
     model: str
     names: tuple[str, ...]
     skipped: tuple[tuple[int, str, str], ...] = ()
+    compare_normalized: bool | None = None
 
     def to_json(self) -> str:
         """As the file's metadata."""
@@ -49,7 +51,7 @@ class FileFacts:
         content: dict[str, Any] = json.loads(text)
         skipped = tuple((int(position), str(name), str(why)) for position, name, why in content["skipped"])
         slots, names = (tuple(map(str, content[key])) for key in ("slots", "names"))
-        return cls(slots, str(content["model"]), names, skipped)
+        return cls(slots, str(content["model"]), names, skipped, content.get("compare_normalized"))
 
 
 def save_embeddings(
@@ -76,7 +78,8 @@ def save_embeddings(
     """
     if len(names) != len(embeddings):
         raise ShapeError(f"Expected {len(embeddings)} names, one per picture, got {len(names)}.")
-    facts = FileFacts(embeddings.slots, embeddings.model, tuple(names), tuple(skipped)).to_json()
+    known = embeddings.compare_normalized
+    facts = FileFacts(embeddings.slots, embeddings.model, tuple(names), tuple(skipped), known).to_json()
     with atomic_file(path, error=DataError) as temporary:
         if Path(path).suffix == PARQUET:
             parquet.write(temporary, embeddings, names, {_FORMAT: facts})
@@ -168,7 +171,7 @@ def _read(path: Path) -> tuple[PartEmbeddings, FileFacts]:
     else:
         with safe_open(str(path), framework="pt") as file:
             vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
-    embeddings = PartEmbeddings(vectors, visibility, facts.slots, model=facts.model)
+    embeddings = PartEmbeddings(vectors, visibility, facts.slots, facts.model, facts.compare_normalized)
     if len(facts.names) != len(embeddings):
         raise ValueError(f"{len(facts.names)} names for {len(embeddings)} pictures")
     return embeddings, facts

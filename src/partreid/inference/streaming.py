@@ -18,8 +18,8 @@ from partreid.datasets.augment import part_maps_at
 from partreid.datasets.images import resize
 from partreid.errors import ConfigError, DataError
 from partreid.inference.pictures import Picture, load_picture, picture_name
-from partreid.inference.runner import PoseInput, Runner
-from partreid.labels.fields import read_part_maps
+from partreid.inference.runner import PoseInput, Runner, signed
+from partreid.labels.fields import check_upright, read_part_maps
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
 
 OnError = Literal["raise", "skip"]
@@ -167,7 +167,7 @@ def run_batches(
             yield batch, None
             continue
         output = runner.run(batch.pixels, batch.part_maps)
-        yield batch, replace(output, embeddings=replace(output.embeddings, model=runner.fingerprint))
+        yield batch, replace(output, embeddings=signed(output.embeddings, runner))
 
 
 def _ahead(
@@ -197,9 +197,9 @@ def _decode(batch: PictureBatch, runner: Runner, *, skip: bool) -> DecodedBatch:
     for position, picture in enumerate(batch.pictures, batch.first):
         name = picture_name(picture, position)
         try:
-            pixels[len(names)] = _load(picture, name, size)
+            pixels[len(names)], whole = _load(picture, name, size)
             if pose is not None:
-                maps.append(_part_maps(picture, pose, size))
+                maps.append(_part_maps(picture, pose, size, whole))
         except DataError as error:
             if not skip:
                 raise
@@ -218,16 +218,18 @@ def _decode(batch: PictureBatch, runner: Runner, *, skip: bool) -> DecodedBatch:
     )
 
 
-def _load(picture: Picture, name: str, size: tuple[int, int]) -> np.ndarray:
+def _load(picture: Picture, name: str, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """The picture at that size, and the (H, W) it had."""
     try:
-        return resize(load_picture(picture), size)
+        pixels = load_picture(picture)
+        return resize(pixels, size), pixels.shape[:2]
     except DataError as error:
         if isinstance(picture, str | os.PathLike | ReIDImage):
             raise
         raise DataError(f"Picture {name}: {error}") from None
 
 
-def _part_maps(picture: Picture, pose: PoseInput, size: tuple[int, int]) -> Tensor:
+def _part_maps(picture: Picture, pose: PoseInput, size: tuple[int, int], whole: tuple[int, int]) -> Tensor:
     """Part maps E [1, K, h, w] at the feature map's size, which take the place of learned attention."""
     if not isinstance(picture, ReIDImage) or picture.label is None:
         raise DataError(
@@ -235,6 +237,8 @@ def _part_maps(picture: Picture, pose: PoseInput, size: tuple[int, int]) -> Tens
             f"{picture if isinstance(picture, ReIDImage) else 'this one'} has none. Give entries of a data set with "
             "labels (`partreid labels make`)."
         )
-    nodes = torch.from_numpy(read_part_maps(picture.label, pose.schema))[None]
+    part_maps = read_part_maps(picture.label, pose.schema)
+    check_upright(picture.label, part_maps.shape[1:], picture.path, whole)
+    nodes = torch.from_numpy(part_maps)[None]
     none = torch.zeros(1, 2, dtype=torch.long)
     return part_maps_at(nodes, none, size=size, map_size=pose.map_size)

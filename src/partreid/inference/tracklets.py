@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
-from partreid.errors import ShapeError
+from partreid.errors import DataError, ShapeError
 from partreid.inference.merging import SlotSums
+from partreid.inference.track_names import track_key
 from partreid.types import PartEmbeddings, check_comparable
 
 Track = TypeVar("Track", bound=Hashable)
@@ -88,13 +89,16 @@ def merge_tracklets(embeddings: PartEmbeddings, tracks: Sequence[Track]) -> tupl
     """Pictures of several tracks as one row per track; how is told at :class:`Tracklet`.
 
     Args:
-        embeddings: [N, S, D]. tracks: N, the track of each picture: numbers, names, (camera, number), ...
+        embeddings: [N, S, D]. tracks: N, the track of each picture: numbers, names, (camera, number), ... What is one
+            track, and what is none, is told at :func:`~partreid.inference.track_names.track_key`: 1, 1.0 and "1" are
+            one.
 
     Returns:
-        [T, S, D] and the T tracks, in the order of their first pictures.
+        [T, S, D] and the T tracks as they came first, in the order of their first pictures.
 
     Raises:
         ShapeError: the tracks are not as many as the pictures, there is none, or a value is not allowed.
+        DataError: a picture belongs to no track: -1, None, NaN.
         TypeError: a track is of a type that no dictionary takes, such as a list.
 
     Example:
@@ -106,7 +110,14 @@ def merge_tracklets(embeddings: PartEmbeddings, tracks: Sequence[Track]) -> tupl
     """
     if len(tracks) != len(embeddings):
         raise ShapeError(f"Expected {len(embeddings)} tracks, one per picture, got {len(tracks)}.")
-    pictures: dict[Track, list[int]] = {}
-    for number, track in enumerate(tracks):
-        pictures.setdefault(track, []).append(number)
-    return PartEmbeddings.cat(merge_tracklet(embeddings[rows]) for rows in pictures.values()), list(pictures)
+    names, pictures = list(tracks), dict[Hashable, list[int]]()
+    for number, track in enumerate(names):
+        key = track_key(track)
+        if key is None:
+            raise DataError(
+                f"Picture {number} belongs to no track: {track!r:.80} is no name of one. Leave such pictures out, as "
+                "they need not be of one person: embeddings[rows]."
+            )
+        pictures.setdefault(key, []).append(number)
+    merged = PartEmbeddings.cat(merge_tracklet(embeddings[rows]) for rows in pictures.values())
+    return merged, [names[rows[0]] for rows in pictures.values()]

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from partreid.datasets.images import read_image
-from partreid.datasets.readers.common import list_pictures
 from partreid.errors import DataError, MissingDependencyError, ShapeError
+from partreid.inference.box_units import are_shares
 from partreid.inference.extractor import PartExtractor
+from partreid.inference.frame_folder import SEQINFO, FrameFolder
 from partreid.types import PartEmbeddings
 
 OnError = Callable[[str], None]
@@ -24,8 +25,8 @@ class VideoFrame(NamedTuple):
     """A frame of a video.
 
     Attributes:
-        number: from 0. seconds: since the video's start, None where it has no times (a folder of pictures).
-        pixels: uint8 RGB [H, W, 3].
+        number: from 0. seconds: since the video's start, None where it has no times (a folder of unknown rate).
+        pixels: uint8 RGB [H, W, 3], upright.
     """
 
     number: int
@@ -33,30 +34,39 @@ class VideoFrame(NamedTuple):
     pixels: NDArray[np.uint8]
 
 
-def iter_frames(path: str | Path, *, every: int = 1, on_error: OnError | None = None) -> Iterator[VideoFrame]:
-    """Frames of a video file, one at a time, or of a folder of pictures in the order of their names.
+def iter_frames(
+    path: str | Path | FrameFolder, *, every: int = 1, on_error: OnError | None = None
+) -> Iterator[VideoFrame]:
+    """Frames of a video file, one at a time, or of a folder of pictures, by the numbers in their names.
 
-    Files are read with PyAV (extra ``video``). Pixels are as they are stored: a tag that says "rotate" is ignored.
+    Files are read with PyAV (extra ``video``). Frames are upright, as players and OpenCV show them: turned as the file
+    says, which those of telephones do.
 
     Args:
-        path: the file or folder. every: gives the frames 0, every, 2·every, ...; all must be decoded.
+        path: the file or folder; a :class:`~partreid.inference.frame_folder.FrameFolder` says how a folder is read.
+        every: gives the frames 0, every, 2·every, ...; all must be decoded.
         on_error: told of each damaged frame, which is then left out. Later frames of a file keep their numbers, which
             then follow from their times: exact at a constant frame rate.
 
     Raises:
-        DataError: there is no such file, it is no video, or a frame is damaged and there is no ``on_error``. A file
-            that was cut off may just end early.
-        ShapeError: ``every`` is below 1.
+        DataError: there is no such file, it is no video, or a frame is damaged or of another size than the first and
+            there is no ``on_error``; or the names in a folder do not say which frame is which. A file that was cut
+            off may just end early.
+        ShapeError: ``every`` is no whole number of at least 1.
         MissingDependencyError: PyAV is not installed.
 
     Example:
         >>> for number, seconds, pixels in iter_frames("camera1.mp4", every=5):  # doctest: +SKIP
         ...     embeddings = embed_boxes(extractor, pixels, detect(pixels))
     """
-    if every < 1:
-        raise ShapeError(f"every is at least 1, got {every}.")
+    if not isinstance(every, int | np.integer) or every < 1:
+        raise ShapeError(f"every is a whole number of at least 1, got {every!r:.80}.")
+    if isinstance(path, FrameFolder):
+        return _pictures(path, every, on_error)
     path = Path(path)
-    return _pictures(path, every, on_error) if path.is_dir() else _decoded(path, every, on_error)
+    if path.is_dir():
+        return _pictures(FrameFolder.open(path), every, on_error)
+    return _decoded(path, every, on_error)
 
 
 def crop_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> list[NDArray[np.uint8]]:
@@ -70,8 +80,8 @@ def crop_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> list[NDArray[np.ui
         N copies, so that the frame need not stay in memory.
 
     Raises:
-        DataError: the frame is no such array, or a box is not finite, empty, inverted or wholly outside; the message
-            tells which.
+        DataError: the frame is no such array, or a box is not finite, empty, inverted, wholly outside, or in shares of
+            the frame; the message tells which.
         ShapeError: the boxes are not [N, 4] numbers.
 
     Example:
@@ -107,6 +117,11 @@ def _crop(frame: NDArray[np.uint8], box: NDArray[np.float64], number: int) -> ND
     what = f"Box {number} ({', '.join(f'{value:g}' for value in box)})"
     if not np.isfinite(box).all():
         raise DataError(f"{what} is not finite. Expected x1, y1, x2, y2 in pixels.")
+    if are_shares(box[None])[0] and max(height, width) > 2:
+        raise DataError(
+            f"{what} lies within one pixel, as if its numbers were shares of the frame. Multiply x1 and x2 by the "
+            f"width of {width} pixels, y1 and y2 by the height of {height}."
+        )
     if x1 >= x2 or y1 >= y2:
         raise DataError(f"{what} is empty or inverted. Expected x1 < x2 and y1 < y2; is it x, y, width, height?")
     if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
@@ -116,13 +131,23 @@ def _crop(frame: NDArray[np.uint8], box: NDArray[np.float64], number: int) -> ND
     return frame[top:bottom, left:right].copy()
 
 
-def _pictures(folder: Path, every: int, on_error: OnError | None) -> Iterator[VideoFrame]:
-    for number, path in enumerate(list_pictures(folder)):
+def _pictures(folder: FrameFolder, every: int, on_error: OnError | None) -> Iterator[VideoFrame]:
+    size, source = folder.size, f"{SEQINFO} says"
+    for number, path in zip(folder.numbers, folder.files, strict=True):
         if number % every == 0:
             try:
-                yield VideoFrame(number, None, read_image(path))
+                pixels = read_image(path)
+                if size not in (None, pixels.shape[1::-1]):
+                    raise DataError(
+                        f"{path} has {pixels.shape[1]}×{pixels.shape[0]} pixels, but {source} {size[0]}×{size[1]}: "
+                        "boxes of the one do not fit the other. Give the frames that the boxes were found in."
+                    )
             except DataError as error:
                 _report(str(error), on_error)
+                continue
+            if size is None:
+                size, source = (pixels.shape[1], pixels.shape[0]), f"{path.name} has"
+            yield VideoFrame(number, folder.seconds(number), pixels)
 
 
 def _decoded(path: Path, every: int, on_error: OnError | None) -> Iterator[VideoFrame]:
@@ -142,13 +167,13 @@ class _Reporter:
     """Says which frames are damaged, and remembers whether one was."""
 
     def __init__(self, path: Path, on_error: OnError | None) -> None:
-        self._path, self._on_error, self.any = path, on_error, False
+        self.path, self._on_error, self.any = path, on_error, False
 
     def damaged(self, seconds: float | None) -> None:
         self.any = True
         where = "" if seconds is None else f" near {seconds:.2f} s"
         _report(
-            f"{self._path}: a frame{where} is damaged. Fetch the file anew, or leave such frames out.", self._on_error
+            f"{self.path}: a frame{where} is damaged. Fetch the file anew, or leave such frames out.", self._on_error
         )
 
 
@@ -177,7 +202,20 @@ def _numbered(av: ModuleType, container: object, every: int, reporter: _Reporter
             if bad:
                 reporter.damaged(seconds)
             elif number % every == 0:
-                yield VideoFrame(number, seconds, frame.to_ndarray(format="rgb24"))
+                pixels = frame.to_ndarray(format="rgb24")
+                yield VideoFrame(number, seconds, _upright(pixels, frame.side_data.get("DISPLAYMATRIX"), reporter.path))
+
+
+def _upright(pixels: NDArray[np.uint8], matrix: bytes | None, path: Path) -> NDArray[np.uint8]:
+    """A frame as it is to be shown: the file's matrix turns (x, y) into (a·x + c·y, b·x + d·y)."""
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if (a or d) and (b or c):
+        raise DataError(f"{path} is to be shown turned by an angle that is no quarter. Turn it with FFmpeg first.")
+    if b or c:
+        pixels, a, d = pixels.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def _report(message: str, on_error: OnError | None) -> None:

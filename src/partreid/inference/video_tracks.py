@@ -16,6 +16,7 @@ from PIL import Image
 
 from partreid.errors import DataError
 from partreid.files import replace_file
+from partreid.inference.box_units import check_units
 from partreid.inference.boxes import TrackBoxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.pictures import Picture, load_picture
@@ -23,8 +24,8 @@ from partreid.inference.tracklets import Tracklet
 from partreid.inference.video import OnError, VideoFrame, crop_boxes
 from partreid.types import PartEmbeddings
 
-OnCrop: TypeAlias = Callable[[str, NDArray[np.uint8], PartEmbeddings], None]
-"""Told of a crop: its track, its pixels [H, W, 3], and its embeddings [1, S, D]."""
+OnCrop: TypeAlias = Callable[[int, NDArray[np.uint8], PartEmbeddings], None]
+"""Told of a crop: its row among the boxes, its pixels [H, W, 3], and its embeddings [1, S, D]."""
 
 
 class BestCrops:
@@ -85,14 +86,15 @@ def embed_tracks(
             beyond the last box.
         boxes: of the tracks. advance: told how many boxes were embedded, after each batch.
         on_error: told of each box that is left out, as it cannot be cut out of its frame or its frame never came.
-        on_crop: told of each crop that was embedded, such as :meth:`BestCrops.add`.
+        on_crop: told of each crop that was embedded.
 
     Returns:
         [T, S, D] and the names of the T tracks, in the order of their first boxes. A track all of whose boxes were
         left out is missing.
 
     Raises:
-        DataError: a box is wrong or its frame never came, and there is no ``on_error``; or nothing is left at all.
+        DataError: a box is wrong or its frame never came, and there is no ``on_error``; or nothing is left at all; or
+            frames are in no order, or boxes in no pixels of them (:func:`~partreid.inference.box_units.check_units`).
     """
     tracks, rows = _OpenTracks(boxes), array("q")  # the row of each crop
     waiting: dict[int, NDArray[np.uint8]] = {}  # crops that somebody wants to see, until they are embedded
@@ -112,7 +114,7 @@ def embed_tracks(
             for position, one in zip(batch.positions, batch.embeddings, strict=True):
                 tracks.add(rows[position], one)
                 if on_crop is not None:
-                    on_crop(boxes.names[boxes.tracks[rows[position]]], waiting.pop(rows[position]), one)
+                    on_crop(rows[position], waiting.pop(rows[position]), one)
             advance(len(batch.positions))
     return tracks.finish()
 
@@ -121,24 +123,33 @@ def _in_frames(
     frames: Iterable[VideoFrame], boxes: TrackBoxes, on_error: OnError | None
 ) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
     """Every box's row with its crop, None where it is left out; by frame."""
-    used = 0
+    used, before = 0, -1
     for frame in frames:
+        if before == -1:
+            check_units(boxes, frame.pixels.shape[1], frame.pixels.shape[0])
+        if frame.number <= before:
+            raise DataError(f"Expected frames in the order of their numbers, got {frame.number} after {before}.")
+        before = frame.number
         rows = boxes.rows(frame.number)
         for row in range(used, rows.start):
-            _leave_out(f"{_name(boxes, row)}: there is no such frame, or it is damaged.", on_error)
+            _leave_out(f"{boxes.where(row)}: there is no such frame, or it is damaged.", on_error)
             yield row, None
         for row in rows:
             crop = None
             try:
                 crop = crop_boxes(frame.pixels, boxes.corners[row : row + 1])[0]
             except DataError as error:
-                _leave_out(f"{_name(boxes, row)}: {error}", on_error)
+                _leave_out(f"{boxes.where(row)}: {error}", on_error)
             yield row, crop
         used = rows.stop
         if used == len(boxes):
             return
     for row in range(used, len(boxes)):
-        _leave_out(f"{_name(boxes, row)}: the video ends before it. Does the table belong to it?", on_error)
+        _leave_out(
+            f"{boxes.where(row)}: the video ends before it. Does the table belong to it, and count frames from "
+            f"{boxes.table.first_frame} (--first-frame)?",
+            on_error,
+        )
         yield row, None
 
 
@@ -173,7 +184,3 @@ def _leave_out(message: str, on_error: OnError | None) -> None:
     if on_error is None:
         raise DataError(message)
     on_error(message)
-
-
-def _name(boxes: TrackBoxes, row: int) -> str:
-    return f"Frame {boxes.frames[row]} (counted from 0), track {boxes.names[boxes.tracks[row]]}"

@@ -16,6 +16,15 @@ from partreid.files import atomic_file, replace_file
 from partreid.labels.grouping import group_fields, one_hot
 from partreid.parts import NUM_POSE_FIELDS, PartSchema
 
+_LARGEST_VALUE = 5.0
+"""Networks' fields overshoot 1; what goes beyond this is of another scale, such as 0 to 100 or to 255."""
+
+_CLEARLY = 1.25
+"""Clearly higher than wide, or wider than high: by this ratio."""
+
+_MOST_NODES = 2**24
+_ARCHIVE = "an archive"
+
 
 def label_size(height: int, width: int, *, stride: int = 8) -> tuple[int, int]:
     """(h, w) of labels made for an H×W picture, about ``stride`` pixels apart.
@@ -29,13 +38,14 @@ def read_pose_fields(path: str | Path) -> NDArray[np.float32]:
     """Pose fields of a ``.npy`` file.
 
     Args:
-        path: a float array, clamped to [0, 1], or a uint8 array, read as value/255.
+        path: a float array, clamped to [0, 1], or a uint8 array, read as value/255. Values far beyond 1, and bytes of
+            0 and 1 only, are of another scale and refused.
 
     Returns:
         float32 [36, h, w] in [0, 1].
 
     Raises:
-        LabelError: missing, truncated, pickled, another shape or type, or not finite; the message names the file.
+        LabelError: missing, truncated, pickled, of another shape, type or scale, or not finite; the message names it.
     """
     path = Path(path)
     return _as_fields(_load_npy(path), path)
@@ -89,8 +99,28 @@ def read_stored_part_maps(path: str | Path, schema: PartSchema) -> NDArray[np.ge
     if array.ndim == 2:
         return one_hot(_as_label_map(array, path, len(schema)), len(schema)).astype(np.uint8) * np.uint8(255)
     # The maximum of a group may be taken of bytes as well as of numbers: it is the same one's.
-    quantised = array.dtype == np.uint8 and _is_fields(array)
-    return group_fields(array if quantised else _as_fields(array, path), schema)
+    return group_fields(_checked_fields(array, path), schema)
+
+
+def check_upright(label: str | Path, nodes: tuple[int, int], picture: str | Path, size: tuple[int, int]) -> None:
+    """Refuse a label that lies on its side beside an upright picture: transposed, or made before it was turned.
+
+    Only a label clearly wider than high of a picture clearly higher than wide is certain: labels may be made in
+    pictures that were all brought to one upright size.
+
+    Args:
+        label, picture: the files. nodes: (h, w) of the label. size: (H, W) of the picture, as it is read: upright.
+
+    Raises:
+        LabelError: it lies; the message says what to do.
+    """
+    (h, w), (height, width) = nodes, size
+    if w >= _CLEARLY * h and height >= _CLEARLY * width:
+        raise LabelError(
+            f"{label} has {h}x{w} nodes, but {picture} has {height}x{width} pixels, height x width: the label lies on "
+            "its side. Transpose it to [36, h, w], or make it anew (`partreid labels make --overwrite`): "
+            "pictures are read upright, as EXIF says."
+        )
 
 
 def part_map_values(stored: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -103,14 +133,16 @@ def part_map_values(stored: NDArray[np.generic]) -> NDArray[np.float32]:
 def write_pose_fields(path: str | Path, fields: NDArray[np.floating], *, quantised: bool = True) -> None:
     """Write pose fields [36, h, w] as ``.npy``: uint8 (value·255, rounded) or float32.
 
-    Values are clamped to [0, 1]. The file appears whole or not at all.
+    Values are clamped to [0, 1]. The file appears whole or not at all. Bytes that are 0 and 1 only are written as 0:
+    they would be read for another scale.
 
     Raises:
         LabelError: another shape, not finite, or the file cannot be written.
     """
     path = Path(path)
     clean = _as_fields(np.asarray(fields, dtype=np.float32), path)
-    _save_npy(path, np.round(clean * 255).astype(np.uint8) if quantised else clean)
+    stored = np.round(clean * 255).astype(np.uint8) if quantised else clean
+    _save_npy(path, stored * np.uint8(0) if quantised and stored.max() == 1 else stored)
 
 
 def write_label_map(path: str | Path, label: NDArray[np.integer]) -> None:
@@ -130,54 +162,50 @@ def write_label_map(path: str | Path, label: NDArray[np.integer]) -> None:
 
 def _load_npy(path: Path) -> NDArray[np.generic]:
     try:
-        data = path.read_bytes()
-        if (array := _plain_npy(data)) is not None:
-            return array
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        return _parse_npy(path.read_bytes())
     except FileNotFoundError:
         raise LabelError(f"Label file {path} does not exist.") from None
-    # MemoryError: a damaged header can announce any size.
-    except (ValueError, EOFError, OSError, MemoryError) as error:
-        reason = "something pickled" if "allow_pickle" in str(error) else error
+    except Exception as error:  # damaged headers raise nearly anything
+        if str(error) == _ARCHIVE:
+            raise LabelError(f"Label file {path} is an archive; expected one .npy array.") from None
         raise LabelError(
-            f"Cannot read label file {path}: expected a .npy array of numbers, got {reason}. "
+            f"Cannot read label file {path}: expected a .npy array of numbers, got {error}. "
             "Is it truncated? Make it anew."
         ) from None
-    if not isinstance(array, np.ndarray):
-        raise LabelError(f"Label file {path} is an archive; expected one .npy array.")
-    return array
 
 
-def _plain_npy(data: bytes) -> NDArray[np.generic] | None:
-    """The array of a whole ``.npy`` file of the usual kind; None where ``numpy.load`` must look into it.
+def _parse_npy(data: bytes) -> NDArray[np.generic]:
+    """The array of a whole ``.npy`` file; nothing larger than the file is ever made."""
+    if data.startswith(b"PK"):
+        raise ValueError(_ARCHIVE)
+    if not data.startswith(b"\x93NUMPY") or len(data) < 12:
+        raise ValueError("something else")
+    wide = data[6] > 1  # the header's length has four bytes from version 2 on
+    start = (12 if wide else 10) + int.from_bytes(data[8 : 12 if wide else 10], "little")
+    shape, fortran_order, dtype = _npy_header(data[8:start], wide)
+    if dtype.hasobject:
+        raise ValueError("something pickled")
+    if len(data) != start + prod(shape) * dtype.itemsize:
+        raise ValueError(f"{len(data) - start} bytes for {list(shape)} of {dtype}")
+    return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran_order else "C")
 
-    ``numpy.load`` spends most of its time on parsing the header, which is the same in all label files of a set.
-    """
-    if not data.startswith(b"\x93NUMPY\x01\x00"):
-        return None
-    start = 10 + int.from_bytes(data[8:10], "little")
-    header = _npy_header(data[8:start])
-    if header is None or len(data) != start + prod(header[0]) * header[1].itemsize:
-        return None
-    return np.frombuffer(data, header[1], offset=start).reshape(header[0])
 
-
-@lru_cache(maxsize=256)
-def _npy_header(header: bytes) -> tuple[tuple[int, ...], np.dtype[np.generic]] | None:
-    try:
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(header))
-    except ValueError:
-        return None
-    return None if fortran_order or dtype.hasobject or 0 in shape else (shape, dtype)
+@lru_cache(maxsize=256)  # parsing takes most of the time, and the header is the same in all label files of a set
+def _npy_header(header: bytes, wide: bool) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    read = np.lib.format.read_array_header_2_0 if wide else np.lib.format.read_array_header_1_0
+    shape, fortran_order, dtype = read(io.BytesIO(header))
+    return shape, fortran_order, dtype
 
 
 def _load_png(path: Path) -> NDArray[np.generic]:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG",)) as image:
+            if image.width * image.height > _MOST_NODES:
+                raise ValueError(f"{image.width}x{image.height} nodes")
             return np.asarray(image)  # a palette image gives its indices, which are the labels
     except FileNotFoundError:
         raise LabelError(f"Label file {path} does not exist.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
         raise LabelError(f"Cannot read label file {path}: expected a PNG, got {error}. Make it anew.") from None
 
 
@@ -186,19 +214,35 @@ def _is_fields(array: NDArray[np.generic]) -> bool:
 
 
 def _as_fields(array: NDArray[np.generic], path: Path) -> NDArray[np.float32]:
+    checked = _checked_fields(array, path)
+    return checked.astype(np.float32) / np.float32(255) if checked.dtype == np.uint8 else checked.astype(np.float32)
+
+
+def _checked_fields(array: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
+    """Fields as bytes, 255 meaning 1, or as float32 in [0, 1]."""
     if not _is_fields(array):
+        last = array.ndim == 3 and array.shape[2] == NUM_POSE_FIELDS
         raise LabelError(
             f"{path}: expected pose fields of shape [{NUM_POSE_FIELDS}, h, w] (17 keypoints, 19 limbs), "
-            f"got shape {list(array.shape)}."
+            f"got shape {list(array.shape)}.{' Put the channels first: array.transpose(2, 0, 1).' * last}"
         )
     if array.dtype == np.uint8:
-        return array.astype(np.float32) / np.float32(255)
+        if array.max() == 1:
+            raise LabelError(
+                f"{path}: expected bytes from 0 to 255, where 255 means 1, got 0 and 1 only. Multiply them by 255, or "
+                "save them as float."
+            )
+        return array
     if array.dtype.kind != "f":
-        raise LabelError(f"{path}: expected pose fields as float or uint8, got {array.dtype}.")
+        raise LabelError(
+            f"{path}: expected pose fields as float or uint8, got {array.dtype}. Save values in [0, 1] as float32."
+        )
     fields = array.astype(np.float32)
     if not np.isfinite(fields).all():
         channel = int(np.argwhere(~np.isfinite(fields))[0][0])
         raise LabelError(f"{path}: expected values in [0, 1], got NaN or infinity in channel {channel}.")
+    if fields.max() > _LARGEST_VALUE:
+        raise LabelError(f"{path}: expected values in [0, 1], got up to {fields.max():g}. Divide them by their scale.")
     return np.clip(fields, 0, 1)
 
 

@@ -114,9 +114,26 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] = ()) -> Che
             f"{folder / CONFIG_FILE}: the model's parts are {names}, and schema {model_config.parts!r} of this "
             f"partreid {__version__} has {list(model_config.part_names)}."
         )
-    model = build_network(model_config.override(overrides), num_identities)
+    model = build_network(_overridden(model_config, overrides), num_identities)
     load_exactly(model, read_state_dict(folder / WEIGHTS_FILE), source=str(folder / WEIGHTS_FILE))
     return Checkpoint(model.eval(), preprocess, read_metrics(folder))
+
+
+def _overridden(config: ModelConfig, overrides: Sequence[str]) -> ModelConfig:
+    """The configuration with overrides that do change what the network says, and that its weights can follow."""
+    changed = config.override(overrides)
+    for name in (assignment.partition("=")[0].strip() for assignment in overrides):
+        if name in changed.idle_fields:
+            raise ConfigError(
+                f"model.{name} changes nothing in this model, whose attention is {changed.attention} and whose "
+                f"visibility is {changed.visibility_rule}. Leave it away."
+            )
+    if changed.slots != config.slots:
+        raise ConfigError(
+            f"The weights are those of the slots {', '.join(config.slots)}; {', '.join(overrides)} would call them "
+            f"{', '.join(changed.slots)}. Train with other parts instead."
+        )
+    return changed
 
 
 def load_backbone(backbone: Backbone, source: str | Path) -> None:

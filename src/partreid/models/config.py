@@ -78,6 +78,25 @@ class ModelConfig(ConfigModel):
         return self.attention in ("fixed", "fields")
 
     @property
+    def visibility_rule(self) -> str:
+        """How it is decided what is visible: :attr:`visibility`, or "always" where every part is."""
+        return self.visibility if self.attention in ("learned", "fixed", "fields") else "always"
+
+    @property
+    def idle_fields(self) -> frozenset[str]:
+        """Fields of the forward pass that change nothing, given the others."""
+        idle = set()
+        if self.visibility_rule != "threshold":
+            idle.add("visibility_threshold")
+        if self.visibility_rule == "always":
+            idle |= {"visibility", "foreground_pooling"}
+        if self.attention == "stripes":
+            idle.add("foreground_embedding")  # stripes stand alone
+        else:
+            idle.add("stripes")
+        return frozenset(idle)
+
+    @property
     def part_names(self) -> tuple[str, ...]:
         """Names of the K parts; none without parts."""
         if self.attention == "none":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -176,4 +177,5 @@ class ReIDNetwork(nn.Module, ABC):
         if regions.parts is not None:
             vectors.append(regions.parts)
             visible.append(visibility)
-        return PartEmbeddings(torch.cat(vectors, dim=1), torch.cat(visible, dim=1), self.slots)
+        made = PartEmbeddings(torch.cat(vectors, dim=1), torch.cat(visible, dim=1), self.slots)
+        return replace(made, compare_normalized=self.config.normalize_embeddings)

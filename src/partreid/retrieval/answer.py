@@ -44,7 +44,8 @@ def nothing(query: PartEmbeddings, rule: SearchRule) -> SearchResult:
     """The answer of a gallery that holds nothing: [Q, 0]."""
     slots = rule.matching.prepare(query).slots
     distances = torch.empty(len(query), 0)
-    return SearchResult(((),) * len(query), distances, distances > 0, torch.empty(len(query), 0, len(slots)), slots)
+    parts = torch.empty(len(query), 0, len(slots))
+    return SearchResult(((),) * len(query), distances, distances > 0, parts, slots, rule.matching, query.model)
 
 
 def _fill_up(
@@ -90,4 +91,5 @@ def _result(
         memory_budget=rule.memory_budget,
     )
     items = tuple(tuple(records.items[r] for r in row) for row in chosen)
-    return SearchResult(items, distances, torch.isfinite(distances), slots, asked.slots)
+    model = records.embeddings.model or asked.model
+    return SearchResult(items, distances, torch.isfinite(distances), slots, asked.slots, rule.matching, model)

@@ -179,12 +179,43 @@ class MatchCalibration(ConfigModel):
 
         Raises:
             ShapeError: as ``MatchingConfig.distances``.
+            DataError: the embeddings come from another model than the calibration's.
         """
+        self.check_models(query.model, gallery.model)
         return self.probability(self.matching.distances(query, gallery), self.matching.comparable(query, gallery))
 
     def of_search(self, result: SearchResult) -> Tensor:
-        """[Q, k] probabilities of what ``Gallery.search(..., matching=calibration.matching)`` found."""
+        """[Q, k] probabilities of what :meth:`Gallery.search` found.
+
+        Raises:
+            ConfigError: the search compared in another way than the calibration was fitted for.
+            DataError: it was made with another model.
+        """
+        self.check_models(result.model)
+        if not self.fits(result.matching):
+            raise ConfigError(
+                f"The search compared by {result.matching!r}, and the calibration was fitted for {self.matching!r}: "
+                "its probabilities would be wrong. Search with matching=calibration.matching."
+            )
         return self.probability(result.distances, result.part_distances.isfinite().sum(dim=2))
+
+    def fits(self, matching: ConfigModel | None) -> bool:
+        """Whether distances under this rule are those it was fitted on; an unknown rule is taken for its own."""
+        if matching is None or self.matching.normalize is not None:
+            return matching is None or matching == self.matching
+        return matching.model_copy(update={"normalize": None}) == self.matching
+
+    def check_models(self, *models: str) -> None:
+        """Whether embeddings of these fingerprints are those of its model; an unknown one ("") is taken for it.
+
+        Raises:
+            DataError: one is another model's.
+        """
+        if self.model and (others := {*models} - {"", self.model}):
+            raise DataError(
+                f"The calibration belongs to model {self.model}, the embeddings to {', '.join(sorted(others))}. "
+                "Make one with `partreid calibrate`."
+            )
 
     def check(self, extractor: PartExtractor) -> Self:
         """Whether it belongs to this extractor: its weights, input, and way of embedding. Returns itself.
@@ -193,10 +224,11 @@ class MatchCalibration(ConfigModel):
             DataError: it does not.
         """
         if self.model != extractor.fingerprint:
+            ways = [f"model.{assignment}" for assignment in self.overrides] + ["mirror images"] * self.mirror
             raise DataError(
-                "The calibration was made for another model, or for other ways of embedding (visibility, mirror, "
-                f"picture size): expected {extractor.fingerprint}, it is for {self.model or 'none'}. Make it anew with "
-                "`partreid calibrate`."
+                "The calibration was made for another model, or for other ways of embedding "
+                f"({', '.join(ways) or 'visibility, mirror, picture size'}): expected {extractor.fingerprint}, it is "
+                f"for {self.model or 'none'}. Embed as it was made, or make it anew with `partreid calibrate`."
             )
         return self
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.errors import ConfigError, ShapeError
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
@@ -58,8 +58,7 @@ def compare(
 
     Args:
         first: [A, S, D]. second: [B, S, D], of the same model.
-        matching: how; None = as the calibration says, without one as the paper does. ``model_matching(extractor)``
-            is the way that a model was made for.
+        matching: how; None = as the calibration says, without one as the model was made for.
         calibration: of this model, for probabilities.
 
     Raises:
@@ -75,7 +74,7 @@ def compare(
         >>> found.distances, found.compared, found.parts(), found.probability
         (tensor([[1.]]), tensor([[1]]), {'head': 1.0}, tensor([[0.7311]]))
     """
-    matching = _rule(matching, calibration, {first.model, second.model} - {""})
+    matching = _rule(matching, calibration, first, second)
     a, b = matching.prepare(first), matching.prepare(second)
     rule = matching.prepared
     distances, compared = rule.distances(a, b), rule.comparable(a, b)
@@ -89,15 +88,14 @@ def compare(
     )
 
 
-def _rule(matching: MatchingConfig | None, calibration: MatchCalibration | None, models: set[str]) -> MatchingConfig:
+def _rule(
+    matching: MatchingConfig | None, calibration: MatchCalibration | None, first: PartEmbeddings, second: PartEmbeddings
+) -> MatchingConfig:
     """How to compare, once all that is given was found to fit together."""
     if calibration is None:
-        return matching or MatchingConfig()
-    if matching is not None and matching != calibration.matching:
+        return (matching or MatchingConfig()).resolved(first, second)
+    calibration.check_models(first.model, second.model)
+    own = calibration.matching.resolved(first, second)
+    if matching is not None and matching.resolved(first, second) != own:
         raise ConfigError("A calibration holds for its own way of matching: leave `matching` away, or make another.")
-    if calibration.model and models - {calibration.model}:
-        raise DataError(
-            f"The calibration belongs to model {calibration.model}, the embeddings to {', '.join(sorted(models))}. "
-            "Make one with `partreid calibrate`."
-        )
-    return calibration.matching
+    return own

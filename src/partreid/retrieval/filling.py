@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import ConfigError, DataError
-from partreid.inference.boxes import TrackBoxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.streaming import SkippedPicture
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.track_filling import VideoNaming, add_tracks
 from partreid.types import GalleryItem, PartEmbeddings
-from partreid.types.gallery import GalleryRecords, as_time
+from partreid.types.gallery import GalleryRecords
+
+__all__ = ["Filled", "Naming", "VideoNaming", "add_embeddings", "add_pictures", "add_tracks"]
 
 WRITTEN = 1024
 """Items written together: what a kill can cost to embed again."""
@@ -75,39 +77,6 @@ class Naming:
         if Path(name).is_file():
             found["file"] = str(Path(name).absolute())
         return GalleryItem(name, camera, time, found)
-
-
-@dataclass(frozen=True)
-class VideoNaming:
-    """What is known of the tracks of a video.
-
-    Attributes:
-        video: its file. camera: where it was taken. start: when; a track's time is that of its first frame.
-        pictures: a picture of each track, where there is one.
-    """
-
-    video: Path
-    camera: str | None = None
-    start: datetime | None = None
-    pictures: Mapping[str, Path] = field(default_factory=dict)
-
-    def item(self, track: str, first: int, last: int, boxes: int, *, seconds: Mapping[int, float]) -> GalleryItem:
-        """The item of a track: its id is the video's name and the track's.
-
-        Example:
-            >>> naming = VideoNaming(Path("hall.mp4"), camera="hall")
-            >>> item = naming.item("7", 50, 99, 50, seconds={50: 2.0, 99: 3.96})
-            >>> item.id, item.metadata["first_second"]
-            ('hall/7', 2.0)
-        """
-        name = f"{self.video.stem}/{track}"
-        known = {"first_second": seconds.get(first), "last_second": seconds.get(last)}
-        metadata = {"track": name, "video": str(self.video.absolute()), "boxes": boxes}
-        metadata |= {key: value for key, value in known.items() if value is not None}
-        if track in self.pictures:
-            metadata["file"] = str(self.pictures[track].absolute())
-        time = None if self.start is None else as_time(self.start.timestamp() + seconds.get(first, 0.0))
-        return GalleryItem(name, self.camera, time, metadata)
 
 
 @dataclass(frozen=True)
@@ -198,32 +167,6 @@ def add_embeddings(
             added, seen = added + len(new), seen + len(known)
             advance(len(page))
     return Filled(added, seen)
-
-
-def add_tracks(
-    gallery: Gallery,
-    tracks: tuple[PartEmbeddings, Sequence[str]],
-    boxes: TrackBoxes,
-    seconds: Mapping[int, float],
-    naming: VideoNaming,
-) -> None:
-    """Add the tracks of a video, in place of those that were added from it before.
-
-    Args:
-        gallery: of the model that embedded them. tracks: [T, S, D] and T names, as ``embed_tracks`` returns them.
-        boxes: that they were made of. seconds: when each frame was shown since the video's start, where known.
-        naming: what is known of all of them.
-
-    Raises:
-        DataError: the gallery cannot be written, a track has no boxes, or a value is not what an item can hold.
-        ShapeError: it belongs to another model.
-    """
-    embeddings, names = tracks
-    spans = dict(zip(boxes.names, boxes.spans().tolist(), strict=True))
-    if strange := [name for name in names if name not in spans]:
-        raise DataError(f"No boxes of the tracks {', '.join(map(repr, strange[:5]))}. Give those they were made of.")
-    items = tuple(naming.item(name, *spans[name], seconds=seconds) for name in names)
-    gallery.add_records(GalleryRecords(items, embeddings), replace=True)
 
 
 def _write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -244,7 +245,7 @@ class Gallery:
         Args:
             query: [Q, S, D] embeddings, or Q pictures.
             k: how many; fewer where fewer items meet ``where``.
-            matching: how to compare; the paper's Eq. 9 where None.
+            matching: how to compare; as the model was made for where None.
             where: which items to search; all where None.
             memory_budget: bytes to work in, beside what is kept of the gallery.
 
@@ -260,11 +261,11 @@ class Gallery:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise ShapeError(f"k is a whole number of at least 1, got {k!r}.")
         memory_budget = require_whole("memory_budget (bytes)", memory_budget, least=1)
-        rule = SearchRule(int(k), matching or MatchingConfig(), where or Filter(), memory_budget)
         asked = self._embeddings(query).to("cpu").validate()
+        self._check(asked)
+        rule = SearchRule(int(k), self._resolved(matching, asked), where or Filter(), memory_budget)
         if self.store.header() is None:
             return nothing(asked, rule)
-        self._check(asked)
         return answer(asked, self.store, rule)
 
     def verify(self) -> list[str]:
@@ -295,6 +296,22 @@ class Gallery:
                 "Or give embeddings: extractor.embed(pictures)."
             )
         return self.extractor.embed(query)
+
+    def _resolved(self, matching: MatchingConfig | None, query: PartEmbeddings) -> MatchingConfig:
+        """How to compare, with nothing left open: what the rule does not say, the model was made for."""
+        rule, header = matching or MatchingConfig(), self.store.header()
+        known = [query] if header is None else [query, header.example]
+        if self.extractor is not None:
+            known.append(replace(query[:0], compare_normalized=self.extractor.runner.normalize_embeddings))
+        unknown = all(embeddings.compare_normalized is None for embeddings in known)
+        if rule.normalize is None and header is not None and header.model and unknown:
+            warnings.warn(
+                f"Nobody wrote down whether the model of the gallery in {self.store.location} compares normalised "
+                "vectors, as former versions did not: they are compared as they are. Open it with the model (--model, "
+                "extractor=...), or choose: MatchingConfig(normalize=True) for published weights and BoT, else False.",
+                stacklevel=3,
+            )
+        return rule.resolved(*known)
 
     def _check(self, embeddings: PartEmbeddings) -> None:
         """Whether embeddings are like those in the gallery."""

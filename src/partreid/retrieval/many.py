@@ -11,8 +11,7 @@ from partreid.errors import ShapeError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import PartEmbeddings
-from partreid.types.gallery import SearchResult
+from partreid.types import PartEmbeddings, SearchResult
 
 
 def search_many(
@@ -34,7 +33,7 @@ def search_many(
         Items by distance, equal distances by id, as one gallery with all the items would find them.
 
     Raises:
-        ShapeError: no gallery, or as :meth:`Gallery.search`.
+        ShapeError: no gallery, galleries of different models, or as :meth:`Gallery.search`.
         ConfigError: a gallery's store cannot compare by this matching rule.
         DataError: a gallery cannot be read. There is no answer without it: leave it out to go on.
 
@@ -51,6 +50,10 @@ def search_many(
     with ThreadPoolExecutor(len(galleries)) as threads:
         searches = [threads.submit(one.search, query, k, matching=matching, where=where) for one in galleries]
         found = [search.result() for search in searches]
+    first = next((result for result in found if result.items and result.items[0]), found[0])
+    for result in found:
+        if result.items and result.items[0]:
+            _check_alike(first, result)
     distances = torch.cat([result.distances for result in found], dim=1)
     parts = torch.cat([result.part_distances for result in found], dim=1)
     items = [[item for result in found for item in result.items[q]] for q in range(len(query))]
@@ -65,5 +68,21 @@ def search_many(
         distances,
         torch.isfinite(distances),
         parts.gather(1, index[:, :, None].expand(-1, -1, parts.shape[2])),
-        found[0].slots,
+        first.slots,
+        first.matching,
+        first.model,
     )
+
+
+def _check_alike(first: SearchResult, other: SearchResult) -> None:
+    """Whether the distances of two answers can be ranked together."""
+    if len({first.model, other.model} - {""}) > 1:
+        raise ShapeError(
+            f"The galleries were made by different models, {first.model} and {other.model}: their distances cannot be "
+            "ranked together. Search each by itself, with queries embedded by its own model."
+        )
+    if first.matching != other.matching:
+        raise ShapeError(
+            f"The galleries compare in different ways: {first.matching!r} and {other.matching!r}. Say how: "
+            "search_many(..., matching=MatchingConfig(normalize=...))."
+        )

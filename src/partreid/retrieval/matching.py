@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Annotated, Self
 
@@ -17,16 +18,17 @@ from partreid.functional.distance import (
     comparable_slots,
     distance_rows,
 )
-from partreid.types import PartEmbeddings
+from partreid.types import PartEmbeddings, compares_normalized
 
 Threshold = Annotated[float, Field(ge=0, lt=1)]
 
 
 class MatchingConfig(ConfigModel):
-    """The distance between two pictures (paper §3.4, Eq. 9). The defaults are the paper's."""
+    """The distance between two pictures (paper §3.4, Eq. 9). By default as the embeddings' model was made for."""
 
-    normalize: bool = False
-    """Divide each slot's vector by its length first. The published weights need it; the paper does not say."""
+    normalize: bool | None = None
+    """Divide each slot's vector by its length first. None = as the embeddings' model was made for: the published
+    weights and BoT divide, the paper does not."""
 
     visibility: VisibilityRule = "product"
     """Weight of a slot: "product" v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (the published code with continuous
@@ -51,6 +53,40 @@ class MatchingConfig(ConfigModel):
             seen = _threshold(embeddings, self.visibility_threshold)
             embeddings = replace(embeddings, visibility=seen)
         return embeddings if self.slots is None else embeddings.select(*self.slots)
+
+    @property
+    def idle_fields(self) -> tuple[str, ...]:
+        """Fields that change nothing where every visibility is 0 or 1."""
+        chosen = {
+            "visibility_threshold": self.visibility_threshold is not None,
+            "visibility=geometric": self.visibility == "geometric",
+        }
+        return tuple(name for name, is_chosen in chosen.items() if is_chosen)
+
+    def resolved(self, *embeddings: PartEmbeddings) -> Self:
+        """The same rule for these embeddings with nothing left open: what is in fact done.
+
+        Warns where a field changes nothing, as the embeddings say of each slot whether it is visible, 0 or 1.
+
+        Raises:
+            ShapeError: they are made to be compared in different ways.
+
+        Example:
+            >>> import torch
+            >>> e = PartEmbeddings(torch.eye(2)[None], torch.ones(1, 2), ("head", "feet"), compare_normalized=True)
+            >>> MatchingConfig().resolved(e).normalize, MatchingConfig(normalize=False).resolved(e).normalize
+            (True, False)
+        """
+        several = [e.visibility for e in embeddings if len(e) and len(e.slots) > 1]  # the foreground is always visible
+        if self.idle_fields and several and all(bool(((v == 0) | (v == 1)).all()) for v in several):
+            warnings.warn(
+                f"matching.{' and '.join(self.idle_fields)} changes nothing: every visibility is 0 or 1 already. Embed "
+                "with visibility=continuous, or leave it away.",
+                stacklevel=3,
+            )
+        if self.normalize is not None:
+            return self
+        return self.model_copy(update={"normalize": compares_normalized(*embeddings)})
 
     @property
     def prepared(self) -> Self:

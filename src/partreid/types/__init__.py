@@ -9,6 +9,7 @@ from partreid.types.tensors import (
     PartEmbeddings,
     RegionVectors,
     check_comparable,
+    compares_normalized,
 )
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "RegionVectors",
     "SearchResult",
     "check_comparable",
+    "compares_normalized",
     "identities",
 ]

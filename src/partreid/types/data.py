@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +113,9 @@ class ReIDDataset:
         label_naming: how its published labels are called.
 
     Raises:
-        DataError: some pictures have a camera and some have none; a query set is called like another split, or has
-            no name that files can have.
+        DataError: some pictures have a camera and some have none; a picture is in a split twice, or is another
+            person or camera in another split; a query set is called like another split, or has no name that files
+            can have.
     """
 
     name: str
@@ -129,6 +131,7 @@ class ReIDDataset:
         for name in self.queries:
             if not name or name.startswith(".") or set(name) & set("/\\"):
                 raise DataError(f"{self.name}: a query set names files of results, which cannot be called {name!r}.")
+        self._check_paths()
         images = [image for split in self.splits.values() for image in split]
         unknown = [image for image in images if image.camid is None]
         if unknown and len(unknown) < len(images):
@@ -136,6 +139,21 @@ class ReIDDataset:
                 f"{self.name}: expected a camera for every picture or for none, but {len(unknown)} of {len(images)} "
                 f"have none, the first is {unknown[0].path}. Fill them in, or leave all of them out."
             )
+
+    def _check_paths(self) -> None:
+        known: dict[Path, ReIDImage] = {}
+        for name, split in self.splits.items():
+            paths = {image.path for image in split}
+            if len(paths) < len(split):
+                path, count = Counter(image.path for image in split).most_common(1)[0]
+                raise DataError(f"{self.name}: {path} is in {name} {count} times. A picture counts once: list it once.")
+            for image in split:
+                first = known.setdefault(image.path, image)
+                if (first.pid, first.camid) != (image.pid, image.camid):
+                    raise DataError(
+                        f"{self.name}: {image.path} has pid {first.pid}, camid {first.camid} in one split and pid "
+                        f"{image.pid}, camid {image.camid} in {name}. Correct one."
+                    )
 
     @property
     def splits(self) -> dict[str, tuple[ReIDImage, ...]]:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import Tensor
 
+from partreid.config import ConfigModel
 from partreid.errors import DataError
 from partreid.types.tensors import PartEmbeddings
 
@@ -111,6 +112,8 @@ class SearchResult:
         comparable: [Q, k] bool, False where query and item share no visible slot; such items rank last.
         part_distances: [Q, k, S] distance per slot, NaN where the slot was not compared: not visible in both.
         slots: S names of the compared slots.
+        matching: the ``MatchingConfig`` that they were compared by, with nothing left open; None = unknown.
+        model: fingerprint of the extractor that made the gallery, "" = unknown.
     """
 
     items: tuple[tuple[GalleryItem, ...], ...]
@@ -118,6 +121,8 @@ class SearchResult:
     comparable: Tensor
     part_distances: Tensor
     slots: tuple[str, ...]
+    matching: ConfigModel | None = None
+    model: str = ""
 
     def __len__(self) -> int:
         return len(self.items)

@@ -30,6 +30,8 @@ class PartEmbeddings:
         visibility: [B, S] floating point in [0, 1]; 0 = the slot is not seen and is never compared.
         slots: S names, for example ``("foreground", "head", "torso")``.
         model: fingerprint of the extractor that made them, "" = unknown. Those of two models are never compared.
+        compare_normalized: whether their model was made for vectors that are divided by their length before they are
+            compared: the default of every comparison. None = unknown, taken for no, as in the paper.
 
     Raises:
         ShapeError: the shapes do not fit together. Values are checked by :meth:`validate`.
@@ -44,6 +46,7 @@ class PartEmbeddings:
     visibility: Tensor
     slots: tuple[str, ...]
     model: str = ""
+    compare_normalized: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("vectors", "visibility"):
@@ -64,6 +67,8 @@ class PartEmbeddings:
             raise ShapeError(f"vectors must be floating point, got {self.vectors.dtype}.")
         if self.visibility.is_complex():
             raise ShapeError(f"visibility must be numbers in [0, 1], got {self.visibility.dtype}.")
+        if not isinstance(self.compare_normalized, bool | None):
+            raise ShapeError(f"compare_normalized is True, False or None, got {self.compare_normalized!r:.80}.")
         if not self.visibility.is_floating_point():
             object.__setattr__(self, "visibility", self.visibility.to(self.vectors.dtype))
         if self.visibility.device != self.vectors.device:
@@ -172,6 +177,7 @@ class PartEmbeddings:
             torch.cat([b.visibility for b in batches]),
             batches[0].slots,
             batches[0].model if len({b.model for b in batches}) == 1 else "",
+            _known_comparison(batches),
         )
 
 
@@ -205,6 +211,31 @@ def check_comparable(a: PartEmbeddings, b: PartEmbeddings) -> None:
             f"The embeddings come from different models, {a.model} and {b.model}, and cannot be compared. Embed both "
             "with the same model, picture size and mirror choice."
         )
+    compares_normalized(a, b)
+
+
+def compares_normalized(*batches: PartEmbeddings) -> bool:
+    """Whether these embeddings are made to be compared by vectors of length 1; not where none of them knows.
+
+    Raises:
+        ShapeError: some are, others are not.
+
+    Example:
+        >>> e = PartEmbeddings(torch.eye(2)[None], torch.ones(1, 2), ("head", "feet"))
+        >>> compares_normalized(e), compares_normalized(e, replace(e, compare_normalized=True))
+        (False, True)
+    """
+    return bool(_known_comparison(batches))
+
+
+def _known_comparison(batches: Sequence[PartEmbeddings]) -> bool | None:
+    known = {batch.compare_normalized for batch in batches} - {None}
+    if len(known) > 1:
+        raise ShapeError(
+            "Some of the embeddings are made to be compared by vectors of length 1, others are not: they come from "
+            "different models. Embed all with the same model."
+        )
+    return known.pop() if known else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,6 +64,7 @@ class RunReport:
         history: of training, one mapping per epoch with "epoch" and the means of its steps; empty where unknown.
         config: the whole configuration, by section. config_note: where it comes from.
         environments: versions and machine, by what was done with them.
+        compared: a sentence that says how the pictures were compared.
     """
 
     title: str
@@ -74,6 +75,7 @@ class RunReport:
     config: Mapping[str, Any] = field(default_factory=dict)
     config_note: str = ""
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    compared: str = ""
 
     def page(self) -> str:
         """One self-contained HTML page."""
@@ -113,6 +115,7 @@ class RunReport:
             table(columns, rows, caption="All slots compared (Eq. 9), %; in brackets the 95 % bootstrap interval"),
             chart(curve, alt=f"CMC curves. {words}"),
             *(paragraph(PROTOCOLS[name].text if name in PROTOCOLS else name) for name in protocols),
+            *([paragraph(self.compared)] if self.compared else []),
         ]
 
     def _embeddings(self) -> list[Html]:
@@ -126,7 +129,8 @@ class RunReport:
             for one in self.query_sets
         ]
         words = "Visible = share of the queries' embeddings that the model says it sees; a query that does not show "
-        return [*blocks, paragraph(words + "the one part compared still counts, its gallery in stored order.")]
+        words += "the one part compared still counts, its gallery in stored order."
+        return [*blocks, paragraph(words), *([paragraph(self.compared)] if self.compared else [])]
 
     def _distances(self) -> list[Html]:
         blocks = [

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 from partreid.datasets.readers.body_images import OCCLUDED_REID, P_DUKEMTMC, PARTIAL_REID
 from partreid.datasets.readers.common import Layout, list_pictures, say_once, subfolders
@@ -16,7 +17,7 @@ from partreid.datasets.readers.dukemtmc import DUKEMTMC, OCCLUDED_DUKE
 from partreid.datasets.readers.market1501 import FOLDER, MARKET1501, MARKET1501_500K
 from partreid.datasets.readers.msmt17 import MSMT17
 from partreid.datasets.readers.table import TABLE
-from partreid.errors import DataError, nearest
+from partreid.errors import ConfigError, DataError, LabelError, nearest
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
 from partreid.types import ReIDDataset, ReIDImage
 
@@ -72,7 +73,11 @@ class FoundDataset:
         return self.layout.open(self.path)
 
 
-def read_dataset(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
+Unmatched = Literal["raise", "drop", "keep"]
+"""What becomes of query sets none of whose queries has a match in the gallery: they cannot be evaluated."""
+
+
+def read_dataset(spec: str | Path, *, labels: str | None = AUTO, unmatched: Unmatched = "raise") -> ReIDDataset:
     """Read a data set of any known layout.
 
     Args:
@@ -80,10 +85,12 @@ def read_dataset(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
             are several sets or variants, or a bare name, looked for in $PARTREID_DATA.
         labels: label folder within ``<root>/masks``, or several with commas between (the first that is there);
             ``"auto"`` takes the only one there is, None takes none.
+        unmatched: a query set without any match in the gallery is an error; or it is dropped with a warning, which is
+            enough for training; or it stays.
 
     Raises:
         DataError: there is no such set, several, or its content does not fit.
-        LabelError: the label folder is missing or not the only one.
+        LabelError: the label folder is missing or not the only one, or two pictures share a label file.
 
     Example:
         >>> read_dataset("market1501=/data").train[0].identity  # doctest: +SKIP
@@ -95,16 +102,12 @@ def read_dataset(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
     dataset = found.open()
     for difference in found.layout.count_differences(dataset):
         warnings.warn(difference, stacklevel=2)
-    for name, query in dataset.queries.items():
-        if len(queries_without_match(dataset, name)) == len(query):
-            raise DataError(
-                f"Query set {name!r} of {found.path} has no match in the gallery: no query's identity is in it from "
-                f"another camera ({len(query)} queries, {len(dataset.gallery)} gallery pictures). Check both."
-            )
-    return choose_labels(dataset, labels)
+    return choose_labels(_with_matches(dataset, found.path, unmatched), labels)
 
 
-def read_datasets(specs: Sequence[str | Path], *, labels: str | None = AUTO) -> list[ReIDDataset]:
+def read_datasets(
+    specs: Sequence[str | Path], *, labels: str | None = AUTO, unmatched: Unmatched = "raise"
+) -> list[ReIDDataset]:
     """Read several sets that are used together, with labels for those that have training pictures.
 
     Arguments and errors as in :func:`read_dataset`; also:
@@ -112,7 +115,7 @@ def read_datasets(specs: Sequence[str | Path], *, labels: str | None = AUTO) -> 
     Raises:
         DataError: two sets have the same name, so that their persons and results could not be told apart.
     """
-    datasets = [read_dataset(spec, labels=None) for spec in specs]
+    datasets = [read_dataset(spec, labels=None, unmatched=unmatched) for spec in specs]
     roots: dict[str, Path] = {}
     for dataset in datasets:
         if dataset.name in roots:
@@ -177,7 +180,10 @@ def with_labels(dataset: ReIDDataset, folder: str) -> ReIDDataset:
         naming = dataset.label_naming
         return tuple(replace(i, label=find_label(i.path, dataset.root, folder, naming)) for i in images)
 
-    train = label(dataset.train)
+    train, gallery = label(dataset.train), label(dataset.gallery)
+    queries = {name: label(images) for name, images in dataset.queries.items()}
+    labelled = replace(dataset, train=train, gallery=gallery, queries=queries)
+    _check_shared(labelled)
     missing = [image.path for image in train if image.label is None]
     if missing:
         warnings.warn(
@@ -185,8 +191,48 @@ def with_labels(dataset: ReIDDataset, folder: str) -> ReIDDataset:
             f"first is {missing[0].name}. Finish them with `partreid labels make`.",
             stacklevel=3,
         )
-    queries = {name: label(images) for name, images in dataset.queries.items()}
-    return replace(dataset, train=train, gallery=label(dataset.gallery), queries=queries)
+    return labelled
+
+
+def _check_shared(dataset: ReIDDataset) -> None:
+    """A label file is found by its picture's name without the suffix: it may not be that of two pictures."""
+    owners: dict[Path, Path] = {}
+    for split in dataset.splits.values():
+        for image in split:
+            if image.label is not None and owners.setdefault(image.label, image.path) != image.path:
+                raise LabelError(
+                    f"{owners[image.label]} and {image.path} share the label file {image.label}, so one of them has "
+                    "another picture's. Rename one of the two, and make its label anew."
+                )
+
+
+def _with_matches(dataset: ReIDDataset, path: Path, unmatched: Unmatched) -> ReIDDataset:
+    """The set, checked for query sets without any match as ``unmatched`` says."""
+    if unmatched not in get_args(Unmatched):
+        raise ConfigError(f"Unknown unmatched {unmatched!r}. {nearest(str(unmatched), get_args(Unmatched))}")
+    kept = dict(dataset.queries)
+    for name, query in dataset.queries.items() if unmatched != "keep" else ():
+        if len(queries_without_match(dataset, name)) < len(query):
+            continue
+        present = {image.pid for image in dataset.gallery}
+        known = sum(image.pid in present for image in query)
+        view, advice = "from another camera", "Check the ids of both."
+        if query[0].camid is None:
+            view = "in another file"
+        elif known:
+            advice = (
+                f"{known} of them are there in the same camera only, which counts as junk. Where there is only one "
+                "camera, or nobody knows them, give a table without the column camid (docs/data.md)."
+            )
+        problem = (
+            f"Query set {name!r} of {path} has no match in the gallery: no query's identity is in it {view} "
+            f"({len(query)} queries, {len(dataset.gallery)} gallery pictures). {advice}"
+        )
+        if unmatched == "raise":
+            raise DataError(problem)
+        warnings.warn(f"{problem} It is left out, and not evaluated.", stacklevel=3)
+        del kept[name]
+    return replace(dataset, queries=kept)
 
 
 def _existing(path: Path) -> Path:

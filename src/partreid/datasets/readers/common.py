@@ -9,11 +9,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from partreid.datasets.images import PICTURE_SUFFIXES
 from partreid.errors import DataError
 from partreid.types import LabelNaming, ReIDDataset, ReIDImage
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
-"""Files with another suffix (Thumbs.db, lists) are not pictures and are passed over."""
+_COMPANIONS = frozenset({
+    ".npy", ".npz", ".json", ".jsonl", ".txt", ".csv", ".tsv", ".parquet", ".xml", ".yaml", ".yml", ".toml", ".ini",
+    ".md", ".rst", ".html", ".htm", ".pdf", ".mat", ".m", ".py", ".sh", ".db", ".log", ".h5", ".hdf5", ".pkl",
+    ".pickle", ".pt", ".pth", ".onnx", ".safetensors", ".md5", ".sha256", ".xmp", ".aae", ".identifier",
+})  # fmt: skip
+"""Suffixes of labels, lists, notes and what systems put beside pictures: nobody misses them among the pictures."""
+
+_NAMED = 5
+"""Of many files that are left out so many are named."""
+
+_NOTES = frozenset({"readme", "license", "licence", "copying", "authors", "changelog", "makefile"})
 
 QUERY = "query"
 """Name of the default query set."""
@@ -108,7 +118,7 @@ def plain_name(name: str) -> str:
 
 
 def list_pictures(folder: Path, *, in_id_folders: bool = False) -> list[Path]:
-    """The picture files in ``folder``, sorted by name; hidden files are passed over.
+    """The picture files in ``folder``, sorted by name; a warning names what is left out, see :class:`LeftOut`.
 
     Args:
         folder: where they lie. in_id_folders: also those one folder deeper, sorted by folder, then by name.
@@ -118,11 +128,57 @@ def list_pictures(folder: Path, *, in_id_folders: bool = False) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"Folder {folder} does not exist; this layout needs it. Check the data set's path.")
-    folders = [folder, *(subfolders(folder) if in_id_folders else ())]
-    found = [Path(parent, name) for parent in folders for name in sorted(picture_names(parent))]
+    inner, left_out = subfolders(folder), LeftOut()
+    found = []
+    for parent in [folder, *(inner if in_id_folders else ())]:
+        pictures, others = folder_files(parent)
+        found += [Path(parent, name) for name in sorted(pictures)]
+        left_out.add(parent, others)
+    if not in_id_folders:
+        left_out.add(folder, [f"{deeper.name}/" for deeper in inner if folder_files(deeper)[0]])
     if not found:
-        raise DataError(f"Folder {folder} holds no picture ({', '.join(sorted(PICTURE_SUFFIXES))}). Was it unpacked?")
+        raise DataError(f"Folder {folder} holds no picture ({left_out.instead()}). Was it unpacked?")
+    left_out.tell()
     return found
+
+
+class LeftOut:
+    """What is passed over in folders, though somebody may have meant it: counted, the first few by name.
+
+    Hidden files, and the lists, labels and notes that lie beside pictures, are no part of it.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[str] = []
+
+    def add(self, folder: Path, names: Iterable[str]) -> None:
+        """Files of a folder, or with a slash at the end folders of pictures in one whose layout has none."""
+        for name in sorted(names):
+            self.count += 1
+            if len(self._first) < _NAMED:
+                self._first.append(os.path.join(folder, name))  # noqa: PTH118 - a Path would lose the slash
+
+    def names(self) -> str:
+        """The first of them, and how many more there are."""
+        more = f" and {self.count - len(self._first)} more" if self.count > len(self._first) else ""
+        return ", ".join(self._first) + more
+
+    def instead(self) -> str:
+        """What was expected, and what was found."""
+        return f"{', '.join(sorted(PICTURE_SUFFIXES))}" + (f"; found {self.names()}" if self.count else "")
+
+    def tell(self) -> None:
+        """Warn, where there is something to tell; the same text only once in a process."""
+        if self.count:
+            what = "1 file that is no picture" if self.count == 1 else f"{self.count} files that are no pictures"
+            what = what.replace("file", "folder") if all(name.endswith("/") for name in self._first) else what
+            text = f"left out: {what} partreid can read here: {self.names()}"
+            warnings.warn(text, LeftOutWarning, stacklevel=1)  # always this line, so that two walks tell once
+
+
+class LeftOutWarning(UserWarning):
+    """Files in a folder of pictures were left out."""
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -157,14 +213,19 @@ def say_once(notice: str) -> None:
     warnings.warn(notice, stacklevel=4)
 
 
-def picture_names(folder: Path) -> list[str]:
-    """Names of the picture files directly in ``folder``, in no order; hidden ones are passed over."""
+def folder_files(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the picture files directly in ``folder``, and of what is left out, in no order; see :class:`LeftOut`."""
+    pictures, others = [], []
     with os.scandir(folder) as entries:  # a broken link is listed, so that reading it says what is wrong
-        return [
-            e.name
-            for e in entries
-            if Path(e.name).suffix.lower() in PICTURE_SUFFIXES and not e.name.startswith(".") and _is_file(e)
-        ]
+        for entry in entries:
+            stem, suffix = os.path.splitext(entry.name.lower())  # noqa: PTH122 - of very many names
+            if entry.name.startswith(".") or _is_folder(entry):
+                continue
+            if suffix in PICTURE_SUFFIXES and _is_file(entry):
+                pictures.append(entry.name)
+            elif suffix not in _COMPANIONS and stem not in _NOTES:
+                others.append(entry.name)
+    return pictures, others
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

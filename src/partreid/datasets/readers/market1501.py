@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from partreid.datasets.readers.common import QUERY, Layout, Splits, list_pictures, query_set, subfolders
+from partreid.datasets.readers.common import (
+    QUERY,
+    Layout,
+    LeftOut,
+    Splits,
+    folder_files,
+    list_pictures,
+    query_set,
+    subfolders,
+)
 from partreid.errors import DataError
 from partreid.types import ReIDImage
 
@@ -73,20 +83,35 @@ def _read_with_distractors(root: Path) -> Splits:
 
 def _query_folders(root: Path) -> dict[str, str]:
     """Query set name -> folder, the default first."""
-    found = [folder.name for folder in subfolders(root) if folder.name == QUERY or folder.name.startswith(f"{QUERY}_")]
+    folders = [folder for folder in subfolders(root) if folder.name.lower().startswith(QUERY)]
+    found = [folder.name for folder in folders if folder.name == QUERY or folder.name.startswith(f"{QUERY}_")]
+    left_out = LeftOut()  # query-occluded, Query: names that are nearly right
+    left_out.add(root, [f"{one.name}/" for one in folders if one.name not in found and folder_files(one)[0]])
+    left_out.tell()
     if f"{QUERY}_{QUERY}" in found:
         raise DataError(f"{root / QUERY}_{QUERY}: a further query set needs a name of its own. Rename the folder.")
     return {query_set(name): name for name in found}
 
 
 def _read_split(folder: Path, occlusion: Mapping[str, float]) -> tuple[ReIDImage, ...]:
-    def images() -> Iterator[ReIDImage]:
-        for path in list_pictures(folder):
-            pid, camid = parse_name(path)
-            if pid != JUNK:
-                yield ReIDImage(path, pid, camid, occlusion=occlusion.get(f"{folder.name}/{path.name}"))
+    pictures = list_pictures(folder)
+    images = []
+    for path in pictures:
+        pid, camid = parse_name(path)
+        if pid != JUNK:
+            images.append(ReIDImage(path, pid, camid, occlusion=occlusion.get(f"{folder.name}/{path.name}")))
+    if folder.name != GALLERY:  # there it is what the set means
+        tell_junk(len(pictures) - len(images), folder)
+    return tuple(images)
 
-    return tuple(images())
+
+def tell_junk(count: int, source: Path) -> None:
+    """Warn of pictures that are dropped as junk, where there are any."""
+    if count:
+        what = "1 picture" if count == 1 else f"{count} pictures"
+        warnings.warn(
+            f"left out: {what} of {source} with id {JUNK}, which is junk: nobody knows who it is.", stacklevel=4
+        )
 
 
 def _read_occlusion(root: Path) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from partreid.datasets.readers import choose_labels, find_datasets, read_dataset
-from partreid.datasets.readers.common import own_name, picture_names, subfolders
+from partreid.datasets.readers.common import LeftOut, folder_files, own_name, subfolders
 from partreid.errors import DataError
 from partreid.labels.locate import AUTO, MASKS
 from partreid.types import ReIDDataset, ReIDImage
@@ -24,19 +24,23 @@ def read_pictures(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset
     """
     path = Path(spec)
     if not path.is_dir() or find_datasets(path):
-        return read_dataset(spec, labels=labels)
-    pictures = _walk(path, set())
+        return read_dataset(spec, labels=labels, unmatched="keep")
+    left_out = LeftOut()
+    pictures = _walk(path, set(), left_out)
     if not pictures:
-        raise DataError(f"{path} holds no data set and no picture. Check the path.")
+        raise DataError(f"{path} holds no data set and no picture ({left_out.instead()}). Check the path.")
+    left_out.tell()
     name = own_name(path)
     images = tuple(ReIDImage(picture, NOBODY, dataset=name) for picture in pictures)
     return choose_labels(ReIDDataset(name, path, images, gallery=(), queries={}), labels)
 
 
-def _walk(folder: Path, seen: set[Path]) -> list[Path]:
+def _walk(folder: Path, seen: set[Path], left_out: LeftOut) -> list[Path]:
     """The pictures of a folder, then those of its subfolders, each by name; links are followed once."""
     if folder.resolve() in seen:
         return []
     seen.add(folder.resolve())
-    here = [folder / name for name in sorted(picture_names(folder))]
-    return here + [p for deeper in subfolders(folder) if deeper.name != MASKS for p in _walk(deeper, seen)]
+    pictures, others = folder_files(folder)
+    left_out.add(folder, others)
+    here = [folder / name for name in sorted(pictures)]
+    return here + [p for deeper in subfolders(folder) if deeper.name != MASKS for p in _walk(deeper, seen, left_out)]

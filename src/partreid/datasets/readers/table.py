@@ -1,6 +1,7 @@
 """Own data as a table, CSV or Parquet: a row per picture with path, pid, split and, where known, camid and occlusion.
 
-Other columns are ignored. Paths are relative to the table's folder. Id -1 is junk and dropped, as in Market-1501.
+Other columns are ignored. Paths are relative to the table's folder. Id -1 is junk and dropped, as in Market-1501; a
+warning tells how many rows that are.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from partreid.datasets.readers.common import QUERY, Layout, Splits, query_set, require_files
-from partreid.datasets.readers.market1501 import JUNK, parse_occlusion
+from partreid.datasets.readers.market1501 import JUNK, parse_occlusion, tell_junk
 from partreid.errors import DataError, MissingDependencyError, nearest
 from partreid.types import ReIDImage
 
@@ -42,6 +43,7 @@ def read_table(path: Path) -> Splits:
     splits: dict[str, list[ReIDImage]] = {}
     seen: dict[tuple[str, Path], str] = {}
     persons: dict[Path, tuple[ReIDImage, str]] = {}
+    junk = 0
     for where, row in _rows_of_csv(path) if path.suffix.lower() == ".csv" else _rows_of_parquet(path):
         split, image = _split(row["split"], where), _image(row, path.parent, where)
         if (split, image.path) in seen:
@@ -50,13 +52,16 @@ def read_table(path: Path) -> Splits:
         first, first_where = persons.setdefault(image.path, (image, where))
         if (first.pid, first.camid) != (image.pid, image.camid):
             raise DataError(f"{where}: {row['path']} has another pid or camid than in {first_where}. Correct one.")
-        if image.pid != JUNK:
+        if image.pid == JUNK:
+            junk += 1
+        else:
             splits.setdefault(split, []).append(image)
     if seen and not splits:
         raise DataError(f"{path}: every row has pid {JUNK}, which is junk and dropped. Give the persons' numbers.")
     if not seen:
         raise DataError(f"{path} has no rows. Expected a row for each picture: {', '.join(_NEEDED)}.")
     require_files(persons, source=path)
+    tell_junk(junk, path)
     ordered = {name: sorted(splits[name], key=lambda image: image.path) for name in sorted(splits)}
     queries = {query_set(name): images for name, images in ordered.items() if name.startswith(QUERY)}
     return Splits(ordered.get("train", ()), ordered.get("gallery", ()), queries)

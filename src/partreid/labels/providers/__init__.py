@@ -54,8 +54,11 @@ class PoseProvider(Protocol):
 
     name: str
 
-    def check(self, pictures: Sequence[Path]) -> None:
+    def check(self, pictures: Sequence[Path], others: Sequence[Path] = ()) -> None:
         """Told of all pictures of a run before the first label, those with a label too; most providers do not care.
+
+        Args:
+            pictures: of the run. others: of the same set, which are not labelled now.
 
         Raises:
             LabelError: the provider cannot label these pictures.

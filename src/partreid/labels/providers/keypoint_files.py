@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError
+from partreid.labels.providers.keypoint_lists import image_list, picture_of, without_other_categories
 from partreid.parts import KEYPOINTS
 
 _NUMBERS = 3 * len(KEYPOINTS)
@@ -21,42 +22,82 @@ _EXPECTED = f"Expected {len(KEYPOINTS)} keypoints of 3 numbers (x, y, confidence
 _LARGEST_CONFIDENCE = 1.25
 """Peaks of heat maps come out a little above 1; beyond this the third number is no confidence."""
 
+_OTHER_COUNTS = {
+    2 * len(KEYPOINTS): "x and y without a confidence: put 1 behind each pair, 0 where a joint was not found",
+    3 * 18: "18 keypoints, OpenPose's, whose order is another: put them in COCO's",
+    3 * 25: "25 keypoints, OpenPose's, whose order is another: put them in COCO's",
+    3 * 26: "26 keypoints; of AlphaPose's Halpe the first 17 are COCO's: keep those",
+    3 * 133: "133 keypoints of the whole body; the first 17 are COCO's: keep those",
+    3 * 136: "136 keypoints; of AlphaPose's Halpe the first 17 are COCO's: keep those",
+}
+"""What other numbers of numbers usually are."""
+
+_BOMB_BYTES, _BOMB_RATIO = 64 * 2**20, 500
+"""An array in an ``.npz`` that unpacks to more of both is no list of joints, which hardly shrink."""
+
+
+@dataclass(frozen=True, eq=False)
+class Persons:
+    """What a file of keypoints says.
+
+    Attributes:
+        names: each person's picture [N].
+        keypoints: [N, 17, 3], x, y and a confidence in [0, 1]; all 0 where a joint was not found.
+        sizes: (width, height) of the pictures that the keypoints were made in [N, 2]; 0 where the file does not say.
+        mentioned: every picture that the file speaks of, also those without a person.
+    """
+
+    names: list[str]
+    keypoints: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    mentioned: list[str]
+
 
 def read_keypoints(path: str | Path, *, images: str | Path | None = None) -> tuple[list[str], NDArray[np.float64]]:
+    """Names and keypoints of :func:`read_persons`."""
+    persons = read_persons(path, images=images)
+    return persons.names, persons.keypoints
+
+
+def read_persons(path: str | Path, *, images: str | Path | None = None) -> Persons:
     """All persons of a file. Which of its forms it has is seen from its content.
 
-    - COCO JSON: an object with ``images`` (``id``, ``file_name``) and ``annotations`` (``image_id``, ``keypoints``).
-    - COCO results JSON: a list of ``{image_id, keypoints}``. ``image_id`` is the picture's name, or a number that
-      ``images`` explains.
+    - COCO JSON: an object with ``images`` (``id``, ``file_name``, and the size where known) and ``annotations``
+      (``image_id``, ``keypoints``). Entries of other categories than persons are left out, with a warning.
+    - COCO results JSON: a list of ``{image_id, keypoints}``. ``image_id`` is the picture's name, with or without its
+      suffix, or a number that ``images`` explains; a ``file_name`` beside it counts more.
     - ``.npz`` with ``paths`` [N] (text) and ``keypoints`` [N, 17, 3].
 
     The third number of a keypoint is its confidence in [0, 1]. Where all of a file's are 0, 1 or 2 and a 2 is among
-    them, they are COCO's visibility flags; only 2 counts as seen: a hidden joint must not become a part's label.
+    them, they are COCO's visibility flags; only 2 counts as seen: a hidden joint must not become a part's label. A
+    joint of confidence 0 may have any place, also NaN or null.
 
     Args:
         path: the file.
         images: a JSON with a list ``images``, for results whose ``image_id`` are numbers.
 
     Returns:
-        The picture's name of each person [N], and keypoints [N, 17, 3] with confidences in [0, 1]. A person without
-        any confident keypoint is left out.
+        The persons; one without any confident keypoint is left out.
 
     Raises:
-        LabelError: unreadable, empty, another number of keypoints, values that are no pixels or no confidences, or
-            a picture that the list of images lacks; the message names the file and the first wrong entry.
+        LabelError: unreadable, empty, another number of keypoints, values that are no pixels or no confidences, no
+            person among its categories, or a picture that the list of images lacks; the message names the file and
+            the first wrong entry.
     """
     path = Path(path)
     if path.suffix.lower() == ".npz":
         names, keypoints = _from_arrays(path)
+        mentioned, sizes = names, np.zeros((len(names), 2))
     elif path.suffix.lower() == ".json":
-        names, keypoints = _from_json(path, None if images is None else Path(images))
+        names, keypoints, sizes, mentioned = _from_json(path, None if images is None else Path(images))
     else:
         raise LabelError(f"Cannot tell what {path} is: expected keypoints in a .json or .npz file.")
+    _clear_missing(keypoints)
     keypoints[..., 2] = _confidences(keypoints, names, path)
     someone = keypoints[..., 2].any(axis=1)
     if not someone.any():
         raise LabelError(f"{path} holds no person: {len(names)} entries, none with a confident keypoint.")
-    return [names[i] for i in np.flatnonzero(someone)], keypoints[someone]
+    return Persons([names[i] for i in np.flatnonzero(someone)], keypoints[someone], sizes[someone], mentioned)
 
 
 def _from_arrays(path: Path) -> tuple[list[str], NDArray[np.float64]]:
@@ -65,8 +106,9 @@ def _from_arrays(path: Path) -> tuple[list[str], NDArray[np.float64]]:
         if not isinstance(file, NpzFile):
             raise ValueError("it holds a single array")
         with file:
+            _check_unpacked(file)
             arrays = {name: file[name] for name in ("paths", "keypoints") if name in file}
-    except (OSError, ValueError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
+    except Exception as error:  # damaged archives and headers raise nearly anything
         raise LabelError(f"Cannot read {path}: {error}. Expected an .npz with text 'paths' and 'keypoints'.") from None
     if len(arrays) < 2:
         raise LabelError(f"{path} must hold the arrays 'paths' [N] and 'keypoints' [N, {len(KEYPOINTS)}, 3].")
@@ -81,87 +123,101 @@ def _from_arrays(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     return paths.tolist(), keypoints.astype(np.float64)
 
 
-def _from_json(path: Path, images: Path | None) -> tuple[list[str], NDArray[np.float64]]:
+def _check_unpacked(file: NpzFile) -> None:
+    """The sizes that the archive declares, before anything is unpacked; it unpacks no more than that."""
+    for info in file.zip.infolist() if file.zip is not None else ():
+        if info.file_size > max(_BOMB_BYTES, _BOMB_RATIO * info.compress_size):
+            raise ValueError(f"{info.filename} unpacks from {info.compress_size} bytes to {info.file_size}")
+
+
+def _from_json(
+    path: Path, images: Path | None
+) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64], list[str]]:
     content = _load_json(path)
     if isinstance(content, dict):
-        _check_order(content.get("categories"), path)
         entries, listed = content.get("annotations"), content
     else:
         entries, listed = content, {} if images is None else _load_json(images)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise LabelError(f"{path} is neither COCO JSON ('images' and 'annotations') nor a list of COCO results.")
+        found = (
+            f"an object with {', '.join(map(str, content)) or 'nothing'}" if isinstance(content, dict) else "neither"
+        )
+        raise LabelError(
+            f"{path} is neither COCO JSON ('images' and 'annotations') nor a list of COCO results, found {found}. "
+            "Export COCO's format from your tool."
+        )
     if not entries:
         raise LabelError(f"{path} holds no person: its list is empty.")
-    names = _names(entries, _image_names(listed, images or path), path)
-    return names, _numbers([entry.get("keypoints") for entry in entries], names, path)
+    categories = listed.get("categories") if isinstance(listed, dict) else None
+    entries = without_other_categories(entries, categories, path, expected=_EXPECTED)
+    known = image_list(listed, images or path)
+    pictures = [picture_of(entry, index, known, path) for index, entry in enumerate(entries)]
+    names = [picture.name for picture in pictures]
+    keypoints = _numbers([entry.get("keypoints") for entry in entries], names, path)
+    if isinstance(content, dict) and keypoints[..., 2].max() == 1 and np.isin(keypoints[..., 2], (0, 1)).all():
+        warnings.warn(
+            f"The third numbers of {path} are all 0 or 1. They are taken for confidences, 1 = seen; as COCO's flags 1 "
+            "would mean a hidden joint.",
+            stacklevel=4,
+        )
+    sizes = np.array([picture.size for picture in pictures], float)
+    return names, keypoints, sizes, [*(picture.name for picture in known.values()), *names]
 
 
 def _load_json(path: Path) -> Any:
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             return json.load(file)
     except FileNotFoundError:
         raise LabelError(f"Keypoint file {path} does not exist.") from None
     except (OSError, ValueError) as error:  # ValueError: no JSON, or no UTF-8
         raise LabelError(f"Cannot read {path} as JSON: {error}.") from None
-
-
-def _check_order(categories: Any, path: Path) -> None:
-    """COCO JSON may name its keypoints; then they must be ours."""
-    for category in categories if isinstance(categories, list) else ():
-        named = category.get("keypoints") if isinstance(category, dict) else None
-        if isinstance(named, list) and named:
-            plain = tuple(str(name).strip().lower().replace(" ", "_").replace("-", "_") for name in named)
-            if plain != KEYPOINTS:
-                raise LabelError(f"{path} has the keypoints {', '.join(plain)}. {_EXPECTED}.")
-
-
-def _image_names(content: Any, path: Path) -> dict[Any, str]:
-    listed = content.get("images", []) if isinstance(content, dict) else None
-    try:
-        return {image["id"]: str(image["file_name"]) for image in listed or ()}
-    except (TypeError, KeyError):
-        raise LabelError(f"Every entry of 'images' in {path} needs 'id' and 'file_name'.") from None
-
-
-def _names(entries: Iterable[dict[str, Any]], known: dict[Any, str], path: Path) -> list[str]:
-    names = []
-    for index, entry in enumerate(entries):
-        key = entry.get("image_id")
-        if not isinstance(key, int | str):
-            raise LabelError(f"Entry {index} of {path} has no 'image_id' (the picture's name, or a number).")
-        if key not in known and not isinstance(key, str):
-            raise LabelError(
-                f"Entry {index} of {path} belongs to image {key}, which no list of images explains. Give names as "
-                "'image_id', or the COCO JSON with the 'images' that the keypoints were made for."
-            )
-        names.append(known.get(key, str(key)))
-    return names
+    except (RecursionError, MemoryError):
+        raise LabelError(f"Cannot read {path} as JSON: lists within lists without end, or too much of it.") from None
 
 
 def _numbers(lists: Sequence[Any], names: Sequence[str], path: Path) -> NDArray[np.float64]:
-    for index, numbers in enumerate(lists):
+    """[N, 17, 3], with NaN for null."""
+    flat = [_flat(numbers) for numbers in lists]
+    for index, numbers in enumerate(flat):
         if not isinstance(numbers, list) or len(numbers) != _NUMBERS:
             count = f"{len(numbers)} numbers" if isinstance(numbers, list) else "no list of numbers"
-            if count == "399 numbers":
-                count += " (133 keypoints of the whole body; the first 17 are COCO's)"
+            if isinstance(numbers, list) and len(numbers) in _OTHER_COUNTS:
+                count += f" ({_OTHER_COUNTS[len(numbers)]})"
             raise LabelError(f"'keypoints' of entry {index} ({names[index]}) in {path}: {count}. {_EXPECTED}.")
     try:
-        return np.array(lists, dtype=np.float64).reshape(-1, len(KEYPOINTS), 3)
-    except (TypeError, ValueError) as error:
+        return np.array(flat, dtype=np.float64).reshape(-1, len(KEYPOINTS), 3)
+    except (TypeError, ValueError, OverflowError) as error:  # OverflowError: a number of 400 digits
         raise LabelError(f"'keypoints' in {path} hold something else than numbers: {error}.") from None
+
+
+def _flat(numbers: Any) -> Any:
+    """51 numbers, of 17 lists of three too."""
+    if isinstance(numbers, list) and numbers and all(isinstance(one, list) for one in numbers):
+        return [number for one in numbers for number in one]
+    return numbers
+
+
+def _clear_missing(keypoints: NDArray[np.float64]) -> None:
+    """A joint that was not found has no place: tools write 0, NaN or null for it."""
+    nowhere = np.isnan(keypoints[..., :2]).any(axis=-1)
+    unsure = np.isnan(keypoints[..., 2]) | (keypoints[..., 2] == 0)
+    keypoints[nowhere & unsure] = 0
 
 
 def _confidences(keypoints: NDArray[np.float64], names: Sequence[str], path: Path) -> NDArray[np.float64]:
     """The third numbers as confidences [N, 17] in [0, 1]."""
     third = keypoints[..., 2]
     largest = third.max(initial=0)
-    if largest == 2 and np.isin(third, (0, 1, 2)).all():
+    if largest == 2 and np.isin(third, (0, 1, 2)).all() and np.isfinite(keypoints).all():
         return np.where(third == 2, 1.0, 0.0)
     for wrong, what in (
         (~np.isfinite(keypoints), "A number that is not finite"),
         (keypoints[..., 2:] < 0, "A negative confidence"),
-        (keypoints[..., 2:] > _LARGEST_CONFIDENCE, f"A confidence above 1 (up to {largest:g} in this file)"),
+        (
+            keypoints[..., 2:] > _LARGEST_CONFIDENCE,
+            f"A confidence above 1 (up to {largest:g} in this file; divide by the scale)",
+        ),
     ):
         if wrong.any():
             index = int(wrong.any(axis=(1, 2)).argmax())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from partreid.errors import LabelError
 from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
-from partreid.labels.providers.keypoint_files import read_keypoints
-from partreid.parts import KEYPOINTS
+from partreid.labels.providers.keypoint_files import read_persons
+
+_SMALLEST = 8
+"""Pixels; in a smaller picture shares of its size cannot be told from pixels."""
 
 _Parts = tuple[str, ...]
 """A path's folders and base name."""
@@ -22,12 +25,15 @@ class KeypointFile(PoseProvider):
     """Pose fields of the target person from keypoints in the pixels of the crop.
 
     A file's name of a picture belongs to a crop if the crop's path ends with it (``bounding_box_train/0002.jpg``, or
-    the base name alone), or if both end with the same folder and base name (paths of another machine). Of several
-    the longest common end counts. A crop that the file does not name shows no person.
+    the base name alone), or if both end with the same folder and base name (paths of another machine); the suffix may
+    be left out. Of several the longest common end counts. A crop that the file does not name shows no person.
+
+    Where the file says how large its pictures are, and the crop has another size of the same shape, keypoints are
+    brought to the crop's pixels.
 
     Args:
         file: COCO JSON, COCO results JSON or ``.npz``; see
-            :func:`~partreid.labels.providers.keypoint_files.read_keypoints`.
+            :func:`~partreid.labels.providers.keypoint_files.read_persons`.
         stride: pixels of the picture between two nodes of the fields.
         images: JSON with the list ``images``, for results whose ``image_id`` are numbers.
         min_confidence: a keypoint below it is not seen. Tools differ: look at some labels.
@@ -48,38 +54,53 @@ class KeypointFile(PoseProvider):
     ) -> None:
         self.file = Path(file)
         self.stride = stride
-        names, keypoints = read_keypoints(self.file, images=images)
-        keypoints[keypoints[..., 2] < min_confidence] = 0
-        self._keypoints = keypoints
-        self._rows: dict[_Parts, list[int]] = defaultdict(list)
-        for row, name in enumerate(names):
+        found = read_persons(self.file, images=images)
+        found.keypoints[found.keypoints[..., 2] < min_confidence] = 0
+        self._keypoints, self._sizes = found.keypoints, found.sizes
+        self._rows: dict[_Parts, list[int]] = {_parts(name): [] for name in found.mentioned}
+        for row, name in enumerate(found.names):
             self._rows[_parts(name)].append(row)
         self._by_name: dict[str, list[_Parts]] = defaultdict(list)
         for parts in self._rows:
             self._by_name[parts[-1]].append(parts)
 
-    def check(self, pictures: Sequence[Path]) -> None:
-        """Find out whose each name is before anything is written.
+    def check(self, pictures: Sequence[Path], others: Sequence[Path] = ()) -> None:
+        """Find out whose each name is before anything is written; warn of pictures that the file does not name.
 
         All pictures of a run count, also those that have a label: else a run that is taken up again would give a
-        name of two pictures to the second one.
+        name of two pictures to the second one. So do the set's other pictures: a base name says not which is meant.
 
         Raises:
             LabelError: the file names none of the pictures; or names that fit a picture, or pictures that fit a
                 name, equally well.
         """
         used: dict[_Parts, Path] = {}
+        unnamed = []
         for path in pictures:
             entry = self._entry(path)
-            if entry is not None and used.setdefault(entry, path) != path:
-                raise LabelError(
-                    f"{self.file}: {'/'.join(entry)} may be {used[entry]} or {path}. Give names with folders."
-                )
+            if entry is None:
+                unnamed.append(path)
+            elif used.setdefault(entry, path) != path:
+                self._refuse(entry, used[entry], path)
         if pictures and not used:
             raise LabelError(
                 f"{self.file} names none of the {len(pictures)} pictures. It names {'/'.join(next(iter(self._rows)))}; "
-                f"the last picture is {pictures[-1]}. A name must be the end of the picture's path."
+                f"the last picture is {pictures[-1]}. A name must be the end of the picture's path, with or without "
+                "its suffix."
             )
+        for path in others:
+            entry = self._entry(path)
+            if entry is not None and used.get(entry, path) != path:
+                self._refuse(entry, used[entry], path)
+        if unnamed:
+            warnings.warn(
+                f"{self.file} does not name {len(unnamed)} of the {len(pictures)} pictures, the first is {unnamed[0]}. "
+                "They get an empty label, as if nobody were there.",
+                stacklevel=1,  # always this line, so that checking twice tells once
+            )
+
+    def _refuse(self, entry: _Parts, one: Path, other: Path) -> None:
+        raise LabelError(f"{self.file}: {'/'.join(entry)} may be {one} or {other}. Give names with folders.")
 
     def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
         """Pose fields of each picture's target person; see :class:`~partreid.labels.providers.PoseProvider`.
@@ -92,6 +113,8 @@ class KeypointFile(PoseProvider):
     def _entry(self, path: Path) -> _Parts | None:
         """The file's name of that picture."""
         crop = _parts(path.as_posix())
+        if crop[-1] not in self._by_name:
+            crop = (*crop[:-1], path.stem)
         lengths = {parts: _common_end(parts, crop) for parts in self._by_name.get(crop[-1], ())}
         lengths = {parts: length for parts, length in lengths.items() if length > 1 or len(parts) == 1}
         longest = max(lengths.values(), default=0)
@@ -103,22 +126,35 @@ class KeypointFile(PoseProvider):
 
     def _label(self, crop: Crop) -> PoseLabel:
         entry, size = self._entry(crop.path), crop.pixels.shape[:2]
-        persons = np.zeros((0, len(KEYPOINTS), 3)) if entry is None else self._keypoints[self._rows[entry]]
+        rows = [] if entry is None else self._rows[entry]
+        persons = self._keypoints[rows]
+        if len(rows):
+            persons = persons * self._scales(self._sizes[rows], crop)[:, None]
         persons = persons[persons[..., 2].any(axis=1)]
-        seen = persons[persons[..., 2] > 0][:, :2]
-        if len(seen) > 2 and min(size) > 2 and ((seen >= 0) & (seen <= 1)).all():
-            raise LabelError(
-                f"{self.file}: all keypoints of {crop.path} lie within its first pixel. They seem to be shares of the "
-                f"picture's size; expected pixels: x times {size[1]}, y times {size[0]}."
-            )
-        if len(persons) and not _inside(persons, size).any():
-            x, y = persons[persons[..., 2] > 0][0, :2]
-            raise LabelError(
-                f"{self.file}: all keypoints of {crop.path} lie outside it, the first at x = {x:g}, y = {y:g} of a "
-                f"picture {size[1]}x{size[0]}. Keypoints must be given in the pixels of the crop, not of the whole "
-                "frame."
-            )
+        if problem := wrong_pixels(persons, size, str(crop.path)):
+            raise LabelError(f"{self.file}: {problem}")
         return label_persons(persons, size, stride=self.stride)
+
+    def _scales(self, sizes: NDArray[np.float64], crop: Crop) -> NDArray[np.float64]:
+        """What brings keypoints (x, y, confidence) from pictures of these (width, height) to the crop's pixels [P, 3].
+
+        Raises:
+            LabelError: a size of another shape: parts may have been cut off or added, nobody knows where.
+        """
+        height, width = crop.pixels.shape[:2]
+        scales = np.ones((len(sizes), 3))
+        for scale, (w, h) in zip(scales, sizes, strict=True):
+            if not w:
+                continue
+            if abs(width * h - height * w) > max(w + h, width + height):  # more than a pixel of rounding
+                lying = " (that is how it lies in the file; pictures are read upright)" * ((w, h) == (height, width))
+                raise LabelError(
+                    f"{self.file} says that {crop.path} is {w:g}x{h:g}{lying}, but it is {width}x{height}, width x "
+                    "height: no enlargement, so nobody knows where the keypoints lie. Make them in the pictures as "
+                    "they are, or correct width and height."
+                )
+            scale[:2] = width / w, height / h
+        return scales
 
 
 def _parts(name: str) -> _Parts:
@@ -136,8 +172,38 @@ def _common_end(a: _Parts, b: _Parts) -> int:
     return count
 
 
-def _inside(persons: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which seen keypoints lie in a picture of that (H, W) [P, 17]."""
-    x, y, confidence = np.moveaxis(persons, -1, 0)
-    inside: NDArray[np.bool_] = (confidence > 0) & (x >= 0) & (x <= size[1]) & (y >= 0) & (y <= size[0])
-    return inside
+def wrong_pixels(persons: NDArray[np.float64], size: tuple[int, int], name: str) -> str:
+    """Why keypoints cannot be given in the pixels of a picture, "" where they may be.
+
+    A joint or two may lie outside: tools guess where a body goes on beyond the crop.
+
+    Args:
+        persons: [P, 17, 3] x, y, confidence; 0 = not found. size: (H, W) of the picture. name: of it.
+    """
+    seen = persons[persons[..., 2] > 0][:, :2]
+    (height, width), count = size, len(seen)
+    if not count:
+        return ""
+    if count > 2 and min(size) >= _SMALLEST and ((seen >= -1) & (seen <= 2)).all():
+        return (
+            f"all keypoints of {name} lie within its first pixels. They seem to be shares of the picture's size; "
+            f"expected pixels: x times {width}, y times {height}."
+        )
+    inside = ((seen >= 0) & (seen <= (width, height))).all(axis=1)
+    if not inside.any():
+        x, y = seen[0]
+        return (
+            f"all keypoints of {name} lie outside it, the first at x = {x:g}, y = {y:g} of a picture {width}x{height}. "
+            "Keypoints must be given in the pixels of the crop, not of the whole frame."
+        )
+    right, low = seen.max(axis=0)
+    reach = f"keypoints of {name} reach to x = {right:g}, y = {low:g} of a picture {width}x{height}"
+    beyond = right > 1.1 * width, low > 1.1 * height
+    if count > 4 and height > width and beyond[0] and ((seen >= 0) & (seen <= (height, width))).all():
+        return f"{reach}: x and y seem to be exchanged. Expected x, y, confidence."
+    if count > 4 and all(beyond) and inside.mean() < 0.5:
+        return (
+            f"{reach}, and most lie outside it: they seem to be of another size. Expected the pixels of the crop; or "
+            "say the size of the pictures they are of, in COCO's 'images'."
+        )
+    return ""

@@ -73,7 +73,7 @@ def _survivors(
     query: PartEmbeddings, weights: np.ndarray, items: Items, k: int, pool: ThreadPoolExecutor, memory_budget: int
 ) -> Pairs | None:
     """The pairs whose lower bound lies within the k-th smallest upper bound of their query."""
-    coded = CodedQueries.build(query.vectors, weights, normalize=items.matching.normalize)
+    coded = CodedQueries.build(query.vectors, weights, normalize=bool(items.matching.normalize))
     known, seen = np.full((len(query), k), np.inf, np.float32), 0
     pairs = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2), np.float32))
     for wave in _waves(items.fragments, len(query), max(_SEED, 8 * k), memory_budget):

@@ -69,6 +69,7 @@ class ExactSearch:
             searched: [N] bool, the items that count; all where None.
             memory_budget: bytes to work in.
         """
+        matching = matching.resolved(query)
         count = len(items) if searched is None else int(searched.sum())
         many = count >= CODES_FROM or CODES_FROM <= len(items) <= _SHARE * count
         large = self._wanted == "auto" and many and can_run()

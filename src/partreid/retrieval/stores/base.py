@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.retrieval.filters import Filter
@@ -28,28 +29,33 @@ class GalleryHeader:
 
     Attributes:
         slots: names of the slots. width: D. model: fingerprint of the extractor, "" = unknown.
+        compare_normalized: as of ``PartEmbeddings``; None in galleries of former versions, too.
     """
 
     slots: tuple[str, ...]
     width: int
     model: str = ""
+    compare_normalized: bool | None = None
 
     @classmethod
     def of(cls, embeddings: PartEmbeddings) -> GalleryHeader:
         """The header of a gallery that begins with these embeddings."""
-        return cls(embeddings.slots, embeddings.width, embeddings.model)
+        return cls(embeddings.slots, embeddings.width, embeddings.model, embeddings.compare_normalized)
 
     @property
     def example(self) -> PartEmbeddings:
         """Embeddings of no picture: what ``check_comparable`` holds others against."""
-        return PartEmbeddings(
-            torch.empty(0, len(self.slots), self.width), torch.empty(0, len(self.slots)), self.slots, self.model
-        )
+        return self.embeddings(torch.empty(0, len(self.slots), self.width), torch.empty(0, len(self.slots)))
+
+    def embeddings(self, vectors: Tensor, visibility: Tensor) -> PartEmbeddings:
+        """Items' vectors [N, S, D] and visibilities [N, S] as embeddings of this gallery."""
+        return PartEmbeddings(vectors, visibility, self.slots, self.model, self.compare_normalized)
 
 
 @dataclass(frozen=True)
 class SearchRule:
-    """How to search: compared by ``matching`` among the items that ``where`` keeps, in so many bytes of memory."""
+    """How to search: compared by ``matching``, which leaves nothing open, among the items that ``where`` keeps, in so
+    many bytes of memory."""
 
     k: int
     matching: MatchingConfig

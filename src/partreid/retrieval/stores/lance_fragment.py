@@ -113,7 +113,7 @@ class Fragment:
         shape = (len(rows), len(self.header.slots), self.header.width)
         vectors = torch.from_numpy(self.vectors(rows).reshape(shape))
         visibility = torch.from_numpy(self.columns.visibility[rows])
-        return PartEmbeddings(vectors, visibility, self.header.slots, self.header.model)
+        return self.header.embeddings(vectors, visibility)
 
     def batches(self, rows: np.ndarray, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows at ascending positions as they are stored, some at a time, checked."""

@@ -139,7 +139,7 @@ def _typed(body: dict[str, Any]) -> dict[str, Any]:
         entry["deletions"] = entry["deletions"] and CheckedFile(**entry["deletions"])
         entries.append(FragmentEntry(**entry))
     return {
-        "header": header and GalleryHeader(tuple(header["slots"]), header["width"], header["model"]),
+        "header": header and GalleryHeader(**(header | {"slots": tuple(header["slots"])})),
         "version": body["version"],
         "manifest": manifest and CheckedFile(**manifest),
         "fragments": tuple(entries),

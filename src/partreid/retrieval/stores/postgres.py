@@ -234,8 +234,11 @@ class PostgresStore:
             raise DataError(f"{self.location}: {' '.join(str(error).split())}.{advice}") from error
 
     def _read_header(self, cursor: Any) -> GalleryHeader | None:
-        row = self._run(cursor, "SELECT slots, width, model FROM {s}.header WHERE slots IS NOT NULL").fetchone()
-        return GalleryHeader(tuple(row[0]), row[1], row[2]) if row else None
+        row = self._run(cursor, "SELECT to_json(h) FROM {s}.header h WHERE slots IS NOT NULL").fetchone()
+        if row is None:
+            return None
+        known = row[0].get("compare_normalized")  # galleries of former versions have no such column
+        return GalleryHeader(tuple(row[0]["slots"]), row[0]["width"], row[0]["model"], known)
 
     def _agree(self, cursor: Any, new: PartEmbeddings) -> None:
         """Begin the gallery with these embeddings, or see that they are like those in it."""
@@ -245,8 +248,8 @@ class PostgresStore:
             # Waits for another process that is doing the same; if that one wins, this changes nothing.
             self._run(
                 cursor,
-                "UPDATE {s}.header SET slots = %s, width = %s, model = %s WHERE slots IS NULL",
-                [list(mine.slots), mine.width, mine.model],
+                "UPDATE {s}.header SET slots = %s, width = %s, model = %s, compare_normalized = %s WHERE slots IS NULL",
+                [list(mine.slots), mine.width, mine.model, mine.compare_normalized],
             )
             header = self._read_header(cursor) or mine
         try:
@@ -281,7 +284,9 @@ class PostgresStore:
         statement = statements.search(rule, condition)
         asked = statements.asked(query, rule, header)
         self._run(
-            cursor, statement, [*asked, *values, rule.k - 1, *reach(header.width, normalize=rule.matching.normalize)]
+            cursor,
+            statement,
+            [*asked, *values, rule.k - 1, *reach(header.width, normalize=bool(rule.matching.normalize))],
         )
         return [number for (number,) in cursor.fetchall()]
 

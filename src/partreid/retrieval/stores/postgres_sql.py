@@ -22,7 +22,8 @@ CREATE TABLE {s}.header (
     version integer NOT NULL,
     slots text[],
     width integer,
-    model text);
+    model text,
+    compare_normalized boolean);
 CREATE TABLE {s}.item (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id text COLLATE "C" NOT NULL UNIQUE,
@@ -121,7 +122,7 @@ def search(rule: SearchRule, condition: str) -> str:
     """The statement that finds the items near to one query, among those of a condition."""
     parts = {
         "factor": _FACTORS[rule.matching.visibility],
-        "distance": _DISTANCES[rule.matching.normalize],
+        "distance": _DISTANCES[bool(rule.matching.normalize)],
         "items": "" if condition == "TRUE" else " JOIN {s}.item AS item ON item.number = part.item",
         "condition": condition,
         "least": repr(_LEAST),
@@ -171,7 +172,7 @@ def embedded(rows: list[tuple[int, int, float, bytes]], numbers: list[int], head
     visibility[row, slot] = [seen for _, _, seen, _ in rows]
     packed = np.frombuffer(b"".join(vector[4:] for *_, vector in rows), ">f2")  # behind its length and two bytes of 0
     vectors[row, slot] = packed.reshape(len(rows), header.width)
-    return PartEmbeddings(torch.from_numpy(vectors), torch.from_numpy(visibility), header.slots, header.model)
+    return header.embeddings(torch.from_numpy(vectors), torch.from_numpy(visibility))
 
 
 def _binary_row(width: int) -> np.dtype[np.void]:

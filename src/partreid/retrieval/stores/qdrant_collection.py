@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from partreid.errors import DataError, PartReIDError
@@ -51,7 +52,8 @@ class Collection:
                 f"{self.location} has format version {about.get('version')}; this partreid reads {FORMAT_VERSION}. "
                 "Use the partreid that made it, or make a new gallery."
             )
-        return GalleryHeader(tuple(about["slots"]), about["width"], about["model"])
+        known = about.get("compare_normalized")
+        return GalleryHeader(tuple(about["slots"]), about["width"], about["model"], known)
 
     def begin(self, header: GalleryHeader) -> None:
         """Make the collection; an error of the client where there is one."""
@@ -61,7 +63,7 @@ class Collection:
             datatype=models.Datatype.FLOAT16,
             hnsw_config=models.HnswConfigDiff(m=0),  # every search is exact: no graph is built
         )
-        about = {"version": FORMAT_VERSION, "slots": list(header.slots), "width": header.width, "model": header.model}
+        about = {"version": FORMAT_VERSION, **asdict(header), "slots": list(header.slots)}
         self.client.create_collection(
             self.name, vectors_config=dict.fromkeys(header.slots, vector), metadata={"partreid": about}
         )

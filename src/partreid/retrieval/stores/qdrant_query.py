@@ -75,7 +75,7 @@ def records(points: Sequence[Any], header: GalleryHeader) -> GalleryRecords:
             raise DataError(f"Point {one.id} is no item of a gallery: {type(error).__name__} {error}.") from error
     return GalleryRecords(
         tuple(items),
-        PartEmbeddings(torch.from_numpy(vectors), torch.from_numpy(visibility), header.slots, header.model),
+        header.embeddings(torch.from_numpy(vectors), torch.from_numpy(visibility)),
     )
 
 

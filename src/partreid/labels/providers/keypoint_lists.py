@@ -1,0 +1,126 @@
+"""The lists beside COCO's keypoints: whose picture an entry is, and whether it is of a person."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from partreid.errors import LabelError
+from partreid.parts import KEYPOINTS
+
+_PERSONS = frozenset({"person", "persons", "people", "pedestrian", "human"})
+"""Names of the category whose keypoints are drawn."""
+
+
+class ListedPicture(NamedTuple):
+    """A picture's name, and its (width, height), 0 where the file does not say."""
+
+    name: str
+    size: tuple[float, float] = (0, 0)
+
+
+def image_list(content: Any, path: Path) -> dict[int | str, ListedPicture]:
+    """The pictures of the list ``images`` by id; a number is the same whether it is written 1 or 1.0.
+
+    Raises:
+        LabelError: an entry has no id or no name, or two pictures have the same id.
+    """
+    listed = content.get("images", []) if isinstance(content, dict) else None
+    found: dict[int | str, ListedPicture] = {}
+    for image in listed if isinstance(listed, list) else ():
+        key = _key(image.get("id")) if isinstance(image, dict) else None
+        if key is None or not isinstance(image.get("file_name"), str):
+            raise LabelError(f"Every entry of 'images' in {path} needs 'id' and 'file_name'.")
+        width, height = (image.get(side) for side in ("width", "height"))
+        known = all(isinstance(side, int | float) and 0 < side < 1e9 for side in (width, height))
+        picture = ListedPicture(image["file_name"], (float(width), float(height)) if known else (0, 0))
+        if found.setdefault(key, picture) != picture:
+            raise LabelError(
+                f"'images' in {path} has two pictures with id {key}: {found[key].name} and {picture.name}."
+            )
+    return found
+
+
+def picture_of(
+    entry: dict[str, Any], index: int, known: Mapping[int | str, ListedPicture], path: Path
+) -> ListedPicture:
+    """Whose picture an entry is: by its ``file_name``, else what the list says of its ``image_id``, else that itself.
+
+    Raises:
+        LabelError: it has none, or a number that no list explains.
+    """
+    key = _key(entry.get("image_id"))
+    listed = known.get(key) if key is not None else None
+    if listed is None and isinstance(key, str) and key.isdecimal():
+        listed = known.get(int(key))  # the same number, as text
+    name = entry.get("file_name")
+    if isinstance(name, str) and name:
+        return ListedPicture(name, listed.size if listed else (0, 0))
+    if listed is not None:
+        return listed
+    if key is None:
+        raise LabelError(f"Entry {index} of {path} has no 'image_id' (the picture's name, or a number).")
+    if not isinstance(key, str):
+        raise LabelError(
+            f"Entry {index} of {path} belongs to image {key}, which no list of images explains. Give names as "
+            "'image_id', or the COCO JSON with the 'images' that the keypoints were made for (--images)."
+        )
+    return ListedPicture(key)
+
+
+def without_other_categories(
+    entries: Sequence[dict[str, Any]], categories: Any, path: Path, *, expected: str
+) -> list[dict[str, Any]]:
+    """The entries of persons; a warning tells of others.
+
+    Args:
+        entries: with or without ``category_id``. categories: COCO's list of what the numbers mean, or None.
+        path: for messages. expected: what keypoints should be, for messages.
+
+    Raises:
+        LabelError: none is of a person, nobody says which are, or a person's keypoints are named in another order.
+    """
+    named = [one for one in categories if isinstance(one, dict)] if isinstance(categories, list) else []
+    names = {_key(one.get("id")): str(one.get("name", "")).strip() for one in named}
+    persons = {
+        _key(one.get("id")) for one in named if _is_person(one, alone=len(named) == 1, path=path, expected=expected)
+    }
+    used = {_key(entry.get("category_id")) for entry in entries} - {None}
+    if not names:
+        if len(used) > 1:
+            raise LabelError(
+                f"{path} has entries of the categories {', '.join(sorted(map(str, used)))}, and no list says which are "
+                "persons. Keep theirs only, or give the COCO JSON with the 'categories' (--images)."
+            )
+        return list(entries)
+    kept = [entry for entry in entries if (key := _key(entry.get("category_id"))) is None or key in persons]
+    others = ", ".join(sorted({names.get(key) or str(key) for key in used - persons}))
+    if not kept:
+        raise LabelError(f"{path} holds no person: all {len(entries)} entries are of the category {others}.")
+    if left_out := len(entries) - len(kept):
+        what = "1 entry" if left_out == 1 else f"{left_out} entries"
+        warnings.warn(f"left out: {what} of {path} of other categories than persons: {others}", stacklevel=5)
+    return kept
+
+
+def _is_person(category: dict[str, Any], *, alone: bool, path: Path, expected: str) -> bool:
+    """By its name; the only category there is also by its keypoints' names, which must be ours in either case."""
+    joints = category.get("keypoints")
+    plain = tuple(_plain(joint) for joint in joints) if isinstance(joints, list) else ()
+    by_name = _plain(category.get("name", "")) in _PERSONS
+    if plain and plain != KEYPOINTS and (by_name or alone):
+        raise LabelError(f"{path} has the keypoints {', '.join(plain)}. {expected}.")
+    return by_name or (alone and plain == KEYPOINTS)
+
+
+def _plain(name: object) -> str:
+    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _key(value: Any) -> int | str | None:
+    """An id as it is compared: whole numbers are the same however they are written; None for anything else."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
