@@ -172,7 +172,7 @@ def _explain(model: type[BaseModel], error: Any) -> str:
     location = [str(part) for part in error["loc"]]
     name = ".".join(location)
     if error["type"] != "extra_forbidden":
-        return f"{name} = {error['input']!r}: {error['msg']}"
+        return f"{name} = {error['input']!r:.200}: {error['msg']}"
     owner: Any = model
     for part in location[:-1]:
         field = owner.model_fields.get(part) if isinstance(owner, type) and issubclass(owner, BaseModel) else None

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
-from partreid.app.pictures import Box
 from partreid.config import ConfigModel
 from partreid.retrieval.filters import Filter
 
 MOST_PICTURES, MOST_RESULTS = 8, 200
+
+
+def _number(value: Any) -> Any:
+    """A number as it is: neither true nor "5" is one."""
+    if isinstance(value, bool | str | bytes):
+        raise ValueError("expected a number")
+    return value
+
+
+Pixels = Annotated[float, BeforeValidator(_number)]
 
 
 class Sighting(ConfigModel):
@@ -19,7 +28,7 @@ class Sighting(ConfigModel):
 
     picture: str | None = None
     """Name of a picture that was sent."""
-    box: Box | None = None
+    box: tuple[Pixels, Pixels, Pixels, Pixels] | None = None
     """Where in it the person is: left, top, right, bottom in pixels. None = all of it."""
     item: str | None = None
     """Id of an item."""
@@ -38,9 +47,9 @@ class Question(ConfigModel):
     """Pictures of one person, merged."""
     parts: tuple[str, ...] | None = None
     """Slots to compare; None = all."""
-    normalize: bool | None = None
+    normalize: StrictBool | None = None
     """Divide vectors by their length first; None = as the model was made for."""
-    k: Annotated[int, Field(ge=1, le=MOST_RESULTS)] = 24
+    k: Annotated[int, BeforeValidator(_number), Field(ge=1, le=MOST_RESULTS)] = 24
     """How many results."""
     where: Filter = Filter()
     """Which items to search."""

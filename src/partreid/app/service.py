@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from partreid.app.answers import as_found, short_name
+from partreid.app.item_files import ItemFiles
 from partreid.app.messages import (
     About,
     Comparison,
@@ -92,6 +93,7 @@ class PageService:
         self.calibration = None if calibration is None else calibration.model_copy(update={"matching": own})
         self.limits = limits or Limits()
         self.kept = KeptPictures(self.limits.kept_bytes)
+        self._files = ItemFiles(most_bytes=self.limits.upload_bytes, seconds=self.limits.file_seconds)
         self._gallery, self._eye = gallery, Eye(extractor)
         self._gallery_lock = Lock()  # stores need not be safe against two threads
 
@@ -136,7 +138,7 @@ class PageService:
         Raises:
             UnknownPictureError: the item has none that can be shown. DataError: there is no such item.
         """
-        return encode(item_picture(self._record(item).items[0], self.limits), longest=_THUMBNAIL)
+        return encode(item_picture(self._record(item).items[0], self.limits, self._files), longest=_THUMBNAIL)
 
     def look(self, query: Sequence[Sighting]) -> Look:
         """What the model sees of a person; it is remembered, so that searching goes on from here.
@@ -236,7 +238,7 @@ class PageService:
         """What the model sees in a picture that was sent, or in an item's."""
         if one.picture is not None:
             return self._eye.look(crop(self.kept.get(one.picture), one.box), (one.picture, one.box))
-        image = item_picture(self._record(one.item or "").items[0], self.limits)
+        image = item_picture(self._record(one.item or "").items[0], self.limits, self._files)
         # Not by its name: another picture may stand under it by now.
         return self._eye.look(image, (image.shape, hashlib.sha256(image.tobytes()).digest()))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +51,7 @@ def page(
     """
     from partreid.app.server import PageServer
     from partreid.app.service import PageService
+    from partreid.app.threads import jobs_at_work
 
     known = None if calibration is None else MatchCalibration.load(calibration)
     extractor = load_extractor(
@@ -68,3 +71,13 @@ def page(
             )
         console.print(f"Open {server.address} in a browser. Ctrl-C ends it.", soft_wrap=True, highlight=False)
         server.run()
+        if jobs_at_work():
+            _leave()
+
+
+def _leave() -> None:
+    """End at once, though a thread is still at work: a disk that does not answer would hold the program for ever."""
+    errors.print("Ended with work unfinished. Nothing is lost: the page writes nothing.", highlight=False)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
