@@ -29,6 +29,7 @@ from partreid.inference.extractor import PartExtractor
 from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.matching import MatchingConfig
 from tests.app.people import BLACK, COLORS, EVIL, HEIGHT, WIDTH, ColorRunner, calibration, person, png
 
 RED, GREEN = COLORS["anna"], COLORS["ben"]
@@ -192,6 +193,47 @@ def test_comparing(service: PageService, gallery: Gallery, extractor: PartExtrac
     assert color[: middle // 2].mean() > 30 + color[-middle // 2 :].mean()  # the torso is above, the rest is grey
 
 
+def test_bars_are_on_one_scale_on_which_an_identical_picture_looks_near(
+    service: PageService, gallery: Gallery, extractor: PartExtractor
+) -> None:
+    """Not the farthest part of each result: an identical picture looked as far as any other."""
+    picture = person(RED, GREEN, seed=1)  # as anna_c1's file
+    query = ask(service, picture).query
+    scales, farthest = set(), {}
+    for item in ("anna_c1", "anna_c2", "ben_c1", "carla_c2"):
+        comparison = service.compare(ItemQuestion(query=query, item=item))
+        scales.add(comparison.full_bar)
+        farthest[item] = max(part.distance or 0.0 for part in comparison.parts)
+    (full,) = scales
+    assert full is not None
+    assert farthest["anna_c1"] < 1e-3 * full
+    assert farthest["anna_c2"] < 0.1 * full
+    assert farthest["ben_c1"] > 0.5 * full
+    # Each way of comparing has a scale of its own, and a gallery of one item has none.
+    normalized = service.compare(ItemQuestion(query=query, item="ben_c1", normalize=True))
+    assert normalized.full_bar is not None
+    assert normalized.full_bar <= 2
+    alone = Gallery(extractor=extractor)
+    alone.add(extractor.embed([picture]), ["a"])
+    assert PageService(alone, extractor).compare(ItemQuestion(query=(Sighting(item="a"),), item="a")).full_bar is None
+
+
+def test_how_pictures_are_compared_is_said(gallery: Gallery, extractor: PartExtractor) -> None:
+    about = PageService(gallery, extractor, calibration_problem="It is for another model.").about()
+    assert about.compared.startswith("all 3 parts; vectors as they are; a part counts where it is visible in both")
+    assert about.matching["normalize"] is False
+    assert about.calibration_problem == "It is for another model."
+    matching = MatchingConfig(
+        normalize=True, visibility="geometric", slots=("torso",), visibility_threshold={"torso": 0.4}
+    )
+    about = PageService(gallery, extractor, calibration=calibration().model_copy(update={"matching": matching})).about()
+    assert about.compared == (
+        "parts torso; vectors divided by their length; a part counts where it is visible in both pictures; weighted by "
+        "the root of both visibilities; visible above torso 0.4"
+    )
+    assert about.matching["slots"] == ["torso"]
+
+
 def test_a_picture_that_is_gone(service: PageService, tmp_path: Path) -> None:
     (tmp_path / "anna_c1.png").unlink()
     with pytest.raises(UnknownPictureError, match="not there any more"):
@@ -210,6 +252,9 @@ def test_a_picture_that_is_gone(service: PageService, tmp_path: Path) -> None:
     "metadata",
     [{}, {"file": 3}, {"file": "relative.png"}, {"file": "/dev/zero"}, {"file": "/etc/passwd"}, {"file": "/"},
      {"file": "/" + "x" * 5000}, {"file": "FILE", "box": [1, 2, 3]},
+     {"file": "FILE", "box": [0, 0, 10**400, 9]}, {"file": "FILE", "box": [True, True, True, True]},
+     {"file": "FILE", "box": "0,0,9,9"}, {"file": "FILE", "box": [[0, 0], [9, 9]]},
+     {"file": "/proc/self/environ"}, {"file": "/proc/self/pagemap"}, {"file": "http://127.0.0.1/x.jpg"},
      {"file": "FILE", "box": {"a": "b"}}, {"file": "FILE", "box": [900, 900, 990, 990]}, {"file": "PIPE"}],
 )  # fmt: skip
 def test_no_picture_but_words(

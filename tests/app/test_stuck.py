@@ -334,7 +334,6 @@ class Stuck(ColorRunner):
 extractor = PartExtractor.from_runner(Stuck())
 command = sys.modules["partreid.cli.app"]  # not partreid.cli.app, which is the commands' application
 command.load_extractor = lambda *args, **options: extractor
-command.calibration_beside = lambda *args: None
 Gallery.open = lambda *args, **options: Gallery(extractor=extractor)
 sys.argv = ["partreid", "app", "--gallery", "g", "--model", "m", "--port", "0"]
 main()

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import torch
 
 from partreid.app.messages import Found
 from partreid.app.pictures import TRACK
+from partreid.functional.distance import pairwise_slot_distances
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryItem
+from partreid.viz.colors import readable
 
 
 def as_found(item: GalleryItem, distance: float, probability: float | None, parts: Mapping[str, float]) -> Found:
@@ -26,6 +32,51 @@ def as_found(item: GalleryItem, distance: float, probability: float | None, part
         compared=sum(value is not None for value in known.values()),
         parts=known,
     )
+
+
+def in_words(matching: MatchingConfig, slots: Sequence[str], *, mirror: bool) -> str:
+    """How pictures are compared, for people.
+
+    Example:
+        >>> in_words(MatchingConfig(normalize=True), ("foreground", "head"), mirror=False)
+        'all 2 parts; vectors divided by their length; a part counts where it is visible in both pictures'
+    """
+    chosen = matching.slots
+    words = [
+        f"all {len(slots)} parts" if chosen is None else "parts " + ", ".join(map(readable, chosen)),
+        "vectors divided by their length" if matching.normalize else "vectors as they are",
+        "every part counts, visible or not"
+        if matching.visibility == "ignore"
+        else "a part counts where it is visible in both pictures",
+    ]
+    if matching.visibility == "geometric":
+        words.append("weighted by the root of both visibilities")
+    limit = matching.visibility_threshold
+    if limit is not None:
+        each = (
+            ", ".join(f"{readable(slot)} {value:g}" for slot, value in limit.items())
+            if isinstance(limit, dict)
+            else f"{limit:g}"
+        )
+        words.append(f"visible above {each}")
+    if mirror:
+        words.append("averaged with the mirror image")
+    return "; ".join(words)
+
+
+def farthest_usual(embeddings: PartEmbeddings, matching: MatchingConfig) -> float | None:
+    """The distance of a part that 95 of 100 pairs stay below; None where no two pictures can be compared.
+
+    Args:
+        embeddings: [N, S, D] of pictures, N a few dozens. matching: how they are compared.
+    """
+    shown = matching.prepare(embeddings)
+    pairs = torch.arange(len(shown)).expand(len(shown), -1)
+    apart = pairwise_slot_distances(shown, shown, pairs, normalize=matching.normalize, visibility=matching.visibility)
+    first, second = torch.triu_indices(len(shown), len(shown), offset=1)
+    known = apart[first, second].double()
+    known = known[known.isfinite()]
+    return float(known.quantile(0.95)) if len(known) and known.max() > 0 else None
 
 
 def _text(value: object) -> str:

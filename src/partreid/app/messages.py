@@ -79,6 +79,8 @@ class About:
         gallery: its name. items: how many. slots: what can be compared. cameras: their names.
         more_cameras: whether there may be others. normalize: what the model was made for.
         calibration: what the probabilities were fitted on; None = there are none.
+        calibration_problem: why there are none although there is a calibration; "" = there is none, or it is used.
+        compared: how pictures are compared, in words. matching: the same as its fields.
         upload_bytes, most_pictures, most_results: limits.
     """
 
@@ -89,6 +91,9 @@ class About:
     more_cameras: bool
     normalize: bool
     calibration: str | None
+    calibration_problem: str
+    compared: str
+    matching: dict[str, Any]
     upload_bytes: int
     most_pictures: int = MOST_PICTURES
     most_results: int = MOST_RESULTS
@@ -171,6 +176,8 @@ class Comparison:
     Attributes:
         found: the item. parts: each slot that is compared. queries, item: pictures with all parts' attention over
             them, "" for a picture that cannot be shown. problems: why, in words.
+        full_bar: distance of a part at which a bar is full, the same for all results: how far two pictures of the
+            gallery may lie apart. None where too few are there to tell.
     """
 
     found: Found
@@ -178,3 +185,4 @@ class Comparison:
     queries: tuple[str, ...]
     item: str
     problems: tuple[str, ...]
+    full_bar: float | None

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import torch
 
-from partreid.app.answers import as_found, short_name
+from partreid.app.answers import as_found, farthest_usual, in_words, short_name
 from partreid.app.item_files import ItemFiles
 from partreid.app.messages import (
     About,
@@ -49,7 +50,7 @@ from partreid.viz.html import rgb
 MOST_CAMERAS = 200
 """Cameras that the page lists."""
 
-_PREVIEW, _THUMBNAIL = 1600, 512
+_PREVIEW, _THUMBNAIL, _SAMPLE = 1600, 512, 64
 
 NOTHING_VISIBLE = (
     "No part is visible in the query, so nothing can be compared. Draw the box closer around the person, or take "
@@ -67,6 +68,7 @@ class PageService:
     Args:
         gallery: what is searched, made by the extractor's model. extractor: embeds pictures.
         calibration: from distances to probabilities; none are told without it.
+        calibration_problem: why there is none, where people may expect one; the page says it.
         limits: how much is taken from whoever sends something.
 
     Raises:
@@ -79,6 +81,7 @@ class PageService:
         extractor: PartExtractor,
         *,
         calibration: MatchCalibration | None = None,
+        calibration_problem: str = "",
         limits: Limits | None = None,
     ) -> None:
         if gallery.model and gallery.model != extractor.fingerprint:
@@ -91,10 +94,14 @@ class PageService:
             own = own.model_copy(update={"normalize": extractor.runner.normalize_embeddings})
         self.matching = own
         self.calibration = None if calibration is None else calibration.model_copy(update={"matching": own})
+        self._calibration_problem = calibration_problem
         self.limits = limits or Limits()
         self.kept = KeptPictures(self.limits.kept_bytes)
         self._files = ItemFiles(most_bytes=self.limits.upload_bytes, seconds=self.limits.file_seconds)
         self._gallery, self._eye = gallery, Eye(extractor)
+        self._sampled = -1
+        self._sample: PartEmbeddings | None = None
+        self._bars: dict[str, float | None] = {}
         self._gallery_lock = Lock()  # stores need not be safe against two threads
 
     def about(self) -> About:
@@ -112,6 +119,9 @@ class PageService:
             more_cameras=len(cameras) > MOST_CAMERAS,
             normalize=bool(self.matching.normalize),
             calibration=None if self.calibration is None else self.calibration.fitted_on or "unknown data",
+            calibration_problem=self._calibration_problem,
+            compared=in_words(self.matching, slots, mirror=self._eye.extractor.runner.mirror),
+            matching=self.matching.model_dump(mode="json"),
             upload_bytes=self.limits.upload_bytes,
         )
 
@@ -185,6 +195,7 @@ class PageService:
         record = self._record(question.item)
         with self._gallery_lock:
             result = self._gallery.search(query, 1, matching=matching, where=Filter(ids=(question.item,)))
+            full_bar = self._full_bar(matching)
         if not result.items[0]:
             raise DataError("The item is not in the gallery any more. Search again.")
         asked, there = matching.prepare(query), matching.prepare(record.embeddings)
@@ -208,7 +219,21 @@ class PageService:
             tuple(seen.draw() if seen else "" for seen in shown),
             item.draw() if item else "",
             tuple(dict.fromkeys(problems)),
+            full_bar,
         )
+
+    def _full_bar(self, matching: MatchingConfig) -> float | None:
+        """Where the bars of distances end, from some items of the gallery: a scale that no single result stretches."""
+        if (sampled := len(self._gallery).bit_length()) != self._sampled:  # at the first time, and when it has doubled
+            page = next(self._gallery.records(), None)
+            some = None if page is None else np.unique(np.linspace(0, len(page) - 1, _SAMPLE).round().astype(int))
+            self._sample = None if page is None or some is None else page[some].embeddings.to("cpu", torch.float32)
+            self._sampled = sampled
+            self._bars.clear()
+        key = matching.model_dump_json()
+        if key not in self._bars:
+            self._bars[key] = None if self._sample is None else farthest_usual(self._sample, matching)
+        return self._bars[key]
 
     def _matching(self, question: Question) -> MatchingConfig:
         """How to compare: the model's or the calibration's way, with what the question changes."""

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from partreid.cli.console import console, errors
-from partreid.cli.gallery_search import calibration_beside
 from partreid.cli.options import Device, Mirror, PrecisionOption, runtime_config
+from partreid.errors import CheckpointError, DataError
+from partreid.inference.extractor import PartExtractor
 from partreid.inference.load import load_extractor
-from partreid.retrieval.calibration import MatchCalibration
+from partreid.models.checkpoint import find_checkpoint
+from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
 from partreid.retrieval.gallery import Gallery
 
 
@@ -60,8 +63,13 @@ def page(
         mirror=mirror or (known is not None and known.mirror),
         overrides=() if known is None else known.overrides,
     )
-    with Gallery.open(gallery, extractor=extractor, create=False) as opened:
-        service = PageService(opened, extractor, calibration=known or calibration_beside(model, extractor))
+    with _open(gallery, extractor, known) as opened:
+        problem = ""
+        if known is None:
+            known, problem = _beside(model, extractor)
+        if problem:
+            errors.print(f"[yellow]warning:[/yellow] {escape(problem)}", soft_wrap=True)
+        service = PageService(opened, extractor, calibration=known, calibration_problem=problem)
         server = PageServer(service, host, port, names=allow_host or ())
         if not server.local:
             errors.print(
@@ -73,6 +81,38 @@ def page(
         server.run()
         if jobs_at_work():
             _leave()
+
+
+def _open(location: str, extractor: PartExtractor, calibration: MatchCalibration | None) -> Gallery:
+    """The gallery; where the calibration asks for another way of embedding than the gallery's, that is said."""
+    try:
+        return Gallery.open(location, extractor=extractor, create=False)
+    except DataError:
+        ways = [] if calibration is None else [*calibration.overrides, *(["mirror"] if calibration.mirror else [])]
+        if not ways:
+            raise
+        with Gallery.open(location, extractor=None, create=False) as found:
+            raise DataError(
+                f"The calibration is for pictures embedded with {', '.join(ways)} ({extractor.fingerprint}), "
+                f"the gallery was made otherwise ({found.model or 'unknown'}). Make a calibration for the "
+                "gallery's way with `partreid calibrate`, or leave --calibration away."
+            ) from None
+
+
+def _beside(model: str, extractor: PartExtractor) -> tuple[MatchCalibration | None, str]:
+    """The calibration beside the model, if it belongs to it; else why it is not used, "" where there is none."""
+    try:
+        path = find_checkpoint(Path(model).parent if Path(model).is_file() else model) / CALIBRATION_FILE
+    except CheckpointError:  # an exported file that lies in no run
+        return None, ""
+    if not path.is_file():
+        return None, ""
+    try:
+        return MatchCalibration.load(path, extractor=extractor), ""
+    except DataError as error:
+        # The page says it too, and is no place for this machine's folders.
+        reason = str(error).replace(str(path), path.name)
+        return None, f"The calibration beside the model is not used, so there are no probabilities. {reason}"
 
 
 def _leave() -> None:

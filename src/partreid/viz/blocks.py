@@ -17,8 +17,9 @@ from partreid.viz.rankings import FRAMES, WORDS, RankedPicture, RankingRow, numb
 READING = (
     "Each line: the query, then what was found, nearest first, with rank and total distance (Eq. 9); where the first "
     "right one comes later, it stands at the end. Colours = parts that count as visible. Bars = distance of each slot, "
-    "longer = farther, on one scale per line; ✗ = not visible in both pictures, so not compared. Green ✓ = right "
-    "person, red ✗ = wrong person, grey – = the query's person and camera, which scores leave out."
+    "longer = farther, on one scale per line, which ends where the gallery's farthest picture lies; ✗ = not visible in "
+    "both pictures, so not compared. Green ✓ = right person, red ✗ = wrong person, grey – = the query's person and "
+    "camera, which scores leave out."
 )
 """How to read rankings, in words."""
 

@@ -76,12 +76,15 @@ class RankingRow:
         query: the query. results: what was found.
         title: what tells this row from others of the same query, for example the model or the slots compared.
         slots: names of what this row compares, where not those of the figure.
+        farthest: distance of the farthest picture there was to find, whether shown or not; bars end there at least, so
+            that what is near looks near. 0 where it is not known.
     """
 
     query: RankedPicture
     results: Sequence[RankedPicture]
     title: str = ""
     slots: tuple[str, ...] | None = None
+    farthest: float = 0.0
 
     @property
     def ranks(self) -> list[int | None]:
@@ -92,10 +95,10 @@ class RankingRow:
 
     @property
     def longest(self) -> float:
-        """The largest distance of a slot: where the bars of this row end. 0 where nothing was compared."""
+        """Where the bars of this row end: ``farthest``, or a slot that is farther. 0 where nothing was compared."""
         found = [np.asarray(p.slot_distances, np.float64) for p in self.results if p.slot_distances is not None]
         compared = [float(v) for values in found for v in values.ravel() if np.isfinite(v)]
-        return max(compared, default=0.0)
+        return max([self.farthest, *compared]) if compared else 0.0
 
 
 def draw_rankings(
