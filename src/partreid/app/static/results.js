@@ -108,7 +108,7 @@ function comparison(answer, context) {
       make("figure", {}, make("div", { className: "row" }, ...heads), make("figcaption", {}, "who is looked for")),
       make("figure", {}, picture(answer.item, "The result, with its parts in colours"), make("figcaption", {}, "the result")),
       make("div", { className: "facts text" }, ...facts(found, context.slots), context.calibration === null
-        ? make("span", { className: "soft" }, "No probability: the model has no calibration.") : found.probability === null
+        ? make("span", { className: "soft" }, context.calibration_problem ? "No probability: the calibration is not used." : "No probability: the model has no calibration.") : found.probability === null
           ? make("span", { className: "soft" }, "No probability: the calibration is for all parts, compared its own way.") : null, details(found))),
     actions(found, context),
     make("h3", {}, "Part by part: distance, and where the model looks"),
