@@ -230,6 +230,7 @@ summary { cursor: pointer }
 .bars, .bars i, .cell u, .legend span { print-color-adjust: exact; -webkit-print-color-adjust: exact }
 @media (max-width: 40rem) {
   table { overflow-wrap: anywhere }
+  td, th { padding-right: .4rem }
   td:first-child, th:first-child { min-width: 5.5rem }
   td:not(:first-child), th:not(:first-child) { white-space: normal }
   th:not(:first-child) { overflow-wrap: normal }
