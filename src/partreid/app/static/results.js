@@ -112,7 +112,7 @@ function comparison(answer, context) {
           ? make("span", { className: "soft" }, "No probability: the calibration is for all parts, compared its own way.") : null, details(found))),
     actions(found, context),
     make("h3", {}, "Part by part: distance, and where the model looks"),
-    full === null ? null : make("p", { className: "soft" }, `A full bar is ${number(full)} or more: as far as hardly any two pictures of the gallery lie apart.`),
+    full === null ? null : make("p", { className: "soft" }, `A full bar is ${number(full)} or more: nearly all pictures of the gallery lie nearer to each other.`),
     make("ul", { className: "parts" }, ...rows),
   ]);
 }
