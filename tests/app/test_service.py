@@ -400,3 +400,12 @@ def test_found_metadata_is_text(gallery: Gallery, service: PageService, extracto
     found = {one.id: one for one in service.search(ask(service, person(RED, GREEN))).results}[EVIL]
     assert dict(found.metadata) == {EVIL: EVIL, "list": '[1, {"a": null}]', "track": EVIL}
     assert (found.camera, found.track) == (EVIL, EVIL)
+
+
+def test_much_metadata_is_cut_and_says_so(gallery: Gallery, service: PageService, extractor: PartExtractor) -> None:
+    metadata = {"long": "x" * 5000} | {f"key {i}": i for i in range(150)}
+    gallery.add(extractor.embed([person(RED, GREEN, seed=1)]), ["much"], metadata=[metadata])
+    found = {one.id: one for one in service.search(ask(service, person(RED, GREEN))).results}["much"]
+    assert len(found.metadata) == 101
+    assert len(found.metadata[0][1]) < 2010
+    assert found.metadata[-1] == ("…", "and 51 more")

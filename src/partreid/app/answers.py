@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import torch
 
@@ -16,6 +17,8 @@ from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryItem
 from partreid.viz.colors import readable
 
+_MOST_PAIRS, _LONGEST = 100, 2000
+
 
 def as_found(item: GalleryItem, distance: float, probability: float | None, parts: Mapping[str, float]) -> Found:
     """An item as the page shows it; numbers that are not finite are None."""
@@ -26,12 +29,23 @@ def as_found(item: GalleryItem, distance: float, probability: float | None, part
         camera=item.camera,
         time=None if item.time is None else item.time.isoformat(),
         track=_text(item.metadata[TRACK]) if TRACK in item.metadata else None,
-        metadata=tuple((key, _text(value)) for key, value in item.metadata.items()),
+        metadata=_shown(item.metadata),
         distance=distance if comparable else None,
         probability=probability if comparable else None,
         compared=sum(value is not None for value in known.values()),
         parts=known,
     )
+
+
+def _shown(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Metadata as texts; of what no screen has room for, the beginning."""
+    pairs = [(_cut(key), _cut(_text(value))) for key, value in islice(metadata.items(), _MOST_PAIRS)]
+    more = len(metadata) - len(pairs)
+    return (*pairs, ("…", f"and {more} more")) if more else tuple(pairs)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
 
 
 def in_words(matching: MatchingConfig, slots: Sequence[str], *, mirror: bool) -> str:
