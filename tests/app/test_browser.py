@@ -325,7 +325,7 @@ def test_an_identical_picture_has_empty_bars(open_page: Any) -> None:
 
 def test_what_is_compared_and_why_there_are_no_probabilities(open_page: Any, site: Site) -> None:
     page = open_page()
-    assert "Compared: all 3 parts; vectors as they are" in page.inner_text("#compared")
+    assert "Compared: all slots; a part is visible" in page.inner_text("#compared")
     assert page.locator("#calibration-problem").is_hidden()
     about = json.loads(page.evaluate("fetch('api/about').then((answer) => answer.text())"))
     about |= {"calibration": None, "calibration_problem": f"It is for another model. {EVIL}"}

@@ -24,7 +24,7 @@ from partreid.app.service import (
     PageService,
 )
 from partreid.datasets.images import read_image
-from partreid.errors import ConfigError, DataError
+from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.filters import Filter
@@ -220,18 +220,23 @@ def test_bars_are_on_one_scale_on_which_an_identical_picture_looks_near(
 
 def test_how_pictures_are_compared_is_said(gallery: Gallery, extractor: PartExtractor) -> None:
     about = PageService(gallery, extractor, calibration_problem="It is for another model.").about()
-    assert about.compared.startswith("all 3 parts; vectors as they are; a part counts where it is visible in both")
-    assert about.matching["normalize"] is False
-    assert about.calibration_problem == "It is for another model."
-    matching = MatchingConfig(
-        normalize=True, visibility="geometric", slots=("torso",), visibility_threshold={"torso": 0.4}
-    )
-    about = PageService(gallery, extractor, calibration=calibration().model_copy(update={"matching": matching})).about()
     assert about.compared == (
-        "parts torso; vectors divided by their length; a part counts where it is visible in both pictures; weighted by "
-        "the root of both visibilities; visible above torso 0.4"
+        "Compared: all slots; a part is visible where it wins the argmax over a pixel; weight v_q·v_g; vectors as they "
+        "are; without mirror images; no calibration."
     )
-    assert about.matching["slots"] == ["torso"]
+    assert about.matching["matching"]["normalize"] is False
+    assert about.calibration_problem == "It is for another model."
+    matching = MatchingConfig(normalize=True, slots=("torso",))
+    fitted = calibration().model_copy(update={"matching": matching})
+    about = PageService(gallery, extractor, calibration=fitted).about()
+    assert "slots torso;" in about.compared
+    assert "divided by their length" in about.compared
+    assert "calibrated on colours" in about.compared
+    assert [slot.name for slot in about.slots] == ["torso"]
+    with pytest.raises(ShapeError, match="tail"):  # when it starts, not at the first question
+        PageService(
+            gallery, extractor, calibration=fitted.model_copy(update={"matching": MatchingConfig(slots=("tail",))})
+        )
 
 
 def test_a_picture_that_is_gone(service: PageService, tmp_path: Path) -> None:

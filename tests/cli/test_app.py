@@ -95,8 +95,9 @@ def test_a_calibration_beside_the_model_that_is_no_use_is_said(
     for words in ("another model", "cannot be read"):
         status, text = run("app", "--gallery", "people", "--model", tmp_path / "run", "--port", 0)
         assert status == 0, text
-        assert "no probabilities" in " ".join(text.split())
-        assert words in str(answers["calibration_problem"])
+        assert "No probabilities" in text
+        assert words in " ".join(text.split())
+        assert "another model or way of embedding" in str(answers["calibration_problem"])
         assert str(tmp_path) not in str(answers["calibration_problem"])
         assert answers["calibration"] is None
         file.write_text("{")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
 
 import torch
@@ -15,7 +15,6 @@ from partreid.functional.distance import pairwise_slot_distances
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryItem
-from partreid.viz.colors import readable
 
 _MOST_PAIRS, _LONGEST = 100, 2000
 
@@ -46,36 +45,6 @@ def _shown(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
-
-
-def in_words(matching: MatchingConfig, slots: Sequence[str], *, mirror: bool) -> str:
-    """How pictures are compared, for people.
-
-    Example:
-        >>> in_words(MatchingConfig(normalize=True), ("foreground", "head"), mirror=False)
-        'all 2 parts; vectors divided by their length; a part counts where it is visible in both pictures'
-    """
-    chosen = matching.slots
-    words = [
-        f"all {len(slots)} parts" if chosen is None else "parts " + ", ".join(map(readable, chosen)),
-        "vectors divided by their length" if matching.normalize else "vectors as they are",
-        "every part counts, visible or not"
-        if matching.visibility == "ignore"
-        else "a part counts where it is visible in both pictures",
-    ]
-    if matching.visibility == "geometric":
-        words.append("weighted by the root of both visibilities")
-    limit = matching.visibility_threshold
-    if limit is not None:
-        each = (
-            ", ".join(f"{readable(slot)} {value:g}" for slot, value in limit.items())
-            if isinstance(limit, dict)
-            else f"{limit:g}"
-        )
-        words.append(f"visible above {each}")
-    if mirror:
-        words.append("averaged with the mirror image")
-    return "; ".join(words)
 
 
 def farthest_usual(embeddings: PartEmbeddings, matching: MatchingConfig) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from partreid.app.answers import as_found, farthest_usual, in_words, short_name
+from partreid.app.answers import as_found, farthest_usual, short_name
 from partreid.app.item_files import ItemFiles
 from partreid.app.messages import (
     About,
@@ -41,6 +41,7 @@ from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords, SearchResult
@@ -89,11 +90,10 @@ class PageService:
                 f"The gallery was made by the model {gallery.model}, and this one is {extractor.fingerprint}. Start "
                 "the page with the model, picture size and mirror choice that the gallery was made with."
             )
-        own = MatchingConfig() if calibration is None else calibration.check(extractor).matching
-        if own.normalize is None:
-            own = own.model_copy(update={"normalize": extractor.runner.normalize_embeddings})
-        self.matching = own
-        self.calibration = None if calibration is None else calibration.model_copy(update={"matching": own})
+        own = None if calibration is None else calibration.check(extractor).matching
+        self.how = HowCompared.of(extractor, own, calibration=calibration)
+        self.matching = self.how.matching
+        self.calibration = None if calibration is None else calibration.model_copy(update={"matching": self.matching})
         self._calibration_problem = calibration_problem
         self.limits = limits or Limits()
         self.kept = KeptPictures(self.limits.kept_bytes)
@@ -120,8 +120,8 @@ class PageService:
             normalize=bool(self.matching.normalize),
             calibration=None if self.calibration is None else self.calibration.fitted_on or "unknown data",
             calibration_problem=self._calibration_problem,
-            compared=in_words(self.matching, slots, mirror=self._eye.extractor.runner.mirror),
-            matching=self.matching.model_dump(mode="json"),
+            compared=str(self.how),
+            matching=self.how.to_json(),
             upload_bytes=self.limits.upload_bytes,
         )
 

@@ -11,13 +11,18 @@ import typer
 from rich.markup import escape
 
 from partreid.cli.console import console, errors
+from partreid.cli.gallery_search import find_calibration
 from partreid.cli.options import Device, Mirror, PrecisionOption, runtime_config
-from partreid.errors import CheckpointError, DataError
+from partreid.errors import DataError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.load import load_extractor
-from partreid.models.checkpoint import find_checkpoint
-from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
+from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.gallery import Gallery
+
+_UNUSED = (
+    "No probabilities are told: the calibration beside the model is damaged, or belongs to another model or way of "
+    "embedding. The terminal that the page runs in says more."
+)
 
 
 def page(
@@ -66,10 +71,11 @@ def page(
     with _open(gallery, extractor, known) as opened:
         problem = ""
         if known is None:
-            known, problem = _beside(model, extractor)
+            known, problem = find_calibration(model, extractor)
         if problem:
             errors.print(f"[yellow]warning:[/yellow] {escape(problem)}", soft_wrap=True)
-        service = PageService(opened, extractor, calibration=known, calibration_problem=problem)
+        said = _UNUSED if problem else ""  # the page is no place for this machine's folders
+        service = PageService(opened, extractor, calibration=known, calibration_problem=said)
         server = PageServer(service, host, port, names=allow_host or ())
         if not server.local:
             errors.print(
@@ -97,22 +103,6 @@ def _open(location: str, extractor: PartExtractor, calibration: MatchCalibration
                 f"the gallery was made otherwise ({found.model or 'unknown'}). Make a calibration for the "
                 "gallery's way with `partreid calibrate`, or leave --calibration away."
             ) from None
-
-
-def _beside(model: str, extractor: PartExtractor) -> tuple[MatchCalibration | None, str]:
-    """The calibration beside the model, if it belongs to it; else why it is not used, "" where there is none."""
-    try:
-        path = find_checkpoint(Path(model).parent if Path(model).is_file() else model) / CALIBRATION_FILE
-    except CheckpointError:  # an exported file that lies in no run
-        return None, ""
-    if not path.is_file():
-        return None, ""
-    try:
-        return MatchCalibration.load(path, extractor=extractor), ""
-    except DataError as error:
-        # The page says it too, and is no place for this machine's folders.
-        reason = str(error).replace(str(path), path.name)
-        return None, f"The calibration beside the model is not used, so there are no probabilities. {reason}"
 
 
 def _leave() -> None:

@@ -229,7 +229,7 @@ function showAbout(about) {
     ? "no calibration, so distances without probabilities" : `probabilities fitted on ${about.calibration}`);
   $("calibration-problem").textContent = about.calibration_problem;
   $("calibration-problem").hidden = !about.calibration_problem;
-  $("compared").textContent = `Compared: ${about.compared}.`;
+  $("compared").textContent = about.compared;
   $("part-checks").replaceChildren(...about.slots.map((slot) => {
     const label = check("part", slot.name, swatch(slot.color), slot.label, make("span", { className: "mark" }));
     label.dataset.slot = slot.name;
