@@ -16,7 +16,7 @@ State: TypeAlias = Literal["asking", "sending", "fetching", "answered"]
 _OFTEN = 0.5  # seconds between two looks at a connection, at most
 
 
-class Connection(H11Protocol):
+class Connection(H11Protocol):  # type: ignore[misc] # mypy does not follow uvicorn
     """One connection. uvicorn's own limits neither how long the head of a request takes, nor a body, nor how long an
     answer is not fetched, and beyond its number of connections it refuses everybody.
 
@@ -31,7 +31,7 @@ class Connection(H11Protocol):
         self._since, self._was = 0.0, self._state()
         self._dropped = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin; where there are too many, the one that has kept the page waiting longest must go."""
         super().connection_made(transport)
         self._since = self.loop.time()

@@ -32,10 +32,15 @@ _LEGEND_SIZE, _SWATCH = 7.5, 38
 def judge(query: tuple[int, int | None], found: tuple[int, int | None]) -> Verdict:
     """What a result is to a query, each given as (pid, camid): the rule of the scores.
 
+    Raises:
+        ShapeError: they are no such pairs.
+
     Example:
         >>> judge((7, 0), (7, 1)), judge((7, 0), (7, 0)), judge((7, 0), (8, 0)), judge((7, None), (7, None))
         ('right', 'junk', 'wrong', 'right')
     """
+    if not len(query) == len(found) == 2:
+        raise ShapeError(f"Expected (pid, camid) twice, got {query!r:.80} and {found!r:.80}.")
     if query[0] != found[0]:
         return "wrong"
     return "junk" if query[1] is not None and query[1] == found[1] else "right"
