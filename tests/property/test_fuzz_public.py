@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 import partreid
 from partreid.config import ConfigModel
 from partreid.errors import ConfigError, PartReIDError
-from tests.property import fuzz_evaluation, fuzz_functional, fuzz_inference, fuzz_retrieval, fuzz_types
+from tests.property import fuzz_evaluation, fuzz_functional, fuzz_inference, fuzz_retrieval, fuzz_types, fuzz_viz
 from tests.property.fuzzing import OTHER_TYPES, STRINGS, Target, check_right, check_wrong
 
 PACKAGE = Path(partreid.__file__).parent
-AREAS = (fuzz_functional, fuzz_types, fuzz_retrieval, fuzz_inference, fuzz_evaluation)
+AREAS = (fuzz_functional, fuzz_types, fuzz_retrieval, fuzz_inference, fuzz_evaluation, fuzz_viz)
 TARGETS = [target for area in AREAS for target in area.TARGETS]
 
 SEARCHED = ("functional", "types", "retrieval", "inference", "evaluation", "parts", "config", "preprocessing")
