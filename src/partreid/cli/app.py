@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from partreid.cli.console import console, say_warning
+from partreid.cli.console import console, errors, say_warning
 from partreid.cli.gallery_search import find_calibration
 from partreid.cli.options import Device, Mirror, PrecisionOption, runtime_config
 from partreid.errors import DataError
