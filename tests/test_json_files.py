@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from partreid.errors import CheckpointError, DataError
-from partreid.files import parse_json, read_json
+from partreid.json_files import parse_json, read_json
 
 WRONG = {
     "deep list": "[" * 10**6,

@@ -17,7 +17,7 @@ from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking
 from partreid.models.config import ModelConfig
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import data, gallery, id_values, ids, moments, numbers
+from partreid.types import data, gallery, id_values, ids, moments, numbers, results
 from partreid.types import tensors as types
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
@@ -50,7 +50,7 @@ def output(vectors: torch.Tensor) -> types.ModelOutput:
     return types.ModelOutput(None, torch.rand(2, 3, 4, 2), regions, regions, None, torch.ones(2, 2), made)
 
 
-def evaluation() -> types.EvaluationResult:
+def evaluation() -> results.EvaluationResult:
     """Scores of three queries."""
     return evaluate_ranking(torch.rand(3, 4, generator=torch.Generator().manual_seed(0)), [1, 2, 3], [1, 2, 3, 1])
 
@@ -79,8 +79,8 @@ TARGETS: list[Target] = [
     fuzz(types.RegionVectors.map, self=types.RegionVectors(parts=torch.ones(2, 2, 3)), function=torch.neg),
     fuzz(types.RegionVectors.items, self=types.RegionVectors(parts=torch.ones(2, 2, 3))),
     fuzz(types.ModelOutput.map, self=tensors(2, 3, 4).map(output), function=torch.neg),
-    fuzz(types.EvaluationResult.rank, self=st.builds(evaluation), k=st.integers(1, 9)),
-    fuzz(types.EvaluationResult.summary, self=st.builds(lambda: with_confidence(evaluation(), samples=9))),
+    fuzz(results.EvaluationResult.rank, self=st.builds(evaluation), k=st.integers(1, 9)),
+    fuzz(results.EvaluationResult.summary, self=st.builds(lambda: with_confidence(evaluation(), samples=9))),
     fuzz(ids.match_persons, fixed=("sizes",), id_arguments=("query", "gallery"),
          query=PIDS, gallery=PIDS, sizes=(3, 3)),
     fuzz(ids.match_cameras, fixed=("sizes",), id_arguments=("query", "gallery"),

@@ -22,8 +22,9 @@ from torch.nn import functional as F
 
 from partreid.config import ConfigModel
 from partreid.errors import ConfigError, DataError, ShapeError
-from partreid.files import atomic_file, read_json
+from partreid.files import atomic_file
 from partreid.inference.extractor import PartExtractor
+from partreid.json_files import read_json
 from partreid.models.checkpoint import find_checkpoint
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
