@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from partreid.types.numbers import require_whole
+
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResult:
