@@ -30,7 +30,7 @@ class ModelConfig(ConfigModel):
     attention), or "fields", the pose fields as they are: both need a label file for every picture, at test too;
     "stripes" (PCB); "none" (BoT: a global embedding only)."""
     stripes: Annotated[int, Field(ge=1, le=1024)] = 6
-    """Number of horizontal stripes (PCB; paper §4.4.2: 6); at most the rows of the finest map of the highest picture."""
+    """Number of horizontal stripes (PCB; paper §4.4.2: 6)."""
     parts: str = "eight"
     """Part schema by name; paper: "eight" for occluded sets, "five" for holistic ones (Table 5)."""
     embedding_dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
