@@ -10,7 +10,7 @@ import pytest
 
 from partreid.config import read_config_file
 from partreid.errors import CheckpointError, ConfigError, DataError
-from partreid.files import parse_json, read_json
+from partreid.json_files import parse_json, read_json
 from partreid.retrieval.matching import MatchingConfig
 
 WRONG = {

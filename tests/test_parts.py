@@ -128,7 +128,15 @@ def test_unnamed_schemas() -> None:
     assert schema == unnamed_schema(3)
     assert (schema.parts, schema.groups) == (("part_1", "part_2", "part_3"), ((), (), ()))
     assert get_part_schema(schema.name) == schema
-    for wrong in ("unnamed_0", "unnamed_", "unnamed_x", "unnamed_²", "unnamed_-1"):
+    for wrong in (
+        "unnamed_0",
+        "unnamed_",
+        "unnamed_x",
+        "unnamed_²",
+        "unnamed_-1",
+        "unnamed_256",
+        f"unnamed_{'9' * 5000}",
+    ):
         with pytest.raises(ConfigError):
             get_part_schema(wrong)
 

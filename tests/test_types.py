@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
+from partreid.functional.ranking import evaluate_ranking
 from partreid.types import EvaluationResult, PartEmbeddings, check_comparable
+from partreid.types.numbers import require_whole
 
 SLOTS = ("foreground", "head", "torso")
 
@@ -169,3 +171,90 @@ def test_ranks() -> None:
     assert sure.summary()["confidence_95"] == {"rank1": [0.25, 0.75], "mAP": [0.125, 0.5]}
     with pytest.raises(ShapeError, match=r"at least 1, got 0"):
         result.rank(0)
+
+
+ONES = np.ones((2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("vectors", "dtype"),
+    [
+        (ONES, torch.float64),
+        (ONES.astype(np.float32), torch.float32),
+        (ONES.astype(np.float16), torch.float16),
+        (ONES.astype(">f4"), torch.float32),
+        (ONES.astype(np.longdouble), torch.float64),
+        (ONES[::-1], torch.float64),
+        (np.asfortranarray(ONES), torch.float64),
+        (np.broadcast_to(np.float32(1), (2, 3, 4)), torch.float32),
+        (ONES.tolist(), torch.float32),
+        (np.ma.array(ONES), torch.float64),
+    ],
+)
+def test_arrays_and_lists_become_tensors(vectors: Any, dtype: torch.dtype) -> None:
+    for visibility in (np.ones((2, 3)), np.ones((2, 3), bool), [[1, 0, 1], [1, 1, 1]], torch.ones(2, 3)):
+        made = PartEmbeddings(vectors, visibility, np.array(SLOTS))  # type: ignore[arg-type]
+        assert made.vectors.dtype == dtype
+        assert made.vectors.eq(1).all()
+        assert made.visibility.is_floating_point()
+        assert (made.validate().slots, len(made[1:])) == (SLOTS, 1)
+
+
+def test_an_array_is_shared_unless_it_may_not_be_written_to() -> None:
+    array = np.zeros((1, 3, 4), np.float32)
+    made = PartEmbeddings(array, np.ones((1, 3)), SLOTS)  # type: ignore[arg-type]
+    array[:] = 5
+    assert made.vectors.eq(5).all()
+    array.setflags(write=False)
+    apart = PartEmbeddings(array, np.ones((1, 3)), SLOTS)  # type: ignore[arg-type]
+    apart.vectors.zero_()
+    assert (array == 5).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((ONES.astype(np.int8), np.ones((2, 3)), SLOTS), "vectors must be floating point, got torch.int8"),
+        ((ONES.astype(complex), np.ones((2, 3)), SLOTS), "vectors must be floating point, got torch.complex128"),
+        ((ONES.astype(str), np.ones((2, 3)), SLOTS), "vectors must be numbers, got <U"),
+        ((None, np.ones((2, 3)), SLOTS), "vectors must be numbers, got object"),
+        (([[1.0], [1.0, 2.0]], np.ones((2, 3)), SLOTS), "vectors must be a tensor or an array of numbers"),
+        ((np.ma.masked_equal(ONES, 1), np.ones((2, 3)), SLOTS), "vectors: some values are masked"),
+        ((ONES, np.ones((2, 3)) * 1j, SLOTS), r"visibility must be numbers in \[0, 1\], got torch.complex128"),
+        ((ONES, [["a"] * 3] * 2, SLOTS), "visibility must be numbers"),
+        ((ONES, np.ones((2, 3)), "abc"), r"Expected 3 different slot names, got \('abc',\)"),
+        ((ONES, np.ones((2, 3)), (0, 1, 2)), "slots must be the names of the slots"),
+        ((torch.ones(2, 3, 4, device="meta"), np.ones((2, 3)), SLOTS), "vectors lie on meta and visibility on cpu"),
+    ],
+)
+def test_arrays_that_are_no_embeddings(arguments: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        PartEmbeddings(*arguments)
+
+
+def test_visibilities_of_another_scale_are_found_when_they_are_compared() -> None:
+    percent = PartEmbeddings(torch.ones(2, 3, 4), np.array([[100, 50, 0]] * 2, np.uint8), SLOTS)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"Picture 0, slot 'foreground'.* got visibility 100.0"):
+        percent.validate()
+
+
+def test_bytes_of_a_tensor_are_positions_as_those_of_an_array() -> None:
+    e = make()
+    for index in (torch.tensor([0, 1, 1, 0, 4], dtype=torch.uint8), np.array([0, 1, 1, 0, 4], np.uint8)):
+        assert torch.equal(e[index].vectors, e.vectors[[0, 1, 1, 0, 4]])
+
+
+@pytest.mark.parametrize("value", [0, 10, 2.0, True, np.True_, None, "3", float("nan"), [3], torch.ones(2)])
+def test_whole_numbers_of_options(value: object) -> None:
+    for good in (3, np.int64(3), np.uint8(3), torch.tensor(3)):
+        assert require_whole("k", good, least=1, most=9) == 3
+    with pytest.raises(ShapeError, match="k is a whole number of at (least 1|most 9), got "):
+        require_whole("k", value, least=1, most=9)
+
+
+def test_the_summary_says_how_much_was_junk() -> None:
+    result = evaluate_ranking(np.array([[0.1, 0.2, 0.3]] * 2), [1, -1], [-1, 2, 1])
+    assert result.num_junk == (1, 1)
+    assert (result.num_queries, result.num_skipped, result.num_gallery) == (1, 0, 2)
+    assert (result.summary()["junk_queries"], result.summary()["junk_gallery"]) == (1, 1)
+    assert "junk_queries" not in evaluate_ranking(np.zeros((1, 1)), [1], [1]).summary()

@@ -190,7 +190,7 @@ def _explain(model: type[BaseModel], error: Any) -> str:
     location = [str(part) for part in error["loc"]]
     name = ".".join(location)
     if error["type"] != "extra_forbidden":
-        return f"{name} = {error['input']!r}: {error['msg']}"
+        return f"{name} = {error['input']!r:.200}: {error['msg']}"
     return f"unknown field {name!r}. {_suggest(model, location[:-1], location[-1])}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 from partreid.errors import ConfigError, nearest
 
@@ -88,10 +89,11 @@ class PartSchema:
                 f"Part schema {self.name!r} needs one channel group per part, at least one part; "
                 f"got {len(self.parts)} parts and {len(self.groups)} groups."
             )
-        if len(set(self.parts)) != len(self.parts) or FOREGROUND in self.parts:
-            raise ConfigError(f"Part names of schema {self.name!r} must be unique and not {FOREGROUND!r}.")
+        names = not isinstance(self.parts, str) and all(isinstance(part, str) and part for part in self.parts)
+        if not names or len(set(self.parts)) != len(self.parts) or FOREGROUND in self.parts:
+            raise ConfigError(f"Part names of schema {self.name!r} must be unique texts and not {FOREGROUND!r}.")
         for part, group in zip(self.parts, self.groups, strict=True):
-            if any(not 0 <= channel < NUM_POSE_FIELDS for channel in group):
+            if any(isinstance(c, bool) or not isinstance(c, Integral) or not 0 <= c < NUM_POSE_FIELDS for c in group):
                 raise ConfigError(
                     f"Part {part!r} of schema {self.name!r}: channels must lie in "
                     f"0..{NUM_POSE_FIELDS - 1}, got {group}."
@@ -202,10 +204,11 @@ def unnamed_schema(num_parts: int) -> PartSchema:
     """K parts of which nothing but their number is known: ``unnamed_<K>`` with parts ``part_1`` .. ``part_K``.
 
     Raises:
-        ConfigError: fewer than none, or more than :data:`MOST_PARTS`.
+        ConfigError: K is no whole number in 0..:data:`MOST_PARTS`.
     """
-    if not 0 <= num_parts <= MOST_PARTS:
-        raise ConfigError(f"A model has 0 to {MOST_PARTS} parts, got {num_parts!s:.40}.")
+    whole = isinstance(num_parts, Integral) and not isinstance(num_parts, bool)
+    if not whole or not 0 <= num_parts <= MOST_PARTS:
+        raise ConfigError(f"A model has 0 to {MOST_PARTS} parts, got {num_parts!r:.80}.")
     parts = tuple(f"{_UNNAMED_PART}{k}" for k in range(1, num_parts + 1))
     return PartSchema(f"{_UNNAMED}{num_parts}", parts, ((),) * num_parts)
 
@@ -223,7 +226,7 @@ def get_part_schema(name: str) -> PartSchema:
     """
     if name in PART_SCHEMAS:
         return PART_SCHEMAS[name]
-    number = name.removeprefix(_UNNAMED)
-    if name.startswith(_UNNAMED) and number.isdecimal() and len(number) < 20:
-        return unnamed_schema(int(number))
+    digits = name.removeprefix(_UNNAMED)
+    if name.startswith(_UNNAMED) and digits.isdecimal() and len(digits) < 10:
+        return unnamed_schema(int(digits))
     raise ConfigError(f"Unknown part schema {name!r}. {nearest(name, PART_SCHEMAS)}")

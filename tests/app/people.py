@@ -35,6 +35,8 @@ class ColorRunner:
     slots = ("foreground", "torso", "legs")
     fingerprint = "colours"
     normalize_embeddings = False
+    visibility = "argmax"
+    visibility_threshold: float | None = None
     pose: PoseInput | None = None
 
     def __init__(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import pytest
 
 from partreid.datasets.samplers import IdentityBatchSampler
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
+from tests.property.fuzzing import WRITERS
 
 PIDS = [pid for pid, count in enumerate([1, 2, 3, 4, 5, 8, 9, 13, 4, 4]) for _ in range(count)]
 
@@ -84,6 +86,31 @@ def test_too_few_identities() -> None:
         make(identities=11)
     with pytest.raises(DataError, match="training set has 0"):
         IdentityBatchSampler([])
+
+
+@pytest.mark.parametrize(
+    "pids", [[0, 0, None, 1], [0, 0, float("nan"), 1], [0, 0, -1, 1], [0, 0, "1", 1], [0, 0, True, 1]]
+)
+def test_unknown_people_are_no_identity(pids: list[int]) -> None:
+    with pytest.raises(ShapeError, match="pid_index"):
+        IdentityBatchSampler(pids, identities=2, images=2)
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_classes_of_every_type(write: Callable[[list[int]], Sequence[int]]) -> None:
+    written = IdentityBatchSampler(write(PIDS), identities=3, images=4)
+    batches = list(written)
+    assert len(batches) == len(make())
+    for batch in batches:
+        assert list(Counter(PIDS[i] for i in batch).values()) == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "options", [{"identities": 2.0}, {"images": True}, {"images": 0}, {"seed": -1}, {"seed": None}]
+)
+def test_options_are_whole_numbers(options: dict[str, int]) -> None:
+    with pytest.raises(ShapeError, match="is a whole number of at least"):
+        IdentityBatchSampler(PIDS, **{"identities": 3, "images": 4, **options})
 
 
 @pytest.mark.parametrize("ranks", [1, 3])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from partreid.errors import DataError
+from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.evaluation import calibration as module
 from partreid.evaluation.calibration import (
     BASE_RATE,
@@ -184,9 +184,28 @@ def test_measures_by_plain_loops() -> None:
     assert math.isfinite(measure(torch.zeros(300), certain).log_loss)
 
 
+def test_large_ids_stay_apart() -> None:
+    embeddings = split(4, seed=1).embeddings
+    stamp = 20201123000100000000
+    images = [ReIDImage(Path(f"{i}.jpg"), pid, i % 2) for i, pid in enumerate([stamp, stamp, stamp + 1, 2**31])]
+    both = EmbeddedSplit(tuple(images), embeddings, {})
+    pairs = labelled_pairs(both, both, matching=MatchingConfig())
+    assert pairs.same.sum() == 2  # the first two, both ways; each with itself is junk
+    assert len(pairs.query_person.unique()) == 3
+    for option in ({"max_negatives": 2.5}, {"seed": True}, {"memory_budget": 0}, {"max_negatives": None}):
+        with pytest.raises(ShapeError, match="is a whole number of at least"):
+            labelled_pairs(both, both, matching=MatchingConfig(), **option)  # type: ignore[arg-type]
+
+
+def test_a_prior_of_zero_is_not_the_prior_of_the_pairs() -> None:
+    for prior in (0, 1, float("nan")):
+        with pytest.raises(ConfigError, match="prior"):
+            fit_calibration(PAIRS, num_slots=2, prior=prior)
+
+
 def test_too_few_persons() -> None:
     few = labelled_pairs(split(6, seed=1, people=3), split(9, seed=2, people=3), matching=MatchingConfig())
-    with pytest.raises(DataError, match="2 folds and 4 persons with a match, 2 in each, got 5 folds and 3 persons"):
+    with pytest.raises(DataError, match="4 persons with a match, 2 in each of at least 2 folds, got 3 persons"):
         cross_validate(few, num_slots=2)
 
 
@@ -197,7 +216,7 @@ def test_the_prior_is_that_of_the_pairs_unless_told() -> None:
     assert told.offsets == fit_calibration(PAIRS, num_slots=2).offsets
 
 
-@pytest.mark.parametrize("folds", [1, float("nan"), 2.5])
+@pytest.mark.parametrize("folds", [1, float("nan"), 2.5, True, None])
 def test_folds_are_whole_numbers(folds: float) -> None:
-    with pytest.raises(DataError, match="needs 2 folds"):
+    with pytest.raises(ShapeError, match="folds is a whole number of at least 2"):
         cross_validate(PAIRS, num_slots=2, folds=folds)  # type: ignore[arg-type]

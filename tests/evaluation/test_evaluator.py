@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,16 @@ from partreid.evaluation import (
     EvaluationConfig,
     Identities,
     MatchingConfig,
+    distance_distribution,
     evaluate_embeddings,
     slot_mapping,
     slot_table,
 )
+from partreid.evaluation.dataset import EmbeddedSplit
+from partreid.evaluation.reranking import Reranker, RerankingConfig
 from partreid.functional import ranking
 from partreid.functional.distance import part_distances
-from partreid.types import PartEmbeddings
+from partreid.types import PartEmbeddings, ReIDImage
 
 SLOTS = ("foreground", "head", "legs")
 
@@ -119,6 +123,43 @@ def test_messages() -> None:
         evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, matching=MatchingConfig(slots=("heads",)))
     with pytest.raises(ConfigError, match="visibility"):
         MatchingConfig.parse({"visibility": "none"})
+
+
+def test_files_are_one_however_their_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    e = PartEmbeddings(torch.tensor([[[0.0]], [[1.0]], [[9.0]]]), torch.ones(3, 1), ("foreground",))
+    gallery = Identities([1, 1, 2], None, [tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "c.jpg"])
+    for files in (["a.jpg"], [Path("a.jpg")], [Path("./x/../a.jpg")], [str(tmp_path / "a.jpg")], np.array(["a.jpg"])):
+        query = Identities([1], [None], files)  # type: ignore[arg-type]
+        result = evaluate_embeddings(e[:1], e, query, gallery)
+        assert (result.protocol, result.first_match.tolist()) == (ranking.OTHER_FILE, [1])
+        assert distance_distribution(e[:1], e, query, gallery).pairs == (1, 1)
+    for files, message in (
+        (None, "Only one of query and gallery has files"),
+        ([None], "File 0 of the query is unknown"),
+        ([7], "Expected a path for each file of the query"),
+        ([], "The query has 1 embeddings but 1 person ids and 0 files"),
+    ):
+        with pytest.raises(ShapeError, match=message):
+            evaluate_embeddings(e[:1], e, Identities([1], None, files), gallery)  # type: ignore[arg-type]
+
+
+def test_cameras_of_some_pictures_alone_are_refused_in_a_split_too() -> None:
+    images = tuple(ReIDImage(Path(f"{i}.jpg"), i, camera) for i, camera in enumerate([0, None, 1]))
+    split = EmbeddedSplit(images, GALLERY[:3], {})
+    with pytest.raises(ShapeError, match="camids: 1 of 3 are unknown .* picture 1"):
+        evaluate_embeddings(split.embeddings, split.embeddings, split.ids, split.ids)
+
+
+def test_every_protocol_says_what_is_done_with_junk() -> None:
+    for protocol in PROTOCOLS.values():
+        assert "Pictures of person -1 are junk and neglected, as gallery and as query." in protocol.text
+
+
+def test_distances_with_nan_are_not_reranked() -> None:
+    reranker = Reranker(QUERY[:2], GALLERY, matching=MatchingConfig(), config=RerankingConfig())
+    with pytest.raises(ShapeError, match="A distance is NaN"):
+        reranker.rerank(torch.full((2, 90), torch.nan), first=0)
 
 
 def test_slot_table_has_the_rows_of_table_3() -> None:

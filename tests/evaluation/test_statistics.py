@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -70,9 +72,10 @@ def test_paired_interval_is_narrower_than_two_single_ones() -> None:
 
 
 def test_messages() -> None:
-    with pytest.raises(ShapeError, match="without NaN"):
-        bootstrap_interval(np.array([1.0, np.nan]))
-    with pytest.raises(ShapeError, match="samples is at least 1"):
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(ShapeError, match="without NaN"):
+            bootstrap_interval(np.array([1.0, wrong]))
+    with pytest.raises(ShapeError, match="samples is a whole number of at least 1"):
         bootstrap_interval(np.ones(3), samples=0)
     three = evaluate_ranking(np.zeros((3, 2)), [1, 1, 1], [1, 2])
     two = evaluate_ranking(np.zeros((3, 2)), [1, 9, 1], [1, 2])
@@ -81,6 +84,15 @@ def test_messages() -> None:
     cameras = evaluate_ranking(np.zeros((3, 2)), [1, 1, 1], [1, 2], [0, 0, 0], [1, 1])
     with pytest.raises(DataError, match="different protocols"):
         paired_difference(three, cameras)
+    larger = evaluate_ranking(np.zeros((3, 3)), [1, 1, 1], [1, 2, 2])
+    with pytest.raises(DataError, match="ranked galleries of 2 and 3 pictures"):
+        paired_difference(three, larger)
+    for option in ({"samples": 2.5}, {"samples": True}, {"samples": 10**12}, {"seed": -1}, {"seed": 0.5}):
+        with pytest.raises(ShapeError, match="is a whole number of at"):
+            bootstrap_interval(np.ones(3), **option)
+    for share in (0, 1, math.nan, True):
+        with pytest.raises(ShapeError, match="confidence must lie in"):
+            bootstrap_interval(np.ones(3), confidence=share)
     bare = EvaluationResult(three.cmc, 1, 1, three.average_precision, three.average_precision, 3, 0, 2, "x")
     with pytest.raises(ShapeError, match="first matches"):
         with_confidence(bare)

@@ -48,6 +48,10 @@ def test_a_part_that_is_always_there_has_no_threshold() -> None:
         assert math.isnan(got.balanced_accuracy)
     with pytest.raises(ShapeError, match=r"visibilities and labels, got \(2,\) and \(3,\)"):
         choose_threshold("torso", np.zeros(2), np.zeros(3, bool))
+    assert choose_threshold("head", [0.9, 0.1], [True, False]).threshold == 0.5  # type: ignore[arg-type]
+    for wrong in ([90.0, 10.0], [0.9, np.nan]):
+        with pytest.raises(ShapeError, match=r"visibilities in \[0, 1\]"):
+            choose_threshold("head", np.array(wrong), np.array([True, False]))
 
 
 def test_values_at_the_end_of_the_range() -> None:

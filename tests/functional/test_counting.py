@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from partreid.errors import ShapeError
 from partreid.functional import counting
 from partreid.functional.counting import nearer
 from partreid.functional.ranking import rank_block
@@ -82,11 +83,30 @@ def test_a_good_ranking_looks_at_few_distances(monkeypatch: pytest.MonkeyPatch) 
     assert seen == [1000, 100, 100, 5]  # 30 of 100 are too many to be worth copying
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.int8])
 def test_any_type_of_distance(dtype: torch.dtype) -> None:
     distances, *ids = problem(5, levels=20)
     distances = distances.nan_to_num(posinf=50).to(dtype)
     np.testing.assert_allclose(rank_block(distances, *ids).average_precision, sorting(distances, *ids)[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_without_ties_of_right_and_wrong(dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(3)
+    distances = torch.from_numpy(rng.permuted(np.tile(np.arange(50.0), (9, 1)), axis=1)).to(dtype)
+    distances[:, 45:] = torch.inf  # ties of what cannot be compared are no matter of precision
+    _, *ids = problem(5, levels=20)
+    np.testing.assert_allclose(rank_block(distances, *ids).average_precision, sorting(distances, *ids)[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_that_ties_right_and_wrong_is_refused(dtype: torch.dtype) -> None:
+    exact = torch.tensor([[0.9, 0.5], [0.50000001, 0.5]], dtype=torch.float64)  # the second query finds another first
+    assert rank_block(exact, [1, 1], [1, 2]).first_match.tolist() == [2, 2]
+    with pytest.raises(ShapeError, match=r"Query 1 is as far from .* because the distances are torch\..*float16"):
+        rank_block(exact.to(dtype), [1, 1], [1, 2])
+    assert rank_block(exact.to(dtype)[1:], [1], [1, 1]).first_match.tolist() == [1]  # both right
+    assert rank_block(exact.to(dtype)[1:], [1], [1, 1, 2][:2], [0], [0, 1]).first_match.tolist() == [1]
 
 
 def test_zero_and_negative_zero_are_one_distance_and_similarities_may_be_negative() -> None:
@@ -94,9 +114,19 @@ def test_zero_and_negative_zero_are_one_distance_and_similarities_may_be_negativ
     assert rank_block(distances, [1], [2, 2, 1, 1]).average_precision.tolist() == [(1 + 2 / 4) / 2]
 
 
-def test_infinities_of_both_signs_are_no_nan() -> None:
-    distances = torch.tensor([[torch.inf, -torch.inf, 0.0]])
-    assert rank_block(distances, [1], [1, 2, 1]).first_match.tolist() == [2]
+def test_minus_infinity_is_no_distance() -> None:
+    for row in ([torch.inf, -torch.inf, 0.0], [3.0, -torch.inf, 0.0]):
+        with pytest.raises(ShapeError, match="query 0 to gallery picture 1 is -infinity"):
+            rank_block(torch.tensor([row]), [1], [1, 2, 1])
+    large = torch.tensor([[3e38, 3e38, 2e38]])  # whose sum is infinite
+    assert rank_block(large, [1], [1, 2, 2]).first_match.tolist() == [2]
+    assert rank_block(-large, [1], [1, 2, 2]).first_match.tolist() == [1]
+
+
+def test_whole_distances_are_compared_exactly() -> None:
+    distances = torch.tensor([[2**60 + 1, 2**60]])  # one and the same as floats
+    assert rank_block(distances, [1], [1, 2]).first_match.tolist() == [2]
+    assert rank_block(distances, [1], [1, 1]).average_precision.tolist() == [1]
 
 
 def test_nobody_to_count() -> None:

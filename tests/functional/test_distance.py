@@ -180,6 +180,21 @@ def _with(e: PartEmbeddings, **changes: Any) -> PartEmbeddings:
     return PartEmbeddings(**fields)
 
 
+def test_a_chosen_pair_that_is_wrong_is_named_by_its_place_in_the_gallery() -> None:
+    e = embeddings(n=3)
+    broken = e.vectors.clone()
+    broken[2, 0, 0] = math.nan
+    with pytest.raises(ShapeError, match="Picture 2, slot 'slot0'"):
+        pairwise_slot_distances(e, _with(e, vectors=broken), torch.full((3, 1), 2))
+
+
+def test_indices_of_an_array() -> None:
+    e = embeddings(n=3)
+    for dtype in (np.uint8, np.int32, np.int64):
+        got = pairwise_slot_distances(e, e, np.array([[0], [1], [2]], dtype))  # type: ignore[arg-type]
+        torch.testing.assert_close(got, pairwise_slot_distances(e, e, torch.arange(3)[:, None]), equal_nan=True)
+
+
 def test_messages() -> None:
     e = embeddings(n=2)
     broken = e.vectors.clone()
@@ -191,7 +206,8 @@ def test_messages() -> None:
         (_with(e, visibility=e.visibility + 2), {}, "Picture 0, slot 'slot0': .* visibility in [0, 1]"),
         (_with(e, vectors=e.vectors * 1e30), {}, "A vector is too long"),
         (e, {"visibility": "products"}, "Unknown visibility rule 'products'. Did you mean 'product'?"),
-        (e, {"memory_budget": 0}, "memory_budget must be a positive number of bytes, got 0"),
+        (e, {"memory_budget": 0}, "memory_budget (bytes) is a whole number of at least 1, got 0"),
+        (e, {"memory_budget": 2.5}, "memory_budget (bytes) is a whole number of at least 1, got 2.5"),
     ]:
         pattern = ".*".join(re.escape(part) for part in message.split(".*"))
         with pytest.raises(ShapeError, match=pattern):

@@ -135,6 +135,51 @@ def test_triplet_messages() -> None:
         batch_hard(torch.zeros(3, 3), torch.tensor([0, 1]))
 
 
+def test_a_vector_that_is_no_number_is_never_near() -> None:
+    for wrong in (math.nan, math.inf):
+        vectors = torch.randn(4, 1, 3)
+        vectors[1, 0, 0] = wrong
+        assert not pairwise_distances(vectors)[0, 1].isfinite().any()
+        assert not part_averaged_triplet(vectors, torch.tensor([0, 0, 1, 1])).loss.isfinite()
+
+
+def test_identities_and_labels_are_whole_numbers() -> None:
+    vectors, logits = torch.randn(4, 2, 3), torch.randn(4, 3)
+    for pids, message in (
+        (torch.tensor([0.0, 0.0, 1.0, 1.0]), "of whole numbers, got torch.float32"),
+        (torch.tensor([0.0, math.nan, math.nan, 1.0]), "of whole numbers, got torch.float32"),
+        (torch.tensor([True, True, False, False]), "of whole numbers, got torch.bool"),
+        (torch.tensor([0, -1, -1, 1]), "of at least 0, got -1. Leave pictures of nobody"),
+    ):
+        for call in (
+            lambda pids=pids: part_averaged_triplet(vectors, pids),
+            lambda pids=pids: per_part_triplet(vectors, pids),
+            lambda pids=pids: identity_loss(logits, pids),
+            lambda pids=pids: batch_hard(torch.rand(4, 4), pids),
+        ):
+            with pytest.raises(ShapeError, match=message):
+                call()
+    for labels in (torch.ones(1, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool), torch.full((1, 2, 2), math.nan)):
+        with pytest.raises(LabelError, match="of whole numbers for this feature map"):
+            part_attention_loss(torch.zeros(1, 3, 2, 2), labels)
+    small = part_attention_loss(torch.zeros(1, 3, 2, 2), torch.ones(1, 2, 2, dtype=torch.uint8))
+    assert small == part_attention_loss(torch.zeros(1, 3, 2, 2), torch.ones(1, 2, 2, dtype=torch.long))
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -0.1, True, "0.3", None])
+def test_margins_and_shares_are_numbers(wrong: float) -> None:
+    with pytest.raises(ShapeError, match="margin must be a number in"):
+        part_averaged_triplet(torch.randn(4, 2, 3), torch.tensor([0, 0, 1, 1]), margin=wrong)
+    with pytest.raises(ShapeError, match=r"smoothing must be a number in \[0, 1\]"):
+        identity_loss(torch.randn(1, 3), torch.tensor([0]), smoothing=wrong)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, -0.1, 100.0])
+def test_visibilities_of_another_scale(wrong: float) -> None:
+    with pytest.raises(ShapeError, match=r"Expected visibilities in \[0, 1\]"):
+        part_averaged_triplet(torch.randn(2, 1, 3), torch.tensor([0, 1]), visibility=torch.full((2, 1), wrong))
+
+
 def test_distances_are_exact_under_autocast() -> None:
     vectors = torch.randn(4, 2, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):

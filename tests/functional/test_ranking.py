@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,6 +115,75 @@ def test_without_cameras_nothing_is_dropped_and_the_protocol_says_so() -> None:
     assert result.protocol == ALL_CAMERAS != CROSS_CAMERA
 
 
+SHOWN = np.array([[0.1, 0.2, 0.3, 0.4]])
+
+
+def test_market_1501_neglects_junk_on_both_sides() -> None:
+    before = evaluate_ranking(SHOWN, [5], [-1, 5, 7, 8], [0], [1, 1, 1, 1])
+    assert (before.rank(1), before.mean_ap, before.mean_inp, before.num_gallery) == (1, 1, 1, 3)
+    assert before.num_junk == (0, 1)
+    with pytest.raises(DataError, match="None of the 1 queries .* 1 queries are of person -1, which is junk"):
+        evaluate_ranking(SHOWN, [-1], [-1, 5, 7, 8], [0], [1, 1, 1, 1])
+    both = evaluate_ranking(np.repeat(SHOWN, 2, axis=0), [-1, 7], [-1, 5, 7, 8], [0, 0], [1, 1, 1, 1])
+    assert both.first_match.tolist() == [0, 2]
+    assert (both.num_queries, both.num_skipped, both.num_junk) == (1, 0, (1, 1))
+
+
+def test_distractors_stay() -> None:
+    assert evaluate_ranking(SHOWN, [5], [0, 5, 7, 8]).first_match.tolist() == [2]
+    assert evaluate_ranking(SHOWN, [5], [-2, 5, 7, 8]).first_match.tolist() == [2]
+
+
+def test_unknown_is_refused_with_the_picture_and_the_way_out() -> None:
+    with pytest.raises(ShapeError, match="query_pids: 1 of 1 are unknown .* picture 0.* the id -1"):
+        evaluate_ranking(SHOWN, [np.nan], [np.nan, 1.0, 2.0, 3.0])  # type: ignore[list-item]
+    with pytest.raises(ShapeError, match="Only one of query_camids and gallery_camids"):
+        evaluate_ranking(SHOWN, [1], [1, 5, 6, 1], [np.nan], [np.nan, 0, 0, 0])  # type: ignore[list-item]
+    with pytest.raises(ShapeError, match="gallery_camids: 1 of 4 are unknown .* picture 2"):
+        evaluate_ranking(SHOWN, [1], [1, 5, 6, 1], [0], [1, 0, None, 0])
+    unknown = evaluate_ranking(SHOWN, [1], [1, 5, 6, 1], [None], [None] * 4)
+    assert unknown.protocol == ALL_CAMERAS
+
+
+def test_numbers_of_twenty_digits_are_ids() -> None:
+    stamp = 20201123000100000000
+    result = evaluate_ranking(np.eye(2), [stamp, stamp + 1], [stamp, stamp + 1])
+    assert result.first_match.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "distances",
+    [SHOWN.tolist(), SHOWN[:, ::-1][:, ::-1], SHOWN.astype(">f8"), SHOWN.astype(np.longdouble),
+     (10 * SHOWN).astype(np.uint8), (10 * SHOWN).astype(np.uint32), np.ma.array(SHOWN),
+     torch.tensor(SHOWN, requires_grad=True)],
+)  # fmt: skip
+def test_distances_of_every_type_of_array(distances: Any) -> None:
+    assert evaluate_ranking(distances, [6], [1, 5, 6, 1]).first_match.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("distances", "message"),
+    [
+        (SHOWN > 0.2, "distances must be numbers that can be ordered, got torch.bool"),
+        (SHOWN * 1j, "distances must be numbers that can be ordered, got torch.complex128"),
+        (SHOWN.astype(str), "distances must be numbers, got <U"),
+        (np.ma.array(SHOWN, mask=SHOWN > 0.2), "distances: some values are masked"),
+        (np.array([[0.1, -np.inf, 0.3, 0.4]]), "query 0 to gallery picture 1 is -infinity. Use infinity"),
+        (SHOWN.T, "query_pids must hold 4 ids"),
+    ],
+)
+def test_distances_that_cannot_be_ranked(distances: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        evaluate_ranking(distances, [1], [1, 5, 6, 1])
+
+
+def test_data_frames() -> None:
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({"pid": [1, 5, 6, 1], "cam": ["a", "b", "b", "b"]})
+    result = evaluate_ranking(pd.DataFrame(SHOWN), [1], table["pid"], ["a"], table["cam"])
+    assert result.first_match.tolist() == [3]
+
+
 def test_infinite_positive_counts_at_its_stable_place() -> None:
     result = evaluate_ranking(np.array([[np.inf, 0.5, np.inf, np.inf]]), [1], [2, 2, 1, 1])
     assert result.first_match.tolist() == [3]
@@ -134,14 +204,15 @@ def test_messages() -> None:
         evaluate_ranking(nan, [1, 2], [1, 2, 3])
     with pytest.raises(ShapeError, match=r"must be \[Q, G\]"):
         evaluate_ranking(good[0], [1], [1, 2, 3])
-    with pytest.raises(ShapeError, match=r"gallery_pids must hold 3 ids for distances \(2, 3\), got shape \(2,\)"):
+    with pytest.raises(ShapeError, match=r"gallery_pids must hold 3 ids, one for each picture, got shape \(2,\)"):
         evaluate_ranking(good, [1, 2], [1, 2])
     with pytest.raises(ShapeError, match="Only one of query_camids and gallery_camids"):
         evaluate_ranking(good, [1, 2], [1, 2, 3], [0, 0])
-    with pytest.raises(ShapeError, match=r"query_pids must be whole numbers, got \['anna', 'ben'\]"):
-        evaluate_ranking(good, ["anna", "ben"], [1, 2, 3])  # type: ignore[list-item]
-    with pytest.raises(ShapeError, match="max_rank is at least 1"):
-        evaluate_ranking(good, [1, 2], [1, 2, 3], max_rank=0)
+    with pytest.raises(ShapeError, match="query_pids holds text .'anna' at picture 0. and gallery_pids whole numbers"):
+        evaluate_ranking(good, ["anna", "ben"], [1, 2, 3])
+    for wrong in (0, 2.5, 5.0, True, None, "5", np.nan, 10**12):
+        with pytest.raises(ShapeError, match="max_rank is a whole number of at"):
+            evaluate_ranking(good, [1, 2], [1, 2, 3], max_rank=wrong)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="None of the 2 queries has a positive among the 3 gallery pictures"):
         evaluate_ranking(good, [8, 9], [1, 2, 3])
     with pytest.raises(DataError, match="None of the 2 queries"):

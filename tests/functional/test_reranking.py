@@ -146,9 +146,12 @@ def test_sparse_rows_hold_the_matrix() -> None:
 
 
 def test_messages() -> None:
-    for shape, first, count in (((2, 5), 0, 0), ((2, 5), 4, 3), ((5,), 0, 1)):
+    for shape, first in (((2, 5), 4), ((5,), 0)):
         with pytest.raises(ShapeError, match="Expected distances"):
-            nearest_neighbours(torch.zeros(shape), first=first, count=count)
+            nearest_neighbours(torch.zeros(shape), first=first, count=3)
+    for count in (0, 2.5):
+        with pytest.raises(ShapeError, match="count is a whole number of at least 1"):
+            nearest_neighbours(torch.zeros(2, 5), first=0, count=count)  # type: ignore[arg-type]
     rows = SparseRows.from_pairs(np.array([0]), np.array([0]), np.ones(1), (2, 3))
     with pytest.raises(ShapeError, match="Expected a transposed gallery of 3 rows, got 2"):
         jaccard_distances(rows, rows)

@@ -27,6 +27,12 @@ def test_argmax_rule_against_loops() -> None:
     assert torch.equal(argmax_visibility(attention), expected)
 
 
+@pytest.mark.parametrize("threshold", [40, -0.1, float("nan"), True, "0.4"])
+def test_a_threshold_is_a_share(threshold: float) -> None:
+    with pytest.raises(ShapeError, match=r"threshold must be a number in \[0, 1\]"):
+        threshold_visibility(torch.rand(1, 3, 2, 2), threshold=threshold)
+
+
 @pytest.mark.parametrize("rule", [threshold_visibility, argmax_visibility])
 def test_message(rule: type) -> None:
     with pytest.raises(ShapeError, match=r"\[B, K\+1, H, W\]"):

@@ -51,17 +51,19 @@ RERANKER = st.builds(
 )  # fmt: skip
 
 TARGETS: list[Target] = [
-    fuzz(evaluator.evaluate_embeddings, **PAIR, **IDS, matching=MATCHING, options=OPTIONS),
-    fuzz(evaluator.Identities.of.__func__, all=st.just(
+    fuzz(evaluator.evaluate_embeddings, id_arguments=tuple(IDS), **PAIR, **IDS, matching=MATCHING, options=OPTIONS),
+    fuzz(evaluator.Identities.of.__func__, id_arguments=("ids",), all=st.just(
         {"cls": evaluator.Identities, "ids": ([0, 1], None), "side": "query", "count": 2})),
-    fuzz(evaluator.views, query=evaluator.Identities([0], [0]), gallery=evaluator.Identities([0, 1], [1, 1])),
+    fuzz(evaluator.MatchedIdentities.of.__func__, fixed=("sizes",), id_arguments=("query", "gallery"), all=st.just(
+        {"cls": evaluator.MatchedIdentities, "query": ([0], [0]), "gallery": ([0, 1], [1, 1]), "sizes": (1, 2)})),
     fuzz(protocols.reranked, protocol="rule"),
     fuzz(reranking.Reranker, **PAIR, matching=MatchingConfig(), config=reranking.RerankingConfig(k1=2)),
     fuzz(reranking.Reranker.rerank, self=RERANKER, distances=distances(3, 4).map(torch.from_numpy), first=0),
-    fuzz(separation.distance_distribution, **PAIR, **IDS, matching=MATCHING, bins=st.integers(1, 99)),
+    fuzz(separation.distance_distribution, id_arguments=tuple(IDS), **PAIR, **IDS, matching=MATCHING,
+         bins=st.integers(1, 99)),
     fuzz(separation.DistanceDistribution.coarse, self=DISTRIBUTION, bins=st.integers(1, 99)),
     fuzz(slots.slot_mapping, embeddings=embeddings(n=3), holistic={"global": torch.ones(3, 7)}),
-    fuzz(slots.slot_table, nan=True, **NAMED, **IDS),
+    fuzz(slots.slot_table, nan=True, id_arguments=tuple(IDS), **NAMED, **IDS),
     fuzz(statistics.bootstrap_interval, values=tensors(5, kind="uniform").map(torch.Tensor.numpy),
          samples=st.integers(1, 9), seed=0, confidence=0.9),
     fuzz(statistics.with_confidence, result=RESULT, samples=9, seed=0),

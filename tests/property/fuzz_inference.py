@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 from PIL import Image
 
-from partreid import files as json_files
+from partreid import json_files
 from partreid.inference import (
     boxes,
     embedding_file,

@@ -17,7 +17,7 @@ from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking
 from partreid.models.config import ModelConfig
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import data, gallery, moments
+from partreid.types import data, gallery, id_values, ids, moments, numbers, results
 from partreid.types import tensors as types
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
@@ -50,7 +50,7 @@ def output(vectors: torch.Tensor) -> types.ModelOutput:
     return types.ModelOutput(None, torch.rand(2, 3, 4, 2), regions, regions, None, torch.ones(2, 2), made)
 
 
-def evaluation() -> types.EvaluationResult:
+def evaluation() -> results.EvaluationResult:
     """Scores of three queries."""
     return evaluate_ranking(torch.rand(3, 4, generator=torch.Generator().manual_seed(0)), [1, 2, 3], [1, 2, 3, 1])
 
@@ -59,6 +59,7 @@ IMAGE = data.ReIDImage(Path("a.jpg"), 1, 0)
 NOON = 1795435200
 ITEM = gallery.GalleryItem("a", 1, NOON, {"track": 3})
 SCALARS = st.sampled_from(["a", "3.0", 3, 2.5, np.int64(3), np.float32(2.5), np.array(3), torch.tensor(3)])
+PIDS = st.sampled_from([[0, 1, 2], np.array([2, 2, 0]), torch.tensor([1, 0, 0]), [3.0, 1.0, 2.0]])
 TEXTS = st.sampled_from(["a", "camera 3", "ä/b.jpg"])
 CONFIGS = st.sampled_from([MatchingConfig(), ModelConfig(), EvaluationConfig()])
 
@@ -78,8 +79,19 @@ TARGETS: list[Target] = [
     fuzz(types.RegionVectors.map, self=types.RegionVectors(parts=torch.ones(2, 2, 3)), function=torch.neg),
     fuzz(types.RegionVectors.items, self=types.RegionVectors(parts=torch.ones(2, 2, 3))),
     fuzz(types.ModelOutput.map, self=tensors(2, 3, 4).map(output), function=torch.neg),
-    fuzz(types.EvaluationResult.rank, self=st.builds(evaluation), k=st.integers(1, 9)),
-    fuzz(types.EvaluationResult.summary, self=st.builds(lambda: with_confidence(evaluation(), samples=9))),
+    fuzz(results.EvaluationResult.rank, self=st.builds(evaluation), k=st.integers(1, 9)),
+    fuzz(results.EvaluationResult.summary, self=st.builds(lambda: with_confidence(evaluation(), samples=9))),
+    fuzz(ids.match_persons, fixed=("sizes",), id_arguments=("query", "gallery"),
+         query=PIDS, gallery=PIDS, sizes=(3, 3)),
+    fuzz(ids.match_cameras, fixed=("sizes",), id_arguments=("query", "gallery"),
+         query=PIDS, gallery=PIDS, sizes=(3, 3)),
+    fuzz(ids.person_classes, id_arguments=("pids",), pids=PIDS, name="pid_index"),
+    fuzz(id_values.as_id, id_arguments=("value",), value=st.sampled_from([1, 2.0, "a", None, float("nan")])),
+    fuzz(id_values.is_unknown, id_arguments=("value",), value=st.sampled_from([1, 2.0, "a", None, float("nan")])),
+    fuzz(numbers.require_whole, fixed=("least", "most"), id_arguments=("value",),
+         name="k", value=st.sampled_from([1, np.int64(3)]), least=1, most=9),
+    fuzz(numbers.as_tensor, name="vectors", values=st.sampled_from([np.ones((2, 3)), torch.ones(2), [[1, 2], [3, 4]]])),
+    fuzz(data.ReIDImage, id_arguments=("pid", "camid"), path=Path("a.jpg"), pid=1, camid=0),
     fuzz(data.identities, images=[IMAGE, IMAGE]),
     fuzz(data.ReIDDataset, fixed=("root",), name="set", root=Path("a"), train=(IMAGE,), gallery=(IMAGE,),
          queries={"query": (IMAGE,)}),
@@ -109,6 +121,7 @@ TARGETS: list[Target] = [
     fuzz(config.ConfigModel.to_toml, self=CONFIGS),
     fuzz(config.ConfigModel.differences, self=MatchingConfig(), other=MatchingConfig(normalize=True)),
     fuzz(config.flatten, config=CONFIGS, prefix=""),
+    fuzz(config.meanings, model=st.sampled_from([MatchingConfig, ModelConfig, EvaluationConfig])),
     fuzz(config.read_config_file, path=config_files()),
     fuzz(preprocessing.normalize, images=tensors(2, 3, 8, 4, kind="uniform").map(lambda t: (255 * t).to(torch.uint8)),
          config=preprocessing.PreprocessConfig()),

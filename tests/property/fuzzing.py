@@ -11,6 +11,9 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,12 +25,60 @@ from torch import Tensor
 
 from partreid.errors import PartReIDError
 from partreid.types import PartEmbeddings
+from partreid.types.id_values import items
+
+try:
+    import pandas as pd
+except ImportError:  # what the package does not need
+    pd = None
+MISSING = () if pd is None else (pd.NA, pd.NaT, pd.Timestamp("2026-01-01"))
+
+WRITERS: dict[str, Callable[[list[int]], Any]] = {
+    "list": list,
+    "tuple": tuple,
+    "floats": lambda ids: [float(i) for i in ids],
+    "mixed": lambda ids: [np.int16(i) if k % 2 else float(i) for k, i in enumerate(ids)],
+    "tensors": lambda ids: [torch.tensor(i) for i in ids],
+    "decimals": lambda ids: [Decimal(i) for i in ids],
+    "text": lambda ids: [str(i) for i in ids],
+    "padded text": lambda ids: [f"{i:04d}" for i in ids],
+    "array of text": lambda ids: np.array([f"{i:04d}" for i in ids], dtype="<U8"),
+    "array of bytes": lambda ids: np.array([str(i).encode() for i in ids], dtype="S8"),
+    "objects": lambda ids: np.array(ids, object),
+    "masked": lambda ids: np.ma.array(ids, np.int64, mask=np.zeros(len(ids), bool)),
+    **{f"array of {kind}": lambda ids, kind=kind: np.array(ids, kind)  # type: ignore[misc]
+       for kind in ("i1", "i2", "i4", "i8", ">i4", "f2", "f4", "f8", "g")},
+    **{f"tensor of {kind}": lambda ids, kind=kind: torch.tensor(ids, dtype=kind)  # type: ignore[misc]
+       for kind in (torch.int8, torch.int16, torch.int32, torch.int64, torch.bfloat16, torch.float16, torch.float64)},
+}  # fmt: skip
+"""Ways to write small whole numbers, all of which mean the same."""
+if pd is not None:
+    WRITERS |= {
+        "series": pd.Series, "categorical": pd.Categorical, "index": pd.Index,
+        "nullable": lambda ids: pd.Series(ids, dtype="Int64"),
+        "series of floats": lambda ids: pd.Series(ids, dtype=float),
+        "series of text": lambda ids: pd.Series([str(i) for i in ids], dtype="string"),
+        "categorical text": lambda ids: pd.Categorical([f"{i:04d}" for i in ids]),
+    }  # fmt: skip
 
 OTHER_TYPES = st.sampled_from([None, "text", b"bytes", 3, 2.5, [], {}, [None], ("a", 1), object()])
 STRINGS = st.sampled_from(
     ["", " ", "\0", "..", "../../etc", "ä🙂", "\ud800", "x" * 5000, "-1", "nan", "a=b=c", "[bold]"]
 )
-NUMBERS = st.sampled_from([0, -1, 1, 2, 7, -(2**40), float("nan"), float("inf"), -float("inf"), -0.5, 1.5, 1e300])
+NUMBERS = st.sampled_from([0, -1, 1, 2, 7, -(2**40), float("nan"), float("inf"), -float("inf"), -0.5, 1.5, 1e300,
+                           True, np.True_, np.int8(3), np.float32(0.5)])  # fmt: skip
+
+
+SCALARS = st.sampled_from([
+    None, True, np.True_, 0, 1, -1, -2, 2**53, 2**63, 10**25, 10**5000, 1.0, 1.5, 2.0**53, float("nan"), float("inf"),
+    np.nan, np.int8(1), np.uint64(2**63), np.float16(1), np.float32(2**24), np.float64("nan"), np.datetime64("NaT"),
+    np.datetime64("2026-01-01"), np.timedelta64(1, "s"), np.str_("1"), np.ma.masked, "", " ", "1", "01", "1.0",
+    "-1", "nan", "NaN", "None", "0001_c1", "ä🙂", "\ud800", "9" * 5000, b"1", b"\xff", Decimal(1), Decimal("1.5"),
+    Decimal("NaN"), Decimal("sNaN"), Decimal("1e99999"), Fraction(1), 1j, torch.tensor(1), torch.tensor(float("nan")),
+    torch.zeros(2), np.array(1), np.zeros(2), [1], (), {}, {1}, datetime(2026, 1, 1, tzinfo=UTC), Path("a"), object(),
+    *MISSING,
+])  # fmt: skip
+"""Everything that has been found among ids."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +90,7 @@ class Target:
         call: the function. arguments: by name; "self" too.
         nan: whether a right result may hold NaN. fixed: arguments that are never made wrong.
         right: whether the arguments are right; False where right ones would need too much.
+        id_arguments: those that are ids of any type.
     """
 
     name: str
@@ -47,14 +99,15 @@ class Target:
     nan: bool = False
     fixed: tuple[str, ...] = ()
     right: bool = True
+    id_arguments: tuple[str, ...] = ()
 
 
 def fuzz(call: Callable[..., Any], **arguments: Any) -> Target:
     """A target. Arguments are strategies, or constants; ``all=`` is a strategy of all of them together.
 
-    ``nan``, ``fixed`` and ``right`` are those of the target.
+    ``nan``, ``fixed``, ``right`` and ``id_arguments`` are those of the target.
     """
-    options = {name: arguments.pop(name) for name in ("nan", "fixed", "right") if name in arguments}
+    options = {name: arguments.pop(name) for name in ("nan", "fixed", "right", "id_arguments") if name in arguments}
     name = f"{call.__module__.removeprefix('partreid.')}.{call.__qualname__}"
     if "all" in arguments:
         return Target(name, call, arguments["all"], **options)
@@ -78,7 +131,10 @@ def check_wrong(target: Target, data: st.DataObject) -> None:
     chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
     kinds = []
     for name in chosen:
-        arguments[name], same_type = data.draw(corrupted(arguments[name]))
+        if name in target.id_arguments and data.draw(st.booleans()):
+            arguments[name], same_type = data.draw(wild_ids(arguments[name])), True
+        else:
+            arguments[name], same_type = data.draw(corrupted(arguments[name]))
         kinds.append(same_type)
     try:
         run(target.call, arguments)
@@ -128,8 +184,7 @@ def corrupted(draw: st.DrawFn, value: Any) -> tuple[Any, bool]:
     if isinstance(value, bool):
         return not value, True
     if isinstance(value, int | float):
-        number = draw(NUMBERS)
-        return number, isinstance(number, type(value)) or isinstance(value, float)
+        return draw(NUMBERS), True
     if isinstance(value, str):
         return draw(STRINGS), True
     if isinstance(value, Path):
@@ -141,6 +196,24 @@ def corrupted(draw: st.DrawFn, value: Any) -> tuple[Any, bool]:
         made, same = draw(corrupted(value[key]))
         return draw(st.sampled_from([({**value, key: made}, same), ({}, True), ({**value, "other": made}, same)]))
     return draw(OTHER_TYPES), False
+
+
+@st.composite
+def wild_ids(draw: st.DrawFn, value: Any) -> Any:
+    """Ids of every type, right or wrong, in the place of right ones: of one picture, of several, or of a whole side."""
+    if isinstance(value, tuple):  # (pids, camids)
+        place = draw(st.integers(0, len(value) - 1)) if value else 0
+        return (*value[:place], draw(wild_ids(value[place])), *value[place + 1 :]) if value else value
+    if isinstance(value, int | float | str | None):
+        return draw(SCALARS)
+    if not isinstance(value, list | np.ndarray | Tensor) or np.ndim(value) != 1:
+        return value
+    some = [int(one) for one in value]
+    if some and draw(st.booleans()):
+        some[draw(st.integers(0, len(some) - 1))] = draw(SCALARS)
+        return draw(st.sampled_from([some, tuple(some), items(some)]))
+    write = draw(st.sampled_from(list(WRITERS.values())))
+    return write(some)
 
 
 @st.composite

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 import partreid
 from partreid.config import ConfigModel
 from partreid.errors import ConfigError, PartReIDError
-from tests.property import fuzz_evaluation, fuzz_functional, fuzz_inference, fuzz_retrieval, fuzz_types
+from tests.property import fuzz_evaluation, fuzz_functional, fuzz_inference, fuzz_retrieval, fuzz_types, fuzz_viz
 from tests.property.fuzzing import OTHER_TYPES, STRINGS, Target, check_right, check_wrong
 
 PACKAGE = Path(partreid.__file__).parent
-AREAS = (fuzz_functional, fuzz_types, fuzz_retrieval, fuzz_inference, fuzz_evaluation)
+AREAS = (fuzz_functional, fuzz_types, fuzz_retrieval, fuzz_inference, fuzz_evaluation, fuzz_viz)
 TARGETS = [target for area in AREAS for target in area.TARGETS]
 
 SEARCHED = ("functional", "types", "retrieval", "inference", "evaluation", "parts", "config", "preprocessing")
@@ -31,6 +31,8 @@ INNER = {
     "functional.euclidean": "called for every block of distances",
     "functional.loops": "chooses between loops",
     "functional.ranking.score_rows": "rank_block for distances that were checked before",
+    "evaluation.evaluator.MatchedIdentities.without_junk": "called with the embeddings whose ids were matched",
+    "functional.ranking.QueryScores.spread": "called by evaluate_embeddings",
     "functional.reranking": "the steps of Reranker",
     "functional.sides": "made by distance_rows",
     "inference.merging.SlotSums.of": "called by Tracklet, which has checked the embeddings",
@@ -53,6 +55,8 @@ INNER = {
     "inference.shards": "called by partreid embed; tests/inference/test_shards.py damages its files",
     "inference.streaming": "called by PartExtractor.stream",
     "inference.workers": "called by partreid embed",
+    "types.id_values.items": "called by types.ids and read_ids",
+    "types.id_values.read_ids": "called by types.ids",
     "retrieval.answer": "called by Gallery, which has checked the query",
     "retrieval.columns": "called by Gallery.add",
     "retrieval.known": "called by filling",

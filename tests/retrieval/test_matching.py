@@ -55,6 +55,14 @@ def test_what_was_prepared_is_compared_the_same_way() -> None:
     assert torch.equal(got, rule.distances(QUERY, GALLERY))
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), 70.0, -0.1])
+def test_a_threshold_hides_no_wrong_visibility(wrong: float) -> None:
+    e = PartEmbeddings(torch.ones(1, 2, 3), torch.tensor([[1.0, wrong]]), ("foreground", "head"))
+    for limit in (0.5, {"foreground": 0.5}):
+        with pytest.raises(ShapeError, match="Picture 0, slot 'head'"):
+            MatchingConfig(visibility_threshold=limit).prepare(e)
+
+
 def test_messages_and_text() -> None:
     with pytest.raises(ShapeError, match="No slot 'leg' to hold against a threshold. Did you mean 'legs'"):
         MatchingConfig(visibility_threshold={"leg": 0.5}).prepare(QUERY)

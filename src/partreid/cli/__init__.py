@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -109,8 +110,8 @@ def _terminated(*_: object) -> NoReturn:
 
 
 def _fit_threads() -> None:
-    """As many threads as there are processors for them: PyTorch does not know what a container is granted."""
-    if torch.get_num_threads() > usable_cores():
+    """No more threads than there are processors for them: PyTorch does not know what a container is granted."""
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cores():
         torch.set_num_threads(usable_cores())
 
 

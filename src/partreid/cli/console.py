@@ -32,7 +32,7 @@ class _Console(Console):
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(markup=False, emoji=False, stderr=stderr, quiet=quiet)
 
-    @property
+    @property  # type: ignore[misc]  # rich can also be told the size; nobody does
     def size(self) -> ConsoleDimensions:
         """Of the terminal, or of ``$COLUMNS``; a file or a pipe has room for any line."""
         return super().size if self.drawable or "COLUMNS" in os.environ else ConsoleDimensions(_WIDE, 25)

@@ -134,17 +134,24 @@ def undated_left_out(gallery: Gallery, where: Filter) -> int:
 
 def calibration_beside(model: str, extractor: PartExtractor) -> MatchCalibration | None:
     """The calibration beside the model; where it does not belong to this way of embedding, a warning says so."""
+    calibration, problem = find_calibration(model, extractor)
+    if problem:
+        warnings.warn(problem, stacklevel=2)
+    return calibration
+
+
+def find_calibration(model: str, extractor: PartExtractor) -> tuple[MatchCalibration | None, str]:
+    """The calibration beside the model, and ""; where it does not belong to this way of embedding None, and why."""
     source = Path(model).parent if Path(model).is_file() else Path(model)  # an exported file lies in its run
     try:
         if not (find_checkpoint(source) / CALIBRATION_FILE).is_file():
-            return None
+            return None, ""
     except CheckpointError:
-        return None
+        return None, ""
     try:
-        return MatchCalibration.load(source, extractor=extractor)
+        return MatchCalibration.load(source, extractor=extractor), ""
     except DataError as error:
-        warnings.warn(f"No probabilities are told. {error}", stacklevel=2)
-        return None
+        return None, f"No probabilities are told. {error}"
 
 
 def _rows(found: SearchResult, q: int, sure: Sequence[float] | None) -> list[dict[str, Any]]:

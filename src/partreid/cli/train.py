@@ -31,6 +31,7 @@ from partreid.errors import ConfigError
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, read_metrics
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
+from partreid.training.data import check_same_config
 from partreid.training.loop import Trainer
 from partreid.training.observers import TensorBoardObserver
 from partreid.training.state import load_run_config
@@ -82,6 +83,8 @@ def train(
         chosen = load_run_config(out).override(overrides or [])
     else:
         chosen = train_config(preset, config, overrides)
+    if resume and not allow_changes:
+        check_same_config(out, chosen)  # before anything is read: another model may need other data
     datasets = read_datasets(data, labels=chosen.labels, unmatched="drop")
     for dataset in datasets:
         console.print(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from partreid.errors import DataError
+from partreid.types.id_values import Ids
+from partreid.types.ids import person_classes
+from partreid.types.numbers import require_whole
 
 
 class IdentityBatchSampler(Sampler[list[int]]):
@@ -19,15 +22,18 @@ class IdentityBatchSampler(Sampler[list[int]]):
     fewer are left. The order depends on ``seed`` and the epoch alone.
 
     Args:
-        pid_index: training class of every picture.
+        pid_index: training class of every picture, whole numbers of at least 0 or text (:mod:`partreid.types.ids`).
         identities: P. images: K. seed: of the order.
 
     Raises:
         DataError: there are fewer than P identities.
+        ShapeError: a class is unknown or junk (-1), or an option no whole number of at least 1 (the seed: 0).
     """
 
-    def __init__(self, pid_index: Sequence[int], *, identities: int = 16, images: int = 4, seed: int = 0) -> None:
-        classes = np.asarray(pid_index)
+    def __init__(self, pid_index: Ids, *, identities: int = 16, images: int = 4, seed: int = 0) -> None:
+        classes = person_classes(pid_index)
+        identities, images = require_whole("identities", identities, least=1), require_whole("images", images, least=1)
+        seed = require_whole("seed", seed)
         self._pictures = [np.flatnonzero(classes == pid) for pid in np.unique(classes)]
         if len(self._pictures) < identities:
             raise DataError(

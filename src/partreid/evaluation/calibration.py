@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,11 +14,12 @@ from torch import Tensor
 
 from partreid.errors import DataError, ShapeError
 from partreid.evaluation.dataset import EmbeddedSplit
-from partreid.evaluation.evaluator import views
+from partreid.evaluation.evaluator import MatchedIdentities
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.retrieval.calibration import LabelledPairs, MatchCalibration, fit_curves
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import ReIDImage
+from partreid.types import Identity, ReIDImage
+from partreid.types.numbers import require_whole
 
 MAX_NEGATIVES = 1_000_000
 """Pairs of different persons that are kept of one query set."""
@@ -69,7 +71,7 @@ def labelled_pairs(
     seed: int = 0,
     memory_budget: int = MEMORY_BUDGET,
 ) -> LabelledPairs:
-    """All pairs of a query and a gallery picture that evaluation would count, junk left out.
+    """All pairs of a query and a gallery picture that evaluation would count; junk of both kinds is left out.
 
     Of pairs of different persons at most about ``max_negatives`` are drawn, each standing for as many as were not.
 
@@ -80,12 +82,17 @@ def labelled_pairs(
     Raises:
         ShapeError: an option is no whole number, or below 1 (the seed: below 0); or as ``MatchingConfig.distances``.
     """
-    options = {"max_negatives": (max_negatives, 1), "seed": (seed, 0), "memory_budget": (memory_budget, 1)}
-    for name, (value, least) in options.items():
-        if not isinstance(value, int) or value < least:
-            raise ShapeError(f"{name} is a whole number of at least {least}, got {value!r:.80}.")
-    query_pids, gallery_pids = _persons(query.images), _persons(gallery.images)
-    query_views, gallery_views, _ = views(query.ids, gallery.ids)
+    for name, value, least in (
+        ("max_negatives", max_negatives, 1), ("seed", seed, 0), ("memory_budget", memory_budget, 1)
+    ):  # fmt: skip
+        require_whole(name, value, least=least)
+    matched = MatchedIdentities.of(query.ids, gallery.ids, sizes=(len(query.images), len(gallery.images)))
+    asked, stored, ids = matched.without_junk(query.embeddings, gallery.embeddings)
+    query_pids, gallery_pids = (
+        _persons(split.images)[torch.from_numpy(counted)]
+        for split, counted in zip((query, gallery), matched.counted, strict=True)
+    )
+    views = None if ids.views is None else [torch.from_numpy(side) for side in ids.views]
     shared = Counter(gallery_pids.tolist())
     negatives = len(query_pids) * len(gallery_pids) - sum(shared[pid] for pid in query_pids.tolist())
     share = min(1.0, max_negatives / max(1, negatives))
@@ -96,15 +103,15 @@ def labelled_pairs(
         some = slice(start, start + step)
         same = query_pids[some, None] == gallery_pids
         kept = same | (torch.rand(same.shape, generator=generator) < share)
-        if query_views is not None and gallery_views is not None:
-            kept &= ~(same & (torch.as_tensor(query_views[some])[:, None] == torch.as_tensor(gallery_views)))
+        if views is not None:
+            kept &= ~(same & (views[0][some, None] == views[1]))
         row, column = kept.nonzero(as_tuple=True)
-        asked, is_same = query.embeddings[some], same[row, column]
-        distances = matching.distances(asked, gallery.embeddings, memory_budget=max(1, memory_budget // 2))
+        now, is_same = asked[some], same[row, column]
+        distances = matching.distances(now, stored, memory_budget=max(1, memory_budget // 2))
         blocks.append(
             LabelledPairs(
                 distances=distances[row, column].double(),
-                comparable=matching.comparable(asked, gallery.embeddings)[row, column],
+                comparable=matching.comparable(now, stored)[row, column],
                 same=is_same,
                 weights=1 + (~is_same).double() * (1 / share - 1),
                 query_person=query_pids[some][row],
@@ -125,7 +132,7 @@ def fit_calibration(pairs: LabelledPairs, *, num_slots: int, prior: float | None
         DataError: no comparable pair shows one person, or all do.
     """
     offsets, slopes = fit_curves(pairs, num_slots=num_slots)
-    return MatchCalibration(prior=prior or pairs.base_rate, offsets=offsets, slopes=slopes)
+    return MatchCalibration(prior=pairs.base_rate if prior is None else prior, offsets=offsets, slopes=slopes)
 
 
 def cross_validate(
@@ -148,12 +155,13 @@ def cross_validate(
     Raises:
         DataError: fewer than four persons have a match.
     """
-    prior = prior or pairs.base_rate
+    prior = pairs.base_rate if prior is None else prior
     persons = _unique(pairs.query_person[pairs.same])
-    if len(persons) < 4 or not isinstance(folds, int) or folds < 2:
+    require_whole("folds", folds, least=2)
+    require_whole("seed", seed)
+    if len(persons) < 4:
         raise DataError(
-            f"Cross-validation needs 2 folds and 4 persons with a match, 2 in each, got {folds} folds and "
-            f"{len(persons)} persons."
+            f"Cross-validation needs 4 persons with a match, 2 in each of at least 2 folds, got {len(persons)} persons."
         )
     folds = min(folds, len(persons) // 2)
     deal = _dealer(persons, pairs, folds, seed)
@@ -233,8 +241,16 @@ def _dealer(persons: Tensor, pairs: LabelledPairs, folds: int, seed: int) -> Cal
 
 
 def _persons(images: Sequence[ReIDImage]) -> Tensor:
-    """[N] int64 numbers of the persons, different for equal ids of different data sets."""
-    return torch.tensor([(zlib.crc32(image.dataset.encode()) << 31) + image.pid for image in images])
+    """[N] int64 numbers of the persons, different for equal ids of different data sets, the same in every call."""
+    return torch.tensor([_person(image.identity) for image in images], dtype=torch.int64)
+
+
+def _person(identity: Identity) -> int:
+    dataset, pid = identity
+    if 0 <= pid < 2**31:
+        return (zlib.crc32(dataset.encode()) << 31) + pid
+    digest = hashlib.blake2b(f"{dataset}\0{pid}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def _unique(values: Tensor) -> Tensor:

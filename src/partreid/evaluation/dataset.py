@@ -35,10 +35,9 @@ class EmbeddedSplit:
     @property
     def ids(self) -> Identities:
         """Persons, cameras where they are known, and files of the pictures."""
-        camids = [image.camid for image in self.images if image.camid is not None]
         return Identities(
             [image.pid for image in self.images],
-            camids if len(camids) == len(self.images) else None,  # a data set knows all of them or none
+            [image.camid for image in self.images],
             [image.path for image in self.images],
         )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import numpy as np
 from pydantic import Field
 
 from partreid.config import ConfigModel
@@ -17,13 +20,14 @@ from partreid.functional.ranking import (
     ALL_CAMERAS,
     CROSS_CAMERA,
     OTHER_FILE,
-    Ids,
     QueryScores,
     score_rows,
     summarize_scores,
 )
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import EvaluationResult, PartEmbeddings, check_comparable
+from partreid.types.id_values import Ids, is_unknown
+from partreid.types.ids import JUNK, match_cameras, match_persons
 
 _RANKED_BYTES = 5  # per distance: itself, and what is looked through of one query at a time
 _RERANKED_BYTES = 40  # per distance where new ones are made of it: both, their parts and masks
@@ -33,7 +37,8 @@ class Identities(NamedTuple):
     """Who is on each picture, and seen by which camera. A plain ``(pids, camids)`` does as well.
 
     Attributes:
-        pids: [N] person ids. camids: [N] cameras, or None where unknown.
+        pids: [N] person ids, -1 for junk. camids: [N] cameras, or None where unknown; both of any type of whole numbers
+            or text (:mod:`partreid.types.ids`).
         files: [N] paths, used where cameras are unknown: the query's very file is dropped from the gallery.
     """
 
@@ -54,12 +59,88 @@ class Identities(NamedTuple):
         if not isinstance(ids, tuple | list) or not 1 <= len(ids) <= 3 or ids[0] is None:
             raise ShapeError(f"Expected (pids, camids) of the {side}, got {ids!r:.80}. Cameras may be None.")
         identities = cls(*ids)
-        if any(len(values) != count for values in identities if values is not None):
-            raise ShapeError(
-                f"The {side} has {count} embeddings but {len(identities.pids)} person ids"
-                + ("." if identities.camids is None else f" and {len(identities.camids)} cameras.")
-            )
+        names = {"person ids": identities.pids, "cameras": identities.camids, "files": identities.files}
+        try:
+            counts = {name: len(values) for name, values in names.items() if values is not None}
+        except TypeError:
+            raise ShapeError(f"Expected (pids, camids) of the {side}, each a list or array, got {ids!r:.80}.") from None
+        if any(found != count for found in counts.values()):
+            told = " and ".join(f"{found} {name}" for name, found in counts.items())
+            raise ShapeError(f"The {side} has {count} embeddings but {told}.")
         return identities
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedIdentities:
+    """Who is on the pictures of both sides, as numbers: equal ones are one person, or one view.
+
+    Attributes:
+        pids: [Q] and [G] int64; -1 for junk, which is neglected.
+        views: [Q] and [G] int64, what a query and its match must differ in: cameras, or files where those are unknown.
+            None where nothing is known, so that nothing is dropped.
+        protocol: name of the rule that follows.
+    """
+
+    pids: tuple[np.ndarray, np.ndarray]
+    views: tuple[np.ndarray, np.ndarray] | None
+    protocol: str
+
+    @classmethod
+    def of(
+        cls,
+        query: Identities | tuple[Ids, Ids | None],
+        gallery: Identities | tuple[Ids, Ids | None],
+        *,
+        sizes: tuple[int, int],
+    ) -> MatchedIdentities:
+        """Ids as they came, of as many pictures as ``sizes`` says.
+
+        Raises:
+            ShapeError: not as many ids, or ids that cannot be compared (:mod:`partreid.types.ids`).
+        """
+        asked, stored = (
+            Identities.of(ids, side, count=count)
+            for ids, side, count in zip((query, gallery), ("query", "gallery"), sizes, strict=True)
+        )
+        pids = match_persons(asked.pids, stored.pids, sizes=sizes)
+        cameras = match_cameras(asked.camids, stored.camids, sizes=sizes)
+        if cameras is not None:
+            return cls(pids, cameras, CROSS_CAMERA)
+        if (asked.files is None) != (stored.files is None):
+            raise ShapeError("Only one of query and gallery has files. Give those of both, or of neither (None).")
+        if asked.files is None or stored.files is None:
+            return cls(pids, None, ALL_CAMERAS)
+        files = _paths(asked.files, "query"), _paths(stored.files, "gallery")
+        number = {file: i for i, file in enumerate(dict.fromkeys((*files[0], *files[1])))}
+        first, second = (np.array([number[file] for file in side], np.int64) for side in files)
+        return cls(pids, (first, second), OTHER_FILE)
+
+    @property
+    def counted(self) -> tuple[np.ndarray, np.ndarray]:
+        """[Q] and [G] bool: False for junk."""
+        return self.pids[0] != JUNK, self.pids[1] != JUNK
+
+    def without_junk(
+        self, query: PartEmbeddings, gallery: PartEmbeddings
+    ) -> tuple[PartEmbeddings, PartEmbeddings, MatchedIdentities]:
+        """Both sides and their ids without junk; nothing is copied where there is none."""
+        (some, others), views = self.counted, self.views
+        query = query if some.all() else query[some]
+        gallery = gallery if others.all() else gallery[others]
+        pids = self.pids[0][some], self.pids[1][others]
+        kept = None if views is None else (views[0][some], views[1][others])
+        return query, gallery, MatchedIdentities(pids, kept, self.protocol)
+
+
+def _paths(files: Sequence[Path], side: str) -> list[str]:
+    """Paths as they can be compared, however they are written."""
+    try:
+        found = [None if is_unknown(file) else os.path.abspath(os.fsdecode(file)) for file in files]  # noqa: PTH100
+    except TypeError as error:
+        raise ShapeError(f"Expected a path for each file of the {side}: {error}.") from None
+    if None in found:
+        raise ShapeError(f"File {found.index(None)} of the {side} is unknown. Give the files of all pictures, or None.")
+    return [file for file in found if file is not None]
 
 
 class EvaluationConfig(ConfigModel):
@@ -94,11 +175,12 @@ def evaluate_embeddings(
 
     Never holds more than one block of the [Q, G] distances, and sorts none: a rank is counted
     (:mod:`partreid.functional.counting`). A gallery so large that few queries' distances fit the memory budget takes
-    longer, as its rows are gathered for each block of queries.
+    longer, as its rows are gathered for each block of queries. Junk, the pictures of person -1, is left out first; a
+    gallery that holds some is copied without it.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], from the same model.
-        query_ids: of the queries, gallery_ids: of the gallery, each ``(pids, camids)``.
+        query_ids: of the queries, gallery_ids: of the gallery, each ``(pids, camids)`` or :class:`Identities`.
         matching: how to compare; as the model was made for where None.
         options: length of the curve, intervals, memory, re-ranking.
 
@@ -106,7 +188,8 @@ def evaluate_embeddings(
         The scores; the rule is named in ``protocol`` and told in :data:`~partreid.evaluation.protocols.PROTOCOLS`.
 
     Raises:
-        ShapeError: slots, widths or numbers of ids do not fit, a value is NaN, or only one side has cameras.
+        ShapeError: slots, widths or numbers of ids do not fit, a value is NaN, only one side has cameras, or an id is
+            unknown or cannot be compared.
         DataError: no query has a positive.
 
     Example:
@@ -119,9 +202,9 @@ def evaluate_embeddings(
     matching, options = matching or MatchingConfig(), options or EvaluationConfig()
     check_comparable(query, gallery)
     matching = matching.resolved(query, gallery)
-    asked = Identities.of(query_ids, "query", count=len(query))
-    stored = Identities.of(gallery_ids, "gallery", count=len(gallery))
-    query_views, gallery_views, protocol = views(asked, stored)
+    matched = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(query), len(gallery)))
+    asked, stored = matched.counted
+    query, gallery, ids = matched.without_junk(query, gallery)
     budget = options.memory_budget_mib * 2**20
     reranker, for_each = None, _RANKED_BYTES * len(gallery)
     if options.reranking is not None:
@@ -135,22 +218,13 @@ def evaluate_embeddings(
         distances = rows.write(some, whole[: some.stop - some.start])
         if reranker is not None:
             distances = reranker.rerank(distances, first=some.start)
-        seen_by = None if query_views is None else query_views[some]
-        scores.append(score_rows(distances, asked.pids[some], stored.pids, seen_by, gallery_views))
+        views = (None, None) if ids.views is None else (ids.views[0][some], ids.views[1])
+        scores.append(score_rows(distances, ids.pids[0][some], ids.pids[1], *views))
     result = summarize_scores(
-        QueryScores.cat(scores),
+        QueryScores.cat(scores).spread(asked),
         num_gallery=len(gallery),
-        protocol=protocol if reranker is None else reranked(protocol),
+        protocol=ids.protocol if reranker is None else reranked(ids.protocol),
         max_rank=options.max_rank,
+        num_junk=(int((~asked).sum()), int((~stored).sum())),
     )
     return with_confidence(result, samples=options.bootstrap, seed=options.seed) if options.bootstrap else result
-
-
-def views(query: Identities, gallery: Identities) -> tuple[Ids | None, Ids | None, str]:
-    """What must differ between a query and its match, as numbers, and the rule's name: cameras, else files."""
-    if query.camids is not None or gallery.camids is not None:
-        return query.camids, gallery.camids, CROSS_CAMERA
-    if query.files is None or gallery.files is None:
-        return None, None, ALL_CAMERAS
-    number = {file: i for i, file in enumerate(dict.fromkeys((*query.files, *gallery.files)))}
-    return [number[file] for file in query.files], [number[file] for file in gallery.files], OTHER_FILE

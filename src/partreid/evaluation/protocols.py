@@ -12,7 +12,8 @@ from partreid.functional.ranking import ALL_CAMERAS, CROSS_CAMERA, OTHER_FILE
 
 _COMMON = (
     "For each query the gallery is sorted by distance; equal distances keep the gallery's order, and an infinite "
-    "distance (nothing to compare) ranks last. {junk} A query without a positive is skipped and not counted. "
+    "distance (nothing to compare) ranks last. {junk} Pictures of person -1 are junk and neglected, as gallery and as "
+    "query. A query without a positive is skipped and not counted. "
     "CMC-k: a positive among the first k. AP: mean over the positives of the precision at them, without "
     "interpolation. INP: positives divided by the rank of the last one. Single query, {ranking}."
 )

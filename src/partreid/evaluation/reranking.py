@@ -20,6 +20,7 @@ from partreid.functional.reranking import (
 )
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
+from partreid.types.numbers import require_whole
 
 _BLOCK_BYTES = 24  # per distance of a block: itself, a copy without the picture itself, and room for the selection
 
@@ -94,8 +95,9 @@ class Reranker:
             [q, G] in [0, 1], of the same type and device; infinity where ``distances`` is.
 
         Raises:
-            ShapeError: the distances are not those of queries of this re-ranker to its gallery.
+            ShapeError: the distances are not those of queries of this re-ranker to its gallery, or one is NaN.
         """
+        first = require_whole("first", first)
         queries, gallery = len(self._queries), self._gallery.width
         if (
             distances.ndim != 2
@@ -107,6 +109,8 @@ class Reranker:
                 f"Expected floating-point distances [q, {gallery}] of some of {queries} queries, got "
                 f"{distances.dtype} {tuple(distances.shape)} from query {first} on."
             )
+        if torch.isnan(distances.sum()) and torch.isnan(distances).any():
+            raise ShapeError("A distance is NaN. Use infinity for pictures that cannot be compared.")
         some = slice(first, first + len(distances))
         scale = torch.from_numpy(self._scale[some]).to(distances)[:, None]
         jaccard = torch.from_numpy(jaccard_distances(self._queries[some], self._gallery)).to(distances)

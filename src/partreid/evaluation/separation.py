@@ -12,17 +12,18 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
-from partreid.evaluation.evaluator import EvaluationConfig, Identities, views
-from partreid.functional.ranking import Ids
+from partreid.evaluation.evaluator import EvaluationConfig, Identities, MatchedIdentities
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, check_comparable
+from partreid.types.id_values import Ids
+from partreid.types.numbers import require_whole
 
 _BYTES = 40  # per pair: its distance, its bin, and whether the two show one person in one view
 
 
 @dataclass(frozen=True, eq=False)
 class DistanceDistribution:
-    """Distances of all query-gallery pairs that count; junk (same person and view) is left out.
+    """Distances of all query-gallery pairs that count; junk (same person and view, or person -1) is left out.
 
     Attributes:
         edges: [N+1] of equal bins from 0 on, in the distance's own unit.
@@ -62,8 +63,7 @@ class DistanceDistribution:
         Raises:
             ShapeError: ``bins`` is below 1.
         """
-        if not isinstance(bins, int) or bins < 1:
-            raise ShapeError(f"Expected at least one bin, got {bins!r:.80}.")
+        require_whole("bins", bins, least=1)
         used = np.flatnonzero(self.same + self.different)
         first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
         step = -(-(last - first) // bins)
@@ -103,15 +103,13 @@ def distance_distribution(
     matching, options = matching or MatchingConfig(), options or EvaluationConfig()
     check_comparable(query, gallery)
     matching = matching.resolved(query, gallery)
+    bins = require_whole("bins", bins, least=1, most=2**24)
+    matched = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(query), len(gallery)))
+    query, gallery, ids = matched.without_junk(query, gallery)
     if not len(query) or not len(gallery):
         raise ShapeError(f"Expected at least one pair, got {len(query)} queries and {len(gallery)} gallery pictures.")
-    if bins < 1:
-        raise ShapeError(f"Expected at least one bin, got {bins}.")
-    asked = Identities.of(query_ids, "query", count=len(query))
-    stored = Identities.of(gallery_ids, "gallery", count=len(gallery))
     query, gallery = matching.prepare(query), matching.prepare(gallery)
     matching = matching.model_copy(update={"slots": None, "visibility_threshold": None})  # done by prepare
-    query_views, gallery_views, _ = views(asked, stored)
     edges = np.linspace(0, _largest(query, gallery, normalize=bool(matching.normalize)), bins + 1)
     counts = np.zeros((2, bins + 1), np.int64)  # of different persons, of the same; the last bin: not comparable
     budget = options.memory_budget_mib * 2**20 // 2
@@ -119,10 +117,8 @@ def distance_distribution(
     for start in range(0, len(query), rows):
         some = slice(start, start + rows)
         distances = matching.distances(query[some], gallery, memory_budget=budget)
-        same = _equal(asked.pids[some], stored.pids)
-        counted = torch.ones_like(same)
-        if query_views is not None and gallery_views is not None:
-            counted = ~(same & _equal(query_views[some], gallery_views))
+        same = _equal(ids.pids, some)
+        counted = torch.ones_like(same) if ids.views is None else ~(same & _equal(ids.views, some))
         position = (distances / edges[-1] * bins).clamp(max=bins - 1).nan_to_num().to(torch.int32)
         position[distances.isinf()] = bins
         for kind, members in enumerate((~same & counted, same & counted)):
@@ -138,6 +134,7 @@ def _largest(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize: bool)
     return max(float((longest[0] + longest[1]).max()), 1e-12)
 
 
-def _equal(query: Ids, gallery: Ids) -> Tensor:
-    """[Q, G]: whether two ids are one."""
-    return torch.as_tensor(query)[:, None] == torch.as_tensor(gallery)[None]
+def _equal(numbers: tuple[np.ndarray, np.ndarray], some: slice) -> Tensor:
+    """[q, G]: whether some of the queries and the gallery's pictures have the same number."""
+    query, gallery = (torch.from_numpy(side) for side in numbers)
+    return query[some, None] == gallery[None]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
-from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
-from partreid.functional.ranking import Ids
+from partreid.evaluation.evaluator import EvaluationConfig, Identities, MatchedIdentities, evaluate_embeddings
 from partreid.parts import FOREGROUND
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
+from partreid.types.id_values import Ids
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class SlotRow:
     Attributes:
         name: of the embedding or combination.
         rank1, rank5, mean_ap, mean_inp: scores in [0, 1].
-        visible: mean visibility of the queries' embeddings (over pictures and slots): the share that is visible,
-            where visibilities are 0 or 1.
+        visible: mean visibility of the queries' embeddings (over pictures and slots, junk left out): the share that is
+            visible, where visibilities are 0 or 1.
     """
 
     name: str
@@ -112,7 +113,8 @@ def slot_table(
         if len(asked.slots) > 1 and rule.visibility != "ignore":
             without = rule.model_copy(update={"visibility": "ignore"})
             kinds = [(f"{name}, with visibility", rule), (f"{name}, without visibility", without)]
-        visible = float(rule.prepare(asked).visibility.mean())
+        counted, _ = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(asked), len(gallery[name]))).counted
+        visible = float(rule.prepare(asked).visibility[torch.from_numpy(counted)].mean())
         for label, kind in kinds:
             result = evaluate_embeddings(asked, gallery[name], query_ids, gallery_ids, matching=kind, options=options)
             rows.append(SlotRow(label, result.rank(1), result.rank(5), result.mean_ap, result.mean_inp, visible))

@@ -7,12 +7,14 @@ somewhat wider.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 
 from partreid.errors import DataError, ShapeError
 from partreid.types import EvaluationResult
+from partreid.types.numbers import require_whole
 
 _CHUNK = 4_000_000  # resampled indices held at once
 
@@ -47,12 +49,12 @@ def bootstrap_interval(values: np.ndarray, *, samples: int = 1000, seed: int = 0
     """Percentile bootstrap interval of a mean (Efron & Tibshirani 1993, §13.3).
 
     Args:
-        values: [N], one per query, without NaN.
+        values: [N], one per query, without NaN and infinity.
         samples: resamplings. seed: theirs; the same seed draws the same queries for every metric.
         confidence: share of the resampled means inside.
 
     Raises:
-        ShapeError: no value, a NaN, or an option out of range.
+        ShapeError: no value, one that is not finite, or an option out of range.
 
     Example:
         >>> bootstrap_interval(np.array([1.0, 1.0, 1.0]))
@@ -62,12 +64,12 @@ def bootstrap_interval(values: np.ndarray, *, samples: int = 1000, seed: int = 0
     if given.dtype.kind not in "fiub":
         raise ShapeError(f"Expected [N] numbers, got {given.dtype} of shape {given.shape}.")
     values = given.astype(np.float64)
-    if values.ndim != 1 or not len(values) or np.isnan(values).any():
-        raise ShapeError(f"Expected [N] numbers without NaN, at least one, got shape {values.shape}.")
-    if samples < 1 or not 0 < confidence < 1:
-        raise ShapeError(f"samples is at least 1 and confidence in (0, 1), got {samples} and {confidence}.")
-    if not isinstance(seed, int) or seed < 0:
-        raise ShapeError(f"seed is a whole number of at least 0, got {seed!r:.80}.")
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ShapeError(f"Expected [N] finite numbers, without NaN, at least one, got shape {values.shape}.")
+    samples = require_whole("samples", samples, least=1, most=2**27)
+    seed = require_whole("seed", seed)
+    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0 < confidence < 1:
+        raise ShapeError(f"confidence must lie in (0, 1), got {confidence!r:.80}.")
     rng = np.random.default_rng(seed)
     means = np.empty(samples)
     step = max(1, _CHUNK // len(values))
@@ -96,13 +98,13 @@ def paired_difference(
 ) -> dict[str, PairedDifference]:
     """``second`` minus ``first`` for rank-1 and mAP, resampling the queries of both together.
 
-    Both must come from the same queries in the same order.
+    Both must come from the same queries in the same order, and from the same gallery.
 
     Returns:
         "rank1" and "mAP".
 
     Raises:
-        DataError: the two results counted different queries, or used another protocol.
+        DataError: the two results counted different queries, or used another protocol or gallery.
         ShapeError: an option is out of range.
     """
     if first.protocol != second.protocol:
@@ -111,6 +113,11 @@ def paired_difference(
         raise DataError(
             f"The results counted different queries ({first.num_queries} of {len(first.average_precision)} and "
             f"{second.num_queries} of {len(second.average_precision)}). Evaluate both on the same queries and gallery."
+        )
+    if first.num_gallery != second.num_gallery:
+        raise DataError(
+            f"The results ranked galleries of {first.num_gallery} and {second.num_gallery} pictures. Evaluate both on "
+            "the same gallery."
         )
     counted, before, after = _counted(first), _per_query(first), _per_query(second)
     differences = {metric: (after[metric] - before[metric])[counted] for metric in before}

@@ -49,6 +49,7 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
         >>> choose_threshold("head", np.array([0.9, 0.7, 0.5, 0.1]), np.array([True, True, False, False])).threshold
         0.6
     """
+    visibility, present = np.asarray(visibility), np.asarray(present)
     if visibility.ndim != 1 or visibility.shape != present.shape or not len(present):
         raise ShapeError(f"Expected [N] visibilities and labels, got {visibility.shape} and {present.shape}.")
     if present.dtype != np.bool_ or visibility.dtype.kind != "f" or not ((visibility >= 0) & (visibility <= 1)).all():

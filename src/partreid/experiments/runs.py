@@ -16,8 +16,9 @@ from partreid.evaluation.dataset import EmbeddedSplit, embed_split
 from partreid.evaluation.evaluator import EvaluationConfig, evaluate_embeddings
 from partreid.evaluation.reranking import RerankingConfig
 from partreid.experiments.rows import EVERYTHING, Comparison
-from partreid.files import atomic_file, hold_folder, read_json, recover_folder
+from partreid.files import atomic_file, hold_folder, recover_folder
 from partreid.inference.extractor import PartExtractor
+from partreid.json_files import read_json
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, read_metrics
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig

@@ -3,7 +3,8 @@
 How exact it is. The Euclidean distances come from a matrix product, |a|² + |b|² - 2ab; near-duplicates, where that
 loses too many digits, are computed again from the difference (``functional/euclidean.py``). What remains is a
 relative error below 1e-4 in float32 (measured: 3e-5) at any distance, and exactly 0 for identical vectors (below 1e-6
-with ``normalize``, where two copies may be rounded apart). Half precision is computed in float32.
+with ``normalize``, where two copies may be rounded apart). Half precision is computed in float32; but vectors stored in
+it that differ by less than its 11 (float16) or 8 (bfloat16) bits are one vector, at distance 0.
 
 None of these functions is differentiable; training has its own distance, whose gradient at 0 is finite.
 """
@@ -19,6 +20,7 @@ from partreid.errors import ShapeError, nearest
 from partreid.functional.blocks import DistanceRows
 from partreid.functional.sides import Side
 from partreid.types import PartEmbeddings, check_comparable, compares_normalized
+from partreid.types.numbers import as_tensor, require_whole
 
 VisibilityRule = Literal["product", "geometric", "ignore"]
 """How two visibilities weigh a slot: v_q·v_g (Eq. 9), sqrt(v_q·v_g) (the published code), or 1."""
@@ -163,6 +165,7 @@ def pairwise_slot_distances(
         tensor([1.4142, 0.0000])
     """
     _check_pair(query, gallery, visibility, memory_budget)
+    indices = as_tensor("indices", indices)
     whole = not (indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool)
     if indices.ndim != 2 or len(indices) != len(query) or not whole:
         raise ShapeError(
@@ -179,8 +182,8 @@ def pairwise_slot_distances(
     for start in range(0, len(right), step):
         a, b = query[left[start : start + step]], gallery[right[start : start + step]]
         x, y = (e.normalized() if normalize else e for e in (a.to(dtype=dtype), b.to(dtype=dtype)))
-        _check_finite(a)
-        _check_finite(b)
+        _check_finite(a, query)
+        _check_finite(b, gallery)
         block = torch.linalg.vector_norm(x.vectors - y.vectors, dim=2)
         if visibility != "ignore":
             block[(a.visibility == 0) | (b.visibility == 0)] = torch.nan
@@ -216,8 +219,8 @@ def paired_distances(
     _check_pair(first, second, visibility, MEMORY_BUDGET)
     if len(first) != len(second):
         raise ShapeError(f"Expected as many pictures on both sides, got {len(first)} and {len(second)}.")
-    _check_finite(first)
-    _check_finite(second)
+    _check_finite(first, first)
+    _check_finite(second, second)
     normalize = compares_normalized(first, second) if normalize is None else normalize
     dtype = _working_dtype(first, second)
     a, b = (e.normalized() if normalize else e for e in (first.to(dtype=dtype), second.to(dtype=dtype)))
@@ -269,8 +272,7 @@ def _check_pair(query: PartEmbeddings, gallery: PartEmbeddings, visibility: str,
     check_comparable(query, gallery)
     if visibility not in get_args(VisibilityRule):
         raise ShapeError(f"Unknown visibility rule {visibility!r}. {nearest(visibility, get_args(VisibilityRule))}")
-    if memory_budget < 1:
-        raise ShapeError(f"memory_budget must be a positive number of bytes, got {memory_budget}.")
+    require_whole("memory_budget (bytes)", memory_budget, least=1)
     if not query.slots or not query.width:
         raise ShapeError(f"Expected at least one slot and one number per vector, got {query!r}.")
     if query.vectors.device != gallery.vectors.device:
@@ -283,7 +285,8 @@ def _check_pair(query: PartEmbeddings, gallery: PartEmbeddings, visibility: str,
             embeddings.validate()
 
 
-def _check_finite(embeddings: PartEmbeddings) -> None:
+def _check_finite(embeddings: PartEmbeddings, whole: PartEmbeddings) -> None:
+    """Whether some embeddings hold no NaN; the message names the picture by its place in the whole."""
     # The extremes tell whether all numbers are finite without a mask as large as the vectors.
     if not torch.isfinite(torch.stack([embeddings.vectors.amin(dim=2), embeddings.vectors.amax(dim=2)])).all():
-        embeddings.validate()
+        whole.validate()

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partreid.errors import LabelError, ShapeError
-from partreid.functional._checks import require_float, require_share
+from partreid.functional._checks import require_float, require_identities, require_number, require_share
 from partreid.functional.mining import batch_hard, pairwise_distances
 
 IGNORED_LABEL = -100
@@ -28,7 +28,7 @@ def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float
         smoothing: ε.
 
     Raises:
-        LabelError: the labels have another size, or hold a class beyond K.
+        LabelError: the labels have another size, are no whole numbers, or hold a class beyond K.
         ShapeError: the logits are no such tensor, or ε lies outside [0, 1].
 
     Example:
@@ -38,8 +38,12 @@ def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float
     require_float(part_logits, "part_logits [B, K+1, H, W]")
     require_share("smoothing", smoothing)
     expected = (part_logits.shape[0], *part_logits.shape[2:])
-    if tuple(labels.shape) != expected or labels.is_complex():
-        raise LabelError(f"Expected labels {expected} for this feature map, got {labels.dtype} {tuple(labels.shape)}.")
+    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+    if tuple(labels.shape) != expected or not whole:
+        raise LabelError(
+            f"Expected labels {expected} of whole numbers for this feature map, got {labels.dtype} "
+            f"{tuple(labels.shape)}."
+        )
     classes = part_logits.shape[1]
     labels = labels.long()
     counted = labels != IGNORED_LABEL
@@ -67,14 +71,12 @@ def identity_loss(logits: Tensor, pid_index: Tensor, *, smoothing: float = 0.1) 
     """
     require_float(logits, "logits [B, K, identities]" if logits.ndim == 3 else "logits [B, identities]")
     require_share("smoothing", smoothing)
-    if pid_index.shape != logits.shape[:1] or pid_index.is_floating_point() or pid_index.is_complex():
-        raise ShapeError(
-            f"Expected pid_index [{len(logits)}] of integers, got {pid_index.dtype} {tuple(pid_index.shape)}."
-        )
+    if require_identities("pid_index", pid_index).shape != logits.shape[:1]:
+        raise ShapeError(f"Expected pid_index [{len(logits)}], got {tuple(pid_index.shape)}.")
     pid_index, identities = pid_index.long(), logits.shape[-1]
     # On a CPU only, as in part_attention_loss.
-    if pid_index.device.type == "cpu" and ((pid_index < 0) | (pid_index >= identities)).any():
-        raise ShapeError(f"Training classes must lie in 0..{identities - 1}, got {pid_index.tolist()!s:.80}.")
+    if pid_index.device.type == "cpu" and (pid_index >= identities).any():
+        raise ShapeError(f"Training classes must lie in 0..{identities - 1}, got {int(pid_index.max())}.")
     if logits.ndim == 3:
         pid_index = pid_index.unsqueeze(1).expand(-1, logits.shape[1]).reshape(-1)
         logits = logits.flatten(0, 1)
@@ -97,12 +99,13 @@ def part_averaged_triplet(
     An anchor without a positive or a negative is left out; a batch without any triplet gives 0.
 
     Args:
-        vectors: [B, K, D]. pids: [B]. margin: α.
+        vectors: [B, K, D]. pids: [B] whole numbers of at least 0. margin: α.
         visibility: [B, K] in [0, 1]: the mean is weighted as in Eq. 9, and pairs without a common part are passed
             over. None counts all parts, as the paper does.
 
     Raises:
-        ShapeError: the shapes do not fit, or the vectors are no floating-point numbers.
+        ShapeError: the shapes do not fit, the vectors are no floating-point numbers, an identity is below 0, a
+            visibility outside [0, 1], or α negative (values of tensors are looked at on a CPU only).
 
     Example:
         >>> x = torch.zeros(4, 5, 8, requires_grad=True)
@@ -112,6 +115,8 @@ def part_averaged_triplet(
     _check_pids(vectors, pids)
     if visibility is not None and (visibility.shape != vectors.shape[:2] or visibility.is_complex()):
         raise ShapeError(f"Expected visibility {tuple(vectors.shape[:2])}, got {tuple(visibility.shape)}.")
+    if visibility is not None and visibility.device.type == "cpu" and not ((visibility >= 0) & (visibility <= 1)).all():
+        raise ShapeError("Expected visibilities in [0, 1], got others or NaN.")
     distances = pairwise_distances(vectors)
     if visibility is None:
         return _hinge(distances.mean(dim=0), pids, margin)
@@ -132,6 +137,7 @@ def per_part_triplet(vectors: Tensor, pids: Tensor, *, margin: float = 0.3) -> T
 
 
 def _hinge(distances: Tensor, pids: Tensor, margin: float, comparable: Tensor | None = None) -> TripletLoss:
+    require_number("margin", margin)
     hard = batch_hard(distances, pids, comparable=comparable)
     # Infinities of anchors that do not count must not reach the sum. Indexing by the mask would wait for a GPU.
     violation = (hard.positive - hard.negative + margin).where(hard.valid, 0.0).relu()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
-from partreid.functional._checks import require_float
+from partreid.functional._checks import require_float, require_identities
 
 # Below this squared distance (relative to the vectors' own squared lengths) a float32 difference of
 # products is rounding noise; the distance counts as 0 and passes no gradient.
@@ -22,7 +22,8 @@ def pairwise_distances(vectors: Tensor) -> Tensor:
         vectors: [B, K, D].
 
     Returns:
-        [K, B, B]. The distance of coinciding vectors is 0 with gradient 0 (the square root has none there).
+        [K, B, B]. The distance of coinciding vectors is 0 with gradient 0 (the square root has none there). That of
+        a vector that is not finite is NaN or infinite.
 
     Raises:
         ShapeError: not such vectors.
@@ -40,7 +41,7 @@ def pairwise_distances(vectors: Tensor) -> Tensor:
         squares = slots.square().sum(dim=2)
         lengths = squares.unsqueeze(2) + squares.unsqueeze(1)
         squared = lengths - 2 * torch.bmm(slots, slots.transpose(1, 2))
-        apart = squared > _RELATIVE_NOISE * lengths
+        apart = ~((squared <= _RELATIVE_NOISE * lengths) & (lengths < torch.inf))  # NaN and infinity are no 0
         return torch.where(apart, squared, 1.0).sqrt() * apart
 
 
@@ -57,7 +58,7 @@ def batch_hard(distances: Tensor, pids: Tensor, *, comparable: Tensor | None = N
 
     Args:
         distances: [..., B, B].
-        pids: [B] identities.
+        pids: [B] identities, whole numbers of at least 0.
         comparable: [B, B] bool, False for pairs that are passed over; None takes all.
 
     Returns:
@@ -65,15 +66,14 @@ def batch_hard(distances: Tensor, pids: Tensor, *, comparable: Tensor | None = N
         without a negative; its distances are meaningless and must be left out.
 
     Raises:
-        ShapeError: the shapes do not fit, or the distances are no floating-point numbers.
+        ShapeError: the shapes or types do not fit, or an identity is below 0 (looked at on a CPU only).
 
     Example:
         >>> d = torch.tensor([[0., 1., 2.], [1., 0., 3.], [2., 3., 0.]])
         >>> batch_hard(d, torch.tensor([7, 7, 9])).valid
         tensor([ True,  True, False])
     """
-    if pids.ndim != 1:
-        raise ShapeError(f"Expected pids [B], got {tuple(pids.shape)}.")
+    require_identities("pids", pids)
     if distances.shape[-2:] != (len(pids), len(pids)):
         raise ShapeError(f"Expected distances [..., {len(pids)}, {len(pids)}], got {tuple(distances.shape)}.")
     if not distances.is_floating_point() or not len(pids):

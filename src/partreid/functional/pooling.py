@@ -7,6 +7,7 @@ from torch import Tensor
 
 from partreid.errors import ShapeError
 from partreid.functional._checks import require_float
+from partreid.types.numbers import require_whole
 
 MIN_MASS = 1e-6
 """Smallest sum of an attention map that Eq. 3 divides by; a map of zeros gives a vector of zeros."""
@@ -87,10 +88,10 @@ def stripe_maps(stripes: int, size: tuple[int, int]) -> Tensor:
         tensor([[1.0000, 0.5000, 0.0000],
                 [0.0000, 0.5000, 1.0000]])
     """
-    if len(size) != 2 or min(size) < 1:
-        raise ShapeError(f"Expected the size (H, W) of a map, each at least 1, got {size}.")
-    height, width = size
-    if not 1 <= stripes <= height:
+    if len(size) != 2:
+        raise ShapeError(f"Expected the size (H, W) of a map, got {size}.")
+    height, width = (require_whole("H and W", side, least=1) for side in size)
+    if not 1 <= require_whole("stripes", stripes) <= height:
         raise ShapeError(f"Expected 1 to {height} stripes for a map of {height} rows, got {stripes}.")
     edges = torch.arange(stripes + 1) * height / stripes
     rows = torch.arange(height)

@@ -1,15 +1,17 @@
 """CMC, mAP and mINP of a ranking, with re-identification's rule for junk (single query, no re-ranking).
 
 For each query the gallery is sorted by distance (stable: equal distances keep the gallery's order); gallery pictures
-of the same person *and* camera are junk and dropped; a query left without a positive is skipped and not counted.
+of the same person *and* camera are junk and dropped, and so is every picture of person -1, on either side; a query left
+without a positive is skipped and not counted.
 CMC-k = a positive among the first k; AP = mean over the positives of the precision at them, without interpolation;
 INP = positives / rank of the last positive. An infinite distance ranks last, but still has a rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,13 +20,17 @@ from torch import Tensor
 from partreid.errors import DataError, ShapeError
 from partreid.functional.counting import nearer
 from partreid.types import EvaluationResult
+from partreid.types.id_values import Ids
+from partreid.types.ids import JUNK, match_cameras, match_persons
+from partreid.types.numbers import as_tensor, require_whole
 
 CROSS_CAMERA = "single-query, same person and camera dropped"
 OTHER_FILE = "single-query, cameras unknown, same person and file dropped"
 ALL_CAMERAS = "single-query, cameras unknown, nothing dropped"
 """Names of the rules, as they stand in results; ``evaluation.protocols`` holds their text."""
 
-Ids = Sequence[int] | np.ndarray | Tensor
+MAX_RANK = 1_000_000
+"""Longest CMC curve."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +56,14 @@ class QueryScores:
             np.concatenate([np.empty(0, np.int64), *(b.first_match for b in blocks)]),
         )
 
+    def spread(self, asked: np.ndarray) -> QueryScores:
+        """The scores of the queries in a mask [N] among all N, of which the others are not counted."""
+        penalties = np.full((2, len(asked)), np.nan)
+        first_match = np.zeros(len(asked), np.int64)
+        penalties[0, asked], penalties[1, asked] = self.average_precision, self.inverse_negative_penalty
+        first_match[asked] = self.first_match
+        return QueryScores(penalties[0], penalties[1], first_match)
+
 
 def evaluate_ranking(
     distances: Tensor | np.ndarray,
@@ -63,8 +77,8 @@ def evaluate_ranking(
     """Score a whole distance matrix (the module's docstring states the rule).
 
     Args:
-        distances: [Q, G], smaller = more alike; infinity allowed.
-        query_pids: [Q]. gallery_pids: [G] person ids.
+        distances: [Q, G], smaller = more alike (a similarity must be negated); infinity allowed.
+        query_pids: [Q]. gallery_pids: [G] person ids, whole numbers or text of any type; -1 is junk.
         query_camids: [Q]. gallery_camids: [G] cameras, or both None: then nothing is dropped, and the result's
             protocol says so.
         max_rank: length of the CMC curve; beyond the gallery's size it stays at its last value.
@@ -73,7 +87,9 @@ def evaluate_ranking(
         The scores, each in [0, 1].
 
     Raises:
-        ShapeError: sizes do not fit, a distance is NaN, or only one side has cameras.
+        ShapeError: sizes do not fit; a distance is NaN or -infinity; distances in half precision make ties between
+            right and wrong pictures; an id is unknown, or cameras are known for some pictures only; numbers and text
+            are mixed (:mod:`partreid.types.ids`).
         DataError: no query has a positive.
 
     Example:
@@ -81,9 +97,15 @@ def evaluate_ranking(
         >>> result.cmc[:3].tolist(), round(result.mean_ap, 4), round(result.mean_inp, 4)
         ([0.0, 1.0, 1.0], 0.5833, 0.6667)
     """
-    scores = rank_block(distances, query_pids, gallery_pids, query_camids, gallery_camids)
-    protocol = CROSS_CAMERA if query_camids is not None else ALL_CAMERAS
-    return summarize_scores(scores, num_gallery=len(gallery_pids), protocol=protocol, max_rank=max_rank)
+    require_whole("max_rank", max_rank, least=1, most=MAX_RANK)
+    block = _Block.of(distances, query_pids, gallery_pids, query_camids, gallery_camids)
+    return summarize_scores(
+        score_rows(*block),
+        num_gallery=len(block.gallery_pids),
+        protocol=ALL_CAMERAS if block.query_views is None else CROSS_CAMERA,
+        max_rank=max_rank,
+        num_junk=(int((block.query_pids == JUNK).sum()), len(gallery_pids) - len(block.gallery_pids)),
+    )
 
 
 @torch.no_grad()
@@ -110,28 +132,54 @@ def rank_block(
         >>> QueryScores.cat(blocks).first_match.tolist()
         [2, 1]
     """
-    try:
-        distances = torch.as_tensor(distances)
-    except (TypeError, ValueError, RuntimeError):
-        raise ShapeError(f"distances must be a tensor or array [Q, G] of numbers, got {distances!r:.80}.") from None
-    # The sum is quickly had and NaN if any distance is; but so is inf - inf.
-    if torch.isnan(distances.sum()) and torch.isnan(distances).any():
-        row, column = (int(i) for i in torch.isnan(distances).nonzero()[0])
-        raise ShapeError(
-            f"The distance of query {row} to gallery picture {column} is NaN. Use infinity for pictures that cannot "
-            "be compared; a NaN usually comes from a NaN in the embeddings."
-        )
-    return score_rows(distances, query_pids, gallery_pids, query_camids, gallery_camids)
+    return score_rows(*_Block.of(distances, query_pids, gallery_pids, query_camids, gallery_camids))
+
+
+class _Block(NamedTuple):
+    """Some queries against what counts of the gallery, checked: what :func:`score_rows` takes."""
+
+    distances: Tensor
+    query_pids: np.ndarray
+    gallery_pids: np.ndarray
+    query_views: np.ndarray | None
+    gallery_views: np.ndarray | None
+
+    @classmethod
+    def of(
+        cls,
+        distances: Tensor | np.ndarray,
+        query_pids: Ids,
+        gallery_pids: Ids,
+        query_camids: Ids | None,
+        gallery_camids: Ids | None,
+    ) -> _Block:
+        """Without the junk of the gallery. A query that is junk finds no positive in the rest."""
+        matrix = _distances(distances)
+        sizes = (matrix.shape[0], matrix.shape[1])
+        asked, stored = match_persons(query_pids, gallery_pids, sizes=sizes)
+        query_views, gallery_views = match_cameras(query_camids, gallery_camids, sizes=sizes) or (None, None)
+        counted = stored != JUNK
+        if not counted.all():
+            matrix, stored = matrix[:, torch.from_numpy(counted).to(matrix.device)], stored[counted]
+            gallery_views = None if gallery_views is None else gallery_views[counted]
+        block = cls(matrix, asked, stored, query_views, gallery_views)
+        if matrix.dtype in _HALF:
+            _refuse_ties(block)
+        return block
 
 
 def score_rows(
-    distances: Tensor, query_pids: Ids, gallery_pids: Ids, query_camids: Ids | None, gallery_camids: Ids | None
+    distances: Tensor,
+    query_pids: np.ndarray,
+    gallery_pids: np.ndarray,
+    query_views: np.ndarray | None,
+    gallery_views: np.ndarray | None,
 ) -> QueryScores:
-    """:func:`rank_block` of distances that are known to hold no NaN: one pass over memory less."""
-    row, column, junk = _same_person(*_check_ids(distances, (query_pids, gallery_pids, query_camids, gallery_camids)))
+    """:func:`rank_block` of distances that are known to hold no NaN, ids as numbers, and a gallery without junk."""
+    row, column, junk = _same_person(query_pids, gallery_pids, query_views, gallery_views)
     found = distances[torch.from_numpy(row).to(distances.device), torch.from_numpy(column).to(distances.device)]
     # A person's pictures by query, then in the order of the ranking. They are few: NumPy, the same on every device.
-    order = np.lexsort((column, found.double().cpu().numpy(), row))
+    order = np.lexsort((column, _exact(found).cpu().numpy(), row))
     row, column, junk = row[order], column[order], junk[order]
     junk_before = junk.cumsum()
     junk_before -= (junk_before - junk)[np.searchsorted(row, row)]  # of the same query
@@ -140,15 +188,22 @@ def score_rows(
     return _score_positives(row, rank, len(distances))
 
 
-def summarize_scores(scores: QueryScores, *, num_gallery: int, protocol: str, max_rank: int = 50) -> EvaluationResult:
+def summarize_scores(
+    scores: QueryScores,
+    *,
+    num_gallery: int,
+    protocol: str,
+    max_rank: int = 50,
+    num_junk: tuple[int, int] = (0, 0),
+) -> EvaluationResult:
     """Means over the counted queries.
 
     Args:
-        scores: of all queries. num_gallery: size of the gallery. protocol: name of the rule. max_rank: length of
-            the CMC curve.
+        scores: of all queries. num_gallery: size of the gallery without junk. protocol: name of the rule.
+        max_rank: length of the CMC curve. num_junk: queries and gallery pictures of person -1.
 
     Raises:
-        ShapeError: ``max_rank`` is below 1.
+        ShapeError: ``max_rank`` is no whole number of at least 1.
         DataError: no query is counted.
 
     Example:
@@ -157,8 +212,7 @@ def summarize_scores(scores: QueryScores, *, num_gallery: int, protocol: str, ma
         >>> result.mean_ap, result.num_queries, result.num_skipped
         (1.0, 1, 1)
     """
-    if max_rank < 1:
-        raise ShapeError(f"max_rank is at least 1, got {max_rank}.")
+    require_whole("max_rank", max_rank, least=1, most=MAX_RANK)
     counted = scores.first_match > 0
     total = int(counted.sum())
     if not total:
@@ -166,6 +220,7 @@ def summarize_scores(scores: QueryScores, *, num_gallery: int, protocol: str, ma
             f"None of the {len(counted)} queries has a positive among the {num_gallery} gallery pictures: a picture "
             "of the same person, taken by another camera where cameras are known. Check that query and gallery use "
             "the same person ids, and that the cameras are right; leave the cameras out if they are all the same."
+            + (f" {num_junk[0]} queries are of person {JUNK}, which is junk and never counted." if num_junk[0] else "")
         )
     first = np.minimum(scores.first_match[counted], max_rank + 1)
     cmc = np.bincount(first, minlength=max_rank + 2)[1 : max_rank + 1].cumsum() / total
@@ -176,10 +231,11 @@ def summarize_scores(scores: QueryScores, *, num_gallery: int, protocol: str, ma
         average_precision=scores.average_precision,
         inverse_negative_penalty=scores.inverse_negative_penalty,
         num_queries=total,
-        num_skipped=len(counted) - total,
+        num_skipped=len(counted) - total - num_junk[0],
         num_gallery=num_gallery,
         protocol=protocol,
         first_match=scores.first_match,
+        num_junk=num_junk,
     )
 
 
@@ -212,28 +268,51 @@ def _score_positives(row: np.ndarray, rank: np.ndarray, num_queries: int) -> Que
     return QueryScores(precision, np.where(counted, positives / last, np.nan), first)
 
 
-def _check_ids(
-    distances: Tensor, ids: tuple[Ids, Ids, Ids | None, Ids | None]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Ids as arrays."""
-    if distances.ndim != 2:
-        raise ShapeError(f"distances must be [Q, G], got shape {tuple(distances.shape)}.")
-    if (ids[2] is None) != (ids[3] is None):
-        raise ShapeError(
-            "Only one of query_camids and gallery_camids is given. The rule for junk needs both; give both or neither."
-        )
-    names = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
-    arrays: list[np.ndarray | None] = []
-    for name, values, size in zip(names, ids, (*distances.shape, *distances.shape), strict=True):
-        try:
-            array = None if values is None and name.endswith("camids") else torch.as_tensor(values).cpu().numpy()
-        except (TypeError, ValueError, RuntimeError):
-            raise ShapeError(f"{name} must be whole numbers, got {values!r:.80}. Number the names first.") from None
-        if array is not None and array.shape != (size,):
-            raise ShapeError(f"{name} must hold {size} ids for distances {tuple(distances.shape)}, "
-                             f"got shape {array.shape}.")  # fmt: skip
-        arrays.append(array)
-    q_pids, g_pids, q_cams, g_cams = arrays
-    assert q_pids is not None
-    assert g_pids is not None
-    return q_pids, g_pids, q_cams, g_cams
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def _distances(distances: object) -> Tensor:
+    """The distances as a tensor [Q, G].
+
+    Raises:
+        ShapeError: they are no such numbers, or one of them is NaN or -infinity.
+    """
+    matrix = as_tensor("distances", distances).detach()
+    if matrix.ndim != 2:
+        raise ShapeError(f"distances must be [Q, G], got shape {tuple(matrix.shape)}.")
+    if matrix.is_complex() or matrix.dtype == torch.bool:
+        raise ShapeError(f"distances must be numbers that can be ordered, got {matrix.dtype}.")
+    # The sum is quickly had, and NaN or -infinity if any distance is; but inf - inf is NaN too.
+    total = matrix.sum() if matrix.is_floating_point() else matrix.new_zeros(())
+    if torch.isnan(total) or total == -torch.inf:
+        wrong = torch.isnan(matrix) | (matrix == -torch.inf)
+        if wrong.any():
+            row, column = (int(i) for i in wrong.nonzero()[0])
+            raise ShapeError(
+                f"The distance of query {row} to gallery picture {column} is "
+                f"{'NaN' if torch.isnan(matrix[row, column]) else '-infinity'}. Use infinity for pictures that cannot "
+                "be compared; a NaN usually comes from a NaN in the embeddings."
+            )
+    return matrix
+
+
+def _refuse_ties(block: _Block) -> None:
+    """Half precision takes unlike distances for equal ones, and the gallery's order would then decide."""
+    row, column, junk = _same_person(*block[1:])
+    for query in np.unique(row[~junk]):
+        own = column[row == query]
+        right = column[(row == query) & ~junk]
+        distances = block.distances[int(query)].float().cpu().numpy()
+        tied = np.isin(distances, distances[right]) & np.isfinite(distances)
+        tied[own] = False
+        if tied.any():
+            raise ShapeError(
+                f"Query {query} is as far from a picture of another person as from one of its own "
+                f"({distances[tied.argmax()]:g}), because the distances are {block.distances.dtype}. Compute them in "
+                "float32; converting them afterwards does not help."
+            )
+
+
+def _exact(values: Tensor) -> Tensor:
+    """Values that NumPy can hold, none of them rounded."""
+    return values.float() if values.dtype in _HALF else values

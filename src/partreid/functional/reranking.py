@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from partreid.errors import ShapeError
+from partreid.types.numbers import require_whole
 
 Indices = NDArray[np.int64]
 _CHUNK_BYTES = 64 * 2**20
@@ -98,10 +99,11 @@ def nearest_neighbours(distances: Tensor, *, first: int, count: int) -> Tensor:
         tensor([[ 0,  2,  1],
                 [ 1,  0, -1]])
     """
-    if distances.ndim != 2 or count < 1 or not 0 <= first <= distances.shape[1] - len(distances):
+    count = require_whole("count", count, least=1)
+    if distances.ndim != 2 or not 0 <= first <= distances.shape[1] - len(distances):
         raise ShapeError(
-            f"Expected distances [n, N] of pictures first..first + n - 1 < N and count >= 1, got "
-            f"{tuple(distances.shape)}, first {first}, count {count}."
+            f"Expected distances [n, N] of pictures first..first + n - 1 < N, got {tuple(distances.shape)}, "
+            f"first {first}."
         )
     own = torch.arange(first, first + len(distances), device=distances.device)[:, None]
     values, indices = distances.scatter(1, own, torch.inf).topk(min(count, distances.shape[1]), dim=1, largest=False)

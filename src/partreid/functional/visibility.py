@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
-from partreid.functional._checks import require_float
+from partreid.functional._checks import require_float, require_share
 
 DEFAULT_THRESHOLD = 0.4
 """λ_v of Eq. 4."""
@@ -23,12 +23,13 @@ def threshold_visibility(attention: Tensor, *, threshold: float = DEFAULT_THRESH
         [B, K], 0 or 1, in the attention's floating type.
 
     Raises:
-        ShapeError: the attention is no such tensor.
+        ShapeError: the attention is no such tensor, or λ_v lies outside [0, 1].
 
     Example:
         >>> threshold_visibility(torch.tensor([0.1, 0.7, 0.2]).view(1, 3, 1, 1))
         tensor([[1., 0.]])
     """
+    require_share("threshold", threshold)
     return (_check(attention)[:, 1:].amax(dim=(2, 3)) > threshold).to(attention.dtype)
 
 

@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from partreid.errors import DataError
-from partreid.files import atomic_file, nameable, parse_json
+from partreid.files import atomic_file, nameable
 from partreid.inference import parquet
+from partreid.json_files import parse_json
 from partreid.types import PartEmbeddings
 
 PARQUET = ".parquet"

@@ -7,8 +7,8 @@ from typing import Literal
 
 from partreid.config import ConfigModel
 from partreid.errors import CheckpointError, DataError
-from partreid.files import parse_json
 from partreid.inference.export_digest import UNSEALED
+from partreid.json_files import parse_json
 from partreid.preprocessing import PreprocessConfig
 
 VERSION = 2

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from partreid.config import ConfigModel
 from partreid.errors import ConfigError, DataError
-from partreid.files import read_json
 from partreid.inference.embedding_file import FileFacts, read_facts
+from partreid.json_files import read_json
 
 MANIFEST = "manifest.json"
 """In a folder of shards: what they hold, and how many there are."""

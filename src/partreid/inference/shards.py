@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from partreid.errors import DataError
-from partreid.files import atomic_file, read_json
+from partreid.files import atomic_file
 from partreid.inference import parquet
 from partreid.inference.embedding_file import read_facts
 from partreid.inference.extractor import PartExtractor
@@ -35,6 +35,7 @@ from partreid.inference.streaming import (
     in_batches,
     run_batches,
 )
+from partreid.json_files import read_json
 from partreid.types import PartEmbeddings
 
 __all__ = ["SKIPPED", "ShardJob", "ShardSettings", "embed_shards", "finish_job", "open_job", "write_skipped"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 import torch
 
-from partreid.errors import CheckpointError
+from partreid.errors import CheckpointError, ConfigError
 from partreid.models.backbones import Backbone, build_backbone
 from partreid.models.backbones.weights import check_shapes
 from partreid.models.baselines import PCB, BoT
@@ -23,12 +24,14 @@ def build_network(config: ModelConfig, num_identities: int, *, backbone: Backbon
         backbone: one that is already built, for example with pretrained weights.
 
     Raises:
-        ConfigError: a negative number of identities.
+        ConfigError: the number of identities is negative, or no whole number.
 
     Example:
         >>> type(build_network(ModelConfig(backbone="resnet18", attention="stripes"), 10)).__name__
         'PCB'
     """
+    if isinstance(num_identities, bool) or not isinstance(num_identities, Integral):
+        raise ConfigError(f"num_identities is a whole number, got {num_identities!r:.80}.")
     if config.attention == "stripes":
         return PCB(config, num_identities, backbone=backbone)
     if config.attention == "none":

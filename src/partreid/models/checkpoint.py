@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_model
 
 from partreid.errors import CheckpointError, ConfigError
-from partreid.files import atomic_folder, nameable, read_json, recover_folder
+from partreid.files import atomic_folder, nameable, recover_folder
+from partreid.json_files import read_json
 from partreid.models.backbones import Backbone, FineMap
 from partreid.models.backbones.weights import load_exactly, plain_names, read_state_dict, tensor_shapes
 from partreid.models.build import build_fitting

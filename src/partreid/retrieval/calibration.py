@@ -22,11 +22,13 @@ from torch.nn import functional as F
 
 from partreid.config import ConfigModel
 from partreid.errors import ConfigError, DataError, ShapeError
-from partreid.files import atomic_file, read_json
+from partreid.files import atomic_file
 from partreid.inference.extractor import PartExtractor
+from partreid.json_files import read_json
 from partreid.models.checkpoint import find_checkpoint
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
+from partreid.types.numbers import require_whole
 
 CALIBRATION_FILE = "calibration.json"
 """Name of a calibration beside a checkpoint."""
@@ -297,7 +299,8 @@ def fit_curves(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[float, ..
         >>> round(offsets[0] / slopes[0], 3)  # where both are as likely
         2.5
     """
-    if num_slots < 1 or (len(pairs) and int(pairs.comparable.max()) > num_slots):
+    num_slots = require_whole("num_slots", num_slots, least=1)
+    if len(pairs) and int(pairs.comparable.max()) > num_slots:
         raise DataError(f"Expected a curve for each number of compared slots, got {num_slots} curves.")
     seen, rate = pairs[pairs.comparable > 0], pairs.base_rate
     seen.at_base_rate(rate)  # refuses pairs that are all of one kind

@@ -25,13 +25,8 @@ from partreid.retrieval.stores import open_store
 from partreid.retrieval.stores.base import Answer, GalleryStore, SearchRule
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import (
-    CameraSummary,
-    GalleryItem,
-    GalleryRecords,
-    SearchResult,
-    Time,
-)
+from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult, Time
+from partreid.types.numbers import require_whole
 from partreid.types.tensors import check_comparable
 
 Query: TypeAlias = "PartEmbeddings | Pictures"
@@ -281,6 +276,7 @@ class Gallery:
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise ShapeError(f"k is a whole number of at least 1, got {k!r}.")
+        memory_budget = require_whole("memory_budget (bytes)", memory_budget, least=1)
         asked = self._embeddings(query).to("cpu").validate()
 
         def found() -> SearchResult:

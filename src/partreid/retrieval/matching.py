@@ -46,7 +46,8 @@ class MatchingConfig(ConfigModel):
         """The slots to compare, with the threshold applied to their visibility.
 
         Raises:
-            ShapeError: there is no such slot; the message names the nearest one.
+            ShapeError: there is no such slot (the message names the nearest one), or a threshold meets a visibility
+                outside [0, 1].
         """
         if self.visibility_threshold is not None:
             seen = _threshold(embeddings, self.visibility_threshold)
@@ -121,6 +122,8 @@ def _threshold(embeddings: PartEmbeddings, limits: float | dict[str, float]) -> 
     for slot in limits if isinstance(limits, dict) else ():
         if slot not in embeddings.slots:
             raise ShapeError(f"No slot {slot!r} to hold against a threshold. {nearest(slot, embeddings.slots)}")
+    if not ((embeddings.visibility >= 0) & (embeddings.visibility <= 1)).all():
+        embeddings.validate()  # a threshold would hide NaN, and shares written as per cent
     result = embeddings.visibility.clone()
     for i, slot in enumerate(embeddings.slots):
         limit = limits.get(slot) if isinstance(limits, dict) else limits

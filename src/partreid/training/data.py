@@ -69,28 +69,36 @@ class TrainingData:
             if what == "pictures" and torch.equal(before[what].sort().values, now[what].sort().values):
                 return "the pictures of a person come in another order now"
             first = self.names[int(differ.nonzero()[0])]
-            return f"{int(differ.sum())} of {len(self.names)} {what} are others now, the first that of {first}"
+            return f"{int(differ.sum())} of {len(self.names)} {what} differ now, the first of them at {first}"
         return ""
 
 
-def check_unchanged(run: Path, config: TrainConfig, before: Mapping[str, Tensor], data: TrainingData) -> None:
-    """See that a run goes on as it began: with its configuration but for the number of epochs, on the same data.
-
-    Args:
-        run: its folder. config: of the training now.
-        before: digests it was begun with; none, in a run of an earlier version, are warned of. data: of now.
+def check_same_config(run: Path, config: TrainConfig) -> None:
+    """See that a run goes on with the configuration it began with, but for the number of epochs.
 
     Raises:
-        CheckpointError: something is another now.
+        CheckpointError: a field is another now.
     """
     differences = [one for one in load_run_config(run).differences(config) if one[0] not in _MAY_CHANGE]
     if differences:
         key, there, here = differences[0]
-        more = f" (and {len(differences) - 1} more fields differ)" if len(differences) > 1 else ""
+        more = f" ({len(differences)} fields differ)" if len(differences) > 1 else ""
         raise CheckpointError(
             f"{run} was begun with {key} = {there!r}, and now it is {here!r}{more}. A resumed run has its "
             f"configuration from the run: leave --preset, --config and --set away. {_WAY_OUT}"
         )
+
+
+def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData) -> None:
+    """See that a run goes on with the pictures and labels it began with.
+
+    Args:
+        run: its folder. before: digests it was begun with; that a run of an earlier version has none is warned of.
+        data: of now.
+
+    Raises:
+        CheckpointError: something is another now.
+    """
     if not before:
         warnings.warn(
             f"{run} was begun with an earlier version, which kept no digest of its pictures: whether they and their "

@@ -27,15 +27,19 @@ def start_fabric(device: torch.device, arithmetic: Arithmetic) -> Fabric:
     """
     # Here, as its import takes a second that other commands need not wait for.
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
 
     precision = _PRECISION[arithmetic]
+    # Its own guess is another in a job of Slurm, and then no curves are written.
+    rank_zero_only.rank = processes.rank()  # type: ignore[attr-defined]
     if not processes.launched():
         devices = 1 if device.index is None else [device.index]
         return Fabric(
             accelerator=device.type,
-            devices=devices,  # type: ignore[arg-type]
+            devices=devices,
             precision=precision,  # type: ignore[arg-type]
             plugins=LightningEnvironment(),  # said, as a job of Slurm, LSF or MPI would be taken for several processes
         )

@@ -31,7 +31,7 @@ from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, load_backb
 from partreid.models.network import ReIDNetwork
 from partreid.runtime import RuntimeConfig, check_compiler, keep_freed_memory, resolve_arithmetic, resolve_device
 from partreid.training.config import TrainConfig
-from partreid.training.data import TrainingData, check_unchanged
+from partreid.training.data import TrainingData, check_same_config, check_same_data
 from partreid.training.distributed import gather, start_fabric, synchronize_batchnorm
 from partreid.training.ema import WeightAverage
 from partreid.training.meter import Meter
@@ -194,7 +194,8 @@ class Trainer:
             if processes.is_first():
                 data = self._describe_data()
                 if not allow_changes:
-                    check_unchanged(self.run, self.config, progress.data, data)
+                    check_same_config(self.run, self.config)
+                    check_same_data(self.run, progress.data, data)
                 progress = replace(progress, data=data.digests)
                 self._stamp = checkpoint_stamp(self.run)
             self.progress = progress

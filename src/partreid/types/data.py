@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
+from partreid.types.id_values import as_id
 
 Identity: TypeAlias = tuple[str, int]
 """A person among several sets: (the set's name, the set's own person id)."""
@@ -20,10 +21,15 @@ class ReIDImage:
 
     Attributes:
         path: the picture's file.
-        pid: the set's own person id. camid: the set's own camera, 0-based; None where cameras are unknown.
+        pid: the set's own person id; -1 for junk, a picture of nobody in particular.
+        camid: the set's own camera, 0-based; None (or NaN) where cameras are unknown.
         label: file with pose fields or a label map, or None.
         occlusion: share of the person that is hidden, in [0, 1], where the set knows it.
         dataset: the set's name; empty for a picture that belongs to none.
+        camera: what the set calls the camera, where that is not its number counted from 1.
+
+    Raises:
+        DataError: the person is no whole number, or the camera no whole number of at least 0.
     """
 
     path: Path
@@ -32,6 +38,40 @@ class ReIDImage:
     label: Path | None = None
     occlusion: float | None = None
     dataset: str = ""
+    camera: str = field(default="", compare=False)
+
+    @property
+    def camera_name(self) -> str:
+        """The camera for people, as the set itself writes it; "" where cameras are unknown.
+
+        File names count cameras from 1, ``camid`` counts from 0; a table of one's own keeps the number it holds.
+
+        Example:
+            >>> ReIDImage(Path("0002_c1s1_000451_03.jpg"), 2, 0).camera_name
+            '1'
+        """
+        return "" if self.camid is None else self.camera or str(self.camid + 1)
+
+    def __post_init__(self) -> None:
+        if type(self.pid) is not int:  # of another type of numbers
+            object.__setattr__(self, "pid", self._number("pid"))
+        if self.camid is not None and (type(self.camid) is not int or self.camid < 0):
+            object.__setattr__(self, "camid", self._number("camid"))
+
+    def _number(self, name: str) -> int | None:
+        """A field as Python's own whole number, None where an unknown camera has another name."""
+        came: object = getattr(self, name)
+        try:
+            number = as_id(came)
+        except ShapeError as error:
+            raise DataError(f"{self.path}: {name}: {error}") from None
+        if number is None and name == "camid":
+            return None
+        if not isinstance(number, int):
+            raise DataError(f"{self.path}: expected {name} to be a whole number, got {came!r:.80}. Number them.")
+        if name == "camid" and number < 0:
+            raise DataError(f"{self.path}: cameras are counted from 0, got {number}. Give None where it is unknown.")
+        return number
 
     @property
     def identity(self) -> Identity:
@@ -48,8 +88,19 @@ class ReIDImage:
 
 
 def identities(images: Iterable[ReIDImage]) -> tuple[Identity, ...]:
-    """The identities on pictures in ascending order: ``pid_index``, the training class, is the position in it."""
-    return tuple(sorted({image.identity for image in images}))
+    """The identities on pictures in ascending order: ``pid_index``, the training class, is the position in it.
+
+    Raises:
+        DataError: a picture is junk (its person is below 0): it shows nobody in particular; many are not one person.
+    """
+    found = set()
+    for image in images:
+        if image.pid < 0:
+            raise DataError(
+                f"{image.path} has pid {image.pid}, so it is junk and shows nobody in particular. Leave it out."
+            )
+        found.add(image.identity)
+    return tuple(sorted(found))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Embeddings, outputs, rankings, scores, losses. Frozen, validated, device-agnostic.
+"""Embeddings and what a model says. Frozen, validated, device-agnostic.
 
 Shapes: B pictures, Q queries, G gallery pictures, K parts, S slots (foreground + parts), D embedding width,
 H×W feature map.
@@ -6,22 +6,24 @@ H×W feature map.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError, nearest
+from partreid.types.numbers import as_tensor
 
 
 @dataclass(frozen=True, eq=False)
 class PartEmbeddings:
     """One vector per picture and slot, with the slot's visibility: what matching compares (Eq. 9).
 
-    Not normalised in itself: the visibility threshold and normalisation are choices of matching.
+    Not normalised in itself: the visibility threshold and normalisation are choices of matching. Arrays and lists will
+    do for both tensors; an array that may be written to is shared with them, not copied.
 
     Attributes:
         vectors: [B, S, D] floating point.
@@ -47,7 +49,12 @@ class PartEmbeddings:
     compare_normalized: bool | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "slots", tuple(self.slots))
+        for name in ("vectors", "visibility"):
+            object.__setattr__(self, name, _as_floating(name, getattr(self, name)))
+        slots = (self.slots,) if isinstance(self.slots, str) else tuple(self.slots)  # a text is no list of its letters
+        if not all(isinstance(slot, str) for slot in slots):
+            raise ShapeError(f"slots must be the names of the slots, got {slots!r:.80}.")
+        object.__setattr__(self, "slots", slots)
         if self.vectors.ndim != 3:
             raise ShapeError(f"vectors must be [B, S, D], got shape {tuple(self.vectors.shape)}.")
         if self.visibility.shape != self.vectors.shape[:2]:
@@ -58,10 +65,16 @@ class PartEmbeddings:
             raise ShapeError(f"Expected {self.vectors.shape[1]} different slot names, got {self.slots}.")
         if not self.vectors.is_floating_point():
             raise ShapeError(f"vectors must be floating point, got {self.vectors.dtype}.")
+        if self.visibility.is_complex():
+            raise ShapeError(f"visibility must be numbers in [0, 1], got {self.visibility.dtype}.")
         if not isinstance(self.compare_normalized, bool | None):
             raise ShapeError(f"compare_normalized is True, False or None, got {self.compare_normalized!r:.80}.")
         if not self.visibility.is_floating_point():
             object.__setattr__(self, "visibility", self.visibility.to(self.vectors.dtype))
+        if self.visibility.device != self.vectors.device:
+            raise ShapeError(
+                f"vectors lie on {self.vectors.device} and visibility on {self.visibility.device}. Move one of them."
+            )
 
     def validate(self) -> Self:
         """Check the values too: every vector finite, every visibility in [0, 1]. Returns itself.
@@ -93,6 +106,8 @@ class PartEmbeddings:
             index = [int(index)]
         if isinstance(index, slice) and index.step is not None and index.step < 0:
             index = range(*index.indices(len(self)))  # tensors know no negative step
+        if isinstance(index, Tensor) and index.dtype == torch.uint8:
+            index = index.long()  # PyTorch takes bytes for a mask; NumPy's are positions
         if not isinstance(index, slice | Tensor):
             positions = np.asarray(index)
             if positions.size and positions.dtype.kind not in "iub":
@@ -164,6 +179,13 @@ class PartEmbeddings:
             batches[0].model if len({b.model for b in batches}) == 1 else "",
             _known_comparison(batches),
         )
+
+
+def _as_floating(name: str, values: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
+    """A tensor; Python's own numbers, which are of no precision in particular, in PyTorch's usual one."""
+    tensor = as_tensor(name, values)
+    own = tensor.dtype == torch.float64 and isinstance(values, Sequence)
+    return tensor.to(torch.get_default_dtype()) if own else tensor
 
 
 def _finite(vectors: Tensor) -> Tensor:
@@ -276,68 +298,3 @@ class ModelOutput:
             visibility=function(self.visibility),
             embeddings=replace(e, vectors=function(e.vectors), visibility=function(e.visibility)),
         )
-
-
-@dataclass(frozen=True, eq=False)
-class EvaluationResult:
-    """How well a ranking finds the right persons. Scores lie in [0, 1].
-
-    Attributes:
-        cmc: CMC curve; ``cmc[k - 1]`` is rank-k.
-        mean_ap, mean_inp: mAP and mINP over the counted queries.
-        average_precision, inverse_negative_penalty: [Q], NaN for a query that is not counted.
-        num_queries, num_skipped: counted queries, and those without a positive in the gallery.
-        num_gallery: gallery size. protocol: name of the rule for junk and skipped queries.
-        confidence: 95 % bootstrap interval per metric ("rank1", "mAP"), where computed.
-        first_match: [Q] int64 rank of the first positive (1-based), 0 for a query that is not counted.
-    """
-
-    cmc: np.ndarray
-    mean_ap: float
-    mean_inp: float
-    average_precision: np.ndarray
-    inverse_negative_penalty: np.ndarray
-    num_queries: int
-    num_skipped: int
-    num_gallery: int
-    protocol: str
-    confidence: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    first_match: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    def rank(self, k: int) -> float:
-        """CMC at rank ``k`` (1-based); beyond the curve, its last value."""
-        if not isinstance(k, int | np.integer) or k < 1:
-            raise ShapeError(f"A rank is a whole number of at least 1, got {k!r:.80}.")
-        return float(self.cmc[min(k, len(self.cmc)) - 1])
-
-    def summary(self) -> dict[str, float | int | str | dict[str, list[float]]]:
-        """The main figures as plain numbers, for JSON; with "confidence_95", [low, high] by metric, where computed."""
-        intervals = {metric: list(map(float, interval)) for metric, interval in self.confidence.items()}
-        confidence = {"confidence_95": intervals} if intervals else {}
-        return {
-            "rank1": self.rank(1),
-            "rank5": self.rank(5),
-            "rank10": self.rank(10),
-            "mAP": self.mean_ap,
-            "mINP": self.mean_inp,
-            "queries": self.num_queries,
-            "queries_without_positive": self.num_skipped,
-            "gallery": self.num_gallery,
-            "protocol": self.protocol,
-            **confidence,
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class LossReport:
-    """The training objective (Eq. 5) and what it is made of.
-
-    Attributes:
-        total: the scalar to differentiate.
-        terms: each weighted-in loss by name, before its weight, detached.
-        statistics: figures worth watching that are not losses (for example the share of active triplets).
-    """
-
-    total: Tensor
-    terms: Mapping[str, Tensor]
-    statistics: Mapping[str, Tensor] = field(default_factory=dict)

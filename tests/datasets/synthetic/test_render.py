@@ -80,7 +80,9 @@ def test_resume_after_a_kill(rendered: Path, tmp_path: Path, monkeypatch: pytest
     dataset.picture_path(out, plan[2]).unlink()
     kept = dataset.picture_path(out, plan[0])
     stamp = kept.stat().st_mtime_ns
-    render_dataset(TINY, out, workers=1)
+    told: list[tuple[int, int]] = []
+    render_dataset(TINY, out, workers=1, progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, len(plan)) for done in range(2, len(plan) + 1)], "as it goes, not at the end"
     assert kept.stat().st_mtime_ns == stamp
     assert digest(out) == digest(rendered)
 

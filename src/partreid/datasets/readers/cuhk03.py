@@ -15,7 +15,7 @@ from typing import Any
 from partreid.datasets.readers.common import QUERY, Layout, Splits, own_name, plain_name, require_files
 from partreid.datasets.readers.market1501 import FOLDER, fits_market_layout, read_market_layout
 from partreid.errors import DataError, MissingDependencyError
-from partreid.files import read_json
+from partreid.json_files import read_json
 from partreid.types import ReIDImage
 
 _NAME = re.compile(r"([1-9]\d*)_(\d+)_([12])_\d+\.")

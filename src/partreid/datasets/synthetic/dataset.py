@@ -20,7 +20,8 @@ from partreid.datasets.synthetic.body import REGIONS
 from partreid.datasets.synthetic.config import SyntheticConfig
 from partreid.datasets.synthetic.plan import PlannedPicture, plan_pictures
 from partreid.errors import ConfigError, DataError, MissingDependencyError
-from partreid.files import atomic_file, read_json
+from partreid.files import atomic_file
+from partreid.json_files import read_json
 
 if TYPE_CHECKING:
     from partreid.datasets.synthetic.picture import Picture

@@ -1,0 +1,69 @@
+"""Numbers as people have them: whole ones for options, arrays of any library for tensors."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partreid.errors import ShapeError
+
+
+def require_whole(name: str, value: object, *, least: int = 0, most: int = 2**63 - 1) -> int:
+    """An option that counts something, as plain Python's number.
+
+    Args:
+        name: of the option. value: what came. least, most: the smallest and the largest that will do.
+
+    Raises:
+        ShapeError: it is no whole number (true and false are none, nor is 2.0), too small or too large.
+
+    Example:
+        >>> require_whole("max_rank", np.int64(50), least=1)
+        50
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool | np.bool_) or not least <= number <= most:
+        came = f"one of {number.bit_length()} bits" if number.bit_length() > 256 else f"{value!r:.80}"
+        limits = f"of at most {most}" if number > most else f"of at least {least}"
+        raise ShapeError(f"{name} is a whole number {limits}, got {came}.")
+    return number
+
+
+def as_tensor(name: str, values: Any) -> Tensor:
+    """Numbers as a tensor: a tensor as it is, an array without a copy where PyTorch can use it as it lies.
+
+    Args:
+        name: of the argument. values: a tensor, an array of NumPy or of another library, or nested lists.
+
+    Raises:
+        ShapeError: they are no numbers, or masked in part: what is behind a mask is no value.
+
+    Example:
+        >>> as_tensor("vectors", np.ones((2, 3), np.float16)[::-1]).dtype
+        torch.float16
+    """
+    if isinstance(values, Tensor):
+        return values
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ShapeError(f"{name}: some values are masked. Fill them in, or leave them out.")
+    try:
+        array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+        if array.dtype.kind not in "fiubc":
+            raise ShapeError(f"{name} must be numbers, got {array.dtype}: {values!r:.80}.")
+        if array.dtype.kind == "f" and array.itemsize > 8:
+            array = array.astype(np.float64)
+        if array.dtype.kind == "u" and array.itemsize > 1:  # PyTorch computes with uint8 alone
+            array = array.astype(np.int64 if array.itemsize < 8 else np.float64)
+        array = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)).reshape(array.shape)
+        return torch.from_numpy(array if array.flags.writeable else array.copy())
+    except ShapeError:
+        raise
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ShapeError(f"{name} must be a tensor or an array of numbers: {error}") from None
