@@ -1,7 +1,8 @@
 """Ids of persons and cameras in whatever way people have them, as numbers that can be compared.
 
-Whole numbers are compared as numbers (1, 1.0 and ``np.int64(1)`` are one), text as text; where one side has text and
-the other numbers, nobody knows which of them are one, and they are refused. Unknown (None, NaN, NaT, pandas' NA, a
+Whole numbers are compared as numbers (1, 1.0 and ``np.int64(1)`` are one), text as text ("1" and "0001" are one where
+all are whole numbers); where one side has text and the other numbers, nobody knows which of them are one, and they are
+refused. Unknown (None, NaN, NaT, pandas' NA, a
 masked or blank value) is no value: two unknown persons or cameras are not the same one. Person -1 is junk, as in
 Market-1501: a picture that is neglected, never a person.
 """
@@ -34,7 +35,7 @@ def match_persons(query: Ids, gallery: Ids, *, sizes: tuple[int, int]) -> tuple[
 
     Raises:
         ShapeError: not as many ids as pictures; a person is unknown, or neither a whole number nor text; numbers and
-            text are mixed, or one number is written in two ways; a query's person is below -1.
+            text are mixed, or one name is written in two ways; a query's person is below -1.
 
     Example:
         >>> match_persons([7, 8.0], np.array([8, -1, 7], np.int16), sizes=(2, 3))
@@ -153,19 +154,21 @@ def _comparable(names: Sequence[str], columns: Sequence[np.ndarray]) -> list[np.
 
 
 def _keys(texts: Iterable[tuple[str, int, str]]) -> dict[str, int | str]:
-    """What each text is compared by: the number that it writes, or the text in Unicode's composed form."""
+    """What each text is compared by: the number that it writes, or the text in Unicode's composed form.
+
+    Where all are whole numbers, "1" and "0001" are one, as in a table. Among names they may be two.
+    """
     keys: dict[str, int | str] = {}
     first: dict[int | str, tuple[str, int, str]] = {}
+    doubt = ""
     for name, i, text in texts:
         if text not in keys:
-            key = _number_or_text(text.strip())
-            there = first.setdefault(key, (name, i, text))
-            if there[2] != text:
-                raise ShapeError(
-                    f"{there[0]}, picture {there[1]}, is {there[2]!a:.40} and {name}, picture {i}, is {text!a:.40}: "
-                    "one id written in two ways, or two ids? Write it in one way."
-                )
-            keys[text] = key
+            key = keys[text] = _number_or_text(text.strip())
+            where, place, there = first.setdefault(key, (name, i, text))
+            if there != text and not doubt:
+                doubt = f"{where}, picture {place}, is {there!a:.40} and {name}, picture {i}, is {text!a:.40}: "
+    if doubt and any(isinstance(key, str) for key in first):
+        raise ShapeError(doubt + "one id written in two ways, or two ids? Write it in one way.")
     return keys
 
 
