@@ -160,3 +160,39 @@ def test_mistakes(run: Run, blocks: Path, model: Path, arguments: tuple[str, ...
     assert status == 2, text
     assert message in " ".join(text.split())
     assert "Traceback" not in text
+
+
+def test_galleries_follow_a_calibration_of_another_way_of_embedding(
+    run: Run, blocks: Path, model: Path, tmp_path: Path
+) -> None:
+    """Fitted with continuous visibilities: of use only where pictures are embedded so, and never dropped in silence."""
+    status, text = run("calibrate", model, blocks, "--set", "model.visibility=continuous", "--folds", "2")
+    assert status == 0, text
+    query = sorted((blocks / "query").iterdir())[0]
+    for name, options in (("plain", ()), ("so", ("--calibration",))):
+        added = ("gallery", "add", tmp_path / name, blocks / "bounding_box_test", "--model", model, *options)
+        status, text = run(*added, "--device", "cpu")
+        assert status == 0, text
+        status, text = run("gallery", "search", tmp_path / name, query, "--model", model, *options, "-k", 3)
+        assert status == 0, text
+        said = " ".join(text.split())
+        if options:
+            assert "as much as its attention map's maximum" in said
+            assert "calibrated on blocks" in said
+            assert "warning" not in said
+        else:
+            assert "warning: No probabilities are told. The calibration was made for another model" in said
+            assert "(model.visibility=continuous)" in said
+            assert "no calibration" in said
+    status, text = run("gallery", "search", tmp_path / "so", query, "--model", model, "--calibration", "--json")
+    found = json.loads(text)[0]
+    assert found["compared"]["visibility"] == "continuous"
+    assert all(0 < row["probability"] < 1 for row in found["found"])
+    status, text = run("gallery", "search", tmp_path / "so", query, "--model", model)
+    assert status == 2
+    assert "another model" in text
+    status, text = run(
+        "gallery", "search", tmp_path / "so", "--like", str(sorted((blocks / "bounding_box_test").iterdir())[0])
+    )
+    assert status == 0, text
+    assert "visible as the gallery holds it" in " ".join(text.split())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from partreid.datasets.images import FORMATS, TooLargeError, decode, from_pil, read_image, resize
 from partreid.errors import DataError
@@ -308,3 +308,15 @@ def test_whatever_a_decoder_raises_is_a_typed_error(raised: type[Exception], mon
         decode(encoded("PNG"), source="p.png")
     with pytest.raises(DataError, match="A PIL picture cannot be decoded"):
         from_pil(Image.open(io.BytesIO(encoded("PNG"))))
+
+
+def test_pixels_as_they_are_stored_where_asked_for() -> None:
+    stored = np.zeros((8, 4, 3), np.uint8)
+    stored[:4] = 200
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for kind in ("JPEG", "PNG"):
+        buffer = io.BytesIO()
+        Image.fromarray(stored).save(buffer, format=kind, exif=exif)
+        assert decode(buffer.getvalue()).shape == (4, 8, 3)
+        assert decode(buffer.getvalue(), upright=False).shape == (8, 4, 3)

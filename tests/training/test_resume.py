@@ -16,6 +16,7 @@ import torch
 
 from partreid.datasets.readers import read_dataset
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, load_checkpoint
+from partreid.retrieval.calibration import CALIBRATION_FILE
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
 from partreid.training.loop import Trainer
@@ -147,6 +148,15 @@ def test_what_a_kill_left_half_written_is_cleared_away(blocks: Path, tmp_path: P
     (tmp_path / f".{CHECKPOINT_FOLDER}.x1" / "model.safetensors").write_bytes(b"half")
     train(blocks, tmp_path, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_FOLDER]
+
+
+def test_what_lies_beside_the_weights_goes_along(blocks: Path, tmp_path: Path) -> None:
+    """A calibration was lost with the next checkpoint; now it stays, and says itself whose it was."""
+    with pytest.raises(KeyboardInterrupt):
+        train(blocks, tmp_path, stop=1)
+    (tmp_path / CHECKPOINT_FOLDER / CALIBRATION_FILE).write_text("kept")
+    train(blocks, tmp_path, resume=True)
+    assert (tmp_path / CHECKPOINT_FOLDER / CALIBRATION_FILE).read_text() == "kept"
 
 
 @pytest.mark.slow

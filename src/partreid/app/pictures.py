@@ -58,11 +58,12 @@ class Limits:
     """How long the file of an item's picture may take to be read."""
 
 
-def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
+def decode_picture(data: bytes, limits: Limits, *, upright: bool = True) -> np.ndarray:
     """A picture file's content as uint8 [H, W, 3] RGB, upright, as :func:`~partreid.datasets.images.decode` reads it.
 
     Args:
         data: the bytes. limits: how much is too much; the size is known before anything is decoded.
+        upright: as of ``decode``.
 
     Raises:
         TooLargeError: too many bytes or pixels.
@@ -70,7 +71,7 @@ def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
     """
     if len(data) > limits.upload_bytes:
         raise TooLargeError(too_many_bytes(limits))
-    return decode(data, source="That", largest=limits.pixels)
+    return decode(data, source="That", largest=limits.pixels, upright=upright)
 
 
 def too_many_bytes(limits: Limits) -> str:

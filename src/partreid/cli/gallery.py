@@ -12,17 +12,18 @@ from partreid.cli.gallery_change import copy, delete
 from partreid.cli.gallery_search import DATED, search
 from partreid.cli.options import (
     BatchSize,
+    Calibrated,
     Device,
     GalleryLocation,
     Mirror,
     ModelOption,
     PrecisionOption,
+    gallery_extractor,
     key_values,
     runtime_config,
 )
 from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError
-from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
 from partreid.retrieval.filling import Filled, Naming, add_files, add_pictures
 from partreid.retrieval.gallery import Gallery
@@ -62,6 +63,7 @@ def add(
         bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read, and say which.")
     ] = False,
     mirror: Mirror = False,
+    calibrated: Calibrated = False,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
@@ -86,7 +88,8 @@ def add(
     extractor = None
     keep_freed_memory()
     if model:
-        extractor = load_extractor(model, runtime=runtime_config(device, precision, 0, batch_size), mirror=mirror)
+        runtime = runtime_config(device, precision, 0, batch_size)
+        extractor = gallery_extractor(model, runtime, mirror=mirror, calibrated=calibrated)
     with Gallery.open(gallery, extractor=extractor) as opened:
         names = [] if embedded else [Path(str(picture)) for picture in walk(list(sources))]
         with progress_bar("adding", len(names)) as (progress, task):

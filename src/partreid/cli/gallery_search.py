@@ -13,6 +13,7 @@ import typer
 
 from partreid.cli.console import console, emit_json, errors, plain_table
 from partreid.cli.options import (
+    Calibrated,
     Cameras,
     Device,
     GalleryLocation,
@@ -25,18 +26,19 @@ from partreid.cli.options import (
     Undated,
     Until,
     Where,
+    gallery_extractor,
     gallery_filter,
     runtime_config,
 )
 from partreid.errors import CheckpointError, ConfigError, DataError
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
 from partreid.inference.tracklets import merge_tracklet
 from partreid.models.checkpoint import find_checkpoint
 from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
 
@@ -64,6 +66,7 @@ def search(
     undated: Undated = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     mirror: Mirror = False,
+    calibrated: Calibrated = False,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
 ) -> None:
@@ -75,7 +78,7 @@ def search(
     extractor = None
     if model:
         runtime = runtime_config(device, precision)
-        extractor = load_extractor(model, runtime=runtime, mirror=mirror)
+        extractor = gallery_extractor(model, runtime, mirror=mirror, calibrated=calibrated)
     chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where, undated=undated)
     chosen = chosen.model_copy(update={"not_ids": tuple(like or ())})
     with Gallery.open(gallery, extractor=extractor, create=False) as opened:
@@ -92,18 +95,22 @@ def search(
     if left_out and not as_json:
         errors.print(f"{left_out} items have no time, and were not searched (--undated searches them too).")
     # A calibration knows its own way of comparing only.
-    sure = calibration.of_search(found).tolist() if calibration and calibration.fits(found.matching) else None
+    known = calibration if calibration and calibration.fits(found.matching) else None
+    sure = known.of_search(found).tolist() if known else None
+    how = HowCompared.of_search(found, extractor, calibration=known)
     shown = matching.prepare(query).visibility > 0
     answers = []
     for q, name in enumerate(names):
         visible = [slot for slot, seen in zip(found.slots, shown[q].tolist(), strict=True) if seen]
         rows = _rows(found, q, sure[q] if sure else None)
-        answers.append({"query": name, "visible": visible, "found": rows} | ({"undated": left_out} if left_out else {}))
+        told = {"query": name, "visible": visible, "found": rows, "compared": how.to_json()}
+        answers.append(told | ({"undated": left_out} if left_out else {}))
     if as_json:
         emit_json(answers)
         return
     for answer in answers:
         _print(answer, found.slots)
+    console.print(str(how), style="dim", highlight=False, soft_wrap=True)
 
 
 def _queries(gallery: Gallery, pictures: Sequence[Path], like: Sequence[str]) -> tuple[PartEmbeddings, list[str]]:

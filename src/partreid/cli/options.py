@@ -13,6 +13,7 @@ from partreid.cli.times import parse_moment
 from partreid.config import read_config_file
 from partreid.errors import ConfigError, nearest
 from partreid.inference.extractor import PartExtractor
+from partreid.inference.load import load_extractor
 from partreid.labels.locate import AUTO
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter
@@ -89,6 +90,10 @@ Where = Annotated[
 ]
 NotWhere = Annotated[
     list[str] | None, typer.Option("--not", metavar="KEY=VALUE", help="No items with this metadata. Repeatable.")
+]
+Calibrated = Annotated[
+    bool,
+    typer.Option("--calibration", help="Embed as the calibration beside the model was fitted."),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Pictures embedded at once.")]
 
@@ -180,6 +185,32 @@ def _alternatives(assignments: list[str] | None) -> dict[str, tuple[str, ...]]:
             raise ConfigError(f"Expected KEY=VALUE, got {assignment!r}.")
         found[key] = (*found.get(key, ()), value)
     return found
+
+
+def gallery_extractor(
+    model: str, runtime: RuntimeConfig, *, mirror: bool = False, calibrated: bool = False
+) -> PartExtractor:
+    """The extractor of a command that works on a gallery.
+
+    Args:
+        model: a run, a checkpoint, an exported file or a Hub repository. runtime: where it runs.
+        mirror: whether mirror images are embedded too.
+        calibrated: embed as the calibration beside the model was fitted, which may be otherwise than the model does.
+
+    Raises:
+        ConfigError: a mirror is asked for besides a calibration, or an exported file cannot follow it.
+        DataError: there is no calibration, or it belongs to another model.
+        CheckpointError: the model is missing, incomplete or foreign.
+    """
+    if not calibrated:
+        return load_extractor(model, runtime=runtime, mirror=mirror)
+    if mirror:
+        raise ConfigError("A calibration says how to embed: leave --mirror away.")
+    source = Path(model).parent if Path(model).is_file() else model  # an exported file lies in its run
+    known = MatchCalibration.load(source)
+    extractor = load_extractor(model, runtime=runtime, mirror=known.mirror, overrides=known.overrides)
+    known.check(extractor)
+    return extractor
 
 
 @dataclass(frozen=True)

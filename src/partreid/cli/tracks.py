@@ -12,14 +12,21 @@ import typer
 from numpy.typing import NDArray
 
 from partreid.cli.console import console, errors, progress_bar
-from partreid.cli.options import BatchSize, Device, Mirror, PrecisionOption, runtime_config
+from partreid.cli.options import (
+    BatchSize,
+    Calibrated,
+    Device,
+    Mirror,
+    PrecisionOption,
+    gallery_extractor,
+    runtime_config,
+)
 from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError, DataError
 from partreid.inference.box_choice import named
 from partreid.inference.boxes import BoxForm, TrackBoxes, read_boxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.frame_folder import FrameFolder
-from partreid.inference.load import load_extractor
 from partreid.inference.storage import save_embeddings
 from partreid.inference.video import OnError, VideoFrame, iter_frames
 from partreid.inference.video_tracks import BestCrops, embed_tracks
@@ -91,6 +98,7 @@ def tracks(
         ),
     ] = False,
     mirror: Mirror = False,
+    calibrated: Calibrated = False,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
@@ -113,7 +121,7 @@ def tracks(
     frames = _frames(video, table, fps=fps, in_order=in_order)
     _check_start(frames, table, naming)
     runtime = runtime_config(device, precision, 0, batch_size)
-    extractor = load_extractor(model, runtime=runtime, mirror=mirror)
+    extractor = gallery_extractor(model, runtime, mirror=mirror, calibrated=calibrated)
     opened = Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's at once
     if opened is not None:
         former_tracks(opened, table.names, naming)  # so does it a name that another video has

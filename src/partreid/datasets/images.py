@@ -69,7 +69,9 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     return decode(data, source=str(path))
 
 
-def decode(data: bytes, *, source: str = "picture", largest: int = LARGEST_PICTURE) -> NDArray[np.uint8]:
+def decode(
+    data: bytes, *, source: str = "picture", largest: int = LARGEST_PICTURE, upright: bool = True
+) -> NDArray[np.uint8]:
     """An encoded picture (one of :data:`FORMATS`) as uint8 [H, W, 3] RGB, upright.
 
     Grey and CMYK pictures become RGB, transparency is dropped. Of a telephone's file with further views (MPO) the
@@ -77,6 +79,8 @@ def decode(data: bytes, *, source: str = "picture", largest: int = LARGEST_PICTU
 
     Args:
         data: the file's bytes. source: name for messages. largest: pixels it may have.
+        upright: turn it as EXIF says. False gives the pixels as they are stored, for boxes that were made of those;
+            Pillow turns a TIFF all the same.
 
     Raises:
         TooLargeError: more pixels, by its header; nothing was decoded.
@@ -85,10 +89,10 @@ def decode(data: bytes, *, source: str = "picture", largest: int = LARGEST_PICTU
     if not data:
         raise DataError(f"{source} is empty (0 bytes), so it is no picture. Fetch or make the file anew.")
     if data.startswith(b"\xff\xd8"):
-        pixels = _decode_jpeg(data, source, largest)
+        pixels = _decode_jpeg(data, source, largest, upright)
         if pixels is not None:
             return pixels
-    return _decode_with_pillow(data, source, largest)
+    return _decode_with_pillow(data, source, largest, upright)
 
 
 def from_pil(image: Image.Image) -> NDArray[np.uint8]:
@@ -98,7 +102,7 @@ def from_pil(image: Image.Image) -> NDArray[np.uint8]:
         DataError: too large, not of 8 bits a channel, or its file cannot be decoded.
     """
     try:
-        return _pixels(image, "The PIL picture", LARGEST_PICTURE)
+        return _pixels(image, "The PIL picture", LARGEST_PICTURE, upright=True)
     except DataError:
         raise
     except Exception as error:  # Pillow reads an opened file only now, and its plugins raise nearly anything
@@ -152,7 +156,7 @@ def _double(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return doubled
 
 
-def _decode_jpeg(data: bytes, source: str, largest: int) -> NDArray[np.uint8] | None:
+def _decode_jpeg(data: bytes, source: str, largest: int, upright: bool) -> NDArray[np.uint8] | None:
     """The fast way; None for CMYK and YCCK, which simplejpeg does not turn into RGB."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data, strict=False)
@@ -169,7 +173,7 @@ def _decode_jpeg(data: bytes, source: str, largest: int) -> NDArray[np.uint8] | 
     except (ValueError, KeyError, MemoryError) as error:  # KeyError: the header names no known colour space
         reason = "its header is incomplete" if isinstance(error, KeyError) else _reason(error)
         raise DataError(f"{source} is a damaged JPEG: {reason}. Fetch or make the file anew.") from None
-    orientation = _orientation(_exif_segment(data))
+    orientation = _orientation(_exif_segment(data)) if upright else 1
     return pixels if orientation == 1 else turn_upright(pixels, orientation)
 
 
@@ -210,7 +214,7 @@ def _orientation(exif: object) -> int:
     return 1
 
 
-def _decode_with_pillow(data: bytes, source: str, largest: int) -> NDArray[np.uint8]:
+def _decode_with_pillow(data: bytes, source: str, largest: int, upright: bool) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
             if getattr(image, "is_animated", False) and image.format != "MPO":
@@ -220,7 +224,7 @@ def _decode_with_pillow(data: bytes, source: str, largest: int) -> NDArray[np.ui
                 )
             if image.format == "PPM" and data[:2] in (b"P1", b"P2", b"P3"):
                 raise DataError(f"{source} is a PPM written as text, which is very slow to read. Save it as PNG.")
-            return _pixels(image, source, largest)
+            return _pixels(image, source, largest, upright)
     except DataError:
         raise
     except UnidentifiedImageError:
@@ -236,7 +240,7 @@ def _decode_with_pillow(data: bytes, source: str, largest: int) -> NDArray[np.ui
         raise DataError(f"{source} is a damaged picture: {_reason(error)}. Fetch or make the file anew.") from None
 
 
-def _pixels(image: Image.Image, source: str, largest: int) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, source: str, largest: int, upright: bool) -> NDArray[np.uint8]:
     _check_size(*image.size, source, largest)
     if image.mode not in _MODES:
         raise DataError(
@@ -244,7 +248,8 @@ def _pixels(image: Image.Image, source: str, largest: int) -> NDArray[np.uint8]:
             f"mode {image.mode}. Convert it: which of its values are black and white, it does not say."
         )
     image.load()  # before its orientation is looked at: that of a PNG may stand at its end, a TIFF is turned now
-    return turn_upright(np.asarray(image.convert("RGB")), _orientation(image.info.get("exif")))
+    orientation = _orientation(image.info.get("exif")) if upright else 1
+    return turn_upright(np.asarray(image.convert("RGB")), orientation)
 
 
 @functools.cache

@@ -11,11 +11,12 @@ from partreid.errors import ConfigError
 from partreid.inference.extractor import PartExtractor
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import PartEmbeddings
+from partreid.types import PartEmbeddings, SearchResult
 
 _SEEN = {
     "argmax": "where it wins the argmax over a pixel",
     "always": "always",
+    "stored": "as the gallery holds it",
     "continuous": "as much as its attention map's maximum",
 }
 _WEIGHTS = {"product": "v_q·v_g", "geometric": "√(v_q·v_g)", "ignore": "1: visibility is ignored"}
@@ -26,18 +27,19 @@ class HowCompared:
     """The choices that a distance between two pictures depends on, as they were in effect.
 
     Attributes:
-        visibility: the model's rule of visibility ("threshold", "argmax", "continuous"), or "always".
+        visibility: the model's rule of visibility ("threshold", "argmax", "continuous"), "always", or "stored" where
+            only the gallery is known.
         visibility_threshold: λ_v in effect: the model's own, or that of matching, one for all slots or by slot; None
             where nothing is held against a threshold.
         matching: the rule of matching, with nothing left open.
-        mirror: whether mirror images were embedded too.
+        mirror: whether mirror images were embedded too; None where only the gallery is known.
         calibration: what the calibration in use was fitted on, None without one.
     """
 
     visibility: str
     visibility_threshold: float | dict[str, float] | None
     matching: MatchingConfig
-    mirror: bool
+    mirror: bool | None
     calibration: str | None = None
 
     @classmethod
@@ -78,6 +80,16 @@ class HowCompared:
             None if calibration is None else calibration.fitted_on or "unknown data",
         )
 
+    @classmethod
+    def of_search(
+        cls, found: SearchResult, extractor: PartExtractor | None, *, calibration: MatchCalibration | None = None
+    ) -> Self:
+        """How a gallery was searched; without its extractor, as far as the gallery itself knows."""
+        matching = found.matching if isinstance(found.matching, MatchingConfig) else MatchingConfig()
+        if extractor is not None:
+            return cls.of(extractor, matching, calibration=calibration)
+        return cls("stored", matching.visibility_threshold, matching, None)
+
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return {
@@ -101,7 +113,7 @@ class HowCompared:
             f"a part is visible {seen}",
             f"weight {_WEIGHTS[self.matching.visibility]}",
             "vectors divided by their length" if self.matching.normalize else "vectors as they are",
-            "with mirror images" if self.mirror else "without mirror images",
+            *([] if self.mirror is None else ["with mirror images" if self.mirror else "without mirror images"]),
             "no calibration" if self.calibration is None else f"calibrated on {self.calibration}",
         ]
         return f"Compared: {'; '.join(parts)}."

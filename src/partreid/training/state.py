@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -156,6 +157,14 @@ def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Le
             torch.save(state, folder / STATE_FILE)
         except RuntimeError as error:  # torch reports a full disk so
             raise CheckpointError(f"Cannot write {folder / STATE_FILE}: {error}. Is the disk full?") from error
+        _keep_others(run / CHECKPOINT_FOLDER, folder)
+
+
+def _keep_others(former: Path, folder: Path) -> None:
+    """Files that somebody put beside the weights go along: a calibration says itself that it was for others."""
+    for file in former.iterdir() if former.is_dir() else ():
+        if file.is_file() and not (folder / file.name).exists():
+            shutil.copy2(file, folder / file.name)
 
 
 def load_run_config(run: Path) -> TrainConfig:
