@@ -25,12 +25,10 @@ from partreid.retrieval.compare import compare
 from partreid.training.presets import PRESETS
 from tests.cli.conftest import Run
 
-HEAVY = [
-    name for name in PRESETS if "ibn" in name or "hrnet" in name or name in ("paper-occluded", "official-holistic")
-]
+QUICK = ("bot", "pcb", "light")
 ALIKE = ("demo", "ablation")  # light's network
 NETWORKS = [
-    pytest.param(name, marks=pytest.mark.slow if name in HEAVY else ()) for name in PRESETS if name not in ALIKE
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PRESETS if name not in ALIKE
 ]
 FOUND, SIZE = 6, (96, 32)
 
