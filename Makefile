@@ -1,7 +1,7 @@
 # Everything a checkout can do. `make help` lists it. Needs Python >= 3.11 and nothing else.
 PYTHON ?= python3
 VENV   ?= .venv
-# Threads that wait spin briefly, then sleep: on a busy machine PyTorch is several times quicker so, on an idle one 5 % slower.
+# As `import partreid` does, also for programs that import PyTorch first: docs/performance.md, "Threads on a shared machine".
 export GOMP_SPINCOUNT ?= 10000
 BIN    := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 import partreid
-from partreid.config import ConfigModel, flatten, read_config_file
+from partreid.config import ConfigModel, flatten, meanings, read_config_file
 from partreid.errors import ConfigError
 from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
 from partreid.training.config import TrainConfig
@@ -71,13 +72,49 @@ def test_the_last_override_wins_and_the_original_stays() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("epochs", "'optimizer.epochs'"),
+        ("epoch", "'optimizer.epochs'"),
+        ("model.epochs", "'optimizer.epochs'"),
+        ("optimizer.height", "'preprocess.height'"),
+        ("heigth", "'preprocess.height'"),
+        ("optimiser.epochs", "'optimizer'"),
+        ("optimizer.epoch", "'epochs'"),
+        ("parts", "'model.parts' or 'objective.gilt.identity.parts' or 'objective.gilt.triplet.parts'"),
+    ],
+)
+def test_a_field_is_suggested_from_whatever_section_it_stands_in(name: str, meant: str, tmp_path: Path) -> None:
+    *sections, last = name.split(".")
+    data: dict[str, object] = {last: 3}
+    for section in reversed(sections):
+        data = {section: data}
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    for attempt in (
+        lambda: TrainConfig().override([f"{name}=3"]),
+        lambda: TrainConfig(**data),
+        lambda: TrainConfig.parse(data),
+        lambda: TrainConfig.load(tmp_path / "a.json"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            attempt()
+        assert f"Did you mean {meant}?" in str(error.value)
+
+
+def test_meanings_are_those_of_the_fields_in_their_order() -> None:
+    assert list(meanings(TrainConfig)) == [key for key, _ in flatten(TrainConfig())]
+    assert meanings(Outer)["inner.width"] == "Width."
+    assert all(meanings(TrainConfig).values()), "every field says what it means"
+
+
+@pytest.mark.parametrize(
     ("assignment", "message"),
     [
         ("inner.rate", r"Expected section\.field=value, got 'inner\.rate'"),
         ("=3", r"Expected section\.field=value"),
         ("iner.rate=3", r"the configuration has no field 'iner'\. Did you mean 'inner'"),
         ("inner.rat=3", r"inner has no field 'rat'\. Did you mean 'rate'"),
-        ("name.x=3", r"name has no field 'x'"),
+        ("name.x=3", r"name has no field 'x'\. name is a value and has no fields"),
         ("inner.rate=fast", r"inner\.rate = 'fast': .*valid number"),
         ("inner.rate=-1", r"inner\.rate = -1: .*greater than 0"),
         ("inner.rate=nan", r"inner\.rate = nan: .*finite"),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
+import os
+import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from partreid import files
 from partreid.errors import DataError, PartReIDError
-from partreid.files import atomic_file, atomic_folder, hold_folder, recover_folder, replace_file
+from partreid.files import atomic_file, atomic_folder, hold_folder, hold_work, mend_folder, recover_folder, replace_file
 
 
 def names(folder: Path) -> list[str]:
@@ -148,8 +153,115 @@ def test_a_new_folder_clears_what_a_killed_process_left(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800.json", "x" * 256, "a/" * 2100 + "b"])
 def test_names_that_no_file_can_have_are_refused_as_the_caller_wants(name: str, tmp_path: Path) -> None:
-    for write in (atomic_file, atomic_folder, hold_folder):
+    for write in (atomic_file, atomic_folder, hold_folder, lambda path, error: hold_work(path, "busy", error=error)):
         with pytest.raises(DataError, match="is no name"), write(f"{tmp_path}/{name}", error=DataError):
             pass
     with pytest.raises(DataError, match="is no name"):
         replace_file(f"{tmp_path}/{name}", b"", error=DataError)
+
+
+def test_mending_leaves_what_another_is_writing(tmp_path: Path) -> None:
+    (tmp_path / ".a.abandoned").mkdir()
+    (tmp_path / ".a.abandoned" / "half").touch()
+    (tmp_path / ".a.file").touch()
+    with atomic_folder(tmp_path / "a") as temporary:
+        (temporary / "one").touch()
+        mend_folder(tmp_path / "a")
+        (temporary / "two").touch()
+    assert names(tmp_path) == [".a.file", "a"]
+    assert names(tmp_path / "a") == ["one", "two"]
+
+
+def test_without_locks_only_what_was_long_untouched_is_taken_for_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_lock", lambda handle: None)
+    for name, hours in ((".a.old", 2), (".a.new", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - 3600 * hours,) * 2)
+    mend_folder(tmp_path / "a")
+    assert names(tmp_path) == [".a.new"]
+    with hold_folder(tmp_path / "b"), hold_folder(tmp_path / "b"), hold_work(tmp_path / "c", "busy"):
+        pass
+
+
+def test_mending_takes_brackets_in_a_name_for_what_they_are(tmp_path: Path) -> None:
+    for name in (".a[1].x", ".a1.x"):
+        (tmp_path / name).mkdir()
+    mend_folder(tmp_path / "a[1]")
+    assert names(tmp_path) == [".a1.x"]
+
+
+def test_a_reader_that_puts_the_former_folder_back_does_not_stop_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with atomic_folder(tmp_path / "a") as temporary:
+        (temporary / "old").touch()
+    rename, read = Path.rename, []
+
+    def interfere(self: Path, target: Path) -> Path:
+        if self.name.startswith(".a.") and not read:
+            read.append(recover_folder(tmp_path / "a"))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interfere)
+    with atomic_folder(tmp_path / "a") as temporary:
+        (temporary / "new").touch()
+    assert read == [tmp_path / "a"]
+    assert names(tmp_path / "a") == ["new"]
+    assert names(tmp_path) == ["a"]
+
+
+def _hold(path: Path, pipe: Connection) -> None:
+    with hold_work(path, "painting the wall"):
+        pipe.send("held")
+        pipe.recv()
+
+
+@pytest.mark.parametrize("end", ["let go", "killed"])
+def test_long_work_is_held_by_one_process_which_the_other_is_told_of(end: str, tmp_path: Path) -> None:
+    path = tmp_path / "new" / ".work"
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_hold, args=(path, there))
+    process.start()
+    there.close()
+    assert here.recv() == "held"
+    message = rf"Process {process.pid} on \S+, since 20\d\d.*, is painting the wall\. Wait for it to end, or choose"
+    for _ in range(2):
+        with pytest.raises(DataError, match=message), hold_work(path, "painting the wall", error=DataError):
+            pass
+    if end == "killed":
+        process.kill()
+    else:
+        here.send("go on")
+    process.join()
+    assert path.exists() == (end == "killed")
+    with hold_work(path, "painting the wall", error=DataError):
+        assert str(os.getpid()) in path.read_text()
+        with pytest.raises(DataError, match=rf"Process {os.getpid()} on"), hold_work(path, "x", error=DataError):
+            pass
+    assert names(tmp_path) == (["new"] if end == "killed" else []), "nothing is left where nothing came of it"
+
+
+def test_work_whose_file_its_holder_has_just_removed_is_held_by_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock, seen = tmp_path / ".work", files._lock, []
+
+    def removed_meanwhile(handle: int | None) -> bool | None:
+        if not seen:
+            path.unlink()
+        seen.append(handle)
+        return lock(handle)
+
+    monkeypatch.setattr(files, "_lock", removed_meanwhile)
+    with hold_work(path, "busy"):
+        assert len(seen) == 2
+        with pytest.raises(PartReIDError, match="is busy"), hold_work(path, "busy"):
+            pass
+
+
+def test_work_that_cannot_be_begun_is_the_error_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="Cannot write"), hold_work(tmp_path / "file" / "x", "busy", error=DataError):
+        pass

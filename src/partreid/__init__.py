@@ -1,5 +1,6 @@
 """partreid: part-based person re-identification under occlusion (BPBReID, WACV 2023)."""
 
+from partreid import surroundings  # noqa: F401 - before PyTorch: it says how threads wait
 from partreid.errors import PartReIDError
 from partreid.functional.distance import part_distances
 from partreid.functional.ranking import evaluate_ranking

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import tomli_w
 import yaml
@@ -73,7 +74,7 @@ class ConfigModel(BaseModel):
             key, equals, text = assignment.partition("=")
             if not equals or not key:
                 raise ConfigError(f"Expected section.field=value, got {assignment!r}.")
-            _assign(data, key.strip().split("."), _scalar(text), assignment)
+            _assign(type(self), data, key.strip().split("."), _scalar(text), assignment)
         return type(self).parse(data, source="override")
 
     def to_toml(self) -> str:
@@ -96,6 +97,22 @@ def flatten(config: ConfigModel | Mapping[str, Any], prefix: str = "") -> Iterat
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def meanings(model: type[BaseModel]) -> dict[str, str]:
+    """What each dotted field of a configuration means, in the order of :func:`flatten`.
+
+    Args:
+        model: the configuration's class.
+    """
+    found: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        section = _section(field.annotation)
+        if section is None:
+            found[name] = field.description or ""
+        else:
+            found |= {f"{name}.{key}": meaning for key, meaning in meanings(section).items()}
+    return found
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
@@ -144,13 +161,12 @@ def _scalar(text: str) -> Any:
     return value
 
 
-def _assign(data: dict[str, Any], keys: list[str], value: Any, assignment: str) -> None:
+def _assign(model: type[BaseModel], data: dict[str, Any], keys: list[str], value: Any, assignment: str) -> None:
     node = data
     for depth, key in enumerate(keys):
         if not isinstance(node, dict) or key not in node:
             where = ".".join(keys[:depth]) or "the configuration"
-            known = node if isinstance(node, dict) else ()
-            raise ConfigError(f"{assignment!r}: {where} has no field {key!r}. {nearest(key, known)}")
+            raise ConfigError(f"{assignment!r}: {where} has no field {key!r}. {_suggest(model, keys[:depth], key)}")
         if depth == len(keys) - 1:
             node[key] = value
         else:
@@ -172,10 +188,33 @@ def _explain(model: type[BaseModel], error: Any) -> str:
     location = [str(part) for part in error["loc"]]
     name = ".".join(location)
     if error["type"] != "extra_forbidden":
-        return f"{name} = {error['input']!r}: {error['msg']}"
-    owner: Any = model
-    for part in location[:-1]:
-        field = owner.model_fields.get(part) if isinstance(owner, type) and issubclass(owner, BaseModel) else None
-        owner = field.annotation if field else None
-    known = owner.model_fields if isinstance(owner, type) and issubclass(owner, BaseModel) else ()
-    return f"unknown field {name!r}. {nearest(location[-1], known)}"
+        return f"{name} = {error['input']!r:.200}: {error['msg']}"
+    return f"unknown field {name!r}. {_suggest(model, location[:-1], location[-1])}"
+
+
+def _suggest(model: type[BaseModel], sections: list[str], name: str) -> str:
+    """A sentence that names the field which an unknown one was meant to be: in its section, else anywhere.
+
+    Args:
+        model: of the whole configuration. sections: in which the unknown name was looked for. name: the unknown one.
+    """
+    owner: type[BaseModel] | None = model
+    for section in sections:
+        field = owner.model_fields.get(section) if owner else None
+        owner = _section(field.annotation) if field else None
+    here = list(owner.model_fields) if owner else []
+    elsewhere: dict[str, list[str]] = {}
+    for key in meanings(model):
+        elsewhere.setdefault(key.rpartition(".")[2], []).append(key)
+    close = get_close_matches(name, [*here, *elsewhere], n=1)
+    if close and close[0] not in here:
+        return f"Did you mean {' or '.join(map(repr, elsewhere[close[0]]))}?"
+    return nearest(name, here) if here else f"{'.'.join(sections)} is a value and has no fields."
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The configuration that a field holds, where it holds one."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import platform
 import shutil
 import sys
 import tempfile
@@ -53,11 +55,13 @@ def atomic_file(
         temporary.chmod(0o666 & ~_umask())  # now: some libraries write a file of their own in its place
         _sync(temporary)
         os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
+        temporary = None  # the file is written: whatever comes now is no error of that
     except OSError as problem:
         raise error(_explain(path, problem)) from problem
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # the first error says more
+                temporary.unlink(missing_ok=True)
 
 
 def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = PartReIDError) -> None:
@@ -97,32 +101,58 @@ def hold_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError,
     path = nameable(path, error=error)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        handle = None if sys.platform == "win32" else os.open(path, os.O_RDONLY)
+        handle = _open_folder(path)
     except OSError as problem:
         raise error(_explain(path, problem)) from problem
-    if sys.platform == "win32" or handle is None:
-        yield
-        return
-    import fcntl
-
     try:
         deadline = time.monotonic() + patience
-        try:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        raise error(
-                            f"Another process is writing into {path}. Wait for it to end, or choose another folder."
-                        ) from None
-                    time.sleep(0.01)
-        except OSError:  # no locks on this disk
-            pass
+        while _lock(handle) is False:
+            if time.monotonic() >= deadline:
+                raise error(f"Another process is writing into {path}. Wait for it to end, or choose another folder.")
+            time.sleep(0.01)
         yield
     finally:
-        os.close(handle)
+        _close(handle)
+
+
+@contextmanager
+def hold_work(path: str | Path, work: str, *, error: type[PartReIDError] = PartReIDError) -> Iterator[None]:
+    """Be the only process at some long work. Its file says who is at it, and goes at the end.
+
+    A process that is killed leaves the file behind and lets go of it: the next one takes it over. Where the system or
+    the disk has no such locks (Windows, some network disks) nothing is kept out.
+
+    Args:
+        path: the file; its folder is made if missing. work: what is done, for the message ("training into runs/a").
+        error: raised where another is at it, and in place of an ``OSError``.
+    """
+    path = nameable(path, error=error)
+    new = not path.parent.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+", encoding="utf-8", errors="replace")
+        while (free := _lock(stream.fileno())) and not _is_file_of(path, stream.fileno()):
+            stream.close()  # whoever held it has removed it meanwhile
+            stream = path.open("a+", encoding="utf-8", errors="replace")
+        if free is False:
+            stream.seek(0)
+            who = stream.read(200).strip() or "Another process"
+            stream.close()
+            raise error(f"{who} is {work}. Wait for it to end, or choose another folder.")
+        stream.truncate(0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        stream.write(f"Process {os.getpid()} on {platform.node() or 'this machine'}, since {since},")
+        stream.flush()
+    except OSError as problem:
+        raise error(_explain(path, problem)) from problem
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+            if new:
+                path.parent.rmdir()  # where nothing came of the work
+        stream.close()
 
 
 @contextmanager
@@ -134,32 +164,27 @@ def atomic_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDErro
     """
     path = nameable(path, error=error)
     temporary: Path | None = None
+    handle: int | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "it is a file")
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        handle = _open_folder(temporary)
+        _lock(handle)  # so that mend_folder knows that somebody is at work here
         temporary.chmod(0o777 & ~_umask())
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
                 file.chmod(0o666 & ~_umask())  # as in atomic_file
                 _sync(file)
-        previous = _previous(path)
-        if path.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-            path.rename(previous)
-        try:
-            temporary.rename(path)
-        except OSError:
-            recover_folder(path)
-            raise
-        shutil.rmtree(previous, ignore_errors=True)
+        _exchange(temporary, path)
     except OSError as problem:
         raise error(_explain(path, problem)) from problem
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+        _close(handle)
 
 
 def recover_folder(path: str | Path) -> Path:
@@ -173,17 +198,91 @@ def recover_folder(path: str | Path) -> Path:
     try:
         return _previous(path).rename(path)
     except OSError:
-        return _previous(path)
+        return path if path.exists() else _previous(path)
 
 
 def mend_folder(path: str | Path) -> None:
-    """Clear up after a process that was killed in :func:`atomic_folder`: no other may be writing there.
+    """Clear up after a process that was killed in :func:`atomic_folder`.
 
-    The former version is put back if it is the only one, and what was half-written is removed.
+    The former version is put back if it is the only one, and what was half-written is removed; what another process
+    is writing at this moment stays.
     """
     path = recover_folder(path)
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        try:
+            handle = _open_folder(leftover)
+        except OSError:  # gone already, or no folder
+            continue
+        abandoned = _lock(handle)
+        if abandoned is None:  # nothing can be locked here
+            abandoned = time.time() - _last_change(leftover) > _ABANDONED
+        if abandoned:
+            shutil.rmtree(leftover, ignore_errors=True)
+        _close(handle)
+
+
+_ABANDONED = 3600.0
+"""Seconds without a change until what is half-written counts as a killed process's, where there are no locks."""
+
+
+def _exchange(temporary: Path, path: Path) -> None:
+    """Put a folder in the place of another, which is kept until then."""
+    previous = _previous(path)
+    for attempt in range(_ATTEMPTS):
+        if path.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            path.rename(previous)
+        try:
+            temporary.rename(path)
+            break
+        except OSError:
+            recover_folder(path)  # a reader may have done the same, just then
+            if attempt + 1 == _ATTEMPTS:
+                raise
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+_ATTEMPTS = 3
+
+
+def _last_change(folder: Path) -> float:
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except OSError:
+        return time.time()
+
+
+def _open_folder(path: Path) -> int | None:
+    """A handle to lock; None on Windows, which has none of folders."""
+    return None if sys.platform == "win32" else os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _lock(handle: int | None) -> bool | None:
+    """Lock an open file or folder until it is closed: False where another holds it, None where there are no locks."""
+    if sys.platform == "win32" or handle is None:
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # none on this disk
+        return None
+    return True
+
+
+def _close(handle: int | None) -> None:
+    if handle is not None:
+        os.close(handle)
+
+
+def _is_file_of(path: Path, handle: int) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except OSError:
+        return False
 
 
 def _previous(path: Path) -> Path:

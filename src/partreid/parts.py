@@ -40,9 +40,6 @@ LIMBS: tuple[tuple[str, str], ...] = (
 NUM_POSE_FIELDS = len(KEYPOINTS) + len(LIMBS)
 """36: channels of a pose field array."""
 
-MAX_PARTS = 255
-"""Most parts of a schema: label maps are stored as bytes, background included."""
-
 
 def mirrored(name: str) -> str:
     """``name`` with left and right exchanged; a name without a side is its own mirror."""
@@ -197,6 +194,9 @@ PART_SCHEMAS: dict[str, PartSchema] = {
 """The groupings of the paper's Table 5 by their published names."""
 
 
+MOST_PARTS = 1024
+"""As many stripes or parts as the finest map of the highest picture has rows."""
+
 _UNNAMED, _UNNAMED_PART = "unnamed_", "part_"
 
 
@@ -204,11 +204,11 @@ def unnamed_schema(num_parts: int) -> PartSchema:
     """K parts of which nothing but their number is known: ``unnamed_<K>`` with parts ``part_1`` .. ``part_K``.
 
     Raises:
-        ConfigError: K is no whole number in 1..:data:`MAX_PARTS`.
+        ConfigError: K is no whole number in 0..:data:`MOST_PARTS`.
     """
     whole = isinstance(num_parts, Integral) and not isinstance(num_parts, bool)
-    if not whole or not 1 <= num_parts <= MAX_PARTS:
-        raise ConfigError(f"A model has 1 to {MAX_PARTS} parts, got {num_parts!r:.80}.")
+    if not whole or not 0 <= num_parts <= MOST_PARTS:
+        raise ConfigError(f"A model has 0 to {MOST_PARTS} parts, got {num_parts!r:.80}.")
     parts = tuple(f"{_UNNAMED_PART}{k}" for k in range(1, num_parts + 1))
     return PartSchema(f"{_UNNAMED}{num_parts}", parts, ((),) * num_parts)
 

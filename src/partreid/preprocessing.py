@@ -12,8 +12,9 @@ from partreid.config import ConfigModel
 from partreid.errors import ShapeError
 from partreid.runtime import empty
 
-Channels = tuple[float, float, float]
-Deviation = Annotated[float, Field(gt=0)]
+Mean = Annotated[float, Field(ge=-100, le=100)]
+Channels = tuple[Mean, Mean, Mean]
+Deviation = Annotated[float, Field(gt=0, le=1e4)]
 Deviations = tuple[Deviation, Deviation, Deviation]
 
 

@@ -21,6 +21,7 @@ HEIGHT, WIDTH = 64, 32
 Rgb = tuple[int, int, int]
 BLACK: Rgb = (0, 0, 0)
 COLORS: dict[str, Rgb] = {"anna": (220, 40, 40), "ben": (40, 220, 40), "carla": (40, 40, 220)}
+DAY = 1767225600  # 2026-01-01 in UTC
 EVIL = "<script>window.evil=1</script>\"'><img src=x onerror='window.evil=1'>"
 """A text that must stay a text."""
 
@@ -34,6 +35,8 @@ class ColorRunner:
     slots = ("foreground", "torso", "legs")
     fingerprint = "colours"
     normalize_embeddings = False
+    visibility = "argmax"
+    visibility_threshold: float | None = None
     pose: PoseInput | None = None
 
     def __init__(self) -> None:
@@ -86,6 +89,6 @@ def fill(gallery: Gallery, extractor: PartExtractor, folder: Path) -> None:
                 extractor.embed(file),
                 [file.stem],
                 cameras=camera,
-                times=3600 * (2 * number + camera),
+                times=DAY + 3600 * (2 * number + camera),
                 metadata=[{"file": str(file), "track": 10 * number + camera}],
             )

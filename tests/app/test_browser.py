@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +21,11 @@ from partreid.app.server import PageServer
 from partreid.app.service import PageService
 from partreid.inference.extractor import PartExtractor
 from partreid.retrieval.gallery import Gallery
-from tests.app.people import BLACK, COLORS, EVIL, ColorRunner, calibration, fill, person, png
+from tests.app.people import BLACK, COLORS, DAY, EVIL, ColorRunner, calibration, fill, person, png
+from tests.browsers import CHROMIUM, CUT_OFF, FLAGS
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed (chromium, google-chrome)")
 
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync")  # fmt: skip
 RED, GREEN = COLORS["anna"], COLORS["ben"]
 PATIENCE = 20_000  # milliseconds: a busy machine is no failure
 api.expect.set_options(timeout=PATIENCE)
@@ -57,7 +55,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     extractor = PartExtractor.from_runner(ColorRunner())
     gallery = Gallery(extractor=extractor)
     fill(gallery, extractor, folder)
-    gallery.add(extractor.embed([person((200, 60, 60), GREEN)]), [EVIL], cameras=EVIL, times=9 * 3600,
+    gallery.add(extractor.embed([person((200, 60, 60), GREEN)]), [EVIL], cameras=EVIL, times=DAY + 9 * 3600,
                 metadata=[{"file": f"/nowhere/{EVIL}.png", "track": EVIL, EVIL: EVIL}])  # fmt: skip
     service = PageService(gallery, extractor, calibration=calibration())
     server = PageServer(service, "127.0.0.1", 0)
@@ -158,6 +156,7 @@ def test_drop_a_picture_and_look_at_a_result(open_page: Any) -> None:
     shown = page.inner_text("#compare-title")
     page.click("#after")
     api.expect(page.locator("#compare-title")).not_to_have_text(shown)
+    api.expect(parts).to_have_count(3)
     page.click("#close")
     assert page.evaluate("document.activeElement.className.split(' ')[0]") == "card"
 
@@ -213,9 +212,9 @@ def test_parts_filters_and_numbers(open_page: Any) -> None:
     assert len(names(page)) == 7
     change(page, lambda: page.uncheck("input[name=camera][value='1']"))
     change(page, lambda: page.check("input[name=camera][value='1']"))
-    change(page, lambda: page.fill("#since", "1970-01-01T14:00:00"))  # in Tokyo
+    change(page, lambda: page.fill("#since", "2026-01-01T14:00:00"))  # in Tokyo
     assert {name[:5] for name in names(page)} == {"carla", EVIL[:5]}
-    change(page, lambda: page.fill("#until", "1970-01-01T15:00:00"))
+    change(page, lambda: page.fill("#until", "2026-01-01T15:00:00"))
     assert names(page) == ["carla_c1"]
     change(page, lambda: page.fill("#tracks", "21, 5"))
     assert names(page) == []
@@ -307,17 +306,64 @@ def test_an_item_is_the_next_query(open_page: Any) -> None:
     assert "carla_c2" not in names(page)
 
 
+def test_an_identical_picture_has_empty_bars(open_page: Any) -> None:
+    page = open_page()
+    give(page, person(RED, GREEN, seed=1))  # anna_c1's very picture
+    shares = (
+        """() => [...document.querySelectorAll(".meter")].map((bar) => Number(bar.style.getPropertyValue("--share")))"""
+    )
+    page.locator(".card", has_text="anna_c1").click()
+    api.expect(page.locator("#compare .parts li")).to_have_count(3)
+    assert max(page.evaluate(shares)) < 0.01
+    scale = page.locator("#compare .soft", has_text="A full bar is").inner_text()
+    page.click("#close")
+    page.locator(".card", has_text="ben_c1").click()
+    api.expect(page.locator("#compare .parts li")).to_have_count(3)
+    assert max(page.evaluate(shares)) > 0.5
+    assert page.locator("#compare .soft", has_text="A full bar is").inner_text() == scale
+
+
+def test_what_is_compared_and_why_there_are_no_probabilities(open_page: Any, site: Site) -> None:
+    page = open_page()
+    assert "Compared: all slots; a part is visible" in page.inner_text("#compared")
+    assert page.locator("#calibration-problem").is_hidden()
+    about = json.loads(page.evaluate("fetch('api/about').then((answer) => answer.text())"))
+    about |= {"calibration": None, "calibration_problem": f"It is for another model. {EVIL}"}
+    page.route("**/api/about", lambda route: route.fulfill(json=about))
+    page.reload()
+    api.expect(page.locator("#calibration-problem")).to_have_text(about["calibration_problem"])
+    assert "distances without probabilities" in page.inner_text("#about")
+
+
+def test_an_item_that_cannot_be_compared_any_more(open_page: Any) -> None:
+    page = open_page()
+    give(page, person(RED, GREEN))
+
+    def nothing(route: Any) -> None:
+        answer = route.fetch().json()
+        answer["found"] |= {"distance": None, "probability": None, "compared": 0}
+        answer["full_bar"] = None
+        route.fulfill(json=answer)
+
+    page.route("**/api/compare", nothing)
+    page.locator(".card").first.click()
+    api.expect(page.locator("#compare .facts")).to_contain_text("nothing compared")
+    assert page.locator(".meter").count() == 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_window(open_page: Any, scheme: str) -> None:
-    page = open_page(viewport={"width": 360, "height": 640}, color_scheme=scheme, reduced_motion="reduce")
+    width = 360 if scheme == "light" else 390
+    page = open_page(viewport={"width": width, "height": 640}, color_scheme=scheme, reduced_motion="reduce")
     give(page, person(RED, GREEN), person(RED, BLACK))
     assert page.locator("#people li").count() == 2
     page.click("#options summary")
     change(page, lambda: page.uncheck("input[name=part][value=legs]"))
     page.locator(".card").first.click()
     api.expect(page.locator("#compare .parts li")).to_have_count(2)
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.locator("#compare").evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth")
+    assert page.evaluate(CUT_OFF) == []
     page.set_viewport_size({"width": 1200, "height": 800})
     page.click("#close")
     assert page.locator("#part-checks").is_visible()

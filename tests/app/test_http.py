@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import threading
 import urllib.request
@@ -26,10 +27,11 @@ from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
 from partreid.app.guard import HEADERS, Hosts
-from partreid.app.http import BusyError, Turns, create_app
+from partreid.app.http import create_app
 from partreid.app.pictures import Limits
 from partreid.app.server import PageServer
 from partreid.app.service import PageService
+from partreid.app.turns import BusyError, Turns
 from partreid.errors import ConfigError, MissingDependencyError
 from partreid.inference.extractor import PartExtractor
 from partreid.retrieval.gallery import Gallery
@@ -272,10 +274,63 @@ def test_one_at_a_time_few_wait_and_who_left_is_passed_over() -> None:
     assert len(done) == 3
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"[" * 100_000, "not valid JSON"),
+        (b'{"a":' * 40_000, "not valid JSON"),
+        (b'{"query": [{"item": "anna_c1"}], "k": ' + b"9" * 5000 + b"}", "not valid JSON"),
+        (b'{"query": [{"item": "anna_c1"}], "k": ' + b"9" * 4000 + b"}", "less than or equal to 200"),
+        (b'{"query": [{"item": "anna_c1"}], "k": 1e999}', "k = inf"),
+        (b'{"query": [{"item": "anna_c1"}], "k": NaN}', "no number NaN"),
+        (b'{"query": [{"item": "anna_c1"}], "k": -Infinity}', "no number -Infinity"),
+        (b'{"query": [{"item": "anna_c1"}], "k": 2.5}', "k = 2.5"),
+        (b'{"query": [{"item": "anna_c1"}], "k": true}', "k = True"),
+        (b'{"query": [{"item": "anna_c1"}], "k": "5"}', "k = '5'"),
+        (b'{"query": [{"item": "anna_c1"}], "k": 1, "k": 2}', "'k' twice"),
+        (b'{"query": [], "query": [{"item": "anna_c1"}]}', "'query' twice"),
+        (b'{"query": [{"item": "anna_c1", "item": "ben_c1"}]}', "'item' twice"),
+        (b'{"query": [{"item": "anna_c1"}], "normalize": "yes"}', "normalize"),
+        (b'{"query": [{"item": "anna_c1"}], "normalize": 1}', "normalize"),
+        (b'{"query": [{"item": 7}]}', "query.0.item = 7"),
+        (b'{"query": [{"item": "\\ud800"}]}', "Not in the gallery|surrogate"),
+        (b'{"query": [{"item": "\\u0000"}]}', "NUL"),
+        (b'{"query": [{"item": ""}]}', "1 to 500 characters"),
+        (b'{"query": [{"picture": "KEPT", "box": [NaN, 0, 1, 1]}]}', "no number NaN"),
+        (b'{"query": [{"picture": "KEPT", "box": [true, 0, 9, 9]}]}', "expected a number"),
+        (b'{"query": [{"picture": "KEPT", "box": ["0", 0, 9, 9]}]}', "expected a number"),
+        (b'{"query": [{"picture": "KEPT", "box": [0, 0, 9, 1e999]}]}', "finite"),
+        (b'{"query": [{"picture": "KEPT", "box": [0, 0, 9, 1' + b"0" * 400 + b"]}]}", "box"),
+        (b'{"query": [{"picture": "KEPT", "box": "abcd"}]}', "box"),
+        (b'{"query": [{"item": "anna_c1"}], "where": {"since": "99999"}}', "where.since = '99999'"),
+        (b'{"query": [{"item": "anna_c1"}], "where": {"since": true}}', "where.since = True"),
+        (b'{"query": [{"item": "anna_c1"}], "where": {"until": 1e300}}', "where.until"),
+        (b'{"query": [{"item": "anna_c1"}], "where": {"until": "2026-11-29T09:00"}}', "time zone"),
+        (b'{"query": [{"item": "anna_c1"}], "where": {"until": "2026-11-29T09:00+99:00"}}', "where.until"),
+        (b'{"query": [{"item": "anna_c1"}], "where": {"cameras": ["\\ud800"]}}', "surrogate"),
+        (b'{"query": [{"item": "anna_c1"}], "where": {"cameras": {"a": 1}}}', "where.cameras"),
+        (b'{"query": [{"item": "anna_c1"}], "where": {"metadata": {"a": [[1]]}}}', "where.metadata"),
+        (b'{"query": [{"item": "anna_c1"}], "where": {"metadata": 5}}', "where.metadata"),
+        (b'{"query": [{"item": "anna_c1"}], "parts": [1]}', "parts.0 = 1"),
+        (b'{"query": {"item": "anna_c1"}}', "query"),
+        (b'{"query": [{"item": "anna_c1"}], "__proto__": 1}', "unknown field '__proto__'"),
+        (b'{"query": "\xff"}', "not valid JSON"),
+        (b"null", "got NoneType"),
+    ],
+)  # fmt: skip
+def test_hostile_questions(client: TestClient, body: bytes, words: str) -> None:
+    body = body.replace(b"KEPT", upload(client, person(RED, GREEN)).encode())
+    for path in ("/api/search", "/api/look", "/api/compare"):
+        if path == "/api/compare" and body.startswith(b'{"query"'):
+            body = b'{"item": "ben_c1", ' + body[1:]
+        answer = client.post(path, content=body, headers=OWN | {"content-type": "application/json"})
+        assert re.search(words, error(answer, 400)), answer.text
+
+
 texts = st.text(max_size=8) | st.sampled_from(["anna_c1", EVIL, "\ud800", "\0", "../x", "1e999"])
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts
 values = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(texts, v, max_size=3), max_leaves=6)
-NAMES = ("cameras", "not_cameras", "since", "until", "metadata", "not_metadata", "ids", "not_ids")
+NAMES = ("cameras", "not_cameras", "since", "until", "undated", "metadata", "not_metadata", "ids", "not_ids")
 filters = values | st.dictionaries(st.sampled_from(NAMES), values, max_size=3)
 boxes = values | st.lists(st.integers(-99, 99) | st.floats(), min_size=4, max_size=4)
 sightings = values | st.fixed_dictionaries(

@@ -24,12 +24,13 @@ from partreid.app.service import (
     PageService,
 )
 from partreid.datasets.images import read_image
-from partreid.errors import ConfigError, DataError
+from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
-from tests.app.people import BLACK, COLORS, EVIL, HEIGHT, WIDTH, ColorRunner, calibration, person, png
+from partreid.retrieval.matching import MatchingConfig
+from tests.app.people import BLACK, COLORS, DAY, EVIL, HEIGHT, WIDTH, ColorRunner, calibration, person, png
 
 RED, GREEN = COLORS["anna"], COLORS["ben"]
 
@@ -56,7 +57,7 @@ def test_search_is_the_gallerys(service: PageService, gallery: Gallery, extracto
     assert {found.id for found in ranking.results[:2]} == {"anna_c1", "anna_c2"}
     assert [found.distance for found in ranking.results] == expected.distances[0].tolist()
     first = ranking.results[0]
-    assert (first.id, first.camera, first.time, first.track) == ("anna_c2", "2", "1970-01-01T02:00:00+00:00", "2")
+    assert (first.id, first.camera, first.time, first.track) == ("anna_c2", "2", "2026-01-01T02:00:00+00:00", "2")
     assert list(first.parts.values()) == expected.part_distances[0, 0].tolist()
     assert first.compared == 3
     assert first.probability is None
@@ -150,7 +151,7 @@ def test_filters(service: PageService) -> None:
         return {found.id for found in service.search(ask(service, person(RED, GREEN), where=where)).results}
 
     assert ids(cameras=["2"]) == {"anna_c2", "ben_c2", "carla_c2"}
-    assert ids(since=3 * 3600, until=5 * 3600) == {"ben_c1", "ben_c2"}
+    assert ids(since=DAY + 3 * 3600, until=DAY + 5 * 3600) == {"ben_c1", "ben_c2"}
     assert ids(not_metadata={"track": ["1", "22"]}) == {"anna_c2", "ben_c1", "ben_c2", "carla_c1"}
 
 
@@ -192,6 +193,52 @@ def test_comparing(service: PageService, gallery: Gallery, extractor: PartExtrac
     assert color[: middle // 2].mean() > 30 + color[-middle // 2 :].mean()  # the torso is above, the rest is grey
 
 
+def test_bars_are_on_one_scale_on_which_an_identical_picture_looks_near(
+    service: PageService, gallery: Gallery, extractor: PartExtractor
+) -> None:
+    """Not the farthest part of each result: an identical picture looked as far as any other."""
+    picture = person(RED, GREEN, seed=1)  # as anna_c1's file
+    query = ask(service, picture).query
+    scales, farthest = set(), {}
+    for item in ("anna_c1", "anna_c2", "ben_c1", "carla_c2"):
+        comparison = service.compare(ItemQuestion(query=query, item=item))
+        scales.add(comparison.full_bar)
+        farthest[item] = max(part.distance or 0.0 for part in comparison.parts)
+    (full,) = scales
+    assert full is not None
+    assert farthest["anna_c1"] < 1e-3 * full
+    assert farthest["anna_c2"] < 0.1 * full
+    assert farthest["ben_c1"] > 0.5 * full
+    # Each way of comparing has a scale of its own, and a gallery of one item has none.
+    normalized = service.compare(ItemQuestion(query=query, item="ben_c1", normalize=True))
+    assert normalized.full_bar is not None
+    assert normalized.full_bar <= 2
+    alone = Gallery(extractor=extractor)
+    alone.add(extractor.embed([picture]), ["a"])
+    assert PageService(alone, extractor).compare(ItemQuestion(query=(Sighting(item="a"),), item="a")).full_bar is None
+
+
+def test_how_pictures_are_compared_is_said(gallery: Gallery, extractor: PartExtractor) -> None:
+    about = PageService(gallery, extractor, calibration_problem="It is for another model.").about()
+    assert about.compared == (
+        "Compared: all slots; a part is visible where it wins the argmax over a pixel; weight v_q·v_g; vectors as they "
+        "are; without mirror images; no calibration."
+    )
+    assert about.matching["matching"]["normalize"] is False
+    assert about.calibration_problem == "It is for another model."
+    matching = MatchingConfig(normalize=True, slots=("torso",))
+    fitted = calibration().model_copy(update={"matching": matching})
+    about = PageService(gallery, extractor, calibration=fitted).about()
+    assert "slots torso;" in about.compared
+    assert "divided by their length" in about.compared
+    assert "calibrated on colours" in about.compared
+    assert [slot.name for slot in about.slots] == ["torso"]
+    with pytest.raises(ShapeError, match="tail"):  # when it starts, not at the first question
+        PageService(
+            gallery, extractor, calibration=fitted.model_copy(update={"matching": MatchingConfig(slots=("tail",))})
+        )
+
+
 def test_a_picture_that_is_gone(service: PageService, tmp_path: Path) -> None:
     (tmp_path / "anna_c1.png").unlink()
     with pytest.raises(UnknownPictureError, match="not there any more"):
@@ -210,6 +257,9 @@ def test_a_picture_that_is_gone(service: PageService, tmp_path: Path) -> None:
     "metadata",
     [{}, {"file": 3}, {"file": "relative.png"}, {"file": "/dev/zero"}, {"file": "/etc/passwd"}, {"file": "/"},
      {"file": "/" + "x" * 5000}, {"file": "FILE", "box": [1, 2, 3]},
+     {"file": "FILE", "box": [0, 0, 10**400, 9]}, {"file": "FILE", "box": [True, True, True, True]},
+     {"file": "FILE", "box": "0,0,9,9"}, {"file": "FILE", "box": [[0, 0], [9, 9]]},
+     {"file": "/proc/self/environ"}, {"file": "/proc/self/pagemap"}, {"file": "http://127.0.0.1/x.jpg"},
      {"file": "FILE", "box": {"a": "b"}}, {"file": "FILE", "box": [900, 900, 990, 990]}, {"file": "PIPE"}],
 )  # fmt: skip
 def test_no_picture_but_words(
@@ -355,3 +405,12 @@ def test_found_metadata_is_text(gallery: Gallery, service: PageService, extracto
     found = {one.id: one for one in service.search(ask(service, person(RED, GREEN))).results}[EVIL]
     assert dict(found.metadata) == {EVIL: EVIL, "list": '[1, {"a": null}]', "track": EVIL}
     assert (found.camera, found.track) == (EVIL, EVIL)
+
+
+def test_much_metadata_is_cut_and_says_so(gallery: Gallery, service: PageService, extractor: PartExtractor) -> None:
+    metadata = {"long": "x" * 5000} | {f"key {i}": i for i in range(150)}
+    gallery.add(extractor.embed([person(RED, GREEN, seed=1)]), ["much"], metadata=[metadata])
+    found = {one.id: one for one in service.search(ask(service, person(RED, GREEN))).results}["much"]
+    assert len(found.metadata) == 101
+    assert len(found.metadata[0][1]) < 2010
+    assert found.metadata[-1] == ("…", "and 51 more")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from partreid.inference.extractor import PartExtractor
-from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
 from partreid.retrieval.gallery import Gallery
 from tests.cli.conftest import Run
 
@@ -81,3 +83,40 @@ def test_a_calibration_must_belong_to_the_model(
     status, text = run(*options, own.model_copy(update={"model": "other"}).save(tmp_path / "other.json"))
     assert status == 2
     assert "another model" in text
+
+
+@pytest.mark.usefixtures("in_memory")
+def test_a_calibration_beside_the_model_that_is_no_use_is_said(
+    run: Run, tiny_run: Path, answers: dict[str, object], tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    file = tmp_path / "run" / "checkpoint" / CALIBRATION_FILE
+    MatchCalibration(prior=0.1, offsets=(1.0,), slopes=(1.0,), model="other").save(file)
+    for words in ("another model", "cannot be read"):
+        status, text = run("app", "--gallery", "people", "--model", tmp_path / "run", "--port", 0)
+        assert status == 0, text
+        assert "No probabilities" in text
+        assert words in " ".join(text.split())
+        assert "another model or way of embedding" in str(answers["calibration_problem"])
+        assert str(tmp_path) not in str(answers["calibration_problem"])
+        assert answers["calibration"] is None
+        file.write_text("{")
+
+
+@pytest.mark.usefixtures("answers")
+def test_a_calibration_for_another_way_of_embedding_than_the_gallerys(run: Run, tiny_run: Path, tmp_path: Path) -> None:
+    plain = PartExtractor.from_pretrained(tiny_run)
+    with Gallery.open(tmp_path / "gallery", extractor=plain) as gallery:
+        gallery.add([np.zeros((64, 32, 3), np.uint8)], ["a"])
+    otherwise = PartExtractor.from_pretrained(tiny_run, overrides=("visibility=continuous",))
+    count = len(plain.slots)
+    file = MatchCalibration(
+        prior=0.1, offsets=(1.0,) * count, slopes=(1.0,) * count, model=otherwise.fingerprint,
+        overrides=("visibility=continuous",),
+    ).save(tmp_path / "calibration.json")  # fmt: skip
+    command = ("app", "--gallery", tmp_path / "gallery", "--model", tiny_run, "--port", 0)
+    status, text = run(*command, "--calibration", file)
+    assert status == 2
+    assert "embedded with visibility=continuous" in " ".join(text.split())
+    assert "leave --calibration away" in " ".join(text.split())
+    assert run(*command)[0] == 0

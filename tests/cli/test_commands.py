@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from PIL import Image
 from partreid.functional.ranking import OTHER_FILE
 from partreid.inference.storage import load_embeddings
 from partreid.models.checkpoint import load_checkpoint
+from partreid.training.loop import Trainer
+from partreid.training.state import load_run_config
 from tests.cli.conftest import Run
 from tests.conftest import tiny_config, write_blocks
 
@@ -112,6 +116,9 @@ def test_config_commands(run: Run) -> None:
     assert "paper-holistic" in run("config", "list")[1]
     assert "model.part_classifier_batchnorm" in run("config", "diff", "paper-occluded", "official-occluded")[1]
     assert "paper §4.2" in run("config", "fields")[1]
+    assert "optimizer.epochs" in run("config", "fields", "epochs")[1]
+    status, text = run("config", "fields", "xyzzy")
+    assert (status, "No field has 'xyzzy' in its name or meaning" in text) == (2, True)
 
 
 def test_help_and_version(run: Run) -> None:
@@ -129,6 +136,7 @@ def test_help_and_version(run: Run) -> None:
         (("train", "{absent}", "-o", "{tmp}/r"), "does not exist"),
         (("train", "{blocks}", "-o", "{tmp}/r", "--preset", "lite"), "Unknown preset 'lite'"),
         (("train", "{blocks}", "-o", "{tmp}/r", "--set", "optimizer.epoch=1"), "Did you mean 'epochs'"),
+        (("train", "{blocks}", "-o", "{tmp}/r", "--set", "epochs=1"), "Did you mean 'optimizer.epochs'"),
         (
             ("train", "{blocks}", "-o", "{tmp}/r", "--set", "batch.identities_per_batch=3"),
             "No ImageNet weights for resnet50 come with a Python package",
@@ -163,14 +171,85 @@ def test_a_truncated_picture_stops_training_and_is_named(run: Run, tiny_toml: Pa
     assert not (tmp_path / "run" / "checkpoint").exists()
 
 
-def test_ctrl_c_says_how_to_go_on(run: Run, blocks: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stop", "status"), [(KeyboardInterrupt, 130), (SystemExit, 143)])
+def test_ctrl_c_before_the_first_checkpoint_says_that_there_is_none(
+    stop: type[BaseException], status: int, run: Run, blocks: Path, tiny_toml: Path, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    def interrupted(*args: object) -> None:
+        raise stop(status)
+
+    monkeypatch.setattr(Trainer, "_train_epoch", interrupted)
+    arguments = ("train", blocks, "-o", tmp_path / "run", "--config", tiny_toml, "--device", "cpu")
+    ended, text = run(*arguments)
+    assert ended == status
+    assert "There is no checkpoint" in text
+    assert "--resume would find nothing: the same command begins anew" in text
+    assert not (tmp_path / "run").exists()
+    ended, text = run(*arguments, "--resume")
+    assert ended == 2
+    assert "there is nothing to resume: begin the training without --resume" in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_says_with_which_command_a_training_goes_on(
+    run: Run, blocks: Path, tiny_toml: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    train_epoch = Trainer._train_epoch
+
+    def interrupted(self: Trainer, *args: Any) -> None:
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        train_epoch(self, *args)
+
+    data = Path(shutil.copytree(blocks, tmp_path / "a set [v2]"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_epoch", interrupted)
+        status, text = run("train", data, "-o", tmp_path / "run", "--config", tiny_toml, "--device", "cpu")
+    assert status == 130
+    _, sign, command = text.partition("The last checkpoint is of epoch 1. The training goes on with: ")
+    assert sign, text
+    words = shlex.split(command.splitlines()[0])
+    assert words[:2] == ["partreid", "train"]
+    status, text = run(*words[1:], "--no-evaluate")
+    assert status == 0, text
+    assert "Resumed after epoch 1 of 2" in text
+
+
+def test_other_commands_do_not_speak_of_training(run: Run, monkeypatch: pytest.MonkeyPatch, blocks: Path) -> None:
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["partreid.cli.train"], "run_training", interrupted)
-    status, text = run("train", blocks, "-o", tmp_path / "run", "--preset", "light")
+    monkeypatch.setattr(sys.modules["partreid.cli.data"], "check_dataset", interrupted)
+    status, text = run("data", "check", blocks)
     assert status == 130
-    assert "--resume" in text
+    assert "Interrupted. Nothing half-written was left." in text
+    assert "resume" not in text
+    assert "train" not in text
+
+
+def test_a_resumed_run_keeps_its_configuration(run: Run, blocks: Path, tiny_toml: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ("train", blocks, "-o", out, "--no-evaluate", "--device", "cpu")
+    same = ("--config", tiny_toml, "--set", "optimizer.epochs=1")
+    assert run(*arguments, *same)[0] == 0
+    status, text = run(*arguments, *same, "--resume")
+    assert (status, "Resumed after epoch 1 of 1" in text) == (0, True), "a job that is put back says the same again"
+    status, text = run(*arguments, "--resume", "--set", "optimizer.epochs=2")
+    assert (status, "Resumed after epoch 1 of 2" in text) == (0, True)
+    for other, named in [
+        (("--preset", "light"), "model.backbone = 'resnet18', and now it is 'efficientnet_lite0'"),
+        (("--set", "seed=3"), "seed = 0, and now it is 3"),
+        (("--config", tiny_toml, "--set", "augment.padding=5"), "augment.padding = 2, and now it is 5"),
+    ]:
+        status, text = run(*arguments, *other, "--resume")
+        assert status == 2
+        assert named in text
+    status, text = run(*arguments, "--set", "seed=3", "--resume", "--allow-changes")
+    assert status == 0, text
+    assert load_run_config(out).seed == 0, "nothing was left to train, so nothing was written"
+    status, text = run(*arguments, "--allow-changes")
+    assert (status, "it needs --resume" in text) == (2, True)
 
 
 def test_demo_on_blocks(run: Run, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

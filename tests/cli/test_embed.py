@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import load_embeddings
@@ -82,6 +83,48 @@ def test_shards_go_on_where_they_stopped(run: Run, tiny_run: Path, pictures: Pat
     status, text = run("embed", tiny_run, pictures / "query", "-o", tmp_path / "out", *SHARDS)
     assert status == 2
     assert "pictures was 16, now 4" in text
+
+
+def test_weights_that_are_no_numbers_embed_nothing(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    weights = tmp_path / "run" / "checkpoint" / "model.safetensors"
+    state = load_file(weights)
+    for change, message in ((lambda v: v * float("nan"), "NaN"), (lambda v: v.to(torch.int8), "int8")):
+        save_file({key: change(value) if value.ndim == 4 else value for key, value in state.items()}, weights)
+        for out in ("e.safetensors", "e.parquet", "shards"):
+            status, text = run("embed", tmp_path / "run", pictures, "-o", tmp_path / out, "--device", "cpu")
+            assert status == 2
+            assert "model.safetensors holds weights that cannot be used: backbone." in text
+            assert message in text
+            assert not (tmp_path / out).exists()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_changed_shard_and_a_changed_picture_are_made_anew(
+    run: Run, tiny_run: Path, pictures: Path, tmp_path: Path, workers: int
+) -> None:
+    command = ("embed", tiny_run, pictures, "-o", tmp_path / "out", *SHARDS, "--workers", workers)
+    assert run(*command)[0] == 0
+    whole = content(tmp_path / "out")
+    bent = bytearray(whole["shard-000002.safetensors"])
+    bent[-3] ^= 1
+    (tmp_path / "out" / "shard-000002.safetensors").write_bytes(bent)
+    status, text = run("gallery", "add", tmp_path / "g", tmp_path / "out")
+    assert status == 2
+    assert "shard-000002.safetensors" in text
+    assert "checksum differs" in text
+    status, text = run(*command)
+    assert status == 0, text
+    assert "3 of 4 shards are there already" in text
+    assert "Made anew: 1 of 4 shards, the first since" in text
+    assert content(tmp_path / "out") == whole
+    files = sorted(pictures.rglob("*.jpg"))
+    shutil.copy(files[0], files[15])
+    status, text = run(*command)
+    assert status == 0, text
+    assert "shard-000003.safetensors is of pictures that have changed since" in text
+    embeddings, _ = load_embeddings(tmp_path / "out")
+    assert torch.allclose(embeddings.vectors[15], embeddings.vectors[0], atol=1e-4)
 
 
 def test_damaged_pictures_are_told_at_the_end(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError
@@ -15,6 +17,7 @@ from partreid.inference.extractor import PartExtractor
 from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval import Filter, Gallery
 from partreid.runtime import RuntimeConfig
+from partreid.types import PartEmbeddings
 from tests.cli.conftest import Run
 
 PATTERN = r"(?P<person>\d+)_c(?P<camera>\d+)"
@@ -89,7 +92,7 @@ def test_several_pictures_of_one_person(run: Run, filled: Path, blocks: Path, ti
 
 def test_stopped_and_begun_again(run: Run, filled: Path, blocks: Path, tiny_run: Path) -> None:
     folder = blocks / "bounding_box_test"
-    run("gallery", "delete", filled, "--camera", 2)
+    assert run("gallery", "delete", filled, "--camera", 2, "--yes")[0] == 0
     again = (
         "gallery",
         "add",
@@ -103,6 +106,9 @@ def test_stopped_and_begun_again(run: Run, filled: Path, blocks: Path, tiny_run:
         "site=north",
     )
     status, printed = run(*again)
+    assert status == 2  # 8 would keep their camera, and be told neither time nor site
+    assert "8 of the items are in the gallery with something else said of them" in " ".join(printed.split())
+    status, printed = run("gallery", "add", filled, folder, "-m", tiny_run)
     assert status == 0
     assert "4 added, 8 there already, 0 left out" in printed
     assert "12 added, 0 there already" in run(*again, "--replace")[1]
@@ -149,7 +155,8 @@ def test_copy_and_verify(run: Run, filled: Path, tmp_path: Path) -> None:
     assert "12 copied" in printed
     status, printed = run("gallery", "verify", tmp_path / "copy")
     assert (status, "12 items, no problem." in printed) == (0, True)
-    assert "3 deleted, 9 left" in run("gallery", "delete", tmp_path / "copy", "--where", "person=0011")[1]
+    by_person = ("gallery", "delete", tmp_path / "copy", "--where", "person=0011")
+    assert "3 deleted, 9 left" in run(*by_person, "--yes")[1]
     with Gallery.open(filled) as gallery:
         assert len(gallery) == 12
 
@@ -172,6 +179,12 @@ def test_messages(run: Run, filled: Path, blocks: Path, tiny_run: Path, tmp_path
         (("search", tmp_path / "none", folder, "-m", tiny_run), "none"),
         (("info", tmp_path / "none"), "none"),
         (("delete", filled), "Say which items to delete"),
+        (("delete", filled, "--undated"), "--undated goes with --since or --until"),
+        (("delete", filled, "--camera", 2), "Nothing was deleted: there is nobody to ask. Add --yes"),
+        (("delete", filled, "--until", "30"), "Did you mean 30d or 30h (ago)?"),
+        (("delete", filled, "--until", "2099-01-01"), "lies in the future"),
+        (("delete", filled, "--since", "2027"), "A year alone: 2027-01-01?"),
+        (("add", filled, folder, "-m", tiny_run, "--pattern", r"_(?P<time>\d{6})"), "Cannot read the time '000003'"),
     ]:
         status, printed = run("gallery", *arguments)
         assert status == 2, (arguments, printed)
@@ -187,8 +200,8 @@ def test_messages(run: Run, filled: Path, blocks: Path, tiny_run: Path, tmp_path
         ("1.5h", datetime(2026, 11, 23, 10, 30, tzinfo=UTC)),
         ("now", datetime(2026, 11, 23, 12, tzinfo=UTC)),
         ("2026-11-22T10:00:00.25+02:00", datetime(2026, 11, 22, 8, 0, 0, 250_000, tzinfo=UTC)),
-        ("0", datetime(1970, 1, 1, tzinfo=UTC)),
-        ("1795435200.5", datetime(2026, 11, 23, 12, 0, 0, 500_000, tzinfo=UTC)),
+        ("@1795435200", datetime(2026, 11, 23, 12, tzinfo=UTC)),
+        ("@1795435200.5", datetime(2026, 11, 23, 12, 0, 0, 500_000, tzinfo=UTC)),
     ],
 )
 def test_moments(text: str, expected: datetime) -> None:
@@ -198,6 +211,159 @@ def test_moments(text: str, expected: datetime) -> None:
 def test_local_times_and_what_is_no_time() -> None:
     assert parse_moment("2026-11-23") == datetime(2026, 11, 23).astimezone(UTC)
     assert parse_moment("20261123") == datetime(2026, 11, 23).astimezone(UTC)
-    for text in ("", "yesterday", "5y", "-3h", "9" * 400, "9" * 30 + "w", "٣h", "\0"):
+    for text in ("", "yesterday", "5y", "-3h", "9" * 400, "9" * 30 + "w", "٣h", "\0", "30", "2027", "1795435200", "0"):
         with pytest.raises(ConfigError, match="Cannot read the time"):
             parse_moment(text)
+
+
+@pytest.fixture
+def two_sites(blocks: Path, tmp_path: Path) -> Path:
+    """Folders a and b with pictures of different people under one name, crops/1.jpg."""
+    names = sorted((blocks / "query").iterdir())
+    for site, picture in zip("ab", (names[0], names[-1]), strict=True):
+        (tmp_path / site / "crops").mkdir(parents=True)
+        (tmp_path / site / "crops" / "1.jpg").write_bytes(picture.read_bytes())
+    return tmp_path
+
+
+def in_folder(monkeypatch: pytest.MonkeyPatch, run: Run, folder: Path, *arguments: object) -> tuple[int, str]:
+    monkeypatch.chdir(folder)
+    status, printed = run("gallery", *arguments)
+    return status, " ".join(printed.split())
+
+
+def test_one_name_for_two_pictures(monkeypatch: pytest.MonkeyPatch, run: Run, two_sites: Path, tiny_run: Path) -> None:
+    people, a, b = two_sites / "people", two_sites / "a", two_sites / "b"
+    add = ("add", people, "crops", "-m", tiny_run)
+    assert "1 added" in in_folder(monkeypatch, run, a, *add, "--camera", "A")[1]
+    for camera in ("A", "B"):
+        status, said = in_folder(monkeypatch, run, b, *add, "--camera", camera)
+        assert status == 2
+        assert f"there it is {a / 'crops' / '1.jpg'}, now {b / 'crops' / '1.jpg'}. It was not added." in said
+        assert "--prefix site2/" in said
+    for way in (("--prefix", "b/"),):
+        assert "1 added, 0 there already" in in_folder(monkeypatch, run, b, *add, "--camera", "B", *way)[1]
+    with Gallery.open(people) as gallery:
+        assert [(i.id, i.camera, i.metadata["file"]) for i in gallery.get(["b/crops/1.jpg", "crops/1.jpg"]).items] == [
+            ("b/crops/1.jpg", "B", str(b / "crops" / "1.jpg")),
+            ("crops/1.jpg", "A", str(a / "crops" / "1.jpg")),
+        ]
+    # The same folder by another path is the same pictures; from above, both have names of their own.
+    for given in (a / "crops", "../a/crops"):
+        status, said = in_folder(monkeypatch, run, b, "add", people, given, "-m", tiny_run)
+        assert "0 added, 1 there already" in said
+        assert "have another id there" in said
+        assert "'crops/1.jpg'" in said
+    again = in_folder(monkeypatch, run, two_sites, "add", two_sites / "more", "a/crops", "b/crops", "-m", tiny_run)
+    assert "2 added" in again[1]
+
+
+def test_other_facts_of_what_is_there(run: Run, filled: Path, blocks: Path, tiny_run: Path) -> None:
+    add = ("gallery", "add", filled, blocks / "bounding_box_test", "-m", tiny_run)
+    for facts, said in (
+        (("--pattern", r"(?P<person>\d+)_c\d_(?P<camera>\d+)"), "camera '1' there, '000000' now"),
+        (("--camera", "7"), "now"),
+        (("--data", "site=north"), "site None there, 'north' now"),
+        (("--time", "2026-11-23T12:00Z"), "time None there, '2026-11-23 12:00:00+00:00' now"),
+    ):
+        status, printed = run(*add, *facts)
+        assert status == 2, facts
+        assert "12 of the items are in the gallery with something else said of them" in " ".join(printed.split())
+        assert said in " ".join(printed.split())
+        assert run(*add, *facts, "--replace")[0] == 0
+    with Gallery.open(filled) as gallery:
+        assert {item.time for page in gallery.records() for item in page.items} == {
+            datetime(2026, 11, 23, 12, tzinfo=UTC)
+        }
+    assert "0 added, 12 there already" in run(*add)[1]  # nothing is said that differs
+
+
+def test_pictures_of_a_file_of_embeddings_are_those_it_was_made_of(
+    monkeypatch: pytest.MonkeyPatch, run: Run, two_sites: Path, tiny_run: Path
+) -> None:
+    people, a, b = two_sites / "people", two_sites / "a", two_sites / "b"
+    for site in (a, b):
+        monkeypatch.chdir(site)
+        assert run("embed", tiny_run, "crops", "-o", site / "all.safetensors")[0] == 0
+    assert in_folder(monkeypatch, run, b, "add", people, a / "all.safetensors", "--camera", "A")[0] == 0
+    with Gallery.open(people) as gallery:
+        assert gallery.get(["crops/1.jpg"]).items[0].metadata["file"] == str(a / "crops" / "1.jpg")
+    for source in ("crops", "all.safetensors"):
+        status, said = in_folder(monkeypatch, run, b, "add", people, source, "-m", tiny_run)
+        assert (status, "id of another picture in the gallery" in said) == (2, True)
+    assert "0 added, 1 there already" in in_folder(monkeypatch, run, a, "add", people, "crops", "-m", tiny_run)[1]
+    both = ("add", two_sites / "both", a / "all.safetensors", b / "all.safetensors")
+    status, said = in_folder(monkeypatch, run, b, *both)
+    assert (status, "is given twice" in said) == (2, True)
+    with Gallery.open(two_sites / "both") as gallery:
+        assert len(gallery) == 0
+
+
+@pytest.fixture
+def dated(tmp_path: Path) -> Path:
+    """Items of two cameras and several times, and two without one."""
+    place = tmp_path / "dated"
+    some = PartEmbeddings(torch.eye(6)[:, None], torch.ones(6, 1), ("foreground",))
+    with Gallery.open(place) as gallery:
+        times = [*(datetime(year, 1, 2, tzinfo=UTC) for year in (2020, 2021, 2025, 2033)), None, None]
+        gallery.add(some, list("abcdef"), cameras=[1, 1, 2, 2, 2, None], times=times)
+    return place
+
+
+def test_what_a_deletion_shows_and_keeps(run: Run, dated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    delete = ("gallery", "delete", dated)
+    for refused in (("--until", "now"), ("--until", "202601010000"), ("--camera", 2), ("--until", "2026-01-01")):
+        status, printed = run(*delete, *refused)
+        assert (status, "there is nobody to ask" in printed) == (2, True), refused
+    status, printed = run(*delete, "--until", "now", "--dry-run")
+    assert status == 0
+    assert (
+        "3 of 6 items meet the conditions. The oldest is of 2020-01-02 00:00:00 +0000, the newest of 2025-01-02"
+        in printed
+    )
+    assert "Cameras: 1 (2), 2 (1)." in printed
+    assert "2 more have no time, and stay (--undated deletes them too)." in printed
+    assert "Nothing was deleted." in printed
+    assert run("gallery", "info", dated, "--json")[1].count('"without a time": 2') == 1
+    assert "3 deleted, 3 left." in run(*delete, "--until", "202601010000", "--yes")[1]
+    assert "2 deleted, 1 left." in run(*delete, "--until", "now", "--undated", "--yes")[1]
+    status, printed = run(*delete, "d", "nobody")
+    assert (status, "1 deleted, 0 left." in printed, "Not in the gallery: 'nobody'." in printed) == (0, True, True)
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y\n", 4), ("n\n", 6), ("", 6)])
+def test_a_deletion_is_asked(run: Run, dated: Path, monkeypatch: pytest.MonkeyPatch, answer: str, left: int) -> None:
+    typed = io.StringIO(answer)
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", typed)
+    run("gallery", "delete", dated, "--camera", "1")
+    with Gallery.open(dated) as gallery:
+        assert len(gallery) == left
+
+
+def test_searches_tell_of_items_without_a_time(run: Run, dated: Path) -> None:
+    status, printed = run("gallery", "search", dated, "--like", "a", "--since", "2021-01-01")
+    assert (status, "2 items have no time, and were not searched" in printed) == (0, True)
+    (answer,) = answers(run, dated, "--like", "a", "--since", "2021-01-01")
+    assert (sorted(row["id"] for row in answer["found"]), answer["undated"]) == (list("bcd"), 2)
+    (answer,) = answers(run, dated, "--like", "a", "--since", "2021-01-01", "--undated")
+    assert (sorted(row["id"] for row in answer["found"]), "undated" in answer) == (list("bcdef"), False)
+
+
+def test_copying_replaces_nothing_unasked(run: Run, dated: Path, tmp_path: Path) -> None:
+    copy = ("gallery", "copy", dated, tmp_path / "copy")
+    assert "6 copied, 0 there already." in run(*copy)[1]
+    assert "0 copied, 6 there already." in run(*copy)[1]
+    with Gallery.open(tmp_path / "copy") as gallery:
+        gallery.delete(["a"])
+        one = gallery.get(["b"])
+        gallery.upsert(one.embeddings, ["b"], cameras=9)
+    status, printed = run(*copy)
+    assert status == 2
+    assert "1 ids stand for other items" in printed
+    with Gallery.open(tmp_path / "copy") as gallery:
+        assert (len(gallery), gallery.get(["b"]).items[0].camera) == (5, "9")
+    assert "6 copied, 0 there already." in run(*copy, "--replace")[1]
+    with Gallery.open(tmp_path / "copy") as gallery:
+        assert gallery.get(["b"]).items[0].camera == "1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import pytest
 from PIL import Image
 
 from partreid.cli.show_common import Choice, find_picture
+from partreid.datasets.readers import read_dataset
 from partreid.errors import DataError
 from partreid.functional.ranking import evaluate_ranking
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
-from partreid.types import ReIDImage
+from partreid.types import ReIDDataset, ReIDImage
 from tests.cli.conftest import Run
 from tests.conftest import tiny_config, write_blocks
 from tests.pages import read_page
@@ -55,6 +57,33 @@ def test_rankings_page_with_every_option(run: Run, tiny_run: Path, blocks: Path,
     assert f"{tiny_run.name}: rank-1" in page.text
     shown = {line.split("\n")[0] for line in page.words}
     assert {"1 ✓", "1 ✗"} & {word[:3] for word in shown}
+
+
+def test_cameras_are_called_as_the_set_calls_them(run: Run, tiny_run: Path, blocks: Path, here: Path) -> None:
+    """They were counted from 0 in figures, from 1 in file names."""
+    assert run("show", "rankings", tiny_run, blocks, "--query", "0013_c4_000003", "--html")[0] == 0
+    alts = [picture["alt"] for picture in read_page((here / "rankings.html").read_text()).all("img")]
+    names = re.findall(r"\b(\d{4})_c(\d)_", (here / "rankings.html").read_text())
+    assert "id 13 · cam 4" in alts[0]
+    assert [(int(pid), camera) for pid, camera in names] == [
+        (int(pid), camera) for pid, camera in re.findall(r"id (\d+) · cam (\d)", " ".join(alts))
+    ]
+
+    def name(dataset: ReIDDataset) -> set[str]:
+        return {image.camera_name for split in dataset.splits.values() for image in split}
+
+    # A table keeps its numbers, a set of occluded and whole pictures has no cameras but these.
+    rows = ("path,pid,camid,split", "a.jpg,1,0,query", "b.jpg,1,7,gallery", "c.jpg,2,0,train")
+    (here / "own.csv").write_text("\n".join(rows))
+    for file in ("a.jpg", "b.jpg", "c.jpg"):
+        shutil.copy(next((blocks / "query").iterdir()), here / file)
+    assert name(read_dataset(here / "own.csv")) == {"0", "7"}
+    for folder in ("occluded_body_images", "whole_body_images"):
+        (here / "bodies" / folder / "001").mkdir(parents=True)
+        shutil.copy(here / "a.jpg", here / "bodies" / folder / "001" / "001_01.jpg")
+    assert name(read_dataset(here / "bodies")) == {"occluded", "whole"}
+    (here / "own.csv").write_text("\n".join(("path,pid,split", "a.jpg,1,query", "b.jpg,1,gallery", "c.jpg,2,train")))
+    assert name(read_dataset(here / "own.csv")) == {""}
 
 
 def test_the_order_and_the_verdicts_are_those_of_the_scores(run: Run, tiny_run: Path, blocks: Path, here: Path) -> None:

@@ -221,15 +221,15 @@ def test_boxes_that_were_left_out_count_for_nothing(run: Run, tiny_run: Path, tm
     """The item tells of the boxes that its embedding was made of."""
     hall = frames(tmp_path / "hall", [f"{i}.png" for i in range(1, 5)])
     table = mot(tmp_path / "b.txt", [f"{i},1,{900 if i in (1, 4) else 101},17,32,64,1" for i in range(1, 5)])
-    status, text = run("tracks", tiny_run, hall, table, "--gallery", tmp_path / "people", "--start", "0", "--fps", "2",
-                       "--device", "cpu", "--skip-damaged")  # fmt: skip
+    status, text = run("tracks", tiny_run, hall, table, "--gallery", tmp_path / "people", "--fps", "2",
+                       "--start", "@1795435200", "--device", "cpu", "--skip-damaged")  # fmt: skip
     assert status == 0, text
     with Gallery.open(tmp_path / "people", create=False) as gallery:
         item = gallery.get(["hall/1"]).items[0]
     assert {key: item.metadata[key] for key in ("boxes", "first_second", "last_second")} == {
         "boxes": 2, "first_second": 0.5, "last_second": 1.0}  # fmt: skip
     assert item.time is not None
-    assert item.time.timestamp() == 0.5
+    assert item.time.timestamp() == 1795435200.5
 
 
 def test_boxes_may_be_said_to_be_corners(run: Run, tiny_run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shutil
 import subprocess
@@ -17,11 +18,13 @@ from PIL import Image
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic.shipped import shipped_split
 from partreid.errors import CheckpointError, ConfigError, MissingDependencyError, PartReIDError
+from partreid.export.write import export_checkpoint
 from partreid.functional.distance import part_distances
 from partreid.inference.export_info import VERSION, ExportInfo
 from partreid.inference.exported import ExportedRunner
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.load import load_extractor
+from partreid.inference.sessions import _gpu_providers
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
 from partreid.runtime import RuntimeConfig
 from tests.export.tiny import PREPROCESS, random_pixels
@@ -96,31 +99,93 @@ def test_no_file(suffix: str, tmp_path: Path) -> None:
 def test_damaged_files(exported: Path, tmp_path: Path) -> None:
     for other in exported.parent.glob("model.*"):
         shutil.copy(other, tmp_path)
-    copy = tmp_path / exported.name
-    whole = copy.read_bytes()
+    file = tmp_path / exported.name
+    whole = file.read_bytes()
     for content in (b"", b"nonsense", whole[: len(whole) // 2]):
-        copy.write_bytes(content)
-        with pytest.raises(CheckpointError, match=f"cannot open .*{copy.name}|was not written by partreid"):
-            ExportedRunner(copy)
-    copy.write_bytes(whole)
-    weights = copy.with_suffix(".bin")
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"cannot open .*{file.name}|was not written by partreid"):
+            ExportedRunner(file)
+    file.write_bytes(whole)
+    weights = file.with_suffix(".bin")
     if exported.suffix == ".xml":
         weights.write_bytes(weights.read_bytes()[:-64])
-        with pytest.raises(CheckpointError, match="OpenVINO cannot open"):
-            ExportedRunner(copy)
+        with pytest.raises(CheckpointError, match=r"xml and model\.bin cannot be trusted.*not what was exported"):
+            ExportedRunner(file)
         weights.unlink()
         with pytest.raises(CheckpointError, match=r"needs model\.bin beside it"):
-            ExportedRunner(copy)
+            ExportedRunner(file)
+
+
+@pytest.fixture(scope="module")
+def other(exported: Path, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network with other weights, exported to the same format."""
+    model = copy.deepcopy(checkpoint.model)
+    with torch.no_grad():
+        model.get_parameter("part_classifier.classifier.weight").mul_(1.5)
+    path = tmp_path_factory.mktemp("other") / exported.name
+    export_checkpoint(Checkpoint(model, PREPROCESS), path, random_pixels(2))
+    return path
+
+
+def test_the_weights_of_another_model_are_noticed(exported: Path, other: Path, tmp_path: Path) -> None:
+    assert ExportedRunner(exported).fingerprint != ExportedRunner(other).fingerprint
+    if exported.suffix != ".xml":
+        return  # one file: there is nothing to exchange
+    for graph, weights in ((exported, other), (other, exported)):
+        shutil.copy(graph, tmp_path / "model.xml")
+        shutil.copy(weights.with_suffix(".bin"), tmp_path / "model.bin")
+        with pytest.raises(CheckpointError, match=r"model\.bin cannot be trusted.*another file's weights"):
+            PartExtractor.from_exported(tmp_path / "model.xml")
+    for file in exported.parent.glob("model.*"):
+        shutil.copy(file, tmp_path / f"renamed{file.suffix}")
+    assert ExportedRunner(tmp_path / "renamed.xml").fingerprint == ExportedRunner(exported).fingerprint
+
+
+def test_any_flipped_bit_is_noticed(exported: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    for file in exported.parent.glob("model.*"):
+        for part in exported.parent.glob("model.*"):
+            shutil.copy(part, tmp_path)
+        whole = file.read_bytes()
+        for place in random.integers(0, len(whole), 60):
+            bent = bytearray(whole)
+            bent[place] ^= 1 << int(random.integers(8))
+            (tmp_path / file.name).write_bytes(bent)
+            with pytest.raises(CheckpointError, match=r"cannot be trusted|was not written by partreid"):
+                ExportedRunner(tmp_path / exported.name)
+
+
+def test_a_file_of_an_earlier_version_is_to_be_exported_anew(exported: Path, tmp_path: Path) -> None:
+    for file in exported.parent.glob("model.*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes().replace(b"partreid-sha256:", b"partreid-sha255:"))
+    with pytest.raises(CheckpointError, match="by an earlier version, which kept no checksum.*Export the run anew"):
+        ExportedRunner(tmp_path / exported.name)
+
+
+def test_engines_of_tensorrt_are_kept_apart_by_weights(exported: Path, other: Path) -> None:
+    def folder(info: ExportInfo) -> str:
+        return str(_gpu_providers("tensorrt", 0, RuntimeConfig(), info)[0][1]["trt_engine_cache_path"])
+
+    assert folder(ExportedRunner(exported).info) != folder(ExportedRunner(other).info)
 
 
 def test_what_a_file_says_must_be_whole_and_of_this_version(exported: Path) -> None:
     text = ExportedRunner(exported).info.to_json()
     assert ExportInfo.from_json(text, source="f").to_json() == text
-    for wrong in ("", "[]", "{}", "3", '{"version": 1}', text.replace('"slots"', '"spots"')):
+    for wrong in (
+        "",
+        "[]",
+        "{}",
+        "3",
+        "[" * 10**6,
+        '{"version": NaN}',
+        '{"version": 2}',
+        text.replace('"slots"', '"spots"'),
+    ):
         with pytest.raises(CheckpointError, match="model does not say what it holds"):
             ExportInfo.from_json(wrong, source="model")
-    with pytest.raises(CheckpointError, match="export version 2, expected 1"):
-        ExportInfo.from_json(text.replace('"version": 1', '"version": 2'), source="model")
+    with pytest.raises(CheckpointError, match="export version 1, expected 2. Export the run anew"):
+        ExportInfo.from_json(text.replace('"version": 2', '"version": 1'), source="model")
 
 
 @pytest.mark.parametrize(

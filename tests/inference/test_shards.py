@@ -111,7 +111,7 @@ def test_a_damaged_or_lost_shard_is_made_again(pictures: Path, expected: dict[st
     (folder / "shard-000005.safetensors").write_bytes(b"")
     # A whole shard, but of other pictures.
     (folder / "shard-000007.safetensors").write_bytes(expected["shard-000006.safetensors"])
-    for name in (".shard-000001.x.safetensors", "..pictures.x", ".manifest.x.json", ".skipped.x.csv"):
+    for name in (".shard-000001.x.safetensors", "..pictures.x", ".manifest.x.json", ".skipped.x.csv", ".tmpYrcZId"):
         (folder / name).write_bytes(whole[:10])  # as a killed process leaves them
     job = open_job(folder, pictures, plain_extractor(), SETTINGS)
     assert job.missing() == [2, 4, 5, 7]

@@ -216,20 +216,97 @@ def test_a_hub_repository(checkpoint: Checkpoint, folder: Path, monkeypatch: pyt
     assert asked == [("org/name", ["config.json", "model.safetensors", "metrics.json"])]
 
 
-def test_the_hub_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the Hub, which is out of reach."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    def download(*_: object, **__: object) -> str:
+    asked: list[str] = []
+
+    def download(repository: str, **_: object) -> str:
+        asked.append(repository)
         raise LocalEntryNotFoundError("no connection")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    with pytest.raises(CheckpointError, match=r"no folder runs/lihgt, .*Hugging Face Hub: no connection"):
-        load_checkpoint("runs/lihgt")
-    for local in (Path("runs/lihgt"), "./lihgt", str(tmp_path / "lihgt"), "a/b/c", "lihgt"):
-        with pytest.raises(CheckpointError, match=r"There is no checkpoint folder .*"):
-            load_checkpoint(local)
+    return asked
 
 
-def test_a_folder_without_a_checkpoint_says_what_was_expected(tmp_path: Path) -> None:
+def test_the_hub_out_of_reach(hub: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    message = r"no folder rusn/light, .*Hub: no connection If a folder was meant: Did you mean runs/light\?"
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint("rusn/light")
+    with pytest.raises(CheckpointError, match=r"holds no folder of a like name"):
+        load_checkpoint("org.1/my_model-v2")
+    assert hub == ["rusn/light", "org.1/my_model-v2"]
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("runs/lihgt", r"Did you mean runs/light\?"),
+        ("runs/light ", r"Did you mean runs/light\?"),
+        ("runs/what", "holds no folder of a like name"),
+        ("demo ", r"Did you mean demo\?"),
+        (" demo", r"Did you mean demo\?"),
+        ("demmo", r"Did you mean demo\?"),
+        ("demo/chekpoint", r"Did you mean demo/checkpoint\?"),
+        ("demmo/checkpoint/", r"Did you mean demo/checkpoint\?"),
+        ("./lihgt", "holds no folder"),
+        ("~/light", "no checkpoint folder"),
+        ("a/b/c", "no checkpoint folder"),
+        ("org/my model", "no checkpoint folder"),
+        ("órg/model", "no checkpoint folder"),
+        ("/org/name", "no checkpoint folder"),
+        (Path("runs/lihgt"), r"Did you mean runs/light\?"),
+        (Path("org/name"), "no checkpoint folder"),
+        ("a\0b", "is no name that a file or folder can have"),
+        ("x" * 5000, "is no name that a file or folder can have"),
+    ],
+)
+def test_a_local_typo_asks_no_hub(
+    source: str | Path, hint: str, hub: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/light", "demo/checkpoint"):
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=hint):
+        load_checkpoint(source)
+    assert hub == []
+
+
+def test_a_repository_of_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"Hub's org/name holds no partreid checkpoint: no config\.json"):
+        load_checkpoint("org/name")
+
+
+def test_a_folder_without_a_checkpoint_says_what_was_expected(checkpoint: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"holds no checkpoint.*'checkpoint'.*partreid\.load_official"):
         load_checkpoint(tmp_path)
+    save_checkpoint(checkpoint, tmp_path / "light" / "checkpoint")
+    with pytest.raises(CheckpointError, match=r"Runs in it: light\. Give one of them"):
+        load_checkpoint(tmp_path)
+    folder = save_checkpoint(checkpoint, tmp_path / "alone" / "weights")
+    (folder / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"weights are there, but not config\.json"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("run/config.json", r"one file of a checkpoint\. Give its folder: .*run\."),
+        ("run/model.safetensors", r"one file of a checkpoint\. Give its folder: .*run\."),
+        ("model.onnx", r"an exported file.* Give the run .*from_exported"),
+        ("model.xml", r"an exported file.* Give the run .*from_exported"),
+        ("weights.pth", r"a checkpoint is a folder .*import-official.*--set pretrained=FILE"),
+        ("weights.safetensors", r"a checkpoint is a folder .*import-official.*--set pretrained=FILE"),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder(checkpoint: Checkpoint, tmp_path: Path, name: str, message: str) -> None:
+    save_checkpoint(checkpoint, tmp_path / "run")
+    (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / name)

@@ -10,8 +10,10 @@ import torch
 from hypothesis import strategies as st
 from PIL import Image
 
+from partreid import json_files
 from partreid.inference import (
     boxes,
+    embedding_file,
     frame_folder,
     load,
     merging,
@@ -25,6 +27,7 @@ from partreid.inference import (
 )
 from partreid.inference.extractor import PartExtractor
 from partreid.models import build, checkpoint, official
+from partreid.models.backbones import weights
 from partreid.models.config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
@@ -58,6 +61,10 @@ def files(draw: st.DrawFn, suffix: str) -> Path:
     path = folder() / f"whole{draw(st.integers(0, 1))}{suffix}"
     if suffix == ".png":
         Image.fromarray(picture()).save(path)
+    elif suffix == ".pth":
+        torch.save({"model": {"module.a": torch.ones(2)}, "epoch": 3}, path)
+    elif suffix == ".json":
+        path.write_text('{"a": [1, 2.5, null]}')
     elif suffix == ".safetensors":
         made = PartEmbeddings(torch.ones(2, 1, 3), torch.ones(2, 1), ("head",))
         storage.save_embeddings(path, made, names=["a", "b"])
@@ -139,7 +146,10 @@ TARGETS: list[Target] = [
     fuzz(storage.save_embeddings, path=files(".safetensors"), embeddings=embeddings(n=2), names=["a", "b"]),
     fuzz(storage.load_embeddings, path=files(".safetensors")),
     fuzz(storage.iter_embeddings, path=files(".safetensors")),
-    fuzz(storage.read_facts, path=files(".safetensors")),
+    fuzz(storage.pictures_root, path=files(".safetensors")),
+    fuzz(storage.root_of, names=["a.jpg", "/b.jpg"], root="."),
+    fuzz(embedding_file.read_facts, path=files(".safetensors")),
+    fuzz(embedding_file.read_file, path=files(".safetensors")),
     fuzz(tracklets.Tracklet),
     fuzz(tracklets.Tracklet.add, self=st.builds(tracklets.Tracklet), embeddings=embeddings()),
     fuzz(tracklets.merge_tracklet, embeddings=embeddings()),
@@ -173,4 +183,12 @@ TARGETS: list[Target] = [
     fuzz(checkpoint.save_checkpoint, folder=checkpoints(),
          checkpoint=st.builds(lambda: checkpoint.Checkpoint(network(), SIZE))),
     fuzz(official.load_official, right=False, path=files(".pth")),
+    fuzz(build.build_fitting, config=MODEL, num_identities=2, source="a file",
+         shapes=st.builds(lambda: {key: tuple(value.shape) for key, value in network().state_dict().items()})),
+    fuzz(checkpoint.find_checkpoint, source=checkpoints()),
+    fuzz(checkpoint.read_metrics, source=checkpoints()),
+    fuzz(weights.read_state_dict, path=files(".pth")),
+    fuzz(weights.tensor_shapes, path=files(".safetensors")),
+    fuzz(json_files.read_json, path=files(".json")),
+    fuzz(json_files.parse_json, text=st.sampled_from(['{"a": 1}', b"[1.5]"]), source="a text"),
 ]  # fmt: skip

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
 
 from partreid.retrieval import calibration, compare, filling, filters, gallery, how_compared, many, track_filling
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import GalleryItem, PartEmbeddings
-from partreid.types.gallery import GalleryRecords, as_time
+from partreid.types.gallery import GalleryRecords
+from partreid.types.moments import as_time
 from tests.property.fuzz_inference import TABLE, extractor, files
-from tests.property.fuzz_types import folder
+from tests.property.fuzz_types import NOON, folder
 from tests.property.fuzzing import Target, embeddings, fuzz
 
-FILTERS = st.sampled_from([None, filters.Filter(), filters.Filter(cameras=1), filters.Filter(not_ids=["a"], since=0)])
+FILTERS = st.sampled_from(
+    [None, filters.Filter(), filters.Filter(cameras=1), filters.Filter(not_ids=["a"], since=NOON)]
+)
 MATCHING = st.sampled_from([None, MatchingConfig(), MatchingConfig(normalize=True, visibility="geometric")])
 CURVES = calibration.MatchCalibration(prior=0.5, offsets=(1.0, 2.0, 3.0), slopes=(1.0, 1.0, 1.0))
 
@@ -26,7 +31,7 @@ def galleries(draw: st.DrawFn, *, filled: bool = False) -> gallery.Gallery:
     made = gallery.Gallery()
     items = draw(embeddings())
     if filled or draw(st.integers(0, 4)):
-        made.add(items, [f"{i}" for i in range(len(items))], cameras=1, times=list(range(len(items))))
+        made.add(items, [f"{i}" for i in range(len(items))], cameras=1, times=[NOON + i for i in range(len(items))])
     return made
 
 
@@ -34,9 +39,9 @@ def galleries(draw: st.DrawFn, *, filled: bool = False) -> gallery.Gallery:
 def additions(draw: st.DrawFn) -> dict[str, object]:
     """Items to add to a gallery."""
     items = draw(embeddings(n=2))
-    cameras = draw(st.sampled_from([None, 3, ["a", None]]))
-    times = draw(st.sampled_from([None, 12.5, [1, None]]))
-    metadata = draw(st.sampled_from([None, [{"track": 1}, None]]))
+    cameras = draw(st.sampled_from([None, 3, ["a", None], np.array([3.0, np.nan]), [np.int64(3), "3.0"]]))
+    times = draw(st.sampled_from([None, NOON + 0.5, [NOON, None], np.array([NOON, np.nan])]))
+    metadata = draw(st.sampled_from([None, [{"track": 1}, None], [{"track": np.float64(17)}, {"track": math.nan}]]))
     return {"self": draw(galleries()), "embeddings": items, "ids": ["new", "other"], "cameras": cameras,
             "times": times, "metadata": metadata}  # fmt: skip
 
@@ -64,7 +69,7 @@ def batches(items: PartEmbeddings) -> list[tuple[PartEmbeddings, list[str]]]:
 
 DISTANCES = torch.tensor([0.5, torch.inf, 2.0])
 
-VIDEO = track_filling.VideoNaming(Path("a.mp4"), "1", as_time(0))
+VIDEO = track_filling.VideoNaming(Path("a.mp4"), "1", as_time(NOON))
 
 TARGETS: list[Target] = [
     fuzz(gallery.Gallery, store=None, extractor=None, engine="auto"),
@@ -73,7 +78,8 @@ TARGETS: list[Target] = [
     fuzz(gallery.Gallery.close, self=galleries()),
     fuzz(gallery.Gallery.add_records, self=galleries(), replace=st.booleans(), records=embeddings(n=2).map(
         lambda e: GalleryRecords((GalleryItem("new"), GalleryItem("other")), e))),
-    fuzz(gallery.Gallery.cameras, self=galleries()),
+    fuzz(gallery.Gallery.cameras, self=galleries(), where=FILTERS),
+    fuzz(gallery.Gallery.read, fixed=("answer",), self=galleries(), answer=lambda: 3),
     fuzz(gallery.Gallery.count, self=galleries(), where=FILTERS),
     fuzz(gallery.Gallery.add, all=additions()),
     fuzz(gallery.Gallery.upsert, all=additions()),
@@ -84,7 +90,7 @@ TARGETS: list[Target] = [
     fuzz(gallery.Gallery.search, nan=True, self=galleries(), query=embeddings(), k=st.integers(1, 9), matching=MATCHING,
          where=FILTERS, memory_budget=2**20),
     fuzz(gallery.Gallery.verify, self=galleries()),
-    fuzz(filters.Filter.keeps, self=filters.Filter(cameras=1, metadata={"track": 3}), item=GalleryItem("a", 1, 0)),
+    fuzz(filters.Filter.keeps, self=filters.Filter(cameras=1, metadata={"track": 3}), item=GalleryItem("a", 1, NOON)),
     fuzz(filters.tags, metadata={"track": 3, "more": "a"}),
     fuzz(MatchingConfig.prepare, self=MatchingConfig(visibility_threshold=0.2, slots=("head",)),
          embeddings=embeddings()),
@@ -119,7 +125,7 @@ TARGETS: list[Target] = [
         compare.compare, embeddings(n=1), embeddings(n=2))),
     fuzz(many.search_many, nan=True, galleries=st.lists(galleries(), min_size=1, max_size=2), query=embeddings(),
          k=st.integers(1, 9), matching=MATCHING, where=FILTERS),
-    fuzz(filling.Naming, pattern=r"c(?P<camera>\d)", camera=None, time=None, metadata={}),
+    fuzz(filling.Naming, pattern=r"c(?P<camera>\d)", camera=None, time=None, metadata={}, prefix="a/", root=None),
     fuzz(filling.Naming.item, self=filling.Naming(r"c(?P<camera>\d)"), name=st.sampled_from(["c1_a.jpg", "c2/b.jpg"])),
     fuzz(track_filling.VideoNaming.item, self=VIDEO, track="7", first=0, last=1, boxes=2, seconds={0: 0.5}),
     fuzz(track_filling.VideoNaming.track_id, self=VIDEO, track="7"),
@@ -130,6 +136,8 @@ TARGETS: list[Target] = [
     fuzz(filling.add_pictures, all=st.builds(
         lambda made, path: {"gallery": made, "extractor": extractor(), "pictures": [path], "naming": filling.Naming()},
         st.builds(gallery.Gallery), files(".png"))),
+    fuzz(filling.add_files, gallery=st.builds(gallery.Gallery), files=files(".safetensors").map(lambda path: [path]),
+         naming=filling.Naming(r"(?P<camera>[ab])", prefix="site/"), replace=st.booleans()),
     fuzz(filling.add_embeddings, fixed=("batches",), gallery=galleries(), batches=embeddings().map(batches),
          naming=filling.Naming()),
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking
 from partreid.models.config import ModelConfig
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import data, gallery, id_values, ids, numbers
+from partreid.types import data, gallery, id_values, ids, moments, numbers, results
 from partreid.types import tensors as types
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
@@ -50,13 +50,15 @@ def output(vectors: torch.Tensor) -> types.ModelOutput:
     return types.ModelOutput(None, torch.rand(2, 3, 4, 2), regions, regions, None, torch.ones(2, 2), made)
 
 
-def evaluation() -> types.EvaluationResult:
+def evaluation() -> results.EvaluationResult:
     """Scores of three queries."""
     return evaluate_ranking(torch.rand(3, 4, generator=torch.Generator().manual_seed(0)), [1, 2, 3], [1, 2, 3, 1])
 
 
 IMAGE = data.ReIDImage(Path("a.jpg"), 1, 0)
-ITEM = gallery.GalleryItem("a", 1, 0, {"track": 3})
+NOON = 1795435200
+ITEM = gallery.GalleryItem("a", 1, NOON, {"track": 3})
+SCALARS = st.sampled_from(["a", "3.0", 3, 2.5, np.int64(3), np.float32(2.5), np.array(3), torch.tensor(3)])
 PIDS = st.sampled_from([[0, 1, 2], np.array([2, 2, 0]), torch.tensor([1, 0, 0]), [3.0, 1.0, 2.0]])
 TEXTS = st.sampled_from(["a", "camera 3", "ä/b.jpg"])
 CONFIGS = st.sampled_from([MatchingConfig(), ModelConfig(), EvaluationConfig()])
@@ -77,8 +79,8 @@ TARGETS: list[Target] = [
     fuzz(types.RegionVectors.map, self=types.RegionVectors(parts=torch.ones(2, 2, 3)), function=torch.neg),
     fuzz(types.RegionVectors.items, self=types.RegionVectors(parts=torch.ones(2, 2, 3))),
     fuzz(types.ModelOutput.map, self=tensors(2, 3, 4).map(output), function=torch.neg),
-    fuzz(types.EvaluationResult.rank, self=st.builds(evaluation), k=st.integers(1, 9)),
-    fuzz(types.EvaluationResult.summary, self=st.builds(lambda: with_confidence(evaluation(), samples=9))),
+    fuzz(results.EvaluationResult.rank, self=st.builds(evaluation), k=st.integers(1, 9)),
+    fuzz(results.EvaluationResult.summary, self=st.builds(lambda: with_confidence(evaluation(), samples=9))),
     fuzz(ids.match_persons, fixed=("sizes",), id_arguments=("query", "gallery"),
          query=PIDS, gallery=PIDS, sizes=(3, 3)),
     fuzz(ids.match_cameras, fixed=("sizes",), id_arguments=("query", "gallery"),
@@ -93,12 +95,18 @@ TARGETS: list[Target] = [
     fuzz(data.identities, images=[IMAGE, IMAGE]),
     fuzz(data.ReIDDataset, fixed=("root",), name="set", root=Path("a"), train=(IMAGE,), gallery=(IMAGE,),
          queries={"query": (IMAGE,)}),
-    fuzz(gallery.GalleryItem, id=TEXTS, camera=st.sampled_from([None, 3, "a"]), time=st.sampled_from([None, 0, 1.5]),
+    fuzz(gallery.GalleryItem, id=TEXTS, camera=st.sampled_from([None, 3, "a"]),
+         time=st.sampled_from([None, NOON, NOON + 0.5]),
          metadata=st.sampled_from([{}, {"track": 1, "more": [1, {"a": None}]}])),
     fuzz(gallery.GalleryRecords.cat, several=st.lists(
         embeddings(n=1).map(lambda e: gallery.GalleryRecords((ITEM,), e)), min_size=1, max_size=2)),
-    fuzz(gallery.as_time, value=st.sampled_from([0, 1.5, datetime(2026, 1, 1, tzinfo=UTC)])),
-    fuzz(gallery.as_text, value=st.sampled_from(["a", 3, True, 2.5]), what="A value"),
+    fuzz(moments.as_time, value=st.sampled_from([NOON, NOON + 0.5, datetime(2026, 1, 1, tzinfo=UTC)])),
+    fuzz(moments.written_time, text=st.sampled_from(["20261123_143000", "2026-11-23T14:30Z", f"@{NOON}"]), local=True),
+    fuzz(gallery.as_text, value=SCALARS, what="A value"),
+    fuzz(gallery.plain_text, value=SCALARS),
+    fuzz(gallery.scalar, value=SCALARS),
+    fuzz(gallery.is_unknown, value=SCALARS),
+    fuzz(gallery.spellings, text=st.sampled_from(["17", "a", "-0", "9" * 400])),
     fuzz(gallery.check_text, text=TEXTS, what="A value"),
     fuzz(parts.mirrored, name=TEXTS),
     fuzz(parts.flip_order, names=SLOTS),
@@ -113,6 +121,7 @@ TARGETS: list[Target] = [
     fuzz(config.ConfigModel.to_toml, self=CONFIGS),
     fuzz(config.ConfigModel.differences, self=MatchingConfig(), other=MatchingConfig(normalize=True)),
     fuzz(config.flatten, config=CONFIGS, prefix=""),
+    fuzz(config.meanings, model=st.sampled_from([MatchingConfig, ModelConfig, EvaluationConfig])),
     fuzz(config.read_config_file, path=config_files()),
     fuzz(preprocessing.normalize, images=tensors(2, 3, 8, 4, kind="uniform").map(lambda t: (255 * t).to(torch.uint8)),
          config=preprocessing.PreprocessConfig()),

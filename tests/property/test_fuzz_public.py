@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 import partreid
 from partreid.config import ConfigModel
 from partreid.errors import ConfigError, PartReIDError
-from tests.property import fuzz_evaluation, fuzz_functional, fuzz_inference, fuzz_retrieval, fuzz_types
+from tests.property import fuzz_evaluation, fuzz_functional, fuzz_inference, fuzz_retrieval, fuzz_types, fuzz_viz
 from tests.property.fuzzing import OTHER_TYPES, STRINGS, Target, check_right, check_wrong
 
 PACKAGE = Path(partreid.__file__).parent
-AREAS = (fuzz_functional, fuzz_types, fuzz_retrieval, fuzz_inference, fuzz_evaluation)
+AREAS = (fuzz_functional, fuzz_types, fuzz_retrieval, fuzz_inference, fuzz_evaluation, fuzz_viz)
 TARGETS = [target for area in AREAS for target in area.TARGETS]
 
 SEARCHED = ("functional", "types", "retrieval", "inference", "evaluation", "parts", "config", "preprocessing")
@@ -36,6 +36,9 @@ INNER = {
     "functional.reranking": "the steps of Reranker",
     "functional.sides": "made by distance_rows",
     "inference.merging.SlotSums.of": "called by Tracklet, which has checked the embeddings",
+    "inference.embedding_file.FileFacts": "called by storage",
+    "inference.embedding_file.write_file": "called by storage, which has checked the arguments",
+    "inference.export_digest": "called by partreid export and ExportedRunner; tests/export damages its files",
     "inference.box_choice": "called by read_boxes",
     "inference.box_columns": "called by read_boxes",
     "inference.box_rows": "called by read_boxes",
@@ -47,15 +50,16 @@ INNER = {
     "inference.ray_engine": "called by partreid embed",
     "inference.runner": "called by PartExtractor",
     "inference.sessions": "called by PartExtractor.from_exported",
+    "inference.shard_folder": "called by storage; tests/inference/test_embedding_files.py damages its files",
+    "inference.shard_job": "called by partreid embed; tests/inference/test_embedding_files.py damages its files",
     "inference.shards": "called by partreid embed; tests/inference/test_shards.py damages its files",
-    "inference.storage.FileFacts": "called by storage",
-    "inference.storage.shard_files": "called by storage",
-    "inference.storage.shard_name": "called by storage",
     "inference.streaming": "called by PartExtractor.stream",
     "inference.workers": "called by partreid embed",
     "types.id_values.items": "called by types.ids and read_ids",
     "types.id_values.read_ids": "called by types.ids",
     "retrieval.answer": "called by Gallery, which has checked the query",
+    "retrieval.columns": "called by Gallery.add",
+    "retrieval.known": "called by filling",
     "retrieval.search": "called by Gallery; tests/retrieval/test_search.py compares it with plain search",
     "retrieval.stores": "called by Gallery; one suite of tests for all stores",
 }

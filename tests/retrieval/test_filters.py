@@ -35,6 +35,10 @@ BARE, FULL = GalleryItem("bare"), GalleryItem("full", 3, NOON, {"track": 17, "se
         ({"metadata": {"track": "17"}}, False, True),
         ({"metadata": {"track": [1, 17], "seen": True}}, False, True),
         ({"metadata": {"track": 17, "seen": False}}, False, False),
+        ({"metadata": {"track": 17.0}}, False, True),
+        ({"metadata": {"track": "17.0"}}, False, True),
+        ({"metadata": {"track": np.float64(17)}}, False, True),
+        ({"not_metadata": {"track": 17.0}}, True, False),
         ({"metadata": {"note": None}}, False, True),
         ({"metadata": {"note": "null"}}, False, True),  # values are compared as text
         ({"metadata": {"xs": 1}}, False, False),  # lists are kept, not asked for
@@ -45,6 +49,15 @@ BARE, FULL = GalleryItem("bare"), GalleryItem("full", 3, NOON, {"track": 17, "se
         ({"ids": []}, False, False),
         ({"not_ids": ["full", "x"]}, True, False),
         ({"cameras": np.int64(3)}, False, True),
+        ({"cameras": 3.0}, False, True),
+        ({"cameras": "3.0"}, False, True),
+        ({"cameras": "03"}, False, False),
+        ({"cameras": np.array([2.0, 3.0])}, False, True),
+        ({"not_cameras": 3.0}, True, False),
+        ({"since": NOON + timedelta(hours=1), "undated": True}, True, False),
+        ({"until": NOON, "undated": True}, True, False),
+        ({"since": NOON, "undated": True}, True, True),
+        ({"undated": True}, True, True),
     ],
 )
 def test_what_is_kept(conditions: dict[str, Any], bare: bool, full: bool) -> None:
@@ -59,6 +72,13 @@ def test_what_is_kept(conditions: dict[str, Any], bare: bool, full: bool) -> Non
         ({"camera": 3}, "unknown field 'camera'. Did you mean 'cameras'"),
         ({"cameras": [[3]]}, "is a text or a number"),
         ({"cameras": ""}, "1 to 500 characters, got 0"),
+        ({"cameras": True}, "is a text or a number, got True"),
+        ({"cameras": [None]}, "is a text or a number, got None"),
+        ({"cameras": float("nan")}, "is a text or a number, got nan"),
+        ({"ids": [True]}, "An id is a text or a number"),
+        ({"metadata": {"track": float("nan")}}, "is a text or a number, got nan"),
+        ({"since": 30}, "1970-01-01 00:00:30"),
+        ({"until": "202611231430"}, "with a time zone"),
         ({"ids": ["a\0b"]}, "no NUL"),
         ({"ids": ["\ud800"]}, "half of a surrogate pair"),
         ({"since": datetime(2026, 1, 1)}, "with a time zone"),
@@ -90,10 +110,15 @@ def test_a_tag_stands_for_one_key_and_value(metadata: dict[str, Any], key: str, 
 
 
 def _text(value: object) -> str:
+    """One text for all ways to write a value: numbers that went through floats are whole again."""
     words = {None: "null", True: "true", False: "false"}
     if value is None or isinstance(value, bool):
         return words[value]
-    return value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else repr(int(value) if value == int(value) else value)  # type: ignore[call-overload]
+    whole, dot, rest = text.partition(".")
+    if dot and rest and not rest.strip("0") and whole.removeprefix("-").isdecimal() and whole.isascii():
+        return text if whole.removeprefix("-").startswith("0") and whole not in ("0", "-0") else str(int(whole))
+    return text
 
 
 @pytest.mark.parametrize(
@@ -106,7 +131,11 @@ def _text(value: object) -> str:
         ({"id": "a", "time": datetime(2026, 1, 1)}, "datetime with a time zone"),
         ({"id": "a", "time": True}, "seconds since 1970"),
         ({"id": "a", "metadata": [1]}, "no mapping"),
-        ({"id": "a", "metadata": {"x": float("nan")}}, "JSON can hold"),
+        ({"id": "a", "camera": True}, "A camera is a text or a number, got True"),
+        ({"id": "a", "camera": float("inf")}, "A camera is a text or a number, got inf"),
+        ({"id": "a", "camera": 10**5000}, "thousands of digits"),
+        ({"id": "a", "metadata": {"x": float("inf")}}, "JSON can hold"),
+        ({"id": "a", "metadata": {"x": [float("nan")]}}, "JSON can hold"),
         ({"id": "a", "metadata": {"x": {1: 2}}}, "a key is not text"),
         ({"id": "a", "metadata": {"x": object()}}, "not JSON serializable"),
         ({"id": "a", "metadata": {"x": "\0"}}, "NUL"),
@@ -125,3 +154,27 @@ def test_an_item_owns_its_metadata() -> None:
     given["n"]["m"].append(3)
     assert item.metadata == {"box": [1, 2], "n": {"m": [1.5, "ü"]}}
     assert GalleryItem("a", camera="hall", time=NOON.timestamp()).time == NOON
+
+
+def test_one_camera_however_it_is_written() -> None:
+    pandas = pytest.importorskip("pandas")
+    for camera in (3, 3.0, "3", "3.0", "3.00", np.int64(3), np.float32(3), np.array(3), np.str_("3")):
+        assert GalleryItem("a", camera).camera == "3"
+    for unknown in (None, float("nan"), np.float64("nan"), pandas.NA, pandas.NaT, ""):
+        assert GalleryItem("a", unknown).camera is None
+        known = GalleryItem("a", metadata={"x": unknown}).metadata["x"]
+        assert known == ("" if unknown == "" else None) if isinstance(unknown, str) else known is None
+    for other in ("03", "3.5", "3.", " 3", "nan", "None"):
+        assert GalleryItem("a", other).camera == other
+    assert GalleryItem("a", -0.0).camera == "0"
+    assert GalleryItem("a", metadata={"n": np.int64(3), "x": np.float32(0.5)}).metadata == {"n": 3, "x": 0.5}
+
+
+def test_ids_are_what_they_are() -> None:
+    where = Filter(ids=["3.0", 3])
+    assert where.ids == ("3.0", "3")
+    assert (where.keeps(GalleryItem("3.0")), where.keeps(GalleryItem("3")), where.keeps(GalleryItem("3.00"))) == (
+        True,
+        True,
+        False,
+    )

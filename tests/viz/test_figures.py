@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,6 +33,7 @@ from partreid.viz import (
     draw_rankings,
     judge,
     overlay_heat,
+    overlay_part_maps,
     overlay_parts,
     paint_labels,
     part_colors,
@@ -39,7 +41,10 @@ from partreid.viz import (
     to_array,
 )
 from partreid.viz.attention import attention_cells
+from partreid.viz.blocks import ranking_block
+from partreid.viz.html import Section, page
 from partreid.viz.overlay import resize_map
+from tests.pages import read_page
 
 SLOTS = ("foreground", *PARTS)
 
@@ -313,6 +318,22 @@ def test_messages() -> None:
     for call, message in [
         (lambda: draw_rankings([], SLOTS), "at least one query"),
         (lambda: draw_attention([], PARTS), "at least one picture"),
+        (lambda: draw_rankings(rows(), ()), "one slot or more, each once"),
+        (lambda: draw_rankings(rows(), (*SLOTS, "head")), "one slot or more, each once"),
+        (lambda: ranking_block(replace(rows()[0], slots=()), SLOTS), "one slot or more, each once"),
+        (lambda: draw_attention(attention_rows(), ()), "one slot or more, each once"),
+        (lambda: draw_rankings(rows(), SLOTS, cell_width=0), "whole number from 1 to"),
+        (lambda: draw_attention(attention_rows(), SLOTS, cell_width=-3), "whole number from 1 to"),
+        (lambda: draw_curves({"a": {}}, columns=0), "whole number from 1 to"),
+        (lambda: overlay_parts(image, attention * np.nan, PARTS), r"must lie in \[0, 1\]"),
+        (lambda: overlay_parts(image, attention[:, :0], PARTS), r"must be \[K\+1, h, w\]"),
+        (lambda: overlay_heat(image, np.full((4, 2), np.nan)), "finite"),
+        (lambda: overlay_heat(image, np.zeros((0, 2))), "finite"),
+        (lambda: overlay_part_maps(image, np.full((5, 4, 2), np.nan), PARTS), r"must lie in \[0, 1\]"),
+        (lambda: overlay_part_maps(image, np.full((5, 4, 2), 7.0), PARTS), r"must lie in \[0, 1\], got 7\.\.7"),
+        (lambda: overlay_part_maps(image, np.zeros((5, 0, 2)), PARTS), "must be .* numbers"),
+        (lambda: paint_labels(image, np.full((4, 2), np.nan), PARTS), "whole numbers"),
+        (lambda: paint_labels(image, np.zeros((0, 2), int), PARTS), "whole numbers"),
         (lambda: draw_curves({}), "at least one panel"),
         (lambda: draw_curves({"a": {"b": ([1], [1, 2])}}), "a, b: 1 steps but 2 values"),
         (lambda: draw_cmc({}), "at least one result"),
@@ -328,6 +349,62 @@ def test_messages() -> None:
     ]:
         with pytest.raises(ShapeError, match=message):
             call()
+
+
+HOSTILE = ("<b>$x</b>", "_hidden", "$\\\\frac{", "a\nb\x00", "\ud800", "[bold]red", "x" * 300, "ä🙂", "")
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # the font has no such sign
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_drawn_as_they_are(name: str) -> None:
+    """Formulas, markup, line breaks and bytes that are no text; matplotlib leaves out entries that begin with _."""
+    scores = evaluate_ranking(np.array([[0.1, 0.2]]), [1], [1, 2])
+    cmc = draw_cmc({name: scores, f"{name}2": scores}, title=name)
+    curves = draw_curves({name: {name: ([1, 2], [1, 2]), "other": ([1, 2], [2, 1])}}, title=name, xlabel=name)
+    empty = DistanceDistribution(np.linspace(0, 4, 9), np.zeros(8, int), np.zeros(8, int), (3, 4))
+    image = person(0, pid=0)[0]
+    picture = RankedPicture(image, name, None, np.ones(1), 1.0, np.ones(1), "right", note=name, name=name)
+    ranking = draw_rankings([RankingRow(picture, [picture], name)], (name,), title=name)
+    attention = draw_attention(
+        [AttentionRow(image, np.full((2, 4, 2), 0.5), np.ones(1), label=name)], (name,), title=name
+    )
+    for figure in (cmc, curves, draw_distances(empty, title=name), ranking, attention):
+        assert to_array(figure).size
+    for figure in (cmc, curves):
+        (legend,) = [axes.get_legend() for axes in figure.axes]
+        assert legend is not None
+        assert len(legend.get_texts()) == 2
+    shown = page("", [Section(name, [ranking_block(RankingRow(picture, [picture], name), (name,))], "a")], lead=name)
+    read_page(shown.encode(errors="replace").decode())
+
+
+def test_what_is_no_distance_has_a_cross_and_no_bar() -> None:
+    image = person(0, pid=0)[0]
+    slots = ("head", "torso", "legs", "feet")
+    found = np.array([np.nan, np.inf, -np.inf, 2.0])
+    odd = [RankedPicture(image, "id 1", None, np.ones(4), d, found) for d in (np.nan, np.inf, 1.0, None)]
+    row = RankingRow(RankedPicture(image, "id 1", None, np.full(4, np.nan)), odd, farthest=np.inf)
+    assert row.longest == 2
+    shown = texts(draw_rankings([row], slots))
+    assert {"1  –", "2  ∞", "3  1.00", "4", "full bar = 2.00"} <= set(shown)
+    block = ranking_block(row, slots)
+    assert block.count('title="head: not visible in both"') == block.count('title="torso: not visible in both"') == 4
+    assert "nan" not in block
+    assert "inf" not in block
+    nothing = RankingRow(row.query, [RankedPicture(image, slot_distances=np.full(4, np.nan))], farthest=5.0)
+    assert nothing.longest == 0
+    assert "full bar" not in " ".join(texts(draw_rankings([nothing], slots)))
+
+
+def test_bars_end_where_the_farthest_picture_lies() -> None:
+    """One result alone filled its bars, however near it was."""
+    image = person(0, pid=0)[0]
+    near = RankedPicture(image, "id 1", None, np.ones(2), 0.1, np.array([0.1, 0.0]))
+    row = RankingRow(RankedPicture(image), [near], farthest=10.0)
+    assert row.longest == 10
+    heights = re.findall(r"height:(\d+)%", ranking_block(row, ("head", "torso")))
+    assert heights == ["1", "0"]
+    assert replace(row, farthest=0.01).longest == 0.1
 
 
 def test_only_viz_loads_matplotlib() -> None:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from itertools import islice
+
+import torch
 
 from partreid.app.messages import Found
 from partreid.app.pictures import TRACK
+from partreid.functional.distance import pairwise_slot_distances
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryItem
+
+_MOST_PAIRS, _LONGEST = 100, 2000
 
 
 def as_found(item: GalleryItem, distance: float, probability: float | None, parts: Mapping[str, float]) -> Found:
@@ -20,12 +28,38 @@ def as_found(item: GalleryItem, distance: float, probability: float | None, part
         camera=item.camera,
         time=None if item.time is None else item.time.isoformat(),
         track=_text(item.metadata[TRACK]) if TRACK in item.metadata else None,
-        metadata=tuple((key, _text(value)) for key, value in item.metadata.items()),
+        metadata=_shown(item.metadata),
         distance=distance if comparable else None,
         probability=probability if comparable else None,
         compared=sum(value is not None for value in known.values()),
         parts=known,
     )
+
+
+def _shown(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Metadata as texts; of what no screen has room for, the beginning."""
+    pairs = [(_cut(key), _cut(_text(value))) for key, value in islice(metadata.items(), _MOST_PAIRS)]
+    more = len(metadata) - len(pairs)
+    return (*pairs, ("…", f"and {more} more")) if more else tuple(pairs)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
+
+
+def farthest_usual(embeddings: PartEmbeddings, matching: MatchingConfig) -> float | None:
+    """The distance of a part that 95 of 100 pairs stay below; None where no two pictures can be compared.
+
+    Args:
+        embeddings: [N, S, D] of pictures, N a few dozens. matching: how they are compared.
+    """
+    shown = matching.prepare(embeddings)
+    pairs = torch.arange(len(shown)).expand(len(shown), -1)
+    apart = pairwise_slot_distances(shown, shown, pairs, normalize=matching.normalize, visibility=matching.visibility)
+    first, second = torch.triu_indices(len(shown), len(shown), offset=1)
+    known = apart[first, second].double()
+    known = known[known.isfinite()]
+    return float(known.quantile(0.95)) if len(known) and known.max() > 0 else None
 
 
 def _text(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -90,16 +91,23 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        begun = False
+
         async def send_guarded(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
                 message = {**message, "headers": [*message.get("headers", []), *own]}
             await send(message)
 
         problem = self._problem(scope)
         if problem is None:
-            await self._app(scope, receive, send_guarded)
-        else:
+            try:
+                await self._app(scope, receive, send_guarded)
+            except CancelledError:  # Ctrl-C: the server would print a traceback for each request that waits
+                problem = None if begun else (503, "The page has been closed.")
+        if problem is not None:
             body = json.dumps({"error": problem[1]}).encode()
             headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
             await send_guarded({"type": "http.response.start", "status": problem[0], "headers": headers})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any
 
-import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -17,45 +18,21 @@ from starlette.routing import Route
 
 from partreid.app.guard import App, Guard, Hosts
 from partreid.app.messages import ItemQuestion, Question
-from partreid.app.pictures import TooLargeError, UnknownPictureError, too_many_bytes
+from partreid.app.pictures import Limits, TooLargeError, UnknownPictureError, too_many_bytes
 from partreid.app.service import PageService
+from partreid.app.turns import Budget, BusyError, Turns
 from partreid.errors import ConfigError, DataError, PartReIDError
 
-Result = TypeVar("Result")
 _Handler = Callable[[Request], Awaitable[Response]]
 
-_JSON_BYTES = 2**18
+_JSON_BYTES, _QUESTIONS_BYTES = 2**18, 2**24
+_ABOUT_SECONDS, _RETRY_SECONDS = 0.5, "5"
 _MOST_WORDS = 1000
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
-class BusyError(PartReIDError, RuntimeError):
-    """More requests wait already than may."""
-
-
-class Turns:
-    """Runs jobs in threads, few at a time; others wait for their turn, or are turned away."""
-
-    def __init__(self, *, together: int, waiting: int) -> None:
-        self._turn, self._most, self._there = anyio.Semaphore(together), together + waiting, 0
-
-    async def run(self, request: Request, job: Callable[[], Result]) -> Result:
-        """What the job returns, once it is its turn.
-
-        Raises:
-            BusyError: too many wait.
-            ClientDisconnect: nobody waits for the answer any more, so the job was not begun.
-        """
-        if self._there >= self._most:
-            raise BusyError("The page is busy with other requests. Wait a moment, then try again.")
-        self._there += 1
-        try:
-            async with self._turn:
-                if await request.is_disconnected():
-                    raise ClientDisconnect
-                return await anyio.to_thread.run_sync(job)
-        finally:
-            self._there -= 1
+class SlowError(PartReIDError, TimeoutError):
+    """A body does not arrive in time."""
 
 
 class Endpoints:
@@ -63,18 +40,36 @@ class Endpoints:
 
     def __init__(self, service: PageService) -> None:
         self.service = service
+        limits = service.limits
         # The model runs once at a time; pictures are small work, and a browser asks for many at once.
-        self.model = Turns(together=1, waiting=service.limits.waiting)
-        self.pictures = Turns(together=2, waiting=128)
+        self.model = Turns(together=1, waiting=limits.waiting, seconds=limits.answer_seconds)
+        self.pictures = Turns(together=2, waiting=128, seconds=limits.answer_seconds)
+        self.look_around = Turns(together=1, waiting=32, seconds=min(_ABOUT_SECONDS, limits.answer_seconds))
+        self.known = service.about()
+        self.uploads, self.questions = Budget(limits.unfinished_bytes), Budget(_QUESTIONS_BYTES)
+
+    async def health(self, request: Request) -> Response:
+        """GET: that the page is there, whatever the model, the disk and other requests are at."""
+        return _answer({"ok": True})
 
     async def about(self, request: Request) -> Response:
-        """GET: what the page is about."""
-        return _answer(asdict(await self.pictures.run(request, self.service.about)))
+        """GET: what the page is about; what was known last where the gallery does not answer at once."""
+
+        def ask() -> None:
+            self.known = self.service.about()
+
+        with suppress(BusyError):
+            await self.look_around.run(request, ask)
+        return _answer(asdict(self.known))
 
     async def keep(self, request: Request) -> Response:
         """POST of a picture file."""
-        data = await _body(request, self.service.limits.upload_bytes, too_many_bytes(self.service.limits))
-        return _answer(asdict(await self.model.run(request, lambda: self.service.keep(data))))
+        limits = self.service.limits
+        body = Body(request, limits.upload_bytes, too_many_bytes(limits))
+        with self.uploads.take(body.size):
+            data = await body.read(limits)
+            kept = await self.model.run(request, lambda: self.service.keep(data))
+        return _answer(asdict(kept))
 
     async def picture(self, request: Request) -> Response:
         """GET of a kept picture: ?id=."""
@@ -91,18 +86,26 @@ class Endpoints:
 
     async def look(self, request: Request) -> Response:
         """POST of a question, of which the query alone counts."""
-        question = Question.parse(await _json(request), source="question")
+        question = Question.parse(await self._json(request), source="question")
         return _answer(asdict(await self.model.run(request, lambda: self.service.look(question.query))))
 
     async def search(self, request: Request) -> Response:
         """POST of a question."""
-        question = Question.parse(await _json(request), source="question")
+        question = Question.parse(await self._json(request), source="question")
         return _answer(asdict(await self.model.run(request, lambda: self.service.search(question))))
 
     async def compare(self, request: Request) -> Response:
         """POST of a question with an item."""
-        question = ItemQuestion.parse(await _json(request), source="question")
+        question = ItemQuestion.parse(await self._json(request), source="question")
         return _answer(asdict(await self.model.run(request, lambda: self.service.compare(question))))
+
+    async def _json(self, request: Request) -> dict[str, Any]:
+        # Another type could be sent from any site without asking first.
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise HTTPException(415, "Expected the content type application/json.")
+        body = Body(request, _JSON_BYTES, f"The question is longer than {_JSON_BYTES} bytes.")
+        with self.questions.take(body.size):
+            return parse_question(await body.read(self.service.limits))
 
 
 def create_app(service: PageService, hosts: Hosts) -> App:
@@ -129,6 +132,7 @@ def create_app(service: PageService, hosts: Hosts) -> App:
     routes = [
         Route("/", file),
         Route("/static/{name}", file),
+        Route("/health", page.health),
         Route("/api/about", page.about),
         Route("/api/pictures", page.keep, methods=["POST"]),
         Route("/api/picture", page.picture),
@@ -137,7 +141,10 @@ def create_app(service: PageService, hosts: Hosts) -> App:
         Route("/api/search", page.search, methods=["POST"]),
         Route("/api/compare", page.compare, methods=["POST"]),
     ]
-    statuses = {PartReIDError: 400, TooLargeError: 413, UnknownPictureError: 410, BusyError: 503, ClientDisconnect: 400}
+    statuses = {
+        PartReIDError: 400, SlowError: 408, UnknownPictureError: 410, TooLargeError: 413, BusyError: 503,
+        ClientDisconnect: 400,
+    }  # fmt: skip
     handlers: Mapping[Any, Any] = {
         **{kind: _saying(status) for kind, status in statuses.items()},
         HTTPException: _http_problem,
@@ -148,31 +155,83 @@ def create_app(service: PageService, hosts: Hosts) -> App:
     return Guard(app, hosts)
 
 
-async def _body(request: Request, limit: int, problem: str) -> bytes:
-    """The request's body; one that is too large is not read to its end."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and len(announced) < 20 and int(announced) > limit:
-        raise TooLargeError(problem)
-    body = bytearray()
-    async for some in request.stream():
-        body += some
-        if len(body) > limit:
+class Body:
+    """What is sent with a request: read within limits of size and time.
+
+    Args:
+        request: that it comes with. limit: bytes that are too many are more than these. problem: what to say then.
+
+    Raises:
+        TooLargeError: it says itself that it is too large; it is not read.
+    """
+
+    def __init__(self, request: Request, limit: int, problem: str) -> None:
+        self._request, self._limit, self._problem = request, limit, problem
+        announced = request.headers.get("content-length", "")
+        self.size = limit
+        """Bytes that it may have at most: as many as it says, else as many as are allowed."""
+        if announced.isascii() and announced.isdecimal():
+            self.size = int(announced[:20])  # the first digits do: a longer number is too large at any rate
+        if self.size > limit:
             raise TooLargeError(problem)
-    return bytes(body)
+
+    async def read(self, limits: Limits) -> bytes:
+        """All of it; one that is too large is not read to its end.
+
+        Raises:
+            TooLargeError: it is too large. SlowError: it takes too long, or pauses too long.
+            ClientDisconnect: it breaks off.
+        """
+        content, stream = bytearray(), self._request.stream()
+        try:
+            async with asyncio.timeout(limits.transfer_seconds):
+                while True:
+                    async with asyncio.timeout(limits.silence_seconds):
+                        some = await anext(stream, b"")
+                    if not some:
+                        return bytes(content)
+                    content += some
+                    if len(content) > self._limit:
+                        raise TooLargeError(self._problem)
+        except TimeoutError:
+            raise SlowError(
+                f"What was to be sent did not arrive: at most {limits.transfer_seconds:g} seconds for all of it, and "
+                f"{limits.silence_seconds:g} without anything. Make the picture smaller, or try a faster connection."
+            ) from None
 
 
-async def _json(request: Request) -> dict[str, Any]:
-    # Another type could be sent from any site without asking first.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "Expected the content type application/json.")
-    body = await _body(request, _JSON_BYTES, f"The question is longer than {_JSON_BYTES} bytes.")
+def parse_question(body: bytes) -> dict[str, Any]:
+    """A JSON object as it was meant: no name twice, no number that JSON does not know.
+
+    Raises:
+        ConfigError: it is none.
+
+    Example:
+        >>> parse_question(b'{"k": 3}')
+        {'k': 3}
+    """
     try:
-        content = json.loads(body)
+        content = json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
+    except ConfigError:
+        raise
     except (ValueError, RecursionError):
         raise ConfigError("The question is not valid JSON.") from None
     if not isinstance(content, dict):
         raise ConfigError(f"Expected a JSON object, got {type(content).__name__}.")
     return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"The question has {twice!r:.80} twice. Say it once.")
+    return content
+
+
+def _no_constant(text: str) -> None:
+    raise ConfigError(f"JSON has no number {text}. Expected a finite one.")
 
 
 def _answer(content: Mapping[str, Any], status: int = 200) -> Response:
@@ -187,7 +246,10 @@ def _picture(data: bytes) -> Response:
 def _saying(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handler(request: Request, error: Exception) -> Response:
         words = str(error) or "Nobody waited for the answer."
-        return _answer({"error": words if len(words) <= _MOST_WORDS else words[:_MOST_WORDS] + " …"}, status)
+        answer = _answer({"error": words if len(words) <= _MOST_WORDS else words[:_MOST_WORDS] + " …"}, status)
+        if status == 503:
+            answer.headers["retry-after"] = _RETRY_SECONDS
+        return answer
 
     return handler
 

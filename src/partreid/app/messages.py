@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
-from partreid.app.pictures import Box
 from partreid.config import ConfigModel
 from partreid.retrieval.filters import Filter
 
 MOST_PICTURES, MOST_RESULTS = 8, 200
+
+
+def _number(value: Any) -> Any:
+    """A number as it is: neither true nor "5" is one."""
+    if isinstance(value, bool | str | bytes):
+        raise ValueError("expected a number")
+    return value
+
+
+Pixels = Annotated[float, BeforeValidator(_number)]
 
 
 class Sighting(ConfigModel):
@@ -19,7 +28,7 @@ class Sighting(ConfigModel):
 
     picture: str | None = None
     """Name of a picture that was sent."""
-    box: Box | None = None
+    box: tuple[Pixels, Pixels, Pixels, Pixels] | None = None
     """Where in it the person is: left, top, right, bottom in pixels. None = all of it."""
     item: str | None = None
     """Id of an item."""
@@ -38,9 +47,9 @@ class Question(ConfigModel):
     """Pictures of one person, merged."""
     parts: tuple[str, ...] | None = None
     """Slots to compare; None = all."""
-    normalize: bool | None = None
+    normalize: StrictBool | None = None
     """Divide vectors by their length first; None = as the model was made for."""
-    k: Annotated[int, Field(ge=1, le=MOST_RESULTS)] = 24
+    k: Annotated[int, BeforeValidator(_number), Field(ge=1, le=MOST_RESULTS)] = 24
     """How many results."""
     where: Filter = Filter()
     """Which items to search."""
@@ -70,6 +79,8 @@ class About:
         gallery: its name. items: how many. slots: what can be compared. cameras: their names.
         more_cameras: whether there may be others. normalize: what the model was made for.
         calibration: what the probabilities were fitted on; None = there are none.
+        calibration_problem: why there are none although there is a calibration; "" = there is none, or it is used.
+        compared: how pictures are compared, in words. matching: the same as its fields.
         upload_bytes, most_pictures, most_results: limits.
     """
 
@@ -80,6 +91,9 @@ class About:
     more_cameras: bool
     normalize: bool
     calibration: str | None
+    calibration_problem: str
+    compared: str
+    matching: dict[str, Any]
     upload_bytes: int
     most_pictures: int = MOST_PICTURES
     most_results: int = MOST_RESULTS
@@ -162,6 +176,8 @@ class Comparison:
     Attributes:
         found: the item. parts: each slot that is compared. queries, item: pictures with all parts' attention over
             them, "" for a picture that cannot be shown. problems: why, in words.
+        full_bar: distance of a part at which a bar is full, the same for all results: how far two pictures of the
+            gallery may lie apart. None where too few are there to tell.
     """
 
     found: Found
@@ -169,3 +185,4 @@ class Comparison:
     queries: tuple[str, ...]
     item: str
     problems: tuple[str, ...]
+    full_bar: float | None

@@ -6,13 +6,13 @@ import io
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
 
+from partreid.app.item_files import ItemFiles, SilentFileError
 from partreid.datasets.images import TooLargeError as TooLargeError  # for whoever shows errors of the page
 from partreid.datasets.images import decode
 from partreid.errors import DataError, ShapeError
@@ -44,6 +44,18 @@ class Limits:
     """Memory for the pixels of pictures that were sent; the least recently used ones go first."""
     waiting: int = 8
     """Requests that may wait for the model; more are turned away."""
+    unfinished_bytes: int = 128 * 2**20
+    """Memory for pictures that are being sent or wait to be decoded; more are turned away."""
+    connections: int = 256
+    """Connections at a time; a new one takes the place of the one that has kept the page waiting longest."""
+    silence_seconds: float = 10.0
+    """How long a connection may say nothing, or take to say what it asks for."""
+    transfer_seconds: float = 60.0
+    """How long a picture may take to be sent, and an answer to be fetched."""
+    answer_seconds: float = 60.0
+    """How long an answer is waited for."""
+    file_seconds: float = 5.0
+    """How long the file of an item's picture may take to be read."""
 
 
 def decode_picture(data: bytes, limits: Limits) -> np.ndarray:
@@ -80,7 +92,7 @@ def crop(image: np.ndarray, box: Box | None) -> np.ndarray:
         return image
     try:
         (cut,) = crop_boxes(image, [box])
-    except (DataError, ShapeError):
+    except (DataError, ShapeError, OverflowError):
         cut = image[:0]
     if min(cut.shape[:2]) < _SMALLEST_SIDE:
         raise DataError(
@@ -99,7 +111,7 @@ def encode(image: np.ndarray, *, longest: int) -> bytes:
     return buffer.getvalue()
 
 
-def item_picture(item: GalleryItem, limits: Limits) -> np.ndarray:
+def item_picture(item: GalleryItem, limits: Limits, files: ItemFiles) -> np.ndarray:
     """The picture of an item: the file its metadata names, and in it the box, if there is one.
 
     Raises:
@@ -109,22 +121,29 @@ def item_picture(item: GalleryItem, limits: Limits) -> np.ndarray:
     if not isinstance(name, str):
         raise UnknownPictureError(f"The gallery knows no picture file of this item (no {FILE!r} in its metadata).")
     try:
-        data = _content(Path(name), limits)
-    except (OSError, ValueError):  # ValueError: no path can have this name
-        data = None
+        data = files.read(name)
+    except SilentFileError as error:
+        raise UnknownPictureError(str(error)) from None
     if data is None:
         raise UnknownPictureError("The item's picture file is not there any more, cannot be read, or is too large.")
     try:
-        return crop(decode_picture(data, limits), item.metadata.get(BOX))
+        return crop(decode_picture(data, limits), _item_box(item.metadata.get(BOX)))
     except DataError as error:
         raise UnknownPictureError(f"The item's picture cannot be shown. {error}") from None
 
 
-def _content(path: Path, limits: Limits) -> bytes | None:
-    # Only plain files: a device or a pipe would never end. Where a relative path led, nobody knows any more.
-    if not path.is_absolute() or not path.is_file() or path.stat().st_size > limits.upload_bytes:
+def _item_box(value: object) -> Box | None:
+    """The box that an item's metadata has.
+
+    Raises:
+        DataError: it is none.
+    """
+    if value is None:
         return None
-    return path.read_bytes()
+    numbers = value if isinstance(value, list | tuple) else ()
+    if len(numbers) != 4 or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+        raise DataError(f"Expected its {BOX!r} to be [left, top, right, bottom] in pixels, got {value!r:.80}.")
+    return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
 class KeptPictures:

@@ -9,6 +9,9 @@ from partreid.app.guard import Hosts, is_local
 from partreid.app.service import PageService
 from partreid.errors import ConfigError, MissingDependencyError
 
+_BACKLOG = 64
+"""Connections that are taken at once: fewer than may be, so that each is heard before it must make room."""
+
 
 class PageServer:
     """The page at an address of this machine. It listens once made, and answers once :meth:`run` is called.
@@ -26,6 +29,7 @@ class PageServer:
         try:
             import uvicorn
 
+            from partreid.app.connections import connection_class
             from partreid.app.http import create_app
         except ImportError as error:
             raise MissingDependencyError(error.name or "starlette", purpose="The web page", extra="app") from None
@@ -38,13 +42,14 @@ class PageServer:
             names = [*names, shown]
         config = uvicorn.Config(
             create_app(service, Hosts.bound_to(host, names)),
+            http=connection_class(service.limits),
             log_level="warning",
             access_log=False,
             server_header=False,
             proxy_headers=False,
             lifespan="off",
             ws="none",
-            limit_concurrency=256,
+            backlog=_BACKLOG,
             timeout_graceful_shutdown=2,
         )
         self._server = uvicorn.Server(config)
@@ -66,7 +71,7 @@ class PageServer:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=128)
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except (OSError, OverflowError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigError(

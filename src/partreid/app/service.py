@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
+import numpy as np
 import torch
 
-from partreid.app.answers import as_found, short_name
+from partreid.app.answers import as_found, farthest_usual, short_name
+from partreid.app.item_files import ItemFiles
 from partreid.app.messages import (
     About,
     Comparison,
@@ -39,6 +41,7 @@ from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords, SearchResult
@@ -48,7 +51,7 @@ from partreid.viz.html import rgb
 MOST_CAMERAS = 200
 """Cameras that the page lists."""
 
-_PREVIEW, _THUMBNAIL = 1600, 512
+_PREVIEW, _THUMBNAIL, _SAMPLE = 1600, 512, 64
 
 NOTHING_VISIBLE = (
     "No part is visible in the query, so nothing can be compared. Draw the box closer around the person, or take "
@@ -66,6 +69,7 @@ class PageService:
     Args:
         gallery: what is searched, made by the extractor's model. extractor: embeds pictures.
         calibration: from distances to probabilities; none are told without it.
+        calibration_problem: why there is none, where people may expect one; the page says it.
         limits: how much is taken from whoever sends something.
 
     Raises:
@@ -78,6 +82,7 @@ class PageService:
         extractor: PartExtractor,
         *,
         calibration: MatchCalibration | None = None,
+        calibration_problem: str = "",
         limits: Limits | None = None,
     ) -> None:
         if gallery.model and gallery.model != extractor.fingerprint:
@@ -85,14 +90,18 @@ class PageService:
                 f"The gallery was made by the model {gallery.model}, and this one is {extractor.fingerprint}. Start "
                 "the page with the model, picture size and mirror choice that the gallery was made with."
             )
-        own = MatchingConfig() if calibration is None else calibration.check(extractor).matching
-        if own.normalize is None:
-            own = own.model_copy(update={"normalize": extractor.runner.normalize_embeddings})
-        self.matching = own
-        self.calibration = None if calibration is None else calibration.model_copy(update={"matching": own})
+        own = None if calibration is None else calibration.check(extractor).matching
+        self.how = HowCompared.of(extractor, own, calibration=calibration)
+        self.matching = self.how.matching
+        self.calibration = None if calibration is None else calibration.model_copy(update={"matching": self.matching})
+        self._calibration_problem = calibration_problem
         self.limits = limits or Limits()
         self.kept = KeptPictures(self.limits.kept_bytes)
+        self._files = ItemFiles(most_bytes=self.limits.upload_bytes, seconds=self.limits.file_seconds)
         self._gallery, self._eye = gallery, Eye(extractor)
+        self._sampled = -1
+        self._sample: PartEmbeddings | None = None
+        self._bars: dict[str, float | None] = {}
         self._gallery_lock = Lock()  # stores need not be safe against two threads
 
     def about(self) -> About:
@@ -110,6 +119,9 @@ class PageService:
             more_cameras=len(cameras) > MOST_CAMERAS,
             normalize=bool(self.matching.normalize),
             calibration=None if self.calibration is None else self.calibration.fitted_on or "unknown data",
+            calibration_problem=self._calibration_problem,
+            compared=str(self.how),
+            matching=self.how.to_json(),
             upload_bytes=self.limits.upload_bytes,
         )
 
@@ -136,7 +148,7 @@ class PageService:
         Raises:
             UnknownPictureError: the item has none that can be shown. DataError: there is no such item.
         """
-        return encode(item_picture(self._record(item).items[0], self.limits), longest=_THUMBNAIL)
+        return encode(item_picture(self._record(item).items[0], self.limits, self._files), longest=_THUMBNAIL)
 
     def look(self, query: Sequence[Sighting]) -> Look:
         """What the model sees of a person; it is remembered, so that searching goes on from here.
@@ -183,6 +195,7 @@ class PageService:
         record = self._record(question.item)
         with self._gallery_lock:
             result = self._gallery.search(query, 1, matching=matching, where=Filter(ids=(question.item,)))
+            full_bar = self._full_bar(matching)
         if not result.items[0]:
             raise DataError("The item is not in the gallery any more. Search again.")
         asked, there = matching.prepare(query), matching.prepare(record.embeddings)
@@ -206,7 +219,21 @@ class PageService:
             tuple(seen.draw() if seen else "" for seen in shown),
             item.draw() if item else "",
             tuple(dict.fromkeys(problems)),
+            full_bar,
         )
+
+    def _full_bar(self, matching: MatchingConfig) -> float | None:
+        """Where the bars of distances end, from some items of the gallery: a scale that no single result stretches."""
+        if (sampled := len(self._gallery).bit_length()) != self._sampled:  # at the first time, and when it has doubled
+            page = next(self._gallery.records(), None)
+            some = None if page is None else np.unique(np.linspace(0, len(page) - 1, _SAMPLE).round().astype(int))
+            self._sample = None if page is None or some is None else page[some].embeddings.to("cpu", torch.float32)
+            self._sampled = sampled
+            self._bars.clear()
+        key = matching.model_dump_json()
+        if key not in self._bars:
+            self._bars[key] = None if self._sample is None else farthest_usual(self._sample, matching)
+        return self._bars[key]
 
     def _matching(self, question: Question) -> MatchingConfig:
         """How to compare: the model's or the calibration's way, with what the question changes."""
@@ -236,7 +263,7 @@ class PageService:
         """What the model sees in a picture that was sent, or in an item's."""
         if one.picture is not None:
             return self._eye.look(crop(self.kept.get(one.picture), one.box), (one.picture, one.box))
-        image = item_picture(self._record(one.item or "").items[0], self.limits)
+        image = item_picture(self._record(one.item or "").items[0], self.limits, self._files)
         # Not by its name: another picture may stand under it by now.
         return self._eye.look(image, (image.shape, hashlib.sha256(image.tobytes()).digest()))
 

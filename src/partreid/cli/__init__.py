@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import signal
 import sys
 import warnings
+from contextlib import suppress
+from typing import NoReturn
 
+import torch
 import typer
 
+from partreid import processes
 from partreid.cli import app as page_command
 from partreid.cli import config as config_command
 from partreid.cli import data as data_command
 from partreid.cli.calibrate import calibrate
 from partreid.cli.compare import compare
-from partreid.cli.console import console, errors
+from partreid.cli.console import emit, errors, say_error, say_warning
 from partreid.cli.demo import demo
 from partreid.cli.embed import embed
 from partreid.cli.evaluate import evaluate
@@ -28,6 +34,7 @@ from partreid.cli.synth import synth
 from partreid.cli.tracks import tracks
 from partreid.cli.train import train
 from partreid.errors import PartReIDError
+from partreid.surroundings import ensure_home, usable_cores
 from partreid.version import __version__
 
 app = typer.Typer(
@@ -61,16 +68,22 @@ app.add_typer(config_command.app, name="config")
 def version_option(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
     """Options of every command."""
     if version:
-        console.print(__version__)
+        emit(__version__)
         raise typer.Exit
 
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C: Typer turns a ``KeyboardInterrupt`` into it."""
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit status after Ctrl-C, as Typer has it, and after SIGTERM, as the shell has it."""
 
 
 def main() -> None:
     """Entry point: a user's mistake is one message and exit status 2, never a traceback."""
+    with suppress(PartReIDError):  # whoever needs the folder says so
+        ensure_home()
+    _fit_threads()
+    if not processes.launched():  # torchrun ends its processes itself, and at once
+        with suppress(ValueError):  # only the main thread may
+            signal.signal(signal.SIGTERM, _terminated)  # what is half-written is cleared away, as after Ctrl-C
     warnings.showwarning = _show_warning
     warnings.filterwarnings("ignore", message="(?s)Glyph .* missing from font")  # a box stands for it in the picture
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -81,27 +94,29 @@ def main() -> None:
     try:
         app()
     except PartReIDError as error:
-        errors.print(f"[bold red]error:[/bold red] {_plain(error)}", soft_wrap=True, highlight=False)
+        say_error(error)
         sys.exit(2)
     except OSError as error:  # a folder that may not be read, above all
-        errors.print(f"[bold red]error:[/bold red] {_plain(_reason(error))}", soft_wrap=True, highlight=False)
+        say_error(_reason(error))
         sys.exit(2)
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
-            errors.print(
-                "Interrupted. Nothing half-written was left; a training goes on with partreid train --resume, "
-                "an experiment with the same command.",
-                soft_wrap=True,
-            )
+        if stop.code in (INTERRUPTED, TERMINATED):
+            errors.print("Interrupted. Nothing half-written was left.", soft_wrap=True)
         raise
+
+
+def _terminated(*_: object) -> NoReturn:
+    sys.exit(TERMINATED)
+
+
+def _fit_threads() -> None:
+    """No more threads than there are processors for them: PyTorch does not know what a container is granted."""
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cores():
+        torch.set_num_threads(usable_cores())
 
 
 def _reason(error: OSError) -> str:
     return f"Cannot use {error.filename}: {error.strerror}." if error.filename else str(error)
-
-
-def _plain(text: object) -> str:
-    return str(text).replace("[", "\\[")
 
 
 def _show_warning(
@@ -113,4 +128,4 @@ def _show_warning(
     line: object = None,
 ) -> None:
     if issubclass(category, UserWarning):
-        errors.print(f"[yellow]warning:[/yellow] {_plain(message)}", soft_wrap=True, highlight=False)
+        say_warning(message)

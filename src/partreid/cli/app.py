@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from partreid.cli.console import console, errors
-from partreid.cli.gallery_search import calibration_beside
+from partreid.cli.console import console, errors, say_warning
+from partreid.cli.gallery_search import find_calibration
 from partreid.cli.options import Device, Mirror, PrecisionOption, runtime_config
+from partreid.errors import DataError
+from partreid.inference.extractor import PartExtractor
 from partreid.inference.load import load_extractor
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.gallery import Gallery
+
+_UNUSED = (
+    "No probabilities are told: the calibration beside the model is damaged, or belongs to another model or way of "
+    "embedding. The terminal that the page runs in says more."
+)
 
 
 def page(
@@ -49,6 +58,7 @@ def page(
     """
     from partreid.app.server import PageServer
     from partreid.app.service import PageService
+    from partreid.app.threads import jobs_at_work
 
     known = None if calibration is None else MatchCalibration.load(calibration)
     extractor = load_extractor(
@@ -57,14 +67,45 @@ def page(
         mirror=mirror or (known is not None and known.mirror),
         overrides=() if known is None else known.overrides,
     )
-    with Gallery.open(gallery, extractor=extractor, create=False) as opened:
-        service = PageService(opened, extractor, calibration=known or calibration_beside(model, extractor))
+    with _open(gallery, extractor, known) as opened:
+        problem = ""
+        if known is None:
+            known, problem = find_calibration(model, extractor)
+        if problem:
+            say_warning(problem)
+        said = _UNUSED if problem else ""  # the page is no place for this machine's folders
+        service = PageService(opened, extractor, calibration=known, calibration_problem=said)
         server = PageServer(service, host, port, names=allow_host or ())
         if not server.local:
-            errors.print(
-                f"[yellow]warning:[/yellow] {server.address} is open to every machine that reaches it, without a "
-                "password. Put a proxy with one before it: docs/app.md.",
-                soft_wrap=True,
+            say_warning(
+                f"{server.address} is open to every machine that reaches it, without a password. Put a proxy with one "
+                "before it: docs/app.md."
             )
         console.print(f"Open {server.address} in a browser. Ctrl-C ends it.", soft_wrap=True, highlight=False)
         server.run()
+        if jobs_at_work():
+            _leave()
+
+
+def _open(location: str, extractor: PartExtractor, calibration: MatchCalibration | None) -> Gallery:
+    """The gallery; where the calibration asks for another way of embedding than the gallery's, that is said."""
+    try:
+        return Gallery.open(location, extractor=extractor, create=False)
+    except DataError:
+        ways = [] if calibration is None else [*calibration.overrides, *(["mirror"] if calibration.mirror else [])]
+        if not ways:
+            raise
+        with Gallery.open(location, extractor=None, create=False) as found:
+            raise DataError(
+                f"The calibration is for pictures embedded with {', '.join(ways)} ({extractor.fingerprint}), "
+                f"the gallery was made otherwise ({found.model or 'unknown'}). Make a calibration for the "
+                "gallery's way with `partreid calibrate`, or leave --calibration away."
+            ) from None
+
+
+def _leave() -> None:
+    """End at once, though a thread is still at work: a disk that does not answer would hold the program for ever."""
+    errors.print("Ended with work unfinished. Nothing is lost: the page writes nothing.", highlight=False)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

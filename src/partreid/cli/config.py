@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import BaseModel
-from rich.syntax import Syntax
 
-from partreid.cli.console import console, plain_table
+from partreid.cli.console import emit, emit_rows
 from partreid.cli.options import ConfigFile, Overrides, Preset, train_config
-from partreid.config import flatten
+from partreid.config import flatten, meanings
+from partreid.errors import ConfigError
 from partreid.training.config import TrainConfig
 from partreid.training.presets import PRESETS, get_preset
 
@@ -21,36 +20,41 @@ app = typer.Typer(help="Show and compare configurations.", no_args_is_help=True)
 def list_presets() -> None:
     """List the presets."""
     rows = [(name, (preset.__doc__ or "").partition("\n\n")[0].strip()) for name, preset in PRESETS.items()]
-    console.print(plain_table("Presets", ("name", "what it is"), rows))
+    emit_rows("Presets", ("name", "what it is"), rows)
 
 
 @app.command()
 def show(preset: Preset = "paper-occluded", config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Print a configuration as TOML, ready to be saved and given to --config."""
-    text = train_config(preset, config, overrides).to_toml()
-    console.print(Syntax(text, "toml", background_color="default") if console.is_terminal else text, highlight=False)
+    emit(train_config(preset, config, overrides).to_toml())
 
 
 @app.command()
 def diff(
     first: Annotated[str, typer.Argument(help="A preset.")], second: Annotated[str, typer.Argument(help="Another.")]
 ) -> None:
-    """Print the fields in which two presets differ."""
+    """Print the fields in which two presets differ; into a file or a pipe, a line per field with tabs between."""
     rows = [(key, str(a), str(b)) for key, a, b in sorted(get_preset(first).differences(get_preset(second)))]
-    console.print(plain_table(f"{first} and {second}", ("field", first, second), rows))
+    emit_rows(f"{first} and {second}", ("field", first, second), rows)
 
 
 @app.command()
-def fields() -> None:
-    """Print every field with its default and meaning: what --set can change."""
-    rows = [(key, str(value), _meaning(key)) for key, value in flatten(TrainConfig())]
-    console.print(plain_table("Fields (defaults: preset paper-occluded)", ("field", "default", "meaning"), rows))
+def fields(
+    word: Annotated[
+        str,
+        typer.Argument(help="Only fields with this word in name or meaning, e.g. epochs.", show_default=False),
+    ] = "",
+) -> None:
+    """Print every field with its default and meaning: what --set can change.
 
-
-def _meaning(key: str) -> str:
-    owner: Any = TrainConfig
-    for name in key.split("."):
-        field = owner.model_fields[name]
-        nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        owner = field.annotation if nested else None
-    return str(field.description or "")
+    Into a file or a pipe, a line per field with tabs between.
+    """
+    said = meanings(TrainConfig)
+    rows = [(key, str(value), said[key]) for key, value in flatten(TrainConfig())]
+    found = [row for row in rows if word.lower() in f"{row[0]} {row[2]}".lower()]
+    if not found:
+        raise ConfigError(
+            f"No field has {word!r} in its name or meaning. `partreid config fields` without a word prints all "
+            f"{len(rows)} of them."
+        )
+    emit_rows("Fields (defaults: preset paper-occluded)", ("field", "default", "meaning"), found)

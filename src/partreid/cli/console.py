@@ -1,37 +1,148 @@
-"""What the commands print: one console, tables, progress bars."""
+"""What the commands print: text for people, text meant to be saved, tables, progress bars.
+
+Text for people goes through ``console``: it knows no markup, so that a name with ``[brackets]`` is shown as it is, and
+it wraps nothing where there is no terminal. Text that a program or a file is to take goes through :func:`emit`.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from partreid import processes
 from partreid.evaluation.dataset import QuerySetScores
 from partreid.training.observers import StepRecord
 
-console = Console(quiet=not processes.is_first())  # of several processes under torchrun, one prints
-errors = Console(stderr=True)
+_WIDE = 10_000
+"""Columns of a file: nothing is wrapped or folded there."""
+
+
+class _Console(Console):
+    """Takes text as it is; markup, where it is wanted, is a ``style`` or a ``Text``."""
+
+    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
+        super().__init__(markup=False, emoji=False, stderr=stderr, quiet=quiet)
+
+    @property  # type: ignore[misc]  # rich can also be told the size; nobody does
+    def size(self) -> ConsoleDimensions:
+        """Of the terminal, or of ``$COLUMNS``; a file or a pipe has room for any line."""
+        return super().size if self.drawable or "COLUMNS" in os.environ else ConsoleDimensions(_WIDE, 25)
+
+    @property
+    def drawable(self) -> bool:
+        """Whether somebody looks on, and bars can be drawn; colours alone (FORCE_COLOR) make no terminal."""
+        return self.file.isatty() and not self.is_dumb_terminal
+
+
+console = _Console(quiet=not processes.is_first())  # of several processes under torchrun, one prints
+errors = _Console(stderr=True)
 
 _KINDS = {"identity": "id", "triplet": "tri", "part_attention": "att"}
 
 
+def emit(text: str) -> None:
+    """Print text that is meant to be saved or read by a program: these characters and no others, as UTF-8.
+
+    Nothing is wrapped, coloured or taken for markup, whatever the terminal, its width and its encoding. In JSON, bytes
+    of a file's name that are no text come out as escapes that JSON reads again.
+    """
+    if console.quiet:
+        return
+    text = text if text.endswith("\n") else text + "\n"
+    stream = console.file
+    buffer = None if stream.isatty() else getattr(stream, "buffer", None)
+    stream.flush()
+    if buffer is None:
+        stream.write(text)
+    else:
+        buffer.write(text.encode("utf-8", errors="backslashreplace"))
+        buffer.flush()
+
+
+def emit_json(value: object) -> None:
+    """Print a value as JSON, for programs. It holds no NaN and no infinity, which JSON does not know."""
+    emit(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2))
+
+
+def emit_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on a terminal; elsewhere one line per row, its cells between tabs, for ``grep`` and ``cut``."""
+    if console.drawable:
+        console.print(plain_table(title, columns, rows))
+    else:
+        emit("".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows))
+
+
+def say_error(text: object) -> None:
+    """One message of what went wrong, to the error stream."""
+    errors.print(Text.assemble(("error:", "bold red"), f" {text}"), soft_wrap=True)
+
+
+def say_warning(text: object) -> None:
+    """One message of what the user should know, to the error stream."""
+    errors.print(Text.assemble(("warning:", "yellow"), f" {text}"), soft_wrap=True)
+
+
+class _Bar(Progress):
+    """A bar on a terminal; elsewhere a line now and then, ever more seldom, and one at the end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=14),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}", style="dim", markup=False),
+            console=console,
+            disable=not console.drawable,
+        )
+        self._start = time.monotonic()
+        self._line_due = self._start + FIRST_LINE
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Move a bar, as in rich."""
+        super().update(task_id, **changes)
+        self._write_line(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Move a bar on, as in rich."""
+        super().advance(task_id, advance)
+        self._write_line(task_id)
+
+    def _write_line(self, task_id: TaskID, *, last: bool = False) -> None:
+        now = time.monotonic()
+        if not self.disable or (now < self._line_due and not last):
+            return
+        passed = now - self._start
+        self._line_due = now + min(max(passed * _SELDOM, FIRST_LINE), _LAST_LINE)
+        task = self._tasks[task_id]
+        done = f"{task.completed:.0f}" if task.completed % 1 == 0 else f"{task.completed:.2f}"
+        parts = [f"{task.description}: {done}" + (f" of {task.total:.0f}" if task.total else ""), f"{passed:.0f} s"]
+        if task.time_remaining and not last:
+            parts.append(f"about {task.time_remaining:.0f} s left")
+        console.print(", ".join(filter(None, [*parts, task.fields["status"]])), highlight=False)
+
+
+FIRST_LINE = 10.0
+"""Seconds to the first line of a bar where there is no terminal, and the fewest between two."""
+_LAST_LINE, _SELDOM = 300.0, 0.1  # the most seconds between two lines; the share of the time that has passed
+
+
 @contextmanager
 def progress_bar(description: str, total: int, *, done: int = 0) -> Iterator[tuple[Progress, TaskID]]:
-    """A bar with a count, the time left and a free text field ``status``."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=14),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}", style="dim"),
-        console=console,
-    ) as progress:
-        yield progress, progress.add_task(escape(description), total=total, completed=done, status="")
+    """A bar with a count, the time left and a free text field ``status``; lines where there is no terminal."""
+    with _Bar() as progress:
+        task = progress.add_task(description, total=total, completed=done, status="")
+        yield progress, task
+        progress._write_line(task, last=True)
 
 
 class ProgressObserver:
@@ -47,8 +158,8 @@ class ProgressObserver:
 
     def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
         """A line per epoch where there is no terminal to draw a bar on."""
-        if not console.is_terminal:
-            console.print(f"epoch {epoch + 1}: {loss_line(means)}", soft_wrap=True)
+        if not console.drawable:
+            console.print(f"epoch {epoch + 1}: {loss_line(means)}", highlight=False)
 
     def close(self) -> None:
         """Nothing to close."""
@@ -86,18 +197,18 @@ def scores_table(scores: Mapping[tuple[str, str], QuerySetScores]) -> Table:
             for column, metric in ((0, "rank1"), (len(ranks), "mAP")):
                 low, high = result.confidence[metric]
                 shown[column] += f" [{100 * low:.1f}, {100 * high:.1f}]"
-        names = map(escape, (dataset, name) if several else (name,))
+        names = (dataset, name) if several else (name,)
         table.add_row(*names, str(result.num_queries), str(result.num_gallery), *shown)
     return table
 
 
 def slots_table(scores: Mapping[str, QuerySetScores], *, dataset: str = "") -> Table:
     """Each embedding alone and all together (the paper's Table 3): rank-1 / mAP per query set, in percent."""
-    where = f"{escape(dataset)}, each" if dataset else "Each"
+    where = f"{dataset}, each" if dataset else "Each"
     table = Table(title=f"{where} embedding alone: rank-1/mAP · queries that show it, %", title_justify="left")
     table.add_column("compared by", no_wrap=True)
     for name in scores:
-        table.add_column(escape(name), justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True)
     for rows in zip(*(score.slots for score in scores.values()), strict=True):
         bold = "bold" if "+" in rows[0].name else ""
         cells = [f"{100 * r.rank1:.1f}/{100 * r.mean_ap:.1f} ·{100 * r.visible:4.0f}" for r in rows]
@@ -111,5 +222,5 @@ def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     return table

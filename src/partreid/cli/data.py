@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from partreid.cli.console import console, plain_table, progress_bar
 from partreid.cli.options import Data, Overrides
@@ -95,7 +95,7 @@ def _check(found: FoundDataset, threads: int | None) -> DatasetReport:
 
 
 def _print(report: DatasetReport) -> None:
-    console.print(f"\n[bold]{escape(report.name)}[/bold]  {escape(report.spec)}", soft_wrap=True, highlight=False)
+    console.print(Text.assemble("\n", (report.name, "bold"), f"  {report.spec}"), soft_wrap=True)
     if report.splits:
         rows = [
             (s.name, str(s.identities), str(s.pictures), str(s.cameras or "unknown"),
@@ -106,7 +106,7 @@ def _print(report: DatasetReport) -> None:
         console.print(plain_table("", columns, rows))
     table = Table("", "check", Column("finding", overflow="fold"), show_header=False, box=None, padding=(0, 1))
     for finding in report.findings:
-        more = "".join(f"\n[dim]{escape(example)}[/dim]" for example in finding.examples)
-        style = _STYLES[finding.severity]
-        table.add_row(f"[{style}]{finding.severity}[/{style}]", finding.check, escape(finding.text) + more)
+        examples = [(f"\n{example}", "dim") for example in finding.examples]
+        severity = Text(finding.severity, _STYLES[finding.severity])
+        table.add_row(severity, finding.check, Text.assemble(finding.text, *examples))
     console.print(table, highlight=False)

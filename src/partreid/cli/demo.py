@@ -12,7 +12,7 @@ import typer
 from partreid.cli.console import console
 from partreid.cli.evaluate import evaluate_run
 from partreid.cli.options import Comparison, Device, PrecisionOption, runtime_config
-from partreid.cli.train import run_training
+from partreid.cli.train import run_training, told_how_to_go_on
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic.shipped import shipped_split
 from partreid.errors import CheckpointError
@@ -41,7 +41,7 @@ def demo(
     root = shipped_split()
     dataset = read_dataset(root)
     console.print(
-        f"[bold]Rendered pedestrians[/bold] (made by this project, no real person): {len(dataset.train)} training "
+        f"Rendered pedestrians (made by this project, no real person): {len(dataset.train)} training "
         f"pictures of {len(dataset.train_identities)} identities; "
         f"{len(dataset.queries['query'])} queries with much of the person hidden (set query), "
         f"{len(dataset.queries['holistic'])} whole ones (set holistic), "
@@ -49,7 +49,8 @@ def demo(
     )
     if (out / CHECKPOINT_FOLDER).exists():
         raise CheckpointError(f"{out} already holds a run. Remove it, or choose another folder with --out.")
-    run_training(config, dataset.train, out, runtime=runtime)
+    with told_how_to_go_on(out, [str(root)]):
+        run_training(config, dataset.train, out, runtime=runtime)
     (scores,) = evaluate_run(
         out, [dataset], how=Comparison(runtime_config(device, "float32")), out=out / "evaluation"
     ).values()
@@ -66,7 +67,7 @@ def _explain(scores: dict[str, QuerySetScores], dataset: ReIDDataset) -> None:
         for name in ("foreground + parts, with visibility", "foreground + parts, without visibility", "global")
     )
     console.print(
-        f"On occluded queries (set [bold]query[/bold]): mAP {100 * seen.mean_ap:.1f} % comparing the parts seen in "
+        f"On occluded queries (set query): mAP {100 * seen.mean_ap:.1f} % comparing the parts seen in "
         f"both pictures, {100 * blind.mean_ap:.1f} % comparing all parts, seen or not, and {100 * whole.mean_ap:.1f} % "
         f"with the global embedding of the same model. Rank-1 {100 * seen.rank1:.1f} %; a random ranking has "
         f"{100 * chance_rank1(dataset):.1f} %."
@@ -88,17 +89,17 @@ def chance_rank1(dataset: ReIDDataset) -> float:
 def _next_steps(out: Path, gallery: Path) -> None:
     console.print(
         f"""
-[bold]Look at[/bold]
+Look at
   {out}/evaluation/report.html           everything on one page; open it in a browser
   {out}/evaluation/rankings_query.png    queries, what was found, which parts were compared
   {out}/evaluation/attention_query.png   where the network looks for each part
   tensorboard --logdir {out}/logs        the losses
-[bold]Try next[/bold]
+Try next
   partreid gallery add people {gallery} --model {out} --pattern '_c(?P<camera>\\d+)'
   partreid app --gallery people --model {out}
-                                       find people on a page; pip install "partreid\\[app]"
+                                       find people on a page; pip install "partreid[app]"
   partreid embed {out} PICTURES...       vectors and visibilities of your own crops
-  partreid synth rendered              a larger set; pip install "partreid\\[synth]"
+  partreid synth rendered              a larger set; pip install "partreid[synth]"
   partreid train rendered --preset light -o runs/mine
   partreid config fields               everything that can be changed""",
         soft_wrap=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -102,14 +102,14 @@ class _Task:
     engine: EngineName
     skip: bool
 
-    def run(self, job: ShardJob) -> Iterator[tuple[int, int]]:
-        """Make the missing shards; (shard, pictures done)."""
+    def run(self, job: ShardJob, shards: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Make these shards; (shard, pictures done)."""
         if self.engine == "ray":
             gpus = 1.0 if self.extractor.device.type == "cuda" else 0.0
-            return embed_with_ray(self.make, job, workers=self.workers, skip=self.skip, gpus=gpus)
+            return embed_with_ray(self.make, job, workers=self.workers, skip=self.skip, gpus=gpus, shards=shards)
         if self.workers:
-            return embed_with_workers(self.make, job, workers=self.workers, skip=self.skip)
-        return embed_shards(self.extractor, job, job.missing(), skip=self.skip)
+            return embed_with_workers(self.make, job, workers=self.workers, skip=self.skip, shards=shards)
+        return embed_shards(self.extractor, job, shards, skip=self.skip)
 
 
 def _arithmetic(extractor: PartExtractor) -> str:
@@ -122,12 +122,15 @@ def _arithmetic(extractor: PartExtractor) -> str:
 
 
 def _embed_to_folder(task: _Task, job: ShardJob) -> None:
-    missing = job.missing()
-    done = job.pictures - sum(map(job.size, missing))
+    faults = {shard: fault for shard in range(len(job)) if (fault := job.fault(shard)) is not None}
+    done = job.pictures - sum(map(job.size, faults))
     if done:
-        console.print(f"{len(job) - len(missing)} of {len(job)} shards are there already.")
+        console.print(f"{len(job) - len(faults)} of {len(job)} shards are there already.")
+    if wrong := [fault for fault in faults.values() if fault]:
+        line = f"Made anew: {len(wrong)} of {len(job)} shards, the first since {wrong[0].rstrip('.')}."
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     with progress_bar("embedding", job.pictures, done=done) as (progress, bar):
-        for _, count in task.run(job):
+        for _, count in task.run(job, list(faults)):
             progress.advance(bar, count)
     skipped = finish_job(job)
     _report(skipped, job.folder / SKIPPED)
@@ -152,7 +155,8 @@ def _embed_to_file(extractor: PartExtractor, pictures: list[Path], out: Path, *,
     skipped_file = out.with_suffix(f".{SKIPPED}")
     if batches:
         write_skipped(skipped_file, stream.skipped)
-        save_embeddings(out, PartEmbeddings.cat(batches), names=names, skipped=stream.skipped)
+        whole = PartEmbeddings.cat(batches)
+        save_embeddings(out, whole, names=names, skipped=stream.skipped, root=Path.cwd())
     _report(stream.skipped, skipped_file)
     if not batches:
         raise DataError(f"None of the {len(items)} pictures could be read, so {out} was not written.")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from partreid.cli.console import console, errors, plain_table, progress_bar
+from partreid.cli.console import console, errors, plain_table, progress_bar, say_error
 from partreid.cli.options import (
     ConfigFile,
     Device,
@@ -81,14 +81,17 @@ def experiment(
         jobs=jobs,
     )
     tasks = plan.tasks([row for one in chosen for row in one.select(rows)])
-    failed = [] if summary else _run(tasks, jobs)
+    try:
+        failed = [] if summary else _run(tasks, jobs)
+    except (KeyboardInterrupt, SystemExit):  # the latter after SIGTERM
+        errors.print("What is done is kept. The same command goes on where this one stopped.", soft_wrap=True)
+        raise
     for one in chosen:
         _write(plan, one)
     if failed:
-        errors.print(
-            f"[bold red]{len(failed)} of {len(tasks)} trainings failed[/bold red], see error.txt in: "
-            f"{', '.join(str(task.folder) for task in failed)}. The same command tries them again.",
-            soft_wrap=True,
+        say_error(
+            f"{len(failed)} of {len(tasks)} trainings failed, see error.txt in: "
+            f"{', '.join(str(task.folder) for task in failed)}. The same command tries them again."
         )
         raise typer.Exit(1)
 
@@ -108,7 +111,7 @@ def _run(tasks: Sequence[Task], jobs: int) -> list[Task]:
                 if problem is not None:
                     failed.append(one)
                     console.print(f"{name} failed: {problem}", markup=False, soft_wrap=True)
-                elif not console.is_terminal:
+                elif not console.drawable:
                     console.print(f"{name} done", markup=False)
         left = failed
     return left

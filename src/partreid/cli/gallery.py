@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from partreid.cli.console import console, errors, plain_table, progress_bar
-from partreid.cli.gallery_search import search
+from partreid.cli.console import console, emit_json, errors, plain_table, progress_bar
+from partreid.cli.gallery_change import copy, delete
+from partreid.cli.gallery_search import DATED, search
 from partreid.cli.options import (
     BatchSize,
-    Cameras,
     Device,
     GalleryLocation,
     Mirror,
     ModelOption,
-    NotCameras,
-    NotWhere,
     PrecisionOption,
-    Since,
-    Until,
-    Where,
-    gallery_filter,
     key_values,
     runtime_config,
 )
 from partreid.cli.times import parse_moment
-from partreid.errors import ConfigError, DataError
+from partreid.errors import ConfigError
 from partreid.inference.load import load_extractor
 from partreid.inference.pictures import walk
-from partreid.inference.storage import iter_embeddings
-from partreid.retrieval.filling import Filled, Naming, add_embeddings, add_pictures
+from partreid.retrieval.filling import Filled, Naming, add_files, add_pictures
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.stores.addresses import without_secrets
 from partreid.runtime import keep_freed_memory
 
 app = typer.Typer(
@@ -64,6 +56,7 @@ def add(
     data: Annotated[
         list[str] | None, typer.Option("--data", metavar="KEY=VALUE", help="Metadata of all pictures. Repeatable.")
     ] = None,
+    prefix: Annotated[str, typer.Option(help="What ids begin with, before the names: `site2/`.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Embed and replace what is there already.")] = False,
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read, and say which.")
@@ -73,13 +66,17 @@ def add(
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
 ) -> None:
-    """Add pictures, each under its name as given. Killed or stopped, the same command goes on where it was."""
+    """Add pictures, each under its name as given. Killed or stopped, the same command goes on where it was.
+
+    Before anything is embedded, names that are in the gallery for other pictures are refused, and pictures that are
+    there with another camera, time or metadata.
+    """
     naming = Naming(
         pattern=pattern,
         camera=camera,
         time=None if time is None else parse_moment(time),
         metadata=key_values(data),
-        read_time=parse_moment,
+        prefix=prefix,
     )
     embedded = [source for source in sources if source.suffix in _EMBEDDED or (source / "manifest.json").is_file()]
     if embedded and len(embedded) < len(sources):
@@ -90,36 +87,38 @@ def add(
     keep_freed_memory()
     if model:
         extractor = load_extractor(model, runtime=runtime_config(device, precision, 0, batch_size), mirror=mirror)
-    filled = []
     with Gallery.open(gallery, extractor=extractor) as opened:
-        total = 0 if embedded else sum(1 for _ in walk(list(sources)))
-        with progress_bar("adding", total) as (progress, task):
+        names = [] if embedded else [Path(str(picture)) for picture in walk(list(sources))]
+        with progress_bar("adding", len(names)) as (progress, task):
 
             def advance(count: int) -> None:
                 progress.advance(task, count)
 
-            for source in embedded:
-                filled.append(add_embeddings(opened, iter_embeddings(source), naming, replace=replace, advance=advance))
-            if extractor is not None and not embedded:
-                pictures = (Path(str(picture)) for picture in walk(list(sources)))
-                filled.append(
-                    add_pictures(
-                        opened, extractor, pictures, naming, replace=replace, skip_damaged=skip_damaged, advance=advance
-                    )
+            if extractor is None or embedded:
+                filled = add_files(opened, embedded, naming, replace=replace, advance=advance)
+            else:
+                filled = add_pictures(
+                    opened, extractor, names, naming, replace=replace, skip_damaged=skip_damaged, advance=advance
                 )
         _say(filled, opened)
 
 
-def _say(filled: list[Filled], gallery: Gallery) -> None:
-    for part in filled:
-        for picture in part.skipped:
-            errors.print(f"left out: {picture.reason}", markup=False, soft_wrap=True)
-    added, known = sum(part.added for part in filled), sum(part.known for part in filled)
-    skipped = sum(len(part.skipped) for part in filled)
+def _say(filled: Filled, gallery: Gallery) -> None:
+    for picture in filled.skipped:
+        errors.print(f"left out: {picture.reason}", soft_wrap=True)
     console.print(
-        f"{added} added, {known} there already, {skipped} left out. The gallery holds {len(gallery)} items.",
+        f"{filled.added} added, {filled.known} there already, {len(filled.skipped)} left out. The gallery holds "
+        f"{len(gallery)} items.",
         highlight=False,
+        soft_wrap=True,
     )
+    for given, name in list(filled.renamed.items())[:1]:
+        console.print(
+            f"{len(filled.renamed)} of these pictures have another id there: {given!r} is {name!r}.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 app.command()(search)
@@ -134,24 +133,27 @@ def info(
     with Gallery.open(gallery, create=False) as opened:
         facts = _facts(opened)
     if as_json:
-        console.print_json(json.dumps(facts, ensure_ascii=False))
+        emit_json(facts)
         return
     rows = [(key, _plainly(value)) for key, value in facts.items() if value not in (None, [], {})]
-    console.print(plain_table(escape(str(gallery)), ("", ""), rows))
+    console.print(plain_table(without_secrets(gallery), ("", ""), rows))
 
 
 def _facts(gallery: Gallery) -> dict[str, Any]:
-    cameras = gallery.cameras()
+    cameras, dated, header = gallery.read(
+        lambda: (gallery.cameras(), gallery.count(DATED), gallery.store.header()),
+    )
     times = [time for camera in cameras for time in (camera.first, camera.last) if time is not None]
-    header = gallery.store.header()
+    items = sum(camera.count for camera in cameras)
     return {
-        "items": len(gallery),
-        "slots": list(gallery.slots),
+        "items": items,
+        "slots": list(header.slots) if header else [],
         "width": header.width if header else None,
-        "model": gallery.model or None,
+        "model": (header.model or None) if header else None,
         "cameras": {camera.camera or "unknown": camera.count for camera in cameras},
         "first": min(times).isoformat() if times else None,
         "last": max(times).isoformat() if times else None,
+        "without a time": items - dated,
     }
 
 
@@ -167,44 +169,11 @@ def verify(gallery: GalleryLocation) -> None:
     with Gallery.open(gallery, create=False) as opened:
         problems = opened.verify()
         for problem in problems:
-            console.print(f"problem: {problem}", markup=False, soft_wrap=True)
+            console.print(f"problem: {problem}", soft_wrap=True)
         count = "no problem" if not problems else "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         console.print(f"{len(opened)} items, {count}.", highlight=False)
     raise typer.Exit(1 if problems else 0)
 
 
-@app.command()
-def delete(
-    gallery: GalleryLocation,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Items to delete.")] = None,
-    cameras: Cameras = None,
-    not_cameras: NotCameras = None,
-    since: Since = None,
-    until: Until = None,
-    where: Where = None,
-    not_where: NotWhere = None,
-) -> None:
-    """Delete items, by id or by conditions: `partreid gallery delete G --until 30d` forgets what is older."""
-    chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where)
-    with Gallery.open(gallery, create=False) as opened:
-        if ids:
-            chosen = chosen.model_copy(update={"ids": tuple(ids)})
-        elif not chosen.model_fields_set or chosen == type(chosen)():
-            raise ConfigError("Say which items to delete: ids, or conditions such as --until 30d or --camera 3.")
-        console.print(f"{opened.delete(where=chosen)} deleted, {len(opened)} left.", highlight=False)
-
-
-@app.command()
-def copy(
-    gallery: GalleryLocation,
-    to: Annotated[str, typer.Argument(help="Where to: a folder, qdrant://… or postgres://…")],
-) -> None:
-    """Copy all items into another gallery, on another kind of store too. Items that are there are replaced."""
-    with Gallery.open(gallery, create=False) as source, Gallery.open(to) as target:
-        if source.model and target.model and source.model != target.model:
-            raise DataError(f"{to} was made by another model ({target.model}) than {gallery} ({source.model}).")
-        with progress_bar("copying", len(source)) as (progress, task):
-            for page in source.records():
-                target.add_records(page, replace=True)
-                progress.advance(task, len(page))
-        console.print(f"{len(source)} copied. {to} holds {len(target)} items.", highlight=False, markup=False)
+app.command()(delete)
+app.command()(copy)

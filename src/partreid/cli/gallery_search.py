@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from partreid.cli.console import console, plain_table
+from partreid.cli.console import console, emit_json, errors, plain_table
 from partreid.cli.options import (
     Cameras,
     Device,
@@ -23,6 +22,7 @@ from partreid.cli.options import (
     NotWhere,
     PrecisionOption,
     Since,
+    Undated,
     Until,
     Where,
     gallery_filter,
@@ -35,6 +35,7 @@ from partreid.inference.pictures import walk
 from partreid.inference.tracklets import merge_tracklet
 from partreid.models.checkpoint import find_checkpoint
 from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
+from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
@@ -60,6 +61,7 @@ def search(
     until: Until = None,
     where: Where = None,
     not_where: NotWhere = None,
+    undated: Undated = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     mirror: Mirror = False,
     device: Device = "auto",
@@ -74,7 +76,7 @@ def search(
     if model:
         runtime = runtime_config(device, precision)
         extractor = load_extractor(model, runtime=runtime, mirror=mirror)
-    chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where)
+    chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where, undated=undated)
     chosen = chosen.model_copy(update={"not_ids": tuple(like or ())})
     with Gallery.open(gallery, extractor=extractor, create=False) as opened:
         query, names = _queries(opened, pictures or [], like or [])
@@ -84,7 +86,11 @@ def search(
         matching = calibration.matching if calibration else MatchingConfig()
         if parts:
             matching = matching.model_copy(update={"slots": tuple(parts.replace(" ", "").split(","))})
-        found = opened.search(query, k, matching=matching, where=chosen)
+        found, left_out = opened.read(
+            lambda: (opened.search(query, k, matching=matching, where=chosen), undated_left_out(opened, chosen))
+        )
+    if left_out and not as_json:
+        errors.print(f"{left_out} items have no time, and were not searched (--undated searches them too).")
     # A calibration knows its own way of comparing only.
     sure = calibration.of_search(found).tolist() if calibration and calibration.fits(found.matching) else None
     shown = matching.prepare(query).visibility > 0
@@ -92,9 +98,9 @@ def search(
     for q, name in enumerate(names):
         visible = [slot for slot, seen in zip(found.slots, shown[q].tolist(), strict=True) if seen]
         rows = _rows(found, q, sure[q] if sure else None)
-        answers.append({"query": name, "visible": visible, "found": rows})
+        answers.append({"query": name, "visible": visible, "found": rows} | ({"undated": left_out} if left_out else {}))
     if as_json:
-        console.print_json(json.dumps(answers, ensure_ascii=False))
+        emit_json(answers)
         return
     for answer in answers:
         _print(answer, found.slots)
@@ -115,19 +121,37 @@ def _queries(gallery: Gallery, pictures: Sequence[Path], like: Sequence[str]) ->
     return PartEmbeddings.cat(parts), names
 
 
+DATED = Filter(since=datetime.min.replace(tzinfo=UTC))
+"""Items whose time is known."""
+
+
+def undated_left_out(gallery: Gallery, where: Filter) -> int:
+    """How many items a filter leaves out for nothing but that their time is not known."""
+    if where.undated or (where.since is None and where.until is None):
+        return 0
+    return gallery.count(where.model_copy(update={"undated": True})) - gallery.count(where)
+
+
 def calibration_beside(model: str, extractor: PartExtractor) -> MatchCalibration | None:
     """The calibration beside the model; where it does not belong to this way of embedding, a warning says so."""
+    calibration, problem = find_calibration(model, extractor)
+    if problem:
+        warnings.warn(problem, stacklevel=2)
+    return calibration
+
+
+def find_calibration(model: str, extractor: PartExtractor) -> tuple[MatchCalibration | None, str]:
+    """The calibration beside the model, and ""; where it does not belong to this way of embedding None, and why."""
     source = Path(model).parent if Path(model).is_file() else Path(model)  # an exported file lies in its run
     try:
         if not (find_checkpoint(source) / CALIBRATION_FILE).is_file():
-            return None
+            return None, ""
     except CheckpointError:
-        return None
+        return None, ""
     try:
-        return MatchCalibration.load(source, extractor=extractor)
+        return MatchCalibration.load(source, extractor=extractor), ""
     except DataError as error:
-        warnings.warn(f"No probabilities are told. {error}", stacklevel=2)
-        return None
+        return None, f"No probabilities are told. {error}"
 
 
 def _rows(found: SearchResult, q: int, sure: Sequence[float] | None) -> list[dict[str, Any]]:
@@ -170,11 +194,11 @@ def _print(answer: dict[str, Any], slots: Sequence[str]) -> None:
     narrow = {"parts": [f"{row['compared']} of {len(slots)}" for row in found]}
     columns |= parts if width <= console.width else narrow
     shows = ", ".join(answer["visible"]) or "no part"
-    console.print(f"{escape(answer['query'])} shows {shows}", highlight=False, soft_wrap=True)
+    console.print(f"{answer['query']} shows {shows}", highlight=False, soft_wrap=True)
     if not found:
         console.print("There is nothing to search: no item meets the conditions.")
         return
-    title = f"{len(found)} found{f' in {escape(under)}' if under else ''}"
+    title = f"{len(found)} found{f' in {under}' if under else ''}"
     console.print(plain_table(title, list(columns), zip(*columns.values(), strict=True)))
 
 

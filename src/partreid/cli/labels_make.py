@@ -9,9 +9,8 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.markup import escape
 
-from partreid.cli.console import console, errors, plain_table, progress_bar
+from partreid.cli.console import console, errors, plain_table, progress_bar, say_warning
 from partreid.cli.options import Data
 from partreid.datasets.images import read_image
 from partreid.datasets.readers.pictures import read_pictures
@@ -133,11 +132,9 @@ def _print_summary(summary: LabelSummary, report: Path) -> None:
     console.print(f"{summary.made} labels made, {summary.kept} kept.")
     for source, count in summary.other_sources.items():
         made_by = f"made by {source}" if source else "from elsewhere"
-        errors.print(
-            f"[yellow]warning:[/yellow] {count} of the kept labels are {escape(made_by)}; --overwrite makes them anew, "
-            "--folder keeps the two apart.",
-            soft_wrap=True, highlight=False,
-        )  # fmt: skip
+        say_warning(
+            f"{count} of the kept labels are {made_by}; --overwrite makes them anew, --folder keeps the two apart."
+        )
     total = summary.made + summary.kept + len(summary.failed)
     rows = [(NOTES[note], str(n), f"{100 * n / total:.1f}") for note, n in summary.notes.most_common()]
     console.print(plain_table("", ("worth a look", "pictures", "%"), rows or [("nothing", "0", "0.0")]))

@@ -80,6 +80,9 @@ Since = Annotated[
     str | None, typer.Option(help="Only items seen since then: 90m, 2h or 3d (ago), or 2026-11-23T14:30 (local time).")
 ]
 Until = Annotated[str | None, typer.Option(help="Only items seen before then.")]
+Undated = Annotated[
+    bool, typer.Option("--undated", help="With --since or --until: also items whose time is not known.")
+]
 Where = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="KEY=VALUE", help="Only items with this metadata. Repeatable; one key: either."),
@@ -141,6 +144,8 @@ def gallery_filter(
     until: str | None,
     where: list[str] | None,
     not_where: list[str] | None,
+    *,
+    undated: bool = False,
 ) -> Filter:
     """Which items of a gallery to look at.
 
@@ -152,6 +157,7 @@ def gallery_filter(
         not_cameras=tuple(not_cameras or ()),
         since=None if since is None else parse_moment(since),
         until=None if until is None else parse_moment(until),
+        undated=undated,
         metadata=_alternatives(where),
         not_metadata=_alternatives(not_where),
     )

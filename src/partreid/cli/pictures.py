@@ -82,7 +82,8 @@ def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> Ranki
     ]
     note = _score(searched.result, index) if style.slots is None else ""
     asking = replace(pictures[0], label=f"{pictures[0].label} · #{index}", note=note)
-    return RankingRow(asking, results, style.title, asked.slots)
+    farthest = distances[torch.isfinite(distances)]
+    return RankingRow(asking, results, style.title, asked.slots, float(farthest.max()) if len(farthest) else 0.0)
 
 
 def attention_rows(extractor: PartExtractor, images: Sequence[ReIDImage]) -> list[AttentionRow]:
@@ -186,4 +187,4 @@ def _score(result: EvaluationResult, index: int) -> str:
 
 
 def _caption(entry: ReIDImage) -> str:
-    return f"id {entry.pid}" + ("" if entry.camid is None else f" · cam {entry.camid}")
+    return f"id {entry.pid}" + (f" · cam {entry.camera_name}" if entry.camera_name else "")

@@ -130,7 +130,9 @@ def _history(metrics: Mapping[str, Any]) -> list[dict[str, float]]:
     history = metrics.get("history")
     entries = history if isinstance(history, list) else []
     whole = all(
-        isinstance(entry, dict) and "epoch" in entry and all(isinstance(value, int | float) for value in entry.values())
+        isinstance(entry, dict)
+        and isinstance(entry.get("epoch"), int)
+        and all(isinstance(value, int | float) for value in entry.values())
         for entry in entries
     )
     return entries if whole else []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from partreid.cli.console import console
+from partreid.cli.console import console, progress_bar
 from partreid.datasets.synthetic import SyntheticConfig, render_dataset
+from partreid.surroundings import usable_cores
 
 _DEFAULT = SyntheticConfig()
 
@@ -29,7 +29,7 @@ def synth(
         list[str] | None, typer.Option("--set", help="field=value, e.g. cameras=8. Repeatable; the last wins.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes. The pictures do not depend on it.")] = (
-        os.cpu_count() or 1
+        usable_cores()
     ),
 ) -> None:
     """Render pedestrians into OUT, with pose labels, body regions and the degree of occlusion.
@@ -46,5 +46,9 @@ def synth(
     }
     base = SyntheticConfig.load(config) if config else _DEFAULT
     given = [f"{name}={value}" for name, (value, default) in flags.items() if value != default]
-    render_dataset(base.override([*given, *(assignments or [])]), out, workers=workers)
-    console.print(f"Rendered into {out}. Next: partreid train {out} --preset light -o runs/rendered", markup=False)
+    chosen = base.override([*given, *(assignments or [])])
+    with progress_bar("rendering", 0) as (bar, task):
+        render_dataset(
+            chosen, out, workers=workers, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    console.print(f"Rendered into {out}. Next: partreid train {out} --preset light -o runs/rendered")

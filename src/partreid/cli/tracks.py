@@ -24,6 +24,7 @@ from partreid.inference.storage import save_embeddings
 from partreid.inference.video import OnError, VideoFrame, iter_frames
 from partreid.inference.video_tracks import BestCrops, embed_tracks
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.track_filling import VideoNaming, add_tracks, former_tracks
 from partreid.types import PartEmbeddings
 
@@ -128,7 +129,9 @@ def tracks(
         with opened:
             naming = replace(naming, pictures=best.files if best else {})
             gone = add_tracks(opened, (embeddings, names), used, seconds, naming)
-            console.print(f"{gallery}: {len(names)} tracks added, {len(opened)} items.", markup=False, highlight=False)
+            console.print(
+                f"{without_secrets(gallery)}: {len(names)} tracks added, {len(opened)} items.", highlight=False
+            )
             if gone:
                 console.print(f"{gone} former tracks of this video were removed.", highlight=False)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from partreid import processes
-from partreid.cli.console import ProgressObserver, console, progress_bar
+from partreid.cli.console import ProgressObserver, console, errors, progress_bar
 from partreid.cli.evaluate import evaluate_run
 from partreid.cli.options import (
     CacheMib,
@@ -25,9 +27,11 @@ from partreid.cli.options import (
     train_config,
 )
 from partreid.datasets.readers import read_datasets
-from partreid.models.checkpoint import Checkpoint
+from partreid.errors import ConfigError
+from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, read_metrics
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
+from partreid.training.data import check_same_config
 from partreid.training.loop import Trainer
 from partreid.training.observers import TensorBoardObserver
 from partreid.training.state import load_run_config
@@ -35,12 +39,17 @@ from partreid.types import ReIDImage
 
 
 def train(
+    context: typer.Context,
     data: DataSets,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: checkpoint, logs, results.")],
     preset: Preset = "paper-occluded",
     config: ConfigFile = None,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out with its configuration.")] = False,
+    allow_changes: Annotated[
+        bool,
+        typer.Option("--allow-changes", help="With --resume: though pictures, labels or configuration are others."),
+    ] = False,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     workers: Workers = 0,
@@ -61,22 +70,31 @@ def train(
     `partreid config list` names the presets, `partreid config fields` everything that --set can change.
 
     Interrupted or killed, a training goes on with --resume from its last checkpoint, and ends as if it had not stopped.
+    The configuration is the run's own: --preset, --config and --set may say the same again, or more optimizer.epochs.
 
     On several devices: `torchrun --nproc-per-node 4 -m partreid train ...`
     """
     runtime = runtime_config(device, precision, workers, cache_mib=cache_mib)
     runtime = runtime.model_copy(update={"compile": compiled, "save_minutes": minutes})
-    chosen = load_run_config(out) if resume else train_config(preset, config, overrides)
+    if allow_changes and not resume:
+        raise ConfigError("--allow-changes says how to go on with a run: it needs --resume.")
+    named = config is not None or _is_given(context, "preset")
+    if resume and not named:
+        chosen = load_run_config(out).override(overrides or [])
+    else:
+        chosen = train_config(preset, config, overrides)
+    if resume and not allow_changes:
+        check_same_config(out, chosen)  # before anything is read: another model may need other data
     datasets = read_datasets(data, labels=chosen.labels, unmatched="drop")
     for dataset in datasets:
         console.print(
             f"{dataset.name}: {len(dataset.train)} training pictures of {len(dataset.train_identities)} identities, "
-            f"{len(dataset.gallery)} in the gallery",
-            markup=False,
+            f"{len(dataset.gallery)} in the gallery"
         )
     images = [image for dataset in datasets for image in dataset.train]
-    run_training(chosen, images, out, runtime=runtime, resume=resume)
-    console.print(f"Checkpoint: {out}/checkpoint    Curves: tensorboard --logdir {out}/logs", markup=False)
+    with told_how_to_go_on(out, data):
+        run_training(chosen, images, out, runtime=runtime, resume=resume, allow_changes=allow_changes)
+    console.print(f"Checkpoint: {out}/checkpoint    Curves: tensorboard --logdir {out}/logs")
     tested = [dataset for dataset in datasets if dataset.queries]
     if evaluate and tested:
         evaluate_run(out, tested, how=Comparison(runtime, chosen.labels), out=out / "evaluation")
@@ -85,8 +103,45 @@ def train(
     processes.leave()
 
 
+def _is_given(context: typer.Context, option: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"
+
+
+@contextmanager
+def told_how_to_go_on(out: Path, data: Sequence[str]) -> Iterator[None]:
+    """After Ctrl-C or SIGTERM, say what is there of the run, and with which command it goes on.
+
+    Args:
+        out: the run. data: the data sets, as they were given.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):  # the latter after SIGTERM
+        if (out / CHECKPOINT_FOLDER).exists():
+            done = read_metrics(out)
+            steps = f" and {done['steps_of_next_epoch']} steps" if done.get("steps_of_next_epoch") else ""
+            command = shlex.join(["partreid", "train", *data, "-o", str(out), "--resume"])
+            say = f"The last checkpoint is of epoch {done.get('epoch', 0)}{steps}. The training goes on with: {command}"
+        else:
+            say = (
+                f"There is no checkpoint in {out} yet, so --resume would find nothing: the same command begins anew. "
+                "The first one is written after the first epoch, or after --save-minutes of it."
+            )
+        if processes.is_first():
+            errors.print(say, soft_wrap=True, highlight=False)
+        raise
+
+
 def run_training(
-    config: TrainConfig, images: Sequence[ReIDImage], out: Path, *, runtime: RuntimeConfig, resume: bool = False
+    config: TrainConfig,
+    images: Sequence[ReIDImage],
+    out: Path,
+    *,
+    runtime: RuntimeConfig,
+    resume: bool = False,
+    allow_changes: bool = False,
 ) -> Checkpoint:
     """Train with a progress bar and TensorBoard.
 
@@ -94,9 +149,9 @@ def run_training(
         PartReIDError: as the trainer.
     """
     trainer = Trainer(config, images, out, runtime=runtime)
-    console.print(trainer.loader.describe(), markup=False)
+    console.print(trainer.loader.describe())
     if resume:
-        trainer.resume()
+        trainer.resume(allow_changes=allow_changes)
         steps = f" and {trainer.progress.step} steps" if trainer.progress.step else ""
         console.print(f"Resumed after epoch {trainer.epoch}{steps} of {config.optimizer.epochs}.")
     with progress_bar("training", config.optimizer.epochs, done=trainer.epoch) as (progress, task):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from partreid.datasets.readers import FoundDataset, queries_without_match
 from partreid.datasets.readers.common import LeftOutWarning
 from partreid.errors import PartReIDError
 from partreid.labels.locate import find_label, label_folders
+from partreid.surroundings import usable_cores
 from partreid.types import ReIDDataset, ReIDImage
 
 Severity = Literal["ok", "note", "problem"]
@@ -92,7 +92,7 @@ def check_dataset(
     labels = {folder: _labels(dataset, folder) for folder in label_folders(dataset.root)}
     pictures = dict.fromkeys(image.path for split in dataset.splits.values() for image in split)
     total = len(pictures) + sum(len(set(by_picture.values())) for by_picture in labels.values())
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(threads or usable_cores()) as pool:
 
         def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
             return dict(_in_threads(pool, function, list(paths), lambda count: progress(count, total)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections import deque
@@ -18,6 +17,7 @@ from partreid.experiments.rows import Experiment, Row
 from partreid.experiments.runs import Scores, Task, read_scores, run_task
 from partreid.experiments.tables import BPBREID
 from partreid.runtime import RuntimeConfig
+from partreid.surroundings import usable_cores
 from partreid.training.config import TrainConfig
 from partreid.types import ReIDDataset
 
@@ -51,7 +51,7 @@ class Plan:
         # Table 5's row of the preset's own K, for one, is the model of the other tables: it is trained once.
         run = BPBREID.run if config == BPBREID.config(self.base, seed) and not row.data else row.run
         test = self.datasets[row.data] if row.data else next(iter(self.datasets.values()))
-        threads = max(1, (os.cpu_count() or 1) // self.jobs) if self.jobs > 1 else None
+        threads = max(1, usable_cores() // self.jobs) if self.jobs > 1 else None
         folder = self.out / run / f"seed{seed}"
         task = Task(folder, config, self._trained_on(test), test, (row.comparison,), self.runtime, threads)
         task.check()  # now, as a run that is scored already would not be looked at again

@@ -18,6 +18,7 @@ from partreid.evaluation.reranking import RerankingConfig
 from partreid.experiments.rows import EVERYTHING, Comparison
 from partreid.files import atomic_file, hold_folder, recover_folder
 from partreid.inference.extractor import PartExtractor
+from partreid.json_files import read_json
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, read_metrics
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
@@ -174,7 +175,7 @@ def read_scores(folder: Path, test: ReIDDataset) -> dict[str, Scores]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, error=DataError)
         stored = content.get(test.name)
         if stored is None or stored["size"] != _size(test):
             return {}
@@ -240,7 +241,7 @@ def _write_scores(task: Task, results: dict[str, Scores]) -> None:
     if not results:
         return
     path = task.folder / SCORES_FILE
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    content: dict[str, Any] = read_json(path, error=DataError) if path.is_file() else {}
     known = read_scores(task.folder, task.test) | results
     content[task.test.name] = {
         "size": _size(task.test),

@@ -18,6 +18,7 @@ from partreid.export.onnx import save_onnx, to_onnx
 from partreid.export.openvino import save_openvino, to_openvino
 from partreid.export.parity import Agreement, check_agreement
 from partreid.export.quantise import quantise
+from partreid.inference.export_digest import seal
 from partreid.inference.export_info import ExportInfo
 from partreid.inference.exported import SESSIONS, ExportedRunner
 from partreid.inference.runner import TorchRunner
@@ -120,6 +121,7 @@ def describe(runner: TorchRunner, *, license: str | None = None) -> ExportInfo:
 def _save(model: Any, info: ExportInfo, path: Path) -> None:
     save = save_openvino if path.suffix == ".xml" else save_onnx
     save(model, info, path)
+    seal(path)
 
 
 def _check_finite(path: Path, pixels: np.ndarray) -> None:

@@ -6,10 +6,12 @@ import json
 from typing import Literal
 
 from partreid.config import ConfigModel
-from partreid.errors import CheckpointError
+from partreid.errors import CheckpointError, DataError
+from partreid.inference.export_digest import UNSEALED
+from partreid.json_files import parse_json
 from partreid.preprocessing import PreprocessConfig
 
-VERSION = 1
+VERSION = 2
 """Of the format: names and shapes of input and outputs, and the fields of :class:`ExportInfo`."""
 METADATA_KEY = "partreid"
 """Under which a file holds its :class:`ExportInfo` as JSON: ONNX's ``metadata_props``, OpenVINO's ``rt_info``."""
@@ -50,6 +52,8 @@ class ExportInfo(ConfigModel):
     """Whether weights and maps are 8-bit integers."""
     license: str | None = None
     """Under which the weights may be used, where whoever exported them said so."""
+    content: str = UNSEALED
+    """Checksum of the file (``export_digest``): the fingerprint is that of these weights, and of no others."""
 
     def to_json(self) -> str:
         """As one line of text."""
@@ -63,7 +67,7 @@ class ExportInfo(ConfigModel):
             CheckpointError: it is of another version, or damaged.
         """
         try:
-            data = json.loads(text)
+            data = parse_json(text, source="its description", error=DataError)
             version = data["version"]
             if version == VERSION:
                 return cls.parse(data, source=source)

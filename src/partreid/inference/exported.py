@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from partreid.errors import CheckpointError
+from partreid.files import nameable
+from partreid.inference.export_digest import check_seal
 from partreid.inference.runner import PoseInput
 from partreid.inference.sessions import OnnxSession, OpenVinoSession, Session
 from partreid.runtime import RuntimeConfig
@@ -31,17 +33,20 @@ class ExportedRunner:
             on the CPU. "auto" precision is what the file says.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, or partreid did not write it.
+        CheckpointError: there is no such file, it is not as it was exported, or partreid did not write it.
         ConfigError: it cannot run on that device, or with that precision.
         MissingDependencyError: the library is not installed.
     """
 
     def __init__(self, file: str | Path, runtime: RuntimeConfig | None = None) -> None:
-        path = Path(file)
+        path = nameable(file, error=CheckpointError)
         if path.suffix not in SESSIONS:
             raise CheckpointError(f"Expected an exported file (.onnx or .xml), got {path}.")
         if not path.is_file():
             raise CheckpointError(f"There is no file {path}. Write it with: partreid export RUN --to onnx -o {path}")
+        if path.suffix == ".xml" and not path.with_suffix(".bin").is_file():
+            raise CheckpointError(f"{path} needs {path.with_suffix('.bin').name} beside it. Copy both, or export anew.")
+        check_seal(path)  # before a library opens it: what is damaged never reaches one
         self.session: Session = SESSIONS[path.suffix](path, runtime or RuntimeConfig())
         self.info = self.session.info
         self.device = self.session.device

@@ -46,16 +46,30 @@ def metadata(path: Path) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in found.items()}
 
 
-def read(path: Path, slots: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Vectors [N, S, D] and visibility [N, S] of the slots, in their order."""
-    _, pq = require()
-    table = pq.read_table(path, columns=["vectors", "visibility"])
-    lists, shown = (table[name].combine_chunks() for name in ("vectors", "visibility"))
-    vectors = [_numbers(lists.field(slot).flatten()).reshape(len(lists), -1) for slot in slots]
-    return (
-        torch.from_numpy(np.stack(vectors, axis=1)),
-        torch.from_numpy(np.stack([_numbers(shown.field(slot)) for slot in slots], axis=1)),
-    )
+def read(path: Path, slots: Sequence[str], rows: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Vectors [N, S, D] and visibility [N, S] of the slots, in their order, and the names.
+
+    Args:
+        path: the file. slots: that it says it has. rows: that it says it has.
+
+    Raises:
+        ValueError: it has others, or would unpack to far more than its size.
+    """
+    pa, pq = require()
+    try:
+        with pq.ParquetFile(path) as file:
+            width = file.schema_arrow.field("vectors").type.field(0).type.list_size
+            size, limit = rows * len(slots) * width * 4, 64 * path.stat().st_size + 2**20
+            if file.metadata.num_rows != rows or size > limit:
+                raise ValueError(f"{rows} names for {file.metadata.num_rows} rows of {width} numbers a slot")
+            table = file.read(columns=["name", "vectors", "visibility"])
+        lists, shown = (table[name].combine_chunks() for name in ("vectors", "visibility"))
+        vectors = [_numbers(lists.field(slot).flatten()).reshape(len(lists), -1) for slot in slots]
+        visibility = [_numbers(shown.field(slot)) for slot in slots]
+        names = tuple(table["name"].to_pylist())
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from None
+    return torch.from_numpy(np.stack(vectors, axis=1)), torch.from_numpy(np.stack(visibility, axis=1)), names
 
 
 def _numbers(array: Any) -> np.ndarray:

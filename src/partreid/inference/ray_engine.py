@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,13 @@ from partreid.runtime import keep_freed_memory
 
 
 def embed_with_ray(
-    make: MakeExtractor, job: ShardJob, *, workers: int = 0, skip: bool = False, gpus: float = 0.0
+    make: MakeExtractor,
+    job: ShardJob,
+    *,
+    workers: int = 0,
+    skip: bool = False,
+    gpus: float = 0.0,
+    shards: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, int]]:
     """Make the missing shards on a Ray cluster: the one of ``RAY_ADDRESS``, or one started here.
 
@@ -30,6 +36,7 @@ def embed_with_ray(
         workers: actors, each with one CPU slot; 0 = all but one. One slot always stays free for Ray Data itself, which
             would wait for ever without.
         skip: as in :func:`~partreid.inference.shards.embed_shards`. gpus: that each actor takes.
+        shards: as in ``embed_with_workers``.
 
     Yields:
         (shard, its pictures), once it is on the disk.
@@ -44,7 +51,7 @@ def embed_with_ray(
         import ray.data
     except ImportError:
         raise MissingDependencyError("Ray", purpose="Embedding on a cluster", extra="ray") from None
-    missing = job.missing()
+    missing = job.missing() if shards is None else list(shards)
     if not missing:
         return
     started = not ray.is_initialized()

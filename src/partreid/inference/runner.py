@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -89,6 +90,9 @@ class Runner(Protocol):
         ...
 
 
+_SAMPLES = 16
+
+
 def signed(embeddings: PartEmbeddings, runner: Runner) -> PartEmbeddings:
     """Embeddings that say which model made them, and how it compares."""
     return replace(embeddings, model=runner.fingerprint, compare_normalized=runner.normalize_embeddings)
@@ -122,6 +126,7 @@ class TorchRunner:
             )
         precision = "float32" if runtime.precision == "auto" else runtime.precision
         self._arithmetic = resolve_arithmetic(self.device, precision)
+        self._known: tuple[tuple[object, ...], str] | None = None  # the state whose fingerprint is known
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -152,20 +157,44 @@ class TorchRunner:
         height, width = self.preprocess.size
         return PoseInput(config.part_schema, (height // config.stride, width // config.stride))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """A name for what its embeddings depend on: weights, the model's configuration, picture size, mirror."""
+        """A name for what its embeddings depend on: weights, the model's configuration, picture size, mirror.
+
+        It follows the weights: a model that learned meanwhile, or whose statistics were adapted, has another.
+        """
+        state = self._state()
+        if self._known is None or self._known[0] != state:
+            self._known = (state, self._digest())
+        return self._known[1]
+
+    def _state(self) -> tuple[object, ...]:
+        """What tells quickly that something was changed since."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        versions = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+        places = [tensor.data_ptr() for tensor in tensors]
+        # Writing into ``tensor.data`` counts as no version. Training so changes all weights: a few of them tell.
+        some = [tensor for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
+        samples = [tensor.detach().reshape(-1)[:1].float() for tensor in some[:: max(1, len(some) // _SAMPLES)]]
+        numbers = torch.cat(samples).tolist() if samples else []
+        return self.model.config, self.preprocess, self.mirror, tuple(places), tuple(versions), tuple(numbers)
+
+    def _digest(self) -> str:
         config = self.model.config.model_dump(mode="json", exclude_defaults=True)
         choices = [config, self.preprocess.model_dump(mode="json"), self.mirror]
         digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
 
     @torch.inference_mode()
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
         """What the network says of pictures uint8 [B, H, W, 3]; see :meth:`Runner.run`."""
+        with _evaluating(self.model):
+            return self._run(pixels, part_maps)
+
+    def _run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
         # [B, H, W, 3] seen as [B, 3, H, W] is channels-last already, the layout convolutions run fastest in.
         images = normalize(self._moved(torch.from_numpy(pixels)).permute(0, 3, 1, 2), self.preprocess)
         part_maps = None if part_maps is None else self._moved(part_maps)
@@ -187,3 +216,16 @@ class TorchRunner:
         if self.device.type != "cuda":
             return tensor.to(self.device)
         return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, whatever a training between two calls made of it, and then as it was."""
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

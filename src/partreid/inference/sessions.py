@@ -10,11 +10,10 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import torch
 
-from partreid.datasets.synthetic.shipped import cache_folder
 from partreid.errors import CheckpointError, ConfigError, MissingDependencyError
 from partreid.inference.export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo
-from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
+from partreid.surroundings import cache_folder
 
 Arrays: TypeAlias = tuple[np.ndarray, ...]
 
@@ -58,7 +57,7 @@ class OnnxSession:
         self.device = torch.device("cpu")
         if kind != "cpu":
             self.device = torch.device("cuda", int(number or 0))
-            providers = _gpu_providers(kind, self.device.index, runtime, self.info.preprocess)
+            providers = _gpu_providers(kind, self.device.index, runtime, self.info)
             session = onnxruntime.InferenceSession(str(path), options, providers=providers)
             if _PROVIDERS[kind] not in session.get_providers():
                 raise ConfigError(f"onnxruntime cannot use device {runtime.device!r} here. Check CUDA, or take cpu.")
@@ -91,13 +90,13 @@ def _check_onnx(path: Path, kind: str, runtime: RuntimeConfig, available: Sequen
         )
 
 
-def _gpu_providers(kind: str, index: int, runtime: RuntimeConfig, preprocess: PreprocessConfig) -> list[Any]:
+def _gpu_providers(kind: str, index: int, runtime: RuntimeConfig, info: ExportInfo) -> list[Any]:
     """What onnxruntime tries in order, with options."""
     # TF32 would change the embeddings in the fourth digit, and those of other machines would no longer be the same.
     cuda = [(_PROVIDERS["cuda"], {"device_id": index, "use_tf32": 0}), _PROVIDERS["cpu"]]
     if kind == "cuda":
         return cuda
-    height, width = preprocess.size
+    height, width = info.preprocess.size
     most = f"{INPUT}:{runtime.batch_size}x{height}x{width}x3"
     options = {
         "device_id": index,
@@ -108,7 +107,8 @@ def _gpu_providers(kind: str, index: int, runtime: RuntimeConfig, preprocess: Pr
         "trt_profile_opt_shapes": most,
         "trt_profile_max_shapes": most,
         "trt_engine_cache_enable": True,
-        "trt_engine_cache_path": str(cache_folder() / "tensorrt"),
+        # TensorRT knows engines by the names in the graph: those of other weights would be taken for these.
+        "trt_engine_cache_path": str(cache_folder() / "tensorrt" / info.content.rpartition(":")[2][:16]),
     }
     return [(_PROVIDERS["tensorrt"], options), *cuda]
 
@@ -123,8 +123,6 @@ class OpenVinoSession:
             raise _missing("openvino", path) from None
         if runtime.device not in ("auto", "cpu"):
             raise ConfigError(f"An OpenVINO file runs on the CPU; got {runtime.device!r}. For a GPU export to onnx.")
-        if not path.with_suffix(".bin").is_file():
-            raise CheckpointError(f"{path} needs {path.with_suffix('.bin').name} beside it. Copy both, or export anew.")
         core = openvino.Core()
         with _damaged(path, "OpenVINO"):
             model = core.read_model(path)

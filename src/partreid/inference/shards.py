@@ -11,20 +11,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
-from partreid.errors import ConfigError, DataError
+from partreid.errors import DataError
 from partreid.files import atomic_file
 from partreid.inference import parquet
+from partreid.inference.embedding_file import read_facts
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.pictures import Pictures, picture_name, walk
 from partreid.inference.runner import signed
-from partreid.inference.storage import MANIFEST, read_facts, save_embeddings, shard_name
+from partreid.inference.shard_folder import MANIFEST, name_bytes
+from partreid.inference.shard_job import LIST, ShardJob, ShardSettings, pictures_digest
+from partreid.inference.storage import ShardMark, root_of, save_embeddings
 from partreid.inference.streaming import (
     PictureBatch,
     SkippedPicture,
@@ -33,88 +35,15 @@ from partreid.inference.streaming import (
     in_batches,
     run_batches,
 )
+from partreid.json_files import read_json
 from partreid.types import PartEmbeddings
+
+__all__ = ["SKIPPED", "ShardJob", "ShardSettings", "embed_shards", "finish_job", "open_job", "write_skipped"]
 
 SKIPPED = "skipped.csv"
 """In a folder of shards: the pictures that could not be read, and why."""
 
-_LIST = ".pictures"
-_FORMAT, _VERSION = "partreid-embedding-shards", 1
-
-
-@dataclass(frozen=True)
-class ShardSettings:
-    """How a folder of shards is made.
-
-    Attributes:
-        shard_size: pictures in a shard. file_type: of the shards.
-        batch_size: pictures embedded at once. A network's last digits depend on it, so it belongs to the result.
-        precision: what the network computes with, in words; it belongs to the result too.
-    """
-
-    shard_size: int = 16_384
-    file_type: Literal["safetensors", "parquet"] = "safetensors"
-    batch_size: int = 64
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        if self.shard_size < 1 or self.file_type not in ("safetensors", "parquet"):
-            raise ConfigError(
-                "Expected shards of at least one picture, as safetensors or parquet, got shards of "
-                f"{self.shard_size} as {self.file_type}."
-            )
-
-
-@dataclass(frozen=True)
-class ShardJob:
-    """A folder of shards, and the pictures that belong in each. It can be sent to another process.
-
-    Attributes:
-        folder: where they lie. model: fingerprint of the extractor. settings: how they are made.
-        pictures: how many. offsets: where the names of each shard begin in the list of all, and where the last end.
-    """
-
-    folder: Path
-    model: str
-    settings: ShardSettings
-    pictures: int
-    offsets: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def path(self, shard: int) -> Path:
-        """The file of a shard."""
-        return self.folder / shard_name(shard, self.settings.file_type)
-
-    def first(self, shard: int) -> int:
-        """Position of a shard's first picture among all."""
-        return shard * self.settings.shard_size
-
-    def size(self, shard: int) -> int:
-        """How many pictures belong in a shard."""
-        return min(self.pictures, self.first(shard + 1)) - self.first(shard)
-
-    def names(self, shard: int) -> list[str]:
-        """The pictures of a shard."""
-        with (self.folder / _LIST).open("rb") as file:
-            file.seek(self.offsets[shard])
-            names = file.read(self.offsets[shard + 1] - self.offsets[shard])
-        return names.decode("utf-8", "surrogateescape").split("\0")[:-1]
-
-    def is_whole(self, shard: int) -> bool:
-        """Whether the file is there, undamaged as far as its header tells, and of these pictures and this model."""
-        try:
-            facts = read_facts(self.path(shard))
-        except DataError:
-            return False
-        without = {position - self.first(shard) for position, _, _ in facts.skipped}
-        expected = [name for place, name in enumerate(self.names(shard)) if place not in without]
-        return facts.model == self.model and list(facts.names) == expected
-
-    def missing(self) -> list[int]:
-        """The shards that are still to be made."""
-        return [shard for shard in range(len(self)) if not self.is_whole(shard)]
+_FORMAT, _VERSION = "partreid-embedding-shards", 2
 
 
 def open_job(folder: str | Path, pictures: Pictures, extractor: PartExtractor, settings: ShardSettings) -> ShardJob:
@@ -133,10 +62,11 @@ def open_job(folder: str | Path, pictures: Pictures, extractor: PartExtractor, s
         parquet.require()  # now, not when the first shard is full
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("shard-", MANIFEST, SKIPPED, _LIST):
-        for leftover in folder.glob(f".{Path(name).stem}*.*"):  # a killed process was writing it
+    # A killed process was writing it; the last is how safetensors calls what it has not finished.
+    for pattern in (*(f".{Path(name).stem}*.*" for name in ("shard-", MANIFEST, SKIPPED, LIST)), ".tmp??????"):
+        for leftover in folder.glob(pattern):
             leftover.unlink(missing_ok=True)
-    job, digest = _list_pictures(folder, pictures, extractor.fingerprint, settings)
+    job = _list_pictures(folder, pictures, extractor.fingerprint, settings)
     manifest = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -144,13 +74,14 @@ def open_job(folder: str | Path, pictures: Pictures, extractor: PartExtractor, s
         "slots": list(extractor.slots),
         **asdict(settings),
         "pictures": job.pictures,
-        "names_sha256": digest,
+        "names_sha256": job.names_sha256,
+        "root": job.root,
         "shards": len(job),
     }
     try:
         _begin(folder / MANIFEST, manifest)
     except DataError:
-        (folder / _LIST).unlink(missing_ok=True)
+        (folder / LIST).unlink(missing_ok=True)
         raise
     return job
 
@@ -174,10 +105,14 @@ def embed_shards(
         raise DataError(f"{job.folder} is made with model {job.model}, got {extractor.fingerprint}.")
     readers = default_readers() if readers is None else readers
     options = StreamOptions(job.settings.batch_size, skip=skip, readers=readers)
+    marks: dict[int, ShardMark] = {}
 
     def batches() -> Iterator[PictureBatch]:
         for shard in shards:
-            yield from in_batches(iter(job.names(shard)), options.batch_size, first=job.first(shard))
+            shard_names = job.names(shard)
+            # Before they are decoded: of a picture that changes meanwhile, the shard is made again next time.
+            marks[shard] = ShardMark(job.mark(shard), pictures_digest(shard_names))
+            yield from in_batches(iter(shard_names), options.batch_size, first=job.first(shard))
 
     made: list[PartEmbeddings] = []
     names: list[str] = []
@@ -191,7 +126,8 @@ def embed_shards(
             shard = batch.first // job.settings.shard_size
             if batch.end == job.first(shard) + job.size(shard):
                 whole = PartEmbeddings.cat(made) if made else _nothing(extractor)
-                save_embeddings(job.path(shard), whole, names=names, skipped=skipped)
+                mark = marks.pop(shard)
+                save_embeddings(job.path(shard), whole, names=names, skipped=skipped, root=job.root, part_of=mark)
                 made, names, skipped = [], [], []
             yield shard, batch.end - batch.first
 
@@ -208,7 +144,7 @@ def finish_job(job: ShardJob) -> list[SkippedPicture]:
     facts = (read_facts(job.path(shard)) for shard in range(len(job)))
     skipped = [SkippedPicture(*line) for one in facts for line in one.skipped]
     write_skipped(job.folder / SKIPPED, skipped)
-    (job.folder / _LIST).unlink(missing_ok=True)
+    (job.folder / LIST).unlink(missing_ok=True)
     return skipped
 
 
@@ -230,20 +166,22 @@ def write_skipped(path: Path, skipped: Sequence[SkippedPicture]) -> None:
         table.writerows(skipped)
 
 
-def _list_pictures(folder: Path, pictures: Pictures, model: str, settings: ShardSettings) -> tuple[ShardJob, str]:
+def _list_pictures(folder: Path, pictures: Pictures, model: str, settings: ShardSettings) -> ShardJob:
     """Write the names of all pictures to a file, one at a time; also a digest of them."""
-    digest, count, offsets, end = hashlib.sha256(), 0, [], 0
-    with atomic_file(folder / _LIST, error=DataError) as temporary, temporary.open("wb") as file:
+    digest, count, offsets, end, root = hashlib.sha256(), 0, [], 0, ""
+    with atomic_file(folder / LIST, error=DataError) as temporary, temporary.open("wb") as file:
         for picture in walk(pictures):
             if not isinstance(picture, str | Path):
                 raise DataError(f"A folder of shards is made from files, got {type(picture).__name__}. Use a stream.")
             if count % settings.shard_size == 0:
                 offsets.append(end)
-            line = picture_name(picture, count).encode("utf-8", "surrogateescape") + b"\0"
+            name = picture_name(picture, count)
+            root = root or root_of([name], Path.cwd())
+            line = name_bytes(name)
             digest.update(line)
             end += file.write(line)
             count += 1
-    return ShardJob(folder, model, settings, count, (*offsets, end)), digest.hexdigest()
+    return ShardJob(folder, model, settings, count, (*offsets, end), digest.hexdigest(), root)
 
 
 def _begin(path: Path, manifest: dict[str, object]) -> None:
@@ -254,11 +192,15 @@ def _begin(path: Path, manifest: dict[str, object]) -> None:
         with atomic_file(path, error=DataError) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        differing = [key for key, value in manifest.items() if found.get(key) != value]
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} cannot be read: {error}. Move it away, or embed into another folder.") from None
+    found = read_json(path, error=DataError)
+    if not isinstance(found, dict):
+        raise DataError(f"{path} cannot be read: it is no object. Move it away, or embed into another folder.")
+    if found.get("version") == 1:
+        raise DataError(
+            f"{path.parent} was begun by an earlier partreid, whose shards have no checksums. What is finished can be "
+            "read, and not gone on with: embed into another folder."
+        )
+    differing = [key for key, value in manifest.items() if found.get(key) != value]
     if differing:
         what = "; ".join(f"{key} was {found.get(key)}, now {manifest[key]}" for key in differing)
         raise DataError(

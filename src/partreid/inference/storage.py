@@ -2,56 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from partreid.errors import DataError, ShapeError
-from partreid.files import atomic_file
-from partreid.inference import parquet
+from partreid.files import nameable
+from partreid.inference.embedding_file import PARQUET, SAFETENSORS, FileFacts, read_facts, read_file, write_file
+from partreid.inference.shard_folder import read_manifest, shard_files
 from partreid.types import PartEmbeddings
 
-PARQUET = ".parquet"
-SAFETENSORS = ".safetensors"
-MANIFEST = "manifest.json"
-"""In a folder of shards: what they hold, and how many there are."""
-
-_FORMAT = "partreid-embeddings"
-T = TypeVar("T")
+__all__ = [
+    "PARQUET",
+    "SAFETENSORS",
+    "ShardMark",
+    "iter_embeddings",
+    "load_embeddings",
+    "pictures_root",
+    "read_facts",
+    "root_of",
+    "save_embeddings",
+]
 
 
 @dataclass(frozen=True)
-class FileFacts:
-    """What a file of embeddings says beside the tensors.
+class ShardMark:
+    """What tells one shard from all others. Attributes as in :class:`FileFacts`."""
 
-    Attributes:
-        slots, model: as in ``PartEmbeddings``. names: of the pictures.
-        skipped: pictures that could not be read: position among all, name, reason.
-        compare_normalized: as in ``PartEmbeddings``; files of former versions do not say it.
-    """
-
-    slots: tuple[str, ...]
-    model: str
-    names: tuple[str, ...]
-    skipped: tuple[tuple[int, str, str], ...] = ()
-    compare_normalized: bool | None = None
-
-    def to_json(self) -> str:
-        """As the file's metadata."""
-        return json.dumps(vars(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> FileFacts:
-        """Read back; errors of json and of unpacking mean that it is no such text."""
-        content: dict[str, Any] = json.loads(text)
-        skipped = tuple((int(position), str(name), str(why)) for position, name, why in content["skipped"])
-        slots, names = (tuple(map(str, content[key])) for key in ("slots", "names"))
-        return cls(slots, str(content["model"]), names, skipped, content.get("compare_normalized"))
+    shard: str
+    pictures: str
 
 
 def save_embeddings(
@@ -60,35 +40,34 @@ def save_embeddings(
     *,
     names: Sequence[str],
     skipped: Sequence[tuple[int, str, str]] = (),
+    root: str | Path | None = None,
+    part_of: ShardMark | None = None,
 ) -> Path:
-    """Write embeddings, whole or not at all; the same embeddings and names give the same bytes.
+    """Write embeddings, whole or not at all; the same arguments give the same bytes.
 
     A safetensors file holds ``vectors`` [N, S, D] and ``visibility`` [N, S]. A Parquet file holds the columns ``name``,
     ``vectors`` and ``visibility``, the latter two with a field for each slot: ``vectors.head`` is a list of D numbers.
+    A checksum of all of it is among the metadata.
 
     Args:
         path: the file; ``.parquet`` writes Parquet (extra ``tables``), any other suffix safetensors.
         embeddings: N pictures. names: N names, for example the pictures' files.
         skipped: pictures that could not be read: position, name, reason.
+        root: the folder from which relative names start, where the names are files.
+        part_of: of a shard, which one it is.
 
     Raises:
-        ShapeError: the names are not as many as the pictures.
+        ShapeError: the names are not as many as the pictures, or a number is NaN, infinite or no visibility.
         DataError: the file cannot be written.
         MissingDependencyError: Parquet without pyarrow.
     """
     if len(names) != len(embeddings):
         raise ShapeError(f"Expected {len(embeddings)} names, one per picture, got {len(names)}.")
-    known = embeddings.compare_normalized
-    facts = FileFacts(embeddings.slots, embeddings.model, tuple(names), tuple(skipped), known).to_json()
-    with atomic_file(path, error=DataError) as temporary:
-        if Path(path).suffix == PARQUET:
-            parquet.write(temporary, embeddings, names, {_FORMAT: facts})
-        else:
-            tensors = {"vectors": embeddings.vectors.contiguous(), "visibility": embeddings.visibility.contiguous()}
-            try:  # one entry of metadata: several are written in no fixed order
-                save_file(tensors, temporary, {_FORMAT: facts})
-            except SafetensorError as error:
-                raise DataError(f"Cannot write {path}: {error}. Is the disk full?") from None
+    mark = {} if part_of is None else vars(part_of)
+    compare = embeddings.compare_normalized
+    start = root_of([*names, *(name for _, name, _ in skipped)], root)
+    facts = FileFacts(embeddings.slots, embeddings.model, tuple(names), tuple(skipped), compare, start, **mark)
+    write_file(nameable(path, error=DataError), embeddings.validate(), facts)
     return Path(path)
 
 
@@ -96,7 +75,7 @@ def load_embeddings(path: str | Path) -> tuple[PartEmbeddings, tuple[str, ...]]:
     """Embeddings and the names of their pictures, from one file or a folder of shards.
 
     Raises:
-        DataError: missing, damaged, unfinished, or no embeddings.
+        DataError: missing, damaged, changed since it was written, unfinished, or no embeddings.
         MissingDependencyError: Parquet without pyarrow.
     """
     batches = list(iter_embeddings(path))
@@ -107,84 +86,36 @@ def iter_embeddings(path: str | Path) -> Iterator[tuple[PartEmbeddings, tuple[st
     """The same file by file, for folders of shards larger than the memory.
 
     Raises:
-        DataError: as :func:`load_embeddings`; what was given before is right.
+        DataError: as :func:`load_embeddings`. That shards are missing or of other pictures is told before the first;
+            what was given before is right.
     """
-    path = Path(path)
+    path = nameable(path, error=DataError)
     for file in shard_files(path) if path.is_dir() else [path]:
-        embeddings, facts = _load(file)
+        embeddings, facts = read_file(file)
         yield embeddings, facts.names
 
 
-def shard_files(folder: Path) -> list[Path]:
-    """The files of a folder of shards, in order.
+def pictures_root(path: str | Path) -> Path | None:
+    """The folder from which relative names of pictures in a file of embeddings, or in a folder of shards, start.
+
+    Returns:
+        None where all names are absolute, or the file does not say it (that of an earlier version, or of tracks).
 
     Raises:
-        DataError: it is no such folder, or one is not there yet.
+        DataError: as :func:`load_embeddings`, as far as descriptions tell.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = [folder / shard_name(i, str(manifest["file_type"])) for i in range(int(manifest["shards"]))]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{folder} is no folder of embeddings ({error}). Make it with partreid embed.") from None
-    if missing := [file for file in files if not file.is_file()]:
-        raise DataError(
-            f"{folder} is not finished: {len(missing)} of {len(files)} shards are missing, the first is "
-            f"{missing[0].name}. Go on with the same partreid embed."
-        )
-    return files
+    path = nameable(path, error=DataError)
+    root = read_manifest(path).root if path.is_dir() else read_facts(path).root
+    return Path(root) if root else None
 
 
-def shard_name(index: int, file_type: str) -> str:
-    """The file of a shard.
+def root_of(names: Iterable[str], root: str | Path | None) -> str:
+    """``root`` as an absolute path, if a name is relative and so depends on it; else "".
 
     Example:
-        >>> shard_name(7, "safetensors")
-        'shard-000007.safetensors'
+        >>> root_of(["/data/a.jpg"], "/home"), root_of(["a.jpg"], "/home")
+        ('', '/home')
     """
-    return f"shard-{index:06d}.{file_type}"
-
-
-def read_facts(path: Path) -> FileFacts:
-    """What a file holds, without its tensors: it is whole as far as its size and header tell.
-
-    Raises:
-        DataError: as :func:`load_embeddings`.
-    """
-    return _guarded(path, _read_facts)
-
-
-def _load(path: Path) -> tuple[PartEmbeddings, FileFacts]:
-    return _guarded(path, _read)
-
-
-def _read_facts(path: Path) -> FileFacts:
-    if path.suffix == PARQUET:
-        return FileFacts.from_json(parquet.metadata(path)[_FORMAT])
-    with safe_open(str(path), framework="pt") as file:
-        return FileFacts.from_json((file.metadata() or {})[_FORMAT])
-
-
-def _read(path: Path) -> tuple[PartEmbeddings, FileFacts]:
-    facts = _read_facts(path)
-    if path.suffix == PARQUET:
-        vectors, visibility = parquet.read(path, facts.slots)
-    else:
-        with safe_open(str(path), framework="pt") as file:
-            vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
-    embeddings = PartEmbeddings(vectors, visibility, facts.slots, facts.model, facts.compare_normalized)
-    if len(facts.names) != len(embeddings):
-        raise ValueError(f"{len(facts.names)} names for {len(embeddings)} pictures")
-    return embeddings, facts
-
-
-def _guarded(path: Path, read: Callable[[Path], T]) -> T:
-    try:
-        return read(path)
-    except FileNotFoundError:
-        raise DataError(f"There is no file {path}.") from None
-    except ImportError:
-        raise
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise DataError(
-            f"{path} is no whole file of embeddings ({error}). Write it anew with partreid embed."
-        ) from None
+    if root is None or all(os.path.isabs(name) for name in names):  # noqa: PTH117 - of very many names
+        return ""
+    return str(Path(root).absolute())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from partreid.datasets.augment import part_maps_at
 from partreid.datasets.images import resize
-from partreid.errors import ConfigError, DataError
+from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.inference.pictures import Picture, load_picture, picture_name
 from partreid.inference.runner import PoseInput, Runner, signed
 from partreid.labels.fields import check_upright, read_part_maps
+from partreid.surroundings import usable_cores
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
 
 OnError = Literal["raise", "skip"]
@@ -80,8 +81,7 @@ class StreamOptions:
 
 def default_readers() -> int:
     """As many threads as there are cores for this process, at most 4: decoding takes a small part of the time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, cores)
+    return min(4, usable_cores())
 
 
 class EmbeddingStream(Iterator[EmbeddedBatch]):
@@ -156,7 +156,7 @@ def run_batches(
     """Every batch as it was read, and what the network says of it: None where no picture could be read.
 
     Raises:
-        DataError: a picture cannot be read, and is not to be left out.
+        DataError: a picture cannot be read, and is not to be left out; or what the network makes of one is no number.
     """
 
     def decode(batch: PictureBatch) -> DecodedBatch:
@@ -167,7 +167,29 @@ def run_batches(
             yield batch, None
             continue
         output = runner.run(batch.pixels, batch.part_maps)
+        check_numbers(output.embeddings, batch.names)
         yield batch, replace(output, embeddings=signed(output.embeddings, runner))
+
+
+def check_numbers(embeddings: PartEmbeddings, names: Sequence[str]) -> None:
+    """Whether a network's embeddings are numbers: nothing that compares them could tell later.
+
+    Raises:
+        DataError: a vector holds NaN or infinity, or a visibility is out of range; it names the picture and the slot.
+    """
+    try:
+        embeddings.validate()
+        return
+    except ShapeError:
+        pass
+    for name, one in zip(names, embeddings, strict=True):
+        try:
+            one.validate()
+        except ShapeError as error:
+            raise DataError(
+                f"The model gives no embedding of {name}: {str(error).removeprefix('Picture 0, ')} In float16 large "
+                "numbers overflow: take float32 or bfloat16. Otherwise the weights are at fault."
+            ) from None
 
 
 def _ahead(

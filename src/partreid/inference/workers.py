@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -27,13 +27,14 @@ _MOST_LOST = 3
 
 
 def embed_with_workers(
-    make: MakeExtractor, job: ShardJob, *, workers: int, skip: bool = False
+    make: MakeExtractor, job: ShardJob, *, workers: int, skip: bool = False, shards: Sequence[int] | None = None
 ) -> Iterator[tuple[int, int]]:
     """Make the missing shards in several processes, each one whole shards with one thread of PyTorch.
 
     Args:
         make: called in every process; it must be something that pickle can send. job: the folder.
         workers: processes. skip: as in :func:`~partreid.inference.shards.embed_shards`.
+        shards: the missing ones, where they are known: to find out, every shard is read.
 
     Yields:
         (shard, pictures done of it since it was last named); a negative number where a worker was lost.
@@ -44,7 +45,7 @@ def embed_with_workers(
     """
     if workers < 1:
         raise ConfigError(f"Expected at least one worker, got {workers}.")
-    pending = deque(job.missing())
+    pending = deque(job.missing() if shards is None else shards)
     lost = 0
     team = [_Worker.start(make, job, skip=skip) for _ in range(min(workers, len(pending)))]
     try:

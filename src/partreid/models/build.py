@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 
-from partreid.errors import ConfigError
-from partreid.models.backbones import Backbone
+import torch
+
+from partreid.errors import CheckpointError, ConfigError
+from partreid.models.backbones import Backbone, build_backbone
+from partreid.models.backbones.weights import check_shapes
 from partreid.models.baselines import PCB, BoT
 from partreid.models.bpbreid import BPBReID
 from partreid.models.config import ModelConfig
@@ -33,3 +37,26 @@ def build_network(config: ModelConfig, num_identities: int, *, backbone: Backbon
     if config.attention == "none":
         return BoT(config, num_identities, backbone=backbone)
     return BPBReID(config, num_identities, backbone=backbone)
+
+
+def build_fitting(
+    config: ModelConfig, num_identities: int, shapes: Mapping[str, Sequence[int]], *, source: str
+) -> ReIDNetwork:
+    """A network for tensors of these shapes: nothing that a file only claims takes memory.
+
+    Args:
+        config, num_identities: as in :func:`build_network`. shapes: of the file's tensors, by name.
+        source: the file, for messages.
+
+    Raises:
+        CheckpointError: they are not the network's; every key that does not fit is listed.
+    """
+    # Backbones are of known sizes. What stands behind them is as large as the configuration says.
+    backbone = build_backbone(config.backbone, output_stride=config.output_stride, map_stride=config.map_stride)
+    try:
+        with torch.device("meta"):  # shapes without numbers
+            outline = build_network(config, num_identities, backbone=backbone)
+    except (RuntimeError, TypeError, OverflowError) as error:  # more elements than can be counted
+        raise CheckpointError(f"{source} does not fit the model, whose sizes are absurd: {error}") from None
+    check_shapes(outline.state_dict(), shapes, source=source)
+    return build_network(config, num_identities, backbone=backbone)

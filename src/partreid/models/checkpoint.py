@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_model
 
 from partreid.errors import CheckpointError, ConfigError
-from partreid.files import atomic_folder, recover_folder
+from partreid.files import atomic_folder, nameable, recover_folder
+from partreid.json_files import read_json
 from partreid.models.backbones import Backbone, FineMap
-from partreid.models.backbones.weights import load_exactly, read_state_dict
-from partreid.models.build import build_network
+from partreid.models.backbones.weights import load_exactly, plain_names, read_state_dict, tensor_shapes
+from partreid.models.build import build_fitting
 from partreid.models.config import ModelConfig
 from partreid.models.network import ReIDNetwork
 from partreid.preprocessing import PreprocessConfig
@@ -114,9 +117,11 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] = ()) -> Che
             f"{folder / CONFIG_FILE}: the model's parts are {names}, and schema {model_config.parts!r} of this "
             f"partreid {__version__} has {list(model_config.part_names)}."
         )
-    model = build_network(_overridden(model_config, overrides), num_identities)
-    load_exactly(model, read_state_dict(folder / WEIGHTS_FILE), source=str(folder / WEIGHTS_FILE))
-    return Checkpoint(model.eval(), preprocess, read_metrics(folder))
+    metrics, weights = read_metrics(folder), folder / WEIGHTS_FILE
+    shapes = plain_names(tensor_shapes(weights), source=str(weights))
+    model = build_fitting(_overridden(model_config, overrides), num_identities, shapes, source=str(weights))
+    load_exactly(model, read_state_dict(weights), source=str(weights))
+    return Checkpoint(model.eval(), preprocess, metrics)
 
 
 def _overridden(config: ModelConfig, overrides: Sequence[str]) -> ModelConfig:
@@ -160,52 +165,112 @@ def read_metrics(source: str | Path) -> dict[str, Any]:
         CheckpointError: there is no checkpoint, or its metrics cannot be read.
     """
     path = find_checkpoint(source) / METRICS_FILE
-    return _read_json(path) if path.exists() else {}
+    return _read_json(path, nan=True) if path.exists() else {}
 
 
 def _count(value: object) -> int:
-    if not isinstance(value, int) or value < 1:
-        raise ConfigError(f"num_identities: expected a number of at least 1, got {value!r}.")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_IDENTITIES:
+        raise ConfigError(f"num_identities: expected a number from 1 to {_MOST_IDENTITIES}, got {value!r}.")
     return value
+
+
+_MOST_IDENTITIES = 10**9
 
 
 def find_checkpoint(source: str | Path) -> Path:
     """The checkpoint folder that ``source`` means.
 
+    ``"org/name"`` is asked of the Hugging Face Hub if nothing of that name lies here, and no folder ``org`` either.
+
     Raises:
         CheckpointError: there is none.
     """
-    path = Path(source)
+    path = nameable(source, error=CheckpointError)
     for folder in (recover_folder(path / CHECKPOINT_FOLDER), recover_folder(path)):
         if (folder / CONFIG_FILE).is_file():
             return folder
+    if path.is_file():
+        raise CheckpointError(_no_folder(path))
     if path.exists():
         raise CheckpointError(
             f"{path} holds no checkpoint: expected the files {CONFIG_FILE} and {WEIGHTS_FILE} in it or in its "
-            f"folder {CHECKPOINT_FOLDER!r}. A published BPBReID file is read with partreid.load_official."
+            f"folder {CHECKPOINT_FOLDER!r}. {_held(path)}"
         )
-    if isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/", "~")):
+    if isinstance(source, str) and _REPOSITORY.fullmatch(source) and not path.parent.exists():
         return _from_hub(source)
-    raise CheckpointError(f"There is no checkpoint folder {path}.")
+    shown = str(path) if str(path) == str(path).strip() else repr(str(path))
+    raise CheckpointError(f"There is no checkpoint folder {shown}. {_nearest(path)}")
+
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+"""How the Hub writes owner and name; anything else is a path."""
+
+
+def _no_folder(path: Path) -> str:
+    """What to do with a file that was given in the place of a folder."""
+    if path.name in (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE) and (path.parent / CONFIG_FILE).is_file():
+        return f"{path} is one file of a checkpoint. Give its folder: {path.parent}."
+    if path.suffix in (".onnx", ".xml", ".bin"):
+        return (
+            f"{path} is an exported file, and the network itself is needed here. Give the run that it was exported "
+            "from; embed, tracks, gallery and app take the .onnx or .xml file, as PartExtractor.from_exported does."
+        )
+    return (
+        f"{path} is a file, and a checkpoint is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}. A published BPBReID "
+        "file becomes one with partreid import-official (partreid.load_official); weights of a backbone are given to a "
+        "training: --set pretrained=FILE."
+    )
+
+
+def _held(folder: Path) -> str:
+    """What a folder without a checkpoint holds in its place."""
+    runs = [one.name for one in _folders(folder) if (one / CONFIG_FILE).is_file() or (one / CHECKPOINT_FOLDER).is_dir()]
+    if runs:
+        return f"Runs in it: {', '.join(runs[:10])}. Give one of them."
+    if (folder / WEIGHTS_FILE).is_file():
+        return f"The weights are there, but not {CONFIG_FILE}, which says what network they belong to. Copy both."
+    return "A published BPBReID file is read with partreid.load_official."
+
+
+def _nearest(path: Path) -> str:
+    """The folder that a mistyped path may have meant, in words."""
+    known = path
+    while not known.parent.exists():
+        known = known.parent
+    names = [folder.name for folder in _folders(known.parent)]
+    close = get_close_matches(known.name.strip(), names, n=1)
+    if close:
+        return f"Did you mean {known.with_name(close[0]) / path.relative_to(known)}?"
+    return f"{known.parent.absolute()} holds no folder of a like name."
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith("."))
+    except OSError:
+        return []
 
 
 def _from_hub(repository: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE]))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        folder = Path(snapshot_download(repository, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE]))
+    except Exception as error:  # of the Hub's library, and of what it speaks HTTP with
         raise CheckpointError(
-            f"There is no folder {repository}, and it could not be had from the Hugging Face Hub: {error}"
+            f"There is no folder {repository}, and it could not be had from the Hugging Face Hub: {error} "
+            f"If a folder was meant: {_nearest(Path(repository))}"
         ) from None
+    if not (folder / CONFIG_FILE).is_file():
+        raise CheckpointError(f"The Hugging Face Hub's {repository} holds no partreid checkpoint: no {CONFIG_FILE}.")
+    return folder
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, *, nan: bool = False) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. The checkpoint is incomplete.") from None
+        data = read_json(path, error=CheckpointError, nan=nan)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} The checkpoint is incomplete.") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: expected an object, got {type(data).__name__}.")
     return data

@@ -18,8 +18,8 @@ import numpy as np
 from torch import Tensor
 
 from partreid.errors import CheckpointError, ConfigError
-from partreid.models.backbones.weights import load_exactly, read_weights_file
-from partreid.models.bpbreid import BPBReID
+from partreid.models.backbones.weights import load_exactly, plain_names, read_weights_file
+from partreid.models.build import build_fitting
 from partreid.models.checkpoint import Checkpoint
 from partreid.models.config import ModelConfig, official_model
 from partreid.models.official_config import Found, OfficialOptions, StoredConfig
@@ -109,7 +109,8 @@ def read_official(path: str | Path, *, options: OfficialOptions | None = None) -
             f"{path}: the input {preprocess.height}×{preprocess.width} ({inputs['height'].source}; "
             f"{inputs['width'].source}) must be multiples of {config.input_multiple} for {backbone}."
         )
-    model = BPBReID(config, state["global_neck.classifier.weight"].shape[0])
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    model = build_fitting(config, shapes["global_neck.classifier.weight"][0], shapes, source=str(path))
     load_exactly(model, state, source=str(path))
     return OfficialImport(
         Checkpoint(model.eval(), preprocess, _metrics(content)),
@@ -127,7 +128,7 @@ def translate_keys(state: Mapping[str, Tensor], *, source: str) -> tuple[dict[st
     """
     translated, ignored, unknown = {}, [], []
     for key, value in state.items():
-        name = key.removeprefix("module.")
+        (name,) = plain_names({key: value}, source=source)
         prefix = next((p for p in KEY_PREFIXES if name.startswith(p)), None)
         if prefix is None:
             unknown.append(key)
@@ -163,6 +164,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: expected a dictionary with an entry 'state_dict'.")
     if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
         raise CheckpointError(f"{path}: its 'state_dict' must map names to tensors.")
+    size = path.stat().st_size  # a view that repeats a number may claim any size, which the model would then have
+    if large := [key for key, value in state.items() if value.numel() * value.element_size() > size]:
+        raise CheckpointError(f"{path}: {large[0]} is larger than the whole file: {tuple(state[large[0]].shape)}.")
     return {**content, "state_dict": state}
 
 

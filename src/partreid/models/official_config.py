@@ -15,6 +15,7 @@ from partreid.parts import PART_SCHEMAS, get_part_schema, unnamed_schema
 from partreid.preprocessing import PreprocessConfig
 
 _SCHEMAS = {2: "two_v", 3: "three_v", 4: "four", 5: "five_v", 6: "six_new", 8: "eight", 11: "eleven"}
+_DEEPEST = 8
 _SIZES, _LARGE = {"resnet50": (256, 128)}, (384, 128)  # paper §4.2: ResNet-50; HRNet-W32 and ResNet-50-IBN
 
 
@@ -111,11 +112,11 @@ def _of_length(num_parts: int) -> list[str]:
     return [name for name, schema in PART_SCHEMAS.items() if len(schema) == num_parts]
 
 
-def _walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every (dotted key, value) of nested dictionaries that is not itself a dictionary."""
-    if isinstance(node, Mapping):
+def _walk(node: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Every (dotted key, value) of nested dictionaries, down to a sane depth, that is not itself a dictionary."""
+    if isinstance(node, Mapping) and depth < _DEEPEST:
         for key, value in node.items():
             if isinstance(value, Mapping):
-                yield from _walk(value, f"{prefix}{key}.")
+                yield from _walk(value, f"{prefix}{key}.", depth + 1)
             else:
                 yield f"{prefix}{key}", value

@@ -11,6 +11,8 @@ from partreid.retrieval.stores.base import GalleryStore, SearchRule
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords, SearchResult
 
+_TRIES = 4
+
 
 def answer(query: PartEmbeddings, store: GalleryStore, rule: SearchRule) -> SearchResult:
     """The k nearest items of each query; those that cannot be compared fill up the rest.
@@ -18,9 +20,19 @@ def answer(query: PartEmbeddings, store: GalleryStore, rule: SearchRule) -> Sear
     Args:
         query: [Q, S, D] on the CPU, like the store's items. store: one that holds items. rule: how to search.
     """
+    for _ in range(_TRIES):
+        # A store that knows no states may have changed between two reads: then there are fewer items than it counted.
+        result, whole = _one_answer(query, store, rule)
+        if whole:
+            break
+    return result
+
+
+def _one_answer(query: PartEmbeddings, store: GalleryStore, rule: SearchRule) -> tuple[SearchResult, bool]:
+    """The answer, and whether it holds as many items as the store counted."""
     found = store.nearest(query, rule)
     asked, records = rule.matching.prepare(query), found.records
-    count = min(rule.k, store.count(rule.where))
+    count = wanted = min(rule.k, store.count(rule.where))
     pairs = np.stack([found.query, found.record]).astype(np.int64)
     distances = _distances(asked, records, pairs, rule)
     place = np.empty(len(records), np.int64)  # of each record in the order of ids
@@ -34,10 +46,9 @@ def answer(query: PartEmbeddings, store: GalleryStore, rule: SearchRule) -> Sear
     chosen[pairs[0, order], rank], table[pairs[0, order], rank] = pairs[1, order], distances[order]
     if (chosen < 0).any():
         records = _fill_up(query, records, chosen, store, rule)
-        # Another process may have deleted or added items meanwhile: then there are fewer to fill up with.
         count = int((chosen >= 0).sum(axis=1).min())
         chosen, table = chosen[:, :count], table[:, :count]
-    return _result(asked, records, chosen, torch.from_numpy(table), rule)
+    return _result(asked, records, chosen, torch.from_numpy(table), rule), count == wanted
 
 
 def nothing(query: PartEmbeddings, rule: SearchRule) -> SearchResult:
@@ -59,7 +70,8 @@ def _fill_up(
     for q in np.flatnonzero((chosen < 0).any(axis=1)):
         row = chosen[q]
         far = torch.isinf(rule.matching.distances(query[int(q)], others.embeddings)[0]).numpy()
-        free = len(records) + np.flatnonzero(far)
+        there = {records.items[r].id for r in row[row >= 0]}
+        free = np.array([len(records) + i for i in np.flatnonzero(far) if others.items[i].id not in there], np.int64)
         empty = np.flatnonzero(row < 0)[: len(free)]
         row[empty] = free[: len(empty)]
     return GalleryRecords.cat([records, others])

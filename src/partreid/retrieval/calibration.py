@@ -24,6 +24,7 @@ from partreid.config import ConfigModel
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.files import atomic_file
 from partreid.inference.extractor import PartExtractor
+from partreid.json_files import read_json
 from partreid.models.checkpoint import find_checkpoint
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
@@ -265,12 +266,12 @@ class MatchCalibration(ConfigModel):
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise DataError(f"There is no calibration {path}. Make it with `partreid calibrate`.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"There is no calibration {path}. Make it with `partreid calibrate`.") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}. Make it anew with `partreid calibrate`.") from None
+        content = read_json(path, error=DataError)
+    except DataError as error:
+        raise DataError(f"{error} Make it anew with `partreid calibrate`.") from None
     kind = (content.pop("format", None), content.pop("version", None)) if isinstance(content, dict) else None
     if kind != (_FORMAT, _VERSION):
         raise DataError(f"{path}: expected a {_FORMAT} of version {_VERSION}, got {kind}. Make it with this version.")

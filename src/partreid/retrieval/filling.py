@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from partreid.errors import ConfigError, DataError
 from partreid.inference.extractor import PartExtractor
+from partreid.inference.storage import iter_embeddings, pictures_root
 from partreid.inference.streaming import SkippedPicture
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.known import FILE, Newcomers
 from partreid.retrieval.track_filling import VideoNaming, add_tracks
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
+from partreid.types.moments import written_time
 
-__all__ = ["Filled", "Naming", "VideoNaming", "add_embeddings", "add_pictures", "add_tracks"]
+__all__ = ["Filled", "Naming", "VideoNaming", "add_embeddings", "add_files", "add_pictures", "add_tracks"]
 
 WRITTEN = 1024
 """Items written together: what a kill can cost to embed again."""
@@ -33,6 +37,8 @@ class Naming:
             time (``time``) and anything else; they go before the other fields.
         camera, time, metadata: of all items.
         read_time: from the text of the group ``time`` to a moment.
+        prefix: what ids begin with, before the name.
+        root: folder that relative names start from. None = nobody knows: then no file is told of them.
 
     Raises:
         ConfigError: the pattern is no regular expression, or names nothing.
@@ -46,7 +52,9 @@ class Naming:
     camera: str | None = None
     time: datetime | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
-    read_time: Callable[[str], datetime] = datetime.fromisoformat
+    read_time: Callable[[str], datetime] = written_time
+    prefix: str = ""
+    root: Path | None = Path()
 
     def __post_init__(self) -> None:
         try:
@@ -57,7 +65,8 @@ class Naming:
             raise ConfigError(f"Expected named groups such as (?P<camera>\\d+) in the pattern, got {self.pattern!r}.")
 
     def item(self, name: str) -> GalleryItem:
-        """The item of a picture or a track; its id is the name, its metadata says the file if it is one.
+        """The item of a picture or a track; its id is the name behind the prefix, its metadata says the file if it is
+        one.
 
         Raises:
             DataError: the pattern is not in the name, or gives no time.
@@ -72,20 +81,24 @@ class Naming:
             try:
                 found["time"] = self.read_time(found["time"])
             except ValueError as error:
-                raise DataError(f"{name!r}: {error}") from None
+                raise DataError(f"The time in the name {name!r}: {error}") from None
         camera, time = found.pop("camera"), found.pop("time")
-        if Path(name).is_file():
-            found["file"] = str(Path(name).absolute())
-        return GalleryItem(name, camera, time, found)
+        if self.root is not None or os.path.isabs(name):  # noqa: PTH117 - of very many
+            file = os.path.abspath(os.path.join(self.root or "", name))  # noqa: PTH100, PTH118 - without dots
+            if os.path.isfile(file):  # noqa: PTH113 - of very many
+                found[FILE] = file
+        return GalleryItem(self.prefix + name, camera, time, found)
 
 
 @dataclass(frozen=True)
 class Filled:
-    """What became of the pictures: added or replaced, there already, left out as they cannot be read."""
+    """What became of the pictures: added or replaced, there already, left out as they cannot be read; and the ids of
+    those that are there under another id than theirs would be."""
 
     added: int
     known: int
     skipped: Sequence[SkippedPicture] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 def add_pictures(
@@ -100,39 +113,44 @@ def add_pictures(
 ) -> Filled:
     """Embed pictures and add them under their names; those that are there already are not embedded again.
 
+    Before anything is embedded, all names are held against the gallery (``partreid.retrieval.known``).
+
     Args:
-        gallery: of the extractor's model. extractor: the model. pictures: single files, in any number.
+        gallery: of the extractor's model. extractor: the model.
+        pictures: single files, in any number; their names are kept in memory.
         naming: what is known of each.
         replace: embed and replace those that are there, too.
         skip_damaged: leave out pictures that cannot be read, and say which.
         advance: told how many pictures were done, now and then.
 
     Raises:
-        DataError: a picture cannot be read, its name does not fit the pattern, or the gallery belongs to another model.
-            What was added until then stays: the same call goes on behind it.
+        DataError: a picture cannot be read, its name does not fit the pattern, the gallery belongs to another model, an
+            id is there for another picture, or with another camera, time or metadata. What was added until then stays:
+            the same call goes on behind it.
     """
-    counts = {"added": 0, "known": 0}
-
-    def wanted() -> Iterator[Path]:
-        for page in _pages(map(str, pictures)):
-            known = set() if replace else gallery.known(page)
-            counts["known"] += len(known)
-            advance(len(known))
-            for name in page:
-                if name not in known:
-                    naming.item(name)  # before it is embedded
-                    yield Path(name)
+    names = list(map(str, pictures))
+    newcomers = Newcomers(gallery, replacing=replace)
+    renamed: dict[str, str] = {}
+    wanted: list[str] = []
+    for start in range(0, len(names), WRITTEN):
+        page = names[start : start + WRITTEN]
+        found = newcomers.sort_out([naming.item(name) for name in page])
+        renamed |= dict(found.renamed)
+        wanted += [page[i] for i in found.new]
+    known = len(names) - len(wanted)
+    advance(known)
 
     def write(waiting: list[tuple[tuple[str, ...], PartEmbeddings]]) -> None:
-        if waiting:
-            names = [name for some, _ in waiting for name in some]
-            _write(gallery, PartEmbeddings.cat(e for _, e in waiting), names, naming, replace=replace)
-            counts["added"] += len(names)
-            advance(len(names))
+        items = [naming.item(name) for some, _ in waiting for name in some]
+        if items:
+            items = [dataclasses.replace(item, id=renamed.get(item.id, item.id)) for item in items]
+            records = GalleryRecords(tuple(items), PartEmbeddings.cat(e for _, e in waiting))
+            gallery.add_records(records, replace=replace)
+            advance(len(items))
             waiting.clear()
 
     waiting: list[tuple[tuple[str, ...], PartEmbeddings]] = []
-    with extractor.stream(wanted(), on_error="skip" if skip_damaged else "raise") as stream:
+    with extractor.stream(map(Path, wanted), on_error="skip" if skip_damaged else "raise") as stream:
         try:
             for batch in stream:
                 waiting.append((tuple(str(name) for name in batch.names), batch.embeddings))
@@ -141,7 +159,7 @@ def add_pictures(
         finally:
             write(waiting)  # what was embedded before an error or Ctrl-C is kept
         advance(len(stream.skipped))
-        return Filled(counts["added"], counts["known"], stream.skipped)
+        return Filled(len(wanted) - len(stream.skipped), known, stream.skipped, renamed)
 
 
 def add_embeddings(
@@ -154,28 +172,75 @@ def add_embeddings(
 ) -> Filled:
     """Add embeddings under their pictures' names, as ``iter_embeddings`` gives them.
 
-    Arguments and errors as in :func:`add_pictures`.
+    Arguments and errors as in :func:`add_pictures`. What can be gone through twice, a list for example, is held against
+    the gallery as a whole before anything of it is written; an iterator is so some at a time.
     """
-    added = seen = 0
+    return _fill(
+        gallery,
+        lambda: _pages(batches, naming),
+        twice=not isinstance(batches, Iterator),
+        replace=replace,
+        advance=advance,
+    )
+
+
+def add_files(
+    gallery: Gallery,
+    files: Sequence[str | Path],
+    naming: Naming,
+    *,
+    replace: bool = False,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Filled:
+    """Add what files of embeddings, or folders of shards, hold under their pictures' names.
+
+    Before anything is written, all of them are held against the gallery and against one another. An item's metadata
+    say its file where its embeddings' file says which it was, wherever this is called.
+
+    Arguments and errors as in :func:`add_pictures`, and those of ``iter_embeddings``; ``naming.root`` is not used.
+    """
+    if isinstance(files, str | Path):
+        files = [files]
+    naming_of = {file: dataclasses.replace(naming, root=pictures_root(file)) for file in files}
+
+    def pages() -> Iterator[tuple[list[GalleryItem], PartEmbeddings]]:
+        for file in files:
+            yield from _pages(iter_embeddings(file), naming_of[file])
+
+    return _fill(gallery, pages, twice=True, replace=replace, advance=advance)
+
+
+def _pages(
+    batches: Iterable[tuple[PartEmbeddings, Sequence[str]]], naming: Naming
+) -> Iterator[tuple[list[GalleryItem], PartEmbeddings]]:
+    """Items and their embeddings, some at a time."""
     for embeddings, names in batches:
         for start in range(0, len(names), WRITTEN):
-            page, some = list(names[start : start + WRITTEN]), embeddings[start : start + WRITTEN]
-            known = set() if replace else gallery.known(page)
-            new = [i for i, name in enumerate(page) if name not in known]
-            if new:
-                _write(gallery, some[new], [page[i] for i in new], naming, replace=replace)
-            added, seen = added + len(new), seen + len(known)
-            advance(len(page))
-    return Filled(added, seen)
+            page = names[start : start + WRITTEN]
+            yield [naming.item(name) for name in page], embeddings[start : start + WRITTEN]
 
 
-def _write(
-    gallery: Gallery, embeddings: PartEmbeddings, names: Sequence[str], naming: Naming, *, replace: bool
-) -> None:
-    items = tuple(naming.item(name) for name in names)
-    gallery.add_records(GalleryRecords(items, embeddings), replace=replace)
-
-
-def _pages(names: Iterator[str]) -> Iterator[list[str]]:
-    while page := list(islice(names, WRITTEN)):
-        yield page
+def _fill(
+    gallery: Gallery,
+    pages: Callable[[], Iterator[tuple[list[GalleryItem], PartEmbeddings]]],
+    *,
+    twice: bool,
+    replace: bool,
+    advance: Callable[[int], None],
+) -> Filled:
+    """Write what is new of items that come some at a time; where they can be gone through twice, look at all first."""
+    if twice:
+        newcomers = Newcomers(gallery, replacing=replace)
+        for items, page in pages():
+            newcomers.sort_out(items, page)
+    newcomers, added, known = Newcomers(gallery, replacing=replace), 0, 0
+    renamed: dict[str, str] = {}
+    for items, page in pages():
+        found = newcomers.sort_out(items, page)
+        if found.new:
+            new = GalleryRecords(found.items, page)[found.new]
+            gallery.add_records(new, replace=replace)
+        added, known = added + len(found.new), known + len(items) - len(found.new)
+        renamed |= dict(found.renamed)
+        advance(len(items))
+    return Filled(added, known, renamed=renamed)

@@ -4,44 +4,70 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 from partreid.config import ConfigModel
-from partreid.types.gallery import GalleryItem, as_text, as_time
+from partreid.types.gallery import GalleryItem, as_text, check_text, plain_text, scalar, spellings
+from partreid.types.moments import as_time, written_time
 
 
-def _texts(values: Any) -> Any:
-    """One or several values as texts."""
-    several = values if isinstance(values, Iterable) and not isinstance(values, str | Mapping) else [values]
-    return tuple(dict.fromkeys(as_text(value, "A filter's value") for value in several))
+def _several(values: Any) -> Iterable[Any]:
+    """One or several values as several."""
+    if (
+        isinstance(values, Iterable)
+        and not isinstance(values, str | bytes | Mapping)
+        and getattr(values, "ndim", None) != 0
+    ):
+        return values
+    return [values]
 
 
-def _texts_by_key(values: Any) -> Any:
-    return {key: _texts(some) for key, some in values.items()} if isinstance(values, Mapping) else values
+def _cameras(values: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(as_text(value, "A filter's camera") for value in _several(values)))
+
+
+def _ids(values: Any) -> tuple[str, ...]:
+    """Ids are what they are: "3.0" is not "3", as a camera is."""
+    texts = (value if isinstance(value, str) else as_text(value, "An id") for value in _several(values))
+    return tuple(dict.fromkeys(check_text(str(text), "An id") for text in texts))
+
+
+def _by_key(values: Any) -> Any:
+    """Values of metadata under their keys, as texts."""
+    if not isinstance(values, Mapping):
+        return values
+    return {key: tuple(dict.fromkeys(map(_word, _several(some)))) for key, some in values.items()}
+
+
+def _word(value: object) -> str:
+    value = scalar(value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return as_text(value, "A filter's value")
 
 
 def _moment(value: Any) -> datetime | None:
-    """A time; as ISO text too, which is how JSON has it."""
-    if isinstance(value, str):
-        with suppress(ValueError):
-            value = datetime.fromisoformat(value)
-    return None if value is None else as_time(value)
+    """A time; as text with a zone too, which is how JSON has it."""
+    if value is None:
+        return None
+    return written_time(value, local=False) if isinstance(value, str) else as_time(value)
 
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-OptionalTexts = Annotated[tuple[str, ...] | None, BeforeValidator(lambda v: None if v is None else _texts(v))]
-ByKey = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_texts_by_key)]
+Cameras = Annotated[tuple[str, ...], BeforeValidator(_cameras)]
+OptionalCameras = Annotated[tuple[str, ...] | None, BeforeValidator(lambda v: None if v is None else _cameras(v))]
+Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
+OptionalIds = Annotated[tuple[str, ...] | None, BeforeValidator(lambda v: None if v is None else _ids(v))]
+ByKey = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_by_key)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 
 
 class Filter(ConfigModel):
     """Which items count. All conditions hold together; values of one condition are alternatives.
 
-    Values are compared as text, so that 3 and "3" are the same camera. Conditions on metadata look at its texts,
+    Values are compared as text, so that 3, 3.0 and "3" are the same camera. Conditions on metadata look at its texts,
     numbers, true, false and null at the top level. An item that lacks what a condition asks for does not meet it; it
     does meet every ``not_`` condition.
 
@@ -56,40 +82,53 @@ class Filter(ConfigModel):
         False
     """
 
-    cameras: OptionalTexts = None
+    cameras: OptionalCameras = None
     """Only items of these cameras; None = of all, and of unknown ones."""
-    not_cameras: Texts = ()
+    not_cameras: Cameras = ()
     """No items of these cameras."""
     since: Moment = None
-    """Only items seen at this moment or later; a datetime with a time zone, or seconds since 1970."""
+    """Only items seen at this moment or later; a datetime with a time zone, or seconds since 1970 (a time from 1990 to
+    2099). Items whose time is unknown are left out."""
     until: Moment = None
     """Only items seen before this moment."""
+    undated: bool = False
+    """Whether items whose time is unknown meet ``since`` and ``until``."""
     metadata: ByKey = Field(default={})
     """Only items whose metadata has one of these values under each key."""
     not_metadata: ByKey = Field(default={})
     """No items whose metadata has one of these values under such a key."""
-    ids: OptionalTexts = None
+    ids: OptionalIds = None
     """Only these items."""
-    not_ids: Texts = ()
+    not_ids: Ids = ()
     """Not these items."""
 
     @property
     def wanted_tags(self) -> list[list[str]]:
         """Groups of :func:`tags`; an item needs one of each group."""
-        return [[_tag(key, value) for value in values] for key, values in self.metadata.items()]
+        return [_tags_of(key, values) for key, values in self.metadata.items()]
 
     @property
     def unwanted_tags(self) -> list[str]:
         """:func:`tags` of which an item may have none."""
-        return [_tag(key, value) for key, values in self.not_metadata.items() for value in values]
+        return [tag for key, values in self.not_metadata.items() for tag in _tags_of(key, values)]
+
+    @property
+    def wanted_cameras(self) -> list[str] | None:
+        """``cameras`` as stores may have kept them."""
+        return None if self.cameras is None else _spelt(self.cameras)
+
+    @property
+    def unwanted_cameras(self) -> list[str]:
+        """``not_cameras`` as stores may have kept them."""
+        return _spelt(self.not_cameras)
 
     def keeps(self, item: GalleryItem) -> bool:
         """Whether an item meets all conditions: what every store must agree with."""
         return (
             (self.cameras is None or item.camera in self.cameras)
             and item.camera not in self.not_cameras
-            and (self.since is None or (item.time is not None and item.time >= self.since))
-            and (self.until is None or (item.time is not None and item.time < self.until))
+            and (self.since is None or (self.undated if item.time is None else item.time >= self.since))
+            and (self.until is None or (self.undated if item.time is None else item.time < self.until))
             and (self.ids is None or item.id in self.ids)
             and item.id not in self.not_ids
             and (not (self.metadata or self.not_metadata) or self._keeps_tags(set(tags(item.metadata))))
@@ -105,9 +144,15 @@ def tags(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(value: object) -> str | None:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value) if value is None or isinstance(value, bool | int | float) else None
+    return json.dumps(value) if value is None or isinstance(value, bool) else plain_text(value)
+
+
+def _spelt(texts: Iterable[str]) -> list[str]:
+    return [spelling for text in texts for spelling in spellings(text)]
+
+
+def _tags_of(key: str, values: Iterable[str]) -> list[str]:
+    return [_tag(key, spelling) for spelling in _spelt(values)]
 
 
 def _tag(key: str, text: str) -> str:

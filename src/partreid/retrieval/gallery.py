@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -17,11 +17,12 @@ from partreid.functional.distance import MEMORY_BUDGET
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.pictures import Pictures
 from partreid.retrieval.answer import answer, nothing
+from partreid.retrieval.columns import by_name, items_of, narrowed
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.exact import Engine
 from partreid.retrieval.stores import open_store
-from partreid.retrieval.stores.base import GalleryStore, SearchRule
+from partreid.retrieval.stores.base import Answer, GalleryStore, SearchRule
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult, Time
@@ -37,8 +38,12 @@ _PAGE = 1024
 class Gallery:
     """Items (id, embeddings, camera, time, metadata), searched exactly by the visibility-weighted distance (Eq. 9).
 
-    Slots, width and model are those of the first embeddings added; others are refused. A gallery in memory keeps
-    vectors as they come; all others keep them in half precision, and whatever was added is safe once the call returns.
+    Slots and width are those of the first embeddings added, the model that of the first whose model is known; others
+    are refused. A gallery in memory keeps vectors as they come; all others keep them in half precision, and whatever
+    was added is safe once the call returns.
+
+    Each answer is of one state of the gallery, whoever writes meanwhile (but see docs/scale.md for Qdrant);
+    :meth:`read` makes one answer of several calls.
 
     Args:
         store: what keeps the items; in memory where None. :meth:`open` finds one by its location.
@@ -120,6 +125,18 @@ class Gallery:
         header = self.store.header()
         return header.model if header else ""
 
+    def read(self, answer: Callable[[], Answer]) -> Answer:
+        """What ``answer`` returns: all calls on this gallery in it answer from one and the same state.
+
+        ``answer`` does not write, and is called again where another process cleared away what it was reading.
+
+        Example:
+            >>> gallery = Gallery()
+            >>> gallery.read(lambda: (len(gallery), gallery.cameras()))
+            (0, [])
+        """
+        return self.store.read(answer)
+
     def count(self, where: Filter | None = None) -> int:
         """Number of items, or of those that meet ``where``."""
         return self.store.count(where or Filter())
@@ -147,7 +164,7 @@ class Gallery:
             ShapeError: lengths, slots, widths or models differ, or a number is not finite, or too large for half
                 precision.
         """
-        items = _items(ids, cameras, times, metadata)
+        items = items_of(ids, cameras, times, metadata)
         self._write(embeddings, items, replacing=False)
 
     def upsert(
@@ -160,7 +177,7 @@ class Gallery:
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
         """As :meth:`add`, but an item takes the place of one with the same id, of which nothing is kept."""
-        items = _items(ids, cameras, times, metadata)
+        items = items_of(ids, cameras, times, metadata)
         self._write(embeddings, items, replacing=True)
 
     def add_records(self, records: GalleryRecords, *, replace: bool = False) -> None:
@@ -195,40 +212,39 @@ class Gallery:
             DataError: one is not there.
         """
         wanted = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
-        header = self.store.header()
-        found = self.store.fetch(Filter.parse({"ids": wanted}), limit=len(wanted)) if wanted and header else None
-        if found is None or len(found) < len(wanted):
-            missing = sorted(set(wanted) - set(found.ids if found else ()))
-            raise DataError(f"Not in the gallery of {len(self)} items: {', '.join(map(repr, missing[:5]))}.")
-        return found
+        where = Filter.parse({"ids": wanted})
 
-    def cameras(self) -> list[CameraSummary]:
-        """How many items each camera has, and of what times. Cameras by number, then by name, the unknown one last."""
+        def found() -> GalleryRecords:
+            known = self.store.fetch(where, limit=len(wanted)) if wanted and self.store.header() else None
+            if known is None or len(known) < len(where.ids or ()):
+                missing = sorted(set(where.ids or ()) - set(known.ids if known else ()))
+                raise DataError(f"Not in the gallery of {len(self)} items: {', '.join(map(repr, missing[:5]))}.")
+            return known
 
-        def order(summary: CameraSummary) -> tuple[bool, bool, int, str]:
-            name = summary.camera or ""
-            number = name.isascii() and name.isdecimal()
-            return summary.camera is None, not number, int(name) if number else 0, name
+        return self.store.read(found)
 
-        return sorted(self.store.cameras(), key=order)
+    def cameras(self, where: Filter | None = None) -> list[CameraSummary]:
+        """How many items each camera has, and of what times, of all or of those that meet ``where``.
+
+        Cameras by number, then by name, the unknown one last.
+        """
+        return by_name(self.store.cameras(where or Filter()))
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Which of these ids are in the gallery."""
         wanted = list(dict.fromkeys(ids))
-        if not wanted or self.store.header() is None:
-            return set()
-        return set(self.store.fetch(Filter.parse({"ids": wanted}), limit=len(wanted)).ids)
+        where = Filter.parse({"ids": wanted})
+
+        def found() -> set[str]:
+            known = self.store.fetch(where, limit=len(wanted)) if wanted and self.store.header() else None
+            return set(known.ids if known else ())
+
+        return self.store.read(found)
 
     def records(self, where: Filter | None = None) -> Iterator[GalleryRecords]:
         """All items and embeddings that meet ``where``, in the order of their ids, some at a time: to copy or export
-        a gallery of any size."""
-        after = ""
-        while self.store.header() is not None:
-            page = self.store.fetch(where or Filter(), limit=_PAGE, after=after)
-            if not len(page):
-                return
-            yield page
-            after = page.items[-1].id
+        a gallery of any size. They are those of one state, that at the first page."""
+        return self.store.walk(where or Filter(), size=_PAGE)
 
     @torch.no_grad()
     def search(
@@ -262,11 +278,13 @@ class Gallery:
             raise ShapeError(f"k is a whole number of at least 1, got {k!r}.")
         memory_budget = require_whole("memory_budget (bytes)", memory_budget, least=1)
         asked = self._embeddings(query).to("cpu").validate()
-        self._check(asked)
-        rule = SearchRule(int(k), self._resolved(matching, asked), where or Filter(), memory_budget)
-        if self.store.header() is None:
-            return nothing(asked, rule)
-        return answer(asked, self.store, rule)
+
+        def found() -> SearchResult:
+            self._check(asked)
+            rule = SearchRule(int(k), self._resolved(matching, asked), where or Filter(), memory_budget)
+            return nothing(asked, rule) if self.store.header() is None else answer(asked, self.store, rule)
+
+        return self.store.read(found)
 
     def verify(self) -> list[str]:
         """Read and check everything; a sentence for each problem found, none where all is well."""
@@ -284,7 +302,7 @@ class Gallery:
         if not len(new):
             return
         if (dtype := self.store.dtype) is not None:
-            new = _narrowed(new, dtype)
+            new = narrowed(new, dtype)
         self.store.write(GalleryRecords(tuple(items), new), replace=replacing)
 
     def _embeddings(self, query: Query) -> PartEmbeddings:
@@ -326,36 +344,3 @@ class Gallery:
                 f"{self.model}, got {fingerprint}. Open it with the model, picture size and mirror choice that it was "
                 "made with, or make a new gallery."
             )
-
-
-def _items(
-    ids: Iterable[str],
-    cameras: Sequence[str | int | None] | str | int | None,
-    times: Sequence[Time | None] | Time | None,
-    metadata: Sequence[Mapping[str, Any] | None] | None,
-) -> list[GalleryItem]:
-    """The items that columns describe."""
-    if isinstance(ids, str):
-        raise ShapeError(f"Expected a list of ids, got the text {ids!r:.80}. Write [{ids!r:.80}].")
-    names = list(ids)
-    columns: list[Sequence[Any]] = []
-    for what, values in (("cameras", cameras), ("times", times), ("metadata", metadata)):
-        several = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
-        column = values if several else [values] * len(names)
-        if len(column) != len(names) or (what == "metadata" and not several and values is not None):  # type: ignore[arg-type]
-            raise ShapeError(f"{what} must hold {len(names)} values, one per id, got {values!r:.80}.")
-        columns.append(column)  # type: ignore[arg-type]
-    return [
-        GalleryItem(name, camera, time, data or {}) for name, camera, time, data in zip(names, *columns, strict=True)
-    ]
-
-
-def _narrowed(embeddings: PartEmbeddings, dtype: torch.dtype) -> PartEmbeddings:
-    """On the CPU, with vectors in a smaller type."""
-    vectors = embeddings.vectors.to("cpu", dtype)
-    if vectors.numel() and not (vectors.amin().isfinite() and vectors.amax().isfinite()):  # quicker than a mask
-        raise ShapeError(
-            f"The gallery keeps numbers up to {torch.finfo(dtype).max:.0f} (half precision); the largest here is "
-            f"{embeddings.vectors.abs().max():.3g}. Scale the embeddings, or normalize them."
-        )
-    return replace(embeddings, vectors=vectors, visibility=embeddings.visibility.to("cpu", torch.float32))

@@ -15,7 +15,8 @@ from partreid.inference.frame_folder import video_name, video_path
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.types import GalleryItem, PartEmbeddings
-from partreid.types.gallery import LONGEST_ID, GalleryRecords, as_time
+from partreid.types.gallery import LONGEST_ID, GalleryRecords
+from partreid.types.moments import as_time
 
 _VIDEO, _NAME = "video", "video_name"  # keys of an item's metadata
 

@@ -27,12 +27,22 @@ def start_fabric(device: torch.device, arithmetic: Arithmetic) -> Fabric:
     """
     # Here, as its import takes a second that other commands need not wait for.
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
 
     precision = _PRECISION[arithmetic]
+    # Its own guess is another in a job of Slurm, and then no curves are written.
+    rank_zero_only.rank = processes.rank()  # type: ignore[attr-defined]
     if not processes.launched():
         devices = 1 if device.index is None else [device.index]
-        return Fabric(accelerator=device.type, devices=devices, precision=precision)  # type: ignore[arg-type]
+        return Fabric(
+            accelerator=device.type,
+            devices=devices,
+            precision=precision,  # type: ignore[arg-type]
+            plugins=LightningEnvironment(),  # said, as a job of Slurm, LSF or MPI would be taken for several processes
+        )
     processes.join(device)
     fabric = Fabric(
         accelerator=device.type,
@@ -41,6 +51,7 @@ def start_fabric(device: torch.device, arithmetic: Arithmetic) -> Fabric:
         # The identity classifiers of regions without an identity loss get no gradient.
         strategy=DDPStrategy(find_unused_parameters=True),
         precision=precision,  # type: ignore[arg-type]
+        plugins=TorchElasticEnvironment(),
     )
     fabric.launch()
     return fabric

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +21,7 @@ from partreid.datasets.loaders import TrainLoader
 from partreid.datasets.torch_dataset import PictureBatch
 from partreid.environment import describe_environment
 from partreid.errors import CheckpointError
-from partreid.files import mend_folder
+from partreid.files import hold_work, mend_folder, recover_folder
 from partreid.losses.config import ObjectiveConfig
 from partreid.losses.gilt import Gather
 from partreid.losses.objective import objective
@@ -29,11 +31,12 @@ from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, load_backb
 from partreid.models.network import ReIDNetwork
 from partreid.runtime import RuntimeConfig, check_compiler, keep_freed_memory, resolve_arithmetic, resolve_device
 from partreid.training.config import TrainConfig
+from partreid.training.data import TrainingData, check_same_config, check_same_data
 from partreid.training.distributed import gather, start_fabric, synchronize_batchnorm
 from partreid.training.ema import WeightAverage
 from partreid.training.meter import Meter
 from partreid.training.observers import StepRecord, TrainingObserver
-from partreid.training.state import Learner, Progress, restore, save_run
+from partreid.training.state import LOCK_FILE, Learner, Progress, checkpoint_stamp, restore, save_run
 from partreid.types import ReIDImage, identities
 
 if TYPE_CHECKING:
@@ -142,6 +145,7 @@ class Trainer:
         self.learner = self._new_learner(device)
         self.progress = Progress(0, {}, self.pids, processes=processes.count())
         self._saved_at = time.monotonic()
+        self._stamp: tuple[int, ...] | None = None  # of the checkpoint that this training goes on from
 
     def _new_learner(self, device: torch.device) -> Learner:
         config = self.config.optimizer
@@ -165,16 +169,36 @@ class Trainer:
         """Whole epochs done."""
         return self.progress.epoch
 
-    def resume(self) -> None:
+    def resume(self, *, allow_changes: bool = False) -> None:
         """Continue from the run folder's checkpoint, at the very step it was written after.
 
+        Args:
+            allow_changes: go on although pictures, labels or fields of the configuration are others than the run began
+                with; else only ``optimizer.epochs`` may be.
+
         Raises:
-            CheckpointError: there is none, or it is of another model or of other persons.
+            CheckpointError: there is none, it is of another model, of other persons or data or of another
+                configuration, or another process trains in the folder.
         """
-        if processes.is_first():
-            mend_folder(self.run / CHECKPOINT_FOLDER)
-        self.fabric.barrier()
-        self.progress = restore(self.run, self.learner, self.pids, shares=self._shares)
+        checkpoint_stamp(self.run)  # or there is nothing to resume, and no folder to be made
+        with self._alone():
+            if processes.is_first():
+                mend_folder(self.run / CHECKPOINT_FOLDER)
+            self.fabric.barrier()
+            progress = restore(self.run, self.learner, self.pids, shares=self._shares)
+            if progress.epoch > self.config.optimizer.epochs:
+                raise CheckpointError(
+                    f"{self.run} has {progress.epoch} epochs already: more than optimizer.epochs = "
+                    f"{self.config.optimizer.epochs} asks for."
+                )
+            if processes.is_first():
+                data = self._describe_data()
+                if not allow_changes:
+                    check_same_config(self.run, self.config)
+                    check_same_data(self.run, progress.data, data)
+                progress = replace(progress, data=data.digests)
+                self._stamp = checkpoint_stamp(self.run)
+            self.progress = progress
 
     def fit(self) -> Checkpoint:
         """Train to the last epoch; every epoch ends with a whole checkpoint on disk.
@@ -183,11 +207,36 @@ class Trainer:
             The trained model; in the first process the average of its weights, where one is kept.
 
         Raises:
-            TrainingError: the loss is no longer a finite number.
-            CheckpointError: a checkpoint cannot be written, or the folder holds a run that was not resumed.
+            TrainingError: the loss or a weight is no longer a finite number.
+            CheckpointError: a checkpoint cannot be written, the folder holds a run that was not resumed, or another
+                process trains in it.
         """
-        if not self.progress.begun and (self.run / CHECKPOINT_FOLDER).exists():
+        with self._alone():
+            if processes.is_first():
+                self._check_folder()
+                if not self.progress.data:
+                    self.progress = replace(self.progress, data=self._describe_data().digests)
+            return self._fit()
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """While this lasts, no other process trains into the same folder."""
+        if not processes.is_first():
+            return nullcontext()
+        return hold_work(self.run / LOCK_FILE, f"training into {self.run}", error=CheckpointError)
+
+    def _check_folder(self) -> None:
+        """See that the checkpoint which the next one replaces is the one that this training goes on from."""
+        there = recover_folder(self.run / CHECKPOINT_FOLDER).exists()
+        if there and not self.progress.begun:
             raise CheckpointError(f"{self.run} already holds a run. Resume it, or choose another folder.")
+        if self._stamp is not None and (not there or checkpoint_stamp(self.run) != self._stamp):
+            raise CheckpointError(f"Another process has written into {self.run} since it was resumed. Resume it anew.")
+
+    def _describe_data(self) -> TrainingData:
+        labels = self.config.label_schema is not None
+        return TrainingData.of(self.loader.dataset.images, self.loader.pid_index, labels=labels)
+
+    def _fit(self) -> Checkpoint:
         supervised = SupervisedModel(
             self.learner.model,
             self.config.objective,
@@ -268,6 +317,7 @@ class Trainer:
             metrics = self.progress.metrics(describe_environment(self.fabric.device))
             checkpoint = Checkpoint(self.learner.result, self.config.preprocess, metrics)
             save_run(self.run, checkpoint, self.config, self.learner, self.progress)
+            self._stamp = checkpoint_stamp(self.run)
 
     @property
     def _told(self) -> Sequence[TrainingObserver]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from partreid import processes
-from partreid.errors import CheckpointError
+from partreid.errors import CheckpointError, TrainingError
 from partreid.files import atomic_folder
 from partreid.models.backbones.weights import load_exactly, read_state_dict
 from partreid.models.checkpoint import (
@@ -33,7 +33,7 @@ from partreid.training.config import TrainConfig
 from partreid.training.ema import WeightAverage
 from partreid.training.observers import StepRecord
 
-CONFIG_FILE, STATE_FILE = "train.toml", "train_state.pt"
+CONFIG_FILE, STATE_FILE, LOCK_FILE = "train.toml", "train_state.pt", ".training"
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Progress:
         history: the means of every epoch by its number, counted from 1. Runs begun with earlier versions lack theirs.
         step: optimiser steps done of the epoch after those, and sums: what they add to its means.
         processes: how many shared the steps of an epoch that is not whole.
+        data: digests of :class:`TrainingData`; the first process has them, if the run was not begun with an earlier
+            version.
     """
 
     epoch: int
@@ -55,6 +57,7 @@ class Progress:
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     processes: int = 1
+    data: Mapping[str, Tensor] = field(default_factory=dict, compare=False)
 
     @property
     def begun(self) -> bool:
@@ -142,7 +145,9 @@ def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Le
 
     Raises:
         CheckpointError: it cannot be written; the former checkpoint is unchanged.
+        TrainingError: a weight is no finite number; likewise.
     """
+    _check_finite(learner, progress)
     with atomic_folder(run / CHECKPOINT_FOLDER, error=CheckpointError) as folder:
         write_checkpoint(checkpoint, folder)
         (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
@@ -183,6 +188,7 @@ def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool 
             int(state.get("step", 0)),
             dict(state.get("sums", {})),
             int(state.get("processes", 1)),
+            dict(state.get("data", {})),
         )
         _check_same_training(progress, pids, run, shares)
         weights = path.with_name(WEIGHTS_FILE)
@@ -192,6 +198,19 @@ def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool 
         if isinstance(error, CheckpointError):
             raise
         raise _unreadable(path, error) from None
+
+
+def _check_finite(learner: Learner, progress: Progress) -> None:
+    """The loss of a step may be finite, and the weights after it not."""
+    tensors = {**learner.model.state_dict(), **learner.result.state_dict()}
+    floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    finite = torch.stack([tensor.isfinite().all() for tensor in floating.values()]).tolist()
+    if wrong := [name for name, fine in zip(floating, finite, strict=True) if not fine]:
+        raise TrainingError(
+            f"Weights are no finite numbers after epoch {progress.epoch} and {progress.step} steps: {wrong[0]}"
+            f"{f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''}. The last checkpoint is kept. Lower "
+            "optimizer.learning_rate, or set --precision float32, and check the pictures."
+        )
 
 
 def _check_same_training(progress: Progress, pids: tuple[int, ...], run: Path, shares: bool) -> None:
@@ -234,7 +253,18 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
 
 
 def _part(run: Path, name: str) -> Path:
-    path = find_checkpoint(run) / name
+    try:
+        path = find_checkpoint(run) / name
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} So there is nothing to resume: begin the training without --resume, or give another run's folder."
+        ) from None
     if not path.is_file():
         raise CheckpointError(f"{run} cannot be resumed: it has a model, but no {name}.")
     return path
+
+
+def checkpoint_stamp(run: Path) -> tuple[int, ...]:
+    """What changes whenever the checkpoint of a run is written anew."""
+    stat = _part(run, STATE_FILE).stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size

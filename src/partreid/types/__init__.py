@@ -2,9 +2,8 @@
 
 from partreid.types.data import Identity, LabelNaming, ReIDDataset, ReIDImage, identities
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult
+from partreid.types.results import EvaluationResult, LossReport
 from partreid.types.tensors import (
-    EvaluationResult,
-    LossReport,
     ModelOutput,
     PartEmbeddings,
     RegionVectors,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,6 +26,7 @@ class ReIDImage:
         label: file with pose fields or a label map, or None.
         occlusion: share of the person that is hidden, in [0, 1], where the set knows it.
         dataset: the set's name; empty for a picture that belongs to none.
+        camera: what the set calls the camera, where that is not its number counted from 1.
 
     Raises:
         DataError: the person is no whole number, or the camera no whole number of at least 0.
@@ -37,6 +38,19 @@ class ReIDImage:
     label: Path | None = None
     occlusion: float | None = None
     dataset: str = ""
+    camera: str = field(default="", compare=False)
+
+    @property
+    def camera_name(self) -> str:
+        """The camera for people, as the set itself writes it; "" where cameras are unknown.
+
+        File names count cameras from 1, ``camid`` counts from 0; a table of one's own keeps the number it holds.
+
+        Example:
+            >>> ReIDImage(Path("0002_c1s1_000451_03.jpg"), 2, 0).camera_name
+            '1'
+        """
+        return "" if self.camid is None else self.camera or str(self.camid + 1)
 
     def __post_init__(self) -> None:
         if type(self.pid) is not int:  # of another type of numbers

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from partreid.config import ConfigModel
 from partreid.errors import DataError
+from partreid.types.moments import Time as Time
+from partreid.types.moments import as_time
 from partreid.types.tensors import PartEmbeddings
-
-Time: TypeAlias = "datetime | int | float"
-"""A moment: a datetime with a time zone, or seconds since 1970 in UTC."""
 
 LONGEST_ID = 500
 """Characters of an id, a camera's name or a filter's value."""
 
 _MOST_METADATA = 2**20
+_MOST_BITS = 14_000  # of a whole number that Python writes in digits
+_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # how a whole number looks that went through floats
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,17 @@ class GalleryItem:
 
     Attributes:
         id: its name, unique in the gallery.
-        camera: the camera's name; a number is taken as its text. None = unknown.
-        time: when it was seen, in UTC; a number is taken as seconds since 1970. None = unknown.
-        metadata: anything else that JSON can hold: ``{"track": 17, "file": "a.jpg"}``.
+        camera: the camera's name; a number is taken as its text (3, 3.0 and "3" are one). None = unknown, as are NaN,
+            what pandas has for it, and "".
+        time: when it was seen, in UTC; a number is taken as seconds since 1970. None = unknown, likewise.
+        metadata: anything else that JSON can hold: ``{"track": 17, "file": "a.jpg"}``; NaN is null.
 
     Raises:
         DataError: a value of another kind, an empty or very long text, or a time without a time zone.
 
     Example:
-        >>> GalleryItem("a.jpg", camera=3, time=0).time.isoformat()
-        '1970-01-01T00:00:00+00:00'
+        >>> GalleryItem("a.jpg", camera=3, time=1795435200).time.isoformat()
+        '2026-11-23T12:00:00+00:00'
     """
 
     id: str
@@ -50,9 +54,9 @@ class GalleryItem:
     def __post_init__(self) -> None:
         if not isinstance(self.id, str):
             raise DataError(f"An id is text, got {self.id!r:.80} of type {type(self.id).__name__}.")
-        check_text(self.id, "An id")
-        object.__setattr__(self, "camera", None if self.camera is None else as_text(self.camera, "A camera"))
-        object.__setattr__(self, "time", None if self.time is None else as_time(self.time))
+        object.__setattr__(self, "id", check_text(str(self.id), "An id"))
+        object.__setattr__(self, "camera", None if is_unknown(self.camera) else as_text(self.camera, "A camera"))
+        object.__setattr__(self, "time", None if is_unknown(self.time) else as_time(self.time))  # type: ignore[arg-type]
         object.__setattr__(self, "metadata", _checked(self.metadata))
 
 
@@ -69,6 +73,12 @@ class CameraSummary:
     count: int
     first: datetime | None
     last: datetime | None
+
+    def __or__(self, other: CameraSummary) -> CameraSummary:
+        """Both together, under this one's name."""
+        first = min((time for time in (self.first, other.first) if time), default=None)
+        last = max((time for time in (self.last, other.last) if time), default=None)
+        return CameraSummary(self.camera, self.count + other.count, first, last)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,38 +148,64 @@ class SearchResult:
         return self.part_distances.isfinite().sum(dim=2)
 
 
-def as_time(value: Time) -> datetime:
-    """A moment in UTC, to the microsecond.
+def is_unknown(value: object) -> bool:
+    """Whether a value stands for none: None, NaN, NaT and NA of numpy and pandas, and an empty text.
 
-    Raises:
-        DataError: a datetime without a time zone, a number out of range, or something else.
+    Example:
+        >>> [is_unknown(value) for value in (None, float("nan"), "", 0, "nan")]
+        [True, True, True, False, False]
     """
-    try:
-        if isinstance(value, datetime) and value.tzinfo is not None:
-            return value.astimezone(UTC)
-        if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
-            return datetime.fromtimestamp(float(value), UTC)
-    except (OverflowError, ValueError, OSError):
-        pass
-    raise DataError(
-        f"Expected a time as a datetime with a time zone or as seconds since 1970 in UTC, got {value!r:.80}. "
-        "For local time: datetime(...).astimezone()."
-    )
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    value = scalar(value)
+    if isinstance(value, np.datetime64):
+        return bool(np.isnat(value))
+    return (isinstance(value, float) and math.isnan(value)) or (isinstance(value, str) and not value)
+
+
+def scalar(value: object) -> object:
+    """A number or text of numpy or PyTorch as Python's own; anything else as it is."""
+    alone = isinstance(value, np.generic | np.ndarray | Tensor) and not value.ndim
+    return value if not alone or isinstance(value, np.datetime64 | np.timedelta64) else value.item()  # type: ignore[attr-defined]
 
 
 def as_text(value: object, what: str) -> str:
-    """A text or number as the text that filters compare: 17 as "17", True as "true".
+    """A text or number as the text that cameras are named by and filters compare: 17, 17.0, "17" and "17.0" as "17".
 
     Raises:
-        DataError: something else, or a text that :func:`check_text` refuses.
+        DataError: something else (true, false and unknown values too), or a text that :func:`check_text` refuses.
     """
-    if isinstance(value, str):
-        return check_text(value, what)
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | float):
-        return check_text(json.dumps(value), what)
-    raise DataError(f"{what} is a text or a number, got {value!r:.80} of type {type(value).__name__}.")
+    text = plain_text(value)
+    if text is None:
+        got = "a number of thousands of digits" if isinstance(value, int) and value not in (0, 1) else f"{value!r:.80}"
+        raise DataError(f"{what} is a text or a number, got {got} of type {type(value).__name__}.")
+    return check_text(text, what)
+
+
+def plain_text(value: object) -> str | None:
+    """As :func:`as_text`, of any length; None where that refuses."""
+    value = scalar(value)
+    if isinstance(value, float) and math.isfinite(value):
+        value = int(value) if value.is_integer() else repr(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < _MOST_BITS:
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    whole = _WHOLE.fullmatch(value)
+    return str(value) if whole is None else "0" if whole[1] == "-0" else whole[1]
+
+
+def spellings(text: str) -> tuple[str, ...]:
+    """A text of :func:`as_text`, and how former versions kept the same number.
+
+    Example:
+        >>> spellings("17"), spellings("a")
+        (('17', '17.0'), ('a',))
+    """
+    if not re.fullmatch(r"-?(0|[1-9][0-9]*)", text):
+        return (text,)
+    as_float = repr(float(text))
+    return (text, f"{text}.0", *((as_float,) if "e" in as_float and int(float(text)) == int(text) else ()))
 
 
 def check_text(text: str, what: str) -> str:
@@ -197,7 +233,8 @@ def _checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
     problem = "it is no mapping"
     if isinstance(metadata, Mapping):
         try:
-            text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
+            plain = {key: _known(value) for key, value in metadata.items()}
+            text = json.dumps(plain, allow_nan=False, ensure_ascii=False)
             # JSON turns every key into text: one that was none would come back as another, or clash.
             if not _storable(text) or "\\u0000" in text:
                 problem = "it holds a NUL or half of a surrogate pair"
@@ -210,6 +247,10 @@ def _checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
         except (TypeError, ValueError, RecursionError) as error:
             problem = str(error)
     raise DataError(f"The gallery's metadata must be what JSON can hold: {problem}. Got {metadata!r:.80}.")
+
+
+def _known(value: object) -> object:
+    return None if not isinstance(value, str) and is_unknown(value) else scalar(value)
 
 
 def _text_keys(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Embeddings, outputs, rankings, scores, losses. Frozen, validated, device-agnostic.
+"""Embeddings and what a model says. Frozen, validated, device-agnostic.
 
 Shapes: B pictures, Q queries, G gallery pictures, K parts, S slots (foreground + parts), D embedding width,
 H×W feature map.
@@ -6,8 +6,8 @@ H×W feature map.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError, nearest
-from partreid.types.numbers import as_tensor, require_whole
+from partreid.types.numbers import as_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,72 +298,3 @@ class ModelOutput:
             visibility=function(self.visibility),
             embeddings=replace(e, vectors=function(e.vectors), visibility=function(e.visibility)),
         )
-
-
-@dataclass(frozen=True, eq=False)
-class EvaluationResult:
-    """How well a ranking finds the right persons. Scores lie in [0, 1].
-
-    Attributes:
-        cmc: CMC curve; ``cmc[k - 1]`` is rank-k.
-        mean_ap, mean_inp: mAP and mINP over the counted queries.
-        average_precision, inverse_negative_penalty: [Q], NaN for a query that is not counted.
-        num_queries, num_skipped: counted queries, and those without a positive in the gallery.
-        num_gallery: gallery size, without junk. protocol: name of the rule for junk and skipped queries.
-        confidence: 95 % bootstrap interval per metric ("rank1", "mAP"), where computed.
-        first_match: [Q] int64 rank of the first positive (1-based), 0 for a query that is not counted.
-        num_junk: queries and gallery pictures of person -1, which are neglected.
-    """
-
-    cmc: np.ndarray
-    mean_ap: float
-    mean_inp: float
-    average_precision: np.ndarray
-    inverse_negative_penalty: np.ndarray
-    num_queries: int
-    num_skipped: int
-    num_gallery: int
-    protocol: str
-    confidence: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    first_match: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    num_junk: tuple[int, int] = (0, 0)
-
-    def rank(self, k: int) -> float:
-        """CMC at rank ``k`` (1-based); beyond the curve, its last value."""
-        k = require_whole("A rank", k, least=1)
-        return float(self.cmc[min(k, len(self.cmc)) - 1])
-
-    def summary(self) -> dict[str, float | int | str | dict[str, list[float]]]:
-        """The main figures as plain numbers, for JSON; with "confidence_95", [low, high] by metric, where computed, and
-        "junk_queries" and "junk_gallery" where there are any."""
-        intervals = {metric: list(map(float, interval)) for metric, interval in self.confidence.items()}
-        confidence = {"confidence_95": intervals} if intervals else {}
-        junk = dict(zip(("junk_queries", "junk_gallery"), self.num_junk, strict=True)) if any(self.num_junk) else {}
-        return {
-            "rank1": self.rank(1),
-            "rank5": self.rank(5),
-            "rank10": self.rank(10),
-            "mAP": self.mean_ap,
-            "mINP": self.mean_inp,
-            "queries": self.num_queries,
-            "queries_without_positive": self.num_skipped,
-            "gallery": self.num_gallery,
-            "protocol": self.protocol,
-            **junk,
-            **confidence,
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class LossReport:
-    """The training objective (Eq. 5) and what it is made of.
-
-    Attributes:
-        total: the scalar to differentiate.
-        terms: each weighted-in loss by name, before its weight, detached.
-        statistics: figures worth watching that are not losses (for example the share of active triplets).
-    """
-
-    total: Tensor
-    terms: Mapping[str, Tensor]
-    statistics: Mapping[str, Tensor] = field(default_factory=dict)

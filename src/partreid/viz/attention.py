@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from partreid.errors import ShapeError
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
 from partreid.parts import FOREGROUND
-from partreid.viz.canvas import SCALE, Sheet, text_width
-from partreid.viz.colors import INK, RIGHT, WRONG, Color, part_colors, readable
+from partreid.viz.canvas import SCALE, Sheet, check_size, text_width
+from partreid.viz.colors import INK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import (
     check_attention,
+    check_maps,
     enlarge,
     heat_scale,
     overlay_heat,
@@ -80,6 +81,8 @@ def attention_cells(
     """
     parts = tuple(slot for slot in slots if slot != FOREGROUND)
     image = enlarge(row.image, *size)
+    if row.part_maps is not None:
+        check_maps(row.part_maps, parts)
     line = [AttentionCell(image, "picture", row.label)]
     if row.visibility is not None and np.shape(row.visibility) != (len(parts),):
         raise ShapeError(f"visibility must hold one value per part {parts}, got {np.shape(row.visibility)}.")
@@ -145,6 +148,8 @@ def draw_attention(
     """
     if not rows:
         raise ShapeError("Expected at least one picture to draw, got none.")
+    check_slots(slots)
+    check_size(cell_width)
     size = cell_width, 2 * cell_width
     drawn = [attention_cells(row, slots, size=(size[0] * SCALE, size[1] * SCALE), smooth=smooth) for row in rows]
     headings = [cell.heading for cell in max((lines[0] for lines in drawn), key=len)]

@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 
 from partreid.viz.attention import AttentionCell, AttentionRow, attention_cells
-from partreid.viz.colors import part_colors, readable
+from partreid.viz.colors import check_slots, part_colors, readable
 from partreid.viz.html import Html, cell, details, image, legend, rgb, strip, table
 from partreid.viz.overlay import enlarge, overlay_parts
 from partreid.viz.rankings import FRAMES, WORDS, RankedPicture, RankingRow, number
@@ -17,8 +17,9 @@ from partreid.viz.rankings import FRAMES, WORDS, RankedPicture, RankingRow, numb
 READING = (
     "Each line: the query, then what was found, nearest first, with rank and total distance (Eq. 9); where the first "
     "right one comes later, it stands at the end. Colours = parts that count as visible. Bars = distance of each slot, "
-    "longer = farther, on one scale per line; ✗ = not visible in both pictures, so not compared. Green ✓ = right "
-    "person, red ✗ = wrong person, grey – = the query's person and camera, which scores leave out."
+    "longer = farther, on one scale per line, which ends where the gallery's farthest picture lies; ✗ = not visible in "
+    "both pictures, so not compared. Green ✓ = right person, red ✗ = wrong person, grey – = the query's person and "
+    "camera, which scores leave out."
 )
 """How to read rankings, in words."""
 
@@ -40,7 +41,8 @@ def ranking_block(row: RankingRow, slots: Sequence[str], *, smooth: bool = True)
         row: the query and its results. slots: names of the S slots, unless the row has its own.
         smooth: interpolate between the cells of attention maps, or draw them as blocks.
     """
-    slots = row.slots or slots
+    slots = slots if row.slots is None else row.slots
+    check_slots(slots)
     title = f"Query · {row.title}" if row.title else "Query"
     scale = f"full bar = {number(row.longest)}" if row.longest else ""
     cells = [_ranked(row.query, slots, heading=title, alt=f"{title}: {row.query.label}", scale=scale, smooth=smooth)]
@@ -53,7 +55,7 @@ def ranking_block(row: RankingRow, slots: Sequence[str], *, smooth: bool = True)
         cells.append(_ranked(result, slots, heading=heading, alt=alt, longest=row.longest, smooth=smooth))
         shown = ["–"] * len(slots)
         if result.slot_distances is not None:
-            shown = ["–" if math.isnan(v) else number(float(v)) for v in result.slot_distances]
+            shown = [number(float(v)) if math.isfinite(v) else "–" for v in result.slot_distances]
         lines.append((f"{rank or '–'} {_MARKS[result.verdict]}", result.label, distance, *shown, result.name))
     columns = ("rank", "picture", "distance", *map(readable, slots), "file")
     numbers = table(columns, lines, caption="– = not visible in both, not compared")
@@ -100,9 +102,9 @@ def _ranked(
 def _bars(slots: Sequence[str], lengths: Sequence[float], distances: np.ndarray) -> str:
     bars = []
     for (slot, color), length, distance in zip(part_colors(slots).items(), lengths, distances, strict=True):
-        compared = not math.isnan(length)
+        compared = math.isfinite(length)
         words = number(float(distance)) if compared else "not visible in both"
-        inner = f'<i style="height:{100 * length:.0f}%"></i>' if compared else "✗"
+        inner = f'<i style="height:{100 * min(max(length, 0), 1):.0f}%"></i>' if compared else "✗"
         bars.append(f'<i style="--slot:{rgb(color)}" title="{escape(readable(slot))}: {words}">{inner}</i>')
     return f'<div class="bars" aria-hidden="true">{"".join(bars)}</div>'
 

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextToPath
 from PIL import Image
 
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
 from partreid.viz.colors import INK, Color
 from partreid.viz.overlay import check_picture, fit
 
@@ -26,6 +26,7 @@ DPI = 100
 SCALE = 2
 """Picture elements per pixel of the layout, so that text stays sharp on dense screens."""
 
+_LARGEST = 10_000
 _POINT = DPI / 72  # layout pixels per typographic point
 
 
@@ -66,7 +67,7 @@ class Sheet:
         bold: bool = False,
     ) -> None:  # fmt: skip
         """One line from ``at`` (x, middle height); made smaller, then cut with "…", where wider than ``width``."""
-        text = text.encode(errors="replace").decode()  # a file's name may be any bytes
+        text = one_line(text)
         if width is not None:
             size, text = _fitted(text, size, width, bold)
         self._axes.text(
@@ -75,11 +76,34 @@ class Sheet:
         )  # fmt: skip
 
 
+def one_line(text: str, *, longest: int = 10_000) -> str:
+    """A text as it can be drawn, cut with "…" where it is longer: a file's name may be any bytes, and hold line breaks.
+
+    Example:
+        >>> one_line("a\\nb\\ud800")
+        'a b?'
+    """
+    drawn = "".join(sign if sign.isprintable() or ord(sign) >= 0xD800 else " " for sign in text)
+    drawn = drawn.encode(errors="replace").decode()
+    return drawn if len(drawn) <= longest else drawn[: longest - 1] + "…"
+
+
+def check_size(*sizes: int) -> None:
+    """Whether numbers of pixels, columns or bars are whole and positive.
+
+    Raises:
+        ShapeError: one is not.
+    """
+    for size in sizes:
+        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST:
+            raise ShapeError(f"Expected a whole number from 1 to {_LARGEST}, got {size!r:.80}.")
+
+
 @lru_cache(maxsize=4096)
 def text_width(text: str, size: float, bold: bool = False) -> float:
     """Width of one line in layout pixels."""
     font = FontProperties(size=size, weight="bold" if bold else "normal")
-    width, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
+    width, _, _ = TextToPath().get_text_width_height_descent(one_line(text), font, ismath=False)
     return float(width) * _POINT
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from partreid.errors import ShapeError
 from partreid.parts import FOREGROUND
 
 Color = tuple[float, float, float]
@@ -58,6 +59,17 @@ def part_colors(slots: Sequence[str]) -> dict[str, Color]:
             colors[slot] = free[0]
             free = free[1:] or list(_SPARE)
     return {slot: colors[slot] for slot in slots}
+
+
+def check_slots(*several: Sequence[str]) -> None:
+    """Whether there are names, each once.
+
+    Raises:
+        ShapeError: none, or one twice.
+    """
+    for slots in several:
+        if not slots or len(set(slots)) < len(slots):
+            raise ShapeError(f"Expected the names of one slot or more, each once, got {tuple(slots)!r:.200}.")
 
 
 def readable(slot: str) -> str:

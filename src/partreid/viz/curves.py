@@ -9,12 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
 
 from partreid.errors import ShapeError
 from partreid.types import EvaluationResult
-from partreid.viz.canvas import DPI, SCALE
+from partreid.viz.canvas import DPI, SCALE, check_size, one_line
 from partreid.viz.colors import FAINT, INK, part_colors
+
+_LONGEST = 60  # characters of a name: a longer one leaves no room to draw
 
 Series = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 """Steps, and the value at each."""
@@ -37,6 +40,7 @@ def draw_curves(
     """
     if not panels:
         raise ShapeError("Expected at least one panel of curves, got none.")
+    check_size(columns)
     across = min(columns, len(panels))
     down = -(-len(panels) // across)
     figure = Figure(figsize=(3.6 * across, 2.7 * down + (0.4 if title else 0)), dpi=DPI * SCALE, layout="constrained")
@@ -44,19 +48,22 @@ def draw_curves(
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.12, h_pad=0.08)
     if title:
-        figure.suptitle(title, fontsize=11, fontweight="bold", color=INK)
+        figure.suptitle(
+            one_line(title, longest=2 * _LONGEST), fontsize=11, fontweight="bold", color=INK, parse_math=False
+        )
     every = part_colors([f"series {i}" for i in range(max(len(series) for series in panels.values()))])
     for number, (name, series) in enumerate(panels.items()):
         axes = figure.add_subplot(down, across, number + 1)
         for color, (label, (steps, values)) in zip(every.values(), series.items(), strict=False):
             if len(steps) != len(values):
                 raise ShapeError(f"{name}, {label}: {len(steps)} steps but {len(values)} values.")
-            finite = np.where(np.isfinite(values), values, np.nan)
-            axes.plot(steps, finite, color=color, lw=1.6, label=label, marker="o" if len(steps) == 1 else None)
+            known = np.asarray(values, np.float64)
+            finite = np.where(np.isfinite(known), known, np.nan)
+            axes.plot(steps, finite, color=color, lw=1.6, label=_entry(label), marker="o" if len(steps) == 1 else None)
         dress(axes, name, xlabel, "")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         if len(series) > 1:
-            axes.legend(fontsize=7, frameon=False)
+            _plain(axes.legend(fontsize=7, frameon=False))
     return figure
 
 
@@ -80,21 +87,33 @@ def draw_cmc(results: Mapping[str, EvaluationResult], *, max_rank: int = 20, tit
     colors = part_colors([f"series {i}" for i in range(len(results))])
     for color, (name, result) in zip(colors.values(), results.items(), strict=True):
         curve = 100 * np.asarray(result.cmc[:max_rank])
-        label = f"{name}  (Rank-1 {100 * result.rank(1):.1f}, mAP {100 * result.mean_ap:.1f})"
+        label = f"{_entry(name)}  (Rank-1 {100 * result.rank(1):.1f}, mAP {100 * result.mean_ap:.1f})"
         axes.plot(np.arange(1, len(curve) + 1), curve, color=color, lw=1.8, marker="o", ms=3, label=label)
     dress(axes, title, "rank", "queries with a match up to this rank (%)")
     axes.set_xlim(0.5, max_rank + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=2))
     axes.margins(y=0.08)
-    axes.legend(fontsize=7.5, loc="lower right", frameon=True, edgecolor=FAINT)
+    _plain(axes.legend(fontsize=7.5, loc="lower right", frameon=True, edgecolor=FAINT))
     return figure
+
+
+def _entry(name: str) -> str:
+    """A name as legends show it: matplotlib leaves those out that begin with an underscore."""
+    name = one_line(name, longest=_LONGEST)
+    return f" {name}" if not name or name.startswith("_") else name
+
+
+def _plain(legend: Legend) -> None:
+    """A name with dollar signs is no formula."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def dress(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
     """Names, sizes and lines that all charts share."""
-    axes.set_title(title, fontsize=9, color=INK)
-    axes.set_xlabel(xlabel, fontsize=8)
-    axes.set_ylabel(ylabel, fontsize=8)
+    axes.set_title(one_line(title, longest=_LONGEST), fontsize=9, color=INK, parse_math=False)
+    axes.set_xlabel(one_line(xlabel, longest=_LONGEST), fontsize=8, parse_math=False)
+    axes.set_ylabel(one_line(ylabel, longest=_LONGEST), fontsize=8, parse_math=False)
     axes.tick_params(labelsize=7)
     axes.grid(color=FAINT, lw=0.8)
     axes.set_axisbelow(True)

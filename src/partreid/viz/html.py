@@ -21,6 +21,8 @@ from partreid.viz.canvas import to_array
 from partreid.viz.colors import Color
 from partreid.viz.overlay import check_picture
 
+_FEW_COLUMNS = 4  # as many as a telephone has room for
+
 
 class Html(str):
     """Markup that is safe to put into a page; a plain ``str`` is text and gets escaped."""
@@ -52,17 +54,22 @@ def link(text: str, anchor: str) -> Html:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str | Html]], *, caption: str = "") -> Html:
-    """A table; all columns but the first are set flush right.
+    """A table; all columns but the first are set flush right. On a telephone, one of many columns becomes a list: each
+    row a heading with its values below, each after its column's name.
 
     Args:
         columns: headings. rows: plain text, or markup made by :func:`link`. caption: a line above.
     """
-    head = "".join(f'<th scope="col">{escape(c)}</th>' for c in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{c if isinstance(c, Html) else escape(c)}</td>" for c in row) + "</tr>" for row in rows
-    )
+    names = [escape(column) for column in columns]
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    body = "".join(f"<tr>{''.join(map(_table_cell, names, row))}</tr>" for row in rows)
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return Html(f'<div class="wide"><table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+    kind = "wide many" if len(names) > _FEW_COLUMNS else "wide"
+    return Html(f'<div class="{kind}"><table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+
+
+def _table_cell(name: str, content: str | Html) -> str:
+    return f'<td data-name="{name}">{content if isinstance(content, Html) else escape(content)}</td>'
 
 
 def legend(colors: Mapping[str, Color]) -> Html:
@@ -221,6 +228,21 @@ h3 { font-size: 1rem; margin: 1.25rem 0 .25rem }
 details { font-size: .85rem; margin-bottom: .5rem }
 summary { cursor: pointer }
 .bars, .bars i, .cell u, .legend span { print-color-adjust: exact; -webkit-print-color-adjust: exact }
+@media (max-width: 40rem) {
+  table { overflow-wrap: anywhere }
+  td, th { padding-right: .4rem }
+  td:first-child, th:first-child { min-width: 5.5rem }
+  td:not(:first-child), th:not(:first-child) { white-space: normal }
+  th:not(:first-child) { overflow-wrap: normal }
+  .wide { display: block; margin-right: 0 }
+  .many table, .many caption, .many tbody { display: block }
+  .many thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
+  .many tr { display: flex; flex-wrap: wrap; gap: 0 .9rem; padding: .35rem 0; border-bottom: 1px solid var(--line) }
+  .many td { border: 0; padding: 0; text-align: left }
+  .many td:first-child { flex: 1 0 100%; font-weight: 600 }
+  .many td:not(:first-child)::before { content: attr(data-name) " "; color: var(--soft) }
+  .many td:empty { display: none }
+}
 @media print {
   html { font-size: 10.5px }
   body { max-width: none; padding: 0 }

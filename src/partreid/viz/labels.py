@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from partreid.labels.grouping import LABEL_THRESHOLD, group_fields, label_map
 from partreid.parts import KEYPOINTS, PartSchema
-from partreid.viz.canvas import Sheet, legend_rows, text_width
+from partreid.viz.canvas import Sheet, check_size, legend_rows, text_width
 from partreid.viz.colors import FAINT, INK, JUNK, Color, part_colors, readable
 from partreid.viz.overlay import check_picture, overlay_part_maps, paint_labels
 
@@ -97,6 +97,7 @@ def draw_label_sheet(
     Raises:
         ShapeError, LabelError: as :func:`label_strip`.
     """
+    check_size(panel_width)
     tall = 2 * panel_width
     cell = round(3 * panel_width + 2 * _GUTTER * tall / PANEL_HEIGHT), tall
     width = 2 * _MARGIN + _COLUMNS * (cell[0] + _GAP) - _GAP

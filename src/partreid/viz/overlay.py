@@ -37,7 +37,7 @@ def check_attention(attention: np.ndarray, parts: Sequence[str]) -> np.ndarray:
         ShapeError: not [K+1, h, w] with values in [0, 1].
     """
     attention = np.asarray(attention, np.float32)
-    if attention.ndim != 3 or len(attention) != len(parts) + 1:
+    if attention.ndim != 3 or len(attention) != len(parts) + 1 or not attention.size:
         raise ShapeError(
             f"Attention must be [K+1, h, w] = [{len(parts) + 1}, h, w], background first, for the parts "
             f"{tuple(parts)}; got {attention.shape}."
@@ -48,6 +48,22 @@ def check_attention(attention: np.ndarray, parts: Sequence[str]) -> np.ndarray:
             "Give ModelOutput.attention, not the logits."
         )
     return attention
+
+
+def check_maps(part_maps: np.ndarray, parts: Sequence[str]) -> np.ndarray:
+    """A label's part maps E as float32, if they fit the parts.
+
+    Raises:
+        ShapeError: not [K, h, w] with values in [0, 1].
+    """
+    part_maps = np.asarray(part_maps)
+    if part_maps.ndim != 3 or len(part_maps) != len(parts) or not part_maps.size or part_maps.dtype.kind not in "fiub":
+        raise ShapeError(
+            f"Part maps must be [K, h, w] = [{len(parts)}, h, w] numbers, got {part_maps.dtype} {part_maps.shape}."
+        )
+    if not (part_maps.min() >= -1e-4 and part_maps.max() <= 1 + 1e-4):
+        raise ShapeError(f"Part maps must lie in [0, 1], got {part_maps.min():.3g}..{part_maps.max():.3g}.")
+    return part_maps.astype(np.float32)
 
 
 def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -153,9 +169,7 @@ def overlay_part_maps(
     Raises:
         ShapeError: the picture is none, or the maps do not fit the parts.
     """
-    image, part_maps = check_picture(image), np.asarray(part_maps)
-    if part_maps.ndim != 3 or len(part_maps) != len(parts):
-        raise ShapeError(f"Part maps must be [K, h, w] = [{len(parts)}, h, w], got {part_maps.shape}.")
+    image, part_maps = check_picture(image), check_maps(part_maps, parts)
     colors = part_colors(parts)
     layers = sample_nodes(part_maps, *image.shape[:2]) * strength
     return _blend(_to_uint8(_grey(image)), [colors[part] for part in parts], list(layers))
@@ -173,8 +187,8 @@ def overlay_heat(image: np.ndarray, values: np.ndarray, *, grid: Grid = "smooth"
         ShapeError: the picture or the map is none.
     """
     image = check_picture(image)
-    if np.ndim(values) != 2:
-        raise ShapeError(f"A map must be [h, w], got shape {np.shape(values)}.")
+    if np.ndim(values) != 2 or not np.size(values) or not np.isfinite(values).all():
+        raise ShapeError(f"A map must be [h, w] of finite numbers, got shape {np.shape(values)}.")
     if grid == "nodes":
         heat = sample_nodes(values, *image.shape[:2]).clip(0, 1)
     else:
@@ -204,10 +218,11 @@ def paint_labels(image: np.ndarray, label_map: np.ndarray, parts: Sequence[str])
         ShapeError: the picture or the map is none, or a label is larger than the number of parts.
     """
     image, label_map = check_picture(image), np.asarray(label_map)
-    if label_map.ndim != 2 or label_map.min() < 0 or label_map.max() > len(parts):
+    whole = label_map.ndim == 2 and label_map.size > 0 and label_map.dtype.kind in "iub"
+    if not whole or label_map.min() < 0 or label_map.max() > len(parts):
         raise ShapeError(
-            f"A label map must be [h, w] with values 0..{len(parts)}, got shape {label_map.shape}"
-            + (f" and values {label_map.min()}..{label_map.max()}." if label_map.size else ".")
+            f"A label map must be [h, w], whole numbers with values 0..{len(parts)}, got {label_map.dtype} "
+            f"{label_map.shape}" + (f" and values {label_map.min()}..{label_map.max()}." if label_map.size else ".")
         )
     colors = part_colors(parts)
     rows, columns = (

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from partreid.errors import ShapeError
-from partreid.viz.canvas import SCALE, Sheet, legend_rows, text_width
-from partreid.viz.colors import BAR, FAINT, INK, JUNK, RIGHT, WRONG, Color, part_colors, readable
+from partreid.viz.canvas import SCALE, Sheet, check_size, legend_rows, text_width
+from partreid.viz.colors import BAR, FAINT, INK, JUNK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import enlarge, overlay_parts
 
 Verdict = Literal["right", "wrong", "junk"]
@@ -32,10 +32,15 @@ _LEGEND_SIZE, _SWATCH = 7.5, 38
 def judge(query: tuple[int, int | None], found: tuple[int, int | None]) -> Verdict:
     """What a result is to a query, each given as (pid, camid): the rule of the scores.
 
+    Raises:
+        ShapeError: they are no such pairs.
+
     Example:
         >>> judge((7, 0), (7, 1)), judge((7, 0), (7, 0)), judge((7, 0), (8, 0)), judge((7, None), (7, None))
         ('right', 'junk', 'wrong', 'right')
     """
+    if not len(query) == len(found) == 2:
+        raise ShapeError(f"Expected (pid, camid) twice, got {query!r:.80} and {found!r:.80}.")
     if query[0] != found[0]:
         return "wrong"
     return "junk" if query[1] is not None and query[1] == found[1] else "right"
@@ -76,12 +81,15 @@ class RankingRow:
         query: the query. results: what was found.
         title: what tells this row from others of the same query, for example the model or the slots compared.
         slots: names of what this row compares, where not those of the figure.
+        farthest: distance of the farthest picture there was to find, whether shown or not; bars end there at least, so
+            that what is near looks near. 0 where it is not known.
     """
 
     query: RankedPicture
     results: Sequence[RankedPicture]
     title: str = ""
     slots: tuple[str, ...] | None = None
+    farthest: float = 0.0
 
     @property
     def ranks(self) -> list[int | None]:
@@ -92,10 +100,11 @@ class RankingRow:
 
     @property
     def longest(self) -> float:
-        """The largest distance of a slot: where the bars of this row end. 0 where nothing was compared."""
+        """Where the bars of this row end: ``farthest``, or a slot that is farther. 0 where nothing was compared."""
         found = [np.asarray(p.slot_distances, np.float64) for p in self.results if p.slot_distances is not None]
         compared = [float(v) for values in found for v in values.ravel() if np.isfinite(v)]
-        return max(compared, default=0.0)
+        known = self.farthest if math.isfinite(self.farthest) else 0.0
+        return max([known, *compared]) if compared else 0.0
 
 
 def draw_rankings(
@@ -120,6 +129,8 @@ def draw_rankings(
     """
     if not rows:
         raise ShapeError("Expected at least one query to draw, got none.")
+    check_slots(slots, *(row.slots for row in rows if row.slots is not None))
+    check_size(cell_width)
     columns = 1 + max(len(row.results) for row in rows)
     cell_height = _HEADER + 2 * cell_width + _BARS + _LABEL + 2 * _NOTE + _GAP
     width = 2 * _MARGIN + max(columns * (cell_width + _GAP), 4 * cell_width)
@@ -198,14 +209,14 @@ def _draw_cell(sheet: Sheet, cell: _Cell, picture: RankedPicture, *, heading: st
 
 
 def _bars(sheet: Sheet, at: tuple[float, float], width: int, slots: Sequence[str], lengths: Sequence[float]) -> None:
-    """One bar per slot standing on the slot's colour; a cross for NaN."""
+    """One bar per slot standing on the slot's colour; a cross where there is no distance."""
     x, y = at
     room, foot = _BARS - 13, 4
     step = width / len(slots)
     for i, (color, length) in enumerate(zip(part_colors(slots).values(), lengths, strict=True)):
         left, wide = x + i * step + 1, step - 2
         sheet.box(left, y, wide, room, FAINT)
-        if math.isnan(length):
+        if not math.isfinite(length):
             sheet.cross(left + wide / 2, y + room / 2, min(3.0, wide / 2 - 0.5), WRONG)
         else:
             sheet.box(left, y + room * (1 - length), wide, room * length, BAR)
@@ -244,5 +255,12 @@ def _draw_legend(sheet: Sheet, lines: list[list[int]], legend: _Legend, top: flo
 
 
 def number(distance: float) -> str:
-    """A distance for people: three digits or so, ∞ where nothing was comparable."""
-    return "∞" if math.isinf(distance) else f"{distance:.2f}" if abs(distance) < 100 else f"{distance:.3g}"
+    """A distance for people: three digits or so, ∞ where nothing was comparable, – for none.
+
+    Example:
+        >>> number(1.234), number(123.4), number(math.inf), number(math.nan)
+        ('1.23', '123', '∞', '–')
+    """
+    if not math.isfinite(distance):
+        return "∞" if math.isinf(distance) else "–"
+    return f"{distance:.2f}" if abs(distance) < 100 else f"{distance:.3g}"

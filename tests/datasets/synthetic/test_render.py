@@ -47,7 +47,7 @@ def digest(root: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return render_dataset(TINY, tmp_path_factory.mktemp("rendered") / "set", workers=1, progress=False)
+    return render_dataset(TINY, tmp_path_factory.mktemp("rendered") / "set", workers=1)
 
 
 def test_layout(rendered: Path) -> None:
@@ -65,7 +65,7 @@ def test_layout(rendered: Path) -> None:
 
 
 def test_same_bytes_with_more_workers(rendered: Path, tmp_path: Path) -> None:
-    assert digest(render_dataset(TINY, tmp_path / "two", workers=2, progress=False)) == digest(rendered)
+    assert digest(render_dataset(TINY, tmp_path / "two", workers=2)) == digest(rendered)
 
 
 def test_resume_after_a_kill(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,23 +80,25 @@ def test_resume_after_a_kill(rendered: Path, tmp_path: Path, monkeypatch: pytest
     dataset.picture_path(out, plan[2]).unlink()
     kept = dataset.picture_path(out, plan[0])
     stamp = kept.stat().st_mtime_ns
-    render_dataset(TINY, out, workers=1, progress=False)
+    told: list[tuple[int, int]] = []
+    render_dataset(TINY, out, workers=1, progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, len(plan)) for done in range(2, len(plan) + 1)], "as it goes, not at the end"
     assert kept.stat().st_mtime_ns == stamp
     assert digest(out) == digest(rendered)
 
 
 def test_other_options_in_the_same_folder(rendered: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="seed = 3 there, 4 here"):
-        render_dataset(TINY.model_copy(update={"seed": 4}), rendered, progress=False)
+        render_dataset(TINY.model_copy(update={"seed": 4}), rendered)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="not empty"):
-        render_dataset(TINY, tmp_path, progress=False)
+        render_dataset(TINY, tmp_path)
 
 
 def test_without_the_renderer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"pip install \"partreid\[synth\]\""):
-        render_dataset(TINY, tmp_path / "set", progress=False)
+        render_dataset(TINY, tmp_path / "set")
 
 
 @pytest.fixture(scope="module")

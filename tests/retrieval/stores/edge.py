@@ -50,6 +50,9 @@ class EdgeClient:
         self._shard = edge.EdgeShard.create(str(self._folder), edge.EdgeConfig(vectors=vectors))
         self._about.write_text(json.dumps(metadata))
 
+    def update_collection(self, name: str, *, metadata: dict[str, Any]) -> None:
+        self._about.write_text(json.dumps(metadata))
+
     def create_payload_index(self, name: str, key: str, kind: Any) -> None:
         kinds = edge.PayloadSchemaType
         kind = {"keyword": kinds.Keyword, "datetime": kinds.Datetime}[kind.value]

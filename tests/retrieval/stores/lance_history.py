@@ -73,7 +73,7 @@ def records(names: list[str], seed: int) -> GalleryRecords:
         GalleryItem(
             name,
             camera=None if (camera := int(chance.integers(5))) == 4 else camera,
-            time=None if chance.random() < 0.2 else int(chance.integers(10**9)),
+            time=None if chance.random() < 0.2 else 10**9 + int(chance.integers(10**9)),
             metadata={"kind": int(chance.integers(5)), "note": "ü" * int(chance.integers(9))},
         )
         for name in names

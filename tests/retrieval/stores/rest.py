@@ -43,7 +43,7 @@ class RestServer:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            do_GET = do_PUT = do_POST = answer  # noqa: N815
+            do_GET = do_PUT = do_POST = do_PATCH = answer  # noqa: N815
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self.server.server_address[1]
@@ -68,6 +68,8 @@ class RestServer:
         if call == ("PUT", ""):
             about = models.CreateCollection.model_validate(body)
             return self.client.create_collection(name, vectors_config=about.vectors, metadata=about.metadata)
+        if call == ("PATCH", ""):
+            return self.client.update_collection(name, metadata=models.UpdateCollection.model_validate(body).metadata)
         if call == ("PUT", "index"):
             return {"operation_id": 0, "status": "completed"}
         if call == ("PUT", "points"):

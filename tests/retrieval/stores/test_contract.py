@@ -39,6 +39,7 @@ from tests.retrieval.stores.writer import BATCH, batch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect", "ignore:Local mode performs exact")
 ALL, PAPER = Filter(), MatchingConfig()
+YEARS_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def matchings() -> list[MatchingConfig]:
@@ -164,7 +165,11 @@ def test_upsert_leaves_nothing_of_the_old_item(backend: Backend) -> None:
         now, vectors = [*items[7:], *new], PartEmbeddings.cat([some[7:], other])
         assert_holds(gallery, now, vectors)
         check_search(gallery, GalleryRecords(tuple(now), vectors), embeddings(4, seed=1), 30)
-        for where in (Filter(metadata={"new": range(7)}), Filter(cameras=["1", "2"]), Filter(since=0)):
+        for where in (
+            Filter(metadata={"new": range(7)}),
+            Filter(cameras=["1", "2"]),
+            Filter(since=datetime.min.replace(tzinfo=UTC)),
+        ):
             assert gallery.count(where) == sum(where.keeps(item) for item in now)
         add(gallery, new, other, replace=True)  # once more changes nothing
         assert_holds(gallery, now, vectors)
@@ -214,6 +219,57 @@ def test_header_and_model(backend: Backend) -> None:
         assert len(gallery) == 3
         assert gallery.get(["b"]).embeddings.model in ("A", "")
         assert gallery.search(embeddings(1, model="A"), 1).ids
+
+
+def test_the_first_known_model_binds_a_gallery(backend: Backend) -> None:
+    with backend.open() as gallery:
+        gallery.add(embeddings(2), ["a", "b"])
+        assert gallery.model == ""
+        assert gallery.search(embeddings(1, model="C"), 1).ids  # on the word of whoever asks
+        gallery.add(embeddings(1, model="A"), ["c"])
+        assert gallery.model == gallery.get(["a"]).embeddings.model == "A"
+        for call in (lambda e: gallery.add(e, ["d"]), lambda e: gallery.upsert(e, ["a"]), gallery.search):
+            with pytest.raises(ShapeError, match="different models, A and B"):
+                call(embeddings(1, model="B"))
+        gallery.add(embeddings(1), ["e"])  # unknown
+        gallery.delete(["c"])
+        with pytest.raises(ShapeError, match="different models"):
+            gallery.add(embeddings(1, model="B"), ["d"])
+        assert (len(gallery), gallery.verify()) == (3, [])
+    if backend.location or backend.handles:
+        with backend.open() as gallery:
+            assert gallery.model == "A"
+            assert sorted(gallery.search(embeddings(1, model="A"), 3).ids[0]) == ["a", "b", "e"]
+
+
+def test_a_model_that_another_handle_brings_binds_too(backend: Backend) -> None:
+    if not backend.handles:
+        pytest.skip(f"{backend.name} knows one handle at a time")
+    with backend.open() as first, backend.open() as second:
+        first.add(embeddings(1), ["a"])
+        assert second.model == ""
+        first.add(embeddings(1, model="A"), ["b"])
+        with pytest.raises(ShapeError, match="different models, A and B"):
+            second.add(embeddings(1, model="B"), ["c"])
+        with pytest.raises(DataError, match="different models, A and B"):
+            second.store.write(GalleryRecords(tuple(named(1)), embeddings(1, model="B")), replace=False)
+        assert (second.model, len(second)) == ("A", 2)
+
+
+def test_numbers_kept_by_former_versions_are_found(backend: Backend) -> None:
+    """They kept a camera 3.0 as "3.0", and a track 17.0 likewise."""
+    items = [GalleryItem("a"), GalleryItem("b", 3, metadata={"track": 17}), GalleryItem("c", 4)]
+    object.__setattr__(items[0], "camera", "3.0")
+    with backend.open() as gallery:
+        gallery.store.write(GalleryRecords(tuple(items), embeddings(3).to(dtype=gallery.store.dtype)), replace=False)
+        if backend.name == "memory":
+            return  # it keeps the items themselves
+        assert [(one.camera, one.count) for one in gallery.cameras()] == [("3", 2), ("4", 1)]
+        assert gallery.get(["a"]).items[0].camera == "3"
+        for camera in (3, 3.0, "3", "3.0"):
+            assert gallery.count(Filter(cameras=camera)) == 2
+            assert gallery.count(Filter(not_cameras=camera)) == 1
+        assert gallery.verify() == []
 
 
 def test_everything_comes_back_as_it_went_in(backend: Backend) -> None:
@@ -272,6 +328,7 @@ filters = st.builds(
     not_cameras=several,
     since=moments,
     until=moments,
+    undated=st.booleans(),
     metadata=st.dictionaries(keys, several, max_size=2),
     not_metadata=st.dictionaries(keys, several, max_size=2),
     ids=st.none() | st.none() | several,
@@ -413,7 +470,7 @@ def test_the_items_of_each_camera(backend: Backend) -> None:
             embeddings(7),
             list("abcdefg"),
             cameras=[10, 2, "hall", 2, None, 2, "' OR 1=1"],
-            times=[NOON, NOON, None, NOON + timedelta(microseconds=1), 0, None, NOON],
+            times=[NOON, NOON, None, NOON + timedelta(microseconds=1), YEARS_AGO, None, NOON],
         )
         gallery.delete(["a"])
         gallery.upsert(embeddings(1), ["c"], cameras=10)
@@ -421,5 +478,14 @@ def test_the_items_of_each_camera(backend: Backend) -> None:
             CameraSummary("2", 3, NOON, NOON + timedelta(microseconds=1)),
             CameraSummary("10", 1, None, None),
             CameraSummary("' OR 1=1", 1, NOON, NOON),
-            CameraSummary(None, 1, datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)),
+            CameraSummary(None, 1, YEARS_AGO, YEARS_AGO),
+        ]
+        assert gallery.cameras(Filter(cameras=["2", "hall"], since=NOON + timedelta(microseconds=1))) == [
+            CameraSummary("2", 1, NOON + timedelta(microseconds=1), NOON + timedelta(microseconds=1)),
+        ]
+        undated = gallery.cameras(Filter(until=NOON, undated=True))
+        assert [(one.camera, one.count, one.first) for one in undated] == [
+            ("2", 1, None),
+            ("10", 1, None),
+            (None, 1, YEARS_AGO),
         ]

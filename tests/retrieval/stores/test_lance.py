@@ -228,6 +228,7 @@ def test_an_unacknowledged_version_is_not_seen_and_not_built_upon(store: LanceSt
     content = head.read_bytes()
     store.write(records(["b"], 2), replace=False)
     head.write_bytes(content)  # as if killed between Lance's commit and this file
+    (Path(store.location) / "acknowledged" / "2").rename(Path(store.location) / "acknowledged" / "1")
     found = LanceStore(Path(store.location), create=False)
     assert found.fetch(ALL, limit=9).ids == ["a"]
     found.write(records(["c"], 3), replace=False)

@@ -27,7 +27,7 @@ QUERY = records(["query"] * 3, 99).embeddings
 RULES = (
     (Filter(), MatchingConfig()),
     (Filter(cameras=[1, 2], not_metadata={"kind": 3}), MatchingConfig()),
-    (Filter(since=10**8), MatchingConfig(visibility="ignore")),
+    (Filter(since=12 * 10**8), MatchingConfig(visibility="ignore")),
 )
 
 
@@ -96,7 +96,9 @@ def sound(folder: Path) -> Sound:
     store = opened(folder)
     shutil.copy(folder / "gallery.json", folder / "former")
     Step("add", records(["unacknowledged"], 4)).apply(store)
-    (folder / "former").replace(folder / "gallery.json")
+    (folder / "former").replace(folder / "gallery.json")  # as if killed before that was written
+    (last,) = (folder / "acknowledged").iterdir()
+    last.rename(last.with_name(str(int(last.name) - 1)))
     store = opened(folder)
     assert same(held(store), there)
     assert store.verify() == []

@@ -182,7 +182,7 @@ def test_verify_names_what_was_spoilt_by_hand(address: str) -> None:
         with pytest.raises(DataError, match="dimensions"):
             gallery.search(PartEmbeddings(torch.zeros(1, 3, 8), torch.ones(1, 3), gallery.slots))
         run(address, "DELETE FROM item WHERE id IN ('item0001', 'item0002')")
-        run(address, "UPDATE item SET camera = '' WHERE id = 'item0004'")
+        run(address, "UPDATE item SET camera = repeat('x', 501) WHERE id = 'item0004'")
         assert "1 to 500 characters" in " ".join(gallery.verify())
 
 

@@ -227,6 +227,9 @@ function showAbout(about) {
   const size = about.items === 1 ? "1 item" : `${about.items.toLocaleString()} items`;
   $("about").textContent = `Gallery “${about.gallery}” · ${size} · ` + (about.calibration === null
     ? "no calibration, so distances without probabilities" : `probabilities fitted on ${about.calibration}`);
+  $("calibration-problem").textContent = about.calibration_problem;
+  $("calibration-problem").hidden = !about.calibration_problem;
+  $("compared").textContent = about.compared;
   $("part-checks").replaceChildren(...about.slots.map((slot) => {
     const label = check("part", slot.name, swatch(slot.color), slot.label, make("span", { className: "mark" }));
     label.dataset.slot = slot.name;

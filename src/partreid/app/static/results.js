@@ -5,7 +5,7 @@ import { $, brief, make, moment, number, percent, picture, swatch } from "./dom.
 export function facts(found, slots) {
   return [
     make("span", { className: "figure" }, found.probability === null ? null : make("b", {}, percent(found.probability)),
-      make("span", {}, `distance ${number(found.distance)}`)),
+      make("span", {}, found.distance === null ? "nothing compared" : `distance ${number(found.distance)}`)),
     dots(found, slots),
     found.camera === null ? null : make("span", {}, `camera ${found.camera}`),
     found.time === null ? null : moment(found.time),
@@ -80,15 +80,17 @@ export async function compare(question, found, context) {
   }
 }
 
+const present = (all) => all.filter((one) => one !== null);
+
 function comparison(answer, context) {
   const { found } = answer;
   const colors = new Map(context.slots.map((slot) => [slot.name, slot]));
-  const farthest = Math.max(...answer.parts.map((part) => part.distance ?? 0)) || 1;
+  const full = answer.full_bar; // the same for all results, so that what is near looks near
   const rows = answer.parts.map((part) => {
     const slot = colors.get(part.slot);
-    const bar = make("span", { className: "meter" });
-    bar.style.setProperty("--share", (part.distance ?? 0) / farthest);
-    bar.style.setProperty("--slot", slot.color);
+    const bar = full === null ? null : make("span", { className: "meter" });
+    bar?.style.setProperty("--share", Math.min((part.distance ?? 0) / full, 1));
+    bar?.style.setProperty("--slot", slot.color);
     const side = (one, whose) => make("figure", {}, one.attention
       ? picture(one.attention, `Where the model looks for ${slot.label} in the ${whose}`) : make("span", { className: "missing" }, "no map"),
       make("figcaption", {}, make("span", {}, whose), " ", make("span", { className: one.visibility > 0 ? "seen" : "unseen" },
@@ -100,18 +102,19 @@ function comparison(answer, context) {
       make("div", { className: "sides" }, side(part.query, "query"), side(part.item, "result")));
   });
   const heads = [...answer.queries.map((address) => picture(address, "The query, with its parts in colours"))];
-  return [
+  return present([
     ...answer.problems.map((problem) => make("p", { className: "problem" }, problem)),
     make("div", { className: "pair" },
       make("figure", {}, make("div", { className: "row" }, ...heads), make("figcaption", {}, "who is looked for")),
       make("figure", {}, picture(answer.item, "The result, with its parts in colours"), make("figcaption", {}, "the result")),
       make("div", { className: "facts text" }, ...facts(found, context.slots), context.calibration === null
-        ? make("span", { className: "soft" }, "No probability: the model has no calibration.") : found.probability === null
+        ? make("span", { className: "soft" }, context.calibration_problem ? "No probability: the calibration is not used." : "No probability: the model has no calibration.") : found.probability === null
           ? make("span", { className: "soft" }, "No probability: the calibration is for all parts, compared its own way.") : null, details(found))),
     actions(found, context),
     make("h3", {}, "Part by part: distance, and where the model looks"),
+    full === null ? null : make("p", { className: "soft" }, `A full bar is ${number(full)} or more: nearly all pictures of the gallery lie nearer to each other.`),
     make("ul", { className: "parts" }, ...rows),
-  ];
+  ]);
 }
 
 function details(found) {

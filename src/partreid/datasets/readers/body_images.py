@@ -1,7 +1,7 @@
 """Sets of occluded and whole pictures in folders of their own: Occluded-REID, Partial-REID, P-DukeMTMC.
 
 The person is the number before the first ``_`` of the file name. Occluded pictures count as camera 0, whole ones as
-camera 1; a camera in the name is ignored.
+camera 1, and people meet them by the folder: "occluded", "whole", "partial"; a camera in the name is ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _read_folder(folder: Path, camid: int) -> tuple[ReIDImage, ...]:
             raise DataError(
                 f"{path}: expected a name that begins with <pid>_, such as 001_01.tif. Rename the file or move it away."
             )
-        images.append(ReIDImage(path, int(match[1]), camid))
+        images.append(ReIDImage(path, int(match[1]), camid, camera=folder.name.partition("_")[0]))
     return tuple(images)
 
 

@@ -6,7 +6,6 @@ set, ``{pair}_{pid}_{view}_{index}.png``, with the split in a JSON or MATLAB fil
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any
 from partreid.datasets.readers.common import QUERY, Layout, Splits, own_name, plain_name, require_files
 from partreid.datasets.readers.market1501 import FOLDER, fits_market_layout, read_market_layout
 from partreid.errors import DataError, MissingDependencyError
+from partreid.json_files import read_json
 from partreid.types import ReIDImage
 
 _NAME = re.compile(r"([1-9]\d*)_(\d+)_([12])_\d+\.")
@@ -69,7 +69,7 @@ def _new_protocol(root: Path, kind: str) -> dict[str, list[str]]:
 
 
 def _from_json(source: Path) -> dict[str, list[str]]:
-    (split,) = json.loads(source.read_text(encoding="utf-8"))
+    (split,) = read_json(source, error=DataError)
     return {name: [str(path) for path, *_ in split[name]] for name in _SPLITS}
 
 

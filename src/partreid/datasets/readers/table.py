@@ -134,7 +134,9 @@ def _image(row: Mapping[str, object], root: Path, where: str) -> ReIDImage:
     pid, camid = _whole(row["pid"], "pid", where, JUNK), _whole(row.get("camid"), "camid", where, 0)
     if pid is None:
         raise DataError(f"{where}: pid is empty. Give every picture its person's number.")
-    return ReIDImage(root / inside, pid, camid, occlusion=parse_occlusion(_present(row.get("occlusion")), where))
+    occlusion = parse_occlusion(_present(row.get("occlusion")), where)
+    # People meet the camera as the table writes it.
+    return ReIDImage(root / inside, pid, camid, occlusion=occlusion, camera="" if camid is None else str(camid))
 
 
 def _whole(value: object, name: str, where: str, lowest: int) -> int | None:

@@ -7,21 +7,21 @@ import importlib.util
 import json
 import math
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, PngImagePlugin
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from partreid.datasets.synthetic.body import REGIONS
 from partreid.datasets.synthetic.config import SyntheticConfig
 from partreid.datasets.synthetic.plan import PlannedPicture, plan_pictures
 from partreid.errors import ConfigError, DataError, MissingDependencyError
 from partreid.files import atomic_file
+from partreid.json_files import read_json
 
 if TYPE_CHECKING:
     from partreid.datasets.synthetic.picture import Picture
@@ -40,7 +40,9 @@ _SPLITS = {"bounding_box_train": "train", "bounding_box_test": "gallery"}
 _world: World | None = None
 
 
-def render_dataset(config: SyntheticConfig, out: str | Path, *, workers: int = 1, progress: bool = True) -> Path:
+def render_dataset(
+    config: SyntheticConfig, out: str | Path, *, workers: int = 1, progress: Callable[[int, int], None] | None = None
+) -> Path:
     """Render a set of pedestrians. A killed run goes on where it stopped; the bytes do not depend on ``workers``.
 
     They are the same each time on one machine; another processor may round differently in the last bit.
@@ -51,7 +53,7 @@ def render_dataset(config: SyntheticConfig, out: str | Path, *, workers: int = 1
             ``parts`` (0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then bags),
             occlusion in ``pictures.csv``.
         workers: processes; 1 renders in this one.
-        progress: show a bar on the console.
+        progress: told how many pictures are there, of how many, now and then.
 
     Returns:
         ``out``.
@@ -70,10 +72,11 @@ def render_dataset(config: SyntheticConfig, out: str | Path, *, workers: int = 1
     _claim(out, config)
     plan = plan_pictures(config)
     missing = [p for p in plan if not _is_complete(out, p)]
-    with _bar(enabled=progress) as bar:
-        task = bar.add_task("Rendering", total=len(plan), completed=len(plan) - len(missing))
-        for done in _render(config, out, missing, workers):
-            bar.advance(task, done)
+    there = len(plan) - len(missing)
+    for done in chain((0,), _render(config, out, missing, workers)):
+        there += done
+        if progress:
+            progress(there, len(plan))
     _write_index(out, plan)
     return out
 
@@ -104,7 +107,7 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
             file.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, error=DataError)
         theirs = {"renderer": found["renderer"], **found["config"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}). Remove the folder and render anew.") from None
@@ -198,8 +201,3 @@ def _palette() -> list[int]:
         0, 0, 0, 230, 60, 60, 60, 160, 60, 240, 200, 40, 240, 140, 40, 60, 90, 220, 90, 200, 230, 170, 60, 200,
         230, 150, 220, 140, 140, 140,
     ]  # fmt: skip
-
-
-def _bar(*, enabled: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, disable=not enabled)

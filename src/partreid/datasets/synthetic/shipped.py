@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 import zipfile
 from pathlib import Path
-
-import platformdirs
 
 from partreid.datasets.synthetic.config import SyntheticConfig
 from partreid.datasets.synthetic.dataset import render_dataset
 from partreid.errors import DataError
 from partreid.files import atomic_file
+from partreid.surroundings import CACHE_VARIABLE, cache_folder
 
 SHIPPED = SyntheticConfig(
     train_identities=64,
@@ -38,7 +36,6 @@ SHIPPED = SyntheticConfig(
 ARCHIVE = Path(__file__).with_name("pedestrians.zip")
 """The shipped set, with masks, body regions, occlusion table and manifest."""
 
-CACHE_VARIABLE = "PARTREID_CACHE"
 """Environment variable that names another cache folder."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -70,12 +67,6 @@ def shipped_split() -> Path:
     except (zipfile.BadZipFile, EOFError) as error:
         raise DataError(f"The shipped pictures {ARCHIVE} are damaged: {error}. Install partreid again.") from None
     return folder
-
-
-def cache_folder() -> Path:
-    """Where partreid keeps what it can make again: $PARTREID_CACHE, or the user's cache folder."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else platformdirs.user_cache_path("partreid")
 
 
 def build_archive(path: Path = ARCHIVE, *, config: SyntheticConfig = SHIPPED, workers: int = 2) -> Path:

@@ -1,20 +1,26 @@
-"""Pretrained weights for backbones: every key is used or named, nothing is skipped in silence."""
+"""Weights in files: every key is used or named, and every number fits, or nothing is loaded."""
 
 from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Sequence
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from partreid.errors import CheckpointError
+from partreid.files import nameable
 from partreid.models.backbones.base import Backbone
 from partreid.models.backbones.timm_seam import TIMM_PREFIX, timm_imagenet_state
+
+T = TypeVar("T")
 
 IMAGENET_FILES = {
     "resnet18": "torchvision's, for example resnet18-f37072fd.pth",
@@ -26,7 +32,7 @@ IMAGENET_FILES = {
 
 
 def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) -> None:
-    """Load ImageNet weights into a backbone.
+    """Load ImageNet weights, or those of a larger network that holds this backbone, into a backbone.
 
     Args:
         backbone: filled in place.
@@ -34,14 +40,38 @@ def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) ->
         weights: "imagenet" or a file.
 
     Raises:
-        CheckpointError: no such file, or keys that are missing, foreign or of another shape, all listed.
+        CheckpointError: no such file, keys that are missing, foreign or of another shape, all listed, or weights that
+            are no finite floating-point numbers.
     """
     if str(weights) == "imagenet":
         state, source = _imagenet_state(name)
     else:
         state, source = read_state_dict(Path(weights)), str(weights)
+    state = _of_backbone(backbone, state, source)
     state = {backbone.key_prefix + k: v for k, v in state.items() if not k.startswith(backbone.unused_keys)}
     load_exactly(backbone, state, source=source)
+
+
+def _of_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The backbone's own keys, where the file holds them among others, below a prefix: ``backbone.conv1.weight``."""
+    wanted = {key.removeprefix(backbone.key_prefix) for key in backbone.state_dict()}
+    wanted = {key for key in wanted if not key.endswith(_COUNTER)}
+    first = min(sorted(wanted), key=len)
+    prefixes = {key.removesuffix(first) for key in state if key == first or key.endswith(f".{first}")}
+    fitting = {prefix: sum(prefix + key in state for key in wanted) for prefix in prefixes}
+    most = max(fitting.values(), default=0)
+    whole = [prefix for prefix, count in fitting.items() if count == most]
+    if "" in whole or 2 * most < len(wanted):
+        return state  # a file of this backbone alone, or of something else: the error names every key
+    if len(whole) > 1:
+        raise CheckpointError(
+            f"{source} holds the backbone {len(whole)} times, below {', '.join(map(repr, sorted(whole)))}. Save the "
+            "one that is meant in a file of its own."
+        )
+    (prefix,) = whole
+    if others := sorted({key.split(".")[0] for key in state if not key.startswith(prefix)}):
+        warnings.warn(f"{source}: the backbone is {prefix!r}; not used: {', '.join(others)}.", stacklevel=4)
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _imagenet_state(name: str) -> tuple[dict[str, Tensor], str]:
@@ -62,15 +92,72 @@ def _imagenet_state(name: str) -> tuple[dict[str, Tensor], str]:
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` or PyTorch file; PyTorch files are read without running their code.
 
+    A training's file holds them among other things (``{"model": ..., "epoch": 3}``), and wrappers put a word before
+    every name (``module.``, ``_orig_mod.``): both are looked through.
+
     Raises:
-        CheckpointError: missing, damaged, or not a mapping of names to tensors.
+        CheckpointError: missing, damaged, not a mapping of names to tensors, or several such mappings.
     """
-    state = read_weights_file(path)
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise CheckpointError(f"{path}: expected a mapping of names to tensors.")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    return plain_names(_innermost(read_weights_file(path), str(path)), source=str(path))
+
+
+def plain_names(state: Mapping[str, T], *, source: str) -> dict[str, T]:
+    """The same without the words that wrappers put before names.
+
+    Example:
+        >>> plain_names({"module.conv1.weight": 1, "module._orig_mod.bn1.bias": 2}, source="a.pth")
+        {'conv1.weight': 1, 'bn1.bias': 2}
+    """
+    plain: dict[str, T] = {}
+    for key, value in state.items():
+        name = _WRAPPERS.sub("", key)
+        if name in plain:
+            raise CheckpointError(f"{source} holds {name} twice, with a wrapper's word before it and without.")
+        plain[name] = value
+    return plain
+
+
+_WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
+"""Words of DataParallel and torch.compile in names; a compiled part of a network has its own within the name."""
+
+_USUAL = ("state_dict", "model_state_dict", "model", "net", "network")
+"""Entries of a training's file that hold the network, where others hold tensors too; the first that is there counts."""
+
+_DEEPEST = 4
+
+
+def _innermost(content: Any, source: str) -> dict[str, Tensor]:
+    """The mapping of names to tensors that a file holds, however it is wrapped."""
+    found = dict(_states(content))
+    for name in _USUAL:
+        usual = [path for path in found if path.rpartition(".")[2] == name]
+        if len(found) > 1 and len(usual) == 1:
+            return dict(found[usual[0]])
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{source} holds several networks: {', '.join(map(repr, found))}. Save the one that is meant in a file of "
+            "its own."
+        )
+    if not found:
+        raise CheckpointError(f"{source}: expected a mapping of names to tensors.")
+    return dict(next(iter(found.values())))
+
+
+def _states(content: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """Every (dotted place, mapping of names to tensors) in nested dictionaries."""
+    if _is_state(content):
+        yield path, content
+    elif isinstance(content, dict) and depth < _DEEPEST:
+        for key, value in content.items():
+            yield from _states(value, f"{path}.{key}" if path else str(key), depth + 1)
+
+
+def _is_state(content: Any) -> bool:
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
+    )
 
 
 def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
@@ -83,13 +170,16 @@ def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
     Raises:
         CheckpointError: missing, damaged, or holding anything else, which is named.
     """
-    if not path.is_file():
+    if not nameable(path, error=CheckpointError).is_file():
         raise CheckpointError(f"There is no weights file {path}.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _refuse_bomb(path)
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, "cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
     # The restricted unpickler meets damaged bytes with whatever error their misreading leads to.
@@ -106,20 +196,78 @@ def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
         ) from None
 
 
-def load_exactly(module: torch.nn.Module, state: dict[str, Tensor], *, source: str) -> None:
-    """Load ``state`` if every key and shape fits.
+def _refuse_bomb(path: Path) -> None:
+    """PyTorch never compresses what it writes: a file that unpacks to far more is not its own."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > 2 * path.stat().st_size + 2**20:
+        raise CheckpointError(f"{path} was refused: it would unpack to {size} bytes, and PyTorch packs nothing.")
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a ``.safetensors`` file, by its header alone: however much it claims, nothing is made of it.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    if not nameable(path, error=CheckpointError).is_file():
+        raise CheckpointError(f"There is no weights file {path}.")
+    try:
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > _LARGEST_HEADER:
+            raise ValueError(f"a header of {header} bytes")
+        with safe_open(path, framework="pt") as file:
+            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as weights ({error}): it is damaged.") from None
+
+
+_LARGEST_HEADER = 16 * 2**20
+
+
+def load_exactly(module: torch.nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
+    """Load ``state`` if every key, shape and number fits; else nothing is loaded.
+
+    Half precision becomes what the module has. Whole numbers in the place of weights are those of another tool's
+    quantisation, which nothing here would scale back.
+
+    Raises:
+        CheckpointError: listing every missing key, foreign key and wrong shape, or the first tensors of wrong numbers.
+    """
+    wanted = module.state_dict()
+    state = dict(state)
+    check_shapes(wanted, {key: value.shape for key, value in state.items()}, source=source)
+    for key in [key for key in state if key.endswith(_COUNTER)]:
+        state[key] = _counter(state[key], wanted[key])
+    problems = [f"{key} {fault}" for key, value in state.items() if (fault := _fault(key, value, wanted[key]))]
+    if problems:
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise CheckpointError(
+            f"{source} holds weights that cannot be used: {'; '.join(problems[:_SHOWN])}{more}. Take the file of "
+            "another epoch or program."
+        )
+    module.load_state_dict(state, strict=False)
+
+
+def check_shapes(wanted: Mapping[str, Tensor], found: Mapping[str, Sequence[int]], *, source: str) -> None:
+    """Whether tensors of these shapes fit a network.
+
+    Args:
+        wanted: the network's own, by name. found: shapes by name. source: for the message.
 
     Raises:
         CheckpointError: listing every missing key, foreign key and wrong shape.
     """
-    wanted = module.state_dict()
     # Files written before PyTorch 0.4.1 lack these counters; nothing computed depends on them.
-    missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-    foreign = [key for key in state if key not in wanted]
+    missing = [key for key in wanted if key not in found and not key.endswith(_COUNTER)]
+    foreign = [key for key in found if key not in wanted]
     shapes = [
-        f"{key} is {tuple(value.shape)}, expected {tuple(wanted[key].shape)}"
-        for key, value in state.items()
-        if key in wanted and value.shape != wanted[key].shape
+        f"{key} is {tuple(shape)}, expected {tuple(wanted[key].shape)}"
+        for key, shape in found.items()
+        if key in wanted and tuple(shape) not in (tuple(wanted[key].shape), (1,) if key.endswith(_COUNTER) else None)
     ]
     problems = [
         f"{title} ({len(keys)}): {', '.join(keys)}"
@@ -128,4 +276,41 @@ def load_exactly(module: torch.nn.Module, state: dict[str, Tensor], *, source: s
     ]
     if problems:
         raise CheckpointError(f"{source} does not fit the model: " + "; ".join(problems) + ".")
-    module.load_state_dict(state, strict=False)
+
+
+_COUNTER = "num_batches_tracked"
+"""Batches that a batch norm has seen. Apex and old PyTorch wrote it with a dimension; halved networks, as a float."""
+
+_SHOWN = 5
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def _counter(value: Tensor, mine: Tensor) -> Tensor:
+    """A counter as the module has it; its own where the file's is no number."""
+    numbers = value.dtype in (*_FLOATS, torch.int64, torch.int32) and _plain(value)
+    return value.reshape(mine.shape).to(mine.dtype) if numbers and bool(torch.isfinite(value).all()) else mine
+
+
+def _plain(value: Tensor) -> bool:
+    return value.layout == torch.strided and not value.is_meta
+
+
+def _fault(key: str, value: Tensor, mine: Tensor) -> str:
+    """What is wrong with the numbers of a tensor that has the right shape; "" = nothing."""
+    if not _plain(value):
+        return f"is no plain tensor ({value.layout}, {value.device})"
+    if mine.dtype in _FLOATS:
+        if value.dtype not in _FLOATS:
+            return f"is {_name(value)}, expected floating point"
+        value = value.detach().to(mine.dtype)
+        if not torch.isfinite(value).all():
+            return f"has {int((~torch.isfinite(value)).sum())} of {value.numel()} numbers that are NaN or infinite"
+        if key.endswith("running_var") and bool((value < 0).any()):
+            return "has a negative variance"
+    elif value.dtype != mine.dtype:
+        return f"is {_name(value)}, expected {_name(mine)}"
+    return ""
+
+
+def _name(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")

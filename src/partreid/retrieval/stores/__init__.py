@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from partreid.errors import DataError
 from partreid.files import nameable
+from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.stores.base import GalleryStore
 
 
@@ -17,6 +19,8 @@ def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
         MissingDependencyError: the location needs an extra that is not installed.
     """
     scheme, separator, _ = str(location).partition("://")
+    if not separator and re.match(r"(postgres(ql)?|qdrant(\+https)?):|.*\bpassword\s*=", str(location), re.IGNORECASE):
+        raise DataError(_EXPECTED.format(without_secrets(str(location))))  # a folder of that name would show it
     if not separator:
         from partreid.retrieval.stores.lance import LanceStore
 
@@ -29,7 +33,10 @@ def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
         from partreid.retrieval.stores.postgres import PostgresStore
 
         return PostgresStore.open(str(location), create=create)
-    raise DataError(
-        f"No gallery can be kept at {location}: expected a folder, qdrant://host:6333/name, or "
-        "postgres://user@host/database?gallery=name."
-    )
+    raise DataError(_EXPECTED.format(without_secrets(str(location))))
+
+
+_EXPECTED = (
+    "No gallery can be kept at {}: expected a folder, qdrant://host:6333/name, or "
+    "postgres://user@host/database?gallery=name."
+)

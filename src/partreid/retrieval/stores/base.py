@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,10 +22,13 @@ from partreid.types.gallery import LONGEST_ID, CameraSummary, GalleryRecords
 FORMAT_VERSION = 2
 """Of what stores keep; 1 was one file for all vectors. Another one is refused."""
 
+Answer = TypeVar("Answer")
+
 
 @dataclass(frozen=True)
 class GalleryHeader:
-    """What all items of a gallery have in common: set by the first, never changed.
+    """What all items of a gallery have in common: set by the first. What is not known then of its model is set once, by
+    the first embeddings that say it.
 
     Attributes:
         slots: names of the slots. width: D. model: fingerprint of the extractor, "" = unknown.
@@ -41,6 +44,17 @@ class GalleryHeader:
     def of(cls, embeddings: PartEmbeddings) -> GalleryHeader:
         """The header of a gallery that begins with these embeddings."""
         return cls(embeddings.slots, embeddings.width, embeddings.model, embeddings.compare_normalized)
+
+    def bound_to(self, embeddings: PartEmbeddings) -> GalleryHeader:
+        """The header once these embeddings, which are like the gallery's, are in it."""
+        known = self.compare_normalized
+        known = embeddings.compare_normalized if known is None else known
+        return replace(self, model=self.model or embeddings.model, compare_normalized=known)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing of it can change any more."""
+        return bool(self.model) and self.compare_normalized is not None
 
     @property
     def example(self) -> PartEmbeddings:
@@ -80,6 +94,9 @@ class GalleryStore(Protocol):
     """Keeps items and finds the near ones. Nothing here is checked twice: :class:`~partreid.retrieval.Gallery` sees to
     valid arguments, and ranks what is found by exact distance.
 
+    Each call answers from one state of the gallery. Where an answer takes several calls, :meth:`read` holds them to one
+    and the same. Threads may share a store.
+
     Attributes:
         location: where it is, as ``Gallery.open`` takes it.
         dtype: floating type in which vectors are kept; None = as they come. Those given to :meth:`write` have it, lie
@@ -92,13 +109,21 @@ class GalleryStore(Protocol):
     location: str
     dtype: torch.dtype | None
 
+    def read(self, answer: Callable[[], Answer]) -> Answer:
+        """What ``answer`` returns: all that it reads of this store is of one state, whoever writes meanwhile.
+
+        Args:
+            answer: reads, and does not write. It may be called again, where the state that it began with is cleared
+                away.
+        """
+
     def header(self) -> GalleryHeader | None:
         """What the items have in common; None before the first."""
 
     def count(self, where: Filter) -> int:
         """Number of items."""
 
-    def cameras(self) -> list[CameraSummary]:
+    def cameras(self, where: Filter) -> list[CameraSummary]:
         """The items of each camera, in any order."""
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
@@ -119,6 +144,10 @@ class GalleryStore(Protocol):
     def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
         """The first items by id, at most ``limit`` of those behind the id ``after``. Not called before the first item
         was written."""
+
+    def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
+        """All items in the order of their ids, ``size`` or fewer at a time, none more than once: of the state that the
+        first page is of, though others, or whoever walks, write meanwhile."""
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
         """Every item that is among the k nearest comparable ones of some query, ties of the k-th included, and any

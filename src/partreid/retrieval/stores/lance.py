@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,27 +17,25 @@ from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.book import Embedded
 from partreid.retrieval.search.codes import SlotCodes
 from partreid.retrieval.search.exact import Engine, ExactSearch
-from partreid.retrieval.stores.base import Candidates, GalleryHeader, SearchRule, taken
-from partreid.retrieval.stores.lance_head import HEAD, Head, damaged
+from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, taken
+from partreid.retrieval.stores.lance_head import HEAD, Head, damaged, newest_acknowledged, outdated
 from partreid.retrieval.stores.lance_snapshot import Snapshot
 from partreid.retrieval.stores.lance_writer import Change, apply
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords
 from partreid.types.tensors import check_comparable
 
-Answer = TypeVar("Answer")
-
 PATIENCE = 60.0
 """Seconds that a write waits for another one in the same folder."""
 
 _TRIES = 4
+_LEASE = 60.0  # seconds after which whoever walks through a version says again that its files are needed
 
 
 class LanceStore:
     """Items in a Lance dataset with vectors in half precision, searched through int8 codes.
 
-    Any number of processes may read beside one that writes; each call sees what was acknowledged before it. Threads
-    may share a store; their calls wait for each other.
+    Any number of processes may read beside one that writes; each call sees what was acknowledged before it.
 
     Args:
         path: the folder. create: whether to begin a gallery where there is none; the folder is made by the first write.
@@ -58,28 +56,35 @@ class LanceStore:
         self._seen: bytes | None = None  # the latest content of gallery.json
         self._snapshot: Snapshot | None = None
         self._current = False  # whether the snapshot is what that content stands for
+        self._held: tuple[Snapshot | None] | None = None  # what all reads are of, while an answer is made
         if not _holds_gallery(path) and not create:
             raise DataError(f"No gallery in {path}: expected a folder with {HEAD}. Add items to begin one there.")
         self._read(lambda _: None)
 
-    def header(self) -> GalleryHeader | None:
+    def read(self, answer: Callable[[], Answer]) -> Answer:
         """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
+        return self._read(lambda _: answer())
+
+    def header(self) -> GalleryHeader | None:
+        """What the items have in common."""
         return self._read(lambda snapshot: None if snapshot is None else snapshot.header)
 
     def count(self, where: Filter) -> int:
         """Number of items that meet ``where``."""
         return self._read(lambda snapshot: 0 if snapshot is None else snapshot.count(where))
 
-    def cameras(self) -> list[CameraSummary]:
+    def cameras(self, where: Filter) -> list[CameraSummary]:
         """The items of each camera."""
-        return self._read(lambda snapshot: [] if snapshot is None else snapshot.cameras())
+        return self._read(lambda snapshot: [] if snapshot is None else snapshot.cameras(where))
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         """Add items, all or none; a killed process has added all or none, too."""
         if not records.embeddings.vectors[0].numel():
             raise DataError(f"A gallery keeps vectors of at least one number, got {records.embeddings}.")
         with self._writing() as found:
-            snapshot = found or Snapshot(self._path, Head(GalleryHeader.of(records.embeddings)))
+            snapshot = found
+            if snapshot is None:  # an emptied one is not new
+                snapshot = Snapshot(self._path, Head(GalleryHeader.of(records.embeddings)))
             try:
                 check_comparable(snapshot.header.example, records.embeddings)
             except ShapeError as error:
@@ -87,7 +92,8 @@ class LanceStore:
             there = snapshot.mask(Filter(ids=tuple(records.ids)))
             if not replace and there.any():
                 raise DataError(taken(snapshot.records(there.nonzero()[0]).ids))
-            apply(snapshot, Change(snapshot.by_fragment(there), records))
+            header = snapshot.header.bound_to(records.embeddings)
+            apply(snapshot, Change(snapshot.by_fragment(there), records, header))
 
     def delete(self, where: Filter) -> int:
         """Remove items. Their vectors stay in a file until their fragment is rewritten: see docs/gallery.md."""
@@ -102,6 +108,31 @@ class LanceStore:
     def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
         """Items in the order of their ids."""
         return self._read(lambda snapshot: _begun(snapshot).first_by_id(where, limit=limit, after=after))
+
+    def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
+        """All items, of the version at the first page; its files are kept as long as someone walks through them."""
+        snapshot = self._read(lambda newest: newest)
+        if snapshot is None:
+            return
+        after, told = "", time.monotonic()
+        while True:
+            with self._lock:
+                try:
+                    page = snapshot.first_by_id(where, limit=size, after=after)
+                except DataError as error:
+                    if self._read(lambda newest: newest) is snapshot:
+                        raise
+                    raise DataError(
+                        f"The gallery in {self._path} was changed while all of it was read, and more than ten minutes "
+                        f"ago: what it held is cleared away. Read it again from the start. ({error})"
+                    ) from None
+            if not len(page):
+                return
+            yield page
+            after = page.items[-1].id
+            if time.monotonic() - told > _LEASE:
+                snapshot.hold()
+                told = time.monotonic()
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
         """The k nearest of each query, and ties."""
@@ -133,13 +164,18 @@ class LanceStore:
     def _read(self, answer: Callable[[Snapshot | None], Answer]) -> Answer:
         """An answer from the newest version; where a writer cleared that away meanwhile, from the next."""
         with self._lock:
-            for _ in range(_TRIES):
+            if self._held is not None:
+                return answer(*self._held)
+            for left in reversed(range(_TRIES + 1)):
                 try:
-                    return answer(self._newest())
+                    self._held = (self._newest(),)
+                    return answer(*self._held)
                 except DataError:
-                    if self._content() == self._seen:
+                    if not left or self._content() == self._seen:
                         raise
-            return answer(self._newest())
+                finally:
+                    self._held = None
+            raise AssertionError("the last try returns or raises")
 
     @contextmanager
     def _writing(self) -> Iterator[Snapshot | None]:
@@ -157,9 +193,18 @@ class LanceStore:
         if not self._current or content != self._seen:
             self._seen, self._current = content, False
             head = Head.read(self._path / HEAD, content) if content is not None else Head()
+            self._refuse_older(head.version)
             self._snapshot = None if head.header is None else Snapshot(self._path, head, self._snapshot)
             self._current = True
+        else:
+            self._refuse_older(0 if self._snapshot is None else self._snapshot.head.version)
         return self._snapshot
+
+    def _refuse_older(self, version: int) -> None:
+        """See that no newer version was acknowledged than the one that ``gallery.json`` says."""
+        if (newer := newest_acknowledged(self._path)) > version and self._content() == self._seen:
+            self._current = False
+            raise outdated(self._path, version, newer)
 
     def _content(self) -> bytes | None:
         """Of gallery.json; None where there is none yet."""

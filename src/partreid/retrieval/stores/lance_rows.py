@@ -148,13 +148,15 @@ class Columns:
     def mask(self, where: Filter) -> np.ndarray:
         """[N] bool: which rows meet a filter; the same as ``where.keeps`` of each item."""
         keep = np.ones(len(self), bool)
-        if where.since is not None:
-            keep &= self.times >= microseconds(where.since)
-            keep &= self.times != NO_TIME
-        if where.until is not None:
-            keep &= (self.times < microseconds(where.until)) & (self.times != NO_TIME)
+        for inside in (
+            None if where.since is None else self.times >= microseconds(where.since),
+            None if where.until is None else self.times < microseconds(where.until),
+        ):
+            if inside is not None:
+                unknown = self.times == NO_TIME
+                keep &= inside | unknown if where.undated else inside & ~unknown
         for column, wanted, unwanted in (
-            (self.cameras, where.cameras, where.not_cameras),
+            (self.cameras, where.wanted_cameras, where.unwanted_cameras),
             (self.ids, where.ids, where.not_ids),
         ):
             if wanted is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bisect
 import functools
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,9 @@ class Snapshot:
 
     def __init__(self, folder: Path, head: Head, former: Snapshot | None = None) -> None:
         self.folder, self.head = folder, head
-        known = {} if former is None else {f.path.name: f for f in former.fragments}
+        # Fragments say the model of what they hold.
+        alike = former is not None and former.header == head.header
+        known = {f.path.name: f for f in former.fragments} if former is not None and alike else {}
         live = {} if former is None else dict(zip(former.head.fragments, former.live, strict=True))
         self.fragments: list[Fragment] = []
         self.live: list[np.ndarray] = []
@@ -114,10 +118,11 @@ class Snapshot:
         """Items that meet a filter."""
         return self.head.count if where == Filter() else int(self.mask(where).sum())
 
-    def cameras(self) -> list[CameraSummary]:
+    def cameras(self, where: Filter) -> list[CameraSummary]:
         """The items of each camera."""
-        names = pa.chunked_array([f.columns.cameras for f in self.fragments], pa.string()).filter(pa.array(self._live))
-        times = np.concatenate([np.empty(0, np.int64), *(f.columns.times for f in self.fragments)])[self._live]
+        kept = self.mask(where)
+        names = pa.chunked_array([f.columns.cameras for f in self.fragments], pa.string()).filter(pa.array(kept))
+        times = np.concatenate([np.empty(0, np.int64), *(f.columns.times for f in self.fragments)])[kept]
         table = pa.table({"camera": names, "time": pa.array(times, mask=times == NO_TIME)}).group_by("camera")
         found = table.aggregate([([], "count_all"), ("time", "min"), ("time", "max")]).to_pylist()
         return [
@@ -135,6 +140,12 @@ class Snapshot:
         found = behind[self.mask(where)[behind]][:limit]
         positions = np.sort(found)
         return self.records(positions)[np.searchsorted(positions, found)]
+
+    def hold(self) -> None:
+        """Have writers keep its files for a while longer, where the folder may be written."""
+        with suppress(OSError):
+            for file in self.head.files:
+                os.utime(self.folder / file)
 
     def check(self) -> list[str]:
         """Read and check everything; a sentence for each problem."""

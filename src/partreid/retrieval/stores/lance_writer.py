@@ -38,10 +38,12 @@ class Change:
 
     Attributes:
         gone: rows to delete of each fragment, ascending. new: items to add.
+        header: of the gallery from now on; as it was where None.
     """
 
     gone: Sequence[np.ndarray]
     new: GalleryRecords | None = None
+    header: GalleryHeader | None = None
 
 
 def apply(snapshot: Snapshot, change: Change) -> None:
@@ -66,7 +68,7 @@ def apply(snapshot: Snapshot, change: Change) -> None:
         _forget_unacknowledged(folder, head)
     try:
         with lance_errors(folder, _unwritable):
-            changed = _head_of(snapshot, _committed(snapshot, change, live))
+            changed = _head_of(snapshot, _committed(snapshot, change, live), change.header or snapshot.header)
             _force_to_disk(folder, changed.files - head.files)
         if changed.version != head.version + 1 or changed.count != count:
             raise _unwritable(
@@ -164,7 +166,7 @@ def _without(snapshot: Snapshot, gone: dict[int, np.ndarray]) -> list[lance.Frag
     return found
 
 
-def _head_of(snapshot: Snapshot, dataset: lance.LanceDataset) -> Head:
+def _head_of(snapshot: Snapshot, dataset: lance.LanceDataset, header: GalleryHeader) -> Head:
     """What ``gallery.json`` is to say of a dataset that came of a snapshot."""
     folder, known = snapshot.folder, {entry.file: entry for entry in snapshot.head.fragments}
     entries = []
@@ -175,7 +177,7 @@ def _head_of(snapshot: Snapshot, dataset: lance.LanceDataset) -> Head:
             entry = replace(entry, deletions=CheckedFile.of(folder, file), deleted=fragment.num_deletions)
         entries.append(replace(entry, id=fragment.fragment_id))
     manifest = CheckedFile.of(folder, f"_versions/{_manifest(dataset.version)}")
-    return Head(snapshot.header, dataset.version, manifest, tuple(entries))
+    return Head(header, dataset.version, manifest, tuple(entries))
 
 
 def _full(header: GalleryHeader) -> int:

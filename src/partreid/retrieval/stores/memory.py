@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from threading import RLock
+
 import numpy as np
 import torch
 
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.exact import Engine, ExactSearch
-from partreid.retrieval.stores.base import Candidates, GalleryHeader, SearchRule, by_camera, taken
+from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, by_camera, taken
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
+from partreid.types.tensors import check_comparable
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """The first ``count`` items of these lists, at one moment. A write appends to them, or makes new ones: a state that
+    is held stays as it is."""
+
+    header: GalleryHeader | None
+    embeddings: PartEmbeddings | None
+    items: list[GalleryItem]
+    places: dict[str, int]
+    count: int
+
+    def positions(self, where: Filter) -> list[int]:
+        """Of the items that meet a filter, ascending."""
+        if where.ids is not None:
+            some = (self.places.get(item, self.count) for item in where.ids)
+            return sorted(i for i in some if i < self.count and where.keeps(self.items[i]))
+        if where == Filter():
+            return list(range(self.count))
+        return [i for i in range(self.count) if where.keeps(self.items[i])]
+
+    def page(self, where: Filter, *, limit: int, after: str) -> GalleryRecords:
+        """Items in the order of their ids."""
+        found = [i for i in self.positions(where) if self.items[i].id > after]
+        return self.records(sorted(found, key=lambda i: self.items[i].id)[:limit])
+
+    def records(self, positions: list[int]) -> GalleryRecords:
+        """Items by position."""
+        assert self.embeddings is not None
+        return GalleryRecords(tuple(self.items[i] for i in positions), self.embeddings[positions].to("cpu"))
 
 
 class MemoryStore:
@@ -21,64 +57,106 @@ class MemoryStore:
 
     def __init__(self, *, engine: Engine = "auto") -> None:
         self.search = ExactSearch(engine)
+        self._engine = engine
+        self._lock = RLock()
+        self._held: _State | None = None  # what all reads are of, while an answer is made
+        self._header: GalleryHeader | None = None
         self._batches: list[PartEmbeddings] = []
         self._items: list[GalleryItem] = []
         self._places: dict[str, int] = {}
 
-    def header(self) -> GalleryHeader | None:
+    def read(self, answer: Callable[[], Answer]) -> Answer:
         """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
-        return GalleryHeader.of(self._batches[0]) if self._batches else None
+        with self._lock:
+            if self._held is not None:
+                return answer()
+            self._held = self._now()
+            try:
+                return answer()
+            finally:
+                self._held = None
+
+    def header(self) -> GalleryHeader | None:
+        """What the items have in common."""
+        with self._lock:
+            return self._header if self._held is None else self._held.header
 
     def count(self, where: Filter) -> int:
         """Number of items that meet ``where``."""
-        return len(self._positions(where))
+        with self._lock:
+            return len(self._state().positions(where))
 
-    def cameras(self) -> list[CameraSummary]:
+    def cameras(self, where: Filter) -> list[CameraSummary]:
         """The items of each camera."""
-        return by_camera((item.camera, item.time) for item in self._items)
+        with self._lock:
+            state = self._state()
+            return by_camera((state.items[i].camera, state.items[i].time) for i in state.positions(where))
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         """Append items."""
-        if there := [item for item in records.ids if item in self._places]:
-            if not replace:
-                raise DataError(taken(there))
-            self._drop({self._places[item] for item in there})
-        embeddings = records.embeddings
-        if self._batches:
-            first = self._batches[0]
-            embeddings = embeddings.to(first.vectors.device, first.vectors.dtype)
-        self._batches.append(embeddings)
-        self._places |= {item: len(self._items) + i for i, item in enumerate(records.ids)}
-        self._items += records.items
+        with self._lock:
+            if self._header is not None:
+                try:
+                    check_comparable(self._header.example, records.embeddings)
+                except ShapeError as error:
+                    raise DataError(f"Another thread began the gallery otherwise. {error}") from None
+            if there := [item for item in records.ids if item in self._places]:
+                if not replace:
+                    raise DataError(taken(there))
+                self._drop({self._places[item] for item in there})
+            embeddings = records.embeddings
+            header = self._header or GalleryHeader.of(embeddings)
+            if self._batches:
+                first = self._batches[0]
+                embeddings = embeddings.to(first.vectors.device, first.vectors.dtype)
+            self._header = header.bound_to(embeddings)
+            self._batches.append(embeddings)
+            self._places |= {item: len(self._items) + i for i, item in enumerate(records.ids)}
+            self._items += records.items
 
     def delete(self, where: Filter) -> int:
         """Remove items."""
-        gone = set(self._positions(where))
-        self._drop(gone)
-        return len(gone)
+        with self._lock:
+            gone = set(self._now().positions(where))
+            self._drop(gone)
+            return len(gone)
 
     def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
         """Items in the order of their ids."""
-        found = [i for i in self._positions(where) if self._items[i].id > after]
-        return self._records(sorted(found, key=lambda i: self._items[i].id)[:limit])
+        with self._lock:
+            return self._state().page(where, limit=limit, after=after)
+
+    def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
+        """All items, of the state at the first page."""
+        with self._lock:
+            state = self._state()
+        after = ""
+        while state.header is not None and len(page := state.page(where, limit=size, after=after)):
+            yield page
+            after = page.items[-1].id
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
         """The k nearest of each query, and ties."""
-        items = self._embeddings()
-        searched = None
-        if rule.where != Filter():
-            searched = np.zeros(len(items), bool)
-            searched[self._positions(rule.where)] = True
-        pairs = self.search.nearest(
-            query.to(items.vectors.device),
-            items,
-            rule.k,
-            matching=rule.matching,
-            searched=searched,
-            memory_budget=rule.memory_budget,
-        )
-        positions, record = np.unique(pairs.position, return_inverse=True)
-        return Candidates(self._records(positions.tolist()), pairs.query, record)
+        with self._lock:
+            state = self._state()
+            items = state.embeddings
+            assert items is not None
+            searched = None
+            if rule.where != Filter():
+                searched = np.zeros(len(items), bool)
+                searched[state.positions(rule.where)] = True
+            # What the search keeps is of the newest state.
+            newest = items is self._batches[0]
+            pairs = (self.search if newest else ExactSearch(self._engine)).nearest(
+                query.to(items.vectors.device),
+                items,
+                rule.k,
+                matching=rule.matching,
+                searched=searched,
+                memory_budget=rule.memory_budget,
+            )
+            positions, record = np.unique(pairs.position, return_inverse=True)
+            return Candidates(state.records(positions.tolist()), pairs.query, record)
 
     def verify(self) -> list[str]:
         """Nothing can be wrong that :meth:`write` let in."""
@@ -87,27 +165,30 @@ class MemoryStore:
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _positions(self, where: Filter) -> list[int]:
-        if where.ids is not None:
-            some = (self._places[item] for item in where.ids if item in self._places)
-            return sorted(i for i in some if where.keeps(self._items[i]))
-        if where == Filter():
-            return list(range(len(self._items)))
-        return [i for i, item in enumerate(self._items) if where.keeps(item)]
+    def _state(self) -> _State:
+        return self._held or self._now()
 
-    def _records(self, positions: list[int]) -> GalleryRecords:
-        return GalleryRecords(tuple(self._items[i] for i in positions), self._embeddings()[positions].to("cpu"))
+    def _now(self) -> _State:
+        return _State(self._header, self._embeddings(), self._items, self._places, len(self._items))
 
     def _drop(self, gone: set[int]) -> None:
         if not gone:
             return
         keep = [i for i in range(len(self._items)) if i not in gone]
-        self._batches = [self._embeddings()[keep]]
+        embeddings = self._embeddings()
+        assert embeddings is not None
+        self._batches = [embeddings[keep]]
         self._items = [self._items[i] for i in keep]
         self._places = {item.id: i for i, item in enumerate(self._items)}
         self.search.clear()
 
-    def _embeddings(self) -> PartEmbeddings:
+    def _embeddings(self) -> PartEmbeddings | None:
+        """All of them, as of the gallery's model."""
+        if self._header is None:
+            return None
         if len(self._batches) > 1:
             self._batches = [PartEmbeddings.cat(self._batches)]
+        first = self._batches[0]
+        if (first.model, first.compare_normalized) != (self._header.model, self._header.compare_normalized):
+            self._batches = [self._header.embeddings(first.vectors, first.visibility)]
         return self._batches[0]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any, Self
@@ -12,15 +11,15 @@ import numpy as np
 import torch
 
 from partreid.errors import ConfigError, DataError, MissingDependencyError, ShapeError
-from partreid.retrieval.filters import Filter, tags
+from partreid.retrieval.filters import Filter
 from partreid.retrieval.stores import postgres_sql as statements
-from partreid.retrieval.stores.addresses import postgres_address
+from partreid.retrieval.stores.addresses import hide, postgres_address
 from partreid.retrieval.stores.base import (
     FORMAT_VERSION,
+    Answer,
     Candidates,
     GalleryHeader,
     SearchRule,
-    as_keyword,
     no_unseen,
     reach,
     taken,
@@ -53,7 +52,7 @@ class PostgresStore:
 
     Args:
         address: what psycopg connects to. gallery: the gallery's name.
-        location: what to call it in messages, without a password.
+        location: what to call it in messages, without a password. secrets: what no message may hold.
         create: whether to make it where there is none.
 
     Raises:
@@ -62,12 +61,15 @@ class PostgresStore:
 
     dtype: torch.dtype | None = torch.float16
 
-    def __init__(self, address: str, gallery: str, *, location: str, create: bool) -> None:
+    def __init__(self, address: str, gallery: str, *, location: str, create: bool, secrets: Sequence[str] = ()) -> None:
         self.location = location
+        self._secrets = tuple(secrets)
         self._address = address
         self._schema = f"partreid_{gallery}"
         self._lock = RLock()
-        self._header: GalleryHeader | None = None
+        self._header: GalleryHeader | None = None  # once nothing of it can change any more
+        self._says_compared = True
+        self._held: Any = None  # cursor of the transaction that all reads are made in, while an answer is made
         with self._explained():
             self._connection = self._connect()
             try:
@@ -84,15 +86,28 @@ class PostgresStore:
         Raises:
             DataError: as the constructor; or the location names no gallery.
         """
-        address, gallery, public = postgres_address(location)
-        return cls(address, gallery, location=public, create=create)
+        address, gallery, public, secrets = postgres_address(location)
+        return cls(address, gallery, location=public, create=create, secrets=secrets)
+
+    def read(self, answer: Callable[[], Answer]) -> Answer:
+        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
+        with self._transaction() as cursor:
+            if self._held is not None:
+                return answer()
+            self._held = cursor
+            try:
+                return answer()
+            finally:
+                self._held = None
 
     def header(self) -> GalleryHeader | None:
-        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
-        if self._header is None:
-            with self._transaction() as cursor:
-                self._header = self._read_header(cursor)
-        return self._header
+        """What the items have in common."""
+        if self._header is not None:
+            return self._header
+        with self._transaction() as cursor:
+            header = self._read_header(cursor)
+        self._header = header if header is not None and header.settled else None
+        return header
 
     def count(self, where: Filter) -> int:
         """Number of items that meet ``where``."""
@@ -101,11 +116,12 @@ class PostgresStore:
             row = self._run(cursor, "SELECT count(*) FROM {s}.item WHERE " + condition, values).fetchone()
         return int(row[0])
 
-    def cameras(self) -> list[CameraSummary]:
+    def cameras(self, where: Filter) -> list[CameraSummary]:
         """The items of each camera."""
+        condition, values = statements.condition(where)
         with self._transaction() as cursor:
-            statement = "SELECT camera, count(*), min(time), max(time) FROM {s}.item GROUP BY camera"
-            return [CameraSummary(*row) for row in self._run(cursor, statement).fetchall()]
+            statement = statements.CAMERAS.replace("{condition}", condition)
+            return [CameraSummary(*row) for row in self._run(cursor, statement, values).fetchall()]
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         """Add items in one transaction."""
@@ -127,6 +143,34 @@ class PostgresStore:
         condition, values = statements.condition(where)
         with self._transaction() as cursor:
             return self._records(cursor, f"{condition} AND id > %s ORDER BY id LIMIT %s", [*values, after, limit])
+
+    def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
+        """All items, in one transaction of a connection of its own: nobody waits for it."""
+        condition, values = statements.condition(where)
+        with self._explained():
+            connection = self._connect()
+        try:
+            with self._explained():
+                connection.autocommit = False
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                connection.read_only = True
+                cursor, after = connection.cursor(binary=True), ""
+                if self._held is not None:  # part of a larger answer: the same state
+                    name = self._held.execute("SELECT pg_export_snapshot()").fetchone()[0]
+                    cursor.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(name))
+                if self._read_header(cursor) is None:
+                    return
+            while True:
+                with self._explained():
+                    page = self._records(
+                        cursor, f"{condition} AND id > %s ORDER BY id LIMIT %s", [*values, after, size]
+                    )
+                if not len(page):
+                    return
+                yield page
+                after = page.items[-1].id
+        finally:
+            connection.close()
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
         """Those up to the k-th distance, and as much further as two ways of rounding may differ (:func:`reach`)."""
@@ -151,17 +195,12 @@ class PostgresStore:
         if header is None:
             return []
         with self._transaction() as cursor:
-            wrong = self._run(
-                cursor,
-                "SELECT item.id, slot, vector_dims(vector) FROM {s}.part AS part JOIN {s}.item AS item ON number = item"
-                " WHERE vector_dims(vector) <> %s OR NOT slot BETWEEN 0 AND %s ORDER BY id, slot LIMIT 20",
-                [header.width, len(header.slots) - 1],
-            ).fetchall()
+            limits = [header.width, len(header.slots) - 1]
+            wrong = self._run(cursor, statements.WRONG_PARTS, limits).fetchall()
         problems = [f"Item {name!r}: slot {slot} with a vector of {width} numbers." for name, slot, width in wrong]
-        after = ""
         try:
-            while not problems and len(page := self.fetch(Filter(), limit=_SOME, after=after)):
-                after = page.items[-1].id
+            for _ in () if problems else self.walk(Filter(), size=_SOME):
+                pass
         except DataError as error:
             problems.append(str(error))
         return problems
@@ -215,6 +254,9 @@ class PostgresStore:
     def _transaction(self, *, writing: bool = False) -> Iterator[Any]:
         """A cursor in a transaction: one state of the gallery for reading, and the latest one for writing."""
         with self._lock, self._explained():
+            if self._held is not None and not writing:
+                yield self._held
+                return
             if self._connection.closed:
                 self._connection = self._connect()
             level = psycopg.IsolationLevel
@@ -231,14 +273,17 @@ class PostgresStore:
             advice = (
                 " Is the server there, and the address right?" if isinstance(error, psycopg.OperationalError) else ""
             )
-            raise DataError(f"{self.location}: {' '.join(str(error).split())}.{advice}") from error
+            said = " ".join(str(error).split())
+            shown = hide(said, self._secrets)  # in a traceback too, which shows what an error came of
+            raise DataError(f"{self.location}: {shown}.{advice}") from (error if shown == said else None)
 
     def _read_header(self, cursor: Any) -> GalleryHeader | None:
         row = self._run(cursor, "SELECT to_json(h) FROM {s}.header h WHERE slots IS NOT NULL").fetchone()
         if row is None:
             return None
-        known = row[0].get("compare_normalized")  # galleries of former versions have no such column
-        return GalleryHeader(tuple(row[0]["slots"]), row[0]["width"], row[0]["model"], known)
+        self._says_compared = "compare_normalized" in row[0]  # galleries of former versions have no such column
+        known = row[0].get("compare_normalized")
+        return GalleryHeader(tuple(row[0]["slots"]), row[0]["width"], row[0]["model"] or "", known)
 
     def _agree(self, cursor: Any, new: PartEmbeddings) -> None:
         """Begin the gallery with these embeddings, or see that they are like those in it."""
@@ -252,21 +297,25 @@ class PostgresStore:
                 [list(mine.slots), mine.width, mine.model, mine.compare_normalized],
             )
             header = self._read_header(cursor) or mine
+        self._hold_against(header, new)
+        bound = header.bound_to(new)
+        # These wait for another process that is doing the same, which may win.
+        if bound.model != header.model:
+            self._run(cursor, "UPDATE {s}.header SET model = %s WHERE coalesce(model, '') = ''", [bound.model])
+        if bound.compare_normalized != header.compare_normalized and self._says_compared:
+            known = "UPDATE {s}.header SET compare_normalized = %s WHERE compare_normalized IS NULL"
+            self._run(cursor, known, [bound.compare_normalized])
+        if bound != header:
+            self._hold_against(self._read_header(cursor) or bound, new)
+
+    def _hold_against(self, header: GalleryHeader, new: PartEmbeddings) -> None:
         try:
             check_comparable(header.example, new)
         except ShapeError as error:
             raise DataError(f"Another process began the gallery {self.location}. {error}") from None
 
     def _write(self, cursor: Any, records: GalleryRecords, *, replace: bool) -> None:
-        items = records.items
-        columns: list[list[Any]] = [
-            records.ids,
-            [item.camera for item in items],
-            [item.time for item in items],
-            [json.dumps([as_keyword(tag) for tag in tags(item.metadata)]) for item in items],
-            [json.dumps(item.metadata, ensure_ascii=False) for item in items],
-        ]
-        self._run(cursor, statements.REPLACE if replace else statements.ADD, columns)
+        self._run(cursor, statements.REPLACE if replace else statements.ADD, statements.columns(records.items))
         numbers = {name: number for number, name in cursor.fetchall()}
         if there := [name for name in records.ids if name not in numbers]:
             raise DataError(taken(there))

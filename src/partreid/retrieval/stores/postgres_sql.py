@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from partreid.errors import DataError
-from partreid.retrieval.filters import Filter
+from partreid.retrieval.filters import Filter, tags
 from partreid.retrieval.stores.base import GalleryHeader, SearchRule, as_keyword
-from partreid.types import PartEmbeddings
+from partreid.types import GalleryItem, PartEmbeddings
 
 # {s} is the schema's quoted name. Texts are ordered by code point (COLLATE "C"), as Python does. Parts go with their
 # item, so that `DELETE FROM item WHERE time < ...` by hand leaves nothing behind.
@@ -96,18 +98,26 @@ _DISTANCES = {
 
 PARTS = "SELECT item, slot, visibility, vector FROM {s}.part WHERE item = ANY(%s)"
 
+CAMERAS = "SELECT camera, count(*), min(time), max(time) FROM {s}.item WHERE {condition} GROUP BY camera"
+
+WRONG_PARTS = """
+SELECT item.id, slot, vector_dims(vector) FROM {s}.part AS part JOIN {s}.item AS item ON number = item
+WHERE vector_dims(vector) <> %s OR NOT slot BETWEEN 0 AND %s ORDER BY id, slot LIMIT 20
+"""
+
 
 def condition(where: Filter) -> tuple[str, list[Any]]:
     """A filter as a condition on ``item`` and its parameters."""
     parts: list[tuple[str, Any]] = []
-    if where.cameras is not None:
-        parts.append(("item.camera = ANY(%s::text[])", list(where.cameras)))
+    if where.wanted_cameras is not None:
+        parts.append(("item.camera = ANY(%s::text[])", where.wanted_cameras))
     if where.not_cameras:
-        parts.append(("(item.camera IS NULL OR item.camera <> ALL(%s::text[]))", list(where.not_cameras)))
+        parts.append(("(item.camera IS NULL OR item.camera <> ALL(%s::text[]))", where.unwanted_cameras))
+    unknown = " OR item.time IS NULL" if where.undated else ""
     if where.since is not None:
-        parts.append(("item.time >= %s", where.since))
+        parts.append((f"(item.time >= %s{unknown})", where.since))
     if where.until is not None:
-        parts.append(("item.time < %s", where.until))
+        parts.append((f"(item.time < %s{unknown})", where.until))
     parts += [("item.tags && %s::text[]", [as_keyword(tag) for tag in group]) for group in where.wanted_tags]
     if where.unwanted_tags:
         parts.append(("NOT item.tags && %s::text[]", [as_keyword(tag) for tag in where.unwanted_tags]))
@@ -142,6 +152,17 @@ def asked(query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> lis
         if weight > 0:
             rows.append([header.slots.index(name), weight, limit, str(vector.tolist())])
     return [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
+
+
+def columns(items: Sequence[GalleryItem]) -> list[list[Any]]:
+    """The columns of ``item`` for ADD and REPLACE."""
+    return [
+        [item.id for item in items],
+        [item.camera for item in items],
+        [item.time for item in items],
+        [json.dumps([as_keyword(tag) for tag in tags(item.metadata)]) for item in items],
+        [json.dumps(item.metadata, ensure_ascii=False) for item in items],
+    ]
 
 
 def copied(numbers: np.ndarray, embeddings: PartEmbeddings) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Self
 from uuid import uuid4
@@ -16,6 +17,7 @@ from partreid.retrieval.filters import Filter
 from partreid.retrieval.stores import qdrant_query as asking
 from partreid.retrieval.stores.addresses import qdrant_address
 from partreid.retrieval.stores.base import (
+    Answer,
     Candidates,
     GalleryHeader,
     SearchRule,
@@ -49,11 +51,12 @@ class QdrantStore:
     repeated with no harm. Adding looks for the ids first, writes only what is new, and then sees whose addition won, so
     that of two processes that add one id at once at least one is refused (a server that does not know "insert only"
     lets the later one win). Qdrant has no transactions: an addition that fails half way is taken back, but if the
-    process is killed there, some of the items stay: add them again with ``upsert``. A search beside writers may see one
-    item before a change and another behind it.
+    process is killed there, some of the items stay: add them again with ``upsert``. An answer beside writers may see
+    one item before a change and another behind it; it names no item twice, and as many as there are. Of two processes
+    that give a gallery of an unknown model two different models within the same moment, one is not refused.
 
-    The vector of a slot that is not visible is not kept: zeros come back. :meth:`fetch` reads all ids at the first
-    page, as Qdrant cannot order texts, and goes through what it found then.
+    The vector of a slot that is not visible is not kept: zeros come back. :meth:`fetch` and :meth:`walk` read all ids
+    at the first page, as Qdrant cannot order texts, and go through what they found then.
 
     Args:
         client: a ``QdrantClient``, also one in its local mode.
@@ -70,7 +73,7 @@ class QdrantStore:
     def __init__(self, client: QdrantClient, collection: str, *, location: str = "", create: bool = True) -> None:
         self.location = location or f"qdrant collection {collection}"
         self._collection = Collection(client, collection, location=self.location)
-        self._header: GalleryHeader | None = None
+        self._header: GalleryHeader | None = None  # once nothing of it can change any more
         self._walk: tuple[Filter, list[str]] | None = None
         if self.header() is None and not create:
             raise DataError(f"There is no gallery at {self.location}. Check the name, or open it with create=True.")
@@ -84,11 +87,14 @@ class QdrantStore:
             DataError: as the constructor; or the location is not of that form.
         """
         host, port, https, name = qdrant_address(location)
+        key = os.environ.get("QDRANT_API_KEY")
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise DataError("QDRANT_API_KEY holds characters that no key has: a line's end, or letters beyond ASCII.")
         client = QdrantClient(
             host=host,
             port=port,
             https=https,
-            api_key=os.environ.get("QDRANT_API_KEY"),
+            api_key=key,
             timeout=120,
             check_compatibility=False,
         )
@@ -98,12 +104,20 @@ class QdrantStore:
             client.close()
             raise
 
+    def read(self, answer: Callable[[], Answer]) -> Answer:
+        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods. There is no one state to hold
+        to: see the class."""
+        return answer()
+
     def header(self) -> GalleryHeader | None:
-        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
-        if self._header is None:
-            with self._collection.explained():
-                self._header = self._collection.header()
-        return self._header
+        """What the items have in common."""
+        if self._header is not None:
+            return self._header
+        with self._collection.explained():
+            header = self._collection.header()
+        if header is not None and header.settled:
+            self._header = header
+        return header
 
     def count(self, where: Filter) -> int:
         """Number of items that meet ``where``."""
@@ -113,12 +127,12 @@ class QdrantStore:
             found = self._collection.client.count(self._collection.name, asking.condition(where), exact=True)
             return int(found.count)
 
-    def cameras(self) -> list[CameraSummary]:
+    def cameras(self, where: Filter) -> list[CameraSummary]:
         """The items of each camera."""
         if self.header() is None:
             return []
         with self._collection.explained():
-            points = self._collection.scroll(asking.condition(Filter()), keys=("camera", "time"))
+            points = self._collection.scroll(asking.condition(where), keys=("camera", "time"))
             return by_camera(asking.sighting(point.payload) for point in points)
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
@@ -154,18 +168,19 @@ class QdrantStore:
 
     def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
         """Items in the order of their ids, which are read at the first page."""
-        header = self.header()
-        assert header is not None
-        with self._collection.explained():
-            if not after or self._walk is None or self._walk[0] != where:
-                points = self._collection.scroll(asking.condition(where))
-                self._walk = where, sorted(point.payload["id"] for point in points)
-            names = self._walk[1]
-            start, found = bisect_right(names, after), asking.records([], header)
-            while not len(found) and (page := names[start : start + limit]):  # a page may be deleted by now
-                found = asking.records(self._collection.points([point_id(name) for name in page], header), header)
-                start += limit
-        return found[sorted(range(len(found)), key=lambda i: found.items[i].id)]
+        walk = self._walk
+        if not after or walk is None or walk[0] != where:
+            self._walk = walk = where, self._names(where)
+        return self._page(walk[1], limit=limit, after=after)
+
+    def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
+        """All items whose ids were there at the first page, each as it is when its page is read."""
+        if self.header() is None:
+            return
+        names, after = self._names(where), ""
+        while len(page := self._page(names, limit=size, after=after)):
+            yield page
+            after = page.items[-1].id
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
         """Those up to the k-th distance, and as much further as two ways of rounding may differ (:func:`reach`)."""
@@ -200,6 +215,22 @@ class QdrantStore:
         """Close the connection."""
         self._collection.client.close()
 
+    def _names(self, where: Filter) -> list[str]:
+        """Ids of all items that meet a filter, in order."""
+        with self._collection.explained():
+            return sorted({point.payload["id"] for point in self._collection.scroll(asking.condition(where))})
+
+    def _page(self, names: list[str], *, limit: int, after: str) -> GalleryRecords:
+        """The next items of some ids that are still there."""
+        header = self.header()
+        assert header is not None
+        with self._collection.explained():
+            start, found = bisect_right(names, after), asking.records([], header)
+            while not len(found) and (page := names[start : start + limit]):  # a page may be deleted by now
+                found = asking.records(self._collection.points([point_id(name) for name in page], header), header)
+                start += limit
+        return found[sorted(range(len(found)), key=lambda i: found.items[i].id)]
+
     def _agree(self, new: PartEmbeddings) -> GalleryHeader:
         """Begin the gallery with these embeddings, or see that they are like those in it."""
         header = self.header()
@@ -215,6 +246,9 @@ class QdrantStore:
             check_comparable(header.example, new)
         except ShapeError as error:
             raise DataError(f"Another process began the gallery {self.location}. {error}") from None
+        if (bound := header.bound_to(new)) != header:
+            self._collection.describe(bound)
+            return self._agree(new)  # another process may have been quicker
         return header
 
     def _won(self, ids: list[str], write: str) -> None:

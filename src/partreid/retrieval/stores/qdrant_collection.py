@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from partreid.errors import DataError, PartReIDError
+from partreid.retrieval.stores.addresses import hide
 from partreid.retrieval.stores.base import FORMAT_VERSION, GalleryHeader
 from partreid.retrieval.stores.qdrant_query import ApiException, QdrantClient, models
 
@@ -38,7 +40,12 @@ class Collection:
         except PartReIDError:
             raise
         except (ApiException, ValueError, RuntimeError, OSError) as error:
-            raise DataError(f"{self.location}: {error}. Is the server there, and the address right?") from error
+            said = str(error)
+            shown = hide(said, [os.environ.get("QDRANT_API_KEY", ""), os.environ.get("QDRANT_API_KEY", "").strip()])
+            # A traceback shows what an error came of.
+            raise DataError(f"{self.location}: {shown}. Is the server there, and the address right?") from (
+                error if shown == said else None
+            )
 
     def header(self) -> GalleryHeader | None:
         """What stands in the collection's own metadata; None where there is no collection."""
@@ -63,13 +70,16 @@ class Collection:
             datatype=models.Datatype.FLOAT16,
             hnsw_config=models.HnswConfigDiff(m=0),  # every search is exact: no graph is built
         )
-        about = {"version": FORMAT_VERSION, **asdict(header), "slots": list(header.slots)}
         self.client.create_collection(
-            self.name, vectors_config=dict.fromkeys(header.slots, vector), metadata={"partreid": about}
+            self.name, vectors_config=dict.fromkeys(header.slots, vector), metadata=_about(header)
         )
         kinds = models.PayloadSchemaType
         for key, kind in (("camera", kinds.KEYWORD), ("tags", kinds.KEYWORD), ("time", kinds.DATETIME)):
             self.client.create_payload_index(self.name, key, kind)
+
+    def describe(self, header: GalleryHeader) -> None:
+        """Put a header in the place of the collection's."""
+        self.client.update_collection(self.name, metadata=_about(header))
 
     def ask(self, requests: list[models.QueryRequest]) -> list[list[Any]]:
         """Points found by each request."""
@@ -136,3 +146,9 @@ class Collection:
     def _with_vectors(header: GalleryHeader) -> int:
         """Points in one request that holds their vectors: a number takes about 12 bytes as JSON."""
         return max(1, _BYTES // (12 * len(header.slots) * header.width))
+
+
+def _about(header: GalleryHeader) -> dict[str, Any]:
+    """A header as the collection's metadata."""
+    about = {"version": FORMAT_VERSION, **asdict(header), "slots": list(header.slots)}
+    return {"partreid": about}

@@ -90,13 +90,16 @@ def condition(where: Filter) -> models.Filter:
     """A filter as Qdrant's."""
     must: list[Any] = []
     must_not: list[Any] = []
-    if where.cameras is not None:
-        must.append(_any("camera", where.cameras))
+    if where.wanted_cameras is not None:
+        must.append(_any("camera", where.wanted_cameras))
     if where.not_cameras:
-        must_not.append(_any("camera", where.not_cameras))
-    if where.since is not None or where.until is not None:
-        since, until = (None if time is None else moment(time) for time in (where.since, where.until))
-        must.append(models.FieldCondition(key="time", range=models.DatetimeRange(gte=since, lt=until)))
+        must_not.append(_any("camera", where.unwanted_cameras))
+    since, until = (None if time is None else moment(time) for time in (where.since, where.until))
+    if where.undated:  # no item without a time is in one of these spans
+        spans = ({"lt": since} if since else {}, {"gte": until} if until else {})
+        must_not += [_time(**span) for span in spans if span]
+    elif since or until:
+        must.append(_time(gte=since, lt=until))
     must += [_any("tags", [as_keyword(tag) for tag in group]) for group in where.wanted_tags]
     if where.unwanted_tags:
         must_not.append(_any("tags", [as_keyword(tag) for tag in where.unwanted_tags]))
@@ -218,6 +221,10 @@ def _any(key: str, values: Sequence[str]) -> Any:
     if not values:
         return models.HasIdCondition(has_id=[])  # none
     return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
+
+
+def _time(**span: str | None) -> models.FieldCondition:
+    return models.FieldCondition(key="time", range=models.DatetimeRange(**span))
 
 
 def _visibility(slot: int) -> str:

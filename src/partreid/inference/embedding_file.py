@@ -1,0 +1,174 @@
+"""One file of embeddings, safetensors or Parquet: what it says of itself, its checksum, writing and reading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from partreid.errors import DataError
+from partreid.files import atomic_file, nameable
+from partreid.inference import parquet
+from partreid.json_files import parse_json
+from partreid.types import PartEmbeddings
+
+PARQUET = ".parquet"
+SAFETENSORS = ".safetensors"
+
+_FORMAT = "partreid-embeddings"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a file of embeddings says beside the tensors: its metadata are written and read here alone.
+
+    Attributes:
+        slots, model: as in ``PartEmbeddings``. names: of the pictures.
+        skipped: pictures that could not be read: position among all, name, reason.
+        compare_normalized: as in ``PartEmbeddings``; files of former versions do not say it.
+        root: absolute folder from which relative names start; "" = all are absolute, or it is not known.
+        shard: which one of which folder of shards (``ShardJob.mark``). pictures: digest of its pictures' files.
+        sha256: of all of this and of the tensors; "" = the file is of a version that did not write it.
+    """
+
+    slots: tuple[str, ...]
+    model: str
+    names: tuple[str, ...]
+    skipped: tuple[tuple[int, str, str], ...] = ()
+    compare_normalized: bool | None = None
+    root: str = ""
+    shard: str = ""
+    pictures: str = ""
+    sha256: str = ""
+
+    def to_json(self) -> str:
+        """As the file's metadata."""
+        return json.dumps(vars(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> FileFacts:
+        """Read back; errors of values and of unpacking mean that it is no such text."""
+        content: dict[str, Any] = parse_json(text, source="its description", error=DataError)
+        skipped = tuple((int(position), str(name), str(why)) for position, name, why in content["skipped"])
+        slots, names = (tuple(map(str, content[key])) for key in ("slots", "names"))
+        later = {key: str(content[key]) for key in ("root", "shard", "pictures", "sha256") if key in content}
+        if later and not later.get("sha256"):  # earlier versions had none of these
+            raise ValueError("its checksum is missing")
+        compare = content.get("compare_normalized")
+        if compare is not None and not isinstance(compare, bool):
+            raise ValueError(f"compare_normalized is {compare!r}")
+        return cls(slots, str(content["model"]), names, skipped, compare, **later)
+
+    def in_order(self, first: int) -> Iterator[str]:
+        """All names from the position ``first`` on, those of skipped pictures in their places."""
+        skipped = {position: name for position, name, _ in self.skipped}
+        names = iter(self.names)
+        for position in range(first, first + len(self.names) + len(skipped)):
+            yield skipped[position] if position in skipped else next(names)
+
+    def digest(self, embeddings: PartEmbeddings) -> str:
+        """sha256 of these facts and of the tensors they belong to."""
+        digest = hashlib.sha256(replace(self, sha256="").to_json().encode())
+        for tensor in (embeddings.vectors, embeddings.visibility):
+            digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+            content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(content.numpy().data)
+        return digest.hexdigest()
+
+
+def write_file(path: Path, embeddings: PartEmbeddings, facts: FileFacts) -> None:
+    """Write one file, whole or not at all, with its checksum; a suffix other than ``.parquet`` means safetensors.
+
+    Raises:
+        DataError: it cannot be written. MissingDependencyError: Parquet without pyarrow.
+    """
+    as_table = path.suffix == PARQUET
+    if as_table:
+        embeddings = embeddings.to("cpu", torch.float32)
+    text = replace(facts, sha256=facts.digest(embeddings)).to_json()
+    with atomic_file(path, error=DataError) as temporary:
+        if as_table:
+            parquet.write(temporary, embeddings, facts.names, {_FORMAT: text})
+        else:
+            tensors = {"vectors": embeddings.vectors.contiguous(), "visibility": embeddings.visibility.contiguous()}
+            try:  # one entry of metadata: several are written in no fixed order
+                save_file(tensors, temporary, {_FORMAT: text})
+            except SafetensorError as error:
+                raise DataError(f"Cannot write {path}: {error}. Is the disk full?") from None
+
+
+def read_facts(path: Path) -> FileFacts:
+    """What a file holds, without its tensors: it is whole as far as its size and header tell.
+
+    Raises:
+        DataError: as :func:`load_embeddings`.
+    """
+    return _guarded(path, _read_facts)
+
+
+def read_file(path: Path) -> tuple[PartEmbeddings, FileFacts]:
+    """One file, with all that it says, and every number checked.
+
+    Raises:
+        DataError: as :func:`load_embeddings`.
+    """
+    return _guarded(path, _read)
+
+
+def _read_facts(path: Path) -> FileFacts:
+    if path.suffix == PARQUET:
+        return _described(parquet.metadata(path))
+    with safe_open(str(path), framework="pt") as file:
+        return _described(file.metadata() or {})
+
+
+def _described(metadata: Mapping[str, str]) -> FileFacts:
+    if _FORMAT not in metadata:
+        raise ValueError("it does not say what it holds, as partreid embed has it")
+    return FileFacts.from_json(metadata[_FORMAT])
+
+
+def _read(path: Path) -> tuple[PartEmbeddings, FileFacts]:
+    facts = _read_facts(path)
+    if path.suffix == PARQUET:
+        vectors, visibility, names = parquet.read(path, facts.slots, len(facts.names))
+    else:
+        names = facts.names
+        with safe_open(str(path), framework="pt") as file:
+            vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
+    embeddings = PartEmbeddings(vectors, visibility, facts.slots, facts.model, facts.compare_normalized)
+    if len(facts.names) != len(embeddings) or names != facts.names:
+        raise ValueError(f"{len(facts.names)} names for {len(embeddings)} pictures, or others in the table")
+    if facts.sha256 and facts.sha256 != facts.digest(embeddings):
+        raise ValueError("its content is not what was written: the checksum differs")
+    return embeddings.validate(), facts  # files of earlier versions have no checksum: their numbers must be sound
+
+
+def _guarded(path: Path, read: Callable[[Path], T]) -> T:
+    try:
+        if not nameable(path, error=DataError).is_file():
+            raise DataError(f"There is no file {path}." if not path.exists() else f"{path} is no file.")
+        return read(path)
+    except (ImportError, MemoryError):
+        raise
+    except DataError as error:
+        if str(path) in str(error):
+            raise
+        raise _unreadable(path, error) from None
+    except Exception as error:  # the libraries that read damaged bytes meet them with errors of many kinds
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} is no whole file of embeddings ({str(error).rstrip('.') or type(error).__name__}). Write it anew with "
+        "partreid embed."
+    )

@@ -1,0 +1,139 @@
+"""A folder of shards as its readers see it: what its manifest says, and whether the shards belong to it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from partreid.config import ConfigModel
+from partreid.errors import ConfigError, DataError
+from partreid.inference.embedding_file import FileFacts, read_facts
+from partreid.json_files import read_json
+
+MANIFEST = "manifest.json"
+"""In a folder of shards: what they hold, and how many there are."""
+
+_SHARD = re.compile(r"shard-(\d{6,12})\.(?:safetensors|parquet)", re.ASCII)
+_ANEW = "Put it back as it was, or embed into another folder."
+_AGAIN = "Remove that file, and the same partreid embed makes it anew; or embed into another folder."
+
+
+def shard_name(index: int, file_type: str) -> str:
+    """The file of a shard.
+
+    Example:
+        >>> shard_name(7, "safetensors")
+        'shard-000007.safetensors'
+    """
+    return f"shard-{index:06d}.{file_type}"
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """The files of a folder of shards, in order: all are there, and by their descriptions they belong together.
+
+    Raises:
+        DataError: it is no such folder, one is not there yet, or one does not belong there; the message names it.
+    """
+    manifest = read_manifest(folder)
+    count, suffix = manifest.shards, manifest.file_type
+    found = sorted((int(match[1]), file) for file in folder.iterdir() if (match := _SHARD.fullmatch(file.name)))
+    if foreign := [file for i, file in found if i >= count or file.name != shard_name(i, suffix)]:
+        raise DataError(
+            f"{folder} holds {foreign[0].name}, and its {MANIFEST} says that there are {count} shards of type "
+            f"{suffix}: one of the two was changed. Move what does not belong there away, or embed into another folder."
+        )
+    there = dict(found)
+    if len(there) < count:
+        first = next(i for i in range(count) if i not in there)
+        raise DataError(
+            f"{folder} is not finished: {count - len(there)} of {count} shards are missing, the first is "
+            f"{shard_name(first, suffix)}. Go on with the same partreid embed."
+        )
+    digest = hashlib.sha256()
+    for i in range(count):
+        facts = read_facts(there[i])
+        if fault := manifest.fault(i, facts):
+            raise DataError(f"{there[i]} does not belong in this folder: {fault}. {_AGAIN}")
+        for name in facts.in_order(i * manifest.shard_size):
+            digest.update(name_bytes(name))
+    if digest.hexdigest() != manifest.names_sha256:
+        raise DataError(f"{folder}: the shards are not of the pictures that {MANIFEST} was written for. {_AGAIN}")
+    return [there[i] for i in range(count)]
+
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+
+
+class Manifest(ConfigModel):
+    """What a folder of shards says of itself, as far as its readers need it."""
+
+    version: Annotated[int, Field(strict=True, ge=1, le=2)]
+    """Of the format; 1 had no checksums."""
+    model: str
+    """Fingerprint of the model that made them."""
+    slots: tuple[str, ...]
+    """As in ``PartEmbeddings``."""
+    pictures: Count
+    """How many, with those that could not be read."""
+    shard_size: Count
+    """Pictures in each shard but the last."""
+    shards: Count
+    """How many."""
+    file_type: Literal["safetensors", "parquet"]
+    """Of the shards."""
+    names_sha256: str
+    """Digest of all names in order."""
+    root: str = ""
+    """From where relative names start; "" = all are absolute, or it is not known."""
+
+    def fault(self, shard: int, facts: FileFacts) -> str:
+        """Why a shard of these facts does not belong in this place; "" = it does."""
+        size = min(self.shard_size, self.pictures - shard * self.shard_size)
+        positions = [position - shard * self.shard_size for position, _, _ in facts.skipped]
+        if facts.model != self.model or facts.slots != self.slots:
+            return f"it was made by the model {facts.model or 'unknown'}, the others by {self.model}"
+        if len(facts.names) + len(positions) != size or len({p for p in positions if 0 <= p < size}) != len(positions):
+            return f"it has {len(facts.names)} pictures and {len(positions)} skipped ones, not {size} together"
+        if self.version > 1 and facts.shard != shard_mark(self.names_sha256, shard):
+            return "it is another shard, or one of other pictures"
+        if self.version > 1 and facts.root not in (self.root, ""):
+            return f"its names start from {facts.root or 'an unknown folder'}, those of the others from {self.root}"
+        return ""
+
+
+def shard_mark(names_sha256: str, shard: int) -> str:
+    """How a shard says which it is."""
+    return f"{names_sha256}/{shard}"
+
+
+def name_bytes(name: str) -> bytes:
+    """A name as it enters the digest of all names."""
+    return name.encode("utf-8", "surrogateescape") + b"\0"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What a folder of shards says of itself.
+
+    Raises:
+        DataError: it is no such folder, or its figures contradict each other.
+    """
+    path = folder / MANIFEST
+    try:
+        content = read_json(path, error=DataError)
+        known = {key: content[key] for key in Manifest.model_fields if key in content or key != "root"}
+    except (DataError, KeyError, TypeError) as error:
+        raise DataError(f"{folder} is no folder of embeddings ({error}). Make it with partreid embed.") from None
+    try:
+        manifest = Manifest.parse(known, source=str(path))
+    except ConfigError as error:
+        raise DataError(f"{error}. It was changed, or is of a later partreid. {_ANEW}") from None
+    if manifest.shards != -(-manifest.pictures // manifest.shard_size):
+        raise DataError(
+            f"{path} was changed: {manifest.pictures} pictures are not {manifest.shards} shards of "
+            f"{manifest.shard_size}. {_ANEW}"
+        )
+    return manifest

@@ -1,0 +1,66 @@
+"""What a gallery takes and gives, as others have it: columns of items, embeddings to keep, cameras in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from partreid.errors import ShapeError
+from partreid.types import PartEmbeddings
+from partreid.types.gallery import CameraSummary, GalleryItem, Time, as_text, is_unknown
+
+
+def items_of(
+    ids: Iterable[str],
+    cameras: Sequence[str | int | None] | str | int | None,
+    times: Sequence[Time | None] | Time | None,
+    metadata: Sequence[Mapping[str, Any] | None] | None,
+) -> list[GalleryItem]:
+    """The items that columns describe: arguments and errors as of :meth:`partreid.retrieval.Gallery.add`."""
+    if isinstance(ids, str):
+        raise ShapeError(f"Expected a list of ids, got the text {ids!r:.80}. Write [{ids!r:.80}].")
+    names = list(ids)
+    columns: list[Sequence[Any]] = []
+    for what, values in (("cameras", cameras), ("times", times), ("metadata", metadata)):
+        several = (
+            isinstance(values, Iterable)
+            and not isinstance(values, str | bytes | Mapping)
+            and getattr(values, "ndim", None) != 0
+        )
+        column = list(values) if several else [values] * len(names)  # type: ignore[arg-type]
+        if len(column) != len(names) or (what == "metadata" and not several and values is not None):
+            raise ShapeError(f"{what} must hold {len(names)} values, one per id, got {values!r:.80}.")
+        columns.append(column)
+    return [
+        GalleryItem(name, camera, time, {} if is_unknown(data) else data)
+        for name, camera, time, data in zip(names, *columns, strict=True)
+    ]
+
+
+def narrowed(embeddings: PartEmbeddings, dtype: torch.dtype) -> PartEmbeddings:
+    """On the CPU, with vectors in a smaller type."""
+    vectors = embeddings.vectors.to("cpu", dtype)
+    if vectors.numel() and not (vectors.amin().isfinite() and vectors.amax().isfinite()):  # quicker than a mask
+        raise ShapeError(
+            f"The gallery keeps numbers up to {torch.finfo(dtype).max:.0f} (half precision); the largest here is "
+            f"{embeddings.vectors.abs().max():.3g}. Scale the embeddings, or normalize them."
+        )
+    return replace(embeddings, vectors=vectors, visibility=embeddings.visibility.to("cpu", torch.float32))
+
+
+def by_name(summaries: Iterable[CameraSummary]) -> list[CameraSummary]:
+    """Cameras by number, then by name, the unknown one last; each once, though former versions kept 3.0 beside 3."""
+    found: dict[str | None, CameraSummary] = {}
+    for one in summaries:
+        name = None if is_unknown(one.camera) else as_text(one.camera, "A camera")
+        found[name] = replace(one, camera=name) if name not in found else found[name] | one
+
+    def order(summary: CameraSummary) -> tuple[bool, bool, int, str]:
+        name = summary.camera or ""
+        number = name.isascii() and name.isdecimal()
+        return summary.camera is None, not number, int(name) if number else 0, name
+
+    return sorted(found.values(), key=order)

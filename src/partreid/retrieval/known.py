@@ -1,0 +1,190 @@
+"""What of some items is in a gallery already, and whether it is the same: a name alone says too little."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from partreid.errors import DataError
+from partreid.retrieval.filters import Filter
+from partreid.retrieval.gallery import Gallery
+from partreid.types import GalleryItem, PartEmbeddings
+from partreid.types.gallery import LONGEST_ID, GalleryRecords, plain_text
+from partreid.types.tensors import check_comparable
+
+FILE = "file"
+"""Key of an item's metadata: its picture."""
+
+_ALIKE = 2e-3  # of their length, by which embeddings of one picture differ in half precision and other batches
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """Items held against a gallery.
+
+    Attributes:
+        items: N, each under the id that its picture has there, if it has one.
+        new: which are to be written. renamed: (id given, id there) of those whose picture has another id.
+    """
+
+    items: tuple[GalleryItem, ...]
+    new: tuple[int, ...]
+    renamed: tuple[tuple[str, str], ...]
+
+
+class Newcomers:
+    """The items of one call, some at a time, held against a gallery and against one another.
+
+    Args:
+        gallery: that they are for. replacing: whether items there are replaced, whatever they are.
+    """
+
+    def __init__(self, gallery: Gallery, *, replacing: bool) -> None:
+        self._gallery, self._replacing = gallery, replacing
+        self._files: dict[str, str] = {}  # of each id so far, "" where nobody knows
+        self._ids: dict[str, str] = {}  # of each file so far
+
+    def sort_out(self, items: Sequence[GalleryItem], embeddings: PartEmbeddings | None = None) -> Sorted:
+        """Which of the next items are new.
+
+        An item whose picture is there under another id is that item: a folder given relative and absolute, for example.
+
+        Args:
+            items: N of them; a picture may be given twice.
+            embeddings: [N, S, D] where they are there; they tell whether pictures are the same where nobody knows the
+                files.
+
+        Raises:
+            DataError: an id is there, or is given twice, for another picture; or the camera, the time or the metadata
+                differ from those there.
+            ShapeError: the embeddings are not like the gallery's, or of another model.
+        """
+        there = _there(self._gallery, items, embeddings)
+        rows = {item.id: row for row, item in enumerate(there.items)}
+        # Not of tracks, which show a picture too, but are not it. Of two items the one of an id that was given.
+        pictures = (item for item in reversed(there.items) if item.id.endswith(Path(_file(item)).name or "\0"))
+        by_file = {_file(item): item.id for item in pictures}
+        found, new, renamed, others, differing = [], [], [], [], []
+        for place, given in enumerate(items):
+            item = self._under_its_id(given, by_file)
+            found.append(item)
+            if item.id != given.id:
+                renamed.append((given.id, item.id))
+            if self._again(item):
+                continue
+            known = there.items[rows[item.id]] if item.id in rows else None
+            mine = None if embeddings is None else embeddings[place]
+            if known is None or self._replacing:
+                new.append(place)
+            elif not _same_picture(item, known, mine, there.embeddings[rows[item.id]]):
+                others.append((known, item))
+            elif said := _difference(known, item):
+                differing.append((item.id, said))
+        if others:
+            raise DataError(_another(*others[0], len(others)))
+        if differing:
+            raise DataError(_otherwise(*differing[0], len(differing)))
+        return Sorted(tuple(found), tuple(new), tuple(renamed))
+
+    def _under_its_id(self, item: GalleryItem, there: dict[str, str]) -> GalleryItem:
+        """The item under the id that its file has in the gallery or in this call."""
+        if not (file := _file(item)):
+            return item
+        name = self._ids.setdefault(file, there.get(file, item.id))
+        return item if name == item.id else replace(item, id=name)
+
+    def _again(self, item: GalleryItem) -> bool:
+        """Whether the picture was given before in this call."""
+        if item.id not in self._files:
+            self._files[item.id] = _file(item)
+            return False
+        if not _same_file(_file(item), self._files[item.id]):
+            raise DataError(_twice(item.id, self._files[item.id], _file(item)))
+        return True
+
+
+def _there(gallery: Gallery, items: Sequence[GalleryItem], embeddings: PartEmbeddings | None) -> GalleryRecords:
+    """Items of a gallery that have one of these ids, or show one of these files; each once."""
+    ids = [item.id for item in items]
+    files = [file for item in items if 0 < len(file := _file(item)) <= LONGEST_ID]  # no filter takes a longer one
+    header = gallery.store.header()
+    if header is not None and embeddings is not None:
+        check_comparable(header.example, embeddings)
+    if header is None or not ids:
+        return GalleryRecords((), PartEmbeddings(torch.empty(0, 1, 1), torch.empty(0, 1), ("",)))
+
+    def found() -> GalleryRecords:
+        first = gallery.store.fetch(Filter(ids=tuple(ids)), limit=len(ids))
+        # As many as there are: more than one item may show a file by now, for whoever asks for that.
+        where = Filter(metadata={FILE: tuple(files)}, not_ids=tuple(ids))
+        more = gallery.store.fetch(where, limit=4 * len(files)) if files else first[[]]
+        return GalleryRecords.cat([first, more])
+
+    return gallery.read(found)
+
+
+def _file(item: GalleryItem) -> str:
+    """An item's picture; "" where nobody knows."""
+    return str(item.metadata.get(FILE, ""))
+
+
+def _same_file(mine: str, yours: str) -> bool:
+    """Whether both are known, and one file."""
+    return bool(mine and yours) and (mine == yours or os.path.realpath(mine) == os.path.realpath(yours))
+
+
+def _same_picture(item: GalleryItem, known: GalleryItem, mine: PartEmbeddings | None, yours: PartEmbeddings) -> bool:
+    """Whether an item is one of the gallery: by their files; by what they show where one of these is not known."""
+    if _file(item) and _file(known):
+        return _same_file(_file(item), _file(known))
+    if mine is None:
+        return False
+    a, b = (e.to("cpu", torch.float32) for e in (mine, yours))
+    if (a.visibility - b.visibility).abs().max() > _ALIKE:
+        return False
+    seen = a.visibility[0] > 0  # some stores keep nothing of what is not
+    away = torch.linalg.vector_norm(a.vectors[0, seen] - b.vectors[0, seen], dim=1)
+    return bool((away <= _ALIKE * torch.linalg.vector_norm(a.vectors[0, seen], dim=1) + 1e-6).all())
+
+
+def _difference(known: GalleryItem, item: GalleryItem) -> str:
+    """What is said of an item that is not what is known of it; "" where nothing is."""
+    pairs = {"camera": (known.camera, item.camera), "time": (known.time, item.time)}
+    pairs |= {key: (known.metadata.get(key), value) for key, value in item.metadata.items() if key != FILE}
+    told = (
+        f"{key} {was if was is None else str(was)!r:.80} there, {str(now)!r:.80} now"
+        for key, (was, now) in pairs.items()
+        if now is not None and was != now and (plain_text(was) or was) != (plain_text(now) or now)
+    )
+    return ", ".join(told)
+
+
+def _twice(name: str, first: str, again: str) -> str:
+    return f"The id {name!r} is given twice, for {first or _NOBODY} and {again or _NOBODY}. It was not added. {_ADVICE}"
+
+
+def _another(known: GalleryItem, item: GalleryItem, count: int) -> str:
+    return (
+        f"{count} of the pictures have the id of another picture in the gallery; the first is {item.id!r}: there it is "
+        f"{_file(known) or _NOBODY}, now {_file(item) or _NOBODY}. It was not added. {_ADVICE} If it is the same "
+        "picture, or to put it in the place of that one, use --replace (in Python replace=True)."
+    )
+
+
+def _otherwise(name: str, said: str, count: int) -> str:
+    return (
+        f"{count} of the items are in the gallery with something else said of them; the first is {name!r}: {said}. "
+        "They were left as they are. Say the same as then (a time such as now or 2h is another one at each call), or "
+        "write them anew with --replace (in Python replace=True)."
+    )
+
+
+_NOBODY = "a picture whose file nobody knows"
+_ADVICE = (
+    "Give pictures by a longer path, absolute or from the folder above, or begin the ids with something of their own: "
+    "--prefix site2/ (in Python Naming(prefix=...))."
+)

@@ -1,0 +1,121 @@
+"""What a run is trained on, in a few bytes per picture, so that a resumed training notices what was exchanged."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partreid.errors import CheckpointError
+from partreid.training.config import TrainConfig
+from partreid.training.state import load_run_config
+from partreid.types import ReIDImage
+
+_HEAD = 1 << 16
+"""Bytes at a file's beginning that are looked at, beside its size: most pictures have no more."""
+
+_MAY_CHANGE = ("optimizer.epochs", "labels", "pretrained")
+"""Fields with which a training is no other one: how long it is, by which name its labels and its start were found."""
+
+_WAY_OUT = (
+    "Or begin a new run in another folder (--set pretrained=RUN starts from the backbone of this one), or go on all "
+    "the same with --allow-changes (in Python: resume(allow_changes=True))."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """The training pictures in the order in which they are drawn: by class, then as they were given.
+
+    Folders do not count, so that a set may be moved, nor does the order in which several sets are given.
+
+    Attributes:
+        names: of the pictures' files.
+        digests: "pictures", [N] int64, of class, name and content; "labels", [N] int64, of the content, 0 = none.
+    """
+
+    names: Sequence[str]
+    digests: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, images: Sequence[ReIDImage], pid_index: Sequence[int], *, labels: bool) -> TrainingData:
+        """What these pictures are now.
+
+        Args:
+            images: the training pictures. pid_index: the training class of each. labels: whether theirs are learned.
+        """
+        order = np.argsort(np.asarray(pid_index), kind="stable").tolist()
+        names = [images[i].path.name for i in order]
+        pictures = [_digest(images[i].path, f"{pid_index[i]} {images[i].path.name}") for i in order]
+        files = [images[i].label if labels else None for i in order]
+        found = [0 if file is None else _digest(file, "") for file in files]
+        return cls(names, {"pictures": torch.tensor(pictures), "labels": torch.tensor(found)})
+
+    def changes(self, before: Mapping[str, Tensor]) -> str:
+        """What was otherwise before, in words; "" where nothing was."""
+        now = self.digests
+        if len(before["pictures"]) != len(now["pictures"]):
+            return f"it had {len(before['pictures'])} training pictures, and there are {len(now['pictures'])} now"
+        for what in ("pictures", "labels"):
+            differ = before[what] != now[what]
+            if not differ.any():
+                continue
+            if what == "pictures" and torch.equal(before[what].sort().values, now[what].sort().values):
+                return "the pictures of a person come in another order now"
+            first = self.names[int(differ.nonzero()[0])]
+            return f"{int(differ.sum())} of {len(self.names)} {what} differ now, the first of them at {first}"
+        return ""
+
+
+def check_same_config(run: Path, config: TrainConfig) -> None:
+    """See that a run goes on with the configuration it began with, but for the number of epochs.
+
+    Raises:
+        CheckpointError: a field is another now.
+    """
+    differences = [one for one in load_run_config(run).differences(config) if one[0] not in _MAY_CHANGE]
+    if differences:
+        key, there, here = differences[0]
+        more = f" ({len(differences)} fields differ)" if len(differences) > 1 else ""
+        raise CheckpointError(
+            f"{run} was begun with {key} = {there!r}, and now it is {here!r}{more}. A resumed run has its "
+            f"configuration from the run: leave --preset, --config and --set away. {_WAY_OUT}"
+        )
+
+
+def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData) -> None:
+    """See that a run goes on with the pictures and labels it began with.
+
+    Args:
+        run: its folder. before: digests it was begun with; that a run of an earlier version has none is warned of.
+        data: of now.
+
+    Raises:
+        CheckpointError: something is another now.
+    """
+    if not before:
+        warnings.warn(
+            f"{run} was begun with an earlier version, which kept no digest of its pictures: whether they and their "
+            "labels are still the same is not known.",
+            stacklevel=3,
+        )
+    elif change := data.changes(before):
+        raise CheckpointError(f"{run} was trained on other data: {change}. Put back what there was. {_WAY_OUT}")
+
+
+def _digest(path: Path, about: str) -> int:
+    """Of a file's size and beginning; one that cannot be read is reported by whoever needs it."""
+    digest = blake2b(about.encode("utf-8", "surrogateescape"), digest_size=8)
+    try:
+        digest.update(str(path.stat().st_size).encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_HEAD))
+    except OSError:
+        digest.update(b"unreadable")
+    return int.from_bytes(digest.digest(), "little", signed=True)
