@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from partreid.errors import CheckpointError, DataError
+from partreid.config import read_config_file
+from partreid.errors import CheckpointError, ConfigError, DataError
 from partreid.json_files import parse_json, read_json
+from partreid.retrieval.matching import MatchingConfig
 
 WRONG = {
     "deep list": "[" * 10**6,
@@ -61,3 +63,18 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=message):
             read_json(tmp_path / name, error=DataError)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".toml", ".yaml"])
+@pytest.mark.parametrize("value", ["[" * 10**5, "9" * 5000])
+def test_configurations_too(suffix: str, value: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_text({".json": '{"a": %s}', ".toml": "a = %s", ".yaml": "a: %s"}[suffix] % value)
+    with pytest.raises(ConfigError, match=rf"a\{suffix} is not valid"):
+        read_config_file(path)
+
+
+@pytest.mark.parametrize("value", ["[" * 10**5, "9" * 5000, "2026-13-45"])
+def test_values_on_the_command_line_too(value: str) -> None:
+    with pytest.raises(ConfigError, match="Cannot read value"):
+        MatchingConfig().override([f"visibility_threshold={value}"])

@@ -133,6 +133,8 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     kind, parse = _PARSERS.get(path.suffix.lower(), _PARSERS[".yaml"])
     try:
         data = parse(text)
+    except RecursionError:
+        raise ConfigError(f"{path} is not valid {kind}: it is nested too deeply.") from None
     except (ValueError, yaml.YAMLError) as error:  # tomllib's and json's errors are ValueErrors
         raise ConfigError(f"{path} is not valid {kind}: {error}") from None
     if not isinstance(data, dict):
@@ -150,8 +152,8 @@ _PARSERS: dict[str, tuple[str, Callable[[str], Any]]] = {
 def _scalar(text: str) -> Any:
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"Cannot read value {text!r}: {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such day, or very many digits
+        raise ConfigError(f"Cannot read value {text!r:.80}: {error}") from None
     # YAML 1.1 reads 1e-3 as text; people mean a number.
     if isinstance(value, str):
         try:

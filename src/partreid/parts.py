@@ -194,8 +194,8 @@ PART_SCHEMAS: dict[str, PartSchema] = {
 """The groupings of the paper's Table 5 by their published names."""
 
 
-MOST_PARTS = 1024
-"""As many stripes or parts as the finest map of the highest picture has rows."""
+MOST_PARTS = 255
+"""Of a schema: label maps are stored as bytes, background included."""
 
 _UNNAMED, _UNNAMED_PART = "unnamed_", "part_"
 
@@ -204,11 +204,11 @@ def unnamed_schema(num_parts: int) -> PartSchema:
     """K parts of which nothing but their number is known: ``unnamed_<K>`` with parts ``part_1`` .. ``part_K``.
 
     Raises:
-        ConfigError: K is no whole number in 0..:data:`MOST_PARTS`.
+        ConfigError: K is no whole number in 1..:data:`MOST_PARTS`.
     """
     whole = isinstance(num_parts, Integral) and not isinstance(num_parts, bool)
-    if not whole or not 0 <= num_parts <= MOST_PARTS:
-        raise ConfigError(f"A model has 0 to {MOST_PARTS} parts, got {num_parts!r:.80}.")
+    if not whole or not 1 <= num_parts <= MOST_PARTS:
+        raise ConfigError(f"A model has 1 to {MOST_PARTS} parts, got {num_parts!r:.80}.")
     parts = tuple(f"{_UNNAMED_PART}{k}" for k in range(1, num_parts + 1))
     return PartSchema(f"{_UNNAMED}{num_parts}", parts, ((),) * num_parts)
 
@@ -227,6 +227,6 @@ def get_part_schema(name: str) -> PartSchema:
     if name in PART_SCHEMAS:
         return PART_SCHEMAS[name]
     digits = name.removeprefix(_UNNAMED)
-    if name.startswith(_UNNAMED) and digits.isdecimal() and len(digits) < 10:
+    if name.startswith(_UNNAMED) and digits.isdecimal() and len(digits) < 20:
         return unnamed_schema(int(digits))
     raise ConfigError(f"Unknown part schema {name!r}. {nearest(name, PART_SCHEMAS)}")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -323,78 +320,3 @@ def test_a_gallery_that_does_not_answer(hasty: Site) -> None:
         assert hasty.ask("/health")[0] == 200
         assert time.monotonic() - start < 10
     until(lambda: hasty.ask("/api/search", b'{"query": [{"item": "anna_c1"}]}')[0] == 200)
-
-
-_PROGRAM = """
-import sys, threading
-from partreid.cli import main
-from partreid.inference.extractor import PartExtractor
-from partreid.retrieval.gallery import Gallery
-from tests.app.people import ColorRunner
-
-class Stuck(ColorRunner):
-    def run(self, pixels, part_maps):
-        print("stuck", flush=True)
-        threading.Event().wait()
-
-extractor = PartExtractor.from_runner(Stuck())
-command = sys.modules["partreid.cli.app"]  # not partreid.cli.app, which is the commands' application
-command.load_extractor = lambda *args, **options: extractor
-Gallery.open = lambda *args, **options: Gallery(extractor=extractor)
-sys.argv = ["partreid", "app", "--gallery", "g", "--model", "m", "--port", "0"]
-main()
-"""
-
-
-@contextmanager
-def program() -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """``partreid app`` as a process of its own, and its port."""
-    command, root = [sys.executable, "-c", _PROGRAM], Path(__file__).parents[2]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root) as process:
-        try:
-            assert process.stdout is not None
-            yield process, int(process.stdout.readline().partition("127.0.0.1:")[2].partition("/")[0])
-        finally:
-            process.kill()
-
-
-def memory(process: subprocess.Popen[str]) -> float:
-    """MiB that a process holds."""
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
-
-
-def test_ctrl_c_ends_it_though_the_model_does_not_answer() -> None:
-    with program() as (process, port), socket.create_connection(("127.0.0.1", port), PATIENCE) as half:
-        half.sendall(HALF)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        headers = {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
-        connection.request("POST", "/api/pictures", PICTURE, headers)
-        name = json.load(connection.getresponse())["picture"]
-        connection.request("POST", "/api/look", json.dumps({"query": [{"picture": name}]}), headers)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "stuck\n"
-        process.send_signal(signal.SIGINT)
-        _, words = process.communicate(timeout=12)
-        assert process.returncode == 0, words
-        assert "work unfinished" in words
-        assert "Traceback" not in words
-        assert b"closed" in connection.getresponse().read()
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from /proc")
-def test_unfinished_uploads_take_little_memory_and_ctrl_c_ends_them() -> None:
-    length, content = 20 * 2**20, b"x" * (19 * 2**20)
-    with program() as (process, port), ExitStack() as opened:
-        http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE).request("GET", "/health")
-        before = memory(process)
-        for _ in range(30):
-            connection = opened.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
-            connection.sendall(upload_head(length))
-            connection.sendall(content)
-        time.sleep(0.5)
-        assert memory(process) - before < 250  # of 570 that were sent
-        process.send_signal(signal.SIGINT)
-        _, words = process.communicate(timeout=12)
-        assert process.returncode == 0, words
-        assert "Traceback" not in words

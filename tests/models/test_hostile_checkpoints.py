@@ -81,7 +81,7 @@ HARMS: dict[str, tuple[Harm, str]] = {
                       r"is \(3, .*expected \(1000000000, 65536"),
     "many stripes": (lambda f: [entry("attention", "stripes", "model")(f), entry("stripes", 10**9, "model")(f)],
                      "stripes = 1000000000"),
-    "many parts": (entry("parts", "unnamed_1000000000", "model"), "has 0 to 1024 parts, got 1000000000"),
+    "many parts": (entry("parts", "unnamed_1000000000", "model"), "has 1 to 255 parts, got 1000000000"),
     "very many parts": (entry("parts", "unnamed_" + "9" * 5000, "model"), "Unknown part schema"),
     "high": (entry("height", 10**9, "preprocess"), "height = 1000000000"),
     "higher": (entry("height", 60_000, "preprocess"), "height = 60000"),
@@ -128,10 +128,10 @@ def test_a_metric_that_is_no_number_makes_no_model_unusable(whole: Path, tmp_pat
 
 def test_parts_have_a_limit() -> None:
     assert len(unnamed_schema(MOST_PARTS)) == MOST_PARTS
-    for number in (-1, MOST_PARTS + 1, 10**400):
-        with pytest.raises(ConfigError, match=f"0 to {MOST_PARTS} parts"):
+    for number in (-1, 0, MOST_PARTS + 1, 10**400):
+        with pytest.raises(ConfigError, match=f"1 to {MOST_PARTS} parts"):
             unnamed_schema(number)
-    with pytest.raises(ConfigError, match=f"0 to {MOST_PARTS} parts"):
+    with pytest.raises(ConfigError, match=f"1 to {MOST_PARTS} parts"):
         get_part_schema("unnamed_99999")
 
 

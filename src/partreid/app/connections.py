@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -18,26 +17,21 @@ _OFTEN = 0.5  # seconds between two looks at a connection, at most
 
 class Connection(H11Protocol):  # type: ignore[misc] # mypy does not follow uvicorn
     """One connection. uvicorn's own limits neither how long the head of a request takes, nor a body, nor how long an
-    answer is not fetched, and beyond its number of connections it refuses everybody.
-
-    Args:
-        limits: how long it may keep the page waiting, and how many there may be. options: as uvicorn gives them.
+    answer is not fetched, and beyond its number of connections it refuses everybody. Made by :func:`connection_class`.
     """
 
-    def __init__(self, *, limits: Limits, **options: Any) -> None:
-        super().__init__(**options)
-        self._limits = limits
-        self._look_soon: asyncio.TimerHandle | None = None
-        self._since, self._was = 0.0, self._state()
-        self._dropped = False
+    limits = Limits()
+    """How long it may keep the page waiting, and how many there may be."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin; where there are too many, the one that has kept the page waiting longest must go."""
         super().connection_made(transport)
-        self._since = self.loop.time()
+        self._was, self._since = self._state(), self.loop.time()
+        self._look_soon: asyncio.TimerHandle | None = None
+        self._dropped = False
         self._look()
         there = [one for one in self.connections if isinstance(one, Connection) and not one._dropped]
-        if len(there) > self._limits.connections:
+        if len(there) > self.limits.connections:
             waited_for = [one for one in there if one is not self and one.looked_at()[0] != "answered"]
             # First those that have not even asked: who sends or fetches something is slow at worst.
             min(waited_for, key=lambda one: (one._was[0] != "asking", one._since), default=self)._drop()
@@ -65,8 +59,8 @@ class Connection(H11Protocol):  # type: ignore[misc] # mypy does not follow uvic
     def _look(self) -> None:
         """End it if it has kept the page waiting too long; else look again soon."""
         state, _ = self.looked_at()
-        limit = {"asking": self._limits.silence_seconds, "answered": float("inf")}.get(
-            state, self._limits.transfer_seconds + self._limits.silence_seconds
+        limit = {"asking": self.limits.silence_seconds, "answered": float("inf")}.get(
+            state, self.limits.transfer_seconds + self.limits.silence_seconds
         )
         if self.loop.time() - self._since > limit:
             self._drop()
@@ -88,6 +82,6 @@ class Connection(H11Protocol):  # type: ignore[misc] # mypy does not follow uvic
         return ("asking" if self.cycle.response_complete else "answered"), self.cycle
 
 
-def connection_class(limits: Limits) -> Any:
-    """What uvicorn's ``http`` takes: :class:`Connection` with these limits."""
-    return partial(Connection, limits=limits)
+def connection_class(limits: Limits) -> type[Connection]:
+    """What uvicorn's ``http`` takes: a :class:`Connection` with these limits."""
+    return type("Connection", (Connection,), {"limits": limits})

@@ -10,7 +10,7 @@ from partreid.config import ConfigModel
 from partreid.errors import ConfigError
 from partreid.functional.visibility import DEFAULT_THRESHOLD
 from partreid.models.backbones import check_backbone_name, map_geometry
-from partreid.parts import FOREGROUND, GLOBAL, MOST_PARTS, PartSchema, get_part_schema
+from partreid.parts import FOREGROUND, GLOBAL, PartSchema, get_part_schema
 
 
 class ModelConfig(ConfigModel):
@@ -29,7 +29,7 @@ class ModelConfig(ConfigModel):
     """Where the parts are: "learned" (BPBReID, Eq. 1); "fixed", the softmax of the pose fields (Table 2, w/o learnable
     attention), or "fields", the pose fields as they are: both need a label file for every picture, at test too;
     "stripes" (PCB); "none" (BoT: a global embedding only)."""
-    stripes: Annotated[int, Field(ge=1, le=MOST_PARTS)] = 6
+    stripes: Annotated[int, Field(ge=1, le=1024)] = 6
     """Number of horizontal stripes (PCB; paper §4.4.2: 6)."""
     parts: str = "eight"
     """Part schema by name; paper: "eight" for occluded sets, "five" for holistic ones (Table 5)."""

@@ -82,7 +82,11 @@ def one_line(text: str, *, longest: int = 10_000) -> str:
     Example:
         >>> one_line("a\\nb\\ud800")
         'a b?'
+
+    Raises:
+        ShapeError: ``longest`` is no whole number above 0.
     """
+    check_size(longest)
     drawn = "".join(sign if sign.isprintable() or ord(sign) >= 0xD800 else " " for sign in text)
     drawn = drawn.encode(errors="replace").decode()
     return drawn if len(drawn) <= longest else drawn[: longest - 1] + "…"
