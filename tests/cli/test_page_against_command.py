@@ -17,6 +17,7 @@ from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
+from tests.app.people import DAY
 from tests.cli.conftest import Run
 
 Options = tuple[object, ...]
@@ -42,7 +43,8 @@ def gallery(run: Run, blocks: Path, model: Path, tmp_path: Path) -> Path:
     with Gallery.open(tmp_path / "people", extractor=extractor) as opened:
         for number, picture in enumerate(pictures):
             metadata = {"file": str(picture), "track": number // 3}
-            opened.add([picture], [picture.stem], cameras=picture.stem[6], times=3600 * number, metadata=[metadata])
+            time = DAY + 3600 * number
+            opened.add([picture], [picture.stem], cameras=picture.stem[6], times=time, metadata=[metadata])
     return tmp_path / "people"
 
 
@@ -54,8 +56,8 @@ CASES: list[tuple[Options, dict[str, Any]]] = [
     (("--where", "track=2", "--where", "track=3"), {"where": {"metadata": {"track": [2, "3"]}}}),
     (("--not", "track=0"), {"where": {"not_metadata": {"track": "0"}}}),
     (
-        ("--since", "1970-01-01T02:00+00:00", "--until", "1970-01-01T06:00+01:00"),
-        {"where": {"since": "1970-01-01T03:00+01:00", "until": 5 * 3600}},
+        ("--since", "2026-01-01T02:00+00:00", "--until", "2026-01-01T06:00+01:00"),
+        {"where": {"since": "2026-01-01T03:00+01:00", "until": DAY + 5 * 3600}},
     ),
 ]
 
