@@ -11,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError
+from partreid.functional._checks import require_share
 from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
 from partreid.labels.providers.keypoint_files import read_persons
+from partreid.types.numbers import require_whole
 
 _SMALLEST = 8
 """Pixels; in a smaller picture shares of its size cannot be told from pixels."""
+
+_ENOUGH, _CORNER = 5, 0.6
+"""Pictures of somebody, before a share of them says something; and of their width and height, what somebody fills."""
 
 _Parts = tuple[str, ...]
 """A path's folders and base name."""
@@ -40,6 +45,7 @@ class KeypointFile(PoseProvider):
 
     Raises:
         LabelError: the file cannot be read or is no such file.
+        ShapeError: ``stride`` is no whole number of at least 1, or ``min_confidence`` lies outside [0, 1].
     """
 
     name = "keypoints"
@@ -53,7 +59,8 @@ class KeypointFile(PoseProvider):
         min_confidence: float = 0.3,
     ) -> None:
         self.file = Path(file)
-        self.stride = stride
+        self.stride = require_whole("stride", stride, least=1)
+        require_share("min_confidence", min_confidence)
         found = read_persons(self.file, images=images)
         found.keypoints[found.keypoints[..., 2] < min_confidence] = 0
         self._keypoints, self._sizes = found.keypoints, found.sizes
@@ -108,7 +115,18 @@ class KeypointFile(PoseProvider):
         Raises:
             LabelError: names that fit a crop equally well, or keypoints outside their picture.
         """
-        return map(self._label, crops)
+        count, reach = 0, 0.0
+        for crop in crops:
+            label, farthest = self._label(crop)
+            count, reach = count + (farthest > 0), max(reach, farthest)
+            yield label
+        if count >= _ENOUGH and reach < _CORNER:
+            warnings.warn(
+                f"{self.file}: in all {count} pictures of somebody the keypoints lie in the upper left, within "
+                f"{reach:.0%} of width and height. If they were made in smaller pictures, or are percent, give the "
+                "pixels of the crop, or say the size of those pictures in COCO's 'images'.",
+                stacklevel=2,
+            )
 
     def _entry(self, path: Path) -> _Parts | None:
         """The file's name of that picture."""
@@ -124,7 +142,8 @@ class KeypointFile(PoseProvider):
             raise LabelError(f"{self.file}: {first} and {second} both may be {path}. Give names that tell them apart.")
         return best[0] if best else None
 
-    def _label(self, crop: Crop) -> PoseLabel:
+    def _label(self, crop: Crop) -> tuple[PoseLabel, float]:
+        """The label, and how far right or down the keypoints reach, as a share of the crop; 0 where nobody is."""
         entry, size = self._entry(crop.path), crop.pixels.shape[:2]
         rows = [] if entry is None else self._rows[entry]
         persons = self._keypoints[rows]
@@ -133,7 +152,9 @@ class KeypointFile(PoseProvider):
         persons = persons[persons[..., 2].any(axis=1)]
         if problem := wrong_pixels(persons, size, str(crop.path)):
             raise LabelError(f"{self.file}: {problem}")
-        return label_persons(persons, size, stride=self.stride)
+        seen = persons[persons[..., 2] > 0][:, :2]
+        reach = float((seen / (size[1], size[0])).max(initial=0))
+        return label_persons(persons, size, stride=self.stride), reach
 
     def _scales(self, sizes: NDArray[np.float64], crop: Crop) -> NDArray[np.float64]:
         """What brings keypoints (x, y, confidence) from pictures of these (width, height) to the crop's pixels [P, 3].
