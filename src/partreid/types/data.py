@@ -66,7 +66,7 @@ class ReIDImage:
         """The hidden share as Python's own number, None where an unknown one has another name."""
         if is_unknown(value):
             return None
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
             raise DataError(f"{self.path}: expected occlusion as a number in [0, 1], got {value!r:.80}.")
         return float(value)
 
