@@ -236,3 +236,14 @@ def test_devices() -> None:
         resolve_arithmetic(cpu, "float16")
     with pytest.raises(ConfigError, match=r"workers = -1"):
         RuntimeConfig.parse({"workers": -1})
+
+
+@pytest.mark.parametrize(
+    "data", [{"inner": {"rate": True}}, {"inner": {"width": True}}, {"inner": {"sizes": [1, True]}}, {"name": True}]
+)
+def test_true_is_no_number(data: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"True.*expected something else than true or false"):
+        Outer.parse(data)
+    with pytest.raises(ConfigError, match=r"optimizer\.epochs = True"):
+        TrainConfig().override(["optimizer.epochs=true"])
+    assert TrainConfig().override(["model.normalize_embeddings=true"]).model.normalize_embeddings

@@ -60,6 +60,8 @@ def test_large_numbers_are_exact() -> None:
         (torch.tensor([1.0, float("nan"), 2.0]), 1),
         (["ann", "", "ben"], 1),
         (["0001", "nan", "0002"], 1),
+        (["ann", "ben", "unknown"], 2),
+        (["ann", "?", "ben"], 1),
         (np.array([1, "None", 2]), 1),  # NumPy makes text of it
         (["1", "2", " "], 2),
         (np.ma.array([1, 2, 3], mask=[0, 1, 0]), 1),
@@ -191,3 +193,11 @@ def test_scalars_of_other_libraries() -> None:
     ]  # fmt: skip
     assert as_id(b"\xff") != as_id(b"\xfe")  # never merged by what replaces wrong bytes
     assert as_id(np.ma.masked) is as_id(torch.tensor(float("nan"))) is as_id(np.datetime64("NaT")) is None
+
+
+@pytest.mark.parametrize("wrong", [30, -0.1, True, "0.3", float("inf")])
+def test_a_hidden_share_is_a_share(wrong: object) -> None:
+    with pytest.raises(DataError, match=r"a\.jpg: expected occlusion as a number in \[0, 1\]"):
+        ReIDImage(Path("a.jpg"), 1, occlusion=wrong)  # type: ignore[arg-type]
+    assert ReIDImage(Path("a.jpg"), 1, occlusion=float("nan")).occlusion is None
+    assert ReIDImage(Path("a.jpg"), 1, occlusion=np.float32(0.5)).occlusion == 0.5  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from typing import Any, Self, get_args
 
 import tomli_w
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from partreid.errors import ConfigError, nearest
 
@@ -40,6 +40,15 @@ class ConfigModel(BaseModel):
     # pydantic's own mark of an ``__init__`` that only validates: without it, nested models would be made by calling it,
     # and an error in one of them would lose its place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python, and pydantic with it, takes true for 1."""
+        field = cls.model_fields.get(info.field_name or "")
+        if field is not None and _holds(value, bool) and not _takes_truth(field.annotation):
+            raise ValueError("expected something else than true or false")
+        return value
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], *, source: str = "configuration") -> Self:
@@ -87,6 +96,14 @@ class ConfigModel(BaseModel):
         for key in mine | theirs:
             if mine.get(key) != theirs.get(key):
                 yield key, mine.get(key), theirs.get(key)
+
+
+def _holds(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) or (isinstance(value, list | tuple) and any(_holds(one, kind) for one in value))
+
+
+def _takes_truth(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(_takes_truth(one) for one in get_args(annotation))
 
 
 def flatten(config: ConfigModel | Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

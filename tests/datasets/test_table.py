@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from partreid.datasets.readers import read_dataset
+from partreid.datasets.readers.table import read_table
 from partreid.errors import DataError, MissingDependencyError
 from tests.datasets.test_layouts import brief, lay, without
 
@@ -101,8 +103,8 @@ BAD = {
     "below -1": (("a/1.jpg,-2,0,train",), HEADER, "expected pid .* got '-2'"),
     "no person": (("a/1.jpg, ,0,train",), HEADER, "line 2: pid is empty"),
     "camera": (("a/1.jpg,1,-1,train",), HEADER, "expected camid to be a whole number from 0, got '-1'"),
-    "no camera": (("a/1.jpg,1,nan,train",), HEADER, "line 2: expected camid to be a whole number from 0, got 'nan'"),
-    "no number": (("a/1.jpg,nan,0,train",), HEADER, "line 2: expected pid .* got 'nan'"),
+    "no camera": (("a/1.jpg,1,c1,train",), HEADER, "line 2: expected camid to be a whole number from 0, got 'c1'"),
+    "no number": (("a/1.jpg,nan,0,train",), HEADER, "line 2: pid is empty"),
     "mixed cameras": ((ROWS[0], "a/2.jpg,2,,train"), HEADER, r"for every picture or for none, but 1 of 2 .*2\.jpg"),
     "occlusion": (("a/1.jpg,1,2,train",), "path,pid,occlusion,split", "line 2: expected occlusion as a number in"),
     "no match": ((*ROWS[:2], "q/1.jpg,5,1,query", *ROWS[3:]), HEADER, "Query set 'query' .* from another camera"),
@@ -156,3 +158,21 @@ def test_parquet_without_pyarrow_says_how_to_get_it(tmp_path: Path, monkeypatch:
     without(monkeypatch, "pyarrow")
     with pytest.raises(MissingDependencyError, match=r'needs pyarrow.*pip install "partreid\[tables\]"'):
         read_dataset(tmp_path / "people.parquet")
+
+
+@pytest.mark.parametrize("name", ["camera", "Camid", "cam_id", "cam"])
+def test_a_camera_under_another_name(name: str, tmp_path: Path) -> None:
+    """It would count for no camera at all, and every picture of the same one as a match."""
+    table = tmp_path / "people.csv"
+    table.write_text(f"path,pid,{name},split\na/1.jpg,1,0,train\n")
+    with pytest.raises(DataError, match=f"column '{name}' is not read. If it is camid"):
+        read_table(table)
+
+
+@pytest.mark.parametrize("unknown", ["", "nan", "NaN", "None", "<NA>", "n/a"])
+def test_one_unknown_however_it_is_written(unknown: str, tmp_path: Path) -> None:
+    Image.new("RGB", (4, 8)).save(tmp_path / "1.jpg")
+    table = tmp_path / "people.csv"
+    table.write_text(f"path,pid,camid,occlusion,split\n1.jpg,1,{unknown},{unknown},train\n")
+    (image,) = read_table(table).train
+    assert (image.pid, image.camid, image.occlusion) == (1, None, None)

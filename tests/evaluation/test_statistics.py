@@ -102,3 +102,8 @@ def test_messages() -> None:
 def test_an_interval_needs_numbers(values: object) -> None:
     with pytest.raises(ShapeError, match=r"Expected \[N\] numbers"):
         bootstrap_interval(values)  # type: ignore[arg-type]
+
+
+def test_masked_values_are_no_values() -> None:
+    with pytest.raises(ShapeError, match="none of them masked"):
+        bootstrap_interval(np.ma.masked_array([0.5, 0.6], mask=[False, True]))

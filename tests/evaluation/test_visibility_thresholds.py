@@ -94,3 +94,13 @@ def test_labels_say_which_parts_are_there(blocks: Path, tmp_path: Path) -> None:
 def test_models_without_continuous_visibility(model: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="override visibility=continuous"):
         part_visibility(extractor(**model), [])
+
+
+def test_masked_visibilities_are_no_values() -> None:
+    seen, present = np.array([0.9, 0.5]), np.array([True, False])
+    for values in (
+        (np.ma.masked_array(seen, mask=present), present),
+        (seen, np.ma.masked_array(present, mask=present)),
+    ):
+        with pytest.raises(ShapeError, match="masked"):
+            choose_threshold("a", *values)

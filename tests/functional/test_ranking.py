@@ -217,3 +217,11 @@ def test_messages() -> None:
         evaluate_ranking(good, [8, 9], [1, 2, 3])
     with pytest.raises(DataError, match="None of the 2 queries"):
         evaluate_ranking(good, [1, 2], [1, 2, 3], [0, 0], [0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    "distances", [torch.ones(1, 2).to_sparse(), torch.ones(1, 2, device="meta")], ids=["sparse", "meta"]
+)
+def test_distances_without_plain_numbers(distances: torch.Tensor) -> None:
+    with pytest.raises(ShapeError, match="plain tensor"):
+        evaluate_ranking(distances, [1], [1, 2])

@@ -283,3 +283,58 @@ def test_boxes_of_other_frames(tmp_path: Path) -> None:
         check_units(read_boxes(write(tmp_path, CSV + "0,1,431,278,531,633\n", "other.txt")), 640, 360)
     with pytest.warns(UserWarning, match="upper left quarter of the frame of 3840×2160"):
         check_units(read_boxes(path), 3840, 2160)
+
+
+FIVE = [np.array([0, 1]), np.array([0, 0]), np.array([BOX, BOX])]
+
+
+def test_boxes_of_lists_are_boxes() -> None:
+    boxes = TrackBoxes([0, 1], [0, 0], [BOX, BOX], [7])  # type: ignore[arg-type,list-item]
+    assert boxes.names == ("7",)
+    assert boxes.every(2).frames.tolist() == [0]
+    assert boxes.every(10**30).frames.tolist() == [0]
+    with pytest.raises(DataError, match="whole n"):
+        boxes.every(True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({0: np.array(3)}, "Expected whole numbers frames"),
+        ({0: None}, "Expected whole numbers frames"),
+        ({2: np.full((2, 4), "a")}, "numbers corners"),
+        ({2: np.ma.masked_array(np.ones((2, 4)), mask=np.eye(2, 4))}, "corners: some values are masked"),
+        ({0: np.array([-1, 0])}, "counted from 0, got -1"),
+        ({0: np.array([1, 1])}, "track a has two boxes in frame 1"),
+        ({3: ("a", "b")}, "'b' has none"),
+        ({4: np.array([1])}, r"lines \[N\]"),
+    ],
+)
+def test_boxes_that_are_none(change: dict[int, object], message: str) -> None:
+    values: list[object] = [*FIVE, ("a",), None]
+    for place, value in change.items():
+        values[place] = value
+    with pytest.raises(DataError, match=message):
+        TrackBoxes(*values)  # type: ignore[arg-type]
+
+
+def test_a_table_is_of_one_video(tmp_path: Path) -> None:
+    """Frames of two would go into one track where they do not clash."""
+    rows = "a.mp4,0,1,10,20,40,80\nb.mp4,3,1,10,20,40,80\n"
+    with pytest.raises(DataError, match=r"line 3: the boxes are of several videos: 'b.mp4', and before 'a.mp4'"):
+        read_boxes(write(tmp_path, f"video,{CSV}{rows}", "b.csv"))
+    assert len(read_boxes(write(tmp_path, f"camera,{CSV}2,0,1,10,20,40,80\n2.0,1,1,10,20,40,80\n", "c.csv"))) == 2
+
+
+def test_a_label_is_a_class(tmp_path: Path) -> None:
+    text = f"{CSV.strip()},label\n0,1,10,20,40,80,person\n0,2,10,20,40,80,dog\n"
+    with pytest.warns(UserWarning, match="dog: 1"):
+        assert read_boxes(write(tmp_path, text, "b.csv")).names == ("1",)
+    with pytest.warns(UserWarning) as told:
+        assert read_boxes(write(tmp_path, text, "b.csv"), person_classes=["dog", "persn"]).names == ("2",)
+    assert any("no box of the class persn; there are dog, person" in str(one.message) for one in told)
+
+
+def test_the_first_frame_is_a_whole_number(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"number 0 or 1, got 1\.0"):
+        read_boxes(write(tmp_path, f"{CSV}1,1,10,20,40,80\n"), first_frame=1.0)  # type: ignore[arg-type]

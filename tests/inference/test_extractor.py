@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ def test_files_arrays_pil_entries_and_folders_agree(
         [folder],
         [arrays[0], files[1], Image.fromarray(arrays[2]), ReIDImage(files[3], 1, 0)],
         tuple(files),
+        np.array([str(file) for file in files]),  # a column of a table
+        np.array(files, object),
     ):
         assert _equal(extractor.embed(pictures), expected)
     for one in (files[1], str(files[1]), arrays[1], Image.fromarray(arrays[1]), ReIDImage(files[1], 1, 0)):
@@ -123,6 +126,13 @@ def test_modes_of_pil_pictures(extractor: PartExtractor, arrays: list[np.ndarray
         ([3], r"Picture #0: .*got int"),
         (3, r"got int"),
         ([torch.zeros(64, 32, 3)], r"got Tensor"),
+        ({"a.jpg", "b.jpg"}, r"has no order"),
+        (b"\xff\xd8", r"got bytes\. Of a file's bytes take Image\.open"),
+        (io.BytesIO(b"\xff\xd8"), r"got BytesIO\. Of"),
+        (
+            np.ma.masked_array(np.zeros((64, 32, 3), np.uint8), mask=np.eye(64, 32)[:, :, None] * [1, 1, 1]),
+            "masked in part",
+        ),
         ([], r"at least one picture"),
         (np.zeros((0, 64, 32, 3), np.uint8), r"at least one picture"),
     ],

@@ -156,9 +156,9 @@ def test_times_of_a_folder(tmp_path: Path) -> None:
 
 def test_files_that_are_no_frames_are_told(tmp_path: Path) -> None:
     path = folder(tmp_path / "a", ["1.png"])
-    for name in ("2.jp2", "3.jp2", "boxes.csv", ".hidden"):
+    for name in ("2.raw", "3.raw", "boxes.csv", ".hidden"):
         (path / name).write_bytes(b"")
-    with pytest.warns(UserWarning, match="other files are no frames: 2 .jp2, 1 .csv"):
+    with pytest.warns(UserWarning, match="other files are no frames: 2 .raw, 1 .csv"):
         FrameFolder.open(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -188,3 +188,24 @@ def test_names_of_folders(paths: list[str], names: list[str], tmp_path: Path, mo
 def test_names_of_files(tmp_path: Path) -> None:
     (tmp_path / "a.b.mp4").write_bytes(b"")
     assert video_name(tmp_path / "a.b.mp4") == "a.b"
+
+
+@pytest.mark.parametrize("first", [True, "0", 1.5, -1])
+def test_a_first_number_is_a_whole_one(first: object, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="whole one of at least 0"):
+        FrameFolder.open(folder(tmp_path / "a", ["5.png"]), first=first)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="above 0, got True"):
+        FrameFolder.open(tmp_path / "a", fps=True, first=5)
+
+
+def test_more_frames_than_seqinfo_says(tmp_path: Path) -> None:
+    path = folder(tmp_path / "s" / "img1", ["000001.jpg", "000002.jpg", "000003.jpg"])
+    (path.parent / "seqinfo.ini").write_text(INFO.format(2))
+    with pytest.warns(UserWarning, match=r"says that there are 2 frames, but they go on to 000003\.jpg"):
+        FrameFolder.open(path)
+
+
+def test_an_extension_without_its_point(tmp_path: Path) -> None:
+    path = folder(tmp_path / "s" / "img1", ["000001.jpg", "000001.png", "000002.jpg"])
+    (path.parent / "seqinfo.ini").write_text(INFO.format(2).replace("imExt=.jpg", "imExt=jpg"))
+    assert [file.suffix for file in FrameFolder.open(path).files] == [".jpg", ".jpg"]

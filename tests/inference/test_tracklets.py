@@ -111,3 +111,11 @@ def test_mistakes_leave_the_track_as_it_was() -> None:
         merge_tracklets(frames(0), [])
     with pytest.raises(TypeError):
         merge_tracklets(frames(1), [["a list"]])  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("tracks", [{1, 2}, "12", {1: "a", 2: "b"}, None, iter([1, 2])], ids=lambda t: type(t).__name__)
+def test_tracks_that_are_no_list(tracks: object) -> None:
+    """The order of a set is nobody's."""
+    embeddings = PartEmbeddings(torch.ones(2, 1, 3), torch.ones(2, 1), ("a",))
+    with pytest.raises(ShapeError, match="Expected a list of tracks"):
+        merge_tracklets(embeddings, tracks)  # type: ignore[arg-type]

@@ -184,3 +184,11 @@ def test_wrong_frames(frame: object) -> None:
 def test_wrong_tables_of_boxes(boxes: object) -> None:
     with pytest.raises(PartReIDError):
         crop_boxes(np.zeros((40, 60, 3), np.uint8), boxes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "boxes", [np.ma.masked_array([[1.0, 2, 30, 40]], mask=[[0, 0, 1, 0]]), np.array([[1j, 2, 30, 40]])], ids=type
+)
+def test_boxes_in_part_unknown(boxes: np.ndarray) -> None:
+    with pytest.raises(ShapeError, match="boxes"):
+        crop_boxes(np.zeros((48, 64, 3), np.uint8), boxes)

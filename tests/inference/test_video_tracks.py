@@ -158,6 +158,28 @@ def test_frames_in_no_order(extractor: PartExtractor) -> None:
             embed_tracks(extractor, [frames[i] for i in order], boxes, on_error=lambda message: None)
 
 
+def test_frames_of_another_size_than_the_first(extractor: PartExtractor) -> None:
+    frames, boxes = scene()
+    small = [frame._replace(pixels=frame.pixels[::2, ::2]) if i else frame for i, frame in enumerate(frames)]
+    with pytest.raises(DataError, match=r"Frame 1 .*its frame has \d+×\d+ pixels, but the first one"):
+        embed_tracks(extractor, small, boxes)
+    told: list[str] = []
+    embed_tracks(extractor, small, boxes, on_error=told.append)
+    assert len(told) == int((boxes.frames > 0).sum())
+
+
+def test_what_is_no_frame_or_no_box(extractor: PartExtractor) -> None:
+    frames, boxes = scene()
+    expected, _ = embed_tracks(extractor, frames, boxes)
+    plain, _ = embed_tracks(extractor, (tuple(frame) for frame in frames), boxes)  # type: ignore[misc]
+    assert torch.equal(plain.vectors, expected.vectors)
+    for wrong in ("v.mp4", [frame.pixels for frame in frames], [(0, frames[0].pixels)]):
+        with pytest.raises(DataError, match="Expected frames as iter_frames"):
+            embed_tracks(extractor, wrong, boxes)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="boxes that read_boxes gives, got str"):
+        embed_tracks(extractor, frames, "boxes.csv")  # type: ignore[arg-type]
+
+
 def test_crops_come_with_their_rows(extractor: PartExtractor) -> None:
     frames, boxes = scene()
     seen: dict[int, np.ndarray] = {}

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from partreid.errors import ConfigError, LabelError
+from partreid.errors import ConfigError, LabelError, ShapeError
 from partreid.labels.generate import LabelJob, LabelSummary, make_labels
 from partreid.labels.grouping import group_fields, label_map
 from partreid.labels.providers import Crop, load_provider
@@ -458,3 +459,46 @@ def test_any_json_is_read_or_refused(tmp_path: Path, content: Any) -> None:
         provider = KeypointFile(file)
         provider.check([Path("a.jpg")])
         list(provider.detect([crop("a.jpg")]))
+
+
+def test_sizes_and_categories_written_as_text(tmp_path: Path) -> None:
+    right = np.array([[x, y, 0.9] for x, y in [(20 + i, 7 * i + 2) for i in range(17)]])
+
+    def fields(factor: float, size: tuple[object, object], category: object = 1) -> NDArray[np.float32]:
+        entry = {"image_id": "1", "category_id": category, "keypoints": (right * [factor, factor, 1]).ravel().tolist()}
+        content = {
+            "images": [{"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}],
+            "annotations": [entry],
+            "categories": [{"id": 1, "name": "person"}],
+        }
+        path = tmp_path / "k.json"
+        path.write_text(json.dumps(content))
+        return next(KeypointFile(path).detect([Crop(Path("a.jpg"), np.zeros((128, 64, 3), np.uint8))])).fields
+
+    want = fields(1, (64, 128))
+    assert np.allclose(fields(1.5, ("96", "192"), "1"), want)
+    with pytest.raises(LabelError, match=r"width of a\.jpg is 'wide'; expected pixels"):
+        fields(1, ("wide", 128))
+
+
+def test_keypoints_of_pictures_of_another_size_are_told(tmp_path: Path) -> None:
+    names = [f"{i}.jpg" for i in range(5)]
+    crops = [Crop(Path(name), np.zeros((128, 64, 3), np.uint8)) for name in names]
+    for factor, hint in ((0.5, "upper left"), (1.0, ""), (2.0, "beyond the right and the lower edge")):
+        person = [number for i in range(17) for number in ((20 + i) * factor, (7 * i + 2) * factor, 0.9)]
+        path = tmp_path / "k.json"
+        path.write_text(json.dumps([{"image_id": name, "keypoints": person} for name in names]))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert len(list(KeypointFile(path).detect(crops))) == 5
+        told = [str(one.message) for one in caught if "of another size" in str(one.message)]
+        assert len(told) == bool(hint)
+        assert hint in "".join(told)
+
+
+@pytest.mark.parametrize("option", [{"stride": 0}, {"stride": 1.5}, {"min_confidence": 30}, {"min_confidence": np.nan}])
+def test_options_of_keypoints(option: dict[str, float], tmp_path: Path) -> None:
+    path = tmp_path / "k.json"
+    path.write_text(json.dumps([{"image_id": "a.jpg", "keypoints": [5, 5, 0.9] * 17}]))
+    with pytest.raises(ShapeError, match=next(iter(option))):
+        KeypointFile(path, **option)  # type: ignore[arg-type]

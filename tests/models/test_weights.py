@@ -224,3 +224,24 @@ def test_flipped_bits_are_an_error_or_weights_that_are_numbers(seed: int, state:
     except CheckpointError:
         return
     pytest.fail("nothing fits a network without weights")
+
+
+def test_weights_of_zeros_are_refused(state: State) -> None:
+    """What a file holds that was not wholly copied: the header says all is there."""
+    for name in (NAME, "layer2.0.bn1.running_var"):
+        with pytest.raises(CheckpointError, match=rf"cannot be used: {name} holds zeros only"):
+            load_exactly(build_backbone("resnet18"), {**state, name: state[name] * 0}, source="w")
+
+
+def test_the_content_says_what_a_file_is(state: State, tmp_path: Path) -> None:
+    for name in ("w.pth", "w.SAFETENSORS", "w"):
+        save_file(state, tmp_path / name)
+        assert torch.equal(read_state_dict(tmp_path / name)[NAME], state[NAME])
+    torch.save(state, tmp_path / "w.safetensors")
+    assert torch.equal(read_state_dict(tmp_path / "w.safetensors")[NAME], state[NAME])
+
+
+def test_networks_that_are_not_taken_are_named(state: State, tmp_path: Path) -> None:
+    torch.save({"model": state, "model_ema": {k: v + 1 for k, v in state.items()}}, tmp_path / "w.pth")
+    with pytest.warns(UserWarning, match="the network is 'model'; not used: 'model_ema'"):
+        assert torch.equal(read_state_dict(tmp_path / "w.pth")[NAME], state[NAME])

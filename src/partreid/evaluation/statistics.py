@@ -61,8 +61,8 @@ def bootstrap_interval(values: np.ndarray, *, samples: int = 1000, seed: int = 0
         Interval(low=1.0, high=1.0)
     """
     given = np.asarray(values)
-    if given.dtype.kind not in "fiub":
-        raise ShapeError(f"Expected [N] numbers, got {given.dtype} of shape {given.shape}.")
+    if given.dtype.kind not in "fiub" or np.ma.is_masked(values):
+        raise ShapeError(f"Expected [N] numbers, none of them masked, got {given.dtype} of shape {given.shape}.")
     values = given.astype(np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ShapeError(f"Expected [N] finite numbers, without NaN, at least one, got shape {values.shape}.")

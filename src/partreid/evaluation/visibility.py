@@ -49,6 +49,8 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
         >>> choose_threshold("head", np.array([0.9, 0.7, 0.5, 0.1]), np.array([True, True, False, False])).threshold
         0.6
     """
+    if np.ma.is_masked(visibility) or np.ma.is_masked(present):
+        raise ShapeError("Some visibilities or labels are masked. Leave those pictures out.")
     visibility, present = np.asarray(visibility), np.asarray(present)
     if visibility.ndim != 1 or visibility.shape != present.shape or not len(present):
         raise ShapeError(f"Expected [N] visibilities and labels, got {visibility.shape} and {present.shape}.")

@@ -280,6 +280,8 @@ def _distances(distances: object) -> Tensor:
     matrix = as_tensor("distances", distances).detach()
     if matrix.ndim != 2:
         raise ShapeError(f"distances must be [Q, G], got shape {tuple(matrix.shape)}.")
+    if matrix.layout != torch.strided or matrix.is_meta:
+        raise ShapeError(f"distances must be a plain tensor (to_dense()), got {matrix.layout} on {matrix.device}.")
     if matrix.is_complex() or matrix.dtype == torch.bool:
         raise ShapeError(f"distances must be numbers that can be ordered, got {matrix.dtype}.")
     # The sum is quickly had, and NaN or -infinity if any distance is; but inf - inf is NaN too.

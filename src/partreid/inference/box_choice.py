@@ -121,7 +121,10 @@ def _persons(
         raise DataError(f"{path} has no column of classes, so that --person-class (person_classes=) changes nothing.")
     if given is not None:
         several = given if isinstance(given, Collection) and not isinstance(given, str) else [given]
-        return {str(track_key(kind)) for kind in several}, []
+        persons = {str(track_key(kind)) for kind in several}
+        unused = sorted(persons - set(present))
+        note = f"{path} has no box of the class {_list(unused)}; there are {_list(present)}"
+        return persons, [note] if unused else []
     if not present:
         return set(), []
     words = {kind for kind in present if kind.casefold() in _PERSONS}

@@ -28,7 +28,10 @@ _BOX: tuple[tuple[BoxForm, tuple[str, ...]], ...] = (
     ("xywh", ("left", "top", "width", "height")),
 )
 _CONFIDENCE = ("confidence", "conf", "score")
-_KIND = ("class_name", "class", "class_id", "cls", "category", "category_id")
+_KIND = ("class_name", "class", "class_id", "cls", "category", "category_id", "label", "object_class")
+_SOURCE = frozenset(
+    ("video", "video_name", "video_id", "camera", "camera_id", "cam", "cam_id", "camid", "sequence", "seq")
+)
 _VISIBLE = ("visibility",)
 
 
@@ -39,8 +42,9 @@ class BoxColumns:
     Attributes:
         frame, track, box, confidence, kind, visible: positions; None where there is none. kind: the class.
         form: of the box. first_frame: the number of the first frame, 0 or 1; None where the names do not say it.
-        count: how many the first line names. mot: MOTChallenge's order without names, where the meaning of the columns
-            behind the seventh depends on how many there are.
+        sources: of what tells videos or cameras apart. count: how many the first line names.
+        mot: MOTChallenge's order without names, where the meaning of the columns behind the seventh depends on how
+            many there are.
         note: what was read as what, where it is not one of the two documented formats.
     """
 
@@ -52,6 +56,7 @@ class BoxColumns:
     confidence: int | None
     kind: int | None
     visible: int | None
+    sources: tuple[int, ...] = ()
     count: int = 0
     mot: bool = False
     note: str = ""
@@ -90,4 +95,5 @@ def named_columns(cells: Sequence[str], source: str) -> BoxColumns | None:
         first = 1  # MOTChallenge's own names
     note = "" if used == list(COLUMNS) else f"{source}: read the columns {', '.join(used)}"
     more = find(_CONFIDENCE), find(_KIND), find(_VISIBLE)
-    return BoxColumns(frame, track, (x1, y1, x2, y2), form, first, *more, count=len(names), note=note)
+    sources = tuple(place for place, name in enumerate(names) if name in _SOURCE)
+    return BoxColumns(frame, track, (x1, y1, x2, y2), form, first, *more, sources, count=len(names), note=note)

@@ -104,6 +104,7 @@ def _lines(file: Iterator[str] | list[str], delimiter: str | None) -> Iterator[L
 def _rows(path: Path, lines: Iterator[Line], columns: BoxColumns) -> BoxRows:
     rows = BoxRows(columns)
     known: dict[str, tuple[str, Hashable | None]] = {}
+    source: list[Hashable | None] | None = None
     for number, cells in lines:
         where = f"{path}, line {number}"
         while len(cells) > columns.count and not cells[-1].strip():
@@ -116,6 +117,13 @@ def _rows(path: Path, lines: Iterator[Line], columns: BoxColumns) -> BoxRows:
         if len(cells) < columns.least:
             what = f"expected {MOT}" if columns.mot else f"expected {columns.least} values or more"
             raise DataError(f"{where}: {what}, got {len(cells)} values.")
+        of_row = [_key(_cell(cells, place)) for place in columns.sources]
+        if source is not None and of_row != source:
+            raise DataError(
+                f"{where}: the boxes are of several videos: {_texts(of_row)}, and before {_texts(source)}. Give a "
+                "table for each."
+            )
+        source = of_row
         rows.lines.append(number)
         rows.frames.append(_frame(cells[columns.frame], where, columns.first_frame or 0))
         text = cells[columns.track].strip()
@@ -155,6 +163,10 @@ def _more(rows: BoxRows, cells: list[str], where: str) -> None:
 
 def _cell(cells: list[str], place: int | None) -> str:
     return "" if place is None or place >= len(cells) else cells[place].strip()
+
+
+def _texts(values: list[Hashable | None]) -> str:
+    return ", ".join(repr(value)[:40] for value in values)
 
 
 def _value(text: str, where: str) -> float:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,8 @@ class TrackBoxes:
         lines: [N] where each stands in its table; None where it has none. table: that table.
 
     Raises:
-        DataError: the arrays do not fit together, frames do not ascend, or a name is twice there or is none
-            (:func:`~partreid.inference.track_names.track_key`).
+        DataError: the arrays do not fit together, frames do not ascend, a track is twice in a frame or has no box, or
+            a name is twice there or is none (:func:`~partreid.inference.track_names.track_key`).
     """
 
     frames: NDArray[np.int64]
@@ -59,21 +59,40 @@ class TrackBoxes:
     table: BoxTable = field(default_factory=BoxTable)
 
     def __post_init__(self) -> None:
-        count = len(self.frames)
-        whole = all(np.asarray(numbers).dtype.kind in "iu" for numbers in (self.frames, self.tracks) if count)
-        if not whole or np.shape(self.tracks) != (count,) or np.shape(self.corners) != (count, 4):
+        for name in ("frames", "tracks", "corners") if self.lines is None else ("frames", "tracks", "corners", "lines"):
+            object.__setattr__(self, name, _array(name, getattr(self, name)))
+        count = self.frames.size
+        whole = all(numbers.dtype.kind in "iu" for numbers in (self.frames, self.tracks) if count)
+        alone = self.lines is None or self.lines.shape == (count,)
+        if (
+            not (whole and alone and self.frames.shape == self.tracks.shape == (count,))
+            or self.corners.shape != (count, 4)
+            or self.corners.dtype.kind not in "iuf"
+        ):
             raise DataError(
-                "Expected whole numbers frames [N] and tracks [N], and corners [N, 4], got shapes "
-                f"{np.shape(self.frames)}, {np.shape(self.tracks)} and {np.shape(self.corners)}."
+                "Expected whole numbers frames [N] and tracks [N], numbers corners [N, 4], and lines [N] if any, got "
+                f"shapes {self.frames.shape}, {self.tracks.shape} and {self.corners.shape}."
             )
         if count and (np.diff(self.frames) < 0).any():
             raise DataError("Expected the boxes in the order of their frames. Sort them: order = np.argsort(frames).")
-        if count and not (np.min(self.tracks) >= 0 and np.max(self.tracks) < len(self.names)):
-            raise DataError(f"Expected positions 0 to {len(self.names) - 1} in the names of the tracks.")
-        keys = [track_key(name) for name in self.names]
+        if count and self.frames[0] < 0:
+            raise DataError(f"Frames are counted from 0, got {self.frames[0]}.")
+        self._check_tracks()
+        _check_single(self)
+
+    def _check_tracks(self) -> None:
+        names = [self.names] if isinstance(self.names, str) else list(self.names)
+        if len(self) and not (np.min(self.tracks) >= 0 and np.max(self.tracks) < len(names)):
+            raise DataError(f"Expected positions 0 to {len(names) - 1} in the names of the tracks.")
+        keys = [track_key(name) for name in names]
         if None in keys or len(set(keys)) < len(keys):
-            wrong = next(name for name, key in zip(self.names, keys, strict=True) if key is None or keys.count(key) > 1)
+            wrong = next(name for name, key in zip(names, keys, strict=True) if key is None or keys.count(key) > 1)
             raise DataError(f"Each track has a name of its own, got {wrong!r:.80}. Leave out boxes of no track.")
+        if empty := set(range(len(names))) - set(self.tracks.tolist()):
+            raise DataError(f"Each track has a box, but {names[min(empty)]!r:.80} has none. Leave its name out.")
+        object.__setattr__(
+            self, "names", tuple(n if isinstance(n, str) else str(key) for n, key in zip(names, keys, strict=True))
+        )
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -117,9 +136,10 @@ class TrackBoxes:
         Raises:
             DataError: ``step`` is no whole number of at least 1.
         """
-        if not isinstance(step, int | np.integer) or step < 1:
+        if not isinstance(step, int | np.integer) or isinstance(step, bool) or step < 1:
             raise DataError(f"Expected every n-th frame with a whole n of at least 1, got {step!r:.80}.")
-        some = self.only(np.flatnonzero(self.frames % step == 0))
+        # Beyond the last frame one step is like another, and NumPy knows no numbers without end.
+        some = self.only(np.flatnonzero(self.frames % min(int(step), int(self.frames.max(initial=0)) + 1) == 0))
         if gone := set(self.names) - set(some.names):
             frames = f"frames 0, {step}, {2 * step}, ..."
             warnings.warn(f"Left out {named(gone, 'track')} without a box in {frames}", stacklevel=2)
@@ -176,7 +196,7 @@ def read_boxes(
     path = Path(path)
     if form not in (None, "xyxy", "xywh"):
         raise ConfigError(f"Boxes are written as xyxy or xywh, got {form!r:.80}.")
-    if first_frame not in (None, 0, 1) or isinstance(first_frame, bool):
+    if first_frame not in (None, 0, 1) or isinstance(first_frame, bool | float):
         raise ConfigError(f"The first frame is number 0 or 1, got {first_frame!r:.80}.")
     rows = read_rows(path)
     if not rows.lines:
@@ -190,7 +210,6 @@ def read_boxes(
     table = BoxTable(str(path), None if form else rows.columns.form, first, pixel)
     frames, lines = np.array(rows.frames)[used] - first, np.array(rows.lines)[used]
     boxes = TrackBoxes._ordered(frames, [str(rows.tracks[i]) for i in used], corners[used], lines, table)
-    _check_single(boxes)
     check_shares(boxes)
     for note in notes:
         warnings.warn(f"{note}.", stacklevel=2)
@@ -252,10 +271,20 @@ def _check_single(boxes: TrackBoxes) -> None:
     order = np.lexsort((boxes.tracks, boxes.frames))
     pairs = np.stack([boxes.frames, boxes.tracks])[:, order]
     twice = (pairs[:, 1:] == pairs[:, :-1]).all(axis=0)
-    if twice.any() and boxes.lines is not None:
+    if twice.any():
         first, second = order[int(twice.argmax()) :][:2]
         frame, track = boxes.frames[first], boxes.names[boxes.tracks[first]]
-        raise DataError(
-            f"{boxes.table.path}: track {track} has two boxes in frame {frame} (counted from 0), in lines "
-            f"{boxes.lines[first]} and {boxes.lines[second]}. Keep one."
-        )
+        source, lines = "", ""
+        if boxes.lines is not None:
+            source = f"{boxes.table.path}: "
+            lines = f", in lines {boxes.lines[first]} and {boxes.lines[second]}"
+        raise DataError(f"{source}track {track} has two boxes in frame {frame} (counted from 0){lines}. Keep one.")
+
+
+def _array(name: str, values: object) -> NDArray[Any]:
+    if np.ma.is_masked(values):
+        raise DataError(f"{name}: some values are masked. Leave those boxes out.")
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name} must be an array of numbers: {error}") from None

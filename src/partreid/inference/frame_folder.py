@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 
 from partreid.datasets.readers.common import list_pictures, own_name
@@ -59,14 +59,18 @@ class FrameFolder:
         Raises:
             DataError: there is no picture, names have no number or several that differ, two have the same, or it is
                 not known what number frame 0 has; the message names the files.
-            ConfigError: ``fps`` is no number above 0.
+            ConfigError: ``fps`` is no number above 0, or ``first`` no whole one of at least 0.
         """
-        if fps is not None and not (isinstance(fps, Real) and math.isfinite(fps) and fps > 0):
+        if fps is not None and not (isinstance(fps, Real) and fps is not True and math.isfinite(fps) and fps > 0):
             raise ConfigError(f"Frames a second are a number above 0, got {fps!r:.80}.")
+        if first is not None and (not isinstance(first, Integral) or isinstance(first, bool) or first < 0):
+            raise ConfigError(f"The first frame's number is a whole one of at least 0, got {first!r:.80}.")
         folder, info = _sequence(Path(path))
         files = list_pictures(folder)
         extension = info.get("imext", "").strip().lower()
-        files = [file for file in files if file.suffix.lower() == extension] or files
+        files = [
+            file for file in files if file.suffix.lower().removeprefix(".") == extension.removeprefix(".")
+        ] or files
         keys = _keys(folder, files, in_order=in_order)
         order = sorted(range(len(files)), key=lambda i: keys[i])
         files, keys = [files[i] for i in order], [keys[i] for i in order]
@@ -208,6 +212,8 @@ def _notes(files: Sequence[Path], numbers: Sequence[int], *, in_order: bool, len
     """What is to be said of the order, of frames that are missing, and of files that are no frames."""
     folder, there = files[0].parent, set(numbers)
     notes = [f"{folder}: pictures are frames in the order of their names"] if in_order else []
+    if length is not None and not in_order and numbers[-1] >= length:
+        notes.append(f"{folder}: {SEQINFO} says that there are {length:g} frames, but they go on to {files[-1].name}")
     last = max(numbers[-1] + 1, 0 if length is None or in_order else int(length))
     if (missing := last - len(there)) > 0:
         gap = next(number for number in range(last) if number not in there)

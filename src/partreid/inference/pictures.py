@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,16 +34,19 @@ def walk(pictures: Pictures) -> Iterator[Picture]:
         pictures: one picture, a folder, an array [N, H, W, 3], or an iterable of pictures and folders.
 
     Raises:
-        DataError: a folder holds no picture, or cannot be looked into.
+        DataError: a folder holds no picture, or cannot be looked into; or the pictures are a set, which has no order.
 
     Example:
         >>> [picture.shape for picture in walk(np.zeros((2, 8, 4, 3), np.uint8))]
         [(8, 4, 3), (8, 4, 3)]
     """
-    if isinstance(pictures, str | Path | Image.Image | ReIDImage):
-        pictures = [pictures]
+    if isinstance(pictures, set | frozenset):
+        raise DataError("A set of pictures has no order, so nobody knows whose row is which. Give sorted(pictures).")
+    if isinstance(pictures, str | Path | Image.Image | ReIDImage | bytes | bytearray | io.IOBase):
+        pictures = [pictures]  # of bytes and open files too loading says what was expected
     elif isinstance(pictures, np.ndarray):
-        pictures = pictures if pictures.ndim == 4 else [pictures]
+        names = pictures.ndim == 1 and pictures.dtype.kind in "UO"  # a column of paths
+        pictures = pictures.tolist() if names else pictures if pictures.ndim == 4 else [pictures]
     elif not isinstance(pictures, Iterable):
         pictures = [pictures]  # loading it says what was expected
     for picture in pictures:
@@ -76,7 +80,8 @@ def load_picture(picture: Picture) -> np.ndarray:
         return read_image(picture)
     if isinstance(picture, Image.Image):
         return from_pil(picture)
-    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+    wrong = not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3
+    if wrong or picture.shape[2] != 3 or np.ma.is_masked(picture):
         raise DataError(
             f"Expected a file, a PIL picture or a uint8 array [H, W, 3] in RGB order, got {_what(picture)}."
         )
@@ -85,8 +90,12 @@ def load_picture(picture: Picture) -> np.ndarray:
 
 def _what(picture: object) -> str:
     """What came in the place of a picture, and how it becomes one where that is certain."""
+    if isinstance(picture, bytes | bytearray | io.IOBase):
+        return f"{type(picture).__name__}. Of a file's bytes take Image.open(io.BytesIO(data))"
     if not isinstance(picture, np.ndarray):
         return type(picture).__name__
+    if np.ma.is_masked(picture):
+        return "one that is masked in part. Fill what is behind the mask: picture.filled(0)"
     came = f"{picture.dtype} {picture.shape}"
     if picture.dtype.kind == "f":
         return f"{came}. Of numbers from 0 to 1 take (255 * picture).round().astype(np.uint8)"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Hashable
 from decimal import Decimal, InvalidOperation
 from numbers import Integral, Real
 
+from partreid.types.id_values import UNKNOWN_TEXT, is_unknown
+
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_NO_TRACK = frozenset(("", "-", "none", "null", "nil", "nat", "undefined", "unknown", "untracked")) | frozenset(
-    ("nan", "+nan", "-nan", "inf", "+inf", "-inf", "infinity", "na", "n/a", "#n/a", "<na>")
-)
-_NO_TRACK_TYPES = ("NAType", "NaTType")  # of pandas, which need not be installed
+_NO_TRACK = UNKNOWN_TEXT | frozenset(("untracked", "inf", "+inf", "-inf", "infinity"))
 _LONGEST = 60
 """Digits of a number that is written out."""
 
@@ -21,8 +21,9 @@ def track_key(track: object) -> Hashable | None:
 
     A number is one track however it is written: 1, 1.0, ``np.int64(1)``, "1" and "1.0". Any other text is itself,
     without the space around it; a tuple is that of its members; any other object is itself. No track are -1, which
-    trackers write for a detection that is not confirmed, NaN, None, pandas' NA and NaT, and the texts "", "nan",
-    "None", "null", "NA", "unknown" and their like, in capitals or not. A tuple with such a member is none either.
+    trackers write for a detection that is not confirmed, NaN, None, pandas' NA and NaT, a masked value, and the texts
+    "", "-", "nan", "None", "null", "NA", "unknown" and their like, in capitals or not. A tuple with such a member is
+    none either.
 
     Example:
         >>> track_key(7.0), track_key("7"), track_key("ann"), track_key(("hall", 7)), track_key(-1), track_key("nan")
@@ -31,10 +32,12 @@ def track_key(track: object) -> Hashable | None:
     if isinstance(track, tuple):
         keys = tuple(track_key(member) for member in track)
         return None if None in keys else keys
+    if is_unknown(track):  # before its value is asked for: what is behind a mask is none
+        return None
     if getattr(track, "ndim", None) == 0 and callable(item := getattr(track, "item", None)):
         track = item()  # of NumPy or PyTorch: a tensor is equal to itself alone
-    if track is None or type(track).__name__ in _NO_TRACK_TYPES:
-        return None
+    if isinstance(track, bytes):
+        track = track.decode("utf-8", errors="surrogateescape")
     if isinstance(track, bool):
         return str(track)
     if isinstance(track, str):
@@ -56,7 +59,7 @@ def _of_text(text: str) -> str | None:
     if text.casefold() in _NO_TRACK:
         return None
     if not _NUMBER.fullmatch(text):
-        return text
+        return unicodedata.normalize("NFC", text)  # é is one letter, or e and an accent
     try:
         return _of_number(Decimal(text))
     except InvalidOperation:  # an exponent beyond all bounds

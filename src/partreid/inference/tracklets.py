@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from partreid.errors import DataError, ShapeError
@@ -97,7 +97,7 @@ def merge_tracklets(embeddings: PartEmbeddings, tracks: Sequence[Track]) -> tupl
         [T, S, D] and the T tracks as they came first, in the order of their first pictures.
 
     Raises:
-        ShapeError: the tracks are not as many as the pictures, there is none, or a value is not allowed.
+        ShapeError: the tracks are no list or not as many as the pictures, there is none, or a value is not allowed.
         DataError: a picture belongs to no track: -1, None, NaN.
         TypeError: a track is of a type that no dictionary takes, such as a list.
 
@@ -108,6 +108,8 @@ def merge_tracklets(embeddings: PartEmbeddings, tracks: Sequence[Track]) -> tupl
         >>> merged.vectors.flatten(), tracks
         (tensor([1., 1.]), ['b', 'a'])
     """
+    if isinstance(tracks, set | frozenset | Mapping | str | bytes) or not hasattr(tracks, "__len__"):
+        raise ShapeError(f"Expected a list of tracks, one per picture in their order, got {type(tracks).__name__}.")
     if len(tracks) != len(embeddings):
         raise ShapeError(f"Expected {len(embeddings)} tracks, one per picture, got {len(tracks)}.")
     names, pictures = list(tracks), dict[Hashable, list[int]]()

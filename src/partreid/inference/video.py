@@ -59,7 +59,7 @@ def iter_frames(
         >>> for number, seconds, pixels in iter_frames("camera1.mp4", every=5):  # doctest: +SKIP
         ...     embeddings = embed_boxes(extractor, pixels, detect(pixels))
     """
-    if not isinstance(every, int | np.integer) or every < 1:
+    if not isinstance(every, int | np.integer) or isinstance(every, bool) or every < 1:
         raise ShapeError(f"every is a whole number of at least 1, got {every!r:.80}.")
     if isinstance(path, FrameFolder):
         return _pictures(path, every, on_error)
@@ -82,7 +82,7 @@ def crop_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> list[NDArray[np.ui
     Raises:
         DataError: the frame is no such array, or a box is not finite, empty, inverted, wholly outside, or in shares of
             the frame; the message tells which.
-        ShapeError: the boxes are not [N, 4] numbers.
+        ShapeError: the boxes are not [N, 4] numbers, or some are masked.
 
     Example:
         >>> [crop.shape for crop in crop_boxes(np.zeros((90, 160, 3), np.uint8), [[10, 5, 30, 65.5], [-8, 0, 12, 40]])]
@@ -92,6 +92,8 @@ def crop_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> list[NDArray[np.ui
         what = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
         raise DataError(f"Expected a frame as uint8 array [H, W, 3] in RGB order, got {what}.")
     try:
+        if np.ma.is_masked(boxes) or np.iscomplexobj(boxes):
+            raise TypeError
         corners = np.asarray(boxes, dtype=np.float64)
     except (TypeError, ValueError):
         raise ShapeError("Expected boxes [N, 4] of numbers: x1, y1, x2, y2 for each.") from None

@@ -94,8 +94,11 @@ def embed_tracks(
 
     Raises:
         DataError: a box is wrong or its frame never came, and there is no ``on_error``; or nothing is left at all; or
-            frames are in no order, or boxes in no pixels of them (:func:`~partreid.inference.box_units.check_units`).
+            frames are in no order or of several sizes, or boxes in no pixels of them
+            (:func:`~partreid.inference.box_units.check_units`).
     """
+    if not isinstance(boxes, TrackBoxes):
+        raise DataError(f"Expected the boxes that read_boxes gives, got {type(boxes).__name__}.")
     tracks, rows = _OpenTracks(boxes), array("q")  # the row of each crop
     waiting: dict[int, NDArray[np.uint8]] = {}  # crops that somebody wants to see, until they are embedded
 
@@ -123,10 +126,13 @@ def _in_frames(
     frames: Iterable[VideoFrame], boxes: TrackBoxes, on_error: OnError | None
 ) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
     """Every box's row with its crop, None where it is left out; by frame."""
-    used, before = 0, -1
-    for frame in frames:
+    used, before, size = 0, -1, (0, 0)
+    for came in frames:
+        frame = _frame(came)
+        height, width = frame.pixels.shape[:2]
         if before == -1:
-            check_units(boxes, frame.pixels.shape[1], frame.pixels.shape[0])
+            size = width, height
+            check_units(boxes, width, height)
         if frame.number <= before:
             raise DataError(f"Expected frames in the order of their numbers, got {frame.number} after {before}.")
         before = frame.number
@@ -137,6 +143,11 @@ def _in_frames(
         for row in rows:
             crop = None
             try:
+                if (width, height) != size:
+                    raise DataError(
+                        f"its frame has {width}×{height} pixels, but the first one {size[0]}×{size[1]}: boxes of the "
+                        "one do not fit the other."
+                    )
                 crop = crop_boxes(frame.pixels, boxes.corners[row : row + 1])[0]
             except DataError as error:
                 _leave_out(f"{boxes.where(row)}: {error}", on_error)
@@ -151,6 +162,13 @@ def _in_frames(
             on_error,
         )
         yield row, None
+
+
+def _frame(came: object) -> VideoFrame:
+    """A frame, also where it came as a plain tuple."""
+    if isinstance(came, tuple) and len(came) == 3 and np.ndim(came[2]) >= 2:
+        return VideoFrame(*came)
+    raise DataError(f"Expected frames as iter_frames gives them, (number, seconds, pixels), got {type(came).__name__}.")
 
 
 class _OpenTracks:

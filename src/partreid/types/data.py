@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import TypeAlias
 
 from partreid.errors import DataError, ShapeError
-from partreid.types.id_values import as_id
+from partreid.types.id_values import as_id, is_unknown
 
 Identity: TypeAlias = tuple[str, int]
 """A person among several sets: (the set's name, the set's own person id)."""
@@ -29,7 +30,8 @@ class ReIDImage:
         camera: what the set calls the camera, where that is not its number counted from 1.
 
     Raises:
-        DataError: the person is no whole number, or the camera no whole number of at least 0.
+        DataError: the person is no whole number, the camera no whole number of at least 0, or the hidden share no
+            number in [0, 1].
     """
 
     path: Path
@@ -57,6 +59,16 @@ class ReIDImage:
             object.__setattr__(self, "pid", self._number("pid"))
         if self.camid is not None and (type(self.camid) is not int or self.camid < 0):
             object.__setattr__(self, "camid", self._number("camid"))
+        if self.occlusion is not None and not (type(self.occlusion) is float and 0 <= self.occlusion <= 1):
+            object.__setattr__(self, "occlusion", self._share(self.occlusion))
+
+    def _share(self, value: object) -> float | None:
+        """The hidden share as Python's own number, None where an unknown one has another name."""
+        if is_unknown(value):
+            return None
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+            raise DataError(f"{self.path}: expected occlusion as a number in [0, 1], got {value!r:.80}.")
+        return float(value)
 
     def _number(self, name: str) -> int | None:
         """A field as Python's own whole number, None where an unknown camera has another name."""

@@ -16,8 +16,11 @@ from partreid.errors import ShapeError
 Ids: TypeAlias = Sequence[int | str | None] | np.ndarray | Tensor
 """Whole numbers or text, None where unknown: lists, arrays, tensors, and columns of pandas, pyarrow or polars."""
 
-_UNKNOWN_TEXT = frozenset({"", "nan", "none", "null", "nat", "na", "<na>", "n/a"})
-"""How programs write a missing value, in lower case."""
+UNKNOWN_TEXT = frozenset({
+    "", "-", "?", "nan", "+nan", "-nan", "none", "null", "nil", "nat", "na", "n/a", "#n/a", "<na>", "undefined",
+    "unknown",
+})  # fmt: skip
+"""How programs and people write a missing value, in lower case."""
 _LONGEST = 1328  # bits, 400 digits: Python writes no number of thousands
 
 
@@ -63,7 +66,7 @@ def is_unknown(value: object) -> bool:
     if value is None or value is np.ma.masked or type(value).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(value, str):
-        return value.strip().casefold() in _UNKNOWN_TEXT
+        return value.strip().casefold() in UNKNOWN_TEXT
     if isinstance(value, np.datetime64 | np.timedelta64):
         return bool(np.isnat(value))
     if isinstance(value, Decimal):

@@ -24,6 +24,7 @@ from partreid.datasets.readers.common import (
 )
 from partreid.errors import DataError
 from partreid.types import ReIDImage
+from partreid.types.id_values import is_unknown
 
 TRAIN, GALLERY = "bounding_box_train", "bounding_box_test"
 DISTRACTORS = "images"
@@ -132,12 +133,12 @@ def _read_occlusion(root: Path) -> dict[str, float]:
 
 
 def parse_occlusion(text: object, where: str) -> float | None:
-    """A share in [0, 1], None where there is no text.
+    """A share in [0, 1], None where it is not known.
 
     Raises:
         DataError: anything else.
     """
-    if text in ("", None):
+    if is_unknown(text):
         return None
     try:
         value = float(str(text))

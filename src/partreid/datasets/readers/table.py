@@ -1,7 +1,7 @@
 """Own data as a table, CSV or Parquet: a row per picture with path, pid, split and, where known, camid and occlusion.
 
-Other columns are ignored. Paths are relative to the table's folder. Id -1 is junk and dropped, as in Market-1501; a
-warning tells how many rows that are.
+Other columns are ignored, but those that seem to be one of these under another name are refused. Paths are relative to
+the table's folder. Id -1 is junk and dropped, as in Market-1501; a warning tells how many rows that are.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from partreid.datasets.readers.common import QUERY, Layout, Splits, query_set, r
 from partreid.datasets.readers.market1501 import JUNK, parse_occlusion, tell_junk
 from partreid.errors import DataError, MissingDependencyError, nearest
 from partreid.types import ReIDImage
+from partreid.types.id_values import is_unknown
 
 SUFFIXES = (".csv", ".parquet")
 _NEEDED = ("path", "pid", "split")
 _COLUMNS = (*_NEEDED, "camid", "occlusion")
+_CAMERAS = frozenset(("camera", "cameraid", "cam", "camid"))
 _SPLITS = ("train", "gallery", QUERY)
 _WHOLE = re.compile(r"(-?[0-9]+)(?:\.0*)?")
 
@@ -108,6 +110,14 @@ def _check_columns(path: Path, names: Iterable[str]) -> None:
             f"{path}: expected the columns {', '.join(_NEEDED)} (camid where known), commas between; found {found}. "
             f"{mend}"
         )
+    for name in names:
+        plain = "".join(c for c in name.lower() if c.isalnum())
+        meant = "camid" if plain in _CAMERAS else next((one for one in _COLUMNS if one == plain), "")
+        if meant and meant not in names:
+            raise DataError(
+                f"{path}: the column {name!r} is not read. If it is {meant}, call it so (docs/data.md); else rename or "
+                "remove it."
+            )
     if len(set(names)) < len(names):
         raise DataError(f"{path}: a column is there twice: {', '.join(sorted(names))}. Keep one.")
 
@@ -152,10 +162,8 @@ def _whole(value: object, name: str, where: str, lowest: int) -> int | None:
 
 
 def _present(value: object) -> object:
-    """None for an empty cell: nothing, blank text, or NaN."""
-    if isinstance(value, str):
-        return value.strip() or None
-    return None if value != value else value
+    """None for an empty cell: nothing, NaN, blank text, or what programs write for it."""
+    return None if is_unknown(value) else value.strip() if isinstance(value, str) else value
 
 
 TABLE = Layout(key="table", name="", holds="a row per picture", fits=fits_table, read=read_table)

@@ -25,7 +25,7 @@ def image_list(content: Any, path: Path) -> dict[int | str, ListedPicture]:
     """The pictures of the list ``images`` by id; a number is the same whether it is written 1 or 1.0.
 
     Raises:
-        LabelError: an entry has no id or no name, or two pictures have the same id.
+        LabelError: an entry has no id or no name, a size is no number, or two pictures have the same id.
     """
     listed = content.get("images", []) if isinstance(content, dict) else None
     found: dict[int | str, ListedPicture] = {}
@@ -33,14 +33,25 @@ def image_list(content: Any, path: Path) -> dict[int | str, ListedPicture]:
         key = _key(image.get("id")) if isinstance(image, dict) else None
         if key is None or not isinstance(image.get("file_name"), str):
             raise LabelError(f"Every entry of 'images' in {path} needs 'id' and 'file_name'.")
-        width, height = (image.get(side) for side in ("width", "height"))
-        known = all(isinstance(side, int | float) and 0 < side < 1e9 for side in (width, height))
-        picture = ListedPicture(image["file_name"], (float(width), float(height)) if known else (0, 0))
+        width, height = (_side(image, side, path) for side in ("width", "height"))
+        picture = ListedPicture(image["file_name"], (width, height) if width and height else (0, 0))
         if found.setdefault(key, picture) != picture:
             raise LabelError(
                 f"'images' in {path} has two pictures with id {key}: {found[key].name} and {picture.name}."
             )
     return found
+
+
+def _side(image: Mapping[str, Any], side: str, path: Path) -> float:
+    """A width or height; 0 where it is not told (0, -1, null)."""
+    value = image.get(side)
+    try:
+        number = 0.0 if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise LabelError(
+            f"'images' in {path} says that the {side} of {image['file_name']} is {value!r:.40}; expected pixels."
+        ) from None
+    return number if 0 < number < 1e9 else 0.0
 
 
 def picture_of(
@@ -52,9 +63,10 @@ def picture_of(
         LabelError: it has none, or a number that no list explains.
     """
     key = _key(entry.get("image_id"))
-    listed = known.get(key) if key is not None else None
-    if listed is None and isinstance(key, str) and key.isdecimal():
-        listed = known.get(int(key))  # the same number, as text
+    listed = None
+    if key is not None:
+        other = str(key) if isinstance(key, int) else int(key) if _is_number(key) else key
+        listed = known.get(key) or known.get(other)  # the same number, as text or not
     name = entry.get("file_name")
     if isinstance(name, str) and name:
         return ListedPicture(name, listed.size if listed else (0, 0))
@@ -83,11 +95,13 @@ def without_other_categories(
         LabelError: none is of a person, nobody says which are, or a person's keypoints are named in another order.
     """
     named = [one for one in categories if isinstance(one, dict)] if isinstance(categories, list) else []
-    names = {_key(one.get("id")): str(one.get("name", "")).strip() for one in named}
+    names = {_category(one.get("id")): str(one.get("name", "")).strip() for one in named}
     persons = {
-        _key(one.get("id")) for one in named if _is_person(one, alone=len(named) == 1, path=path, expected=expected)
+        _category(one.get("id"))
+        for one in named
+        if _is_person(one, alone=len(named) == 1, path=path, expected=expected)
     }
-    used = {_key(entry.get("category_id")) for entry in entries} - {None}
+    used = {_category(entry.get("category_id")) for entry in entries} - {None}
     if not names:
         if len(used) > 1:
             raise LabelError(
@@ -95,7 +109,7 @@ def without_other_categories(
                 "persons. Keep theirs only, or give the COCO JSON with the 'categories' (--images)."
             )
         return list(entries)
-    kept = [entry for entry in entries if (key := _key(entry.get("category_id"))) is None or key in persons]
+    kept = [entry for entry in entries if (key := _category(entry.get("category_id"))) is None or key in persons]
     others = ", ".join(sorted({names.get(key) or str(key) for key in used - persons}))
     if not kept:
         raise LabelError(f"{path} holds no person: all {len(entries)} entries are of the category {others}.")
@@ -113,6 +127,16 @@ def _is_person(category: dict[str, Any], *, alone: bool, path: Path, expected: s
     if plain and plain != KEYPOINTS and (by_name or alone):
         raise LabelError(f"{path} has the keypoints {', '.join(plain)}. {expected}.")
     return by_name or (alone and plain == KEYPOINTS)
+
+
+def _category(value: Any) -> int | str | None:
+    """A category's id; there, unlike among names of pictures, a number written as text is that number."""
+    key = _key(value)
+    return int(key) if isinstance(key, str) and _is_number(key) else key
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 20
 
 
 def _plain(name: object) -> str:

@@ -11,11 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError
+from partreid.functional._checks import require_share
 from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
 from partreid.labels.providers.keypoint_files import read_persons
+from partreid.types.numbers import require_whole
 
 _SMALLEST = 8
 """Pixels; in a smaller picture shares of its size cannot be told from pixels."""
+
+_ENOUGH = 5
+"""Pictures of somebody, before all of them together say something."""
+
+_CORNER, _BEYOND = 0.6, 1.1
+"""Shares of width and height: what somebody among many fills, and how far beyond a crop a joint is guessed."""
 
 _Parts = tuple[str, ...]
 """A path's folders and base name."""
@@ -40,6 +48,7 @@ class KeypointFile(PoseProvider):
 
     Raises:
         LabelError: the file cannot be read or is no such file.
+        ShapeError: ``stride`` is no whole number of at least 1, or ``min_confidence`` lies outside [0, 1].
     """
 
     name = "keypoints"
@@ -53,7 +62,8 @@ class KeypointFile(PoseProvider):
         min_confidence: float = 0.3,
     ) -> None:
         self.file = Path(file)
-        self.stride = stride
+        self.stride = require_whole("stride", stride, least=1)
+        require_share("min_confidence", min_confidence)
         found = read_persons(self.file, images=images)
         found.keypoints[found.keypoints[..., 2] < min_confidence] = 0
         self._keypoints, self._sizes = found.keypoints, found.sizes
@@ -108,7 +118,18 @@ class KeypointFile(PoseProvider):
         Raises:
             LabelError: names that fit a crop equally well, or keypoints outside their picture.
         """
-        return map(self._label, crops)
+        reaches = []
+        for crop in crops:
+            label, reach = self._label(crop)
+            if reach.any():
+                reaches.append(reach)
+            yield label
+        if len(reaches) >= _ENOUGH and (hint := _other_size(np.array(reaches))):
+            warnings.warn(
+                f"{self.file}: {hint}. If they were made in pictures of another size, or are percent, give the pixels "
+                "of the crop, or say the size of those pictures in COCO's 'images'.",
+                stacklevel=2,
+            )
 
     def _entry(self, path: Path) -> _Parts | None:
         """The file's name of that picture."""
@@ -124,7 +145,8 @@ class KeypointFile(PoseProvider):
             raise LabelError(f"{self.file}: {first} and {second} both may be {path}. Give names that tell them apart.")
         return best[0] if best else None
 
-    def _label(self, crop: Crop) -> PoseLabel:
+    def _label(self, crop: Crop) -> tuple[PoseLabel, NDArray[np.float64]]:
+        """The label, and how far right and down the keypoints reach, as shares of the crop; 0 where nobody is."""
         entry, size = self._entry(crop.path), crop.pixels.shape[:2]
         rows = [] if entry is None else self._rows[entry]
         persons = self._keypoints[rows]
@@ -133,7 +155,9 @@ class KeypointFile(PoseProvider):
         persons = persons[persons[..., 2].any(axis=1)]
         if problem := wrong_pixels(persons, size, str(crop.path)):
             raise LabelError(f"{self.file}: {problem}")
-        return label_persons(persons, size, stride=self.stride)
+        seen = persons[persons[..., 2] > 0][:, :2]
+        reach = (seen / (size[1], size[0])).max(axis=0, initial=0)
+        return label_persons(persons, size, stride=self.stride), reach
 
     def _scales(self, sizes: NDArray[np.float64], crop: Crop) -> NDArray[np.float64]:
         """What brings keypoints (x, y, confidence) from pictures of these (width, height) to the crop's pixels [P, 3].
@@ -172,6 +196,16 @@ def _common_end(a: _Parts, b: _Parts) -> int:
     return count
 
 
+def _other_size(reaches: NDArray[np.float64]) -> str:
+    """Why keypoints that reach so far right and down [N, 2], in shares of their crops, seem to be of another size."""
+    if reaches.max() < _CORNER:
+        return f"in all {len(reaches)} pictures they lie in the upper left, within {reaches.max():.0%} of both sides"
+    beyond = (reaches > _BEYOND).all(axis=1)
+    if beyond.mean() > 0.5:
+        return f"in {beyond.sum()} of {len(reaches)} pictures they reach beyond the right and the lower edge"
+    return ""
+
+
 def wrong_pixels(persons: NDArray[np.float64], size: tuple[int, int], name: str) -> str:
     """Why keypoints cannot be given in the pixels of a picture, "" where they may be.
 
@@ -198,7 +232,7 @@ def wrong_pixels(persons: NDArray[np.float64], size: tuple[int, int], name: str)
         )
     right, low = seen.max(axis=0)
     reach = f"keypoints of {name} reach to x = {right:g}, y = {low:g} of a picture {width}x{height}"
-    beyond = right > 1.1 * width, low > 1.1 * height
+    beyond = right > _BEYOND * width, low > _BEYOND * height
     if count > 4 and height > width and beyond[0] and ((seen >= 0) & (seen <= (height, width))).all():
         return f"{reach}: x and y seem to be exchanged. Expected x, y, confidence."
     if count > 4 and all(beyond) and inside.mean() < 0.5:

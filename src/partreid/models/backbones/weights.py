@@ -132,6 +132,8 @@ def _innermost(content: Any, source: str) -> dict[str, Tensor]:
     for name in _USUAL:
         usual = [path for path in found if path.rpartition(".")[2] == name]
         if len(found) > 1 and len(usual) == 1:
+            others = ", ".join(repr(path) for path in found if path != usual[0])
+            warnings.warn(f"{source}: the network is {usual[0]!r}; not used: {others}.", stacklevel=5)
             return dict(found[usual[0]])
     if len(found) > 1:
         raise CheckpointError(
@@ -173,11 +175,12 @@ def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
     if not nameable(path, error=CheckpointError).is_file():
         raise CheckpointError(f"There is no weights file {path}.")
     try:
-        if path.suffix == ".safetensors":
+        if _is_safetensors(path):
             return load_file(path)
         _refuse_bomb(path)
-        with torch.serialization.safe_globals(list(allowed)):
-            return torch.load(path, "cpu", weights_only=True)
+        # A path would be taken by its suffix.
+        with path.open("rb") as file, torch.serialization.safe_globals(list(allowed)):
+            return torch.load(file, "cpu", weights_only=True)
     except CheckpointError:
         raise
     except OSError as error:
@@ -194,6 +197,13 @@ def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
         raise CheckpointError(
             f"{path} cannot be read as weights ({type(error).__name__}): it is damaged, or holds more than tensors."
         ) from None
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By its content, whatever its name: the length of a header of JSON, and its beginning."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
 def _refuse_bomb(path: Path) -> None:
@@ -307,6 +317,8 @@ def _fault(key: str, value: Tensor, mine: Tensor) -> str:
             return f"has {int((~torch.isfinite(value)).sum())} of {value.numel()} numbers that are NaN or infinite"
         if key.endswith("running_var") and bool((value < 0).any()):
             return "has a negative variance"
+        if (value.ndim == 4 or key.endswith("running_var")) and not value.any():
+            return "holds zeros only, as files do that were not wholly copied"
     elif value.dtype != mine.dtype:
         return f"is {_name(value)}, expected {_name(mine)}"
     return ""
