@@ -191,6 +191,14 @@ def _fields(model: type[ConfigModel]) -> list[tuple[str, object]]:
     return found
 
 
+def test_an_argument_is_the_configuration_or_none() -> None:
+    assert Outer.given(None) == Outer()
+    assert Outer.given(chosen := Outer(name="b")) is chosen
+    for other in ({}, {"name": "b"}, Inner(), "b", 0, False):
+        with pytest.raises(ConfigError, match=r"Expected Outer\(\.\.\.\) or None, got "):
+            Outer.given(other)  # type: ignore[arg-type]
+
+
 def test_none_is_always_the_default_where_it_is_allowed() -> None:
     """TOML has no null: a None that is not the default would be lost in a run's train.toml."""
     optional = _fields(TrainConfig)

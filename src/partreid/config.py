@@ -72,6 +72,19 @@ class ConfigModel(BaseModel):
         """
         return cls.parse(read_config_file(path), source=str(path))
 
+    @classmethod
+    def given(cls, value: Self | None) -> Self:
+        """What was given as an argument of this class: itself, or one of defaults where None.
+
+        Raises:
+            ConfigError: it is something else, a mapping for example: what an empty one asks for is a guess.
+        """
+        if value is None:
+            return cls()
+        if not isinstance(value, cls):
+            raise ConfigError(f"Expected {cls.__name__}(...) or None, got {value!r:.80}.")
+        return value
+
     def override(self, assignments: Iterable[str]) -> Self:
         """A copy with ``section.field=value`` assignments applied; values are read as YAML scalars or lists.
 

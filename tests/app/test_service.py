@@ -30,6 +30,7 @@ from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
+from partreid.types import GalleryRecords
 from tests.app.people import BLACK, COLORS, DAY, EVIL, HEIGHT, WIDTH, ColorRunner, calibration, person, png
 
 RED, GREEN = COLORS["anna"], COLORS["ben"]
@@ -153,6 +154,20 @@ def test_filters(service: PageService) -> None:
     assert ids(cameras=["2"]) == {"anna_c2", "ben_c2", "carla_c2"}
     assert ids(since=DAY + 3 * 3600, until=DAY + 5 * 3600) == {"ben_c1", "ben_c2"}
     assert ids(not_metadata={"track": ["1", "22"]}) == {"anna_c2", "ben_c1", "ben_c2", "carla_c1"}
+
+
+def test_items_left_out_for_want_of_a_time_are_said(service: PageService, gallery: Gallery) -> None:
+    """As the command says it: who looks for a time must know of what could not be looked at."""
+    known = gallery.get(["anna_c2"])
+    undated = replace(known.items[0], id="undated", time=None)
+    gallery.add_records(GalleryRecords((undated,), known.embeddings))
+    note = "Not searched, as nobody knows their time: 1 more items."
+    found = service.search(ask(service, person(RED, GREEN), where={"since": DAY}))
+    assert (found.searched, found.notes) == (len(gallery) - 1, (note,))
+    nowhere = service.search(ask(service, person(RED, GREEN), where={"until": DAY - 3600}))
+    assert (nowhere.searched, nowhere.notes) == (0, (NOTHING_LEFT, note))
+    assert service.search(ask(service, person(RED, GREEN), where={"since": DAY, "undated": True})).notes == ()
+    assert service.search(ask(service, person(RED, GREEN), where={"cameras": [2]})).notes == ()
 
 
 def test_what_cannot_be_compared_is_said(service: PageService, gallery: Gallery, extractor: PartExtractor) -> None:

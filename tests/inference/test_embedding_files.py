@@ -395,3 +395,14 @@ def test_random_bytes_in_a_folder_of_shards(seed: int, shards: Path) -> None:
 
 def test_the_front_of_the_files_is_one_module() -> None:
     assert all(hasattr(storage, name) for name in storage.__all__)
+
+
+def test_names_are_texts_in_an_order(tmp_path: Path) -> None:
+    """A set would give each picture another one's name, and a number would not be the text that the checksum is of."""
+    for names in ({"a", "b", "c"}, "abc", [1, 2, 3], ["a", "b", None]):
+        with pytest.raises(ShapeError, match="name"):
+            save_embeddings(tmp_path / "a.safetensors", made(), names=names)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+    for given in ([Path("x/a.jpg"), Path("b"), Path("c")], np.array(["x/a.jpg", "b", "c"])):
+        save_embeddings(tmp_path / "a.safetensors", made(), names=given)  # type: ignore[arg-type]
+        assert load_embeddings(tmp_path / "a.safetensors")[1] == ("x/a.jpg", "b", "c")

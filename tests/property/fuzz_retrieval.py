@@ -81,6 +81,7 @@ TARGETS: list[Target] = [
     fuzz(gallery.Gallery.cameras, self=galleries(), where=FILTERS),
     fuzz(gallery.Gallery.read, fixed=("answer",), self=galleries(), answer=lambda: 3),
     fuzz(gallery.Gallery.count, self=galleries(), where=FILTERS),
+    fuzz(gallery.Gallery.undated_left_out, self=galleries(), where=FILTERS),
     fuzz(gallery.Gallery.add, all=additions()),
     fuzz(gallery.Gallery.upsert, all=additions()),
     fuzz(gallery.Gallery.delete, self=galleries(), ids=["0", "none"], where=None),

@@ -240,3 +240,51 @@ def test_columns_of_other_libraries_and_values_that_are_none() -> None:
         assert gallery.count(Filter(not_metadata={"track": track})) == 4
     for camera in (3, 3.0, "3", "3.0", np.float64(3), torch.tensor(3), pandas.Series([3.0])):
         assert gallery.count(Filter(cameras=camera)) == 2
+
+
+def test_a_set_gives_no_picture_its_id() -> None:
+    """It has no order: each embedding would get any of the names, and the answer would look right."""
+    e, gallery = embeddings(2), Gallery()
+    columns: dict[str, Any] = {"cameras": {1, 2}, "times": {NOON, NOON + 1}, "metadata": frozenset()}
+    for column, values in columns.items():
+        with pytest.raises(ShapeError, match=f"{column} must be in the order of the pictures, but a set has no order"):
+            gallery.add(e, ["a", "b"], **{column: values})
+    with pytest.raises(ShapeError, match="ids must be in the order of the pictures"):
+        gallery.upsert(e, {"a", "b"})
+    assert len(gallery) == 0
+    gallery.add(e, {"a": 1, "b": 2})  # a dict has one
+
+
+@pytest.mark.parametrize("where", [{"cameras": 1}, {}, "camera 1", [Filter()]])
+def test_what_is_no_filter_and_no_rule_is_refused(where: Any) -> None:
+    gallery, e = filled(3), embeddings(2)
+    for call in (
+        lambda: gallery.delete(where=where),
+        lambda: gallery.count(where),
+        lambda: gallery.cameras(where),
+        lambda: list(gallery.records(where)),
+        lambda: gallery.search(e, where=where),
+    ):
+        with pytest.raises(ConfigError, match=r"Expected Filter\(\.\.\.\) or None, got"):
+            call()
+    with pytest.raises(ConfigError, match=r"Expected MatchingConfig\(\.\.\.\) or None, got"):
+        gallery.search(e, matching=where)
+    assert len(gallery) == 3
+
+
+def test_undated_alone_deletes_nothing() -> None:
+    """It is no condition: whoever means the items without a time would lose all."""
+    gallery = filled(3)
+    with pytest.raises(DataError, match="undated=True says that since or until"):
+        gallery.delete(where=Filter(undated=True))
+    assert gallery.count(Filter(undated=True)) == len(gallery) == 3
+    assert gallery.delete(where=Filter(until=NOON + 3600, undated=True)) == 3
+
+
+def test_metadata_of_many_digits_or_depths_is_a_typed_error() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (10**5000, deep):
+        with pytest.raises(DataError, match="must be what JSON can hold"):
+            Gallery().add(embeddings(1), ["a"], metadata=[{"n": value}])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 import torch
 
 from partreid.datasets.readers import read_dataset
+from partreid.errors import CheckpointError
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, load_checkpoint
 from partreid.retrieval.calibration import CALIBRATION_FILE
 from partreid.runtime import RuntimeConfig
@@ -195,3 +198,44 @@ def _written(run: Path) -> float:
         return (run / STATE).stat().st_mtime
     except OSError:
         return 0.0
+
+
+def test_weights_of_another_moment_are_refused(blocks: Path, tmp_path: Path) -> None:
+    """One file of a run put back from an older copy: the optimizer's moments would belong to other weights."""
+    with pytest.raises(KeyboardInterrupt):
+        train(blocks, tmp_path / "early", stop=1)
+    shutil.copytree(tmp_path / "early", tmp_path / "late")
+    with pytest.raises(KeyboardInterrupt):
+        train(blocks, tmp_path / "late", stop=1, resume=True)
+    (tmp_path / "late" / MODEL).write_bytes((tmp_path / "early" / MODEL).read_bytes())
+    with pytest.raises(CheckpointError, match=r"train_state\.pt beside it were not written together"):
+        train(blocks, tmp_path / "late", resume=True)
+
+
+def _torch_file(content: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"some text\n" * 20,
+        b"(" * 10_000,
+        b"PK\x03\x04" + bytes(200),
+        *map(
+            _torch_file, ([1, 2], None, torch.ones(3), {"pids": 5}, {"pids": "abc"}, {"epoch": "one"}, {"epoch": [1]})
+        ),
+    ],
+)
+def test_a_state_that_is_none_is_a_typed_error(content: bytes, blocks: Path, tmp_path: Path) -> None:
+    trainer = Trainer(config(), read_dataset(blocks).train, tmp_path, runtime=RuntimeConfig(device="cpu"))
+    (tmp_path / STATE).parent.mkdir()
+    (tmp_path / "checkpoint" / "config.json").write_text("{}")
+    (tmp_path / STATE).write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match=r"train_state\.pt cannot be read \([^\n]{1,220}\)\. Start the training anew"
+    ):
+        trainer.resume()

@@ -169,9 +169,14 @@ class PageService:
         query, matching = self._embed(question.query), self._matching(question)
         asked = matching.prepare(query)
         with self._gallery_lock:
-            empty = not len(self._gallery)
-            searched = self._gallery.count(question.where)
-            result = self._gallery.search(query, question.k, matching=matching, where=question.where)
+            empty, searched, undated, result = self._gallery.read(
+                lambda: (
+                    not len(self._gallery),
+                    self._gallery.count(question.where),
+                    self._gallery.undated_left_out(question.where),
+                    self._gallery.search(query, question.k, matching=matching, where=question.where),
+                )
+            )
         found = tuple(found for found in self._found(result, matching) if found.distance is not None)
         if matching.visibility != "ignore" and not asked.visibility.any():
             note = NOTHING_CHOSEN_VISIBLE if self.matching.prepare(query).visibility.any() else NOTHING_VISIBLE
@@ -182,7 +187,8 @@ class PageService:
         else:
             others = 0 if len(found) == min(question.k, searched) else searched - len(found)
             note = f"No visible part in common with the query: {others} of {searched} items searched." if others else ""
-        return Ranking(found, searched, (note,) if note else ())
+        notes = (note, f"Not searched, as nobody knows their time: {undated} more items." if undated else "")
+        return Ranking(found, searched, tuple(filter(None, notes)))
 
     def compare(self, question: ItemQuestion) -> Comparison:
         """An item beside the query: the distance of each part, and where the model looks for it in both.

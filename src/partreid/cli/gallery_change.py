@@ -10,7 +10,6 @@ import torch
 import typer
 
 from partreid.cli.console import console, errors, progress_bar
-from partreid.cli.gallery_search import undated_left_out
 from partreid.cli.options import (
     Cameras,
     GalleryLocation,
@@ -64,7 +63,7 @@ def delete(
             _name_missing([name for name in dict.fromkeys(ids) if name not in known])
         elif chosen.model_copy(update={"undated": False}) == Filter():
             raise ConfigError("Say which items to delete: ids, or conditions such as --until 30d or --camera 3.")
-        found, left_out = opened.read(lambda: (opened.cameras(chosen), undated_left_out(opened, chosen)))
+        found, left_out = opened.read(lambda: (opened.cameras(chosen), opened.undated_left_out(chosen)))
         count = sum(one.count for one in found)
         if not ids or dry_run:
             _show(found, len(opened))

@@ -90,7 +90,7 @@ def search(
         if parts:
             matching = matching.model_copy(update={"slots": tuple(parts.replace(" ", "").split(","))})
         found, left_out = opened.read(
-            lambda: (opened.search(query, k, matching=matching, where=chosen), undated_left_out(opened, chosen))
+            lambda: (opened.search(query, k, matching=matching, where=chosen), opened.undated_left_out(chosen))
         )
     if left_out and not as_json:
         errors.print(f"{left_out} items have no time, and were not searched (--undated searches them too).")
@@ -130,13 +130,6 @@ def _queries(gallery: Gallery, pictures: Sequence[Path], like: Sequence[str]) ->
 
 DATED = Filter(since=datetime.min.replace(tzinfo=UTC))
 """Items whose time is known."""
-
-
-def undated_left_out(gallery: Gallery, where: Filter) -> int:
-    """How many items a filter leaves out for nothing but that their time is not known."""
-    if where.undated or (where.since is None and where.until is None):
-        return 0
-    return gallery.count(where.model_copy(update={"undated": True})) - gallery.count(where)
 
 
 def calibration_beside(model: str, extractor: PartExtractor) -> MatchCalibration | None:

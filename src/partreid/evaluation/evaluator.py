@@ -199,7 +199,7 @@ def evaluate_embeddings(
         >>> result.rank(1), result.mean_ap
         (1.0, 1.0)
     """
-    matching, options = matching or MatchingConfig(), options or EvaluationConfig()
+    matching, options = MatchingConfig.given(matching), EvaluationConfig.given(options)
     check_comparable(query, gallery)
     matching = matching.resolved(query, gallery)
     matched = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(query), len(gallery)))

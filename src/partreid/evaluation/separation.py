@@ -100,7 +100,7 @@ def distance_distribution(
         >>> found.pairs, found.separation
         ((3, 6), 1.0)
     """
-    matching, options = matching or MatchingConfig(), options or EvaluationConfig()
+    matching, options = MatchingConfig.given(matching), EvaluationConfig.given(options)
     check_comparable(query, gallery)
     matching = matching.resolved(query, gallery)
     bins = require_whole("bins", bins, least=1, most=2**24)

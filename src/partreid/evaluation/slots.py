@@ -100,7 +100,7 @@ def slot_table(
         ShapeError: the names differ, or ``matching`` names slots; else as ``evaluate_embeddings``.
         DataError: no query has a positive.
     """
-    matching, options = matching or MatchingConfig(), options or EvaluationConfig()
+    matching, options = MatchingConfig.given(matching), EvaluationConfig.given(options)
     if set(query) != set(gallery):
         raise ShapeError(f"Query and gallery must hold the same embeddings, got {list(query)} and {list(gallery)}.")
     if matching.slots is not None:

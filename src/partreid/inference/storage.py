@@ -12,6 +12,7 @@ from partreid.files import nameable
 from partreid.inference.embedding_file import PARQUET, SAFETENSORS, FileFacts, read_facts, read_file, write_file
 from partreid.inference.shard_folder import read_manifest, shard_files
 from partreid.types import PartEmbeddings
+from partreid.types.numbers import in_order
 
 __all__ = [
     "PARQUET",
@@ -57,18 +58,26 @@ def save_embeddings(
         part_of: of a shard, which one it is.
 
     Raises:
-        ShapeError: the names are not as many as the pictures, or a number is NaN, infinite or no visibility.
+        ShapeError: the names are no texts in an order, or not as many as the pictures; or a number is NaN, infinite or
+            no visibility.
         DataError: the file cannot be written.
         MissingDependencyError: Parquet without pyarrow.
     """
-    if len(names) != len(embeddings):
-        raise ShapeError(f"Expected {len(embeddings)} names, one per picture, got {len(names)}.")
+    in_order("names", names)
+    if isinstance(names, str | bytes) or len(names) != len(embeddings):
+        got = repr(names)[:80] if isinstance(names, str | bytes) else len(names)
+        raise ShapeError(f"Expected {len(embeddings)} names, one per picture, got {got}.")
+    names = [str(name) if isinstance(name, str | Path) else _no_name(name) for name in names]
     mark = {} if part_of is None else vars(part_of)
     compare = embeddings.compare_normalized
     start = root_of([*names, *(name for _, name, _ in skipped)], root)
     facts = FileFacts(embeddings.slots, embeddings.model, tuple(names), tuple(skipped), compare, start, **mark)
     write_file(nameable(path, error=DataError), embeddings.validate(), facts)
     return Path(path)
+
+
+def _no_name(name: object) -> str:
+    raise ShapeError(f"A picture's name is text, got {name!r:.80} of type {type(name).__name__}.")
 
 
 def load_embeddings(path: str | Path) -> tuple[PartEmbeddings, tuple[str, ...]]:

@@ -11,6 +11,7 @@ import torch
 from partreid.errors import ShapeError
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, Time, as_text, is_unknown
+from partreid.types.numbers import in_order
 
 
 def items_of(
@@ -22,6 +23,8 @@ def items_of(
     """The items that columns describe: arguments and errors as of :meth:`partreid.retrieval.Gallery.add`."""
     if isinstance(ids, str):
         raise ShapeError(f"Expected a list of ids, got the text {ids!r:.80}. Write [{ids!r:.80}].")
+    for what, given in (("ids", ids), ("cameras", cameras), ("times", times), ("metadata", metadata)):
+        in_order(what, given)
     names = list(ids)
     columns: list[Sequence[Any]] = []
     for what, values in (("cameras", cameras), ("times", times), ("metadata", metadata)):

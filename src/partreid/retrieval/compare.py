@@ -93,7 +93,7 @@ def _rule(
 ) -> MatchingConfig:
     """How to compare, once all that is given was found to fit together."""
     if calibration is None:
-        return (matching or MatchingConfig()).resolved(first, second)
+        return MatchingConfig.given(matching).resolved(first, second)
     calibration.check_models(first.model, second.model)
     own = calibration.matching.resolved(first, second)
     if matching is not None and matching.resolved(first, second) != own:

@@ -139,7 +139,15 @@ class Gallery:
 
     def count(self, where: Filter | None = None) -> int:
         """Number of items, or of those that meet ``where``."""
-        return self.store.count(where or Filter())
+        return self.store.count(Filter.given(where))
+
+    def undated_left_out(self, where: Filter | None) -> int:
+        """How many items a filter leaves out for nothing but that their time is not known."""
+        where = Filter.given(where)
+        if where.undated or (where.since is None and where.until is None):
+            return 0
+        dated_or_not = where.model_copy(update={"undated": True})
+        return self.read(lambda: self.count(dated_or_not) - self.count(where))
 
     def add(
         self,
@@ -195,15 +203,20 @@ class Gallery:
         """Remove items, by id or by filter; returns how many there were. Ids that are not there are no error.
 
         Raises:
-            DataError: neither or both are given, so that nothing is lost by mistake.
+            DataError: neither or both are given, or a filter's ``undated`` without a time, so that nothing is lost by
+                mistake. ConfigError: ``where`` is no filter.
         """
         if isinstance(ids, str):
             raise ShapeError(f"Expected a list of ids, got the text {ids!r:.80}. Write [{ids!r:.80}].")
         if (ids is None) == (where is None):
             raise DataError("Say which items to delete: by ids, or by where=Filter(...).")
-        if self.store.header() is None:
-            return 0
-        return self.store.delete(Filter.parse({"ids": list(ids)}) if ids is not None else where or Filter())
+        chosen = Filter.parse({"ids": list(ids)}) if ids is not None else Filter.given(where)
+        if chosen.undated and chosen.since is None and chosen.until is None:
+            raise DataError(
+                "undated=True says that since or until does not spare items without a time; alone it chooses nothing, "
+                "and more would be deleted than those. Give since or until with it."
+            )
+        return 0 if self.store.header() is None else self.store.delete(chosen)
 
     def get(self, ids: Collection[str]) -> GalleryRecords:
         """Items and embeddings by id, in the order of their ids.
@@ -228,7 +241,7 @@ class Gallery:
 
         Cameras by number, then by name, the unknown one last.
         """
-        return by_name(self.store.cameras(where or Filter()))
+        return by_name(self.store.cameras(Filter.given(where)))
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Which of these ids are in the gallery."""
@@ -244,7 +257,7 @@ class Gallery:
     def records(self, where: Filter | None = None) -> Iterator[GalleryRecords]:
         """All items and embeddings that meet ``where``, in the order of their ids, some at a time: to copy or export
         a gallery of any size. They are those of one state, that at the first page."""
-        return self.store.walk(where or Filter(), size=_PAGE)
+        return self.store.walk(Filter.given(where), size=_PAGE)
 
     @torch.no_grad()
     def search(
@@ -281,7 +294,7 @@ class Gallery:
 
         def found() -> SearchResult:
             self._check(asked)
-            rule = SearchRule(int(k), self._resolved(matching, asked), where or Filter(), memory_budget)
+            rule = SearchRule(int(k), self._resolved(matching, asked), Filter.given(where), memory_budget)
             return nothing(asked, rule) if self.store.header() is None else answer(asked, self.store, rule)
 
         return self.store.read(found)
@@ -317,7 +330,7 @@ class Gallery:
 
     def _resolved(self, matching: MatchingConfig | None, query: PartEmbeddings) -> MatchingConfig:
         """How to compare, with nothing left open: what the rule does not say, the model was made for."""
-        rule, header = matching or MatchingConfig(), self.store.header()
+        rule, header = MatchingConfig.given(matching), self.store.header()
         known = [query] if header is None else [query, header.example]
         if self.extractor is not None:
             known.append(replace(query[:0], compare_normalized=self.extractor.runner.normalize_embeddings))

@@ -63,7 +63,7 @@ class HowCompared:
             runner.slots,
             compare_normalized=runner.normalize_embeddings,
         )
-        matching = (matching or MatchingConfig()).resolved(nothing)
+        matching = MatchingConfig.given(matching).resolved(nothing)
         matching.prepare(nothing)  # refuses slots that there are not
         if matching.idle_fields and runner.visibility != "continuous":
             raise ConfigError(

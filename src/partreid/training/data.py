@@ -25,7 +25,7 @@ _MAY_CHANGE = ("optimizer.epochs", "labels", "pretrained")
 
 _WAY_OUT = (
     "Or begin a new run in another folder (--set pretrained=RUN starts from the backbone of this one), or go on all "
-    "the same with --allow-changes (in Python: resume(allow_changes=True))."
+    "the same with partreid train --resume --allow-changes (in Python: resume(allow_changes=True))."
 )
 
 

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-import pickle
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +35,9 @@ from partreid.training.ema import WeightAverage
 from partreid.training.observers import StepRecord
 
 CONFIG_FILE, STATE_FILE, LOCK_FILE = "train.toml", "train_state.pt", ".training"
+
+_WEIGHTS = "weights_sha256"
+"""What a state says of the weights that lie beside it; states of earlier versions do not."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +155,20 @@ def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Le
     with atomic_folder(run / CHECKPOINT_FOLDER, error=CheckpointError) as folder:
         write_checkpoint(checkpoint, folder)
         (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
-        state = {**vars(progress), **learner.state()}
+        state = {**vars(progress), **learner.state(), _WEIGHTS: _digest(folder / WEIGHTS_FILE)}
         try:
             torch.save(state, folder / STATE_FILE)
         except RuntimeError as error:  # torch reports a full disk so
             raise CheckpointError(f"Cannot write {folder / STATE_FILE}: {error}. Is the disk full?") from error
         _keep_others(run / CHECKPOINT_FOLDER, folder)
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"Cannot read {path}: {error.strerror or error}.") from None
 
 
 def _keep_others(former: Path, folder: Path) -> None:
@@ -201,11 +212,14 @@ def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool 
         )
         _check_same_training(progress, pids, run, shares)
         weights = path.with_name(WEIGHTS_FILE)
+        if state.get(_WEIGHTS, "") not in ("", _digest(weights)):
+            raise CheckpointError(
+                f"{weights} and {path.name} beside it were not written together, so that the training would go on from "
+                "neither. Put the whole folder back from one copy, or begin anew in another folder."
+            )
         learner.load(read_state_dict(weights), state, source=str(weights))
         return replace(progress, processes=processes.count())
     except _DAMAGED as error:
-        if isinstance(error, CheckpointError):
-            raise
         raise _unreadable(path, error) from None
 
 
@@ -244,21 +258,31 @@ def trained_on(run: Path) -> tuple[int, ...] | None:
     path = _part(run, STATE_FILE)
     try:
         pids = _read_state(path).get("pids")
+        return None if pids is None else tuple(map(int, pids))
     except _DAMAGED as error:
         raise _unreadable(path, error) from None
-    return None if pids is None else tuple(pids)
 
 
-_DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError)
+_DAMAGED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # of values read
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged bytes meet PyTorch's reader with errors of many kinds
+        raise _unreadable(path, error) from None
+    if not isinstance(state, dict):
+        raise _unreadable(path, TypeError(f"it holds a {type(state).__name__}"))
     return state
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{path} cannot be read ({error}). Start the training anew in another folder.")
+    if isinstance(error, CheckpointError):  # which says what is wrong already
+        return error
+    said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    return CheckpointError(f"{path} cannot be read ({said:.200}). Start the training anew in another folder.")
 
 
 def _part(run: Path, name: str) -> Path:

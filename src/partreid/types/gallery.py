@@ -246,7 +246,11 @@ def _checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
                 return json.loads(text)  # type: ignore[no-any-return]
         except (TypeError, ValueError, RecursionError) as error:
             problem = str(error)
-    raise DataError(f"The gallery's metadata must be what JSON can hold: {problem}. Got {metadata!r:.80}.")
+    try:
+        got = f"{metadata!r:.80}"
+    except (ValueError, RecursionError):  # of numbers of very many digits, and of lists in very many lists
+        got = f"a {type(metadata).__name__}"
+    raise DataError(f"The gallery's metadata must be what JSON can hold: {problem}. Got {got}.")
 
 
 def _known(value: object) -> object:

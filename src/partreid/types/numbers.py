@@ -36,6 +36,21 @@ def require_whole(name: str, value: object, *, least: int = 0, most: int = 2**63
     return number
 
 
+def in_order(name: str, values: object) -> None:
+    """See that what is given for pictures one by one has an order: a set would give each the value of another.
+
+    Args:
+        name: of the argument. values: as they came.
+
+    Raises:
+        ShapeError: they are a set.
+    """
+    if isinstance(values, set | frozenset):
+        raise ShapeError(
+            f"{name} must be in the order of the pictures, but a set has no order: {values!r:.80}. Give a list."
+        )
+
+
 def as_tensor(name: str, values: Any) -> Tensor:
     """Numbers as a tensor: a tensor as it is, an array without a copy where PyTorch can use it as it lies.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from partreid.errors import DataError
 from partreid.files import atomic_file
+from partreid.json_files import parse_json
 from partreid.retrieval.search.codes import SlotCodes
 
 _MAGIC = b"partreid codes 1\n"
@@ -49,7 +50,7 @@ def load_codes(path: Path, key: str) -> SlotCodes | None:
         content = bytes(data[len(lines) : len(lines) + int(length)])
         if zlib.crc32(content) != int(crc, 16):
             return None
-        header = json.loads(content)
+        header = parse_json(content, source=str(path), error=DataError)
         body = data[_padded(len(lines) + len(content)) :]
         if header["key"] != key or header["size"] != len(body) or zlib.crc32(body.data) != header["crc"]:
             return None
@@ -58,7 +59,7 @@ def load_codes(path: Path, key: str) -> SlotCodes | None:
             count = int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
             arrays[name] = body[first : first + count].view(kind).reshape(shape)
         return SlotCodes.from_arrays(arrays)
-    except (OSError, ValueError, KeyError, DataError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError):
         return None
 
 
