@@ -99,6 +99,9 @@ TARGETS: list[Target] = [
            st.fixed_dictionaries({"self": st.just(MatchingConfig()), "embeddings": embeddings()})),
     fuzz(how_compared.HowCompared.of.__func__, all=st.builds(
         lambda: {"cls": how_compared.HowCompared, "extractor": extractor(), "matching": MatchingConfig()})),
+    fuzz(how_compared.HowCompared.of_search.__func__, all=st.builds(
+        lambda made, query: {"cls": how_compared.HowCompared, "found": made.search(query, k=2), "extractor": None},
+        galleries(), embeddings())),
     fuzz(how_compared.HowCompared.to_json, self=st.builds(lambda: how_compared.HowCompared.of(extractor()))),
     fuzz(MatchingConfig.comparable, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
     fuzz(MatchingConfig.distances, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
