@@ -181,7 +181,11 @@ _Yaml.add_implicit_resolver(
 
 
 def _read_yaml(text: str) -> Any:
-    return yaml.load(text, _Yaml)
+    loader = _Yaml(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
