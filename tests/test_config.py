@@ -56,6 +56,10 @@ class Outer(ConfigModel):
         ("name=none", "name", "none"),
         ("name=a=b", "name", "a=b"),
         ("mode=y", "mode", "y"),
+        ("inner.width=010", "inner.width", 10),  # 8 in YAML 1.1
+        ("inner.width=1_000", "inner.width", 1000),
+        ("inner.rate=.5", "inner.rate", 0.5),
+        ("inner.rate=1.", "inner.rate", 1.0),
     ],
 )
 def test_overrides(assignment: str, field: str, value: object) -> None:
@@ -143,6 +147,7 @@ def test_parse_names_every_wrong_field() -> None:
         ("a.TOML", 'name = "b"\n[inner]\nrate = 1e-05\n'),
         ("a.yaml", "name: b\ninner:\n  rate: 1e-05\n"),
         ("a.yml", "name: b\ninner: {rate: 1e-05}\n"),
+        ("bom.toml", '\ufeffname = "b"\n[inner]\nrate = 1e-05\n'),
         ("a.json", '{\t"name": "b",\n\t"inner": {"rate": 1e-05}}'),
     ],
 )
@@ -159,6 +164,13 @@ def test_files_of_every_kind(tmp_path: Path, name: str, text: str) -> None:
         ("a.json", b"{", r"a\.json is not valid JSON"),
         ("a.yaml", b"", r"expected a table .* got NoneType"),
         ("a.json", b"[1]", r"expected a table .* got list"),
+        (
+            "a.json",
+            b'{"name": "b", "inner": {"rate": 1, "rate": 2}}',
+            r"a\.json is not valid JSON: 'rate' stands there twice",
+        ),
+        ("a.yaml", b"inner:\n  rate: 1\n  rate: 2\n", r"a\.yaml is not valid YAML: 'rate' stands there twice"),
+        ("a.yaml", b"inner: {rate: 1:30}\n", r"inner\.rate = '1:30'"),
         ("a.toml", b"\xff\xfe", r"a\.toml: it is not UTF-8"),
         ("a.toml", b"nam = 3", r"a\.toml: unknown field 'nam'\. Did you mean 'name'"),
     ],

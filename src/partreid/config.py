@@ -6,9 +6,11 @@ This module knows no field. Each configuration stands next to the code that read
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -153,7 +155,7 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
     except OSError as error:
         raise ConfigError(f"Cannot read configuration {path}: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
@@ -172,16 +174,56 @@ def read_config_file(path: str | Path) -> dict[str, Any]:
     return data
 
 
+class _Yaml(yaml.SafeLoader):
+    """YAML as people mean it: no name twice, and no number in base 8 or 60 (YAML 1.1 reads 010 as 8, 1:30 as 90)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        _once([(name, None) for name in names])
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_Yaml.yaml_implicit_resolvers = {
+    first: [one for one in some if one[0] not in (_INT, _FLOAT)]
+    for first, some in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Yaml.add_implicit_resolver(_INT, re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
+_Yaml.add_implicit_resolver(
+    _FLOAT,
+    re.compile(r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))$|\.(?:nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
+
+
+def _read_yaml(text: str) -> Any:
+    loader = _Yaml(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Names and values as a mapping, where no name stands twice: which one is meant would be a guess."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r:.80} stands there twice")
+    return content
+
+
 _PARSERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     ".toml": ("TOML", tomllib.loads),
-    ".json": ("JSON", json.loads),
-    ".yaml": ("YAML", yaml.safe_load),
+    ".json": ("JSON", partial(json.loads, object_pairs_hook=_once)),
+    ".yaml": ("YAML", _read_yaml),
 }
 
 
 def _scalar(text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
+        value = _read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such day, or very many digits
         raise ConfigError(f"Cannot read value {text!r:.80}: {error}") from None
     # YAML 1.1 reads 1e-3 as text; people mean a number.

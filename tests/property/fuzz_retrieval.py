@@ -81,7 +81,7 @@ TARGETS: list[Target] = [
     fuzz(gallery.Gallery.cameras, self=galleries(), where=FILTERS),
     fuzz(gallery.Gallery.read, fixed=("answer",), self=galleries(), answer=lambda: 3),
     fuzz(gallery.Gallery.count, self=galleries(), where=FILTERS),
-    fuzz(gallery.Gallery.undated_left_out, self=galleries(), where=FILTERS),
+    fuzz(filters.undated_left_out, fixed=("where", "count"), where=filters.Filter(until=NOON), count=lambda where: 3),
     fuzz(gallery.Gallery.add, all=additions()),
     fuzz(gallery.Gallery.upsert, all=additions()),
     fuzz(gallery.Gallery.delete, self=galleries(), ids=["0", "none"], where=None),
@@ -100,8 +100,8 @@ TARGETS: list[Target] = [
     fuzz(how_compared.HowCompared.of.__func__, all=st.builds(
         lambda: {"cls": how_compared.HowCompared, "extractor": extractor(), "matching": MatchingConfig()})),
     fuzz(how_compared.HowCompared.of_search.__func__, all=st.builds(
-        lambda made, query: {"cls": how_compared.HowCompared, "found": made.search(query, k=2), "extractor": None},
-        galleries(), embeddings())),
+        lambda made, query: {"cls": how_compared.HowCompared, "found": made.search(query, k=2),
+                             "extractor": extractor(), "calibration": None}, galleries(), embeddings())),
     fuzz(how_compared.HowCompared.to_json, self=st.builds(lambda: how_compared.HowCompared.of(extractor()))),
     fuzz(MatchingConfig.comparable, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
     fuzz(MatchingConfig.distances, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),

@@ -275,7 +275,7 @@ def test_what_is_no_filter_and_no_rule_is_refused(where: Any) -> None:
 def test_undated_alone_deletes_nothing() -> None:
     """It is no condition: whoever means the items without a time would lose all."""
     gallery = filled(3)
-    with pytest.raises(DataError, match="undated=True says that since or until"):
+    with pytest.raises(DataError, match="undated=True goes with since or until"):
         gallery.delete(where=Filter(undated=True))
     assert gallery.count(Filter(undated=True)) == len(gallery) == 3
     assert gallery.delete(where=Filter(until=NOON + 3600, undated=True)) == 3

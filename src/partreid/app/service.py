@@ -39,7 +39,7 @@ from partreid.errors import DataError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.calibration import MatchCalibration
-from partreid.retrieval.filters import Filter
+from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
@@ -173,7 +173,7 @@ class PageService:
                 lambda: (
                     not len(self._gallery),
                     self._gallery.count(question.where),
-                    self._gallery.undated_left_out(question.where),
+                    undated_left_out(question.where, self._gallery.count),
                     self._gallery.search(query, question.k, matching=matching, where=question.where),
                 )
             )

@@ -22,7 +22,7 @@ from partreid.cli.options import (
     gallery_filter,
 )
 from partreid.errors import ConfigError, DataError
-from partreid.retrieval.filters import Filter
+from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.types import CameraSummary, GalleryRecords
@@ -63,7 +63,7 @@ def delete(
             _name_missing([name for name in dict.fromkeys(ids) if name not in known])
         elif chosen.model_copy(update={"undated": False}) == Filter():
             raise ConfigError("Say which items to delete: ids, or conditions such as --until 30d or --camera 3.")
-        found, left_out = opened.read(lambda: (opened.cameras(chosen), opened.undated_left_out(chosen)))
+        found, left_out = opened.read(lambda: (opened.cameras(chosen), undated_left_out(chosen, opened.count)))
         count = sum(one.count for one in found)
         if not ids or dry_run:
             _show(found, len(opened))

@@ -36,7 +36,7 @@ from partreid.inference.pictures import walk
 from partreid.inference.tracklets import merge_tracklet
 from partreid.models.checkpoint import find_checkpoint
 from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
-from partreid.retrieval.filters import Filter
+from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
@@ -90,7 +90,7 @@ def search(
         if parts:
             matching = matching.model_copy(update={"slots": tuple(parts.replace(" ", "").split(","))})
         found, left_out = opened.read(
-            lambda: (opened.search(query, k, matching=matching, where=chosen), opened.undated_left_out(chosen))
+            lambda: (opened.search(query, k, matching=matching, where=chosen), undated_left_out(chosen, opened.count))
         )
     if left_out and not as_json:
         errors.print(f"{left_out} items have no time, and were not searched (--undated searches them too).")

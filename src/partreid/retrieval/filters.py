@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -136,6 +136,17 @@ class Filter(ConfigModel):
 
     def _keeps_tags(self, has: set[str]) -> bool:
         return has.isdisjoint(self.unwanted_tags) and all(not has.isdisjoint(group) for group in self.wanted_tags)
+
+
+def undated_left_out(where: Filter, count: Callable[[Filter], int]) -> int:
+    """How many items a filter leaves out for nothing but that their time is not known.
+
+    Args:
+        where: the filter. count: of the items that meet one (``Gallery.count``).
+    """
+    if where.undated or (where.since is None and where.until is None):
+        return 0
+    return count(where.model_copy(update={"undated": True})) - count(where)
 
 
 def tags(metadata: Mapping[str, Any]) -> list[str]:

@@ -141,14 +141,6 @@ class Gallery:
         """Number of items, or of those that meet ``where``."""
         return self.store.count(Filter.given(where))
 
-    def undated_left_out(self, where: Filter | None) -> int:
-        """How many items a filter leaves out for nothing but that their time is not known."""
-        where = Filter.given(where)
-        if where.undated or (where.since is None and where.until is None):
-            return 0
-        dated_or_not = where.model_copy(update={"undated": True})
-        return self.read(lambda: self.count(dated_or_not) - self.count(where))
-
     def add(
         self,
         embeddings: Query,
@@ -213,8 +205,7 @@ class Gallery:
         chosen = Filter.parse({"ids": list(ids)}) if ids is not None else Filter.given(where)
         if chosen.undated and chosen.since is None and chosen.until is None:
             raise DataError(
-                "undated=True says that since or until does not spare items without a time; alone it chooses nothing, "
-                "and more would be deleted than those. Give since or until with it."
+                "undated=True goes with since or until; alone it chooses nothing, so that other items would go too."
             )
         return 0 if self.store.header() is None else self.store.delete(chosen)
 
