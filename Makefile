@@ -16,7 +16,7 @@ demo: $(VENV)/.installed ## train on the shipped pictures, evaluate, draw (minut
 	$(BIN)/partreid demo
 
 test: $(VENV)/.installed-dev ## run the tests (minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest
 
 test-all: $(VENV)/.installed-dev ## run the slow tests too
 	$(BIN)/python -m pytest -m "slow or not slow" --hypothesis-profile=thorough

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +19,6 @@ settings.register_profile(
     "thorough", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )  # make test-all
 settings.load_profile("quick")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
-    """A name of any bytes in a warning cannot be sent from one of several test processes to the first."""
-    message = warning_message.message
-    plain = str(message).encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(message, Warning) and plain != str(message):
-        warning_message.message = type(message)(plain)
 
 
 HEIGHT, WIDTH = 64, 32

@@ -262,7 +262,7 @@ def test_devices() -> None:
     "data", [{"inner": {"rate": True}}, {"inner": {"width": True}}, {"inner": {"sizes": [1, True]}}, {"name": True}]
 )
 def test_true_is_no_number(data: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=r"True.*expected something else than true or false"):
+    with pytest.raises(ConfigError, match=r"True.*expected a number or a text, not true or false"):
         Outer.parse(data)
     with pytest.raises(ConfigError, match=r"optimizer\.epochs = True"):
         TrainConfig().override(["optimizer.epochs=true"])

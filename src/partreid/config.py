@@ -49,7 +49,7 @@ class ConfigModel(BaseModel):
         """Python, and pydantic with it, takes true for 1."""
         field = cls.model_fields.get(info.field_name or "")
         if field is not None and _holds(value, bool) and not _takes_truth(field.annotation):
-            raise ValueError("expected something else than true or false")
+            raise ValueError("expected a number or a text, not true or false")
         return value
 
     @classmethod

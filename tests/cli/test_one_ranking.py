@@ -25,7 +25,7 @@ from partreid.retrieval.compare import compare
 from partreid.training.presets import PRESETS
 from tests.cli.conftest import Run
 
-QUICK = ("bot", "pcb", "light")
+QUICK = ("bot", "light")
 ALIKE = ("demo", "ablation")  # light's network
 NETWORKS = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PRESETS if name not in ALIKE
