@@ -31,6 +31,7 @@ class _Console(Console):
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(markup=False, emoji=False, stderr=stderr, quiet=quiet)
+        self._width = None  # rich would keep the $COLUMNS of this moment; it is looked at with every line
 
     @property  # type: ignore[misc]  # rich can also be told the size; nobody does
     def size(self) -> ConsoleDimensions:
