@@ -14,7 +14,7 @@ from partreid.datasets.readers import read_dataset
 from partreid.errors import CheckpointError, DataError, MissingDependencyError
 from partreid.experiments.execute import Plan, execute
 from partreid.experiments.rows import Comparison, Experiment, Row
-from partreid.experiments.runs import ERROR_FILE, SCORES_FILE, Task, read_scores, run_task
+from partreid.experiments.runs import ERROR_FILE, SCORES_FILE, Task, read_scores, run_task, scored_on
 from partreid.experiments.tables import EXPERIMENTS
 from partreid.files import hold_folder
 from partreid.training.config import TrainConfig
@@ -172,7 +172,7 @@ def test_who_stops_asking_ends_the_processes(plan: Plan) -> None:
 def test_damaged_scores_are_named(plan: Plan) -> None:
     task = plan.tasks([ONE])[0]
     task.folder.mkdir(parents=True)
-    sized = {"size": [len(task.test.query), len(task.test.gallery)]}
+    sized = scored_on(task.test)
     for content in ("", "{", json.dumps({task.test.name: sized}), json.dumps({task.test.name: 3})):
         (task.folder / SCORES_FILE).write_text(content)
         with pytest.raises(DataError, match=r"scores.json cannot be read .* Remove it"):
@@ -184,3 +184,7 @@ def test_scores_of_another_test_set_do_not_count(plan: Plan, dataset: ReIDDatase
     run_task(task)
     smaller = replace(dataset, queries={**dataset.queries, "query": dataset.query[1:]})
     assert read_scores(task.folder, smaller) == {}
+    other = replace(dataset.query[0], camid=99)  # as many pictures, but not the same
+    exchanged = replace(dataset, queries={**dataset.queries, "query": (other, *dataset.query[1:])})
+    assert read_scores(task.folder, dataset)
+    assert read_scores(task.folder, exchanged) == {}

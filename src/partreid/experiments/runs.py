@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,10 +26,11 @@ from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
 from partreid.training.config import TrainConfig
+from partreid.training.data import file_digest
 from partreid.training.loop import Trainer
 from partreid.training.observers import TensorBoardObserver
 from partreid.training.state import load_run_config, trained_on
-from partreid.types import EvaluationResult, ReIDDataset
+from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
 
 SCORES_FILE, ERROR_FILE = "scores.json", "error.txt"
 
@@ -166,7 +169,7 @@ def run_task(task: Task) -> None:
 
 
 def read_scores(folder: Path, test: ReIDDataset) -> dict[str, Scores]:
-    """The scores of a run on a test set by the name of the comparison; none where it was not scored on it.
+    """The scores of a run on a test set by the name of the comparison; none where it was not scored on these pictures.
 
     Raises:
         DataError: the file cannot be read.
@@ -177,10 +180,10 @@ def read_scores(folder: Path, test: ReIDDataset) -> dict[str, Scores]:
     try:
         content = read_json(path, error=DataError)
         stored = content.get(test.name)
-        if stored is None or stored["size"] != _size(test):
+        if stored is None or {name: stored.get(name) for name in ("size", "content")} != scored_on(test):
             return {}
         return {name: Scores.parse(values) for name, values in stored["comparisons"].items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} cannot be read ({error}). Remove it: the run will be scored anew.") from None
 
 
@@ -244,12 +247,23 @@ def _write_scores(task: Task, results: dict[str, Scores]) -> None:
     content: dict[str, Any] = read_json(path, error=DataError) if path.is_file() else {}
     known = read_scores(task.folder, task.test) | results
     content[task.test.name] = {
-        "size": _size(task.test),
+        **scored_on(task.test),
         "comparisons": {name: result.to_json() for name, result in known.items()},
     }
     with atomic_file(path, error=DataError) as temporary:
         temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def _size(test: ReIDDataset) -> list[int]:
-    return [len(test.query), len(test.gallery)]
+def scored_on(test: ReIDDataset) -> dict[str, Any]:
+    """What scores are of: how many queries and gallery pictures, and a digest of who they show and of their files."""
+    return {"size": [len(test.query), len(test.gallery)], "content": _content(test.query, test.gallery)}
+
+
+@functools.lru_cache(maxsize=16)  # asked for by every row of a table
+def _content(*splits: tuple[ReIDImage, ...]) -> str:
+    digest = hashlib.sha256()
+    for split in splits:
+        for image in split:
+            about = file_digest(image.path, f"{image.path.name} {image.pid} {image.camid}")
+            digest.update(about.to_bytes(8, "little", signed=True))
+    return digest.hexdigest()

@@ -52,9 +52,9 @@ class TrainingData:
         """
         order = np.argsort(np.asarray(pid_index), kind="stable").tolist()
         names = [images[i].path.name for i in order]
-        pictures = [_digest(images[i].path, f"{pid_index[i]} {images[i].path.name}") for i in order]
+        pictures = [file_digest(images[i].path, f"{pid_index[i]} {images[i].path.name}") for i in order]
         files = [images[i].label if labels else None for i in order]
-        found = [0 if file is None else _digest(file, "") for file in files]
+        found = [0 if file is None else file_digest(file, "") for file in files]
         return cls(names, {"pictures": torch.tensor(pictures), "labels": torch.tensor(found)})
 
     def changes(self, before: Mapping[str, Tensor]) -> str:
@@ -109,8 +109,9 @@ def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData)
         raise CheckpointError(f"{run} was trained on other data: {change}. Put back what there was. {_WAY_OUT}")
 
 
-def _digest(path: Path, about: str) -> int:
-    """Of a file's size and beginning; one that cannot be read is reported by whoever needs it."""
+def file_digest(path: Path, about: str) -> int:
+    """Of a file's size and beginning, and of what is said about it; one that cannot be read is reported by whoever
+    needs it."""
     digest = blake2b(about.encode("utf-8", "surrogateescape"), digest_size=8)
     try:
         digest.update(str(path.stat().st_size).encode())
