@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from partreid.cli.console import console, emit_json, errors, plain_table
+from partreid.cli.console import console, emit_json, errors, plain_table, say_warning
 from partreid.cli.options import (
     Calibrated,
     Cameras,
@@ -85,7 +84,9 @@ def search(
         query, names = _queries(opened, pictures or [], like or [])
         if one_person:
             query, names = merge_tracklet(query), [", ".join(names)]
-        calibration = None if extractor is None else calibration_beside(model, extractor)
+        calibration, problem = (None, "") if extractor is None else find_calibration(model, extractor)
+        if problem:
+            say_warning(problem)
         matching = calibration.matching if calibration else MatchingConfig()
         if parts:
             matching = matching.model_copy(update={"slots": tuple(parts.replace(" ", "").split(","))})
@@ -130,14 +131,6 @@ def _queries(gallery: Gallery, pictures: Sequence[Path], like: Sequence[str]) ->
 
 DATED = Filter(since=datetime.min.replace(tzinfo=UTC))
 """Items whose time is known."""
-
-
-def calibration_beside(model: str, extractor: PartExtractor) -> MatchCalibration | None:
-    """The calibration beside the model; where it does not belong to this way of embedding, a warning says so."""
-    calibration, problem = find_calibration(model, extractor)
-    if problem:
-        warnings.warn(problem, stacklevel=2)
-    return calibration
 
 
 def find_calibration(model: str, extractor: PartExtractor) -> tuple[MatchCalibration | None, str]:
