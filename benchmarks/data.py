@@ -1,4 +1,4 @@
-"""How many labelled pictures a second one core reads, varies and normalises, against the usual way of doing it."""
+"""How many labelled images a second one core reads, varies and normalises, against the usual way of doing it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
 from partreid.types import ReIDImage
 
-TITLE = "Labelled pictures a second and core: files to normalised batches of 64 at 256×128, K = 8"
+TITLE = "Labelled images a second and core: files to normalised batches of 64 at 256×128, K = 8"
 LIMIT, RATIO_LIMIT = 2500, 20
 SCHEMA, PREPROCESS, MAP_SIZE = PART_SCHEMAS["eight"], PreprocessConfig(), (16, 8)
 CONFIG = AugmentConfig()
-PICTURES = 256
+IMAGES = 256
 
 
 def measure(*, rounds: int = 5) -> Iterator[Figure]:
@@ -63,7 +63,7 @@ def _figures(images: list[ReIDImage], files: str, rounds: int) -> Iterator[Figur
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            seconds[name].append(cpu_seconds(way) / (64 if name == "usual" else PICTURES))
+            seconds[name].append(cpu_seconds(way) / (64 if name == "usual" else IMAGES))
     speed = {name: 1 / median(times) for name, times in seconds.items()}
     yield Figure(f"{files}: Pillow, one by one, label planes of full size (the baseline)", speed["usual"], "/s")
     for name, what in (("cold", "read anew"), ("kept", "kept decoded")):
@@ -87,28 +87,28 @@ def _loader(images: list[ReIDImage], *, cache_mib: int) -> TrainLoader:
 
 
 def _write(folder: Path, size: tuple[int, int]) -> list[ReIDImage]:
-    """Random pictures that take a JPEG as many bytes as photographs of that size do, with pose fields."""
+    """Random images that take a JPEG as many bytes as photographs of that size do, with pose fields."""
     random = np.random.default_rng(0)
     height, width = size
     images = []
-    for i in range(PICTURES):
+    for i in range(IMAGES):
         blocks = Image.fromarray(random.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8))
         smooth = np.asarray(blocks.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32)
         pixels = (smooth + random.normal(0, 6, smooth.shape)).clip(0, 255).astype(np.uint8)
-        picture, label = folder / f"{i}.jpg", folder / f"{i}.npy"
-        Image.fromarray(pixels).save(picture, quality=90)
+        image, label = folder / f"{i}.jpg", folder / f"{i}.npy"
+        Image.fromarray(pixels).save(image, quality=90)
         write_pose_fields(label, random.random((NUM_POSE_FIELDS, *label_size(128, 64)), dtype=np.float32))
-        images.append(ReIDImage(picture, i // 4, 0, label=label))
+        images.append(ReIDImage(image, i // 4, 0, label=label))
     return images
 
 
 def _usual_batch(images: list[ReIDImage], random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A batch as it is usually made: picture by picture, the 36 label planes at full size until the end."""
-    pairs = [_usual_picture(image, random) for image in images]
+    """A batch as it is usually made: image by image, the 36 label planes at full size until the end."""
+    pairs = [_usual_image(image, random) for image in images]
     return torch.stack([pixels for pixels, _ in pairs]), torch.stack([labels for _, labels in pairs])
 
 
-def _usual_picture(image: ReIDImage, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _usual_image(image: ReIDImage, random: np.random.Generator) -> tuple[Tensor, Tensor]:
     height, width = PREPROCESS.size
     with Image.open(image.path) as file:
         picture = file.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""What reading, decoding and writing add to the network: picture files to a folder of shards."""
+"""What reading, decoding and writing add to the network: image files to a folder of shards."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from partreid.models.bpbreid import BPBReID
 from partreid.runtime import RuntimeConfig, keep_freed_memory
 from partreid.training.presets import light
 
-TITLE = "Picture files to shards, light model at 128×64, one thread of PyTorch, against the network alone"
+TITLE = "Image files to shards, light model at 128×64, one thread of PyTorch, against the network alone"
 LIMIT = 1.1
-PICTURES = 256
+IMAGES = 256
 
 
 def measure(*, rounds: int = 5) -> Iterator[Figure]:
@@ -39,22 +39,22 @@ def _figures(folder: Path, rounds: int) -> Iterator[Figure]:
     extractor = PartExtractor(BPBReID(config.model, 1), config.preprocess, runtime=RuntimeConfig(device="cpu"))
     height, width = config.preprocess.size
     random = np.random.default_rng(0)
-    (folder / "pictures").mkdir()
-    for i in range(PICTURES):
+    (folder / "images").mkdir()
+    for i in range(IMAGES):
         coarse = Image.fromarray(random.integers(0, 255, (16, 8, 3), dtype=np.uint8))  # compresses as photographs do
-        coarse.resize((width, height), Image.Resampling.BICUBIC).save(folder / "pictures" / f"{i}.jpg", quality=90)
+        coarse.resize((width, height), Image.Resampling.BICUBIC).save(folder / "images" / f"{i}.jpg", quality=90)
     batch = extractor.runtime.batch_size
     pixels = random.integers(0, 255, (batch, height, width, 3), dtype=np.uint8)
     turn = 0
 
     def network() -> None:
-        for _ in range(PICTURES // batch):
+        for _ in range(IMAGES // batch):
             extractor.runner.run(pixels, None)
 
     def whole() -> None:
         nonlocal turn
         turn += 1
-        job = open_job(folder / f"shards{turn}", folder / "pictures", extractor, ShardSettings(shard_size=128))
+        job = open_job(folder / f"shards{turn}", folder / "images", extractor, ShardSettings(shard_size=128))
         for _ in embed_shards(extractor, job, job.missing()):
             pass
         finish_job(job)
@@ -63,10 +63,10 @@ def _figures(folder: Path, rounds: int) -> Iterator[Figure]:
     yield ratio
     seconds = [float(side.split()[0]) for side in ratio.detail.split(" against ")]
     for name, used in zip(("files to shards", "the network alone"), seconds, strict=True):
-        yield Figure(f"{name}, one core", PICTURES / used, "pictures/s")
+        yield Figure(f"{name}, one core", IMAGES / used, "images/s")
     idle = PartExtractor.from_runner(_Idle(extractor), runtime=extractor.runtime)
-    read = min(cpu_seconds(lambda: list(idle.stream(folder / "pictures", readers=0))) for _ in range(rounds))
-    yield Figure("walking, decoding and resizing alone, one core", PICTURES / read, "pictures/s")
+    read = min(cpu_seconds(lambda: list(idle.stream(folder / "images", readers=0))) for _ in range(rounds))
+    yield Figure("walking, decoding and resizing alone, one core", IMAGES / read, "images/s")
 
 
 class _Idle:

@@ -18,20 +18,20 @@ import torch
 
 from benchmarks.timing import Figure, compare
 from partreid.datasets.images import read_image, resize
-from partreid.datasets.readers.common import list_pictures
+from partreid.datasets.readers.common import list_images
 from partreid.datasets.synthetic.shipped import shipped_split
 from partreid.export.network import ExportedNetwork
 from partreid.export.onnx import save_onnx, to_onnx
 from partreid.export.openvino import save_openvino, to_openvino
 from partreid.export.quantise import quantise
 from partreid.export.write import describe
-from partreid.inference.exported import ExportedRunner
-from partreid.inference.runner import Runner, TorchRunner
 from partreid.models.build import build_network
 from partreid.preprocessing import normalize
+from partreid.runners.exported import ExportedRunner
+from partreid.runners.runner import Runner, TorchRunner
 from partreid.runtime import RuntimeConfig, keep_freed_memory
-from partreid.training.config import TrainConfig
 from partreid.training.presets import light, paper_occluded
+from partreid.training.train_config import TrainConfig
 
 TITLE = "Exported networks, times as fast as PyTorch in float32"
 GOAL = 8.0
@@ -42,7 +42,7 @@ NAMES = {
     "int8": "OpenVINO, int8, the rest bfloat16",
 }
 CALIBRATION = 8
-"""Pictures: ranges have to be there, not to be good."""
+"""Images: ranges have to be there, not to be good."""
 Run: TypeAlias = Callable[[np.ndarray, None], object]
 CPU = RuntimeConfig(device="cpu", precision="float32")
 
@@ -98,8 +98,8 @@ def _times_as_fast(name: str, reference: Run, exported: Runner, pixels: np.ndarr
     """By CPU time; wall time stands behind it."""
     figure = compare(name, lambda: reference(pixels, None), lambda: exported.run(pixels, None), rounds=rounds)
     walls = [_wall(run, pixels) for run in (reference, exported.run)]
-    per_picture = f"{1000 * walls[1] / len(pixels):.2f} ms wall a picture, {walls[0] / walls[1]:.1f}× by the wall"
-    return replace(figure, detail=f"{figure.detail}; {per_picture}")
+    per_image = f"{1000 * walls[1] / len(pixels):.2f} ms wall an image, {walls[0] / walls[1]:.1f}× by the wall"
+    return replace(figure, detail=f"{figure.detail}; {per_image}")
 
 
 def _wall(run: Run, pixels: np.ndarray) -> float:
@@ -109,5 +109,5 @@ def _wall(run: Run, pixels: np.ndarray) -> float:
 
 
 def _pixels(count: int, size: tuple[int, int]) -> np.ndarray:
-    files = list_pictures(shipped_split() / "bounding_box_train")[:count]
+    files = list_images(shipped_split() / "bounding_box_train")[:count]
     return np.stack([resize(read_image(file), size) for file in files])

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.timing import Figure, compare
-from partreid.losses.config import ObjectiveConfig
+from partreid.losses.loss_config import ObjectiveConfig
 from partreid.losses.objective import objective
 from partreid.models.bpbreid import BPBReID
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.runtime import keep_freed_memory
 from partreid.training.presets import light, paper_occluded
 

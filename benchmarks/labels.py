@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from partreid.datasets.images import read_image
-from partreid.datasets.readers.common import list_pictures
+from partreid.datasets.readers.common import list_images
 from partreid.labels.fields import read_pose_fields
 from partreid.labels.generate import LabelJob, make_labels
 from partreid.labels.grouping import group_fields, label_map
@@ -43,18 +43,18 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="human-pose-estimation-0001.xml")
     parser.add_argument("--count", type=int, default=2400, help="crops, evenly chosen")
     options = parser.parse_args()
-    files = list_pictures(options.market / "bounding_box_train")
+    files = list_images(options.market / "bounding_box_train")
     chosen = np.linspace(0, len(files) - 1, min(options.count, len(files))).astype(int)
     crops = [files[i] for i in chosen]
     points = read_points(options.points)[chosen]
     provider = OpenVinoPose(options.model)
     console = Console()
-    pictures = [read_image(path) for path in crops]
-    list(provider.keypoints(pictures[:50]))  # the first calls are slower
+    images = [read_image(path) for path in crops]
+    list(provider.keypoints(images[:50]))  # the first calls are slower
     start = time.perf_counter()
-    persons = list(provider.keypoints(pictures))
+    persons = list(provider.keypoints(images))
     keypoints_rate = len(crops) / (time.perf_counter() - start)
-    console.print(agreement_table(persons, points, pictures))
+    console.print(agreement_table(persons, points, images))
     with tempfile.TemporaryDirectory() as folder:
         jobs = [LabelJob(path, Path(folder) / f"{path.stem}.npy", path.name) for path in crops]
         start = time.perf_counter()
@@ -74,13 +74,13 @@ def read_points(path: Path) -> np.ndarray:
         return np.array(file["pp"]).reshape(-1, 2, len(POINTS)).transpose(0, 2, 1) - 1
 
 
-def agreement_table(persons: Sequence[np.ndarray], points: np.ndarray, pictures: Sequence[np.ndarray]) -> Table:
+def agreement_table(persons: Sequence[np.ndarray], points: np.ndarray, images: Sequence[np.ndarray]) -> Table:
     """Share of the target's joints that lie near the independent ones, above growing confidence."""
     targets = np.zeros((len(persons), len(KEYPOINTS), 3))
-    for row, found, picture in zip(targets, persons, pictures, strict=True):
+    for row, found, image in zip(targets, persons, images, strict=True):
         if len(found):
-            row[:] = found[choose_target(found, picture.shape[:2])]
-    near = NEAR * np.array([picture.shape[0] for picture in pictures])[:, None]
+            row[:] = found[choose_target(found, image.shape[:2])]
+    near = NEAR * np.array([image.shape[0] for image in images])[:, None]
     ours = targets[:, [KEYPOINTS.index(name) for name in _SIDES]]
     same = _distance(ours, points[:, [POINTS.index(name) for name in _SIDES]]) <= near
     other = _distance(ours, points[:, [POINTS.index(mirrored(name)) for name in _SIDES]]) <= near

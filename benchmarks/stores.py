@@ -53,7 +53,7 @@ def stores(folder: Path) -> Iterator[Bench]:
     place = folder / "lance"
     yield Bench("folder", Gallery.open(place), lambda: used(place))
     if find_spec("qdrant_edge") and find_spec("qdrant_client"):
-        from partreid.retrieval.stores.qdrant import QdrantStore
+        from partreid.retrieval.stores.qdrant.store import QdrantStore
         from tests.retrieval.stores.edge import EdgeClient
 
         place = folder / "edge"
@@ -71,7 +71,7 @@ def stores(folder: Path) -> Iterator[Bench]:
 
 def postgres(location: str) -> Bench:
     """A server on this machine; the CPU time of the process that serves this connection counts."""
-    from partreid.retrieval.stores.postgres import PostgresStore
+    from partreid.retrieval.stores.postgres.store import PostgresStore
 
     store = PostgresStore.open(f"{location}&gallery=bench")
     connection = store._connection
@@ -103,7 +103,7 @@ def people(count: int, *, seed: int) -> PartEmbeddings:
 
 
 def fill(gallery: Gallery, items: PartEmbeddings) -> None:
-    """In steps of 1,000, as a stream of pictures comes."""
+    """In steps of 1,000, as a stream of images comes."""
     for start in range(0, len(items), 1000):
         some = items[start : start + 1000]
         ids = [f"camera1/{start + i:06d}.jpg" for i in range(len(some))]

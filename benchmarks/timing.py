@@ -14,7 +14,7 @@ class Figure:
 
     Attributes:
         name: what was measured, sizes included.
-        value: the figure that the limit holds for, in ``unit``: "×" for a ratio, "MB", "pictures/s", ...
+        value: the figure that the limit holds for, in ``unit``: "×" for a ratio, "MB", "images/s", ...
         limit: what the project aims at, or None; a largest value, or a smallest with ``at_least``.
         detail: what stands behind the figure, for the reader: both sides of a ratio in seconds, for one.
     """

@@ -22,8 +22,8 @@ from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.evaluation.statistics import bootstrap_interval
 from partreid.functional.ranking import evaluate_ranking
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.tracklets import merge_tracklets
 from partreid.retrieval.matching import MatchingConfig
+from partreid.tracking.tracklets import merge_tracklets
 from partreid.types import EvaluationResult, PartEmbeddings, ReIDImage
 
 Scores = dict[str, np.ndarray]

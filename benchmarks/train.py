@@ -24,12 +24,12 @@ from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import keep_freed_memory
-from partreid.training.config import TrainConfig
 from partreid.training.distributed import gather
 from partreid.training.ema import WeightAverage
 from partreid.training.loop import SupervisedModel
 from partreid.training.presets import light, paper_occluded
 from partreid.training.state import Learner, Progress, save_run
+from partreid.training.train_config import TrainConfig
 
 TITLE = "Training"
 IDENTITIES = 751
@@ -37,7 +37,7 @@ STEPS_TOGETHER = 4
 
 
 class Training:
-    """A model, its optimiser and one batch of random pictures."""
+    """A model, its optimiser and one batch of random images."""
 
     def __init__(self, config: TrainConfig, pictures: int) -> None:
         size, stride, parts = config.preprocess.size, config.model.stride, len(config.model.part_names)
@@ -77,7 +77,7 @@ class Training:
 
 
 def measure(*, rounds: int = 5) -> Iterator[Figure]:
-    """The light preset at 128×64 and the paper's ResNet-50 at 256×128, on random pictures."""
+    """The light preset at 128×64 and the paper's ResNet-50 at 256×128, on random images."""
     keep_freed_memory()  # as training does
     torch.set_flush_denormal(True)
     few = min(rounds, 3)
@@ -167,11 +167,11 @@ def _checkpoint(training: Training, average: WeightAverage) -> Figure:
 
 
 def _batch_sizes() -> Iterator[Figure]:
-    for pictures in (8, 16, 32, 64):
-        training = Training(light(), pictures)
+    for images in (8, 16, 32, 64):
+        training = Training(light(), images)
         training.step()
         cost = min(cpu_seconds(training.step) for _ in range(3))
-        yield Figure(f"light: a picture in a batch of {pictures}", 1000 * cost / pictures, "ms")
+        yield Figure(f"light: an image in a batch of {images}", 1000 * cost / images, "ms")
 
 
 def _two_processes() -> Figure:

@@ -12,7 +12,7 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 CUT_OFF = """() => {
   const cut = [...document.querySelectorAll("body *")].filter((element) => {
     const { right, width } = element.getBoundingClientRect();
-    const strip = element.closest(".strip"); // pictures in one line, which is moved sideways
+    const strip = element.closest(".strip"); // images in one line, which is moved sideways
     return width && right > innerWidth + 1 && (!strip || strip === element);
   });
   return cut.map((element) => element.outerHTML.slice(0, 100));

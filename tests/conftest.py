@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from partreid.datasets.augment import AugmentConfig
-from partreid.training.config import TrainConfig
 from partreid.training.presets import ablation
+from partreid.training.train_config import TrainConfig
 
 settings.register_profile("quick", max_examples=8, deadline=None, derandomize=True, database=None)
 settings.register_profile(
@@ -38,15 +38,15 @@ def _seeded() -> None:
 
 
 def write_blocks(root: Path, folder: str, pids: range, cameras: range) -> None:
-    """Pictures whose upper and lower half carry the identity's colours, with pose fields for both halves."""
+    """Images whose upper and lower half carry the identity's colours, with pose fields for both halves."""
     for pid in pids:
         colors = np.random.default_rng(pid).integers(0, 255, (2, 3))
         for camera in cameras:
             noise = np.random.default_rng([pid, camera]).normal(0, 15, (HEIGHT, WIDTH, 3))
-            picture = np.repeat(colors, HEIGHT // 2, axis=0)[:, None] + noise
+            image = np.repeat(colors, HEIGHT // 2, axis=0)[:, None] + noise
             name = f"{pid:04d}_c{camera + 1}_{camera:06d}"
             (root / folder).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(root / folder / f"{name}.jpg", quality=95)
+            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / folder / f"{name}.jpg", quality=95)
             fields = np.zeros((36, 9, 5), np.uint8)
             fields[22:25, :5] = 255  # torso above
             fields[17:21, 5:] = 230  # legs below
@@ -56,7 +56,7 @@ def write_blocks(root: Path, folder: str, pids: range, cameras: range) -> None:
 
 @pytest.fixture(scope="session")
 def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set: 6 training identities of 4 pictures, 4 test identities. Read only: tests must not change it."""
+    """A data set: 6 training identities of 4 images, 4 test identities. Read only: tests must not change it."""
     root = tmp_path_factory.mktemp("blocks")
     write_blocks(root, "bounding_box_train", range(1, 7), range(4))
     write_blocks(root, "bounding_box_test", range(11, 15), range(3))

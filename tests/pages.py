@@ -37,7 +37,7 @@ class Page(HTMLParser):
 
 
 def read_page(content: str) -> Page:
-    """The page, if it asks nobody for anything and runs nothing, and every picture is whole and described."""
+    """The page, if it asks nobody for anything and runs nothing, and every image is whole and described."""
     page = Page(content)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "form", "base", "svg"}
     for tag, attributes in page.tags:

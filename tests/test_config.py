@@ -12,10 +12,10 @@ import pytest
 from pydantic import Field, ValidationError
 
 import partreid
-from partreid.config import ConfigModel, flatten, meanings, read_config_file
+from partreid.base_config import ConfigModel, flatten, meanings, read_config_file
 from partreid.errors import ConfigError
 from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
-from partreid.training.config import TrainConfig
+from partreid.training.train_config import TrainConfig
 
 SOURCES = str(Path(partreid.__file__).parents[1])
 

@@ -69,17 +69,15 @@ def test_large_numbers_are_exact() -> None:
     ],
 )
 def test_unknown_persons_and_cameras_are_never_equal_and_so_refused(values: Any, first: int) -> None:
-    with pytest.raises(ShapeError, match=rf"gallery_pids: 1 of 3 are unknown .* that of picture {first}\. .*id -1"):
+    with pytest.raises(ShapeError, match=rf"gallery_pids: 1 of 3 are unknown .* that of image {first}\. .*id -1"):
         match_persons([1], values, sizes=(1, 3))
-    with pytest.raises(
-        ShapeError, match=rf"query_camids: 1 of 3 are unknown .* that of picture {first}\. .*or of none"
-    ):
+    with pytest.raises(ShapeError, match=rf"query_camids: 1 of 3 are unknown .* that of image {first}\. .*or of none"):
         match_cameras(values, [1], sizes=(3, 1))
     with pytest.raises(ShapeError, match=r"pid_index: 1 of 3 are unknown"):
         person_classes(values)
 
 
-def test_cameras_that_are_unknown_for_all_pictures_are_unknown() -> None:
+def test_cameras_that_are_unknown_for_all_images_are_unknown() -> None:
     for unknown in (None, [None, None], np.array([np.nan, np.nan]), ["", "nan"]):
         assert match_cameras(unknown, None, sizes=(2, 3)) is None
         assert match_cameras(None, unknown, sizes=(3, 2)) is None
@@ -93,7 +91,7 @@ def test_pandas_columns_with_gaps() -> None:
         pd.Series([1, None, 2]), pd.Series([1, None, 2], dtype="Int64"), pd.Series(["a", None, "b"]),
         pd.Series(["a", None, "b"], dtype="string"), pd.Categorical([1, None, 2]), [1, pd.NA, 2], [1, pd.NaT, 2],
     ):  # fmt: skip
-        with pytest.raises(ShapeError, match="1 of 3 are unknown .* that of picture 1"):
+        with pytest.raises(ShapeError, match="1 of 3 are unknown .* that of image 1"):
             match_persons([1], column, sizes=(1, 3))
 
 
@@ -108,29 +106,29 @@ def test_pyarrow_columns() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1.5, 2], "picture 0: 1.5 is no whole number"),
-        ([1, np.inf], "picture 1: inf is no whole number"),
-        ([2.0**53, 1], "picture 0: 9007199254740992.0 is too large for its floating type"),
-        (np.array([2, 2**24], np.float32), "picture 1: 16777216.0 is too large for its floating type"),
-        (np.array([2049, 1], np.float16), "picture 0: 2048.0 is too large"),
+        ([1.5, 2], "image 0: 1.5 is no whole number"),
+        ([1, np.inf], "image 1: inf is no whole number"),
+        ([2.0**53, 1], "image 0: 9007199254740992.0 is too large for its floating type"),
+        (np.array([2, 2**24], np.float32), "image 1: 16777216.0 is too large for its floating type"),
+        (np.array([2049, 1], np.float16), "image 0: 2048.0 is too large"),
         (torch.tensor([1, 257], dtype=torch.bfloat16), "too large for its floating type"),
-        ([True, False], "picture 0: True is true or false, not an id"),
+        ([True, False], "image 0: True is true or false, not an id"),
         (np.array([True, False]), "whole numbers or text, got bool"),
         (np.array(["2026-01-01", "2026-01-02"], "M8[D]"), "got datetime64"),
         ([datetime(2026, 1, 1, tzinfo=UTC), 1], "neither a whole number nor text"),
-        ([[1], [2]], r"picture 0: \[1\] .list. is neither"),
-        (np.array([[1], [2]]), r"must hold 2 ids, one for each picture, got shape \(2, 1\)"),
-        ([1, 2, 3], r"must hold 2 ids, one for each picture, got shape \(3,\)"),
+        ([[1], [2]], r"image 0: \[1\] .list. is neither"),
+        (np.array([[1], [2]]), r"must hold 2 ids, one for each image, got shape \(2, 1\)"),
+        ([1, 2, 3], r"must hold 2 ids, one for each image, got shape \(3,\)"),
         (range(10**12), "got shape .1000000000000,."),
-        ("ab", "must be whole numbers or text, one for each picture, got 'ab'"),
-        ({1, 2}, "one for each picture, got {1, 2}"),
-        (iter([1, 2]), "one for each picture, got <list_iterator"),
-        (None, "one for each picture, got None"),
-        (7, "one for each picture, got 7"),
-        ([1, "2"], "holds text .'2' at picture 1. and query_pids whole numbers .1 at picture 0."),
+        ("ab", "must be whole numbers or text, one for each image, got 'ab'"),
+        ({1, 2}, "one for each image, got {1, 2}"),
+        (iter([1, 2]), "one for each image, got <list_iterator"),
+        (None, "one for each image, got None"),
+        (7, "one for each image, got 7"),
+        ([1, "2"], "holds text .'2' at image 1. and query_pids whole numbers .1 at image 0."),
         (["ann", "ann "], "written in two ways"),
         (["\u00e9", "e\u0301"], "written in two ways"),
-        ([-2, 1], "picture 0: expected -1 or more, got -2"),
+        ([-2, 1], "image 0: expected -1 or more, got -2"),
         ([10**5000, 1], "more than 400 digits"),
     ],
 )
@@ -142,9 +140,9 @@ def test_what_cannot_be_an_id_is_named(values: Any, message: str) -> None:
 def test_text_and_numbers_are_never_silently_unequal() -> None:
     with pytest.raises(ShapeError, match="query_pids holds text .'1'.* gallery_pids whole numbers .1 .*all as text"):
         match_persons(["1"], [1], sizes=(1, 1))
-    with pytest.raises(ShapeError, match="query_pids, picture 0, is '1' and query_pids, picture 1, is '01': one id"):
+    with pytest.raises(ShapeError, match="query_pids, image 0, is '1' and query_pids, image 1, is '01': one id"):
         match_persons(["1", "01", "c1"], [], sizes=(3, 0))
-    with pytest.raises(ShapeError, match="query_pids, picture 0, is '0001' and gallery_pids, picture 1, is '1'"):
+    with pytest.raises(ShapeError, match="query_pids, image 0, is '0001' and gallery_pids, image 1, is '1'"):
         match_persons(["0001"], ["ben", "1"], sizes=(1, 2))
 
 
@@ -155,9 +153,9 @@ def test_text_of_whole_numbers_alone_is_compared_as_in_a_table() -> None:
 
 
 def test_cameras_below_zero_are_unknown_cameras_written_as_a_number() -> None:
-    with pytest.raises(ShapeError, match="gallery_camids, picture 2: expected 0 or more, got -1.*give none of them"):
+    with pytest.raises(ShapeError, match="gallery_camids, image 2: expected 0 or more, got -1.*give none of them"):
         match_cameras([0], [0, 1, -1], sizes=(1, 3))
-    with pytest.raises(ShapeError, match="pid_index, picture 0: expected 0 or more, got -1.*leave it out"):
+    with pytest.raises(ShapeError, match="pid_index, image 0: expected 0 or more, got -1.*leave it out"):
         person_classes([-1, 0])
 
 
@@ -165,7 +163,7 @@ def test_other_numbers_below_zero_are_people_nobody_asks_for() -> None:
     assert match_persons([5], [-2, -1, 5], sizes=(1, 3))[1].tolist() == [-2, -1, 5]
 
 
-def test_a_picture_holds_plain_numbers() -> None:
+def test_a_image_holds_plain_numbers() -> None:
     image = ReIDImage(Path("a.jpg"), np.int64(7), np.float64(2))  # type: ignore[arg-type]
     assert (type(image.pid), image.pid, type(image.camid), image.camid) == (int, 7, int, 2)
     assert ReIDImage(Path("a.jpg"), 7, float("nan")).camid is None  # type: ignore[arg-type]
@@ -182,7 +180,7 @@ def test_junk_is_no_identity_to_train_on() -> None:
     junk = ReIDImage(Path("junk.jpg"), JUNK, 0)
     with pytest.raises(DataError, match=r"junk\.jpg has pid -1, so it is junk .* Leave it out"):
         identities([ReIDImage(Path("a.jpg"), 1, 0), junk])
-    dataset = ReIDDataset("set", Path(), (junk,), (), {})  # pictures of nobody in particular can still be looked at
+    dataset = ReIDDataset("set", Path(), (junk,), (), {})  # images of nobody in particular can still be looked at
     with pytest.raises(DataError, match="junk"):
         _ = dataset.train_identities
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from partreid.config import read_config_file
+from partreid.base_config import read_config_file
 from partreid.errors import CheckpointError, ConfigError, DataError
 from partreid.json_files import parse_json, read_json
 from partreid.retrieval.matching import MatchingConfig

@@ -153,7 +153,7 @@ def test_normalisation() -> None:
         mean, std = (torch.tensor(values).view(3, 1, 1) * 255 for values in (config.mean, config.std))
         assert torch.equal(normal, (pictures.float() - mean) / std)
     for wrong in (images.float(), images[0], images[:, :2]):
-        with pytest.raises(ShapeError, match=r"Expected uint8 pictures \[B, 3, H, W\], got torch\."):
+        with pytest.raises(ShapeError, match=r"Expected uint8 images \[B, 3, H, W\], got torch\."):
             normalize(wrong, config)
     with pytest.raises(ConfigError, match=r"std\.1 = 0.*greater than 0"):
         PreprocessConfig.parse({"std": [1, 0, 1]})

@@ -121,7 +121,7 @@ def test_detach_and_frozen() -> None:
     assert not e.detach().vectors.requires_grad
     with pytest.raises(FrozenInstanceError):
         e.vectors = torch.zeros(1, 1, 2)  # type: ignore[misc]
-    assert repr(make()) == "PartEmbeddings(5 pictures, 3 slots ('foreground', 'head', 'torso'), width 4, cpu)"
+    assert repr(make()) == "PartEmbeddings(5 images, 3 slots ('foreground', 'head', 'torso'), width 4, cpu)"
 
 
 def test_boolean_visibility_becomes_numbers() -> None:
@@ -150,14 +150,14 @@ def test_validate_names_the_first_wrong_visibility(value: float) -> None:
     e = make()
     assert e.validate() is e
     e.visibility[3, 1] = value
-    with pytest.raises(ShapeError, match=r"Picture 3, slot 'head': .* vector that is finite"):
+    with pytest.raises(ShapeError, match=r"Image 3, slot 'head': .* vector that is finite"):
         e.validate()
 
 
 def test_validate_names_the_first_wrong_vector() -> None:
     e = make()
     e.vectors[1, 2, 0] = float("nan")
-    with pytest.raises(ShapeError, match=r"Picture 1, slot 'torso': .* holds NaN or infinity"):
+    with pytest.raises(ShapeError, match=r"Image 1, slot 'torso': .* holds NaN or infinity"):
         e.validate()
 
 
@@ -234,7 +234,7 @@ def test_arrays_that_are_no_embeddings(arguments: Any, message: str) -> None:
 
 def test_visibilities_of_another_scale_are_found_when_they_are_compared() -> None:
     percent = PartEmbeddings(torch.ones(2, 3, 4), np.array([[100, 50, 0]] * 2, np.uint8), SLOTS)  # type: ignore[arg-type]
-    with pytest.raises(ShapeError, match=r"Picture 0, slot 'foreground'.* got visibility 100.0"):
+    with pytest.raises(ShapeError, match=r"Image 0, slot 'foreground'.* got visibility 100.0"):
         percent.validate()
 
 

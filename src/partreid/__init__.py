@@ -9,7 +9,7 @@ from partreid.models.baselines import PCB, BoT
 from partreid.models.bpbreid import BPBReID
 from partreid.models.build import build_network
 from partreid.models.checkpoint import load_checkpoint, save_checkpoint
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.models.official import load_official
 from partreid.parts import PART_SCHEMAS, PartSchema
 from partreid.preprocessing import PreprocessConfig

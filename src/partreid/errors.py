@@ -23,7 +23,7 @@ class ShapeError(PartReIDError, ValueError):
 
 
 class DataError(PartReIDError, ValueError):
-    """A data set, a picture or a table cannot be read or does not hold what it should."""
+    """A data set, an image or a table cannot be read or does not hold what it should."""
 
 
 class LabelError(DataError):

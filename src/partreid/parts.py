@@ -17,7 +17,7 @@ FOREGROUND = "foreground"
 """Name of the slot that holds the foreground embedding; it stands before the parts in every ``PartEmbeddings``."""
 
 GLOBAL = "global"
-"""Name of the only slot of a model without parts: the embedding of the whole picture."""
+"""Name of the only slot of a model without parts: the embedding of the whole image."""
 
 KEYPOINTS: tuple[str, ...] = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",

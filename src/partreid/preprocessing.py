@@ -1,4 +1,4 @@
-"""From a picture to what the network reads: size and normalisation. The settings travel in the checkpoint."""
+"""From an image to what the network reads: size and normalisation. The settings travel in the checkpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.errors import ShapeError
 from partreid.runtime import empty
 
@@ -37,20 +37,20 @@ class PreprocessConfig(ConfigModel):
 
 
 def normalize(images: Tensor, config: PreprocessConfig) -> Tensor:
-    """Pictures as numbers the network reads.
+    """Images as numbers the network reads.
 
     Args:
         images: uint8 [B, 3, H, W], RGB.
 
     Returns:
         float32 [B, 3, H, W], each channel minus its mean, divided by its standard deviation; channels-last in memory,
-        which is quickest from pictures that are so too.
+        which is quickest from images that are so too.
 
     Raises:
-        ShapeError: not such pictures; ones that are scaled to 0..1 already would be normalised wrongly.
+        ShapeError: not such images; ones that are scaled to 0..1 already would be normalised wrongly.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise ShapeError(f"Expected uint8 pictures [B, 3, H, W], got {images.dtype} of shape {tuple(images.shape)}.")
+        raise ShapeError(f"Expected uint8 images [B, 3, H, W], got {images.dtype} of shape {tuple(images.shape)}.")
     batch, _, height, width = images.shape
     rows = images.permute(0, 2, 3, 1).reshape(batch, height, width * 3)
     # Mean and deviation repeated for a row of pixels: broadcasting over three channels is ten times slower.

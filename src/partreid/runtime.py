@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from partreid import processes
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -32,11 +32,11 @@ class RuntimeConfig(ConfigModel):
     """Arithmetic of the network: "auto" takes bfloat16 where device and backbone gain from it, else float32;
     "float16" is for GPUs without bfloat16, and scales the loss in training."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Threads that read training pictures ahead; 0 reads them between the steps."""
+    """Threads that read training images ahead; 0 reads them between the steps."""
     cache_mib: Annotated[int, Field(ge=0)] = 2048
-    """Memory for training pictures that are kept decoded after their first reading, in MiB; 0 keeps none."""
+    """Memory for training images that are kept decoded after their first reading, in MiB; 0 keeps none."""
     batch_size: Annotated[int, Field(ge=1)] = 64
-    """Pictures at once when embedding."""
+    """Images at once when embedding."""
     compile: bool = False
     """Whether training runs through torch.compile, which needs a C++ compiler and a minute at the start."""
     save_minutes: Annotated[float, Field(ge=0)] = 10.0
@@ -121,7 +121,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Ten
     """An uninitialised tensor for a whole batch.
 
     On the CPU the memory is NumPy's, which asks Linux for huge pages. New memory is mapped when it is first written to:
-    in small pages that takes longer than what is written (a batch of 64 pictures, 25 MB as float32, is 6,000 of them).
+    in small pages that takes longer than what is written (a batch of 64 images, 25 MB as float32, is 6,000 of them).
     """
     if device.type != "cpu":
         return torch.empty(shape, dtype=dtype, device=device)

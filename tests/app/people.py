@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.runner import PoseInput
 from partreid.preprocessing import PreprocessConfig
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.gallery import Gallery
+from partreid.runners.runner import PoseInput
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 HEIGHT, WIDTH = 64, 32
@@ -27,7 +27,7 @@ EVIL = "<script>window.evil=1</script>\"'><img src=x onerror='window.evil=1'>"
 
 
 class ColorRunner:
-    """The torso is the upper half of a picture, the legs the lower one; each is its mean colour, unseen where black."""
+    """The torso is the upper half of an image, the legs the lower one; each is its mean colour, unseen where black."""
 
     preprocess = PreprocessConfig(height=HEIGHT, width=WIDTH)
     mirror = False
@@ -43,7 +43,7 @@ class ColorRunner:
         self.runs = 0
 
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
-        """See :class:`~partreid.inference.runner.Runner`."""
+        """See :class:`~partreid.runners.runner.Runner`."""
         self.runs += 1
         halves = torch.from_numpy(pixels.reshape(len(pixels), 2, -1, 3).mean(axis=2)).float()
         seen = (halves.amax(dim=2) > 20).float()
@@ -58,16 +58,16 @@ class ColorRunner:
 
 
 def person(torso: Rgb, legs: Rgb, *, seed: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:
-    """A picture of somebody in two colours; a black half is hidden."""
-    picture = np.zeros((*size, 3))
-    picture[: size[0] // 2], picture[size[0] // 2 :] = torso, legs
-    noise = np.random.default_rng(seed).integers(-4, 5, picture.shape) * (picture > 0)
-    return (picture + noise).clip(0, 255).astype(np.uint8)
+    """An image of somebody in two colours; a black half is hidden."""
+    image = np.zeros((*size, 3))
+    image[: size[0] // 2], image[size[0] // 2 :] = torso, legs
+    noise = np.random.default_rng(seed).integers(-4, 5, image.shape) * (image > 0)
+    return (image + noise).clip(0, 255).astype(np.uint8)
 
 
-def png(picture: np.ndarray) -> bytes:
+def png(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
+    Image.fromarray(image).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

@@ -77,7 +77,7 @@ def open_page(browser: Any, site: Site) -> Iterator[Any]:
             wrong.append(f"asked {request.url}")
 
     def listen(message: Any) -> None:
-        # The browser itself reports refused pictures and answers; what else it reports is a fault of the page.
+        # The browser itself reports refused images and answers; what else it reports is a fault of the page.
         if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
             wrong.append(message.text)
 
@@ -100,9 +100,9 @@ def open_page(browser: Any, site: Site) -> Iterator[Any]:
     assert wrong == []
 
 
-def give(page: Any, *pictures: np.ndarray, name: str = "somebody.png") -> None:
-    """Choose picture files, and wait for what is found."""
-    page.set_input_files("#file", [{"name": name, "mimeType": "image/png", "buffer": png(one)} for one in pictures])
+def give(page: Any, *images: np.ndarray, name: str = "somebody.png") -> None:
+    """Choose image files, and wait for what is found."""
+    page.set_input_files("#file", [{"name": name, "mimeType": "image/png", "buffer": png(one)} for one in images])
     settled(page)
 
 
@@ -123,16 +123,16 @@ def change(page: Any, act: Any) -> None:
     settled(page)
 
 
-def drop(page: Any, selector: str, picture: np.ndarray) -> None:
+def drop(page: Any, selector: str, image: np.ndarray) -> None:
     data = page.evaluate_handle(
         """(bytes) => { const data = new DataTransfer();
         data.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" })); return data; }""",
-        list(png(picture)),
+        list(png(image)),
     )
     page.dispatch_event(selector, "drop", {"dataTransfer": data})
 
 
-def test_drop_a_picture_and_look_at_a_result(open_page: Any) -> None:
+def test_drop_a_image_and_look_at_a_result(open_page: Any) -> None:
     page = open_page()
     assert "7 items" in page.inner_text("#about")
     assert "probabilities fitted on colours" in page.inner_text("#about")
@@ -167,7 +167,7 @@ def test_a_box(open_page: Any) -> None:
     frame[100:228, 250:314] = person(RED, GREEN, size=(128, 64))
     give(page, frame)
     assert not names(page)[0].startswith("anna")
-    area = page.locator("#picture").bounding_box()
+    area = page.locator("#image").bounding_box()
     assert abs(area["width"] / area["height"] - 400 / 300) < 0.02
     scale = area["width"] / 400
     page.mouse.move(area["x"] + 314 * scale, area["y"] + 228 * scale)
@@ -220,7 +220,7 @@ def test_parts_filters_and_numbers(open_page: Any) -> None:
     assert names(page) == []
     assert "No item meets the filter" in page.inner_text("#notes")
     page.click("#anew")
-    settled(page, "Choose a picture")
+    settled(page, "Choose an image")
     give(page, person(RED, GREEN))
     change(page, lambda: page.fill("#count", "3"))
     assert len(names(page)) == 3
@@ -232,9 +232,9 @@ def test_words_instead_of_results(open_page: Any) -> None:
     assert "No part is visible in the query" in page.inner_text("#notes")
     assert "not visible" in page.inner_text("#part-checks")
     page.set_input_files("#file", [{"name": "note.txt", "mimeType": "text/plain", "buffer": b"hello"}])
-    api.expect(page.locator("#refused")).to_contain_text("note.txt: That is no picture")
+    api.expect(page.locator("#refused")).to_contain_text("note.txt: That is no image")
     change(page, lambda: page.uncheck("input[name=part][value=legs]"))
-    assert page.locator("#refused").is_visible()  # until other pictures are given
+    assert page.locator("#refused").is_visible()  # until other images are given
     give(page, person(RED, GREEN))
     assert page.locator("#refused").is_hidden()
     page.route("**/api/search", lambda route: route.abort())
@@ -242,10 +242,10 @@ def test_words_instead_of_results(open_page: Any) -> None:
     api.expect(page.locator("#problem")).to_contain_text("Is it still running")
 
 
-def test_pictures_that_were_forgotten_are_sent_again(open_page: Any, site: Site) -> None:
+def test_images_that_were_forgotten_are_sent_again(open_page: Any, site: Site) -> None:
     page = open_page()
     give(page, person(RED, GREEN))
-    site.service.kept._pictures.clear()
+    site.service.kept._images.clear()
     change(page, lambda: page.uncheck("input[name=part][value=legs]"))
     assert names(page)[0].startswith("anna")
     assert page.locator("#problem").is_hidden()
@@ -306,9 +306,9 @@ def test_an_item_is_the_next_query(open_page: Any) -> None:
     assert "carla_c2" not in names(page)
 
 
-def test_an_identical_picture_has_empty_bars(open_page: Any) -> None:
+def test_an_identical_image_has_empty_bars(open_page: Any) -> None:
     page = open_page()
-    give(page, person(RED, GREEN, seed=1))  # anna_c1's very picture
+    give(page, person(RED, GREEN, seed=1))  # anna_c1's very image
     shares = (
         """() => [...document.querySelectorAll(".meter")].map((bar) => Number(bar.style.getPropertyValue("--share")))"""
     )
@@ -377,7 +377,7 @@ def test_texts_stay_texts(open_page: Any) -> None:
     page.locator(".card").first.click()
     api.expect(page.locator("#compare .parts li")).to_have_count(3)
     assert page.inner_text("#compare-title") == EVIL
-    assert "picture file is not there any more" in page.inner_text("#compare-body")
+    assert "image file is not there any more" in page.inner_text("#compare-body")
     page.click("text=What else is known")
     assert EVIL in page.inner_text("#compare dl")
     assert EVIL in page.inner_text("#cameras")

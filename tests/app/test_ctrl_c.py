@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra app is not installed")
 
-from tests.app.test_stuck import HALF, PATIENCE, PICTURE, upload_head
+from tests.app.test_stuck import HALF, IMAGE, PATIENCE, upload_head
 
 _PROGRAM = """
 import sys, threading
@@ -63,9 +63,9 @@ def test_ctrl_c_ends_it_though_the_model_does_not_answer() -> None:
         half.sendall(HALF)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         headers = {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
-        connection.request("POST", "/api/pictures", PICTURE, headers)
-        name = json.load(connection.getresponse())["picture"]
-        connection.request("POST", "/api/look", json.dumps({"query": [{"picture": name}]}), headers)
+        connection.request("POST", "/api/images", IMAGE, headers)
+        name = json.load(connection.getresponse())["image"]
+        connection.request("POST", "/api/look", json.dumps({"query": [{"image": name}]}), headers)
         assert process.stdout is not None
         assert process.stdout.readline() == "stuck\n"
         process.send_signal(signal.SIGINT)

@@ -28,10 +28,10 @@ from starlette.testclient import TestClient
 
 from partreid.app.guard import HEADERS, Hosts
 from partreid.app.http import create_app
-from partreid.app.pictures import Limits
 from partreid.app.server import PageServer
 from partreid.app.service import PageService
 from partreid.app.turns import BusyError, Turns
+from partreid.app.uploads import Limits
 from partreid.errors import ConfigError, MissingDependencyError
 from partreid.inference.extractor import PartExtractor
 from partreid.retrieval.gallery import Gallery
@@ -40,8 +40,8 @@ from tests.app.people import COLORS, EVIL, person, png
 PAGE = "http://localhost:8000"
 OWN = {"origin": PAGE}
 RED, GREEN = COLORS["anna"], COLORS["ben"]
-GETS = ("/", "/static/app.js", "/api/about", "/api/picture", "/api/item", "/nothing")
-POSTS = ("/api/pictures", "/api/look", "/api/search", "/api/compare")
+GETS = ("/", "/static/app.js", "/api/about", "/api/image", "/api/item", "/nothing")
+POSTS = ("/api/images", "/api/look", "/api/search", "/api/compare")
 
 
 def open_client(service: PageService, **hosts: Any) -> TestClient:
@@ -55,10 +55,10 @@ def client(service: PageService) -> Iterator[TestClient]:
         yield client
 
 
-def upload(client: TestClient, picture: np.ndarray) -> str:
-    answer = client.post("/api/pictures", content=png(picture), headers=OWN)
+def upload(client: TestClient, image: np.ndarray) -> str:
+    answer = client.post("/api/images", content=png(image), headers=OWN)
     assert answer.status_code == 200, answer.text
-    return str(answer.json()["picture"])
+    return str(answer.json()["image"])
 
 
 def error(answer: Any, status: int) -> str:
@@ -69,14 +69,14 @@ def error(answer: Any, status: int) -> str:
     return str(answer.json()["error"])
 
 
-def test_from_a_picture_to_a_comparison(client: TestClient, service: PageService) -> None:
+def test_from_a_image_to_a_comparison(client: TestClient, service: PageService) -> None:
     about = client.get("/api/about").json()
     assert (about["items"], about["cameras"], about["calibration"]) == (6, ["1", "2"], None)
     assert [slot["name"] for slot in about["slots"]] == ["foreground", "torso", "legs"]
     name = upload(client, person(RED, GREEN))
-    with Image.open(io.BytesIO(client.get("/api/picture", params={"id": name}).content)) as preview:
+    with Image.open(io.BytesIO(client.get("/api/image", params={"id": name}).content)) as preview:
         assert (preview.format, preview.size) == ("JPEG", (32, 64))
-    question = {"query": [{"picture": name}], "k": 2, "where": {"cameras": [2]}, "parts": ["torso"]}
+    question = {"query": [{"image": name}], "k": 2, "where": {"cameras": [2]}, "parts": ["torso"]}
     assert client.post("/api/look", json=question, headers=OWN).json()["visibility"]["torso"] == 1
     found = client.post("/api/search", json=question, headers=OWN).json()["results"]
     assert [one["id"] for one in found] == ["anna_c2", "ben_c2"] or found[0]["id"] == "anna_c2"
@@ -184,14 +184,14 @@ def test_large_uploads_stop_early(gallery: Gallery, extractor: PartExtractor) ->
             pass
 
         headers = [(b"host", b"localhost"), (b"origin", b"http://localhost")]
-        scope = {"type": "http", "method": "POST", "path": "/api/pictures", "headers": headers, "query_string": b"",
-                 "raw_path": b"/api/pictures", "root_path": "", "scheme": "http", "http_version": "1.1"}  # fmt: skip
+        scope = {"type": "http", "method": "POST", "path": "/api/images", "headers": headers, "query_string": b"",
+                 "raw_path": b"/api/images", "root_path": "", "scheme": "http", "http_version": "1.1"}  # fmt: skip
         await client.app(scope, receive, send)  # type: ignore[arg-type]
         return taken
 
     assert anyio.run(read_body) == 110_000
-    assert "larger than" in error(client.post("/api/pictures", content=endless(), headers=OWN), 413)
-    announced = client.post("/api/pictures", content=b"", headers=OWN | {"content-length": "99999999999"})
+    assert "larger than" in error(client.post("/api/images", content=endless(), headers=OWN), 413)
+    announced = client.post("/api/images", content=b"", headers=OWN | {"content-length": "99999999999"})
     assert "larger than" in error(announced, 413)
     assert "longer" in error(client.post("/api/search", json={"query": "x" * 300_000}, headers=OWN), 413)
 
@@ -207,10 +207,10 @@ def test_no_path_leads_out(client: TestClient, name: str) -> None:
 
 def test_refusals_are_words(client: TestClient) -> None:
     post = client.post
-    assert "not kept any more" in error(client.get("/api/picture?id=x"), 410)
-    assert "not kept any more" in error(post("/api/search", json={"query": [{"picture": "x"}]}, headers=OWN), 410)
+    assert "not kept any more" in error(client.get("/api/image?id=x"), 410)
+    assert "not kept any more" in error(post("/api/search", json={"query": [{"image": "x"}]}, headers=OWN), 410)
     assert "Not in the gallery" in error(client.get("/api/item", params={"id": "../../etc/passwd"}), 404)
-    assert "no picture" in error(post("/api/pictures", content=b"<svg onload=alert(1)>", headers=OWN), 400)
+    assert "no image" in error(post("/api/images", content=b"<svg onload=alert(1)>", headers=OWN), 400)
     assert "JSON" in error(post("/api/search", content=b"{", headers=OWN | {"content-type": "application/json"}), 400)
     assert "Did you mean 'query'" in error(post("/api/search", json={"qery": 1}, headers=OWN), 400)
     error(client.get("/api/search"), 405)
@@ -219,11 +219,11 @@ def test_refusals_are_words(client: TestClient) -> None:
 
 def test_texts_stay_texts(client: TestClient, gallery: Gallery, extractor: PartExtractor) -> None:
     gallery.add(extractor.embed([person(RED, GREEN)]), [EVIL], cameras=EVIL, metadata=[{"file": EVIL, EVIL: EVIL}])
-    question = {"query": [{"picture": upload(client, person(RED, GREEN))}], "k": 1}
+    question = {"query": [{"image": upload(client, person(RED, GREEN))}], "k": 1}
     answer = client.post("/api/search", json=question, headers=OWN)
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["results"][0]["id"] == EVIL
-    assert "picture file" in error(client.get("/api/item", params={"id": EVIL}), 404)
+    assert "image file" in error(client.get("/api/item", params={"id": EVIL}), 404)
 
 
 def test_an_own_fault_tells_nothing_of_the_inside(client: TestClient, service: PageService) -> None:
@@ -296,12 +296,12 @@ def test_one_at_a_time_few_wait_and_who_left_is_passed_over() -> None:
         (b'{"query": [{"item": "\\ud800"}]}', "Not in the gallery|surrogate"),
         (b'{"query": [{"item": "\\u0000"}]}', "NUL"),
         (b'{"query": [{"item": ""}]}', "1 to 500 characters"),
-        (b'{"query": [{"picture": "KEPT", "box": [NaN, 0, 1, 1]}]}', "no number NaN"),
-        (b'{"query": [{"picture": "KEPT", "box": [true, 0, 9, 9]}]}', "expected a number"),
-        (b'{"query": [{"picture": "KEPT", "box": ["0", 0, 9, 9]}]}', "expected a number"),
-        (b'{"query": [{"picture": "KEPT", "box": [0, 0, 9, 1e999]}]}', "finite"),
-        (b'{"query": [{"picture": "KEPT", "box": [0, 0, 9, 1' + b"0" * 400 + b"]}]}", "box"),
-        (b'{"query": [{"picture": "KEPT", "box": "abcd"}]}', "box"),
+        (b'{"query": [{"image": "KEPT", "box": [NaN, 0, 1, 1]}]}', "no number NaN"),
+        (b'{"query": [{"image": "KEPT", "box": [true, 0, 9, 9]}]}', "expected a number"),
+        (b'{"query": [{"image": "KEPT", "box": ["0", 0, 9, 9]}]}', "expected a number"),
+        (b'{"query": [{"image": "KEPT", "box": [0, 0, 9, 1e999]}]}', "finite"),
+        (b'{"query": [{"image": "KEPT", "box": [0, 0, 9, 1' + b"0" * 400 + b"]}]}", "box"),
+        (b'{"query": [{"image": "KEPT", "box": "abcd"}]}', "box"),
         (b'{"query": [{"item": "anna_c1"}], "where": {"since": "99999"}}', "where.since = '99999'"),
         (b'{"query": [{"item": "anna_c1"}], "where": {"since": true}}', "where.since = True"),
         (b'{"query": [{"item": "anna_c1"}], "where": {"until": 1e300}}', "where.until"),
@@ -333,11 +333,9 @@ values = st.recursive(leaves, lambda v: st.lists(v, max_size=3) | st.dictionarie
 NAMES = ("cameras", "not_cameras", "since", "until", "undated", "metadata", "not_metadata", "ids", "not_ids")
 filters = values | st.dictionaries(st.sampled_from(NAMES), values, max_size=3)
 boxes = values | st.lists(st.integers(-99, 99) | st.floats(), min_size=4, max_size=4)
-sightings = values | st.fixed_dictionaries(
-    {}, optional={"picture": texts | st.just("KEPT"), "box": boxes, "item": texts}
-)
+sightings = values | st.fixed_dictionaries({}, optional={"image": texts | st.just("KEPT"), "box": boxes, "item": texts})
 questions = values | st.fixed_dictionaries(
-    {"query": st.lists(sightings, max_size=2) | st.just([{"item": "anna_c1"}]) | st.just([{"picture": "KEPT"}])},
+    {"query": st.lists(sightings, max_size=2) | st.just([{"item": "anna_c1"}]) | st.just([{"image": "KEPT"}])},
     optional={"parts": values | st.just(["torso"]), "k": values, "normalize": values, "where": filters,
               "item": texts, "other": values},
 )  # fmt: skip
@@ -357,7 +355,7 @@ def test_whatever_comes(
     if not hasattr(client, "kept"):
         client.kept = upload(client, person(RED, GREEN))  # type: ignore[attr-defined]
     body = body.replace(b"KEPT", client.kept.encode())  # type: ignore[attr-defined]
-    headers = OWN | ({} if path == "/api/pictures" else {"content-type": "application/json"})
+    headers = OWN | ({} if path == "/api/images" else {"content-type": "application/json"})
     answer = client.request(method, path, params=params, content=body, headers=headers)
     assert answer.status_code == 200 or 400 <= answer.status_code < 500, answer.text
     if answer.status_code != 200 and method != "HEAD":
@@ -370,14 +368,14 @@ def test_whatever_comes(
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")  # Pillow's, of damaged headers
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), kind=st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"]))
-def test_damaged_pictures(service: PageService, data: st.DataObject, kind: str) -> None:
+def test_damaged_images(service: PageService, data: st.DataObject, kind: str) -> None:
     buffer = io.BytesIO()
     Image.fromarray(person(RED, GREEN)).save(buffer, format=kind)
     content = bytearray(buffer.getvalue())
     for _ in range(data.draw(st.integers(0, 6))):
         content[data.draw(st.integers(0, min(len(content) - 1, 200)))] = data.draw(st.integers(0, 255))
     end = data.draw(st.integers(0, len(content)) | st.just(len(content)))
-    answer = open_client(service).post("/api/pictures", content=bytes(content[:end]), headers=OWN)
+    answer = open_client(service).post("/api/images", content=bytes(content[:end]), headers=OWN)
     assert answer.status_code in (200, 400, 413), answer.text
 
 

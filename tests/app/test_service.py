@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from partreid.app.messages import ItemQuestion, Question, Sighting
-from partreid.app.pictures import Limits, TooLargeError, UnknownPictureError
 from partreid.app.service import (
     EMPTY,
     NOTHING_CHOSEN_VISIBLE,
@@ -23,25 +22,26 @@ from partreid.app.service import (
     NOTHING_VISIBLE,
     PageService,
 )
+from partreid.app.uploads import Limits, TooLargeError, UnknownImageError
 from partreid.datasets.images import read_image
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
+from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import GalleryRecords
 from tests.app.people import BLACK, COLORS, DAY, EVIL, HEIGHT, WIDTH, ColorRunner, calibration, person, png
 
 RED, GREEN = COLORS["anna"], COLORS["ben"]
 
 
-def sent(service: PageService, picture: np.ndarray) -> str:
-    return service.keep(png(picture)).picture
+def sent(service: PageService, image: np.ndarray) -> str:
+    return service.keep(png(image)).image
 
 
-def ask(service: PageService, *pictures: np.ndarray, **options: Any) -> Question:
-    return Question(query=tuple(Sighting(picture=sent(service, picture)) for picture in pictures), **options)
+def ask(service: PageService, *images: np.ndarray, **options: Any) -> Question:
+    return Question(query=tuple(Sighting(image=sent(service, image)) for image in images), **options)
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -51,9 +51,9 @@ def pixels(data: bytes) -> np.ndarray:
 
 
 def test_search_is_the_gallerys(service: PageService, gallery: Gallery, extractor: PartExtractor) -> None:
-    picture = person(RED, GREEN, seed=99)
-    ranking = service.search(ask(service, picture, k=4))
-    expected = gallery.search(extractor.embed([picture]), 4)
+    image = person(RED, GREEN, seed=99)
+    ranking = service.search(ask(service, image, k=4))
+    expected = gallery.search(extractor.embed([image]), 4)
     assert [found.id for found in ranking.results] == list(expected.ids[0])
     assert {found.id for found in ranking.results[:2]} == {"anna_c1", "anna_c2"}
     assert [found.distance for found in ranking.results] == expected.distances[0].tolist()
@@ -70,15 +70,15 @@ def test_a_box_is_what_is_looked_at(service: PageService) -> None:
     frame = np.full((200, 300, 3), 128, np.uint8)
     frame[50 : 50 + HEIGHT, 100 : 100 + WIDTH] = person(RED, GREEN)
     name = sent(service, frame)
-    boxed = Sighting(picture=name, box=(100, 50, 100 + WIDTH, 50 + HEIGHT))
+    boxed = Sighting(image=name, box=(100, 50, 100 + WIDTH, 50 + HEIGHT))
     assert service.search(Question(query=(boxed,), k=1)).results[0].distance < 0.2  # type: ignore[operator]
-    assert service.search(Question(query=(Sighting(picture=name),), k=1)).results[0].distance > 1  # type: ignore[operator]
+    assert service.search(Question(query=(Sighting(image=name),), k=1)).results[0].distance > 1  # type: ignore[operator]
     for box in ((0, 0, 2, 50), (400, 0, 500, 50), (50, 50, 40, 40)):
         with pytest.raises(DataError, match="Draw it around the person"):
-            service.search(Question(query=(Sighting(picture=name, box=box),)))
+            service.search(Question(query=(Sighting(image=name, box=box),)))
 
 
-def test_several_pictures_are_merged(service: PageService, gallery: Gallery, extractor: PartExtractor) -> None:
+def test_several_images_are_merged(service: PageService, gallery: Gallery, extractor: PartExtractor) -> None:
     above, below = person(RED, BLACK), person(BLACK, GREEN)
     merged = merge_tracklet(extractor.embed([above, below]))
     expected = gallery.search(merged, 6).distances[0].tolist()
@@ -86,7 +86,7 @@ def test_several_pictures_are_merged(service: PageService, gallery: Gallery, ext
     assert service.look(ask(service, above, below).query).visibility == {"foreground": 1, "torso": 1, "legs": 1}
     compared = service.compare(ItemQuestion(query=ask(service, above, below).query, item="anna_c1"))
     assert len(compared.queries) == 2
-    # Each part is shown in the picture that shows it best.
+    # Each part is shown in the image that shows it best.
     torso = {part.slot: part.query.attention for part in compared.parts}["torso"]
     alone = service.compare(ItemQuestion(query=ask(service, above).query, item="anna_c1"))
     assert torso == {part.slot: part.query.attention for part in alone.parts}["torso"]
@@ -100,17 +100,17 @@ def test_an_item_is_a_query(service: PageService) -> None:
 
 
 def test_choosing_parts(service: PageService, extractor: PartExtractor) -> None:
-    picture = person(RED, RED)  # anna's torso, carla's legs
-    torso = service.search(ask(service, picture, parts=("torso",), k=2))
+    image = person(RED, RED)  # anna's torso, carla's legs
+    torso = service.search(ask(service, image, parts=("torso",), k=2))
     assert {found.id[:4] for found in torso.results} == {"anna"}
-    legs = service.search(ask(service, picture, parts=("legs",), k=2))
+    legs = service.search(ask(service, image, parts=("legs",), k=2))
     assert {found.id[:5] for found in legs.results} == {"carla"}
     assert list(legs.results[0].parts) == ["legs"]
     assert legs.results[0].compared == 1
     with pytest.raises(DataError, match="no part 'tail'"):
-        service.search(ask(service, picture, parts=("tail",)))
+        service.search(ask(service, image, parts=("tail",)))
     with pytest.raises(DataError, match="at least one part"):
-        service.search(ask(service, picture, parts=()))
+        service.search(ask(service, image, parts=()))
 
 
 def test_reranking_runs_the_model_no_second_time(service: PageService, extractor: PartExtractor) -> None:
@@ -125,24 +125,24 @@ def test_reranking_runs_the_model_no_second_time(service: PageService, extractor
 
 
 def test_normalize_is_a_choice(service: PageService, gallery: Gallery, extractor: PartExtractor) -> None:
-    picture = person((110, 20, 20), (20, 110, 20))
-    found = service.search(ask(service, picture, normalize=True, k=6)).results
+    image = person((110, 20, 20), (20, 110, 20))
+    found = service.search(ask(service, image, normalize=True, k=6)).results
     matching = service.matching.model_copy(update={"normalize": True})
-    expected = gallery.search(extractor.embed([picture]), 6, matching=matching)
+    expected = gallery.search(extractor.embed([image]), 6, matching=matching)
     assert [one.distance for one in found] == expected.distances[0].tolist()
-    assert found[0].distance != service.search(ask(service, picture)).results[0].distance
+    assert found[0].distance != service.search(ask(service, image)).results[0].distance
 
 
 def test_probabilities_only_for_the_calibrations_own_way(gallery: Gallery, extractor: PartExtractor) -> None:
     service = PageService(gallery, extractor, calibration=calibration())
-    picture = person(RED, GREEN)
-    found = service.search(ask(service, picture)).results
-    result = gallery.search(extractor.embed([picture]), 6)
+    image = person(RED, GREEN)
+    found = service.search(ask(service, image)).results
+    result = gallery.search(extractor.embed([image]), 6)
     assert [one.probability for one in found] == calibration().of_search(result)[0].tolist()
-    every = service.search(ask(service, picture, parts=("legs", "foreground", "torso")))
+    every = service.search(ask(service, image, parts=("legs", "foreground", "torso")))
     assert every.results[0].probability is not None
     for change in ({"parts": ("torso",)}, {"normalize": True}):
-        assert service.search(ask(service, picture, **change)).results[0].probability is None
+        assert service.search(ask(service, image, **change)).results[0].probability is None
     with pytest.raises(DataError, match="another model"):
         PageService(gallery, extractor, calibration=calibration().model_copy(update={"model": "other"}))
 
@@ -208,12 +208,12 @@ def test_comparing(service: PageService, gallery: Gallery, extractor: PartExtrac
     assert color[: middle // 2].mean() > 30 + color[-middle // 2 :].mean()  # the torso is above, the rest is grey
 
 
-def test_bars_are_on_one_scale_on_which_an_identical_picture_looks_near(
+def test_bars_are_on_one_scale_on_which_an_identical_image_looks_near(
     service: PageService, gallery: Gallery, extractor: PartExtractor
 ) -> None:
-    """Not the farthest part of each result: an identical picture looked as far as any other."""
-    picture = person(RED, GREEN, seed=1)  # as anna_c1's file
-    query = ask(service, picture).query
+    """Not the farthest part of each result: an identical image looked as far as any other."""
+    image = person(RED, GREEN, seed=1)  # as anna_c1's file
+    query = ask(service, image).query
     scales, farthest = set(), {}
     for item in ("anna_c1", "anna_c2", "ben_c1", "carla_c2"):
         comparison = service.compare(ItemQuestion(query=query, item=item))
@@ -229,11 +229,11 @@ def test_bars_are_on_one_scale_on_which_an_identical_picture_looks_near(
     assert normalized.full_bar is not None
     assert normalized.full_bar <= 2
     alone = Gallery(extractor=extractor)
-    alone.add(extractor.embed([picture]), ["a"])
+    alone.add(extractor.embed([image]), ["a"])
     assert PageService(alone, extractor).compare(ItemQuestion(query=(Sighting(item="a"),), item="a")).full_bar is None
 
 
-def test_how_pictures_are_compared_is_said(gallery: Gallery, extractor: PartExtractor) -> None:
+def test_how_images_are_compared_is_said(gallery: Gallery, extractor: PartExtractor) -> None:
     about = PageService(gallery, extractor, calibration_problem="It is for another model.").about()
     assert about.compared == (
         "Compared: all slots; a part is visible where it wins the argmax over a pixel; weight v_q·v_g; vectors as they "
@@ -254,10 +254,10 @@ def test_how_pictures_are_compared_is_said(gallery: Gallery, extractor: PartExtr
         )
 
 
-def test_a_picture_that_is_gone(service: PageService, tmp_path: Path) -> None:
+def test_a_image_that_is_gone(service: PageService, tmp_path: Path) -> None:
     (tmp_path / "anna_c1.png").unlink()
-    with pytest.raises(UnknownPictureError, match="not there any more"):
-        service.item_picture("anna_c1")
+    with pytest.raises(UnknownImageError, match="not there any more"):
+        service.item_image("anna_c1")
     comparison = service.compare(ItemQuestion(query=ask(service, person(RED, GREEN)).query, item="anna_c1"))
     assert comparison.item == ""
     assert all(part.item.attention == "" and part.query.attention for part in comparison.parts)
@@ -277,7 +277,7 @@ def test_a_picture_that_is_gone(service: PageService, tmp_path: Path) -> None:
      {"file": "/proc/self/environ"}, {"file": "/proc/self/pagemap"}, {"file": "http://127.0.0.1/x.jpg"},
      {"file": "FILE", "box": {"a": "b"}}, {"file": "FILE", "box": [900, 900, 990, 990]}, {"file": "PIPE"}],
 )  # fmt: skip
-def test_no_picture_but_words(
+def test_no_image_but_words(
     gallery: Gallery, service: PageService, extractor: PartExtractor, tmp_path: Path, metadata: dict[str, Any]
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -288,8 +288,8 @@ def test_no_picture_but_words(
         ["odd"],
         metadata=[metadata | ({"file": names[file]} if file in names else {})],
     )
-    with pytest.raises(UnknownPictureError) as raised:
-        service.item_picture("odd")
+    with pytest.raises(UnknownImageError) as raised:
+        service.item_image("odd")
     assert str(tmp_path) not in str(raised.value)
 
 
@@ -301,7 +301,7 @@ def test_an_items_box_is_cut_out(
     (tmp_path / "frame.png").write_bytes(png(frame))
     metadata = {"file": str(tmp_path / "frame.png"), "box": [200, 100, 250, 200.0]}
     gallery.add(extractor.embed([frame[100:200, 200:250]]), ["boxed"], metadata=[metadata])
-    shown = pixels(service.item_picture("boxed"))
+    shown = pixels(service.item_image("boxed"))
     assert shown.shape == (100, 50, 3)
     assert abs(shown.astype(int) - (10, 200, 30)).max() < 12
 
@@ -310,19 +310,19 @@ def test_files_are_never_handed_out_as_they_are(gallery: Gallery, service: PageS
     file = tmp_path / "anna_c1.png"
     secret = b"SECRET-TAIL"
     file.write_bytes(file.read_bytes() + secret)
-    assert secret not in service.item_picture("anna_c1")
+    assert secret not in service.item_image("anna_c1")
     kept = service.keep(png(person(RED, GREEN)) + secret)
-    assert secret not in service.preview(kept.picture)
+    assert secret not in service.preview(kept.image)
 
 
 def test_uploads(service: PageService) -> None:
     kept = service.keep(png(np.zeros((20, 3000, 3), np.uint8)))
     assert (kept.width, kept.height) == (3000, 20)
-    assert pixels(service.preview(kept.picture)).shape[1] == 1600
+    assert pixels(service.preview(kept.image)).shape[1] == 1600
     for data in (b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n", png(person(RED, GREEN))[:200], b"\xff\xd8\xff\xe0junk"):
-        with pytest.raises(DataError, match=r"no picture|damaged"):
+        with pytest.raises(DataError, match=r"no image|damaged"):
             service.keep(data)
-    with pytest.raises(UnknownPictureError, match="Send it again"):
+    with pytest.raises(UnknownImageError, match="Send it again"):
         service.preview("nothing")
 
 
@@ -353,30 +353,30 @@ def test_the_page_sees_what_a_command_sees(service: PageService, tmp_path: Path,
     exif[0x0112] = 6
     Image.fromarray(np.rot90(person(RED, GREEN))).save(tmp_path / "phone", form, exif=exif)
     kept = service.keep((tmp_path / "phone").read_bytes())
-    np.testing.assert_array_equal(service.kept.get(kept.picture), read_image(tmp_path / "phone"))
+    np.testing.assert_array_equal(service.kept.get(kept.image), read_image(tmp_path / "phone"))
     assert (kept.height, kept.width) == person(RED, GREEN).shape[:2]
 
 
-def test_old_pictures_are_forgotten(gallery: Gallery, extractor: PartExtractor) -> None:
+def test_old_images_are_forgotten(gallery: Gallery, extractor: PartExtractor) -> None:
     service = PageService(gallery, extractor, limits=Limits(kept_bytes=3 * HEIGHT * WIDTH * 3))
     names = [sent(service, person(RED, GREEN, seed=i)) for i in range(3)]
     service.preview(names[0])
     names.append(sent(service, person(RED, GREEN, seed=3)))
     assert len(service.kept) == 3
-    with pytest.raises(UnknownPictureError, match="Send it again"):
-        service.search(Question(query=(Sighting(picture=names[1]),)))
-    service.search(Question(query=(Sighting(picture=names[0]),)))
+    with pytest.raises(UnknownImageError, match="Send it again"):
+        service.search(Question(query=(Sighting(image=names[1]),)))
+    service.search(Question(query=(Sighting(image=names[0]),)))
 
 
 def test_questions_that_make_no_sense() -> None:
     queries: list[list[dict[str, Any]]] = [
         [],
         [{}],
-        [{"picture": "a", "item": "b"}],
+        [{"image": "a", "item": "b"}],
         [{"item": "b", "box": [1, 2, 3, 4]}],
-        [{"picture": "a"}] * 9,
-        [{"picture": "a", "box": [1, 2, 3]}],
-        [{"picture": "a", "box": [1, 2, 3, float("nan")]}],
+        [{"image": "a"}] * 9,
+        [{"image": "a", "box": [1, 2, 3]}],
+        [{"image": "a", "box": [1, 2, 3, float("nan")]}],
     ]
     for query in queries:
         with pytest.raises(ConfigError):

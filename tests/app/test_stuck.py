@@ -19,10 +19,10 @@ pytest.importorskip("uvicorn", reason="the extra app is not installed")
 
 from partreid.app import item_files
 from partreid.app.item_files import ItemFiles, SilentFileError, read_plain_file
-from partreid.app.pictures import Limits
 from partreid.app.server import PageServer
 from partreid.app.service import PageService
 from partreid.app.threads import jobs_at_work
+from partreid.app.uploads import Limits
 from partreid.inference.extractor import PartExtractor
 from partreid.retrieval.gallery import Gallery
 from tests.app.people import COLORS, ColorRunner, person, png
@@ -32,7 +32,7 @@ LIMITS = Limits(
     upload_bytes=200_000, unfinished_bytes=500_000, connections=40, waiting=1, silence_seconds=1.0,
     transfer_seconds=2.0, answer_seconds=20.0, file_seconds=0.3,
 )  # fmt: skip
-PICTURE = png(person(COLORS["anna"], COLORS["ben"]))
+IMAGE = png(person(COLORS["anna"], COLORS["ben"]))
 HALF = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "
 
 
@@ -64,7 +64,7 @@ class Site:
             connection.close()
 
     def upload(self, length: int, some: bytes = b"x") -> socket.socket:
-        """Begin to send a picture."""
+        """Begin to send an image."""
         return self.connect(upload_head(length), some)
 
     def close(self) -> None:
@@ -73,8 +73,7 @@ class Site:
 
 def upload_head(length: int) -> bytes:
     return (
-        "POST /api/pictures HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n"
-        f"Content-Length: {length}\r\n\r\n"
+        f"POST /api/images HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\nContent-Length: {length}\r\n\r\n"
     ).encode()
 
 
@@ -166,26 +165,26 @@ def test_who_is_answered_is_not_put_out(site: Site) -> None:
     def slow(*_: object) -> bytes:
         begun.set()
         assert go.wait(PATIENCE)
-        return b"a picture"
+        return b"an image"
 
     site.service.preview = slow  # type: ignore[assignment, method-assign]
     kept = http.client.HTTPConnection("127.0.0.1", site.server.port, timeout=PATIENCE)
-    kept.request("GET", "/api/picture?id=x")
+    kept.request("GET", "/api/image?id=x")
     assert begun.wait(PATIENCE)
     for _ in range(2 * LIMITS.connections):
         site.connect(HALF)
     assert site.ask("/health")[0] == 200
     go.set()
-    assert kept.getresponse().read() == b"a picture"
+    assert kept.getresponse().read() == b"an image"
     kept.close()
 
 
 def test_unfinished_uploads_hold_no_more_than_their_share(site: Site) -> None:
     unfinished = [site.upload(200_000, b"x" * 150_000) for _ in range(2)]
-    refused = site.ask("/api/pictures", b"x" * 150_000, "application/octet-stream")
-    until(lambda: site.ask("/api/pictures", b"x" * 150_000, "application/octet-stream")[0] == 503)
+    refused = site.ask("/api/images", b"x" * 150_000, "application/octet-stream")
+    until(lambda: site.ask("/api/images", b"x" * 150_000, "application/octet-stream")[0] == 503)
     assert refused[0] in (400, 503)  # 400: the others' heads had not been read yet
-    _, headers, words = site.ask("/api/pictures", b"x" * 150_000, "application/octet-stream")
+    _, headers, words = site.ask("/api/images", b"x" * 150_000, "application/octet-stream")
     assert headers["retry-after"] == "5"
     assert "busy" in json.loads(words)["error"]
     # Questions have a share of their own, and these need none.
@@ -193,7 +192,7 @@ def test_unfinished_uploads_hold_no_more_than_their_share(site: Site) -> None:
     assert site.ask("/api/about")[0] == 200
     assert [status(connection) for connection in unfinished] == [408, 408]
     until(lambda: all(map(ended, unfinished)))
-    assert site.ask("/api/pictures", PICTURE, "application/octet-stream")[0] == 200
+    assert site.ask("/api/images", IMAGE, "application/octet-stream")[0] == 200
 
 
 def test_a_body_that_drips(site: Site) -> None:
@@ -298,8 +297,8 @@ def test_a_model_that_does_not_answer(hasty: Site) -> None:
         return run(*args)
 
     hasty.runner.run = stuck  # type: ignore[method-assign]
-    name = json.loads(hasty.ask("/api/pictures", PICTURE, "x/y")[2])["picture"]
-    question = json.dumps({"query": [{"picture": name}]}).encode()
+    name = json.loads(hasty.ask("/api/images", IMAGE, "x/y")[2])["image"]
+    question = json.dumps({"query": [{"image": name}]}).encode()
     code, headers, words = hasty.ask("/api/search", question)
     assert (code, headers["retry-after"]) == (503, "5")
     assert "no answer within 1 seconds" in json.loads(words)["error"]

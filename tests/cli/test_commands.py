@@ -28,14 +28,14 @@ def test_train_evaluate_embed(run: Run, blocks: Path, tiny_toml: Path, tmp_path:
         "train", blocks, "-o", out, "--config", tiny_toml, "--set", "model.map_stride=8", "--device", "cpu"
     )
     assert status == 0, text
-    assert "24 training pictures of 6 identities" in text
+    assert "24 training images of 6 identities" in text
     assert "rank-1" in text
     for name in ("checkpoint/config.json", "checkpoint/model.safetensors", "checkpoint/train.toml"):
         assert (out / name).is_file()
     assert list((out / "logs").glob("events.*"))
     for name in ("rankings_query.png", "attention_holistic.png"):
-        with Image.open(out / "evaluation" / name) as picture:
-            assert np.asarray(picture).std() > 10
+        with Image.open(out / "evaluation" / name) as image:
+            assert np.asarray(image).std() > 10
     results = json.loads((out / "evaluation" / "results.json").read_text())
     assert results["query"]["queries"] == 4
     assert {row["name"] for row in results["query"]["embeddings"]} >= {"global", "concat", "foreground", "torso"}
@@ -72,7 +72,7 @@ def test_training_and_evaluation_on_two_sets(run: Run, blocks: Path, tiny_toml: 
     out = tmp_path / "run"
     status, text = run("train", blocks, other, bare, "-o", out, "--config", tiny_toml, "--device", "cpu")
     assert status == 0, text
-    assert "other: 6 training pictures of 3 identities" in text
+    assert "other: 6 training images of 3 identities" in text
     assert load_checkpoint(out).model.num_identities == 6 + 3 + 3
     for name, queries in ((blocks.name, {"query", "holistic"}), ("other", {"query"})):
         results = json.loads((out / "evaluation" / name / "results.json").read_text())
@@ -88,7 +88,7 @@ def test_training_and_evaluation_on_two_sets(run: Run, blocks: Path, tiny_toml: 
     status, text = run("evaluate", out, blocks, bare)
     assert status == 2
     assert "bare" in text
-    assert "has no query pictures, so it cannot be evaluated" in text
+    assert "has no query images, so it cannot be evaluated" in text
     status, text = run("evaluate", out, blocks, other, "--query", "holistic")
     assert "has no query set 'holistic'" in text
 
@@ -158,7 +158,7 @@ def test_mistakes(run: Run, blocks: Path, tmp_path: Path, arguments: tuple[str, 
     assert not (tmp_path / "r" / "checkpoint").exists()
 
 
-def test_a_truncated_picture_stops_training_and_is_named(run: Run, tiny_toml: Path, tmp_path: Path) -> None:
+def test_a_truncated_image_stops_training_and_is_named(run: Run, tiny_toml: Path, tmp_path: Path) -> None:
     write_blocks(tmp_path, "bounding_box_train", range(1, 4), range(2))
     write_blocks(tmp_path, "bounding_box_test", range(5, 6), range(2))
     write_blocks(tmp_path, "query", range(5, 6), range(2, 3))
@@ -268,7 +268,7 @@ def test_demo_on_blocks(run: Run, blocks: Path, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_demo_on_the_shipped_pictures(run: Run, tmp_path: Path) -> None:
+def test_demo_on_the_shipped_images(run: Run, tmp_path: Path) -> None:
     status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "12", "--device", "cpu")
     assert status == 0, text
     results = json.loads((tmp_path / "demo" / "evaluation" / "results.json").read_text())

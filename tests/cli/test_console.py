@@ -75,7 +75,7 @@ def test_where_there_is_no_terminal_long_work_says_how_far_it_is(
         observer = ProgressObserver(progress, task)
         for step in range(400):
             now += 1
-            observer.on_step(StepRecord(step // 100, step % 100, 100, {"loss": 2.5, "pictures_per_second": 7.0}))
+            observer.on_step(StepRecord(step // 100, step % 100, 100, {"loss": 2.5, "images_per_second": 7.0}))
             if printed := capsys.readouterr().out:
                 lines.append((step + 1, printed))
     assert [step for step, _ in lines][:10] == [10 * i for i in range(1, 11)]

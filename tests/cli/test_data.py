@@ -23,7 +23,7 @@ def lay(root: Path) -> Path:
 def test_a_whole_set_gives_0(run: Run, tmp_path: Path) -> None:
     status, text = run("data", "check", lay(tmp_path / "set"))
     assert status == 0, text
-    assert "every picture can be read to its end" in text
+    assert "every image can be read to its end" in text
     assert "0 problems" in text
 
 
@@ -46,7 +46,7 @@ def test_a_broken_set_does_not_stop_the_others(run: Run, tmp_path: Path) -> None
 
 def test_everything_fits_80_columns(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "width", 80)
-    (lay(tmp_path / "Occluded_Duke") / "query" / "0011_c2_x.jpg").write_bytes(b"no picture")
+    (lay(tmp_path / "Occluded_Duke") / "query" / "0011_c2_x.jpg").write_bytes(b"no image")
     status, text = run("data", "check", tmp_path / "Occluded_Duke")
     assert status == 1
     tables = [line for line in text.splitlines() if "occluded_duke=" not in line and "reading" not in line]
@@ -91,7 +91,7 @@ def test_occlude_writes_a_set_that_can_be_checked(run: Run, blocks: Path, tmp_pa
     out = tmp_path / "hidden"
     status, text = run("data", "occlude", blocks, "--out", out, "--set", "seed=3")
     assert status == 0, text
-    assert "8 pictures" in text
+    assert "8 images" in text
     assert "dataset.csv" in text
     status, text = run("data", "check", out / "dataset.csv")
     assert status == 0, text
@@ -105,9 +105,9 @@ def test_occlude_writes_a_set_that_can_be_checked(run: Run, blocks: Path, tmp_pa
 def test_a_set_of_one_camera_trains_without_being_evaluated(run: Run, tiny_toml: Path, tmp_path: Path) -> None:
     root = tmp_path / "one"
     write_blocks(root, "bounding_box_train", range(1, 4), range(1))
-    for picture in (root / "bounding_box_train").iterdir():  # two pictures of each person, by the one camera
-        shutil.copy(picture, picture.with_name(picture.name.replace("000000", "000001")))
-        label = root / "masks" / "blocks" / "bounding_box_train" / f"{picture.stem}.npy"
+    for image in (root / "bounding_box_train").iterdir():  # two images of each person, by the one camera
+        shutil.copy(image, image.with_name(image.name.replace("000000", "000001")))
+        label = root / "masks" / "blocks" / "bounding_box_train" / f"{image.stem}.npy"
         shutil.copy(label, label.with_name(label.name.replace("000000", "000001")))
     write_blocks(root, "bounding_box_test", range(11, 13), range(1))
     shutil.copytree(root / "bounding_box_test", root / "query")
@@ -124,28 +124,28 @@ def test_a_set_of_one_camera_trains_without_being_evaluated(run: Run, tiny_toml:
 
 def test_keypoints_by_base_name_of_one_folder_only_are_refused(run: Run, tmp_path: Path) -> None:
     root = lay(tmp_path / "set")
-    picture = min((root / "bounding_box_train").iterdir())
-    shutil.copy(picture, root / "bounding_box_test" / picture.name)
+    image = min((root / "bounding_box_train").iterdir())
+    shutil.copy(image, root / "bounding_box_test" / image.name)
     joints = [[16, 8 + 3 * i, 0.9] for i in range(17)]
-    for name, status in ((picture.name, 2), (f"bounding_box_train/{picture.name}", 0)):
+    for name, status in ((image.name, 2), (f"bounding_box_train/{image.name}", 0)):
         (tmp_path / "k.json").write_text(json.dumps([{"image_id": name, "keypoints": joints}]))
         done, text = run("labels", "make", root, "--keypoints", tmp_path / "k.json", "--overwrite")
         assert done == status, text
         assert ("may be" in text and "Give names with folders" in text) == (status == 2)
-    assert "does not name 5 of the 6 pictures" in text
+    assert "does not name 5 of the 6 images" in text
 
 
 def test_check_names_what_is_left_out(run: Run, tmp_path: Path) -> None:
     (lay(tmp_path / "set") / "query" / "0011_c9_7.heic").touch()
     status, text = run("data", "check", tmp_path / "set")
     assert status == 1
-    assert "left out: 1 file that is no picture partreid can read here" in text
+    assert "left out: 1 file that is no image partreid can read here" in text
     assert "0011_c9_7.heic" in "".join(text.split())
 
 
 def test_labels_of_a_corrected_file_of_keypoints_are_not_kept_in_silence(run: Run, tmp_path: Path) -> None:
     root = lay(tmp_path / "set")
-    names = [picture.name for picture in (root / "bounding_box_train").iterdir()]
+    names = [image.name for image in (root / "bounding_box_train").iterdir()]
 
     def make(x: int, *options: str) -> str:
         joints = [[x, 8 + 3 * i, 0.9] for i in range(17)]

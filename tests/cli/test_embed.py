@@ -27,72 +27,72 @@ SHARDS = ("--shard-size", 5, "--batch-size", 2, "--device", "cpu")
 
 
 @pytest.fixture
-def pictures(blocks: Path, tmp_path: Path) -> Path:
-    """16 pictures in two folders, which a test may change."""
+def images(blocks: Path, tmp_path: Path) -> Path:
+    """16 images in two folders, which a test may change."""
     for name in ("query", "bounding_box_test"):
-        shutil.copytree(blocks / name, tmp_path / "pictures" / name)
-    return tmp_path / "pictures"
+        shutil.copytree(blocks / name, tmp_path / "images" / name)
+    return tmp_path / "images"
 
 
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_one_file_of_each_kind(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:
+def test_one_file_of_each_kind(run: Run, tiny_run: Path, images: Path, tmp_path: Path) -> None:
     for suffix in ("safetensors", "parquet"):
-        status, text = run("embed", tiny_run, pictures, "-o", tmp_path / f"e.{suffix}", "--device", "cpu")
+        status, text = run("embed", tiny_run, images, "-o", tmp_path / f"e.{suffix}", "--device", "cpu")
         assert status == 0, text
-        assert "16 pictures" in text
+        assert "16 images" in text
     (one, names), (other, other_names) = (
         load_embeddings(tmp_path / f"e.{kind}") for kind in ("safetensors", "parquet")
     )
     extractor = PartExtractor.from_pretrained(tiny_run, runtime=RuntimeConfig(device="cpu"))
-    assert torch.equal(one.vectors, extractor.embed(pictures).vectors)
+    assert torch.equal(one.vectors, extractor.embed(images).vectors)
     assert torch.equal(one.vectors, other.vectors)
     assert torch.equal(one.visibility, other.visibility)
     assert one.model == other.model == extractor.fingerprint
-    assert names == other_names == tuple(map(str, sorted(pictures.rglob("*.jpg"))))
-    status, text = run("embed", tiny_run, pictures, "-o", tmp_path / "f.parquet", "--workers", 2)
+    assert names == other_names == tuple(map(str, sorted(images.rglob("*.jpg"))))
+    status, text = run("embed", tiny_run, images, "-o", tmp_path / "f.parquet", "--workers", 2)
     assert status == 2
     assert "give a folder with -o" in text
 
 
-def test_what_is_left_out_of_a_folder_is_told(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:
-    (pictures / "query" / "7.heic").write_bytes(b"\0\0\0\x18ftypheic")
+def test_what_is_left_out_of_a_folder_is_told(run: Run, tiny_run: Path, images: Path, tmp_path: Path) -> None:
+    (images / "query" / "7.heic").write_bytes(b"\0\0\0\x18ftypheic")
     for number, out in enumerate(("e.safetensors", "shards")):
-        (pictures / "query" / f"{number}.psd").touch()  # the same text is told once in a process
-        status, text = run("embed", tiny_run, pictures, "-o", tmp_path / out, "--device", "cpu")
+        (images / "query" / f"{number}.psd").touch()  # the same text is told once in a process
+        status, text = run("embed", tiny_run, images, "-o", tmp_path / out, "--device", "cpu")
         assert status == 0
         assert re.search(rf"warning: left out: {number + 2} files .*query/0\.psd.*query/7\.heic", text)
 
 
-def test_shards_go_on_where_they_stopped(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:
-    victim = sorted(pictures.rglob("*.jpg"))[12]
+def test_shards_go_on_where_they_stopped(run: Run, tiny_run: Path, images: Path, tmp_path: Path) -> None:
+    victim = sorted(images.rglob("*.jpg"))[12]
     whole = victim.read_bytes()
-    assert run("embed", tiny_run, pictures, "-o", tmp_path / "whole", *SHARDS)[0] == 0
+    assert run("embed", tiny_run, images, "-o", tmp_path / "whole", *SHARDS)[0] == 0
     victim.write_bytes(whole[:200])
-    status, text = run("embed", tiny_run, pictures, "-o", tmp_path / "out", *SHARDS)
+    status, text = run("embed", tiny_run, images, "-o", tmp_path / "out", *SHARDS)
     assert status == 2
     assert f"{victim.name} is a damaged JPEG" in text
     assert len(list((tmp_path / "out").glob("shard-*"))) == 2
     victim.write_bytes(whole)
-    status, text = run("embed", tiny_run, pictures, "-o", tmp_path / "out", *SHARDS)
+    status, text = run("embed", tiny_run, images, "-o", tmp_path / "out", *SHARDS)
     assert status == 0, text
     assert "2 of 4 shards are there already" in text
     assert content(tmp_path / "out") == content(tmp_path / "whole")
-    status, text = run("embed", tiny_run, pictures / "query", "-o", tmp_path / "out", *SHARDS)
+    status, text = run("embed", tiny_run, images / "query", "-o", tmp_path / "out", *SHARDS)
     assert status == 2
-    assert "pictures was 16, now 4" in text
+    assert "images was 16, now 4" in text
 
 
-def test_weights_that_are_no_numbers_embed_nothing(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers_embed_nothing(run: Run, tiny_run: Path, images: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_run, tmp_path / "run")
     weights = tmp_path / "run" / "checkpoint" / "model.safetensors"
     state = load_file(weights)
     for change, message in ((lambda v: v * float("nan"), "NaN"), (lambda v: v.to(torch.int8), "int8")):
         save_file({key: change(value) if value.ndim == 4 else value for key, value in state.items()}, weights)
         for out in ("e.safetensors", "e.parquet", "shards"):
-            status, text = run("embed", tmp_path / "run", pictures, "-o", tmp_path / out, "--device", "cpu")
+            status, text = run("embed", tmp_path / "run", images, "-o", tmp_path / out, "--device", "cpu")
             assert status == 2
             assert "model.safetensors holds weights that cannot be used: backbone." in text
             assert message in text
@@ -100,10 +100,10 @@ def test_weights_that_are_no_numbers_embed_nothing(run: Run, tiny_run: Path, pic
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_changed_shard_and_a_changed_picture_are_made_anew(
-    run: Run, tiny_run: Path, pictures: Path, tmp_path: Path, workers: int
+def test_a_changed_shard_and_a_changed_image_are_made_anew(
+    run: Run, tiny_run: Path, images: Path, tmp_path: Path, workers: int
 ) -> None:
-    command = ("embed", tiny_run, pictures, "-o", tmp_path / "out", *SHARDS, "--workers", workers)
+    command = ("embed", tiny_run, images, "-o", tmp_path / "out", *SHARDS, "--workers", workers)
     assert run(*command)[0] == 0
     whole = content(tmp_path / "out")
     bent = bytearray(whole["shard-000002.safetensors"])
@@ -118,32 +118,32 @@ def test_a_changed_shard_and_a_changed_picture_are_made_anew(
     assert "3 of 4 shards are there already" in text
     assert "Made anew: 1 of 4 shards, the first since" in text
     assert content(tmp_path / "out") == whole
-    files = sorted(pictures.rglob("*.jpg"))
+    files = sorted(images.rglob("*.jpg"))
     shutil.copy(files[0], files[15])
     status, text = run(*command)
     assert status == 0, text
-    assert "shard-000003.safetensors is of pictures that have changed since" in text
+    assert "shard-000003.safetensors is of images that have changed since" in text
     embeddings, _ = load_embeddings(tmp_path / "out")
     assert torch.allclose(embeddings.vectors[15], embeddings.vectors[0], atol=1e-4)
 
 
-def test_damaged_pictures_are_told_at_the_end(run: Run, tiny_run: Path, pictures: Path, tmp_path: Path) -> None:
-    files = sorted(pictures.rglob("*.jpg"))
+def test_damaged_images_are_told_at_the_end(run: Run, tiny_run: Path, images: Path, tmp_path: Path) -> None:
+    files = sorted(images.rglob("*.jpg"))
     for file in files[:7]:
         file.write_bytes(b"")
     for out, table in (("e.safetensors", "e.skipped.csv"), ("shards", "shards/skipped.csv")):
-        status, text = run("embed", tiny_run, pictures, "-o", tmp_path / out, "--skip-damaged", *SHARDS)
+        status, text = run("embed", tiny_run, images, "-o", tmp_path / out, "--skip-damaged", *SHARDS)
         assert status == 0, text
-        assert "7 pictures were left out" in text
+        assert "7 images were left out" in text
         assert f"{files[0]} is empty" in text
         assert "and 2 more" in text
         assert len((tmp_path / table).read_text().splitlines()) == 8
         assert load_embeddings(tmp_path / out)[1] == tuple(map(str, files[7:]))
     for file in files:
         file.write_bytes(b"")
-    status, text = run("embed", tiny_run, pictures, "-o", tmp_path / "none.safetensors", "--skip-damaged")
+    status, text = run("embed", tiny_run, images, "-o", tmp_path / "none.safetensors", "--skip-damaged")
     assert status == 2
-    assert "None of the 16 pictures could be read" in text
+    assert "None of the 16 images could be read" in text
     assert not list(tmp_path.glob("none*"))
 
 
@@ -173,10 +173,10 @@ def test_compare_says_what_was_compared(run: Run, tiny_run: Path, blocks: Path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_command_killed_at_random_moments(tiny_run: Path, pictures: Path, tmp_path: Path, workers: int) -> None:
-    for i in range(60):  # 256 pictures
-        shutil.copytree(pictures / "query", pictures / f"more{i}")
-    command = [sys.executable, "-m", "partreid", "embed", str(tiny_run), str(pictures), *map(str, SHARDS)]
+def test_the_command_killed_at_random_moments(tiny_run: Path, images: Path, tmp_path: Path, workers: int) -> None:
+    for i in range(60):  # 256 images
+        shutil.copytree(images / "query", images / f"more{i}")
+    command = [sys.executable, "-m", "partreid", "embed", str(tiny_run), str(images), *map(str, SHARDS)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "-o", str(tmp_path / "whole")], check=True, env=environment)
     command += ["-o", str(tmp_path / "out"), "--workers", str(workers)]

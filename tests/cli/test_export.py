@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from partreid.inference.exported import ExportedRunner
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import load_embeddings
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
+from partreid.runners.exported import ExportedRunner
 from tests.cli.conftest import Run
 
 
@@ -23,9 +23,9 @@ def test_fewer_bits_and_what_they_cost(run: Run, tiny_run: Path, blocks: Path, t
                        "--license", "CC0-1.0")  # fmt: skip
     assert status == 0, text
     assert "m.xml and .bin: " in text
-    assert "agrees with PyTorch on 16 pictures, alone and in a batch: vectors within" in text
+    assert "agrees with PyTorch on 16 images, alone and in a batch: vectors within" in text
     assert "PyTorch, float32" in text
-    assert f"points (4 queries in 12 pictures of {blocks.name}" in text
+    assert f"points (4 queries in 12 images of {blocks.name}" in text
     info = ExportedRunner(file).info
     assert (info.quantized, info.precision, info.license, info.mirror) == (False, "bfloat16", "CC0-1.0", False)
 
@@ -49,7 +49,7 @@ def test_mistakes_are_told_before_anything_is_traced(run: Run, tiny_run: Path, b
         ((tiny_run, "--to", "openvino", *out), r"--to openvino writes a file that ends in .xml"),
         ((tiny_run, "--to", "onnx", "--bf16", *out), "bfloat16 is OpenVINO's"),
         ((tiny_run, "--to", "onnx", "--set", "matching.normalize=true", *out), "expected model.FIELD=VALUE"),
-        ((tiny_run, "--to", "onnx", "--pictures", tmp_path / "empty", *out), "no picture"),
+        ((tiny_run, "--to", "onnx", "--images", tmp_path / "empty", *out), "no image"),
         ((tmp_path / "fields", "--to", "onnx", *out), "cannot be exported"),
         ((tmp_path / "nothing", "--to", "onnx", *out), "no checkpoint folder"),
         ((tiny_run, "--to", "tflite", *out), "'tflite' is not one of"),

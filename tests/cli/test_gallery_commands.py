@@ -1,4 +1,4 @@
-"""``partreid gallery``: from pictures to answers, and what happens when it is stopped or misused."""
+"""``partreid gallery``: from images to answers, and what happens when it is stopped or misused."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import torch
 from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.tracklets import merge_tracklet
 from partreid.retrieval import Filter, Gallery
 from partreid.runtime import RuntimeConfig
+from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings
 from tests.cli.conftest import Run
 
@@ -31,7 +31,7 @@ def answers(run: Run, *arguments: object) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def filled(run: Run, blocks: Path, tiny_run: Path, tmp_path: Path) -> Path:
-    """A gallery of the twelve test pictures of the blocks."""
+    """A gallery of the twelve test images of the blocks."""
     folder = blocks / "bounding_box_test"
     status, printed = run("gallery", "add", tmp_path / "people", folder, "-m", tiny_run, "--pattern", PATTERN)
     assert status == 0, printed
@@ -39,13 +39,13 @@ def filled(run: Run, blocks: Path, tiny_run: Path, tmp_path: Path) -> Path:
     return tmp_path / "people"
 
 
-def test_from_pictures_to_answers(run: Run, filled: Path, blocks: Path, tiny_run: Path) -> None:
-    picture = blocks / "query" / "0011_c4_000003.jpg"
-    (answer,) = answers(run, filled, picture, "-m", tiny_run, "-k", 4)
+def test_from_images_to_answers(run: Run, filled: Path, blocks: Path, tiny_run: Path) -> None:
+    image = blocks / "query" / "0011_c4_000003.jpg"
+    (answer,) = answers(run, filled, image, "-m", tiny_run, "-k", 4)
     extractor = PartExtractor.from_pretrained(tiny_run, runtime=RuntimeConfig(device="cpu"))
     with Gallery.open(filled, extractor=extractor, create=False) as gallery:
-        expected = gallery.search(picture, 4)
-    assert answer["query"] == str(picture)
+        expected = gallery.search(image, 4)
+    assert answer["query"] == str(image)
     assert set(answer["visible"]) >= set(answer["found"][0]["parts"])
     assert [row["id"] for row in answer["found"]] == list(expected.ids[0])
     assert [row["distance"] for row in answer["found"]] == pytest.approx(expected.distances[0].tolist(), abs=1e-6)
@@ -57,10 +57,10 @@ def test_from_pictures_to_answers(run: Run, filled: Path, blocks: Path, tiny_run
         None,
     )
     assert best["compared"] == len(best["parts"]) > 0
-    status, printed = run("gallery", "search", filled, picture, "-m", tiny_run, "-k", 2, "--parts", "foreground")
+    status, printed = run("gallery", "search", filled, image, "-m", tiny_run, "-k", 2, "--parts", "foreground")
     assert status == 0
     assert best["id"][-12:] in printed.replace("\n", "")
-    status, printed = run("gallery", "search", filled, picture, "-m", tiny_run, "--since", "1h")
+    status, printed = run("gallery", "search", filled, image, "-m", tiny_run, "--since", "1h")
     assert (status, "no item meets the conditions" in printed) == (0, True)
 
 
@@ -79,15 +79,15 @@ def test_conditions_and_items_as_queries(run: Run, filled: Path, blocks: Path, t
         assert sorted(row["id"] for row in answer["found"]) == kept, conditions
 
 
-def test_several_pictures_of_one_person(run: Run, filled: Path, blocks: Path, tiny_run: Path) -> None:
-    pictures = sorted((blocks / "query").iterdir())[:2]
-    (answer,) = answers(run, filled, *pictures, "-m", tiny_run, "-k", 3, "--one-person")
-    assert answer["query"] == f"{pictures[0]}, {pictures[1]}"
+def test_several_images_of_one_person(run: Run, filled: Path, blocks: Path, tiny_run: Path) -> None:
+    images = sorted((blocks / "query").iterdir())[:2]
+    (answer,) = answers(run, filled, *images, "-m", tiny_run, "-k", 3, "--one-person")
+    assert answer["query"] == f"{images[0]}, {images[1]}"
     extractor = PartExtractor.from_pretrained(tiny_run, runtime=RuntimeConfig(device="cpu"))
     with Gallery.open(filled, create=False) as gallery:
-        expected = gallery.search(merge_tracklet(extractor.embed(pictures)), 3)
+        expected = gallery.search(merge_tracklet(extractor.embed(images)), 3)
     assert [row["id"] for row in answer["found"]] == list(expected.ids[0])
-    assert len(answers(run, filled, *pictures, "-m", tiny_run)) == 2
+    assert len(answers(run, filled, *images, "-m", tiny_run)) == 2
 
 
 def test_stopped_and_begun_again(run: Run, filled: Path, blocks: Path, tiny_run: Path) -> None:
@@ -121,7 +121,7 @@ def test_stopped_and_begun_again(run: Run, filled: Path, blocks: Path, tiny_run:
         assert gallery.count(Filter(metadata={"site": "north"})) == 12  # type: ignore[dict-item]
 
 
-def test_damaged_pictures(run: Run, blocks: Path, tiny_run: Path, tmp_path: Path) -> None:
+def test_damaged_images(run: Run, blocks: Path, tiny_run: Path, tmp_path: Path) -> None:
     whole = sorted((blocks / "query").iterdir())[0]
     folder = tmp_path / "crops"
     folder.mkdir()
@@ -218,11 +218,11 @@ def test_local_times_and_what_is_no_time() -> None:
 
 @pytest.fixture
 def two_sites(blocks: Path, tmp_path: Path) -> Path:
-    """Folders a and b with pictures of different people under one name, crops/1.jpg."""
+    """Folders a and b with images of different people under one name, crops/1.jpg."""
     names = sorted((blocks / "query").iterdir())
-    for site, picture in zip("ab", (names[0], names[-1]), strict=True):
+    for site, image in zip("ab", (names[0], names[-1]), strict=True):
         (tmp_path / site / "crops").mkdir(parents=True)
-        (tmp_path / site / "crops" / "1.jpg").write_bytes(picture.read_bytes())
+        (tmp_path / site / "crops" / "1.jpg").write_bytes(image.read_bytes())
     return tmp_path
 
 
@@ -232,7 +232,7 @@ def in_folder(monkeypatch: pytest.MonkeyPatch, run: Run, folder: Path, *argument
     return status, " ".join(printed.split())
 
 
-def test_one_name_for_two_pictures(monkeypatch: pytest.MonkeyPatch, run: Run, two_sites: Path, tiny_run: Path) -> None:
+def test_one_name_for_two_images(monkeypatch: pytest.MonkeyPatch, run: Run, two_sites: Path, tiny_run: Path) -> None:
     people, a, b = two_sites / "people", two_sites / "a", two_sites / "b"
     add = ("add", people, "crops", "-m", tiny_run)
     assert "1 added" in in_folder(monkeypatch, run, a, *add, "--camera", "A")[1]
@@ -248,7 +248,7 @@ def test_one_name_for_two_pictures(monkeypatch: pytest.MonkeyPatch, run: Run, tw
             ("b/crops/1.jpg", "B", str(b / "crops" / "1.jpg")),
             ("crops/1.jpg", "A", str(a / "crops" / "1.jpg")),
         ]
-    # The same folder by another path is the same pictures; from above, both have names of their own.
+    # The same folder by another path is the same images; from above, both have names of their own.
     for given in (a / "crops", "../a/crops"):
         status, said = in_folder(monkeypatch, run, b, "add", people, given, "-m", tiny_run)
         assert "0 added, 1 there already" in said
@@ -278,7 +278,7 @@ def test_other_facts_of_what_is_there(run: Run, filled: Path, blocks: Path, tiny
     assert "0 added, 12 there already" in run(*add)[1]  # nothing is said that differs
 
 
-def test_pictures_of_a_file_of_embeddings_are_those_it_was_made_of(
+def test_images_of_a_file_of_embeddings_are_those_it_was_made_of(
     monkeypatch: pytest.MonkeyPatch, run: Run, two_sites: Path, tiny_run: Path
 ) -> None:
     people, a, b = two_sites / "people", two_sites / "a", two_sites / "b"
@@ -290,7 +290,7 @@ def test_pictures_of_a_file_of_embeddings_are_those_it_was_made_of(
         assert gallery.get(["crops/1.jpg"]).items[0].metadata["file"] == str(a / "crops" / "1.jpg")
     for source in ("crops", "all.safetensors"):
         status, said = in_folder(monkeypatch, run, b, "add", people, source, "-m", tiny_run)
-        assert (status, "id of another picture in the gallery" in said) == (2, True)
+        assert (status, "id of another image in the gallery" in said) == (2, True)
     assert "0 added, 1 there already" in in_folder(monkeypatch, run, a, "add", people, "crops", "-m", tiny_run)[1]
     both = ("add", two_sites / "both", a / "all.safetensors", b / "all.safetensors")
     status, said = in_folder(monkeypatch, run, b, *both)

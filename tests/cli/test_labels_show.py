@@ -76,7 +76,7 @@ def test_everything_is_written_and_every_fault_named(root: Path, tmp_path: Path)
     assert "labels of another K" in found[names[6]]["detail"]
     assert [row["reason"] for row in rows(out)][:2] == ["missing", "damaged"]
     assert found[names[5]]["parts"] == "upper_body lower_body"
-    assert "Labels of set, train: 12 pictures (masks/blocks, parts two_v, threshold 0.5)" in text
+    assert "Labels of set, train: 12 images (masks/blocks, parts two_v, threshold 0.5)" in text
     for words in ("Upside down", "No label file", *FILES):
         assert words in text
     page = (out / "labels.html").read_text()
@@ -92,7 +92,7 @@ def test_ready_label_maps_are_shown(root: Path, tmp_path: Path) -> None:
     assert found["0002_c2_000001.jpg"]["detail"] == "1 of 5 parts"
     page = (tmp_path / "out" / "labels.html").read_text()
     assert "Few parts (1)" in page
-    assert "Nearly all of the picture (1 of 5)" in page
+    assert "Nearly all of the image (1 of 5)" in page
     with Image.open(tmp_path / "out" / "sheet.png") as few, Image.open(tmp_path / "out" / "worst.png") as worst:
         assert worst.height > few.height
 
@@ -121,8 +121,8 @@ def test_a_file_name_cannot_become_markup(root: Path, tmp_path: Path) -> None:
 def test_without_a_fault_nothing_is_listed(root: Path, tmp_path: Path) -> None:
     fields = np.zeros((36, 9, 5), np.uint8)
     fields[22:25, 1:5, 1:4], fields[17:21, 5:8, 1:4] = 255, 255
-    for picture in (root / "query").iterdir():
-        np.save(root / "masks" / "blocks" / "query" / f"{picture.stem}.npy", fields)
+    for image in (root / "query").iterdir():
+        np.save(root / "masks" / "blocks" / "query" / f"{image.stem}.npy", fields)
     status, text, _ = run(root, "-o", tmp_path / "out", "--schema", "two_v", "--split", "query")
     assert status == 0, text
     assert "nothing" in text
@@ -134,7 +134,7 @@ def test_without_a_fault_nothing_is_listed(root: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--split", "trian"), "No split 'trian' in .* Did you mean 'train'"),
-        (("--split", "query"), "No picture of split 'query' of .* has a label. With: train"),
+        (("--split", "query"), "No image of split 'query' of .* has a label. With: train"),
         (("--labels", "block"), "No label folder 'block' in .* Did you mean 'blocks'"),
         (("--schema", "fife"), "Unknown part schema 'fife'"),
         (("--schema", "unnamed_5"), "without pose-field channels"),
@@ -164,7 +164,7 @@ def test_a_folder_that_cannot_be_written(root: Path, tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_damaged_picture_is_crossed_out_and_the_others_are_shown(root: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_is_crossed_out_and_the_others_are_shown(root: Path, tmp_path: Path) -> None:
     damaged = root / "bounding_box_train" / "0001_c1_000000.jpg"
     damaged.write_bytes(b"")
     status, _, _ = run(root, "-o", tmp_path / "out")
@@ -175,7 +175,7 @@ def test_a_damaged_picture_is_crossed_out_and_the_others_are_shown(root: Path, t
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
 def test_a_name_of_any_bytes_is_shown(root: Path, tmp_path: Path) -> None:
-    picture = root / "bounding_box_train" / "0001_c1_000000.jpg"
-    picture.rename(picture.with_name(os.fsdecode(b"0001_c1_\xff.jpg")))
+    image = root / "bounding_box_train" / "0001_c1_000000.jpg"
+    image.rename(image.with_name(os.fsdecode(b"0001_c1_\xff.jpg")))
     assert run(root, "-o", tmp_path / "out")[0] == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES

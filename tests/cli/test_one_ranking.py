@@ -18,10 +18,10 @@ from partreid.app.service import PageService
 from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.evaluation.slots import slot_mapping, slot_table
 from partreid.inference.storage import load_embeddings, save_embeddings
-from partreid.inference.tracklets import merge_tracklet
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
 from partreid.retrieval.compare import compare
+from partreid.tracking.tracklets import merge_tracklet
 from partreid.training.presets import PRESETS
 from tests.cli.conftest import Run
 
@@ -35,18 +35,18 @@ FOUND, SIZE = 6, (96, 32)
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Twelve pictures of noise of different brightness: their vectors differ in length as well as in direction."""
+    """Twelve images of noise of different brightness: their vectors differ in length as well as in direction."""
     folder = tmp_path_factory.mktemp("crops")
     rng = np.random.default_rng(0)
     for i in range(12):
-        picture = rng.integers(0, 30 + 20 * i, (*SIZE, 3), np.uint8)
-        picture[7 * i : 7 * i + 16] = rng.integers(0, 256, 3, np.uint8)
-        Image.fromarray(picture).save(folder / f"{i:02d}.png")
+        image = rng.integers(0, 30 + 20 * i, (*SIZE, 3), np.uint8)
+        image[7 * i : 7 * i + 16] = rng.integers(0, 256, 3, np.uint8)
+        Image.fromarray(image).save(folder / f"{i:02d}.png")
     return sorted(folder.iterdir())
 
 
 def random_run(name: str, folder: Path) -> Path:
-    """A checkpoint of a preset's network, small pictures, random weights."""
+    """A checkpoint of a preset's network, small images, random weights."""
     config = PRESETS[name]()
     torch.manual_seed(0)
     network = build_network(config.model, 3)
@@ -134,13 +134,13 @@ def test_every_way_gives_one_ranking(name: str, run: Run, crops: list[Path], tmp
     with Gallery.open(tmp_path / "people", extractor=extractor, create=False) as folder:
         page = PageService(folder, extractor)
         kept = page.keep(query.read_bytes())
-        answer = page.search(Question(query=(Sighting(picture=kept.picture),), k=FOUND, where=Filter()))
+        answer = page.search(Question(query=(Sighting(image=kept.image),), k=FOUND, where=Filter()))
         assert names_of(tuple(found.id for found in answer.results)) == expected
 
     # an exported file in the place of the run
     pytest.importorskip("onnxruntime", reason="the extra export is not installed")
     file = tmp_path / "model.onnx"
-    status, text = run("export", model, "--to", "onnx", "-o", file, "--pictures", query.parent)
+    status, text = run("export", model, "--to", "onnx", "-o", file, "--images", query.parent)
     assert status == 0, text
     status, text = run(*search, query, "--model", file)
     assert status == 0, text

@@ -39,12 +39,12 @@ def model(tiny_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def gallery(run: Run, blocks: Path, model: Path, tmp_path: Path) -> Path:
     extractor = PartExtractor.from_pretrained(model)
-    pictures = sorted((blocks / "bounding_box_test").glob("*.jpg"))
+    images = sorted((blocks / "bounding_box_test").glob("*.jpg"))
     with Gallery.open(tmp_path / "people", extractor=extractor) as opened:
-        for number, picture in enumerate(pictures):
-            metadata = {"file": str(picture), "track": number // 3}
+        for number, image in enumerate(images):
+            metadata = {"file": str(image), "track": number // 3}
             time = DAY + 3600 * number
-            opened.add([picture], [picture.stem], cameras=picture.stem[6], times=time, metadata=[metadata])
+            opened.add([image], [image.stem], cameras=image.stem[6], times=time, metadata=[metadata])
     return tmp_path / "people"
 
 
@@ -64,13 +64,13 @@ CASES: list[tuple[Options, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(
     ("who", "options", "fields"),
-    [*(("picture", *case) for case in CASES), ("two pictures", *CASES[0]), ("item", *CASES[0]), ("item", *CASES[3])],
+    [*(("image", *case) for case in CASES), ("two images", *CASES[0]), ("item", *CASES[0]), ("item", *CASES[3])],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else str(value)[:20],
 )
 def test_same_question_same_answer(
     run: Run, model: Path, gallery: Path, blocks: Path, who: str, options: Options, fields: dict[str, Any]
 ) -> None:
-    files = sorted((blocks / "query").glob("*.jpg"))[: 2 if who == "two pictures" else 1]
+    files = sorted((blocks / "query").glob("*.jpg"))[: 2 if who == "two images" else 1]
     asked: Options = ("--like", "0012_c2_000001") if who == "item" else (*files, "--one-person")
     status, printed = run("gallery", "search", gallery, *asked, "-m", model, "-k", 12, *options, "--json")
     assert status == 0, printed
@@ -81,7 +81,7 @@ def test_same_question_same_answer(
         service = PageService(opened, extractor, calibration=MatchCalibration.load(model))
         query = [Sighting(item="0012_c2_000001")]
         if who != "item":
-            query = [Sighting(picture=service.keep(file.read_bytes()).picture) for file in files]
+            query = [Sighting(image=service.keep(file.read_bytes()).image) for file in files]
         else:  # as the page itself asks
             fields = fields | {"where": fields.get("where", {}) | {"not_ids": ["0012_c2_000001"]}}
         ranking = service.search(Question.parse({"query": query, "k": 12, **fields}))

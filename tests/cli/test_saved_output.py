@@ -17,12 +17,12 @@ import pytest
 import torch
 from typer.main import get_command
 
+from partreid.base_config import flatten, meanings
 from partreid.cli import app, main
 from partreid.cli.console import console, emit, emit_json
-from partreid.config import flatten, meanings
 from partreid.retrieval import Gallery
-from partreid.training.config import TrainConfig
 from partreid.training.presets import PRESETS, get_preset
+from partreid.training.train_config import TrainConfig
 from partreid.types import PartEmbeddings
 from partreid.version import __version__
 from tests.conftest import write_blocks

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partreid.cli.show_common import Choice, find_picture
+from partreid.cli.show_common import Choice, find_image
 from partreid.datasets.readers import read_dataset
 from partreid.errors import DataError
 from partreid.functional.ranking import evaluate_ranking
@@ -24,8 +24,8 @@ from tests.pages import read_page
 
 
 def pixels(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture)
+    with Image.open(path) as image:
+        return np.asarray(image)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_cameras_are_called_as_the_set_calls_them(run: Run, tiny_run: Path, bloc
     def name(dataset: ReIDDataset) -> set[str]:
         return {image.camera_name for split in dataset.splits.values() for image in split}
 
-    # A table keeps its numbers, a set of occluded and whole pictures has no cameras but these.
+    # A table keeps its numbers, a set of occluded and whole images has no cameras but these.
     rows = ("path,pid,camid,split", "a.jpg,1,0,query", "b.jpg,1,7,gallery", "c.jpg,2,0,train")
     (here / "own.csv").write_text("\n".join(rows))
     for file in ("a.jpg", "b.jpg", "c.jpg"):
@@ -90,7 +90,7 @@ def test_the_order_and_the_verdicts_are_those_of_the_scores(run: Run, tiny_run: 
     every = [option for index in range(4) for option in ("--query", index)]
     assert run("show", "rankings", tiny_run, blocks, *every, "--top", "12", "--html")[0] == 0
     page = read_page((here / "rankings.html").read_text())
-    alts = [picture["alt"] for picture in page.all("img")]
+    alts = [image["alt"] for image in page.all("img")]
     firsts = [alt for alt in alts if alt.startswith("Rank 1,")]
     assert len(firsts) == 4
     assert f"rank-1 {100 * sum('right person' in alt for alt in firsts) / 4:.1f} %" in page.text
@@ -158,7 +158,7 @@ def test_report_of_a_run(run: Run, tiny_run: Path, blocks: Path, here: Path) -> 
                   "optimizer", "images_per_identity", "matching", "PyTorch", "partreid show report", "processor",
                   "12 pairs of one person, 36 pairs of different persons"):  # fmt: skip
         assert words in page.text, words
-    alts = [picture["alt"] for picture in page.all("img")]
+    alts = [image["alt"] for image in page.all("img")]
     assert any(alt.startswith("objective L (Eq. 5), epochs 1 to 2") for alt in alts)
     assert (here / "new" / "page.html").stat().st_size < 5_000_000
 
@@ -211,7 +211,7 @@ def test_a_query_without_a_match_and_a_name_that_would_be_markup(run: Run, tiny_
     assert "no match in the gallery" in page.text
     assert evil.name in page.text
     assert run("show", "report", tiny_run, root)[0] == 0
-    assert "1 queries in 6 gallery pictures" in read_page((here / "report.html").read_text()).text
+    assert "1 queries in 6 gallery images" in read_page((here / "report.html").read_text()).text
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_query_without_a_match_and_a_name_that_would_be_markup(run: Run, tiny_
     [
         (
             ("rankings", "--query", "4711"),
-            "No picture '4711': expected the name of one of 4 files, or a number from 0 to",
+            "No image '4711': expected the name of one of 4 files, or a number from 0 to",
         ),
         (("attention", "--query", "0011_c4_000004.jpg"), "Did you mean '0011_c4_000003.jpg'"),
         (("rankings", "--query-set", "holistc"), "Did you mean 'holistic'"),
@@ -240,16 +240,14 @@ IMAGES = [ReIDImage(Path(f"/set/{folder}/{name}.jpg"), 1) for folder in ("a", "b
 
 
 @pytest.mark.parametrize(("name", "found"), [("a/1.jpg", 0), ("b/x.jpg", 5), ("/set/b/10.jpg", 4), ("3", 3), ("0", 0)])
-def test_pictures_are_found_by_name_then_by_number(name: str, found: int) -> None:
-    assert find_picture(IMAGES, name) == found
+def test_images_are_found_by_name_then_by_number(name: str, found: int) -> None:
+    assert find_image(IMAGES, name) == found
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [("x", "2 pictures are called 'x'"), ("6", "0 to 5"), ("003", "No picture")]
-)
-def test_pictures_that_are_not_found(name: str, message: str) -> None:
+@pytest.mark.parametrize(("name", "message"), [("x", "2 images are called 'x'"), ("6", "0 to 5"), ("003", "No image")])
+def test_images_that_are_not_found(name: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        find_picture(IMAGES, name)
+        find_image(IMAGES, name)
 
 
 def test_choices() -> None:

@@ -13,7 +13,7 @@ import torch
 from partreid.inference.storage import load_embeddings
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
 from tests.cli.conftest import Run
@@ -40,7 +40,7 @@ def test_reranked_scores_stand_beside_the_others(run: Run, blocks: Path, model: 
     assert "re-ranked" not in run("evaluate", model, blocks, "--device", "cpu")[1]
 
 
-def test_results_say_how_pictures_were_compared(run: Run, blocks: Path, model: Path, tmp_path: Path) -> None:
+def test_results_say_how_images_were_compared(run: Run, blocks: Path, model: Path, tmp_path: Path) -> None:
     status, text = run(
         "evaluate", model, blocks, "--query", "query", "--rerank", "--mirror", "--set", "model.visibility=continuous",
         "--set", "matching.visibility=geometric", "--set", "matching.visibility_threshold={head: 0.2}",
@@ -84,7 +84,7 @@ def test_embed_with_the_mirror_image(run: Run, blocks: Path, model: Path, tmp_pa
 
 
 def hide_legs(root: Path) -> None:
-    """Take the lower half out of every third label of the training pictures."""
+    """Take the lower half out of every third label of the training images."""
     for file in sorted((root / "masks" / "blocks" / "bounding_box_train").iterdir())[::3]:
         fields = np.load(file)
         fields[:, 5:] = 0
@@ -165,7 +165,7 @@ def test_mistakes(run: Run, blocks: Path, model: Path, arguments: tuple[str, ...
 def test_galleries_follow_a_calibration_of_another_way_of_embedding(
     run: Run, blocks: Path, model: Path, tmp_path: Path
 ) -> None:
-    """Fitted with continuous visibilities: of use only where pictures are embedded so, and never dropped in silence."""
+    """Fitted with continuous visibilities: of use only where images are embedded so, and never dropped in silence."""
     status, text = run("calibrate", model, blocks, "--set", "model.visibility=continuous", "--folds", "2")
     assert status == 0, text
     query = sorted((blocks / "query").iterdir())[0]

@@ -15,13 +15,13 @@ from PIL import Image
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic.shipped import shipped_split
-from partreid.inference.boxes import TrackBoxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import load_embeddings
-from partreid.inference.tracklets import merge_tracklets
-from partreid.inference.video import crop_boxes, iter_frames
 from partreid.retrieval import Gallery
 from partreid.runtime import RuntimeConfig
+from partreid.tracking.boxes import TrackBoxes
+from partreid.tracking.tracklets import merge_tracklets
+from partreid.tracking.video import crop_boxes, iter_frames
 from tests.cli.conftest import Run
 
 av = pytest.importorskip("av")
@@ -31,7 +31,7 @@ HEIGHT, WIDTH = 96, 192
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A video in which two rendered people cross the picture, and their boxes."""
+    """A video in which two rendered people cross the image, and their boxes."""
     folder = tmp_path_factory.mktemp("walk")
     gallery = read_dataset(shipped_split()).gallery
     people = {name: [image for image in gallery if image.pid == pid][:6]
@@ -192,7 +192,7 @@ def test_times_of_a_folder(run: Run, tiny_run: Path, tmp_path: Path) -> None:
         late = gallery.get(["hall/2"]).items[0]
     assert late.time == datetime(2026, 11, 29, 10, 0, 59, 960_000, tzinfo=UTC)
     status, text = run("tracks", tiny_run, tmp_path / "b.mp4", table, "--fps", "25")
-    assert (status, "folders of pictures" in text) == (2, True)
+    assert (status, "folders of images" in text) == (2, True)
 
 
 def test_what_is_left_out_is_told(run: Run, tiny_run: Path, tmp_path: Path) -> None:

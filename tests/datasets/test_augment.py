@@ -1,4 +1,4 @@
-"""Augmentation against plain loops: labels follow the picture through crop and erasing."""
+"""Augmentation against plain loops: labels follow the image through crop and erasing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(
 
 
 def bilinear(maps: Tensor, y: float, x: float) -> list[float]:
-    """E of every part at a place of the picture (in shares of its sides), between corner-aligned nodes."""
+    """E of every part at a place of the image (in shares of its sides), between corner-aligned nodes."""
     _, h, w = maps.shape
     i, j = y * (h - 1), x * (w - 1)
     top, left = min(int(i), h - 2), min(int(j), w - 2)
@@ -53,7 +53,7 @@ def bilinear(maps: Tensor, y: float, x: float) -> list[float]:
 
 
 def eq10(maps: Tensor, y: float, x: float, threshold: float = 0.5) -> int | None:
-    """Eq. 10 at a place of the picture; None where it is a tie."""
+    """Eq. 10 at a place of the image; None where it is a tie."""
     if not (0 <= y <= 1 and 0 <= x <= 1):
         return 0
     scores = bilinear(maps, y, x)
@@ -104,7 +104,7 @@ def test_labels_follow_the_crop(images: Tensor, padding: int) -> None:
     for b in range(B):
         kept = pixels[b, 2] == 1
         r, c = (int(i) for i in kept.nonzero()[0])
-        # The picture says by itself from where it was cut.
+        # The image says by itself from where it was cut.
         dy = round(float(pixels[b, 0, r, c]) * 255) - 1 - r
         dx = round(float(pixels[b, 1, r, c]) * 255) - 1 - c
         assert max(abs(dy), abs(dx)) <= padding
@@ -120,7 +120,7 @@ def test_labels_follow_the_crop(images: Tensor, padding: int) -> None:
 
 
 def test_padding_is_background_up_to_the_edge() -> None:
-    """A part that fills the picture ends where the picture ends, not half a node later."""
+    """A part that fills the image ends where the image ends, not half a node later."""
     maps = torch.ones(1, 1, 5, 5)
     for dy, dx in ((-5, 0), (5, 0), (0, -5), (0, 5), (-10, 10)):
         cells = part_maps_at(maps, torch.tensor([[dy, dx]]), size=(HEIGHT, WIDTH), map_size=MAP)
@@ -154,15 +154,15 @@ def test_erased_pixels_are_the_mean_and_their_labels_background(images: Tensor) 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_crop_and_erasing_equal_a_padded_slice_and_a_mask(layout: torch.memory_format) -> None:
-    """Whatever lies beside a picture in memory: its neighbours in the batch must not show."""
-    pictures = torch.randint(0, 256, (8, 3, 12, 6), dtype=torch.uint8)
-    varied, _ = run(pictures.contiguous(memory_format=layout), None, AugmentConfig(padding=4, erase_probability=0.5))
+    """Whatever lies beside an image in memory: its neighbours in the batch must not show."""
+    images = torch.randint(0, 256, (8, 3, 12, 6), dtype=torch.uint8)
+    varied, _ = run(images.contiguous(memory_format=layout), None, AugmentConfig(padding=4, erase_probability=0.5))
     assert varied.is_contiguous(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(0)
     offsets = torch.randint(-4, 5, (8, 2), generator=generator)
     inside = inside_boxes(random_boxes(8, 0.5, (0.15, 0.65), generator=generator), 12, 6)
     for b, (dy, dx) in enumerate(offsets.tolist()):
-        crop = F.pad(pictures[b], (4, 4, 4, 4))[:, 4 + dy : 16 + dy, 4 + dx : 10 + dx]
+        crop = F.pad(images[b], (4, 4, 4, 4))[:, 4 + dy : 16 + dy, 4 + dx : 10 + dx]
         assert torch.equal(varied[b], normalize(crop[None], PLAIN)[0].masked_fill(inside[b], 0))
 
 
@@ -229,7 +229,7 @@ def test_quarters_are_the_strongest_of_four_points(images: Tensor) -> None:
         assert int(labels[b, r, c]) == (int(strongest.argmax()) + 1 if strongest.max() >= 0.5 else 0)
 
 
-def test_nothing_is_learned_of_a_picture_whose_label_shows_nobody(images: Tensor) -> None:
+def test_nothing_is_learned_of_a_image_whose_label_shows_nobody(images: Tensor) -> None:
     maps = torch.ones(B, K, 17, 9)
     maps[1] = 0.4  # below λ_r everywhere: the pose estimator found no one
     maps[2] = 0  # no label file

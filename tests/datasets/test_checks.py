@@ -37,18 +37,18 @@ def worth_telling(path: Path) -> list[tuple[str, str, str]]:
     return [(f.severity, f.check, f.text) for f in report_on(path).findings if f.severity != "ok"]
 
 
-def pictures(root: Path, folder: str) -> list[Path]:
+def images(root: Path, folder: str) -> list[Path]:
     return sorted((root / folder).glob("*.jpg"))
 
 
 def test_a_whole_set(root: Path) -> None:
     report = report_on(root)
     assert (report.name, report.problems) == ("set", 0)
-    assert [(s.name, s.identities, s.pictures, s.cameras) for s in report.splits] == [
+    assert [(s.name, s.identities, s.images, s.cameras) for s in report.splits] == [
         ("train", 3, 6, 2), ("gallery", 2, 4, 2), ("query", 2, 2, 1),
     ]  # fmt: skip
     assert {f.severity for f in report.findings} == {"ok"}
-    assert {f.check for f in report.findings} == {"matches", "pictures", "duplicates", "labels"}
+    assert {f.check for f in report.findings} == {"matches", "images", "duplicates", "labels"}
 
 
 def test_progress_counts_every_file(root: Path) -> None:
@@ -60,7 +60,7 @@ def test_progress_counts_every_file(root: Path) -> None:
 
 def faults() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, str, str]]]:
     def first(folder: str, index: int = 0) -> Callable[[Path], Path]:
-        return lambda root: pictures(root, folder)[index]
+        return lambda root: images(root, folder)[index]
 
     def copy(source: Callable[[Path], Path], target: str) -> Callable[[Path], object]:
         return lambda root: shutil.copy(source(root), root / target)
@@ -69,19 +69,19 @@ def faults() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, str, st
         return min((root / "masks" / "blocks" / folder).iterdir())
 
     yield (
-        "truncated picture",
+        "truncated image",
         lambda r: first(TRAIN)(r).write_bytes(first(TRAIN)(r).read_bytes()[:300]),
-        ("problem", "pictures", "train: 1 of 6 pictures cannot be read"),
+        ("problem", "images", "train: 1 of 6 images cannot be read"),
     )
     yield (
-        "empty picture",
+        "empty image",
         lambda r: first(QUERY)(r).write_bytes(b""),
-        ("problem", "pictures", "query: 1 of 2 pictures cannot be read"),
+        ("problem", "images", "query: 1 of 2 images cannot be read"),
     )
     yield (
         "broken link",
         lambda r: (r / GALLERY / "0011_c3_x.jpg").symlink_to(r / "gone.jpg"),
-        ("problem", "pictures", "gallery: 1 of 5 pictures cannot be read"),
+        ("problem", "images", "gallery: 1 of 5 images cannot be read"),
     )
     yield (
         "person in train and test",
@@ -96,15 +96,15 @@ def faults() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, str, st
     yield (
         "match in the same camera only",
         lambda r: (
-            [p.rename(p.with_name(p.name.replace("c1", "c3"))) for p in pictures(r, GALLERY)[:1]]
-            + [pictures(r, GALLERY)[0].unlink()]
+            [p.rename(p.with_name(p.name.replace("c1", "c3"))) for p in images(r, GALLERY)[:1]]
+            + [images(r, GALLERY)[0].unlink()]
         ),
         ("problem", "matches", "query: 1 of 2 queries have no match in the gallery from another view"),
     )
     yield (
         "twice within a split",
         copy(first(TRAIN), f"{TRAIN}/0001_c1_again.jpg"),
-        ("note", "duplicates", "1 pictures are in train more than once"),
+        ("note", "duplicates", "1 images are in train more than once"),
     )
     yield (
         "query in the gallery, same camera",
@@ -122,14 +122,14 @@ def faults() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, str, st
         ("problem", "duplicates", "1 files of query are in gallery too, as another person or view"),
     )
     yield (
-        "training picture in the gallery",
+        "training image in the gallery",
         copy(first(TRAIN), f"{GALLERY}/0012_c3_000009.jpg"),
         ("problem", "duplicates", "1 files of gallery are in train too"),
     )
     yield (
         "missing label",
         lambda r: label(r).unlink(),
-        ("problem", "labels", "blocks: 1 of 6 pictures of train have no label"),
+        ("problem", "labels", "blocks: 1 of 6 images of train have no label"),
     )
     yield (
         "damaged label",
@@ -149,7 +149,7 @@ def faults() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, str, st
     yield (
         "missing test label",
         lambda r: label(r, GALLERY).unlink(),
-        ("note", "labels", "blocks: 1 of 4 pictures of gallery have no label"),
+        ("note", "labels", "blocks: 1 of 4 images of gallery have no label"),
     )
     yield (
         "damaged test label",
@@ -157,9 +157,9 @@ def faults() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, str, st
         ("note", "labels", "blocks: 1 of 2 labels of query cannot be read"),
     )
     yield (
-        "two pictures, one label",
+        "two images, one label",
         lambda r: shutil.copy(first(TRAIN)(r), first(TRAIN)(r).with_suffix(".jpeg")),
-        ("problem", "labels", "blocks: 2 pictures share a label file, as their names differ in the suffix only"),
+        ("problem", "labels", "blocks: 2 images share a label file, as their names differ in the suffix only"),
     )
     yield (
         "label on its side",
@@ -172,7 +172,7 @@ def faults() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, str, st
         ("problem", "labels", "blocks: 1 of 6 labels of train cannot be read"),
     )
     yield (
-        "picture that is turned since its label was made",
+        "image that is turned since its label was made",
         lambda r: lay_down(first(TRAIN)(r)),
         ("problem", "labels", "blocks: 1 of 6 labels of train cannot be read"),
     )
@@ -183,13 +183,13 @@ def faults() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, str, st
     )
 
 
-def lay_down(picture: Path) -> None:
-    """Store a picture as a telephone does that is held otherwise, and its label as if nobody had looked at EXIF."""
+def lay_down(image: Path) -> None:
+    """Store an image as a telephone does that is held otherwise, and its label as if nobody had looked at EXIF."""
     exif = Image.Exif()
     exif[0x0112] = 6
-    with Image.open(picture) as upright:
-        upright.transpose(Image.Transpose.ROTATE_90).save(picture, exif=exif)
-    label = picture.parents[1] / "masks" / "blocks" / picture.parent.name / f"{picture.stem}.npy"
+    with Image.open(image) as upright:
+        upright.transpose(Image.Transpose.ROTATE_90).save(image, exif=exif)
+    label = image.parents[1] / "masks" / "blocks" / image.parent.name / f"{image.stem}.npy"
     np.save(label, np.rot90(np.load(label), axes=(1, 2)))
 
 
@@ -204,10 +204,10 @@ def test_each_fault_is_found(
 
 
 def test_examples_name_the_files(root: Path) -> None:
-    victims = pictures(root, TRAIN)[:4]
+    victims = images(root, TRAIN)[:4]
     for victim in victims:
         victim.write_bytes(b"\xff\xd8")
-    (finding,) = [f for f in report_on(root).findings if f.check == "pictures"]
+    (finding,) = [f for f in report_on(root).findings if f.check == "images"]
     assert len(finding.examples) == 3
     assert all(victim.name in text for victim, text in zip(victims[:3], finding.examples, strict=True))
 
@@ -215,7 +215,7 @@ def test_examples_name_the_files(root: Path) -> None:
 def test_files_that_are_left_out_are_a_finding(root: Path) -> None:
     (root / TRAIN / "0009_c1.heic").touch()
     (root / TRAIN / "Thumbs.db").touch()
-    text = f"left out: 1 file that is no picture partreid can read here: {root / TRAIN / '0009_c1.heic'}"
+    text = f"left out: 1 file that is no image partreid can read here: {root / TRAIN / '0009_c1.heic'}"
     assert worth_telling(root) == [("problem", "files", text)]
 
 
@@ -252,7 +252,7 @@ def test_published_figures_and_names(root: Path) -> None:
     found = worth_telling(root)
     assert ("note", "origin") in [f[:2] for f in found]
     assert [check for severity, check, _ in found if severity == "problem"] == ["counts"] * 3 + ["names"] * 3
-    assert "Occluded-Duke train: expected 702 identities in 15618 pictures, found 3 in 6" in found[1][2]
+    assert "Occluded-Duke train: expected 702 identities in 15618 images, found 3 in 6" in found[1][2]
     assert report_on(root).splits[0].published == (702, 15618)
 
 
@@ -274,7 +274,7 @@ def test_separate_numbering_makes_equal_ids_no_problem(tmp_path: Path) -> None:
 def test_a_table_without_cameras(root: Path) -> None:
     rows = ["path,pid,split"]
     for folder, split in ((TRAIN, "train"), (QUERY, "query"), (GALLERY, "gallery"), (QUERY, "gallery")):
-        rows += [f"{folder}/{p.name},{int(p.name[:4])},{split}" for p in pictures(root, folder)]
+        rows += [f"{folder}/{p.name},{int(p.name[:4])},{split}" for p in images(root, folder)]
     (root / "people.csv").write_text("\n".join(rows))
     assert worth_telling(root / "people.csv") == [
         ("note", "cameras", "cameras are unknown: only a query's very file is dropped from the gallery"),

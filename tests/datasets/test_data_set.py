@@ -8,7 +8,7 @@ from partreid.errors import DataError
 from partreid.types import ReIDDataset, ReIDImage
 
 
-def test_a_picture_counts_once_and_is_one_person() -> None:
+def test_a_image_counts_once_and_is_one_person() -> None:
     def made(train: list[tuple[str, int, int]], gallery: list[tuple[str, int, int]]) -> ReIDDataset:
         splits = [tuple(ReIDImage(Path(path), *ids) for path, *ids in split) for split in (train, gallery)]
         return ReIDDataset("set", Path(), splits[0], splits[1], {})

@@ -1,4 +1,4 @@
-"""Pictures: every format as RGB, every damage an error that names the file."""
+"""Images: every format as RGB, every damage an error that names the file."""
 
 import functools
 import io
@@ -50,7 +50,7 @@ def test_other_modes_become_rgb(mode: str) -> None:
 def test_truncation_is_noticed(tmp_path: Path, form: str, share: float) -> None:
     data = encoded(form)
     (tmp_path / "cut").write_bytes(data[: max(3, int(len(data) * share))])
-    with pytest.raises(DataError, match=r"cut is (a damaged|no picture).*anew"):
+    with pytest.raises(DataError, match=r"cut is (a damaged|no image).*anew"):
         read_image(tmp_path / "cut")
 
 
@@ -60,12 +60,12 @@ def test_missing_empty_and_foreign_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(DataError, match=r"empty\.jpg is empty"):
         read_image(tmp_path / "empty.jpg")
-    (tmp_path / "text.jpg").write_text("not a picture")
-    with pytest.raises(DataError, match=r"text\.jpg is no picture in a known format"):
+    (tmp_path / "text.jpg").write_text("not an image")
+    with pytest.raises(DataError, match=r"text\.jpg is no image in a known format"):
         read_image(tmp_path / "text.jpg")
 
 
-def test_deep_pictures_are_refused_instead_of_clipped() -> None:
+def test_deep_images_are_refused_instead_of_clipped() -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(buffer, "PNG")
     with pytest.raises(DataError, match="more than 8 bits"):
@@ -106,7 +106,7 @@ CORNERS[:12, :8], CORNERS[:12, 8:], CORNERS[12:, :8] = (255, 0, 0), (0, 255, 0),
 
 
 def oriented(form: str, orientation: int, mode: str = "RGB") -> bytes:
-    """A picture whose pixels are stored as a telephone held otherwise stores them."""
+    """An image whose pixels are stored as a telephone held otherwise stores them."""
     stored = Image.fromarray(CORNERS).convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -182,7 +182,7 @@ def test_no_other_decoder_is_asked_and_no_program_started(
     for module, name in ((subprocess, "Popen"), (os, "system"), (os, "popen")):
         monkeypatch.setattr(module, name, started)
     (tmp_path / "p.jpg").write_bytes(FOREIGN[kind])
-    with pytest.raises(DataError, match=r"p\.jpg is no picture in a known format \(JPEG, PNG, .*JPEG or PNG"):
+    with pytest.raises(DataError, match=r"p\.jpg is no image in a known format \(JPEG, PNG, .*JPEG or PNG"):
         read_image(tmp_path / "p.jpg")
 
 
@@ -192,10 +192,10 @@ def test_the_formats_of_common_downloads_are_read(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_of_several_pictures_in_a_file_none_is_taken_in_silence(tmp_path: Path, form: str) -> None:
+def test_of_several_images_in_a_file_none_is_taken_in_silence(tmp_path: Path, form: str) -> None:
     first, second = Image.fromarray(NOISE), Image.fromarray(255 - NOISE)
     first.save(tmp_path / "p", form, save_all=True, append_images=[second])
-    with pytest.raises(DataError, match=r"p holds several pictures \(an animation, or pages\); expected one"):
+    with pytest.raises(DataError, match=r"p holds several images \(an animation, or pages\); expected one"):
         read_image(tmp_path / "p")
 
 
@@ -211,13 +211,13 @@ def test_of_a_telephones_file_the_photo_is_taken_not_what_lies_behind_it(tmp_pat
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
 def test_a_mode_gives_the_same_pixels_from_a_file_and_from_pil(mode: str) -> None:
-    picture = Image.fromarray(NOISE).convert(mode)
+    image = Image.fromarray(NOISE).convert(mode)
     if mode in ("LA", "RGBA"):
-        picture.putalpha(90)
+        image.putalpha(90)
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    np.testing.assert_array_equal(decode(buffer.getvalue()), from_pil(picture))
-    np.testing.assert_array_equal(from_pil(picture), np.asarray(picture.convert("RGB")))
+    image.save(buffer, "PNG")
+    np.testing.assert_array_equal(decode(buffer.getvalue()), from_pil(image))
+    np.testing.assert_array_equal(from_pil(image), np.asarray(image.convert("RGB")))
 
 
 @pytest.mark.parametrize("mode", ["I", "I;16", "F", "LAB", "HSV", "RGBa"])
@@ -227,9 +227,9 @@ def test_a_mode_that_takes_a_guess_is_refused(mode: str) -> None:
 
 
 def test_a_palettes_transparency_is_dropped_as_any_other() -> None:
-    picture = Image.fromarray(CORNERS).quantize(4)
+    image = Image.fromarray(CORNERS).quantize(4)
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", transparency=0)
+    image.save(buffer, "PNG", transparency=0)
     np.testing.assert_array_equal(decode(buffer.getvalue()), CORNERS)
 
 
@@ -250,7 +250,7 @@ def test_the_header_says_how_large_before_anything_is_decoded(monkeypatch: pytes
             decode(data, source="p.x")
     with pytest.raises(TooLargeError, match="16, more than 0.0001 million pixels"):
         decode(small, largest=100)
-    with pytest.raises(TooLargeError, match="The PIL picture has"):
+    with pytest.raises(TooLargeError, match="The PIL image has"):
         from_pil(Image.new("1", (12_000, 11_000)))
 
 
@@ -265,7 +265,7 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     assert decode(data).shape == (4000, 4000, 3)
 
 
-def test_a_picture_written_as_text_is_refused() -> None:
+def test_a_image_written_as_text_is_refused() -> None:
     for magic, samples in ((b"P1", 1), (b"P2", 1), (b"P3", 3)):
         with pytest.raises(DataError, match=r"p\.ppm is a PPM written as text.*Save it as PNG"):
             decode(magic + b" 4 4 " + b"255 " * (magic != b"P1") + b"1 " * 16 * samples, source="p.ppm")
@@ -284,7 +284,7 @@ def whole_files() -> list[bytes]:
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged headers
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_damage_of_any_kind_is_a_typed_error_or_a_picture(data: st.DataObject) -> None:
+def test_damage_of_any_kind_is_a_typed_error_or_a_image(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(whole_files())))
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.integers(0, min(len(content), 400) - 1))
@@ -304,9 +304,9 @@ def test_whatever_a_decoder_raises_is_a_typed_error(raised: type[Exception], mon
         raise raised
 
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
-    with pytest.raises(DataError, match=r"p\.png is a damaged picture: \w+.*anew"):
+    with pytest.raises(DataError, match=r"p\.png is a damaged image: \w+.*anew"):
         decode(encoded("PNG"), source="p.png")
-    with pytest.raises(DataError, match="A PIL picture cannot be decoded"):
+    with pytest.raises(DataError, match="A PIL image cannot be decoded"):
         from_pil(Image.open(io.BytesIO(encoded("PNG"))))
 
 

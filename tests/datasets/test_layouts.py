@@ -1,4 +1,4 @@
-"""Every layout on a tiny tree: ids, cameras, order, label places, counts. Readers never open a picture."""
+"""Every layout on a tiny tree: ids, cameras, order, label places, counts. Readers never open an image."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_msmt17(tmp_path: Path, folder: str, train: str, test: str, key: str, na
         ("/etc/0000_000_01_x.jpg 3", "line 3: .*got '/etc/0000"),
         (
             "0009/0009_000_01_x.jpg 9",
-            r"list_train\.txt names 1 pictures that do not exist, the first is .*0009_000_01_x",
+            r"list_train\.txt names 1 images that do not exist, the first is .*0009_000_01_x",
         ),
     ],
 )
@@ -272,7 +272,7 @@ def without(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
         ("{}", r"splits_new_detected\.json is no split of the new protocol"),
         ("nothing", r"splits_new_detected\.json is no split of the new protocol"),
         ('[{"train": [["a.png", 1, 0]], "query": [], "gallery": []}]', r"names 'a\.png', expected <pair>_<pid>"),
-        ('[{"train": [["5_001_1_01.png", 1, 0]], "query": [], "gallery": []}]', "names 1 pictures that do not exist"),
+        ('[{"train": [["5_001_1_01.png", 1, 0]], "query": [], "gallery": []}]', "names 1 images that do not exist"),
     ],
 )
 def test_cuhk03_splits_that_do_not_fit(tmp_path: Path, content: str | None, message: str) -> None:
@@ -328,10 +328,10 @@ def test_a_broken_link_is_listed_so_that_reading_names_it(tmp_path: Path) -> Non
     assert len(read(root).query) == 2
 
 
-def test_training_or_test_pictures_alone(tmp_path: Path) -> None:
+def test_training_or_test_images_alone(tmp_path: Path) -> None:
     only_train = read(lay(tmp_path / "a", *MARKET[:2]))
     assert (len(only_train.train), only_train.gallery, only_train.queries) == (2, (), {})
-    with pytest.raises(DataError, match="a .* has no query pictures"):
+    with pytest.raises(DataError, match="a .* has no query images"):
         _ = only_train.query
     only_test = read(lay(tmp_path / "b", *MARKET[2:]))
     assert (only_test.train, len(only_test.query)) == ((), 1)
@@ -346,7 +346,7 @@ def test_training_or_test_pictures_alone(tmp_path: Path) -> None:
             "person.tif",
             r"person\.tif: expected a name that begins with <pid>_",
         ),
-        ("Occluded_REID", None, "", r"whole_body_images holds no picture"),
+        ("Occluded_REID", None, "", r"whole_body_images holds no image"),
     ],
 )
 def test_body_image_sets_that_do_not_fit(

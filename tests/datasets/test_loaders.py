@@ -14,7 +14,7 @@ import torch
 
 from partreid.datasets.loaders import BatchConfig, TrainLoader
 from partreid.datasets.readers import read_dataset
-from partreid.datasets.torch_dataset import PictureBatch
+from partreid.datasets.torch_dataset import ImageBatch
 from partreid.errors import DataError, LabelError
 from partreid.parts import PART_SCHEMAS
 from partreid.runtime import RuntimeConfig
@@ -34,7 +34,7 @@ def make(dataset: ReIDDataset, *, workers: int = 0, cache_mib: int = 0, seed: in
     return TrainLoader(dataset.train, SMALL, size=(64, 32), schema=five, map_size=(4, 2), seed=seed, runtime=runtime)
 
 
-def _same(a: Sequence[PictureBatch], b: Sequence[PictureBatch]) -> bool:
+def _same(a: Sequence[ImageBatch], b: Sequence[ImageBatch]) -> bool:
     if len(a) != len(b):
         return False
     pairs = list(zip(a, b, strict=True))
@@ -64,7 +64,7 @@ def test_batches_are_p_times_k_with_labels_at_twice_the_map(dataset: ReIDDataset
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 @pytest.mark.parametrize("cache_mib", [0, 1])
-def test_threads_and_kept_pictures_change_nothing(dataset: ReIDDataset, workers: int, cache_mib: int) -> None:
+def test_threads_and_kept_images_change_nothing(dataset: ReIDDataset, workers: int, cache_mib: int) -> None:
     alone, helped = make(dataset), make(dataset, workers=workers, cache_mib=cache_mib)
     for epoch in (0, 1, 0):
         assert _same(list(alone.epoch(epoch)), list(helped.epoch(epoch)))
@@ -73,12 +73,12 @@ def test_threads_and_kept_pictures_change_nothing(dataset: ReIDDataset, workers:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_damaged_picture_is_named(dataset: ReIDDataset, tmp_path: Path, workers: int) -> None:
+def test_a_damaged_image_is_named(dataset: ReIDDataset, tmp_path: Path, workers: int) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(dataset.train[0].path.read_bytes()[:-300])
     images = (replace(dataset.train[0], path=broken), *dataset.train[1:])
     loader = make(replace(dataset, train=images), workers=workers)
-    epochs = (loader.epoch(number) for number in range(20))  # not every picture is in every one
+    epochs = (loader.epoch(number) for number in range(20))  # not every image is in every one
     with pytest.raises(DataError, match=r"broken\.jpg is a damaged JPEG"):
         deque(chain.from_iterable(epochs), maxlen=0)
 
@@ -94,7 +94,7 @@ def test_an_epoch_that_is_left_leaves_no_thread(dataset: ReIDDataset) -> None:
 
 def test_labels_are_needed_only_where_they_are_used(dataset: ReIDDataset) -> None:
     bare = replace(dataset, train=tuple(replace(image, label=None) for image in dataset.train))
-    with pytest.raises(LabelError, match=r"No training picture of .* objective\.part_attention_weight=0"):
+    with pytest.raises(LabelError, match=r"No training image of .* objective\.part_attention_weight=0"):
         make(bare)
     loader = TrainLoader(bare.train, SMALL, size=(64, 32), schema=None, map_size=(4, 2), seed=0)
     assert next(iter(loader.epoch(0))).part_maps is None
@@ -104,9 +104,8 @@ def test_labels_are_needed_only_where_they_are_used(dataset: ReIDDataset) -> Non
 
 
 def test_what_is_kept_is_said(dataset: ReIDDataset) -> None:
-    pictures = len(dataset.train)
+    images = len(dataset.train)
     assert (
-        make(dataset, cache_mib=1).describe()
-        == f"{pictures} pictures take 0 MiB decoded and are kept in memory once read."
+        make(dataset, cache_mib=1).describe() == f"{images} images take 0 MiB decoded and are kept in memory once read."
     )
-    assert make(dataset).describe().startswith(f"{pictures} pictures take 0 MiB decoded, of which 0 MiB are kept")
+    assert make(dataset).describe().startswith(f"{images} images take 0 MiB decoded, of which 0 MiB are kept")

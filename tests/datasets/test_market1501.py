@@ -8,8 +8,8 @@ import pytest
 
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.readers.common import LeftOutWarning
+from partreid.datasets.readers.loose_images import read_images
 from partreid.datasets.readers.market1501 import parse_name
-from partreid.datasets.readers.pictures import read_pictures
 from partreid.errors import ConfigError, DataError, LabelError
 
 TRAIN = ("0002_c1s1_000451_03.jpg", "0002_c2s1_000801_01.jpg", "0007_c1s1_000001_00.jpg")
@@ -19,7 +19,7 @@ GALLERY = ("0001_c2s1_000301_00.jpg", "0000_c3s1_000001_00.jpg", "-1_c1s1_000401
 
 @pytest.fixture
 def market(tmp_path: Path) -> Callable[..., Path]:
-    """A function that lays out a set; the reader never opens a picture."""
+    """A function that lays out a set; the reader never opens an image."""
 
     def lay(root: str = "set", **folders: tuple[str, ...]) -> Path:
         base = tmp_path / root
@@ -62,7 +62,7 @@ def test_official_counts_are_checked_by_the_folders_name(market: Callable[..., P
     market("Market-1501-v15.09.15")
     with pytest.warns(UserWarning, match="Market-1501") as record:
         dataset = read_dataset(tmp_path)
-    assert "train: expected 751 identities in 12936 pictures, found 2 in 3" in str(record[0].message)
+    assert "train: expected 751 identities in 12936 images, found 2 in 3" in str(record[0].message)
     assert len(record) == 3
     assert dataset.name == "Market-1501"
     assert dataset.root == tmp_path / "Market-1501-v15.09.15"
@@ -71,14 +71,14 @@ def test_official_counts_are_checked_by_the_folders_name(market: Callable[..., P
 def test_occlusion_comes_from_the_table(market: Callable[..., Path]) -> None:
     root = market()
     rows = ["path,split,pid,camid,occlusion", f"query/{QUERY[0]},query,1,0,0.25", f"bounding_box_test/{GALLERY[0]},,,,"]
-    (root / "pictures.csv").write_text("\n".join(rows))
+    (root / "images.csv").write_text("\n".join(rows))
     dataset = read_dataset(root)
     assert dataset.query[0].occlusion == 0.25
     assert all(i.occlusion is None for i in (*dataset.gallery, *dataset.train))
-    (root / "pictures.csv").write_text(rows[0] + f"\nquery/{QUERY[0]},query,1,0,much")
-    with pytest.raises(DataError, match=r"pictures\.csv, line 2: .*\[0, 1\], got 'much'"):
+    (root / "images.csv").write_text(rows[0] + f"\nquery/{QUERY[0]},query,1,0,much")
+    with pytest.raises(DataError, match=r"images\.csv, line 2: .*\[0, 1\], got 'much'"):
         read_dataset(root)
-    (root / "pictures.csv").write_text("a,b\n1,2\n")
+    (root / "images.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="expected the columns path and occlusion"):
         read_dataset(root)
 
@@ -96,7 +96,7 @@ def test_labels_are_found_and_a_gap_is_told(market: Callable[..., Path]) -> None
     assert dataset.query[0].label is None
     assert all(i.label is None for i in read_dataset(root, labels=None).train)
     (folder / TRAIN[1]).with_suffix(".npy").unlink()
-    with pytest.warns(UserWarning, match=rf"1 of 3 training pictures of set have no label in 'openvino'.*{TRAIN[1]}"):
+    with pytest.warns(UserWarning, match=rf"1 of 3 training images of set have no label in 'openvino'.*{TRAIN[1]}"):
         read_dataset(root)
     (root / "masks" / "other").mkdir()
     with pytest.raises(LabelError, match="several sources: openvino, other"):
@@ -104,7 +104,7 @@ def test_labels_are_found_and_a_gap_is_told(market: Callable[..., Path]) -> None
 
 
 BROKEN = {
-    "empty folder": ({"query": ()}, "query holds no picture"),
+    "empty folder": ({"query": ()}, "query holds no image"),
     "name": ({"query": ("person.jpg",)}, r"person\.jpg: expected a name that begins with <pid>_c<camera>"),
     "camera 0": ({"query": ("0001_c0.jpg",)}, r"0001_c0\.jpg: .*cameras counted from 1"),
     "id below -1": ({"query": ("-7_c1.jpg",)}, r"-7_c1\.jpg: expected a name"),
@@ -124,8 +124,8 @@ def test_what_does_not_fit_is_named(market: Callable[..., Path], case: str) -> N
 def test_missing_folders_are_named(market: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gone does not exist"):
         read_dataset(tmp_path / "gone")
-    (tmp_path / "else" / "pictures").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"no data set of a known layout.*found pictures"):
+    (tmp_path / "else" / "images").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"no data set of a known layout.*found images"):
         read_dataset(tmp_path / "else")
     root = market()
     (root / "query" / QUERY[0]).unlink()
@@ -134,19 +134,19 @@ def test_missing_folders_are_named(market: Callable[..., Path], tmp_path: Path) 
         read_dataset(root)
 
 
-def test_files_that_are_no_pictures_are_told(market: Callable[..., Path]) -> None:
+def test_files_that_are_no_images_are_told(market: Callable[..., Path]) -> None:
     strange = ("0002_c1s1_000451_03.heic", "0003_c1.raw", "0004_c1", "film.mp4")
     beside = ("Thumbs.db", "desktop.ini", ".DS_Store", "README", "0002_c1s1_000451_03.json", "list.TXT", "._0002.jpg")
     root = market(query=(*QUERY, *strange, *beside))
     with pytest.warns(LeftOutWarning) as record:
         assert len(read_dataset(root).query) == 1
     (told,) = record
-    assert str(told.message).startswith("left out: 4 files that are no pictures partreid can read here: ")
+    assert str(told.message).startswith("left out: 4 files that are no images partreid can read here: ")
     assert all(str(root / "query" / name) in str(told.message) for name in strange)
     assert not any(name in str(told.message) for name in beside)
 
 
-def test_pictures_in_folders_that_the_layout_has_not_are_told(market: Callable[..., Path]) -> None:
+def test_images_in_folders_that_the_layout_has_not_are_told(market: Callable[..., Path]) -> None:
     root = market()
     for name, file in (("more", "0009_c1.jpg"), ("notes", "a.txt")):
         (root / "bounding_box_train" / name).mkdir()
@@ -162,13 +162,13 @@ def test_a_query_folder_whose_name_is_nearly_right_is_told(market: Callable[...,
 
 
 @pytest.mark.parametrize("suffix", [".JPG", ".jfif", ".jpe", ".gif", ".avif", ".jp2", ".webp", ".tif", ".bmp"])
-def test_pictures_of_common_suffixes_are_found(market: Callable[..., Path], suffix: str) -> None:
+def test_images_of_common_suffixes_are_found(market: Callable[..., Path], suffix: str) -> None:
     root = market(query=(f"0001_c1{suffix}",))
     assert [image.path.name for image in read_dataset(root).query] == [f"0001_c1{suffix}"]
 
 
-def test_a_folder_without_pictures_says_what_is_there(market: Callable[..., Path]) -> None:
-    with pytest.raises(DataError, match=r"query holds no picture .*found .*query/0001_c1\.heic"):
+def test_a_folder_without_images_says_what_is_there(market: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match=r"query holds no image .*found .*query/0001_c1\.heic"):
         read_dataset(market(query=("0001_c1.heic", "0001_c1.txt")))
 
 
@@ -177,7 +177,7 @@ def test_junk_is_told_but_where_the_set_means_it(market: Callable[..., Path]) ->
     with pytest.warns(UserWarning) as record:
         assert len(read_dataset(root).query) == 1
     assert [str(one.message) for one in record] == [
-        f"left out: 1 picture of {root / 'query'} with id -1, which is junk: nobody knows who it is."
+        f"left out: 1 image of {root / 'query'} with id -1, which is junk: nobody knows who it is."
     ]
 
 
@@ -196,12 +196,12 @@ def test_queries_without_any_match_do_not_keep_from_training(market: Callable[..
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert list(read_dataset(root, unmatched="keep").queries) == ["query", "other", "stranger"]
-        assert len(read_pictures(root).query) == 1  # labels need no match
+        assert len(read_images(root).query) == 1  # labels need no match
     with pytest.raises(ConfigError, match="Did you mean 'drop'"):
         read_dataset(root, unmatched="dropped")  # type: ignore[arg-type]
 
 
-def test_two_pictures_never_share_a_label(market: Callable[..., Path]) -> None:
+def test_two_images_never_share_a_label(market: Callable[..., Path]) -> None:
     root = market(query=(*QUERY, "0001_c1s1_001051_00.png"))
     folder = root / "masks" / "a" / "query"
     folder.mkdir(parents=True)

@@ -20,7 +20,7 @@ HEIGHT, WIDTH = 64, 32
 
 @pytest.fixture
 def other(tmp_path: Path) -> ReIDImage:
-    """A white picture of somebody who fills the middle three quarters of its width."""
+    """A white image of somebody who fills the middle three quarters of its width."""
     path, label = tmp_path / "other.png", tmp_path / "other.npy"
     Image.new("RGB", (WIDTH, HEIGHT), "white").save(path)
     fields = np.zeros((36, 17, 9), np.float32)
@@ -73,7 +73,7 @@ def test_a_person_hides_the_share_asked_for_beside_the_middle(other: ReIDImage, 
 
 
 def test_nobody_who_hides_enough_is_an_error(other: ReIDImage) -> None:
-    with pytest.raises(DataError, match="Nobody hides 95% to 99% of a picture of 64×32"):
+    with pytest.raises(DataError, match="Nobody hides 95% to 99% of an image of 64×32"):
         hide_behind_person(black(), iter([other] * 3), OcclusionConfig(least=0.95, most=0.99), np.random.default_rng(0))
 
 

@@ -18,7 +18,7 @@ PIDS = torch.arange(B)
 
 @pytest.fixture
 def images() -> Tensor:
-    """Every picture has one brightness of its own, so that each pixel tells where it comes from."""
+    """Every image has one brightness of its own, so that each pixel tells where it comes from."""
     return (20 * (torch.arange(B) + 1)).view(B, 1, 1, 1).expand(B, 3, HEIGHT, WIDTH).to(torch.uint8)
 
 
@@ -71,7 +71,7 @@ def test_who_touches_the_border_is_cut_off_there_without_a_fringe(images: Tensor
     config = PasteConfig(scale=(0.9, 1.4), max_hidden=1)
     out, _ = paste(images, everywhere, PIDS, config, torch.Generator().manual_seed(0))
     assert foreign(images, out).any()
-    assert set(out.unique().tolist()) <= set(images.unique().tolist())  # no mixture with what lies beyond a picture
+    assert set(out.unique().tolist()) <= set(images.unique().tolist())  # no mixture with what lies beyond an image
 
 
 def test_nobody_is_pasted_over_himself(images: Tensor, part_maps: Tensor) -> None:
@@ -122,7 +122,7 @@ def test_boxes_lie_inside_and_have_their_sides() -> None:
     assert sides.max() <= 0.5 + 1e-6
 
 
-def test_a_flip_mirrors_the_picture_and_exchanges_left_and_right() -> None:
+def test_a_flip_mirrors_the_image_and_exchanges_left_and_right() -> None:
     schema = get_part_schema("eight")
     images = torch.randint(0, 256, (4, 3, HEIGHT, WIDTH), dtype=torch.uint8)
     maps = torch.rand(4, len(schema), *NODES)

@@ -1,4 +1,4 @@
-"""P identities × K pictures, every time, and the same for the same seed and epoch."""
+"""P identities × K images, every time, and the same for the same seed and epoch."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def test_composition(epoch: int) -> None:
     used = Counter(index for batch in batches for index in batch)
     for index, count in used.items():
         few = PIDS.count(PIDS[index]) < 4
-        assert count == 1 or few  # only an identity with fewer than K pictures repeats some
+        assert count == 1 or few  # only an identity with fewer than K images repeats some
 
 
-def test_every_picture_of_a_small_identity_is_in_its_hand() -> None:
+def test_every_image_of_a_small_identity_is_in_its_hand() -> None:
     sampler = IdentityBatchSampler([0, 0, 0, 1, 2, 2], identities=3, images=4)
     (batch,) = list(sampler)
     assert set(batch) == set(range(6))
@@ -72,7 +72,7 @@ def test_length_matches_in_every_epoch() -> None:
         assert len(sampler) == sum(1 for _ in sampler)
 
 
-def test_all_pictures_are_used_over_the_epochs() -> None:
+def test_all_images_are_used_over_the_epochs() -> None:
     sampler, seen = make(), set()
     for epoch in range(30):
         sampler.set_epoch(epoch)
@@ -121,7 +121,7 @@ def test_a_split_batch_is_shared_out_by_identities(ranks: int) -> None:
         sampler.share(rank, ranks, split=True)
         parts.append(list(sampler))
         assert len(sampler) == sampler.batches == len(whole)
-        assert sampler.pictures == 12
+        assert sampler.batch_images == 12
     assert [[*chain(*batch)] for batch in zip(*parts, strict=True)] == whole
 
 
@@ -132,7 +132,7 @@ def test_whole_batches_are_dealt_in_turn_and_a_remainder_is_left_out() -> None:
         sampler.share(rank, 2, split=False)
         parts.append(list(sampler))
         assert len(parts[-1]) == sampler.batches == len(whole) // 2
-        assert sampler.pictures == 16
+        assert sampler.batch_images == 16
     assert [batch for pair in zip(*parts, strict=True) for batch in pair] == whole[: len(whole) // 2 * 2]
 
 

@@ -63,13 +63,13 @@ def test_an_id_is_the_same_however_it_is_written(tmp_path: Path) -> None:
 
 
 def test_people_whom_nobody_knows_are_told(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"left out: 2 pictures of .*people\.csv with id -1, which is junk"):
+    with pytest.warns(UserWarning, match=r"left out: 2 images of .*people\.csv with id -1, which is junk"):
         assert (
             len(read_dataset(write(tmp_path, *ROWS[:4], "g/a.jpg,-1,0,gallery", "q/2 ü.jpg,-1.0,0,train")).train) == 2
         )
 
 
-def test_a_picture_is_the_same_by_a_relative_and_an_absolute_path(tmp_path: Path) -> None:
+def test_a_image_is_the_same_by_a_relative_and_an_absolute_path(tmp_path: Path) -> None:
     for again in (f"{tmp_path}/a/1.jpg", "./a/1.jpg", "a/../a/1.jpg", f"{tmp_path}/./a//1.jpg"):
         with pytest.raises(DataError, match=r"line 3: .*1\.jpg is in split train twice, first in .*line 2"):
             read_dataset(write(tmp_path, "a/1.jpg,1,0,train", f"{again},1,0,train"))
@@ -96,7 +96,7 @@ BAD = {
     "far outside": (("/etc/1.jpg,1,0,train",), HEADER, "lies outside"),
     "the folder itself": ((".,1,0,train",), HEADER, "lies outside"),
     "empty path": ((",1,0,train",), HEADER, "line 2: path is empty"),
-    "missing file": ((ROWS[0], "a/9.jpg,1,0,train"), HEADER, r"names 1 pictures that do not exist, .*9\.jpg"),
+    "missing file": ((ROWS[0], "a/9.jpg,1,0,train"), HEADER, r"names 1 images that do not exist, .*9\.jpg"),
     "word for a number": (("a/1.jpg,anna,0,train",), HEADER, "expected pid .* whole number from -1, got 'anna'"),
     "half a person": (("a/1.jpg,1.5,0,train",), HEADER, "got '1.5'"),
     "huge": (("a/1.jpg,99999999999999999999,0,train",), HEADER, "expected pid"),
@@ -105,10 +105,10 @@ BAD = {
     "camera": (("a/1.jpg,1,-1,train",), HEADER, "expected camid to be a whole number from 0, got '-1'"),
     "no camera": (("a/1.jpg,1,c1,train",), HEADER, "line 2: expected camid to be a whole number from 0, got 'c1'"),
     "no number": (("a/1.jpg,nan,0,train",), HEADER, "line 2: pid is empty"),
-    "mixed cameras": ((ROWS[0], "a/2.jpg,2,,train"), HEADER, r"for every picture or for none, but 1 of 2 .*2\.jpg"),
+    "mixed cameras": ((ROWS[0], "a/2.jpg,2,,train"), HEADER, r"for every image or for none, but 1 of 2 .*2\.jpg"),
     "occlusion": (("a/1.jpg,1,2,train",), "path,pid,occlusion,split", "line 2: expected occlusion as a number in"),
     "no match": ((*ROWS[:2], "q/1.jpg,5,1,query", *ROWS[3:]), HEADER, "Query set 'query' .* from another camera"),
-    "no gallery": (ROWS[:3], HEADER, "has no match in the gallery.*0 gallery pictures"),
+    "no gallery": (ROWS[:3], HEADER, "has no match in the gallery.*0 gallery images"),
     "open quotation": (('"a/1.jpg,1,0,train',), HEADER, "cannot be read as CSV"),
 }  # fmt: skip
 
@@ -162,7 +162,7 @@ def test_parquet_without_pyarrow_says_how_to_get_it(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("name", ["camera", "Camid", "cam_id", "cam"])
 def test_a_camera_under_another_name(name: str, tmp_path: Path) -> None:
-    """It would count for no camera at all, and every picture of the same one as a match."""
+    """It would count for no camera at all, and every image of the same one as a match."""
     table = tmp_path / "people.csv"
     table.write_text(f"path,pid,{name},split\na/1.jpg,1,0,train\n")
     with pytest.raises(DataError, match=f"column '{name}' is not read. If it is camid"):

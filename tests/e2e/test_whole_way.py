@@ -22,7 +22,7 @@ for library, extra in (("warp", "synth"), ("onnxruntime", "export"), ("lance", "
     pytest.importorskip(library, reason=f"the extra {extra} is not installed")
 
 SIZE = ("--train-ids", 4, "--test-ids", 3, "--height", 64, "--width", 32, "--workers", 1)
-PICTURES = ("--set", "train_pictures=4", "--set", "gallery_pictures=2", "--set", "query_pictures=1")
+IMAGES = ("--set", "train_images=4", "--set", "gallery_images=2", "--set", "query_images=1")
 PATTERN = r"(?P<person>\d+)_c(?P<camera>\d+)"
 
 
@@ -76,10 +76,10 @@ def found(gallery: Path, model: Path, queries: Path) -> list[list[tuple[str, flo
 
 def test_from_nothing_to_the_page(tmp_path: Path) -> None:
     data, run, gallery = tmp_path / "set", tmp_path / "run", tmp_path / "people"
-    partreid("synth", data, *SIZE, *PICTURES)
+    partreid("synth", data, *SIZE, *IMAGES)
     (tmp_path / "tiny.toml").write_text(tiny_config().to_toml())
     partreid("train", data, "--config", tmp_path / "tiny.toml", "--device", "cpu", "-o", run)
-    partreid("export", run, "--to", "onnx", "-o", tmp_path / "model.onnx", "--pictures", data / "bounding_box_train")
+    partreid("export", run, "--to", "onnx", "-o", tmp_path / "model.onnx", "--images", data / "bounding_box_train")
 
     added = partreid("gallery", "add", gallery, data / "bounding_box_test", "--model", run, "--pattern", PATTERN)
     assert "6 added" in added
@@ -94,7 +94,7 @@ def test_from_nothing_to_the_page(tmp_path: Path) -> None:
     with served("--gallery", gallery, "--model", tmp_path / "model.onnx") as address:
         with urllib.request.urlopen(address, timeout=30) as page:
             assert "<html" in page.read().decode()
-        picture = ask(address, "/api/pictures", query.read_bytes())["picture"]
-        answer = ask(address, "/api/search", {"query": [{"picture": picture}], "k": 6})
+        image = ask(address, "/api/images", query.read_bytes())["image"]
+        answer = ask(address, "/api/search", {"query": [{"image": image}], "k": 6})
     assert [one["id"] for one in answer["results"]] == [name for name, _ in own[0]]
     assert "6 items, no problem" in partreid("gallery", "verify", gallery)

@@ -1,4 +1,4 @@
-"""Pairs of labelled pictures, folds by identity, and the measures of a probability."""
+"""Pairs of labelled images, folds by identity, and the measures of a probability."""
 
 from __future__ import annotations
 

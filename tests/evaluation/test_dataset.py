@@ -1,4 +1,4 @@
-"""Evaluation of pictures of a data set: which gallery pictures are dropped."""
+"""Evaluation of images of a data set: which gallery images are dropped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_without_cameras_the_very_file_is_dropped_and_nothing_else(seed: int) ->
     vectors = rng.normal(size=(40, 6)).astype(np.float32)
     names = [f"{i}.jpg" for i in range(40)]
     gallery, queries = split(names, people, vectors), list(range(0, 50, 3))
-    # Every third picture asks: those from 40 on lie elsewhere, so that the same person's pictures are all kept.
+    # Every third image asks: those from 40 on lie elsewhere, so that the same person's images are all kept.
     asked = [i % 40 for i in queries]
     query = split([f"{i}.jpg" for i in queries], [people[i] for i in asked], vectors[asked])
     result = score_query_set(query, gallery).result

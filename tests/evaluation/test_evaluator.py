@@ -144,16 +144,16 @@ def test_files_are_one_however_their_path_is_written(tmp_path: Path, monkeypatch
             evaluate_embeddings(e[:1], e, Identities([1], None, files), gallery)  # type: ignore[arg-type]
 
 
-def test_cameras_of_some_pictures_alone_are_refused_in_a_split_too() -> None:
+def test_cameras_of_some_images_alone_are_refused_in_a_split_too() -> None:
     images = tuple(ReIDImage(Path(f"{i}.jpg"), i, camera) for i, camera in enumerate([0, None, 1]))
     split = EmbeddedSplit(images, GALLERY[:3], {})
-    with pytest.raises(ShapeError, match="camids: 1 of 3 are unknown .* picture 1"):
+    with pytest.raises(ShapeError, match="camids: 1 of 3 are unknown .* image 1"):
         evaluate_embeddings(split.embeddings, split.embeddings, split.ids, split.ids)
 
 
 def test_every_protocol_says_what_is_done_with_junk() -> None:
     for protocol in PROTOCOLS.values():
-        assert "Pictures of person -1 are junk and neglected, as gallery and as query." in protocol.text
+        assert "Images of person -1 are junk and neglected, as gallery and as query." in protocol.text
 
 
 def test_distances_with_nan_are_not_reranked() -> None:

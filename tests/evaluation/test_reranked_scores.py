@@ -72,7 +72,7 @@ def test_what_shares_no_slot_stays_infinitely_far(weight: float) -> None:
     assert not got.isnan().any()
 
 
-def test_a_picture_that_shows_nothing_changes_nothing_for_the_others() -> None:
+def test_a_image_that_shows_nothing_changes_nothing_for_the_others() -> None:
     blind = PartEmbeddings(torch.zeros(1, 3, 6, dtype=torch.float64), torch.zeros(1, 3), SLOTS)
     more = PartEmbeddings.cat([GALLERY, blind])
     plain = MatchingConfig().distances(QUERY, more)
@@ -82,7 +82,7 @@ def test_a_picture_that_shows_nothing_changes_nothing_for_the_others() -> None:
 
 
 def test_finds_a_match_through_a_common_neighbour() -> None:
-    """On a line, the far end of a dense group is nearer to its start than a lone picture on the other side."""
+    """On a line, the far end of a dense group is nearer to its start than a lone image on the other side."""
     places = torch.tensor([0.0, 1.0, 2.0, 3.0, -2.5])
     e = PartEmbeddings(places[:, None, None], torch.ones(5, 1), ("foreground",))
     plain = MatchingConfig().distances(e[:1], e[1:])
@@ -109,7 +109,7 @@ def test_result_names_the_protocol_and_streams(monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_array_equal(streamed.average_precision, result.average_precision)
 
 
-def test_nothing_to_rank_and_one_picture() -> None:
+def test_nothing_to_rank_and_one_image() -> None:
     reranker = Reranker(QUERY[:0], GALLERY[:1], matching=MatchingConfig(), config=CONFIG)
     assert reranker.rerank(torch.zeros(0, 1), first=0).shape == (0, 1)
     everyone = MatchingConfig(visibility="ignore")

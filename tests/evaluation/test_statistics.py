@@ -85,7 +85,7 @@ def test_messages() -> None:
     with pytest.raises(DataError, match="different protocols"):
         paired_difference(three, cameras)
     larger = evaluate_ranking(np.zeros((3, 3)), [1, 1, 1], [1, 2, 2])
-    with pytest.raises(DataError, match="ranked galleries of 2 and 3 pictures"):
+    with pytest.raises(DataError, match="ranked galleries of 2 and 3 images"):
         paired_difference(three, larger)
     for option in ({"samples": 2.5}, {"samples": True}, {"samples": 10**12}, {"seed": -1}, {"seed": 0.5}):
         with pytest.raises(ShapeError, match="is a whole number of at"):

@@ -14,7 +14,7 @@ from partreid.errors import ConfigError, LabelError, ShapeError
 from partreid.evaluation.visibility import choose_threshold, part_visibility
 from partreid.inference.extractor import PartExtractor
 from partreid.models.build import build_network
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.retrieval import MatchingConfig
 from partreid.runtime import RuntimeConfig
@@ -86,7 +86,7 @@ def test_labels_say_which_parts_are_there(blocks: Path, tmp_path: Path) -> None:
     values = np.concatenate([output.visibility[:, 1].numpy() for output in alone.outputs(images)])
     again = part_visibility(alone, changed)[1]
     assert again == choose_threshold("lower_body", values, labels)
-    with pytest.raises(LabelError, match="None of the 24 training pictures has a label"):
+    with pytest.raises(LabelError, match="None of the 24 training images has a label"):
         part_visibility(alone, [replace(image, label=None) for image in images])
 
 

@@ -6,7 +6,7 @@ import pytest
 from torch import Tensor, nn
 
 from partreid.models.backbones import BACKBONES, Backbone, BackboneEntry
-from partreid.training.config import TrainConfig
+from partreid.training.train_config import TrainConfig
 from tests.conftest import tiny_config
 
 

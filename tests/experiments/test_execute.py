@@ -17,7 +17,7 @@ from partreid.experiments.rows import Comparison, Experiment, Row
 from partreid.experiments.runs import ERROR_FILE, SCORES_FILE, Task, read_scores, run_task, scored_on
 from partreid.experiments.tables import EXPERIMENTS
 from partreid.files import hold_folder
-from partreid.training.config import TrainConfig
+from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDDataset
 from tests.conftest import tiny_config
 
@@ -184,7 +184,7 @@ def test_scores_of_another_test_set_do_not_count(plan: Plan, dataset: ReIDDatase
     run_task(task)
     smaller = replace(dataset, queries={**dataset.queries, "query": dataset.query[1:]})
     assert read_scores(task.folder, smaller) == {}
-    other = replace(dataset.query[0], camid=99)  # as many pictures, but not the same
+    other = replace(dataset.query[0], camid=99)  # as many images, but not the same
     exchanged = replace(dataset, queries={**dataset.queries, "query": (other, *dataset.query[1:])})
     assert read_scores(task.folder, dataset)
     assert read_scores(task.folder, exchanged) == {}

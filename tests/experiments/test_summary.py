@@ -15,7 +15,7 @@ from partreid.experiments.report import COLUMNS, as_json, as_markdown, cells
 from partreid.experiments.rows import Claim, Experiment, PaperScore, Row
 from partreid.experiments.runs import Scores
 from partreid.experiments.summary import summarize
-from partreid.training.config import TrainConfig
+from partreid.training.train_config import TrainConfig
 
 QUERIES = 200
 
@@ -108,4 +108,4 @@ def test_the_page_holds_every_row_and_claim(found: dict[str, dict[int, Scores]],
     assert float(last[1]) == pytest.approx(-40, abs=0.5)
     assert last[3:] == ["0 of 3", "reversed |"]
     assert "* A note." in lines
-    assert "24 training pictures of 6 identities, 4 queries of the query set 'query', 12 in the gallery" in page
+    assert "24 training images of 6 identities, 4 queries of the query set 'query', 12 in the gallery" in page

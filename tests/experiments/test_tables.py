@@ -17,8 +17,8 @@ from partreid.experiments.rows import Experiment
 from partreid.experiments.summary import summarize
 from partreid.experiments.tables import EXPERIMENTS, loss_weights, table1
 from partreid.parts import PART_SCHEMAS
-from partreid.training.config import TrainConfig
 from partreid.training.presets import PRESETS, get_preset
+from partreid.training.train_config import TrainConfig
 
 ALL = {**EXPERIMENTS, "table1": table1(["Market-1501", "Occluded-Duke"], {"hrnet_w32": "file.pth"})}
 
@@ -144,7 +144,7 @@ def test_table_1_trains_on_the_set_itself_or_on_the_first_that_can(
     found = plan.scores(one)
     assert set(found) == {"BoT, blocks", "BPBReID_RN, blocks", "BoT, occluded_reid", "BPBReID_RN, occluded_reid"}
     alone = Plan(tmp_path, tiny, {"occluded_reid": only_tested})
-    with pytest.raises(DataError, match="occluded_reid has no training pictures: give the set to train on"):
+    with pytest.raises(DataError, match="occluded_reid has no training images: give the set to train on"):
         alone.task(one.rows[2], 0)
 
 

@@ -12,8 +12,8 @@ import pytest
 from partreid.export import write
 from partreid.export.network import ExportedNetwork
 from partreid.export.write import ExportOptions, export_checkpoint
-from partreid.inference.export_info import ExportInfo
 from partreid.models.checkpoint import Checkpoint
+from partreid.runners.export_info import ExportInfo
 from tests.export.tiny import random_pixels, tiny_checkpoint
 
 

@@ -20,12 +20,12 @@ from partreid.datasets.synthetic.shipped import shipped_split
 from partreid.errors import CheckpointError, ConfigError, MissingDependencyError, PartReIDError
 from partreid.export.write import export_checkpoint
 from partreid.functional.distance import part_distances
-from partreid.inference.export_info import VERSION, ExportInfo
-from partreid.inference.exported import ExportedRunner
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.load import load_extractor
-from partreid.inference.sessions import _gpu_providers
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
+from partreid.runners.export_info import VERSION, ExportInfo
+from partreid.runners.exported import ExportedRunner
+from partreid.runners.sessions import _gpu_providers
 from partreid.runtime import RuntimeConfig
 from tests.export.tiny import PREPROCESS, random_pixels
 
@@ -39,15 +39,15 @@ def network(checkpoint: Checkpoint) -> PartExtractor:
 
 
 @pytest.mark.parametrize("count", [1, 2, 37])
-def test_any_batch_of_pictures_of_any_size(exported: Path, network: PartExtractor, count: int) -> None:
-    pictures: list[Any] = [pixels[: 64 - i] for i, pixels in enumerate(random_pixels(count))]
+def test_any_batch_of_images_of_any_size(exported: Path, network: PartExtractor, count: int) -> None:
+    images: list[Any] = [pixels[: 64 - i] for i, pixels in enumerate(random_pixels(count))]
     extractor = PartExtractor.from_exported(exported, runtime=CPU)
-    embeddings, expected = extractor.embed(pictures), network.embed(pictures)
+    embeddings, expected = extractor.embed(images), network.embed(images)
     torch.testing.assert_close(embeddings.vectors, expected.vectors, rtol=1e-4, atol=1e-5)
     assert torch.equal(embeddings.visibility, expected.visibility)
     assert embeddings.slots == expected.slots
-    output = next(extractor.outputs(pictures))
-    torch.testing.assert_close(output.attention, next(network.outputs(pictures)).attention, rtol=1e-4, atol=1e-6)
+    output = next(extractor.outputs(images))
+    torch.testing.assert_close(output.attention, next(network.outputs(images)).attention, rtol=1e-4, atol=1e-6)
     assert torch.equal(output.visibility, expected.visibility[:, 1:])
 
 

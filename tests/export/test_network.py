@@ -9,8 +9,8 @@ import torch
 
 from partreid.errors import ConfigError
 from partreid.export.network import ExportedNetwork, FineMapNetwork
-from partreid.inference.runner import TorchRunner
 from partreid.preprocessing import normalize
+from partreid.runners.runner import TorchRunner
 from partreid.runtime import RuntimeConfig
 from tests.export.tiny import PREPROCESS, random_pixels, tiny_checkpoint
 
@@ -36,7 +36,7 @@ def test_pixels_in_and_three_outputs_out(fields: dict[str, Any], map_stride: int
     torch.testing.assert_close(visibility, expected.embeddings.visibility, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(attention, expected.attention, rtol=1e-4, atol=1e-6)
     if fields.get("attention") is None:
-        assert 0 < float(visibility[:, 1:].mean()) < 1  # the pictures show some parts and not others
+        assert 0 < float(visibility[:, 1:].mean()) < 1  # the images show some parts and not others
 
 
 def test_a_fine_map_is_never_built() -> None:
@@ -71,7 +71,7 @@ def test_networks_that_need_pose_fields_are_refused(attention: str) -> None:
 
 def tiny_model(attention: str) -> Any:
     from partreid.models.build import build_network
-    from partreid.models.config import ModelConfig
+    from partreid.models.model_config import ModelConfig
     from tests.export.tiny import TinyBackbone
 
     return build_network(ModelConfig(backbone="resnet18", attention=attention), 3, backbone=TinyBackbone())  # type: ignore[arg-type]

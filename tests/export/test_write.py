@@ -14,13 +14,13 @@ from partreid.export import write
 from partreid.export.network import ExportedNetwork
 from partreid.export.parity import TOLERANCE, check_agreement
 from partreid.export.write import ExportOptions, export_checkpoint
-from partreid.inference.export_info import ExportInfo
-from partreid.inference.exported import ExportedRunner
-from partreid.inference.runner import TorchRunner
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
+from partreid.runners.export_info import ExportInfo
+from partreid.runners.exported import ExportedRunner
+from partreid.runners.runner import TorchRunner
 from partreid.runtime import RuntimeConfig
 from partreid.types import ModelOutput
 from tests.export.tiny import PREPROCESS, random_pixels, tiny_checkpoint
@@ -73,7 +73,7 @@ def test_every_kind_of_network_with_its_mirror(fields: dict[str, Any], suffix: s
     checkpoint = tiny_checkpoint(**fields)
     path = tmp_path / f"m{suffix}"
     agreement = export_checkpoint(checkpoint, path, random_pixels(3), options=ExportOptions(mirror=True))
-    assert agreement.pictures == 3
+    assert agreement.images == 3
     assert max(agreement.vectors, agreement.visibility, agreement.attention) < TOLERANCE
     runner = ExportedRunner(path)
     assert runner.mirror
@@ -94,14 +94,14 @@ def test_a_network_that_differs_is_refused_and_nothing_is_left(
             self.mean = self.mean + 1
 
     monkeypatch.setattr(write, "ExportedNetwork", Darker)
-    with pytest.raises(ExportError, match=r"other vectors than PyTorch: in a batch of .* at picture \d+, slot '"):
+    with pytest.raises(ExportError, match=r"other vectors than PyTorch: in a batch of .* at image \d+, slot '"):
         export_checkpoint(checkpoint, path, random_pixels(4))
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(path.name, "a former file")]
 
 
 def test_parity_sees_every_output_and_every_batch(checkpoint: Checkpoint) -> None:
     class Wrong(TorchRunner):
-        """Another vector in every batch, visibility in a batch of three, attention in one of a single picture."""
+        """Another vector in every batch, visibility in a batch of three, attention in one of a single image."""
 
         def run(self, pixels: np.ndarray, part_maps: torch.Tensor | None) -> ModelOutput:
             output = super().run(pixels, part_maps)
@@ -118,14 +118,14 @@ def test_parity_sees_every_output_and_every_batch(checkpoint: Checkpoint) -> Non
         what = "vectors"
         agreement = check_agreement(reference, wrong, random_pixels(3))
         assert agreement.vectors == pytest.approx(0.5 * TOLERANCE, rel=0.02)
-        assert (agreement.visibility, agreement.attention, agreement.pictures) == (0, 0, 3)
-        with pytest.raises(ExportError, match="vectors .* picture 0, slot 'torso'"):
+        assert (agreement.visibility, agreement.attention, agreement.images) == (0, 0, 3)
+        with pytest.raises(ExportError, match="vectors .* image 0, slot 'torso'"):
             check_agreement(reference, wrong, random_pixels(3), tolerance=TOLERANCE / 3)
         what = "visibility"
-        with pytest.raises(ExportError, match=r"visibility .*batch of 3 .* picture 1, slot 'arms'.*at its threshold"):
+        with pytest.raises(ExportError, match=r"visibility .*batch of 3 .* image 1, slot 'arms'.*at its threshold"):
             check_agreement(reference, wrong, random_pixels(3))
         what = "attention"
-        with pytest.raises(ExportError, match="attention .*batch of 1 .* by inf at picture 0, channel 4"):
+        with pytest.raises(ExportError, match="attention .*batch of 1 .* by inf at image 0, channel 4"):
             check_agreement(reference, wrong, random_pixels(3))
 
 
@@ -154,7 +154,7 @@ def test_choices_that_do_not_fit(checkpoint: Checkpoint, tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="bfloat16 is OpenVINO's"):
         export_checkpoint(checkpoint, tmp_path / "m.onnx", random_pixels(1), options=ExportOptions(bfloat16=True))
     for wrong in (random_pixels(2)[:0], random_pixels(2)[:, 1:], random_pixels(2) / 255):
-        with pytest.raises(ShapeError, match=r"Expected uint8 pictures \[N, 64, 32, 3\] to check with, got"):
+        with pytest.raises(ShapeError, match=r"Expected uint8 images \[N, 64, 32, 3\] to check with, got"):
             export_checkpoint(checkpoint, tmp_path / "m.onnx", wrong)
     fixed = Checkpoint(build_network(ModelConfig(backbone="resnet18", attention="fixed"), 3).eval(), PREPROCESS)
     with pytest.raises(ConfigError, match="needs more than pixels"):

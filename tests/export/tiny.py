@@ -1,4 +1,4 @@
-"""A network that is exported in a second, and pictures for it."""
+"""A network that is exported in a second, and images for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from partreid.models.backbones import Backbone, FineMap
 from partreid.models.bpbreid import BPBReID
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 
 PREPROCESS = PreprocessConfig(height=64, width=32, mean=(0.3, 0.5, 0.6), std=(0.2, 0.3, 0.25))

@@ -42,7 +42,7 @@ def problem(seed: int, *, levels: int, cameras: bool = True, queries: int = 9, g
 
 
 def places(distances: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Some pictures of each query in the order of its ranking, and how many rank before each."""
+    """Some images of each query in the order of its ranking, and how many rank before each."""
     order = torch.sort(distances, dim=1, stable=True).indices.numpy()
     rank = np.stack([np.sort(np.random.default_rng(q).permutation(order.shape[1])[:7]) for q in range(len(order))])
     return np.repeat(np.arange(len(order)), 7), np.take_along_axis(order, rank, 1).ravel(), rank.ravel()
@@ -116,7 +116,7 @@ def test_zero_and_negative_zero_are_one_distance_and_similarities_may_be_negativ
 
 def test_minus_infinity_is_no_distance() -> None:
     for row in ([torch.inf, -torch.inf, 0.0], [3.0, -torch.inf, 0.0]):
-        with pytest.raises(ShapeError, match="query 0 to gallery picture 1 is -infinity"):
+        with pytest.raises(ShapeError, match="query 0 to gallery image 1 is -infinity"):
             rank_block(torch.tensor([row]), [1], [1, 2, 1])
     large = torch.tensor([[3e38, 3e38, 2e38]])  # whose sum is infinite
     assert rank_block(large, [1], [1, 2, 2]).first_match.tolist() == [2]

@@ -184,7 +184,7 @@ def test_a_chosen_pair_that_is_wrong_is_named_by_its_place_in_the_gallery() -> N
     e = embeddings(n=3)
     broken = e.vectors.clone()
     broken[2, 0, 0] = math.nan
-    with pytest.raises(ShapeError, match="Picture 2, slot 'slot0'"):
+    with pytest.raises(ShapeError, match="Image 2, slot 'slot0'"):
         pairwise_slot_distances(e, _with(e, vectors=broken), torch.full((3, 1), 2))
 
 
@@ -202,8 +202,8 @@ def test_messages() -> None:
     for wrong, options, message in [
         (_with(e, slots=("a", "b", "c")), {}, "The slots differ"),
         (_with(e, vectors=e.vectors[:, :, :4]), {}, "The embedding widths differ: 5 and 4"),
-        (_with(e, vectors=broken), {}, "Picture 1, slot 'slot2': expected finite numbers"),
-        (_with(e, visibility=e.visibility + 2), {}, "Picture 0, slot 'slot0': .* visibility in [0, 1]"),
+        (_with(e, vectors=broken), {}, "Image 1, slot 'slot2': expected finite numbers"),
+        (_with(e, visibility=e.visibility + 2), {}, "Image 0, slot 'slot0': .* visibility in [0, 1]"),
         (_with(e, vectors=e.vectors * 1e30), {}, "A vector is too long"),
         (e, {"visibility": "products"}, "Unknown visibility rule 'products'. Did you mean 'product'?"),
         (e, {"memory_budget": 0}, "memory_budget (bytes) is a whole number of at least 1, got 0"),

@@ -149,7 +149,7 @@ def test_identities_and_labels_are_whole_numbers() -> None:
         (torch.tensor([0.0, 0.0, 1.0, 1.0]), "of whole numbers, got torch.float32"),
         (torch.tensor([0.0, math.nan, math.nan, 1.0]), "of whole numbers, got torch.float32"),
         (torch.tensor([True, True, False, False]), "of whole numbers, got torch.bool"),
-        (torch.tensor([0, -1, -1, 1]), "of at least 0, got -1. Leave pictures of nobody"),
+        (torch.tensor([0, -1, -1, 1]), "of at least 0, got -1. Leave images of nobody"),
     ):
         for call in (
             lambda pids=pids: part_averaged_triplet(vectors, pids),

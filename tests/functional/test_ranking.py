@@ -134,12 +134,12 @@ def test_distractors_stay() -> None:
     assert evaluate_ranking(SHOWN, [5], [-2, 5, 7, 8]).first_match.tolist() == [2]
 
 
-def test_unknown_is_refused_with_the_picture_and_the_way_out() -> None:
-    with pytest.raises(ShapeError, match="query_pids: 1 of 1 are unknown .* picture 0.* the id -1"):
+def test_unknown_is_refused_with_the_image_and_the_way_out() -> None:
+    with pytest.raises(ShapeError, match="query_pids: 1 of 1 are unknown .* image 0.* the id -1"):
         evaluate_ranking(SHOWN, [np.nan], [np.nan, 1.0, 2.0, 3.0])  # type: ignore[list-item]
     with pytest.raises(ShapeError, match="Only one of query_camids and gallery_camids"):
         evaluate_ranking(SHOWN, [1], [1, 5, 6, 1], [np.nan], [np.nan, 0, 0, 0])  # type: ignore[list-item]
-    with pytest.raises(ShapeError, match="gallery_camids: 1 of 4 are unknown .* picture 2"):
+    with pytest.raises(ShapeError, match="gallery_camids: 1 of 4 are unknown .* image 2"):
         evaluate_ranking(SHOWN, [1], [1, 5, 6, 1], [0], [1, 0, None, 0])
     unknown = evaluate_ranking(SHOWN, [1], [1, 5, 6, 1], [None], [None] * 4)
     assert unknown.protocol == ALL_CAMERAS
@@ -168,7 +168,7 @@ def test_distances_of_every_type_of_array(distances: Any) -> None:
         (SHOWN * 1j, "distances must be numbers that can be ordered, got torch.complex128"),
         (SHOWN.astype(str), "distances must be numbers, got <U"),
         (np.ma.array(SHOWN, mask=SHOWN > 0.2), "distances: some values are masked"),
-        (np.array([[0.1, -np.inf, 0.3, 0.4]]), "query 0 to gallery picture 1 is -infinity. Use infinity"),
+        (np.array([[0.1, -np.inf, 0.3, 0.4]]), "query 0 to gallery image 1 is -infinity. Use infinity"),
         (SHOWN.T, "query_pids must hold 4 ids"),
     ],
 )
@@ -200,20 +200,20 @@ def test_messages() -> None:
     good = np.zeros((2, 3))
     nan = good.copy()
     nan[1, 2] = np.nan
-    with pytest.raises(ShapeError, match="distance of query 1 to gallery picture 2 is NaN"):
+    with pytest.raises(ShapeError, match="distance of query 1 to gallery image 2 is NaN"):
         evaluate_ranking(nan, [1, 2], [1, 2, 3])
     with pytest.raises(ShapeError, match=r"must be \[Q, G\]"):
         evaluate_ranking(good[0], [1], [1, 2, 3])
-    with pytest.raises(ShapeError, match=r"gallery_pids must hold 3 ids, one for each picture, got shape \(2,\)"):
+    with pytest.raises(ShapeError, match=r"gallery_pids must hold 3 ids, one for each image, got shape \(2,\)"):
         evaluate_ranking(good, [1, 2], [1, 2])
     with pytest.raises(ShapeError, match="Only one of query_camids and gallery_camids"):
         evaluate_ranking(good, [1, 2], [1, 2, 3], [0, 0])
-    with pytest.raises(ShapeError, match="query_pids holds text .'anna' at picture 0. and gallery_pids whole numbers"):
+    with pytest.raises(ShapeError, match="query_pids holds text .'anna' at image 0. and gallery_pids whole numbers"):
         evaluate_ranking(good, ["anna", "ben"], [1, 2, 3])
     for wrong in (0, 2.5, 5.0, True, None, "5", np.nan, 10**12):
         with pytest.raises(ShapeError, match="max_rank is a whole number of at"):
             evaluate_ranking(good, [1, 2], [1, 2, 3], max_rank=wrong)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="None of the 2 queries has a positive among the 3 gallery pictures"):
+    with pytest.raises(DataError, match="None of the 2 queries has a positive among the 3 gallery images"):
         evaluate_ranking(good, [8, 9], [1, 2, 3])
     with pytest.raises(DataError, match="None of the 2 queries"):
         evaluate_ranking(good, [1, 2], [1, 2, 3], [0, 0], [0, 0, 0])

@@ -95,18 +95,18 @@ def test_equals_plain_loops(k1: int, k2: int, hidden: float, monkeypatch: pytest
     got = sparse(distances, 7, k1, k2)
     np.testing.assert_allclose(got[finite], expected[finite], atol=1e-6)
     assert 0.0 < (got < 1).mean() < 1 or k1 == 20
-    monkeypatch.setattr(reranking, "_CHUNK_BYTES", 1)  # one picture at a time
+    monkeypatch.setattr(reranking, "_CHUNK_BYTES", 1)  # one image at a time
     np.testing.assert_array_equal(sparse(distances, 7, k1, k2), got)
 
 
-def test_more_neighbours_than_pictures() -> None:
+def test_more_neighbours_than_images() -> None:
     distances = some_distances(5, seed=0)
     assert nearest_neighbours(distances, first=0, count=20).shape == (5, 6)
     expected = loops(distances.tolist(), 2, 20, 6, weight=0.0)
     np.testing.assert_allclose(sparse(distances, 2, 20, 6), expected, atol=1e-6)
 
 
-def test_a_picture_is_first_in_its_own_list_even_among_copies() -> None:
+def test_a_image_is_first_in_its_own_list_even_among_copies() -> None:
     lists = nearest_neighbours(torch.zeros(4, 4), first=0, count=2)
     assert lists[:, 0].tolist() == [0, 1, 2, 3]
     assert all(len(set(row)) == 3 for row in lists.tolist())

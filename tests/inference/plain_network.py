@@ -13,14 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.runner import PoseInput
 from partreid.preprocessing import PreprocessConfig
+from partreid.runners.runner import PoseInput
 from partreid.runtime import RuntimeConfig
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 
 class PlainRunner:
-    """The mean colours of the picture and of its upper half.
+    """The mean colours of the image and of its upper half.
 
     Args:
         fingerprint: of this network. pause: seconds a batch takes.
@@ -67,8 +67,8 @@ def plain_extractor(
     return PartExtractor.from_runner(PlainRunner(fingerprint, pause, killer), runtime=runtime)
 
 
-def write_pictures(folder: Path, count: int) -> list[Path]:
-    """Pictures of random colours, in two folders."""
+def write_images(folder: Path, count: int) -> list[Path]:
+    """Images of random colours, in two folders."""
     random = np.random.default_rng(0)
     files = []
     for i in range(count):

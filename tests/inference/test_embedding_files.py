@@ -21,9 +21,9 @@ from partreid.errors import DataError, PartReIDError, ShapeError
 from partreid.inference import storage
 from partreid.inference.embedding_file import FileFacts, read_facts, read_file
 from partreid.inference.shards import ShardSettings, embed_shards, finish_job, open_job
-from partreid.inference.storage import iter_embeddings, load_embeddings, pictures_root, save_embeddings
+from partreid.inference.storage import images_root, iter_embeddings, load_embeddings, save_embeddings
 from partreid.types import PartEmbeddings
-from tests.inference.plain_network import plain_extractor, write_pictures
+from tests.inference.plain_network import plain_extractor, write_images
 
 SUFFIXES = ["safetensors", "parquet"]
 SETTINGS = ShardSettings(shard_size=4, batch_size=4)
@@ -40,17 +40,17 @@ def saved(path: Path, **options: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten pictures: three shards. Read only."""
-    folder = tmp_path_factory.mktemp("pictures")
-    write_pictures(folder, 10)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten images: three shards. Read only."""
+    folder = tmp_path_factory.mktemp("images")
+    write_images(folder, 10)
     return folder
 
 
-def embed(folder: Path, pictures: Path | str, settings: ShardSettings = SETTINGS) -> list[str]:
+def embed(folder: Path, images: Path | str, settings: ShardSettings = SETTINGS) -> list[str]:
     """Make what is missing of a folder of shards; what was wrong with those that were there."""
     extractor = plain_extractor()
-    job = open_job(folder, pictures, extractor, settings)
+    job = open_job(folder, images, extractor, settings)
     faults = {shard: fault for shard in range(len(job)) if (fault := job.fault(shard)) is not None}
     for _ in embed_shards(extractor, job, faults, readers=0):
         pass
@@ -59,8 +59,8 @@ def embed(folder: Path, pictures: Path | str, settings: ShardSettings = SETTINGS
 
 
 @pytest.fixture
-def shards(pictures: Path, tmp_path: Path) -> Path:
-    embed(tmp_path / "out", pictures)
+def shards(images: Path, tmp_path: Path) -> Path:
+    embed(tmp_path / "out", images)
     return tmp_path / "out"
 
 
@@ -141,14 +141,14 @@ def test_files_of_earlier_versions_are_read_if_their_numbers_are_sound(tmp_path:
     path = _older(tmp_path / "e.safetensors", e.vectors, e.visibility)
     loaded, names = load_embeddings(path)
     assert torch.equal(loaded.vectors, e.vectors)
-    assert (names, loaded.model, read_facts(path).sha256, pictures_root(path)) == (("a", "b", "c"), "m", "", None)
+    assert (names, loaded.model, read_facts(path).sha256, images_root(path)) == (("a", "b", "c"), "m", "", None)
     nan, beyond = e.vectors.clone(), e.visibility.clone()
     nan[1, 0, 2], beyond[2, 1] = float("nan"), 1.5
     for vectors, visibility, message in (
-        (nan, e.visibility, "Picture 1, slot 'foreground'.*NaN or infinity"),
-        (e.vectors, beyond, "Picture 2, slot 'head'.*visibility 1.5"),
+        (nan, e.visibility, "Image 1, slot 'foreground'.*NaN or infinity"),
+        (e.vectors, beyond, "Image 2, slot 'head'.*visibility 1.5"),
         ((e.vectors * 10).int(), e.visibility, "must be floating point"),
-        (e.vectors[:2], e.visibility[:2], "3 names for 2 pictures"),
+        (e.vectors[:2], e.visibility[:2], "3 names for 2 images"),
     ):
         with pytest.raises(DataError, match=rf"e\.safetensors is no whole file .*{message}"):
             load_embeddings(_older(path, vectors, visibility))
@@ -159,7 +159,7 @@ def test_files_of_earlier_versions_are_read_if_their_numbers_are_sound(tmp_path:
 def test_what_is_no_number_is_never_written(suffix: str, wrong: float, tmp_path: Path) -> None:
     e = made()
     e.vectors[1, 1, 0] = wrong
-    with pytest.raises(ShapeError, match="Picture 1, slot 'head'"):
+    with pytest.raises(ShapeError, match="Image 1, slot 'head'"):
         save_embeddings(tmp_path / f"e.{suffix}", e, names=["a", "b", "c"])
     assert list(tmp_path.iterdir()) == []
 
@@ -172,16 +172,16 @@ def test_half_precision_keeps_its_bits(tmp_path: Path) -> None:
         assert torch.equal(loaded.vectors, e.vectors)
 
 
-def test_a_file_knows_where_its_pictures_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_knows_where_its_images_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert pictures_root(saved(tmp_path / "e.safetensors", root=".")) == tmp_path
-    assert pictures_root(saved(tmp_path / "e.parquet", root="crops")) == tmp_path / "crops"
-    assert pictures_root(saved(tmp_path / "e.safetensors")) is None
+    assert images_root(saved(tmp_path / "e.safetensors", root=".")) == tmp_path
+    assert images_root(saved(tmp_path / "e.parquet", root="crops")) == tmp_path / "crops"
+    assert images_root(saved(tmp_path / "e.safetensors")) is None
     absolute = [str(tmp_path / name) for name in "abc"]
     path = save_embeddings(tmp_path / "e.safetensors", made(), names=absolute, root=tmp_path)
-    assert pictures_root(path) is None
-    embed(tmp_path / "out", write_pictures(tmp_path / "p", 2)[0].parent.parent.relative_to(tmp_path))
-    assert pictures_root(tmp_path / "out") == tmp_path
+    assert images_root(path) is None
+    embed(tmp_path / "out", write_images(tmp_path / "p", 2)[0].parent.parent.relative_to(tmp_path))
+    assert images_root(tmp_path / "out") == tmp_path
 
 
 HOSTILE = {
@@ -199,7 +199,7 @@ HOSTILE = {
 def test_hostile_descriptions(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "e.safetensors"
     save_file({"vectors": torch.zeros(0, 1, 2)}, path, {"partreid-embeddings": HOSTILE[kind]})
-    for read in (load_embeddings, read_facts, pictures_root):
+    for read in (load_embeddings, read_facts, images_root):
         with pytest.raises(DataError, match=r"e\.safetensors is no whole file of embeddings"):
             read(path)
 
@@ -240,7 +240,7 @@ def shard(folder: Path, index: int) -> Path:
     return folder / f"shard-{index:06d}.safetensors"
 
 
-def test_a_flipped_bit_in_a_shard_is_noticed_by_all_who_read_it(shards: Path, pictures: Path) -> None:
+def test_a_flipped_bit_in_a_shard_is_noticed_by_all_who_read_it(shards: Path, images: Path) -> None:
     whole = shard(shards, 1).read_bytes()
     bent = bytearray(whole)
     bent[-5] ^= 0x40  # a number that stays one
@@ -249,12 +249,12 @@ def test_a_flipped_bit_in_a_shard_is_noticed_by_all_who_read_it(shards: Path, pi
     next(batches)
     with pytest.raises(DataError, match=r"shard-000001\.safetensors is no whole file of embeddings .*checksum"):
         next(batches)
-    assert "checksum differs" in embed(shards, pictures)[0]  # going on makes it anew, and says why
+    assert "checksum differs" in embed(shards, images)[0]  # going on makes it anew, and says why
     assert shard(shards, 1).read_bytes() == whole
 
 
-def test_shards_of_other_pictures_and_other_places(shards: Path, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "others", 10)
+def test_shards_of_other_images_and_other_places(shards: Path, tmp_path: Path) -> None:
+    write_images(tmp_path / "others", 10)
     embed(tmp_path / "foreign", tmp_path / "others")
     kept = shard(shards, 1).read_bytes()
     for content in (shard(tmp_path / "foreign", 1).read_bytes(), shard(shards, 0).read_bytes()):
@@ -262,7 +262,7 @@ def test_shards_of_other_pictures_and_other_places(shards: Path, tmp_path: Path)
         with pytest.raises(DataError, match=r"shard-000001\.safetensors does not belong .*another shard, or one of"):
             load_embeddings(shards)
     shard(shards, 1).write_bytes(shard(shards, 2).read_bytes())
-    with pytest.raises(DataError, match=r"shard-000001.*it has 2 pictures and 0 skipped ones, not 4 together"):
+    with pytest.raises(DataError, match=r"shard-000001.*it has 2 images and 0 skipped ones, not 4 together"):
         load_embeddings(shards)
     shard(shards, 1).write_bytes(kept)
     assert len(load_embeddings(shards)[0]) == 10
@@ -272,11 +272,11 @@ def test_shards_of_other_pictures_and_other_places(shards: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"shards": 2}, r"manifest\.json was changed: 10 pictures are not 2 shards of 4"),
-        ({"shards": 2, "pictures": 8}, r"holds shard-000002\.safetensors, and its manifest\.json says .* 2 shards"),
-        ({"pictures": 11}, r"shard-000002\.safetensors does not belong .*it has 2 pictures .* not 3 together"),
-        ({"shards": 10**9, "pictures": 4 * 10**9}, r"is not finished: 999999997 of 1000000000 shards are missing"),
-        ({"shards": 0, "pictures": 0}, r"manifest\.json: pictures = 0.*It was changed"),
+        ({"shards": 2}, r"manifest\.json was changed: 10 images are not 2 shards of 4"),
+        ({"shards": 2, "images": 8}, r"holds shard-000002\.safetensors, and its manifest\.json says .* 2 shards"),
+        ({"images": 11}, r"shard-000002\.safetensors does not belong .*it has 2 images .* not 3 together"),
+        ({"shards": 10**9, "images": 4 * 10**9}, r"is not finished: 999999997 of 1000000000 shards are missing"),
+        ({"shards": 0, "images": 0}, r"manifest\.json: images = 0.*It was changed"),
         ({"shards": True}, r"manifest\.json: shards = True.*It was changed"),
         ({"shard_size": 0}, r"manifest\.json: shard_size = 0.*It was changed"),
         ({"shard_size": -4, "shards": -2}, r"manifest\.json: shard_size = -4.*It was changed"),
@@ -285,7 +285,7 @@ def test_shards_of_other_pictures_and_other_places(shards: Path, tmp_path: Path)
         ({"file_type": "/../../x"}, r"manifest\.json: file_type = '/../../x'.*It was changed"),
         ({"model": "other"}, r"shard-000000.*was made by the model plain, the others by other"),
         ({"slots": ["head", "foreground"]}, r"shard-000000.*was made by the model"),
-        ({"names_sha256": "0" * 64}, r"shard-000000.*another shard, or one of other pictures"),
+        ({"names_sha256": "0" * 64}, r"shard-000000.*another shard, or one of other images"),
     ],
 )
 def test_an_edited_manifest(changes: dict[str, Any], message: str, shards: Path) -> None:
@@ -298,13 +298,13 @@ def test_an_edited_manifest(changes: dict[str, Any], message: str, shards: Path)
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"{}", b"[" * 10**6, b'{"shards": ' + b"9" * 5000 + b"}", b'{"shards": NaN}', b"\xff"]
 )
-def test_a_hostile_manifest(content: bytes, shards: Path, pictures: Path) -> None:
+def test_a_hostile_manifest(content: bytes, shards: Path, images: Path) -> None:
     (shards / "manifest.json").write_bytes(content)
-    for read in (load_embeddings, pictures_root):
+    for read in (load_embeddings, images_root):
         with pytest.raises(DataError, match="is no folder of embeddings"):
             read(shards)
     with pytest.raises(DataError, match=r"manifest\.json cannot be read|was begun otherwise"):
-        embed(shards, pictures)
+        embed(shards, images)
 
 
 def test_a_renamed_shard_is_named(shards: Path) -> None:
@@ -321,8 +321,8 @@ def test_a_renamed_shard_is_named(shards: Path) -> None:
         load_embeddings(shards)
 
 
-def test_a_picture_changed_under_its_name_is_embedded_again(pictures: Path, tmp_path: Path) -> None:
-    source = Path(shutil.copytree(pictures, tmp_path / "pictures"))
+def test_a_image_changed_under_its_name_is_embedded_again(images: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(images, tmp_path / "images"))
     embed(tmp_path / "out", source)
     before, names = load_embeddings(tmp_path / "out")
     os.utime(names[5])  # copied or restored, and the same
@@ -331,17 +331,17 @@ def test_a_picture_changed_under_its_name_is_embedded_again(pictures: Path, tmp_
     Path(names[5]).write_bytes(content)
     os.utime(names[5], ns=(times.st_atime_ns, times.st_mtime_ns))
     (fault,) = embed(tmp_path / "out", source)
-    assert "shard-000001.safetensors is of pictures that have changed since" in fault
+    assert "shard-000001.safetensors is of images that have changed since" in fault
     after = load_embeddings(tmp_path / "out")[0]
     assert torch.equal(after.vectors[5], before.vectors[0])
     assert torch.equal(after.vectors[:4], before.vectors[:4])
 
 
-def test_the_same_names_in_another_folder_are_other_pictures(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_same_names_in_another_folder_are_other_images(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for site in ("A", "B"):
-        shutil.copytree(pictures, tmp_path / site / "crops")
+        shutil.copytree(images, tmp_path / site / "crops")
     monkeypatch.chdir(tmp_path / "A")
     embed(tmp_path / "out", "crops")
     monkeypatch.chdir(tmp_path / "B")
@@ -360,18 +360,18 @@ def _as_version_1(folder: Path) -> None:
         save_file(tensors, file, {"partreid-embeddings": json.dumps(old)})
 
 
-def test_a_folder_of_an_earlier_version_is_read_and_not_gone_on_with(shards: Path, pictures: Path) -> None:
+def test_a_folder_of_an_earlier_version_is_read_and_not_gone_on_with(shards: Path, images: Path) -> None:
     expected, names = load_embeddings(shards)
     _as_version_1(shards)
     got, got_names = load_embeddings(shards)
     assert torch.equal(got.vectors, expected.vectors)
     assert got_names == names
     with pytest.raises(DataError, match="begun by an earlier partreid, whose shards have no checksums.*another folder"):
-        embed(shards, pictures)
+        embed(shards, images)
     spare = shard(shards, 0).read_bytes()
     shard(shards, 0).write_bytes(shard(shards, 1).read_bytes())
     shard(shards, 1).write_bytes(spare)
-    with pytest.raises(DataError, match="the shards are not of the pictures that manifest.json was written for"):
+    with pytest.raises(DataError, match="the shards are not of the images that manifest.json was written for"):
         load_embeddings(shards)
 
 
@@ -398,7 +398,7 @@ def test_the_front_of_the_files_is_one_module() -> None:
 
 
 def test_names_are_texts_in_an_order(tmp_path: Path) -> None:
-    """A set would give each picture another one's name, and a number would not be the text that the checksum is of."""
+    """A set would give each image another one's name, and a number would not be the text that the checksum is of."""
     for names in ({"a", "b", "c"}, "abc", [1, 2, 3], ["a", "b", None]):
         with pytest.raises(ShapeError, match="name"):
             save_embeddings(tmp_path / "a.safetensors", made(), names=names)  # type: ignore[arg-type]

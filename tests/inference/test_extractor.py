@@ -1,4 +1,4 @@
-"""Every kind of picture gives the same embedding, in order, whatever the batch size; storage keeps it."""
+"""Every kind of image gives the same embedding, in order, whatever the batch size; storage keeps it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 
 from partreid.errors import DataError, ShapeError
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.pictures import walk
+from partreid.inference.inputs import walk
 from partreid.inference.storage import load_embeddings, save_embeddings
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
 from partreid.types import PartEmbeddings, ReIDImage
@@ -47,10 +47,10 @@ def arrays() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def folder(arrays: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     for i in (2, 0, 3, 1):  # written in another order than the names'
         Image.fromarray(arrays[i]).save(folder / f"{i}.png")
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.txt").write_text("not an image")
     return folder
 
 
@@ -65,7 +65,7 @@ def test_files_arrays_pil_entries_and_folders_agree(
     assert expected.slots == extractor.slots == ("foreground", "head", "arms", "torso", "legs", "feet")
     assert len(expected.validate()) == 4
     files = [folder / f"{i}.png" for i in range(4)]
-    for pictures in (
+    for images in (
         files,
         [str(file) for file in files],
         [Image.fromarray(array) for array in arrays],
@@ -78,7 +78,7 @@ def test_files_arrays_pil_entries_and_folders_agree(
         np.array([str(file) for file in files]),  # a column of a table
         np.array(files, object),
     ):
-        assert _equal(extractor.embed(pictures), expected)
+        assert _equal(extractor.embed(images), expected)
     for one in (files[1], str(files[1]), arrays[1], Image.fromarray(arrays[1]), ReIDImage(files[1], 1, 0)):
         assert _equal(extractor.embed(one), expected[1])
     assert _equal(extractor.embed(np.stack([arrays[3], arrays[0]])), expected[[3, 0]])
@@ -97,16 +97,16 @@ def test_the_batch_size_changes_nothing(batch_size: int, arrays: list[np.ndarray
     assert _equal(small.embed(arrays), build().embed(arrays))
 
 
-def test_modes_of_pil_pictures(extractor: PartExtractor, arrays: list[np.ndarray], tmp_path: Path) -> None:
+def test_modes_of_pil_images(extractor: PartExtractor, arrays: list[np.ndarray], tmp_path: Path) -> None:
     color = Image.fromarray(arrays[0])
     clear = color.convert("RGBA")
     clear.putalpha(100)
     assert _equal(extractor.embed(clear), extractor.embed(color))  # transparency is dropped, as from a file
     grey = color.convert("L")
     assert _equal(extractor.embed(grey), extractor.embed(grey.convert("RGB")))
-    for picture in (clear, grey, color.convert("P")):
-        picture.save(tmp_path / "a.png")
-        assert _equal(extractor.embed(tmp_path / "a.png"), extractor.embed(picture))
+    for image in (clear, grey, color.convert("P")):
+        image.save(tmp_path / "a.png")
+        assert _equal(extractor.embed(tmp_path / "a.png"), extractor.embed(image))
     deep = Image.fromarray(np.full((64, 32), 40_000, np.uint16))
     with pytest.raises(DataError, match=r"8 bits a channel.*I;16"):
         extractor.embed(deep)
@@ -116,14 +116,14 @@ def test_modes_of_pil_pictures(extractor: PartExtractor, arrays: list[np.ndarray
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
         (np.zeros((64, 32, 3), np.float32), r"uint8 array \[H, W, 3\] in RGB order, got float32 \(64, 32, 3\)"),
         (np.zeros((64, 32), np.uint8), r"got uint8 \(64, 32\)"),
         (np.zeros((64, 32, 4), np.uint8), r"got uint8 \(64, 32, 4\)"),
         (np.zeros((3, 64, 32), np.uint8), r"got uint8 \(3, 64, 32\)"),
         (np.zeros((0, 32, 3), np.uint8), r"shape \(0, 32, 3\)"),
-        ([3], r"Picture #0: .*got int"),
+        ([3], r"Image #0: .*got int"),
         (3, r"got int"),
         ([torch.zeros(64, 32, 3)], r"got Tensor"),
         ({"a.jpg", "b.jpg"}, r"has no order"),
@@ -133,22 +133,22 @@ def test_modes_of_pil_pictures(extractor: PartExtractor, arrays: list[np.ndarray
             np.ma.masked_array(np.zeros((64, 32, 3), np.uint8), mask=np.eye(64, 32)[:, :, None] * [1, 1, 1]),
             "masked in part",
         ),
-        ([], r"at least one picture"),
-        (np.zeros((0, 64, 32, 3), np.uint8), r"at least one picture"),
+        ([], r"at least one image"),
+        (np.zeros((0, 64, 32, 3), np.uint8), r"at least one image"),
     ],
 )
-def test_what_is_no_picture(extractor: PartExtractor, picture: Any, message: str) -> None:
+def test_what_is_no_image(extractor: PartExtractor, image: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        extractor.embed(picture)
+        extractor.embed(image)
 
 
 def test_folders_and_files_that_cannot_be_read(extractor: PartExtractor, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no picture"):
+    with pytest.raises(DataError, match=r"holds no image"):
         extractor.embed(tmp_path)
-    with pytest.raises(DataError, match=r"Cannot read picture .*nowhere\.jpg: No such file"):
+    with pytest.raises(DataError, match=r"Cannot read image .*nowhere\.jpg: No such file"):
         extractor.embed(tmp_path / "nowhere.jpg")
     (tmp_path / "half.png").write_bytes((folder / "0.png").read_bytes()[:500])
-    with pytest.raises(DataError, match=r"half\.png is a damaged picture"):
+    with pytest.raises(DataError, match=r"half\.png is a damaged image"):
         extractor.embed([folder / "0.png", tmp_path / "half.png"])
     assert [Path(str(p)).name for p in walk(folder)] == ["0.png", "1.png", "2.png", "3.png"]
 
@@ -192,7 +192,7 @@ def test_storage_round_trip(tmp_path: Path) -> None:
     save_embeddings(path, sliced, names=names[::2])
     assert torch.equal(load_embeddings(path)[0].vectors, sliced.vectors)
     assert [p.name for p in path.parent.iterdir()] == ["e.safetensors"]
-    with pytest.raises(ShapeError, match="Expected 3 names, one per picture, got 2"):
+    with pytest.raises(ShapeError, match="Expected 3 names, one per image, got 2"):
         save_embeddings(path, embeddings, names=names[:2])
 
 

@@ -25,33 +25,33 @@ from partreid.inference.shards import ShardJob, ShardSettings, embed_shards, fin
 from partreid.inference.storage import iter_embeddings, load_embeddings, save_embeddings
 from partreid.inference.workers import embed_with_workers
 from partreid.types import PartEmbeddings
-from tests.inference.plain_network import plain_extractor, write_pictures
+from tests.inference.plain_network import plain_extractor, write_images
 
 SETTINGS = ShardSettings(shard_size=5, batch_size=2)
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """43 pictures: nine shards, the last of three. Read only."""
-    folder = tmp_path_factory.mktemp("pictures")
-    write_pictures(folder, 43)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """43 images: nine shards, the last of three. Read only."""
+    folder = tmp_path_factory.mktemp("images")
+    write_images(folder, 43)
     return folder
 
 
 @pytest.fixture(scope="module")
-def expected(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def expected(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files of an uninterrupted run."""
-    return content(make(tmp_path_factory.mktemp("whole"), pictures))
+    return content(make(tmp_path_factory.mktemp("whole"), images))
 
 
 def make(
-    folder: Path, pictures: Any, *, extractor: PartExtractor | None = None, settings: ShardSettings = SETTINGS,
+    folder: Path, images: Any, *, extractor: PartExtractor | None = None, settings: ShardSettings = SETTINGS,
     skip: bool = False,
 ) -> Path:  # fmt: skip
     """A whole folder, by one process."""
     extractor = extractor or plain_extractor()
     with hold_folder(folder):
-        job = open_job(folder, pictures, extractor, settings)
+        job = open_job(folder, images, extractor, settings)
         consume(embed_shards(extractor, job, job.missing(), skip=skip, readers=1))
         finish_job(job)
     return folder
@@ -65,30 +65,28 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_shards_hold_what_a_stream_gives(pictures: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
+def test_shards_hold_what_a_stream_gives(images: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
     assert sorted(expected) == ["manifest.json", *(f"shard-{i:06d}.safetensors" for i in range(9))]
-    folder = make(tmp_path / "deep" / "out", pictures)
+    folder = make(tmp_path / "deep" / "out", images)
     assert content(folder) == expected
     embeddings, names = load_embeddings(folder)
-    whole = plain_extractor().embed(pictures)
+    whole = plain_extractor().embed(images)
     assert torch.equal(embeddings.vectors, whole.vectors)
     assert torch.equal(embeddings.visibility, whole.visibility)
     assert (embeddings.slots, embeddings.model) == (whole.slots, "plain")
-    assert list(names) == [str(file) for file in sorted(pictures.rglob("*.png"))]
+    assert list(names) == [str(file) for file in sorted(images.rglob("*.png"))]
     assert [len(e) for e, _ in iter_embeddings(folder)] == [5] * 8 + [3]
 
 
 @pytest.mark.parametrize("file_type", ["safetensors", "parquet"])
-def test_killed_again_and_again_it_ends_with_the_same_bytes(pictures: Path, tmp_path: Path, file_type: Any) -> None:
+def test_killed_again_and_again_it_ends_with_the_same_bytes(images: Path, tmp_path: Path, file_type: Any) -> None:
     settings = ShardSettings(shard_size=5, batch_size=2, file_type=file_type)
-    expected = content(make(tmp_path / "whole", pictures, settings=settings))
+    expected = content(make(tmp_path / "whole", images, settings=settings))
     context, moments = get_context("fork"), random.Random(7)  # forking costs nothing beside an import of PyTorch
     target, kills = tmp_path / "out", 0
     slow = plain_extractor(pause=0.002)
     for _ in range(60):
-        process = context.Process(
-            target=make, args=(target, pictures), kwargs={"extractor": slow, "settings": settings}
-        )
+        process = context.Process(target=make, args=(target, images), kwargs={"extractor": slow, "settings": settings})
         process.start()
         process.join(moments.uniform(0.002, 0.06))
         if not process.is_alive():
@@ -100,34 +98,34 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(pictures: Path, tmp_
         whole = list(target.glob("shard-*")) if target.exists() else []
         assert all(path.read_bytes() == expected[path.name] for path in whole)  # never half a shard
     assert kills >= 3
-    assert content(make(target, pictures, settings=settings)) == expected
+    assert content(make(target, images, settings=settings)) == expected
 
 
-def test_a_damaged_or_lost_shard_is_made_again(pictures: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
-    folder = make(tmp_path, pictures)
+def test_a_damaged_or_lost_shard_is_made_again(images: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
+    folder = make(tmp_path, images)
     whole = expected["shard-000002.safetensors"]
     (folder / "shard-000002.safetensors").write_bytes(whole[: len(whole) // 2])
     (folder / "shard-000004.safetensors").unlink()
     (folder / "shard-000005.safetensors").write_bytes(b"")
-    # A whole shard, but of other pictures.
+    # A whole shard, but of other images.
     (folder / "shard-000007.safetensors").write_bytes(expected["shard-000006.safetensors"])
-    for name in (".shard-000001.x.safetensors", "..pictures.x", ".manifest.x.json", ".skipped.x.csv", ".tmpYrcZId"):
+    for name in (".shard-000001.x.safetensors", "..images.x", ".manifest.x.json", ".skipped.x.csv", ".tmpYrcZId"):
         (folder / name).write_bytes(whole[:10])  # as a killed process leaves them
-    job = open_job(folder, pictures, plain_extractor(), SETTINGS)
+    job = open_job(folder, images, plain_extractor(), SETTINGS)
     assert job.missing() == [2, 4, 5, 7]
     assert consume(embed_shards(plain_extractor(), job, job.missing())) == 20
     finish_job(job)
     assert content(folder) == expected
 
 
-def test_an_unfinished_folder_is_told_from_a_whole_one(pictures: Path, tmp_path: Path) -> None:
+def test_an_unfinished_folder_is_told_from_a_whole_one(images: Path, tmp_path: Path) -> None:
     extractor = plain_extractor()
-    job = open_job(tmp_path, pictures, extractor, SETTINGS)
+    job = open_job(tmp_path, images, extractor, SETTINGS)
     consume(embed_shards(extractor, job, [0, 3]))
     with pytest.raises(DataError, match=r"not finished: 7 of 9 shards are missing, the first is shard-000001"):
         load_embeddings(tmp_path)
     with pytest.raises(DataError, match="no folder of embeddings"):
-        load_embeddings(pictures)
+        load_embeddings(images)
 
 
 @pytest.mark.parametrize(
@@ -138,45 +136,45 @@ def test_an_unfinished_folder_is_told_from_a_whole_one(pictures: Path, tmp_path:
         ({"settings": ShardSettings(shard_size=5, batch_size=3)}, r"batch_size was 2, now 3"),
         ({"settings": ShardSettings(shard_size=5, batch_size=2, precision="bfloat16")}, r"precision was float32"),
         ({"settings": ShardSettings(shard_size=5, batch_size=2, file_type="parquet")}, r"file_type was safetensors"),
-        ({"pictures": "fewer"}, r"pictures was 43, now 22; names_sha256 was .*; shards was 9, now 5"),
-        ({"pictures": "other order"}, r"begun otherwise: names_sha256"),
-        ({"pictures": "arrays"}, r"made from files, got ndarray"),
+        ({"images": "fewer"}, r"images was 43, now 22; names_sha256 was .*; shards was 9, now 5"),
+        ({"images": "other order"}, r"begun otherwise: names_sha256"),
+        ({"images": "arrays"}, r"made from files, got ndarray"),
     ],
 )
-def test_another_model_other_pictures_and_settings_are_refused(
-    pictures: Path, expected: dict[str, bytes], tmp_path: Path, change: dict[str, Any], message: str
+def test_another_model_other_images_and_settings_are_refused(
+    images: Path, expected: dict[str, bytes], tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    folder = make(tmp_path, pictures)
+    folder = make(tmp_path, images)
     other = {
-        "fewer": pictures / "camera0",
-        "other order": [pictures / "camera1", pictures / "camera0"],
+        "fewer": images / "camera0",
+        "other order": [images / "camera1", images / "camera0"],
         "arrays": torch.zeros(2, 8, 8, 3, dtype=torch.uint8).numpy(),
     }
-    change = {**change, "pictures": other.get(change.get("pictures", ""), pictures)}
+    change = {**change, "images": other.get(change.get("images", ""), images)}
     with pytest.raises(DataError, match=message):
         make(folder, **change)
     assert content(folder) == expected
 
 
-def test_nothing_and_nonsense(pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="at least one picture"):
+def test_nothing_and_nonsense(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least one image"):
         make(tmp_path / "none", [])
     with pytest.raises(ConfigError, match="shards of 0"):
         ShardSettings(shard_size=0)
-    job = open_job(tmp_path / "out", pictures, plain_extractor(), SETTINGS)
+    job = open_job(tmp_path / "out", images, plain_extractor(), SETTINGS)
     with pytest.raises(DataError, match="made with model plain, got other"):
         consume(embed_shards(plain_extractor(fingerprint="other"), job, [0]))
     (tmp_path / "out" / "manifest.json").write_text("[]")
     with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
-        open_job(tmp_path / "out", pictures, plain_extractor(), SETTINGS)
+        open_job(tmp_path / "out", images, plain_extractor(), SETTINGS)
 
 
-def test_damaged_pictures_stop_it_or_are_listed(pictures: Path, tmp_path: Path) -> None:
-    source = tmp_path / "pictures"
-    files = write_pictures(source, 43)
+def test_damaged_images_stop_it_or_are_listed(images: Path, tmp_path: Path) -> None:
+    source = tmp_path / "images"
+    files = write_images(source, 43)
     damaged = [7, *range(10, 15), 42]  # a whole shard among them
     for i in damaged:
-        files[i].write_bytes(b"\xff\xd8 no picture")
+        files[i].write_bytes(b"\xff\xd8 no image")
     folder = tmp_path / "out"
     with pytest.raises(DataError, match=r"007\.png is a damaged JPEG"):
         make(folder, source)
@@ -194,8 +192,8 @@ def test_damaged_pictures_stop_it_or_are_listed(pictures: Path, tmp_path: Path) 
 
 
 def test_names_of_any_bytes(tmp_path: Path) -> None:
-    source = tmp_path / "pictures"
-    whole = write_pictures(tmp_path / "spare", 1)[0].read_bytes()
+    source = tmp_path / "images"
+    whole = write_images(tmp_path / "spare", 1)[0].read_bytes()
     source.mkdir()
     names = ["a\nb.png", "ü ✓.png", os.fsdecode(b"\xff\xfe.png")]
     for name in names:
@@ -227,21 +225,19 @@ def _engine(name: str, make: Any, job: ShardJob, **options: Any) -> Iterable[tup
 
 
 @pytest.mark.parametrize("engine", ["processes", pytest.param("ray", marks=pytest.mark.slow)])
-def test_workers_lose_and_double_nothing(
-    pictures: Path, expected: dict[str, bytes], tmp_path: Path, engine: str
-) -> None:
-    job = open_job(tmp_path / "out", pictures, plain_extractor(), SETTINGS)
+def test_workers_lose_and_double_nothing(images: Path, expected: dict[str, bytes], tmp_path: Path, engine: str) -> None:
+    job = open_job(tmp_path / "out", images, plain_extractor(), SETTINGS)
     killer = tmp_path / "killed"
     make_one = partial(plain_extractor, killer=killer)
     assert consume(_engine(engine, make_one, job, workers=2)) == 43
     assert killer.exists()
     finish_job(job)
     assert content(tmp_path / "out") == expected
-    job = open_job(tmp_path / "out", pictures, plain_extractor(), SETTINGS)
+    job = open_job(tmp_path / "out", images, plain_extractor(), SETTINGS)
     assert consume(_engine(engine, make_one, job, workers=2)) == 0
     # An error in a worker arrives as what it is.
-    source = tmp_path / "pictures"
-    write_pictures(source, 6)[5].write_bytes(b"\xff\xd8")
+    source = tmp_path / "images"
+    write_images(source, 6)[5].write_bytes(b"\xff\xd8")
     job = open_job(tmp_path / "damaged", source, plain_extractor(), SETTINGS)
     with pytest.raises(DataError, match=r"005\.png is a damaged JPEG"):
         consume(_engine(engine, plain_extractor, job, workers=1))
@@ -256,8 +252,8 @@ def _die() -> PartExtractor:
 
 
 @pytest.mark.slow
-def test_workers_that_always_die_are_given_up(pictures: Path, tmp_path: Path) -> None:
-    job = open_job(tmp_path, pictures, plain_extractor(), SETTINGS)
+def test_workers_that_always_die_are_given_up(images: Path, tmp_path: Path) -> None:
+    job = open_job(tmp_path, images, plain_extractor(), SETTINGS)
     with pytest.raises(DataError, match=r"4 worker processes were lost, the last with exit code 3"):
         consume(embed_with_workers(_die, job, workers=2))
     with pytest.raises(ConfigError, match="at least one worker"):

@@ -16,23 +16,23 @@ from torch import Tensor
 from partreid.errors import DataError, ExportError
 from partreid.export.parity import check_agreement
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.runner import TorchRunner
 from partreid.inference.shards import ShardSettings, embed_shards, open_job
-from partreid.inference.video import embed_boxes
 from partreid.models.build import build_network
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
 from partreid.preprocessing import PreprocessConfig
+from partreid.runners.runner import TorchRunner
 from partreid.runtime import RuntimeConfig
+from partreid.tracking.video import embed_boxes
 from partreid.types import ModelOutput
-from tests.inference.plain_network import PlainRunner, write_pictures
+from tests.inference.plain_network import PlainRunner, write_images
 
 CPU = RuntimeConfig(device="cpu", batch_size=4)
 SIZE = PreprocessConfig(height=64, width=32)
 
 
 class Overflowing(PlainRunner):
-    """Gives a number that is none for pictures that are black."""
+    """Gives a number that is none for images that are black."""
 
     def __init__(self, wrong: float, where: str = "vectors") -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def overflowing(wrong: float, where: str = "vectors") -> PartExtractor:
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
 def test_an_embedding_that_is_no_number_is_refused_on_every_way(wrong: float, tmp_path: Path) -> None:
-    files = write_pictures(tmp_path / "p", 6)
+    files = write_images(tmp_path / "p", 6)
     from PIL import Image
 
     Image.new("RGB", (10, 20)).save(files[4])
@@ -72,7 +72,7 @@ def test_an_embedding_that_is_no_number_is_refused_on_every_way(wrong: float, tm
         lambda: extractor.embed(files),
         lambda: list(extractor.outputs(files)),
         lambda: list(extractor.stream(files)),
-        lambda: list(extractor.stream(files, on_error="skip")),  # the picture is not at fault
+        lambda: list(extractor.stream(files, on_error="skip")),  # the image is not at fault
         shards,
     ]
     for way in ways:
@@ -158,22 +158,22 @@ def test_the_fingerprint_follows_the_weights(change: str) -> None:
 
 def test_embeddings_before_and_after_a_training_are_not_compared() -> None:
     extractor = PartExtractor(network(), SIZE, runtime=CPU)
-    picture = np.random.default_rng(0).integers(0, 255, (64, 32, 3), np.uint8)
-    before = extractor.embed(picture)
+    image = np.random.default_rng(0).integers(0, 255, (64, 32, 3), np.uint8)
+    before = extractor.embed(image)
     _step(extractor.model)
-    after = extractor.embed(picture)
+    after = extractor.embed(image)
     assert before.model != after.model == extractor.fingerprint
     assert not torch.allclose(before.vectors, after.vectors, atol=1e-4)
 
 
 def test_a_model_that_is_being_trained_embeds_in_evaluation_mode() -> None:
-    """Else a picture's embedding would depend on what is in its batch, and embedding would move the statistics."""
+    """Else an image's embedding would depend on what is in its batch, and embedding would move the statistics."""
     extractor = PartExtractor(network(), SIZE, runtime=CPU)
-    pictures = list(np.random.default_rng(0).integers(0, 255, (3, 64, 32, 3), np.uint8))
-    expected, fingerprint = extractor.embed(pictures), extractor.fingerprint
+    images = list(np.random.default_rng(0).integers(0, 255, (3, 64, 32, 3), np.uint8))
+    expected, fingerprint = extractor.embed(images), extractor.fingerprint
     extractor.model.train()
     extractor.model.backbone.eval()  # frozen by whoever trains
     modes = [module.training for module in extractor.model.modules()]
-    assert torch.equal(extractor.embed(pictures).vectors, expected.vectors)
+    assert torch.equal(extractor.embed(images).vectors, expected.vectors)
     assert extractor.fingerprint == fingerprint
     assert [module.training for module in extractor.model.modules()] == modes

@@ -1,4 +1,4 @@
-"""Streams: every picture once and in order, little ahead, what is damaged named."""
+"""Streams: every image once and in order, little ahead, what is damaged named."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from PIL import Image
 
 from partreid.datasets.readers.common import LeftOutWarning
 from partreid.errors import ConfigError, DataError
-from partreid.inference.pictures import load_picture, walk
-from partreid.inference.runner import PoseInput
+from partreid.inference.inputs import load_image, walk
 from partreid.parts import get_part_schema
+from partreid.runners.runner import PoseInput
 from partreid.types import PartEmbeddings, ReIDImage
-from tests.inference.plain_network import PlainRunner, plain_extractor, write_pictures
+from tests.inference.plain_network import PlainRunner, plain_extractor, write_images
 
 
 def colours(files: list[Path]) -> torch.Tensor:
     """What the plain network's first slot must be, from Pillow alone."""
     sized = [Image.open(file).resize((16, 16), Image.Resampling.BILINEAR) for file in files]
-    return torch.tensor(np.stack([np.asarray(picture, np.float64).mean(axis=(0, 1)) for picture in sized])).float()
+    return torch.tensor(np.stack([np.asarray(image, np.float64).mean(axis=(0, 1)) for image in sized])).float()
 
 
 def test_folders_are_walked_in_order_with_the_folders_in_them(tmp_path: Path) -> None:
@@ -43,12 +43,12 @@ def test_folders_are_walked_in_order_with_the_folders_in_them(tmp_path: Path) ->
         tmp_path / "a" / "1.jpg",
     ]
     (tmp_path / "x-hidden" / "below").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"hidden holds no picture .*nor do the folders in it"):
+    with pytest.raises(DataError, match=r"hidden holds no image .*nor do the folders in it"):
         list(walk(tmp_path / "x-hidden"))
 
 
 def test_what_is_left_out_of_a_folder_is_told_once(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "a", 2)
+    write_images(tmp_path / "a", 2)
     for name in ("a/7.heic", "b/clip.mov", "b/scan", "b/notes.txt", "b/.hidden.heic", "b/labels.npy"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -56,30 +56,30 @@ def test_what_is_left_out_of_a_folder_is_told_once(tmp_path: Path) -> None:
         assert len(list(plain_extractor().stream(tmp_path))) == 1
     left = ", ".join(str(tmp_path / name) for name in ("a/7.heic", "b/clip.mov", "b/scan"))
     assert [str(one.message) for one in record] == [
-        f"left out: 3 files that are no pictures partreid can read here: {left}"
+        f"left out: 3 files that are no images partreid can read here: {left}"
     ]
     for i in range(9):
         (tmp_path / "b" / f"{i}.heic").touch()
     with pytest.warns(LeftOutWarning, match=r"left out: 12 files .*3\.heic and 7 more$"):
         list(walk(tmp_path))
-    with pytest.raises(DataError, match=r"b holds no picture .*found .*0\.heic"):
+    with pytest.raises(DataError, match=r"b holds no image .*found .*0\.heic"):
         list(walk(tmp_path / "b"))
 
 
-def test_files_pil_pictures_and_entries_of_data_sets_are_the_same_upright_pixels(tmp_path: Path) -> None:
+def test_files_pil_images_and_entries_of_data_sets_are_the_same_upright_pixels(tmp_path: Path) -> None:
     upright = np.random.default_rng(0).integers(0, 255, (24, 16, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 8
     Image.fromarray(np.rot90(upright, -1)).save(tmp_path / "a.png", exif=exif)
-    for picture in (tmp_path / "a.png", str(tmp_path / "a.png"), ReIDImage(tmp_path / "a.png", 1), upright):
-        np.testing.assert_array_equal(load_picture(picture), upright)
+    for image in (tmp_path / "a.png", str(tmp_path / "a.png"), ReIDImage(tmp_path / "a.png", 1), upright):
+        np.testing.assert_array_equal(load_image(image), upright)
     with Image.open(tmp_path / "a.png") as opened:
-        np.testing.assert_array_equal(load_picture(opened), upright)
-        np.testing.assert_array_equal(load_picture(opened.convert("RGB")), upright)
+        np.testing.assert_array_equal(load_image(opened), upright)
+        np.testing.assert_array_equal(load_image(opened.convert("RGB")), upright)
 
 
 def test_a_network_that_reads_labels_refuses_one_on_its_side(tmp_path: Path) -> None:
-    (file,) = write_pictures(tmp_path, 1)  # 20×10
+    (file,) = write_images(tmp_path, 1)  # 20×10
     extractor = plain_extractor()
     extractor.runner.pose = PoseInput(get_part_schema("five"), (4, 4))  # type: ignore[misc]
     for name, nodes in (("right.npy", (5, 3)), ("lying.npy", (3, 5))):
@@ -90,23 +90,23 @@ def test_a_network_that_reads_labels_refuses_one_on_its_side(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("picture", "way_out"),
+    ("image", "way_out"),
     [
-        (np.zeros((8, 4, 3)), r"float64 \(8, 4, 3\). Of numbers from 0 to 1 take \(255 \* picture\)"),
-        (np.zeros((8, 4), np.uint8), r"np.stack\(\[picture\] \* 3, axis=2\)"),
+        (np.zeros((8, 4, 3)), r"float64 \(8, 4, 3\). Of numbers from 0 to 1 take \(255 \* image\)"),
+        (np.zeros((8, 4), np.uint8), r"np.stack\(\[image\] \* 3, axis=2\)"),
         (np.zeros((8, 4, 4), np.uint8), "Leave the fourth channel out"),
         (np.zeros((3, 8, 5), np.uint8), "Put the channels last"),
         (np.zeros((8, 4, 3), np.int64), r"got int64 \(8, 4, 3\)\.$"),
     ],
 )
-def test_an_array_of_another_kind_says_how_it_becomes_a_picture(picture: np.ndarray, way_out: str) -> None:
+def test_an_array_of_another_kind_says_how_it_becomes_a_image(image: np.ndarray, way_out: str) -> None:
     with pytest.raises(DataError, match=way_out):
-        load_picture(picture)
+        load_image(image)
 
 
 @pytest.mark.parametrize("readers", [0, 1, 3])
-def test_every_picture_once_and_in_order(tmp_path: Path, readers: int) -> None:
-    files = write_pictures(tmp_path, 11)
+def test_every_image_once_and_in_order(tmp_path: Path, readers: int) -> None:
+    files = write_images(tmp_path, 11)
     extractor = plain_extractor(batch_size=4)
     with extractor.stream(tmp_path, readers=readers) as stream:
         batches = list(stream)
@@ -141,13 +141,13 @@ def test_little_is_taken_ahead(readers: int) -> None:
 
 @pytest.mark.parametrize("readers", [0, 2])
 def test_what_is_damaged_is_named_and_left_out_when_asked(tmp_path: Path, readers: int) -> None:
-    files = write_pictures(tmp_path, 12)
+    files = write_images(tmp_path, 12)
     damaged = [1, 4, 5, 6, 7, 11]  # the batch 4..7 is damaged altogether
     whole = [file for i, file in enumerate(files) if i not in damaged]
     for i in damaged:
         files[i].write_bytes(files[i].read_bytes()[:100])
     extractor = plain_extractor(batch_size=4)
-    with pytest.raises(DataError, match=r"001\.png is a damaged picture"):
+    with pytest.raises(DataError, match=r"001\.png is a damaged image"):
         list(extractor.stream(files, readers=readers))
     stream = extractor.stream(files, on_error="skip", readers=readers)
     batches = list(stream)
@@ -159,16 +159,16 @@ def test_what_is_damaged_is_named_and_left_out_when_asked(tmp_path: Path, reader
     assert torch.equal(embeddings.vectors, extractor.embed(whole).vectors)
 
 
-def test_a_picture_without_a_file_is_named_by_its_place(tmp_path: Path) -> None:
+def test_a_image_without_a_file_is_named_by_its_place(tmp_path: Path) -> None:
     fine = np.zeros((8, 8, 3), np.uint8)
     torn = tmp_path / "torn.png"
-    torn.write_bytes(write_pictures(tmp_path, 1)[0].read_bytes()[:100])
-    with pytest.raises(DataError, match="Cannot read picture .*null byte"):
+    torn.write_bytes(write_images(tmp_path, 1)[0].read_bytes()[:100])
+    with pytest.raises(DataError, match="Cannot read image .*null byte"):
         list(plain_extractor().stream(["a\0b.png"]))
     wrong: list[Any] = [np.zeros((8, 8), np.uint8), np.zeros((0, 8, 3), np.uint8), 7, Image.open(torn)]
-    for picture in wrong:
-        with pytest.raises(DataError, match=r"^Picture #2: "):
-            list(plain_extractor().stream([fine, fine, picture]))
+    for image in wrong:
+        with pytest.raises(DataError, match=r"^Image #2: "):
+            list(plain_extractor().stream([fine, fine, image]))
     stream = plain_extractor().stream([fine, *wrong, fine], on_error="skip")
     assert [batch.names for batch in stream] == [("#0",), ("#5",)]
     assert [one.name for one in stream.skipped] == ["#1", "#2", "#3", "#4"]
@@ -186,8 +186,8 @@ def test_a_stream_left_early_stops_reading() -> None:
 
     with plain_extractor().stream(camera(), readers=2) as stream:
         assert len(next(stream)) == 4
-        assert any(thread.name.startswith("pictures") for thread in threading.enumerate())
-    assert not any(thread.name.startswith("pictures") for thread in threading.enumerate())
+        assert any(thread.name.startswith("images") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("images") for thread in threading.enumerate())
     assert closed
     assert list(stream) == []
 

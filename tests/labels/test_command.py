@@ -15,7 +15,7 @@ from partreid.labels.providers import Crop, PoseLabel, PoseProvider
 
 
 class Upright(PoseProvider):
-    """Sees a head in the upper half and feet in the lower half of every picture."""
+    """Sees a head in the upper half and feet in the lower half of every image."""
 
     name = "upright"
 
@@ -50,7 +50,7 @@ def test_make_then_info(root: Path) -> None:
     ]
     assert "4 labels made, 2 kept" in run("make", str(root), "--split", "all")
     output = run("info", str(root))
-    assert "labels of 2 of 2 training pictures" in output
+    assert "labels of 2 of 2 training images" in output
     assert "5×3" in output
     assert "head" in output
 
@@ -95,7 +95,7 @@ def test_a_damaged_label_does_not_hide_the_others(root: Path) -> None:
     assert "1 labels, schema five" in output
 
 
-def test_a_pipe_is_no_picture_and_a_long_name_is_written(root: Path) -> None:
+def test_a_pipe_is_no_image_and_a_long_name_is_written(root: Path) -> None:
     os.mkfifo(root / "bounding_box_train" / "0001_c3.jpg")
     long = f"0002_c3_{'é' * 119}.png"
     Image.new("RGB", (8, 16)).save(root / "bounding_box_train" / long)
@@ -120,7 +120,7 @@ def test_wrong_use_is_named(root: Path, tmp_path: Path) -> None:
         assert "--folder names a folder within masks" in error(str(root), "--folder", folder)
     assert "does not exist" in error(str(tmp_path / "gone"))
     (tmp_path / "empty").mkdir()
-    assert "holds no data set and no picture" in error(str(tmp_path / "empty"))
+    assert "holds no data set and no image" in error(str(tmp_path / "empty"))
     Image.new("RGB", (8, 16)).save(root / "bounding_box_train" / "0001_c2.jpg")
     assert "would share the label file" in error(str(root))
 
@@ -131,7 +131,7 @@ def test_labels_can_be_written_elsewhere(root: Path, tmp_path: Path) -> None:
     assert not (root / "masks").exists()
 
 
-def test_an_unreadable_picture_gives_a_failing_exit(root: Path) -> None:
+def test_an_unreadable_image_gives_a_failing_exit(root: Path) -> None:
     (root / "bounding_box_train" / "0001_c2.png").write_bytes(b"")
     result = CliRunner().invoke(labels_command.app, ["make", str(root)])
     assert result.exit_code == 1

@@ -88,7 +88,7 @@ def test_mirror_image_gives_mirrored_fields() -> None:
     np.testing.assert_allclose(draw(mirrored), draw(points)[list(pose_field_flip()), :, ::-1], atol=1e-6)
 
 
-def test_double_picture_same_fields() -> None:
+def test_double_image_same_fields() -> None:
     points = standing() * [2, 2, 1]
     large = draw_pose_fields(points, image_size=(256, 128), field_size=GRID, scale=236)
     np.testing.assert_allclose(large, draw(standing()), atol=1e-6)

@@ -228,7 +228,7 @@ def test_a_label_on_its_side_is_refused() -> None:
     for nodes in ((9, 17), (8, 24), (9, 16)):
         with pytest.raises(LabelError, match=r"a\.npy has \d+x\d+ nodes, but a\.jpg has 128x64 .*Transpose .* EXIF"):
             check_upright("a.npy", nodes, "a.jpg", (128, 64))
-    # All labels may have been made in pictures brought to one size, and a square says nothing.
+    # All labels may have been made in images brought to one size, and a square says nothing.
     for nodes, size in (((17, 9), (128, 64)), ((17, 9), (64, 128)), ((9, 17), (64, 128)), ((16, 16), (128, 64)),
                         ((9, 17), (64, 64)), ((17, 17), (256, 64))):  # fmt: skip
         check_upright("a.npy", nodes, "a.jpg", size)

@@ -21,7 +21,7 @@ from partreid.labels.providers import Crop, PoseLabel, PoseProvider, load_provid
 
 
 class FakeProvider(PoseProvider):
-    """Writes each picture's mean into every field; stops at the n-th picture if asked, having read one ahead."""
+    """Writes each image's mean into every field; stops at the n-th image if asked, having read one ahead."""
 
     name = "fake"
 
@@ -47,10 +47,10 @@ class FakeProvider(PoseProvider):
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> list[LabelJob]:
-    return lay_pictures(tmp_path)
+    return lay_images(tmp_path)
 
 
-def lay_pictures(root: Path, count: int = 10) -> list[LabelJob]:
+def lay_images(root: Path, count: int = 10) -> list[LabelJob]:
     found = []
     for i in range(count):
         image = root / f"{i:02d} é.png"
@@ -76,7 +76,7 @@ def test_labels_are_made_once_each_and_reported(jobs: list[LabelJob]) -> None:
     for i, job in enumerate(jobs):
         np.testing.assert_allclose(read_pose_fields(job.label), i * 20 / 255, atol=1e-6)
     records = read_report(jobs[0].label.parent / REPORT)
-    assert [r.picture for r in records] == [job.name for job in jobs]
+    assert [r.image for r in records] == [job.name for job in jobs]
     assert (records[3].persons, records[3].parts, records[3].note) == (1, (), "no_person")  # below the threshold
     assert (records[9].persons, records[9].parts, records[9].note) == (2, ("head",), "several_persons")
 
@@ -91,7 +91,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(jobs: list[LabelJob], tmp_p
     assert (summary.made, summary.kept, provider.seen) == (4, 6, 4)
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     (tmp_path / "unbroken").mkdir()
-    unbroken = lay_pictures(tmp_path / "unbroken")
+    unbroken = lay_images(tmp_path / "unbroken")
     make(FakeProvider(), unbroken)
     assert contents(jobs[0].label.parent) == contents(unbroken[0].label.parent)
 
@@ -100,14 +100,14 @@ KILLED = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_generate import FakeProvider, lay_pictures, make
+from test_generate import FakeProvider, lay_images, make
 
 class Slow(FakeProvider):
     def _label(self, crop):
         time.sleep(0.01)
         return super()._label(crop)
 
-make(Slow(), lay_pictures(Path({root!r}), 200))
+make(Slow(), lay_images(Path({root!r}), 200))
 """
 
 
@@ -128,10 +128,10 @@ def test_a_killed_run_loses_and_redoes_nothing(tmp_path: Path) -> None:
     kept = {p: p.stat().st_mtime_ns for p in folder.glob("[0-9]*.npy")}
     assert 20 <= len(kept) < 200
     provider = FakeProvider()
-    summary = make(provider, lay_pictures(killed, 200))
+    summary = make(provider, lay_images(killed, 200))
     assert (summary.kept, summary.made, provider.seen) == (len(kept), 200 - len(kept), 200 - len(kept))
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
-    make(FakeProvider(), lay_pictures(unbroken, 200))
+    make(FakeProvider(), lay_images(unbroken, 200))
     assert contents(folder) == contents(unbroken / "masks" / "fake")
 
 
@@ -148,7 +148,7 @@ def test_a_torn_report_line_is_left_out_and_a_foreign_table_refused(jobs: list[L
         make(FakeProvider(), jobs)
 
 
-def test_lines_about_other_pictures_stay(jobs: list[LabelJob]) -> None:
+def test_lines_about_other_images_stay(jobs: list[LabelJob]) -> None:
     make(FakeProvider(), jobs[:5])
     make(FakeProvider(), jobs[5:])
     assert len(read_report(jobs[0].label.parent / REPORT)) == 10
@@ -186,8 +186,8 @@ def test_the_published_labels_type_is_float(jobs: list[LabelJob]) -> None:
     np.testing.assert_allclose(stored, 60 / 255, rtol=1e-6)
 
 
-def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_made(jobs: list[LabelJob]) -> None:
-    jobs[2].picture.write_bytes(b"")
+def test_a_image_that_cannot_be_read_is_named_and_the_others_are_made(jobs: list[LabelJob]) -> None:
+    jobs[2].image.write_bytes(b"")
     summary = make(FakeProvider(), jobs)
     assert summary.made == 9
     assert len(summary.failed) == 1
@@ -197,7 +197,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_made(jobs: li
 
 
 def test_a_folder_that_cannot_be_written_is_named(jobs: list[LabelJob]) -> None:
-    (jobs[0].picture.parent / "masks").touch()  # root may write everywhere, but not into a file
+    (jobs[0].image.parent / "masks").touch()  # root may write everywhere, but not into a file
     with pytest.raises(LabelError, match="Cannot write .*fake"):
         make(FakeProvider(), jobs)
 
@@ -222,7 +222,7 @@ def test_a_second_run_in_the_same_folder_is_refused(jobs: list[LabelJob]) -> Non
 def test_a_run_without_a_label_leaves_no_folder(jobs: list[LabelJob]) -> None:
     class Refuses(FakeProvider):
         def _label(self, crop: Crop) -> PoseLabel:
-            raise LabelError("names none of the pictures")
+            raise LabelError("names none of the images")
 
     with pytest.raises(LabelError, match="names none"):
         make(Refuses(), jobs)
@@ -234,7 +234,7 @@ def test_a_name_of_any_bytes_is_reported(jobs: list[LabelJob], tmp_path: Path) -
     odd = LabelJob(
         tmp_path / os.fsdecode(b"\xff\n.png"), tmp_path / "masks" / "fake" / "x.npy", os.fsdecode(b"\xff\n.png")
     )
-    odd.picture.write_bytes(jobs[-1].picture.read_bytes())
+    odd.image.write_bytes(jobs[-1].image.read_bytes())
     assert make(FakeProvider(), [odd]).made == 1
     assert make(FakeProvider(), [odd]).notes == {"several_persons": 1}
-    assert read_report(tmp_path / "masks" / "fake" / REPORT)[0].picture == odd.name
+    assert read_report(tmp_path / "masks" / "fake" / REPORT)[0].image == odd.name

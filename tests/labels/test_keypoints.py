@@ -1,4 +1,4 @@
-"""Keypoints of other tools: the forms of files, whose picture an entry is, and what is refused."""
+"""Keypoints of other tools: the forms of files, whose image an entry is, and what is refused."""
 
 import contextlib
 import json
@@ -126,7 +126,7 @@ def test_names_that_fit_equally_well_are_refused(save) -> None:  # type: ignore[
         provider.check([Path("/data/train/a.jpg")])
 
 
-def test_one_name_for_two_pictures_is_refused(save) -> None:  # type: ignore[no-untyped-def]
+def test_one_name_for_two_images_is_refused(save) -> None:  # type: ignore[no-untyped-def]
     provider = KeypointFile(save(results("a.jpg")))
     with pytest.raises(LabelError, match=r"a\.jpg may be /data/query/a\.jpg or /data/train/a\.jpg"):
         provider.check([Path("/data/query/a.jpg"), Path("/data/train/a.jpg")])
@@ -146,9 +146,9 @@ def test_a_run_taken_up_again_knows_what_an_unbroken_one_knows(save, tmp_path: P
     assert not (tmp_path / "masks" / "b").exists()
 
 
-def test_a_file_of_other_pictures_leaves_no_empty_labels(save) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_of_other_images_leaves_no_empty_labels(save) -> None:  # type: ignore[no-untyped-def]
     provider = KeypointFile(save(results("x.jpg")))
-    with pytest.raises(LabelError, match=r"names none of the 3 pictures\. It names x\.jpg; .*/data/2\.jpg"):
+    with pytest.raises(LabelError, match=r"names none of the 3 images\. It names x\.jpg; .*/data/2\.jpg"):
         provider.check([Path(f"/data/{i}.jpg") for i in range(3)])
     provider.check([Path("/data/a.jpg"), Path("/data/x.jpg")])
     provider.check([])
@@ -239,7 +239,7 @@ def test_by_name(save) -> None:  # type: ignore[no-untyped-def]
 
 
 def coco(width: int, height: int, scale: float = 1.0, *, x: float = 1.0, **more: Any) -> dict[str, Any]:
-    """COCO JSON whose pictures have a size, with a standing person's keypoints times ``scale``, x also times ``x``."""
+    """COCO JSON whose images have a size, with a standing person's keypoints times ``scale``, x also times ``x``."""
     joints = (np.array(person()).reshape(17, 3) * (scale * x, scale, 1)).ravel().tolist()
     return {
         "images": [{"id": 1, "file_name": "a.jpg", "width": width, "height": height}],
@@ -255,7 +255,7 @@ def first_label(file: Path, *, height: int = 128, width: int = 64) -> np.ndarray
 
 
 @pytest.mark.parametrize(("width", "height", "scale"), [(128, 256, 2), (96, 192, 1.5), (32, 64, 0.5), (64, 128, 1)])
-def test_keypoints_of_an_enlarged_picture_are_brought_to_the_crop(
+def test_keypoints_of_an_enlarged_image_are_brought_to_the_crop(
     save,  # type: ignore[no-untyped-def]
     width: int,
     height: int,
@@ -280,7 +280,7 @@ def test_a_pixel_of_rounding_is_no_other_shape(save) -> None:  # type: ignore[no
     ("width", "height", "message"),
     [
         (128, 128, r"says that a\.jpg is 128x128, but it is 64x128, width x height: no enlargement"),
-        (128, 64, r"is 128x64 \(that is how it lies in the file; pictures are read upright\), but it is 64x128"),
+        (128, 64, r"is 128x64 \(that is how it lies in the file; images are read upright\), but it is 64x128"),
         (640, 480, "is 640x480, but it is 64x128"),
     ],
 )
@@ -303,7 +303,7 @@ def test_other_sizes_show_without_being_said(save) -> None:  # type: ignore[no-u
             first_label(save([{"image_id": "a.jpg", "keypoints": joints.ravel().tolist()}]), **size)
         return str(raised.value)
 
-    assert "reach to x = 117, y = 47 of a picture 64x128: x and y seem to be exchanged" in refused(
+    assert "reach to x = 117, y = 47 of an image 64x128: x and y seem to be exchanged" in refused(
         lambda k: k[:, [1, 0, 2]]
     )
     assert "most lie outside it: they seem to be of another size" in refused(lambda k: k * (2, 2, 1))
@@ -338,19 +338,19 @@ def test_a_base_name_of_two_folders_of_the_set_is_refused_though_one_is_labelled
     KeypointFile(save(results("b.jpg"))).check([Path("/d/train/b.jpg")], [train, query])
 
 
-def test_pictures_that_the_file_does_not_name_are_told(save) -> None:  # type: ignore[no-untyped-def]
-    pictures = [Path(f"/d/{name}.jpg") for name in "abc"]
-    with pytest.warns(UserWarning, match=r"does not name 2 of the 3 pictures, the first is /d/b\.jpg.*empty label"):
-        KeypointFile(save(results("a.jpg"))).check(pictures)
+def test_images_that_the_file_does_not_name_are_told(save) -> None:  # type: ignore[no-untyped-def]
+    images = [Path(f"/d/{name}.jpg") for name in "abc"]
+    with pytest.warns(UserWarning, match=r"does not name 2 of the 3 images, the first is /d/b\.jpg.*empty label"):
+        KeypointFile(save(results("a.jpg"))).check(images)
     content = {**coco(64, 128), "images": [{"id": i + 1, "file_name": f"{n}.jpg"} for i, n in enumerate("abc")]}
     with warnings.catch_warnings():  # the file says that nobody was found in b and c
         warnings.simplefilter("error")
         provider = KeypointFile(save(content))
-        provider.check(pictures)
-    assert [label.persons for label in provider.detect(map(crop, map(str, pictures)))] == [1, 0, 0]
+        provider.check(images)
+    assert [label.persons for label in provider.detect(map(crop, map(str, images)))] == [1, 0, 0]
 
 
-def test_whose_picture_an_entry_is(save) -> None:  # type: ignore[no-untyped-def]
+def test_whose_image_an_entry_is(save) -> None:  # type: ignore[no-untyped-def]
     images = {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2.0, "file_name": "b.jpg"}]}
     entries = [
         {"image_id": 1.0}, {"image_id": "2"}, {"image_id": 7, "file_name": "c.jpg"}, {"file_name": "d.jpg"},
@@ -360,7 +360,7 @@ def test_whose_picture_an_entry_is(save) -> None:  # type: ignore[no-untyped-def
     names, _ = read_keypoints(file, images=save(images, "images.json"))
     assert names == ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"]
     images["images"].append({"id": 1, "file_name": "z.jpg"})
-    with pytest.raises(LabelError, match=r"two pictures with id 1: a\.jpg and z\.jpg"):
+    with pytest.raises(LabelError, match=r"two images with id 1: a\.jpg and z\.jpg"):
         read_keypoints(file, images=save(images, "images.json"))
 
 
@@ -481,7 +481,7 @@ def test_sizes_and_categories_written_as_text(tmp_path: Path) -> None:
         fields(1, ("wide", 128))
 
 
-def test_keypoints_of_pictures_of_another_size_are_told(tmp_path: Path) -> None:
+def test_keypoints_of_images_of_another_size_are_told(tmp_path: Path) -> None:
     names = [f"{i}.jpg" for i in range(5)]
     crops = [Crop(Path(name), np.zeros((128, 64, 3), np.uint8)) for name in names]
     for factor, hint in ((0.5, "upper left"), (1.0, ""), (2.0, "beyond the right and the lower edge")):

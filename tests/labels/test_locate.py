@@ -23,7 +23,7 @@ def test_labels_are_written_to_the_first_place(tmp_path: Path) -> None:
     assert label_path(image, tmp_path, "mine") == tmp_path / "masks" / "mine" / "train" / "7" / "a.b.npy"
 
 
-def test_a_picture_elsewhere_is_refused(tmp_path: Path) -> None:
+def test_a_image_elsewhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="does not lie within"):
         find_label(tmp_path / "a.jpg", tmp_path / "other", "mine")
 

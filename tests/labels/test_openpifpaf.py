@@ -20,7 +20,7 @@ RIGHT = LEFT + np.array([32, 6, 0])
 
 
 class Annotation:
-    """A decoded person in the pixels of the padded picture."""
+    """A decoded person in the pixels of the padded image."""
 
     def __init__(self, data: np.ndarray) -> None:
         self.data = data
@@ -117,7 +117,7 @@ def test_nobody_decoded_is_nobody(install) -> None:  # type: ignore[no-untyped-d
     assert not label.fields.any()
 
 
-def test_pictures_of_one_size_share_a_batch_and_stay_in_order(install) -> None:  # type: ignore[no-untyped-def]
+def test_images_of_one_size_share_a_batch_and_stay_in_order(install) -> None:  # type: ignore[no-untyped-def]
     install(LEFT)
     provider = OpenPifPaf("resnet50", device="cpu", batch_size=2)
     labels = list(provider.detect(crop(height) for height in (128, 128, 128, 100, 128)))

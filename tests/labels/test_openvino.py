@@ -20,7 +20,7 @@ BODY = np.array([
 ], float)  # fmt: skip
 
 UPRIGHT = BODY * (0.9, 0.9) + (5.5, 3)
-"""In the middle of 24×12 cells: a network that gives these maps for every picture gives them for a mirrored one too."""
+"""In the middle of 24×12 cells: a network that gives these maps for every image gives them for a mirrored one too."""
 
 
 def at(x: float, y: float) -> np.ndarray:
@@ -70,7 +70,7 @@ def test_a_body_cut_in_two_is_joined_again() -> None:
     assert (assemble(heat, affinity)[0, :, 2] > 0).all()
 
 
-def test_maps_of_the_mirrored_picture_are_turned_back() -> None:
+def test_maps_of_the_mirrored_image_are_turned_back() -> None:
     body = at(5, 4) + np.random.default_rng(0).uniform(-0.8, 0.8, BODY.shape)
     swapped = [OPENPOSE_KEYPOINTS.index(mirrored(name)) for name in OPENPOSE_KEYPOINTS]
     heat, affinity = network_maps([body])
@@ -92,7 +92,7 @@ def network(tmp_path: Path):  # type: ignore[no-untyped-def]
 
     def save(*outputs: np.ndarray) -> Path:
         data = ops.parameter([1, 3, 192, 96], np.float32, name="data")
-        # Blue comes first (BGR): a purely red picture has a dark first channel.
+        # Blue comes first (BGR): a purely red image has a dark first channel.
         blue = ops.gather(ops.reduce_mean(data, [2, 3], True), np.int32([0]), np.int32(1))
         gate = ops.relu(ops.subtract(np.float32(1), ops.multiply(blue, np.float32(1 / 100))))
         results = [ops.multiply(ops.constant(o[None]), gate) for o in outputs]
@@ -102,19 +102,19 @@ def network(tmp_path: Path):  # type: ignore[no-untyped-def]
     return save
 
 
-def picture(color: tuple[int, int, int]) -> np.ndarray:
+def image(color: tuple[int, int, int]) -> np.ndarray:
     return np.full((128, 64, 3), color, np.uint8)
 
 
 def crop(color: tuple[int, int, int], height: int = 128) -> Crop:
-    return Crop(Path("drawn.png"), picture(color)[:height])
+    return Crop(Path("drawn.png"), image(color)[:height])
 
 
-def test_provider_labels_the_target_in_the_pictures_own_pixels(network) -> None:  # type: ignore[no-untyped-def]
+def test_provider_labels_the_target_in_the_images_own_pixels(network) -> None:  # type: ignore[no-untyped-def]
     body = UPRIGHT
     heat, affinity = network_maps([body], 24, 12)
     provider = OpenVinoPose(network(affinity, heat))
-    red, blue = provider.keypoints([picture((255, 0, 0)), picture((0, 0, 255))])
+    red, blue = provider.keypoints([image((255, 0, 0)), image((0, 0, 255))])
     assert len(red) == 1
     assert len(blue) == 0
     # The 128×64 crop is shown as 154×77 in the middle of 192×96; a cell is 8 network pixels.
@@ -130,7 +130,7 @@ def test_provider_labels_the_target_in_the_pictures_own_pixels(network) -> None:
     assert not nobody.fields.any()
 
 
-def test_many_pictures_of_different_size_stay_in_order(network) -> None:  # type: ignore[no-untyped-def]
+def test_many_images_of_different_size_stay_in_order(network) -> None:  # type: ignore[no-untyped-def]
     heat, affinity = network_maps([UPRIGHT], 24, 12)
     provider = OpenVinoPose(network(affinity, heat), stride=16)
     labels = list(provider.detect(crop(((255, 0, 0), (0, 0, 255))[i % 2], 96 + 8 * i) for i in range(5)))

@@ -54,8 +54,8 @@ def test_each_fault_gets_its_reason() -> None:
         (person()[::-1], "upside_down", "head at 88% of the height, legs at 28%"),
         (torn, "torn", "2 pieces, 49% apart"),
         (few, "few_parts", "2 of 5 parts · only head, torso"),
-        (small, "small", "covers 2.0% of the picture · no arms, feet"),
-        (full, "full", "covers 100% of the picture · only head"),
+        (small, "small", "covers 2.0% of the image · no arms, feet"),
+        (full, "full", "covers 100% of the image · only head"),
     ):
         rating = rate(label)
         assert (rating.reason, describe(rating, FIVE)) == (reason, words)

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from partreid.errors import ConfigError, LabelError
 from partreid.functional.losses import IGNORED_LABEL
-from partreid.losses.config import GiLtConfig, ObjectiveConfig, RegionWeights
 from partreid.losses.gilt import gilt_terms
+from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
 from partreid.losses.objective import objective
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
@@ -218,7 +218,7 @@ def test_the_triplet_compares_visible_parts_only_if_asked(output: ModelOutput, l
     assert torch.isfinite(output.features.parts.grad).all()
 
 
-def test_all_parts_of_a_picture_without_a_label_count(output: ModelOutput, labels: Tensor) -> None:
+def test_all_parts_of_a_image_without_a_label_count(output: ModelOutput, labels: Tensor) -> None:
     gilt = GiLtConfig(identity=RegionWeights(), triplet_visibility="labels")
     unlabelled = torch.full_like(labels, IGNORED_LABEL)
     report = objective(output, PIDS, unlabelled, ObjectiveConfig(gilt=gilt, part_attention_weight=0))

@@ -14,7 +14,7 @@ from partreid.models.baselines import PCB, BoT
 from partreid.models.bpbreid import BPBReID
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from partreid.models.config import ModelConfig, bot_model
+from partreid.models.model_config import ModelConfig, bot_model
 from partreid.preprocessing import PreprocessConfig
 from partreid.types import ModelOutput
 
@@ -96,7 +96,7 @@ def test_bot_is_the_pooled_map_behind_its_neck(images: Tensor) -> None:
 
 def test_fixed_attention_is_a_softmax_of_e_and_visibility_is_e(images: Tensor, part_maps: Tensor) -> None:
     part_maps = part_maps * 0.6
-    part_maps[1, 2] = 0.1  # the torso of picture 1 is not there
+    part_maps[1, 2] = 0.1  # the torso of image 1 is not there
     model = build(attention="fixed")
     output = model(images, part_maps)
     features = model.backbone(images)

@@ -14,8 +14,8 @@ from partreid.functional.pooling import foreground_map, mean_pool, weighted_aver
 from partreid.models.attention import PixelPartClassifier
 from partreid.models.backbones import build_backbone
 from partreid.models.bpbreid import BPBReID
-from partreid.models.config import ModelConfig, official_model, paper_model
 from partreid.models.heads import EmbeddingHead
+from partreid.models.model_config import ModelConfig, official_model, paper_model
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 B, K, C, H, W, IDENTITIES = 3, 5, 512, 8, 4, 7
@@ -180,7 +180,7 @@ def test_fused_pooling_equals_separate_pooling(pooling: str, images: Tensor) -> 
 
 
 @torch.no_grad()
-def test_a_picture_does_not_depend_on_its_batch(images: Tensor) -> None:
+def test_a_image_does_not_depend_on_its_batch(images: Tensor) -> None:
     model = build(OFFICIAL)
     together = model(images).embeddings
     for i in range(B):
@@ -202,7 +202,7 @@ def test_wrong_shapes_are_named(shape: tuple[int, ...]) -> None:
         build(PAPER)(torch.zeros(shape))
 
 
-def test_raw_pictures_are_refused() -> None:
+def test_raw_images_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"normalised .* got torch.uint8"):
         build(PAPER)(torch.zeros(1, 3, 128, 64, dtype=torch.uint8))
 

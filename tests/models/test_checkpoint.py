@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from partreid.errors import CheckpointError
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 
 CONFIG = ModelConfig(backbone="resnet18", parts="five", embedding_dim=8, visibility="argmax", foreground_embedding="bn")

@@ -47,7 +47,7 @@ def test_it_draws_no_random_numbers_and_keeps_the_state_dict():
     assert ours.weight is conv.weight
 
 
-def test_no_gradient_for_pictures_that_need_none():
+def test_no_gradient_for_images_that_need_none():
     ours = DepthwiseConv2d(convolution(5))
     ours(torch.randn(2, 6, 8, 4, dtype=torch.float64)).sum().backward()
     assert ours.weight.grad is not None

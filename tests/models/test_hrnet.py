@@ -116,7 +116,7 @@ def aligned(x: Tensor, size: torch.Size) -> Tensor:
     return x
 
 
-def test_ibn_a_normalises_the_first_half_by_picture_and_the_second_by_batch() -> None:
+def test_ibn_a_normalises_the_first_half_by_image_and_the_second_by_batch() -> None:
     layer = InstanceBatchNorm(6).train()
     for parameter in layer.parameters():
         nn.init.normal_(parameter)

@@ -20,11 +20,11 @@ import torch
 from partreid import load_official, part_distances
 from partreid.errors import CheckpointError, ConfigError
 from partreid.functional.losses import identity_loss, part_attention_loss, part_averaged_triplet
-from partreid.losses.config import GiLtConfig
 from partreid.losses.gilt import gilt_terms
+from partreid.losses.loss_config import GiLtConfig
 from partreid.models.checkpoint import Checkpoint
 from partreid.models.official import OfficialImport, read_official
-from partreid.models.official_config import Found, OfficialOptions, StoredConfig
+from partreid.models.official_config import FoundSetting, OfficialOptions, StoredConfig
 from partreid.types import ModelOutput
 from tests.golden.official import FOLDER, official_state_dict
 
@@ -296,7 +296,7 @@ def test_every_key_of_hrnet_is_used_or_named(hrnet: OfficialImport, hrnet_state:
     assert torch.equal(ours[f"backbone.{name}"], hrnet_state[f"backbone_appearance_feature_extractor.{name}"])
 
 
-def test_the_published_hrnet_looks_at_a_picture(hrnet: OfficialImport) -> None:
+def test_the_published_hrnet_looks_at_a_image(hrnet: OfficialImport) -> None:
     with torch.inference_mode():
         output = hrnet.checkpoint.model(torch.randn(2, 3, 64, 32))
     assert output.attention.shape == (2, 9, 16, 8)
@@ -319,14 +319,14 @@ def test_options_and_their_messages(published: Path) -> None:
 
 def test_a_stored_configuration_is_searched_by_what_its_fields_hold() -> None:
     stored = StoredConfig({"a": {"b": {"grouping": "eight", "Height": 256, "other": "five"}}, "WIDTH": 64, "c": [1]})
-    assert stored.schema(8, None) == Found("eight", "stored configuration, a.b.grouping")
+    assert stored.schema(8, None) == FoundSetting("eight", "stored configuration, a.b.grouping")
     assert stored.schema(5, None).value == "five"
-    assert stored.schema(3, None) == Found(
+    assert stored.schema(3, None) == FoundSetting(
         "three_v", "assumed, the usual one for K = 3; matching does not depend on the names", assumed=True
     )
     assert stored.schema(7, None).value == "unnamed_7"
     inputs = stored.preprocess("hrnet_w32", OfficialOptions(width=128))
-    assert (inputs["height"].value, inputs["width"]) == (256, Found(128, "chosen"))
+    assert (inputs["height"].value, inputs["width"]) == (256, FoundSetting(128, "chosen"))
     for wrong in (
         {"mean": [123.7, 116.3, 103.5]},
         {"norm_mean": [0.5]},

@@ -13,9 +13,9 @@ from partreid.errors import CheckpointError, ConfigError, MissingDependencyError
 from partreid.models.backbones import Backbone, build_backbone, map_geometry
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
-from partreid.training.config import TrainConfig
+from partreid.training.train_config import TrainConfig
 from tests.models.backbone_contract import check_backbone
 
 
@@ -39,7 +39,7 @@ STRIDES = {
     "vit_wee_patch16_reg1_gap_256": 16, "vit_small_patch14_reg4_dinov2": 14, "swin_tiny_patch4_window7_224": 32,
     "hrnet_w18_small": 32, "beitv2_base_patch16_224": 0,
 }  # fmt: skip
-"""Own stride of a few models of each kind; 0 = takes one size of pictures only."""
+"""Own stride of a few models of each kind; 0 = takes one size of images only."""
 
 
 def test_without_timm_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,9 +109,9 @@ def test_the_last_stride_is_removed_as_our_own_resnet_does(tmp_path: Path) -> No
     ("convnext_atto", 16, r"stages.3.downsample.1 is Conv2d.*timm's own output_stride dilates.*map_stride=16"),
     ("swin_tiny_patch4_window7_224", 16, "no convolution makes it.*map_stride=16"),
     ("resnet50d", 16, "AvgPool2d"),
-    ("vit_tiny_patch16_224", 8, "no convolution makes it.*output_stride=null and take larger pictures"),
+    ("vit_tiny_patch16_224", 8, "no convolution makes it.*output_stride=null and take larger images"),
     ("vit_tiny_patch16_224", 32, "has the output stride 16; set model.output_stride=null"),
-    ("beitv2_base_patch16_224", None, "no feature map for pictures of any size: Input height"),
+    ("beitv2_base_patch16_224", None, "no feature map for images of any size: Input height"),
     ("resnet-18", None, "timm has no model 'resnet-18'. Did you mean timm/resnet18?"),
     ("qqqq", None, r"timm has no model 'qqqq'. timm.list_models\(\) lists them"),
 ])  # fmt: skip

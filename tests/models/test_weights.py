@@ -19,7 +19,7 @@ from partreid.models.backbones import Backbone, build_backbone
 from partreid.models.backbones.weights import load_exactly, plain_names, read_state_dict, tensor_shapes
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.models.official import translate_keys
 from partreid.preprocessing import PreprocessConfig
 

@@ -35,7 +35,7 @@ RESULT = st.builds(evaluation)
 
 
 def split(made: PartEmbeddings, camera: int) -> dataset.EmbeddedSplit:
-    """Embedded pictures of as many persons."""
+    """Embedded images of as many persons."""
     images = tuple(ReIDImage(Path(f"{camera}_{i}.jpg"), i % 5, camera) for i in range(len(made)))
     return dataset.EmbeddedSplit(images, made, {"global": made.vectors[:, 0]})
 

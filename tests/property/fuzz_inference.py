@@ -1,4 +1,4 @@
-"""Right arguments of what makes embeddings: extractor, pictures, files, tracks, video."""
+"""Right arguments of what makes embeddings: extractor, images, files, tracks, video."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from partreid.inference import (
     boxes,
     embedding_file,
     frame_folder,
+    images,
     load,
     merging,
     mirror,
-    pictures,
     storage,
     track_names,
     tracklets,
@@ -28,7 +28,7 @@ from partreid.inference import (
 from partreid.inference.extractor import PartExtractor
 from partreid.models import build, checkpoint, official
 from partreid.models.backbones import weights
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
 from partreid.types import PartEmbeddings
@@ -51,16 +51,16 @@ def extractor() -> PartExtractor:
     return PartExtractor(network(), SIZE, runtime=RuntimeConfig(device="cpu", batch_size=4))
 
 
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 
 
 @st.composite
 def files(draw: st.DrawFn, suffix: str) -> Path:
-    """A whole file: a picture, embeddings, boxes."""
+    """A whole file: an image, embeddings, boxes."""
     path = folder() / f"whole{draw(st.integers(0, 1))}{suffix}"
     if suffix == ".png":
-        Image.fromarray(picture()).save(path)
+        Image.fromarray(image()).save(path)
     elif suffix == ".pth":
         torch.save({"model": {"module.a": torch.ones(2)}, "epoch": 3}, path)
     elif suffix == ".json":
@@ -77,7 +77,7 @@ def frames() -> Path:
     """A folder of two frames, one of them damaged."""
     path = folder() / "frames"
     path.mkdir(exist_ok=True)
-    Image.fromarray(picture()).save(path / "0.png")
+    Image.fromarray(image()).save(path / "0.png")
     (path / "1.png").write_bytes(b"damaged")
     return path
 
@@ -91,9 +91,9 @@ def checkpoints(draw: st.DrawFn) -> Path:
     return path
 
 
-CROPS = st.lists(st.sampled_from([picture(), Image.fromarray(picture())]), min_size=1, max_size=2)
+CROPS = st.lists(st.sampled_from([image(), Image.fromarray(image())]), min_size=1, max_size=2)
 EXTRACTOR = st.builds(extractor)
-FRAMES = st.just([video.VideoFrame(0, 0.0, picture()), video.VideoFrame(1, None, picture())])
+FRAMES = st.just([video.VideoFrame(0, 0.0, image()), video.VideoFrame(1, None, image())])
 BOXES = st.builds(lambda: [[0, 0, 20, 30], [-5, 3.5, 20, 99]])
 TABLE = st.builds(lambda: boxes.TrackBoxes(np.array([0, 1]), np.array([0, 0]), np.array([[0.0, 0, 9, 9]] * 2), ("a",)))
 
@@ -119,7 +119,7 @@ def frame_folders(draw: st.DrawFn) -> Path:
     path = folder() / f"frames{draw(st.integers(0, 10**9))}"
     path.mkdir(exist_ok=True)
     for one in draw(st.lists(name, min_size=1, max_size=4)):
-        Image.fromarray(picture()[:2, :2]).save(path / f"{one}.png")
+        Image.fromarray(image()[:2, :2]).save(path / f"{one}.png")
     return path
 
 
@@ -127,9 +127,9 @@ SUMS = embeddings(n=2).map(lambda e: merging.SlotSums.of(e.vectors[:, None], e.v
 OUTPUT = tensors(2, 3, 4).map(output)
 
 TARGETS: list[Target] = [
-    fuzz(PartExtractor.embed, self=EXTRACTOR, pictures=CROPS),
-    fuzz(PartExtractor.outputs, self=EXTRACTOR, pictures=CROPS),
-    fuzz(PartExtractor.stream, self=EXTRACTOR, pictures=CROPS, on_error="skip", readers=0),
+    fuzz(PartExtractor.embed, self=EXTRACTOR, images=CROPS),
+    fuzz(PartExtractor.outputs, self=EXTRACTOR, images=CROPS),
+    fuzz(PartExtractor.stream, self=EXTRACTOR, images=CROPS, on_error="skip", readers=0),
     fuzz(PartExtractor, model=st.builds(network), preprocess=SIZE, runtime=None, mirror=False),
     fuzz(PartExtractor.from_runner.__func__, all=st.builds(
         lambda: {"cls": PartExtractor, "runner": extractor().runner, "runtime": None})),
@@ -140,13 +140,13 @@ TARGETS: list[Target] = [
     fuzz(load.load_extractor, source=checkpoints(), runtime=None, mirror=False, overrides=st.just([])),
     fuzz(PartExtractor.from_checkpoint.__func__, all=st.builds(
         lambda: {"cls": PartExtractor, "checkpoint": checkpoint.Checkpoint(network(), SIZE)})),
-    fuzz(pictures.walk, pictures=CROPS),
-    fuzz(pictures.picture_name, picture=st.sampled_from([Path("a.jpg"), "b.jpg"]), position=st.integers(0, 9)),
-    fuzz(pictures.load_picture, picture=st.one_of(files(".png"), st.just(picture()))),
+    fuzz(images.walk, images=CROPS),
+    fuzz(images.image_name, image=st.sampled_from([Path("a.jpg"), "b.jpg"]), position=st.integers(0, 9)),
+    fuzz(images.load_image, image=st.one_of(files(".png"), st.just(image()))),
     fuzz(storage.save_embeddings, path=files(".safetensors"), embeddings=embeddings(n=2), names=["a", "b"]),
     fuzz(storage.load_embeddings, path=files(".safetensors")),
     fuzz(storage.iter_embeddings, path=files(".safetensors")),
-    fuzz(storage.pictures_root, path=files(".safetensors")),
+    fuzz(storage.images_root, path=files(".safetensors")),
     fuzz(storage.root_of, names=["a.jpg", "/b.jpg"], root="."),
     fuzz(embedding_file.read_facts, path=files(".safetensors")),
     fuzz(embedding_file.read_file, path=files(".safetensors")),
@@ -173,10 +173,10 @@ TARGETS: list[Target] = [
     fuzz(boxes.TrackBoxes.every, self=TABLE, step=st.integers(1, 3)),
     fuzz(video_tracks.BestCrops, folder=st.builds(folder)),
     fuzz(video_tracks.BestCrops.add, self=st.builds(lambda: video_tracks.BestCrops(folder())), track="7",
-         pixels=st.builds(picture), embeddings=embeddings(n=1)),
+         pixels=st.builds(image), embeddings=embeddings(n=1)),
     fuzz(video.iter_frames, path=st.builds(frames), every=1, on_error=lambda message: None),
-    fuzz(video.crop_boxes, frame=st.builds(picture), boxes=BOXES),
-    fuzz(video.embed_boxes, extractor=EXTRACTOR, frame=st.builds(picture), boxes=BOXES),
+    fuzz(video.crop_boxes, frame=st.builds(image), boxes=BOXES),
+    fuzz(video.embed_boxes, extractor=EXTRACTOR, frame=st.builds(image), boxes=BOXES),
     fuzz(video_tracks.embed_tracks, extractor=EXTRACTOR, frames=FRAMES, boxes=TABLE),
     fuzz(build.build_network, config=MODEL, num_identities=st.integers(1, 3)),
     fuzz(checkpoint.load_checkpoint, source=checkpoints(), overrides=st.just(["visibility=continuous"])),

@@ -125,7 +125,7 @@ TARGETS: list[Target] = [
     fuzz(calibration.fit_curves, pairs=pairs(), num_slots=3),
     fuzz(compare.compare, nan=True, first=embeddings(n=2), second=embeddings(n=3), matching=None,
          calibration=st.sampled_from([None, CURVES])),
-    fuzz(compare.PictureComparison.parts, first=0, second=1, self=st.builds(
+    fuzz(compare.ImageComparison.parts, first=0, second=1, self=st.builds(
         compare.compare, embeddings(n=1), embeddings(n=2))),
     fuzz(many.search_many, nan=True, galleries=st.lists(galleries(), min_size=1, max_size=2), query=embeddings(),
          k=st.integers(1, 9), matching=MATCHING, where=FILTERS),
@@ -137,8 +137,8 @@ TARGETS: list[Target] = [
     fuzz(track_filling.former_tracks, gallery=galleries(), tracks=["a"], naming=VIDEO),
     fuzz(track_filling.add_tracks, fixed=("tracks",), gallery=galleries(), boxes=TABLE, seconds={0: 0.5}, naming=VIDEO,
          tracks=embeddings(n=1).map(lambda e: (e, ["a"]))),
-    fuzz(filling.add_pictures, all=st.builds(
-        lambda made, path: {"gallery": made, "extractor": extractor(), "pictures": [path], "naming": filling.Naming()},
+    fuzz(filling.add_images, all=st.builds(
+        lambda made, path: {"gallery": made, "extractor": extractor(), "images": [path], "naming": filling.Naming()},
         st.builds(gallery.Gallery), files(".png"))),
     fuzz(filling.add_files, gallery=st.builds(gallery.Gallery), files=files(".safetensors").map(lambda path: [path]),
          naming=filling.Naming(r"(?P<camera>[ab])", prefix="site/"), replace=st.booleans()),

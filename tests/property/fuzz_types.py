@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from partreid import config, parts, preprocessing
+from partreid import base_config as config
+from partreid import parts, preprocessing
 from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import data, gallery, id_values, ids, moments, numbers, results
 from partreid.types import tensors as types
@@ -44,7 +45,7 @@ def config_files(draw: st.DrawFn) -> Path:
 
 
 def output(vectors: torch.Tensor) -> types.ModelOutput:
-    """What a model might say of two pictures."""
+    """What a model might say of two images."""
     regions = types.RegionVectors(foreground=vectors[:, 0], parts=vectors[:, 1:])
     made = types.PartEmbeddings(vectors, torch.ones(2, 3), SLOTS)
     return types.ModelOutput(None, torch.rand(2, 3, 4, 2), regions, regions, None, torch.ones(2, 2), made)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from partreid import viz
 from partreid.evaluation.separation import DistanceDistribution
 from partreid.parts import PART_SCHEMAS
-from partreid.viz import blocks, canvas, colors, html, rankings
+from partreid.reports import blocks, html
+from partreid.viz import canvas, colors, rankings
 from tests.property.fuzz_types import evaluation
 from tests.property.fuzzing import Target, fuzz
 
@@ -21,8 +22,8 @@ LABELS = np.array([[0, 1], [2, 0]])
 
 numbers = st.sampled_from([0.5, 0.0, 123.4, float("nan"), float("inf")])
 names = st.sampled_from(["id 1", "", "[bold]", "<b>", "$x", "_a", "\ud800", "a\nb"])
-pictures = st.builds(
-    viz.RankedPicture,
+images = st.builds(
+    viz.RankedImage,
     image=st.just(IMAGE),
     label=names,
     attention=st.sampled_from([None, ATTENTION]),
@@ -33,7 +34,7 @@ pictures = st.builds(
     name=names,
 )
 rows = st.builds(
-    viz.RankingRow, query=pictures, results=st.lists(pictures, max_size=2), title=names, farthest=numbers
+    viz.RankingRow, query=images, results=st.lists(images, max_size=2), title=names, farthest=numbers
 )  # fmt: skip
 attention_rows = st.builds(
     viz.AttentionRow, image=st.just(IMAGE), attention=st.sampled_from([None, ATTENTION]),
@@ -41,7 +42,7 @@ attention_rows = st.builds(
     name=names,
 )  # fmt: skip
 labelled = st.builds(
-    viz.LabelledPicture, image=st.sampled_from([None, IMAGE]), label=st.sampled_from([None, LABELS]), name=names,
+    viz.LabelledImage, image=st.sampled_from([None, IMAGE]), label=st.sampled_from([None, LABELS]), name=names,
     note=names,
 )  # fmt: skip
 distributions = st.builds(

@@ -200,7 +200,7 @@ def corrupted(draw: st.DrawFn, value: Any) -> tuple[Any, bool]:
 
 @st.composite
 def wild_ids(draw: st.DrawFn, value: Any) -> Any:
-    """Ids of every type, right or wrong, in the place of right ones: of one picture, of several, or of a whole side."""
+    """Ids of every type, right or wrong, in the place of right ones: of one image, of several, or of a whole side."""
     if isinstance(value, tuple):  # (pids, camids)
         place = draw(st.integers(0, len(value) - 1)) if value else 0
         return (*value[:place], draw(wild_ids(value[place])), *value[place + 1 :]) if value else value

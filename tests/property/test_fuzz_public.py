@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import partreid
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError, PartReIDError
 from tests.property import fuzz_evaluation, fuzz_functional, fuzz_inference, fuzz_retrieval, fuzz_types, fuzz_viz
 from tests.property.fuzzing import OTHER_TYPES, STRINGS, Target, check_right, check_wrong

@@ -1,4 +1,4 @@
-"""What holds for any ids: how they are written, junk, and the order of pictures change no number."""
+"""What holds for any ids: how they are written, junk, and the order of images change no number."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_junk_among_the_queries_is_not_counted_and_said(seed: int, junk: int) ->
 @given(seeds)
 def test_the_order_of_queries_and_gallery_changes_no_score(seed: int) -> None:
     query, gallery, asked, stored = problem(seed)
-    # No ties: pictures that cannot be compared would keep the gallery's order.
+    # No ties: images that cannot be compared would keep the gallery's order.
     query, gallery = (PartEmbeddings(e.vectors, torch.ones(len(e), 2), SLOTS) for e in (query, gallery))
     rng = np.random.default_rng(seed)
     first, second = rng.permutation(Q), rng.permutation(G)
@@ -181,7 +181,7 @@ def test_one_wild_id_is_refused_or_means_one_thing_in_every_function(seed: int, 
 
 def test_a_gallery_of_junk_alone() -> None:
     query, gallery, asked, stored = problem(1)
-    with pytest.raises(DataError, match="None of the 5 queries has a positive among the 0 gallery pictures"):
+    with pytest.raises(DataError, match="None of the 5 queries has a positive among the 0 gallery images"):
         evaluate_embeddings(query, gallery, asked, ([-1] * G, stored[1]))
     with pytest.raises(DataError, match=r"5 queries are of person -1, which is junk"):
         evaluate_embeddings(query, gallery, ([-1] * Q, asked[1]), stored)

@@ -16,7 +16,7 @@ from partreid.errors import CheckpointError, ConfigError, DataError, ShapeError
 from partreid.inference.extractor import PartExtractor
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.retrieval import Gallery, MatchingConfig
 from partreid.retrieval.calibration import CALIBRATION_FILE, LabelledPairs, MatchCalibration, fit_curves

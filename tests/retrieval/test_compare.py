@@ -1,4 +1,4 @@
-"""Comparing a few pictures agrees with Eq. 9 written out, pair by pair."""
+"""Comparing a few images agrees with Eq. 9 written out, pair by pair."""
 
 from __future__ import annotations
 

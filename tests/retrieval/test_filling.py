@@ -1,4 +1,4 @@
-"""Filling a gallery: when a name, a file or what it shows is in there already, and when it is another picture."""
+"""Filling a gallery: when a name, a file or what it shows is in there already, and when it is another image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def folder(place: Path, *names: str) -> Path:
     """A folder with files of these names."""
     for name in names:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text("a picture")
+        (place / name).write_text("an image")
     return place
 
 
@@ -35,7 +35,7 @@ def gallery(tmp_path: Path) -> Gallery:
     return Gallery.open(tmp_path / "g")
 
 
-def test_a_file_that_says_its_folder_brings_the_pictures_of_that(
+def test_a_file_that_says_its_folder_brings_the_images_of_that(
     gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site, here = folder(tmp_path / "site", "1.jpg"), folder(tmp_path / "here", "1.jpg", "2.jpg")
@@ -59,7 +59,7 @@ def test_two_files_with_the_same_names(gallery: Gallery, tmp_path: Path) -> None
         add_files(gallery, [a, b], Naming())
     assert len(gallery) == 0
     add_files(gallery, [a], Naming())
-    with pytest.raises(DataError, match=r"2 of the pictures have the id of another picture.*'1\.jpg'.*nobody knows"):
+    with pytest.raises(DataError, match=r"2 of the images have the id of another image.*'1\.jpg'.*nobody knows"):
         add_files(gallery, [b], Naming())
     assert add_files(gallery, [b], Naming(prefix="b/")).added == 2
     found = gallery.search(people(0, 2), 1)
@@ -68,13 +68,13 @@ def test_two_files_with_the_same_names(gallery: Gallery, tmp_path: Path) -> None
     assert gallery.search(people(2), 2).ids == (("1.jpg", "b/1.jpg"),)
 
 
-def test_what_pictures_show_tells_them_apart_where_no_file_is_known(gallery: Gallery) -> None:
+def test_what_images_show_tells_them_apart_where_no_file_is_known(gallery: Gallery) -> None:
     naming = Naming(root=None)
     add_embeddings(gallery, [(people(0, 1), ["x", "y"])], naming)
     rounded = replace(people(0), vectors=people(0).vectors * 1.0005)  # another batch, half precision
     assert add_embeddings(gallery, [(rounded, ["x"])], naming).known == 1
     for other in (people(1), replace(people(0), visibility=torch.tensor([[1.0, 0.0]]))):
-        with pytest.raises(DataError, match="another picture"):
+        with pytest.raises(DataError, match="another image"):
             add_embeddings(gallery, [(other, ["x"])], naming)
     with pytest.raises(ShapeError, match="different models"):
         add_embeddings(gallery, [(people(0, model="other"), ["x"])], naming)
@@ -116,7 +116,7 @@ def test_one_file_is_one_item_however_its_path_is_written(gallery: Gallery, tmp_
     assert (add_embeddings(gallery, twice, naming).added, len(gallery)) == (1, 3)
 
 
-def test_the_picture_of_a_track_is_no_track(gallery: Gallery, tmp_path: Path) -> None:
+def test_the_image_of_a_track_is_no_track(gallery: Gallery, tmp_path: Path) -> None:
     site = folder(tmp_path / "site", "7.jpg")
     track = GalleryItem("hall/7", metadata={"track": "hall/7", "file": str(site / "7.jpg")})
     gallery.add_records(GalleryRecords((track,), people(0)))

@@ -14,7 +14,7 @@ from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import part_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.models.bpbreid import BPBReID
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.retrieval import Filter, Gallery, MatchingConfig
 from partreid.types import GalleryRecords, PartEmbeddings
@@ -137,7 +137,7 @@ def test_messages() -> None:
         (["item01", "x"], DataError, r"Already in the gallery: 'item01'\. Nothing was added\. Replace with upsert"),
         (["x", "x"], DataError, "given more often: 'x'"),
         ([1.5, "x"], DataError, "An id is text, got 1.5 of type float"),
-        (["x"], ShapeError, "Expected 2 ids, one per picture, got 1"),
+        (["x"], ShapeError, "Expected 2 ids, one per image, got 1"),
         ("xy", ShapeError, r"Expected a list of ids, got the text 'xy'"),
     ]:
         with pytest.raises(error, match=message):
@@ -165,7 +165,7 @@ def test_messages() -> None:
             gallery.search(e, k)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="The slots differ"):
         gallery.search(e.select("head"), matching=MatchingConfig(slots=("head",)))
-    with pytest.raises(DataError, match="Only a gallery with an extractor takes pictures"):
+    with pytest.raises(DataError, match="Only a gallery with an extractor takes images"):
         gallery.search("a.jpg")
     with pytest.raises(DataError, match="No gallery can be kept at redis://x: expected a folder"):
         Gallery.open("redis://x")
@@ -188,15 +188,15 @@ def extractor() -> PartExtractor:
     return PartExtractor(network, PreprocessConfig(height=64, width=32))
 
 
-def test_pictures_in_place_of_embeddings(extractor: PartExtractor) -> None:
-    pictures = [np.random.default_rng(i).integers(0, 256, (64, 32, 3)).astype(np.uint8) for i in range(3)]
+def test_images_in_place_of_embeddings(extractor: PartExtractor) -> None:
+    images = [np.random.default_rng(i).integers(0, 256, (64, 32, 3)).astype(np.uint8) for i in range(3)]
     gallery = Gallery(extractor=extractor)
-    gallery.add(pictures, list("abc"))
+    gallery.add(images, list("abc"))
     assert gallery.model == extractor.fingerprint
-    result = gallery.search(pictures[1], 1)
+    result = gallery.search(images[1], 1)
     assert result.ids == (("b",),)
     assert float(result.distances) < 1e-3  # alone or among others: rounding differs
-    assert gallery.search(pictures, 1).ids == (("a",), ("b",), ("c",))
+    assert gallery.search(images, 1).ids == (("a",), ("b",), ("c",))
 
 
 def test_a_gallery_belongs_to_a_model(extractor: PartExtractor) -> None:
@@ -242,14 +242,14 @@ def test_columns_of_other_libraries_and_values_that_are_none() -> None:
         assert gallery.count(Filter(cameras=camera)) == 2
 
 
-def test_a_set_gives_no_picture_its_id() -> None:
+def test_a_set_gives_no_image_its_id() -> None:
     """It has no order: each embedding would get any of the names, and the answer would look right."""
     e, gallery = embeddings(2), Gallery()
     columns: dict[str, Any] = {"cameras": {1, 2}, "times": {NOON, NOON + 1}, "metadata": frozenset()}
     for column, values in columns.items():
-        with pytest.raises(ShapeError, match=f"{column} must be in the order of the pictures, but a set has no order"):
+        with pytest.raises(ShapeError, match=f"{column} must be in the order of the images, but a set has no order"):
             gallery.add(e, ["a", "b"], **{column: values})
-    with pytest.raises(ShapeError, match="ids must be in the order of the pictures"):
+    with pytest.raises(ShapeError, match="ids must be in the order of the images"):
         gallery.upsert(e, {"a", "b"})
     assert len(gallery) == 0
     gallery.add(e, {"a": 1, "b": 2})  # a dict has one

@@ -11,7 +11,7 @@ import torch
 from partreid import MatchingConfig, PartExtractor, build_network
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.evaluation.evaluator import evaluate_embeddings
-from partreid.models.config import ModelConfig, bot_model, official_model
+from partreid.models.model_config import ModelConfig, bot_model, official_model
 from partreid.preprocessing import PreprocessConfig
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.gallery import Gallery
@@ -89,11 +89,11 @@ def test_idle_fields(config: ModelConfig, idle: set[str]) -> None:
     network = build_network(config, 2)
     network.train()(torch.randn(4, 3, 96, 32))  # moves the necks' statistics: else raw and bn are the same
     network.eval()
-    pictures = torch.randn(2, 3, 96, 32)
-    before = network(pictures, classify=False).embeddings
+    images = torch.randn(2, 3, 96, 32)
+    before = network(images, classify=False).embeddings
     for name in idle - {"stripes"}:
         network.config = config.model_copy(update={name: values[name]})
-        after = network(pictures, classify=False).embeddings
+        after = network(images, classify=False).embeddings
         assert torch.equal(before.vectors, after.vectors), name
         assert torch.equal(before.visibility, after.visibility), name
 

@@ -59,7 +59,7 @@ def test_what_was_prepared_is_compared_the_same_way() -> None:
 def test_a_threshold_hides_no_wrong_visibility(wrong: float) -> None:
     e = PartEmbeddings(torch.ones(1, 2, 3), torch.tensor([[1.0, wrong]]), ("foreground", "head"))
     for limit in (0.5, {"foreground": 0.5}):
-        with pytest.raises(ShapeError, match="Picture 0, slot 'head'"):
+        with pytest.raises(ShapeError, match="Image 0, slot 'head'"):
             MatchingConfig(visibility_threshold=limit).prepare(e)
 
 
@@ -96,7 +96,7 @@ def test_chosen_pairs_are_as_far_as_in_the_matrix(rule: str, normalize: bool) ->
     whole = part_distances(QUERY, GALLERY, **options)  # type: ignore[arg-type]
     got = paired_distances(QUERY[row], GALLERY[column], **options)  # type: ignore[arg-type]
     torch.testing.assert_close(got, whole[row, column], rtol=1e-5, atol=1e-6)
-    with pytest.raises(ShapeError, match="as many pictures on both sides, got 7 and 12"):
+    with pytest.raises(ShapeError, match="as many images on both sides, got 7 and 12"):
         paired_distances(QUERY, GALLERY)
 
 

@@ -139,7 +139,7 @@ def test_a_date_is_its_first_moment_though_there_was_no_midnight(monkeypatch: py
         ("2026-01-01T00:00Z", "with a time zone"),
     ],
 )
-def test_numbers_that_are_no_time_of_a_picture(value: Any, message: str) -> None:
+def test_numbers_that_are_no_time_of_a_image(value: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         GalleryItem("a", time=value)
     if not isinstance(value, str):

@@ -142,7 +142,7 @@ def test_bounds_enclose_every_distance(seed: int, kind: str, name: str, normaliz
     query, items, matching = people(kind, 4, seed), people(kind, 50, seed + 1), rule(name, normalize)
     factors = [book._weights(e, matching) for e in (query, items)]
     coded = scan.CodedQueries.build(query.vectors, factors[0], normalize=normalize)
-    fragment = scan.Fragment(SlotCodes.build(items.vectors, torch.ones(50, 3, dtype=torch.bool)), factors[1])
+    fragment = scan.CodedFragment(SlotCodes.build(items.vectors, torch.ones(50, 3, dtype=torch.bool)), factors[1])
     limits = np.full(4, np.inf, np.float32)
     pairs, bounds = scan.candidates(coded, fragment, range(10, 45), slots=[0, 1, 2], limits=limits)
     truth = true_distances(query, items, matching)[:, 10:45]

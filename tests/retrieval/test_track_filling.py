@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from partreid.errors import ConfigError, DataError
-from partreid.inference.boxes import TrackBoxes
 from partreid.retrieval import Gallery
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.track_filling import VideoNaming, add_tracks, former_tracks
+from partreid.tracking.boxes import TrackBoxes
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 
@@ -141,7 +141,7 @@ def test_times_need_the_time_of_the_first_frame(gallery: Gallery, tmp_path: Path
     assert [item.time and item.time.minute for item in gallery.get(["hall/a", "hall/b"]).items] == [0, 1]
 
 
-def test_names_and_places_of_pictures(tmp_path: Path) -> None:
+def test_names_and_places_of_images(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="without a slash"):
         VideoNaming(tmp_path / "a.mp4", name="a/b").track_id("1")
     folders = {VideoNaming(tmp_path / path / "a.mp4").crops(tmp_path) for path in "xy"}

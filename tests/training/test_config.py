@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from partreid.config import flatten
+from partreid.base_config import flatten
 from partreid.errors import ConfigError
-from partreid.training.config import OptimizerConfig, TrainConfig
 from partreid.training.presets import PRESETS, get_preset, official_holistic, paper_occluded
+from partreid.training.train_config import OptimizerConfig, TrainConfig
 
 SOURCES = "\n".join(p.read_text() for p in sorted(Path(__file__).parents[2].glob("src/partreid/**/*.py")))
 

@@ -127,7 +127,7 @@ def test_a_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_torchrun_trains_evaluates_and_never_hangs(blocks: Path, tmp_path: Path) -> None:
-    """The commands themselves; then a picture that cannot be read, which only one of both processes finds."""
+    """The commands themselves; then an image that cannot be read, which only one of both processes finds."""
     (tmp_path / "config.toml").write_text(tiny_config("batch.identities_per_batch=2").to_toml())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "partreid"]
     train = ["train", "--config", str(tmp_path / "config.toml"), "--device", "cpu", "--precision", "float32"]
@@ -139,7 +139,7 @@ def test_torchrun_trains_evaluates_and_never_hangs(blocks: Path, tmp_path: Path)
 
     done = run(*train, blocks, "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("24 training pictures of 6 identities") == 1
+    assert done.stdout.count("24 training images of 6 identities") == 1
     assert done.stdout.count("Retrieval, all slots compared") == 1
     assert len(list((tmp_path / "run" / "logs").glob("events.*"))) == 1
     assert run("evaluate", tmp_path / "run", blocks, "--device", "cpu").returncode == 0
@@ -150,9 +150,9 @@ def test_torchrun_trains_evaluates_and_never_hangs(blocks: Path, tmp_path: Path)
         (broken / entry.name).symlink_to(entry)
     (broken / "bounding_box_train").unlink()
     (broken / "bounding_box_train").mkdir()
-    for picture in (blocks / "bounding_box_train").iterdir():
-        (broken / "bounding_box_train" / picture.name).write_bytes(picture.read_bytes())
-    next(iter(sorted((broken / "bounding_box_train").glob("*.jpg")))).write_bytes(b"no picture")
+    for image in (blocks / "bounding_box_train").iterdir():
+        (broken / "bounding_box_train" / image.name).write_bytes(image.read_bytes())
+    next(iter(sorted((broken / "bounding_box_train").glob("*.jpg")))).write_bytes(b"no image")
     failed = run(*train, broken, "-o", tmp_path / "failed")
     assert failed.returncode != 0
-    assert "cannot be read" in failed.stderr or "is no picture" in failed.stderr or "error" in failed.stderr
+    assert "cannot be read" in failed.stderr or "is no image" in failed.stderr or "error" in failed.stderr

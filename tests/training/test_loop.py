@@ -155,7 +155,7 @@ def test_a_folder_with_a_run_is_not_overwritten(dataset: ReIDDataset, tmp_path: 
 def test_what_cannot_be_trained_on(blocks: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="needs 30 identities and the training set has 6"):
         Trainer(tiny_config("batch.identities_per_batch=30"), read_dataset(blocks).train, tmp_path / "a", runtime=CPU)
-    with pytest.raises(LabelError, match="No training picture .* has a human parsing label"):
+    with pytest.raises(LabelError, match="No training image .* has a human parsing label"):
         Trainer(tiny_config(), read_dataset(blocks, labels=None).train, tmp_path / "b", runtime=CPU)
     unlabelled = tiny_config("objective.part_attention_weight=0", "optimizer.epochs=1")
     Trainer(unlabelled, read_dataset(blocks, labels=None).train, tmp_path / "c", runtime=CPU).fit()
@@ -223,13 +223,13 @@ def test_a_run_is_not_resumed_on_other_persons(dataset: ReIDDataset, tmp_path: P
 
 
 def test_joined_sets_that_cannot_be_trained_on(dataset: ReIDDataset, blocks: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no training pictures. Sets such as Occluded-REID have none"):
+    with pytest.raises(DataError, match="no training images. Sets such as Occluded-REID have none"):
         Trainer(tiny_config(), (), tmp_path / "a", runtime=CPU)
-    with pytest.raises(DataError, match=r"0001_c1.* is among the training pictures 2 times"):
+    with pytest.raises(DataError, match=r"0001_c1.* is among the training images 2 times"):
         Trainer(tiny_config(), (*dataset.train, *dataset.train), tmp_path / "a", runtime=CPU)
     (tmp_path / "bare").symlink_to(blocks)
     bare = read_dataset(tmp_path / "bare", labels=None)
-    with pytest.warns(UserWarning, match=r"No training picture of bare has .* learned from blocks\S* alone"):
+    with pytest.warns(UserWarning, match=r"No training image of bare has .* learned from blocks\S* alone"):
         Trainer(tiny_config(), (*dataset.train, *bare.train), tmp_path / "a", runtime=CPU)
 
 

@@ -21,9 +21,9 @@ from partreid.errors import CheckpointError
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, load_checkpoint
 from partreid.retrieval.calibration import CALIBRATION_FILE
 from partreid.runtime import RuntimeConfig
-from partreid.training.config import TrainConfig
 from partreid.training.loop import Trainer
 from partreid.training.observers import StepRecord
+from partreid.training.train_config import TrainConfig
 from tests.conftest import tiny_config
 
 EVERY_STEP = 1e-9
@@ -45,7 +45,7 @@ class StopAt:
                 raise KeyboardInterrupt
 
     def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
-        self.epochs.append({name: value for name, value in means.items() if name != "pictures_per_second"})
+        self.epochs.append({name: value for name, value in means.items() if name != "images_per_second"})
 
     def close(self) -> None:
         pass
@@ -87,7 +87,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     states = [torch.load(path / STATE, weights_only=True) for path in (one, other)]
     for state in states:
         for means in (state["means"], *state["history"].values()):
-            means.pop("pictures_per_second", None)  # the last epoch's are in both
+            means.pop("images_per_second", None)  # the last epoch's are in both
     assert states[0].keys() == states[1].keys() >= {"model", "updates", "optimizer"}
     assert repr(states[0]) == repr(states[1])
     for key, tensor in states[0]["model"].items():

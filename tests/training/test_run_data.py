@@ -44,9 +44,9 @@ def run(data: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def _other_picture(data: Path) -> None:
-    pictures = sorted((data / "bounding_box_train").iterdir())
-    pictures[5].write_bytes(pictures[6].read_bytes())
+def _other_image(data: Path) -> None:
+    images = sorted((data / "bounding_box_train").iterdir())
+    images[5].write_bytes(images[6].read_bytes())
 
 
 def _swapped(data: Path) -> None:
@@ -64,10 +64,10 @@ def _renamed(data: Path) -> None:
 
 
 def _one_byte(data: Path) -> None:
-    picture = sorted((data / "bounding_box_train").iterdir())[3]
-    content = bytearray(picture.read_bytes())
+    image = sorted((data / "bounding_box_train").iterdir())[3]
+    content = bytearray(image.read_bytes())
     content[-20] ^= 1
-    picture.write_bytes(content)
+    image.write_bytes(content)
 
 
 def _one_less(data: Path) -> None:
@@ -86,11 +86,11 @@ def _no_label(data: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_other_picture, r"1 of 24 pictures differ now, the first of them at 0002_c2_\S+jpg"),
-        (_swapped, r"2 of 24 pictures differ now, the first of them at 0001_c1"),
-        (_renamed, r"1 of 24 pictures differ now, the first of them at 0001_c1"),
-        (_one_byte, r"1 of 24 pictures differ now, the first of them at 0001_c4"),
-        (_one_less, r"it had 24 training pictures, and there are 23 now"),
+        (_other_image, r"1 of 24 images differ now, the first of them at 0002_c2_\S+jpg"),
+        (_swapped, r"2 of 24 images differ now, the first of them at 0001_c1"),
+        (_renamed, r"1 of 24 images differ now, the first of them at 0001_c1"),
+        (_one_byte, r"1 of 24 images differ now, the first of them at 0001_c4"),
+        (_one_less, r"it had 24 training images, and there are 23 now"),
         (_other_label, r"1 of 24 labels differ now, the first of them at 0002_c4"),
         (_no_label, r"1 of 24 labels differ now, the first of them at 0001_c3"),
     ],
@@ -117,7 +117,7 @@ def test_data_that_moved_and_labels_that_are_not_learned_from_change_nothing(dat
     _other_label(moved)
     trainer(read_dataset(moved).train, tmp_path / "run", bare).resume()
     other = (*read_dataset(moved).train[1::-1], *read_dataset(moved).train[2:])
-    with pytest.raises(CheckpointError, match="the pictures of a person come in another order now"):
+    with pytest.raises(CheckpointError, match="the images of a person come in another order now"):
         trainer(other, tmp_path / "run", bare).resume()
 
 
@@ -151,7 +151,7 @@ def test_a_run_of_an_earlier_version_goes_on_with_a_word(data: Path, run: Path) 
     torch.save(state, file)
     images = read_dataset(data).train
     more = trainer(images, run, "optimizer.epochs=2")
-    with pytest.warns(UserWarning, match="an earlier version, which kept no digest of its pictures"):
+    with pytest.warns(UserWarning, match="an earlier version, which kept no digest of its images"):
         more.resume()
     more.fit()
     with warnings.catch_warnings():
@@ -159,7 +159,7 @@ def test_a_run_of_an_earlier_version_goes_on_with_a_word(data: Path, run: Path) 
         trainer(images, run, "optimizer.epochs=2").resume()
 
 
-def test_names_alone_do_not_make_a_picture(tmp_path: Path) -> None:
+def test_names_alone_do_not_make_a_image(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.jpg").write_bytes(name.encode() * 3)
@@ -168,9 +168,9 @@ def test_names_alone_do_not_make_a_picture(tmp_path: Path) -> None:
     assert both.names == ["1.jpg", "1.jpg"]
     assert both.digests["labels"].tolist() == [0, 0]
     assert TrainingData.of(images[::-1], [1, 0], labels=False).changes(both.digests) == ""
-    assert "2 of 2 pictures" in TrainingData.of(images, [1, 0], labels=True).changes(both.digests)
+    assert "2 of 2 images" in TrainingData.of(images, [1, 0], labels=True).changes(both.digests)
     missing = [replace(images[0], path=tmp_path / "none.jpg"), images[1]]
-    assert "1 of 2 pictures" in TrainingData.of(missing, [0, 1], labels=True).changes(both.digests)
+    assert "1 of 2 images" in TrainingData.of(missing, [0, 1], labels=True).changes(both.digests)
 
 
 class Meanwhile:

@@ -102,14 +102,14 @@ def test_a_gpu_is_read_every_few_steps_and_at_the_end() -> None:
     read, steps = [], 2 * STEPS_BETWEEN_READINGS + 3
     for step in range(steps):
         losses = [{"loss": torch.tensor(step + 0.25)}, {"loss": torch.tensor(step + 0.75)}]
-        meter.add(StepRecord(0, step, steps, {"learning_rate": 0.1}), losses, pictures=8)
+        meter.add(StepRecord(0, step, steps, {"learning_rate": 0.1}), losses, images=8)
         if meter.due:
             read.append(meter.read())
     assert [len(records) for records in read] == [STEPS_BETWEEN_READINGS, STEPS_BETWEEN_READINGS, 3]
     records = [record for one in read for record in one]
     assert [record.values["loss"] for record in records] == [step + 0.5 for step in range(steps)]
-    assert all(record.values["pictures_per_second"] > 0 for record in records)
-    meter.add(StepRecord(1, 4, 9, {"learning_rate": 0.1}), [{"loss": torch.tensor(float("inf"))}], pictures=8)
+    assert all(record.values["images_per_second"] > 0 for record in records)
+    meter.add(StepRecord(1, 4, 9, {"learning_rate": 0.1}), [{"loss": torch.tensor(float("inf"))}], images=8)
     with pytest.raises(TrainingError, match="not a finite number in epoch 2, step 5: loss"):
         meter.read()
 

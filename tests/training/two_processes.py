@@ -17,10 +17,10 @@ from partreid.datasets.readers import read_dataset
 from partreid.evaluation.dataset import embed_split
 from partreid.inference.extractor import PartExtractor
 from partreid.runtime import RuntimeConfig
-from partreid.training.config import TrainConfig
 from partreid.training.distributed import gather, synchronize_batchnorm
 from partreid.training.loop import SupervisedModel, Trainer, build_model
 from partreid.training.observers import StepRecord
+from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage
 from tests.conftest import tiny_config
 
@@ -45,7 +45,7 @@ def run_config(batch: str) -> TrainConfig:
 
 
 def whole_batch() -> tuple[Augmented, torch.Tensor]:
-    """Eight pictures of four persons in float64; one of the first half has no label, so the halves differ."""
+    """Eight images of four persons in float64; one of the first half has no label, so the halves differ."""
     random = torch.Generator().manual_seed(1)
     images = torch.randn(8, 3, 64, 32, generator=random, dtype=torch.float64)
     labels = torch.randint(0, 6, (8, 4, 2), generator=random)

@@ -1,4 +1,4 @@
-"""Made-up pictures of people: a figure before a gradient, with maps of its parts."""
+"""Made-up images of people: a figure before a gradient, with maps of its parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CLOTHES = ("#b03a2e", "#1f618d", "#117a65", "#b7950b", "#6c3483", "#515a5a")
 
 
 def person(seed: int, *, pid: int, hide_legs: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A 128×64 picture, [K+1, 16, 8] attention and [16, 8] labels."""
+    """A 128×64 image, [K+1, 16, 8] attention and [16, 8] labels."""
     rng = np.random.default_rng(seed)
     ramp = np.linspace(150, 235, 128)[:, None, None] + rng.normal(0, 6, (128, 64, 1)) + rng.integers(-25, 25, 3)
     picture = Image.fromarray(np.broadcast_to(ramp, (128, 64, 3)).clip(0, 255).astype(np.uint8))

@@ -22,9 +22,11 @@ from partreid.evaluation.separation import DistanceDistribution
 from partreid.functional.ranking import evaluate_ranking
 from partreid.labels.grouping import one_hot
 from partreid.parts import PART_SCHEMAS
+from partreid.reports.blocks import ranking_block
+from partreid.reports.html import Section, page
 from partreid.viz import (
     AttentionRow,
-    RankedPicture,
+    RankedImage,
     RankingRow,
     draw_attention,
     draw_cmc,
@@ -41,17 +43,15 @@ from partreid.viz import (
     to_array,
 )
 from partreid.viz.attention import attention_cells
-from partreid.viz.blocks import ranking_block
-from partreid.viz.html import Section, page
 from partreid.viz.overlay import resize_map
 from tests.pages import read_page
 
 SLOTS = ("foreground", *PARTS)
 
 
-def ranked(seed: int, pid: int, **fields: Any) -> RankedPicture:
+def ranked(seed: int, pid: int, **fields: Any) -> RankedImage:
     image, attention, _ = person(seed, pid=pid)
-    return RankedPicture(image, f"id {pid} · cam {seed % 6}", attention, np.ones(6), **fields)
+    return RankedImage(image, f"id {pid} · cam {seed % 6}", attention, np.ones(6), **fields)
 
 
 def rows(results: int = 3) -> list[RankingRow]:
@@ -112,15 +112,15 @@ def test_rankings_with_few_results_many_slots_and_long_names(schema: str, result
     slots = PART_SCHEMAS[schema].slots
     image = person(0, pid=0)[0]
     attention = np.full((len(slots), 4, 2), 1 / len(slots))
-    label = "a_very_long_picture_name_c3s1_012345.jpg"
-    one = RankedPicture(image, label, attention, np.ones(len(slots)), 123.456, np.ones(len(slots)), "right")
-    query = RankedPicture(image, label, attention, np.zeros(len(slots)))
+    label = "a_very_long_image_name_c3s1_012345.jpg"
+    one = RankedImage(image, label, attention, np.ones(len(slots)), 123.456, np.ones(len(slots)), "right")
+    query = RankedImage(image, label, attention, np.zeros(len(slots)))
     figure = draw_rankings([RankingRow(query, [one] * results)], slots, title="A title that is long " * 5)
     assert_text_is_legible(figure)
 
 
 def test_rankings_without_attention_or_identity() -> None:
-    bare = RankedPicture(np.zeros((80, 60, 3), np.uint8))
+    bare = RankedImage(np.zeros((80, 60, 3), np.uint8))
     assert to_array(draw_rankings([RankingRow(bare, [bare, bare])], SLOTS)).size
     assert to_array(draw_rankings([RankingRow(bare, [])], SLOTS)).size
 
@@ -130,7 +130,7 @@ def test_attention() -> None:
     assert to_array(figure).std() > 20
     assert_text_is_legible(figure)
     shown = {t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_fontsize"))}
-    assert {"picture", "all parts", "foreground", *PARTS, "label map Y", "✓ part visible"} <= shown
+    assert {"image", "all parts", "foreground", *PARTS, "label map Y", "✓ part visible"} <= shown
     assert any(t.startswith("max 0.") and t.endswith("✗") for t in shown)
 
 
@@ -157,7 +157,7 @@ def test_attention_of_models_without_foreground_or_parts() -> None:
 def test_a_label_stands_below_the_attention_of_its_part() -> None:
     (row, _) = attention_rows()
     first, below = attention_cells(row, SLOTS, size=(64, 128))
-    assert [cell.heading for cell in first] == ["picture", "all parts", *SLOTS] == [cell.heading for cell in below]
+    assert [cell.heading for cell in first] == ["image", "all parts", *SLOTS] == [cell.heading for cell in below]
     assert row.part_maps is not None
     assert [cell.caption for cell in below][:2] == ["label map Y", "label fields E"]
     assert [cell.seen for cell in below] == [None] * len(below)
@@ -188,10 +188,10 @@ def test_ranks_leave_junk_out_and_a_row_may_have_its_own_slots() -> None:
     image = person(0, pid=0)[0]
     kinds = ("wrong", "junk", "right", "junk", "wrong")
     found = [
-        RankedPicture(image, distance=float(i), slot_distances=np.array([i]), verdict=v) for i, v in enumerate(kinds)
+        RankedImage(image, distance=float(i), slot_distances=np.array([i]), verdict=v) for i, v in enumerate(kinds)
     ]  # type: ignore[arg-type]
-    last = RankedPicture(image, distance=9.0, slot_distances=np.array([np.nan]), verdict="right", rank=40)
-    row = RankingRow(RankedPicture(image, note="AP 20 %"), [*found, last], "by head", ("head",))
+    last = RankedImage(image, distance=9.0, slot_distances=np.array([np.nan]), verdict="right", rank=40)
+    row = RankingRow(RankedImage(image, note="AP 20 %"), [*found, last], "by head", ("head",))
     assert row.ranks == [1, None, 2, None, 3, 40]
     assert row.longest == 4
     figure = draw_rankings([row, *rows(2)], SLOTS)
@@ -299,8 +299,8 @@ def test_saved_file_is_the_figure(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = person(0, pid=0)[0]
-    path = save_png(picture, tmp_path / "figure.png")
+    image = person(0, pid=0)[0]
+    path = save_png(image, tmp_path / "figure.png")
     before = path.read_bytes()
 
     def full(*_: Any) -> None:
@@ -308,7 +308,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("partreid.viz.canvas.os.fsync", full)
     with pytest.raises(DataError, match=r"Cannot write .*figure\.png: No space left"):
-        save_png(picture[:50], path)
+        save_png(image[:50], path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -317,7 +317,7 @@ def test_messages() -> None:
     image, attention, labels = person(0, pid=0)
     for call, message in [
         (lambda: draw_rankings([], SLOTS), "at least one query"),
-        (lambda: draw_attention([], PARTS), "at least one picture"),
+        (lambda: draw_attention([], PARTS), "at least one image"),
         (lambda: draw_rankings(rows(), ()), "one slot or more, each once"),
         (lambda: draw_rankings(rows(), (*SLOTS, "head")), "one slot or more, each once"),
         (lambda: ranking_block(replace(rows()[0], slots=()), SLOTS), "one slot or more, each once"),
@@ -344,7 +344,7 @@ def test_messages() -> None:
         (lambda: overlay_heat(image, attention), r"A map must be \[h, w\]"),
         (lambda: paint_labels(image, labels, PARTS[:2]), r"values 0\.\.2, got .* values 0\.\.5"),
         (lambda: draw_attention([AttentionRow(image, attention, np.ones(2))], PARTS), "one value per part"),
-        (lambda: draw_rankings([RankingRow(RankedPicture(image, slot_distances=np.ones(2)), [])], SLOTS), "per slot"),
+        (lambda: draw_rankings([RankingRow(RankedImage(image, slot_distances=np.ones(2)), [])], SLOTS), "per slot"),
         (lambda: save_png(attention, "unused.png"), "must be uint8"),
     ]:
         with pytest.raises(ShapeError, match=message):
@@ -363,7 +363,7 @@ def test_names_are_drawn_as_they_are(name: str) -> None:
     curves = draw_curves({name: {name: ([1, 2], [1, 2]), "other": ([1, 2], [2, 1])}}, title=name, xlabel=name)
     empty = DistanceDistribution(np.linspace(0, 4, 9), np.zeros(8, int), np.zeros(8, int), (3, 4))
     image = person(0, pid=0)[0]
-    picture = RankedPicture(image, name, None, np.ones(1), 1.0, np.ones(1), "right", note=name, name=name)
+    picture = RankedImage(image, name, None, np.ones(1), 1.0, np.ones(1), "right", note=name, name=name)
     ranking = draw_rankings([RankingRow(picture, [picture], name)], (name,), title=name)
     attention = draw_attention(
         [AttentionRow(image, np.full((2, 4, 2), 0.5), np.ones(1), label=name)], (name,), title=name
@@ -382,8 +382,8 @@ def test_what_is_no_distance_has_a_cross_and_no_bar() -> None:
     image = person(0, pid=0)[0]
     slots = ("head", "torso", "legs", "feet")
     found = np.array([np.nan, np.inf, -np.inf, 2.0])
-    odd = [RankedPicture(image, "id 1", None, np.ones(4), d, found) for d in (np.nan, np.inf, 1.0, None)]
-    row = RankingRow(RankedPicture(image, "id 1", None, np.full(4, np.nan)), odd, farthest=np.inf)
+    odd = [RankedImage(image, "id 1", None, np.ones(4), d, found) for d in (np.nan, np.inf, 1.0, None)]
+    row = RankingRow(RankedImage(image, "id 1", None, np.full(4, np.nan)), odd, farthest=np.inf)
     assert row.longest == 2
     shown = texts(draw_rankings([row], slots))
     assert {"1  –", "2  ∞", "3  1.00", "4", "full bar = 2.00"} <= set(shown)
@@ -391,16 +391,16 @@ def test_what_is_no_distance_has_a_cross_and_no_bar() -> None:
     assert block.count('title="head: not visible in both"') == block.count('title="torso: not visible in both"') == 4
     assert "nan" not in block
     assert "inf" not in block
-    nothing = RankingRow(row.query, [RankedPicture(image, slot_distances=np.full(4, np.nan))], farthest=5.0)
+    nothing = RankingRow(row.query, [RankedImage(image, slot_distances=np.full(4, np.nan))], farthest=5.0)
     assert nothing.longest == 0
     assert "full bar" not in " ".join(texts(draw_rankings([nothing], slots)))
 
 
-def test_bars_end_where_the_farthest_picture_lies() -> None:
+def test_bars_end_where_the_farthest_image_lies() -> None:
     """One result alone filled its bars, however near it was."""
     image = person(0, pid=0)[0]
-    near = RankedPicture(image, "id 1", None, np.ones(2), 0.1, np.array([0.1, 0.0]))
-    row = RankingRow(RankedPicture(image), [near], farthest=10.0)
+    near = RankedImage(image, "id 1", None, np.ones(2), 0.1, np.array([0.1, 0.0]))
+    row = RankingRow(RankedImage(image), [near], farthest=10.0)
     assert row.longest == 10
     heights = re.findall(r"height:(\d+)%", ranking_block(row, ("head", "torso")))
     assert heights == ["1", "0"]

@@ -1,4 +1,4 @@
-"""Labels over pictures: colours lie where the nodes are, absent things are crossed out, the page is self-contained."""
+"""Labels over images: colours lie where the nodes are, absent things are crossed out, the page is self-contained."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from test_figures import assert_text_is_legible
 from partreid.errors import LabelError, ShapeError
 from partreid.labels.quality import rate_part_maps, worst_first
 from partreid.parts import PART_SCHEMAS, get_part_schema
+from partreid.reports.html import Html, Section, figure, page, paragraph, table
+from partreid.reports.label_report import LabelReport
 from partreid.viz import paint_labels, part_colors, to_array
-from partreid.viz.html import Html, Section, figure, page, paragraph, table
-from partreid.viz.label_report import LabelReport
-from partreid.viz.labels import PANEL_HEIGHT, LabelledPicture, draw_label_sheet, label_strip
+from partreid.viz.labels import PANEL_HEIGHT, LabelledImage, draw_label_sheet, label_strip
 from partreid.viz.overlay import overlay_part_maps, sample_nodes
 
 FIVE = get_part_schema("five")
@@ -65,24 +65,24 @@ def test_part_maps_carry_their_colour_as_strongly_as_their_value() -> None:
         np.testing.assert_allclose(drawn[row, 30], expected, atol=1)
 
 
-def test_a_strip_shows_picture_fields_and_label_map() -> None:
-    strip = label_strip(LabelledPicture(GREY, fields((NOSE, 4, 4, 1.0), (ANKLE, 12, 2, 0.3))), FIVE)
+def test_a_strip_shows_image_fields_and_label_map() -> None:
+    strip = label_strip(LabelledImage(GREY, fields((NOSE, 4, 4, 1.0), (ANKLE, 12, 2, 0.3))), FIVE)
     assert strip.shape[0] == PANEL_HEIGHT
-    picture, shown, painted = (strip[:, x : x + 128].astype(int) for x in (0, 134, 268))
-    assert (picture == 120).all()
+    image, shown, painted = (strip[:, x : x + 128].astype(int) for x in (0, 134, 268))
+    assert (image == 120).all()
     assert (shown[64, 64] == 255).all()  # the nose reaches the threshold: a filled dot
     assert 0 < np.ptp(shown[192, 32]) < 100  # the ankle does not: hollow, faint colour in its middle
     assert (shown[192, 29] == 255).all()
     assert np.ptp(painted[64, 64]) > 100
     assert not np.ptp(painted[192, 32])  # Eq. 10: background
-    lower = label_strip(LabelledPicture(GREY, fields((ANKLE, 12, 2, 0.3))), FIVE, threshold=0.2)
+    lower = label_strip(LabelledImage(GREY, fields((ANKLE, 12, 2, 0.3))), FIVE, threshold=0.2)
     assert np.ptp(lower[192, 268 + 32].astype(int)) > 100
 
 
 def test_what_is_not_there_is_crossed_out() -> None:
     label = np.full((17, 9), 3)
-    ready = label_strip(LabelledPicture(GREY, label=label), FIVE)
-    nothing = label_strip(LabelledPicture(GREY), FIVE)
+    ready = label_strip(LabelledImage(GREY, label=label), FIVE)
+    nothing = label_strip(LabelledImage(GREY), FIVE)
     np.testing.assert_array_equal(ready[:, :268], nothing[:, :268])
     blue = 255 * np.array(part_colors(FIVE.parts)["torso"])
     np.testing.assert_allclose(ready[100, 300], 0.8 * blue + 0.2 * 120, atol=1)
@@ -93,8 +93,8 @@ def test_what_is_not_there_is_crossed_out() -> None:
 
 @pytest.mark.parametrize("name", ["two_v", "five", "eleven"])
 def test_a_sheet_is_legible(name: str) -> None:
-    one = LabelledPicture(GREY, fields((NOSE, 4, 4, 1)), name="0002_c1s1_000451_03.jpg", note="no legs, feet " * 5)
-    wide = LabelledPicture(np.zeros((60, 200, 3), np.uint8), name="a_very_long_picture_name_" * 4)
+    one = LabelledImage(GREY, fields((NOSE, 4, 4, 1)), name="0002_c1s1_000451_03.jpg", note="no legs, feet " * 5)
+    wide = LabelledImage(np.zeros((60, 200, 3), np.uint8), name="a_very_long_image_name_" * 4)
     groups = {"No person (5 of 17)": [one] * 5, "Few parts (1)": [wide]}
     sheet = draw_label_sheet(groups, PART_SCHEMAS[name], title="Labels of a data set " * 9)
     assert_text_is_legible(sheet)
@@ -105,17 +105,17 @@ def test_a_sheet_is_legible(name: str) -> None:
 
 def test_messages() -> None:
     with pytest.raises(LabelError, match="Pose fields must be"):
-        label_strip(LabelledPicture(GREY, np.zeros((5, 17, 9))), FIVE)
+        label_strip(LabelledImage(GREY, np.zeros((5, 17, 9))), FIVE)
     with pytest.raises(ShapeError, match=r"values 0\.\.5"):
-        label_strip(LabelledPicture(GREY, label=np.full((17, 9), 6)), FIVE)
-    with pytest.raises(ShapeError, match="A picture must be uint8"):
-        label_strip(LabelledPicture(GREY[:0]), FIVE)
+        label_strip(LabelledImage(GREY, label=np.full((17, 9), 6)), FIVE)
+    with pytest.raises(ShapeError, match="An image must be uint8"):
+        label_strip(LabelledImage(GREY[:0]), FIVE)
     with pytest.raises(ShapeError, match=r"Part maps must be \[K, h, w\] = \[5, h, w\]"):
         overlay_part_maps(GREY, np.zeros((4, 17, 9)), FIVE.parts)
 
 
 class Page(HTMLParser):
-    """What a browser would find: tags in order, text, pictures, links; fails on tags that do not match."""
+    """What a browser would find: tags in order, text, images, links; fails on tags that do not match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -170,10 +170,10 @@ def test_a_report_counts_and_shows() -> None:
     maps[0][:, 2:15, 3:6] = np.eye(5, dtype=np.float32)[[0, 0, 2, 2, 2, 1, 1, 3, 3, 3, 3, 4, 4]].T[:, :, None]
     maps[2][0, 3, 3] = 1
     ratings = [rate_part_maps(one, FIVE) for one in maps]
-    pictures = {i: LabelledPicture(GREY, label=np.zeros((17, 9), int), name=f"{i}<b>&.jpg") for i in range(3)}
+    images = {i: LabelledImage(GREY, label=np.zeros((17, 9), int), name=f"{i}<b>&.jpg") for i in range(3)}
     worst = worst_first(ratings)
     assert worst == {"empty": [1], "few_parts": [2]}
-    report = LabelReport("Labels & more", FIVE, ratings, worst, [0, 1], worst, pictures)
+    report = LabelReport("Labels & more", FIVE, ratings, worst, [0, 1], worst, images)
     found = Page(report.page())
     assert found.tags.count("img") == 4
     assert found.all("id") == ["summary", "chosen", "empty", "few_parts"]

@@ -13,10 +13,10 @@ from partreid.evaluation.slots import SlotRow
 from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking
 from partreid.labels.grouping import one_hot
+from partreid.reports.html import page
+from partreid.reports.run_report import QuerySetReport, RunReport, training_blocks
 from partreid.viz.attention import AttentionRow
-from partreid.viz.html import page
-from partreid.viz.rankings import RankedPicture, RankingRow
-from partreid.viz.run_report import QuerySetReport, RunReport, training_blocks
+from partreid.viz.rankings import RankedImage, RankingRow
 from tests.pages import read_page
 
 SLOTS = ("foreground", *PARTS)
@@ -25,7 +25,7 @@ EVIL = "<script>alert(1)</script>\"'&.jpg"
 
 def row(pid: int, **fields: object) -> RankingRow:
     image, attention, _ = person(pid, pid=pid)
-    query = RankedPicture(image, f"id {pid}", attention, np.array([1, 1, 0, 1, 1, 1]), note="AP 50 %", name=EVIL)
+    query = RankedImage(image, f"id {pid}", attention, np.array([1, 1, 0, 1, 1, 1]), note="AP 50 %", name=EVIL)
     distances = np.array([1.0, 2, np.nan, 4, 5, 6])
     right = replace(query, distance=3.5, slot_distances=distances, verdict="right")
     junk = replace(right, verdict="junk", distance=4.0)
@@ -81,7 +81,7 @@ def test_everything_is_there() -> None:
         "Cameras are unknown, so nothing is dropped", "6 pairs of one person, 52 pairs of different persons",
     ):  # fmt: skip
         assert words in found.text, words
-    alts = [picture["alt"] for picture in found.all("img")]
+    alts = [image["alt"] for image in found.all("img")]
     assert sum("learning rate, epochs 1 to 3: learning rate 0.001 to 0.003" in alt for alt in alts) == 1
     assert sum(alt.startswith("CMC curves. query: rank-1 50.0 %") for alt in alts) == 1
     assert sum("pairs of one person" in alt for alt in alts) == 2 * (1 + 2)
@@ -120,10 +120,10 @@ def test_one_query_without_any_comparable_pair_and_one_slot() -> None:
     empty = DistanceDistribution(np.linspace(0, 1, 5), np.zeros(4, int), np.zeros(4, int), (0, 3))
     alone = replace(query_set(), distances=empty, slot_distances={"global": empty}, best=[], worst=[], attention=())
     found = read_page(report(query_sets=[alone], slots=("global",)).page())
-    assert not [picture for picture in found.all("img") if "nan" in picture["alt"]]
+    assert not [image for image in found.all("img") if "nan" in image["alt"]]
     assert "Best queries" not in found.text
     assert "Attention:" not in found.text
-    assert sum("pairs of one person" in picture["alt"] for picture in found.all("img")) == 1
+    assert sum("pairs of one person" in image["alt"] for image in found.all("img")) == 1
 
 
 def test_an_empty_page_is_a_page() -> None:

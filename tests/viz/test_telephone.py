@@ -16,10 +16,10 @@ from playwright import sync_api as api
 
 from partreid.labels.quality import LabelRating
 from partreid.parts import PART_SCHEMAS
-from partreid.viz.blocks import READING, ranking_block, slot_legend
-from partreid.viz.html import Section, page
-from partreid.viz.label_report import LabelReport
-from partreid.viz.labels import LabelledPicture
+from partreid.reports.blocks import READING, ranking_block, slot_legend
+from partreid.reports.html import Section, page
+from partreid.reports.label_report import LabelReport
+from partreid.viz.labels import LabelledImage
 from tests.browsers import CHROMIUM, CUT_OFF, FLAGS
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed (chromium, google-chrome)")
@@ -50,9 +50,9 @@ def rankings() -> str:
 def labels() -> str:
     schema = PART_SCHEMAS["five"]
     image, _, label = person(0, pid=1)
-    pictures = {0: LabelledPicture(image, label=label, name=f"{LONG}.jpg", note="in pieces")}
+    images = {0: LabelledImage(image, label=label, name=f"{LONG}.jpg", note="in pieces")}
     rating = LabelRating((16, 8), schema.parts, 0.5)
-    return LabelReport(LONG, schema, [rating], {"torn": [0]}, [0], {"torn": [0]}, pictures).page()
+    return LabelReport(LONG, schema, [rating], {"torn": [0]}, [0], {"torn": [0]}, images).page()
 
 
 @pytest.mark.parametrize("content", [run_report, rankings, labels], ids=lambda content: content.__name__)
@@ -65,4 +65,4 @@ def test_nothing_is_cut_off(telephone: Any, content: Any, tmp_path: Path) -> Non
     assert telephone.evaluate(WIDE_TABLES) == 0
     if content is not labels:  # each value of a table of many columns stands after its column's name
         named = "() => getComputedStyle(document.querySelector('.many td:nth-child(2)'), '::before').content"
-        assert telephone.evaluate(named).strip('" ') in ("queries", "picture")
+        assert telephone.evaluate(named).strip('" ') in ("queries", "image")

@@ -9,8 +9,8 @@ from itertools import islice
 
 import torch
 
-from partreid.app.messages import Found
-from partreid.app.pictures import TRACK
+from partreid.app.messages import FoundItem
+from partreid.app.uploads import TRACK
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
@@ -19,11 +19,11 @@ from partreid.types.gallery import GalleryItem
 _MOST_PAIRS, _LONGEST = 100, 2000
 
 
-def as_found(item: GalleryItem, distance: float, probability: float | None, parts: Mapping[str, float]) -> Found:
+def as_found(item: GalleryItem, distance: float, probability: float | None, parts: Mapping[str, float]) -> FoundItem:
     """An item as the page shows it; numbers that are not finite are None."""
     known = {slot: value if math.isfinite(value) else None for slot, value in parts.items()}
     comparable = math.isfinite(distance)
-    return Found(
+    return FoundItem(
         id=item.id,
         camera=item.camera,
         time=None if item.time is None else item.time.isoformat(),
@@ -48,10 +48,10 @@ def _cut(text: str) -> str:
 
 
 def farthest_usual(embeddings: PartEmbeddings, matching: MatchingConfig) -> float | None:
-    """The distance of a part that 95 of 100 pairs stay below; None where no two pictures can be compared.
+    """The distance of a part that 95 of 100 pairs stay below; None where no two images can be compared.
 
     Args:
-        embeddings: [N, S, D] of pictures, N a few dozens. matching: how they are compared.
+        embeddings: [N, S, D] of images, N a few dozens. matching: how they are compared.
     """
     shown = matching.prepare(embeddings)
     pairs = torch.arange(len(shown)).expand(len(shown), -1)

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from partreid.app.pictures import Limits
+from partreid.app.uploads import Limits
 
 State: TypeAlias = Literal["asking", "sending", "fetching", "answered"]
 """What a connection is at: it has not asked yet, sends a body, fetches an answer, or is being answered."""

@@ -18,9 +18,9 @@ from starlette.routing import Route
 
 from partreid.app.guard import App, Guard, Hosts
 from partreid.app.messages import ItemQuestion, Question
-from partreid.app.pictures import Limits, TooLargeError, UnknownPictureError, too_many_bytes
 from partreid.app.service import PageService
 from partreid.app.turns import Budget, BusyError, Turns
+from partreid.app.uploads import Limits, TooLargeError, UnknownImageError, too_many_bytes
 from partreid.errors import ConfigError, DataError, PartReIDError
 
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -36,14 +36,14 @@ class SlowError(PartReIDError, TimeoutError):
 
 
 class Endpoints:
-    """One method for each address; all answer with JSON or a picture."""
+    """One method for each address; all answer with JSON or an image."""
 
     def __init__(self, service: PageService) -> None:
         self.service = service
         limits = service.limits
-        # The model runs once at a time; pictures are small work, and a browser asks for many at once.
+        # The model runs once at a time; images are small work, and a browser asks for many at once.
         self.model = Turns(together=1, waiting=limits.waiting, seconds=limits.answer_seconds)
-        self.pictures = Turns(together=2, waiting=128, seconds=limits.answer_seconds)
+        self.images = Turns(together=2, waiting=128, seconds=limits.answer_seconds)
         self.look_around = Turns(together=1, waiting=32, seconds=min(_ABOUT_SECONDS, limits.answer_seconds))
         self.known = service.about()
         self.uploads, self.questions = Budget(limits.unfinished_bytes), Budget(_QUESTIONS_BYTES)
@@ -63,7 +63,7 @@ class Endpoints:
         return _answer(asdict(self.known))
 
     async def keep(self, request: Request) -> Response:
-        """POST of a picture file."""
+        """POST of an image file."""
         limits = self.service.limits
         body = Body(request, limits.upload_bytes, too_many_bytes(limits))
         with self.uploads.take(body.size):
@@ -71,16 +71,16 @@ class Endpoints:
             kept = await self.model.run(request, lambda: self.service.keep(data))
         return _answer(asdict(kept))
 
-    async def picture(self, request: Request) -> Response:
-        """GET of a kept picture: ?id=."""
+    async def image(self, request: Request) -> Response:
+        """GET of a kept image: ?id=."""
         name = request.query_params.get("id", "")
-        return _picture(await self.pictures.run(request, lambda: self.service.preview(name)))
+        return _image(await self.images.run(request, lambda: self.service.preview(name)))
 
     async def item(self, request: Request) -> Response:
-        """GET of an item's picture: ?id=."""
+        """GET of an item's image: ?id=."""
         name = request.query_params.get("id", "")
         try:
-            return _picture(await self.pictures.run(request, lambda: self.service.item_picture(name)))
+            return _image(await self.images.run(request, lambda: self.service.item_image(name)))
         except DataError as error:
             raise HTTPException(404, str(error)) from None
 
@@ -134,15 +134,15 @@ def create_app(service: PageService, hosts: Hosts) -> App:
         Route("/static/{name}", file),
         Route("/health", page.health),
         Route("/api/about", page.about),
-        Route("/api/pictures", page.keep, methods=["POST"]),
-        Route("/api/picture", page.picture),
+        Route("/api/images", page.keep, methods=["POST"]),
+        Route("/api/image", page.image),
         Route("/api/item", page.item),
         Route("/api/look", page.look, methods=["POST"]),
         Route("/api/search", page.search, methods=["POST"]),
         Route("/api/compare", page.compare, methods=["POST"]),
     ]
     statuses = {
-        PartReIDError: 400, SlowError: 408, UnknownPictureError: 410, TooLargeError: 413, BusyError: 503,
+        PartReIDError: 400, SlowError: 408, UnknownImageError: 410, TooLargeError: 413, BusyError: 503,
         ClientDisconnect: 400,
     }  # fmt: skip
     handlers: Mapping[Any, Any] = {
@@ -196,7 +196,7 @@ class Body:
         except TimeoutError:
             raise SlowError(
                 f"What was to be sent did not arrive: at most {limits.transfer_seconds:g} seconds for all of it, and "
-                f"{limits.silence_seconds:g} without anything. Make the picture smaller, or try a faster connection."
+                f"{limits.silence_seconds:g} without anything. Make the image smaller, or try a faster connection."
             ) from None
 
 
@@ -239,7 +239,7 @@ def _answer(content: Mapping[str, Any], status: int = 200) -> Response:
     return Response(json.dumps(content, allow_nan=False), status, media_type="application/json")
 
 
-def _picture(data: bytes) -> Response:
+def _image(data: bytes) -> Response:
     return Response(data, media_type="image/jpeg")
 
 

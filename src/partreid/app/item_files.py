@@ -1,4 +1,4 @@
-"""Picture files that a gallery names: read within a time limit, since nobody knows what lies under these names."""
+"""Image files that a gallery names: read within a time limit, since nobody knows what lies under these names."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ class ItemFiles:
 
     @property
     def _words(self) -> str:
-        return f"The item's picture file, or the disk that it lies on, did not answer within {self._seconds:g} seconds."
+        return f"The item's image file, or the disk that it lies on, did not answer within {self._seconds:g} seconds."
 
 
 def read_plain_file(path: Path, most_bytes: int) -> bytes | None:
     """The content of a plain file of at most that size; None where it is none, or cannot be read.
 
     Devices, pipes and sockets are not even opened: some answer never, some start something. Files whose size is said to
-    be 0, such as those of /proc, hold no picture. Where a relative path led, nobody knows any more.
+    be 0, such as those of /proc, hold no image. Where a relative path led, nobody knows any more.
 
     Example:
         >>> read_plain_file(Path("/dev/zero"), 10) is None

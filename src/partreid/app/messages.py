@@ -7,10 +7,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.retrieval.filters import Filter
 
-MOST_PICTURES, MOST_RESULTS = 8, 200
+MOST_IMAGES, MOST_RESULTS = 8, 200
 
 
 def _number(value: Any) -> Any:
@@ -24,10 +24,10 @@ Pixels = Annotated[float, BeforeValidator(_number)]
 
 
 class Sighting(ConfigModel):
-    """One picture of the person who is looked for: one that was sent, or an item of the gallery."""
+    """One image of the person who is looked for: one that was sent, or an item of the gallery."""
 
-    picture: str | None = None
-    """Name of a picture that was sent."""
+    image: str | None = None
+    """Name of an image that was sent."""
     box: tuple[Pixels, Pixels, Pixels, Pixels] | None = None
     """Where in it the person is: left, top, right, bottom in pixels. None = all of it."""
     item: str | None = None
@@ -35,16 +35,16 @@ class Sighting(ConfigModel):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.picture is None) == (self.item is None) or (self.item is not None and self.box is not None):
-            raise ValueError("expected a picture, with or without a box, or an item")
+        if (self.image is None) == (self.item is None) or (self.item is not None and self.box is not None):
+            raise ValueError("expected an image, with or without a box, or an item")
         return self
 
 
 class Question(ConfigModel):
     """Who is looked for, and how."""
 
-    query: Annotated[tuple[Sighting, ...], Field(min_length=1, max_length=MOST_PICTURES)]
-    """Pictures of one person, merged."""
+    query: Annotated[tuple[Sighting, ...], Field(min_length=1, max_length=MOST_IMAGES)]
+    """Images of one person, merged."""
     parts: tuple[str, ...] | None = None
     """Slots to compare; None = all."""
     normalize: StrictBool | None = None
@@ -80,8 +80,8 @@ class About:
         more_cameras: whether there may be others. normalize: what the model was made for.
         calibration: what the probabilities were fitted on; None = there are none.
         calibration_problem: why there are none although there is a calibration; "" = there is none, or it is used.
-        compared: how pictures are compared, in words. matching: the same as its fields.
-        upload_bytes, most_pictures, most_results: limits.
+        compared: how images are compared, in words. matching: the same as its fields.
+        upload_bytes, most_images, most_results: limits.
     """
 
     gallery: str
@@ -95,15 +95,15 @@ class About:
     compared: str
     matching: dict[str, Any]
     upload_bytes: int
-    most_pictures: int = MOST_PICTURES
+    most_images: int = MOST_IMAGES
     most_results: int = MOST_RESULTS
 
 
 @dataclass(frozen=True)
-class KeptPicture:
-    """A picture that was sent: its name from now on, and its size in pixels."""
+class KeptImage:
+    """An image that was sent: its name from now on, and its size in pixels."""
 
-    picture: str
+    image: str
     width: int
     height: int
 
@@ -116,7 +116,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundItem:
     """An item that was found.
 
     Attributes:
@@ -146,14 +146,14 @@ class Ranking:
             words.
     """
 
-    results: tuple[Found, ...]
+    results: tuple[FoundItem, ...]
     searched: int
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Side:
-    """A part in a picture: how visible, and where the model looks for it, as a picture ("" = no map)."""
+class ComparedSide:
+    """A part in an image: how visible, and where the model looks for it, as an image ("" = no map)."""
 
     visibility: float
     attention: str
@@ -165,22 +165,22 @@ class PartPair:
 
     slot: str
     distance: float | None
-    query: Side
-    item: Side
+    query: ComparedSide
+    item: ComparedSide
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonAnswer:
     """How an item compares with who is looked for.
 
     Attributes:
-        found: the item. parts: each slot that is compared. queries, item: pictures with all parts' attention over
-            them, "" for a picture that cannot be shown. problems: why, in words.
-        full_bar: distance of a part at which a bar is full, the same for all results: how far two pictures of the
+        found: the item. parts: each slot that is compared. queries, item: images with all parts' attention over
+            them, "" for an image that cannot be shown. problems: why, in words.
+        full_bar: distance of a part at which a bar is full, the same for all results: how far two images of the
             gallery may lie apart. None where too few are there to tell.
     """
 
-    found: Found
+    found: FoundItem
     parts: tuple[PartPair, ...]
     queries: tuple[str, ...]
     item: str

@@ -1,4 +1,4 @@
-"""Everything the page does, without HTTP: pictures, boxes, filters and parts in, frozen answers out."""
+"""Everything the page does, without HTTP: images, boxes, filters and parts in, frozen answers out."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from partreid.app.answers import as_found, farthest_usual, short_name
 from partreid.app.item_files import ItemFiles
 from partreid.app.messages import (
     About,
-    Comparison,
-    Found,
+    ComparedSide,
+    ComparisonAnswer,
+    FoundItem,
     ItemQuestion,
-    KeptPicture,
+    KeptImage,
     Look,
     PartPair,
     Question,
     Ranking,
-    Side,
     Sighting,
     Slot,
 )
-from partreid.app.pictures import (
-    KeptPictures,
+from partreid.app.sightings import Eye, Seen
+from partreid.app.uploads import (
+    KeptImages,
     Limits,
     crop,
-    decode_picture,
+    decode_image,
     encode,
-    item_picture,
+    item_image,
 )
-from partreid.app.sightings import Eye, Seen
 from partreid.errors import DataError
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.tracklets import merge_tracklet
+from partreid.reports.html import rgb
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
+from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords, SearchResult
 from partreid.viz.colors import part_colors, readable
-from partreid.viz.html import rgb
 
 MOST_CAMERAS = 200
 """Cameras that the page lists."""
@@ -55,10 +55,10 @@ _PREVIEW, _THUMBNAIL, _SAMPLE = 1600, 512, 64
 
 NOTHING_VISIBLE = (
     "No part is visible in the query, so nothing can be compared. Draw the box closer around the person, or take "
-    "another picture."
+    "another image."
 )
-NOTHING_CHOSEN_VISIBLE = "None of the chosen parts is visible in the query. Choose others, or take another picture."
-EMPTY = "The gallery is empty. Put pictures into it with: partreid gallery add"
+NOTHING_CHOSEN_VISIBLE = "None of the chosen parts is visible in the query. Choose others, or take another image."
+EMPTY = "The gallery is empty. Put images into it with: partreid gallery add"
 NOTHING_LEFT = "No item meets the filter. Choose more cameras or a longer time."
 NOTHING_SHARED = "No item shows a part that is visible in the query, so nothing can be compared."
 
@@ -67,7 +67,7 @@ class PageService:
     """Searches a gallery for whoever is shown to it. Its methods may be called from several threads.
 
     Args:
-        gallery: what is searched, made by the extractor's model. extractor: embeds pictures.
+        gallery: what is searched, made by the extractor's model. extractor: embeds images.
         calibration: from distances to probabilities; none are told without it.
         calibration_problem: why there is none, where people may expect one; the page says it.
         limits: how much is taken from whoever sends something.
@@ -88,7 +88,7 @@ class PageService:
         if gallery.model and gallery.model != extractor.fingerprint:
             raise DataError(
                 f"The gallery was made by the model {gallery.model}, and this one is {extractor.fingerprint}. Start "
-                "the page with the model, picture size and mirror choice that the gallery was made with."
+                "the page with the model, image size and mirror choice that the gallery was made with."
             )
         own = None if calibration is None else calibration.check(extractor).matching
         self.how = HowCompared.of(extractor, own, calibration=calibration)
@@ -96,7 +96,7 @@ class PageService:
         self.calibration = None if calibration is None else calibration.model_copy(update={"matching": self.matching})
         self._calibration_problem = calibration_problem
         self.limits = limits or Limits()
-        self.kept = KeptPictures(self.limits.kept_bytes)
+        self.kept = KeptImages(self.limits.kept_bytes)
         self._files = ItemFiles(most_bytes=self.limits.upload_bytes, seconds=self.limits.file_seconds)
         self._gallery, self._eye = gallery, Eye(extractor)
         self._sampled = -1
@@ -125,36 +125,36 @@ class PageService:
             upload_bytes=self.limits.upload_bytes,
         )
 
-    def keep(self, data: bytes) -> KeptPicture:
-        """Decode a picture file and keep it for a while.
+    def keep(self, data: bytes) -> KeptImage:
+        """Decode an image file and keep it for a while.
 
         Raises:
-            TooLargeError: too many bytes or pixels. DataError: it is no whole picture.
+            TooLargeError: too many bytes or pixels. DataError: it is no whole image.
         """
-        image = decode_picture(data, self.limits)
-        return KeptPicture(self.kept.add(image), image.shape[1], image.shape[0])
+        image = decode_image(data, self.limits)
+        return KeptImage(self.kept.add(image), image.shape[1], image.shape[0])
 
-    def preview(self, picture: str) -> bytes:
-        """A kept picture as JPEG, shrunk to what a screen shows.
+    def preview(self, image: str) -> bytes:
+        """A kept image as JPEG, shrunk to what a screen shows.
 
         Raises:
-            UnknownPictureError: it is not kept.
+            UnknownImageError: it is not kept.
         """
-        return encode(self.kept.get(picture), longest=_PREVIEW)
+        return encode(self.kept.get(image), longest=_PREVIEW)
 
-    def item_picture(self, item: str) -> bytes:
-        """An item's picture as JPEG.
+    def item_image(self, item: str) -> bytes:
+        """An item's image as JPEG.
 
         Raises:
-            UnknownPictureError: the item has none that can be shown. DataError: there is no such item.
+            UnknownImageError: the item has none that can be shown. DataError: there is no such item.
         """
-        return encode(item_picture(self._record(item).items[0], self.limits, self._files), longest=_THUMBNAIL)
+        return encode(item_image(self._record(item).items[0], self.limits, self._files), longest=_THUMBNAIL)
 
     def look(self, query: Sequence[Sighting]) -> Look:
         """What the model sees of a person; it is remembered, so that searching goes on from here.
 
         Raises:
-            UnknownPictureError: a picture is not kept any more. DataError: a box or an item is wrong.
+            UnknownImageError: an image is not kept any more. DataError: a box or an item is wrong.
         """
         embeddings = self.matching.prepare(self._embed(query))
         return Look(dict(zip(embeddings.slots, embeddings.visibility[0].tolist(), strict=True)))
@@ -163,7 +163,7 @@ class PageService:
         """The nearest items that can be compared.
 
         Raises:
-            UnknownPictureError: a picture is not kept any more.
+            UnknownImageError: an image is not kept any more.
             PartReIDError: a box, an item, a part or the way to compare is wrong.
         """
         query, matching = self._embed(question.query), self._matching(question)
@@ -190,11 +190,11 @@ class PageService:
         notes = (note, f"Not searched, as nobody knows their time: {undated} more items." if undated else "")
         return Ranking(found, searched, tuple(filter(None, notes)))
 
-    def compare(self, question: ItemQuestion) -> Comparison:
+    def compare(self, question: ItemQuestion) -> ComparisonAnswer:
         """An item beside the query: the distance of each part, and where the model looks for it in both.
 
         Raises:
-            UnknownPictureError: a picture is not kept any more.
+            UnknownImageError: an image is not kept any more.
             PartReIDError: a box, an item, a part or the way to compare is wrong.
         """
         query, matching = self._embed(question.query), self._matching(question)
@@ -212,14 +212,14 @@ class PageService:
         (found,) = self._found(result, matching)
         parts = []
         for i, slot in enumerate(asked.slots):
-            # Of several pictures, the one that shows the part best.
+            # Of several images, the one that shows the part best.
             best = max(queries, key=lambda seen: seen.visibility[slot], default=None)
             sides = [
-                Side(float(e.visibility[0, i]), seen.draw_slot(slot) if seen else "")
+                ComparedSide(float(e.visibility[0, i]), seen.draw_slot(slot) if seen else "")
                 for e, seen in ((asked, best), (there, item))
             ]
             parts.append(PartPair(slot, found.parts[slot], *sides))
-        return Comparison(
+        return ComparisonAnswer(
             found,
             tuple(parts),
             tuple(seen.draw() if seen else "" for seen in shown),
@@ -256,7 +256,7 @@ class PageService:
         return self.matching.model_copy(update=changes)
 
     def _embed(self, query: Sequence[Sighting]) -> PartEmbeddings:
-        """[1, S, D] of one person in several pictures."""
+        """[1, S, D] of one person in several images."""
         every = [
             self._record(one.item).embeddings.to("cpu", torch.float32)
             if one.item is not None
@@ -266,15 +266,15 @@ class PageService:
         return every[0] if len(every) == 1 else merge_tracklet(PartEmbeddings.cat(every))
 
     def _look_at(self, one: Sighting) -> Seen:
-        """What the model sees in a picture that was sent, or in an item's."""
-        if one.picture is not None:
-            return self._eye.look(crop(self.kept.get(one.picture), one.box), (one.picture, one.box))
-        image = item_picture(self._record(one.item or "").items[0], self.limits, self._files)
-        # Not by its name: another picture may stand under it by now.
+        """What the model sees in an image that was sent, or in an item's."""
+        if one.image is not None:
+            return self._eye.look(crop(self.kept.get(one.image), one.box), (one.image, one.box))
+        image = item_image(self._record(one.item or "").items[0], self.limits, self._files)
+        # Not by its name: another image may stand under it by now.
         return self._eye.look(image, (image.shape, hashlib.sha256(image.tobytes()).digest()))
 
     def _seen_or_not(self, one: Sighting, problems: list[str]) -> Seen | None:
-        """What is to be drawn of a picture; None, and a sentence more, where an item's cannot be shown."""
+        """What is to be drawn of an image; None, and a sentence more, where an item's cannot be shown."""
         try:
             return self._look_at(one)
         except DataError as error:
@@ -287,7 +287,7 @@ class PageService:
         with self._gallery_lock:
             return self._gallery.get([item])
 
-    def _found(self, result: SearchResult, matching: MatchingConfig) -> list[Found]:
+    def _found(self, result: SearchResult, matching: MatchingConfig) -> list[FoundItem]:
         """The results of one query."""
         probabilities: list[float | None] = [None] * len(result.items[0])
         # A calibration knows no other way of comparing than its own.

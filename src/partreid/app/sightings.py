@@ -1,4 +1,4 @@
-"""What the model sees in a picture: embedded once, its attention drawn when asked for."""
+"""What the model sees in an image: embedded once, its attention drawn when asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from threading import Lock
 import numpy as np
 import torch
 
-from partreid.app.pictures import encode
+from partreid.app.uploads import encode
 from partreid.inference.extractor import PartExtractor
 from partreid.parts import FOREGROUND
 from partreid.types import PartEmbeddings
@@ -23,7 +23,7 @@ _KEPT = 256
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A picture and what the model says of it.
+    """An image and what the model says of it.
 
     Attributes:
         image: uint8 [H, W, 3]. embeddings: [1, S, D]. attention: [K+1, h, w], background first; K = 0 without parts.
@@ -45,14 +45,14 @@ class Seen:
         return slots[len(slots) - len(self.attention) + 1 :]
 
     def draw_slot(self, slot: str) -> str:
-        """Where the model looks for one slot, as the address of a picture that holds itself; "" if nowhere special."""
+        """Where the model looks for one slot, as the address of an image that holds itself; "" if nowhere special."""
         maps = dict(zip(self.parts, self.attention[1:], strict=True))
         if self.parts and slot == FOREGROUND:
             maps[FOREGROUND] = self.attention[1:].max(axis=0)  # §3.2.1
         return _address(overlay_heat(enlarge(self.image, *_SHOWN), maps[slot])) if slot in maps else ""
 
     def draw(self) -> str:
-        """The picture with its visible parts in their colours."""
+        """The image with its visible parts in their colours."""
         image = enlarge(self.image, *_SHOWN)
         if self.parts:
             seen = np.array([self.visibility[part] for part in self.parts])
@@ -65,7 +65,7 @@ def _address(image: np.ndarray) -> str:
 
 
 class Eye:
-    """Runs the model on one picture at a time, and remembers what it saw last: re-ranking runs it no second time."""
+    """Runs the model on one image at a time, and remembers what it saw last: re-ranking runs it no second time."""
 
     def __init__(self, extractor: PartExtractor) -> None:
         self.extractor = extractor
@@ -73,13 +73,13 @@ class Eye:
         self._lock = Lock()
 
     def look(self, image: np.ndarray, name: Hashable) -> Seen:
-        """What the model says of a picture.
+        """What the model says of an image.
 
         Args:
-            image: uint8 [H, W, 3]. name: pictures of one name are the same.
+            image: uint8 [H, W, 3]. name: images of one name are the same.
 
         Raises:
-            DataError: the model needs more than a picture.
+            DataError: the model needs more than an image.
         """
         with self._lock:
             if name not in self._seen:

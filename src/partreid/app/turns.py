@@ -94,7 +94,7 @@ def _work(jobs: SimpleQueue[_Job | None]) -> None:
                 problem = error
         with suppress(RuntimeError):  # the loop is closed: the page has ended
             loop.call_soon_threadsafe(_settle, future, result, problem)
-        del job, loop, future, given, result, problem  # pictures are not kept until the next job comes
+        del job, loop, future, given, result, problem  # images are not kept until the next job comes
 
 
 def _settle(future: asyncio.Future[Any], result: object, problem: BaseException | None) -> None:
@@ -119,7 +119,7 @@ class Budget:
         >>> with budget.take(80), budget.take(30):
         ...     pass
         Traceback (most recent call last):
-        partreid.app.turns.BusyError: The page is busy taking other pictures. Wait a moment, then try again.
+        partreid.app.turns.BusyError: The page is busy taking other images. Wait a moment, then try again.
     """
 
     def __init__(self, limit: int) -> None:
@@ -133,7 +133,7 @@ class Budget:
             BusyError: that would be too many.
         """
         if self.taken + amount > self._limit:
-            raise BusyError("The page is busy taking other pictures. Wait a moment, then try again.")
+            raise BusyError("The page is busy taking other images. Wait a moment, then try again.")
         self.taken += amount
         try:
             yield

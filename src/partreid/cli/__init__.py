@@ -85,7 +85,7 @@ def main() -> None:
         with suppress(ValueError):  # only the main thread may
             signal.signal(signal.SIGTERM, _terminated)  # what is half-written is cleared away, as after Ctrl-C
     warnings.showwarning = _show_warning
-    warnings.filterwarnings("ignore", message="(?s)Glyph .* missing from font")  # a box stands for it in the picture
+    warnings.filterwarnings("ignore", message="(?s)Glyph .* missing from font")  # a box stands for it in the image
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to stop

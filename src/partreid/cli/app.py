@@ -53,7 +53,7 @@ def page(
 ) -> None:
     """Open a web page to look for people in a gallery.
 
-    Drop a picture, draw a box if there is more to see, and get the nearest people with distance, probability, camera
+    Drop an image, draw a box if there is more to see, and get the nearest people with distance, probability, camera
     and time; choose which parts count, filter, and look at one result part by part. Nothing leaves this machine.
     """
     from partreid.app.server import PageServer
@@ -97,7 +97,7 @@ def _open(location: str, extractor: PartExtractor, calibration: MatchCalibration
             raise
         with Gallery.open(location, extractor=None, create=False) as found:
             raise DataError(
-                f"The calibration is for pictures embedded with {', '.join(ways)} ({extractor.fingerprint}), "
+                f"The calibration is for images embedded with {', '.join(ways)} ({extractor.fingerprint}), "
                 f"the gallery was made otherwise ({found.model or 'unknown'}). Make a calibration for the "
                 "gallery's way with `partreid calibrate`, or leave --calibration away."
             ) from None

@@ -11,9 +11,9 @@ import typer
 from partreid.cli.console import console, plain_table, progress_bar
 from partreid.cli.options import (
     BatchSize,
-    Comparison,
     DataSets,
     Device,
+    MatchingOptions,
     Mirror,
     PrecisionOption,
     TestOverrides,
@@ -50,7 +50,7 @@ def calibrate(
     visibility: Annotated[
         bool,
         typer.Option(
-            "--visibility", help="Also choose a threshold of visibility per part, on labelled training pictures."
+            "--visibility", help="Also choose a threshold of visibility per part, on labelled training images."
         ),
     ] = False,
     prior: Annotated[
@@ -63,7 +63,7 @@ def calibrate(
     precision: PrecisionOption = "float32",
     batch_size: BatchSize = 64,
 ) -> None:
-    """Learn the probability that two pictures show one person, from distance and number of compared slots.
+    """Learn the probability that two images show one person, from distance and number of compared slots.
 
     Fitted on all pairs of the sets' queries and gallery that evaluation counts; the printed quality is
     cross-validated over identities. Written beside the checkpoint, for MatchCalibration.load and
@@ -74,7 +74,7 @@ def calibrate(
         raise ConfigError(f"--prior is a probability between 0 and 1, got {prior}.")
     datasets = read_datasets(data, labels="auto" if visibility else None)
     assignments = (*((_CONTINUOUS,) if visibility else ()), *(overrides or ()))
-    how = Comparison(runtime_config(device, precision, 0, batch_size), overrides=assignments, mirror=mirror)
+    how = MatchingOptions(runtime_config(device, precision, 0, batch_size), overrides=assignments, mirror=mirror)
     extractor, compared = how.load(model)
     if visibility:
         compared = HowCompared.of(extractor, _with_thresholds(extractor, compared.matching, datasets))
@@ -109,11 +109,11 @@ def _with_thresholds(
 ) -> MatchingConfig:
     """The matching rule with a threshold for every part that labels let choose one for."""
     images: list[ReIDImage] = [image for dataset in datasets for image in dataset.train]
-    with progress_bar("training pictures", sum(image.label is not None for image in images)) as (progress, task):
+    with progress_bar("training images", sum(image.label is not None for image in images)) as (progress, task):
         parts = part_visibility(extractor, images, advance=lambda count: progress.advance(task, count))
     rows = [_visibility_row(part) for part in parts]
     columns = ("part", "there", "threshold", "balanced accuracy", "precision", "recall")
-    console.print(plain_table("Visibility against labels of training pictures, %", columns, rows))
+    console.print(plain_table("Visibility against labels of training images, %", columns, rows))
     limits = {part.part: part.threshold for part in parts if part.threshold is not None}
     return MatchingConfig.parse(matching.model_dump() | {"visibility_threshold": limits}, source="thresholds")
 

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import console, plain_table
-from partreid.cli.options import Comparison, Device, Mirror, PrecisionOption, TestOverrides, runtime_config
+from partreid.cli.options import Device, MatchingOptions, Mirror, PrecisionOption, TestOverrides, runtime_config
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.compare import compare as compare_embeddings
 
 
 def compare(
     model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
-    first: Annotated[Path, typer.Argument(help="A picture.")],
+    first: Annotated[Path, typer.Argument(help="An image.")],
     second: Annotated[Path, typer.Argument(help="Another.")],
     calibration: Annotated[
         bool, typer.Option("--calibration", help="Also the probability, by the calibration beside the checkpoint.")
@@ -25,11 +25,11 @@ def compare(
     device: Device = "auto",
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Compare two pictures: distance, the parts it was averaged over, and how probable it is that both show one person.
+    """Compare two images: distance, the parts it was averaged over, and how probable it is that both show one person.
 
-    A part that one of the pictures does not show is not compared (Eq. 9).
+    A part that one of the images does not show is not compared (Eq. 9).
     """
-    how = Comparison(runtime_config(device, precision), "auto", overrides or (), mirror, calibration)
+    how = MatchingOptions(runtime_config(device, precision), "auto", overrides or (), mirror, calibration)
     extractor, compared = how.load(model)
     matching = compared.matching
     embeddings = extractor.embed([first, second])
@@ -45,7 +45,7 @@ def compare(
     console.print(plain_table(title, ("part", "distance", "visible in the first", "in the second"), rows))
     distance, count = float(found.distances[0, 0]), int(found.compared[0, 0])
     if not count:
-        console.print("The pictures show no part in common: nothing was compared, and nothing is known.")
+        console.print("The images show no part in common: nothing was compared, and nothing is known.")
     else:
         console.print(f"Distance {distance:.4f}, the mean over {count} of {len(found.slots)} parts.")
     if found.probability is not None:

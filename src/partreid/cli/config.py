@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from partreid.base_config import flatten, meanings
 from partreid.cli.console import emit, emit_rows
 from partreid.cli.options import ConfigFile, Overrides, Preset, train_config
-from partreid.config import flatten, meanings
 from partreid.errors import ConfigError
-from partreid.training.config import TrainConfig
 from partreid.training.presets import PRESETS, get_preset
+from partreid.training.train_config import TrainConfig
 
 app = typer.Typer(help="Show and compare configurations.", no_args_is_help=True)
 

@@ -173,7 +173,7 @@ def loss_line(values: Mapping[str, float]) -> str:
         for kind, short in _KINDS.items()
     }
     terms = "".join(f" {short} {value:.2f}" for short, value in sums.items() if value)
-    return f"loss {values['loss']:.2f}{terms} {values['pictures_per_second']:.0f}/s"
+    return f"loss {values['loss']:.2f}{terms} {values['images_per_second']:.0f}/s"
 
 
 def scores_table(scores: Mapping[tuple[str, str], QuerySetScores]) -> Table:

@@ -45,7 +45,7 @@ def check(
         int | None, typer.Option(min=1, help="Threads to read files with; default: one per processor.")
     ] = None,
 ) -> None:
-    """Check a data set, or every one in a folder: counts, ids, damaged and duplicate pictures, labels.
+    """Check a data set, or every one in a folder: counts, ids, damaged and duplicate images, labels.
 
     Reads every file. Exit status 0: no problem, 1: problems, 2: there is nothing to check.
     """
@@ -77,14 +77,14 @@ def occlude(
 
     Its query sets are the queries as they are, and the same ones under each kind of occluder; its gallery is that of
     the set. --set changes what hides how much: occluders=people, least=0.35, most=0.6, seed=0. People are cut out of
-    gallery pictures with labels: partreid labels make DATA --split gallery --limit 2000.
+    gallery images with labels: partreid labels make DATA --split gallery --limit 2000.
     """
     config = OcclusionConfig().override(overrides or [])
     dataset = read_dataset(data, labels=labels)
     total = len(dataset.query) * len(config.occluders)
     with progress_bar(f"hiding the queries of {dataset.name}", total) as (bar, task):
         table = write_occluded_queries(dataset, out, config, advance=lambda: bar.advance(task))
-    console.print(f"{total} pictures. Evaluate with: partreid evaluate RUN {table}", markup=False, soft_wrap=True)
+    console.print(f"{total} images. Evaluate with: partreid evaluate RUN {table}", markup=False, soft_wrap=True)
 
 
 def _check(found: FoundDataset, threads: int | None) -> DatasetReport:
@@ -98,11 +98,11 @@ def _print(report: DatasetReport) -> None:
     console.print(Text.assemble("\n", (report.name, "bold"), f"  {report.spec}"), soft_wrap=True)
     if report.splits:
         rows = [
-            (s.name, str(s.identities), str(s.pictures), str(s.cameras or "unknown"),
+            (s.name, str(s.identities), str(s.images), str(s.cameras or "unknown"),
              "" if s.published is None else f"{s.published[0]} / {s.published[1]}")
             for s in report.splits
         ]  # fmt: skip
-        columns = ("split", "identities", "pictures", "cameras", "published")
+        columns = ("split", "identities", "images", "cameras", "published")
         console.print(plain_table("", columns, rows))
     table = Table("", "check", Column("finding", overflow="fold"), show_header=False, box=None, padding=(0, 1))
     for finding in report.findings:

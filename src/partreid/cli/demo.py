@@ -1,4 +1,4 @@
-"""``partreid demo``: the whole of it on the shipped pictures."""
+"""``partreid demo``: the whole of it on the shipped images."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import typer
 
 from partreid.cli.console import console
 from partreid.cli.evaluate import evaluate_run
-from partreid.cli.options import Comparison, Device, PrecisionOption, runtime_config
+from partreid.cli.options import Device, MatchingOptions, PrecisionOption, runtime_config
 from partreid.cli.train import run_training, told_how_to_go_on
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic.shipped import shipped_split
 from partreid.errors import CheckpointError
 from partreid.evaluation.dataset import QuerySetScores
 from partreid.models.checkpoint import CHECKPOINT_FOLDER
-from partreid.training.config import TrainConfig
 from partreid.training.presets import demo as demo_preset
+from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDDataset
 
 
@@ -42,17 +42,17 @@ def demo(
     dataset = read_dataset(root)
     console.print(
         f"Rendered pedestrians (made by this project, no real person): {len(dataset.train)} training "
-        f"pictures of {len(dataset.train_identities)} identities; "
+        f"images of {len(dataset.train_identities)} identities; "
         f"{len(dataset.queries['query'])} queries with much of the person hidden (set query), "
         f"{len(dataset.queries['holistic'])} whole ones (set holistic), "
-        f"{len(dataset.gallery)} gallery pictures.\n{root}"
+        f"{len(dataset.gallery)} gallery images.\n{root}"
     )
     if (out / CHECKPOINT_FOLDER).exists():
         raise CheckpointError(f"{out} already holds a run. Remove it, or choose another folder with --out.")
     with told_how_to_go_on(out, [str(root)]):
         run_training(config, dataset.train, out, runtime=runtime)
     (scores,) = evaluate_run(
-        out, [dataset], how=Comparison(runtime_config(device, "float32")), out=out / "evaluation"
+        out, [dataset], how=MatchingOptions(runtime_config(device, "float32")), out=out / "evaluation"
     ).values()
     _explain(scores, dataset)
     console.print(f"{time.perf_counter() - start:.0f} s in all.")
@@ -68,14 +68,14 @@ def _explain(scores: dict[str, QuerySetScores], dataset: ReIDDataset) -> None:
     )
     console.print(
         f"On occluded queries (set query): mAP {100 * seen.mean_ap:.1f} % comparing the parts seen in "
-        f"both pictures, {100 * blind.mean_ap:.1f} % comparing all parts, seen or not, and {100 * whole.mean_ap:.1f} % "
+        f"both images, {100 * blind.mean_ap:.1f} % comparing all parts, seen or not, and {100 * whole.mean_ap:.1f} % "
         f"with the global embedding of the same model. Rank-1 {100 * seen.rank1:.1f} %; a random ranking has "
         f"{100 * chance_rank1(dataset):.1f} %."
     )
 
 
 def chance_rank1(dataset: ReIDDataset) -> float:
-    """Expected rank-1 of a random order: the share of positives among the gallery pictures that count."""
+    """Expected rank-1 of a random order: the share of positives among the gallery images that count."""
     people = Counter(image.pid for image in dataset.gallery)
     junk = Counter((image.pid, image.view) for image in dataset.gallery)
     shares = []
@@ -98,7 +98,7 @@ Try next
   partreid gallery add people {gallery} --model {out} --pattern '_c(?P<camera>\\d+)'
   partreid app --gallery people --model {out}
                                        find people on a page; pip install "partreid[app]"
-  partreid embed {out} PICTURES...       vectors and visibilities of your own crops
+  partreid embed {out} IMAGES...       vectors and visibilities of your own crops
   partreid synth rendered              a larger set; pip install "partreid[synth]"
   partreid train rendered --preset light -o runs/mine
   partreid config fields               everything that can be changed""",

@@ -16,10 +16,9 @@ from partreid.cli.options import BatchSize, Device, Mirror, PrecisionOption, run
 from partreid.errors import ConfigError, DataError
 from partreid.files import hold_folder
 from partreid.inference import parquet
-from partreid.inference.exported import ExportedRunner
 from partreid.inference.extractor import PartExtractor
+from partreid.inference.inputs import walk
 from partreid.inference.load import load_extractor
-from partreid.inference.pictures import walk
 from partreid.inference.ray_engine import embed_with_ray
 from partreid.inference.shards import (
     SKIPPED,
@@ -31,8 +30,9 @@ from partreid.inference.shards import (
     write_skipped,
 )
 from partreid.inference.storage import PARQUET, SAFETENSORS, save_embeddings
-from partreid.inference.streaming import SkippedPicture
+from partreid.inference.streaming import SkippedImage
 from partreid.inference.workers import MakeExtractor, embed_with_workers
+from partreid.runners.exported import ExportedRunner
 from partreid.runtime import keep_freed_memory
 from partreid.types import PartEmbeddings
 
@@ -40,7 +40,7 @@ FileType = Literal["safetensors", "parquet"]
 EngineName = Literal["local", "ray"]
 
 _MOST_IN_ONE_FILE = 250_000
-"""Pictures; one file is held in memory until it is written."""
+"""Images; one file is held in memory until it is written."""
 
 
 def embed(
@@ -48,8 +48,8 @@ def embed(
         str,
         typer.Argument(help="Run or checkpoint folder, an exported file, or a Hugging Face repository org/name."),
     ],
-    pictures: Annotated[
-        list[Path], typer.Argument(help="Picture files, or folders: all pictures in them, and in the folders in them.")
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, or folders: all images in them, and in the folders in them.")
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="File to write (.safetensors, .parquet), or a folder for shards.")
@@ -59,9 +59,9 @@ def embed(
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
     skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read, and write which and why.")
+        bool, typer.Option("--skip-damaged", help="Leave out images that cannot be read, and write which and why.")
     ] = False,
-    shard_size: Annotated[int, typer.Option(min=1, help="Pictures in a shard of a folder.")] = 16_384,
+    shard_size: Annotated[int, typer.Option(min=1, help="Images in a shard of a folder.")] = 16_384,
     file_type: Annotated[FileType, typer.Option("--format", help="Of shards.")] = "safetensors",
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that make shards, with one thread each; 0 = this one, with all cores.")
@@ -70,9 +70,9 @@ def embed(
         EngineName, typer.Option(help="What runs the workers: this machine, or a Ray cluster ($RAY_ADDRESS).")
     ] = "local",
 ) -> None:
-    """Embed pictures: one vector and one visibility per picture and slot.
+    """Embed images: one vector and one visibility per image and slot.
 
-    A file holds `vectors` [N, S, D] and `visibility` [N, S], and names the slots and the pictures. Shards are such
+    A file holds `vectors` [N, S, D] and `visibility` [N, S], and names the slots and the images. Shards are such
     files in a folder; the same command goes on behind what is there, also after `kill -9`. Python reads both with
     partreid.inference.storage.load_embeddings; more in docs/embed.md.
     """
@@ -84,12 +84,12 @@ def embed(
             raise ConfigError("Workers make shards: give a folder with -o, not a file.")
         if out.suffix == PARQUET:
             parquet.require()
-        _embed_to_file(make(), pictures, out, skip=skip_damaged)
+        _embed_to_file(make(), images, out, skip=skip_damaged)
         return
     task = _Task(make, make(), workers, engine, skip_damaged)
     settings = ShardSettings(shard_size, file_type, batch_size, _arithmetic(task.extractor))
     with hold_folder(out, error=DataError):
-        _embed_to_folder(task, open_job(out, pictures, task.extractor, settings))
+        _embed_to_folder(task, open_job(out, images, task.extractor, settings))
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class _Task:
     skip: bool
 
     def run(self, job: ShardJob, shards: Sequence[int]) -> Iterator[tuple[int, int]]:
-        """Make these shards; (shard, pictures done)."""
+        """Make these shards; (shard, images done)."""
         if self.engine == "ray":
             gpus = 1.0 if self.extractor.device.type == "cuda" else 0.0
             return embed_with_ray(self.make, job, workers=self.workers, skip=self.skip, gpus=gpus, shards=shards)
@@ -123,25 +123,25 @@ def _arithmetic(extractor: PartExtractor) -> str:
 
 def _embed_to_folder(task: _Task, job: ShardJob) -> None:
     faults = {shard: fault for shard in range(len(job)) if (fault := job.fault(shard)) is not None}
-    done = job.pictures - sum(map(job.size, faults))
+    done = job.images - sum(map(job.size, faults))
     if done:
         console.print(f"{len(job) - len(faults)} of {len(job)} shards are there already.")
     if wrong := [fault for fault in faults.values() if fault]:
         line = f"Made anew: {len(wrong)} of {len(job)} shards, the first since {wrong[0].rstrip('.')}."
         console.print(line, style="yellow", markup=False, soft_wrap=True)
-    with progress_bar("embedding", job.pictures, done=done) as (progress, bar):
+    with progress_bar("embedding", job.images, done=done) as (progress, bar):
         for _, count in task.run(job, list(faults)):
             progress.advance(bar, count)
     skipped = finish_job(job)
     _report(skipped, job.folder / SKIPPED)
-    console.print(f"{job.folder}: {job.pictures - len(skipped)} pictures in {len(job)} shards", markup=False)
+    console.print(f"{job.folder}: {job.images - len(skipped)} images in {len(job)} shards", markup=False)
 
 
-def _embed_to_file(extractor: PartExtractor, pictures: list[Path], out: Path, *, skip: bool) -> None:
-    items = list(walk(pictures))
+def _embed_to_file(extractor: PartExtractor, images: list[Path], out: Path, *, skip: bool) -> None:
+    items = list(walk(images))
     if len(items) > _MOST_IN_ONE_FILE:
         raise ConfigError(
-            f"{len(items)} pictures are too many for one file, which is held in memory until it is written: at most "
+            f"{len(items)} images are too many for one file, which is held in memory until it is written: at most "
             f"{_MOST_IN_ONE_FILE}. Give a folder with -o, for shards."
         )
     batches: list[PartEmbeddings] = []
@@ -159,16 +159,16 @@ def _embed_to_file(extractor: PartExtractor, pictures: list[Path], out: Path, *,
         save_embeddings(out, whole, names=names, skipped=stream.skipped, root=Path.cwd())
     _report(stream.skipped, skipped_file)
     if not batches:
-        raise DataError(f"None of the {len(items)} pictures could be read, so {out} was not written.")
+        raise DataError(f"None of the {len(items)} images could be read, so {out} was not written.")
     console.print(f"{out}: {PartEmbeddings.cat(batches)}", markup=False)
 
 
-def _report(skipped: list[SkippedPicture], file: Path) -> None:
+def _report(skipped: list[SkippedImage], file: Path) -> None:
     """Say what was left out."""
     if not skipped:
         return
-    console.print(f"{len(skipped)} pictures were left out, and stand in {file}:", style="yellow", markup=False)
-    for picture in skipped[:5]:
-        console.print(f"  {picture.reason}", style="dim", markup=False, soft_wrap=True)
+    console.print(f"{len(skipped)} images were left out, and stand in {file}:", style="yellow", markup=False)
+    for image in skipped[:5]:
+        console.print(f"  {image.reason}", style="dim", markup=False, soft_wrap=True)
     if len(skipped) > 5:
         console.print(f"  and {len(skipped) - 5} more", style="dim")

@@ -12,10 +12,11 @@ import typer
 
 from partreid import processes
 from partreid.cli.console import console, scores_table, slots_table
+from partreid.cli.figure_data import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
 from partreid.cli.options import (
     BatchSize,
-    Comparison,
     Device,
+    MatchingOptions,
     Mirror,
     MoreData,
     OptionalDataSets,
@@ -24,7 +25,6 @@ from partreid.cli.options import (
     all_datasets,
     runtime_config,
 )
-from partreid.cli.pictures import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
 from partreid.cli.searched import SearchedSet, query_sets, search_sets, with_needed_labels
 from partreid.cli.show_common import Labels, write_page
 from partreid.cli.show_report import REPORT_FILE, gather_report
@@ -52,7 +52,7 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Folder for results.json and pictures, with one folder for each of several sets."
+            "--out", "-o", help="Folder for results.json and images, with one folder for each of several sets."
         ),
     ] = None,
     bootstrap: Annotated[
@@ -73,7 +73,7 @@ def evaluate(
 ) -> None:
     """Search every query in the gallery and print rank-k, mAP and mINP, overall and per embedding.
 
-    Single query, no re-ranking unless asked for; gallery pictures of the query's person *and* camera are ignored, and
+    Single query, no re-ranking unless asked for; gallery images of the query's person *and* camera are ignored, and
     where cameras are unknown, the very same file. Several sets are evaluated each by itself.
 
     On several devices: `torchrun --nproc-per-node 4 -m partreid evaluate ...` lets each embed a part.
@@ -82,7 +82,7 @@ def evaluate(
     evaluate_run(
         model,
         read_datasets(all_datasets(data, more), labels=None),
-        how=Comparison(runtime, labels, overrides or (), mirror, calibration),
+        how=MatchingOptions(runtime, labels, overrides or (), mirror, calibration),
         out=out,
         queries=query,
         options=EvaluationConfig(bootstrap=bootstrap, reranking=RerankingConfig() if rerank else None),
@@ -94,16 +94,16 @@ def evaluate_run(
     model: str | Path,
     datasets: Sequence[ReIDDataset],
     *,
-    how: Comparison,
+    how: MatchingOptions,
     out: Path | None = None,
     queries: Sequence[str] | None = None,
     options: EvaluationConfig | None = None,
 ) -> dict[str, dict[str, QuerySetScores]]:
-    """Evaluate a model on each data set, print the tables, and write results and pictures.
+    """Evaluate a model on each data set, print the tables, and write results and images.
 
     Args:
         model: as for ``PartExtractor.from_pretrained``. datasets: with different names.
-        how: where, and how pictures are embedded and compared.
+        how: where, and how images are embedded and compared.
         out: folder for the files; several sets have a folder in it, each by its name.
         queries: query sets to search, all where None. options: length of the curve, intervals, memory, re-ranking.
 
@@ -111,7 +111,7 @@ def evaluate_run(
         The scores by data set and query set. Under torchrun all processes embed, and the first one has the scores.
 
     Raises:
-        DataError: a set has no queries or no such query set, or a picture cannot be read.
+        DataError: a set has no queries or no such query set, or an image cannot be read.
     """
     chosen = {dataset.name: query_sets(dataset, queries) for dataset in datasets}
     extractor, compared = how.load(model)
@@ -135,7 +135,7 @@ def evaluate_run(
         console.print(PROTOCOLS[protocol].text, style="dim")
     console.print(str(compared), style="dim", markup=False, highlight=False)
     if out is not None:
-        console.print(f"Results, pictures and {REPORT_FILE}: {out}", markup=False)
+        console.print(f"Results, images and {REPORT_FILE}: {out}", markup=False)
     return scores
 
 
@@ -146,7 +146,7 @@ def _write(
     found: dict[str, tuple[SearchedSet, QuerySetScores]],
     labels: str,
 ) -> None:
-    """Results with intervals, a picture of rankings and of attention for each query set, and the report."""
+    """Results with intervals, an image of rankings and of attention for each query set, and the report."""
     from partreid.viz.attention import draw_attention
     from partreid.viz.canvas import save_png
     from partreid.viz.rankings import draw_rankings

@@ -148,4 +148,4 @@ def _weights(assignments: Sequence[str]) -> dict[str, str]:
 
 def _check_queries(datasets: dict[str, ReIDDataset]) -> None:
     if without := [dataset for dataset in datasets.values() if not dataset.queries]:
-        raise DataError(f"{without[0].name} ({without[0].root}) has no query pictures to score a row on.")
+        raise DataError(f"{without[0].name} ({without[0].root}) has no query images to score a row on.")

@@ -13,13 +13,13 @@ from partreid.cli.console import console, plain_table, progress_bar
 from partreid.cli.options import Mirror
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.readers import read_dataset
-from partreid.datasets.readers.pictures import read_pictures
+from partreid.datasets.readers.loose_images import read_images
 from partreid.datasets.synthetic.shipped import shipped_split
 from partreid.errors import ConfigError, DataError
 from partreid.export.parity import Agreement
 from partreid.export.quality import Quality, measure_quality
-from partreid.export.quantise import CALIBRATION_PICTURES
-from partreid.export.write import CHECKED_PICTURES, ExportOptions, export_checkpoint
+from partreid.export.quantise import CALIBRATION_IMAGES
+from partreid.export.write import CHECKED_IMAGES, ExportOptions, export_checkpoint
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import Checkpoint, load_checkpoint
 from partreid.runtime import RuntimeConfig
@@ -50,7 +50,7 @@ def export(
     int8: Annotated[
         bool,
         typer.Option(
-            "--int8", help="Convolutions in 8-bit integers, calibrated on training pictures; quicker in OpenVINO."
+            "--int8", help="Convolutions in 8-bit integers, calibrated on training images; quicker in OpenVINO."
         ),
     ] = False,
     bf16: Annotated[
@@ -61,9 +61,9 @@ def export(
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="As partreid evaluate: model.visibility=continuous."),
     ] = None,
-    pictures: Annotated[
+    images: Annotated[
         Path | None,
-        typer.Option(help="Folder of pictures to check and calibrate with. Default: DATA's training pictures."),
+        typer.Option(help="Folder of images to check and calibrate with. Default: DATA's training images."),
     ] = None,
     data: Annotated[
         str | None,
@@ -75,8 +75,8 @@ def export(
 ) -> None:
     """Write a model as one file for onnxruntime, TensorRT or OpenVINO, preprocessing inside, and check it at once.
 
-    The file takes uint8 RGB pictures [B, H, W, 3] at the model's size and gives `vectors` [B, S, D], `visibility`
-    [B, S] and `attention` [B, K+1, h, w]. It is compared with PyTorch on real pictures, and not written if it differs.
+    The file takes uint8 RGB images [B, H, W, 3] at the model's size and gives `vectors` [B, S, D], `visibility`
+    [B, S] and `attention` [B, K+1, h, w]. It is compared with PyTorch on real images, and not written if it differs.
 
     Every command that takes a MODEL takes the file too.
     """
@@ -85,7 +85,7 @@ def export(
         raise ConfigError(f"--to {to.value} writes a file that ends in {to.suffix}, got {path}.")
     checkpoint = load_checkpoint(model, overrides=_model_fields(overrides or []))
     dataset = read_dataset(shipped_split() if data is None else data, labels=None)
-    pixels = _pixels(dataset, pictures, checkpoint, CALIBRATION_PICTURES if int8 else CHECKED_PICTURES)
+    pixels = _pixels(dataset, images, checkpoint, CALIBRATION_IMAGES if int8 else CHECKED_IMAGES)
     options = ExportOptions(mirror=mirror, int8=int8, bfloat16=bf16, license=license)
     agreement = export_checkpoint(checkpoint, path, pixels, options=options)
     exported = PartExtractor.from_exported(path, runtime=RuntimeConfig(device="cpu"))
@@ -115,10 +115,10 @@ def _model_fields(overrides: list[str]) -> list[str]:
 
 
 def _pixels(dataset: ReIDDataset, folder: Path | None, checkpoint: Checkpoint, count: int) -> np.ndarray:
-    """Up to ``count`` pictures from all over the training pictures, or of a folder, at the model's size."""
-    images = dataset.train if folder is None else read_pictures(folder, labels=None).train
+    """Up to ``count`` images from all over the training images, or of a folder, at the model's size."""
+    images = dataset.train if folder is None else read_images(folder, labels=None).train
     if not images:
-        raise DataError(f"{folder or dataset.root} has no training pictures to check with. Give a folder: --pictures.")
+        raise DataError(f"{folder or dataset.root} has no training images to check with. Give a folder: --images.")
     chosen = [images[i] for i in np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)]
     return np.stack([resize(read_image(image.path), checkpoint.preprocess.size) for image in chosen])
 
@@ -130,7 +130,7 @@ def _size(path: Path) -> float:
 
 def _agreement_line(agreement: Agreement) -> str:
     return (
-        f"In float32 it agrees with PyTorch on {agreement.pictures} pictures, alone and in a batch: vectors within "
+        f"In float32 it agrees with PyTorch on {agreement.images} images, alone and in a batch: vectors within "
         f"{agreement.vectors:.1e} of their length, attention within {agreement.attention:.1e}."
     )
 
@@ -145,5 +145,5 @@ def _print_quality(quality: Quality, dataset: ReIDDataset) -> None:
         )
     ]
     console.print(plain_table("What fewer bits cost, %", ("embedded by", "rank-1", "mAP"), rows))
-    searched = f"{len(dataset.query)} queries in {len(dataset.gallery)} pictures of {dataset.name}"
+    searched = f"{len(dataset.query)} queries in {len(dataset.gallery)} images of {dataset.name}"
     console.print(f"Loss in mAP: {quality.loss:.2f} points ({searched}).", markup=False, soft_wrap=True)

@@ -24,8 +24,8 @@ from partreid.cli.options import (
 )
 from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError
-from partreid.inference.pictures import walk
-from partreid.retrieval.filling import Filled, Naming, add_files, add_pictures
+from partreid.inference.inputs import walk
+from partreid.retrieval.filling import Filled, Naming, add_files, add_images
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.runtime import keep_freed_memory
@@ -42,7 +42,7 @@ def add(
     gallery: GalleryLocation,
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCES...", help="Pictures, folders of pictures, or what `partreid embed` wrote."),
+        typer.Argument(metavar="SOURCES...", help="Images, folders of images, or what `partreid embed` wrote."),
     ],
     model: ModelOption = "",
     pattern: Annotated[
@@ -52,15 +52,15 @@ def add(
             r"`(?P<track>\d+)_c(?P<camera>\d+)`. camera and time are known; others become metadata."
         ),
     ] = "",
-    camera: Annotated[str | None, typer.Option(help="Camera of all pictures.")] = None,
+    camera: Annotated[str | None, typer.Option(help="Camera of all images.")] = None,
     time: Annotated[str | None, typer.Option(help="When all were taken: 90m (ago), now, a date and time.")] = None,
     data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="KEY=VALUE", help="Metadata of all pictures. Repeatable.")
+        list[str] | None, typer.Option("--data", metavar="KEY=VALUE", help="Metadata of all images. Repeatable.")
     ] = None,
     prefix: Annotated[str, typer.Option(help="What ids begin with, before the names: `site2/`.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Embed and replace what is there already.")] = False,
     skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out pictures that cannot be read, and say which.")
+        bool, typer.Option("--skip-damaged", help="Leave out images that cannot be read, and say which.")
     ] = False,
     mirror: Mirror = False,
     calibrated: Calibrated = False,
@@ -68,9 +68,9 @@ def add(
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
 ) -> None:
-    """Add pictures, each under its name as given. Killed or stopped, the same command goes on where it was.
+    """Add images, each under its name as given. Killed or stopped, the same command goes on where it was.
 
-    Before anything is embedded, names that are in the gallery for other pictures are refused, and pictures that are
+    Before anything is embedded, names that are in the gallery for other images are refused, and images that are
     there with another camera, time or metadata.
     """
     naming = Naming(
@@ -82,16 +82,16 @@ def add(
     )
     embedded = [source for source in sources if source.suffix in _EMBEDDED or (source / "manifest.json").is_file()]
     if embedded and len(embedded) < len(sources):
-        raise ConfigError("Give either pictures or files of embeddings, not both at once.")
+        raise ConfigError("Give either images or files of embeddings, not both at once.")
     if not embedded and not model:
-        raise ConfigError("Embedding pictures needs a model: --model RUN.")
+        raise ConfigError("Embedding images needs a model: --model RUN.")
     extractor = None
     keep_freed_memory()
     if model:
         runtime = runtime_config(device, precision, 0, batch_size)
         extractor = gallery_extractor(model, runtime, mirror=mirror, calibrated=calibrated)
     with Gallery.open(gallery, extractor=extractor) as opened:
-        names = [] if embedded else [Path(str(picture)) for picture in walk(list(sources))]
+        names = [] if embedded else [Path(str(image)) for image in walk(list(sources))]
         with progress_bar("adding", len(names)) as (progress, task):
 
             def advance(count: int) -> None:
@@ -100,15 +100,15 @@ def add(
             if extractor is None or embedded:
                 filled = add_files(opened, embedded, naming, replace=replace, advance=advance)
             else:
-                filled = add_pictures(
+                filled = add_images(
                     opened, extractor, names, naming, replace=replace, skip_damaged=skip_damaged, advance=advance
                 )
         _say(filled, opened)
 
 
 def _say(filled: Filled, gallery: Gallery) -> None:
-    for picture in filled.skipped:
-        errors.print(f"left out: {picture.reason}", soft_wrap=True)
+    for image in filled.skipped:
+        errors.print(f"left out: {image.reason}", soft_wrap=True)
     console.print(
         f"{filled.added} added, {filled.known} there already, {len(filled.skipped)} left out. The gallery holds "
         f"{len(gallery)} items.",
@@ -117,7 +117,7 @@ def _say(filled: Filled, gallery: Gallery) -> None:
     )
     for given, name in list(filled.renamed.items())[:1]:
         console.print(
-            f"{len(filled.renamed)} of these pictures have another id there: {given!r} is {name!r}.",
+            f"{len(filled.renamed)} of these images have another id there: {given!r} is {name!r}.",
             markup=False,
             highlight=False,
             soft_wrap=True,

@@ -31,20 +31,20 @@ from partreid.cli.options import (
 )
 from partreid.errors import CheckpointError, ConfigError, DataError
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.pictures import walk
-from partreid.inference.tracklets import merge_tracklet
+from partreid.inference.inputs import walk
 from partreid.models.checkpoint import find_checkpoint
 from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
 from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
+from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings, SearchResult
 
 
 def search(
     gallery: GalleryLocation,
-    pictures: Annotated[list[Path] | None, typer.Argument(help="Pictures to look for, or folders of them.")] = None,
+    images: Annotated[list[Path] | None, typer.Argument(help="Images to look for, or folders of them.")] = None,
     model: ModelOption = "",
     like: Annotated[
         list[str] | None, typer.Option("--like", metavar="ID", help="Look for an item of the gallery. Repeatable.")
@@ -69,11 +69,11 @@ def search(
     device: Device = "auto",
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Find the people in pictures: distance, probability where the model is calibrated, and each part's distance."""
-    if not (pictures or like):
-        raise ConfigError("Say whom to look for: pictures, or --like ID for an item of the gallery.")
-    if pictures and not model:
-        raise ConfigError("Embedding pictures needs a model: --model RUN.")
+    """Find the people in images: distance, probability where the model is calibrated, and each part's distance."""
+    if not (images or like):
+        raise ConfigError("Say whom to look for: images, or --like ID for an item of the gallery.")
+    if images and not model:
+        raise ConfigError("Embedding images needs a model: --model RUN.")
     extractor = None
     if model:
         runtime = runtime_config(device, precision)
@@ -81,7 +81,7 @@ def search(
     chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where, undated=undated)
     chosen = chosen.model_copy(update={"not_ids": tuple(like or ())})
     with Gallery.open(gallery, extractor=extractor, create=False) as opened:
-        query, names = _queries(opened, pictures or [], like or [])
+        query, names = _queries(opened, images or [], like or [])
         if one_person:
             query, names = merge_tracklet(query), [", ".join(names)]
         calibration, problem = (None, "") if extractor is None else find_calibration(model, extractor)
@@ -114,11 +114,11 @@ def search(
     console.print(str(how), style="dim", highlight=False, soft_wrap=True)
 
 
-def _queries(gallery: Gallery, pictures: Sequence[Path], like: Sequence[str]) -> tuple[PartEmbeddings, list[str]]:
+def _queries(gallery: Gallery, images: Sequence[Path], like: Sequence[str]) -> tuple[PartEmbeddings, list[str]]:
     """Embeddings to look for, and their names."""
     parts, names = [], []
-    if pictures:
-        files = [str(picture) for picture in walk(list(pictures))]
+    if images:
+        files = [str(image) for image in walk(list(images))]
         assert gallery.extractor is not None
         parts.append(gallery.extractor.embed(files))
         names += files

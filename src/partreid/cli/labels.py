@@ -12,7 +12,7 @@ from partreid.cli.labels_make import make
 from partreid.cli.labels_show import show
 from partreid.cli.options import Data
 from partreid.datasets.readers import with_labels
-from partreid.datasets.readers.pictures import read_pictures
+from partreid.datasets.readers.loose_images import read_images
 from partreid.errors import LabelError
 from partreid.labels.fields import read_part_maps
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
@@ -33,14 +33,14 @@ def info(
 ) -> None:
     """Show which label folders there are, their size, and how often each part is in them."""
     parts = get_part_schema(schema)
-    dataset = read_pictures(root, labels=None)
+    dataset = read_images(root, labels=None)
     console.print(f"label folders: {', '.join(label_folders(dataset.root)) or 'none'}", markup=False)
     folder = choose_label_folder(dataset.root, labels)
     if folder is None:
         return
     dataset = with_labels(dataset, folder)
     paths = [image.label for image in dataset.train if image.label is not None]
-    console.print(f"{folder}: labels of {len(paths)} of {len(dataset.train)} training pictures", markup=False)
+    console.print(f"{folder}: labels of {len(paths)} of {len(dataset.train)} training images", markup=False)
     if not paths:
         return
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(sample, len(paths))).astype(int)]
@@ -61,6 +61,6 @@ def info(
     rows = [
         (n, f"{100 * (share[:, c] > 0).mean():.1f}", f"{100 * share[:, c].mean():.1f}") for c, n in enumerate(names)
     ]
-    columns = ("part", "pictures with it, %", "share of nodes, %")
+    columns = ("part", "images with it, %", "share of nodes, %")
     console.print(plain_table(f"{len(maps)} labels, schema {schema}, threshold {LABEL_THRESHOLD}", columns, rows))
     console.print(f"empty labels: {100 * np.mean([not m.any() for m in maps]):.1f} %")

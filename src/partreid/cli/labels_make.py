@@ -1,4 +1,4 @@
-"""``partreid labels make``: pictures in, human parsing labels out."""
+"""``partreid labels make``: images in, human parsing labels out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from partreid.cli.console import console, errors, plain_table, progress_bar, say_warning
 from partreid.cli.options import Data
 from partreid.datasets.images import read_image
-from partreid.datasets.readers.pictures import read_pictures
+from partreid.datasets.readers.loose_images import read_images
 from partreid.errors import ConfigError, DataError, nearest
 from partreid.labels.generate import NOTES, REPORT, LabelJob, LabelSummary, make_labels
 from partreid.labels.locate import AUTO, MASKS, PUBLISHED_FOLDER, label_path, published_label_path
@@ -51,16 +51,16 @@ def make(
         LabelFormat,
         typer.Option("--format", help="compact: a byte a value. published: floats, named as the published labels."),
     ] = LabelFormat.COMPACT,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many pictures, evenly chosen; for a trial.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly chosen; for a trial.")] = None,
     stride: Annotated[int, typer.Option(min=1, help="Pixels between two nodes of a label.")] = 8,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make labels anew that are there already.")] = False,
 ) -> None:
-    """Make pose fields for the pictures of a data set, or of any folder, in masks/PROVIDER/.
+    """Make pose fields for the images of a data set, or of any folder, in masks/PROVIDER/.
 
     Only training needs labels. An interrupted run goes on where it stopped. What was found is written to
-    masks/PROVIDER/report.csv: pictures without a person, with several, with few parts.
+    masks/PROVIDER/report.csv: images without a person, with several, with few parts.
     """
-    dataset = read_pictures(data, labels=None)
+    dataset = read_images(data, labels=None)
     everything, pictures = _choose(dataset, ["all"]), _choose(dataset, split)
     if limit is not None:
         pictures = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))).astype(int)]
@@ -98,7 +98,7 @@ def _content(*files: str | Path | None) -> str:
 
 
 def _choose(dataset: ReIDDataset, splits: list[str] | None) -> list[Path]:
-    """The pictures of the splits, each once."""
+    """The images of the splits, each once."""
     known = dataset.splits
     names = splits or (["train"] if dataset.train else ["all"])
     for name in names:
@@ -107,24 +107,19 @@ def _choose(dataset: ReIDDataset, splits: list[str] | None) -> list[Path]:
     return list(dict.fromkeys(i.path for name in (known if "all" in names else names) for i in known[name]))
 
 
-def _jobs(pictures: list[Path], dataset: ReIDDataset, out: Path, folder: str, *, published: bool) -> list[LabelJob]:
+def _jobs(images: list[Path], dataset: ReIDDataset, out: Path, folder: str, *, published: bool) -> list[LabelJob]:
     """What to label and where to write it: in ``out``, as it would lie in the set's own folder.
 
     Raises:
-        DataError: two pictures would share a label file, as their names differ in the suffix only.
+        DataError: two images would share a label file, as their names differ in the suffix only.
     """
     jobs: dict[Path, LabelJob] = {}
-    for picture in pictures:
-        if published:
-            place = published_label_path(picture, dataset, folder)
-        else:
-            place = label_path(picture, dataset.root, folder)
-        job = LabelJob(picture, out / place.relative_to(dataset.root), picture.relative_to(dataset.root).as_posix())
+    for image in images:
+        place = published_label_path(image, dataset, folder) if published else label_path(image, dataset.root, folder)
+        job = LabelJob(image, out / place.relative_to(dataset.root), image.relative_to(dataset.root).as_posix())
         other = jobs.setdefault(job.label, job)
         if other is not job:
-            raise DataError(
-                f"{other.picture} and {picture} would share the label file {job.label}. Rename one of them."
-            )
+            raise DataError(f"{other.image} and {image} would share the label file {job.label}. Rename one of them.")
     return list(jobs.values())
 
 
@@ -137,10 +132,10 @@ def _print_summary(summary: LabelSummary, report: Path) -> None:
         )
     total = summary.made + summary.kept + len(summary.failed)
     rows = [(NOTES[note], str(n), f"{100 * n / total:.1f}") for note, n in summary.notes.most_common()]
-    console.print(plain_table("", ("worth a look", "pictures", "%"), rows or [("nothing", "0", "0.0")]))
-    console.print(f"Each picture: {report}", soft_wrap=True, highlight=False, markup=False)
+    console.print(plain_table("", ("worth a look", "images", "%"), rows or [("nothing", "0", "0.0")]))
+    console.print(f"Each image: {report}", soft_wrap=True, highlight=False, markup=False)
     for message in summary.failed:
         errors.print(message, soft_wrap=True, highlight=False, markup=False)
     if summary.failed:
-        errors.print(f"{len(summary.failed)} pictures could not be read.")
+        errors.print(f"{len(summary.failed)} images could not be read.")
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""``partreid labels show``: labels over their pictures, and the bad ones by reason."""
+"""``partreid labels show``: labels over their images, and the bad ones by reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from partreid.cli.console import console, plain_table, progress_bar
 from partreid.cli.options import Data
 from partreid.datasets.images import read_image
-from partreid.datasets.readers.pictures import read_pictures
+from partreid.datasets.readers.loose_images import read_images
 from partreid.errors import DataError, LabelError, nearest
 from partreid.files import atomic_file
 from partreid.labels.fields import read_label_map, read_pose_fields
@@ -24,7 +24,7 @@ from partreid.parts import PartSchema, get_part_schema
 from partreid.types import ReIDDataset, ReIDImage
 
 if TYPE_CHECKING:
-    from partreid.viz.label_report import LabelReport
+    from partreid.reports.label_report import LabelReport
 
 PAGE, SHEET, WORST, TABLE = "labels.html", "sheet.png", "worst.png", "worst.csv"
 
@@ -38,13 +38,13 @@ def show(
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="A node where no part reaches it is background (λ_r, Eq. 10).")
     ] = LABEL_THRESHOLD,
-    count: Annotated[int, typer.Option(min=1, help="Pictures on the contact sheet, evenly chosen.")] = 24,
+    count: Annotated[int, typer.Option(min=1, help="Images on the contact sheet, evenly chosen.")] = 24,
     worst: Annotated[int, typer.Option(min=1, help="Bad labels to draw for each reason.")] = 8,
 ) -> None:
-    """Draw labels over their pictures, and find the bad ones.
+    """Draw labels over their images, and find the bad ones.
 
     Reads every label of the split. Writes OUT/labels.html, one page with everything, which any browser opens; its
-    pictures alone as sheet.png and worst.png; and worst.csv, which lists every bad label.
+    images alone as sheet.png and worst.png; and worst.csv, which lists every bad label.
     """
     from partreid.viz.canvas import save_png, to_array
 
@@ -52,7 +52,7 @@ def show(
     images = dataset.splits[split]
     source = choose_label_folder(dataset.root, labels)
     what = f"{MASKS}/{source}, parts {schema}, threshold {threshold:g}"
-    title = f"Labels of {dataset.name}, {split}: {len(images):,} pictures ({what})"
+    title = f"Labels of {dataset.name}, {split}: {len(images):,} images ({what})"
     report = label_report(images, get_part_schema(schema), title=title, threshold=threshold, count=count, worst=worst)
     # All is drawn before the first file is written: a mistake leaves nothing behind.
     page = report.page()
@@ -73,7 +73,7 @@ def read_labelled(root: str, labels: str, split: str) -> ReIDDataset:
         DataError: no such split.
         LabelError: no label folder, not the only one, or no label in the split.
     """
-    dataset = read_pictures(root, labels=labels)
+    dataset = read_images(root, labels=labels)
     known = dataset.splits
     if split not in known:
         raise DataError(f"No split {split!r} in {dataset.root}. {nearest(split, known)}")
@@ -81,21 +81,21 @@ def read_labelled(root: str, labels: str, split: str) -> ReIDDataset:
     if not having:
         raise LabelError(f"{dataset.root} has no labels in {MASKS}/. Make some with `partreid labels make`.")
     if split not in having:
-        raise LabelError(f"No picture of split {split!r} of {dataset.root} has a label. With: {', '.join(having)}.")
+        raise LabelError(f"No image of split {split!r} of {dataset.root} has a label. With: {', '.join(having)}.")
     return dataset
 
 
 def label_report(
     images: Sequence[ReIDImage], schema: PartSchema, *, title: str, threshold: float, count: int, worst: int
 ) -> LabelReport:
-    """Rate the labels of all pictures, and read those to show.
+    """Rate the labels of all images, and read those to show.
 
     Args:
         images: with labels. schema: the parts. title: of the report. threshold: λ_r of Eq. 10.
-        count: pictures to choose evenly. worst: bad labels to show for each reason.
+        count: images to choose evenly. worst: bad labels to show for each reason.
     """
-    from partreid.viz.label_report import LabelReport
-    from partreid.viz.labels import LabelledPicture
+    from partreid.reports.label_report import LabelReport
+    from partreid.viz.labels import LabelledImage
 
     ratings = []
     with progress_bar("Reading labels", len(images)) as (bar, task):
@@ -113,7 +113,7 @@ def label_report(
             pixels = read_image(images[i].path)
         except DataError as error:
             pixels, note = None, str(error).removeprefix(f"{images[i].path} ")
-        pictures[i] = LabelledPicture(pixels, fields, label, images[i].path.name, note)
+        pictures[i] = LabelledImage(pixels, fields, label, images[i].path.name, note)
     return LabelReport(title, schema, ratings, found, chosen, drawn, pictures, threshold)
 
 

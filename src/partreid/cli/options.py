@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from partreid.base_config import read_config_file
 from partreid.cli.times import parse_moment
-from partreid.config import read_config_file
 from partreid.errors import ConfigError, nearest
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.load import load_extractor
@@ -20,8 +20,8 @@ from partreid.retrieval.filters import Filter
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
-from partreid.training.config import TrainConfig
 from partreid.training.presets import PRESETS, get_preset
+from partreid.training.train_config import TrainConfig
 
 Data = Annotated[
     str,
@@ -49,13 +49,13 @@ Overrides = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 PrecisionOption = Annotated[str, typer.Option("--precision", help="auto, float32, bfloat16, or float16 (GPU only).")]
-Workers = Annotated[int, typer.Option(min=0, help="Threads that read training pictures ahead; 0 = none.")]
+Workers = Annotated[int, typer.Option(min=0, help="Threads that read training images ahead; 0 = none.")]
 CacheMib = Annotated[
-    int, typer.Option("--cache-mib", min=0, help="Memory for decoded training pictures, in MiB; 0 keeps none.")
+    int, typer.Option("--cache-mib", min=0, help="Memory for decoded training images, in MiB; 0 keeps none.")
 ]
 Mirror = Annotated[
     bool,
-    typer.Option("--mirror", help="Embed each picture and its mirror image, and average them. Takes twice as long."),
+    typer.Option("--mirror", help="Embed each image and its mirror image, and average them. Takes twice as long."),
 ]
 TestOverrides = Annotated[
     list[str] | None,
@@ -95,7 +95,7 @@ Calibrated = Annotated[
     bool,
     typer.Option("--calibration", help="Embed as the calibration beside the model was fitted."),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Pictures embedded at once.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images embedded at once.")]
 
 
 def all_datasets(data: list[str] | None, more: list[str] | None) -> list[str]:
@@ -214,11 +214,11 @@ def gallery_extractor(
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """How pictures are embedded and compared at test.
+class MatchingOptions:
+    """How images are embedded and compared at test.
 
     Attributes:
-        runtime: where. labels: label folder of the drawn pictures, and of all where the model needs them.
+        runtime: where. labels: label folder of the drawn images, and of all where the model needs them.
         mirror: whether mirror images are embedded too.
         overrides: assignments to fields of the model ("model.visibility=continuous") and of matching
             ("matching.visibility=geometric").

@@ -46,7 +46,7 @@ def query_sets(dataset: ReIDDataset, wanted: Sequence[str] | None = None) -> lis
         DataError: there is none, or none of that name.
     """
     if not dataset.queries:
-        raise DataError(f"{dataset.name} ({dataset.root}) has no query pictures, so it cannot be evaluated.")
+        raise DataError(f"{dataset.name} ({dataset.root}) has no query images, so it cannot be evaluated.")
     chosen = list(wanted or dataset.queries)
     for name in chosen:
         if name not in dataset.queries:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from partreid.cli.figure_data import attention_rows, drawn_labels
 from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
-from partreid.cli.pictures import attention_rows, drawn_labels
 from partreid.cli.searched import query_sets, search_set, with_needed_labels
 from partreid.cli.show_common import (
     AsPage,
@@ -49,13 +49,13 @@ def attention(
     precision: PrecisionOption = "float32",
     batch_size: BatchSize = 64,
 ) -> None:
-    """Draw the attention map of every part, and below it what the label says, where a picture has one.
+    """Draw the attention map of every part, and below it what the label says, where an image has one.
 
     Six queries spread evenly over the set, unless you ask for others. Green frame: the part counts as visible.
     """
+    from partreid.reports.blocks import attention_block, slot_legend
+    from partreid.reports.html import Section, page
     from partreid.viz.attention import attention_note, draw_attention
-    from partreid.viz.blocks import attention_block, slot_legend
-    from partreid.viz.html import Section, page
 
     path, as_page = output_path(out, "attention", page=html)
     choice = Choice(query or (), best, worst, random, seed)

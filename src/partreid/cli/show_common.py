@@ -1,4 +1,4 @@
-"""What the figures' commands share: which queries to show, and writing a picture or a page."""
+"""What the figures' commands share: which queries to show, and writing an image or a page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from partreid.cli.console import console
-from partreid.cli.pictures import spread
+from partreid.cli.figure_data import spread
 from partreid.errors import ConfigError, DataError, nearest
 from partreid.files import atomic_file
 from partreid.types import EvaluationResult, ReIDImage
@@ -38,7 +38,7 @@ AsPage = Annotated[bool, typer.Option("--html", help="Write one self-contained H
 
 @dataclass(frozen=True)
 class Choice:
-    """Which pictures to show; ``count`` spread evenly from best to worst where nothing else is asked for."""
+    """Which images to show; ``count`` spread evenly from best to worst where nothing else is asked for."""
 
     names: Sequence[str] = ()
     best: int = 0
@@ -55,15 +55,15 @@ class Choice:
     def check(self, images: Sequence[ReIDImage]) -> None:
         """Find a mistyped name before all is embedded, which may take minutes; errors as in :meth:`pick`."""
         for name in self.names:
-            find_picture(images, name)
+            find_image(images, name)
 
     def pick(self, images: Sequence[ReIDImage], result: EvaluationResult | None = None) -> list[int]:
-        """Positions in ``images``, each once; without a result the default is spread over the pictures' order.
+        """Positions in ``images``, each once; without a result the default is spread over the images' order.
 
         Raises:
-            DataError: there is no such picture, or several.
+            DataError: there is no such image, or several.
         """
-        found = [find_picture(images, name) for name in self.names]
+        found = [find_image(images, name) for name in self.names]
         if result is not None:
             order = spread(result.average_precision, len(images))
             found += order[: self.best] + order[len(order) - min(self.worst, len(order)) :]
@@ -76,8 +76,8 @@ class Choice:
         return list(dict.fromkeys(found))
 
 
-def find_picture(images: Sequence[ReIDImage], name: str) -> int:
-    """Position of the picture of that file name, with or without folders and suffix, else of that number.
+def find_image(images: Sequence[ReIDImage], name: str) -> int:
+    """Position of the image of that file name, with or without folders and suffix, else of that number.
 
     Raises:
         DataError: there is none, or several.
@@ -92,11 +92,11 @@ def find_picture(images: Sequence[ReIDImage], name: str) -> int:
         return found[0]
     if found:
         some = ", ".join(str(images[i].path) for i in found[:3])
-        raise DataError(f"{len(found)} pictures are called {name!r}: {some}. Give the folder too, or the number.")
+        raise DataError(f"{len(found)} images are called {name!r}: {some}. Give the folder too, or the number.")
     if name.isdecimal() and str(int(name)) == name and int(name) < len(images):
         return int(name)
     raise DataError(
-        f"No picture {name!r}: expected the name of one of {len(images)} files, or a number from 0 to "
+        f"No image {name!r}: expected the name of one of {len(images)} files, or a number from 0 to "
         f"{len(images) - 1}. {nearest(name, [images[i].path.name for i in range(min(len(images), 10_000))])[:200]}"
     )
 
@@ -116,7 +116,7 @@ def output_path(out: Path | None, name: str, *, page: bool) -> tuple[Path, bool]
 
 
 def write_figure(path: Path, draw: Callable[[], Figure], page: Callable[[], str], *, as_page: bool) -> None:
-    """Write the picture or the page, whole or not at all, and say where it is.
+    """Write the image or the page, whole or not at all, and say where it is.
 
     Raises:
         DataError: it cannot be written.

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import console
+from partreid.cli.figure_data import RankingStyle, ranking_row
 from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
-from partreid.cli.pictures import RankingStyle, ranking_row
 from partreid.cli.searched import query_sets, search_set
 from partreid.cli.show_common import (
     AsPage,
@@ -52,9 +52,9 @@ def rankings(
         list[str] | None, typer.Option("--against", help="Another model, shown in lines below; repeatable.")
     ] = None,
     junk: Annotated[
-        bool, typer.Option("--junk", help="Show pictures of the query's person and camera too; scores leave them out.")
+        bool, typer.Option("--junk", help="Show images of the query's person and camera too; scores leave them out.")
     ] = False,
-    attention: Annotated[bool, typer.Option(help="Draw attention maps over the pictures.")] = True,
+    attention: Annotated[bool, typer.Option(help="Draw attention maps over the images.")] = True,
     cells: Cells = False,
     query_set: QuerySet = None,
     labels: Labels = AUTO,
@@ -71,8 +71,8 @@ def rankings(
     Six queries spread evenly from the best to the worst, unless you ask for others. `--by head --by all` draws the
     paper's Figure 3, `--against OTHER_RUN` its Figure 4.
     """
-    from partreid.viz.blocks import READING, ranking_block, slot_legend
-    from partreid.viz.html import Section, page
+    from partreid.reports.blocks import READING, ranking_block, slot_legend
+    from partreid.reports.html import Section, page
     from partreid.viz.rankings import draw_rankings
 
     path, as_page = output_path(out, "rankings", page=html)
@@ -81,7 +81,7 @@ def rankings(
     choice = Choice(query or (), best, worst, random, seed)
     runtime = runtime_config(device, precision, 0, batch_size)
     models = {source: PartExtractor.from_pretrained(source, runtime=runtime) for source in [model, *(against or [])]}
-    # A mistyped name is found before the pictures are embedded, which may take minutes.
+    # A mistyped name is found before the images are embedded, which may take minutes.
     choice.check(dataset.queries[name])
     ways = {source: {way: slots_by_name(way, one.slots) for way in by or [ALL]} for source, one in models.items()}
     searched = {source: search_set(one, dataset, name, labels) for source, one in models.items()}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from partreid.base_config import read_config_file
 from partreid.cli.console import console
+from partreid.cli.figure_data import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
 from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
-from partreid.cli.pictures import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
 from partreid.cli.searched import SearchedSet, query_sets, search_sets, with_needed_labels
 from partreid.cli.show_common import Labels, Model, write_page
-from partreid.config import read_config_file
 from partreid.datasets.readers import read_dataset
 from partreid.environment import describe_environment
 from partreid.evaluation.dataset import QuerySetScores
@@ -28,7 +28,7 @@ from partreid.training.state import CONFIG_FILE as TRAIN_FILE
 from partreid.types import ReIDDataset, ReIDImage
 
 if TYPE_CHECKING:
-    from partreid.viz.run_report import QuerySetReport, RunReport
+    from partreid.reports.run_report import QuerySetReport, RunReport
 
 REPORT_FILE = "report.html"
 _RANKED, _TOP, _EXAMPLES = 4, 8, 6  # queries at either end, results of each, attention examples
@@ -72,7 +72,7 @@ def gather_report(
         source: the model, as for ``PartExtractor.from_pretrained``. dataset: that it was evaluated on.
         sets: what it found, by query set. labels: label folder of the attention examples.
     """
-    from partreid.viz.run_report import RunReport
+    from partreid.reports.run_report import RunReport
 
     searched = next(iter(sets.values()))[0]
     extractor = searched.extractor
@@ -98,7 +98,7 @@ def gather_report(
 def _query_set(
     name: str, searched: SearchedSet, scores: QuerySetScores, dataset: ReIDDataset, labels: str
 ) -> QuerySetReport:
-    from partreid.viz.run_report import QuerySetReport
+    from partreid.reports.run_report import QuerySetReport
 
     query, gallery, matching = searched.query, searched.gallery, searched.matching
     result = scores.result if scores.result.confidence else with_confidence(scores.result)

@@ -18,8 +18,8 @@ def synth(
     out: Annotated[Path, typer.Argument(help="Folder for the set; a killed run goes on where it stopped.")],
     train_ids: Annotated[int, typer.Option(help="Identities to train on.")] = _DEFAULT.train_identities,
     test_ids: Annotated[int, typer.Option(help="Identities of queries and gallery.")] = _DEFAULT.test_identities,
-    height: Annotated[int, typer.Option(help="Height of a picture in pixels.")] = _DEFAULT.image_height,
-    width: Annotated[int, typer.Option(help="Width of a picture in pixels.")] = _DEFAULT.image_width,
+    height: Annotated[int, typer.Option(help="Height of an image in pixels.")] = _DEFAULT.image_height,
+    width: Annotated[int, typer.Option(help="Width of an image in pixels.")] = _DEFAULT.image_width,
     seed: Annotated[int, typer.Option(help="Everything random derives from it.")] = _DEFAULT.seed,
     detector_noise: Annotated[
         float, typer.Option(help="Errors of the pose labels, as a detector makes them: 0 none, 1 strong.")
@@ -28,9 +28,7 @@ def synth(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="field=value, e.g. cameras=8. Repeatable; the last wins.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes. The pictures do not depend on it.")] = (
-        usable_cores()
-    ),
+    workers: Annotated[int, typer.Option(min=1, help="Processes. The images do not depend on it.")] = (usable_cores()),
 ) -> None:
     """Render pedestrians into OUT, with pose labels, body regions and the degree of occlusion.
 

@@ -23,16 +23,16 @@ from partreid.cli.options import (
 )
 from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError, DataError
-from partreid.inference.box_choice import named
-from partreid.inference.boxes import BoxForm, TrackBoxes, read_boxes
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.frame_folder import FrameFolder
 from partreid.inference.storage import save_embeddings
-from partreid.inference.video import OnError, VideoFrame, iter_frames
-from partreid.inference.video_tracks import BestCrops, embed_tracks
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.track_filling import VideoNaming, add_tracks, former_tracks
+from partreid.tracking.box_choice import named
+from partreid.tracking.boxes import BoxForm, TrackBoxes, read_boxes
+from partreid.tracking.frame_folder import FrameFolder
+from partreid.tracking.video import OnError, VideoFrame, iter_frames
+from partreid.tracking.video_tracks import BestCrops, embed_tracks
 from partreid.types import PartEmbeddings
 
 _SHOWN = 10  # things left out that are told one by one
@@ -43,7 +43,7 @@ def tracks(
         str, typer.Argument(help="Run or checkpoint folder, exported file, or a Hugging Face repository org/name.")
     ],
     video: Annotated[
-        Path, typer.Argument(help="Video file, or a folder of frames as pictures, numbered in their names.")
+        Path, typer.Argument(help="Video file, or a folder of frames as images, numbered in their names.")
     ],
     boxes: Annotated[
         Path,
@@ -72,7 +72,7 @@ def tracks(
     ] = None,
     in_order: Annotated[
         bool,
-        typer.Option("--in-order", help="Count a folder's pictures in the order of their names, not by their numbers."),
+        typer.Option("--in-order", help="Count a folder's images in the order of their names, not by their numbers."),
     ] = False,
     form: Annotated[
         BoxForm | None,
@@ -87,7 +87,7 @@ def tracks(
     ] = None,
     crops: Annotated[
         Path | None,
-        typer.Option(help="Folder for a picture of each track, the one that shows the most; in a folder of the video."),
+        typer.Option(help="Folder for an image of each track, the one that shows the most; in a folder of the video."),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Use every n-th frame only.")] = 1,
     skip_damaged: Annotated[
@@ -106,7 +106,7 @@ def tracks(
     """Embed the persons tracked in a video: one embedding per track, merged from all its boxes.
 
     Per slot the mean over the track, weighted by visibility. The file is like that of `partreid embed`, with the
-    tracks' names in the place of the pictures'; in a gallery a track is an item with its camera and time. Video files
+    tracks' names in the place of the images'; in a gallery a track is an item with its camera and time. Video files
     need `pip install "partreid[video]"`.
     """
     if (camera or start) and not gallery:
@@ -135,7 +135,7 @@ def tracks(
         console.print(f"{out}: {len(names)} tracks, {embeddings}", markup=False, soft_wrap=True)
     if opened is not None:
         with opened:
-            naming = replace(naming, pictures=best.files if best else {})
+            naming = replace(naming, images=best.files if best else {})
             gone = add_tracks(opened, (embeddings, names), used, seconds, naming)
             console.print(
                 f"{without_secrets(gallery)}: {len(names)} tracks added, {len(opened)} items.", highlight=False
@@ -148,7 +148,7 @@ def _frames(video: Path, table: TrackBoxes, *, fps: float | None, in_order: bool
     if video.is_dir():
         return FrameFolder.open(video, fps=fps, first=table.table.first_frame, in_order=in_order)
     if fps is not None or in_order:
-        raise ConfigError(f"--fps and --in-order are for folders of pictures; {video} is none.")
+        raise ConfigError(f"--fps and --in-order are for folders of images; {video} is none.")
     return video
 
 

@@ -15,10 +15,10 @@ from partreid.cli.console import ProgressObserver, console, errors, progress_bar
 from partreid.cli.evaluate import evaluate_run
 from partreid.cli.options import (
     CacheMib,
-    Comparison,
     ConfigFile,
     DataSets,
     Device,
+    MatchingOptions,
     Overrides,
     PrecisionOption,
     Preset,
@@ -30,11 +30,11 @@ from partreid.datasets.readers import read_datasets
 from partreid.errors import ConfigError
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, read_metrics
 from partreid.runtime import RuntimeConfig
-from partreid.training.config import TrainConfig
 from partreid.training.data import check_same_config
 from partreid.training.loop import Trainer
 from partreid.training.observers import TensorBoardObserver
 from partreid.training.state import load_run_config
+from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage
 
 
@@ -48,7 +48,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out with its configuration.")] = False,
     allow_changes: Annotated[
         bool,
-        typer.Option("--allow-changes", help="With --resume: though pictures, labels or configuration are others."),
+        typer.Option("--allow-changes", help="With --resume: though images, labels or configuration are others."),
     ] = False,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
@@ -64,7 +64,7 @@ def train(
 ) -> None:
     """Train a model, then evaluate it.
 
-    Of several sets the training pictures are joined; equal person ids of two sets are different persons. Each set's
+    Of several sets the training images are joined; equal person ids of two sets are different persons. Each set's
     labels are in its folder masks, and each that has queries is evaluated by itself.
 
     `partreid config list` names the presets, `partreid config fields` everything that --set can change.
@@ -88,7 +88,7 @@ def train(
     datasets = read_datasets(data, labels=chosen.labels, unmatched="drop")
     for dataset in datasets:
         console.print(
-            f"{dataset.name}: {len(dataset.train)} training pictures of {len(dataset.train_identities)} identities, "
+            f"{dataset.name}: {len(dataset.train)} training images of {len(dataset.train_identities)} identities, "
             f"{len(dataset.gallery)} in the gallery"
         )
     images = [image for dataset in datasets for image in dataset.train]
@@ -97,7 +97,7 @@ def train(
     console.print(f"Checkpoint: {out}/checkpoint    Curves: tensorboard --logdir {out}/logs")
     tested = [dataset for dataset in datasets if dataset.queries]
     if evaluate and tested:
-        evaluate_run(out, tested, how=Comparison(runtime, chosen.labels), out=out / "evaluation")
+        evaluate_run(out, tested, how=MatchingOptions(runtime, chosen.labels), out=out / "evaluation")
     elif evaluate:
         console.print("No queries, so nothing to evaluate.")
     processes.leave()

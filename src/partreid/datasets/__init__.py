@@ -1,1 +1,1 @@
-"""Data sets: readers that list pictures, and what turns pictures and labels into batches."""
+"""Data sets: readers that list images, and what turns images and labels into batches."""

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches as tensors, on any device; the labels follow the picture (paper §4.2)."""
+"""Augmentation of whole batches as tensors, on any device; the labels follow the image (paper §4.2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.datasets.paste import PasteConfig, inside_boxes, paste, random_boxes, within
 from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
@@ -31,13 +31,13 @@ class AugmentConfig(ConfigModel):
     erase_probability: Share = 0.5
     """How often a box is erased (paper §4.2: 0.5). Erased pixels' labels become background."""
     erase_min: Annotated[float, Field(gt=0, le=1)] = 0.15
-    """Shortest side of the erased box, as a share of the picture's side."""
+    """Shortest side of the erased box, as a share of the image's side."""
     erase_max: Annotated[float, Field(gt=0, le=1)] = 0.65
-    """Longest side of the erased box, as a share of the picture's side."""
+    """Longest side of the erased box, as a share of the image's side."""
     flip_probability: Share = 0.0
-    """How often a picture is mirrored, its left and right parts exchanged with it (not in the paper)."""
+    """How often an image is mirrored, its left and right parts exchanged with it (not in the paper)."""
     paste_probability: Share = 0.0
-    """How often something is pasted over a picture (not in the paper). Hidden parts' labels become background."""
+    """How often something is pasted over an image (not in the paper). Hidden parts' labels become background."""
     pasting: PasteConfig = PasteConfig()
     """What is pasted, and where."""
     label_threshold: Share = LABEL_THRESHOLD
@@ -59,7 +59,7 @@ class Augmented(NamedTuple):
     Attributes:
         images: normalised float32 [B, 3, H, W]; channels-last in memory.
         part_maps: [B, K, H', W'] tensor E at the centres of the feature map's cells, or None.
-        labels: int64 [B, H', W'] in 0..K (Eq. 10), or None. Ignored throughout where a picture's part maps show
+        labels: int64 [B, H', W'] in 0..K (Eq. 10), or None. Ignored throughout where an image's part maps show
             nobody: that no one was found there, or that there is no label file, does not make it background.
     """
 
@@ -130,7 +130,7 @@ def part_maps_at(
 ) -> Tensor:
     """E at the cells of the feature map, after a crop.
 
-    Node (i, j) of ``part_maps`` lies at pixel (i·H/(h-1), j·W/(w-1)) of the picture; beyond it E is 0.
+    Node (i, j) of ``part_maps`` lies at pixel (i·H/(h-1), j·W/(w-1)) of the image; beyond it E is 0.
 
     Args:
         part_maps: [B, K, h, w]. offsets: [B, 2] crop offset (y, x) in pixels. size: (H, W). map_size: (H', W').
@@ -145,7 +145,7 @@ def part_maps_at(
     axes = []
     for axis in (0, 1):
         centres = (torch.arange(map_size[axis], device=part_maps.device) + 0.5) / map_size[axis]
-        axes.append(centres + offsets[:, axis : axis + 1] / size[axis])  # [B, cells], 0..1 within the picture
+        axes.append(centres + offsets[:, axis : axis + 1] / size[axis])  # [B, cells], 0..1 within the image
     y = axes[0].unsqueeze(2).expand(-1, -1, map_size[1])
     x = axes[1].unsqueeze(1).expand(-1, map_size[0], -1)
     grid = torch.stack([x, y], dim=-1) * 2 - 1
@@ -198,9 +198,9 @@ def _erase(pixels: Tensor, boxes: Tensor) -> Tensor:
         inside = within(boxes[:, axis], boxes[:, axis + 2], cells)
         start = inside.byte().argmax(dim=1)
         spans += [start, start + inside.sum(dim=1)]
-    for picture, (top, bottom, left, right) in zip(pixels, torch.stack(spans, dim=1).tolist(), strict=True):
+    for image, (top, bottom, left, right) in zip(pixels, torch.stack(spans, dim=1).tolist(), strict=True):
         if top < bottom and left < right:
-            picture[:, top:bottom, left:right] = 0.0
+            image[:, top:bottom, left:right] = 0.0
     return pixels
 
 
@@ -211,7 +211,7 @@ def _flip(
     schema: PartSchema | None,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor | None]:
-    """Mirror some of the pictures; their left parts become right ones."""
+    """Mirror some of the images; their left parts become right ones."""
     chosen = (torch.rand(len(images), generator=generator) < probability).to(images.device).view(-1, 1, 1, 1)
     images = torch.where(chosen, images.flip(3), images)
     if part_maps is None:

@@ -1,4 +1,4 @@
-"""What a check finds out about single files: pictures and labels, each read once."""
+"""What a check finds out about single files: images and labels, each read once."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _LARGEST_K = 255
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    """A picture file: the digest of its bytes and its (H, W), or why it cannot be read."""
+class ImageFile:
+    """An image file: the digest of its bytes and its (H, W), or why it cannot be read."""
 
     digest: bytes = b""
     error: str = ""
     size: tuple[int, int] = (0, 0)
 
 
-def look_at_picture(path: Path) -> PictureFile:
-    """Read a picture to its end."""
+def look_at_image(path: Path) -> ImageFile:
+    """Read an image to its end."""
     try:
         data = path.read_bytes()
         height, width, _ = decode(data, source=path.name).shape
     except OSError as error:
-        return PictureFile(error=f"{path.name}: {error.strerror or error}")
+        return ImageFile(error=f"{path.name}: {error.strerror or error}")
     except PartReIDError as error:
-        return PictureFile(error=str(error))
-    return PictureFile(hashlib.blake2b(data, digest_size=16).digest(), size=(height, width))
+        return ImageFile(error=str(error))
+    return ImageFile(hashlib.blake2b(data, digest_size=16).digest(), size=(height, width))
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def _values(path: Path) -> NDArray[np.generic]:
             raise (no_map if path.suffix == ".png" else no_fields) from None
 
 
-def fitting(image: ReIDImage, path: Path, label: LabelFile, content: PictureFile) -> LabelFile:
-    """The label, as an error where it does not fit its picture."""
+def fitting(image: ReIDImage, path: Path, label: LabelFile, content: ImageFile) -> LabelFile:
+    """The label, as an error where it does not fit its image."""
     if label.error or content.error:
         return label
     try:

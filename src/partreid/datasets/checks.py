@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from partreid.datasets.checked_files import LabelFile, PictureFile, fitting, look_at_label, look_at_picture
+from partreid.datasets.checked_files import ImageFile, LabelFile, fitting, look_at_image, look_at_label
 from partreid.datasets.readers import FoundDataset, queries_without_match
 from partreid.datasets.readers.common import LeftOutWarning
 from partreid.errors import PartReIDError
@@ -46,11 +46,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """How large a split is; ``published`` are its (identities, pictures) where they are known."""
+    """How large a split is; ``published`` are its (identities, images) where they are known."""
 
     name: str
     identities: int
-    pictures: int
+    images: int
     cameras: int
     published: tuple[int, int] | None
 
@@ -76,7 +76,7 @@ def check_dataset(
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DatasetReport:
-    """Check a data set: every picture is decoded, every label read.
+    """Check a data set: every image is decoded, every label read.
 
     Args:
         found: the set. threads: that read files, as many as there are processors where None.
@@ -90,19 +90,19 @@ def check_dataset(
         finding = Finding("problem", "layout", str(error))
         return DatasetReport(found.layout.name or found.path.name, found.spec, (), (finding,))
     labels = {folder: _labels(dataset, folder) for folder in label_folders(dataset.root)}
-    pictures = dict.fromkeys(image.path for split in dataset.splits.values() for image in split)
-    total = len(pictures) + sum(len(set(by_picture.values())) for by_picture in labels.values())
+    images = dict.fromkeys(image.path for split in dataset.splits.values() for image in split)
+    total = len(images) + sum(len(set(by_image.values())) for by_image in labels.values())
     with ThreadPoolExecutor(threads or usable_cores()) as pool:
 
         def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
             return dict(_in_threads(pool, function, list(paths), lambda count: progress(count, total)))
 
-        contents = read(look_at_picture, pictures)
-        states = {folder: read(look_at_label, set(by_picture.values())) for folder, by_picture in labels.items()}
+        contents = read(look_at_image, images)
+        states = {folder: read(look_at_label, set(by_image.values())) for folder, by_image in labels.items()}
     findings = (
         *(Finding("problem" if one.category is LeftOutWarning else "note", "files", str(one.message)) for one in told),
         *_check_identity(found, dataset),
-        *_check_pictures(dataset, contents),
+        *_check_images(dataset, contents),
         *_check_duplicates(dataset, contents),
         *_check_labels(dataset, labels, states, contents),
     )
@@ -122,7 +122,7 @@ def check_dataset(
 def _in_threads(
     pool: ThreadPoolExecutor, function: Callable[[T], R], items: Sequence[T], advance: Callable[[int], None]
 ) -> Iterator[tuple[T, R]]:
-    """Each item with its result; in chunks, as handing over a task costs as much as decoding a small picture."""
+    """Each item with its result; in chunks, as handing over a task costs as much as decoding a small image."""
     chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
     for chunk, results in zip(chunks, pool.map(lambda c: [function(item) for item in c], chunks), strict=True):
         advance(len(chunk))
@@ -130,7 +130,7 @@ def _in_threads(
 
 
 def _labels(dataset: ReIDDataset, folder: str) -> dict[Path, Path]:
-    """Label file by picture, where there is one."""
+    """Label file by image, where there is one."""
     paths = {image.path for split in dataset.splits.values() for image in split}
     found = {path: find_label(path, dataset.root, folder, dataset.label_naming) for path in sorted(paths)}
     return {path: label for path, label in found.items() if label is not None}
@@ -148,7 +148,7 @@ def _check_identity(found: FoundDataset, dataset: ReIDDataset) -> Iterator[Findi
     differences = layout.count_differences(dataset)
     yield from (Finding("problem", "counts", text) for text in differences)
     if layout.counts and not differences:
-        yield Finding("ok", "counts", "identities and pictures as published")
+        yield Finding("ok", "counts", "identities and images as published")
     for split, expected in layout.md5.items():
         names = "\n".join(sorted(image.path.name for image in dataset.splits[split]))
         if hashlib.md5(names.encode(), usedforsecurity=False).hexdigest() != expected:
@@ -170,19 +170,19 @@ def _check_identity(found: FoundDataset, dataset: ReIDDataset) -> Iterator[Findi
             yield Finding("ok", "matches", f"{name}: every query has a match in the gallery")
 
 
-def _check_pictures(dataset: ReIDDataset, contents: Mapping[Path, PictureFile]) -> Iterator[Finding]:
+def _check_images(dataset: ReIDDataset, contents: Mapping[Path, ImageFile]) -> Iterator[Finding]:
     bad = False
     for name, split in dataset.splits.items():
         errors = [contents[image.path].error for image in split if contents[image.path].error]
         if errors:
             bad = True
-            text = f"{name}: {len(errors)} of {len(split)} pictures cannot be read"
-            yield Finding("problem", "pictures", text, tuple(errors[:_EXAMPLES]))
+            text = f"{name}: {len(errors)} of {len(split)} images cannot be read"
+            yield Finding("problem", "images", text, tuple(errors[:_EXAMPLES]))
     if not bad:
-        yield Finding("ok", "pictures", "every picture can be read to its end")
+        yield Finding("ok", "images", "every image can be read to its end")
 
 
-def _check_duplicates(dataset: ReIDDataset, contents: Mapping[Path, PictureFile]) -> Iterator[Finding]:
+def _check_duplicates(dataset: ReIDDataset, contents: Mapping[Path, ImageFile]) -> Iterator[Finding]:
     """The same bytes in several places. What evaluation drops as junk is worth a note only."""
     by_content: dict[bytes, list[tuple[str, ReIDImage]]] = defaultdict(list)
     for name, split in dataset.splits.items():
@@ -201,10 +201,10 @@ def _check_duplicates(dataset: ReIDDataset, contents: Mapping[Path, PictureFile]
 
 
 def _duplicates(places: Sequence[tuple[str, ReIDImage]]) -> Iterator[tuple[tuple[Severity, str], ReIDImage]]:
-    """What is wrong with files of the same content: (severity, words) with a picture it concerns."""
+    """What is wrong with files of the same content: (severity, words) with an image it concerns."""
     for name, count in Counter(name for name, _ in places).items():
         if count > 1:
-            yield ("note", f"pictures are in {name} more than once"), next(i for n, i in places if n == name)
+            yield ("note", f"images are in {name} more than once"), next(i for n, i in places if n == name)
     gallery = [image for name, image in places if name == GALLERY]
     trained = [image for name, image in places if name == TRAIN]
     for name, image in places:
@@ -221,22 +221,22 @@ def _check_labels(
     dataset: ReIDDataset,
     labels: Mapping[str, Mapping[Path, Path]],
     states: Mapping[str, Mapping[Path, LabelFile]],
-    contents: Mapping[Path, PictureFile],
+    contents: Mapping[Path, ImageFile],
 ) -> Iterator[Finding]:
     """Training needs labels; those of test splits are for looking at only."""
     if not labels and dataset.train:
         yield Finding("note", "labels", "there are none; part attention needs them: `partreid labels make`")
-    for folder, by_picture in labels.items():
-        uses = Counter(by_picture.values())
-        shared = [path for path, label in by_picture.items() if uses[label] > 1]
+    for folder, by_image in labels.items():
+        uses = Counter(by_image.values())
+        shared = [path for path, label in by_image.items() if uses[label] > 1]
         if shared:
-            text = f"{folder}: {len(shared)} pictures share a label file, as their names differ in the suffix only"
+            text = f"{folder}: {len(shared)} images share a label file, as their names differ in the suffix only"
             yield Finding("problem", "labels", text, tuple(path.name for path in shared[:_EXAMPLES]))
         for name, split in dataset.splits.items():
             found = {
                 image.path: fitting(image, label, states[folder][label], contents[image.path])
                 for image in split
-                if (label := by_picture.get(image.path)) is not None
+                if (label := by_image.get(image.path)) is not None
             }
             yield from _check_split_labels(dataset.root, (folder, name), split, found)
 
@@ -255,7 +255,7 @@ def _check_split_labels(
     empty = [image for image in split if image.path in labels and labels[image.path].empty]
     damaged = [label.error for label in labels.values() if label.error]
     if missing:
-        text = f"{folder}: {len(missing)} of {len(split)} pictures of {name} have no label"
+        text = f"{folder}: {len(missing)} of {len(split)} images of {name} have no label"
         yield Finding(severity, "labels", text, _examples(root, missing))
     if damaged:
         text = f"{folder}: {len(damaged)} of {len(split)} labels of {name} cannot be read"
@@ -264,4 +264,4 @@ def _check_split_labels(
         text = f"{folder}: {len(empty)} of {len(split)} labels of {name} show no person"
         yield Finding("note", "labels", text, _examples(root, empty))
     if not missing and not damaged:
-        yield Finding("ok", "labels", f"{folder}: every picture of {name} has a label that can be read")
+        yield Finding("ok", "labels", f"{folder}: every image of {name} has a label that can be read")

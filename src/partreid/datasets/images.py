@@ -1,7 +1,7 @@
-"""Reading pictures: bytes in, uint8 [H, W, 3] RGB out, the same for files, PIL pictures, data sets and the web page.
+"""Reading images: bytes in, uint8 [H, W, 3] RGB out, the same for files, PIL images, data sets and the web page.
 
-Pictures are *upright*: turned as their EXIF orientation says, as browsers, OpenCV and phones show them. Boxes, labels
-and keypoints are given in these pixels. A damaged file is an error, never a grey picture.
+Images are *upright*: turned as their EXIF orientation says, as browsers, OpenCV and phones show them. Boxes, labels
+and keypoints are given in these pixels. A damaged file is an error, never a grey image.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from partreid.errors import DataError
 
-PICTURE_SUFFIXES = frozenset({
+IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
     ".avif", ".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".ppm", ".pgm", ".pbm", ".pnm",
 })  # fmt: skip
@@ -29,7 +29,7 @@ PICTURE_SUFFIXES = frozenset({
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
 """What is decoded, by Pillow's names. Of the others some start programs (EPS), and none is asked for."""
 
-LARGEST_PICTURE = 120_000_000
+LARGEST_IMAGE = 120_000_000
 """Pixels. The header's size is looked at first: a few bytes can announce what takes minutes and all memory."""
 
 _MOST_WORK = 4_000_000_000
@@ -46,14 +46,14 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 class TooLargeError(DataError):
-    """A picture has more bytes or pixels than are taken."""
+    """An image has more bytes or pixels than are taken."""
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """A picture file as uint8 [H, W, 3] RGB, upright.
+    """An image file as uint8 [H, W, 3] RGB, upright.
 
     Raises:
-        DataError: missing, empty, truncated, too large or not a picture; the message names the file.
+        DataError: missing, empty, truncated, too large or not an image; the message names the file.
 
     Example:
         >>> read_image("query/0001_c1s1_001051_00.jpg").shape  # doctest: +SKIP
@@ -63,18 +63,18 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"Cannot read picture {path}: {error.strerror or error}.") from None
+        raise DataError(f"Cannot read image {path}: {error.strerror or error}.") from None
     except ValueError as error:  # a name that no file can have
-        raise DataError(f"Cannot read picture {str(path)!r}: {error}.") from None
+        raise DataError(f"Cannot read image {str(path)!r}: {error}.") from None
     return decode(data, source=str(path))
 
 
 def decode(
-    data: bytes, *, source: str = "picture", largest: int = LARGEST_PICTURE, upright: bool = True
+    data: bytes, *, source: str = "image", largest: int = LARGEST_IMAGE, upright: bool = True
 ) -> NDArray[np.uint8]:
-    """An encoded picture (one of :data:`FORMATS`) as uint8 [H, W, 3] RGB, upright.
+    """An encoded image (one of :data:`FORMATS`) as uint8 [H, W, 3] RGB, upright.
 
-    Grey and CMYK pictures become RGB, transparency is dropped. Of a telephone's file with further views (MPO) the
+    Grey and CMYK images become RGB, transparency is dropped. Of a telephone's file with further views (MPO) the
     first is taken, which is the photo; animations and files of several pages are refused.
 
     Args:
@@ -84,10 +84,10 @@ def decode(
 
     Raises:
         TooLargeError: more pixels, by its header; nothing was decoded.
-        DataError: empty, truncated, several pictures, or no picture with 8 bits a channel.
+        DataError: empty, truncated, several images, or no image with 8 bits a channel.
     """
     if not data:
-        raise DataError(f"{source} is empty (0 bytes), so it is no picture. Fetch or make the file anew.")
+        raise DataError(f"{source} is empty (0 bytes), so it is no image. Fetch or make the file anew.")
     if data.startswith(b"\xff\xd8"):
         pixels = _decode_jpeg(data, source, largest, upright)
         if pixels is not None:
@@ -96,17 +96,17 @@ def decode(
 
 
 def from_pil(image: Image.Image) -> NDArray[np.uint8]:
-    """An opened PIL picture as uint8 [H, W, 3] RGB, upright: turned where it still carries an EXIF orientation.
+    """An opened PIL image as uint8 [H, W, 3] RGB, upright: turned where it still carries an EXIF orientation.
 
     Raises:
         DataError: too large, not of 8 bits a channel, or its file cannot be decoded.
     """
     try:
-        return _pixels(image, "The PIL picture", LARGEST_PICTURE, upright=True)
+        return _pixels(image, "The PIL image", LARGEST_IMAGE, upright=True)
     except DataError:
         raise
     except Exception as error:  # Pillow reads an opened file only now, and its plugins raise nearly anything
-        raise DataError(f"A PIL picture cannot be decoded: {_reason(error)}. Open a whole file anew.") from None
+        raise DataError(f"A PIL image cannot be decoded: {_reason(error)}. Open a whole file anew.") from None
 
 
 def turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -126,16 +126,16 @@ def turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture uint8 [H, W, 3] brought to ``size`` = (height, width), bilinear with antialiasing, as Pillow does it.
+    """An image uint8 [H, W, 3] brought to ``size`` = (height, width), bilinear with antialiasing, as Pillow does it.
 
     Raises:
-        DataError: not a uint8 [H, W, 3] picture, or a size below 1.
+        DataError: not a uint8 [H, W, 3] image, or a size below 1.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise DataError(f"Expected a uint8 [H, W, 3] picture, got {image.dtype} of shape {image.shape}.")
+        raise DataError(f"Expected a uint8 [H, W, 3] image, got {image.dtype} of shape {image.shape}.")
     height, width = size
     if height < 1 or width < 1:
-        raise DataError(f"A picture's size must be at least 1×1, got {height}×{width}.")
+        raise DataError(f"An image's size must be at least 1×1, got {height}×{width}.")
     if image.shape[:2] == (height, width):
         return image
     if all(new in (old, 2 * old) for new, old in zip(size, image.shape, strict=False)):
@@ -180,7 +180,7 @@ def _decode_jpeg(data: bytes, source: str, largest: int, upright: bool) -> NDArr
 def _exif_segment(data: bytes) -> bytes | None:
     """The first EXIF segment of a JPEG's header; nothing else of it is looked at."""
     place = 2
-    for _ in range(_SEGMENTS if b"Exif\0\0" in data else 0):  # most pictures have none
+    for _ in range(_SEGMENTS if b"Exif\0\0" in data else 0):  # most images have none
         if data[place : place + 1] != b"\xff" or data[place + 1 : place + 2] in (b"\xda", b""):
             break
         length = int.from_bytes(data[place + 2 : place + 4], "big")
@@ -219,7 +219,7 @@ def _decode_with_pillow(data: bytes, source: str, largest: int, upright: bool) -
         with Image.open(io.BytesIO(data), formats=_known_formats()) as image:
             if getattr(image, "is_animated", False) and image.format != "MPO":
                 raise DataError(
-                    f"{source} holds several pictures (an animation, or pages); expected one. Save the one that is "
+                    f"{source} holds several images (an animation, or pages); expected one. Save the one that is "
                     "meant, or each of them, as a file of its own."
                 )
             if image.format == "PPM" and data[:2] in (b"P1", b"P2", b"P3"):
@@ -229,7 +229,7 @@ def _decode_with_pillow(data: bytes, source: str, largest: int, upright: bool) -
         raise
     except UnidentifiedImageError:
         raise DataError(
-            f"{source} is no picture in a known format ({', '.join(_known_formats())}). Save it as JPEG or PNG; or "
+            f"{source} is no image in a known format ({', '.join(_known_formats())}). Save it as JPEG or PNG; or "
             "fetch or make the file anew."
         ) from None
     except Image.DecompressionBombError:  # the program has set Pillow a lower limit than ours
@@ -237,7 +237,7 @@ def _decode_with_pillow(data: bytes, source: str, largest: int, upright: bool) -
             f"{source} has more than {largest / 1e6:g} million pixels, or more than Pillow may read. Make it smaller."
         ) from None
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-        raise DataError(f"{source} is a damaged picture: {_reason(error)}. Fetch or make the file anew.") from None
+        raise DataError(f"{source} is a damaged image: {_reason(error)}. Fetch or make the file anew.") from None
 
 
 def _pixels(image: Image.Image, source: str, largest: int, upright: bool) -> NDArray[np.uint8]:

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.datasets.samplers import IdentityBatchSampler
-from partreid.datasets.torch_dataset import Picture, PictureBatch, PictureDataset
+from partreid.datasets.torch_dataset import ImageBatch, ImageDataset, LoadedImage
 from partreid.errors import DataError, LabelError
 from partreid.parts import PartSchema
 from partreid.runtime import RuntimeConfig, resolve_device
@@ -25,23 +25,23 @@ class BatchConfig(ConfigModel):
     identities_per_batch: Annotated[int, Field(ge=2)] = 16
     """P: identities in a batch (paper §4.2: 16)."""
     images_per_identity: Annotated[int, Field(ge=2)] = 4
-    """K: pictures of each (paper §4.2: 4)."""
+    """K: images of each (paper §4.2: 4)."""
 
 
 class TrainLoader:
     """Training batches, with the sampler that orders them.
 
     Args:
-        images: training pictures of one or several sets; persons of different sets stay apart though their pids
+        images: training images of one or several sets; persons of different sets stay apart though their pids
             may coincide.
-        config: batch composition. size: (H, W) of pictures.
+        config: batch composition. size: (H, W) of images.
         schema: part schema of the labels; None trains without labels.
         map_size: (H', W') of the feature map; labels are read at twice its resolution.
-        seed: of the order. runtime: how many threads read ahead, and how much memory holds decoded pictures.
+        seed: of the order. runtime: how many threads read ahead, and how much memory holds decoded images.
 
     Raises:
-        LabelError: labels are needed and no picture has one.
-        DataError: there are no pictures or too few identities, or a picture is there twice.
+        LabelError: labels are needed and no image has one.
+        DataError: there are no images or too few identities, or an image is there twice.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TrainLoader:
         seed: int,
         runtime: RuntimeConfig | None = None,
     ) -> None:
-        _check_pictures(images)
+        _check_images(images)
         if schema is not None:
             _check_labels(images)
         order = {identity: index for index, identity in enumerate(identities(images))}
@@ -66,37 +66,37 @@ class TrainLoader:
         # Nodes at the cells' centres and borders: without a crop, labels are read exactly at the centres.
         label_nodes = (2 * map_size[0] + 1, 2 * map_size[1] + 1)
         runtime = runtime or RuntimeConfig()
-        self.dataset = PictureDataset(
+        self.dataset = ImageDataset(
             images, size=size, schema=schema, label_nodes=label_nodes, cache_mib=runtime.cache_mib
         )
         self._workers = runtime.workers
         self._pinned = resolve_device(runtime.device).type == "cuda"
 
-    def epoch(self, number: int, *, start: int = 0) -> Iterator[PictureBatch]:
+    def epoch(self, number: int, *, start: int = 0) -> Iterator[ImageBatch]:
         """The batches of one epoch from batch ``start`` on, in the sampler's order; those before it are not read."""
         self.sampler.set_epoch(number, start=start)
         return self._batches()
 
     def describe(self) -> str:
-        """How much of the pictures is kept in memory, for a log."""
+        """How much of the images is kept in memory, for a log."""
         height, width = self.dataset.size
         needed, given = len(self.dataset) * height * width * 3 / 2**20, self.dataset.cache_mib
         if needed <= given:
-            return f"{len(self.dataset)} pictures take {needed:.0f} MiB decoded and are kept in memory once read."
+            return f"{len(self.dataset)} images take {needed:.0f} MiB decoded and are kept in memory once read."
         return (
-            f"{len(self.dataset)} pictures take {needed:.0f} MiB decoded, of which {given} MiB are kept in memory: the "
+            f"{len(self.dataset)} images take {needed:.0f} MiB decoded, of which {given} MiB are kept in memory: the "
             "others are read in every epoch. --cache-mib changes it."
         )
 
-    def _batches(self) -> Iterator[PictureBatch]:
-        for pictures in self._read_ahead() if self._workers else map(self._read, self.sampler):
-            yield self.dataset.collate(pictures, pinned=self._pinned)
+    def _batches(self) -> Iterator[ImageBatch]:
+        for images in self._read_ahead() if self._workers else map(self._read, self.sampler):
+            yield self.dataset.collate(images, pinned=self._pinned)
 
-    def _read_ahead(self) -> Iterator[list[Picture]]:
+    def _read_ahead(self) -> Iterator[list[LoadedImage]]:
         """Threads are enough: decoding and resizing, most of the work, let others run meanwhile."""
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="pictures")
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="images")
         try:
-            waiting: deque[Future[list[Picture]]] = deque()
+            waiting: deque[Future[list[LoadedImage]]] = deque()
             for index in self.sampler:
                 waiting.append(pool.submit(self._read, index))
                 if len(waiting) > 2 * self._workers:
@@ -106,19 +106,19 @@ class TrainLoader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _read(self, index: Sequence[int]) -> list[Picture]:
+    def _read(self, index: Sequence[int]) -> list[LoadedImage]:
         return [self.dataset[i] for i in index]
 
 
-def _check_pictures(images: Sequence[ReIDImage]) -> None:
+def _check_images(images: Sequence[ReIDImage]) -> None:
     if not images:
         raise DataError(
-            "There are no training pictures. Sets such as Occluded-REID have none: train on another set, then evaluate "
+            "There are no training images. Sets such as Occluded-REID have none: train on another set, then evaluate "
             "on them."
         )
     path, count = Counter(image.path for image in images).most_common(1)[0]
     if count > 1:
-        raise DataError(f"Picture {path} is among the training pictures {count} times. Give each set only once.")
+        raise DataError(f"Image {path} is among the training images {count} times. Give each set only once.")
 
 
 def _check_labels(images: Sequence[ReIDImage]) -> None:
@@ -126,13 +126,13 @@ def _check_labels(images: Sequence[ReIDImage]) -> None:
     without = {image.dataset for image in images} - labelled
     if not labelled:
         raise LabelError(
-            f"No training picture of {', '.join(sorted(without))} has a human parsing label. Make them with "
+            f"No training image of {', '.join(sorted(without))} has a human parsing label. Make them with "
             "`partreid labels make`, or train without them: --set objective.part_attention_weight=0, and where people "
             "are pasted, as the light preset does, --set augment.pasting.people=0."
         )
     if without:
         warnings.warn(
-            f"No training picture of {', '.join(sorted(without))} has a human parsing label: part attention is learned "
+            f"No training image of {', '.join(sorted(without))} has a human parsing label: part attention is learned "
             f"from {', '.join(sorted(labelled))} alone. Make labels with `partreid labels make`.",
             stacklevel=4,
         )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, model_validator
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.paste import CUT_THRESHOLD, PasteConfig, placed, placement
 from partreid.errors import DataError, LabelError
@@ -28,19 +28,19 @@ from partreid.types import ReIDDataset, ReIDImage
 TABLE = "dataset.csv"
 """The table of the set that is written, within its folder."""
 
-_ORIGINAL = "original"  # a link to the set that the pictures come from
+_ORIGINAL = "original"  # a link to the set that the images come from
 _PLACES = PasteConfig(aside=(0.15, 0.6), down=(-0.2, 0.5), scale=(1.0, 1.8))
 _TRIES = 1000  # people and places tried for one query
-_PATCH = 0.25  # side of the piece of another picture that covers a thing, as a share: too small to show a person
+_PATCH = 0.25  # side of the piece of another image that covers a thing, as a share: too small to show a person
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 
 class OcclusionConfig(ConfigModel):
     """How queries are hidden."""
 
     occluders: tuple[Literal["people", "objects"], ...] = ("people", "objects")
-    """A query set for each: "people", cut out of gallery pictures of others along their pose fields; "objects",
+    """A query set for each: "people", cut out of gallery images of others along their pose fields; "objects",
     boxes that reach the lower edge or a side."""
     least: Annotated[float, Field(gt=0, lt=1)] = 0.35
     """Smallest share of a query's pixels that is hidden."""
@@ -66,16 +66,16 @@ def write_occluded_queries(
     """Write a data set with the queries of ``dataset``, whole and hidden.
 
     Args:
-        dataset: with queries and a gallery; people are cut out of gallery pictures that have label files.
+        dataset: with queries and a gallery; people are cut out of gallery images that have label files.
         out: folder to write, which must not exist. Its gallery is a link to that of ``dataset``.
-        config: what hides how much. advance: called after every picture.
+        config: what hides how much. advance: called after every image.
 
     Returns:
         The table of the new set, for ``read_dataset``: query sets ``query`` (whole), ``people``, ``objects``.
 
     Raises:
-        DataError: there are no queries, ``out`` exists or cannot be written, or a picture cannot be read.
-        LabelError: people are asked for, and no gallery picture has a label of pose fields.
+        DataError: there are no queries, ``out`` exists or cannot be written, or an image cannot be read.
+        LabelError: people are asked for, and no gallery image has a label of pose fields.
     """
     config, out = config or OcclusionConfig(), Path(out)
     queries, root = dataset.query, dataset.root.resolve()
@@ -84,7 +84,7 @@ def write_occluded_queries(
     donors = [image for image in dataset.gallery if image.label is not None]
     if "people" in config.occluders and not donors:
         raise LabelError(
-            f"To cut people out, gallery pictures of {dataset.name} need labels, and none has one. Make some with "
+            f"To cut people out, gallery images of {dataset.name} need labels, and none has one. Make some with "
             "`partreid labels make DATA --split gallery --limit 2000`, or ask for objects only."
         )
     rows = [_row(image, Path(_ORIGINAL) / image.path.resolve().relative_to(root), split)
@@ -112,37 +112,35 @@ def write_occluded_queries(
 
 
 def hide_behind_person(
-    picture: Picture, others: Iterator[ReIDImage], config: OcclusionConfig, random: np.random.Generator
-) -> Picture:
-    """Paste somebody over a picture [H, W, 3], beside its middle and somewhat nearer to the camera.
+    image: Pixels, others: Iterator[ReIDImage], config: OcclusionConfig, random: np.random.Generator
+) -> Pixels:
+    """Paste somebody over an image [H, W, 3], beside its middle and somewhat nearer to the camera.
 
     Raises:
         DataError: nobody among many tries hides as much as is asked for.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     for _, other in zip(range(_TRIES), others, strict=False):
         assert other.label is not None
         fields = torch.from_numpy(read_pose_fields(other.label)).amax(dim=0)[None, None]
         where = placement(torch.from_numpy(random.random((1, 4))).float(), _PLACES)
-        mask = placed(fields, where, picture.shape[:2])[0, 0] > CUT_THRESHOLD
+        mask = placed(fields, where, image.shape[:2])[0, 0] > CUT_THRESHOLD
         if config.least <= float(mask.float().mean()) <= config.most:
             pixels = torch.from_numpy(resize(read_image(other.path), (height, width)).copy()).permute(2, 0, 1)
-            moved = placed(pixels[None].float(), where, picture.shape[:2])[0].round().to(torch.uint8)
-            return np.where(mask.numpy()[:, :, None], moved.permute(1, 2, 0).numpy(), picture)
+            moved = placed(pixels[None].float(), where, image.shape[:2])[0].round().to(torch.uint8)
+            return np.where(mask.numpy()[:, :, None], moved.permute(1, 2, 0).numpy(), image)
     raise DataError(
-        f"Nobody hides {config.least:.0%} to {config.most:.0%} of a picture of {height}×{width} pixels, tried {_TRIES} "
-        "places. Widen the range, or label more gallery pictures."
+        f"Nobody hides {config.least:.0%} to {config.most:.0%} of an image of {height}×{width} pixels, tried {_TRIES} "
+        "places. Widen the range, or label more gallery images."
     )
 
 
-def hide_behind_object(
-    picture: Picture, other: ReIDImage, config: OcclusionConfig, random: np.random.Generator
-) -> Picture:
-    """Paste a box over a picture [H, W, 3], standing at the lower edge or reaching in from a side.
+def hide_behind_object(image: Pixels, other: ReIDImage, config: OcclusionConfig, random: np.random.Generator) -> Pixels:
+    """Paste a box over an image [H, W, 3], standing at the lower edge or reaching in from a side.
 
-    Its surface is a small piece of the other picture, enlarged.
+    Its surface is a small piece of the other image, enlarged.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     share = random.uniform(config.least, config.most)
     tall = random.uniform(share, 1)  # share of the height; the width follows
     rows, columns = round(height * tall), round(width * share / tall)
@@ -152,16 +150,16 @@ def hide_behind_object(
     surface = read_image(other.path)
     sides = [max(1, round(side * _PATCH)) for side in surface.shape[:2]]
     y, x = (int(random.integers(0, whole - side + 1)) for whole, side in zip(surface.shape, sides, strict=False))
-    result = picture.copy()
+    result = image.copy()
     patch = np.ascontiguousarray(surface[y : y + sides[0], x : x + sides[1]])
     result[top : top + rows, left : left + columns] = resize(patch, (rows, columns))
     return result
 
 
 def _others(images: Sequence[ReIDImage], query: ReIDImage, random: np.random.Generator) -> Iterator[ReIDImage]:
-    """Pictures of other persons, drawn again and again."""
+    """Images of other persons, drawn again and again."""
     if all(image.pid == query.pid for image in images):
-        raise DataError(f"Every gallery picture that could hide {query.path} shows the same person. Add others.")
+        raise DataError(f"Every gallery image that could hide {query.path} shows the same person. Add others.")
     while True:
         image = images[int(random.integers(len(images)))]
         if image.pid != query.pid:

@@ -1,4 +1,4 @@
-"""Hiding people in training: another person of the batch, or a piece of another picture, pasted over a picture."""
+"""Hiding people in training: another person of the batch, or a piece of another image, pasted over an image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.errors import LabelError
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -19,20 +19,20 @@ CUT_THRESHOLD = 0.3
 
 
 class PasteConfig(ConfigModel):
-    """What is pasted over a picture in training."""
+    """What is pasted over an image in training."""
 
     people: Share = 1.0
-    """Share of the pastes that are people, cut out of another picture along its pose fields; the rest are boxes."""
+    """Share of the pastes that are people, cut out of another image along its pose fields; the rest are boxes."""
     box_min: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """Shortest side of a pasted box, as a share of the picture's side."""
+    """Shortest side of a pasted box, as a share of the image's side."""
     box_max: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """Longest side of a pasted box, as a share of the picture's side."""
+    """Longest side of a pasted box, as a share of the image's side."""
     aside: tuple[float, float] = (0.2, 0.7)
-    """How far to the left or right a person is moved, least and most, in picture widths."""
+    """How far to the left or right a person is moved, least and most, in image widths."""
     down: tuple[float, float] = (-0.1, 0.4)
-    """How far down a person is moved, in picture heights; below 0 is up."""
+    """How far down a person is moved, in image heights; below 0 is up."""
     scale: tuple[float, float] = (0.9, 1.4)
-    """How much larger than in his own picture a person is pasted: who stands in front is nearer."""
+    """How much larger than in his own image a person is pasted: who stands in front is nearer."""
     max_hidden: Share = 0.75
     """A paste that hides more than this share of the person below it is left out."""
 
@@ -58,16 +58,16 @@ def paste(
     *,
     probability: float = 1.0,
 ) -> tuple[Tensor, Tensor | None]:
-    """Paste over some of the pictures; what is hidden is hidden in the part maps too.
+    """Paste over some of the images; what is hidden is hidden in the part maps too.
 
     Args:
         images: uint8 [B, 3, H, W]. part_maps: [B, K, h, w] tensor E at corner-aligned nodes, or None.
         pid_index: [B] identities: nobody is pasted over himself.
         config: what and where. generator: of the random numbers, on the CPU.
-        probability: share of the pictures.
+        probability: share of the images.
 
     Returns:
-        Pictures and part maps.
+        Images and part maps.
 
     Raises:
         LabelError: a person is to be cut out, and there are no part maps.
@@ -107,7 +107,7 @@ def paste(
 
 
 class _Donor(NamedTuple):
-    """What is pasted over B pictures: pictures, their bodies, whether of other persons, what of them, and where."""
+    """What is pasted over B images: images, their bodies, whether of other persons, what of them, and where."""
 
     images: Tensor  # [B, 3, H, W]
     body: Tensor | None  # [B, 1, h, w], the strongest part
@@ -120,9 +120,9 @@ class _Donor(NamedTuple):
 def _paste(
     images: Tensor, part_maps: Tensor | None, donor: _Donor, config: PasteConfig
 ) -> tuple[Tensor, Tensor | None]:
-    """Every donor over its picture, unless they are the same person or too little would be left of him."""
+    """Every donor over its image, unless they are the same person or too little would be left of him."""
     size, people = images.shape[2:], donor.people.view(-1, 1, 1)
-    # Boxes come from another place of the picture: legs where legs belong would be no obstacle, but another person.
+    # Boxes come from another place of the image: legs where legs belong would be no obstacle, but another person.
     elsewhere = donor.images.roll((size[0] // 2, size[1] // 2), dims=(2, 3))
     pasted, over = elsewhere, inside_boxes(donor.boxes, *size)
     if donor.body is not None and config.people:
@@ -142,7 +142,7 @@ def _paste(
 
 
 def random_boxes(batch: int, probability: float, sides: tuple[float, float], *, generator: torch.Generator) -> Tensor:
-    """[B, 4] (top, left, bottom, right) in shares of the picture; an empty box where chance has it."""
+    """[B, 4] (top, left, bottom, right) in shares of the image; an empty box where chance has it."""
     chance, side, place = (torch.rand(batch, n, generator=generator) for n in (1, 2, 2))
     side = sides[0] + side * (sides[1] - sides[0])
     side = side * (chance < probability)
@@ -151,7 +151,7 @@ def random_boxes(batch: int, probability: float, sides: tuple[float, float], *, 
 
 
 def inside_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
-    """[B, height, width] bool: whether a cell's centre lies in the picture's box."""
+    """[B, height, width] bool: whether a cell's centre lies in the image's box."""
     top, left, bottom, right = boxes.unbind(dim=1)
     return within(top, bottom, height).unsqueeze(2) & within(left, right, width).unsqueeze(1)
 
@@ -163,7 +163,7 @@ def within(start: Tensor, stop: Tensor, cells: int) -> Tensor:
 
 
 def placement(where: Tensor, config: PasteConfig) -> Tensor:
-    """[B, 2, 3] affine maps from the place in the picture to the place in the donor, both in -1..1.
+    """[B, 2, 3] affine maps from the place in the image to the place in the donor, both in -1..1.
 
     ``where``: [B, 4] random numbers in 0..1, for the distance and side, the height and the scale of ``config``.
     """
@@ -182,9 +182,9 @@ def _between(shares: Tensor, span: tuple[float, float]) -> Tensor:
 
 
 def placed(maps: Tensor, placement: Tensor, size: tuple[int, ...]) -> Tensor:
-    """``maps`` [B, C, h, w] seen at the pixels' centres of the moved picture; 0 beyond their own picture."""
+    """``maps`` [B, C, h, w] seen at the pixels' centres of the moved image; 0 beyond their own image."""
     grid = F.affine_grid(placement, [len(maps), 1, *size], align_corners=False)
-    # Pictures have their values at the pixels' centres, part maps at nodes that include the corners.
+    # Images have their values at the pixels' centres, part maps at nodes that include the corners.
     corners = maps.shape[2:] != size
     moved = F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=corners)
     return moved.masked_fill((grid.abs() > 1).any(dim=3).unsqueeze(1), 0.0)

@@ -1,4 +1,4 @@
-"""Which pictures make a training batch: P identities with K pictures each (paper §4.2; Hermans et al. 2017)."""
+"""Which images make a training batch: P identities with K images each (paper §4.2; Hermans et al. 2017)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from partreid.types.numbers import require_whole
 
 
 class IdentityBatchSampler(Sampler[list[int]]):
-    """Batches of ``identities`` × ``images`` pictures.
+    """Batches of ``identities`` × ``images`` images.
 
-    An epoch deals each identity's shuffled pictures into hands of ``images`` (an identity with fewer repeats
+    An epoch deals each identity's shuffled images into hands of ``images`` (an identity with fewer repeats
     some; a remainder waits for another epoch), then draws ``identities`` different identities per batch until
     fewer are left. The order depends on ``seed`` and the epoch alone.
 
     Args:
-        pid_index: training class of every picture, whole numbers of at least 0 or text (:mod:`partreid.types.ids`).
+        pid_index: training class of every image, whole numbers of at least 0 or text (:mod:`partreid.types.ids`).
         identities: P. images: K. seed: of the order.
 
     Raises:
@@ -34,11 +34,11 @@ class IdentityBatchSampler(Sampler[list[int]]):
         classes = person_classes(pid_index)
         identities, images = require_whole("identities", identities, least=1), require_whole("images", images, least=1)
         seed = require_whole("seed", seed)
-        self._pictures = [np.flatnonzero(classes == pid) for pid in np.unique(classes)]
-        if len(self._pictures) < identities:
+        self._images = [np.flatnonzero(classes == pid) for pid in np.unique(classes)]
+        if len(self._images) < identities:
             raise DataError(
-                f"A batch needs {identities} identities and the training set has {len(self._pictures)}. "
-                f"Lower batch.identities_per_batch, or add pictures of more people."
+                f"A batch needs {identities} identities and the training set has {len(self._images)}. "
+                f"Lower batch.identities_per_batch, or add images of more people."
             )
         self.identities, self.images, self.seed = identities, images, seed
         self.epoch = self.start = self.rank = 0
@@ -75,8 +75,8 @@ class IdentityBatchSampler(Sampler[list[int]]):
         return self._whole if self.split else self._whole // self.ranks
 
     @property
-    def pictures(self) -> int:
-        """Pictures of a batch in all processes together."""
+    def batch_images(self) -> int:
+        """Images of a batch in all processes together."""
         return self.identities * self.images * (1 if self.split else self.ranks)
 
     def __len__(self) -> int:
@@ -94,16 +94,16 @@ class IdentityBatchSampler(Sampler[list[int]]):
 
     def _batches(self) -> Iterator[list[int]]:
         random = np.random.default_rng([self.seed, self.epoch])
-        hands = [self._deal(pictures, random) for pictures in self._pictures]
+        hands = [self._deal(images, random) for images in self._images]
         left = np.array([len(hand) for hand in hands])
         while np.count_nonzero(left) >= self.identities:
             chosen = random.choice(np.flatnonzero(left), self.identities, replace=False)
             left[chosen] -= 1
             yield [int(index) for pid in chosen for index in hands[pid].pop()]
 
-    def _deal(self, pictures: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
-        shuffled = random.permutation(pictures)
+    def _deal(self, theirs: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+        shuffled = random.permutation(theirs)
         if len(shuffled) < self.images:
-            shuffled = np.concatenate([shuffled, random.choice(pictures, self.images - len(shuffled))])
+            shuffled = np.concatenate([shuffled, random.choice(theirs, self.images - len(shuffled))])
         whole = len(shuffled) // self.images * self.images
         return list(shuffled[:whole].reshape(-1, self.images))

@@ -1,4 +1,4 @@
-"""Pictures and their part maps: read one by one, kept in memory as far as they fit, given out as batches."""
+"""Images and their part maps: read one by one, kept in memory as far as they fit, given out as batches."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from partreid.types import ReIDImage
 
 
 @dataclass(frozen=True, eq=False)
-class PictureBatch:
-    """Pictures as they were read, before augmentation and normalisation.
+class ImageBatch:
+    """Images as they were read, before augmentation and normalisation.
 
     Attributes:
         images: uint8 [B, 3, H, W], RGB; channels-last in memory.
-        part_maps: float32 [B, K, h, w], the tensor E at label nodes, 0 for a picture without a label file; or None
+        part_maps: float32 [B, K, h, w], the tensor E at label nodes, 0 for an image without a label file; or None
             where labels are not read.
-        index: [B] position in the list of pictures; stays on the CPU.
+        index: [B] position in the list of images; stays on the CPU.
     """
 
     images: Tensor
     part_maps: Tensor | None
     index: Tensor
 
-    def to(self, device: torch.device) -> PictureBatch:
+    def to(self, device: torch.device) -> ImageBatch:
         """The batch on another device; nothing waits for what that is doing."""
         part_maps = None if self.part_maps is None else self.part_maps.to(device, non_blocking=True)
-        return PictureBatch(self.images.to(device, non_blocking=True), part_maps, self.index)
+        return ImageBatch(self.images.to(device, non_blocking=True), part_maps, self.index)
 
 
-class Picture(NamedTuple):
-    """One picture of a data set.
+class LoadedImage(NamedTuple):
+    """One image of a data set.
 
     Attributes:
         pixels: uint8 [H, W, 3], RGB.
         part_maps: [K, h, w] as the label file has them (``read_stored_part_maps``), or None.
-        place: position in the list of pictures.
+        place: position in the list of images.
     """
 
     pixels: NDArray[np.uint8]
@@ -62,19 +62,19 @@ class Picture(NamedTuple):
         return self.pixels.nbytes + (0 if self.part_maps is None else self.part_maps.nbytes)
 
 
-class PictureDataset(Dataset[Picture]):
-    """Reads pictures and, if asked, their labels, at a common size, and keeps the first ones that fit.
+class ImageDataset(Dataset[LoadedImage]):
+    """Reads images and, if asked, their labels, at a common size, and keeps the first ones that fit.
 
-    A kept picture and its label are those of one moment, its first reading: later changes of the files are not seen.
+    A kept image and its label are those of one moment, its first reading: later changes of the files are not seen.
     Threads may read at once.
 
     Args:
         images: what to read.
-        size: (H, W) of the pictures.
+        size: (H, W) of the images.
         schema: read labels grouped so; None reads none.
         label_nodes: (h, w) to which part maps are resampled (bilinear, corners aligned); label files of a set
-            may differ in size as its pictures do.
-        cache_mib: memory for decoded pictures, their labels included, in MiB.
+            may differ in size as its images do.
+        cache_mib: memory for decoded images, their labels included, in MiB.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class PictureDataset(Dataset[Picture]):
         self.schema = schema
         self.label_nodes = label_nodes
         self.cache_mib = cache_mib
-        self._kept: dict[int, Picture] = {}
+        self._kept: dict[int, LoadedImage] = {}
         self._free = cache_mib * 2**20
         self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> Picture:
+    def __getitem__(self, index: int) -> LoadedImage:
         if (kept := self._kept.get(index)) is not None:
             return kept
         entry = self.images[index]
@@ -108,33 +108,33 @@ class PictureDataset(Dataset[Picture]):
         if self.schema is not None and entry.label is not None:
             part_maps = read_stored_part_maps(entry.label, self.schema)
             check_upright(entry.label, part_maps.shape[1:], entry.path, whole.shape[:2])
-        picture = Picture(pixels, part_maps, index)
+        image = LoadedImage(pixels, part_maps, index)
         with self._lock:
             if index in self._kept:  # another thread came first
                 return self._kept[index]
-            if picture.nbytes <= self._free:
-                self._free -= picture.nbytes
-                self._kept[index] = picture
-        return picture
+            if image.nbytes <= self._free:
+                self._free -= image.nbytes
+                self._kept[index] = image
+        return image
 
-    def collate(self, pictures: Sequence[Picture], *, pinned: bool = False) -> PictureBatch:
-        """A batch of pictures of this set; ``pinned``: in memory that a GPU copies from by itself."""
-        shape = (len(pictures), *self.size, 3)
+    def collate(self, images: Sequence[LoadedImage], *, pinned: bool = False) -> ImageBatch:
+        """A batch of images of this set; ``pinned``: in memory that a GPU copies from by itself."""
+        shape = (len(images), *self.size, 3)
         pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=True) if pinned else empty(shape, torch.uint8, _CPU)
-        np.stack([picture.pixels for picture in pictures], out=pixels.numpy())
-        return PictureBatch(
+        np.stack([image.pixels for image in images], out=pixels.numpy())
+        return ImageBatch(
             images=pixels.permute(0, 3, 1, 2),
-            part_maps=None if self.schema is None else self._part_maps(pictures, len(self.schema), pinned=pinned),
-            index=torch.tensor([picture.place for picture in pictures]),
+            part_maps=None if self.schema is None else self._part_maps(images, len(self.schema), pinned=pinned),
+            index=torch.tensor([image.place for image in images]),
         )
 
-    def _part_maps(self, pictures: Sequence[Picture], num_parts: int, *, pinned: bool) -> Tensor:
-        part_maps = torch.zeros(len(pictures), num_parts, *self.label_nodes, pin_memory=pinned)
+    def _part_maps(self, images: Sequence[LoadedImage], num_parts: int, *, pinned: bool) -> Tensor:
+        part_maps = torch.zeros(len(images), num_parts, *self.label_nodes, pin_memory=pinned)
         # Those of one type and size together, each by its row in the batch.
         alike: dict[object, dict[int, NDArray[np.generic]]] = defaultdict(dict)
-        for row, picture in enumerate(pictures):
-            if picture.part_maps is not None:
-                alike[picture.part_maps.dtype, picture.part_maps.shape][row] = picture.part_maps
+        for row, image in enumerate(images):
+            if image.part_maps is not None:
+                alike[image.part_maps.dtype, image.part_maps.shape][row] = image.part_maps
         for stored in alike.values():
             maps = torch.from_numpy(part_map_values(np.stack(list(stored.values()))))
             if maps.shape[2:] != self.label_nodes:

@@ -1,4 +1,4 @@
-"""How good a match probability is: pairs from labelled pictures, folds by identity, reliability."""
+"""How good a match probability is: pairs from labelled images, folds by identity, reliability."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def labelled_pairs(
     seed: int = 0,
     memory_budget: int = MEMORY_BUDGET,
 ) -> LabelledPairs:
-    """All pairs of a query and a gallery picture that evaluation would count; junk of both kinds is left out.
+    """All pairs of a query and a gallery image that evaluation would count; junk of both kinds is left out.
 
     Of pairs of different persons at most about ``max_negatives`` are drawn, each standing for as many as were not.
 
     Args:
-        query: pictures of a query set. gallery: of the same data set.
+        query: images of a query set. gallery: of the same data set.
         matching: how to compare. seed: of the draw. memory_budget: bytes to work in, beside the pairs.
 
     Raises:

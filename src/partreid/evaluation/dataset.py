@@ -20,10 +20,10 @@ from partreid.types import EvaluationResult, PartEmbeddings, ReIDImage
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedSplit:
-    """Pictures with everything that is compared of them.
+    """Images with everything that is compared of them.
 
     Attributes:
-        images: N pictures. embeddings: [N, S, D].
+        images: N images. embeddings: [N, S, D].
         holistic: "global" and "concat" vectors, [N, *] each (paper Table 3, f_g and f_c), those that the model has
             beside its slots.
     """
@@ -34,7 +34,7 @@ class EmbeddedSplit:
 
     @property
     def ids(self) -> Identities:
-        """Persons, cameras where they are known, and files of the pictures."""
+        """Persons, cameras where they are known, and files of the images."""
         return Identities(
             [image.pid for image in self.images],
             [image.camid for image in self.images],
@@ -73,16 +73,16 @@ def embed_split(
     advance: Callable[[int], None] = lambda count: None,
     shared: bool = False,
 ) -> EmbeddedSplit:
-    """Embed pictures of a data set.
+    """Embed images of a data set.
 
     Args:
         extractor: the model. images: what to embed, at least one.
-        advance: told how many pictures were done, after each batch.
+        advance: told how many images were done, after each batch.
         shared: under torchrun, let each process embed a part. The first one returns all, in the same order as alone;
             the others what they embedded. Every process must call it.
 
     Raises:
-        DataError: a picture cannot be read; the message names it.
+        DataError: an image cannot be read; the message names it.
     """
     count = processes.count() if shared else 1
     if count == 1 or len(images) < count:

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.errors import ShapeError
 from partreid.evaluation.protocols import reranked
 from partreid.evaluation.reranking import Reranker, RerankingConfig
@@ -34,7 +34,7 @@ _RERANKED_BYTES = 40  # per distance where new ones are made of it: both, their 
 
 
 class Identities(NamedTuple):
-    """Who is on each picture, and seen by which camera. A plain ``(pids, camids)`` does as well.
+    """Who is on each image, and seen by which camera. A plain ``(pids, camids)`` does as well.
 
     Attributes:
         pids: [N] person ids, -1 for junk. camids: [N] cameras, or None where unknown; both of any type of whole numbers
@@ -48,7 +48,7 @@ class Identities(NamedTuple):
 
     @classmethod
     def of(cls, ids: Identities | tuple[Ids, Ids | None], side: str, *, count: int) -> Identities:
-        """Checked ids of ``count`` pictures.
+        """Checked ids of ``count`` images.
 
         Args:
             ids: as they came. side: "query" or "gallery", for the message. count: of the embeddings.
@@ -72,7 +72,7 @@ class Identities(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class MatchedIdentities:
-    """Who is on the pictures of both sides, as numbers: equal ones are one person, or one view.
+    """Who is on the images of both sides, as numbers: equal ones are one person, or one view.
 
     Attributes:
         pids: [Q] and [G] int64; -1 for junk, which is neglected.
@@ -93,7 +93,7 @@ class MatchedIdentities:
         *,
         sizes: tuple[int, int],
     ) -> MatchedIdentities:
-        """Ids as they came, of as many pictures as ``sizes`` says.
+        """Ids as they came, of as many images as ``sizes`` says.
 
         Raises:
             ShapeError: not as many ids, or ids that cannot be compared (:mod:`partreid.types.ids`).
@@ -139,7 +139,7 @@ def _paths(files: Sequence[Path], side: str) -> list[str]:
     except TypeError as error:
         raise ShapeError(f"Expected a path for each file of the {side}: {error}.") from None
     if None in found:
-        raise ShapeError(f"File {found.index(None)} of the {side} is unknown. Give the files of all pictures, or None.")
+        raise ShapeError(f"File {found.index(None)} of the {side} is unknown. Give the files of all images, or None.")
     return [file for file in found if file is not None]
 
 
@@ -175,7 +175,7 @@ def evaluate_embeddings(
 
     Never holds more than one block of the [Q, G] distances, and sorts none: a rank is counted
     (:mod:`partreid.functional.counting`). A gallery so large that few queries' distances fit the memory budget takes
-    longer, as its rows are gathered for each block of queries. Junk, the pictures of person -1, is left out first; a
+    longer, as its rows are gathered for each block of queries. Junk, the images of person -1, is left out first; a
     gallery that holds some is copied without it.
 
     Args:

@@ -12,7 +12,7 @@ from partreid.functional.ranking import ALL_CAMERAS, CROSS_CAMERA, OTHER_FILE
 
 _COMMON = (
     "For each query the gallery is sorted by distance; equal distances keep the gallery's order, and an infinite "
-    "distance (nothing to compare) ranks last. {junk} Pictures of person -1 are junk and neglected, as gallery and as "
+    "distance (nothing to compare) ranks last. {junk} Images of person -1 are junk and neglected, as gallery and as "
     "query. A query without a positive is skipped and not counted. "
     "CMC-k: a positive among the first k. AP: mean over the positives of the precision at them, without "
     "interpolation. INP: positives divided by the rank of the last one. Single query, {ranking}."
@@ -20,7 +20,7 @@ _COMMON = (
 _PLAIN = "no re-ranking"
 _RERANKED = (
     "re-ranked by k-reciprocal neighbours (Zhong et al. 2017): the ranking of a query also uses the other queries and "
-    "how gallery pictures lie to each other, so it must not be compared with figures without re-ranking"
+    "how gallery images lie to each other, so it must not be compared with figures without re-ranking"
 )
 
 
@@ -42,7 +42,7 @@ def reranked(protocol: str) -> str:
 
 
 _JUNK = {
-    CROSS_CAMERA: "Gallery pictures of the same person and the same camera are dropped.",
+    CROSS_CAMERA: "Gallery images of the same person and the same camera are dropped.",
     OTHER_FILE: "Cameras are unknown, so only the query's very file is dropped; figures come out higher than with "
     "cameras.",
     ALL_CAMERAS: "Cameras are unknown, so nothing is dropped; figures come out higher than with them.",

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.errors import ShapeError
 from partreid.functional.distance import MEMORY_BUDGET, paired_distances
 from partreid.functional.reranking import (
@@ -22,7 +22,7 @@ from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types.numbers import require_whole
 
-_BLOCK_BYTES = 24  # per distance of a block: itself, a copy without the picture itself, and room for the selection
+_BLOCK_BYTES = 24  # per distance of a block: itself, a copy without the image itself, and room for the selection
 
 
 class RerankingConfig(ConfigModel):
@@ -32,24 +32,24 @@ class RerankingConfig(ConfigModel):
     """
 
     k1: Annotated[int, Field(ge=1)] = 20
-    """Neighbours that each picture may have."""
+    """Neighbours that each image may have."""
 
     k2: Annotated[int, Field(ge=1)] = 6
-    """Nearest pictures over which a neighbourhood is averaged, the picture itself included; 1 averages none."""
+    """Nearest images over which a neighbourhood is averaged, the image itself included; 1 averages none."""
 
     weight: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of the distance itself in the final one, the rest is the Jaccard distance; 1 keeps the order as it was."""
 
 
 class Reranker:
-    """New distances of queries to a gallery, from how all these pictures lie to each other.
+    """New distances of queries to a gallery, from how all these images lie to each other.
 
     A pair that shares no visible slot is never a neighbour, and its final distance stays infinite: that both are near
-    to a third picture says that they might be one person, but they were not compared, and ``infinity`` means that
+    to a third image says that they might be one person, but they were not compared, and ``infinity`` means that
     everywhere here.
 
-    Memory, with N = Q + G pictures: a second copy of the embeddings, 8·(k1 + 1) bytes a picture for the neighbour
-    lists, and 16 bytes for each weight that is kept, of which a picture has at most k2·(k1 + 1)·(k1/2 + 1) and usually
+    Memory, with N = Q + G images: a second copy of the embeddings, 8·(k1 + 1) bytes an image for the neighbour
+    lists, and 16 bytes for each weight that is kept, of which an image has at most k2·(k1 + 1)·(k1/2 + 1) and usually
     a few hundred, twice for a while; beside that ``memory_budget``. Time grows with N².
 
     Args:
@@ -110,7 +110,7 @@ class Reranker:
                 f"{distances.dtype} {tuple(distances.shape)} from query {first} on."
             )
         if torch.isnan(distances.sum()) and torch.isnan(distances).any():
-            raise ShapeError("A distance is NaN. Use infinity for pictures that cannot be compared.")
+            raise ShapeError("A distance is NaN. Use infinity for images that cannot be compared.")
         some = slice(first, first + len(distances))
         scale = torch.from_numpy(self._scale[some]).to(distances)[:, None]
         jaccard = torch.from_numpy(jaccard_distances(self._queries[some], self._gallery)).to(distances)
@@ -122,7 +122,7 @@ class Reranker:
 def _neighbours(
     everyone: PartEmbeddings, matching: MatchingConfig, count: int, memory_budget: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[N, 1 + k] neighbour lists, and [N] the largest finite distance of each picture (1 where there is none)."""
+    """[N, 1 + k] neighbour lists, and [N] the largest finite distance of each image (1 where there is none)."""
     lists, scales = [], []
     rows = matching.prepared.rows(everyone, everyone, memory_budget=memory_budget)
     for some in rows.blocks(beside=_BLOCK_BYTES * len(everyone)):
@@ -136,7 +136,7 @@ def _neighbours(
 def _pair_distances(
     everyone: PartEmbeddings, matching: MatchingConfig, pairs: tuple[np.ndarray, np.ndarray], memory_budget: int
 ) -> np.ndarray:
-    """[M] distances of chosen pairs; 0 from a picture to itself, though it may show no slot at all."""
+    """[M] distances of chosen pairs; 0 from an image to itself, though it may show no slot at all."""
     rows, columns = pairs
     found = np.empty(len(rows), np.float32)
     step = max(1, memory_budget // (6 * 8 * everyone.width * len(everyone.slots)))

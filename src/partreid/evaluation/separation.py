@@ -1,4 +1,4 @@
-"""How far pictures of one person lie from each other, and those of different persons: two histograms of distances.
+"""How far images of one person lie from each other, and those of different persons: two histograms of distances.
 
 Computed block by block, as the scores are: memory does not grow with queries × gallery.
 """
@@ -107,7 +107,7 @@ def distance_distribution(
     matched = MatchedIdentities.of(query_ids, gallery_ids, sizes=(len(query), len(gallery)))
     query, gallery, ids = matched.without_junk(query, gallery)
     if not len(query) or not len(gallery):
-        raise ShapeError(f"Expected at least one pair, got {len(query)} queries and {len(gallery)} gallery pictures.")
+        raise ShapeError(f"Expected at least one pair, got {len(query)} queries and {len(gallery)} gallery images.")
     query, gallery = matching.prepare(query), matching.prepare(gallery)
     matching = matching.model_copy(update={"slots": None, "visibility_threshold": None})  # done by prepare
     edges = np.linspace(0, _largest(query, gallery, normalize=bool(matching.normalize)), bins + 1)
@@ -135,6 +135,6 @@ def _largest(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize: bool)
 
 
 def _equal(numbers: tuple[np.ndarray, np.ndarray], some: slice) -> Tensor:
-    """[q, G]: whether some of the queries and the gallery's pictures have the same number."""
+    """[q, G]: whether some of the queries and the gallery's images have the same number."""
     query, gallery = (torch.from_numpy(side) for side in numbers)
     return query[some, None] == gallery[None]

@@ -23,7 +23,7 @@ class SlotRow:
     Attributes:
         name: of the embedding or combination.
         rank1, rank5, mean_ap, mean_inp: scores in [0, 1].
-        visible: mean visibility of the queries' embeddings (over pictures and slots, junk left out): the share that is
+        visible: mean visibility of the queries' embeddings (over images and slots, junk left out): the share that is
             visible, where visibilities are 0 or 1.
     """
 

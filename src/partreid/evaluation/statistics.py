@@ -116,7 +116,7 @@ def paired_difference(
         )
     if first.num_gallery != second.num_gallery:
         raise DataError(
-            f"The results ranked galleries of {first.num_gallery} and {second.num_gallery} pictures. Evaluate both on "
+            f"The results ranked galleries of {first.num_gallery} and {second.num_gallery} images. Evaluate both on "
             "the same gallery."
         )
     counted, before, after = _counted(first), _per_query(first), _per_query(second)

@@ -21,9 +21,9 @@ class PartVisibility:
     """How well one part's visibility tells whether it is there.
 
     Attributes:
-        part: its name. present: share of the pictures whose label shows it.
+        part: its name. present: share of the images whose label shows it.
         threshold: above it the part counts as visible: the value of highest balanced accuracy. None where the
-            labels show the part in every picture or in none, so that there is nothing to tell apart.
+            labels show the part in every image or in none, so that there is nothing to tell apart.
         balanced_accuracy: mean of the shares of shown and of hidden parts that are called so, at the threshold.
         precision: share of the visible that are there. recall: share of those there that are visible.
     """
@@ -50,7 +50,7 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
         0.6
     """
     if np.ma.is_masked(visibility) or np.ma.is_masked(present):
-        raise ShapeError("Some visibilities or labels are masked. Leave those pictures out.")
+        raise ShapeError("Some visibilities or labels are masked. Leave those images out.")
     visibility, present = np.asarray(visibility), np.asarray(present)
     if visibility.ndim != 1 or visibility.shape != present.shape or not len(present):
         raise ShapeError(f"Expected [N] visibilities and labels, got {visibility.shape} and {present.shape}.")
@@ -80,16 +80,16 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
 def part_visibility(
     extractor: PartExtractor, images: Sequence[ReIDImage], *, advance: Callable[[int], None] = lambda count: None
 ) -> tuple[PartVisibility, ...]:
-    """Each part's visibility against labels, over pictures that have one.
+    """Each part's visibility against labels, over images that have one.
 
     Args:
         extractor: a model with continuous visibility (override "visibility=continuous").
-        images: training pictures; the threshold must not be chosen on those it is judged on.
-        advance: told how many pictures were done, after each batch.
+        images: training images; the threshold must not be chosen on those it is judged on.
+        advance: told how many images were done, after each batch.
 
     Raises:
         ConfigError: the model has no parts that may be hidden, or its visibility is not continuous.
-        LabelError: no picture has a label.
+        LabelError: no image has a label.
     """
     config = extractor.model.config
     if config.visibility != "continuous" or config.attention in ("stripes", "none"):
@@ -99,7 +99,7 @@ def part_visibility(
         )
     labelled = [image for image in images if image.label is not None]
     if not labelled:
-        raise LabelError(f"None of the {len(images)} training pictures has a label. Make them: `partreid labels make`.")
+        raise LabelError(f"None of the {len(images)} training images has a label. Make them: `partreid labels make`.")
     schema, left = config.part_schema, iter(labelled)
     values, present = [], []
     for output in extractor.outputs(labelled):

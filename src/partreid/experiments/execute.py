@@ -18,7 +18,7 @@ from partreid.experiments.runs import Scores, Task, read_scores, run_task
 from partreid.experiments.tables import BPBREID
 from partreid.runtime import RuntimeConfig
 from partreid.surroundings import usable_cores
-from partreid.training.config import TrainConfig
+from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDDataset
 
 
@@ -44,7 +44,7 @@ class Plan:
 
         Raises:
             ConfigError: the row does not fit the configuration.
-            DataError: no data set has training pictures.
+            DataError: no data set has training images.
             CheckpointError: its folder holds a run of another configuration.
         """
         config = row.config(self.base, seed)
@@ -58,11 +58,11 @@ class Plan:
         return task
 
     def _trained_on(self, test: ReIDDataset) -> ReIDDataset:
-        """The set itself; of one without training pictures, the first that has some (paper: Market-1501)."""
+        """The set itself; of one without training images, the first that has some (paper: Market-1501)."""
         for dataset in (test, *self.datasets.values()):
             if dataset.train:
                 return dataset
-        raise DataError(f"{test.name} has no training pictures: give the set to train on as well (--data).")
+        raise DataError(f"{test.name} has no training images: give the set to train on as well (--data).")
 
     def tasks(self, rows: Sequence[Row]) -> list[Task]:
         """Every training once with all its comparisons, all rows of seed 0 first."""

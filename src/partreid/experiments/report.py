@@ -18,7 +18,7 @@ def as_markdown(summary: Summary, plan: Plan) -> str:
     """A page: how it was run, the table, and the paper's claims tried."""
     one, base = summary.experiment, plan.base
     sets = ", ".join(
-        f"{d.name} ({len(d.train)} training pictures of {len(d.train_identities)} identities, {len(d.query)} queries "
+        f"{d.name} ({len(d.train)} training images of {len(d.train_identities)} identities, {len(d.query)} queries "
         f"of the query set {next(iter(d.queries))!r}, {len(d.gallery)} in the gallery)"
         for d in plan.datasets.values()
     )
@@ -59,7 +59,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 
 def ways(summary: Summary) -> list[str]:
-    """How pictures were compared, a sentence for each way with the rows that were scored so."""
+    """How images were compared, a sentence for each way with the rows that were scored so."""
     rows: dict[str, list[str]] = {}
     for row in summary.rows:
         if row.compared:

@@ -1,4 +1,4 @@
-"""What an experiment is made of: rows, how each compares pictures, and what the paper claims about them."""
+"""What an experiment is made of: rows, how each compares images, and what the paper claims about them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from partreid.errors import ConfigError
 from partreid.functional.distance import VisibilityRule
-from partreid.training.config import TrainConfig
+from partreid.training.train_config import TrainConfig
 
 EVERYTHING = "everything"
 """All slots of a model together: Eq. 9."""
@@ -23,13 +23,13 @@ class PaperScore(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """How pictures are compared, where it is not as the model's own configuration has it.
+    """How images are compared, where it is not as the model's own configuration has it.
 
     Attributes:
         embedding: one embedding alone ("global", "foreground", "head", "parts", ...), or :data:`EVERYTHING`.
         visibility: weight of a slot, see ``MatchingConfig``.
         continuous: visibilities are the maxima of the attention maps, without a threshold.
-        mirror: picture and mirror image are averaged. rerank: k-reciprocal re-ranking.
+        mirror: image and mirror image are averaged. rerank: k-reciprocal re-ranking.
         normalize: each vector divided by its length; None = as the model has it.
     """
 

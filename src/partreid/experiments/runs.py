@@ -25,11 +25,11 @@ from partreid.models.checkpoint import CHECKPOINT_FOLDER, read_metrics
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
-from partreid.training.config import TrainConfig
 from partreid.training.data import file_digest
 from partreid.training.loop import Trainer
 from partreid.training.observers import TensorBoardObserver
 from partreid.training.state import load_run_config, trained_on
+from partreid.training.train_config import TrainConfig
 from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
 
 SCORES_FILE, ERROR_FILE = "scores.json", "error.txt"
@@ -95,7 +95,7 @@ class Scores:
     Attributes:
         protocol: the rule. average_precision: [Q], NaN for a query that is not counted.
         first_match: [Q] rank of the first positive, 0 for a query that is not counted.
-        compared: a sentence that says how the pictures were compared; "" = not written down, by former versions.
+        compared: a sentence that says how the images were compared; "" = not written down, by former versions.
     """
 
     protocol: str
@@ -169,7 +169,7 @@ def run_task(task: Task) -> None:
 
 
 def read_scores(folder: Path, test: ReIDDataset) -> dict[str, Scores]:
-    """The scores of a run on a test set by the name of the comparison; none where it was not scored on these pictures.
+    """The scores of a run on a test set by the name of the comparison; none where it was not scored on these images.
 
     Raises:
         DataError: the file cannot be read.
@@ -222,7 +222,7 @@ def _score(task: Task) -> None:
 
 
 def _by_embedding(comparisons: Iterable[Comparison]) -> dict[tuple[bool, bool], list[Comparison]]:
-    """Comparisons that need the same embeddings stand together: pictures are embedded once for them."""
+    """Comparisons that need the same embeddings stand together: images are embedded once for them."""
     groups: dict[tuple[bool, bool], list[Comparison]] = {}
     for comparison in comparisons:
         groups.setdefault((comparison.mirror, comparison.continuous), []).append(comparison)
@@ -255,7 +255,7 @@ def _write_scores(task: Task, results: dict[str, Scores]) -> None:
 
 
 def scored_on(test: ReIDDataset) -> dict[str, Any]:
-    """What scores are of: how many queries and gallery pictures, and a digest of who they show and of their files."""
+    """What scores are of: how many queries and gallery images, and a digest of who they show and of their files."""
     return {"size": [len(test.query), len(test.gallery)], "content": _content(test.query, test.gallery)}
 
 

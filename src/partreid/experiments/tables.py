@@ -63,7 +63,7 @@ def _table2() -> Experiment:
         rows,
         claims,
         notes=(
-            "Fixed attention, and ours, need a label file for every test picture too; a part counts "
+            "Fixed attention, and ours, need a label file for every test image too; a part counts "
             "as visible where its pose fields exceed λ_v, as their softmax never does.",
         ),
     )

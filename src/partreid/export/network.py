@@ -7,27 +7,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partreid.errors import ConfigError
-from partreid.inference.mirror import merge_mirrored
 from partreid.models.backbones import FineMap
 from partreid.models.bpbreid import BPBReID
 from partreid.models.network import ReIDNetwork
 from partreid.preprocessing import PreprocessConfig
+from partreid.runners.mirror import merge_mirrored
 from partreid.types import ModelOutput, RegionVectors
 
 
 class ExportedNetwork(nn.Module):
-    """A network from uint8 pictures on: type, layout, normalisation, the mirror image, and what is read off the output.
+    """A network from uint8 images on: type, layout, normalisation, the mirror image, and what is read off the output.
 
     Args:
         model: the network, in evaluation mode. preprocess: what its input must look like.
         mirror: as in :class:`~partreid.inference.extractor.PartExtractor`.
 
     Raises:
-        ConfigError: the network needs pose fields beside the picture.
+        ConfigError: the network needs pose fields beside the image.
 
     Example:
         >>> from partreid.models.build import build_network
-        >>> from partreid.models.config import ModelConfig
+        >>> from partreid.models.model_config import ModelConfig
         >>> model = build_network(ModelConfig(backbone="resnet18", parts="five"), 3).eval()
         >>> network = ExportedNetwork(model, PreprocessConfig(height=64, width=32))
         >>> [tuple(output.shape) for output in network(torch.zeros(2, 64, 32, 3, dtype=torch.uint8))]
@@ -49,10 +49,10 @@ class ExportedNetwork(nn.Module):
         for name, values in (("mean", preprocess.mean), ("std", preprocess.std)):
             self.register_buffer(name, (torch.tensor(values) * 255).view(1, 3, 1, 1))
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """uint8 [B, H, W, 3] RGB → vectors [B, S, D], visibility [B, S], attention [B, K+1, h, w]."""
         # The type comes first: TensorRT takes bytes as input only where they become numbers at once.
-        images = (pictures.float().permute(0, 3, 1, 2) - self.mean) / self.std
+        images = (pixels.float().permute(0, 3, 1, 2) - self.mean) / self.std
         output = self._mirrored(images) if self.mirror else self.network(images, classify=False)
         return output.embeddings.vectors, output.embeddings.visibility, output.attention
 

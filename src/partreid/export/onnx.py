@@ -13,7 +13,7 @@ import torch
 
 from partreid.errors import ExportError, MissingDependencyError
 from partreid.export.network import ExportedNetwork
-from partreid.inference.export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo
+from partreid.runners.export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo
 
 OPSET = 18
 """Of the standard operators: read by onnxruntime from 1.14 on and by TensorRT from 8.6 on."""
@@ -23,7 +23,7 @@ def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
     """An ``onnx.ModelProto`` that ONNX's checker and shape inference accept.
 
     Args:
-        network: on the CPU, in evaluation mode. info: says how large its pictures are.
+        network: on the CPU, in evaluation mode. info: says how large its images are.
 
     Raises:
         ExportError: the network cannot be exported, for example since it looks at values while it is traced.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import ExportError, MissingDependencyError
-from partreid.inference.export_info import METADATA_KEY, OUTPUTS, ExportInfo
+from partreid.runners.export_info import METADATA_KEY, OUTPUTS, ExportInfo
 
 
 def to_openvino(model: Any) -> Any:

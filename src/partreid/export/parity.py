@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from partreid.errors import ExportError
-from partreid.inference.runner import Runner
+from partreid.runners.runner import Runner
 
 TOLERANCE = 1e-3
 """Largest difference that may be rounding: of a vector, relative to its length; of visibility and attention, absolute.
@@ -21,20 +21,20 @@ the pixels gives more than 1e-2, and so does bfloat16 (docs/export.md).
 _HINTS = {
     "vectors": "Please report it, with the versions of PyTorch and of the library that runs the file.",
     "attention": "Please report it, with the versions of PyTorch and of the library that runs the file.",
-    "visibility": "Where vectors and attention agree, this part lies right at its threshold: try other --pictures.",
+    "visibility": "Where vectors and attention agree, this part lies right at its threshold: try other --images.",
 }
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two runners are apart over some pictures.
+    """How far two runners are apart over some images.
 
     Attributes:
-        pictures: their number. vectors: largest distance of two vectors, relative to the length of PyTorch's.
+        images: their number. vectors: largest distance of two vectors, relative to the length of PyTorch's.
         visibility, attention: largest difference.
     """
 
-    pictures: int
+    images: int
     vectors: float
     visibility: float
     attention: float
@@ -43,7 +43,7 @@ class Agreement:
 def check_agreement(
     reference: Runner, exported: Runner, pixels: np.ndarray, *, tolerance: float = TOLERANCE
 ) -> Agreement:
-    """Run pictures through both: the first one by itself, and all as one batch.
+    """Run images through both: the first one by itself, and all as one batch.
 
     Args:
         reference: PyTorch, in float32. exported: the file, in float32.
@@ -68,11 +68,11 @@ def _compare(reference: Runner, exported: Runner, pixels: np.ndarray, tolerance:
     for name, values in differences.items():
         values = values.nan_to_num(nan=float("inf"))
         if float(values.max()) > tolerance:
-            picture, column = divmod(int(values.argmax()), values.shape[1])
+            image, column = divmod(int(values.argmax()), values.shape[1])
             where = f"channel {column}" if name == "attention" else f"slot {reference.slots[column]!r}"
             raise ExportError(
                 f"The exported network computes other {name} than PyTorch: in a batch of {len(pixels)} they differ by "
-                f"{float(values.max()):.2g} at picture {picture}, {where}, and rounding gives less than {tolerance:g}. "
+                f"{float(values.max()):.2g} at image {image}, {where}, and rounding gives less than {tolerance:g}. "
                 f"Nothing was written. {_HINTS[name]}"
             )
     return Agreement(len(pixels), **{name: float(values.max()) for name, values in differences.items()})

@@ -41,10 +41,10 @@ def measure_quality(
 
     Args:
         reference: PyTorch. exported: the file. dataset: what to search in.
-        advance: told how many pictures were done, after each batch; each picture is embedded twice.
+        advance: told how many images were done, after each batch; each image is embedded twice.
 
     Raises:
-        DataError: the set has no queries, none of them has a match, or a picture cannot be read.
+        DataError: the set has no queries, none of them has a match, or an image cannot be read.
     """
     embedded = [
         [embed_split(extractor, split, advance=advance) for split in (dataset.query, dataset.gallery)]

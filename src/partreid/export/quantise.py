@@ -1,4 +1,4 @@
-"""Post-training quantisation to 8-bit integers, its ranges read off training pictures (NNCF)."""
+"""Post-training quantisation to 8-bit integers, its ranges read off training images (NNCF)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from partreid.errors import ExportError, MissingDependencyError
-from partreid.inference.export_info import INPUT
+from partreid.runners.export_info import INPUT
 
-CALIBRATION_PICTURES = 256
+CALIBRATION_IMAGES = 256
 
 _KEPT = ("MatMul", "Gemm", "ReduceMax", "Divide", "Div", "Concat", "Interpolate", "Resize")
 """Operations, by OpenVINO's and ONNX's names, that stay floating point: all behind the scores of Eq. 1, and the heads.
@@ -40,10 +40,10 @@ def quantise(model: Any, pixels: np.ndarray) -> Any:
         except ImportError:
             raise MissingDependencyError("nncf", extra="export", purpose="Exporting with --int8") from None
         nncf.set_log_level(logging.ERROR)
-        pictures = nncf.Dataset([{INPUT: picture[None]} for picture in pixels])
+        images = nncf.Dataset([{INPUT: image[None]} for image in pixels])
         kept = nncf.IgnoredScope(types=list(_KEPT), validate=False)
         try:
-            return nncf.quantize(model, pictures, subset_size=len(pixels), ignored_scope=kept)
+            return nncf.quantize(model, images, subset_size=len(pixels), ignored_scope=kept)
         except Exception as error:  # of several libraries, without a common base
             raise ExportError(f"NNCF cannot quantise this network: {error}") from error
 

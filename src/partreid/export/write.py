@@ -18,18 +18,18 @@ from partreid.export.onnx import save_onnx, to_onnx
 from partreid.export.openvino import save_openvino, to_openvino
 from partreid.export.parity import Agreement, check_agreement
 from partreid.export.quantise import quantise
-from partreid.inference.export_digest import seal
-from partreid.inference.export_info import ExportInfo
-from partreid.inference.exported import SESSIONS, ExportedRunner
-from partreid.inference.runner import TorchRunner
 from partreid.models.checkpoint import Checkpoint
+from partreid.runners.export_digest import seal
+from partreid.runners.export_info import ExportInfo
+from partreid.runners.exported import SESSIONS, ExportedRunner
+from partreid.runners.runner import TorchRunner
 from partreid.runtime import RuntimeConfig
 from partreid.version import __version__
 
 _FLOAT32 = RuntimeConfig(device="cpu", precision="float32")
 
-CHECKED_PICTURES = 16
-"""How many pictures the exported file is compared with PyTorch on."""
+CHECKED_IMAGES = 16
+"""How many images the exported file is compared with PyTorch on."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def export_checkpoint(
 
     Raises:
         ExportError: the network cannot be exported, differs from PyTorch, or the file cannot be written.
-        ShapeError: the pictures have another size or type, or there are none.
+        ShapeError: the images have another size or type, or there are none.
         ConfigError: the network needs pose fields, its parts have no names for a mirror, or a choice does not fit.
         MissingDependencyError: a library is not installed.
     """
@@ -80,7 +80,7 @@ def export_checkpoint(
         )
     if pixels.dtype != np.uint8 or not len(pixels) or pixels.shape[1:] != (*checkpoint.preprocess.size, 3):
         raise ShapeError(
-            f"Expected uint8 pictures [N, {checkpoint.preprocess.height}, {checkpoint.preprocess.width}, 3] to check "
+            f"Expected uint8 images [N, {checkpoint.preprocess.height}, {checkpoint.preprocess.width}, 3] to check "
             f"with, got {pixels.dtype} {pixels.shape}."
         )
     reference = TorchRunner(checkpoint.model, checkpoint.preprocess, _FLOAT32, mirror=options.mirror)
@@ -91,7 +91,7 @@ def export_checkpoint(
         if path.suffix == ".xml":
             model = to_openvino(model)
         _save(model, info, draft)
-        agreement = check_agreement(reference, ExportedRunner(draft, _FLOAT32), pixels[:CHECKED_PICTURES])
+        agreement = check_agreement(reference, ExportedRunner(draft, _FLOAT32), pixels[:CHECKED_IMAGES])
         if options.int8 or options.bfloat16:
             precision = "bfloat16" if options.bfloat16 else "float32"
             info = info.model_copy(update={"quantized": options.int8, "precision": precision})

@@ -37,7 +37,7 @@ def require_identities(name: str, pids: Tensor) -> Tensor:
         raise ShapeError(f"Expected {name} [B] of whole numbers, got {pids.dtype} {tuple(pids.shape)}.")
     if pids.device.type == "cpu" and (pids < 0).any():
         raise ShapeError(
-            f"Expected {name} of at least 0, got {int(pids.min())}. Leave pictures of nobody in particular out."
+            f"Expected {name} of at least 0, got {int(pids.min())}. Leave images of nobody in particular out."
         )
     return pids
 

@@ -18,9 +18,9 @@ from partreid.functional.euclidean import euclidean
 from partreid.functional.loops import compiled_loops, even_slices
 from partreid.functional.sides import Block, Side
 
-_PER_SLOT = 4  # numbers kept all the time for a picture's slot: length, factor, scale, and what is on the way to them
+_PER_SLOT = 4  # numbers kept all the time for an image's slot: length, factor, scale, and what is on the way to them
 _BUFFERS = 4  # arrays of a block's size: sums, products, what is spread over columns, what computing again needs
-_LARGEST = (1024, 2048)  # queries and gallery pictures of a block on a CPU: large, as matrix products need it
+_LARGEST = (1024, 2048)  # queries and gallery images of a block on a CPU: large, as matrix products need it
 _WORTH_GATHERING = 64  # queries; with fewer, gathering a gallery's rows costs more than multiplying all of them
 
 
@@ -65,9 +65,9 @@ class DistanceRows:
         Args:
             beside: bytes that the caller needs for each query at once.
         """
-        picture = self._slots * self._width
-        left = self._memory * 7 // 8 - _BUFFERS * self._height * self._breadth - picture * self._breadth
-        return even_slices(len(self._query), left // (picture + beside // self.dtype.itemsize))
+        image = self._slots * self._width
+        left = self._memory * 7 // 8 - _BUFFERS * self._height * self._breadth - image * self._breadth
+        return even_slices(len(self._query), left // (image + beside // self.dtype.itemsize))
 
     @torch.no_grad()
     def whole(self) -> Tensor:
@@ -97,8 +97,8 @@ class DistanceRows:
         parts = even_slices(len(out), self._height)
         queries = []
         for part in parts:
-            pictures = slice(some.start + part.start, some.start + part.stop)
-            queries.append(self._query.block(pictures, self._space(part.stop - part.start)))
+            images = slice(some.start + part.start, some.start + part.stop)
+            queries.append(self._query.block(images, self._space(part.stop - part.start)))
         for columns in even_slices(len(self._gallery), self._breadth):
             gallery = self._gallery.block(columns, space)
             for part, query in zip(parts, queries, strict=True):
@@ -152,19 +152,19 @@ class DistanceRows:
         with ThreadPoolExecutor(len(shares)) as pool:
             list(pool.map(lambda some: add(*arrays, (some.start, some.stop), sums), shares))
 
-    def _space(self, pictures: int) -> Tensor | None:
-        """Room to gather the rows of so many pictures, if they are gathered."""
-        shape = self._slots, pictures, self._width
+    def _space(self, images: int) -> Tensor | None:
+        """Room to gather the rows of so many images, if they are gathered."""
+        shape = self._slots, images, self._width
         return self._gallery.lengths.new_empty(shape) if self._gather else None
 
     def _sides(self) -> tuple[int, int]:
-        """Queries and gallery pictures of a block that takes at most half the memory (at least 1×1)."""
-        # A square block reads each vector the fewest times: solve buffers·n² + 3·picture·n = memory for n.
-        memory, picture = self._memory // 2, self._slots * self._width
-        side = int((math.sqrt(9 * picture**2 + 4 * _BUFFERS * memory) - 3 * picture) / (2 * _BUFFERS))
+        """Queries and gallery images of a block that takes at most half the memory (at least 1×1)."""
+        # A square block reads each vector the fewest times: solve buffers·n² + 3·image·n = memory for n.
+        memory, image = self._memory // 2, self._slots * self._width
+        side = int((math.sqrt(9 * image**2 + 4 * _BUFFERS * memory) - 3 * image) / (2 * _BUFFERS))
         tallest, broadest = _LARGEST if self._on_cpu else (side, len(self._gallery))
         height = max(1, min(len(self._query), side, tallest))
-        breadth = (memory - 2 * picture * height) // (_BUFFERS * height + picture)
+        breadth = (memory - 2 * image * height) // (_BUFFERS * height + image)
         return height, max(1, min(len(self._gallery), breadth, broadest))
 
 

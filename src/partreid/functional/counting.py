@@ -1,7 +1,7 @@
-"""A gallery picture's place in a ranking, counted instead of sorted: how many pictures rank before it.
+"""A gallery image's place in a ranking, counted instead of sorted: how many images rank before it.
 
 What is nearer ranks before, and what is as near but stands earlier in the gallery: in the stable order, so that no two
-pictures share a place. On a CPU the pictures of a query are taken from the farthest to the nearest. What ranks before
+images share a place. On a CPU the images of a query are taken from the farthest to the nearest. What ranks before
 one also ranks before all farther ones, so once few are left, only they are looked at: a good ranking, whose positives
 lie in front, takes little more than one comparison with the whole row.
 """
@@ -21,10 +21,10 @@ _COMPARED = 2**24  # distances compared at once on other devices than a CPU
 
 
 def nearer(distances: Tensor, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """How many gallery pictures rank before each of some.
+    """How many gallery images rank before each of some.
 
     Args:
-        distances: [Q, G], no NaN. row: [N] queries, ascending. column: [N] gallery pictures, each query's in the
+        distances: [Q, G], no NaN. row: [N] queries, ascending. column: [N] gallery images, each query's in the
             order of the ranking.
 
     Returns:
@@ -49,7 +49,7 @@ def nearer(distances: Tensor, row: np.ndarray, column: np.ndarray) -> np.ndarray
 
 
 def _compare(distances: Tensor, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """The counts on another device: each picture is compared with its whole row."""
+    """The counts on another device: each image is compared with its whole row."""
     counts = [np.zeros(0, np.int64)]
     step = max(1, _COMPARED // max(1, distances.shape[1]))
     places = torch.arange(distances.shape[1], device=distances.device)

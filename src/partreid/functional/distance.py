@@ -38,7 +38,7 @@ def part_distances(
     visibility: VisibilityRule = "product",
     memory_budget: int = MEMORY_BUDGET,
 ) -> Tensor:
-    """Distance of every query to every gallery picture: the visibility-weighted mean over the slots (Eq. 9).
+    """Distance of every query to every gallery image: the visibility-weighted mean over the slots (Eq. 9).
 
     Computed block by block; a tensor of [Q, G, S, D] or [Q, G, S] never exists. Not differentiable.
 
@@ -108,9 +108,9 @@ def distance_rows(
 
 @torch.no_grad()
 def slot_distances(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize: bool | None = None) -> Tensor:
-    """Distance of every query to every gallery picture in each slot alone, whatever the visibility.
+    """Distance of every query to every gallery image in each slot alone, whatever the visibility.
 
-    The result is S times as large as :func:`part_distances`': meant for a few pictures, not for a whole gallery.
+    The result is S times as large as :func:`part_distances`': meant for a few images, not for a whole gallery.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], of the same slots.
@@ -145,7 +145,7 @@ def pairwise_slot_distances(
     visibility: VisibilityRule = "product",
     memory_budget: int = MEMORY_BUDGET,
 ) -> Tensor:
-    """Distance per slot of each query to the gallery pictures chosen for it: what a ranking is explained with.
+    """Distance per slot of each query to the gallery images chosen for it: what a ranking is explained with.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], of the same slots.
@@ -199,7 +199,7 @@ def paired_distances(
     normalize: bool | None = None,
     visibility: VisibilityRule = "product",
 ) -> Tensor:
-    """Distance of each picture to the one at the same place in another batch (Eq. 9), for chosen pairs.
+    """Distance of each image to the one at the same place in another batch (Eq. 9), for chosen pairs.
 
     Args:
         first, second: [N, S, D], of the same slots.
@@ -209,7 +209,7 @@ def paired_distances(
         [N]; infinity where no slot is visible in both.
 
     Raises:
-        ShapeError: as :func:`part_distances`, or the numbers of pictures differ.
+        ShapeError: as :func:`part_distances`, or the numbers of images differ.
 
     Example:
         >>> e = PartEmbeddings(torch.eye(2)[:, None], torch.tensor([[1.0], [0.5]]), ("foreground",))
@@ -218,7 +218,7 @@ def paired_distances(
     """
     _check_pair(first, second, visibility, MEMORY_BUDGET)
     if len(first) != len(second):
-        raise ShapeError(f"Expected as many pictures on both sides, got {len(first)} and {len(second)}.")
+        raise ShapeError(f"Expected as many images on both sides, got {len(first)} and {len(second)}.")
     _check_finite(first, first)
     _check_finite(second, second)
     normalize = compares_normalized(first, second) if normalize is None else normalize
@@ -286,7 +286,7 @@ def _check_pair(query: PartEmbeddings, gallery: PartEmbeddings, visibility: str,
 
 
 def _check_finite(embeddings: PartEmbeddings, whole: PartEmbeddings) -> None:
-    """Whether some embeddings hold no NaN; the message names the picture by its place in the whole."""
+    """Whether some embeddings hold no NaN; the message names the image by its place in the whole."""
     # The extremes tell whether all numbers are finite without a mask as large as the vectors.
     if not torch.isfinite(torch.stack([embeddings.vectors.amin(dim=2), embeddings.vectors.amax(dim=2)])).all():
         whole.validate()

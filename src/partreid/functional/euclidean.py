@@ -17,7 +17,7 @@ _RECOMPUTE_BELOW = 1e-2
 
 
 def squared_lengths(embeddings: PartEmbeddings, *, dtype: torch.dtype, memory_budget: int) -> Tensor:
-    """[N, S] squared lengths of the vectors, some pictures at a time.
+    """[N, S] squared lengths of the vectors, some images at a time.
 
     Args:
         embeddings: [N, S, D]. dtype: to compute in. memory_budget: bytes to work in.

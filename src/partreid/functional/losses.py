@@ -17,7 +17,7 @@ IGNORED_LABEL = -100
 
 
 def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float = 0.1) -> Tensor:
-    """Eq. 2: pixel cross-entropy with label smoothing, averaged over pixels and pictures.
+    """Eq. 2: pixel cross-entropy with label smoothing, averaged over pixels and images.
 
     Departures from the text: its "N is the batch size" is a slip, N is the number of classes K+1; and the
     mean is taken where Eq. 2 writes a sum.

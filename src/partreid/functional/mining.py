@@ -54,7 +54,7 @@ class HardPairs(NamedTuple):
 
 
 def batch_hard(distances: Tensor, pids: Tensor, *, comparable: Tensor | None = None) -> HardPairs:
-    """The farthest picture of the same identity and the nearest of another, for every anchor (Eq. 8).
+    """The farthest image of the same identity and the nearest of another, for every anchor (Eq. 8).
 
     Args:
         distances: [..., B, B].
@@ -77,7 +77,7 @@ def batch_hard(distances: Tensor, pids: Tensor, *, comparable: Tensor | None = N
     if distances.shape[-2:] != (len(pids), len(pids)):
         raise ShapeError(f"Expected distances [..., {len(pids)}, {len(pids)}], got {tuple(distances.shape)}.")
     if not distances.is_floating_point() or not len(pids):
-        raise ShapeError(f"Expected floating-point distances of at least one picture, got {distances.dtype}.")
+        raise ShapeError(f"Expected floating-point distances of at least one image, got {distances.dtype}.")
     if comparable is not None and (comparable.shape != distances.shape[-2:] or comparable.dtype != torch.bool):
         raise ShapeError(
             f"Expected comparable [{len(pids)}, {len(pids)}] of bool, got {comparable.dtype} {tuple(comparable.shape)}."

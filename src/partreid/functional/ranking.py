@@ -1,7 +1,7 @@
 """CMC, mAP and mINP of a ranking, with re-identification's rule for junk (single query, no re-ranking).
 
-For each query the gallery is sorted by distance (stable: equal distances keep the gallery's order); gallery pictures
-of the same person *and* camera are junk and dropped, and so is every picture of person -1, on either side; a query left
+For each query the gallery is sorted by distance (stable: equal distances keep the gallery's order); gallery images
+of the same person *and* camera are junk and dropped, and so is every image of person -1, on either side; a query left
 without a positive is skipped and not counted.
 CMC-k = a positive among the first k; AP = mean over the positives of the precision at them, without interpolation;
 INP = positives / rank of the last positive. An infinite distance ranks last, but still has a rank.
@@ -88,7 +88,7 @@ def evaluate_ranking(
 
     Raises:
         ShapeError: sizes do not fit; a distance is NaN or -infinity; distances in half precision make ties between
-            right and wrong pictures; an id is unknown, or cameras are known for some pictures only; numbers and text
+            right and wrong images; an id is unknown, or cameras are known for some images only; numbers and text
             are mixed (:mod:`partreid.types.ids`).
         DataError: no query has a positive.
 
@@ -178,7 +178,7 @@ def score_rows(
     """:func:`rank_block` of distances that are known to hold no NaN, ids as numbers, and a gallery without junk."""
     row, column, junk = _same_person(query_pids, gallery_pids, query_views, gallery_views)
     found = distances[torch.from_numpy(row).to(distances.device), torch.from_numpy(column).to(distances.device)]
-    # A person's pictures by query, then in the order of the ranking. They are few: NumPy, the same on every device.
+    # A person's images by query, then in the order of the ranking. They are few: NumPy, the same on every device.
     order = np.lexsort((column, _exact(found).cpu().numpy(), row))
     row, column, junk = row[order], column[order], junk[order]
     junk_before = junk.cumsum()
@@ -200,7 +200,7 @@ def summarize_scores(
 
     Args:
         scores: of all queries. num_gallery: size of the gallery without junk. protocol: name of the rule.
-        max_rank: length of the CMC curve. num_junk: queries and gallery pictures of person -1.
+        max_rank: length of the CMC curve. num_junk: queries and gallery images of person -1.
 
     Raises:
         ShapeError: ``max_rank`` is no whole number of at least 1.
@@ -217,7 +217,7 @@ def summarize_scores(
     total = int(counted.sum())
     if not total:
         raise DataError(
-            f"None of the {len(counted)} queries has a positive among the {num_gallery} gallery pictures: a picture "
+            f"None of the {len(counted)} queries has a positive among the {num_gallery} gallery images: an image "
             "of the same person, taken by another camera where cameras are known. Check that query and gallery use "
             "the same person ids, and that the cameras are right; leave the cameras out if they are all the same."
             + (f" {num_junk[0]} queries are of person {JUNK}, which is junk and never counted." if num_junk[0] else "")
@@ -242,7 +242,7 @@ def summarize_scores(
 def _same_person(
     q_pids: np.ndarray, g_pids: np.ndarray, q_cams: np.ndarray | None, g_cams: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Query, gallery picture, and whether it is junk, of each pair that shows one person, by query."""
+    """Query, gallery image, and whether it is junk, of each pair that shows one person, by query."""
     order = np.argsort(g_pids, kind="stable")
     ordered = g_pids[order]
     first = np.searchsorted(ordered, q_pids)
@@ -291,8 +291,8 @@ def _distances(distances: object) -> Tensor:
         if wrong.any():
             row, column = (int(i) for i in wrong.nonzero()[0])
             raise ShapeError(
-                f"The distance of query {row} to gallery picture {column} is "
-                f"{'NaN' if torch.isnan(matrix[row, column]) else '-infinity'}. Use infinity for pictures that cannot "
+                f"The distance of query {row} to gallery image {column} is "
+                f"{'NaN' if torch.isnan(matrix[row, column]) else '-infinity'}. Use infinity for images that cannot "
                 "be compared; a NaN usually comes from a NaN in the embeddings."
             )
     return matrix
@@ -309,7 +309,7 @@ def _refuse_ties(block: _Block) -> None:
         tied[own] = False
         if tied.any():
             raise ShapeError(
-                f"Query {query} is as far from a picture of another person as from one of its own "
+                f"Query {query} is as far from an image of another person as from one of its own "
                 f"({distances[tied.argmax()]:g}), because the distances are {block.distances.dtype}. Compute them in "
                 "float32; converting them afterwards does not help."
             )

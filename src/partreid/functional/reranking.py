@@ -1,14 +1,14 @@
 """k-reciprocal re-ranking on sparse neighbourhoods (Zhong et al. 2017, the paper's reference [44]).
 
-Two pictures that count each other among their nearest are likely of one person. Of N pictures (queries and gallery
-together) each is described by the weights of its reciprocal neighbours, a sparse row of N numbers, and two pictures
+Two images that count each other among their nearest are likely of one person. Of N images (queries and gallery
+together) each is described by the weights of its reciprocal neighbours, a sparse row of N numbers, and two images
 are as far apart as these rows differ: the Jaccard distance, mixed with the distance itself. Equation numbers here are
 those of that paper.
 
-What it leaves open, as it is read here: a picture stands first in its own list, at distance 0, so that R(p, k) holds
+What it leaves open, as it is read here: an image stands first in its own list, at distance 0, so that R(p, k) holds
 it beside at most k others; N(p, k2) of Eq. 11 has k2 members, itself included. Distances are divided by the largest
-finite one of their picture, so that e^-d (Eq. 7) and the mixture (Eq. 12) do not depend on the embedding's scale. Their
-distance is squared; here it is the one that pictures are matched by, whatever it is. An infinite distance (no slot
+finite one of their image, so that e^-d (Eq. 7) and the mixture (Eq. 12) do not depend on the embedding's scale. Their
+distance is squared; here it is the one that images are matched by, whatever it is. An infinite distance (no slot
 visible in both) never makes a neighbour.
 
 Lists are [N, k], rows are sparse; a matrix of [N, N] never exists. NumPy on the CPU: sets and sorting, no arithmetic
@@ -30,7 +30,7 @@ from partreid.types.numbers import require_whole
 
 Indices = NDArray[np.int64]
 _CHUNK_BYTES = 64 * 2**20
-"""What an intermediate array of one chunk of pictures may hold."""
+"""What an intermediate array of one chunk of images may hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,17 +82,17 @@ class SparseRows:
 
 @torch.no_grad()
 def nearest_neighbours(distances: Tensor, *, first: int, count: int) -> Tensor:
-    """Neighbour lists of some of the N pictures, each with the picture itself in front.
+    """Neighbour lists of some of the N images, each with the image itself in front.
 
     Args:
-        distances: [n, N] from pictures ``first``, ``first + 1``, ... to all; infinity allowed.
+        distances: [n, N] from images ``first``, ``first + 1``, ... to all; infinity allowed.
         count: how many others.
 
     Returns:
         [n, 1 + min(count, N)] int64, nearest first; -1 where no other is at a finite distance.
 
     Raises:
-        ShapeError: ``count`` is below 1, or the pictures lie outside the N.
+        ShapeError: ``count`` is below 1, or the images lie outside the N.
 
     Example:
         >>> nearest_neighbours(torch.tensor([[0.0, 3.0, 2.0], [3.0, 0.0, torch.inf]]), first=0, count=2)
@@ -102,7 +102,7 @@ def nearest_neighbours(distances: Tensor, *, first: int, count: int) -> Tensor:
     count = require_whole("count", count, least=1)
     if distances.ndim != 2 or not 0 <= first <= distances.shape[1] - len(distances):
         raise ShapeError(
-            f"Expected distances [n, N] of pictures first..first + n - 1 < N, got {tuple(distances.shape)}, "
+            f"Expected distances [n, N] of images first..first + n - 1 < N, got {tuple(distances.shape)}, "
             f"first {first}."
         )
     own = torch.arange(first, first + len(distances), device=distances.device)[:, None]
@@ -111,7 +111,7 @@ def nearest_neighbours(distances: Tensor, *, first: int, count: int) -> Tensor:
 
 
 def reciprocal_pairs(neighbours: Indices) -> tuple[Indices, Indices]:
-    """Each picture's expanded reciprocal neighbours R* (Eqs. 3 and 5), as pairs.
+    """Each image's expanded reciprocal neighbours R* (Eqs. 3 and 5), as pairs.
 
     R(p, k) are the neighbours that have p among theirs. R*(p, k) adds R(q, k/2) of each q in it, if at least two
     thirds of those are in R(p, k) already.
@@ -120,7 +120,7 @@ def reciprocal_pairs(neighbours: Indices) -> tuple[Indices, Indices]:
         neighbours: [N, 1 + k], as :func:`nearest_neighbours` gives them.
 
     Returns:
-        ``(rows, columns)``, both [M], ascending by row, then by column; each picture is its own neighbour.
+        ``(rows, columns)``, both [M], ascending by row, then by column; each image is its own neighbour.
 
     Example:
         >>> rows, columns = reciprocal_pairs(np.array([[0, 1], [1, 0], [2, 1]]))
@@ -146,12 +146,12 @@ def reciprocal_pairs(neighbours: Indices) -> tuple[Indices, Indices]:
 def encode_neighbourhoods(
     neighbours: Indices, pairs: tuple[Indices, Indices], distances: NDArray[np.floating], *, k2: int
 ) -> SparseRows:
-    """Each picture as the weights of its neighbourhood (Eq. 7), averaged over its nearest (Eq. 11).
+    """Each image as the weights of its neighbourhood (Eq. 7), averaged over its nearest (Eq. 11).
 
     Args:
         neighbours: [N, 1 + k], as :func:`nearest_neighbours` gives them.
         pairs: ``(rows, columns)`` of R*, each [M]. distances: [M] of the pairs, already on a scale for e^-d.
-        k2: how many pictures are averaged, the picture itself included; 1 averages none.
+        k2: how many images are averaged, the image itself included; 1 averages none.
 
     Returns:
         N rows of width N.
@@ -184,7 +184,7 @@ def jaccard_distances(query: SparseRows, gallery: SparseRows) -> NDArray[np.floa
         query: Q rows of width N. gallery: G rows of width N, :meth:`SparseRows.transposed`: N rows of width G.
 
     Returns:
-        [Q, G] in [0, 1]; 1 where two pictures have no neighbour in common.
+        [Q, G] in [0, 1]; 1 where two images have no neighbour in common.
 
     Raises:
         ShapeError: the gallery was not transposed.
@@ -208,11 +208,11 @@ def jaccard_distances(query: SparseRows, gallery: SparseRows) -> NDArray[np.floa
 
 
 def _reciprocal(neighbours: Indices) -> Indices:
-    """R(p, k) of Eq. 3: the list with -1 where the neighbour does not have the picture in its own list."""
+    """R(p, k) of Eq. 3: the list with -1 where the neighbour does not have the image in its own list."""
     kept = np.empty_like(neighbours)
     for some in _chunks(len(neighbours), 9 * neighbours.shape[1] ** 2):
         own = neighbours[some]
-        # -1 reads the last picture's list; it is no neighbour whatever that list holds.
+        # -1 reads the last image's list; it is no neighbour whatever that list holds.
         mutual = (neighbours[own] == own[:, :1, None]).any(axis=2) & (own >= 0)
         kept[some] = np.where(mutual, own, -1)
     return kept

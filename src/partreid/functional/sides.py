@@ -1,4 +1,4 @@
-"""The two sides of a comparison, and blocks of their pictures: slot by slot, the rows that count alone."""
+"""The two sides of a comparison, and blocks of their images: slot by slot, the rows that count alone."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _SHORTEST = 1e-12  # what a shorter vector is divided by when it is normalised
 
 
 class Block(NamedTuple):
-    """Some pictures of one side, n of them. A row is one picture's vector of one slot.
+    """Some images of one side, n of them. A row is one image's vector of one slot.
 
     Attributes:
         vectors: [S, n, D] of each slot ``counts`` rows. lengths: [S, n] their squared lengths.
-        weights: [S, n] their factors. counts: of each slot. places: [S, n] int64 the picture that each row is of.
-        rows: [S, n] int64 the row of each picture; 0 where it has none.
-        factors: [S, n] of each picture; 0 where it has no row.
+        weights: [S, n] their factors. counts: of each slot. places: [S, n] int64 the image that each row is of.
+        rows: [S, n] int64 the row of each image; 0 where it has none.
+        factors: [S, n] of each image; 0 where it has no row.
     """
 
     vectors: Tensor
@@ -35,7 +35,7 @@ class Block(NamedTuple):
 
     def slot(self, slot: int) -> tuple[np.ndarray, ...]:
         """One slot for compiled loops: vectors, lengths, weights and places of its rows; row and factor of each
-        picture."""
+        image."""
         own = (t[slot, : self.counts[slot]] for t in (self.vectors, self.lengths, self.weights, self.places))
         return tuple(tensor.numpy() for tensor in (*own, self.rows[slot], self.factors[slot]))
 
@@ -79,7 +79,7 @@ class Side:
         return len(self.vectors)
 
     def block(self, some: slice, space: Tensor | None) -> Block:
-        """Some pictures.
+        """Some images.
 
         Args:
             space: [S, at least n, D] to gather the rows in that have a factor above 0; None = every row counts, and
@@ -102,11 +102,11 @@ class Side:
         lengths, weights = lengths.gather(1, places), factors.gather(1, places)
         return Block(space[:, : factors.shape[1]], lengths, weights, counts, places, rows, factors)
 
-    def _gather(self, slot: int, pictures: Tensor, out: Tensor) -> None:
+    def _gather(self, slot: int, images: Tensor, out: Tensor) -> None:
         vectors = self.vectors[:, slot]
         if vectors.dtype == out.dtype:  # half the time of an index in brackets
-            torch.index_select(vectors, 0, pictures, out=out)
+            torch.index_select(vectors, 0, images, out=out)
         else:
-            out.copy_(vectors.index_select(0, pictures))
+            out.copy_(vectors.index_select(0, images))
         if self.scale is not None:
-            out.mul_(self.scale[pictures, slot, None])
+            out.mul_(self.scale[images, slot, None])

@@ -1,4 +1,4 @@
-"""Which parts a picture shows, read off its attention maps (Eq. 4)."""
+"""Which parts an image shows, read off its attention maps (Eq. 4)."""
 
 from __future__ import annotations
 

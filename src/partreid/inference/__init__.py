@@ -1,1 +1,1 @@
-"""From pictures to embeddings."""
+"""From images to embeddings."""

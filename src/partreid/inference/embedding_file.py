@@ -31,11 +31,11 @@ class FileFacts:
     """What a file of embeddings says beside the tensors: its metadata are written and read here alone.
 
     Attributes:
-        slots, model: as in ``PartEmbeddings``. names: of the pictures.
-        skipped: pictures that could not be read: position among all, name, reason.
+        slots, model: as in ``PartEmbeddings``. names: of the images.
+        skipped: images that could not be read: position among all, name, reason.
         compare_normalized: as in ``PartEmbeddings``; files of former versions do not say it.
         root: absolute folder from which relative names start; "" = all are absolute, or it is not known.
-        shard: which one of which folder of shards (``ShardJob.mark``). pictures: digest of its pictures' files.
+        shard: which one of which folder of shards (``ShardJob.mark``). images: digest of its images' files.
         sha256: of all of this and of the tensors; "" = the file is of a version that did not write it.
     """
 
@@ -46,7 +46,7 @@ class FileFacts:
     compare_normalized: bool | None = None
     root: str = ""
     shard: str = ""
-    pictures: str = ""
+    images: str = ""
     sha256: str = ""
 
     def to_json(self) -> str:
@@ -68,7 +68,7 @@ class FileFacts:
         return cls(slots, str(content["model"]), names, skipped, compare, **later)
 
     def in_order(self, first: int) -> Iterator[str]:
-        """All names from the position ``first`` on, those of skipped pictures in their places."""
+        """All names from the position ``first`` on, those of skipped images in their places."""
         skipped = {position: name for position, name, _ in self.skipped}
         names = iter(self.names)
         for position in range(first, first + len(self.names) + len(skipped)):
@@ -146,7 +146,7 @@ def _read(path: Path) -> tuple[PartEmbeddings, FileFacts]:
             vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
     embeddings = PartEmbeddings(vectors, visibility, facts.slots, facts.model, facts.compare_normalized)
     if len(facts.names) != len(embeddings) or names != facts.names:
-        raise ValueError(f"{len(facts.names)} names for {len(embeddings)} pictures, or others in the table")
+        raise ValueError(f"{len(facts.names)} names for {len(embeddings)} images, or others in the table")
     if facts.sha256 and facts.sha256 != facts.digest(embeddings):
         raise ValueError("its content is not what was written: the checksum differs")
     return embeddings.validate(), facts  # files of earlier versions have no checksum: their numbers must be sound

@@ -1,4 +1,4 @@
-"""Pictures in, part embeddings out: the same for files, PIL pictures and arrays."""
+"""Images in, part embeddings out: the same for files, PIL images and arrays."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Self, get_args
 import torch
 
 from partreid.errors import ConfigError, DataError, nearest
-from partreid.inference.exported import ExportedRunner
-from partreid.inference.pictures import Pictures, walk
-from partreid.inference.runner import Runner, TorchRunner
+from partreid.inference.inputs import ImagesLike, walk
 from partreid.inference.streaming import EmbeddingStream, OnError, StreamOptions, default_readers
 from partreid.models.checkpoint import Checkpoint, load_checkpoint
 from partreid.models.network import ReIDNetwork
 from partreid.preprocessing import PreprocessConfig
+from partreid.runners.exported import ExportedRunner
+from partreid.runners.runner import Runner, TorchRunner
 from partreid.runtime import RuntimeConfig
 from partreid.types import ModelOutput, PartEmbeddings
 
 
 class PartExtractor:
-    """Embeds pictures of persons.
+    """Embeds images of persons.
 
     Args:
         model: a network; it is moved to the device and put in evaluation mode.
         preprocess: what its input must look like.
         runtime: device, precision and batch size. "auto" precision means float32 here: embeddings of one
             model then agree between machines.
-        mirror: embed each picture and its mirror image, and average the two with left and right parts put back in
-            place (:func:`~partreid.inference.mirror.merge_mirrored`). Takes twice as long. Compare only embeddings
+        mirror: embed each image and its mirror image, and average the two with left and right parts put back in
+            place (:func:`~partreid.runners.mirror.merge_mirrored`). Takes twice as long. Compare only embeddings
             made with the same choice.
 
     Raises:
@@ -38,7 +38,7 @@ class PartExtractor:
     Example:
         >>> extractor = PartExtractor.from_pretrained("runs/light")  # doctest: +SKIP
         >>> extractor.embed(["a.jpg", "b.jpg"])  # doctest: +SKIP
-        PartEmbeddings(2 pictures, 6 slots ('foreground', 'head', ...), width 256, cpu)
+        PartEmbeddings(2 images, 6 slots ('foreground', 'head', ...), width 256, cpu)
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class PartExtractor:
         """The extractor of a file that ``partreid export`` wrote: ``.onnx``, or ``.xml`` with its ``.bin`` beside it.
 
         Args:
-            file: where it is. runtime: as of :class:`~partreid.inference.exported.ExportedRunner`, and the batch size.
+            file: where it is. runtime: as of :class:`~partreid.runners.exported.ExportedRunner`, and the batch size.
 
         Raises:
             CheckpointError: it is missing, damaged or foreign.
@@ -124,7 +124,7 @@ class PartExtractor:
 
     @property
     def mirror(self) -> bool:
-        """Whether each picture is embedded together with its mirror image."""
+        """Whether each image is embedded together with its mirror image."""
         return self.runner.mirror
 
     @property
@@ -134,7 +134,7 @@ class PartExtractor:
 
     @property
     def fingerprint(self) -> str:
-        """A name for what its embeddings depend on: weights, the model's configuration, picture size, mirror.
+        """A name for what its embeddings depend on: weights, the model's configuration, image size, mirror.
 
         Two extractors with the same one give the same embeddings, up to rounding (device, precision).
         """
@@ -145,42 +145,42 @@ class PartExtractor:
         """Names of the slots of every embedding."""
         return self.runner.slots
 
-    def embed(self, pictures: Pictures) -> PartEmbeddings:
-        """Embeddings of pictures, in their order, on the CPU.
+    def embed(self, images: ImagesLike) -> PartEmbeddings:
+        """Embeddings of images, in their order, on the CPU.
 
         Args:
-            pictures: one, or any number of any kind, also from a generator; a folder means every picture in it and in
+            images: one, or any number of any kind, also from a generator; a folder means every image in it and in
                 the folders in it, sorted by name.
 
         Returns:
             [B, S, D], marked with :attr:`fingerprint`.
 
         Raises:
-            DataError: there is no picture, a file is missing, truncated or no picture, a folder is empty, or an array
+            DataError: there is no image, a file is missing, truncated or no image, a folder is empty, or an array
                 has another shape; the message names it.
         """
-        return PartEmbeddings.cat(output.embeddings for output in self.outputs(pictures))
+        return PartEmbeddings.cat(output.embeddings for output in self.outputs(images))
 
-    def outputs(self, pictures: Pictures) -> Iterator[ModelOutput]:
+    def outputs(self, images: ImagesLike) -> Iterator[ModelOutput]:
         """Everything the model says, batch by batch, on the CPU: for attention maps and single embeddings.
 
         Arguments and errors as in :meth:`embed`.
         """
         number = 0
-        with self.stream(pictures) as stream:
+        with self.stream(images) as stream:
             for number, batch in enumerate(stream, 1):  # noqa: B007 - counted
                 yield batch.output
         if not number:
-            raise DataError("Expected at least one picture to embed, got none.")
+            raise DataError("Expected at least one image to embed, got none.")
 
-    def stream(self, pictures: Pictures, *, on_error: OnError = "raise", readers: int | None = None) -> EmbeddingStream:
-        """Embeddings of any number of pictures, batch by batch, in bounded memory.
+    def stream(self, images: ImagesLike, *, on_error: OnError = "raise", readers: int | None = None) -> EmbeddingStream:
+        """Embeddings of any number of images, batch by batch, in bounded memory.
 
-        Pictures are taken from the iterable as they are needed, at most ``readers + 1`` batches of them ahead, and
+        Images are taken from the iterable as they are needed, at most ``readers + 1`` batches of them ahead, and
         decoded by threads while the network runs.
 
         Args:
-            pictures: as in :meth:`embed`. Of a folder only the names are held, and those of one folder at a time.
+            images: as in :meth:`embed`. Of a folder only the names are held, and those of one folder at a time.
             on_error: "skip" leaves out what cannot be read and tells it in ``skipped`` of the stream.
             readers: threads that decode ahead; 0 decodes between the batches. None takes one for each core, at most 4.
 
@@ -188,7 +188,7 @@ class PartExtractor:
             An iterator over :class:`~partreid.inference.streaming.EmbeddedBatch`: names, embeddings, attention maps.
 
         Raises:
-            DataError: as in :meth:`embed`, while iterating; not for an iterable without pictures.
+            DataError: as in :meth:`embed`, while iterating; not for an iterable without images.
             ConfigError: ``on_error`` is neither word.
 
         Example:
@@ -196,10 +196,10 @@ class PartExtractor:
             ...     for batch in stream:
             ...         gallery.add(batch.embeddings, batch.names)
             >>> stream.skipped  # doctest: +SKIP
-            [SkippedPicture(position=7, name='archive/7.jpg', reason='archive/7.jpg is a damaged JPEG: ...')]
+            [SkippedImage(position=7, name='archive/7.jpg', reason='archive/7.jpg is a damaged JPEG: ...')]
         """
         if on_error not in get_args(OnError):
             raise ConfigError(f"Unknown on_error {on_error!r}. {nearest(str(on_error), get_args(OnError))}")
         readers = default_readers() if readers is None else readers
         options = StreamOptions(self.runtime.batch_size, skip=on_error == "skip", readers=readers)
-        return EmbeddingStream(self.runner, walk(pictures), options)
+        return EmbeddingStream(self.runner, walk(images), options)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from partreid.errors import ConfigError
-from partreid.inference.exported import SESSIONS
 from partreid.inference.extractor import PartExtractor
+from partreid.runners.exported import SESSIONS
 from partreid.runtime import RuntimeConfig
 
 

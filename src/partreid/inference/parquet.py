@@ -1,4 +1,4 @@
-"""Embeddings as a Parquet table: a row per picture, a field per slot. pyarrow is imported here only."""
+"""Embeddings as a Parquet table: a row per image, a field per slot. pyarrow is imported here only."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def embed_with_ray(
 
     A shard is a row of a Ray data set; an actor makes it and writes it by itself, whole or not at all. What a killed
     actor had not finished Ray gives to another, which leaves shards that are whole as they are. All machines need the
-    pictures, the model and the folder at the same paths.
+    images, the model and the folder at the same paths.
 
     Args:
         make: as in :func:`~partreid.inference.workers.embed_with_workers`. job: the folder.
@@ -39,7 +39,7 @@ def embed_with_ray(
         shards: as in ``embed_with_workers``.
 
     Yields:
-        (shard, its pictures), once it is on the disk.
+        (shard, its images), once it is on the disk.
 
     Raises:
         MissingDependencyError: Ray is not installed.

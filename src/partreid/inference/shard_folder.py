@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError, DataError
 from partreid.inference.embedding_file import FileFacts, read_facts
 from partreid.json_files import read_json
@@ -61,7 +61,7 @@ def shard_files(folder: Path) -> list[Path]:
         for name in facts.in_order(i * manifest.shard_size):
             digest.update(name_bytes(name))
     if digest.hexdigest() != manifest.names_sha256:
-        raise DataError(f"{folder}: the shards are not of the pictures that {MANIFEST} was written for. {_AGAIN}")
+        raise DataError(f"{folder}: the shards are not of the images that {MANIFEST} was written for. {_AGAIN}")
     return [there[i] for i in range(count)]
 
 
@@ -77,10 +77,10 @@ class Manifest(ConfigModel):
     """Fingerprint of the model that made them."""
     slots: tuple[str, ...]
     """As in ``PartEmbeddings``."""
-    pictures: Count
+    images: Count
     """How many, with those that could not be read."""
     shard_size: Count
-    """Pictures in each shard but the last."""
+    """Images in each shard but the last."""
     shards: Count
     """How many."""
     file_type: Literal["safetensors", "parquet"]
@@ -92,14 +92,14 @@ class Manifest(ConfigModel):
 
     def fault(self, shard: int, facts: FileFacts) -> str:
         """Why a shard of these facts does not belong in this place; "" = it does."""
-        size = min(self.shard_size, self.pictures - shard * self.shard_size)
+        size = min(self.shard_size, self.images - shard * self.shard_size)
         positions = [position - shard * self.shard_size for position, _, _ in facts.skipped]
         if facts.model != self.model or facts.slots != self.slots:
             return f"it was made by the model {facts.model or 'unknown'}, the others by {self.model}"
         if len(facts.names) + len(positions) != size or len({p for p in positions if 0 <= p < size}) != len(positions):
-            return f"it has {len(facts.names)} pictures and {len(positions)} skipped ones, not {size} together"
+            return f"it has {len(facts.names)} images and {len(positions)} skipped ones, not {size} together"
         if self.version > 1 and facts.shard != shard_mark(self.names_sha256, shard):
-            return "it is another shard, or one of other pictures"
+            return "it is another shard, or one of other images"
         if self.version > 1 and facts.root not in (self.root, ""):
             return f"its names start from {facts.root or 'an unknown folder'}, those of the others from {self.root}"
         return ""
@@ -131,9 +131,9 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.parse(known, source=str(path))
     except ConfigError as error:
         raise DataError(f"{error}. It was changed, or is of a later partreid. {_ANEW}") from None
-    if manifest.shards != -(-manifest.pictures // manifest.shard_size):
+    if manifest.shards != -(-manifest.images // manifest.shard_size):
         raise DataError(
-            f"{path} was changed: {manifest.pictures} pictures are not {manifest.shards} shards of "
+            f"{path} was changed: {manifest.images} images are not {manifest.shards} shards of "
             f"{manifest.shard_size}. {_ANEW}"
         )
     return manifest

@@ -12,8 +12,8 @@ from partreid.errors import ConfigError, DataError
 from partreid.inference.embedding_file import read_file
 from partreid.inference.shard_folder import shard_mark, shard_name
 
-LIST = ".pictures"
-"""In a folder of shards while it is made: the names of all pictures."""
+LIST = ".images"
+"""In a folder of shards while it is made: the names of all images."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class ShardSettings:
     """How a folder of shards is made.
 
     Attributes:
-        shard_size: pictures in a shard. file_type: of the shards.
-        batch_size: pictures embedded at once. A network's last digits depend on it, so it belongs to the result.
+        shard_size: images in a shard. file_type: of the shards.
+        batch_size: images embedded at once. A network's last digits depend on it, so it belongs to the result.
         precision: what the network computes with, in words; it belongs to the result too.
     """
 
@@ -34,25 +34,25 @@ class ShardSettings:
     def __post_init__(self) -> None:
         if self.shard_size < 1 or self.file_type not in ("safetensors", "parquet"):
             raise ConfigError(
-                "Expected shards of at least one picture, as safetensors or parquet, got shards of "
+                "Expected shards of at least one image, as safetensors or parquet, got shards of "
                 f"{self.shard_size} as {self.file_type}."
             )
 
 
 @dataclass(frozen=True)
 class ShardJob:
-    """A folder of shards, and the pictures that belong in each. It can be sent to another process.
+    """A folder of shards, and the images that belong in each. It can be sent to another process.
 
     Attributes:
         folder: where they lie. model: fingerprint of the extractor. settings: how they are made.
-        pictures: how many. offsets: where the names of each shard begin in the list of all, and where the last end.
+        images: how many. offsets: where the names of each shard begin in the list of all, and where the last end.
         names_sha256: digest of all names. root: from where relative names start; "" = all are absolute.
     """
 
     folder: Path
     model: str
     settings: ShardSettings
-    pictures: int
+    images: int
     offsets: tuple[int, ...]
     names_sha256: str
     root: str
@@ -65,15 +65,15 @@ class ShardJob:
         return self.folder / shard_name(shard, self.settings.file_type)
 
     def first(self, shard: int) -> int:
-        """Position of a shard's first picture among all."""
+        """Position of a shard's first image among all."""
         return shard * self.settings.shard_size
 
     def size(self, shard: int) -> int:
-        """How many pictures belong in a shard."""
-        return min(self.pictures, self.first(shard + 1)) - self.first(shard)
+        """How many images belong in a shard."""
+        return min(self.images, self.first(shard + 1)) - self.first(shard)
 
     def names(self, shard: int) -> list[str]:
-        """The pictures of a shard."""
+        """The images of a shard."""
         with (self.folder / LIST).open("rb") as file:
             file.seek(self.offsets[shard])
             names = file.read(self.offsets[shard + 1] - self.offsets[shard])
@@ -82,7 +82,7 @@ class ShardJob:
     def fault(self, shard: int) -> str | None:
         """Why a shard is to be made: it is not there (""), or in words what is wrong with the file. None = it is whole.
 
-        Whole means that all of it is as it was written, by this model, of these pictures as they are now.
+        Whole means that all of it is as it was written, by this model, of these images as they are now.
         """
         path = self.path(shard)
         if not path.exists():
@@ -97,9 +97,9 @@ class ShardJob:
         without = {position - self.first(shard) for position, _, _ in facts.skipped}
         expected = [name for place, name in enumerate(names) if place not in without]
         if facts.shard != self.mark(shard) or list(facts.names) != expected:
-            return f"{path} is another shard, or one of other pictures"
-        if facts.pictures != pictures_digest(names):
-            return f"{path} is of pictures that have changed since"
+            return f"{path} is another shard, or one of other images"
+        if facts.images != images_digest(names):
+            return f"{path} is of images that have changed since"
         return None
 
     def mark(self, shard: int) -> str:
@@ -115,8 +115,8 @@ class ShardJob:
         return [shard for shard in range(len(self)) if not self.is_whole(shard)]
 
 
-def pictures_digest(names: Iterable[str]) -> str:
-    """sha256 of the files of pictures: of what is in them, or that one is no file. A hundredth of embedding's time."""
+def images_digest(names: Iterable[str]) -> str:
+    """sha256 of the files of images: of what is in them, or that one is no file. A hundredth of embedding's time."""
     digest = hashlib.sha256()
     for name in names:
         try:
@@ -124,6 +124,6 @@ def pictures_digest(names: Iterable[str]) -> str:
                 raise FileNotFoundError
             with Path(name).open("rb") as file:
                 digest.update(b"file" + hashlib.file_digest(file, "sha256").digest())
-        except (OSError, ValueError):  # reading it as a picture says what is wrong
+        except (OSError, ValueError):  # reading it as an image says what is wrong
             digest.update(b"none")
     return digest.hexdigest()

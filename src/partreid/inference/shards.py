@@ -1,4 +1,4 @@
-"""Embeddings of very many pictures as a folder of shards that can be gone on with after a kill at any moment.
+"""Embeddings of very many images as a folder of shards that can be gone on with after a kill at any moment.
 
 ``manifest.json`` is written first; a shard is a file that is whole or not there. What is done is what lies on the disk:
 there is no other record that could disagree with it. Any process may make any shard, and makes the same bytes.
@@ -22,40 +22,40 @@ from partreid.files import atomic_file
 from partreid.inference import parquet
 from partreid.inference.embedding_file import read_facts
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.pictures import Pictures, picture_name, walk
-from partreid.inference.runner import signed
+from partreid.inference.inputs import ImagesLike, image_name, walk
 from partreid.inference.shard_folder import MANIFEST, name_bytes
-from partreid.inference.shard_job import LIST, ShardJob, ShardSettings, pictures_digest
+from partreid.inference.shard_job import LIST, ShardJob, ShardSettings, images_digest
 from partreid.inference.storage import ShardMark, root_of, save_embeddings
 from partreid.inference.streaming import (
-    PictureBatch,
-    SkippedPicture,
+    ImageBatch,
+    SkippedImage,
     StreamOptions,
     default_readers,
     in_batches,
     run_batches,
 )
 from partreid.json_files import read_json
+from partreid.runners.runner import signed
 from partreid.types import PartEmbeddings
 
 __all__ = ["SKIPPED", "ShardJob", "ShardSettings", "embed_shards", "finish_job", "open_job", "write_skipped"]
 
 SKIPPED = "skipped.csv"
-"""In a folder of shards: the pictures that could not be read, and why."""
+"""In a folder of shards: the images that could not be read, and why."""
 
 _FORMAT, _VERSION = "partreid-embedding-shards", 2
 
 
-def open_job(folder: str | Path, pictures: Pictures, extractor: PartExtractor, settings: ShardSettings) -> ShardJob:
+def open_job(folder: str | Path, images: ImagesLike, extractor: PartExtractor, settings: ShardSettings) -> ShardJob:
     """Begin a folder of shards, or go on with one. Whoever calls this holds the folder (``hold_folder``).
 
     Args:
-        folder: where the shards go. pictures: files and folders; walked through once for their names.
+        folder: where the shards go. images: files and folders; walked through once for their names.
         extractor: of which model. settings: as they were, where the folder was begun before.
 
     Raises:
-        DataError: there is no picture, a picture is no file, or the folder was begun with another model, other
-            pictures or other settings.
+        DataError: there is no image, an image is no file, or the folder was begun with another model, other
+            images or other settings.
         MissingDependencyError: Parquet without pyarrow.
     """
     if settings.file_type == "parquet":
@@ -66,14 +66,14 @@ def open_job(folder: str | Path, pictures: Pictures, extractor: PartExtractor, s
     for pattern in (*(f".{Path(name).stem}*.*" for name in ("shard-", MANIFEST, SKIPPED, LIST)), ".tmp??????"):
         for leftover in folder.glob(pattern):
             leftover.unlink(missing_ok=True)
-    job = _list_pictures(folder, pictures, extractor.fingerprint, settings)
+    job = _list_images(folder, images, extractor.fingerprint, settings)
     manifest = {
         "format": _FORMAT,
         "version": _VERSION,
         "model": job.model,
         "slots": list(extractor.slots),
         **asdict(settings),
-        "pictures": job.pictures,
+        "pictures": job.images,
         "names_sha256": job.names_sha256,
         "root": job.root,
         "shards": len(job),
@@ -89,17 +89,17 @@ def open_job(folder: str | Path, pictures: Pictures, extractor: PartExtractor, s
 def embed_shards(
     extractor: PartExtractor, job: ShardJob, shards: Iterable[int], *, skip: bool = False, readers: int | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Make shards one after the other; the pictures of the next are decoded while one ends.
+    """Make shards one after the other; the images of the next are decoded while one ends.
 
     Args:
         extractor: of the job's model. job: the folder. shards: which, ascending or not; taken as they are needed.
-        skip: leave out pictures that cannot be read; the shard says which. readers: as in ``PartExtractor.stream``.
+        skip: leave out images that cannot be read; the shard says which. readers: as in ``PartExtractor.stream``.
 
     Yields:
-        (shard, pictures done) after every batch; after the last of a shard once that is on the disk.
+        (shard, images done) after every batch; after the last of a shard once that is on the disk.
 
     Raises:
-        DataError: another model, a picture that cannot be read, or a shard that cannot be written.
+        DataError: another model, an image that cannot be read, or a shard that cannot be written.
     """
     if extractor.fingerprint != job.model:
         raise DataError(f"{job.folder} is made with model {job.model}, got {extractor.fingerprint}.")
@@ -107,16 +107,16 @@ def embed_shards(
     options = StreamOptions(job.settings.batch_size, skip=skip, readers=readers)
     marks: dict[int, ShardMark] = {}
 
-    def batches() -> Iterator[PictureBatch]:
+    def batches() -> Iterator[ImageBatch]:
         for shard in shards:
             shard_names = job.names(shard)
-            # Before they are decoded: of a picture that changes meanwhile, the shard is made again next time.
-            marks[shard] = ShardMark(job.mark(shard), pictures_digest(shard_names))
+            # Before they are decoded: of an image that changes meanwhile, the shard is made again next time.
+            marks[shard] = ShardMark(job.mark(shard), images_digest(shard_names))
             yield from in_batches(iter(shard_names), options.batch_size, first=job.first(shard))
 
     made: list[PartEmbeddings] = []
     names: list[str] = []
-    skipped: list[SkippedPicture] = []
+    skipped: list[SkippedImage] = []
     with closing(run_batches(extractor.runner, batches(), options)) as results:
         for batch, output in results:
             names += batch.names
@@ -132,8 +132,8 @@ def embed_shards(
             yield shard, batch.end - batch.first
 
 
-def finish_job(job: ShardJob) -> list[SkippedPicture]:
-    """Look at the shards once more, and write which pictures were left out as ``skipped.csv``, where there are any.
+def finish_job(job: ShardJob) -> list[SkippedImage]:
+    """Look at the shards once more, and write which images were left out as ``skipped.csv``, where there are any.
 
     Returns:
         What was left out, of all shards.
@@ -142,14 +142,14 @@ def finish_job(job: ShardJob) -> list[SkippedPicture]:
         DataError: a shard is missing or damaged.
     """
     facts = (read_facts(job.path(shard)) for shard in range(len(job)))
-    skipped = [SkippedPicture(*line) for one in facts for line in one.skipped]
+    skipped = [SkippedImage(*line) for one in facts for line in one.skipped]
     write_skipped(job.folder / SKIPPED, skipped)
     (job.folder / LIST).unlink(missing_ok=True)
     return skipped
 
 
-def write_skipped(path: Path, skipped: Sequence[SkippedPicture]) -> None:
-    """A table of the pictures that were left out, or no file where there are none.
+def write_skipped(path: Path, skipped: Sequence[SkippedImage]) -> None:
+    """A table of the images that were left out, or no file where there are none.
 
     Raises:
         DataError: it cannot be written.
@@ -162,20 +162,20 @@ def write_skipped(path: Path, skipped: Sequence[SkippedPicture]) -> None:
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(SkippedPicture._fields)
+        table.writerow(SkippedImage._fields)
         table.writerows(skipped)
 
 
-def _list_pictures(folder: Path, pictures: Pictures, model: str, settings: ShardSettings) -> ShardJob:
-    """Write the names of all pictures to a file, one at a time; also a digest of them."""
+def _list_images(folder: Path, images: ImagesLike, model: str, settings: ShardSettings) -> ShardJob:
+    """Write the names of all images to a file, one at a time; also a digest of them."""
     digest, count, offsets, end, root = hashlib.sha256(), 0, [], 0, ""
     with atomic_file(folder / LIST, error=DataError) as temporary, temporary.open("wb") as file:
-        for picture in walk(pictures):
-            if not isinstance(picture, str | Path):
-                raise DataError(f"A folder of shards is made from files, got {type(picture).__name__}. Use a stream.")
+        for image in walk(images):
+            if not isinstance(image, str | Path):
+                raise DataError(f"A folder of shards is made from files, got {type(image).__name__}. Use a stream.")
             if count % settings.shard_size == 0:
                 offsets.append(end)
-            name = picture_name(picture, count)
+            name = image_name(image, count)
             root = root or root_of([name], Path.cwd())
             line = name_bytes(name)
             digest.update(line)
@@ -187,7 +187,7 @@ def _list_pictures(folder: Path, pictures: Pictures, model: str, settings: Shard
 def _begin(path: Path, manifest: dict[str, object]) -> None:
     """Write the manifest, or compare it with the one that is there."""
     if not manifest["pictures"]:
-        raise DataError("Expected at least one picture to embed, got none.")
+        raise DataError("Expected at least one image to embed, got none.")
     if not path.exists():
         with atomic_file(path, error=DataError) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -209,7 +209,7 @@ def _begin(path: Path, manifest: dict[str, object]) -> None:
 
 
 def _nothing(extractor: PartExtractor) -> PartEmbeddings:
-    """Embeddings of no picture; a blank one tells how wide they are."""
+    """Embeddings of no image; a blank one tells how wide they are."""
     runner = extractor.runner
     blank = np.zeros((1, *runner.preprocess.size, 3), np.uint8)
     pose = runner.pose

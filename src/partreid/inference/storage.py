@@ -18,9 +18,9 @@ __all__ = [
     "PARQUET",
     "SAFETENSORS",
     "ShardMark",
+    "images_root",
     "iter_embeddings",
     "load_embeddings",
-    "pictures_root",
     "read_facts",
     "root_of",
     "save_embeddings",
@@ -32,7 +32,7 @@ class ShardMark:
     """What tells one shard from all others. Attributes as in :class:`FileFacts`."""
 
     shard: str
-    pictures: str
+    images: str
 
 
 def save_embeddings(
@@ -52,13 +52,13 @@ def save_embeddings(
 
     Args:
         path: the file; ``.parquet`` writes Parquet (extra ``tables``), any other suffix safetensors.
-        embeddings: N pictures. names: N names, for example the pictures' files.
-        skipped: pictures that could not be read: position, name, reason.
+        embeddings: N images. names: N names, for example the images' files.
+        skipped: images that could not be read: position, name, reason.
         root: the folder from which relative names start, where the names are files.
         part_of: of a shard, which one it is.
 
     Raises:
-        ShapeError: the names are no texts in an order, or not as many as the pictures; or a number is NaN, infinite or
+        ShapeError: the names are no texts in an order, or not as many as the images; or a number is NaN, infinite or
             no visibility.
         DataError: the file cannot be written.
         MissingDependencyError: Parquet without pyarrow.
@@ -66,7 +66,7 @@ def save_embeddings(
     in_order("names", names)
     if isinstance(names, str | bytes) or len(names) != len(embeddings):
         got = repr(names)[:80] if isinstance(names, str | bytes) else len(names)
-        raise ShapeError(f"Expected {len(embeddings)} names, one per picture, got {got}.")
+        raise ShapeError(f"Expected {len(embeddings)} names, one per image, got {got}.")
     names = [str(name) if isinstance(name, str | Path) else _no_name(name) for name in names]
     mark = {} if part_of is None else vars(part_of)
     compare = embeddings.compare_normalized
@@ -77,11 +77,11 @@ def save_embeddings(
 
 
 def _no_name(name: object) -> str:
-    raise ShapeError(f"A picture's name is text, got {name!r:.80} of type {type(name).__name__}.")
+    raise ShapeError(f"An image's name is text, got {name!r:.80} of type {type(name).__name__}.")
 
 
 def load_embeddings(path: str | Path) -> tuple[PartEmbeddings, tuple[str, ...]]:
-    """Embeddings and the names of their pictures, from one file or a folder of shards.
+    """Embeddings and the names of their images, from one file or a folder of shards.
 
     Raises:
         DataError: missing, damaged, changed since it was written, unfinished, or no embeddings.
@@ -95,7 +95,7 @@ def iter_embeddings(path: str | Path) -> Iterator[tuple[PartEmbeddings, tuple[st
     """The same file by file, for folders of shards larger than the memory.
 
     Raises:
-        DataError: as :func:`load_embeddings`. That shards are missing or of other pictures is told before the first;
+        DataError: as :func:`load_embeddings`. That shards are missing or of other images is told before the first;
             what was given before is right.
     """
     path = nameable(path, error=DataError)
@@ -104,8 +104,8 @@ def iter_embeddings(path: str | Path) -> Iterator[tuple[PartEmbeddings, tuple[st
         yield embeddings, facts.names
 
 
-def pictures_root(path: str | Path) -> Path | None:
-    """The folder from which relative names of pictures in a file of embeddings, or in a folder of shards, start.
+def images_root(path: str | Path) -> Path | None:
+    """The folder from which relative names of images in a file of embeddings, or in a folder of shards, start.
 
     Returns:
         None where all names are absolute, or the file does not say it (that of an earlier version, or of tracks).

@@ -1,4 +1,4 @@
-"""Pictures in, embeddings out, batch by batch: threads decode what comes next while the network runs."""
+"""Images in, embeddings out, batch by batch: threads decode what comes next while the network runs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from torch import Tensor
 from partreid.datasets.augment import part_maps_at
 from partreid.datasets.images import resize
 from partreid.errors import ConfigError, DataError, ShapeError
-from partreid.inference.pictures import Picture, load_picture, picture_name
-from partreid.inference.runner import PoseInput, Runner, signed
+from partreid.inference.inputs import ImageLike, image_name, load_image
 from partreid.labels.fields import check_upright, read_part_maps
+from partreid.runners.runner import PoseInput, Runner, signed
 from partreid.surroundings import usable_cores
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
 
 OnError = Literal["raise", "skip"]
-"""What becomes of a picture that cannot be read."""
+"""What becomes of an image that cannot be read."""
 
 
-class SkippedPicture(NamedTuple):
-    """A picture that was left out: its place among all, its name, and why."""
+class SkippedImage(NamedTuple):
+    """An image that was left out: its place among all, its name, and why."""
 
     position: int
     name: str
@@ -37,11 +37,11 @@ class SkippedPicture(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedBatch:
-    """Pictures that went through the network together.
+    """Images that went through the network together.
 
     Attributes:
-        names: of B pictures: the file, or ``#7`` for the eighth of a stream of arrays.
-        positions: [B] their places among all pictures of the stream, from 0; skipped ones leave a gap.
+        names: of B images: the file, or ``#7`` for the eighth of a stream of arrays.
+        positions: [B] their places among all images of the stream, from 0; skipped ones leave a gap.
         output: everything the model said, on the CPU: ``output.attention`` are the maps.
     """
 
@@ -63,7 +63,7 @@ class StreamOptions:
     """How a stream reads.
 
     Attributes:
-        batch_size: pictures at once. skip: leave out what cannot be read, instead of stopping.
+        batch_size: images at once. skip: leave out what cannot be read, instead of stopping.
         readers: threads that decode ahead; 0 decodes between the batches. They hold at most ``readers + 1`` batches.
     """
 
@@ -74,9 +74,7 @@ class StreamOptions:
     def __post_init__(self) -> None:
         whole = isinstance(self.batch_size, int) and isinstance(self.readers, int)
         if not whole or self.batch_size < 1 or self.readers < 0:
-            raise ConfigError(
-                f"Expected batches of at least one picture and no negative number of readers, got {self}."
-            )
+            raise ConfigError(f"Expected batches of at least one image and no negative number of readers, got {self}.")
 
 
 def default_readers() -> int:
@@ -85,15 +83,15 @@ def default_readers() -> int:
 
 
 class EmbeddingStream(Iterator[EmbeddedBatch]):
-    """The batches of a stream, in the order of its pictures. Close it, or use ``with``, to leave it early.
+    """The batches of a stream, in the order of its images. Close it, or use ``with``, to leave it early.
 
     Attributes:
         skipped: what was left out so far.
     """
 
-    def __init__(self, runner: Runner, pictures: Iterator[Picture], options: StreamOptions) -> None:
-        self.skipped: list[SkippedPicture] = []
-        self._results = run_batches(runner, in_batches(pictures, options.batch_size), options)
+    def __init__(self, runner: Runner, images: Iterator[ImageLike], options: StreamOptions) -> None:
+        self.skipped: list[SkippedImage] = []
+        self._results = run_batches(runner, in_batches(images, options.batch_size), options)
 
     def __next__(self) -> EmbeddedBatch:
         for batch, output in self._results:
@@ -113,11 +111,11 @@ class EmbeddingStream(Iterator[EmbeddedBatch]):
         self._results.close()
 
 
-class PictureBatch(NamedTuple):
-    """Pictures to read, and the position of the first among all."""
+class ImageBatch(NamedTuple):
+    """Images to read, and the position of the first among all."""
 
     first: int
-    pictures: list[Picture]
+    images: list[ImageLike]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +124,7 @@ class DecodedBatch:
 
     Attributes:
         first, end: positions that it covers.
-        names, positions, pixels, part_maps: of the pictures that could be read. skipped: the others.
+        names, positions, pixels, part_maps: of the images that could be read. skipped: the others.
     """
 
     first: int
@@ -135,31 +133,31 @@ class DecodedBatch:
     positions: np.ndarray
     pixels: np.ndarray
     part_maps: Tensor | None
-    skipped: tuple[SkippedPicture, ...]
+    skipped: tuple[SkippedImage, ...]
 
 
-def in_batches(pictures: Iterator[Picture], size: int, *, first: int = 0) -> Iterator[PictureBatch]:
-    """Pictures some at a time; ``first`` is the position of the first one.
+def in_batches(images: Iterator[ImageLike], size: int, *, first: int = 0) -> Iterator[ImageBatch]:
+    """Images some at a time; ``first`` is the position of the first one.
 
     Example:
         >>> [batch.first for batch in in_batches(iter(["a.jpg", "b.jpg", "c.jpg"]), 2)]
         [0, 2]
     """
-    while batch := list(islice(pictures, size)):
-        yield PictureBatch(first, batch)
+    while batch := list(islice(images, size)):
+        yield ImageBatch(first, batch)
         first += len(batch)
 
 
 def run_batches(
-    runner: Runner, batches: Iterator[PictureBatch], options: StreamOptions
+    runner: Runner, batches: Iterator[ImageBatch], options: StreamOptions
 ) -> Generator[tuple[DecodedBatch, ModelOutput | None], None, None]:
-    """Every batch as it was read, and what the network says of it: None where no picture could be read.
+    """Every batch as it was read, and what the network says of it: None where no image could be read.
 
     Raises:
-        DataError: a picture cannot be read, and is not to be left out; or what the network makes of one is no number.
+        DataError: an image cannot be read, and is not to be left out; or what the network makes of one is no number.
     """
 
-    def decode(batch: PictureBatch) -> DecodedBatch:
+    def decode(batch: ImageBatch) -> DecodedBatch:
         return _decode(batch, runner, skip=options.skip)
 
     for batch in _ahead(decode, batches, options.readers) if options.readers else map(decode, batches):
@@ -175,7 +173,7 @@ def check_numbers(embeddings: PartEmbeddings, names: Sequence[str]) -> None:
     """Whether a network's embeddings are numbers: nothing that compares them could tell later.
 
     Raises:
-        DataError: a vector holds NaN or infinity, or a visibility is out of range; it names the picture and the slot.
+        DataError: a vector holds NaN or infinity, or a visibility is out of range; it names the image and the slot.
     """
     try:
         embeddings.validate()
@@ -187,16 +185,16 @@ def check_numbers(embeddings: PartEmbeddings, names: Sequence[str]) -> None:
             one.validate()
         except ShapeError as error:
             raise DataError(
-                f"The model gives no embedding of {name}: {str(error).removeprefix('Picture 0, ')} In float16 large "
+                f"The model gives no embedding of {name}: {str(error).removeprefix('Image 0, ')} In float16 large "
                 "numbers overflow: take float32 or bfloat16. Otherwise the weights are at fault."
             ) from None
 
 
 def _ahead(
-    decode: Callable[[PictureBatch], DecodedBatch], batches: Iterator[PictureBatch], readers: int
+    decode: Callable[[ImageBatch], DecodedBatch], batches: Iterator[ImageBatch], readers: int
 ) -> Iterator[DecodedBatch]:
     """Threads are enough: decoding and resizing, most of the work, let others run meanwhile."""
-    pool = ThreadPoolExecutor(readers, thread_name_prefix="pictures")
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="images")
     waiting: deque[Future[DecodedBatch]] = deque()
     try:
         for batch in batches:
@@ -209,29 +207,29 @@ def _ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _decode(batch: PictureBatch, runner: Runner, *, skip: bool) -> DecodedBatch:
+def _decode(batch: ImageBatch, runner: Runner, *, skip: bool) -> DecodedBatch:
     size, pose = runner.preprocess.size, runner.pose
-    pixels = np.empty((len(batch.pictures), *size, 3), np.uint8)
+    pixels = np.empty((len(batch.images), *size, 3), np.uint8)
     names: list[str] = []
     positions: list[int] = []
     maps: list[Tensor] = []
-    skipped: list[SkippedPicture] = []
-    for position, picture in enumerate(batch.pictures, batch.first):
-        name = picture_name(picture, position)
+    skipped: list[SkippedImage] = []
+    for position, image in enumerate(batch.images, batch.first):
+        name = image_name(image, position)
         try:
-            pixels[len(names)], whole = _load(picture, name, size)
+            pixels[len(names)], whole = _load(image, name, size)
             if pose is not None:
-                maps.append(_part_maps(picture, pose, size, whole))
+                maps.append(_part_maps(image, pose, size, whole))
         except DataError as error:
             if not skip:
                 raise
-            skipped.append(SkippedPicture(position, name, str(error)))
+            skipped.append(SkippedImage(position, name, str(error)))
             continue
         names.append(name)
         positions.append(position)
     return DecodedBatch(
         first=batch.first,
-        end=batch.first + len(batch.pictures),
+        end=batch.first + len(batch.images),
         names=tuple(names),
         positions=np.array(positions, np.int64),
         pixels=pixels[: len(names)],
@@ -240,27 +238,27 @@ def _decode(batch: PictureBatch, runner: Runner, *, skip: bool) -> DecodedBatch:
     )
 
 
-def _load(picture: Picture, name: str, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
-    """The picture at that size, and the (H, W) it had."""
+def _load(image: ImageLike, name: str, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """The image at that size, and the (H, W) it had."""
     try:
-        pixels = load_picture(picture)
+        pixels = load_image(image)
         return resize(pixels, size), pixels.shape[:2]
     except DataError as error:
-        if isinstance(picture, str | os.PathLike | ReIDImage):
+        if isinstance(image, str | os.PathLike | ReIDImage):
             raise
-        raise DataError(f"Picture {name}: {error}") from None
+        raise DataError(f"Image {name}: {error}") from None
 
 
-def _part_maps(picture: Picture, pose: PoseInput, size: tuple[int, int], whole: tuple[int, int]) -> Tensor:
+def _part_maps(image: ImageLike, pose: PoseInput, size: tuple[int, int], whole: tuple[int, int]) -> Tensor:
     """Part maps E [1, K, h, w] at the feature map's size, which take the place of learned attention."""
-    if not isinstance(picture, ReIDImage) or picture.label is None:
+    if not isinstance(image, ReIDImage) or image.label is None:
         raise DataError(
-            "This model looks where pose fields say: every picture needs a label file, and "
-            f"{picture if isinstance(picture, ReIDImage) else 'this one'} has none. Give entries of a data set with "
+            "This model looks where pose fields say: every image needs a label file, and "
+            f"{image if isinstance(image, ReIDImage) else 'this one'} has none. Give entries of a data set with "
             "labels (`partreid labels make`)."
         )
-    part_maps = read_part_maps(picture.label, pose.schema)
-    check_upright(picture.label, part_maps.shape[1:], picture.path, whole)
+    part_maps = read_part_maps(image.label, pose.schema)
+    check_upright(image.label, part_maps.shape[1:], image.path, whole)
     nodes = torch.from_numpy(part_maps)[None]
     none = torch.zeros(1, 2, dtype=torch.long)
     return part_maps_at(nodes, none, size=size, map_size=pose.map_size)

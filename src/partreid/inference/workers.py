@@ -37,7 +37,7 @@ def embed_with_workers(
         shards: the missing ones, where they are known: to find out, every shard is read.
 
     Yields:
-        (shard, pictures done of it since it was last named); a negative number where a worker was lost.
+        (shard, images done of it since it was last named); a negative number where a worker was lost.
 
     Raises:
         ConfigError: fewer than one worker.
@@ -76,7 +76,7 @@ class _Worker:
     """A process, and what it was given.
 
     Attributes:
-        process, connection: to it. shards: that it was given. done: pictures done by shard.
+        process, connection: to it. shards: that it was given. done: images done by shard.
         dismissed: it was told that there are no more.
     """
 
@@ -96,7 +96,7 @@ class _Worker:
         return cls(process, mine)
 
     def answer(self, pending: deque[int]) -> Iterator[tuple[int, int]]:
-        """Take one message: a wish for a shard, pictures done, or an error."""
+        """Take one message: a wish for a shard, images done, or an error."""
         try:
             message = self.connection.recv()
         except OSError:

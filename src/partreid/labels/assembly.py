@@ -33,7 +33,7 @@ _STEPS = np.linspace(0, 1, 10)
 
 
 def _mirrored_channels() -> tuple[list[int], list[int], NDArray[np.float32]]:
-    """For the mirrored picture: which heat map and affinity channel stand where, and the affinities' signs."""
+    """For the mirrored image: which heat map and affinity channel stand where, and the affinities' signs."""
     keypoints = [OPENPOSE_KEYPOINTS.index(mirrored(name)) for name in OPENPOSE_KEYPOINTS]
     first_channel = {(start, end): channel for start, end, channel in OPENPOSE_LIMBS}
     order, sign = [0] * 2 * len(OPENPOSE_LIMBS), np.ones(2 * len(OPENPOSE_LIMBS), np.float32)
@@ -50,7 +50,7 @@ _MIRRORED_KEYPOINTS, _MIRRORED_AFFINITY, _MIRRORED_SIGN = _mirrored_channels()
 def unmirror(
     heat_maps: NDArray[np.float32], affinity: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What a network found in the mirrored picture, as maps of the picture itself.
+    """What a network found in the mirrored image, as maps of the image itself.
 
     Args:
         heat_maps: [18 or more, h, w] in the order of :data:`OPENPOSE_KEYPOINTS`. affinity: [38, h, w].
@@ -125,7 +125,7 @@ def _vertex(
 def assemble(
     heat_maps: NDArray[np.floating], affinity: NDArray[np.floating], options: AssemblyOptions | None = None
 ) -> NDArray[np.float64]:
-    """Persons of one picture.
+    """Persons of one image.
 
     Args:
         heat_maps: [18 or more, h, w] in the order of :data:`OPENPOSE_KEYPOINTS`. affinity: [38, h, w].

@@ -77,14 +77,14 @@ def draw_pose_fields(
 ) -> NDArray[np.float32]:
     """Pose fields of one person.
 
-    Node (i, j) of the fields lies at pixel (i·H/(h-1), j·W/(w-1)) of the picture. A keypoint's field is
+    Node (i, j) of the fields lies at pixel (i·H/(h-1), j·W/(w-1)) of the image. A keypoint's field is
     c·exp(-ln 2·(d/r)²) at distance d, with confidence c; a limb's is the same with d the distance to the segment
     and c the smaller confidence of its two ends, so that a hidden keypoint hides its limbs too. Where shoulders and
     hips are all seen, both sides of the trunk fill what lies between them.
 
     Args:
-        keypoints: [17, 3], x and y in pixels of the picture, confidence in [0, 1]; 0 is a keypoint not seen.
-        image_size: (H, W) of the picture in pixels.
+        keypoints: [17, 3], x and y in pixels of the image, confidence in [0, 1]; 0 is a keypoint not seen.
+        image_size: (H, W) of the image in pixels.
         field_size: (h, w) of the fields in nodes, each at least 2.
         scale: the person's stature in pixels; None estimates it with :func:`estimate_stature`.
 

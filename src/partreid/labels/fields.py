@@ -27,7 +27,7 @@ _ARCHIVE = "an archive"
 
 
 def label_size(height: int, width: int, *, stride: int = 8) -> tuple[int, int]:
-    """(h, w) of labels made for an H×W picture, about ``stride`` pixels apart.
+    """(h, w) of labels made for an H×W image, about ``stride`` pixels apart.
 
     With stride 8 it is that of the published labels, 2·ceil((n-1)/16) + 1: 128×64 gives (17, 9).
     """
@@ -102,14 +102,14 @@ def read_stored_part_maps(path: str | Path, schema: PartSchema) -> NDArray[np.ge
     return group_fields(_checked_fields(array, path), schema)
 
 
-def check_upright(label: str | Path, nodes: tuple[int, int], picture: str | Path, size: tuple[int, int]) -> None:
-    """Refuse a label that lies on its side beside an upright picture: transposed, or made before it was turned.
+def check_upright(label: str | Path, nodes: tuple[int, int], image: str | Path, size: tuple[int, int]) -> None:
+    """Refuse a label that lies on its side beside an upright image: transposed, or made before it was turned.
 
-    Only a label clearly wider than high of a picture clearly higher than wide is certain: labels may be made in
-    pictures that were all brought to one upright size.
+    Only a label clearly wider than high of an image clearly higher than wide is certain: labels may be made in
+    images that were all brought to one upright size.
 
     Args:
-        label, picture: the files. nodes: (h, w) of the label. size: (H, W) of the picture, as it is read: upright.
+        label, image: the files. nodes: (h, w) of the label. size: (H, W) of the image, as it is read: upright.
 
     Raises:
         LabelError: it lies; the message says what to do.
@@ -117,9 +117,9 @@ def check_upright(label: str | Path, nodes: tuple[int, int], picture: str | Path
     (h, w), (height, width) = nodes, size
     if w >= _CLEARLY * h and height >= _CLEARLY * width:
         raise LabelError(
-            f"{label} has {h}x{w} nodes, but {picture} has {height}x{width} pixels, height x width: the label lies on "
+            f"{label} has {h}x{w} nodes, but {image} has {height}x{width} pixels, height x width: the label lies on "
             "its side. Transpose it to [36, h, w], or make it anew (`partreid labels make --overwrite`): "
-            "pictures are read upright, as EXIF says."
+            "images are read upright, as EXIF says."
         )
 
 

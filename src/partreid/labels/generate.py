@@ -1,4 +1,4 @@
-"""Making label files for many pictures: resumable, each file whole or absent, with a report of what was found."""
+"""Making label files for many images: resumable, each file whole or absent, with a report of what was found."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _COLUMNS = ("picture", "persons", "parts", "note", "source")
 _ANY_NAME = "surrogateescape"  # a file's name may be any bytes
 
 NOTES = {
-    "unreadable": "picture cannot be read",
+    "unreadable": "image cannot be read",
     "no_person": "no person found",
     "several_persons": "several persons found; the label is of one",
     "few_parts": f"fewer than half of {', '.join(_SCHEMA.parts)}",
 }
-"""What a report notes of a picture, and what it means. The first that holds is noted."""
+"""What a report notes of an image, and what it means. The first that holds is noted."""
 
 
 @dataclass(frozen=True)
 class LabelJob:
-    """A picture to label. ``picture``: its file. ``label``: the file to write. ``name``: for the report."""
+    """An image to label. ``image``: its file. ``label``: the file to write. ``name``: for the report."""
 
-    picture: Path
+    image: Path
     label: Path
     name: str
 
@@ -51,12 +51,12 @@ class LabelRecord:
     """A line of the report.
 
     Attributes:
-        picture: the job's name. persons: how many were found, None where a kept label's run did not say.
+        image: the job's name. persons: how many were found, None where a kept label's run did not say.
         parts: parts of the schema ``five`` that the label holds. note: a key of :data:`NOTES`, or "".
         source: what made the label, "" for one from elsewhere.
     """
 
-    picture: str
+    image: str
     persons: int | None
     parts: tuple[str, ...]
     note: str
@@ -65,13 +65,13 @@ class LabelRecord:
 
 @dataclass
 class LabelSummary:
-    """What became of the pictures.
+    """What became of the images.
 
     Attributes:
         made: labels written now. kept: valid ones that were there already.
-        notes: number of pictures for each key of :data:`NOTES`.
+        notes: number of images for each key of :data:`NOTES`.
         other_sources: number of kept labels that something else made, by what made them.
-        failed: one message per picture that could not be read.
+        failed: one message per image that could not be read.
     """
 
     made: int
@@ -92,26 +92,26 @@ def make_labels(
     overwrite: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> LabelSummary:
-    """Write one file of pose fields per picture, and ``report.csv`` with a line for each.
+    """Write one file of pose fields per image, and ``report.csv`` with a line for each.
 
     A valid file that is there already is kept, so an interrupted run goes on where it stopped and ends with the same
-    bytes as an unbroken one; a damaged file is made anew. A picture that cannot be read is named in the summary and
+    bytes as an unbroken one; a damaged file is made anew. An image that cannot be read is named in the summary and
     does not stop the others.
 
     Args:
         provider: what finds the persons.
-        jobs: the pictures. folder: the label folder, for the report; lines about other pictures stay in it.
-        read: reads a picture as uint8 [H, W, 3] RGB.
+        jobs: the images. folder: the label folder, for the report; lines about other images stay in it.
+        read: reads an image as uint8 [H, W, 3] RGB.
         source: what makes the labels, with its settings; kept ones of another source are counted in the summary.
         quantised: write uint8, else float32 as the published labels are.
         overwrite: make valid files anew too.
-        progress: called with the number of pictures that became done.
+        progress: called with the number of images that became done.
 
     Raises:
         LabelError: a label file or the report cannot be written, another process makes labels in ``folder``, or the
-            provider has nothing to say of the pictures.
+            provider has nothing to say of the images.
     """
-    provider.check([job.picture for job in jobs])
+    provider.check([job.image for job in jobs])
     summary = LabelSummary(0, 0, Counter(), Counter(), [])
     pending: deque[LabelJob] = deque()
 
@@ -130,13 +130,13 @@ def make_labels(
                 count(report.keep(_record(job.name, persons, fields, maker)))
                 continue
             try:
-                pixels = read(job.picture)
+                pixels = read(job.image)
             except PartReIDError as error:
                 summary.failed.append(str(error))
                 count(report.add(LabelRecord(job.name, None, (), "unreadable", "")))
                 continue
             pending.append(job)
-            yield Crop(job.picture, pixels)
+            yield Crop(job.image, pixels)
 
     with hold_folder(folder, error=LabelError), _Report(folder / REPORT) as report:
         for label in provider.detect(crops()):
@@ -154,11 +154,11 @@ class _Report:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._records = {record.picture: record for record in read_report(path)} if path.is_file() else {}
+        self._records = {record.image: record for record in read_report(path)} if path.is_file() else {}
 
-    def known(self, picture: str) -> tuple[int | None, str]:
+    def known(self, image: str) -> tuple[int | None, str]:
         """Number of persons and source of a label, as far as an earlier run said."""
-        record = self._records.get(picture)
+        record = self._records.get(image)
         return (record.persons, record.source) if record else (None, "")
 
     def __enter__(self) -> Self:
@@ -167,7 +167,7 @@ class _Report:
         return self
 
     def keep(self, record: LabelRecord) -> LabelRecord:
-        self._records[record.picture] = record
+        self._records[record.image] = record
         return record
 
     def add(self, record: LabelRecord) -> LabelRecord:
@@ -188,13 +188,13 @@ class _Report:
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(_COLUMNS)
-        table.writerows(_row(self._records[picture]) for picture in sorted(self._records))
+        table.writerows(_row(self._records[image]) for image in sorted(self._records))
         with atomic_file(self.path, error=LabelError) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8", errors=_ANY_NAME, newline="")
 
 
 def read_report(path: Path) -> list[LabelRecord]:
-    """The lines of a report; of a killed run those that are whole. Later lines about a picture replace earlier ones.
+    """The lines of a report; of a killed run those that are whole. Later lines about an image replace earlier ones.
 
     Raises:
         LabelError: the file cannot be read, or is no such report.
@@ -208,18 +208,18 @@ def read_report(path: Path) -> list[LabelRecord]:
         raise LabelError(f"{path} is no report of `partreid labels make` ({', '.join(_COLUMNS)}). Move it away.")
     whole = [row for row in rows[1:] if len(row) == len(_COLUMNS) and (row[1].isdecimal() or not row[1])]
     return [
-        LabelRecord(picture, int(persons) if persons else None, tuple(parts.split()), note, source)
-        for picture, persons, parts, note, source in whole
+        LabelRecord(image, int(persons) if persons else None, tuple(parts.split()), note, source)
+        for image, persons, parts, note, source in whole
         if note in NOTES or not note
     ]
 
 
 def _row(record: LabelRecord) -> tuple[str, ...]:
     persons = "" if record.persons is None else str(record.persons)
-    return record.picture, persons, " ".join(record.parts), record.note, record.source
+    return record.image, persons, " ".join(record.parts), record.note, record.source
 
 
-def _record(picture: str, persons: int | None, fields: NDArray[np.float32], source: str) -> LabelRecord:
+def _record(image: str, persons: int | None, fields: NDArray[np.float32], source: str) -> LabelRecord:
     # As it is read back from a file of bytes, so that a kept label gives the line that it gave when it was made.
     part_maps = np.round(group_fields(fields, _SCHEMA).astype(np.float32) * 255) / 255
     present = np.bincount(label_map(part_maps).ravel(), minlength=len(_SCHEMA) + 1)[1:] > 0
@@ -231,7 +231,7 @@ def _record(picture: str, persons: int | None, fields: NDArray[np.float32], sour
         note = "several_persons"
     elif 2 * len(parts) < len(_SCHEMA):
         note = "few_parts"
-    return LabelRecord(picture, persons, parts, note, source)
+    return LabelRecord(image, persons, parts, note, source)
 
 
 def _valid(path: Path) -> NDArray[np.float32] | None:

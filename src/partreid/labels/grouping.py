@@ -59,7 +59,7 @@ def label_map(part_maps: NDArray[np.generic], threshold: float = LABEL_THRESHOLD
 
 
 def flip_fields(fields: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Pose fields of the mirrored picture: columns reversed, left and right channels exchanged.
+    """Pose fields of the mirrored image: columns reversed, left and right channels exchanged.
 
     Args:
         fields: [36, h, w] or [N, 36, h, w].

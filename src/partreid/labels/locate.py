@@ -1,4 +1,4 @@
-"""Where label files lie: ``<root>/masks/<label folder>/<the picture's folder within root>/<name>``."""
+"""Where label files lie: ``<root>/masks/<label folder>/<the image's folder within root>/<name>``."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ def choose_label_folder(root: str | Path, labels: str | None = AUTO) -> str | No
 
 
 def label_path(image_path: str | Path, root: str | Path, labels_folder: str) -> Path:
-    """Where the label of a picture is written: the first of :func:`label_candidates`."""
+    """Where the label of an image is written: the first of :func:`label_candidates`."""
     return label_candidates(image_path, root, labels_folder)[0]
 
 
 def published_label_path(image_path: str | Path, dataset: ReIDDataset, labels_folder: str) -> Path:
-    """Where the label of a picture lies in the label files that were published for its set.
+    """Where the label of an image lies in the label files that were published for its set.
 
     Args:
-        image_path: the picture, within the set's folder. dataset: the set; its layout knows the naming.
+        image_path: the image, within the set's folder. dataset: the set; its layout knows the naming.
         labels_folder: in ``<root>/masks``.
 
     Raises:
-        LabelError: the picture does not lie within the set's folder.
+        LabelError: the image does not lie within the set's folder.
     """
     naming = dataset.label_naming
     image_path = Path(image_path)
@@ -83,13 +83,13 @@ def published_label_path(image_path: str | Path, dataset: ReIDDataset, labels_fo
 def label_candidates(
     image_path: str | Path, root: str | Path, labels_folder: str, naming: LabelNaming | None = None
 ) -> tuple[Path, ...]:
-    """Every place where a picture's label may lie, the first to be preferred.
+    """Every place where an image's label may lie, the first to be preferred.
 
     ``<stem>.npy``, ``<name>.npy``, ``<name>.confidence_fields.npy`` and ``<stem>.png``; where the published labels of
     its set leave the person's folder out, also without it.
 
     Raises:
-        LabelError: the picture does not lie within ``root``.
+        LabelError: the image does not lie within ``root``.
     """
     image_path = Path(image_path)
     folder = _label_folder(image_path, root, labels_folder)
@@ -101,14 +101,14 @@ def label_candidates(
 def find_label(
     image_path: str | Path, root: str | Path, labels_folder: str, naming: LabelNaming | None = None
 ) -> Path | None:
-    """The label file of a picture, or None where there is none.
+    """The label file of an image, or None where there is none.
 
     Args:
-        image_path: the picture, within ``root``. root: the data set's folder. labels_folder: in ``<root>/masks``.
+        image_path: the image, within ``root``. root: the data set's folder. labels_folder: in ``<root>/masks``.
         naming: how its set's published labels are called.
 
     Raises:
-        LabelError: the picture does not lie within ``root``.
+        LabelError: the image does not lie within ``root``.
     """
     return next((p for p in label_candidates(image_path, root, labels_folder, naming) if p.is_file()), None)
 
@@ -117,5 +117,5 @@ def _label_folder(image_path: Path, root: str | Path, labels_folder: str) -> Pat
     try:
         folder = image_path.parent.relative_to(root)
     except ValueError:
-        raise LabelError(f"Picture {image_path} does not lie within the data set's folder {root}.") from None
+        raise LabelError(f"Image {image_path} does not lie within the data set's folder {root}.") from None
     return Path(root) / MASKS / labels_folder / folder

@@ -24,11 +24,11 @@ class Reason:
 
 
 REASONS = {
-    "missing": Reason("No label file", "Training ignores these pictures where it learns parts."),
+    "missing": Reason("No label file", "Training ignores these images where it learns parts."),
     "damaged": Reason("Label file that cannot be read", "Training stops at such a file."),
     "empty": Reason("No person", "No node is labelled with a part: training learns that all is background."),
     "upside_down": Reason("Upside down", "The part with the nose lies below the parts with knees and ankles."),
-    "full": Reason("Nearly all of the picture", "The body covers more than 75 % of the picture."),
+    "full": Reason("Nearly all of the image", "The body covers more than 75 % of the image."),
     "torn": Reason(
         "In separate pieces",
         "Pieces that touch nowhere; one beside the largest holds a tenth of the body or more. Most of the body "
@@ -37,7 +37,7 @@ REASONS = {
     "few_parts": Reason(
         "Few parts", "Fewer than half of the parts, the fewest first. An occluded person may rightly look so."
     ),
-    "small": Reason("Very little of the picture", "The body covers less than 5 % of the picture."),
+    "small": Reason("Very little of the image", "The body covers less than 5 % of the image."),
 }
 """Why a label is a bad case, the most severe first. A label counts under the first rule that holds for it."""
 
@@ -45,7 +45,7 @@ _PIECE = 0.1
 """A piece counts from this share of the body on; smaller ones are specks."""
 
 _SMALL, _FULL = 0.05, 0.75
-"""Shares of the picture. Of Market-1501's training crops one in 200 covers less than 6 %, none more than 68 %."""
+"""Shares of the image. Of Market-1501's training crops one in 200 covers less than 6 %, none more than 68 %."""
 
 _HEAD = {KEYPOINTS.index("nose")}
 _LEGS = {KEYPOINTS.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("knee", "ankle")}
@@ -73,7 +73,7 @@ class LabelRating:
 
 
 def rate_label_file(path: Path | None, schema: PartSchema, *, threshold: float = LABEL_THRESHOLD) -> LabelRating:
-    """Rate a label file; None stands for a picture without one.
+    """Rate a label file; None stands for an image without one.
 
     Args:
         path: pose fields or a ready label map. schema: the parts. threshold: λ_r of Eq. 10.
@@ -148,7 +148,7 @@ def _fault(label: NDArray[np.uint8], parts: Sequence[str], schema: PartSchema) -
     if head is not None and legs is not None and head > legs:
         return "upside_down", f"head at {head:.0%} of the height, legs at {legs:.0%}", head - legs
     if coverage > _FULL:
-        return "full", f"covers {coverage:.0%} of the picture", coverage
+        return "full", f"covers {coverage:.0%} of the image", coverage
     pieces = sorted(_pieces(body), reverse=True)
     if len(pieces) > 1 and pieces[1] >= _PIECE * sum(pieces):
         apart = 1 - pieces[0] / sum(pieces)
@@ -156,7 +156,7 @@ def _fault(label: NDArray[np.uint8], parts: Sequence[str], schema: PartSchema) -
     if 2 * len(parts) < len(schema):
         return "few_parts", f"{len(parts)} of {len(schema)} parts", len(schema) - len(parts) - coverage
     if coverage < _SMALL:
-        return "small", f"covers {coverage:.1%} of the picture", -coverage
+        return "small", f"covers {coverage:.1%} of the image", -coverage
     return None
 
 

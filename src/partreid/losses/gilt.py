@@ -9,7 +9,7 @@ from torch import Tensor
 
 from partreid.errors import ConfigError
 from partreid.functional.losses import TripletLoss, identity_loss, part_averaged_triplet, per_part_triplet
-from partreid.losses.config import GiLtConfig
+from partreid.losses.loss_config import GiLtConfig
 from partreid.types import ModelOutput
 
 Gather: TypeAlias = Callable[[Tensor], Tensor]

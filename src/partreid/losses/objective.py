@@ -7,8 +7,8 @@ from torch import Tensor
 
 from partreid.errors import ConfigError, LabelError
 from partreid.functional.losses import IGNORED_LABEL, part_attention_loss
-from partreid.losses.config import ObjectiveConfig
 from partreid.losses.gilt import Gather, gilt_terms, term_weight
+from partreid.losses.loss_config import ObjectiveConfig
 from partreid.types import LossReport, ModelOutput
 
 
@@ -69,6 +69,6 @@ def _visibility(output: ModelOutput, labels: Tensor | None, config: ObjectiveCon
         raise LabelError("objective.gilt.triplet_visibility = labels needs human parsing labels; none were given.")
     parts = torch.arange(1, output.visibility.shape[1] + 1, device=labels.device)
     seen = (labels.flatten(1).unsqueeze(1) == parts.view(1, -1, 1)).any(dim=2)
-    # A picture without a label file tells nothing about its parts: all of them count.
+    # An image without a label file tells nothing about its parts: all of them count.
     unknown = (labels == IGNORED_LABEL).flatten(1).all(dim=1, keepdim=True)
     return (seen | unknown).to(output.visibility)

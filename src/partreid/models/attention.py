@@ -41,7 +41,7 @@ def fixed_attention(part_maps: Tensor) -> Tensor:
     """Attention that is not learned (Table 2, "w/o learnable attention"): softmax of E over the K parts at each pixel.
 
     E lies in [0, 1], so that for K = 8 no weight exceeds e / (e + 7) = 0.28 and every part has 1 / 8 of the background:
-    this is not far from an average over the whole picture.
+    this is not far from an average over the whole image.
 
     Args:
         part_maps: E, [B, K, H, W] in [0, 1].

@@ -16,7 +16,7 @@ class BoT(ReIDNetwork):
     """One global embedding, no parts: what is matched is f_g (behind its BN neck in the preset "bot").
 
     Example:
-        >>> from partreid.models.config import ModelConfig
+        >>> from partreid.models.model_config import ModelConfig
         >>> model = BoT(ModelConfig(backbone="resnet18", attention="none"), num_identities=10).eval()
         >>> model(torch.randn(2, 3, 128, 64)).embeddings.slots
         ('global',)
@@ -41,7 +41,7 @@ class PCB(ReIDNetwork):
     With heads and losses of BPBReID, as the paper compares it, rather than those of the PCB paper.
 
     Example:
-        >>> from partreid.models.config import ModelConfig
+        >>> from partreid.models.model_config import ModelConfig
         >>> model = PCB(ModelConfig(backbone="resnet18", attention="stripes"), num_identities=10).eval()
         >>> model(torch.randn(2, 3, 128, 64)).embeddings.slots[0]
         'stripe_1'
@@ -51,7 +51,7 @@ class PCB(ReIDNetwork):
     MATCHED: ClassVar[str | None] = None
 
     def attend(self, features: Tensor, part_maps: Tensor | None) -> PartAttention:
-        """The same stripes in every picture."""
+        """The same stripes in every image."""
         batch, _, height, width = features.shape
         stripes = stripe_maps(self.config.stripes, (height, width)).to(features).expand(batch, -1, -1, -1)
         maps = torch.cat([torch.zeros_like(stripes[:, :1]), stripes], dim=1)

@@ -22,7 +22,7 @@ class BPBReID(ReIDNetwork):
         backbone: a feature extractor that is already built, else a new one **without pretrained weights**.
 
     Example:
-        >>> from partreid.models.config import ModelConfig
+        >>> from partreid.models.model_config import ModelConfig
         >>> model = BPBReID(ModelConfig(backbone="resnet18", parts="five"), num_identities=10).eval()
         >>> model(torch.randn(2, 3, 128, 64)).embeddings.slots
         ('foreground', 'head', 'arms', 'torso', 'legs', 'feet')
@@ -42,7 +42,7 @@ class BPBReID(ReIDNetwork):
         expected = (len(features), len(self.config.part_names), *features.shape[2:])
         if part_maps is None or part_maps.shape != expected:
             raise ShapeError(
-                f"Fixed attention pools under the part maps of each picture: expected part_maps {expected}, got "
+                f"Fixed attention pools under the part maps of each image: expected part_maps {expected}, got "
                 f"{'none' if part_maps is None else tuple(part_maps.shape)}."
             )
         background = torch.zeros_like(part_maps[:, :1])

@@ -12,7 +12,7 @@ from partreid.models.backbones import Backbone, build_backbone
 from partreid.models.backbones.weights import check_shapes
 from partreid.models.baselines import PCB, BoT
 from partreid.models.bpbreid import BPBReID
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
 
 

@@ -19,7 +19,7 @@ from partreid.json_files import read_json
 from partreid.models.backbones import Backbone, FineMap
 from partreid.models.backbones.weights import load_exactly, plain_names, read_state_dict, tensor_shapes
 from partreid.models.build import build_fitting
-from partreid.models.config import ModelConfig
+from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
 from partreid.preprocessing import PreprocessConfig
 from partreid.version import __version__

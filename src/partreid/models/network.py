@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from partreid.errors import CheckpointError, ConfigError, ShapeError
 from partreid.models.backbones import Backbone, build_backbone
-from partreid.models.config import ModelConfig
 from partreid.models.heads import BNNeck, EmbeddingHead
+from partreid.models.model_config import ModelConfig
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 _HOLISTIC_NECKS = {"global_": "global_neck", "foreground": "foreground_neck", "concat": "concat_neck"}
@@ -34,7 +34,7 @@ class PartAttention(NamedTuple):
 
 
 class ReIDNetwork(nn.Module, ABC):
-    """A network that embeds the regions of a picture.
+    """A network that embeds the regions of an image.
 
     Args:
         config: architecture and numerics.
@@ -104,7 +104,7 @@ class ReIDNetwork(nn.Module, ABC):
         """Pool G under the maps [B, K+1, H, W] → f_g, f_f [B, C] and f_1..f_K [B, K, C], those that there are."""
 
     def forward(self, images: Tensor, part_maps: Tensor | None = None, *, classify: bool = True) -> ModelOutput:
-        """Embed normalised pictures.
+        """Embed normalised images.
 
         Args:
             images: [B, 3, H, W]; H and W multiples of the backbone's ``input_multiple``.
@@ -112,7 +112,7 @@ class ReIDNetwork(nn.Module, ABC):
             classify: also compute identity logits; embedding needs none.
 
         Raises:
-            ShapeError: the pictures have another shape or are not normalised, or part maps are needed and missing.
+            ShapeError: the images have another shape or are not normalised, or part maps are needed and missing.
         """
         self._check(images)
         features = self.backbone(images)  # G [B, C, h, w]
@@ -136,10 +136,10 @@ class ReIDNetwork(nn.Module, ABC):
     def _check(self, images: Tensor) -> None:
         multiple = self.backbone.input_multiple
         if not images.is_floating_point():
-            raise ShapeError(f"Expected normalised pictures (partreid.preprocessing.normalize), got {images.dtype}.")
+            raise ShapeError(f"Expected normalised images (partreid.preprocessing.normalize), got {images.dtype}.")
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % multiple or images.shape[3] % multiple:
             raise ShapeError(
-                f"Expected pictures [B, 3, H, W] with H and W multiples of {multiple}, got {tuple(images.shape)}."
+                f"Expected images [B, 3, H, W] with H and W multiples of {multiple}, got {tuple(images.shape)}."
             )
 
     def _embed(self, pooled: RegionVectors) -> RegionVectors:

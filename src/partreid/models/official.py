@@ -21,8 +21,8 @@ from partreid.errors import CheckpointError, ConfigError
 from partreid.models.backbones.weights import load_exactly, plain_names, read_weights_file
 from partreid.models.build import build_fitting
 from partreid.models.checkpoint import Checkpoint
-from partreid.models.config import ModelConfig, official_model
-from partreid.models.official_config import Found, OfficialOptions, StoredConfig
+from partreid.models.model_config import ModelConfig, official_model
+from partreid.models.official_config import FoundSetting, OfficialOptions, StoredConfig
 from partreid.preprocessing import PreprocessConfig
 
 KEY_PREFIXES: dict[str, str | None] = {
@@ -64,7 +64,7 @@ class OfficialImport:
     checkpoint: Checkpoint
     used: tuple[str, ...]
     ignored: tuple[str, ...]
-    choices: Mapping[str, Found]
+    choices: Mapping[str, FoundSetting]
 
 
 def load_official(path: str | Path, *, options: OfficialOptions | None = None) -> Checkpoint:
@@ -116,7 +116,7 @@ def read_official(path: str | Path, *, options: OfficialOptions | None = None) -
         Checkpoint(model.eval(), preprocess, _metrics(content)),
         used=tuple(key for key in content["state_dict"] if key not in ignored),
         ignored=ignored,
-        choices={"backbone": Found(backbone, "the tensors' names"), "parts": parts, **inputs},
+        choices={"backbone": FoundSetting(backbone, "the tensors' names"), "parts": parts, **inputs},
     )
 
 

@@ -33,7 +33,7 @@ class OfficialOptions:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSetting:
     """A value and, in words, where it comes from; ``assumed`` if the file does not tell it."""
 
     value: Any
@@ -51,7 +51,7 @@ class StoredConfig:
     def __init__(self, content: Any) -> None:
         self.entries = tuple(_walk(content))
 
-    def schema(self, num_parts: int, chosen: str | None) -> Found:
+    def schema(self, num_parts: int, chosen: str | None) -> FoundSetting:
         """The part schema's name: the chosen one, the one that a field names, else the usual one for K.
 
         Raises:
@@ -63,44 +63,46 @@ class StoredConfig:
                     f"The model has K = {num_parts} parts, and the part schema {chosen!r} has "
                     f"{len(get_part_schema(chosen))}. Schemas with {num_parts}: {', '.join(_of_length(num_parts))}."
                 )
-            return Found(chosen, "chosen")
+            return FoundSetting(chosen, "chosen")
         for key, value in self.entries:
             if isinstance(value, str) and value in _of_length(num_parts):
-                return Found(value, f"stored configuration, {key}")
+                return FoundSetting(value, f"stored configuration, {key}")
         if num_parts == 5 and any("occluded" in text.lower() for text in self._training_sets()):
-            return Found("five", "trained on an occluded set (stored configuration), where the paper's K = 5 is this")
+            return FoundSetting(
+                "five", "trained on an occluded set (stored configuration), where the paper's K = 5 is this"
+            )
         name = _SCHEMAS.get(num_parts) or unnamed_schema(num_parts).name
         others = [other for other in _of_length(num_parts) if other != name]
         hint = f"; it may be {' or '.join(others)}" if others else ""
         source = f"assumed, the usual one for K = {num_parts}{hint}; matching does not depend on the names"
-        return Found(name, source, assumed=True)
+        return FoundSetting(name, source, assumed=True)
 
-    def preprocess(self, backbone: str, options: OfficialOptions) -> dict[str, Found]:
+    def preprocess(self, backbone: str, options: OfficialOptions) -> dict[str, FoundSetting]:
         """Input size and normalisation by the fields of ``PreprocessConfig``."""
         height, width = _SIZES.get(backbone, _LARGE)
         default = PreprocessConfig()
         return {
-            "height": Found(options.height, "chosen") if options.height else self._number("height", height),
-            "width": Found(options.width, "chosen") if options.width else self._number("width", width),
+            "height": FoundSetting(options.height, "chosen") if options.height else self._number("height", height),
+            "width": FoundSetting(options.width, "chosen") if options.width else self._number("width", width),
             "mean": self._channels("mean", default.mean, lowest=0.0),
             "std": self._channels("std", default.std, lowest=1e-3),
         }
 
-    def _number(self, name: str, default: int) -> Found:
+    def _number(self, name: str, default: int) -> FoundSetting:
         for key, value in self.entries:
             if key.rpartition(".")[2].lower() == name and isinstance(value, int) and not isinstance(value, bool):
-                return Found(value, f"stored configuration, {key}")
-        return Found(default, "assumed, the paper's for this backbone", assumed=True)
+                return FoundSetting(value, f"stored configuration, {key}")
+        return FoundSetting(default, "assumed, the paper's for this backbone", assumed=True)
 
-    def _channels(self, name: str, default: Sequence[float], *, lowest: float) -> Found:
+    def _channels(self, name: str, default: Sequence[float], *, lowest: float) -> FoundSetting:
         """Three numbers of [0, 1] under a key that ends in ``name``, with or without something before it."""
         for key, value in self.entries:
             last = key.rpartition(".")[2].lower()
             if (last != name and not last.endswith(f"_{name}")) or not isinstance(value, list | tuple):
                 continue
             if len(value) == 3 and all(isinstance(v, int | float) and lowest <= v <= 1 for v in value):
-                return Found(tuple(map(float, value)), f"stored configuration, {key}")
-        return Found(tuple(default), "assumed, ImageNet's", assumed=True)
+                return FoundSetting(tuple(map(float, value)), f"stored configuration, {key}")
+        return FoundSetting(tuple(default), "assumed, ImageNet's", assumed=True)
 
     def _training_sets(self) -> Iterator[str]:
         for key, value in self.entries:

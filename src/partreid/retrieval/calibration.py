@@ -1,4 +1,4 @@
-"""From a distance to the probability that two pictures show one person, knowing how many slots were compared.
+"""From a distance to the probability that two images show one person, knowing how many slots were compared.
 
 A distance over two slots says less than the same distance over six. So each number of mutually visible slots has a
 logistic curve of its own, P = sigmoid(logit(prior) + offset - slope · distance), and neighbouring numbers are held
@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.files import atomic_file
 from partreid.inference.extractor import PartExtractor
@@ -37,7 +37,7 @@ _FORMAT, _VERSION = "partreid-calibration", 1
 
 _OFFSET_STEP, _SLOPE_STEP = 0.5, 0.2
 """How far the curves of n and n + 1 slots usually lie apart: in logits at the mean distance, and in ln(slope). Pairs
-that share a picture say less than as many independent ones; narrow steps make up for counting them as such."""
+that share an image say less than as many independent ones; narrow steps make up for counting them as such."""
 _OFFSET_RANGE, _SLOPE_RANGE = 10.0, 3.0
 """Bounds in the same units for all curves together, so that persons who can be told apart perfectly stay finite."""
 
@@ -46,7 +46,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 @dataclass(frozen=True, eq=False)
 class LabelledPairs:
-    """Pairs of a query and a gallery picture of which it is known whether they show one person.
+    """Pairs of a query and a gallery image of which it is known whether they show one person.
 
     Attributes:
         distances: [N] float64, infinity where not comparable. comparable: [N] int64 number of compared slots.
@@ -99,7 +99,7 @@ class LabelledPairs:
 
 
 class MatchCalibration(ConfigModel):
-    """Probability that two pictures show one person, given their distance and how many slots were compared.
+    """Probability that two images show one person, given their distance and how many slots were compared.
 
     It belongs to one model, embedding and matching rule; see :meth:`check`. Distances must come from ``matching``.
 
@@ -118,7 +118,7 @@ class MatchCalibration(ConfigModel):
     slopes: tuple[Annotated[float, Field(gt=0)], ...]
     """By how much it falls with each unit of distance, for 1, 2, ... compared slots."""
     matching: MatchingConfig = MatchingConfig()
-    """How the pictures were compared."""
+    """How the images were compared."""
     overrides: tuple[str, ...] = ()
     """Fields of the model that were replaced when embedding, such as "visibility=continuous"."""
     mirror: bool = False
@@ -228,7 +228,7 @@ class MatchCalibration(ConfigModel):
             ways = [f"model.{assignment}" for assignment in self.overrides] + ["mirror images"] * self.mirror
             raise DataError(
                 "The calibration was made for another model, or for other ways of embedding "
-                f"({', '.join(ways) or 'visibility, mirror, picture size'}): expected {extractor.fingerprint}, it is "
+                f"({', '.join(ways) or 'visibility, mirror, image size'}): expected {extractor.fingerprint}, it is "
                 f"for {self.model or 'none'}. Embed as it was made, or make it anew with `partreid calibrate`."
             )
         return self

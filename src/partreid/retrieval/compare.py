@@ -1,4 +1,4 @@
-"""A few pictures held against a few others: distance, each part's share in it, and the probability of a match."""
+"""A few images held against a few others: distance, each part's share in it, and the probability of a match."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from partreid.types import PartEmbeddings
 
 
 @dataclass(frozen=True, eq=False)
-class PictureComparison:
-    """What came of comparing A pictures with B others.
+class ImageComparison:
+    """What came of comparing An images with B others.
 
     Attributes:
         slots: S names of the compared slots.
@@ -40,7 +40,7 @@ class PictureComparison:
         """
         for index, count in ((first, len(self.distances)), (second, self.distances.shape[1])):
             if not isinstance(index, int) or not 0 <= index < count:
-                raise ShapeError(f"Expected the number of a picture in 0..{count - 1}, got {index!r:.80}.")
+                raise ShapeError(f"Expected the number of an image in 0..{count - 1}, got {index!r:.80}.")
         row = self.part_distances[first, second].tolist()
         return {slot: value for slot, value in zip(self.slots, row, strict=True) if value == value}
 
@@ -51,10 +51,10 @@ def compare(
     *,
     matching: MatchingConfig | None = None,
     calibration: MatchCalibration | None = None,
-) -> PictureComparison:
-    """Compare every picture of one side with every picture of the other.
+) -> ImageComparison:
+    """Compare every image of one side with every image of the other.
 
-    For a few pictures; large collections belong into a :class:`~partreid.retrieval.gallery.Gallery`.
+    For a few images; large collections belong into a :class:`~partreid.retrieval.gallery.Gallery`.
 
     Args:
         first: [A, S, D]. second: [B, S, D], of the same model.
@@ -79,7 +79,7 @@ def compare(
     rule = matching.prepared
     distances, compared = rule.distances(a, b), rule.comparable(a, b)
     everyone = torch.arange(len(b)).expand(len(a), len(b))
-    return PictureComparison(
+    return ImageComparison(
         slots=a.slots,
         distances=distances,
         compared=compared,

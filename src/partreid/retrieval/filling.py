@@ -1,4 +1,4 @@
-"""Filling a gallery from pictures or files of embeddings, so that it can be stopped at any moment and begun again."""
+"""Filling a gallery from images or files of embeddings, so that it can be stopped at any moment and begun again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 from partreid.errors import ConfigError, DataError
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.storage import iter_embeddings, pictures_root
-from partreid.inference.streaming import SkippedPicture
+from partreid.inference.storage import images_root, iter_embeddings
+from partreid.inference.streaming import SkippedImage
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.known import FILE, Newcomers
 from partreid.retrieval.track_filling import VideoNaming, add_tracks
@@ -22,7 +22,7 @@ from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 from partreid.types.moments import written_time
 
-__all__ = ["Filled", "Naming", "VideoNaming", "add_embeddings", "add_files", "add_pictures", "add_tracks"]
+__all__ = ["Filled", "Naming", "VideoNaming", "add_embeddings", "add_files", "add_images", "add_tracks"]
 
 WRITTEN = 1024
 """Items written together: what a kill can cost to embed again."""
@@ -30,10 +30,10 @@ WRITTEN = 1024
 
 @dataclass(frozen=True)
 class Naming:
-    """What is known of an item beside its picture.
+    """What is known of an item beside its image.
 
     Attributes:
-        pattern: regular expression looked for in the picture's name. Its named groups are the camera (``camera``), the
+        pattern: regular expression looked for in the image's name. Its named groups are the camera (``camera``), the
             time (``time``) and anything else; they go before the other fields.
         camera, time, metadata: of all items.
         read_time: from the text of the group ``time`` to a moment.
@@ -65,7 +65,7 @@ class Naming:
             raise ConfigError(f"Expected named groups such as (?P<camera>\\d+) in the pattern, got {self.pattern!r}.")
 
     def item(self, name: str) -> GalleryItem:
-        """The item of a picture or a track; its id is the name behind the prefix, its metadata says the file if it is
+        """The item of an image or a track; its id is the name behind the prefix, its metadata says the file if it is
         one.
 
         Raises:
@@ -92,43 +92,43 @@ class Naming:
 
 @dataclass(frozen=True)
 class Filled:
-    """What became of the pictures: added or replaced, there already, left out as they cannot be read; and the ids of
+    """What became of the images: added or replaced, there already, left out as they cannot be read; and the ids of
     those that are there under another id than theirs would be."""
 
     added: int
     known: int
-    skipped: Sequence[SkippedPicture] = ()
+    skipped: Sequence[SkippedImage] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
 
 
-def add_pictures(
+def add_images(
     gallery: Gallery,
     extractor: PartExtractor,
-    pictures: Iterable[str | Path],
+    images: Iterable[str | Path],
     naming: Naming,
     *,
     replace: bool = False,
     skip_damaged: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Filled:
-    """Embed pictures and add them under their names; those that are there already are not embedded again.
+    """Embed images and add them under their names; those that are there already are not embedded again.
 
     Before anything is embedded, all names are held against the gallery (``partreid.retrieval.known``).
 
     Args:
         gallery: of the extractor's model. extractor: the model.
-        pictures: single files, in any number; their names are kept in memory.
+        images: single files, in any number; their names are kept in memory.
         naming: what is known of each.
         replace: embed and replace those that are there, too.
-        skip_damaged: leave out pictures that cannot be read, and say which.
-        advance: told how many pictures were done, now and then.
+        skip_damaged: leave out images that cannot be read, and say which.
+        advance: told how many images were done, now and then.
 
     Raises:
-        DataError: a picture cannot be read, its name does not fit the pattern, the gallery belongs to another model, an
-            id is there for another picture, or with another camera, time or metadata. What was added until then stays:
+        DataError: an image cannot be read, its name does not fit the pattern, the gallery belongs to another model, an
+            id is there for another image, or with another camera, time or metadata. What was added until then stays:
             the same call goes on behind it.
     """
-    names = list(map(str, pictures))
+    names = list(map(str, images))
     newcomers = Newcomers(gallery, replacing=replace)
     renamed: dict[str, str] = {}
     wanted: list[str] = []
@@ -170,9 +170,9 @@ def add_embeddings(
     replace: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Filled:
-    """Add embeddings under their pictures' names, as ``iter_embeddings`` gives them.
+    """Add embeddings under their images' names, as ``iter_embeddings`` gives them.
 
-    Arguments and errors as in :func:`add_pictures`. What can be gone through twice, a list for example, is held against
+    Arguments and errors as in :func:`add_images`. What can be gone through twice, a list for example, is held against
     the gallery as a whole before anything of it is written; an iterator is so some at a time.
     """
     return _fill(
@@ -192,16 +192,16 @@ def add_files(
     replace: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Filled:
-    """Add what files of embeddings, or folders of shards, hold under their pictures' names.
+    """Add what files of embeddings, or folders of shards, hold under their images' names.
 
     Before anything is written, all of them are held against the gallery and against one another. An item's metadata
     say its file where its embeddings' file says which it was, wherever this is called.
 
-    Arguments and errors as in :func:`add_pictures`, and those of ``iter_embeddings``; ``naming.root`` is not used.
+    Arguments and errors as in :func:`add_images`, and those of ``iter_embeddings``; ``naming.root`` is not used.
     """
     if isinstance(files, str | Path):
         files = [files]
-    naming_of = {file: dataclasses.replace(naming, root=pictures_root(file)) for file in files}
+    naming_of = {file: dataclasses.replace(naming, root=images_root(file)) for file in files}
 
     def pages() -> Iterator[tuple[list[GalleryItem], PartEmbeddings]]:
         for file in files:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.types.gallery import GalleryItem, as_text, check_text, plain_text, scalar, spellings
 from partreid.types.moments import as_time, written_time
 

@@ -15,7 +15,7 @@ import torch
 from partreid.errors import DataError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.pictures import Pictures
+from partreid.inference.inputs import ImagesLike
 from partreid.retrieval.answer import answer, nothing
 from partreid.retrieval.columns import by_name, items_of, narrowed
 from partreid.retrieval.filters import Filter
@@ -29,8 +29,8 @@ from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, S
 from partreid.types.numbers import require_whole
 from partreid.types.tensors import check_comparable
 
-Query: TypeAlias = "PartEmbeddings | Pictures"
-"""Embeddings, or pictures for the gallery's extractor."""
+Query: TypeAlias = "PartEmbeddings | ImagesLike"
+"""Embeddings, or images for the gallery's extractor."""
 
 _PAGE = 1024
 
@@ -47,7 +47,7 @@ class Gallery:
 
     Args:
         store: what keeps the items; in memory where None. :meth:`open` finds one by its location.
-        extractor: embeds pictures given in place of embeddings.
+        extractor: embeds images given in place of embeddings.
         engine: of a gallery in memory, how to search: see
             :class:`~partreid.retrieval.search.exact.ExactSearch`.
 
@@ -153,7 +153,7 @@ class Gallery:
         """Add items: all, or none where anything is wrong.
 
         Args:
-            embeddings: [B, S, D], or B pictures.
+            embeddings: [B, S, D], or B images.
             ids: B texts, each new to the gallery.
             cameras: B names or numbers, or one for all; None = unknown.
             times: B moments (with a time zone, or seconds since 1970), or one for all; None = unknown.
@@ -263,7 +263,7 @@ class Gallery:
         """The ``k`` nearest items of each query.
 
         Args:
-            query: [Q, S, D] embeddings, or Q pictures.
+            query: [Q, S, D] embeddings, or Q images.
             k: how many; fewer where fewer items meet ``where``.
             matching: how to compare; as the model was made for where None.
             where: which items to search; all where None.
@@ -300,7 +300,7 @@ class Gallery:
             raise DataError(f"Each id may be given once; given more often: {', '.join(map(repr, twice[:5]))}.")
         new = self._embeddings(embeddings).detach()
         if len(items) != len(new):
-            raise ShapeError(f"Expected {len(new)} ids, one per picture, got {len(items)}.")
+            raise ShapeError(f"Expected {len(new)} ids, one per image, got {len(items)}.")
         new = new.validate()
         self._check(new)
         if not len(new):
@@ -314,8 +314,8 @@ class Gallery:
             return query
         if self.extractor is None:
             raise DataError(
-                "Only a gallery with an extractor takes pictures: Gallery.open(location, extractor=extractor). "
-                "Or give embeddings: extractor.embed(pictures)."
+                "Only a gallery with an extractor takes images: Gallery.open(location, extractor=extractor). "
+                "Or give embeddings: extractor.embed(images)."
             )
         return self.extractor.embed(query)
 
@@ -345,6 +345,6 @@ class Gallery:
         if fingerprint and self.model and fingerprint != self.model:
             raise DataError(
                 f"The gallery in {self.store.location} was made by another model: expected the fingerprint "
-                f"{self.model}, got {fingerprint}. Open it with the model, picture size and mirror choice that it was "
+                f"{self.model}, got {fingerprint}. Open it with the model, image size and mirror choice that it was "
                 "made with, or make a new gallery."
             )

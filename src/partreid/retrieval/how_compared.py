@@ -24,7 +24,7 @@ _WEIGHTS = {"product": "v_q·v_g", "geometric": "√(v_q·v_g)", "ignore": "1: v
 
 @dataclass(frozen=True)
 class HowCompared:
-    """The choices that a distance between two pictures depends on, as they were in effect.
+    """The choices that a distance between two images depends on, as they were in effect.
 
     Attributes:
         visibility: the model's rule of visibility ("threshold", "argmax", "continuous"), "always", or "stored" where
@@ -50,7 +50,7 @@ class HowCompared:
         *,
         calibration: MatchCalibration | None = None,
     ) -> Self:
-        """How pictures that this extractor embeds are compared by a rule; by the model's own where None.
+        """How images that this extractor embeds are compared by a rule; by the model's own where None.
 
         Raises:
             ConfigError: the rule holds a field that changes nothing for this model.

@@ -17,9 +17,9 @@ from partreid.types.gallery import LONGEST_ID, GalleryRecords, plain_text
 from partreid.types.tensors import check_comparable
 
 FILE = "file"
-"""Key of an item's metadata: its picture."""
+"""Key of an item's metadata: its image."""
 
-_ALIKE = 2e-3  # of their length, by which embeddings of one picture differ in half precision and other batches
+_ALIKE = 2e-3  # of their length, by which embeddings of one image differ in half precision and other batches
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Sorted:
     """Items held against a gallery.
 
     Attributes:
-        items: N, each under the id that its picture has there, if it has one.
-        new: which are to be written. renamed: (id given, id there) of those whose picture has another id.
+        items: N, each under the id that its image has there, if it has one.
+        new: which are to be written. renamed: (id given, id there) of those whose image has another id.
     """
 
     items: tuple[GalleryItem, ...]
@@ -51,23 +51,23 @@ class Newcomers:
     def sort_out(self, items: Sequence[GalleryItem], embeddings: PartEmbeddings | None = None) -> Sorted:
         """Which of the next items are new.
 
-        An item whose picture is there under another id is that item: a folder given relative and absolute, for example.
+        An item whose image is there under another id is that item: a folder given relative and absolute, for example.
 
         Args:
-            items: N of them; a picture may be given twice.
-            embeddings: [N, S, D] where they are there; they tell whether pictures are the same where nobody knows the
+            items: N of them; an image may be given twice.
+            embeddings: [N, S, D] where they are there; they tell whether images are the same where nobody knows the
                 files.
 
         Raises:
-            DataError: an id is there, or is given twice, for another picture; or the camera, the time or the metadata
+            DataError: an id is there, or is given twice, for another image; or the camera, the time or the metadata
                 differ from those there.
             ShapeError: the embeddings are not like the gallery's, or of another model.
         """
         there = _there(self._gallery, items, embeddings)
         rows = {item.id: row for row, item in enumerate(there.items)}
-        # Not of tracks, which show a picture too, but are not it. Of two items the one of an id that was given.
-        pictures = (item for item in reversed(there.items) if item.id.endswith(Path(_file(item)).name or "\0"))
-        by_file = {_file(item): item.id for item in pictures}
+        # Not of tracks, which show an image too, but are not it. Of two items the one of an id that was given.
+        images = (item for item in reversed(there.items) if item.id.endswith(Path(_file(item)).name or "\0"))
+        by_file = {_file(item): item.id for item in images}
         found, new, renamed, others, differing = [], [], [], [], []
         for place, given in enumerate(items):
             item = self._under_its_id(given, by_file)
@@ -80,7 +80,7 @@ class Newcomers:
             mine = None if embeddings is None else embeddings[place]
             if known is None or self._replacing:
                 new.append(place)
-            elif not _same_picture(item, known, mine, there.embeddings[rows[item.id]]):
+            elif not _same_image(item, known, mine, there.embeddings[rows[item.id]]):
                 others.append((known, item))
             elif said := _difference(known, item):
                 differing.append((item.id, said))
@@ -98,7 +98,7 @@ class Newcomers:
         return item if name == item.id else replace(item, id=name)
 
     def _again(self, item: GalleryItem) -> bool:
-        """Whether the picture was given before in this call."""
+        """Whether the image was given before in this call."""
         if item.id not in self._files:
             self._files[item.id] = _file(item)
             return False
@@ -128,7 +128,7 @@ def _there(gallery: Gallery, items: Sequence[GalleryItem], embeddings: PartEmbed
 
 
 def _file(item: GalleryItem) -> str:
-    """An item's picture; "" where nobody knows."""
+    """An item's image; "" where nobody knows."""
     return str(item.metadata.get(FILE, ""))
 
 
@@ -137,7 +137,7 @@ def _same_file(mine: str, yours: str) -> bool:
     return bool(mine and yours) and (mine == yours or os.path.realpath(mine) == os.path.realpath(yours))
 
 
-def _same_picture(item: GalleryItem, known: GalleryItem, mine: PartEmbeddings | None, yours: PartEmbeddings) -> bool:
+def _same_image(item: GalleryItem, known: GalleryItem, mine: PartEmbeddings | None, yours: PartEmbeddings) -> bool:
     """Whether an item is one of the gallery: by their files; by what they show where one of these is not known."""
     if _file(item) and _file(known):
         return _same_file(_file(item), _file(known))
@@ -169,9 +169,9 @@ def _twice(name: str, first: str, again: str) -> str:
 
 def _another(known: GalleryItem, item: GalleryItem, count: int) -> str:
     return (
-        f"{count} of the pictures have the id of another picture in the gallery; the first is {item.id!r}: there it is "
+        f"{count} of the images have the id of another image in the gallery; the first is {item.id!r}: there it is "
         f"{_file(known) or _NOBODY}, now {_file(item) or _NOBODY}. It was not added. {_ADVICE} If it is the same "
-        "picture, or to put it in the place of that one, use --replace (in Python replace=True)."
+        "image, or to put it in the place of that one, use --replace (in Python replace=True)."
     )
 
 
@@ -183,8 +183,8 @@ def _otherwise(name: str, said: str, count: int) -> str:
     )
 
 
-_NOBODY = "a picture whose file nobody knows"
+_NOBODY = "an image whose file nobody knows"
 _ADVICE = (
-    "Give pictures by a longer path, absolute or from the folder above, or begin the ids with something of their own: "
+    "Give images by a longer path, absolute or from the folder above, or begin the ids with something of their own: "
     "--prefix site2/ (in Python Naming(prefix=...))."
 )

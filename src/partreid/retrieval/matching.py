@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field
 from torch import Tensor
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.errors import ShapeError, nearest
 from partreid.functional.blocks import DistanceRows
 from partreid.functional.distance import (
@@ -24,7 +24,7 @@ Threshold = Annotated[float, Field(ge=0, lt=1)]
 
 
 class MatchingConfig(ConfigModel):
-    """The distance between two pictures (paper §3.4, Eq. 9). By default as the embeddings' model was made for."""
+    """The distance between two images (paper §3.4, Eq. 9). By default as the embeddings' model was made for."""
 
     normalize: bool | None = None
     """Divide each slot's vector by its length first. None = as the embeddings' model was made for: the published

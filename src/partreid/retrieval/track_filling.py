@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import ConfigError, DataError
-from partreid.inference.boxes import TrackBoxes
-from partreid.inference.frame_folder import video_name, video_path
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
+from partreid.tracking.boxes import TrackBoxes
+from partreid.tracking.frame_folder import video_name, video_path
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import LONGEST_ID, GalleryRecords
 from partreid.types.moments import as_time
@@ -27,15 +27,15 @@ class VideoNaming:
 
     Attributes:
         video: its file or folder. camera: where it was taken. start: when; a track's time is that of its first frame.
-        pictures: a picture of each track, where there is one.
+        images: an image of each track, where there is one.
         name: what the video is called in the gallery; "" = by its file or folder
-            (:func:`~partreid.inference.frame_folder.video_name`).
+            (:func:`~partreid.tracking.frame_folder.video_name`).
     """
 
     video: Path
     camera: str | None = None
     start: datetime | None = None
-    pictures: Mapping[str, Path] = field(default_factory=dict)
+    images: Mapping[str, Path] = field(default_factory=dict)
     name: str = ""
 
     def track_id(self, track: str) -> str:
@@ -54,7 +54,7 @@ class VideoNaming:
         return f"{name}/{track}"
 
     def crops(self, folder: Path) -> Path:
-        """Where pictures of this video's tracks lie among those of other videos, of the same name too."""
+        """Where images of this video's tracks lie among those of other videos, of the same name too."""
         return folder / f"{self.track_id('')[:-1]}-{sha256(str(video_path(self.video)).encode()).hexdigest()[:8]}"
 
     def item(self, track: str, first: int, last: int, boxes: int, *, seconds: Mapping[int, float]) -> GalleryItem:
@@ -76,8 +76,8 @@ class VideoNaming:
         known = {"first_second": seconds.get(first), "last_second": seconds.get(last)}
         metadata = {"track": name, _VIDEO: str(video_path(self.video)), _NAME: self.track_id("")[:-1], "boxes": boxes}
         metadata |= {key: value for key, value in known.items() if value is not None}
-        if track in self.pictures:
-            metadata["file"] = str(self.pictures[track].absolute())
+        if track in self.images:
+            metadata["file"] = str(self.images[track].absolute())
         if self.start is None:
             return GalleryItem(name, self.camera, None, metadata)
         if first not in seconds:

@@ -1,4 +1,4 @@
-"""What a run is trained on, in a few bytes per picture, so that a resumed training notices what was exchanged."""
+"""What a run is trained on, in a few bytes per image, so that a resumed training notices what was exchanged."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from partreid.errors import CheckpointError
-from partreid.training.config import TrainConfig
 from partreid.training.state import load_run_config
+from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage
 
 _HEAD = 1 << 16
-"""Bytes at a file's beginning that are looked at, beside its size: most pictures have no more."""
+"""Bytes at a file's beginning that are looked at, beside its size: most images have no more."""
 
 _MAY_CHANGE = ("optimizer.epochs", "labels", "pretrained")
 """Fields with which a training is no other one: how long it is, by which name its labels and its start were found."""
@@ -31,13 +31,13 @@ _WAY_OUT = (
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """The training pictures in the order in which they are drawn: by class, then as they were given.
+    """The training images in the order in which they are drawn: by class, then as they were given.
 
     Folders do not count, so that a set may be moved, nor does the order in which several sets are given.
 
     Attributes:
-        names: of the pictures' files.
-        digests: "pictures", [N] int64, of class, name and content; "labels", [N] int64, of the content, 0 = none.
+        names: of the images' files.
+        digests: "images", [N] int64, of class, name and content; "labels", [N] int64, of the content, 0 = none.
     """
 
     names: Sequence[str]
@@ -45,10 +45,10 @@ class TrainingData:
 
     @classmethod
     def of(cls, images: Sequence[ReIDImage], pid_index: Sequence[int], *, labels: bool) -> TrainingData:
-        """What these pictures are now.
+        """What these images are now.
 
         Args:
-            images: the training pictures. pid_index: the training class of each. labels: whether theirs are learned.
+            images: the training images. pid_index: the training class of each. labels: whether theirs are learned.
         """
         order = np.argsort(np.asarray(pid_index), kind="stable").tolist()
         names = [images[i].path.name for i in order]
@@ -61,13 +61,13 @@ class TrainingData:
         """What was otherwise before, in words; "" where nothing was."""
         now = self.digests
         if len(before["pictures"]) != len(now["pictures"]):
-            return f"it had {len(before['pictures'])} training pictures, and there are {len(now['pictures'])} now"
+            return f"it had {len(before['pictures'])} training images, and there are {len(now['pictures'])} now"
         for what in ("pictures", "labels"):
             differ = before[what] != now[what]
             if not differ.any():
                 continue
             if what == "pictures" and torch.equal(before[what].sort().values, now[what].sort().values):
-                return "the pictures of a person come in another order now"
+                return "the images of a person come in another order now"
             first = self.names[int(differ.nonzero()[0])]
             return f"{int(differ.sum())} of {len(self.names)} {what} differ now, the first of them at {first}"
         return ""
@@ -90,7 +90,7 @@ def check_same_config(run: Path, config: TrainConfig) -> None:
 
 
 def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData) -> None:
-    """See that a run goes on with the pictures and labels it began with.
+    """See that a run goes on with the images and labels it began with.
 
     Args:
         run: its folder. before: digests it was begun with; that a run of an earlier version has none is warned of.
@@ -101,7 +101,7 @@ def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData)
     """
     if not before:
         warnings.warn(
-            f"{run} was begun with an earlier version, which kept no digest of its pictures: whether they and their "
+            f"{run} was begun with an earlier version, which kept no digest of its images: whether they and their "
             "labels are still the same is not known.",
             stacklevel=3,
         )

@@ -18,25 +18,25 @@ from torch import Tensor
 from partreid import processes
 from partreid.datasets.augment import Augmentation, Augmented
 from partreid.datasets.loaders import TrainLoader
-from partreid.datasets.torch_dataset import PictureBatch
+from partreid.datasets.torch_dataset import ImageBatch
 from partreid.environment import describe_environment
 from partreid.errors import CheckpointError
 from partreid.files import hold_work, mend_folder, recover_folder
-from partreid.losses.config import ObjectiveConfig
 from partreid.losses.gilt import Gather
+from partreid.losses.loss_config import ObjectiveConfig
 from partreid.losses.objective import objective
 from partreid.models.backbones import build_backbone, gains_from_bfloat16
 from partreid.models.build import build_network
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, load_backbone
 from partreid.models.network import ReIDNetwork
 from partreid.runtime import RuntimeConfig, check_compiler, keep_freed_memory, resolve_arithmetic, resolve_device
-from partreid.training.config import TrainConfig
 from partreid.training.data import TrainingData, check_same_config, check_same_data
 from partreid.training.distributed import gather, start_fabric, synchronize_batchnorm
 from partreid.training.ema import WeightAverage
 from partreid.training.meter import Meter
 from partreid.training.observers import StepRecord, TrainingObserver
 from partreid.training.state import LOCK_FILE, Learner, Progress, checkpoint_stamp, restore, save_run
+from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage, identities
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
         CheckpointError: the pretrained weights are missing or do not fit.
     """
     torch.manual_seed(config.seed)
-    # A folder of ImageNet's pictures may well be called "imagenet".
+    # A folder of ImageNet's images may well be called "imagenet".
     trained = config.pretrained not in (IMAGENET, NO_WEIGHTS) and Path(config.pretrained).is_dir()
     weights = None if config.pretrained == NO_WEIGHTS or trained else config.pretrained
     model = config.model
@@ -100,7 +100,7 @@ class Trainer:
         runtime: where. observers: told of every step and epoch, in the first process only.
 
     Raises:
-        DataError, LabelError: the pictures cannot be trained on so.
+        DataError, LabelError: the images cannot be trained on so.
         CheckpointError: pretrained weights are missing or do not fit.
         ConfigError: this machine cannot do what ``runtime`` asks for.
     """
@@ -173,7 +173,7 @@ class Trainer:
         """Continue from the run folder's checkpoint, at the very step it was written after.
 
         Args:
-            allow_changes: go on although pictures, labels or fields of the configuration are others than the run began
+            allow_changes: go on although images, labels or fields of the configuration are others than the run began
                 with; else only ``optimizer.epochs`` may be.
 
         Raises:
@@ -276,7 +276,7 @@ class Trainer:
                     losses.append(self._losses(batch, step * size + i, model))
                     self.fabric.backward(losses[-1]["loss"] / count)
             meter.add(
-                StepRecord(epoch, step, steps, {"learning_rate": rate}), losses, pictures=count * sampler.pictures
+                StepRecord(epoch, step, steps, {"learning_rate": rate}), losses, images=count * sampler.batch_images
             )
             records = meter.read() if meter.due else []  # before the step: on a CPU no broken one is taken
             optimizer.step()
@@ -284,7 +284,7 @@ class Trainer:
                 self.learner.average.update(self.learner.model)
             self._report(records)
 
-    def _losses(self, batch: PictureBatch, number: int, model: torch.nn.Module) -> dict[str, Tensor]:
+    def _losses(self, batch: ImageBatch, number: int, model: torch.nn.Module) -> dict[str, Tensor]:
         """Vary a batch and compute its losses. ``number`` of the batch in its epoch."""
         # All randomness derives from the seed and the batch's place, so a resumed run draws what an unbroken one would.
         state = np.random.SeedSequence([self.config.seed, self.epoch, number, processes.rank()])

@@ -31,16 +31,16 @@ class Meter:
         self._names: tuple[str, ...] = ()
         self._since = time.perf_counter()
 
-    def add(self, record: StepRecord, losses: Sequence[Mapping[str, Tensor]], *, pictures: int) -> None:
+    def add(self, record: StepRecord, losses: Sequence[Mapping[str, Tensor]], *, images: int) -> None:
         """Take in a step.
 
         Args:
             record: what is known of it without reading the device. losses: scalars by name, of each of its batches.
-            pictures: in all of them, in all processes.
+            images: in all of them, in all processes.
         """
         self._names = tuple(losses[0])
         values = torch.stack([torch.stack([one[name].detach().float() for name in self._names]) for one in losses])
-        self._unread.append((record, pictures, values.mean(dim=0)))
+        self._unread.append((record, images, values.mean(dim=0)))
 
     @property
     def due(self) -> bool:
@@ -56,7 +56,7 @@ class Meter:
         """
         rows = self._mean(torch.stack([values for _, _, values in self._unread])).tolist()
         now = time.perf_counter()
-        speed = {"pictures_per_second": sum(count for _, count, _ in self._unread) / (now - self._since)}
+        speed = {"images_per_second": sum(count for _, count, _ in self._unread) / (now - self._since)}
         self._since = now
         records = [
             replace(record, values={**dict(zip(self._names, row, strict=True)), **record.values, **speed})
@@ -74,5 +74,5 @@ def _check_finite(record: StepRecord) -> None:
         raise TrainingError(
             f"The loss is not a finite number in epoch {record.epoch + 1}, step {record.step + 1}: {', '.join(wrong)}. "
             "The last checkpoint is kept. Lower optimizer.learning_rate, or set --precision float32, and check the "
-            "pictures."
+            "images."
         )

@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One training step: ``epoch`` and ``step`` from 0, ``values`` by name (losses, rate, pictures a second)."""
+    """One training step: ``epoch`` and ``step`` from 0, ``values`` by name (losses, rate, images a second)."""
 
     epoch: int
     step: int

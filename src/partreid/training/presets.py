@@ -7,10 +7,10 @@ from collections.abc import Callable
 from partreid.datasets.augment import AugmentConfig
 from partreid.datasets.loaders import BatchConfig
 from partreid.errors import ConfigError, nearest
-from partreid.losses.config import GiLtConfig, ObjectiveConfig, RegionWeights
-from partreid.models.config import ModelConfig, bot_model, official_model, paper_model, pcb_model
+from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
+from partreid.models.model_config import ModelConfig, bot_model, official_model, paper_model, pcb_model
 from partreid.preprocessing import PreprocessConfig
-from partreid.training.config import OptimizerConfig, TrainConfig
+from partreid.training.train_config import OptimizerConfig, TrainConfig
 
 
 def paper_occluded() -> TrainConfig:
@@ -79,7 +79,7 @@ def light() -> TrainConfig:
 
     Made for trainings shorter than the paper's 120 epochs (docs/results.md has the figures), it departs from the paper:
     the parts learn identities too, and their triplet, which holds up the beginning, counts a tenth; people and boxes
-    are pasted over pictures, so that the network learns whose parts are meant; labels are read so that feet are not
+    are pasted over images, so that the network learns whose parts are meant; labels are read so that feet are not
     lost; the weights are averaged.
     """
     return _small().override(
@@ -129,7 +129,7 @@ def _small() -> TrainConfig:
         model=ModelConfig(
             backbone="efficientnet_lite0", map_stride=8, parts="five", embedding_dim=256, visibility_threshold=0.3
         ),
-        # EfficientNet-Lite's ImageNet weights were trained on pictures in [-1, 1].
+        # EfficientNet-Lite's ImageNet weights were trained on images in [-1, 1].
         preprocess=PreprocessConfig(height=128, width=64, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         batch=BatchConfig(identities_per_batch=8),
         augment=AugmentConfig(padding=5),

@@ -30,9 +30,9 @@ from partreid.models.checkpoint import (
     write_checkpoint,
 )
 from partreid.models.network import ReIDNetwork
-from partreid.training.config import TrainConfig
 from partreid.training.ema import WeightAverage
 from partreid.training.observers import StepRecord
+from partreid.training.train_config import TrainConfig
 
 CONFIG_FILE, STATE_FILE, LOCK_FILE = "train.toml", "train_state.pt", ".training"
 
@@ -232,7 +232,7 @@ def _check_finite(learner: Learner, progress: Progress) -> None:
         raise TrainingError(
             f"Weights are no finite numbers after epoch {progress.epoch} and {progress.step} steps: {wrong[0]}"
             f"{f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''}. The last checkpoint is kept. Lower "
-            "optimizer.learning_rate, or set --precision float32, and check the pictures."
+            "optimizer.learning_rate, or set --precision float32, and check the images."
         )
 
 

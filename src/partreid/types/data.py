@@ -1,4 +1,4 @@
-"""Pictures and data sets, as readers give them."""
+"""Images and data sets, as readers give them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Identity: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True)
 class ReIDImage:
-    """One picture of a data set.
+    """One image of a data set.
 
     Attributes:
-        path: the picture's file.
-        pid: the set's own person id; -1 for junk, a picture of nobody in particular.
+        path: the image's file.
+        pid: the set's own person id; -1 for junk, an image of nobody in particular.
         camid: the set's own camera, 0-based; None (or NaN) where cameras are unknown.
         label: file with pose fields or a label map, or None.
         occlusion: share of the person that is hidden, in [0, 1], where the set knows it.
-        dataset: the set's name; empty for a picture that belongs to none.
+        dataset: the set's name; empty for an image that belongs to none.
         camera: what the set calls the camera, where that is not its number counted from 1.
 
     Raises:
@@ -94,16 +94,16 @@ class ReIDImage:
     def view(self) -> int | Path:
         """What a query and its match must differ in: the camera, or the file where cameras are unknown.
 
-        A gallery picture of the query's person and view is junk.
+        A gallery image of the query's person and view is junk.
         """
         return self.path if self.camid is None else self.camid
 
 
 def identities(images: Iterable[ReIDImage]) -> tuple[Identity, ...]:
-    """The identities on pictures in ascending order: ``pid_index``, the training class, is the position in it.
+    """The identities on images in ascending order: ``pid_index``, the training class, is the position in it.
 
     Raises:
-        DataError: a picture is junk (its person is below 0): it shows nobody in particular; many are not one person.
+        DataError: an image is junk (its person is below 0): it shows nobody in particular; many are not one person.
     """
     found = set()
     for image in images:
@@ -120,8 +120,8 @@ class LabelNaming:
     """How a set's published label files are called.
 
     Attributes:
-        name: of the file, from ``{stem}`` and ``{name}``, the picture's name without and with its suffix.
-        leaves_out_id_folder: whether the picture's own folder, named by the person, is missing in their path.
+        name: of the file, from ``{stem}`` and ``{name}``, the image's name without and with its suffix.
+        leaves_out_id_folder: whether the image's own folder, named by the person, is missing in their path.
     """
 
     name: str = "{stem}.npy"
@@ -130,16 +130,16 @@ class LabelNaming:
 
 @dataclass(frozen=True)
 class ReIDDataset:
-    """A data set: training pictures, and query sets to be searched in one gallery. Splits may be empty.
+    """A data set: training images, and query sets to be searched in one gallery. Splits may be empty.
 
     Attributes:
         name: for messages and results. root: its folder.
-        train: training pictures. gallery: gallery pictures (distractors included, junk already dropped).
-        queries: query pictures by the name of the query set; the first is the default.
+        train: training images. gallery: gallery images (distractors included, junk already dropped).
+        queries: query images by the name of the query set; the first is the default.
         label_naming: how its published labels are called.
 
     Raises:
-        DataError: some pictures have a camera and some have none; a picture is in a split twice, or is another
+        DataError: some images have a camera and some have none; an image is in a split twice, or is another
             person or camera in another split; a query set is called like another split, or has no name that files
             can have.
     """
@@ -162,7 +162,7 @@ class ReIDDataset:
         unknown = [image for image in images if image.camid is None]
         if unknown and len(unknown) < len(images):
             raise DataError(
-                f"{self.name}: expected a camera for every picture or for none, but {len(unknown)} of {len(images)} "
+                f"{self.name}: expected a camera for every image or for none, but {len(unknown)} of {len(images)} "
                 f"have none, the first is {unknown[0].path}. Fill them in, or leave all of them out."
             )
 
@@ -172,7 +172,7 @@ class ReIDDataset:
             paths = {image.path for image in split}
             if len(paths) < len(split):
                 path, count = Counter(image.path for image in split).most_common(1)[0]
-                raise DataError(f"{self.name}: {path} is in {name} {count} times. A picture counts once: list it once.")
+                raise DataError(f"{self.name}: {path} is in {name} {count} times. An image counts once: list it once.")
             for image in split:
                 first = known.setdefault(image.path, image)
                 if (first.pid, first.camid) != (image.pid, image.camid):
@@ -194,7 +194,7 @@ class ReIDDataset:
             DataError: there is none.
         """
         if not self.queries:
-            raise DataError(f"{self.name} ({self.root}) has no query pictures, so it cannot be evaluated.")
+            raise DataError(f"{self.name} ({self.root}) has no query images, so it cannot be evaluated.")
         return next(iter(self.queries.values()))
 
     @property

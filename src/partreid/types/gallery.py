@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from partreid.config import ConfigModel
+from partreid.base_config import ConfigModel
 from partreid.errors import DataError
 from partreid.types.moments import Time as Time
 from partreid.types.moments import as_time
@@ -29,7 +29,7 @@ _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # how a whole number looks th
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """One picture, or one track, in a gallery.
+    """One image, or one track, in a gallery.
 
     Attributes:
         id: its name, unique in the gallery.

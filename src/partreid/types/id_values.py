@@ -100,17 +100,17 @@ def read_ids(name: str, values: object, size: int | None) -> np.ndarray:
     """A column of ids.
 
     Args:
-        name: of the argument, for messages. values: as they came. size: how many pictures there are, where known.
+        name: of the argument, for messages. values: as they came. size: how many images there are, where known.
 
     Returns:
         [N] int64, or where that cannot hold them [N] objects: int, text, or None for unknown.
 
     Raises:
-        ShapeError: not as many as pictures, or one is neither a whole number nor text.
+        ShapeError: not as many as images, or one is neither a whole number nor text.
     """
     array = _array(name, values, size)
     if array.ndim != 1 or (size is not None and len(array) != size):
-        expected = "one id for each picture" if size is None else f"{size} ids, one for each picture"
+        expected = "one id for each image" if size is None else f"{size} ids, one for each image"
         raise ShapeError(f"{name} must hold {expected}, got shape {array.shape}.")
     if array.dtype.kind == "i" or (array.dtype.kind == "u" and (array.itemsize < 8 or not (array >> 63).any())):
         return array.astype(np.int64)
@@ -125,7 +125,7 @@ def read_ids(name: str, values: object, size: int | None) -> np.ndarray:
         try:
             result.append(as_id(value))
         except ShapeError as error:
-            raise ShapeError(f"{name}, picture {i}: {error}") from None
+            raise ShapeError(f"{name}, image {i}: {error}") from None
     return items(result)
 
 
@@ -147,9 +147,9 @@ def _array(name: str, values: object, size: int | None) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ShapeError(f"{name} cannot be read: {error} Give a list of whole numbers or text.") from None
     if not isinstance(values, Collection) or isinstance(values, str | bytes | Mapping | set | frozenset):
-        raise ShapeError(f"{name} must be whole numbers or text, one for each picture, got {values!r:.80}.")
+        raise ShapeError(f"{name} must be whole numbers or text, one for each image, got {values!r:.80}.")
     if size is not None and len(values) != size:
-        raise ShapeError(f"{name} must hold {size} ids, one for each picture, got shape ({len(values)},).")
+        raise ShapeError(f"{name} must hold {size} ids, one for each image, got shape ({len(values)},).")
     return items(list(values))
 
 

@@ -4,7 +4,7 @@ Whole numbers are compared as numbers (1, 1.0 and ``np.int64(1)`` are one), text
 all are whole numbers); where one side has text and the other numbers, nobody knows which of them are one, and they are
 refused. Unknown (None, NaN, NaT, pandas' NA, a
 masked or blank value) is no value: two unknown persons or cameras are not the same one. Person -1 is junk, as in
-Market-1501: a picture that is neglected, never a person.
+Market-1501: an image that is neglected, never a person.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from partreid.errors import ShapeError
 from partreid.types.id_values import Ids, items, read_ids
 
 JUNK = -1
-"""The person of pictures that are neglected."""
+"""The person of images that are neglected."""
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,400}(\.0*)?")
 
@@ -28,13 +28,13 @@ def match_persons(query: Ids, gallery: Ids, *, sizes: tuple[int, int]) -> tuple[
     """Persons of both sides as numbers: equal numbers are one person, and :data:`JUNK` is junk.
 
     Args:
-        query, gallery: one id for each picture. sizes: how many pictures each side has.
+        query, gallery: one id for each image. sizes: how many images each side has.
 
     Returns:
         [Q] and [G] int64.
 
     Raises:
-        ShapeError: not as many ids as pictures; a person is unknown, or neither a whole number nor text; numbers and
+        ShapeError: not as many ids as images; a person is unknown, or neither a whole number nor text; numbers and
             text are mixed, or one name is written in two ways; a query's person is below -1.
 
     Example:
@@ -47,7 +47,7 @@ def match_persons(query: Ids, gallery: Ids, *, sizes: tuple[int, int]) -> tuple[
     columns = [read_ids(*given) for given in zip(names, (query, gallery), sizes, strict=True)]
     for name, column in zip(names, columns, strict=True):
         _refuse_unknown(
-            name, column, f"Give each picture of nobody in particular the id {JUNK} (junk, neglected), or leave it out."
+            name, column, f"Give each image of nobody in particular the id {JUNK} (junk, neglected), or leave it out."
         )
     keys = _comparable(names, columns)
     _refuse_below(JUNK, names[0], keys[0], f"Persons are counted from 0, and {JUNK} is junk.")
@@ -58,14 +58,14 @@ def match_persons(query: Ids, gallery: Ids, *, sizes: tuple[int, int]) -> tuple[
 def match_cameras(
     query: Ids | None, gallery: Ids | None, *, sizes: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Cameras of both sides as numbers: equal numbers are one camera. None where they are unknown for all pictures.
+    """Cameras of both sides as numbers: equal numbers are one camera. None where they are unknown for all images.
 
     Args:
-        query, gallery: one camera for each picture; None, or None for every picture, where they are unknown.
-        sizes: how many pictures each side has.
+        query, gallery: one camera for each image; None, or None for every image, where they are unknown.
+        sizes: how many images each side has.
 
     Raises:
-        ShapeError: as :func:`match_persons`; cameras are known for some pictures only, or below 0.
+        ShapeError: as :func:`match_persons`; cameras are known for some images only, or below 0.
 
     Example:
         >>> match_cameras(["door", "yard"], ["yard"], sizes=(2, 1))
@@ -81,13 +81,13 @@ def match_cameras(
     known = [column for column in columns if column is not None and not _all_unknown(column)]
     if len(known) == 1:
         raise ShapeError(
-            "Only one of query_camids and gallery_camids is given. The rule for pictures of the same person and camera "
+            "Only one of query_camids and gallery_camids is given. The rule for images of the same person and camera "
             "needs both; give both or neither."
         )
     if not known:
         return None
     for name, column in zip(names, known, strict=True):
-        _refuse_unknown(name, column, "Give the cameras of all pictures, or of none (None).")
+        _refuse_unknown(name, column, "Give the cameras of all images, or of none (None).")
     keys = _comparable(names, known)
     for name, values in zip(names, keys, strict=True):
         _refuse_below(0, name, values, "Cameras are counted from 0; where they are unknown, give none of them (None).")
@@ -102,7 +102,7 @@ def person_classes(pids: Ids, *, name: str = "pid_index") -> np.ndarray:
         ShapeError: as :func:`match_persons`; or one is junk.
     """
     column = read_ids(name, pids, None)
-    _refuse_unknown(name, column, "Leave pictures of nobody in particular out.")
+    _refuse_unknown(name, column, "Leave images of nobody in particular out.")
     (keys,) = _comparable((name,), [column])
     _refuse_below(0, name, keys, f"Training classes are counted from 0; {JUNK} is junk: leave it out.")
     return _numbers([keys])[0]
@@ -118,7 +118,7 @@ def _refuse_unknown(name: str, column: np.ndarray, advice: str) -> None:
     unknown = [i for i, value in enumerate(column) if value is None]
     if unknown:
         raise ShapeError(
-            f"{name}: {len(unknown)} of {len(column)} are unknown (None, NaN or blank), the first is that of picture "
+            f"{name}: {len(unknown)} of {len(column)} are unknown (None, NaN or blank), the first is that of image "
             f"{unknown[0]}. Unknown is never equal to unknown. {advice}"
         )
 
@@ -126,7 +126,7 @@ def _refuse_unknown(name: str, column: np.ndarray, advice: str) -> None:
 def _refuse_below(lowest: int, name: str, keys: np.ndarray, advice: str) -> None:
     for i in np.flatnonzero(keys < lowest) if keys.dtype != object else range(len(keys)):
         if isinstance(keys[i], int | np.integer) and keys[i] < lowest:
-            raise ShapeError(f"{name}, picture {i}: expected {lowest} or more, got {keys[i]}. {advice}")
+            raise ShapeError(f"{name}, image {i}: expected {lowest} or more, got {keys[i]}. {advice}")
 
 
 def _comparable(names: Sequence[str], columns: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -144,7 +144,7 @@ def _comparable(names: Sequence[str], columns: Sequence[np.ndarray]) -> list[np.
     if texts and numbers:
         (text_of, i, text), (number_of, j, number) = texts[0], numbers[0]
         raise ShapeError(
-            f"{text_of} holds text ({text!r:.40} at picture {i}) and {number_of} whole numbers ({number} at picture "
+            f"{text_of} holds text ({text!r:.40} at image {i}) and {number_of} whole numbers ({number} at image "
             f"{j}): whether they mean the same cannot be known. Write all of them as numbers, or all as text."
         )
     if not texts:
@@ -166,7 +166,7 @@ def _keys(texts: Iterable[tuple[str, int, str]]) -> dict[str, int | str]:
             key = keys[text] = _number_or_text(text.strip())
             where, place, there = first.setdefault(key, (name, i, text))
             if there != text and not doubt:
-                doubt = f"{where}, picture {place}, is {there!a:.40} and {name}, picture {i}, is {text!a:.40}: "
+                doubt = f"{where}, image {place}, is {there!a:.40} and {name}, image {i}, is {text!a:.40}: "
     if doubt and any(isinstance(key, str) for key in first):
         raise ShapeError(doubt + "one id written in two ways, or two ids? Write it in one way.")
     return keys

@@ -31,7 +31,7 @@ def as_time(value: Time) -> datetime:
 
     Raises:
         DataError: a datetime without a time zone, or one that its zone's clocks left out; a number that is no time of a
-            picture as seconds since 1970 (a year, a date as a number, milliseconds, seconds since a video began); or
+            image as seconds since 1970 (a year, a date as a number, milliseconds, seconds since a video began); or
             something else.
     """
     try:
@@ -132,7 +132,7 @@ def _of_seconds(seconds: float, said: str) -> datetime:
     elif (found := _WRITTEN.fullmatch(f"{seconds:.0f}")) and _certain(found):
         advice = "This looks like a date: give a datetime with a time zone."
     raise DataError(
-        f"{said} is no time of a picture as seconds since 1970 in UTC{would_be}: expected a year from 1990 to 2099. "
+        f"{said} is no time of an image as seconds since 1970 in UTC{would_be}: expected a year from 1990 to 2099. "
         f"{advice}"
     )
 

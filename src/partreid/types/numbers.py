@@ -37,7 +37,7 @@ def require_whole(name: str, value: object, *, least: int = 0, most: int = 2**63
 
 
 def in_order(name: str, values: object) -> None:
-    """See that what is given for pictures one by one has an order: a set would give each the value of another.
+    """See that what is given for images one by one has an order: a set would give each the value of another.
 
     Args:
         name: of the argument. values: as they came.
@@ -47,7 +47,7 @@ def in_order(name: str, values: object) -> None:
     """
     if isinstance(values, set | frozenset):
         raise ShapeError(
-            f"{name} must be in the order of the pictures, but a set has no order: {values!r:.80}. Give a list."
+            f"{name} must be in the order of the images, but a set has no order: {values!r:.80}. Give a list."
         )
 
 

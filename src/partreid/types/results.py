@@ -23,7 +23,7 @@ class EvaluationResult:
         num_gallery: gallery size, without junk. protocol: name of the rule for junk and skipped queries.
         confidence: 95 % bootstrap interval per metric ("rank1", "mAP"), where computed.
         first_match: [Q] int64 rank of the first positive (1-based), 0 for a query that is not counted.
-        num_junk: queries and gallery pictures of person -1, which are neglected.
+        num_junk: queries and gallery images of person -1, which are neglected.
     """
 
     cmc: np.ndarray

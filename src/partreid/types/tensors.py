@@ -1,6 +1,6 @@
 """Embeddings and what a model says. Frozen, validated, device-agnostic.
 
-Shapes: B pictures, Q queries, G gallery pictures, K parts, S slots (foreground + parts), D embedding width,
+Shapes: B images, Q queries, G gallery images, K parts, S slots (foreground + parts), D embedding width,
 H×W feature map.
 """
 
@@ -20,7 +20,7 @@ from partreid.types.numbers import as_tensor
 
 @dataclass(frozen=True, eq=False)
 class PartEmbeddings:
-    """One vector per picture and slot, with the slot's visibility: what matching compares (Eq. 9).
+    """One vector per image and slot, with the slot's visibility: what matching compares (Eq. 9).
 
     Not normalised in itself: the visibility threshold and normalisation are choices of matching. Arrays and lists will
     do for both tensors; an array that may be written to is shared with them, not copied.
@@ -80,15 +80,15 @@ class PartEmbeddings:
         """Check the values too: every vector finite, every visibility in [0, 1]. Returns itself.
 
         Raises:
-            ShapeError: naming the first picture and slot that is wrong.
+            ShapeError: naming the first image and slot that is wrong.
         """
         wrong = ~_finite(self.vectors) | ~((self.visibility >= 0) & (self.visibility <= 1))
         if wrong.any():
-            picture, slot = (int(i) for i in wrong.nonzero()[0])
+            image, slot = (int(i) for i in wrong.nonzero()[0])
             raise ShapeError(
-                f"Picture {picture}, slot {self.slots[slot]!r}: expected finite numbers and a visibility in [0, 1], "
-                f"got visibility {float(self.visibility[picture, slot])} and a vector that "
-                f"{'is finite' if torch.isfinite(self.vectors[picture, slot]).all() else 'holds NaN or infinity'}."
+                f"Image {image}, slot {self.slots[slot]!r}: expected finite numbers and a visibility in [0, 1], "
+                f"got visibility {float(self.visibility[image, slot])} and a vector that "
+                f"{'is finite' if torch.isfinite(self.vectors[image, slot]).all() else 'holds NaN or infinity'}."
             )
         return self
 
@@ -99,10 +99,10 @@ class PartEmbeddings:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: int | np.integer | slice | Sequence[int] | np.ndarray | Tensor) -> Self:
-        """Pictures by index, slice, list or mask; the result always keeps the batch dimension."""
+        """Images by index, slice, list or mask; the result always keeps the batch dimension."""
         if isinstance(index, int | np.integer) or (isinstance(index, Tensor | np.ndarray) and index.ndim == 0):
             if not -len(self) <= int(index) < len(self):
-                raise IndexError(f"picture {int(index)} of {len(self)}")
+                raise IndexError(f"image {int(index)} of {len(self)}")
             index = [int(index)]
         if isinstance(index, slice) and index.step is not None and index.step < 0:
             index = range(*index.indices(len(self)))  # tensors know no negative step
@@ -111,13 +111,13 @@ class PartEmbeddings:
         if not isinstance(index, slice | Tensor):
             positions = np.asarray(index)
             if positions.size and positions.dtype.kind not in "iub":
-                raise TypeError(f"Expected pictures by integers or a mask, got {positions.dtype}.")
+                raise TypeError(f"Expected images by integers or a mask, got {positions.dtype}.")
             index = torch.from_numpy(positions.astype(bool if positions.dtype == bool else np.int64))
         return replace(self, vectors=self.vectors[index], visibility=self.visibility[index])
 
     def __repr__(self) -> str:
         b, s, d = self.vectors.shape
-        return f"PartEmbeddings({b} pictures, {s} slots {self.slots}, width {d}, {self.vectors.device})"
+        return f"PartEmbeddings({b} images, {s} slots {self.slots}, width {d}, {self.vectors.device})"
 
     @property
     def width(self) -> int:
@@ -209,7 +209,7 @@ def check_comparable(a: PartEmbeddings, b: PartEmbeddings) -> None:
     if a.model and b.model and a.model != b.model:
         raise ShapeError(
             f"The embeddings come from different models, {a.model} and {b.model}, and cannot be compared. Embed both "
-            "with the same model, picture size and mirror choice."
+            "with the same model, image size and mirror choice."
         )
     compares_normalized(a, b)
 

@@ -1,4 +1,4 @@
-"""Arrays in, picture out: rankings (Figures 3 and 4), attention (Figure 5), labels, curves; HTML pages of them.
+"""Arrays in, image out: rankings (Figures 3 and 4), attention (Figure 5), labels, curves; HTML pages of them.
 
 Only this package imports matplotlib. It draws without a display and without matplotlib's global state.
 """
@@ -8,14 +8,14 @@ from partreid.viz.canvas import save_png, to_array
 from partreid.viz.colors import part_colors
 from partreid.viz.curves import draw_cmc, draw_curves
 from partreid.viz.distances import draw_distances
-from partreid.viz.labels import LabelledPicture, draw_label_sheet, label_strip
+from partreid.viz.labels import LabelledImage, draw_label_sheet, label_strip
 from partreid.viz.overlay import overlay_heat, overlay_part_maps, overlay_parts, paint_labels
-from partreid.viz.rankings import RankedPicture, RankingRow, draw_rankings, judge
+from partreid.viz.rankings import RankedImage, RankingRow, draw_rankings, judge
 
 __all__ = [
     "AttentionRow",
-    "LabelledPicture",
-    "RankedPicture",
+    "LabelledImage",
+    "RankedImage",
     "RankingRow",
     "draw_attention",
     "draw_cmc",

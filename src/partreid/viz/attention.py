@@ -25,19 +25,19 @@ from partreid.viz.overlay import (
 )
 
 _MARGIN, _GAP, _HEADER, _LABEL, _TITLE, _FOOT = 18, 10, 26, 18, 30, 30
-_APART = 8  # between pictures that have a line for their label
+_APART = 8  # between images that have a line for their label
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionRow:
-    """A picture and its maps.
+    """An image and its maps.
 
     Attributes:
         image: uint8 [H, W, 3].
         attention: [K+1, h, w] in [0, 1], background first, or None for a model without parts (BoT).
         visibility: [K] of the parts (Eq. 4), or None where unknown.
         part_maps: the label as part maps E [K, h, w] in [0, 1] at corner-aligned nodes, or None.
-        label: a line under the picture. name: of its file, for pages.
+        label: a line under the image. name: of its file, for pages.
     """
 
     image: np.ndarray
@@ -50,9 +50,9 @@ class AttentionRow:
 
 @dataclass(frozen=True, eq=False)
 class AttentionCell:
-    """One drawn picture: its heading, a caption, and whether the part counts as visible (None: not said)."""
+    """One drawn image: its heading, a caption, and whether the part counts as visible (None: not said)."""
 
-    picture: np.ndarray
+    image: np.ndarray
     heading: str
     caption: str
     seen: bool | None = None
@@ -66,11 +66,11 @@ class AttentionCell:
 def attention_cells(
     row: AttentionRow, slots: Sequence[str], *, size: tuple[int, int], smooth: bool = True
 ) -> list[list[AttentionCell]]:
-    """A line of the picture, all parts, the foreground and each part; where it has a label, one of the label.
+    """A line of the image, all parts, the foreground and each part; where it has a label, one of the label.
 
     Args:
-        row: the picture. slots: names of the K parts, with the foreground before them if the model has one.
-        size: (width, height) to grow a smaller picture to. smooth: interpolate between a map's cells, or draw blocks.
+        row: the image. slots: names of the K parts, with the foreground before them if the model has one.
+        size: (width, height) to grow a smaller image to. smooth: interpolate between a map's cells, or draw blocks.
 
     Returns:
         One or two lines. The columns of the second fit the first's: label map Y, E in colours, its maximum, each part.
@@ -83,7 +83,7 @@ def attention_cells(
     image = enlarge(row.image, *size)
     if row.part_maps is not None:
         check_maps(row.part_maps, parts)
-    line = [AttentionCell(image, "picture", row.label)]
+    line = [AttentionCell(image, "image", row.label)]
     if row.visibility is not None and np.shape(row.visibility) != (len(parts),):
         raise ShapeError(f"visibility must hold one value per part {parts}, got {np.shape(row.visibility)}.")
     if row.attention is not None:
@@ -100,7 +100,7 @@ def attention_cells(
     if row.part_maps is None or row.attention is None:
         return [line]
     labels = [
-        AttentionCell(paint_labels(image, label_map(row.part_maps), parts), "picture", "label map Y"),
+        AttentionCell(paint_labels(image, label_map(row.part_maps), parts), "image", "label map Y"),
         AttentionCell(overlay_part_maps(image, row.part_maps, parts), "all parts", "label fields E"),
     ]
     for name, values in _columns(row.part_maps, slots):
@@ -130,14 +130,14 @@ def attention_note(rows: Sequence[AttentionRow], *, smooth: bool = True) -> str:
 def draw_attention(
     rows: Sequence[AttentionRow], slots: Sequence[str], *, title: str = "", cell_width: int = 92, smooth: bool = True
 ) -> Figure:
-    """One row per picture: itself, all parts in colour, the foreground and each part's map; under it its label.
+    """One row per image: itself, all parts in colour, the foreground and each part's map; under it its label.
 
     A part's map has a green frame where the part counts as visible and a red one where not, and under it the map's
     largest value, which Eq. 4 compares with λ_v.
 
     Args:
-        rows: the pictures. slots: names of the K parts, with the foreground before them if the model has one.
-        title: a line above. cell_width: width of a picture in pixels; its height is twice that.
+        rows: the images. slots: names of the K parts, with the foreground before them if the model has one.
+        title: a line above. cell_width: width of an image in pixels; its height is twice that.
         smooth: interpolate between the cells of a map, or draw them as blocks.
 
     Returns:
@@ -147,7 +147,7 @@ def draw_attention(
         ShapeError: no row, or an array does not fit the slots.
     """
     if not rows:
-        raise ShapeError("Expected at least one picture to draw, got none.")
+        raise ShapeError("Expected at least one image to draw, got none.")
     check_slots(slots)
     check_size(cell_width)
     size = cell_width, 2 * cell_width
@@ -168,7 +168,7 @@ def draw_attention(
         for line in lines:
             for i, cell in enumerate(line):
                 x = _MARGIN + i * (cell_width + _GAP)
-                sheet.picture((x, y), size, cell.picture, frame=cell.color)
+                sheet.image((x, y), size, cell.image, frame=cell.color)
                 sheet.text((x, y + size[1] + 11), cell.caption, width=cell_width, color=cell.color or INK)
             y += height
         y += apart
@@ -190,7 +190,7 @@ def _headings(sheet: Sheet, headings: Sequence[str], y: float, width: int) -> No
 
 def _legend(sheet: Sheet, y: float, note: str, width: float, *, rated: bool) -> None:
     x = float(_MARGIN)
-    sheet.picture((x, y - 5), (60, 10), heat_scale(60 * SCALE, 10 * SCALE))
+    sheet.image((x, y - 5), (60, 10), heat_scale(60 * SCALE, 10 * SCALE))
     sheet.text((x + 66, y), "0 to 1")
     x += 116
     for color, words in ((RIGHT, "✓ part visible"), (WRONG, "✗ part not visible")) if rated else ():

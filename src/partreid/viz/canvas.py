@@ -20,11 +20,11 @@ from PIL import Image
 
 from partreid.errors import DataError, ShapeError
 from partreid.viz.colors import INK, Color
-from partreid.viz.overlay import check_picture, fit
+from partreid.viz.overlay import check_image, fit
 
 DPI = 100
 SCALE = 2
-"""Picture elements per pixel of the layout, so that text stays sharp on dense screens."""
+"""Image elements per pixel of the layout, so that text stays sharp on dense screens."""
 
 _LARGEST = 10_000
 _POINT = DPI / 72  # layout pixels per typographic point
@@ -40,10 +40,10 @@ class Sheet:
         self._axes.set_axis_off()
         self._axes.set_autoscale_on(False)
 
-    def picture(
+    def image(
         self, at: tuple[float, float], size: tuple[int, int], image: np.ndarray, *, frame: Color | None = None
     ) -> None:
-        """A picture fitted into ``size`` (width, height), with a frame around it."""
+        """An image fitted into ``size`` (width, height), with a frame around it."""
         (x, y), (width, height) = at, size
         shown = fit(image, width * SCALE, height * SCALE)
         self._axes.imshow(shown, extent=(x, x + width, y + height, y), aspect="auto", interpolation="nearest")
@@ -135,14 +135,14 @@ def legend_rows(entries: Sequence[str], width: float, *, size: float, swatch: fl
 
 
 def to_array(figure: Figure) -> np.ndarray:
-    """The figure as a picture: uint8 [H, W, 3]."""
+    """The figure as an image: uint8 [H, W, 3]."""
     canvas: Any = FigureCanvasAgg(figure)  # matplotlib types neither method
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def save_png(figure: Figure | np.ndarray, path: str | Path) -> Path:
-    """Write a figure or a picture as PNG, in one step: the file is the old one or the new one, never half.
+    """Write a figure or an image as PNG, in one step: the file is the old one or the new one, never half.
 
     Returns:
         The path.
@@ -152,7 +152,7 @@ def save_png(figure: Figure | np.ndarray, path: str | Path) -> Path:
         DataError: the file cannot be written.
     """
     path = Path(path)
-    pixels = to_array(figure) if isinstance(figure, Figure) else check_picture(figure)
+    pixels = to_array(figure) if isinstance(figure, Figure) else check_image(figure)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")

@@ -1,4 +1,4 @@
-"""Distances of pictures of one person and of different persons, as two histograms."""
+"""Distances of images of one person and of different persons, as two histograms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels beside the pictures they belong to: pose fields, and the label map they give (Eq. 10)."""
+"""Labels beside the images they belong to: pose fields, and the label map they give (Eq. 10)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from partreid.labels.grouping import LABEL_THRESHOLD, group_fields, label_map
 from partreid.parts import KEYPOINTS, PartSchema
 from partreid.viz.canvas import Sheet, check_size, legend_rows, text_width
 from partreid.viz.colors import FAINT, INK, JUNK, Color, part_colors, readable
-from partreid.viz.overlay import check_picture, overlay_part_maps, paint_labels
+from partreid.viz.overlay import check_image, overlay_part_maps, paint_labels
 
 PANEL_HEIGHT = 256
-"""Height of each of the three panels in picture elements."""
+"""Height of each of the three panels in image elements."""
 
 _GUTTER, _DOT = 6, 3  # between panels; radius of a keypoint
 _WHITE = (255, 255, 255)
@@ -26,21 +26,21 @@ _NOT_SEEN = 0.1
 _MARGIN, _GAP, _NAME, _NOTE, _TITLE, _HEADING, _LEGEND, _COLUMNS = 18, 16, 14, 13, 28, 26, 18, 4
 _LEGEND_SIZE, _SWATCH = 7.5, 34
 READING = (
-    "Each: the picture · its pose fields (colour = part, the stronger the more opaque; dots = strongest point of each "
+    "Each: the image · its pose fields (colour = part, the stronger the more opaque; dots = strongest point of each "
     "keypoint, hollow below the threshold) · its label map. Crossed out = not there."
 )
 """How to read a strip, in words."""
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledPicture:
-    """A picture and its label.
+class LabelledImage:
+    """An image and its label.
 
     Attributes:
-        image: uint8 [H, W, 3], or None where the picture cannot be read.
+        image: uint8 [H, W, 3], or None where the image cannot be read.
         fields: pose fields [36, h, w] in [0, 1], or None where the label is a ready label map or cannot be read.
         label: ready label map [h, w], 0 = background, or None where there are fields or no label.
-        name: a line under the picture. note: another, for example what is wrong with it.
+        name: a line under the image. note: another, for example what is wrong with it.
     """
 
     image: np.ndarray | None
@@ -50,21 +50,21 @@ class LabelledPicture:
     note: str = ""
 
 
-def label_strip(picture: LabelledPicture, schema: PartSchema, *, threshold: float = LABEL_THRESHOLD) -> np.ndarray:
-    """Picture, pose fields and label map side by side; what is not there is crossed out.
+def label_strip(labelled: LabelledImage, schema: PartSchema, *, threshold: float = LABEL_THRESHOLD) -> np.ndarray:
+    """Image, pose fields and label map side by side; what is not there is crossed out.
 
     Args:
-        picture: with its label. schema: the K parts. threshold: λ_r of Eq. 10.
+        image: with its label. schema: the K parts. threshold: λ_r of Eq. 10.
 
     Returns:
         uint8 [256, W', 3].
 
     Raises:
-        ShapeError: the picture or the label map does not fit.
+        ShapeError: the image or the label map does not fit.
         LabelError: the fields are not [36, h, w].
     """
-    image = _crossed_out((PANEL_HEIGHT, PANEL_HEIGHT // 2)) if picture.image is None else _panel(picture.image)
-    fields, label = picture.fields, picture.label
+    image = _crossed_out((PANEL_HEIGHT, PANEL_HEIGHT // 2)) if labelled.image is None else _panel(labelled.image)
+    fields, label = labelled.fields, labelled.label
     shown, painted = _crossed_out(image.shape), _crossed_out(image.shape)
     if fields is not None:
         part_maps = group_fields(fields, schema)
@@ -77,7 +77,7 @@ def label_strip(picture: LabelledPicture, schema: PartSchema, *, threshold: floa
 
 
 def draw_label_sheet(
-    groups: Mapping[str, Sequence[LabelledPicture]],
+    groups: Mapping[str, Sequence[LabelledImage]],
     schema: PartSchema,
     *,
     title: str = "",
@@ -87,7 +87,7 @@ def draw_label_sheet(
     """Strips in lines of four under the heading of their group, with the parts' colours above.
 
     Args:
-        groups: pictures by heading; an empty heading draws none, and no group at all leaves the title alone.
+        groups: images by heading; an empty heading draws none, and no group at all leaves the title alone.
         schema: the K parts. title: a line above. threshold: λ_r of Eq. 10.
         panel_width: width of each of a strip's panels in pixels; its height is twice that.
 
@@ -110,28 +110,28 @@ def draw_label_sheet(
     sheet.text((_MARGIN, _MARGIN + 6), title, size=11, width=width - 2 * _MARGIN, bold=True)
     _draw_legend(sheet, lines, entries, list(part_colors(schema.parts).values()))
     sheet.text((_MARGIN, top - _LEGEND - 2), READING, size=_LEGEND_SIZE, width=width - 2 * _MARGIN)
-    for (heading, pictures), height in zip(groups.items(), heights, strict=True):
+    for (heading, images), height in zip(groups.items(), heights, strict=True):
         y = float(top)
         if heading:
             sheet.text((_MARGIN, y + _HEADING / 2 - 2), heading, size=9.5, width=width - 2 * _MARGIN, bold=True)
             y += _HEADING
-        for i, picture in enumerate(pictures):
+        for i, image in enumerate(images):
             x = _MARGIN + i % _COLUMNS * (cell[0] + _GAP)
-            _draw_cell(sheet, (x, y + i // _COLUMNS * line_height), cell, picture, schema, threshold)
+            _draw_cell(sheet, (x, y + i // _COLUMNS * line_height), cell, image, schema, threshold)
         top += height
     return sheet.figure
 
 
 def _draw_cell(
-    sheet: Sheet, at: tuple[float, float], size: tuple[int, int], picture: LabelledPicture, schema: PartSchema,
+    sheet: Sheet, at: tuple[float, float], size: tuple[int, int], image: LabelledImage, schema: PartSchema,
     threshold: float,
 ) -> None:  # fmt: skip
     x, y = at
-    sheet.picture(at, size, label_strip(picture, schema, threshold=threshold))
-    if picture.name:
-        sheet.text((x, y + size[1] + _NAME / 2 + 2), picture.name, width=size[0], bold=True)
-    if picture.note:
-        sheet.text((x, y + size[1] + _NAME + _NOTE / 2 + 2), picture.note, width=size[0])
+    sheet.image(at, size, label_strip(image, schema, threshold=threshold))
+    if image.name:
+        sheet.text((x, y + size[1] + _NAME / 2 + 2), image.name, width=size[0], bold=True)
+    if image.note:
+        sheet.text((x, y + size[1] + _NAME + _NOTE / 2 + 2), image.note, width=size[0])
 
 
 def _draw_legend(sheet: Sheet, lines: list[list[int]], entries: Sequence[str], colors: Sequence[Color]) -> None:
@@ -144,8 +144,8 @@ def _draw_legend(sheet: Sheet, lines: list[list[int]], entries: Sequence[str], c
 
 
 def _panel(image: np.ndarray) -> np.ndarray:
-    """The picture at the panels' height, its shape kept within a panorama's and a pole's."""
-    height, width = check_picture(image).shape[:2]
+    """The image at the panels' height, its shape kept within a panorama's and a pole's."""
+    height, width = check_image(image).shape[:2]
     size = int(np.clip(round(width * PANEL_HEIGHT / height), PANEL_HEIGHT // 8, 2 * PANEL_HEIGHT)), PANEL_HEIGHT
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 

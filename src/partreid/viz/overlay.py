@@ -1,4 +1,4 @@
-"""Attention and labels over a picture, as plain arrays."""
+"""Attention and labels over an image, as plain arrays."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Grid = Literal["smooth", "cells", "nodes"]
 _STRENGTH = 0.5  # opacity of full attention: the clothes must stay recognisable below it
 
 
-def check_picture(image: np.ndarray) -> np.ndarray:
-    """The picture, if it is one.
+def check_image(image: np.ndarray) -> np.ndarray:
+    """The image, if it is one.
 
     Raises:
         ShapeError: not uint8 [H, W, 3].
     """
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ShapeError(f"A picture must be uint8 [H, W, 3], got {image.dtype} {image.shape}.")
+        raise ShapeError(f"An image must be uint8 [H, W, 3], got {image.dtype} {image.shape}.")
     return image
 
 
@@ -67,8 +67,8 @@ def check_maps(part_maps: np.ndarray, parts: Sequence[str]) -> np.ndarray:
 
 
 def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The picture enlarged or shrunk to fit, keeping its shape, centred on white: uint8 [height, width, 3]."""
-    image = check_picture(image)
+    """The image enlarged or shrunk to fit, keeping its shape, centred on white: uint8 [height, width, 3]."""
+    image = check_image(image)
     scale = min(width / image.shape[1], height / image.shape[0])
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
@@ -79,8 +79,8 @@ def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The picture grown to about the size at which it is shown, so that maps drawn on it are smooth."""
-    image = check_picture(image)
+    """The image grown to about the size at which it is shown, so that maps drawn on it are smooth."""
+    image = check_image(image)
     factor = max(1.0, min(width / image.shape[1], height / image.shape[0]))
     size = round(image.shape[1] * factor), round(image.shape[0] * factor)
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
@@ -102,7 +102,7 @@ def node_positions(nodes: int, pixels: int) -> np.ndarray:
     """Where the middle of each pixel of a side lies between the label nodes of that side: [pixels].
 
     Labels are corner-aligned (see :mod:`partreid.labels`): node i lies at i·pixels/(nodes-1), the outer nodes on the
-    picture's border.
+    image's border.
     """
     return np.asarray((np.arange(pixels) + 0.5) * (nodes - 1) / pixels)
 
@@ -129,7 +129,7 @@ def overlay_parts(
     strength: float = _STRENGTH,
     smooth: bool = True,
 ) -> np.ndarray:
-    """The parts' attention in the parts' colours over a picture; invisible parts are not drawn.
+    """The parts' attention in the parts' colours over an image; invisible parts are not drawn.
 
     Args:
         image: uint8 [H, W, 3]. attention: [K+1, h, w] in [0, 1], background first.
@@ -143,7 +143,7 @@ def overlay_parts(
     Raises:
         ShapeError: shapes do not fit, or values lie outside [0, 1].
     """
-    image = check_picture(image)
+    image = check_image(image)
     parts = [slot for slot in slots if slot != FOREGROUND] or list(slots)
     maps = check_attention(attention, parts)[1:]
     seen = dict.fromkeys(slots, True)
@@ -167,16 +167,16 @@ def overlay_part_maps(
         parts: names of the K parts. strength: opacity of the value 1.
 
     Raises:
-        ShapeError: the picture is none, or the maps do not fit the parts.
+        ShapeError: the image is none, or the maps do not fit the parts.
     """
-    image, part_maps = check_picture(image), check_maps(part_maps, parts)
+    image, part_maps = check_image(image), check_maps(part_maps, parts)
     colors = part_colors(parts)
     layers = sample_nodes(part_maps, *image.shape[:2]) * strength
     return _blend(_to_uint8(_grey(image)), [colors[part] for part in parts], list(layers))
 
 
 def overlay_heat(image: np.ndarray, values: np.ndarray, *, grid: Grid = "smooth", strength: float = 0.75) -> np.ndarray:
-    """One map [h, w] in [0, 1] as heat over a grey copy of the picture: uint8 [H, W, 3].
+    """One map [h, w] in [0, 1] as heat over a grey copy of the image: uint8 [H, W, 3].
 
     Args:
         image: uint8 [H, W, 3]. values: the map.
@@ -184,9 +184,9 @@ def overlay_heat(image: np.ndarray, values: np.ndarray, *, grid: Grid = "smooth"
             "nodes", a label's corner-aligned nodes. strength: opacity of the value 1.
 
     Raises:
-        ShapeError: the picture or the map is none.
+        ShapeError: the image or the map is none.
     """
-    image = check_picture(image)
+    image = check_image(image)
     if np.ndim(values) != 2 or not np.size(values) or not np.isfinite(values).all():
         raise ShapeError(f"A map must be [h, w] of finite numbers, got shape {np.shape(values)}.")
     if grid == "nodes":
@@ -215,9 +215,9 @@ def paint_labels(image: np.ndarray, label_map: np.ndarray, parts: Sequence[str])
     Each pixel takes the label of its nearest node (corner-aligned): there is nothing between two labels.
 
     Raises:
-        ShapeError: the picture or the map is none, or a label is larger than the number of parts.
+        ShapeError: the image or the map is none, or a label is larger than the number of parts.
     """
-    image, label_map = check_picture(image), np.asarray(label_map)
+    image, label_map = check_image(image), np.asarray(label_map)
     whole = label_map.ndim == 2 and label_map.size > 0 and label_map.dtype.kind in "iub"
     if not whole or label_map.min() < 0 or label_map.max() > len(parts):
         raise ShapeError(
@@ -240,7 +240,7 @@ def _grey(image: np.ndarray) -> np.ndarray:
 
 
 def _blend(image: np.ndarray, colors: Sequence[Color], layers: Sequence[np.ndarray]) -> np.ndarray:
-    """Colours laid over a picture, each with its opacity [H, W]; where these add up to more than 1 they share it."""
+    """Colours laid over an image, each with its opacity [H, W]; where these add up to more than 1 they share it."""
     base = image.astype(np.float32) / 255
     color, opacity = np.zeros_like(base), np.zeros(base.shape[:2], np.float32)
     for tint, alpha in zip(colors, layers, strict=True):

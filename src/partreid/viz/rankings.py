@@ -47,13 +47,13 @@ def judge(query: tuple[int, int | None], found: tuple[int, int | None]) -> Verdi
 
 
 @dataclass(frozen=True, eq=False)
-class RankedPicture:
+class RankedImage:
     """A query or a result.
 
     Attributes:
         image: uint8 [H, W, 3]. label: a line under it, for example "id 12 · cam 3".
-        attention: [K+1, h, w] in [0, 1], background first, or None to show the bare picture.
-        visibility: [S] of this picture; invisible parts are not drawn.
+        attention: [K+1, h, w] in [0, 1], background first, or None to show the bare image.
+        visibility: [S] of this image; invisible parts are not drawn.
         distance: to the query, infinity where nothing was comparable. None for a query.
         slot_distances: [S] to the query, NaN where the slot was not compared. None for a query.
         verdict: "right", "wrong", "junk" (same person and camera), or None where the identity is unknown.
@@ -81,12 +81,12 @@ class RankingRow:
         query: the query. results: what was found.
         title: what tells this row from others of the same query, for example the model or the slots compared.
         slots: names of what this row compares, where not those of the figure.
-        farthest: distance of the farthest picture there was to find, whether shown or not; bars end there at least, so
+        farthest: distance of the farthest image there was to find, whether shown or not; bars end there at least, so
             that what is near looks near. 0 where it is not known.
     """
 
-    query: RankedPicture
-    results: Sequence[RankedPicture]
+    query: RankedImage
+    results: Sequence[RankedImage]
     title: str = ""
     slots: tuple[str, ...] | None = None
     farthest: float = 0.0
@@ -94,9 +94,9 @@ class RankingRow:
     @property
     def ranks(self) -> list[int | None]:
         """The rank of each result: junk has none, and does not count for others."""
-        counted = [picture.verdict != "junk" for picture in self.results]
+        counted = [image.verdict != "junk" for image in self.results]
         ranks = [sum(counted[: i + 1]) if counts else None for i, counts in enumerate(counted)]
-        return [picture.rank or rank for picture, rank in zip(self.results, ranks, strict=True)]
+        return [image.rank or rank for image, rank in zip(self.results, ranks, strict=True)]
 
     @property
     def longest(self) -> float:
@@ -118,7 +118,7 @@ def draw_rankings(
 
     Args:
         rows: queries with their results. slots: names of the S slots, unless a row has its own.
-        title: a line above. cell_width: width of a picture in pixels; its height is twice that.
+        title: a line above. cell_width: width of an image in pixels; its height is twice that.
         smooth: interpolate between the cells of attention maps, or draw them as blocks.
 
     Returns:
@@ -149,11 +149,11 @@ def draw_rankings(
         if row.longest:
             below = cell.y + _HEADER + 2 * cell_width + 6 + _BARS + 2 * _NOTE
             sheet.text((_MARGIN, below), f"full bar = {number(row.longest)}", width=cell_width)
-        for column, (picture, rank) in enumerate(zip(row.results, row.ranks, strict=True), start=1):
+        for column, (image, rank) in enumerate(zip(row.results, row.ranks, strict=True), start=1):
             x = _MARGIN + _GAP + column * (cell_width + _GAP) - _GAP // 4
-            shown = "" if picture.distance is None else f"  {number(picture.distance)}"
-            heading = f"{rank or ''}{_SIGNS[picture.verdict]}{shown}".strip()
-            _draw_cell(sheet, replace(cell, x=x), picture, heading=heading)
+            shown = "" if image.distance is None else f"  {number(image.distance)}"
+            heading = f"{rank or ''}{_SIGNS[image.verdict]}{shown}".strip()
+            _draw_cell(sheet, replace(cell, x=x), image, heading=heading)
     _draw_legend(sheet, lines, legend, top + len(rows) * cell_height)
     return sheet.figure
 
@@ -185,25 +185,25 @@ class _Legend:
         return [*names, *words, "distance of a slot, longer = farther", "not visible in both, not compared"]
 
 
-def _draw_cell(sheet: Sheet, cell: _Cell, picture: RankedPicture, *, heading: str) -> None:
-    """One picture with its heading, its slots and its label."""
+def _draw_cell(sheet: Sheet, cell: _Cell, ranked: RankedImage, *, heading: str) -> None:
+    """One image with its heading, its slots and its label."""
     slots = cell.slots
-    for name, values in (("visibility", picture.visibility), ("slot_distances", picture.slot_distances)):
+    for name, values in (("visibility", ranked.visibility), ("slot_distances", ranked.slot_distances)):
         if values is not None and np.shape(values) != (len(slots),):
             raise ShapeError(f"{name} must hold one value per slot {tuple(slots)}, got shape {np.shape(values)}.")
     x, y, width = cell.x, cell.y, cell.width
-    sheet.text((x, y + _HEADER / 2 - 3), heading, size=8.5, width=width, bold=True, color=FRAMES[picture.verdict])
+    sheet.text((x, y + _HEADER / 2 - 3), heading, size=8.5, width=width, bold=True, color=FRAMES[ranked.verdict])
     y += _HEADER
-    image = enlarge(picture.image, width * SCALE, 2 * width * SCALE)
-    if picture.attention is not None:
-        image = overlay_parts(image, picture.attention, slots, visibility=picture.visibility, smooth=cell.smooth)
-    sheet.picture((x, y), (width, 2 * width), image, frame=FRAMES[picture.verdict])
+    image = enlarge(ranked.image, width * SCALE, 2 * width * SCALE)
+    if ranked.attention is not None:
+        image = overlay_parts(image, ranked.attention, slots, visibility=ranked.visibility, smooth=cell.smooth)
+    sheet.image((x, y), (width, 2 * width), image, frame=FRAMES[ranked.verdict])
     y += 2 * width + 6
-    if picture.slot_distances is not None:
-        _bars(sheet, (x, y), width, slots, [float(v) / cell.longest for v in picture.slot_distances])
-    elif picture.visibility is not None:
-        _shown_slots(sheet, (x, y), width, slots, picture.visibility)
-    for line, text in enumerate((picture.label, picture.note)):
+    if ranked.slot_distances is not None:
+        _bars(sheet, (x, y), width, slots, [float(v) / cell.longest for v in ranked.slot_distances])
+    elif ranked.visibility is not None:
+        _shown_slots(sheet, (x, y), width, slots, ranked.visibility)
+    for line, text in enumerate((ranked.label, ranked.note)):
         if text:
             sheet.text((x, y + _BARS + line * _NOTE), text, width=width)
 

@@ -8,22 +8,22 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from partreid.datasets.synthetic.config import SyntheticConfig
-from partreid.datasets.synthetic.plan import GALLERY, HOLISTIC, QUERY, TRAIN, plan_pictures
+from partreid.datasets.synthetic.plan import GALLERY, HOLISTIC, QUERY, TRAIN, plan_images
+from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.datasets.synthetic.shipped import SHIPPED
 from partreid.datasets.synthetic.wardrobe import make_people, make_wardrobe
 from partreid.errors import ConfigError
 
 
 def test_names() -> None:
-    stems = [p.stem for p in plan_pictures(SHIPPED)]
+    stems = [p.stem for p in plan_images(SHIPPED)]
     assert len(set(stems)) == len(stems)
     assert all(re.fullmatch(r"\d{4}_c\d_\d{6}", s) for s in stems)
     assert not any(re.match(r"\d{4}_c\ds\d_", s) for s in stems)  # would pass for real Market-1501 files
 
 
 def test_splits() -> None:
-    plan = plan_pictures(SHIPPED)
+    plan = plan_images(SHIPPED)
     counts = Counter(p.folder for p in plan)
     assert counts == {TRAIN: 64 * 12, GALLERY: 64 * 6, QUERY: 64 * 3, HOLISTIC: 64}
     pids = {folder: {p.pid for p in plan if p.folder == folder} for folder in counts}
@@ -36,13 +36,13 @@ def test_splits() -> None:
 
 
 def test_every_query_has_a_match_under_another_camera() -> None:
-    plan = plan_pictures(SyntheticConfig(train_identities=2, test_identities=40, gallery_pictures=2, cameras=2))
+    plan = plan_images(SyntheticConfig(train_identities=2, test_identities=40, gallery_images=2, cameras=2))
     for query in (p for p in plan if p.folder in (QUERY, HOLISTIC)):
         assert any(p.folder == GALLERY and p.pid == query.pid and p.camid != query.camid for p in plan)
 
 
-def test_a_picture_does_not_depend_on_the_number_of_others() -> None:
-    few, many = (plan_pictures(SyntheticConfig(train_identities=n)) for n in (5, 9))
+def test_a_image_does_not_depend_on_the_number_of_others() -> None:
+    few, many = (plan_images(SyntheticConfig(train_identities=n)) for n in (5, 9))
     assert [p.seed(0) for p in few[:60]] == [p.seed(0) for p in many[:60]]
 
 

@@ -24,7 +24,7 @@ from partreid.datasets.synthetic.garments import dress
 from partreid.datasets.synthetic.meshes import box as make_box
 from partreid.datasets.synthetic.meshes import plain
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
-from partreid.datasets.synthetic.plan import plan_pictures
+from partreid.datasets.synthetic.plan import plan_images
 from partreid.datasets.synthetic.raytrace import Scene, TracedMesh, start_warp
 from partreid.datasets.synthetic.world import people_of
 from partreid.errors import ConfigError, MissingDependencyError
@@ -32,7 +32,7 @@ from partreid.labels.draw import draw_pose_fields
 from partreid.parts import KEYPOINTS
 
 TINY = SyntheticConfig(
-    train_identities=2, test_identities=2, train_pictures=2, gallery_pictures=2, query_pictures=1,
+    train_identities=2, test_identities=2, train_images=2, gallery_images=2, query_images=1,
     image_height=64, image_width=32, seed=3, samples=1, train_occluded=0.5,
 )  # fmt: skip
 
@@ -53,9 +53,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_layout(rendered: Path) -> None:
     found = read_dataset(rendered)
     assert (len(found.train), len(found.gallery), len(found.query)) == (4, 4, 2)
-    with (rendered / "pictures.csv").open(newline="") as file:
+    with (rendered / "images.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(plan_pictures(TINY))
+    assert len(rows) == len(plan_images(TINY))
     for row in rows:
         with Image.open(rendered / row["path"]) as image:
             assert (image.size, image.mode) == ((32, 64), "RGB")
@@ -71,14 +71,14 @@ def test_same_bytes_with_more_workers(rendered: Path, tmp_path: Path) -> None:
 def test_resume_after_a_kill(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "set"
     shutil.copytree(rendered, out)
-    # As a kill in the third picture leaves it: no index, its label there, the picture not, a temporary file.
-    (out / "pictures.csv").unlink()
-    plan = plan_pictures(TINY)
+    # As a kill in the third image leaves it: no index, its label there, the image not, a temporary file.
+    (out / "images.csv").unlink()
+    plan = plan_images(TINY)
     for planned in plan[3:]:
-        for path in (dataset.picture_path, dataset.label_path, dataset.parts_path):
+        for path in (dataset.image_path, dataset.label_path, dataset.parts_path):
             path(out, planned).unlink()
-    dataset.picture_path(out, plan[2]).unlink()
-    kept = dataset.picture_path(out, plan[0])
+    dataset.image_path(out, plan[2]).unlink()
+    kept = dataset.image_path(out, plan[0])
     stamp = kept.stat().st_mtime_ns
     told: list[tuple[int, int]] = []
     render_dataset(TINY, out, workers=1, progress=lambda done, total: told.append((done, total)))
@@ -185,9 +185,9 @@ def test_detector_noise(camera: Camera, person: PosedPerson) -> None:
     assert 0.05 < (noisy[..., 2] == 0).mean() < 0.2
 
 
-def test_pictures_show_something(rendered: Path) -> None:
+def test_images_show_something(rendered: Path) -> None:
     for path in sorted(rendered.glob("bounding_box_train/*.jpg")):
-        picture = np.asarray(Image.open(io.BytesIO(path.read_bytes())), float)
-        assert picture.std() > 12
+        image = np.asarray(Image.open(io.BytesIO(path.read_bytes())), float)
+        assert image.std() > 12
         parts = np.asarray(Image.open(rendered / "parts" / "bounding_box_train" / f"{path.stem}.png"))
         assert 0.08 < (parts > 0).mean() < 0.7

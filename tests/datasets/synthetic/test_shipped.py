@@ -15,7 +15,7 @@ from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic import shipped
 from partreid.datasets.synthetic.body import BELONGINGS, REGIONS
 from partreid.datasets.synthetic.dataset import RENDERER_VERSION
-from partreid.datasets.synthetic.plan import plan_pictures
+from partreid.datasets.synthetic.plan import plan_images
 from partreid.errors import DataError
 from partreid.labels.fields import read_pose_fields
 from partreid.labels.grouping import group_fields, label_map
@@ -31,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(root: Path) -> list[dict[str, str]]:
-    with (root / "pictures.csv").open(newline="") as file:
+    with (root / "images.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -49,7 +49,7 @@ def test_counts(root: Path) -> None:
 def test_made_from_the_configuration_in_the_code(root: Path, rows: list[dict[str, str]]) -> None:
     manifest = json.loads((root / "synthetic.json").read_text())
     assert manifest == {"renderer": RENDERER_VERSION, "config": shipped.SHIPPED.model_dump(mode="json")}
-    assert [r["path"] for r in rows] == [f"{p.folder}/{p.stem}.jpg" for p in plan_pictures(shipped.SHIPPED)]
+    assert [r["path"] for r in rows] == [f"{p.folder}/{p.stem}.jpg" for p in plan_images(shipped.SHIPPED)]
 
 
 def test_occlusion(rows: list[dict[str, str]]) -> None:

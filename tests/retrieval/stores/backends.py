@@ -38,7 +38,7 @@ class Backend:
 def open_at(name: str, location: str) -> Gallery:
     """A handle for another process."""
     if name == "qdrant-edge":
-        from partreid.retrieval.stores.qdrant import QdrantStore
+        from partreid.retrieval.stores.qdrant.store import QdrantStore
         from tests.retrieval.stores.edge import EdgeClient
 
         return Gallery(QdrantStore(EdgeClient(Path(location)), "people"))
@@ -63,7 +63,7 @@ def make(name: str, folder: Path, count: itertools.count[int], server: Callable[
 
 
 def _qdrant(name: str, folder: Path) -> Backend:
-    from partreid.retrieval.stores.qdrant import QdrantStore
+    from partreid.retrieval.stores.qdrant.store import QdrantStore
 
     if name == "qdrant-local":
         from qdrant_client import QdrantClient

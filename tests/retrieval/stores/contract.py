@@ -53,7 +53,7 @@ def embeddings(n: int, *, seed: int = 0, width: int = WIDTH, model: str = "") ->
 
 
 def near_duplicates(n: int, *, seed: int = 0) -> PartEmbeddings:
-    """One picture, and copies that differ by about 1e-4 of its length, each a little more; all seen alike."""
+    """One image, and copies that differ by about 1e-4 of its length, each a little more; all seen alike."""
     generator = torch.Generator().manual_seed(seed)
     one = (0.06 + 0.06 * torch.rand(1, len(SLOTS), WIDTH, generator=generator)).half().float()
     step = 2.0**-14  # the spacing of half precision in 0.0625..0.125

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from partreid.retrieval.filters import Filter
-from partreid.retrieval.stores.lance import LanceStore
+from partreid.retrieval.stores.lance.store import LanceStore
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryItem, GalleryRecords
 

@@ -17,10 +17,10 @@ from partreid.files import hold_folder
 from partreid.retrieval import MatchingConfig
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search import can_run
-from partreid.retrieval.stores import lance as store_module
-from partreid.retrieval.stores import lance_writer
 from partreid.retrieval.stores.base import SearchRule
-from partreid.retrieval.stores.lance import LanceStore
+from partreid.retrieval.stores.lance import store as store_module
+from partreid.retrieval.stores.lance import writer as lance_writer
+from partreid.retrieval.stores.lance.store import LanceStore
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 from tests.retrieval.stores.lance_history import SLOTS, WIDTH, held, records, same

@@ -15,8 +15,9 @@ import pytest
 from partreid.errors import DataError
 from partreid.files import atomic_file
 from partreid.retrieval import Filter, Gallery
-from partreid.retrieval.stores import lance_head, lance_writer
-from partreid.retrieval.stores.lance import LanceStore
+from partreid.retrieval.stores.lance import head as lance_head
+from partreid.retrieval.stores.lance import writer as lance_writer
+from partreid.retrieval.stores.lance.store import LanceStore
 from tests.retrieval.stores.lance_history import records
 
 ALL = Filter()
@@ -202,7 +203,7 @@ def test_a_walk_whose_files_are_cleared_away_says_so(folder: Path, monkeypatch: 
 
 
 def test_a_walk_keeps_its_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partreid.retrieval.stores.lance._LEASE", -1)
+    monkeypatch.setattr("partreid.retrieval.stores.lance.store._LEASE", -1)
     monkeypatch.setattr("partreid.retrieval.gallery._PAGE", 5)
     monkeypatch.setattr(lance_writer, "_CLEAN_EVERY", 1)
     with Gallery.open(folder) as gallery:

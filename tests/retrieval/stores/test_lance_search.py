@@ -16,8 +16,8 @@ from partreid.retrieval import Gallery, MatchingConfig
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search import can_run
 from partreid.retrieval.search.exact import Engine
-from partreid.retrieval.stores.lance import LanceStore
-from partreid.retrieval.stores.lance_fragment import Fragment
+from partreid.retrieval.stores.lance.fragment import Fragment
+from partreid.retrieval.stores.lance.store import LanceStore
 from partreid.types import PartEmbeddings, SearchResult
 from partreid.types.gallery import GalleryItem, GalleryRecords
 from tests.retrieval.stores.lance_history import SLOTS, records

@@ -25,9 +25,10 @@ pytest.importorskip("qdrant_client")
 
 from qdrant_client import QdrantClient, models
 
-from partreid.retrieval.stores import qdrant, qdrant_collection
-from partreid.retrieval.stores.qdrant import QdrantStore
-from partreid.retrieval.stores.qdrant_query import point_id
+from partreid.retrieval.stores.qdrant import collection as qdrant_collection
+from partreid.retrieval.stores.qdrant import store as qdrant
+from partreid.retrieval.stores.qdrant.query import point_id
+from partreid.retrieval.stores.qdrant.store import QdrantStore
 from tests.retrieval.stores.rest import RestServer
 
 pytestmark = pytest.mark.filterwarnings(

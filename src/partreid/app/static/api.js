@@ -33,9 +33,9 @@ export const send = (path, body, signal) => answer(path, {
   method: "POST", signal, body: JSON.stringify(body), headers: { "content-type": "application/json" },
 });
 
-export const upload = (file, signal) => answer("api/pictures", {
+export const upload = (file, signal) => answer("api/images", {
   method: "POST", signal, body: file, headers: { "content-type": "application/octet-stream" },
 });
 
-export const itemPicture = (id) => `api/item?id=${encodeURIComponent(id)}`;
-export const keptPicture = (id) => `api/picture?id=${encodeURIComponent(id)}`;
+export const itemImage = (id) => `api/item?id=${encodeURIComponent(id)}`;
+export const keptImage = (id) => `api/image?id=${encodeURIComponent(id)}`;

@@ -1,6 +1,6 @@
 // What was asked, and asking anew when anything of it changes.
-import { Problem, get, itemPicture, keptPicture, send, upload } from "./api.js";
-import { $, brief, make, picture, swatch } from "./dom.js";
+import { Problem, get, itemImage, keptImage, send, upload } from "./api.js";
+import { $, brief, make, image, swatch } from "./dom.js";
 import { compare, showResults } from "./results.js";
 import { Stage } from "./stage.js";
 
@@ -12,7 +12,7 @@ const stage = new Stage(() => searchSoon());
 
 const say = (words) => { $("status").textContent = words; };
 
-// "problem" is of a search, "refused" of pictures that were not taken; each stays until it is tried anew.
+// "problem" is of a search, "refused" of images that were not taken; each stays until it is tried anew.
 function complain(words, where = "problem") {
   $(where).textContent = words;
   $(where).hidden = !words;
@@ -21,12 +21,12 @@ function complain(words, where = "problem") {
 // ---- who -------------------------------------------------------------------------------------------------------
 
 async function addFiles(files) {
-  const pictures = [...files];
-  if (!pictures.length) return;
+  const images = [...files];
+  if (!images.length) return;
   if (!state.about) return complain("The page is not ready yet. Try again in a moment.", "refused");
   const refused = [];
-  for (const file of pictures) {
-    const name = file.name || "pasted picture";
+  for (const file of images) {
+    const name = file.name || "pasted image";
     const words = await addFile(file, name);
     if (words) refused.push(`${name}: ${words}`);
   }
@@ -35,14 +35,14 @@ async function addFiles(files) {
   else say(missing());
 }
 
-// Send a picture; why it was not taken, "" if it was.
+// Send an image; why it was not taken, "" if it was.
 async function addFile(file, name) {
-  const { upload_bytes: limit, most_pictures: most } = state.about;
-  if (state.people.length >= most) return `At most ${most} pictures of one person count together.`;
-  if (file.size > limit) return `The file is larger than ${Math.floor(limit / 2 ** 20)} MiB. Make the picture smaller.`;
+  const { upload_bytes: limit, most_images: most } = state.about;
+  if (state.people.length >= most) return `At most ${most} images of one person count together.`;
+  if (file.size > limit) return `The file is larger than ${Math.floor(limit / 2 ** 20)} MiB. Make the image smaller.`;
   const person = { name, file, token: null, box: null, item: null };
   try {
-    await sendPicture(person);
+    await sendImage(person);
   } catch (error) {
     return error.message;
   }
@@ -51,19 +51,19 @@ async function addFile(file, name) {
   return "";
 }
 
-async function sendPicture(person) {
+async function sendImage(person) {
   say(`Sending ${person.name} …`);
   const kept = await upload(person.file);
-  Object.assign(person, { token: kept.picture, width: kept.width, height: kept.height });
+  Object.assign(person, { token: kept.image, width: kept.width, height: kept.height });
 }
 
 function select(index) {
   state.active = Math.min(index, state.people.length - 1);
   const person = state.people[state.active];
-  stage.show(person, person?.token ? keptPicture(person.token) : "");
+  stage.show(person, person?.token ? keptImage(person.token) : "");
   $("people").replaceChildren(...state.people.map((one, i) => make("li", {},
     make("button", { type: "button", className: "thumb", onclick: () => select(i), "aria-pressed": i === state.active ? "true" : "false",
-      "aria-label": `Show ${one.name}` }, picture(one.item === null ? keptPicture(one.token) : itemPicture(one.item), "")),
+      "aria-label": `Show ${one.name}` }, image(one.item === null ? keptImage(one.token) : itemImage(one.item), "")),
     make("span", { className: "name" }, one.name),
     make("button", { type: "button", className: "remove", onclick: () => remove(i), "aria-label": `Take away ${one.name}` }, "✕"))));
 }
@@ -93,7 +93,7 @@ function question() {
   if (seconds("until") !== null) where.until = seconds("until");
   if (tracks.length) where.not_metadata = { track: tracks };
   return {
-    query: state.people.map((one) => (one.item === null ? { picture: one.token, box: one.box } : { item: one.item })),
+    query: state.people.map((one) => (one.item === null ? { image: one.token, box: one.box } : { item: one.item })),
     parts: parts.length === state.about.slots.length ? null : parts,
     normalize: $("normalize").checked === state.about.normalize ? null : $("normalize").checked,
     k: Math.min(Math.max(Math.round(Number($("count").value)) || 24, 1), state.about.most_results),
@@ -102,7 +102,7 @@ function question() {
 }
 
 function missing() {
-  if (!state.people.length) return "Choose a picture of the person to look for.";
+  if (!state.people.length) return "Choose an image of the person to look for.";
   if (!checked("part").length) return "Choose at least one part to compare.";
   if (state.about.cameras.length && !checked("camera").length) return "Choose at least one camera.";
   const [since, until] = [seconds("since"), seconds("until")];
@@ -151,10 +151,10 @@ async function ask(signal, again = false) {
     say("Searching …");
     state.ranking = await send("api/search", question(), signal);
   } catch (error) {
-    // The server keeps pictures for a while only: those it lost are sent once more.
+    // The server keeps images for a while only: those it lost are sent once more.
     const files = state.people.filter((one) => one.file);
     if (error.status !== GONE || again || !files.length) throw error;
-    for (const one of files) await sendPicture(one);
+    for (const one of files) await sendImage(one);
     select(state.active);
     await ask(signal, true);
     return;
@@ -275,9 +275,9 @@ document.addEventListener("paste", (event) => {
 document.addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
 document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").classList.remove("over"); });
 document.addEventListener("drop", (event) => {
-  event.preventDefault(); // a miss must not open the picture in place of the page
+  event.preventDefault(); // a miss must not open the image in place of the page
   $("drop").classList.remove("over");
-  if (!event.dataTransfer.files.length) complain("That was no file. Drop a picture from your disk.", "refused");
+  if (!event.dataTransfer.files.length) complain("That was no file. Drop an image from your disk.", "refused");
   addFiles(event.dataTransfer.files);
 });
 
@@ -290,7 +290,7 @@ fold();
 try {
   state.about = await get("api/about");
   showAbout(state.about);
-  say(state.about.items ? missing() : "The gallery is empty. Put pictures into it with: partreid gallery add");
+  say(state.about.items ? missing() : "The gallery is empty. Put images into it with: partreid gallery add");
 } catch (error) {
   $("about").textContent = "";
   complain(error instanceof Problem ? error.message : String(error));

@@ -18,10 +18,10 @@ export function swatch(color) {
   return element;
 }
 
-// A picture, or words in its place where it cannot be shown.
-export function picture(address, alt) {
-  const frame = make("span", { className: "picture" });
-  const missing = () => frame.replaceChildren(make("span", { className: "missing" }, "no picture to show"));
+// An image, or words in its place where it cannot be shown.
+export function image(address, alt) {
+  const frame = make("span", { className: "image" });
+  const missing = () => frame.replaceChildren(make("span", { className: "missing" }, "no image to show"));
   if (!address) {
     missing();
     return frame;

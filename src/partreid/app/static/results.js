@@ -1,6 +1,6 @@
 // The list of what was found, and one result beside the query.
-import { itemPicture, send } from "./api.js";
-import { $, brief, make, moment, number, percent, picture, swatch } from "./dom.js";
+import { itemImage, send } from "./api.js";
+import { $, brief, make, moment, number, percent, image, swatch } from "./dom.js";
 
 export function facts(found, slots) {
   return [
@@ -26,12 +26,12 @@ function dots(found, slots) {
   return line;
 }
 
-const cards = new Map(); // by id, so that a picture is not fetched again when the order changes
+const cards = new Map(); // by id, so that an image is not fetched again when the order changes
 
 export function showResults(ranking, slots, open) {
   const shown = ranking.results.map((found, index) => {
     const old = cards.get(found.id);
-    const frame = old || picture(itemPicture(found.id), "");
+    const frame = old || image(itemImage(found.id), "");
     cards.set(found.id, frame);
     const button = make("button", { type: "button", className: "card" }, frame,
       make("span", { className: "text" },
@@ -92,7 +92,7 @@ function comparison(answer, context) {
     bar?.style.setProperty("--share", Math.min((part.distance ?? 0) / full, 1));
     bar?.style.setProperty("--slot", slot.color);
     const side = (one, whose) => make("figure", {}, one.attention
-      ? picture(one.attention, `Where the model looks for ${slot.label} in the ${whose}`) : make("span", { className: "missing" }, "no map"),
+      ? image(one.attention, `Where the model looks for ${slot.label} in the ${whose}`) : make("span", { className: "missing" }, "no map"),
       make("figcaption", {}, make("span", {}, whose), " ", make("span", { className: one.visibility > 0 ? "seen" : "unseen" },
         one.visibility > 0 ? "✓ visible" : "✗ not visible")));
     return make("li", {},
@@ -101,18 +101,18 @@ function comparison(answer, context) {
         : make("p", { className: "figure" }, number(part.distance), bar),
       make("div", { className: "sides" }, side(part.query, "query"), side(part.item, "result")));
   });
-  const heads = [...answer.queries.map((address) => picture(address, "The query, with its parts in colours"))];
+  const heads = [...answer.queries.map((address) => image(address, "The query, with its parts in colours"))];
   return present([
     ...answer.problems.map((problem) => make("p", { className: "problem" }, problem)),
     make("div", { className: "pair" },
       make("figure", {}, make("div", { className: "row" }, ...heads), make("figcaption", {}, "who is looked for")),
-      make("figure", {}, picture(answer.item, "The result, with its parts in colours"), make("figcaption", {}, "the result")),
+      make("figure", {}, image(answer.item, "The result, with its parts in colours"), make("figcaption", {}, "the result")),
       make("div", { className: "facts text" }, ...facts(found, context.slots), context.calibration === null
         ? make("span", { className: "soft" }, context.calibration_problem ? "No probability: the calibration is not used." : "No probability: the model has no calibration.") : found.probability === null
           ? make("span", { className: "soft" }, "No probability: the calibration is for all parts, compared its own way.") : null, details(found))),
     actions(found, context),
     make("h3", {}, "Part by part: distance, and where the model looks"),
-    full === null ? null : make("p", { className: "soft" }, `A full bar is ${number(full)} or more: nearly all pictures of the gallery lie nearer to each other.`),
+    full === null ? null : make("p", { className: "soft" }, `A full bar is ${number(full)} or more: nearly all images of the gallery lie nearer to each other.`),
     make("ul", { className: "parts" }, ...rows),
   ]);
 }

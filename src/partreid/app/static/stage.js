@@ -1,4 +1,4 @@
-// The picture in which a box is drawn, by pointer or keyboard. Boxes are [left, top, right, bottom] in its pixels.
+// The image in which a box is drawn, by pointer or keyboard. Boxes are [left, top, right, bottom] in its pixels.
 import { $ } from "./dom.js";
 
 const SMALLEST = 4;
@@ -21,8 +21,8 @@ export class Stage {
     const there = Boolean(person && person.token);
     $("stage").hidden = $("stage-hint").hidden = !there;
     if (there) {
-      if ($("picture").getAttribute("src") !== address) $("picture").src = address;
-      $("picture").alt = `The picture ${person.name}`;
+      if ($("image").getAttribute("src") !== address) $("image").src = address;
+      $("image").alt = `The image ${person.name}`;
       $("stage").style.setProperty("--ratio", person.width / person.height);
       $("stage").style.setProperty("--natural", `${person.width}px`);
     }
@@ -44,11 +44,11 @@ export class Stage {
     }
     $("box-text").textContent = !person?.token ? "" : box
       ? `Box: ${box[0]}, ${box[1]} to ${box[2]}, ${box[3]} of ${person.width} × ${person.height}` : "";
-    $("stage").setAttribute("aria-label", box ? "Picture with a box" : "Picture without a box");
+    $("stage").setAttribute("aria-label", box ? "Image with a box" : "Image without a box");
   }
 
   place(event) {
-    const area = $("picture").getBoundingClientRect();
+    const area = $("image").getBoundingClientRect();
     const { width, height } = this.person;
     const inside = (value, most) => Math.round(Math.min(Math.max(value, 0), 1) * most);
     return [inside((event.clientX - area.left) / area.width, width), inside((event.clientY - area.top) / area.height, height)];

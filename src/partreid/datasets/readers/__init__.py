@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from partreid.datasets.readers.body_images import OCCLUDED_REID, P_DUKEMTMC, PARTIAL_REID
-from partreid.datasets.readers.common import Layout, list_pictures, say_once, subfolders
+from partreid.datasets.readers.common import Layout, list_images, say_once, subfolders
 from partreid.datasets.readers.cuhk03 import CUHK03
 from partreid.datasets.readers.dukemtmc import DUKEMTMC, OCCLUDED_DUKE
 from partreid.datasets.readers.market1501 import FOLDER, MARKET1501, MARKET1501_500K
@@ -28,7 +28,7 @@ __all__ = [
     "Layout",
     "choose_labels",
     "find_datasets",
-    "list_pictures",
+    "list_images",
     "locate_dataset",
     "queries_without_match",
     "read_dataset",
@@ -90,7 +90,7 @@ def read_dataset(spec: str | Path, *, labels: str | None = AUTO, unmatched: Unma
 
     Raises:
         DataError: there is no such set, several, or its content does not fit.
-        LabelError: the label folder is missing or not the only one, or two pictures share a label file.
+        LabelError: the label folder is missing or not the only one, or two images share a label file.
 
     Example:
         >>> read_dataset("market1501=/data").train[0].identity  # doctest: +SKIP
@@ -108,7 +108,7 @@ def read_dataset(spec: str | Path, *, labels: str | None = AUTO, unmatched: Unma
 def read_datasets(
     specs: Sequence[str | Path], *, labels: str | None = AUTO, unmatched: Unmatched = "raise"
 ) -> list[ReIDDataset]:
-    """Read several sets that are used together, with labels for those that have training pictures.
+    """Read several sets that are used together, with labels for those that have training images.
 
     Arguments and errors as in :func:`read_dataset`; also:
 
@@ -174,7 +174,7 @@ def choose_labels(dataset: ReIDDataset, labels: str | None) -> ReIDDataset:
 
 
 def with_labels(dataset: ReIDDataset, folder: str) -> ReIDDataset:
-    """The same set with the label files of ``<root>/masks/<folder>``; warns where training pictures have none."""
+    """The same set with the label files of ``<root>/masks/<folder>``; warns where training images have none."""
 
     def label(images: tuple[ReIDImage, ...]) -> tuple[ReIDImage, ...]:
         naming = dataset.label_naming
@@ -187,7 +187,7 @@ def with_labels(dataset: ReIDDataset, folder: str) -> ReIDDataset:
     missing = [image.path for image in train if image.label is None]
     if missing:
         warnings.warn(
-            f"{len(missing)} of {len(train)} training pictures of {dataset.name} have no label in {folder!r}, the "
+            f"{len(missing)} of {len(train)} training images of {dataset.name} have no label in {folder!r}, the "
             f"first is {missing[0].name}. Finish them with `partreid labels make`.",
             stacklevel=3,
         )
@@ -195,14 +195,14 @@ def with_labels(dataset: ReIDDataset, folder: str) -> ReIDDataset:
 
 
 def _check_shared(dataset: ReIDDataset) -> None:
-    """A label file is found by its picture's name without the suffix: it may not be that of two pictures."""
+    """A label file is found by its image's name without the suffix: it may not be that of two images."""
     owners: dict[Path, Path] = {}
     for split in dataset.splits.values():
         for image in split:
             if image.label is not None and owners.setdefault(image.label, image.path) != image.path:
                 raise LabelError(
                     f"{owners[image.label]} and {image.path} share the label file {image.label}, so one of them has "
-                    "another picture's. Rename one of the two, and make its label anew."
+                    "another image's. Rename one of the two, and make its label anew."
                 )
 
 
@@ -226,7 +226,7 @@ def _with_matches(dataset: ReIDDataset, path: Path, unmatched: Unmatched) -> ReI
             )
         problem = (
             f"Query set {name!r} of {path} has no match in the gallery: no query's identity is in it {view} "
-            f"({len(query)} queries, {len(dataset.gallery)} gallery pictures). {advice}"
+            f"({len(query)} queries, {len(dataset.gallery)} gallery images). {advice}"
         )
         if unmatched == "raise":
             raise DataError(problem)

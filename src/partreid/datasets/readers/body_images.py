@@ -1,6 +1,6 @@
-"""Sets of occluded and whole pictures in folders of their own: Occluded-REID, Partial-REID, P-DukeMTMC.
+"""Sets of occluded and whole images in folders of their own: Occluded-REID, Partial-REID, P-DukeMTMC.
 
-The person is the number before the first ``_`` of the file name. Occluded pictures count as camera 0, whole ones as
+The person is the number before the first ``_`` of the file name. Occluded images count as camera 0, whole ones as
 camera 1, and people meet them by the folder: "occluded", "whole", "partial"; a camera in the name is ignored.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from partreid.datasets.readers.common import QUERY, Layout, Splits, list_pictures, subfolders
+from partreid.datasets.readers.common import QUERY, Layout, Splits, list_images, subfolders
 from partreid.datasets.readers.dukemtmc import WITHDRAWN
 from partreid.errors import DataError
 from partreid.types import LabelNaming, ReIDImage
@@ -20,7 +20,7 @@ _NAME = re.compile(r"(\d+)_")
 
 def _read_folder(folder: Path, camid: int) -> tuple[ReIDImage, ...]:
     images = []
-    for path in list_pictures(folder, in_id_folders=True):
+    for path in list_images(folder, in_id_folders=True):
         match = _NAME.match(path.name)
         if not match:
             raise DataError(

@@ -1,4 +1,4 @@
-"""What a layout is, and what every reader needs: listing pictures in a fixed order, checking counts and names."""
+"""What a layout is, and what every reader needs: listing images in a fixed order, checking counts and names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from partreid.datasets.images import PICTURE_SUFFIXES
+from partreid.datasets.images import IMAGE_SUFFIXES
 from partreid.errors import DataError
 from partreid.types import LabelNaming, ReIDDataset, ReIDImage
 
@@ -18,7 +18,7 @@ _COMPANIONS = frozenset({
     ".md", ".rst", ".html", ".htm", ".pdf", ".mat", ".m", ".py", ".sh", ".db", ".log", ".h5", ".hdf5", ".pkl",
     ".pickle", ".pt", ".pth", ".onnx", ".safetensors", ".md5", ".sha256", ".xmp", ".aae", ".identifier",
 })  # fmt: skip
-"""Suffixes of labels, lists, notes and what systems put beside pictures: nobody misses them among the pictures."""
+"""Suffixes of labels, lists, notes and what systems put beside images: nobody misses them among the images."""
 
 _NAMED = 5
 """Of many files that are left out so many are named."""
@@ -47,7 +47,7 @@ class Layout:
         holds: what its folder holds, for messages.
         fits: whether a folder (or table) holds that. read: the reader.
         folders: names its folder goes by, needed where other sets look alike; see :func:`plain_name`.
-        counts: published (identities, pictures) by split.
+        counts: published (identities, images) by split.
         md5: of the sorted file names of a split, joined by line feeds.
         notice: said once when it is read. label_naming: of its published labels.
         separate_test_ids: training and test persons are numbered separately, so equal ids mean nothing.
@@ -89,14 +89,14 @@ class Layout:
         )
 
     def count_differences(self, dataset: ReIDDataset) -> list[str]:
-        """One sentence per split that has not the published number of identities and pictures."""
+        """One sentence per split that has not the published number of identities and images."""
         differences = []
         for split, (pids, pictures) in self.counts.items():
             images = dataset.splits.get(split, ())
             found_pids, found = len({image.pid for image in images}), len(images)
             if (found_pids, found) != (pids, pictures):
                 differences.append(
-                    f"{self.name} {split}: expected {pids} identities in {pictures} pictures, found {found_pids} in "
+                    f"{self.name} {split}: expected {pids} identities in {pictures} images, found {found_pids} in "
                     f"{found}. Results will not compare with published ones."
                 )
         return differences
@@ -117,27 +117,27 @@ def plain_name(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum())
 
 
-def list_pictures(folder: Path, *, in_id_folders: bool = False) -> list[Path]:
-    """The picture files in ``folder``, sorted by name; a warning names what is left out, see :class:`LeftOut`.
+def list_images(folder: Path, *, in_id_folders: bool = False) -> list[Path]:
+    """The image files in ``folder``, sorted by name; a warning names what is left out, see :class:`LeftOut`.
 
     Args:
         folder: where they lie. in_id_folders: also those one folder deeper, sorted by folder, then by name.
 
     Raises:
-        DataError: the folder is missing or holds no picture.
+        DataError: the folder is missing or holds no image.
     """
     if not folder.is_dir():
         raise DataError(f"Folder {folder} does not exist; this layout needs it. Check the data set's path.")
     inner, left_out = subfolders(folder), LeftOut()
     found = []
     for parent in [folder, *(inner if in_id_folders else ())]:
-        pictures, others = folder_files(parent)
-        found += [Path(parent, name) for name in sorted(pictures)]
+        images, others = folder_files(parent)
+        found += [Path(parent, name) for name in sorted(images)]
         left_out.add(parent, others)
     if not in_id_folders:
         left_out.add(folder, [f"{deeper.name}/" for deeper in inner if folder_files(deeper)[0]])
     if not found:
-        raise DataError(f"Folder {folder} holds no picture ({left_out.instead()}). Was it unpacked?")
+        raise DataError(f"Folder {folder} holds no image ({left_out.instead()}). Was it unpacked?")
     left_out.tell()
     return found
 
@@ -145,7 +145,7 @@ def list_pictures(folder: Path, *, in_id_folders: bool = False) -> list[Path]:
 class LeftOut:
     """What is passed over in folders, though somebody may have meant it: counted, the first few by name.
 
-    Hidden files, and the lists, labels and notes that lie beside pictures, are no part of it.
+    Hidden files, and the lists, labels and notes that lie beside images, are no part of it.
     """
 
     def __init__(self) -> None:
@@ -153,7 +153,7 @@ class LeftOut:
         self._first: list[str] = []
 
     def add(self, folder: Path, names: Iterable[str]) -> None:
-        """Files of a folder, or with a slash at the end folders of pictures in one whose layout has none."""
+        """Files of a folder, or with a slash at the end folders of images in one whose layout has none."""
         for name in sorted(names):
             self.count += 1
             if len(self._first) < _NAMED:
@@ -166,19 +166,19 @@ class LeftOut:
 
     def instead(self) -> str:
         """What was expected, and what was found."""
-        return f"{', '.join(sorted(PICTURE_SUFFIXES))}" + (f"; found {self.names()}" if self.count else "")
+        return f"{', '.join(sorted(IMAGE_SUFFIXES))}" + (f"; found {self.names()}" if self.count else "")
 
     def tell(self) -> None:
         """Warn, where there is something to tell; the same text only once in a process."""
         if self.count:
-            what = "1 file that is no picture" if self.count == 1 else f"{self.count} files that are no pictures"
+            what = "1 file that is no image" if self.count == 1 else f"{self.count} files that are no images"
             what = what.replace("file", "folder") if all(name.endswith("/") for name in self._first) else what
             text = f"left out: {what} partreid can read here: {self.names()}"
             warnings.warn(text, LeftOutWarning, stacklevel=1)  # always this line, so that two walks tell once
 
 
 class LeftOutWarning(UserWarning):
-    """Files in a folder of pictures were left out."""
+    """Files in a folder of images were left out."""
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -188,7 +188,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def require_files(paths: Iterable[Path], *, source: Path) -> None:
-    """Check that the pictures which a list names are there.
+    """Check that the images which a list names are there.
 
     Raises:
         DataError: naming the first of those that are missing.
@@ -202,7 +202,7 @@ def require_files(paths: Iterable[Path], *, source: Path) -> None:
             missing.append(path)
     if missing:
         raise DataError(
-            f"{source} names {len(missing)} pictures that do not exist, the first is {missing[0]}. Unpack them there, "
+            f"{source} names {len(missing)} images that do not exist, the first is {missing[0]}. Unpack them there, "
             "or take them out of the list."
         )
 
@@ -214,18 +214,18 @@ def say_once(notice: str) -> None:
 
 
 def folder_files(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the picture files directly in ``folder``, and of what is left out, in no order; see :class:`LeftOut`."""
-    pictures, others = [], []
+    """Names of the image files directly in ``folder``, and of what is left out, in no order; see :class:`LeftOut`."""
+    images, others = [], []
     with os.scandir(folder) as entries:  # a broken link is listed, so that reading it says what is wrong
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name.lower())  # noqa: PTH122 - of very many names
             if entry.name.startswith(".") or _is_folder(entry):
                 continue
-            if suffix in PICTURE_SUFFIXES and _is_file(entry):
-                pictures.append(entry.name)
+            if suffix in IMAGE_SUFFIXES and _is_file(entry):
+                images.append(entry.name)
             elif suffix not in _COMPANIONS and stem not in _NOTES:
                 others.append(entry.name)
-    return pictures, others
+    return images, others
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,6 +1,6 @@
 """CUHK03-NP: CUHK03 with the new protocol's split (767 training, 700 test persons), detected or labelled boxes.
 
-Two layouts are read: the widely used download that is split already, in Market layout, and the pictures of the original
+Two layouts are read: the widely used download that is split already, in Market layout, and the images of the original
 set, ``{pair}_{pid}_{view}_{index}.png``, with the split in a JSON or MATLAB file.
 """
 
@@ -38,7 +38,7 @@ def _read(root: Path, kind: str) -> Splits:
 
 
 def _images(folder: Path, names: Iterable[str], root: Path) -> list[ReIDImage]:
-    """Pictures by base name: persons are counted anew in each pair of cameras, so the pair is part of the id."""
+    """Images by base name: persons are counted anew in each pair of cameras, so the pair is part of the id."""
     images = []
     for name in names:
         match = _NAME.match(name)

@@ -18,7 +18,7 @@ from partreid.datasets.readers.common import (
     LeftOut,
     Splits,
     folder_files,
-    list_pictures,
+    list_images,
     query_set,
     subfolders,
 )
@@ -43,7 +43,7 @@ def read_market_layout(root: Path) -> Splits:
     """Read Market-1501 or another set in its layout.
 
     The training folder may be missing, or the query and the gallery folder both. Folders ``query_*`` are further
-    query sets: ``query_holistic`` becomes ``queries["holistic"]``. Where ``pictures.csv`` lies in ``root`` (columns
+    query sets: ``query_holistic`` becomes ``queries["holistic"]``. Where ``images.csv`` lies in ``root`` (columns
     path, occlusion, ...), occlusion is taken from it.
 
     Raises:
@@ -95,7 +95,7 @@ def _query_folders(root: Path) -> dict[str, str]:
 
 
 def _read_split(folder: Path, occlusion: Mapping[str, float]) -> tuple[ReIDImage, ...]:
-    pictures = list_pictures(folder)
+    pictures = list_images(folder)
     images = []
     for path in pictures:
         pid, camid = parse_name(path)
@@ -107,17 +107,17 @@ def _read_split(folder: Path, occlusion: Mapping[str, float]) -> tuple[ReIDImage
 
 
 def tell_junk(count: int, source: Path) -> None:
-    """Warn of pictures that are dropped as junk, where there are any."""
+    """Warn of images that are dropped as junk, where there are any."""
     if count:
-        what = "1 picture" if count == 1 else f"{count} pictures"
+        what = "1 image" if count == 1 else f"{count} images"
         warnings.warn(
             f"left out: {what} of {source} with id {JUNK}, which is junk: nobody knows who it is.", stacklevel=4
         )
 
 
 def _read_occlusion(root: Path) -> dict[str, float]:
-    """Occlusion in [0, 1] by the picture's path within ``root``, from the renderer's table where it exists."""
-    table = root / "pictures.csv"
+    """Occlusion in [0, 1] by the image's path within ``root``, from the renderer's table where it exists."""
+    table = root / "images.csv"
     if not table.is_file():
         return {}
     found: dict[str, float] = {}

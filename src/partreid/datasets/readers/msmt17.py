@@ -1,4 +1,4 @@
-"""MSMT17, first version and second (faces masked): pictures in folders, splits in lists of "path id" lines."""
+"""MSMT17, first version and second (faces masked): images in folders, splits in lists of "path id" lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _read(root: Path, version: int, with_val: bool) -> Splits:
 
 
 def _read_list(source: Path, folder: Path) -> list[ReIDImage]:
-    """The pictures of one list; the camera is the third field of the name, counted from 1."""
+    """The images of one list; the camera is the third field of the name, counted from 1."""
     try:
         lines = source.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -55,7 +55,7 @@ def _read_list(source: Path, folder: Path) -> list[ReIDImage]:
 
 
 def _layout(version: int, with_val: bool) -> Layout:
-    suffix, pictures = ("_trainval", 32621) if with_val else ("", 30248)
+    suffix, images = ("_trainval", 32621) if with_val else ("", 30248)
     train, test = _FOLDERS[version]
     return Layout(
         key=f"msmt17{'' if version == 1 else '_v2'}{suffix}",
@@ -63,11 +63,11 @@ def _layout(version: int, with_val: bool) -> Layout:
         holds=f"{train}, {test} and list_train.txt, list_val.txt, list_query.txt, list_gallery.txt",
         fits=partial(_fits, version=version),
         read=partial(_read, version=version, with_val=with_val),
-        counts={"train": (1041, pictures), "query": (3060, 11659), "gallery": (3060, 82161)},
+        counts={"train": (1041, images), "query": (3060, 11659), "gallery": (3060, 82161)},
         separate_test_ids=True,
         on_request=with_val,
     )
 
 
 MSMT17 = tuple(_layout(version, with_val) for with_val in (False, True) for version in _FOLDERS)
-"""Both versions, then both with the validation pictures added to training."""
+"""Both versions, then both with the validation images added to training."""

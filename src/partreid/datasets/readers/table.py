@@ -1,4 +1,4 @@
-"""Own data as a table, CSV or Parquet: a row per picture with path, pid, split and, where known, camid and occlusion.
+"""Own data as a table, CSV or Parquet: a row per image with path, pid, split and, where known, camid and occlusion.
 
 Other columns are ignored, but those that seem to be one of these under another name are refused. Paths are relative to
 the table's folder. Id -1 is junk and dropped, as in Market-1501; a warning tells how many rows that are.
@@ -38,7 +38,7 @@ def read_table(path: Path) -> Splits:
     """Read a table.
 
     Raises:
-        DataError: a column is missing, a row does not fit, is there twice or contradicts another, or a picture is
+        DataError: a column is missing, a row does not fit, is there twice or contradicts another, or an image is
             missing or lies outside the table's folder.
         MissingDependencyError: a Parquet file, and pyarrow is not installed.
     """
@@ -61,7 +61,7 @@ def read_table(path: Path) -> Splits:
     if seen and not splits:
         raise DataError(f"{path}: every row has pid {JUNK}, which is junk and dropped. Give the persons' numbers.")
     if not seen:
-        raise DataError(f"{path} has no rows. Expected a row for each picture: {', '.join(_NEEDED)}.")
+        raise DataError(f"{path} has no rows. Expected a row for each image: {', '.join(_NEEDED)}.")
     require_files(persons, source=path)
     tell_junk(junk, path)
     ordered = {name: sorted(splits[name], key=lambda image: image.path) for name in sorted(splits)}
@@ -134,16 +134,16 @@ def _split(value: object, where: str) -> str:
 def _image(row: Mapping[str, object], root: Path, where: str) -> ReIDImage:
     text = str(row["path"] or "").strip()
     if not text:
-        raise DataError(f"{where}: path is empty. Expected the picture's path within {root}.")
+        raise DataError(f"{where}: path is empty. Expected the image's path within {root}.")
     base = Path(os.path.abspath(root))  # noqa: PTH100 - links stay as they are
     inside = Path(os.path.relpath(base / text, base))
     if inside.parts[:1] in ((), ("..",)):
         raise DataError(
-            f"{where}: {text} lies outside the table's folder, {base}. Move the table to a folder above all pictures."
+            f"{where}: {text} lies outside the table's folder, {base}. Move the table to a folder above all images."
         )
     pid, camid = _whole(row["pid"], "pid", where, JUNK), _whole(row.get("camid"), "camid", where, 0)
     if pid is None:
-        raise DataError(f"{where}: pid is empty. Give every picture its person's number.")
+        raise DataError(f"{where}: pid is empty. Give every image its person's number.")
     occlusion = parse_occlusion(_present(row.get("occlusion")), where)
     # People meet the camera as the table writes it.
     return ReIDImage(root / inside, pid, camid, occlusion=occlusion, camera="" if camid is None else str(camid))
@@ -166,4 +166,4 @@ def _present(value: object) -> object:
     return None if is_unknown(value) else value.strip() if isinstance(value, str) else value
 
 
-TABLE = Layout(key="table", name="", holds="a row per picture", fits=fits_table, read=read_table)
+TABLE = Layout(key="table", name="", holds="a row per image", fits=fits_table, read=read_table)

@@ -1,4 +1,4 @@
-"""Cameras: where each hangs, what it looks at, and how it spoils its pictures."""
+"""Cameras: where each hangs, what it looks at, and how it spoils its images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Camera:
         height: metres over the ground. pitch, roll: radians. near, far: people's distance along y in metres.
         sun: unit vector to the light. sun_strength, ambient: light, linear. sky: its colour, linear RGB.
         softness: radius of the light in radians. gain: colour cast. exposure, contrast, saturation: 1 = neutral.
-        blur: standard deviation in pixels of a picture 128 high. noise: standard deviation, of 255.
+        blur: standard deviation in pixels of an image 128 high. noise: standard deviation, of 255.
         quality: of the JPEG.
     """
 

@@ -17,20 +17,20 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from partreid.datasets.synthetic.body import REGIONS
-from partreid.datasets.synthetic.config import SyntheticConfig
-from partreid.datasets.synthetic.plan import PlannedPicture, plan_pictures
+from partreid.datasets.synthetic.plan import PlannedImage, plan_images
+from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.errors import ConfigError, DataError, MissingDependencyError
 from partreid.files import atomic_file
 from partreid.json_files import read_json
 
 if TYPE_CHECKING:
-    from partreid.datasets.synthetic.picture import Picture
+    from partreid.datasets.synthetic.render import RenderedImage
     from partreid.datasets.synthetic.world import World
 
 RENDERER_VERSION = 1
-"""Increased whenever the same configuration gives other pictures."""
+"""Increased whenever the same configuration gives other images."""
 
-MANIFEST, INDEX = "synthetic.json", "pictures.csv"
+MANIFEST, INDEX = "synthetic.json", "images.csv"
 LABELS = "rendered"
 """Label folder within ``masks``."""
 
@@ -51,9 +51,9 @@ def render_dataset(
         config: what to render.
         out: the folder; in Market-1501 layout, labels in ``masks/rendered`` (uint8 pose fields), body regions in
             ``parts`` (0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then bags),
-            occlusion in ``pictures.csv``.
+            occlusion in ``images.csv``.
         workers: processes; 1 renders in this one.
-        progress: told how many pictures are there, of how many, now and then.
+        progress: told how many images are there, of how many, now and then.
 
     Returns:
         ``out``.
@@ -70,7 +70,7 @@ def render_dataset(
         raise ConfigError(f"workers must be at least 1, got {workers}.")
     out = Path(out)
     _claim(out, config)
-    plan = plan_pictures(config)
+    plan = plan_images(config)
     missing = [p for p in plan if not _is_complete(out, p)]
     there = len(plan) - len(missing)
     for done in chain((0,), _render(config, out, missing, workers)):
@@ -81,17 +81,17 @@ def render_dataset(
     return out
 
 
-def picture_path(out: Path, planned: PlannedPicture) -> Path:
-    """The picture's file."""
+def image_path(out: Path, planned: PlannedImage) -> Path:
+    """The image's file."""
     return out / planned.folder / f"{planned.stem}.jpg"
 
 
-def label_path(out: Path, planned: PlannedPicture) -> Path:
+def label_path(out: Path, planned: PlannedImage) -> Path:
     """Its pose fields."""
     return out / "masks" / LABELS / planned.folder / f"{planned.stem}.npy"
 
 
-def parts_path(out: Path, planned: PlannedPicture) -> Path:
+def parts_path(out: Path, planned: PlannedImage) -> Path:
     """Its body regions."""
     return out / "parts" / planned.folder / f"{planned.stem}.png"
 
@@ -119,18 +119,18 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
         )
 
 
-def _render(config: SyntheticConfig, out: Path, plan: list[PlannedPicture], workers: int) -> Iterator[int]:
-    """Render and yield how many pictures each step finished."""
+def _render(config: SyntheticConfig, out: Path, plan: list[PlannedImage], workers: int) -> Iterator[int]:
+    """Render and yield how many images each step finished."""
     if not plan:
         return
     from partreid.datasets.synthetic.world import World
 
     if workers == 1:
-        for planned, picture in World(config).render_all(plan):
-            _write(out, planned, picture)
+        for planned, image in World(config).render_all(plan):
+            _write(out, planned, image)
             yield 1
         return
-    # Whole identities go to one process: dressing a body costs as much as a picture.
+    # Whole identities go to one process: dressing a body costs as much as an image.
     groups = [list(g) for _, g in groupby(plan, key=lambda p: p.pid)]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(config,)) as pool:
@@ -149,34 +149,34 @@ def _start(config: SyntheticConfig) -> None:
     _world = World(config)
 
 
-def _render_group(out: Path, plan: list[PlannedPicture]) -> int:
+def _render_group(out: Path, plan: list[PlannedImage]) -> int:
     assert _world is not None
-    for planned, picture in _world.render_all(plan):
-        _write(out, planned, picture)
+    for planned, image in _world.render_all(plan):
+        _write(out, planned, image)
     return len(plan)
 
 
-def _write(out: Path, planned: PlannedPicture, picture: Picture) -> None:
-    """Labels first, the picture last: where the picture is, all is."""
+def _write(out: Path, planned: PlannedImage, rendered: RenderedImage) -> None:
+    """Labels first, the image last: where the image is, all is."""
     with atomic_file(label_path(out, planned), error=DataError) as file:
-        np.save(file, picture.fields, allow_pickle=False)
+        np.save(file, rendered.fields, allow_pickle=False)
     info = PngImagePlugin.PngInfo()
-    occlusion = picture.occlusion
+    occlusion = rendered.occlusion
     row = {"occlusion": occlusion.degree, **dict(zip(REGIONS, occlusion.visible, strict=True))}
     info.add_text(_ROW, json.dumps({k: None if math.isnan(v) else round(v, 4) for k, v in row.items()}))
-    image = Image.fromarray(picture.parts).convert("P")
+    image = Image.fromarray(rendered.parts).convert("P")
     image.putpalette(_palette())
     with atomic_file(parts_path(out, planned), error=DataError) as file:
         image.save(file, format="PNG", pnginfo=info, bits=4, optimize=True)
-    with atomic_file(picture_path(out, planned), error=DataError) as file:
-        file.write_bytes(picture.jpeg)
+    with atomic_file(image_path(out, planned), error=DataError) as file:
+        file.write_bytes(rendered.jpeg)
 
 
-def _is_complete(out: Path, planned: PlannedPicture) -> bool:
-    return all(path(out, planned).is_file() for path in (picture_path, label_path, parts_path))
+def _is_complete(out: Path, planned: PlannedImage) -> bool:
+    return all(path(out, planned).is_file() for path in (image_path, label_path, parts_path))
 
 
-def _write_index(out: Path, plan: list[PlannedPicture]) -> None:
+def _write_index(out: Path, plan: list[PlannedImage]) -> None:
     with atomic_file(out / INDEX, error=DataError) as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -38,7 +38,7 @@ def shade(scene: Scene, hits: Hits, camera: Camera, directions: Floats, feet: Fl
 def develop(
     light: Floats, camera: Camera, rng: np.random.Generator, image_size: tuple[int, int], samples: int
 ) -> NDArray[np.uint8]:
-    """The sensor's picture, uint8 [H, W, 3], from light [samples·H·W, 3]."""
+    """The sensor's image, uint8 [H, W, 3], from light [samples·H·W, 3]."""
     height, width = image_size
     pixels = light.reshape(samples, height, width, 3).mean(axis=0)
     sigma = camera.blur * rng.uniform(0.6, 1.5) * height / 128
@@ -55,11 +55,11 @@ def develop(
     return np.asarray(np.clip(np.round((value + grain) * 255), 0, 255), np.uint8)
 
 
-def encode_jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     """JPEG bytes with halved chroma, as cameras write them."""
     import simplejpeg
 
-    data: Any = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=quality, colorsubsampling="420")
+    data: Any = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorsubsampling="420")
     return bytes(data)
 
 

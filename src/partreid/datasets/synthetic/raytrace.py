@@ -73,7 +73,7 @@ class Hits:
 
 
 class Scene:
-    """The target, the other things of one picture and the camera's surroundings, ready for rays.
+    """The target, the other things of one image and the camera's surroundings, ready for rays.
 
     Args:
         target, others, surroundings: None stands for nothing there.

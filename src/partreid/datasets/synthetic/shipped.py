@@ -10,8 +10,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from partreid.datasets.synthetic.config import SyntheticConfig
 from partreid.datasets.synthetic.dataset import render_dataset
+from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.errors import DataError
 from partreid.files import atomic_file
 from partreid.surroundings import CACHE_VARIABLE, cache_folder
@@ -19,13 +19,13 @@ from partreid.surroundings import CACHE_VARIABLE, cache_folder
 SHIPPED = SyntheticConfig(
     train_identities=64,
     test_identities=64,
-    train_pictures=12,
+    train_images=12,
     # Two thirds stay whole; with fewer hidden parts the network never learns what "not visible" looks like.
     train_occluded=0.35,
     train_occlusion=(0.2, 0.7),
-    gallery_pictures=6,
-    query_pictures=3,
-    holistic_query_pictures=1,
+    gallery_images=6,
+    query_images=3,
+    holistic_query_images=1,
     image_height=128,
     image_width=64,
     seed=2023,
@@ -53,7 +53,7 @@ def shipped_split() -> Path:
     try:
         content = ARCHIVE.read_bytes()
     except OSError as error:
-        raise DataError(f"The shipped pictures {ARCHIVE} cannot be read: {error}. Install partreid again.") from None
+        raise DataError(f"The shipped images {ARCHIVE} cannot be read: {error}. Install partreid again.") from None
     folder = cache_folder() / f"pedestrians-{hashlib.sha256(content).hexdigest()[:12]}"
     try:
         with zipfile.ZipFile(ARCHIVE) as archive:
@@ -61,11 +61,11 @@ def shipped_split() -> Path:
                 _unpack(archive, folder)
     except OSError as error:
         raise DataError(
-            f"Cannot unpack the shipped pictures into {folder}: {error.strerror or error}. "
+            f"Cannot unpack the shipped images into {folder}: {error.strerror or error}. "
             f"Free space, or name another folder in the environment variable {CACHE_VARIABLE}."
         ) from None
     except (zipfile.BadZipFile, EOFError) as error:
-        raise DataError(f"The shipped pictures {ARCHIVE} are damaged: {error}. Install partreid again.") from None
+        raise DataError(f"The shipped images {ARCHIVE} are damaged: {error}. Install partreid again.") from None
     return folder
 
 
@@ -82,7 +82,7 @@ def build_archive(path: Path = ARCHIVE, *, config: SyntheticConfig = SHIPPED, wo
         with atomic_file(path, error=DataError) as partial, zipfile.ZipFile(partial, "w") as archive:
             for file in files:
                 entry = zipfile.ZipInfo(file.relative_to(root).as_posix(), _EPOCH)
-                # Pictures are compressed already; fields shrink to a fifth.
+                # Images are compressed already; fields shrink to a fifth.
                 entry.compress_type = zipfile.ZIP_STORED if file.suffix in (".jpg", ".png") else zipfile.ZIP_DEFLATED
                 entry.external_attr = 0o644 << 16
                 archive.writestr(entry, file.read_bytes(), compresslevel=9)

@@ -107,7 +107,7 @@ HAIR_STYLES = ("bald", "buzz", "short", "bob", "long", "ponytail", "bun", "cap",
 
 @dataclass(frozen=True)
 class Outfit:
-    """Everything worn; the same in all pictures of an identity."""
+    """Everything worn; the same in all images of an identity."""
 
     top: Top
     outer: Outer | None

@@ -1,4 +1,4 @@
-"""All that the pictures of a set share: the body model, cameras, people. Each process makes its own, all the same."""
+"""All that the images of a set share: the body model, cameras, people. Each process makes its own, all the same."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from partreid.datasets.synthetic.body import load_body_model
 from partreid.datasets.synthetic.cameras import make_cameras
-from partreid.datasets.synthetic.config import SyntheticConfig
 from partreid.datasets.synthetic.garments import DressedBody, dress
-from partreid.datasets.synthetic.picture import Order, Picture, Stage, render_picture
-from partreid.datasets.synthetic.plan import PlannedPicture
+from partreid.datasets.synthetic.plan import PlannedImage
 from partreid.datasets.synthetic.raytrace import TracedMesh, start_warp
+from partreid.datasets.synthetic.render import Order, RenderedImage, Stage, render_image
+from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.datasets.synthetic.wardrobe import Person, make_people, make_wardrobe
 
 _PASSERS_BY = 24
@@ -21,7 +21,7 @@ _CAMERA_STREAM, _PEOPLE_STREAM, _PASSER_BY_STREAM = 101, 102, 103
 
 
 class World:
-    """Renders planned pictures of one configuration."""
+    """Renders planned images of one configuration."""
 
     def __init__(self, config: SyntheticConfig) -> None:
         start_warp()
@@ -35,8 +35,8 @@ class World:
         self.stages = [Stage(self.model, c, TracedMesh(c.surroundings), passers_by) for c in cameras]
         self._dress = lru_cache(maxsize=4)(self._dress_identity)
 
-    def render(self, planned: PlannedPicture) -> Picture:
-        """One picture; the same whatever was rendered before."""
+    def render(self, planned: PlannedImage) -> RenderedImage:
+        """One image; the same whatever was rendered before."""
         order = Order(
             occlusion=planned.occlusion,
             people_in_front=self.config.people_in_front,
@@ -45,9 +45,9 @@ class World:
             samples=self.config.samples,
         )
         rng = np.random.default_rng(planned.seed(self.config.seed))
-        return render_picture(self._dress(planned.pid), self.stages[planned.camid], order, rng)
+        return render_image(self._dress(planned.pid), self.stages[planned.camid], order, rng)
 
-    def render_all(self, plan: list[PlannedPicture]) -> Iterator[tuple[PlannedPicture, Picture]]:
+    def render_all(self, plan: list[PlannedImage]) -> Iterator[tuple[PlannedImage, RenderedImage]]:
         """One after another."""
         for planned in plan:
             yield planned, self.render(planned)

@@ -1,4 +1,4 @@
-"""Where pose fields come from. A provider turns pictures into fields; each imports its own library when built."""
+"""Where pose fields come from. A provider turns images into fields; each imports its own library when built."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROVIDERS = ("openvino", "movenet", "keypoints", "openpifpaf")
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """A picture to be labelled.
+    """An image to be labelled.
 
     Attributes:
         path: its file. pixels: uint8 [H, W, 3] RGB.
@@ -34,7 +34,7 @@ class Crop:
 
 @dataclass(frozen=True, eq=False)
 class PoseLabel:
-    """What a provider says of one picture.
+    """What a provider says of one image.
 
     Attributes:
         fields: float32 [36, h, w] in [0, 1] of the target person; all zero where no person was found.
@@ -46,7 +46,7 @@ class PoseLabel:
 
 
 class PoseProvider(Protocol):
-    """Turns pictures into pose fields of their target persons.
+    """Turns images into pose fields of their target persons.
 
     Attributes:
         name: name of the label folder the fields belong in.
@@ -54,14 +54,14 @@ class PoseProvider(Protocol):
 
     name: str
 
-    def check(self, pictures: Sequence[Path], others: Sequence[Path] = ()) -> None:
-        """Told of all pictures of a run before the first label, those with a label too; most providers do not care.
+    def check(self, images: Sequence[Path], others: Sequence[Path] = ()) -> None:
+        """Told of all images of a run before the first label, those with a label too; most providers do not care.
 
         Args:
-            pictures: of the run. others: of the same set, which are not labelled now.
+            images: of the run. others: of the same set, which are not labelled now.
 
         Raises:
-            LabelError: the provider cannot label these pictures.
+            LabelError: the provider cannot label these images.
         """
         return
 
@@ -71,7 +71,7 @@ class PoseProvider(Protocol):
 
 
 def label_persons(persons: NDArray[np.floating], image_size: tuple[int, int], *, stride: int) -> PoseLabel:
-    """The label of a picture whose persons' keypoints are known: the target is chosen and drawn.
+    """The label of an image whose persons' keypoints are known: the target is chosen and drawn.
 
     A keypoint counts fully however confident the network was: with the peaks of blurred crops (about 0.4) everything
     but the trunk would fall below the threshold of Eq. 10.

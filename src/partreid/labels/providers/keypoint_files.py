@@ -14,7 +14,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError
-from partreid.labels.providers.keypoint_lists import image_list, picture_of, without_other_categories
+from partreid.labels.providers.keypoint_lists import image_list, image_of, without_other_categories
 from partreid.parts import KEYPOINTS
 
 _NUMBERS = 3 * len(KEYPOINTS)
@@ -41,10 +41,10 @@ class Persons:
     """What a file of keypoints says.
 
     Attributes:
-        names: each person's picture [N].
+        names: each person's image [N].
         keypoints: [N, 17, 3], x, y and a confidence in [0, 1]; all 0 where a joint was not found.
-        sizes: (width, height) of the pictures that the keypoints were made in [N, 2]; 0 where the file does not say.
-        mentioned: every picture that the file speaks of, also those without a person.
+        sizes: (width, height) of the images that the keypoints were made in [N, 2]; 0 where the file does not say.
+        mentioned: every image that the file speaks of, also those without a person.
     """
 
     names: list[str]
@@ -64,7 +64,7 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
 
     - COCO JSON: an object with ``images`` (``id``, ``file_name``, and the size where known) and ``annotations``
       (``image_id``, ``keypoints``). Entries of other categories than persons are left out, with a warning.
-    - COCO results JSON: a list of ``{image_id, keypoints}``. ``image_id`` is the picture's name, with or without its
+    - COCO results JSON: a list of ``{image_id, keypoints}``. ``image_id`` is the image's name, with or without its
       suffix, or a number that ``images`` explains; a ``file_name`` beside it counts more.
     - ``.npz`` with ``paths`` [N] (text) and ``keypoints`` [N, 17, 3].
 
@@ -81,7 +81,7 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
 
     Raises:
         LabelError: unreadable, empty, another number of keypoints, values that are no pixels or no confidences, no
-            person among its categories, or a picture that the list of images lacks; the message names the file and
+            person among its categories, or an image that the list of images lacks; the message names the file and
             the first wrong entry.
     """
     path = Path(path)
@@ -118,7 +118,7 @@ def _from_arrays(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     if keypoints.shape != (len(paths), len(KEYPOINTS), 3) or keypoints.dtype.kind not in "fiu":
         raise LabelError(
             f"'keypoints' of {path} have shape {keypoints.shape} for {len(paths)} paths. {_EXPECTED}. "
-            "A picture of several persons takes several rows with the same path."
+            "An image of several persons takes several rows with the same path."
         )
     return paths.tolist(), keypoints.astype(np.float64)
 
@@ -151,8 +151,8 @@ def _from_json(
     categories = listed.get("categories") if isinstance(listed, dict) else None
     entries = without_other_categories(entries, categories, path, expected=_EXPECTED)
     known = image_list(listed, images or path)
-    pictures = [picture_of(entry, index, known, path) for index, entry in enumerate(entries)]
-    names = [picture.name for picture in pictures]
+    pictures = [image_of(entry, index, known, path) for index, entry in enumerate(entries)]
+    names = [image.name for image in pictures]
     keypoints = _numbers([entry.get("keypoints") for entry in entries], names, path)
     if isinstance(content, dict) and keypoints[..., 2].max() == 1 and np.isin(keypoints[..., 2], (0, 1)).all():
         warnings.warn(
@@ -160,8 +160,8 @@ def _from_json(
             "would mean a hidden joint.",
             stacklevel=4,
         )
-    sizes = np.array([picture.size for picture in pictures], float)
-    return names, keypoints, sizes, [*(picture.name for picture in known.values()), *names]
+    sizes = np.array([image.size for image in pictures], float)
+    return names, keypoints, sizes, [*(image.name for image in known.values()), *names]
 
 
 def _load_json(path: Path) -> Any:

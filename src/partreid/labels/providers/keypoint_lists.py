@@ -1,4 +1,4 @@
-"""The lists beside COCO's keypoints: whose picture an entry is, and whether it is of a person."""
+"""The lists beside COCO's keypoints: whose image an entry is, and whether it is of a person."""
 
 from __future__ import annotations
 
@@ -14,31 +14,29 @@ _PERSONS = frozenset({"person", "persons", "people", "pedestrian", "human"})
 """Names of the category whose keypoints are drawn."""
 
 
-class ListedPicture(NamedTuple):
-    """A picture's name, and its (width, height), 0 where the file does not say."""
+class ListedImage(NamedTuple):
+    """An image's name, and its (width, height), 0 where the file does not say."""
 
     name: str
     size: tuple[float, float] = (0, 0)
 
 
-def image_list(content: Any, path: Path) -> dict[int | str, ListedPicture]:
-    """The pictures of the list ``images`` by id; a number is the same whether it is written 1 or 1.0.
+def image_list(content: Any, path: Path) -> dict[int | str, ListedImage]:
+    """The images of the list ``images`` by id; a number is the same whether it is written 1 or 1.0.
 
     Raises:
-        LabelError: an entry has no id or no name, a size is no number, or two pictures have the same id.
+        LabelError: an entry has no id or no name, a size is no number, or two images have the same id.
     """
     listed = content.get("images", []) if isinstance(content, dict) else None
-    found: dict[int | str, ListedPicture] = {}
+    found: dict[int | str, ListedImage] = {}
     for image in listed if isinstance(listed, list) else ():
         key = _key(image.get("id")) if isinstance(image, dict) else None
         if key is None or not isinstance(image.get("file_name"), str):
             raise LabelError(f"Every entry of 'images' in {path} needs 'id' and 'file_name'.")
         width, height = (_side(image, side, path) for side in ("width", "height"))
-        picture = ListedPicture(image["file_name"], (width, height) if width and height else (0, 0))
+        picture = ListedImage(image["file_name"], (width, height) if width and height else (0, 0))
         if found.setdefault(key, picture) != picture:
-            raise LabelError(
-                f"'images' in {path} has two pictures with id {key}: {found[key].name} and {picture.name}."
-            )
+            raise LabelError(f"'images' in {path} has two images with id {key}: {found[key].name} and {picture.name}.")
     return found
 
 
@@ -54,10 +52,8 @@ def _side(image: Mapping[str, Any], side: str, path: Path) -> float:
     return number if 0 < number < 1e9 else 0.0
 
 
-def picture_of(
-    entry: dict[str, Any], index: int, known: Mapping[int | str, ListedPicture], path: Path
-) -> ListedPicture:
-    """Whose picture an entry is: by its ``file_name``, else what the list says of its ``image_id``, else that itself.
+def image_of(entry: dict[str, Any], index: int, known: Mapping[int | str, ListedImage], path: Path) -> ListedImage:
+    """Whose image an entry is: by its ``file_name``, else what the list says of its ``image_id``, else that itself.
 
     Raises:
         LabelError: it has none, or a number that no list explains.
@@ -69,17 +65,17 @@ def picture_of(
         listed = known.get(key) or known.get(other)  # the same number, as text or not
     name = entry.get("file_name")
     if isinstance(name, str) and name:
-        return ListedPicture(name, listed.size if listed else (0, 0))
+        return ListedImage(name, listed.size if listed else (0, 0))
     if listed is not None:
         return listed
     if key is None:
-        raise LabelError(f"Entry {index} of {path} has no 'image_id' (the picture's name, or a number).")
+        raise LabelError(f"Entry {index} of {path} has no 'image_id' (the image's name, or a number).")
     if not isinstance(key, str):
         raise LabelError(
             f"Entry {index} of {path} belongs to image {key}, which no list of images explains. Give names as "
             "'image_id', or the COCO JSON with the 'images' that the keypoints were made for (--images)."
         )
-    return ListedPicture(key)
+    return ListedImage(key)
 
 
 def without_other_categories(
@@ -130,7 +126,7 @@ def _is_person(category: dict[str, Any], *, alone: bool, path: Path, expected: s
 
 
 def _category(value: Any) -> int | str | None:
-    """A category's id; there, unlike among names of pictures, a number written as text is that number."""
+    """A category's id; there, unlike among names of images, a number written as text is that number."""
     key = _key(value)
     return int(key) if isinstance(key, str) and _is_number(key) else key
 

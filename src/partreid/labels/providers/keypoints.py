@@ -17,10 +17,10 @@ from partreid.labels.providers.keypoint_files import read_persons
 from partreid.types.numbers import require_whole
 
 _SMALLEST = 8
-"""Pixels; in a smaller picture shares of its size cannot be told from pixels."""
+"""Pixels; in a smaller image shares of its size cannot be told from pixels."""
 
 _ENOUGH = 5
-"""Pictures of somebody, before all of them together say something."""
+"""Images of somebody, before all of them together say something."""
 
 _CORNER, _BEYOND = 0.6, 1.1
 """Shares of width and height: what somebody among many fills, and how far beyond a crop a joint is guessed."""
@@ -32,17 +32,17 @@ _Parts = tuple[str, ...]
 class KeypointFile(PoseProvider):
     """Pose fields of the target person from keypoints in the pixels of the crop.
 
-    A file's name of a picture belongs to a crop if the crop's path ends with it (``bounding_box_train/0002.jpg``, or
+    A file's name of an image belongs to a crop if the crop's path ends with it (``bounding_box_train/0002.jpg``, or
     the base name alone), or if both end with the same folder and base name (paths of another machine); the suffix may
     be left out. Of several the longest common end counts. A crop that the file does not name shows no person.
 
-    Where the file says how large its pictures are, and the crop has another size of the same shape, keypoints are
+    Where the file says how large its images are, and the crop has another size of the same shape, keypoints are
     brought to the crop's pixels.
 
     Args:
         file: COCO JSON, COCO results JSON or ``.npz``; see
             :func:`~partreid.labels.providers.keypoint_files.read_persons`.
-        stride: pixels of the picture between two nodes of the fields.
+        stride: pixels of the image between two nodes of the fields.
         images: JSON with the list ``images``, for results whose ``image_id`` are numbers.
         min_confidence: a keypoint below it is not seen. Tools differ: look at some labels.
 
@@ -74,28 +74,28 @@ class KeypointFile(PoseProvider):
         for parts in self._rows:
             self._by_name[parts[-1]].append(parts)
 
-    def check(self, pictures: Sequence[Path], others: Sequence[Path] = ()) -> None:
-        """Find out whose each name is before anything is written; warn of pictures that the file does not name.
+    def check(self, images: Sequence[Path], others: Sequence[Path] = ()) -> None:
+        """Find out whose each name is before anything is written; warn of images that the file does not name.
 
-        All pictures of a run count, also those that have a label: else a run that is taken up again would give a
-        name of two pictures to the second one. So do the set's other pictures: a base name says not which is meant.
+        All images of a run count, also those that have a label: else a run that is taken up again would give a
+        name of two images to the second one. So do the set's other images: a base name says not which is meant.
 
         Raises:
-            LabelError: the file names none of the pictures; or names that fit a picture, or pictures that fit a
+            LabelError: the file names none of the images; or names that fit an image, or images that fit a
                 name, equally well.
         """
         used: dict[_Parts, Path] = {}
         unnamed = []
-        for path in pictures:
+        for path in images:
             entry = self._entry(path)
             if entry is None:
                 unnamed.append(path)
             elif used.setdefault(entry, path) != path:
                 self._refuse(entry, used[entry], path)
-        if pictures and not used:
+        if images and not used:
             raise LabelError(
-                f"{self.file} names none of the {len(pictures)} pictures. It names {'/'.join(next(iter(self._rows)))}; "
-                f"the last picture is {pictures[-1]}. A name must be the end of the picture's path, with or without "
+                f"{self.file} names none of the {len(images)} images. It names {'/'.join(next(iter(self._rows)))}; "
+                f"the last image is {images[-1]}. A name must be the end of the image's path, with or without "
                 "its suffix."
             )
         for path in others:
@@ -104,7 +104,7 @@ class KeypointFile(PoseProvider):
                 self._refuse(entry, used[entry], path)
         if unnamed:
             warnings.warn(
-                f"{self.file} does not name {len(unnamed)} of the {len(pictures)} pictures, the first is {unnamed[0]}. "
+                f"{self.file} does not name {len(unnamed)} of the {len(images)} images, the first is {unnamed[0]}. "
                 "They get an empty label, as if nobody were there.",
                 stacklevel=1,  # always this line, so that checking twice tells once
             )
@@ -113,10 +113,10 @@ class KeypointFile(PoseProvider):
         raise LabelError(f"{self.file}: {'/'.join(entry)} may be {one} or {other}. Give names with folders.")
 
     def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
-        """Pose fields of each picture's target person; see :class:`~partreid.labels.providers.PoseProvider`.
+        """Pose fields of each image's target person; see :class:`~partreid.labels.providers.PoseProvider`.
 
         Raises:
-            LabelError: names that fit a crop equally well, or keypoints outside their picture.
+            LabelError: names that fit a crop equally well, or keypoints outside their image.
         """
         reaches = []
         for crop in crops:
@@ -126,13 +126,13 @@ class KeypointFile(PoseProvider):
             yield label
         if len(reaches) >= _ENOUGH and (hint := _other_size(np.array(reaches))):
             warnings.warn(
-                f"{self.file}: {hint}. If they were made in pictures of another size, or are percent, give the pixels "
-                "of the crop, or say the size of those pictures in COCO's 'images'.",
+                f"{self.file}: {hint}. If they were made in images of another size, or are percent, give the pixels "
+                "of the crop, or say the size of those images in COCO's 'images'.",
                 stacklevel=2,
             )
 
     def _entry(self, path: Path) -> _Parts | None:
-        """The file's name of that picture."""
+        """The file's name of that image."""
         crop = _parts(path.as_posix())
         if crop[-1] not in self._by_name:
             crop = (*crop[:-1], path.stem)
@@ -160,7 +160,7 @@ class KeypointFile(PoseProvider):
         return label_persons(persons, size, stride=self.stride), reach
 
     def _scales(self, sizes: NDArray[np.float64], crop: Crop) -> NDArray[np.float64]:
-        """What brings keypoints (x, y, confidence) from pictures of these (width, height) to the crop's pixels [P, 3].
+        """What brings keypoints (x, y, confidence) from images of these (width, height) to the crop's pixels [P, 3].
 
         Raises:
             LabelError: a size of another shape: parts may have been cut off or added, nobody knows where.
@@ -171,10 +171,10 @@ class KeypointFile(PoseProvider):
             if not w:
                 continue
             if abs(width * h - height * w) > max(w + h, width + height):  # more than a pixel of rounding
-                lying = " (that is how it lies in the file; pictures are read upright)" * ((w, h) == (height, width))
+                lying = " (that is how it lies in the file; images are read upright)" * ((w, h) == (height, width))
                 raise LabelError(
                     f"{self.file} says that {crop.path} is {w:g}x{h:g}{lying}, but it is {width}x{height}, width x "
-                    "height: no enlargement, so nobody knows where the keypoints lie. Make them in the pictures as "
+                    "height: no enlargement, so nobody knows where the keypoints lie. Make them in the images as "
                     "they are, or correct width and height."
                 )
             scale[:2] = width / w, height / h
@@ -199,20 +199,20 @@ def _common_end(a: _Parts, b: _Parts) -> int:
 def _other_size(reaches: NDArray[np.float64]) -> str:
     """Why keypoints that reach so far right and down [N, 2], in shares of their crops, seem to be of another size."""
     if reaches.max() < _CORNER:
-        return f"in all {len(reaches)} pictures they lie in the upper left, within {reaches.max():.0%} of both sides"
+        return f"in all {len(reaches)} images they lie in the upper left, within {reaches.max():.0%} of both sides"
     beyond = (reaches > _BEYOND).all(axis=1)
     if beyond.mean() > 0.5:
-        return f"in {beyond.sum()} of {len(reaches)} pictures they reach beyond the right and the lower edge"
+        return f"in {beyond.sum()} of {len(reaches)} images they reach beyond the right and the lower edge"
     return ""
 
 
 def wrong_pixels(persons: NDArray[np.float64], size: tuple[int, int], name: str) -> str:
-    """Why keypoints cannot be given in the pixels of a picture, "" where they may be.
+    """Why keypoints cannot be given in the pixels of an image, "" where they may be.
 
     A joint or two may lie outside: tools guess where a body goes on beyond the crop.
 
     Args:
-        persons: [P, 17, 3] x, y, confidence; 0 = not found. size: (H, W) of the picture. name: of it.
+        persons: [P, 17, 3] x, y, confidence; 0 = not found. size: (H, W) of the image. name: of it.
     """
     seen = persons[persons[..., 2] > 0][:, :2]
     (height, width), count = size, len(seen)
@@ -220,24 +220,24 @@ def wrong_pixels(persons: NDArray[np.float64], size: tuple[int, int], name: str)
         return ""
     if count > 2 and min(size) >= _SMALLEST and ((seen >= -1) & (seen <= 2)).all():
         return (
-            f"all keypoints of {name} lie within its first pixels. They seem to be shares of the picture's size; "
+            f"all keypoints of {name} lie within its first pixels. They seem to be shares of the image's size; "
             f"expected pixels: x times {width}, y times {height}."
         )
     inside = ((seen >= 0) & (seen <= (width, height))).all(axis=1)
     if not inside.any():
         x, y = seen[0]
         return (
-            f"all keypoints of {name} lie outside it, the first at x = {x:g}, y = {y:g} of a picture {width}x{height}. "
+            f"all keypoints of {name} lie outside it, the first at x = {x:g}, y = {y:g} of an image {width}x{height}. "
             "Keypoints must be given in the pixels of the crop, not of the whole frame."
         )
     right, low = seen.max(axis=0)
-    reach = f"keypoints of {name} reach to x = {right:g}, y = {low:g} of a picture {width}x{height}"
+    reach = f"keypoints of {name} reach to x = {right:g}, y = {low:g} of an image {width}x{height}"
     beyond = right > _BEYOND * width, low > _BEYOND * height
     if count > 4 and height > width and beyond[0] and ((seen >= 0) & (seen <= (height, width))).all():
         return f"{reach}: x and y seem to be exchanged. Expected x, y, confidence."
     if count > 4 and all(beyond) and inside.mean() < 0.5:
         return (
             f"{reach}, and most lie outside it: they seem to be of another size. Expected the pixels of the crop; or "
-            "say the size of the pictures they are of, in COCO's 'images'."
+            "say the size of the images they are of, in COCO's 'images'."
         )
     return ""

@@ -42,7 +42,7 @@ class MoveNetPose(KeypointNetwork):
 
     Args:
         model: the network's ``.tflite`` file; None takes the one that the extra ``movenet`` installs.
-        stride: pixels of the picture between two nodes of the fields.
+        stride: pixels of the image between two nodes of the fields.
 
     Raises:
         MissingDependencyError: OpenVINO, or without ``model`` the package with the network, is not installed.
@@ -55,20 +55,20 @@ class MoveNetPose(KeypointNetwork):
         self.stride = stride
         self._network = _compile(None if model is None else Path(model))
 
-    def keypoints(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float64]]:
-        """All persons of each picture; see :meth:`KeypointNetwork.keypoints`."""
+    def keypoints(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float64]]:
+        """All persons of each image; see :meth:`KeypointNetwork.keypoints`."""
         places: deque[Placement] = deque()
 
         def canvases() -> Iterator[NDArray[np.uint8]]:
-            for picture in pictures:
-                canvas, place = letterbox(picture, _INPUT)
+            for image in images:
+                canvas, place = letterbox(image, _INPUT)
                 places.append(place)
                 yield canvas[None]
 
         for ((row,),) in infer_in_order(self._network, canvases()):
             persons = row[row[:, -1] >= _MIN_SCORE, :-5].astype(np.float64).reshape(-1, len(KEYPOINTS), 3)
             y, x, confidence = np.moveaxis(persons, -1, 0)
-            points = places.popleft().to_picture(np.stack([x * _INPUT[1], y * _INPUT[0]], axis=-1))
+            points = places.popleft().to_image(np.stack([x * _INPUT[1], y * _INPUT[0]], axis=-1))
             yield np.dstack([points, np.where(confidence >= _MIN_CONFIDENCE, confidence, 0)])
 
 

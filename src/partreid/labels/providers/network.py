@@ -1,4 +1,4 @@
-"""What providers on OpenVINO share: a stream of pictures through a network, and labels from the keypoints it finds."""
+"""What providers on OpenVINO share: a stream of images through a network, and labels from the keypoints it finds."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ SETTINGS = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
 
 
 class KeypointNetwork(PoseProvider):
-    """A provider that finds persons' keypoints. ``stride``: pixels of the picture between two nodes of the fields."""
+    """A provider that finds persons' keypoints. ``stride``: pixels of the image between two nodes of the fields."""
 
     stride: int
 
     @abstractmethod
-    def keypoints(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float64]]:
-        """All persons of each picture, in order. A stream: while one is looked at, the network sees the next.
+    def keypoints(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float64]]:
+        """All persons of each image, in order. A stream: while one is looked at, the network sees the next.
 
         Args:
-            pictures: uint8 [H, W, 3] RGB.
+            images: uint8 [H, W, 3] RGB.
 
         Yields:
-            For each picture [P, 17, 3] COCO keypoints: x, y in the picture's pixels, confidence (0 = not found).
+            For each image [P, 17, 3] COCO keypoints: x, y in the image's pixels, confidence (0 = not found).
         """
 
     def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
-        """Pose fields of each picture's target person; see :class:`~partreid.labels.providers.PoseProvider`."""
+        """Pose fields of each image's target person; see :class:`~partreid.labels.providers.PoseProvider`."""
         sizes: deque[tuple[int, int]] = deque()
 
-        def pictures() -> Iterator[NDArray[np.uint8]]:
+        def images() -> Iterator[NDArray[np.uint8]]:
             for crop in crops:
                 sizes.append(crop.pixels.shape[:2])
                 yield crop.pixels
 
-        for persons in self.keypoints(pictures()):
+        for persons in self.keypoints(images()):
             yield label_persons(persons, sizes.popleft(), stride=self.stride)
 
 

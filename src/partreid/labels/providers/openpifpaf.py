@@ -36,13 +36,13 @@ class OpenPifPaf(PoseProvider):
     than to the target's is thus background; where the target lacks a joint, the channel is the others'. Where nobody
     was decoded all is zero, however strong the fields.
 
-    A picture whose sides are not 16n + 1 is padded around, as OpenPifPaf does: its nodes lie up to
+    An image whose sides are not 16n + 1 is padded around, as OpenPifPaf does: its nodes lie up to
     7 pixels beside the corner-aligned places (128×64: 1 pixel).
 
     Args:
         checkpoint: an OpenPifPaf checkpoint's name or file.
         device: of PyTorch; None = OpenPifPaf's choice.
-        batch_size: pictures of the same size, in a row, that go through the network together.
+        batch_size: images of the same size, in a row, that go through the network together.
 
     Raises:
         MissingDependencyError: OpenPifPaf is not installed.
@@ -76,13 +76,13 @@ class OpenPifPaf(PoseProvider):
         self._heads = _heads(self._predictor.model_cpu.head_metas, checkpoint)
 
     def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
-        """Pose fields of each picture's target person; see :class:`~partreid.labels.providers.PoseProvider`."""
+        """Pose fields of each image's target person; see :class:`~partreid.labels.providers.PoseProvider`."""
         for _, same in itertools.groupby(crops, key=lambda crop: crop.pixels.shape):
             while batch := list(itertools.islice(same, self.batch_size)):
                 yield from self._detect(batch)
 
     def _detect(self, crops: Sequence[Crop]) -> Iterator[PoseLabel]:
-        """Labels of pictures of one size."""
+        """Labels of images of one size."""
         predictor = self._predictor
         inputs, metas = [], []
         for crop in crops:

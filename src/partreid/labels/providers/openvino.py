@@ -1,7 +1,7 @@
 """Persons by human-pose-estimation-0001 of Open Model Zoo (or a network with the same outputs), on OpenVINO.
 
 The network file is not part of this package; get it with Open Model Zoo's downloader. What was measured on person
-crops of 128×64 (docs/labels.md): pictures in BGR order, as its documentation says; a grey border of 1/16 of the crop's
+crops of 128×64 (docs/labels.md): images in BGR order, as its documentation says; a grey border of 1/16 of the crop's
 height; 192×96, where it finds more heads and feet than at 256×128; each crop together with its mirror image.
 """
 
@@ -32,7 +32,7 @@ class OpenVinoPose(KeypointNetwork):
 
     Args:
         model: the network's ``.xml`` file, its ``.bin`` beside it.
-        stride: pixels of the picture between two nodes of the fields.
+        stride: pixels of the image between two nodes of the fields.
         input_size: (height, width) of the network's input; multiples of 8.
         options: thresholds of peak finding and joining.
 
@@ -56,14 +56,14 @@ class OpenVinoPose(KeypointNetwork):
         self.options = options or AssemblyOptions()
         self._network, self._outputs = _compile(Path(model), input_size)
 
-    def keypoints(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float64]]:
-        """All persons of each picture; see :meth:`KeypointNetwork.keypoints`."""
+    def keypoints(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float64]]:
+        """All persons of each image; see :meth:`KeypointNetwork.keypoints`."""
         places: deque[Placement] = deque()
 
         def canvases() -> Iterator[NDArray[np.uint8]]:
-            for picture in pictures:
+            for image in images:
                 pair = np.empty((2, *self.input_size, 3), np.uint8)
-                pair[0], place = letterbox(picture, self.input_size)
+                pair[0], place = letterbox(image, self.input_size)
                 pair[1] = pair[0, :, ::-1]
                 places.append(place)
                 yield pair
@@ -78,7 +78,7 @@ class OpenVinoPose(KeypointNetwork):
             )[:, _COCO]
             place = places.popleft()
             cell = self.input_size[0] / heat_maps.shape[2]
-            persons[..., :2] = place.to_picture((persons[..., :2] + 0.5) * cell)
+            persons[..., :2] = place.to_image((persons[..., :2] + 0.5) * cell)
             yield persons
 
 
@@ -95,7 +95,7 @@ def _compile(path: Path, input_size: tuple[int, int]) -> tuple[Any, tuple[int, i
         )
     core = openvino.Core()
     try:
-        model = _with_pictures_as_input(core.read_model(path), input_size)
+        model = _with_images_as_input(core.read_model(path), input_size)
         compiled = core.compile_model(model, "CPU", SETTINGS)
     except RuntimeError as error:
         raise LabelError(f"OpenVINO cannot read network file {path}: {str(error).strip().splitlines()[-1]}") from None
@@ -109,8 +109,8 @@ def _compile(path: Path, input_size: tuple[int, int]) -> tuple[Any, tuple[int, i
     return compiled, (outputs[_HEAT_MAPS], outputs[_AFFINITY])
 
 
-def _with_pictures_as_input(model: Any, input_size: tuple[int, int]) -> Any:
-    """The network with an input of two RGB pictures uint8 [2, H, W, 3]; it wants BGR planes of floats."""
+def _with_images_as_input(model: Any, input_size: tuple[int, int]) -> Any:
+    """The network with an input of two RGB images uint8 [2, H, W, 3]; it wants BGR planes of floats."""
     from openvino import Layout, Type
     from openvino.preprocess import ColorFormat, PrePostProcessor
 

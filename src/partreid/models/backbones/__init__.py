@@ -1,4 +1,4 @@
-"""Feature extractors: pictures [B, 3, H, W] → feature map [B, C, H/stride, W/stride]."""
+"""Feature extractors: images [B, 3, H, W] → feature map [B, C, H/stride, W/stride]."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BackboneEntry:
     Attributes:
         build: output stride → backbone with random weights.
         strides: output strides it can have; the first is what ReID uses.
-        multiple: height and width of pictures must be multiples of it; None = of the output stride.
+        multiple: height and width of images must be multiples of it; None = of the output stride.
         bfloat16_on_cpu: whether a CPU with matrix units for bfloat16 (AMX) trains it faster so than in float32.
     """
 
@@ -71,10 +71,10 @@ BACKBONES: dict[str, BackboneEntry] = {
 
 @dataclass(frozen=True)
 class MapGeometry:
-    """What a backbone makes of a picture's size.
+    """What a backbone makes of an image's size.
 
     Attributes:
-        stride: picture pixels per cell of its output. multiple: height and width of pictures must be multiples of it.
+        stride: image pixels per cell of its output. multiple: height and width of images must be multiples of it.
     """
 
     stride: int
@@ -99,7 +99,7 @@ def build_backbone(
 
     Args:
         name: a key of :data:`BACKBONES`, or ``timm/<model name>``.
-        output_stride: picture pixels per cell of the backbone's output; None = what ReID uses with it: 16 of a
+        output_stride: image pixels per cell of the backbone's output; None = what ReID uses with it: 16 of a
             ResNet, whose last stride is removed, 4 of HRNet, of a timm model what it has.
         map_stride: of a finer feature map, see :class:`FineMap`; None = none.
         weights: None = random; "imagenet" = those that come with a Python package (EfficientNet-Lite0) or that timm

@@ -15,8 +15,8 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         channels: C of the feature map.
-        output_stride: picture pixels per cell of the feature map.
-        input_multiple: height and width of pictures must be multiples of it.
+        output_stride: image pixels per cell of the feature map.
+        input_multiple: height and width of images must be multiples of it.
         stage_channels: channels of the features that :meth:`stages` returns, by their stride.
         unused_keys: state-dict prefixes of an ImageNet file that are not used here, its classifier above all.
         key_prefix: what stands before an ImageNet file's keys in this module's state dict.

@@ -13,7 +13,7 @@ _STRIDE_16_BLOCK, _STRIDE_32_BLOCK = 5, 11
 
 
 class EfficientNetLite(Backbone):
-    """The library's network without its classifier, for pictures of any size.
+    """The library's network without its classifier, for images of any size.
 
     The library bakes paddings for 224×224 into its convolutions; they are computed anew here, as
     TensorFlow's "same" padding for sizes that are multiples of the output stride.

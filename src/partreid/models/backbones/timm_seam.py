@@ -19,7 +19,7 @@ _PURPOSE = "A backbone whose name begins with timm/"
 class TimmBackbone(Backbone):
     """A timm model without its head; the tokens of transformers are folded into a map.
 
-    The class token and register tokens are left out of the map. Pictures may have any size that is a multiple of the
+    The class token and register tokens are left out of the map. Images may have any size that is a multiple of the
     stride: timm resamples position embeddings. What only the head of the timm model uses is dropped and named in
     ``unused_keys``.
 
@@ -51,7 +51,7 @@ class TimmBackbone(Backbone):
             self._drop_head(probe)
         except (RuntimeError, AssertionError, TypeError, AttributeError) as error:
             wanted = f" of stride {output_stride}" if output_stride else ""
-            raise ConfigError(f"{name} gives no feature map{wanted} for pictures of any size: {error}") from None
+            raise ConfigError(f"{name} gives no feature map{wanted} for images of any size: {error}") from None
         if output_stride not in (None, self.output_stride):
             raise ConfigError(f"{name} has the output stride {self.output_stride}; set model.output_stride=null.")
         self.train()
@@ -86,7 +86,7 @@ class TimmBackbone(Backbone):
         final = self(probe)
         stride = probe.shape[2] // final.shape[2]
         if final.ndim != 4 or final.shape[2:] != (probe.shape[2] // stride, probe.shape[3] // stride):
-            raise RuntimeError(f"{tuple(probe.shape)} gave {tuple(final.shape)}, which is no grid over the picture")
+            raise RuntimeError(f"{tuple(probe.shape)} gave {tuple(final.shape)}, which is no grid over the image")
         self.channels, self.output_stride, self.input_multiple = final.shape[1], stride, stride
         self.stage_channels = {s: x.shape[1] for s, x in stages.items() if s <= stride}
 
@@ -121,7 +121,7 @@ class TimmBackbone(Backbone):
         return (
             f"{self.name} has the output stride {self.output_stride}, and its last stride cannot be set to 1 as a "
             f"ResNet's can: {reason}. (timm's own output_stride dilates the last stage, which is not ReID's last "
-            f"stride 1.) Set model.output_stride=null{offer} take larger pictures."
+            f"stride 1.) Set model.output_stride=null{offer} take larger images."
         )
 
     def _drop_head(self, probe: Tensor) -> None:
@@ -142,7 +142,7 @@ class TimmBackbone(Backbone):
 
 
 def _probe(network: Any) -> Tensor:
-    """A small picture that fits the model's patches and strides, twice as high as wide, as persons are."""
+    """A small image that fits the model's patches and strides, twice as high as wide, as persons are."""
     patch = getattr(getattr(network, "patch_embed", None), "patch_size", None) or 1
     patch = max(patch) if isinstance(patch, tuple) else patch
     size = 4 * patch if patch >= 8 else 64  # plain transformers have one stride, their patch
@@ -173,7 +173,7 @@ def timm_imagenet_state(name: str) -> dict[str, Tensor]:
 
 
 def _create(name: str) -> nn.Module:
-    """The timm model with random weights, for pictures of any size where it knows such an option."""
+    """The timm model with random weights, for images of any size where it knows such an option."""
     _known(name)
     create, model = _import_timm().create_model, name.removeprefix(TIMM_PREFIX)
     network: nn.Module

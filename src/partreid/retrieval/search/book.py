@@ -139,7 +139,7 @@ class CodedSearch:
         if self._useless is not None and self._useless[0] == matching and len(embeddings) < 2 * self._useless[1]:
             return None
         from partreid.retrieval.search.engine import Items, nearest
-        from partreid.retrieval.search.scan import Fragment
+        from partreid.retrieval.search.scan import CodedFragment
 
         codes = self.source.update(embeddings, unseen=matching.visibility == "ignore")
         asked = matching.prepare(query).validate()
@@ -153,7 +153,7 @@ class CodedSearch:
             kept = zip(weights, np.split(searched, starts), strict=True)
             weights = [w if some.all() else w * some[:, None] for w, some in kept]
         items = Items(
-            [Fragment(*pair) for pair in zip(codes, weights, strict=True)],
+            [CodedFragment(*pair) for pair in zip(codes, weights, strict=True)],
             [embeddings.slots.index(slot) for slot in asked.slots],
             matching,
             lambda positions: matching.prepare(embeddings[positions]),
@@ -182,7 +182,7 @@ class CodedSearch:
 
 
 def _weights(prepared: PartEmbeddings, matching: MatchingConfig) -> np.ndarray:
-    """[B, S] float32: what each picture brings to the weight of a slot."""
+    """[B, S] float32: what each image brings to the weight of a slot."""
     if matching.visibility == "ignore":
         return np.ones(prepared.visibility.shape, np.float32)
     seen = prepared.visibility.float()

@@ -19,7 +19,7 @@ _TYPES = {"items": np.int32, "scales": np.float32, "lengths": np.float32, "error
 
 @dataclass(frozen=True, eq=False)
 class SlotCodes:
-    """Codes of the vectors of N pictures, slot after slot: R = starts[S] vectors of D numbers.
+    """Codes of the vectors of N images, slot after slot: R = starts[S] vectors of D numbers.
 
     They depend on the vectors alone, not on how these are matched, and never change: keep them beside the vectors they
     were made of. A part that is not seen has no code.

@@ -17,7 +17,7 @@ from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.bound import SLACK
 from partreid.retrieval.search.kernels import ERROR_OF_NORMALISING, smallest
 from partreid.retrieval.search.pairs import Pairs
-from partreid.retrieval.search.scan import CodedQueries, Fragment, candidates
+from partreid.retrieval.search.scan import CodedFragment, CodedQueries, candidates
 from partreid.types import PartEmbeddings
 
 _QUERIES = 256  # at once: their sums over a task's items stay in the processor's cache
@@ -37,7 +37,7 @@ class Items:
         matching: how to compare. fetch: embeddings of the items at some positions, prepared by ``matching``.
     """
 
-    fragments: Sequence[Fragment]
+    fragments: Sequence[CodedFragment]
     slots: Sequence[int]
     matching: MatchingConfig
     fetch: Callable[[torch.Tensor], PartEmbeddings]
@@ -79,7 +79,7 @@ def _survivors(
     for wave in _waves(items.fragments, len(query), max(_SEED, 8 * k), memory_budget):
         limits = _limits(known, items.matching)
 
-        def scan(task: tuple[Fragment, int, range], limits: np.ndarray = limits) -> Pairs:
+        def scan(task: tuple[CodedFragment, int, range], limits: np.ndarray = limits) -> Pairs:
             fragment, offset, some = task
             new, bounds = candidates(coded, fragment, some, slots=items.slots, limits=limits)
             return Pairs(new[:, 0].astype(np.int64), new[:, 1] + np.int64(offset + some.start), bounds)
@@ -125,12 +125,12 @@ def _limits(found: np.ndarray, matching: MatchingConfig) -> np.ndarray:
 
 
 def _waves(
-    fragments: Sequence[Fragment], queries: int, seed: int, memory_budget: int
-) -> Iterator[list[tuple[Fragment, int, range]]]:
+    fragments: Sequence[CodedFragment], queries: int, seed: int, memory_budget: int
+) -> Iterator[list[tuple[CodedFragment, int, range]]]:
     """Tasks (fragment, position of its first item, items in it) that share one limit: few at first, then ever more."""
     step = min(_TASK_ITEMS, _TASK_PAIRS // queries)
     most = max(step, memory_budget // (_PAIR_BYTES * queries))  # all pairs of a wave may be candidates
-    wave: list[tuple[Fragment, int, range]] = []
+    wave: list[tuple[CodedFragment, int, range]] = []
     waiting, seen, offset = 0, 0, 0
     for fragment in fragments:
         first = 0

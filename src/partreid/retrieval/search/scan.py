@@ -49,7 +49,7 @@ class CodedQueries:
 
 
 @dataclass(frozen=True, eq=False)
-class Fragment:
+class CodedFragment:
     """Consecutive items: their codes, and the weight of each compared slot as [N, S] float32; 0 = not compared."""
 
     codes: SlotCodes
@@ -57,7 +57,7 @@ class Fragment:
 
 
 def candidates(
-    queries: CodedQueries, fragment: Fragment, items: range, *, slots: Sequence[int], limits: np.ndarray
+    queries: CodedQueries, fragment: CodedFragment, items: range, *, slots: Sequence[int], limits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs that share a slot and whose distance may lie within the query's limit.
 

@@ -22,15 +22,15 @@ def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
     if not separator and re.match(r"(postgres(ql)?|qdrant(\+https)?):|.*\bpassword\s*=", str(location), re.IGNORECASE):
         raise DataError(_EXPECTED.format(without_secrets(str(location))))  # a folder of that name would show it
     if not separator:
-        from partreid.retrieval.stores.lance import LanceStore
+        from partreid.retrieval.stores.lance.store import LanceStore
 
         return LanceStore(nameable(location, error=DataError), create=create)
     if scheme in ("qdrant", "qdrant+https"):
-        from partreid.retrieval.stores.qdrant import QdrantStore
+        from partreid.retrieval.stores.qdrant.store import QdrantStore
 
         return QdrantStore.open(str(location), create=create)
     if scheme in ("postgres", "postgresql"):
-        from partreid.retrieval.stores.postgres import PostgresStore
+        from partreid.retrieval.stores.postgres.store import PostgresStore
 
         return PostgresStore.open(str(location), create=create)
     raise DataError(_EXPECTED.format(without_secrets(str(location))))

@@ -58,7 +58,7 @@ class GalleryHeader:
 
     @property
     def example(self) -> PartEmbeddings:
-        """Embeddings of no picture: what ``check_comparable`` holds others against."""
+        """Embeddings of no image: what ``check_comparable`` holds others against."""
         return self.embeddings(torch.empty(0, len(self.slots), self.width), torch.empty(0, len(self.slots)))
 
     def embeddings(self, vectors: Tensor, visibility: Tensor) -> PartEmbeddings:

@@ -1,0 +1,190 @@
+"""What the figures show, gathered from a model and a data set: rankings (Figures 3, 4) and attention (Figure 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from partreid.cli.console import console
+from partreid.cli.searched import SearchedSet
+from partreid.datasets.images import read_image
+from partreid.errors import LabelError
+from partreid.functional.distance import pairwise_slot_distances
+from partreid.inference.extractor import PartExtractor
+from partreid.labels.fields import read_part_maps
+from partreid.labels.locate import AUTO, choose_label_folder, find_label
+from partreid.parts import FOREGROUND, PartSchema
+from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
+
+if TYPE_CHECKING:
+    from partreid.viz.attention import AttentionRow
+    from partreid.viz.rankings import RankedImage, RankingRow
+
+
+@dataclass(frozen=True)
+class RankingStyle:
+    """What a row of a ranking shows.
+
+    Attributes:
+        top: results. junk: also those of the query's person and view, which scores leave out.
+        attention: draw attention over the images. slots: compare these alone; None = all (Eq. 9).
+        title: what tells the row from others of the same query.
+    """
+
+    top: int = 8
+    junk: bool = False
+    attention: bool = True
+    slots: tuple[str, ...] | None = None
+    title: str = ""
+
+
+def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> RankingRow:
+    """A query and its first results in the order of evaluation; also the first right one, where it comes later.
+
+    Args:
+        searched: by a model. index: of the query. style: what to show.
+
+    Raises:
+        ShapeError: there is no such slot.
+    """
+    from partreid.viz.rankings import RankingRow
+
+    query, gallery = searched.query.images[index], searched.gallery.images
+    matching = searched.matching.model_copy(update={"slots": style.slots})
+    asked, others = matching.prepare(searched.query.embeddings[index]), matching.prepare(searched.gallery.embeddings)
+    distances = matching.prepared.distances(asked, others)[0]
+    same = np.array([entry.pid == query.pid for entry in gallery])
+    junk = same & [entry.view == query.view for entry in gallery]
+    order = distances.argsort(stable=True).numpy()
+    counted = order[~junk[order]]
+    shown = order[: style.top] if style.junk else counted[: style.top]
+    right = np.flatnonzero(same[counted])  # ranks from 0
+    if len(right) and not np.isin(shown, counted[right]).any():
+        shown = np.append(shown, counted[right[0]])
+    chosen = torch.from_numpy(shown)[None]
+    by_slot = pairwise_slot_distances(
+        asked, others, chosen, normalize=matching.normalize, visibility=matching.visibility
+    )[0]
+    pictures = list(_shown(searched.extractor, [query, *(gallery[i] for i in shown)], style))
+    results = [
+        replace(
+            image,
+            distance=float(distances[i]),
+            slot_distances=by_slot[place].numpy(),
+            verdict="junk" if junk[i] else "right" if same[i] else "wrong",
+            rank=None if junk[i] else int(np.flatnonzero(counted == i)[0]) + 1,
+        )
+        for place, (i, image) in enumerate(zip(shown.tolist(), pictures[1:], strict=True))
+    ]
+    note = _score(searched.result, index) if style.slots is None else ""
+    asking = replace(pictures[0], label=f"{pictures[0].label} · #{index}", note=note)
+    farthest = distances[torch.isfinite(distances)]
+    return RankingRow(asking, results, style.title, asked.slots, float(farthest.max()) if len(farthest) else 0.0)
+
+
+def attention_rows(extractor: PartExtractor, images: Sequence[ReIDImage]) -> list[AttentionRow]:
+    """The attention maps of images, and the labels of those that have one for the model's parts."""
+    from partreid.viz.attention import AttentionRow
+
+    schema = extractor.model.config.part_schema
+    rows = []
+    for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
+        parts = slots[len(slots) - len(maps) + 1 :]
+        rows.append(
+            AttentionRow(
+                image=read_image(entry.path),
+                attention=maps if parts else None,
+                visibility=visibility[len(slots) - len(parts) :] if parts else None,
+                part_maps=_label(entry, schema) if parts == schema.parts else None,
+                label=_caption(entry),
+                name=entry.path.name,
+            )
+        )
+    return rows
+
+
+def drawn_labels(dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str = AUTO) -> list[ReIDImage]:
+    """The images with their label files, where there are any: read for those that are drawn, not for whole sets.
+
+    Args:
+        dataset: that they are of. images: to be drawn. labels: a label folder; "auto" takes the only one there is.
+
+    Raises:
+        LabelError: there is no label folder of that name.
+    """
+    try:
+        folder = choose_label_folder(dataset.root, labels)
+    except LabelError as error:
+        if labels != AUTO:
+            raise
+        console.print(f"Drawn without labels: {error}", style="dim", markup=False, soft_wrap=True)
+        folder = None
+    if folder is None:
+        return list(images)
+    return [
+        entry
+        if entry.label
+        else replace(entry, label=find_label(entry.path, dataset.root, folder, dataset.label_naming))
+        for entry in images
+    ]
+
+
+def spread(values: np.ndarray, count: int) -> list[int]:
+    """Positions of ``count`` values spread evenly from the highest to the lowest; NaN is left out."""
+    order = np.argsort(-values, kind="stable")[: np.count_nonzero(~np.isnan(values))]
+    picks = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+    return [int(i) for i in order[picks]]
+
+
+def _label(entry: ReIDImage, schema: PartSchema) -> np.ndarray | None:
+    """Part maps E, or None where there is no label or none that fits: a figure is no reason to stop."""
+    try:
+        return None if entry.label is None else read_part_maps(entry.label, schema)
+    except LabelError as error:
+        console.print(f"Drawn without its label: {error}", style="dim", markup=False, soft_wrap=True)
+        return None
+
+
+def _attention(
+    extractor: PartExtractor, images: Sequence[ReIDImage]
+) -> Iterator[tuple[tuple[str, ...], np.ndarray, np.ndarray]]:
+    """Of each image: the slots, attention [K+1, h, w], and the slots' visibility [S]."""
+    for output in extractor.outputs(list(images)):
+        seen = output.embeddings.visibility.numpy()
+        for maps, visibility in zip(output.attention.numpy(), seen, strict=True):
+            yield output.embeddings.slots, maps, visibility
+
+
+def _shown(extractor: PartExtractor, images: Sequence[ReIDImage], style: RankingStyle) -> Iterator[RankedImage]:
+    """What a row shows of a query as of a result; attention and visibility of the slots that are compared."""
+    from partreid.viz.rankings import RankedImage
+
+    for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
+        chosen = style.slots or slots
+        by_slot = dict(zip(slots[len(slots) - len(maps) + 1 :], maps[1:], strict=True))
+        if by_slot and FOREGROUND in slots:
+            by_slot[FOREGROUND] = maps[1:].max(axis=0)
+        names = [slot for slot in chosen if slot != FOREGROUND] or list(chosen)
+        drawn = [by_slot[name] for name in names if name in by_slot]
+        yield RankedImage(
+            image=read_image(entry.path),
+            label=_caption(entry),
+            name=entry.path.name,
+            attention=np.stack([maps[0], *drawn]) if drawn and style.attention else None,
+            visibility=np.array([visibility[slots.index(slot)] for slot in chosen]),
+        )
+
+
+def _score(result: EvaluationResult, index: int) -> str:
+    precision = float(result.average_precision[index])
+    if np.isnan(precision):
+        return "no match in the gallery"
+    return f"AP {100 * precision:.0f} %, first right: {result.first_match[index]}"
+
+
+def _caption(entry: ReIDImage) -> str:
+    return f"id {entry.pid}" + (f" · cam {entry.camera_name}" if entry.camera_name else "")

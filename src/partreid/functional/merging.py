@@ -1,0 +1,73 @@
+"""Several embeddings of one person as one: per slot, the mean of the vectors weighted by visibility."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from partreid.types import PartEmbeddings
+
+
+@dataclass(frozen=True, eq=False)
+class SlotSums:
+    """What the mean needs of the embeddings merged so far; sums of two sets of them add up to the sums of both.
+
+    Per slot f = Σ_n v_n·f_n / Σ_n v_n: Eq. 3 with images n in the place of pixels and visibility in that of
+    attention. A slot that is seen in none keeps the plain mean, for whoever compares without visibility. Sums are in
+    double precision (single on MPS, which has no other), so that the order of adding does not matter.
+
+    Attributes:
+        weighted: [..., S, D] Σ v_n·f_n. plain: [..., S, D] Σ f_n. weight: [..., S] Σ v_n.
+        visibility: [..., S] the largest v_n. count: number of embeddings.
+    """
+
+    weighted: Tensor
+    plain: Tensor
+    weight: Tensor
+    visibility: Tensor
+    count: int
+
+    @classmethod
+    def of(cls, vectors: Tensor, visibility: Tensor) -> Self:
+        """The sums over the first dimension, which must not be empty.
+
+        Args:
+            vectors: [N, ..., S, D]. visibility: [N, ..., S].
+
+        Example:
+            >>> sums = SlotSums.of(torch.tensor([[[2.0]], [[8.0]]]), torch.tensor([[1.0], [0.5]]))
+            >>> sums.count, sums.weight
+            (2, tensor([1.5000], dtype=torch.float64))
+        """
+        precise = torch.float32 if vectors.device.type == "mps" else torch.float64
+        wide, weights = vectors.to(precise), visibility.to(precise)
+        return cls(
+            weighted=(wide * weights[..., None]).sum(0),
+            plain=wide.sum(0),
+            weight=weights.sum(0),
+            visibility=weights.amax(0),
+            count=len(vectors),
+        )
+
+    def __add__(self, other: SlotSums) -> SlotSums:
+        return SlotSums(
+            weighted=self.weighted + other.weighted,
+            plain=self.plain + other.plain,
+            weight=self.weight + other.weight,
+            visibility=torch.maximum(self.visibility, other.visibility),
+            count=self.count + other.count,
+        )
+
+    def mean(self, like: PartEmbeddings) -> PartEmbeddings:
+        """The merged embeddings [B, S, D] where the sums are of [N, B, S, D]; a slot's visibility is the largest.
+
+        Args:
+            like: has the slots, types and model of the result.
+        """
+        weight = self.weight[..., None]
+        vectors = torch.where(weight > 0, self.weighted / weight, self.plain / self.count)
+        visibility = self.visibility.to(like.visibility.dtype)
+        return replace(like, vectors=vectors.to(like.vectors.dtype), visibility=visibility)

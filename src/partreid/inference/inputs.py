@@ -1,0 +1,133 @@
+"""Images of every kind: walked through one by one, named, and turned into pixels."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from partreid.datasets.images import from_pil, read_image
+from partreid.datasets.readers.common import LeftOut, folder_files, subfolders
+from partreid.errors import DataError
+from partreid.types import ReIDImage
+
+ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | ReIDImage"
+"""A file, a PIL image, a uint8 RGB array [H, W, 3], or an entry of a data set."""
+
+ImagesLike: TypeAlias = "ImageLike | Iterable[ImageLike]"
+"""One image, a folder, an array [N, H, W, 3], or any number of images and folders one after the other."""
+
+
+def walk(images: ImagesLike) -> Iterator[ImageLike]:
+    """Single images, one at a time, in a fixed order: nothing is read ahead, and no list of all is made.
+
+    A folder stands for the images in it, sorted by name, then for those in its subfolders, sorted by name. Hidden
+    files and folders are passed over, and lists, labels and notes; a warning at the folder's end names other files that
+    are no images. Only one folder's names are held at a time.
+
+    Args:
+        images: one image, a folder, an array [N, H, W, 3], or an iterable of images and folders.
+
+    Raises:
+        DataError: a folder holds no image, or cannot be looked into; or the images are a set, which has no order.
+
+    Example:
+        >>> [image.shape for image in walk(np.zeros((2, 8, 4, 3), np.uint8))]
+        [(8, 4, 3), (8, 4, 3)]
+    """
+    if isinstance(images, set | frozenset):
+        raise DataError("A set of images has no order, so nobody knows whose row is which. Give sorted(images).")
+    if isinstance(images, str | Path | Image.Image | ReIDImage | bytes | bytearray | io.IOBase):
+        images = [images]  # of bytes and open files too loading says what was expected
+    elif isinstance(images, np.ndarray):
+        names = images.ndim == 1 and images.dtype.kind in "UO"  # a column of paths
+        images = images.tolist() if names else images if images.ndim == 4 else [images]
+    elif not isinstance(images, Iterable):
+        images = [images]  # loading it says what was expected
+    for image in images:
+        if isinstance(image, str | Path) and os.path.isdir(image):  # noqa: PTH112 - a third of Path's time
+            yield from _walk_folder(Path(image))
+        else:
+            yield image
+
+
+def image_name(image: ImageLike, position: int) -> str:
+    """What an image is called: its file, or its place in the stream where it has none.
+
+    Example:
+        >>> image_name(Path("a.jpg"), 4), image_name(np.zeros((8, 4, 3), np.uint8), 4)
+        ('a.jpg', '#4')
+    """
+    if isinstance(image, ReIDImage):
+        return str(image.path)
+    return str(image) if isinstance(image, str | Path) else f"#{position}"
+
+
+def load_image(image: ImageLike) -> np.ndarray:
+    """One image as uint8 [H, W, 3] RGB, upright; arrays are as they are.
+
+    Raises:
+        DataError: it cannot be read, or is no such array.
+    """
+    if isinstance(image, ReIDImage):
+        return read_image(image.path)
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return from_pil(image)
+    wrong = not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3
+    if wrong or image.shape[2] != 3 or np.ma.is_masked(image):
+        raise DataError(f"Expected a file, a PIL image or a uint8 array [H, W, 3] in RGB order, got {_what(image)}.")
+    return image
+
+
+def _what(image: object) -> str:
+    """What came in the place of an image, and how it becomes one where that is certain."""
+    if isinstance(image, bytes | bytearray | io.IOBase):
+        return f"{type(image).__name__}. Of a file's bytes take Image.open(io.BytesIO(data))"
+    if not isinstance(image, np.ndarray):
+        return type(image).__name__
+    if np.ma.is_masked(image):
+        return "one that is masked in part. Fill what is behind the mask: image.filled(0)"
+    came = f"{image.dtype} {image.shape}"
+    if image.dtype.kind == "f":
+        return f"{came}. Of numbers from 0 to 1 take (255 * image).round().astype(np.uint8)"
+    if image.dtype == np.uint8 and image.ndim == 2:
+        return f"{came}. Of a grey image take np.stack([image] * 3, axis=2)"
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 4:
+        return f"{came}. Leave the fourth channel out: image[:, :, :3]"
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[0] == 3:
+        return f"{came}. Put the channels last: image.transpose(1, 2, 0)"
+    return came
+
+
+def _walk_folder(folder: Path) -> Iterator[Path]:
+    found, left_out = False, LeftOut()
+    for path in _tree(folder, (), left_out):
+        found = True
+        yield path
+    if not found:
+        raise DataError(f"Folder {folder} holds no image ({left_out.instead()}), nor do the folders in it.")
+    left_out.tell()
+
+
+def _tree(folder: Path, above: tuple[str, ...], left_out: LeftOut) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in above:  # a link to a folder that it lies in
+        return
+    try:
+        names, others = folder_files(folder)
+        inner = subfolders(folder)
+    except OSError as error:
+        raise DataError(f"Cannot look into folder {folder}: {error.strerror or error}.") from None
+    left_out.add(folder, others)
+    for name in sorted(names):
+        yield folder / name
+    del names, others  # nothing of this folder is held while those in it are walked through
+    for subfolder in inner:
+        yield from _tree(subfolder, (*above, real), left_out)

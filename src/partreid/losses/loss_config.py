@@ -1,0 +1,58 @@
+"""How a model is supervised."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from partreid.base_config import ConfigModel
+
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class RegionWeights(ConfigModel):
+    """Weight of one kind of loss on each embedding; 0 = not applied."""
+
+    global_: Weight = 0.0
+    """On f_g."""
+    foreground: Weight = 0.0
+    """On f_f."""
+    concat: Weight = 0.0
+    """On f_c."""
+    parts: Weight = 0.0
+    """On f_1 .. f_K."""
+
+
+class GiLtConfig(ConfigModel):
+    """GiLt (Eq. 6): which loss on which embedding. Every row of Table 4 is a choice of these weights.
+
+    A weight on an embedding that the model does not have (PCB: the foreground; BoT: all but the global one) counts for
+    nothing, so that a row of Table 4 trains every model.
+    """
+
+    identity: RegionWeights = RegionWeights(global_=1, foreground=1, concat=1)
+    """Weights of the identity loss; Eq. 6: on the holistic embeddings."""
+    triplet: RegionWeights = RegionWeights(parts=1)
+    """Weights of the triplet loss; Eq. 6: on the parts."""
+    part_triplet: Literal["part_averaged", "per_part"] = "part_averaged"
+    """Eq. 7-8, or one triplet per part (Table 2, "w/o part-averaged triplet loss")."""
+    triplet_visibility: Literal["ignore", "model", "labels"] = "ignore"
+    """Which parts the part-averaged triplet compares: all (paper), or, weighted as in Eq. 9, those that the model
+    calls visible, or those that the human parsing labels show."""
+    label_smoothing: Share = 0.1
+    """ε of the identity loss (paper §4.2)."""
+    margin: Annotated[float, Field(gt=0)] = 0.3
+    """α of Eq. 8 (paper §4.2)."""
+
+
+class ObjectiveConfig(ConfigModel):
+    """Eq. 5: L = λ_pa · L_pa + L_GiLt."""
+
+    gilt: GiLtConfig = GiLtConfig()
+    """The losses from identity labels."""
+    part_attention_weight: Weight = 0.35
+    """λ_pa (paper §3.3). 0 trains without human parsing labels."""
+    part_attention_smoothing: Share = 0.1
+    """ε of Eq. 2 (paper §4.2)."""

@@ -1,0 +1,144 @@
+"""What a model is. It travels in the checkpoint and rebuilds the model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from partreid.base_config import ConfigModel
+from partreid.errors import ConfigError
+from partreid.functional.visibility import DEFAULT_THRESHOLD
+from partreid.models.backbones import check_backbone_name, map_geometry
+from partreid.parts import FOREGROUND, GLOBAL, PartSchema, get_part_schema
+
+
+class ModelConfig(ConfigModel):
+    """Architecture and numerics of BPBReID and its baselines. The defaults follow the paper's text."""
+
+    backbone: str = "resnet50"
+    """Feature extractor: "resnet50", "resnet50_ibn_a", "hrnet_w32" (paper §4.2: RN, RI, HR), "efficientnet_lite0"
+    (light, for CPUs), "resnet18" (tests), or "timm/<model name>"."""
+    output_stride: Literal[8, 16, 32] | None = None
+    """Image pixels per cell of the backbone's output. None takes the backbone's own: 16 of a ResNet, its last stride
+    removed (paper §4.2: 256×128 gives 16×8), 4 of HRNet, of a timm model what it has."""
+    map_stride: Literal[4, 8, 16] | None = None
+    """A finer feature map: the backbone's features from this stride on, upsampled to it and concatenated, as the
+    paper does with HRNet's branches. None takes the backbone's output alone (paper, ResNet-50)."""
+    attention: Literal["learned", "fixed", "fields", "stripes", "none"] = "learned"
+    """Where the parts are: "learned" (BPBReID, Eq. 1); "fixed", the softmax of the pose fields (Table 2, w/o learnable
+    attention), or "fields", the pose fields as they are: both need a label file for every image, at test too;
+    "stripes" (PCB); "none" (BoT: a global embedding only)."""
+    stripes: Annotated[int, Field(ge=1, le=1024)] = 6
+    """Number of horizontal stripes (PCB; paper §4.4.2: 6)."""
+    parts: str = "eight"
+    """Part schema by name; paper: "eight" for occluded sets, "five" for holistic ones (Table 5)."""
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Width D of a Linear + BatchNorm + ReLU head after pooling; none in the paper, 512 in the published weights."""
+    foreground_pooling: Literal["weighted_average", "mean"] = "weighted_average"
+    """Eq. 3, or the published weights' mean of M_f·G over all pixels."""
+    part_classifier_batchnorm: bool = False
+    """A BatchNorm2d before the 1×1 convolution of Eq. 1, as the published weights have it."""
+    visibility: Literal["threshold", "argmax", "continuous"] = "threshold"
+    """Eq. 4 (a map's maximum above the threshold), the published weights' argmax rule, or the maximum itself."""
+    visibility_threshold: Annotated[float, Field(ge=0, le=1)] = DEFAULT_THRESHOLD
+    """λ_v of Eq. 4."""
+    foreground_embedding: Literal["raw", "bn"] = "raw"
+    """Which foreground vector is matched: raw f_f (Eq. 9), or its BN-neck output (published weights). BoT: f_g."""
+    normalize_embeddings: bool = False
+    """Whether matching divides each slot's vector by its length first; Eq. 9 does not, the published weights do."""
+
+    @field_validator("backbone")
+    @classmethod
+    def _known_backbone(cls, name: str) -> str:
+        return check_backbone_name(name)
+
+    @field_validator("parts")
+    @classmethod
+    def _known_parts(cls, name: str) -> str:
+        try:
+            get_part_schema(name)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    @property
+    def stride(self) -> int:
+        """Image pixels per cell of the feature map G."""
+        return self.map_stride or map_geometry(self.backbone, self.output_stride).stride
+
+    @property
+    def input_multiple(self) -> int:
+        """Height and width of images must be multiples of it."""
+        return map_geometry(self.backbone, self.output_stride).multiple
+
+    @property
+    def pose_guided(self) -> bool:
+        """Whether pose fields take the place of learned attention, so that every image needs a label file."""
+        return self.attention in ("fixed", "fields")
+
+    @property
+    def visibility_rule(self) -> str:
+        """How it is decided what is visible: :attr:`visibility`, or "always" where every part is."""
+        return self.visibility if self.attention in ("learned", "fixed", "fields") else "always"
+
+    @property
+    def idle_fields(self) -> frozenset[str]:
+        """Fields of the forward pass that change nothing, given the others."""
+        idle = set()
+        if self.visibility_rule != "threshold":
+            idle.add("visibility_threshold")
+        if self.visibility_rule == "always":
+            idle |= {"visibility", "foreground_pooling"}
+        if self.attention == "stripes":
+            idle.add("foreground_embedding")  # stripes stand alone
+        else:
+            idle.add("stripes")
+        return frozenset(idle)
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Names of the K parts; none without parts."""
+        if self.attention == "none":
+            return ()
+        if self.attention == "stripes":
+            return tuple(f"stripe_{i}" for i in range(1, self.stripes + 1))
+        return self.part_schema.parts
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of what is compared (Eq. 9): the foreground and the parts; stripes alone; the global embedding."""
+        holistic = {"stripes": (), "none": (GLOBAL,)}.get(self.attention, (FOREGROUND,))
+        return (*holistic, *self.part_names)
+
+    @property
+    def part_schema(self) -> PartSchema:
+        """The part schema by its name."""
+        return get_part_schema(self.parts)
+
+
+def paper_model() -> ModelConfig:
+    """The numerics of the paper's text: ResNet-50, K = 8."""
+    return ModelConfig()
+
+
+def bot_model() -> ModelConfig:
+    """BoT (Luo et al. 2019): the global embedding behind its BN neck, compared by the angle."""
+    return ModelConfig(attention="none", foreground_embedding="bn", normalize_embeddings=True)
+
+
+def pcb_model() -> ModelConfig:
+    """PCB as the paper's Table 4 compares it: six stripes."""
+    return ModelConfig(attention="stripes")
+
+
+def official_model() -> ModelConfig:
+    """The numerics of the published weights, all departures from the text together."""
+    return ModelConfig(
+        embedding_dim=512,
+        foreground_pooling="mean",
+        part_classifier_batchnorm=True,
+        visibility="argmax",
+        foreground_embedding="bn",
+        normalize_embeddings=True,
+    )

@@ -1,0 +1,1 @@
+"""A gallery in a folder: a Lance dataset, and ``gallery.json`` that says what was acknowledged."""

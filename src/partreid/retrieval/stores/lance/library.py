@@ -1,0 +1,42 @@
+"""The Lance library: imported without its warnings, its errors made ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from partreid.errors import DataError
+from partreid.retrieval.stores.lance.head import damaged
+
+# Lance reads this once, when imported; at its own level it warns of every new dataset on the standard error.
+_quiet = "LANCE_LOG" not in os.environ
+if _quiet:
+    os.environ["LANCE_LOG"] = "error"
+try:
+    import lance
+    import lance.file
+    import lance.fragment
+finally:
+    if _quiet:
+        del os.environ["LANCE_LOG"]
+
+__all__ = ["lance", "lance_errors"]
+
+
+@contextmanager
+def lance_errors(path: Path, kind: Callable[[Path, str], DataError] = damaged) -> Iterator[None]:
+    """Errors of Lance and of the system, and panics of Lance's Rust code, as an error about a path."""
+    try:
+        yield
+    except DataError:  # which says it already
+        raise
+    except (OSError, ValueError, RuntimeError, TypeError, NotImplementedError, pa.ArrowException) as error:
+        raise kind(path, f"{error!s:.300}") from error
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":
+            raise kind(path, f"{error!s:.300}") from error
+        raise

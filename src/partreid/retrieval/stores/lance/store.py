@@ -1,0 +1,260 @@
+"""A gallery in a folder: a Lance dataset, and ``gallery.json`` that says what was acknowledged. See docs/gallery.md."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from partreid.errors import DataError, ShapeError
+from partreid.files import hold_folder
+from partreid.retrieval.filters import Filter
+from partreid.retrieval.search.book import Embedded
+from partreid.retrieval.search.codes import SlotCodes
+from partreid.retrieval.search.exact import Engine, ExactSearch
+from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, taken
+from partreid.retrieval.stores.lance.head import HEAD, Head, damaged, newest_acknowledged, outdated
+from partreid.retrieval.stores.lance.snapshot import Snapshot
+from partreid.retrieval.stores.lance.writer import Change, apply
+from partreid.types import PartEmbeddings
+from partreid.types.gallery import CameraSummary, GalleryRecords
+from partreid.types.tensors import check_comparable
+
+PATIENCE = 60.0
+"""Seconds that a write waits for another one in the same folder."""
+
+_TRIES = 4
+_LEASE = 60.0  # seconds after which whoever walks through a version says again that its files are needed
+
+
+class LanceStore:
+    """Items in a Lance dataset with vectors in half precision, searched through int8 codes.
+
+    Any number of processes may read beside one that writes; each call sees what was acknowledged before it.
+
+    Args:
+        path: the folder. create: whether to begin a gallery where there is none; the folder is made by the first write.
+        engine: how to search, as for :class:`~partreid.retrieval.search.exact.ExactSearch`.
+
+    Raises:
+        DataError: there is no gallery and none is to be made, or the folder holds something else, is damaged, or of
+            another format version.
+    """
+
+    dtype: torch.dtype | None = torch.float16
+
+    def __init__(self, path: Path, *, create: bool, engine: Engine = "auto") -> None:
+        self.location = str(path)
+        self.search = ExactSearch(engine, _FragmentCodes())
+        self._path = path
+        self._lock = threading.RLock()
+        self._seen: bytes | None = None  # the latest content of gallery.json
+        self._snapshot: Snapshot | None = None
+        self._current = False  # whether the snapshot is what that content stands for
+        self._held: tuple[Snapshot | None] | None = None  # what all reads are of, while an answer is made
+        if not _holds_gallery(path) and not create:
+            raise DataError(f"No gallery in {path}: expected a folder with {HEAD}. Add items to begin one there.")
+        self._read(lambda _: None)
+
+    def read(self, answer: Callable[[], Answer]) -> Answer:
+        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
+        return self._read(lambda _: answer())
+
+    def header(self) -> GalleryHeader | None:
+        """What the items have in common."""
+        return self._read(lambda snapshot: None if snapshot is None else snapshot.header)
+
+    def count(self, where: Filter) -> int:
+        """Number of items that meet ``where``."""
+        return self._read(lambda snapshot: 0 if snapshot is None else snapshot.count(where))
+
+    def cameras(self, where: Filter) -> list[CameraSummary]:
+        """The items of each camera."""
+        return self._read(lambda snapshot: [] if snapshot is None else snapshot.cameras(where))
+
+    def write(self, records: GalleryRecords, *, replace: bool) -> None:
+        """Add items, all or none; a killed process has added all or none, too."""
+        if not records.embeddings.vectors[0].numel():
+            raise DataError(f"A gallery keeps vectors of at least one number, got {records.embeddings}.")
+        with self._writing() as found:
+            snapshot = found
+            if snapshot is None:  # an emptied one is not new
+                snapshot = Snapshot(self._path, Head(GalleryHeader.of(records.embeddings)))
+            try:
+                check_comparable(snapshot.header.example, records.embeddings)
+            except ShapeError as error:
+                raise DataError(f"Another process began the gallery in {self._path} otherwise. {error}") from None
+            there = snapshot.mask(Filter(ids=tuple(records.ids)))
+            if not replace and there.any():
+                raise DataError(taken(snapshot.records(there.nonzero()[0]).ids))
+            header = snapshot.header.bound_to(records.embeddings)
+            apply(snapshot, Change(snapshot.by_fragment(there), records, header))
+
+    def delete(self, where: Filter) -> int:
+        """Remove items. Their vectors stay in a file until their fragment is rewritten: see docs/gallery.md."""
+        if self.header() is None:
+            return 0
+        with self._writing() as snapshot:
+            gone = _begun(snapshot).mask(where)
+            if gone.any():
+                apply(_begun(snapshot), Change(_begun(snapshot).by_fragment(gone)))
+            return int(gone.sum())
+
+    def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
+        """Items in the order of their ids."""
+        return self._read(lambda snapshot: _begun(snapshot).first_by_id(where, limit=limit, after=after))
+
+    def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
+        """All items, of the version at the first page; its files are kept as long as someone walks through them."""
+        snapshot = self._read(lambda newest: newest)
+        if snapshot is None:
+            return
+        after, told = "", time.monotonic()
+        while True:
+            with self._lock:
+                try:
+                    page = snapshot.first_by_id(where, limit=size, after=after)
+                except DataError as error:
+                    if self._read(lambda newest: newest) is snapshot:
+                        raise
+                    raise DataError(
+                        f"The gallery in {self._path} was changed while all of it was read, and more than ten minutes "
+                        f"ago: what it held is cleared away. Read it again from the start. ({error})"
+                    ) from None
+            if not len(page):
+                return
+            yield page
+            after = page.items[-1].id
+            if time.monotonic() - told > _LEASE:
+                snapshot.hold()
+                told = time.monotonic()
+
+    def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
+        """The k nearest of each query, and ties."""
+        return self._read(lambda snapshot: self._nearest(_begun(snapshot), query, rule))
+
+    def verify(self) -> list[str]:
+        """Read everything."""
+        return self._read(lambda snapshot: [] if snapshot is None else snapshot.check())
+
+    def close(self) -> None:
+        """Let go of what is in memory."""
+        with self._lock:
+            self._snapshot, self._current = None, False
+            self.search.clear()
+
+    def _nearest(self, snapshot: Snapshot, query: PartEmbeddings, rule: SearchRule) -> Candidates:
+        searched = snapshot.mask(rule.where)
+        pairs = self.search.nearest(
+            query,
+            snapshot,
+            rule.k,
+            matching=rule.matching,
+            searched=None if searched.all() else searched,
+            memory_budget=rule.memory_budget,
+        )
+        positions, record = np.unique(pairs.position, return_inverse=True)
+        return Candidates(snapshot.records(positions), pairs.query, record)
+
+    def _read(self, answer: Callable[[Snapshot | None], Answer]) -> Answer:
+        """An answer from the newest version; where a writer cleared that away meanwhile, from the next."""
+        with self._lock:
+            if self._held is not None:
+                return answer(*self._held)
+            for left in reversed(range(_TRIES + 1)):
+                try:
+                    self._held = (self._newest(),)
+                    return answer(*self._held)
+                except DataError:
+                    if not left or self._content() == self._seen:
+                        raise
+                finally:
+                    self._held = None
+            raise AssertionError("the last try returns or raises")
+
+    @contextmanager
+    def _writing(self) -> Iterator[Snapshot | None]:
+        """The newest version, while nobody else can make another."""
+        with self._lock, hold_folder(self._path, error=DataError, patience=PATIENCE):
+            newest = self._newest()
+            if self._seen is None:
+                Head().write(self._path)  # from now on a folder without it is damaged, not new
+                newest = self._newest()
+            yield newest
+
+    def _newest(self) -> Snapshot | None:
+        """What was acknowledged until now; None before the first item."""
+        content = self._content()
+        if not self._current or content != self._seen:
+            self._seen, self._current = content, False
+            head = Head.read(self._path / HEAD, content) if content is not None else Head()
+            self._refuse_older(head.version)
+            self._snapshot = None if head.header is None else Snapshot(self._path, head, self._snapshot)
+            self._current = True
+        else:
+            self._refuse_older(0 if self._snapshot is None else self._snapshot.head.version)
+        return self._snapshot
+
+    def _refuse_older(self, version: int) -> None:
+        """See that no newer version was acknowledged than the one that ``gallery.json`` says."""
+        if (newer := newest_acknowledged(self._path)) > version and self._content() == self._seen:
+            self._current = False
+            raise outdated(self._path, version, newer)
+
+    def _content(self) -> bytes | None:
+        """Of gallery.json; None where there is none yet."""
+        try:
+            return (self._path / HEAD).read_bytes()
+        except FileNotFoundError:
+            begun = _holds_gallery(self._path)
+        except OSError as error:
+            raise DataError(f"Cannot read {self._path / HEAD}: {error.strerror or error}.") from None
+        if begun:  # since a moment ago
+            return self._content()
+        if self._seen is not None:
+            raise damaged(self._path / HEAD, "it is gone")
+        return None
+
+
+class _FragmentCodes:
+    """Codes that each fragment of a snapshot keeps."""
+
+    def update(self, embeddings: Embedded, *, unseen: bool = False) -> list[SlotCodes]:
+        """See :class:`~partreid.retrieval.search.book.CodeSource`."""
+        assert isinstance(embeddings, Snapshot)
+        return embeddings.codes(unseen=unseen)
+
+    def clear(self) -> None:
+        """Nothing is kept here."""
+
+
+def _begun(snapshot: Snapshot | None) -> Snapshot:
+    assert snapshot is not None, "asked before the first item was written"
+    return snapshot
+
+
+def _holds_gallery(path: Path) -> bool:
+    """Whether there is a gallery in the folder, rather than nothing yet.
+
+    Raises:
+        DataError: there is something else.
+    """
+    if not path.exists():
+        return False
+    if not path.is_dir():
+        raise DataError(f"{path} is a file; a gallery is a folder. Choose another path.")
+    try:
+        names = sorted(file.name for file in path.iterdir() if not file.name.startswith(f".{Path(HEAD).stem}."))
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from None
+    if not names or HEAD in names:
+        return bool(names)
+    if "_versions" in names:
+        raise damaged(path / HEAD, "it is missing, though the rest is there")
+    some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    raise DataError(f"{path} holds other things ({some}) and no gallery. Choose a new or an empty folder.")

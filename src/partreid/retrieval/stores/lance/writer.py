@@ -1,0 +1,257 @@
+"""Changing a gallery on disk: one Lance commit, then ``gallery.json``. Whoever calls holds the folder."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from partreid.errors import DataError
+from partreid.retrieval.stores.base import GalleryHeader
+from partreid.retrieval.stores.lance.fragment import CODES, described
+from partreid.retrieval.stores.lance.head import HEAD, CheckedFile, Head
+from partreid.retrieval.stores.lance.library import lance, lance_errors
+from partreid.retrieval.stores.lance.rows import batches_of, schema_of
+from partreid.retrieval.stores.lance.snapshot import Snapshot
+from partreid.types.gallery import GalleryRecords
+
+FULL = 2**15
+"""Rows of a fragment that grows no more; fewer where rows are wide."""
+
+_FULL_BYTES = 2**28
+_FANOUT = 8  # fragments of about one size that are put together
+_FILE_FORMAT = "2.1"
+_GRACE = 600.0  # seconds for which a reader may hold on to a version that is no longer the newest
+_CLEAN_EVERY = 8  # writes
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What becomes of a gallery.
+
+    Attributes:
+        gone: rows to delete of each fragment, ascending. new: items to add.
+        header: of the gallery from now on; as it was where None.
+    """
+
+    gone: Sequence[np.ndarray]
+    new: GalleryRecords | None = None
+    header: GalleryHeader | None = None
+
+
+def apply(snapshot: Snapshot, change: Change) -> None:
+    """Delete rows and add items, in one step.
+
+    Small fragments are put together on the way, as are those of which half was deleted: what is rewritten is read
+    and checked like any other row.
+
+    Args:
+        snapshot: the newest.
+
+    Raises:
+        DataError: the disk is full or cannot be written, or the gallery is damaged. Nothing has changed then.
+    """
+    folder, head = snapshot.folder, snapshot.head
+    live = [rows.copy() for rows in snapshot.live]
+    for rows, some in zip(live, change.gone, strict=True):
+        rows[some] = False
+    count = sum(int(rows.sum()) for rows in live) + (0 if change.new is None else len(change.new))
+    with lance_errors(folder, _unwritable):
+        there = _files(folder)
+        _forget_unacknowledged(folder, head)
+    try:
+        with lance_errors(folder, _unwritable):
+            changed = _head_of(snapshot, _committed(snapshot, change, live), change.header or snapshot.header)
+            _force_to_disk(folder, changed.files - head.files)
+        if changed.version != head.version + 1 or changed.count != count:
+            raise _unwritable(
+                folder,
+                f"something else than partreid writes there, or the disk knows no locks: expected version "
+                f"{head.version + 1} with {count} items, got {changed.version} with {changed.count}",
+            )
+        changed.write(folder)
+    except BaseException:
+        # An interrupt may come when the last step is done: then the new files are the gallery.
+        with suppress(OSError, DataError):
+            if Head.read(folder / HEAD, (folder / HEAD).read_bytes()).version == head.version:
+                _forget_unacknowledged(folder, head)
+                for file in _files(folder) - there:
+                    (folder / file).unlink()
+        raise
+    with suppress(OSError):
+        for file in head.files - changed.files:
+            os.utime(folder / file)
+        if changed.version % _CLEAN_EVERY == 0:
+            _clean(folder, changed)
+
+
+def _unwritable(folder: Path, reason: str) -> DataError:
+    return DataError(f"Cannot write the gallery in {folder}: {reason}. Nothing was changed.")
+
+
+def _committed(snapshot: Snapshot, change: Change, live: Sequence[np.ndarray]) -> lance.LanceDataset:
+    """The Lance dataset with the change in it.
+
+    Args:
+        live: [rows] bool of each fragment: what is there after the change.
+    """
+    folder, head, schema = snapshot.folder, snapshot.head, schema_of(snapshot.header)
+    rewritten = _rewritten(live, 0 if change.new is None else len(change.new), _full(snapshot.header))
+    added = itertools.chain(
+        *(snapshot.fragments[i].batches(live[i].nonzero()[0], schema) for i in rewritten),
+        () if change.new is None else batches_of(change.new, schema),
+    )
+    fragments = []
+    if rewritten or change.new is not None:
+        fragments = _written(
+            folder, added, schema, mode="append" if head.version else "create", most=_full(snapshot.header)
+        )
+    if not head.version:
+        operation = lance.LanceOperation.Overwrite(schema, fragments)
+        return lance.LanceDataset.commit(str(folder), operation)
+    removed = {i for i, rows in enumerate(live) if not rows.any()}.union(rewritten)
+    changed = [i for i, rows in enumerate(change.gone) if len(rows) and i not in removed]
+    operation = lance.LanceOperation.Update(
+        removed_fragment_ids=[head.fragments[i].id for i in sorted(removed)],
+        updated_fragments=_without(snapshot, {head.fragments[i].id: change.gone[i] for i in changed}),
+        new_fragments=fragments,
+    )
+    return lance.LanceDataset.commit(str(folder), operation, read_version=head.version)
+
+
+def _written(
+    folder: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, *, mode: str, most: int
+) -> list[lance.FragmentMetadata]:
+    """Data files of so many rows each, which belong to no version yet."""
+    problems: list[DataError] = []
+
+    def remembering() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except DataError as problem:  # Lance would make it an error of its own
+            problems.append(problem)
+            raise
+
+    try:
+        return lance.fragment.write_fragments(  # type: ignore[no-any-return]
+            pa.RecordBatchReader.from_batches(schema, remembering()),
+            str(folder),
+            schema,
+            mode=mode,
+            max_rows_per_file=most,
+            data_storage_version=_FILE_FORMAT,
+        )
+    except Exception:
+        if problems:
+            raise problems[0] from None
+        raise
+
+
+def _without(snapshot: Snapshot, gone: dict[int, np.ndarray]) -> list[lance.FragmentMetadata]:
+    """Fragments with more rows deleted: by their numbers, at most so many that some are left."""
+    if not gone:
+        return []
+    dataset = snapshot.dataset()
+    found = []
+    for number, rows in gone.items():
+        addresses = ",".join(map(str, (rows + (number << 32)).tolist()))
+        found.append(dataset.get_fragment(number).delete(f"_rowaddr IN ({addresses})"))
+    return found
+
+
+def _head_of(snapshot: Snapshot, dataset: lance.LanceDataset, header: GalleryHeader) -> Head:
+    """What ``gallery.json`` is to say of a dataset that came of a snapshot."""
+    folder, known = snapshot.folder, {entry.file: entry for entry in snapshot.head.fragments}
+    entries = []
+    for fragment in dataset.get_fragments():
+        entry = known.get(fragment.data_files()[0].path) or described(folder, fragment)
+        file = fragment.deletion_file()
+        if file is not None and (entry.deletions is None or entry.deletions.file != file):
+            entry = replace(entry, deletions=CheckedFile.of(folder, file), deleted=fragment.num_deletions)
+        entries.append(replace(entry, id=fragment.fragment_id))
+    manifest = CheckedFile.of(folder, f"_versions/{_manifest(dataset.version)}")
+    return Head(header, dataset.version, manifest, tuple(entries))
+
+
+def _full(header: GalleryHeader) -> int:
+    """Rows of a full fragment."""
+    return max(1, min(FULL, _FULL_BYTES // (2 * len(header.slots) * header.width)))
+
+
+def _rewritten(live: Sequence[np.ndarray], new: int, full: int) -> list[int]:
+    """Which fragments to put together, and with so many new rows: those of which half is deleted, and small ones, less
+    than half full, once there are several.
+
+    Each time a row is rewritten for being in a small fragment, the fragment becomes about eight times as large: so a
+    row is rewritten few times, and there are never many small fragments.
+    """
+    counts = [int(rows.sum()) for rows in live]
+    chosen = {i for i, rows in enumerate(live) if 0 < 2 * counts[i] <= len(rows)}
+    while 0 < (total := new + sum(counts[i] for i in chosen)) < full // 2:
+        limit = _FANOUT
+        while limit <= total:
+            limit *= _FANOUT
+        alike = {i for i, count in enumerate(counts) if 0 < count < min(limit, full // 2)} - chosen
+        if len(alike) < _FANOUT - 1:
+            break
+        chosen |= alike
+    return sorted(chosen)
+
+
+def _manifest(version: int) -> str:
+    """Lance's name of a version's manifest."""
+    return f"{2**64 - 1 - version:020d}.manifest"
+
+
+def _forget_unacknowledged(folder: Path, head: Head) -> None:
+    """Remove what a killed or failed write left of newer versions, so that the next is made of the acknowledged one."""
+    oldest = _manifest(head.version)
+    for path in (folder / "_versions").glob("*"):
+        # Names of newer versions come first. Lance's hint at the newest may be wrong by now.
+        if path.suffix != ".manifest" or path.name < oldest:
+            path.unlink()
+
+
+def _files(folder: Path) -> set[str]:
+    """Paths in the folder of everything that belongs to some version."""
+    parts = ("data", "_deletions", "_versions", "_transactions", CODES)
+    return {f"{part}/{file.name}" for part in parts if (folder / part).is_dir() for file in os.scandir(folder / part)}
+
+
+def _clean(folder: Path, head: Head) -> None:
+    """Remove what belongs to no version any more, when no reader can need it."""
+    names = {entry.file.removesuffix(".lance") for entry in head.fragments}
+    for file in _files(folder) - head.files:
+        path = folder / file
+        kept = {
+            CODES: path.name.partition("-")[0].partition(".")[0] in names,
+            "_transactions": path.name.startswith(f"{head.version - 1}-"),
+        }
+        if not kept.get(path.parent.name, False) and path.suffix != ".json":
+            _remove_old(path)
+    for path in folder.glob(f".{Path(HEAD).stem}.*"):
+        _remove_old(path)
+
+
+def _remove_old(path: Path) -> None:
+    with suppress(OSError):
+        if time.time() - path.stat().st_mtime > _GRACE:
+            path.unlink()
+
+
+def _force_to_disk(folder: Path, files: Iterable[str]) -> None:
+    """Have files and the names of new ones on the disk before anything says that they are there."""
+    paths = [folder / file for file in sorted(files)]
+    for path in [*paths, *({path.parent for path in paths} if os.name == "posix" else ())]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

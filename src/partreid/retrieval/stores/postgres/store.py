@@ -1,0 +1,350 @@
+"""A gallery in PostgreSQL with pgvector: one row per visible part, Eq. 9 as one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import RLock
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from partreid.errors import ConfigError, DataError, MissingDependencyError, ShapeError
+from partreid.retrieval.filters import Filter
+from partreid.retrieval.stores.addresses import hide, postgres_address
+from partreid.retrieval.stores.base import (
+    FORMAT_VERSION,
+    Answer,
+    Candidates,
+    GalleryHeader,
+    SearchRule,
+    no_unseen,
+    reach,
+    taken,
+)
+from partreid.retrieval.stores.postgres import statements
+from partreid.types import PartEmbeddings
+from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
+from partreid.types.tensors import check_comparable
+
+try:
+    import psycopg
+    from psycopg import sql
+except ImportError:
+    raise MissingDependencyError("psycopg", purpose="A gallery in PostgreSQL", extra="postgres") from None
+
+_SOME = 1024
+"""Items written by one statement, or read by one."""
+
+_MAKING = 0x70617274
+"""Advisory lock held while a gallery is made: two processes may open it at once."""
+
+
+class PostgresStore:
+    """Items and their visible parts as rows of two tables, in a schema of the gallery's own.
+
+    Every call is one transaction: all of it happens or nothing, also when the process or the server is killed, and a
+    search sees one state of the gallery however many write meanwhile. Any number of processes may read and write; two
+    that add the same id at once are told apart by the server. A lost connection is an error once, then made anew.
+
+    What a slot that is not visible would have as vector is not kept: zeros come back.
+
+    Args:
+        address: what psycopg connects to. gallery: the gallery's name.
+        location: what to call it in messages, without a password. secrets: what no message may hold.
+        create: whether to make it where there is none.
+
+    Raises:
+        DataError: the server cannot be reached or lacks pgvector, or there is no such gallery, or of another format.
+    """
+
+    dtype: torch.dtype | None = torch.float16
+
+    def __init__(self, address: str, gallery: str, *, location: str, create: bool, secrets: Sequence[str] = ()) -> None:
+        self.location = location
+        self._secrets = tuple(secrets)
+        self._address = address
+        self._schema = f"partreid_{gallery}"
+        self._lock = RLock()
+        self._header: GalleryHeader | None = None  # once nothing of it can change any more
+        self._says_compared = True
+        self._held: Any = None  # cursor of the transaction that all reads are made in, while an answer is made
+        with self._explained():
+            self._connection = self._connect()
+            try:
+                self._begin(create=create)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    @classmethod
+    def open(cls, location: str, *, create: bool = True) -> Self:
+        """The gallery at ``postgres://user:password@host:port/database?gallery=name``; any other parameter, such as
+        ``sslmode=require``, is PostgreSQL's.
+
+        Raises:
+            DataError: as the constructor; or the location names no gallery.
+        """
+        address, gallery, public, secrets = postgres_address(location)
+        return cls(address, gallery, location=public, create=create, secrets=secrets)
+
+    def read(self, answer: Callable[[], Answer]) -> Answer:
+        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
+        with self._transaction() as cursor:
+            if self._held is not None:
+                return answer()
+            self._held = cursor
+            try:
+                return answer()
+            finally:
+                self._held = None
+
+    def header(self) -> GalleryHeader | None:
+        """What the items have in common."""
+        if self._header is not None:
+            return self._header
+        with self._transaction() as cursor:
+            header = self._read_header(cursor)
+        self._header = header if header is not None and header.settled else None
+        return header
+
+    def count(self, where: Filter) -> int:
+        """Number of items that meet ``where``."""
+        condition, values = statements.condition(where)
+        with self._transaction() as cursor:
+            row = self._run(cursor, "SELECT count(*) FROM {s}.item WHERE " + condition, values).fetchone()
+        return int(row[0])
+
+    def cameras(self, where: Filter) -> list[CameraSummary]:
+        """The items of each camera."""
+        condition, values = statements.condition(where)
+        with self._transaction() as cursor:
+            statement = statements.CAMERAS.replace("{condition}", condition)
+            return [CameraSummary(*row) for row in self._run(cursor, statement, values).fetchall()]
+
+    def write(self, records: GalleryRecords, *, replace: bool) -> None:
+        """Add items in one transaction."""
+        # In the order of ids: two writers that replace the same items then wait for, and never block, one another.
+        records = records[sorted(range(len(records)), key=lambda i: records.items[i].id)]
+        with self._transaction(writing=True) as cursor:
+            self._agree(cursor, records.embeddings)
+            for start in range(0, len(records), _SOME):
+                self._write(cursor, records[range(start, min(start + _SOME, len(records)))], replace=replace)
+
+    def delete(self, where: Filter) -> int:
+        """Remove items; their parts go with them."""
+        condition, values = statements.condition(where)
+        with self._transaction(writing=True) as cursor:
+            return int(self._run(cursor, statements.DELETE.replace("{condition}", condition), values).rowcount)
+
+    def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
+        """Items in the order of their ids."""
+        condition, values = statements.condition(where)
+        with self._transaction() as cursor:
+            return self._records(cursor, f"{condition} AND id > %s ORDER BY id LIMIT %s", [*values, after, limit])
+
+    def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
+        """All items, in one transaction of a connection of its own: nobody waits for it."""
+        condition, values = statements.condition(where)
+        with self._explained():
+            connection = self._connect()
+        try:
+            with self._explained():
+                connection.autocommit = False
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                connection.read_only = True
+                cursor, after = connection.cursor(binary=True), ""
+                if self._held is not None:  # part of a larger answer: the same state
+                    name = self._held.execute("SELECT pg_export_snapshot()").fetchone()[0]
+                    cursor.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(name))
+                if self._read_header(cursor) is None:
+                    return
+            while True:
+                with self._explained():
+                    page = self._records(
+                        cursor, f"{condition} AND id > %s ORDER BY id LIMIT %s", [*values, after, size]
+                    )
+                if not len(page):
+                    return
+                yield page
+                after = page.items[-1].id
+        finally:
+            connection.close()
+
+    def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
+        """Those up to the k-th distance, and as much further as two ways of rounding may differ (:func:`reach`)."""
+        if rule.matching.visibility == "ignore":
+            raise ConfigError(no_unseen("PostgreSQL"))
+        header = self.header()
+        assert header is not None
+        found: list[list[int]] = []
+        with self._transaction() as cursor:
+            cursor.execute(f"SET LOCAL work_mem = {min(max(rule.memory_budget // 4096, 64), 2**20)}")  # in kB
+            for one in rule.matching.prepare(query):
+                found.append(self._near(cursor, one, rule, header))
+            numbers = list(dict.fromkeys(number for row in found for number in row))
+            records = self._records(cursor, "number = ANY(%s) ORDER BY number", [numbers])
+        place = {number: i for i, number in enumerate(sorted(numbers))}
+        pairs = [(q, place[number]) for q, row in enumerate(found) for number in row]
+        return Candidates(records, *np.array(pairs, np.int64).reshape(-1, 2).T)
+
+    def verify(self) -> list[str]:
+        """Read every row, and hold it against the header."""
+        header = self.header()
+        if header is None:
+            return []
+        with self._transaction() as cursor:
+            limits = [header.width, len(header.slots) - 1]
+            wrong = self._run(cursor, statements.WRONG_PARTS, limits).fetchall()
+        problems = [f"Item {name!r}: slot {slot} with a vector of {width} numbers." for name, slot, width in wrong]
+        try:
+            for _ in () if problems else self.walk(Filter(), size=_SOME):
+                pass
+        except DataError as error:
+            problems.append(str(error))
+        return problems
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _connect(self) -> Any:
+        options = psycopg.conninfo.conninfo_to_dict(self._address)
+        options.setdefault("connect_timeout", 10)
+        connection = psycopg.connect(**options, autocommit=True)
+        connection.execute("SET TIME ZONE 'UTC'")  # elsewhere the first and last hours of all time overflow
+        return connection
+
+    def _begin(self, *, create: bool) -> None:
+        """Make the gallery where there is none; check the one there is."""
+        version = self._version()
+        if version is None and create:
+            with self._transaction(writing=True) as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_MAKING])
+                if self._version() is None:
+                    encoding = cursor.execute("SHOW server_encoding").fetchone()[0]
+                    if encoding != "UTF8":
+                        raise DataError(f"{self.location}: expected a database in UTF8, got {encoding}.")
+                    tables = statements.TABLES.replace("{version}", str(FORMAT_VERSION))
+                    self._run(self._connection.cursor(), tables)  # a binary cursor takes one statement at a time
+            version = FORMAT_VERSION
+        if version is None:
+            raise DataError(f"There is no gallery at {self.location}. Check the name, or open it with create=True.")
+        if version != FORMAT_VERSION:
+            raise DataError(
+                f"{self.location} has format version {version}; this partreid reads {FORMAT_VERSION}. "
+                "Use the partreid that made it, or make a new gallery."
+            )
+
+    def _version(self) -> int | None:
+        cursor = self._connection.cursor()
+        if cursor.execute("SELECT FROM pg_namespace WHERE nspname = %s", [self._schema]).fetchone() is None:
+            return None
+        row = self._run(cursor, "SELECT version FROM {s}.header").fetchone()
+        return int(row[0]) if row else -1
+
+    def _run(self, cursor: Any, statement: str, values: Sequence[Any] = ()) -> Any:
+        return cursor.execute(self._in_schema(statement), values)
+
+    def _in_schema(self, statement: str) -> Any:
+        return sql.SQL(statement).format(s=sql.Identifier(self._schema))
+
+    @contextmanager
+    def _transaction(self, *, writing: bool = False) -> Iterator[Any]:
+        """A cursor in a transaction: one state of the gallery for reading, and the latest one for writing."""
+        with self._lock, self._explained():
+            if self._held is not None and not writing:
+                yield self._held
+                return
+            if self._connection.closed:
+                self._connection = self._connect()
+            level = psycopg.IsolationLevel
+            self._connection.isolation_level = level.READ_COMMITTED if writing else level.REPEATABLE_READ
+            self._connection.read_only = not writing
+            with self._connection.transaction():
+                yield self._connection.cursor(binary=True)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            advice = (
+                " Is the server there, and the address right?" if isinstance(error, psycopg.OperationalError) else ""
+            )
+            said = " ".join(str(error).split())
+            shown = hide(said, self._secrets)  # in a traceback too, which shows what an error came of
+            raise DataError(f"{self.location}: {shown}.{advice}") from (error if shown == said else None)
+
+    def _read_header(self, cursor: Any) -> GalleryHeader | None:
+        row = self._run(cursor, "SELECT to_json(h) FROM {s}.header h WHERE slots IS NOT NULL").fetchone()
+        if row is None:
+            return None
+        self._says_compared = "compare_normalized" in row[0]  # galleries of former versions have no such column
+        known = row[0].get("compare_normalized")
+        return GalleryHeader(tuple(row[0]["slots"]), row[0]["width"], row[0]["model"] or "", known)
+
+    def _agree(self, cursor: Any, new: PartEmbeddings) -> None:
+        """Begin the gallery with these embeddings, or see that they are like those in it."""
+        header = self._read_header(cursor)
+        if header is None:
+            mine = GalleryHeader.of(new)
+            # Waits for another process that is doing the same; if that one wins, this changes nothing.
+            self._run(
+                cursor,
+                "UPDATE {s}.header SET slots = %s, width = %s, model = %s, compare_normalized = %s WHERE slots IS NULL",
+                [list(mine.slots), mine.width, mine.model, mine.compare_normalized],
+            )
+            header = self._read_header(cursor) or mine
+        self._hold_against(header, new)
+        bound = header.bound_to(new)
+        # These wait for another process that is doing the same, which may win.
+        if bound.model != header.model:
+            self._run(cursor, "UPDATE {s}.header SET model = %s WHERE coalesce(model, '') = ''", [bound.model])
+        if bound.compare_normalized != header.compare_normalized and self._says_compared:
+            known = "UPDATE {s}.header SET compare_normalized = %s WHERE compare_normalized IS NULL"
+            self._run(cursor, known, [bound.compare_normalized])
+        if bound != header:
+            self._hold_against(self._read_header(cursor) or bound, new)
+
+    def _hold_against(self, header: GalleryHeader, new: PartEmbeddings) -> None:
+        try:
+            check_comparable(header.example, new)
+        except ShapeError as error:
+            raise DataError(f"Another process began the gallery {self.location}. {error}") from None
+
+    def _write(self, cursor: Any, records: GalleryRecords, *, replace: bool) -> None:
+        self._run(cursor, statements.REPLACE if replace else statements.ADD, statements.columns(records.items))
+        numbers = {name: number for number, name in cursor.fetchall()}
+        if there := [name for name in records.ids if name not in numbers]:
+            raise DataError(taken(there))
+        places = np.array([numbers[name] for name in records.ids])
+        if replace:
+            self._run(cursor, "DELETE FROM {s}.part WHERE item = ANY(%s)", [places.tolist()])
+        with cursor.copy(self._in_schema(statements.COPY)) as copy:
+            copy.write(statements.COPY_BEGIN)
+            copy.write(statements.copied(places, records.embeddings))
+            copy.write(statements.COPY_END)
+
+    def _near(self, cursor: Any, query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> list[int]:
+        """Numbers of the items near to one query [1, S, D] that is prepared."""
+        condition, values = statements.condition(rule.where)
+        statement = statements.search(rule, condition)
+        asked = statements.asked(query, rule, header)
+        self._run(
+            cursor,
+            statement,
+            [*asked, *values, rule.k - 1, *reach(header.width, normalize=bool(rule.matching.normalize))],
+        )
+        return [number for (number,) in cursor.fetchall()]
+
+    def _records(self, cursor: Any, condition: str, values: list[Any]) -> GalleryRecords:
+        header = self._header or self._read_header(cursor)
+        assert header is not None
+        self._run(cursor, "SELECT number, id, camera, time, metadata FROM {s}.item WHERE " + condition, values)
+        rows = cursor.fetchall()
+        numbers = [number for number, *_ in rows]
+        parts = self._run(cursor, statements.PARTS, [numbers]).fetchall()
+        items = tuple(GalleryItem(*values) for _, *values in rows)
+        return GalleryRecords(items, statements.embedded(parts, numbers, header))

@@ -1,0 +1,300 @@
+"""A gallery on a Qdrant server: one named vector per visible slot, Eq. 9 as a formula."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Self
+from uuid import uuid4
+
+import numpy as np
+import torch
+
+from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.retrieval.filters import Filter
+from partreid.retrieval.stores.addresses import qdrant_address
+from partreid.retrieval.stores.base import (
+    Answer,
+    Candidates,
+    GalleryHeader,
+    SearchRule,
+    by_camera,
+    no_unseen,
+    reach,
+    taken,
+)
+from partreid.retrieval.stores.qdrant import query as asking
+from partreid.retrieval.stores.qdrant.collection import IDS, Collection
+from partreid.retrieval.stores.qdrant.query import (
+    NOT_COMPARABLE,
+    ApiException,
+    AskedSlot,
+    QdrantClient,
+    Ranking,
+    models,
+    point_id,
+)
+from partreid.types import PartEmbeddings
+from partreid.types.gallery import CameraSummary, GalleryRecords
+from partreid.types.tensors import check_comparable
+
+_MOST_NAMED = 50_000
+"""Candidates named in one request; more are found again by the filter."""
+
+
+class QdrantStore:
+    """Items as points of a collection, made with the first of them.
+
+    What is promised. A write is acknowledged by the server once it is in its log. Replacing and deleting can be
+    repeated with no harm. Adding looks for the ids first, writes only what is new, and then sees whose addition won, so
+    that of two processes that add one id at once at least one is refused (a server that does not know "insert only"
+    lets the later one win). Qdrant has no transactions: an addition that fails half way is taken back, but if the
+    process is killed there, some of the items stay: add them again with ``upsert``. An answer beside writers may see
+    one item before a change and another behind it; it names no item twice, and as many as there are. Of two processes
+    that give a gallery of an unknown model two different models within the same moment, one is not refused.
+
+    The vector of a slot that is not visible is not kept: zeros come back. :meth:`fetch` and :meth:`walk` read all ids
+    at the first page, as Qdrant cannot order texts, and go through what they found then.
+
+    Args:
+        client: a ``QdrantClient``, also one in its local mode.
+        collection: the gallery's name.
+        location: what to call it in messages.
+        create: whether to make it where there is none.
+
+    Raises:
+        DataError: the server cannot be reached, or there is no such gallery, or of another format.
+    """
+
+    dtype: torch.dtype | None = torch.float16
+
+    def __init__(self, client: QdrantClient, collection: str, *, location: str = "", create: bool = True) -> None:
+        self.location = location or f"qdrant collection {collection}"
+        self._collection = Collection(client, collection, location=self.location)
+        self._header: GalleryHeader | None = None  # once nothing of it can change any more
+        self._walk: tuple[Filter, list[str]] | None = None
+        if self.header() is None and not create:
+            raise DataError(f"There is no gallery at {self.location}. Check the name, or open it with create=True.")
+
+    @classmethod
+    def open(cls, location: str, *, create: bool = True) -> Self:
+        """The gallery at ``qdrant://host:6333/name``, or ``qdrant+https://host:6333/name``. The key of a server that
+        asks for one is read from the environment: ``QDRANT_API_KEY``.
+
+        Raises:
+            DataError: as the constructor; or the location is not of that form.
+        """
+        host, port, https, name = qdrant_address(location)
+        key = os.environ.get("QDRANT_API_KEY")
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise DataError("QDRANT_API_KEY holds characters that no key has: a line's end, or letters beyond ASCII.")
+        client = QdrantClient(
+            host=host,
+            port=port,
+            https=https,
+            api_key=key,
+            timeout=120,
+            check_compatibility=False,
+        )
+        try:
+            return cls(client, name, location=location, create=create)
+        except BaseException:
+            client.close()
+            raise
+
+    def read(self, answer: Callable[[], Answer]) -> Answer:
+        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods. There is no one state to hold
+        to: see the class."""
+        return answer()
+
+    def header(self) -> GalleryHeader | None:
+        """What the items have in common."""
+        if self._header is not None:
+            return self._header
+        with self._collection.explained():
+            header = self._collection.header()
+        if header is not None and header.settled:
+            self._header = header
+        return header
+
+    def count(self, where: Filter) -> int:
+        """Number of items that meet ``where``."""
+        if self.header() is None:
+            return 0
+        with self._collection.explained():
+            found = self._collection.client.count(self._collection.name, asking.condition(where), exact=True)
+            return int(found.count)
+
+    def cameras(self, where: Filter) -> list[CameraSummary]:
+        """The items of each camera."""
+        if self.header() is None:
+            return []
+        with self._collection.explained():
+            points = self._collection.scroll(asking.condition(where), keys=("camera", "time"))
+            return by_camera(asking.sighting(point.payload) for point in points)
+
+    def write(self, records: GalleryRecords, *, replace: bool) -> None:
+        """Add items, some at a time; see the class for what happens if that is broken off."""
+        self._walk = None
+        with self._collection.explained():
+            header = self._agree(records.embeddings)
+            ids, write = [point_id(name) for name in records.ids], uuid4().hex
+            if not replace and (there := [found["id"] for found in self._collection.payloads(ids, ["id"])]):
+                raise DataError(taken(there))
+            points = (
+                asking.point(item, embeddings, write)
+                for item, embeddings in zip(records.items, records.embeddings, strict=True)
+            )
+            try:
+                self._collection.write(points, header, only_new=not replace)
+                if not replace:
+                    self._won(ids, write)
+            except BaseException:
+                if not replace:
+                    with suppress(Exception):  # the first error says more
+                        self._take_back(ids, write)
+                raise
+
+    def delete(self, where: Filter) -> int:
+        """Remove items; as many as there were a moment before."""
+        self._walk = None
+        count = self.count(where)
+        if count:
+            with self._collection.explained():
+                self._collection.remove(asking.condition(where))
+        return count
+
+    def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
+        """Items in the order of their ids, which are read at the first page."""
+        walk = self._walk
+        if not after or walk is None or walk[0] != where:
+            self._walk = walk = where, self._names(where)
+        return self._page(walk[1], limit=limit, after=after)
+
+    def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
+        """All items whose ids were there at the first page, each as it is when its page is read."""
+        if self.header() is None:
+            return
+        names, after = self._names(where), ""
+        while len(page := self._page(names, limit=size, after=after)):
+            yield page
+            after = page.items[-1].id
+
+    def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
+        """Those up to the k-th distance, and as much further as two ways of rounding may differ (:func:`reach`)."""
+        if rule.matching.visibility == "ignore":
+            raise ConfigError(no_unseen("Qdrant"))
+        if rule.matching.normalize:
+            raise ConfigError(
+                "Qdrant compares vectors as they are kept: normalize=True cannot be chosen at a search. Add "
+                "embeddings.normalized() and search with such, or copy the items into a gallery in a folder."
+            )
+        header = self.header()
+        assert header is not None
+        with self._collection.explained():
+            asked = [AskedSlot.of(one, rule.matching, header) for one in rule.matching.prepare(query)]
+            near = [self._near(slots, rule, header) for slots in asked]
+            points = self._collection.points(list(dict.fromkeys(name for row in near for name in row)), header)
+        place = {point.id: i for i, point in enumerate(points)}
+        pairs = [(q, place[name]) for q, row in enumerate(near) for name in row if name in place]
+        return Candidates(asking.records(points, header), *np.array(pairs, np.int64).reshape(-1, 2).T)
+
+    def verify(self) -> list[str]:
+        """Read every point, and hold its vectors against its visibilities."""
+        header = self.header()
+        problems: list[str] = []
+        if header is not None:
+            with self._collection.explained():
+                for point in self._collection.scroll(asking.condition(Filter()), header):
+                    problems += asking.problems(point, header)
+        return problems
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._collection.client.close()
+
+    def _names(self, where: Filter) -> list[str]:
+        """Ids of all items that meet a filter, in order."""
+        with self._collection.explained():
+            return sorted({point.payload["id"] for point in self._collection.scroll(asking.condition(where))})
+
+    def _page(self, names: list[str], *, limit: int, after: str) -> GalleryRecords:
+        """The next items of some ids that are still there."""
+        header = self.header()
+        assert header is not None
+        with self._collection.explained():
+            start, found = bisect_right(names, after), asking.records([], header)
+            while not len(found) and (page := names[start : start + limit]):  # a page may be deleted by now
+                found = asking.records(self._collection.points([point_id(name) for name in page], header), header)
+                start += limit
+        return found[sorted(range(len(found)), key=lambda i: found.items[i].id)]
+
+    def _agree(self, new: PartEmbeddings) -> GalleryHeader:
+        """Begin the gallery with these embeddings, or see that they are like those in it."""
+        header = self.header()
+        if header is None:
+            try:
+                self._collection.begin(GalleryHeader.of(new))
+            except (ApiException, ValueError):  # where another process was quicker, there is a header now
+                if self.header() is None:
+                    raise
+            header = self.header()
+            assert header is not None
+        try:
+            check_comparable(header.example, new)
+        except ShapeError as error:
+            raise DataError(f"Another process began the gallery {self.location}. {error}") from None
+        if (bound := header.bound_to(new)) != header:
+            self._collection.describe(bound)
+            return self._agree(new)  # another process may have been quicker
+        return header
+
+    def _won(self, ids: list[str], write: str) -> None:
+        """Refuse if another process added one of these items since they were looked for."""
+        found = self._collection.payloads(ids, ["id", "write"])
+        if lost := [payload["id"] for payload in found if payload["write"] != write]:
+            raise DataError(taken(lost))
+
+    def _take_back(self, ids: list[str], write: str) -> None:
+        mine = models.FieldCondition(key="write", match=models.MatchValue(value=write))
+        for start in range(0, len(ids), IDS):
+            some = models.HasIdCondition(has_id=ids[start : start + IDS])
+            self._collection.remove(models.Filter(must=[some, mine]))
+
+    def _near(self, asked: list[AskedSlot], rule: SearchRule, header: GalleryHeader) -> list[str]:
+        """Points near to one query.
+
+        First the nearest of each slot alone, then Eq. 9 among all of these. An item in none of those lists is, in each
+        of its slots, at least as far as the list's last one (a list that is not full holds all there are), so that its
+        weighted mean is at least the smallest of these last distances. Once the k-th distance found, with room for
+        rounding, lies below that, all other items are farther. Until then the lists grow; in the end they hold all.
+        """
+        where = asking.condition(rule.where)
+        limit = max(256, 8 * rule.k)
+        while asked:
+            lists = self._collection.ask([slot.nearest(where, limit) for slot in asked])
+            ends = [points[-1].score for points in lists if len(points) == limit]
+            names = list(dict.fromkeys(point.id for points in lists for point in points))
+            if ends and len(names) > _MOST_NAMED:
+                limit, ends = self.count(rule.where) + 1, []
+            among = models.Filter(must=[models.HasIdCondition(has_id=names)]) if ends else where
+            ranking = Ranking(asked, rule.matching.visibility, among, len(names) if ends else limit)
+            reached, near = self._ranked(ranking, rule.k, reach(header.width, normalize=False))
+            if not ends or reached < min(ends) * (1 - 2.0**-20):
+                return near
+            limit *= 8
+        return []
+
+    def _ranked(self, ranking: Ranking, k: int, further: tuple[float, float]) -> tuple[float, list[str]]:
+        """The distance up to which items may be among the k nearest (infinite: fewer than k can be compared), and the
+        points up to there."""
+        limit = k + 32
+        while True:
+            (points,) = self._collection.ask([ranking.request(limit)])
+            near = [point for point in points if -point.score < NOT_COMPARABLE / 2]
+            reached = -near[k - 1].score * further[0] + further[1] if len(near) >= k else float("inf")
+            if len(points) < limit or -points[-1].score > reached:
+                return reached, [point.id for point in near if -point.score <= reached]
+            limit *= 4

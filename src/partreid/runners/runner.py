@@ -1,0 +1,231 @@
+"""What runs a network: PyTorch here; an exported file has a runner of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from partreid.errors import ConfigError
+from partreid.models.network import ReIDNetwork
+from partreid.parts import PartSchema, flip_order, has_unnamed
+from partreid.preprocessing import PreprocessConfig, normalize
+from partreid.runners.mirror import merge_mirrored
+from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
+from partreid.types import ModelOutput, PartEmbeddings
+
+
+@dataclass(frozen=True)
+class PoseInput:
+    """The part maps that a pose-guided network reads beside the pixels.
+
+    Attributes:
+        schema: their parts. map_size: (h, w) of the feature map.
+    """
+
+    schema: PartSchema
+    map_size: tuple[int, int]
+
+
+class Runner(Protocol):
+    """A network that can be run, wherever it comes from.
+
+    Attributes:
+        preprocess: its input's size, and the normalisation, which ``run`` applies.
+        mirror: whether ``run`` embeds each image and its mirror image, and averages them.
+        device: where it computes.
+    """
+
+    preprocess: PreprocessConfig
+    mirror: bool
+    device: torch.device
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots of every embedding."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A name for what its embeddings depend on; runners with the same one agree up to rounding."""
+        ...
+
+    @property
+    def normalize_embeddings(self) -> bool:
+        """Whether matching should normalise vectors first, as the network was made for."""
+        ...
+
+    @property
+    def visibility(self) -> str:
+        """The rule of visibility, as ``ModelConfig.visibility``; "always" for networks that call every part visible."""
+        ...
+
+    @property
+    def visibility_threshold(self) -> float | None:
+        """λ_v of Eq. 4; None where the rule is another."""
+        ...
+
+    @property
+    def pose(self) -> PoseInput | None:
+        """The part maps that ``run`` needs; None where the network finds the parts by itself."""
+        ...
+
+    def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
+        """What the network says of a batch.
+
+        Args:
+            pixels: uint8 [B, H, W, 3] RGB at the size of ``preprocess``.
+            part_maps: float32 [B, K, h, w] on the CPU where ``pose`` asks for them, else None.
+
+        Returns:
+            float32 on the CPU; None where the runner has no such tensor.
+        """
+        ...
+
+
+_SAMPLES = 16
+
+
+def signed(embeddings: PartEmbeddings, runner: Runner) -> PartEmbeddings:
+    """Embeddings that say which model made them, and how it compares."""
+    return replace(embeddings, model=runner.fingerprint, compare_normalized=runner.normalize_embeddings)
+
+
+class TorchRunner:
+    """Runs a network with PyTorch.
+
+    Args:
+        model: a network; it is moved to the device and put in evaluation mode.
+        preprocess: what its input must look like.
+        runtime: device and precision. "auto" precision means float32 here: embeddings of one model then agree between
+            machines.
+        mirror: as in :class:`~partreid.inference.extractor.PartExtractor`.
+
+    Raises:
+        ConfigError: a mirror is asked for, and nothing is known of the parts but their number.
+    """
+
+    def __init__(
+        self, model: ReIDNetwork, preprocess: PreprocessConfig, runtime: RuntimeConfig, *, mirror: bool = False
+    ) -> None:
+        self.device = resolve_device(runtime.device)
+        self.model = model.to(self.device).eval()
+        self.preprocess = preprocess
+        self.mirror = mirror
+        if mirror and has_unnamed(self.slots):
+            raise ConfigError(
+                f"The parts of this model have no names ({', '.join(self.slots)}), so left and right cannot be told "
+                "apart in a mirror image. Embed without the mirror, or load the weights with their part schema."
+            )
+        precision = "float32" if runtime.precision == "auto" else runtime.precision
+        self._arithmetic = resolve_arithmetic(self.device, precision)
+        self._known: tuple[tuple[object, ...], str] | None = None  # the state whose fingerprint is known
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots of every embedding."""
+        return self.model.slots
+
+    @property
+    def normalize_embeddings(self) -> bool:
+        """Whether the model was made for normalised vectors."""
+        return self.model.config.normalize_embeddings
+
+    @property
+    def visibility(self) -> str:
+        """The rule of visibility; "always" for stripes and for a global embedding."""
+        return self.model.config.visibility_rule
+
+    @property
+    def visibility_threshold(self) -> float | None:
+        """λ_v of Eq. 4; None where the rule is another."""
+        return self.model.config.visibility_threshold if self.visibility == "threshold" else None
+
+    @property
+    def pose(self) -> PoseInput | None:
+        """The part maps that take the place of learned attention, if they do."""
+        config = self.model.config
+        if not config.pose_guided:
+            return None
+        height, width = self.preprocess.size
+        return PoseInput(config.part_schema, (height // config.stride, width // config.stride))
+
+    @property
+    def fingerprint(self) -> str:
+        """A name for what its embeddings depend on: weights, the model's configuration, image size, mirror.
+
+        It follows the weights: a model that learned meanwhile, or whose statistics were adapted, has another.
+        """
+        state = self._state()
+        if self._known is None or self._known[0] != state:
+            self._known = (state, self._digest())
+        return self._known[1]
+
+    def _state(self) -> tuple[object, ...]:
+        """What tells quickly that something was changed since."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        versions = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+        places = [tensor.data_ptr() for tensor in tensors]
+        # Writing into ``tensor.data`` counts as no version. Training so changes all weights: a few of them tell.
+        some = [tensor for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
+        samples = [tensor.detach().reshape(-1)[:1].float() for tensor in some[:: max(1, len(some) // _SAMPLES)]]
+        numbers = torch.cat(samples).tolist() if samples else []
+        return self.model.config, self.preprocess, self.mirror, tuple(places), tuple(versions), tuple(numbers)
+
+    def _digest(self) -> str:
+        config = self.model.config.model_dump(mode="json", exclude_defaults=True)
+        choices = [config, self.preprocess.model_dump(mode="json"), self.mirror]
+        digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @torch.inference_mode()
+    def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
+        """What the network says of images uint8 [B, H, W, 3]; see :meth:`Runner.run`."""
+        with _evaluating(self.model):
+            return self._run(pixels, part_maps)
+
+    def _run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
+        # [B, H, W, 3] seen as [B, 3, H, W] is channels-last already, the layout convolutions run fastest in.
+        images = normalize(self._moved(torch.from_numpy(pixels)).permute(0, 3, 1, 2), self.preprocess)
+        part_maps = None if part_maps is None else self._moved(part_maps)
+        dtype = torch.float16 if self._arithmetic == "float16" else torch.bfloat16
+        with torch.autocast(self.device.type, dtype=dtype, enabled=self._arithmetic != "float32"):
+            output: ModelOutput = self.model(images, part_maps, classify=False)
+            if self.mirror:
+                output = merge_mirrored(output, self._run_mirrored(images, part_maps))
+        return output.map(lambda tensor: tensor.float().cpu())
+
+    def _run_mirrored(self, images: Tensor, part_maps: Tensor | None) -> ModelOutput:
+        if part_maps is not None:
+            part_maps = part_maps[:, list(flip_order(self.model.config.part_names))].flip(3)
+        output: ModelOutput = self.model(images.flip(3), part_maps, classify=False)
+        return output
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """On the device; from pinned memory a GPU fetches it while the host goes on."""
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, whatever a training between two calls made of it, and then as it was."""
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,188 @@
+"""The libraries that run an exported file: onnxruntime and OpenVINO. An extra, imported when a file is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+
+from partreid.errors import CheckpointError, ConfigError, MissingDependencyError
+from partreid.runners.export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo
+from partreid.runtime import RuntimeConfig
+from partreid.surroundings import cache_folder
+
+Arrays: TypeAlias = tuple[np.ndarray, ...]
+
+
+class Session(Protocol):
+    """An exported file, opened by the library that runs it.
+
+    Attributes:
+        info: what it says of itself. device: where it runs.
+    """
+
+    info: ExportInfo
+    device: torch.device
+
+    def __call__(self, pixels: np.ndarray) -> Arrays:
+        """uint8 [B, H, W, 3] → vectors, visibility, attention."""
+        ...
+
+
+class OnnxSession:
+    """An ``.onnx`` file in onnxruntime. Arguments and errors as of ``ExportedRunner``."""
+
+    def __init__(self, path: Path, runtime: RuntimeConfig) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise _missing("onnxruntime", path) from None
+        kind, _, number = runtime.device.partition(":")
+        if kind == "auto":
+            usable = torch.cuda.is_available() and _PROVIDERS["cuda"] in onnxruntime.get_available_providers()
+            kind = "cuda" if usable else "cpu"
+        _check_onnx(path, kind, runtime, onnxruntime.get_available_providers())
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()  # a limit on PyTorch's threads holds here too
+        options.log_severity_level = 3
+        with _damaged(path, "onnxruntime"):
+            # The CPU can open any file, and TensorRT has to be told first how large the images are.
+            session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDERS["cpu"]])
+        metadata = session.get_modelmeta().custom_metadata_map
+        self.info = _info(metadata.get(METADATA_KEY), path)
+        self.device = torch.device("cpu")
+        if kind != "cpu":
+            self.device = torch.device("cuda", int(number or 0))
+            providers = _gpu_providers(kind, self.device.index, runtime, self.info)
+            session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            if _PROVIDERS[kind] not in session.get_providers():
+                raise ConfigError(f"onnxruntime cannot use device {runtime.device!r} here. Check CUDA, or take cpu.")
+        self._session = session
+
+    def __call__(self, pixels: np.ndarray) -> Arrays:
+        """See :class:`Session`."""
+        return tuple(self._session.run(list(OUTPUTS), {INPUT: pixels}))
+
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
+
+def _check_onnx(path: Path, kind: str, runtime: RuntimeConfig, available: Sequence[str]) -> None:
+    if kind not in _PROVIDERS:
+        raise ConfigError(f"An ONNX file runs on {', '.join(_PROVIDERS)}; got device {runtime.device!r}.")
+    if _PROVIDERS[kind] not in available:
+        raise ConfigError(
+            f"This onnxruntime has no {_PROVIDERS[kind]}, which device {runtime.device!r} needs. Install "
+            "onnxruntime-gpu in its place, or take cpu."
+        )
+    if kind != "tensorrt" and runtime.precision not in ("auto", "float32"):
+        raise ConfigError(
+            f"onnxruntime computes as {path} says, not in {runtime.precision}. Leave the precision at auto, or export "
+            "to openvino with --bf16."
+        )
+
+
+def _gpu_providers(kind: str, index: int, runtime: RuntimeConfig, info: ExportInfo) -> list[Any]:
+    """What onnxruntime tries in order, with options."""
+    # TF32 would change the embeddings in the fourth digit, and those of other machines would no longer be the same.
+    cuda = [(_PROVIDERS["cuda"], {"device_id": index, "use_tf32": 0}), _PROVIDERS["cpu"]]
+    if kind == "cuda":
+        return cuda
+    height, width = info.preprocess.size
+    most = f"{INPUT}:{runtime.batch_size}x{height}x{width}x3"
+    options = {
+        "device_id": index,
+        "trt_fp16_enable": runtime.precision == "float16",
+        "trt_bf16_enable": runtime.precision == "bfloat16",
+        # Without a range of shapes an engine is built anew, for minutes, whenever a batch has another size.
+        "trt_profile_min_shapes": f"{INPUT}:1x{height}x{width}x3",
+        "trt_profile_opt_shapes": most,
+        "trt_profile_max_shapes": most,
+        "trt_engine_cache_enable": True,
+        # TensorRT knows engines by the names in the graph: those of other weights would be taken for these.
+        "trt_engine_cache_path": str(cache_folder() / "tensorrt" / info.content.rpartition(":")[2][:16]),
+    }
+    return [(_PROVIDERS["tensorrt"], options), *cuda]
+
+
+class OpenVinoSession:
+    """An ``.xml`` and ``.bin`` file in OpenVINO. Arguments and errors as of ``ExportedRunner``."""
+
+    def __init__(self, path: Path, runtime: RuntimeConfig) -> None:
+        try:
+            import openvino
+        except ImportError:
+            raise _missing("openvino", path) from None
+        if runtime.device not in ("auto", "cpu"):
+            raise ConfigError(f"An OpenVINO file runs on the CPU; got {runtime.device!r}. For a GPU export to onnx.")
+        core = openvino.Core()
+        with _damaged(path, "OpenVINO"):
+            model = core.read_model(path)
+        known = model.has_rt_info([METADATA_KEY])
+        self.info = _info(model.get_rt_info([METADATA_KEY]).astype(str) if known else None, path)
+        self.device = torch.device("cpu")
+        precision = self.info.precision if runtime.precision == "auto" else runtime.precision
+        settings = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            # Without it OpenVINO takes bfloat16 where the processor has it: other vectors on other machines.
+            "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[precision],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        with _damaged(path, "OpenVINO"):
+            compiled = core.compile_model(model, "CPU", settings)
+        count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._requests = [compiled.create_infer_request() for _ in range(count)]
+
+    def __call__(self, pixels: np.ndarray) -> Arrays:
+        """See :class:`Session`. The batch is shared out among the streams."""
+        size = min(_PIECE, -(-len(pixels) // len(self._requests)))
+        pieces = [pixels[start : start + size] for start in range(0, len(pixels), size)]
+        results: list[Arrays] = []
+        for index, piece in enumerate(pieces):
+            request = self._requests[index % len(self._requests)]
+            if index >= len(self._requests):
+                results.append(_outputs(request))
+            request.start_async({INPUT: piece})
+        for index in range(len(results), len(pieces)):
+            results.append(_outputs(self._requests[index % len(self._requests)]))
+        return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
+
+
+_OPENVINO_TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+def _outputs(request: Any) -> Arrays:
+    request.wait()
+    return tuple(request.get_tensor(name).data.copy() for name in OUTPUTS)
+
+
+_PIECE = 64
+"""Most images at once per stream; more take memory and are no faster (docs/performance.md)."""
+
+
+def _missing(library: str, path: Path) -> MissingDependencyError:
+    return MissingDependencyError(library, extra="export", purpose=f"Running {path}")
+
+
+def _info(text: str | None, path: Path) -> ExportInfo:
+    if text is None:
+        raise CheckpointError(f"{path} was not written by partreid export: it does not say what its outputs are.")
+    return ExportInfo.from_json(text, source=str(path))
+
+
+@contextmanager
+def _damaged(path: Path, library: str) -> Iterator[None]:
+    """Whatever the library says of a file that it cannot open, as a :class:`CheckpointError`."""
+    try:
+        yield
+    except Exception as error:  # each library has kinds of its own, without a common base
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise CheckpointError(f"{library} cannot open {path}: {lines[-1].rstrip('.!')}. Export the run anew.") from None

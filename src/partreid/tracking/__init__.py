@@ -1,0 +1,1 @@
+"""People over time: tables of boxes, video, folders of frames, and tracklets."""

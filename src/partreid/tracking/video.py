@@ -1,0 +1,235 @@
+"""Persons in video: frames from files, and the boxes of a detector or tracker cut out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from partreid.datasets.images import read_image
+from partreid.errors import DataError, MissingDependencyError, ShapeError
+from partreid.inference.extractor import PartExtractor
+from partreid.tracking.box_units import are_shares
+from partreid.tracking.frame_folder import SEQINFO, FrameFolder
+from partreid.types import PartEmbeddings
+
+OnError = Callable[[str], None]
+"""Told what was left out and why; where there is none, the first such thing is an error."""
+
+
+class VideoFrame(NamedTuple):
+    """A frame of a video.
+
+    Attributes:
+        number: from 0. seconds: since the video's start, None where it has no times (a folder of unknown rate).
+        pixels: uint8 RGB [H, W, 3], upright.
+    """
+
+    number: int
+    seconds: float | None
+    pixels: NDArray[np.uint8]
+
+
+def iter_frames(
+    path: str | Path | FrameFolder, *, every: int = 1, on_error: OnError | None = None
+) -> Iterator[VideoFrame]:
+    """Frames of a video file, one at a time, or of a folder of images, by the numbers in their names.
+
+    Files are read with PyAV (extra ``video``). Frames are upright, as players and OpenCV show them: turned as the file
+    says, which those of telephones do.
+
+    Args:
+        path: the file or folder; a :class:`~partreid.tracking.frame_folder.FrameFolder` says how a folder is read.
+        every: gives the frames 0, every, 2·every, ...; all must be decoded.
+        on_error: told of each damaged frame, which is then left out. Later frames of a file keep their numbers, which
+            then follow from their times: exact at a constant frame rate.
+
+    Raises:
+        DataError: there is no such file, it is no video, or a frame is damaged or of another size than the first and
+            there is no ``on_error``; or the names in a folder do not say which frame is which. A file that was cut
+            off may just end early.
+        ShapeError: ``every`` is no whole number of at least 1.
+        MissingDependencyError: PyAV is not installed.
+
+    Example:
+        >>> for number, seconds, pixels in iter_frames("camera1.mp4", every=5):  # doctest: +SKIP
+        ...     embeddings = embed_boxes(extractor, pixels, detect(pixels))
+    """
+    if not isinstance(every, int | np.integer) or isinstance(every, bool) or every < 1:
+        raise ShapeError(f"every is a whole number of at least 1, got {every!r:.80}.")
+    if isinstance(path, FrameFolder):
+        return _images(path, every, on_error)
+    path = Path(path)
+    if path.is_dir():
+        return _images(FrameFolder.open(path), every, on_error)
+    return _decoded(path, every, on_error)
+
+
+def crop_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> list[NDArray[np.uint8]]:
+    """Cut boxes out of a frame: every pixel that a box touches. What lies outside the frame is cut off, not filled.
+
+    Args:
+        frame: uint8 [H, W, 3]. boxes: [N, 4] numbers x1, y1, x2, y2 in pixels from the upper left corner; x2 and y2
+            are where the box ends, so that (0, 0, W, H) is the whole frame.
+
+    Returns:
+        N copies, so that the frame need not stay in memory.
+
+    Raises:
+        DataError: the frame is no such array, or a box is not finite, empty, inverted, wholly outside, or in shares of
+            the frame; the message tells which.
+        ShapeError: the boxes are not [N, 4] numbers, or some are masked.
+
+    Example:
+        >>> [crop.shape for crop in crop_boxes(np.zeros((90, 160, 3), np.uint8), [[10, 5, 30, 65.5], [-8, 0, 12, 40]])]
+        [(61, 20, 3), (40, 12, 3)]
+    """
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        what = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise DataError(f"Expected a frame as uint8 array [H, W, 3] in RGB order, got {what}.")
+    try:
+        if np.ma.is_masked(boxes) or np.iscomplexobj(boxes):
+            raise TypeError
+        corners = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ShapeError("Expected boxes [N, 4] of numbers: x1, y1, x2, y2 for each.") from None
+    if corners.size == 0:
+        return []
+    if corners.ndim != 2 or corners.shape[1] != 4:
+        raise ShapeError(f"Expected boxes [N, 4] = x1, y1, x2, y2 for each, got shape {corners.shape}.")
+    return [_crop(frame, box, number) for number, box in enumerate(corners)]
+
+
+def embed_boxes(extractor: PartExtractor, frame: NDArray[np.uint8], boxes: ArrayLike) -> PartEmbeddings:
+    """Embeddings [N, S, D] of the persons in N boxes of a frame; arguments as in :func:`crop_boxes`.
+
+    Raises:
+        DataError, ShapeError: as ``crop_boxes``; DataError also where there is no box.
+    """
+    return extractor.embed(list(crop_boxes(frame, boxes)))
+
+
+def _crop(frame: NDArray[np.uint8], box: NDArray[np.float64], number: int) -> NDArray[np.uint8]:
+    height, width = frame.shape[:2]
+    x1, y1, x2, y2 = box
+    what = f"Box {number} ({', '.join(f'{value:g}' for value in box)})"
+    if not np.isfinite(box).all():
+        raise DataError(f"{what} is not finite. Expected x1, y1, x2, y2 in pixels.")
+    if are_shares(box[None])[0] and max(height, width) > 2:
+        raise DataError(
+            f"{what} lies within one pixel, as if its numbers were shares of the frame. Multiply x1 and x2 by the "
+            f"width of {width} pixels, y1 and y2 by the height of {height}."
+        )
+    if x1 >= x2 or y1 >= y2:
+        raise DataError(f"{what} is empty or inverted. Expected x1 < x2 and y1 < y2; is it x, y, width, height?")
+    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+        raise DataError(f"{what} lies outside the frame of {width}×{height} pixels. Does it belong to this video?")
+    left, top = max(0, int(np.floor(x1))), max(0, int(np.floor(y1)))
+    right, bottom = min(width, int(np.ceil(x2))), min(height, int(np.ceil(y2)))
+    return frame[top:bottom, left:right].copy()
+
+
+def _images(folder: FrameFolder, every: int, on_error: OnError | None) -> Iterator[VideoFrame]:
+    size, source = folder.size, f"{SEQINFO} says"
+    for number, path in zip(folder.numbers, folder.files, strict=True):
+        if number % every == 0:
+            try:
+                pixels = read_image(path)
+                if size not in (None, pixels.shape[1::-1]):
+                    raise DataError(
+                        f"{path} has {pixels.shape[1]}×{pixels.shape[0]} pixels, but {source} {size[0]}×{size[1]}: "
+                        "boxes of the one do not fit the other. Give the frames that the boxes were found in."
+                    )
+            except DataError as error:
+                _report(str(error), on_error)
+                continue
+            if size is None:
+                size, source = (pixels.shape[1], pixels.shape[0]), f"{path.name} has"
+            yield VideoFrame(number, folder.seconds(number), pixels)
+
+
+def _decoded(path: Path, every: int, on_error: OnError | None) -> Iterator[VideoFrame]:
+    av = _library(path)
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"{path} holds no video.")
+            yield from _numbered(av, container, every, _Reporter(path, on_error))
+    except av.FFmpegError as error:
+        raise DataError(f"{path} cannot be read as a video: {error.strerror}. Fetch or make the file anew.") from None
+
+
+class _Reporter:
+    """Says which frames are damaged, and remembers whether one was."""
+
+    def __init__(self, path: Path, on_error: OnError | None) -> None:
+        self.path, self._on_error, self.any = path, on_error, False
+
+    def damaged(self, seconds: float | None) -> None:
+        self.any = True
+        where = "" if seconds is None else f" near {seconds:.2f} s"
+        _report(
+            f"{self.path}: a frame{where} is damaged. Fetch the file anew, or leave such frames out.", self._on_error
+        )
+
+
+def _numbered(av: ModuleType, container: object, every: int, reporter: _Reporter) -> Iterator[VideoFrame]:
+    """Decode packet by packet: a damaged one must not end the video."""
+    stream = container.streams.video[0]  # type: ignore[attr-defined]
+    stream.thread_type = "AUTO"
+    # Without it, most decoders paint over what is damaged and say nothing.
+    stream.codec_context.options = {"err_detect": "explode"}
+    rate, unit = float(stream.average_rate or 0), float(stream.time_base or 0)
+    start = None if stream.start_time is None else stream.start_time * unit
+    number = -1
+    for packet in container.demux(stream):  # type: ignore[attr-defined]
+        try:
+            decoded = packet.decode()
+        except av.FFmpegError:
+            reporter.damaged(None if packet.pts is None else packet.pts * unit - (start or 0))
+            continue
+        for frame in decoded:
+            if start is None and frame.time is not None:
+                start = frame.time
+            seconds = None if frame.time is None else frame.time - (start or 0)
+            # Behind a damaged frame some are missing and others come in another order: the times tell which.
+            place = round(seconds * rate) if reporter.any and seconds is not None and rate else number + 1
+            bad, number = frame.is_corrupt or place <= number, max(place, number)
+            if bad:
+                reporter.damaged(seconds)
+            elif number % every == 0:
+                pixels = frame.to_ndarray(format="rgb24")
+                yield VideoFrame(number, seconds, _upright(pixels, frame.side_data.get("DISPLAYMATRIX"), reporter.path))
+
+
+def _upright(pixels: NDArray[np.uint8], matrix: bytes | None, path: Path) -> NDArray[np.uint8]:
+    """A frame as it is to be shown: the file's matrix turns (x, y) into (a·x + c·y, b·x + d·y)."""
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if (a or d) and (b or c):
+        raise DataError(f"{path} is to be shown turned by an angle that is no quarter. Turn it with FFmpeg first.")
+    if b or c:
+        pixels, a, d = pixels.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _report(message: str, on_error: OnError | None) -> None:
+    if on_error is None:
+        raise DataError(message)
+    on_error(message)
+
+
+def _library(path: Path) -> ModuleType:
+    try:
+        import av
+    except ImportError:
+        raise MissingDependencyError("PyAV", extra="video", purpose=f"Reading {path}") from None
+    library: ModuleType = av
+    return library

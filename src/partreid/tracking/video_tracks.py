@@ -1,0 +1,204 @@
+"""From a video and the boxes of tracks to one embedding per track, with bounded memory."""
+
+from __future__ import annotations
+
+import io
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from partreid.errors import DataError
+from partreid.files import replace_file
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.inputs import ImageLike, load_image
+from partreid.tracking.box_units import check_units
+from partreid.tracking.boxes import TrackBoxes
+from partreid.tracking.tracklets import Tracklet
+from partreid.tracking.video import OnError, VideoFrame, crop_boxes
+from partreid.types import PartEmbeddings
+
+OnCrop: TypeAlias = Callable[[int, NDArray[np.uint8], PartEmbeddings], None]
+"""Told of a crop: its row among the boxes, its pixels [H, W, 3], and its embeddings [1, S, D]."""
+
+
+class BestCrops:
+    """Keeps, of each track, the image that shows the most: the largest sum of visibilities, then the most pixels.
+
+    Args:
+        folder: where a JPEG file of each track is written; made if missing.
+
+    Attributes:
+        files: the file of each track so far.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.files: dict[str, Path] = {}
+        self._folder = folder
+        self._best: dict[str, tuple[float, int]] = {}
+
+    def add(self, track: str, pixels: NDArray[np.uint8], embeddings: PartEmbeddings) -> None:
+        """Write a crop if it shows more than those of the track before it.
+
+        Raises:
+            DataError: the file cannot be written, or it is no image.
+        """
+        if not load_image(pixels).size:
+            raise DataError(f"Track {track}: expected an image, got one without pixels.")
+        shows = (float(embeddings.visibility.sum()), pixels.size)
+        if shows > self._best.get(track, (-1.0, 0)):
+            self._best[track] = shows
+            self.files[track] = self._folder / _file_name(track)
+            buffer = io.BytesIO()
+            Image.fromarray(pixels).save(buffer, format="JPEG", quality=90)
+            replace_file(self.files[track], buffer.getvalue(), error=DataError)
+
+
+def _file_name(track: str) -> str:
+    """A name that any disk takes, and no other track has, also where disks take A for a."""
+    plain = re.sub(r"[^a-z0-9_-]", "_", track.lower())[:80]
+    if plain != track:
+        plain += "-" + sha256(track.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{plain}.jpg"
+
+
+def embed_tracks(
+    extractor: PartExtractor,
+    frames: Iterable[VideoFrame],
+    boxes: TrackBoxes,
+    *,
+    advance: Callable[[int], None] = lambda count: None,
+    on_error: OnError | None = None,
+    on_crop: OnCrop | None = None,
+) -> tuple[PartEmbeddings, tuple[str, ...]]:
+    """Embed every box and merge those of a track (:class:`~partreid.tracking.tracklets.Tracklet`).
+
+    Holds one frame, a few batches of crops, the sums of the tracks that are not over yet, and the results.
+
+    Args:
+        extractor: the model. frames: such as :func:`~partreid.tracking.video.iter_frames` gives, in order; not read
+            beyond the last box.
+        boxes: of the tracks. advance: told how many boxes were embedded, after each batch.
+        on_error: told of each box that is left out, as it cannot be cut out of its frame or its frame never came.
+        on_crop: told of each crop that was embedded.
+
+    Returns:
+        [T, S, D] and the names of the T tracks, in the order of their first boxes. A track all of whose boxes were
+        left out is missing.
+
+    Raises:
+        DataError: a box is wrong or its frame never came, and there is no ``on_error``; or nothing is left at all; or
+            frames are in no order or of several sizes, or boxes in no pixels of them
+            (:func:`~partreid.tracking.box_units.check_units`).
+    """
+    if not isinstance(boxes, TrackBoxes):
+        raise DataError(f"Expected the boxes that read_boxes gives, got {type(boxes).__name__}.")
+    tracks, rows = _OpenTracks(boxes), array("q")  # the row of each crop
+    waiting: dict[int, NDArray[np.uint8]] = {}  # crops that somebody wants to see, until they are embedded
+
+    def crops() -> Iterator[ImageLike]:
+        for row, pixels in _in_frames(frames, boxes, on_error):
+            if pixels is None:
+                tracks.one_less(row)
+            else:
+                if on_crop is not None:
+                    waiting[row] = pixels
+                rows.append(row)
+                yield pixels
+
+    with extractor.stream(crops()) as stream:
+        for batch in stream:
+            for position, one in zip(batch.positions, batch.embeddings, strict=True):
+                tracks.add(rows[position], one)
+                if on_crop is not None:
+                    on_crop(rows[position], waiting.pop(rows[position]), one)
+            advance(len(batch.positions))
+    return tracks.finish()
+
+
+def _in_frames(
+    frames: Iterable[VideoFrame], boxes: TrackBoxes, on_error: OnError | None
+) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+    """Every box's row with its crop, None where it is left out; by frame."""
+    used, before, size = 0, -1, (0, 0)
+    for came in frames:
+        frame = _frame(came)
+        height, width = frame.pixels.shape[:2]
+        if before == -1:
+            size = width, height
+            check_units(boxes, width, height)
+        if frame.number <= before:
+            raise DataError(f"Expected frames in the order of their numbers, got {frame.number} after {before}.")
+        before = frame.number
+        rows = boxes.rows(frame.number)
+        for row in range(used, rows.start):
+            _leave_out(f"{boxes.where(row)}: there is no such frame, or it is damaged.", on_error)
+            yield row, None
+        for row in rows:
+            crop = None
+            try:
+                if (width, height) != size:
+                    raise DataError(
+                        f"its frame has {width}×{height} pixels, but the first one {size[0]}×{size[1]}: boxes of the "
+                        "one do not fit the other."
+                    )
+                crop = crop_boxes(frame.pixels, boxes.corners[row : row + 1])[0]
+            except DataError as error:
+                _leave_out(f"{boxes.where(row)}: {error}", on_error)
+            yield row, crop
+        used = rows.stop
+        if used == len(boxes):
+            return
+    for row in range(used, len(boxes)):
+        _leave_out(
+            f"{boxes.where(row)}: the video ends before it. Does the table belong to it, and count frames from "
+            f"{boxes.table.first_frame} (--first-frame)?",
+            on_error,
+        )
+        yield row, None
+
+
+def _frame(came: object) -> VideoFrame:
+    """A frame, also where it came as a plain tuple."""
+    if isinstance(came, tuple) and len(came) == 3 and np.ndim(came[2]) >= 2:
+        return VideoFrame(*came)
+    raise DataError(f"Expected frames as iter_frames gives them, (number, seconds, pixels), got {type(came).__name__}.")
+
+
+class _OpenTracks:
+    """Tracks that wait for more boxes, and those that are over."""
+
+    def __init__(self, boxes: TrackBoxes) -> None:
+        self._boxes = boxes
+        self._to_come = np.bincount(boxes.tracks, minlength=len(boxes.names))
+        self._open: dict[int, Tracklet] = {}
+        self._done: dict[int, PartEmbeddings] = {}
+
+    def add(self, row: int, embeddings: PartEmbeddings) -> None:
+        self._open.setdefault(int(self._boxes.tracks[row]), Tracklet()).add(embeddings)
+        self.one_less(row)
+
+    def one_less(self, row: int) -> None:
+        """Told of each box once; a track whose last it was is over, and its sums make room."""
+        track = int(self._boxes.tracks[row])
+        self._to_come[track] -= 1
+        if self._to_come[track] == 0 and track in self._open:
+            self._done[track] = self._open.pop(track).embeddings
+
+    def finish(self) -> tuple[PartEmbeddings, tuple[str, ...]]:
+        if not self._done:
+            raise DataError("No box could be embedded. Do the video and the boxes belong together?")
+        order = sorted(self._done)
+        return PartEmbeddings.cat(self._done[i] for i in order), tuple(self._boxes.names[i] for i in order)
+
+
+def _leave_out(message: str, on_error: OnError | None) -> None:
+    if on_error is None:
+        raise DataError(message)
+    on_error(message)

@@ -1,0 +1,130 @@
+"""How a model is trained: every choice in one tree, kept beside the checkpoint."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from partreid.base_config import ConfigModel
+from partreid.datasets.augment import AugmentConfig
+from partreid.datasets.loaders import BatchConfig
+from partreid.losses.loss_config import ObjectiveConfig
+from partreid.models.model_config import ModelConfig
+from partreid.parts import PartSchema
+from partreid.preprocessing import PreprocessConfig
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class OptimizerConfig(ConfigModel):
+    """Adam and its learning rate over the epochs."""
+
+    epochs: Annotated[int, Field(ge=1)] = 120
+    """Passes over the training identities (paper §4.2: 120)."""
+    learning_rate: Positive = 3.5e-4
+    """Peak learning rate (paper §4.2)."""
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    """L2 penalty added to the gradient, as Adam has it (BoT's setting, adopted by the paper)."""
+    warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    """Epochs of linear warm-up (paper §4.2: 10)."""
+    warmup_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of the peak at which warm-up starts (paper: 3.5e-5 = 0.1; published weights: 0.01)."""
+    schedule: Literal["steps", "cosine"] = "steps"
+    """After warm-up: constant between milestones (paper), or a half cosine down to 0, updated at every batch."""
+    milestones: tuple[int, ...] = (40, 70)
+    """Epochs at which "steps" multiplies the rate by ``decay`` (paper §4.2: 40 and 70)."""
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Factor at each milestone (paper §4.2: 0.1)."""
+    accumulation: Annotated[int, Field(ge=1)] = 1
+    """Batches whose gradients are averaged before a step. Each mines its own triplets and has its own BN statistics,
+    so 2 batches of 16 × 4 are not one of 32 × 4. The last step of an epoch takes the batches that are left."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of an exponential moving average of the weights, BN statistics among them, which becomes the model in
+    the checkpoint; 0 = none (paper). 0.999 averages about the last 1000 steps."""
+
+    def rate(self, epoch: float) -> float:
+        """Learning rate at a point of training.
+
+        Args:
+            epoch: epochs done, with a fraction within one; "steps" changes at whole epochs only.
+        """
+        if self.schedule == "steps":
+            epoch = math.floor(epoch)
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * (self.warmup_factor + (1 - self.warmup_factor) * epoch / self.warmup_epochs)
+        if self.schedule == "steps":
+            return self.learning_rate * self.decay ** sum(epoch >= m for m in self.milestones)
+        done = (epoch - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+class DistributedConfig(ConfigModel):
+    """Training on several devices, one process each (torchrun). On a single one nothing of this matters."""
+
+    batch: Literal["across_devices", "per_device"] = "across_devices"
+    """Whether a batch of P × K images is one batch across all devices, each with P / devices identities, whose
+    triplets are mined over the whole of it: then a configuration means the same on any number of devices; or each
+    device draws and mines its own P × K: larger steps, for which the learning rate may have to be raised."""
+    sync_batchnorm: bool = False
+    """Whether BN statistics are taken over all devices instead of each device's share."""
+
+
+class TrainConfig(ConfigModel):
+    """Everything that shapes a trained model. The defaults are the paper's for occluded sets."""
+
+    model: ModelConfig = ModelConfig()
+    """What the model is."""
+    preprocess: PreprocessConfig = PreprocessConfig()
+    """Size and normalisation of its input."""
+    batch: BatchConfig = BatchConfig()
+    """How training batches are drawn."""
+    augment: AugmentConfig = AugmentConfig()
+    """How images and labels are varied."""
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """What is minimised."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """How it is minimised."""
+    distributed: DistributedConfig = DistributedConfig()
+    """How several devices share the work."""
+    pretrained: str = "imagenet"
+    """The backbone's start: "imagenet" (where a package brings the file), a file of such weights, the folder of a
+    run (its backbone), or "none"."""
+    labels: str = "auto"
+    """Label folder within each set's ``masks``; "auto" takes the only one; of several with commas, the first there."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of every random number: order, augmentation, new layers."""
+
+    @model_validator(mode="after")
+    def _size_fits_stride(self) -> TrainConfig:
+        multiple = self.model.input_multiple
+        if self.preprocess.height % multiple or self.preprocess.width % multiple:
+            raise ValueError(
+                f"height and width of the input {self.preprocess.height}×{self.preprocess.width} must be multiples of "
+                f"{multiple} for model.backbone = {self.model.backbone}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_know_the_parts(self) -> TrainConfig:
+        if self.model.attention == "stripes" and self.objective.gilt.triplet_visibility == "labels":
+            raise ValueError(
+                "labels say nothing of stripes: objective.gilt.triplet_visibility = labels needs another "
+                "model.attention"
+            )
+        return self
+
+    @property
+    def label_schema(self) -> PartSchema | None:
+        """The parts that labels are read for; None trains without labels."""
+        attention = self.model.attention == "learned" and self.objective.part_attention_weight > 0
+        triplet = self.model.attention != "none" and self.objective.gilt.triplet_visibility == "labels"
+        cut_out = self.augment.paste_probability > 0 and self.augment.pasting.people > 0
+        return self.model.part_schema if attention or triplet or cut_out or self.model.pose_guided else None
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """(H, W) of the feature map."""
+        stride = self.model.stride
+        return self.preprocess.height // stride, self.preprocess.width // stride
