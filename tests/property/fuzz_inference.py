@@ -11,26 +11,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from partreid import json_files
-from partreid.inference import (
-    boxes,
-    embedding_file,
-    frame_folder,
-    images,
-    load,
-    merging,
-    mirror,
-    storage,
-    track_names,
-    tracklets,
-    video,
-    video_tracks,
-)
+from partreid.functional import merging
+from partreid.inference import embedding_file, inputs, load, storage
 from partreid.inference.extractor import PartExtractor
 from partreid.models import build, checkpoint, official
 from partreid.models.backbones import weights
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
+from partreid.runners import mirror
 from partreid.runtime import RuntimeConfig
+from partreid.tracking import boxes, frame_folder, track_names, tracklets, video, video_tracks
 from partreid.types import PartEmbeddings
 from tests.property.fuzz_types import folder, output
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
@@ -140,9 +130,9 @@ TARGETS: list[Target] = [
     fuzz(load.load_extractor, source=checkpoints(), runtime=None, mirror=False, overrides=st.just([])),
     fuzz(PartExtractor.from_checkpoint.__func__, all=st.builds(
         lambda: {"cls": PartExtractor, "checkpoint": checkpoint.Checkpoint(network(), SIZE)})),
-    fuzz(images.walk, images=CROPS),
-    fuzz(images.image_name, image=st.sampled_from([Path("a.jpg"), "b.jpg"]), position=st.integers(0, 9)),
-    fuzz(images.load_image, image=st.one_of(files(".png"), st.just(image()))),
+    fuzz(inputs.walk, images=CROPS),
+    fuzz(inputs.image_name, image=st.sampled_from([Path("a.jpg"), "b.jpg"]), position=st.integers(0, 9)),
+    fuzz(inputs.load_image, image=st.one_of(files(".png"), st.just(image()))),
     fuzz(storage.save_embeddings, path=files(".safetensors"), embeddings=embeddings(n=2), names=["a", "b"]),
     fuzz(storage.load_embeddings, path=files(".safetensors")),
     fuzz(storage.iter_embeddings, path=files(".safetensors")),

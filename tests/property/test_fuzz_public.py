@@ -22,7 +22,8 @@ PACKAGE = Path(partreid.__file__).parent
 AREAS = (fuzz_functional, fuzz_types, fuzz_retrieval, fuzz_inference, fuzz_evaluation, fuzz_viz)
 TARGETS = [target for area in AREAS for target in area.TARGETS]
 
-SEARCHED = ("functional", "types", "retrieval", "inference", "evaluation", "parts", "config", "preprocessing")
+SEARCHED = ("functional", "types", "retrieval", "inference", "runners", "tracking", "evaluation", "parts",
+            "base_config", "preprocessing")  # fmt: skip
 """Where everything public must be fuzzed."""
 
 INNER = {
@@ -35,21 +36,21 @@ INNER = {
     "functional.ranking.QueryScores.spread": "called by evaluate_embeddings",
     "functional.reranking": "the steps of Reranker",
     "functional.sides": "made by distance_rows",
-    "inference.merging.SlotSums.of": "called by Tracklet, which has checked the embeddings",
+    "functional.merging.SlotSums.of": "called by Tracklet, which has checked the embeddings",
     "inference.embedding_file.FileFacts": "called by storage",
     "inference.embedding_file.write_file": "called by storage, which has checked the arguments",
-    "inference.export_digest": "called by partreid export and ExportedRunner; tests/export damages its files",
-    "inference.box_choice": "called by read_boxes",
-    "inference.box_columns": "called by read_boxes",
-    "inference.box_rows": "called by read_boxes",
-    "inference.box_units": "called by read_boxes and embed_tracks, which have made TrackBoxes of them",
-    "inference.boxes.TrackBoxes.where": "for messages, of rows that are there",
-    "inference.export_info": "called by partreid export and ExportedRunner",
-    "inference.exported": "called by PartExtractor.from_exported",
+    "runners.export_digest": "called by partreid export and ExportedRunner; tests/export damages its files",
+    "tracking.box_choice": "called by read_boxes",
+    "tracking.box_columns": "called by read_boxes",
+    "tracking.box_rows": "called by read_boxes",
+    "tracking.box_units": "called by read_boxes and embed_tracks, which have made TrackBoxes of them",
+    "tracking.boxes.TrackBoxes.where": "for messages, of rows that are there",
+    "runners.export_info": "called by partreid export and ExportedRunner",
+    "runners.exported": "called by PartExtractor.from_exported",
     "inference.parquet": "called by storage",
     "inference.ray_engine": "called by partreid embed",
-    "inference.runner": "called by PartExtractor",
-    "inference.sessions": "called by PartExtractor.from_exported",
+    "runners.runner": "called by PartExtractor",
+    "runners.sessions": "called by PartExtractor.from_exported",
     "inference.shard_folder": "called by storage; tests/inference/test_embedding_files.py damages its files",
     "inference.shard_job": "called by partreid embed; tests/inference/test_embedding_files.py damages its files",
     "inference.shards": "called by partreid embed; tests/inference/test_shards.py damages its files",
