@@ -53,9 +53,8 @@ def attention(
 
     Six queries spread evenly over the set, unless you ask for others. Green frame: the part counts as visible.
     """
-    from partreid.reports.blocks import attention_block, slot_legend
-    from partreid.reports.html import Section, page
-    from partreid.viz.attention import attention_note, draw_attention
+    from partreid.reports.pages import attention_page
+    from partreid.viz.attention import draw_attention
 
     path, as_page = output_path(out, "attention", page=html)
     choice = Choice(query or (), best, worst, random, seed)
@@ -72,11 +71,6 @@ def attention(
     write_figure(
         path,
         lambda: draw_attention(rows, extractor.slots, title=title, smooth=not cells),
-        lambda: page(
-            title,
-            [Section("Attention", [attention_block(row, extractor.slots, smooth=not cells) for row in rows], "maps")],
-            lead=attention_note(rows, smooth=not cells),
-            pinned=slot_legend(extractor.slots),
-        ),
+        lambda: attention_page(rows, extractor.slots, title=title, smooth=not cells),
         as_page=as_page,
     )

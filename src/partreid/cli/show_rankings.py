@@ -71,8 +71,7 @@ def rankings(
     Six queries spread evenly from the best to the worst, unless you ask for others. `--by head --by all` draws the
     paper's Figure 3, `--against OTHER_RUN` its Figure 4.
     """
-    from partreid.reports.blocks import READING, ranking_block, slot_legend
-    from partreid.reports.html import Section, page
+    from partreid.reports.pages import rankings_page
     from partreid.viz.rankings import draw_rankings
 
     path, as_page = output_path(out, "rankings", page=html)
@@ -105,12 +104,7 @@ def rankings(
     write_figure(
         path,
         lambda: draw_rankings(rows, every, title=title, smooth=not cells),
-        lambda: page(
-            title,
-            [Section("Rankings", [ranking_block(row, every, smooth=not cells) for row in rows], "rankings")],
-            lead=READING,
-            pinned=slot_legend(every),
-        ),
+        lambda: rankings_page(rows, every, title=title, smooth=not cells),
         as_page=as_page,
     )
 
