@@ -245,7 +245,7 @@ def test_words_instead_of_results(open_page: Any) -> None:
 def test_images_that_were_forgotten_are_sent_again(open_page: Any, site: Site) -> None:
     page = open_page()
     give(page, person(RED, GREEN))
-    site.service.kept._images.clear()
+    site.service.kept._values.clear()
     change(page, lambda: page.uncheck("input[name=part][value=legs]"))
     assert names(page)[0].startswith("anna")
     assert page.locator("#problem").is_hidden()

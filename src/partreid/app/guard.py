@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
     # Scripts, styles and requests from here alone; images also from within the page. Nothing inline, no eval.
@@ -77,28 +75,27 @@ def _is_address(name: str) -> bool:
 
 class Guard:
     """Lets through what was asked for by a known name and from the page itself, and adds :data:`HEADERS` to all
-    answers."""
+    answers. It stands around the whole application: answers to faults have the headers too.
 
-    def __init__(self, app: App, hosts: Hosts) -> None:
+    Starlette's TrustedHostMiddleware knows no rule for any IP address, and answers without a word on what to do.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app, self._hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
         begun = False
 
-        async def send_guarded(message: MutableMapping[str, Any]) -> None:
+        async def send_guarded(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", []), *own]}
+                MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
         problem = self._problem(scope)
@@ -108,15 +105,12 @@ class Guard:
             except CancelledError:  # Ctrl-C: the server would print a traceback for each request that waits
                 problem = None if begun else (503, "The page has been closed.")
         if problem is not None:
-            body = json.dumps({"error": problem[1]}).encode()
-            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-            await send_guarded({"type": "http.response.start", "status": problem[0], "headers": headers})
-            await send_guarded({"type": "http.response.body", "body": body})
+            await JSONResponse({"error": problem[1]}, problem[0])(scope, receive, send_guarded)
 
     def _problem(self, scope: Scope) -> tuple[int, str] | None:
         """Status and message of a request that is not let through."""
-        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = given.get("host", "")
+        given = Headers(scope=scope)
+        host: str = given.get("host", "")
         if not self._hosts.allow(host):
             return 421, (
                 f"This page does not answer to the name {host[:80]!r}. Ask for it by the address that was printed when "
@@ -127,12 +121,13 @@ class Guard:
         return None
 
     @staticmethod
-    def _from_page(scope: Scope, given: dict[str, str], host: str) -> bool:
+    def _from_page(scope: Scope, given: Headers, host: str) -> bool:
         """Whether a browser says that the page itself asks; to open the page, anybody may ask."""
-        site = given.get("sec-fetch-site")
+        site: str | None = given.get("sec-fetch-site")
         if scope["method"] in ("GET", "HEAD"):
             return site in (None, "same-origin", "none") or scope["path"] == "/"
         if site is not None:
             return site == "same-origin"
         # Browsers send no Sec-Fetch-Site to plain http beyond this machine, but always the origin of a POST.
-        return given.get("origin", "").lower().partition("://")[2] == host.lower()
+        origin: str = given.get("origin", "")
+        return origin.lower().partition("://")[2] == host.lower()

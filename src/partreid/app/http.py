@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from partreid.app.guard import App, Guard, Hosts
+from partreid.app.guard import Guard, Hosts
 from partreid.app.messages import ItemQuestion, Question
 from partreid.app.service import PageService
 from partreid.app.turns import Budget, BusyError, Turns
@@ -108,7 +108,7 @@ class Endpoints:
             return parse_question(await body.read(self.service.limits))
 
 
-def create_app(service: PageService, hosts: Hosts) -> App:
+def create_app(service: PageService, hosts: Hosts) -> Guard:
     """The page as an ASGI application.
 
     Args:

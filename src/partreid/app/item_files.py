@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Lock
 
-from partreid.app.threads import at_work
+from partreid.app.threads import start
 from partreid.errors import DataError
 
 _MOST_STUCK = 16
@@ -39,28 +38,18 @@ class ItemFiles:
         with self._lock:
             if name in self._stuck or len(self._stuck) >= _MOST_STUCK:
                 raise SilentFileError(self._words)
-        answer: SimpleQueue[bytes | None] = SimpleQueue()
-        ended = [False]
-
-        def work() -> None:
-            content = None
-            try:
-                with at_work():
-                    content = read_plain_file(Path(name), self._most_bytes)
-            finally:
-                with self._lock:
-                    ended[0] = True
-                    self._stuck.discard(name)
-                answer.put(content)
-
-        Thread(target=work, name="partreid item file", daemon=True).start()
+        reading = start(lambda: read_plain_file(Path(name), self._most_bytes))
         try:
-            return answer.get(timeout=self._seconds)
-        except Empty:
+            return reading.result(timeout=self._seconds)
+        except TimeoutError:
             with self._lock:
-                if not ended[0]:
-                    self._stuck.add(name)
+                self._stuck.add(name)
+            reading.add_done_callback(lambda _: self._answered(name))  # at once if it has answered by now
             raise SilentFileError(self._words) from None
+
+    def _answered(self, name: str) -> None:
+        with self._lock:
+            self._stuck.discard(name)
 
     @property
     def _words(self) -> str:

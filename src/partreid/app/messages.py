@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from partreid.base_config import ConfigModel
 from partreid.retrieval.filters import Filter
@@ -13,22 +13,12 @@ from partreid.retrieval.filters import Filter
 MOST_IMAGES, MOST_RESULTS = 8, 200
 
 
-def _number(value: Any) -> Any:
-    """A number as it is: neither true nor "5" is one."""
-    if isinstance(value, bool | str | bytes):
-        raise ValueError("expected a number")
-    return value
-
-
-Pixels = Annotated[float, BeforeValidator(_number)]
-
-
 class Sighting(ConfigModel):
     """One image of the person who is looked for: one that was sent, or an item of the gallery."""
 
     image: str | None = None
     """Name of an image that was sent."""
-    box: tuple[Pixels, Pixels, Pixels, Pixels] | None = None
+    box: tuple[StrictFloat, StrictFloat, StrictFloat, StrictFloat] | None = None
     """Where in it the person is: left, top, right, bottom in pixels. None = all of it."""
     item: str | None = None
     """Id of an item."""
@@ -49,7 +39,7 @@ class Question(ConfigModel):
     """Slots to compare; None = all."""
     normalize: StrictBool | None = None
     """Divide vectors by their length first; None = as the model was made for."""
-    k: Annotated[int, BeforeValidator(_number), Field(ge=1, le=MOST_RESULTS)] = 24
+    k: Annotated[StrictInt, Field(ge=1, le=MOST_RESULTS)] = 24
     """How many results."""
     where: Filter = Filter()
     """Which items to search."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
-from partreid.app.guard import Hosts, is_local
 from partreid.app.service import PageService
 from partreid.errors import ConfigError, MissingDependencyError
 
@@ -30,6 +29,7 @@ class PageServer:
             import uvicorn
 
             from partreid.app.connections import connection_class
+            from partreid.app.guard import Hosts, is_local
             from partreid.app.http import create_app
         except ImportError as error:
             raise MissingDependencyError(error.name or "starlette", purpose="The web page", extra="app") from None

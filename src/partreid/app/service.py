@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
@@ -26,15 +27,9 @@ from partreid.app.messages import (
     Sighting,
     Slot,
 )
+from partreid.app.recent import Recent
 from partreid.app.sightings import Eye, Seen
-from partreid.app.uploads import (
-    KeptImages,
-    Limits,
-    crop,
-    decode_image,
-    encode,
-    item_image,
-)
+from partreid.app.uploads import Limits, UnknownImageError, crop, decode_image, encode, item_image
 from partreid.errors import DataError
 from partreid.inference.extractor import PartExtractor
 from partreid.retrieval.calibration import MatchCalibration
@@ -95,7 +90,7 @@ class PageService:
         self.calibration = None if calibration is None else calibration.model_copy(update={"matching": self.matching})
         self._calibration_problem = calibration_problem
         self.limits = limits or Limits()
-        self.kept = KeptImages(self.limits.kept_bytes)
+        self.kept = Recent[np.ndarray](self.limits.kept_bytes, size=lambda image: image.nbytes)
         self._files = ItemFiles(most_bytes=self.limits.upload_bytes, seconds=self.limits.file_seconds)
         self._gallery, self._eye = gallery, Eye(extractor)
         self._sampled = -1
@@ -131,7 +126,9 @@ class PageService:
             TooLargeError: too many bytes or pixels. DataError: it is no whole image.
         """
         image = decode_image(data, self.limits)
-        return KeptImage(self.kept.add(image), image.shape[1], image.shape[0])
+        name = secrets.token_urlsafe(16)  # nobody can guess it
+        self.kept.put(name, image)
+        return KeptImage(name, image.shape[1], image.shape[0])
 
     def preview(self, image: str) -> bytes:
         """A kept image as JPEG, shrunk to what a screen shows.
@@ -139,7 +136,7 @@ class PageService:
         Raises:
             UnknownImageError: it is not kept.
         """
-        return encode(self.kept.get(image), longest=_PREVIEW)
+        return encode(self._kept(image), longest=_PREVIEW)
 
     def item_image(self, item: str) -> bytes:
         """An item's image as JPEG.
@@ -264,10 +261,21 @@ class PageService:
         ]
         return every[0] if len(every) == 1 else merge_tracklet(PartEmbeddings.cat(every))
 
+    def _kept(self, name: str) -> np.ndarray:
+        """An image that was sent.
+
+        Raises:
+            UnknownImageError: it is not kept any more, or never was.
+        """
+        image = self.kept.get(name)
+        if image is None:
+            raise UnknownImageError("The image is not kept any more. Send it again.")
+        return image
+
     def _look_at(self, one: Sighting) -> Seen:
         """What the model sees in an image that was sent, or in an item's."""
         if one.image is not None:
-            return self._eye.look(crop(self.kept.get(one.image), one.box), (one.image, one.box))
+            return self._eye.look(crop(self._kept(one.image), one.box), (one.image, one.box))
         image = item_image(self._record(one.item or "").items[0], self.limits, self._files)
         # Not by its name: another image may stand under it by now.
         return self._eye.look(image, (image.shape, hashlib.sha256(image.tobytes()).digest()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from threading import Lock
@@ -11,10 +10,12 @@ from threading import Lock
 import numpy as np
 import torch
 
+from partreid.app.recent import Recent
 from partreid.app.uploads import encode
 from partreid.inference.extractor import PartExtractor
 from partreid.parts import FOREGROUND
 from partreid.types import PartEmbeddings
+from partreid.viz.attention import slot_maps
 from partreid.viz.overlay import enlarge, overlay_heat, overlay_parts
 
 _SHOWN = 144, 288
@@ -46,9 +47,7 @@ class Seen:
 
     def draw_slot(self, slot: str) -> str:
         """Where the model looks for one slot, as the address of an image that holds itself; "" if nowhere special."""
-        maps = dict(zip(self.parts, self.attention[1:], strict=True))
-        if self.parts and slot == FOREGROUND:
-            maps[FOREGROUND] = self.attention[1:].max(axis=0)  # §3.2.1
+        maps = slot_maps(self.attention[1:], (FOREGROUND, *self.parts))
         return _address(overlay_heat(enlarge(self.image, *_SHOWN), maps[slot])) if slot in maps else ""
 
     def draw(self) -> str:
@@ -69,7 +68,7 @@ class Eye:
 
     def __init__(self, extractor: PartExtractor) -> None:
         self.extractor = extractor
-        self._seen: OrderedDict[Hashable, tuple[PartEmbeddings, np.ndarray]] = OrderedDict()
+        self._seen = Recent[tuple[PartEmbeddings, np.ndarray]](_KEPT)
         self._lock = Lock()
 
     def look(self, image: np.ndarray, name: Hashable) -> Seen:
@@ -82,10 +81,8 @@ class Eye:
             DataError: the model needs more than an image.
         """
         with self._lock:
-            if name not in self._seen:
+            if (seen := self._seen.get(name)) is None:
                 (output,) = self.extractor.outputs([image])
-                self._seen[name] = output.embeddings.to(dtype=torch.float32), output.attention[0].float().numpy()
-                if len(self._seen) > _KEPT:
-                    self._seen.popitem(last=False)
-            self._seen.move_to_end(name)
-            return Seen(image, *self._seen[name])
+                seen = output.embeddings.to(dtype=torch.float32), output.attention[0].float().numpy()
+                self._seen.put(name, seen)
+            return Seen(image, *seen)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from queue import SimpleQueue
-from threading import Thread
-from typing import Any, TypeAlias, TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from partreid.app.threads import at_work
+from partreid.app.threads import start
 from partreid.errors import PartReIDError
 
 Result = TypeVar("Result")
-_Job: TypeAlias = "tuple[Callable[[], Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]"
 
 
 class BusyError(PartReIDError, RuntimeError):
@@ -24,10 +20,10 @@ class BusyError(PartReIDError, RuntimeError):
 
 
 class Turns:
-    """Runs jobs in threads of their own, few at a time; others wait for their turn, or are turned away.
+    """Runs jobs in threads, few at a time; others wait for their turn, or are turned away.
 
     A job that takes too long is waited for no more, but its turn lasts until it ends. No job keeps the program from
-    ending: see :func:`~partreid.app.threads.jobs_at_work`.
+    ending: see :func:`~partreid.app.threads.start`.
 
     Args:
         together: jobs at a time. waiting: how many more may wait. seconds: for how long an answer is waited for.
@@ -36,9 +32,6 @@ class Turns:
     def __init__(self, *, together: int, waiting: int, seconds: float = 60.0) -> None:
         self._turn, self._most, self._there = asyncio.Semaphore(together), together + waiting, 0
         self._seconds = seconds
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._threads, self._together = 0, together
-        weakref.finalize(self, _send_home, self._jobs, together)
 
     async def run(self, request: Request, job: Callable[[], Result]) -> Result:
         """What the job returns, once it was its turn.
@@ -68,47 +61,12 @@ class Turns:
             if await request.is_disconnected():
                 raise ClientDisconnect
             begun.set()
-            if self._threads < self._together:
-                self._threads += 1
-                Thread(target=_work, args=(self._jobs,), name="partreid page", daemon=True).start()
-            loop = asyncio.get_running_loop()
-            future: asyncio.Future[Result] = loop.create_future()
-            self._jobs.put((job, loop, future))
-            return await future
+            return await asyncio.wrap_future(start(job))
 
     def _ended(self, work: asyncio.Future[Any]) -> None:
         self._there -= 1
         if not work.cancelled():
             work.exception()  # where nobody waits any more, asyncio would complain that nobody asked
-
-
-def _work(jobs: SimpleQueue[_Job | None]) -> None:
-    """A thread's life: one job after the other."""
-    while (given := jobs.get()) is not None:
-        job, loop, future = given
-        result, problem = None, None
-        with at_work():
-            try:
-                result = job()
-            except BaseException as error:  # whoever waits for the job gets it
-                problem = error
-        with suppress(RuntimeError):  # the loop is closed: the page has ended
-            loop.call_soon_threadsafe(_settle, future, result, problem)
-        del job, loop, future, given, result, problem  # images are not kept until the next job comes
-
-
-def _settle(future: asyncio.Future[Any], result: object, problem: BaseException | None) -> None:
-    if future.done():
-        return
-    if problem is None:
-        future.set_result(result)
-    else:
-        future.set_exception(problem)
-
-
-def _send_home(jobs: SimpleQueue[_Job | None], threads: int) -> None:
-    for _ in range(threads):
-        jobs.put(None)
 
 
 class Budget:

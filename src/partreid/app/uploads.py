@@ -1,12 +1,9 @@
-"""Images from strangers: decoded within limits, cropped, kept for a while, and encoded anew before they are shown."""
+"""Images from strangers: decoded within limits, cropped, and encoded again before they are shown."""
 
 from __future__ import annotations
 
 import io
-import secrets
-from collections import OrderedDict
 from dataclasses import dataclass
-from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
@@ -145,44 +142,3 @@ def _item_box(value: object) -> Box | None:
     if len(numbers) != 4 or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
         raise DataError(f"Expected its {BOX!r} to be [left, top, right, bottom] in pixels, got {value!r:.80}.")
     return numbers[0], numbers[1], numbers[2], numbers[3]
-
-
-class KeptImages:
-    """Images that were sent, in memory, by a name nobody can guess; the least recently used ones go first.
-
-    Example:
-        >>> kept = KeptImages(1000)
-        >>> name = kept.add(np.zeros((10, 10, 3), np.uint8))
-        >>> kept.get(name).shape
-        (10, 10, 3)
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._size = limit, 0
-        self._images: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._lock = Lock()
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def add(self, image: np.ndarray) -> str:
-        """Keep an image; its name. The newest one is kept however large it is."""
-        name = secrets.token_urlsafe(16)
-        with self._lock:
-            self._images[name] = image
-            self._size += image.nbytes
-            while self._size > self._limit and len(self._images) > 1:
-                self._size -= self._images.popitem(last=False)[1].nbytes
-        return name
-
-    def get(self, name: str) -> np.ndarray:
-        """The image of that name.
-
-        Raises:
-            UnknownImageError: there is none (any more).
-        """
-        with self._lock:
-            if name not in self._images:
-                raise UnknownImageError("The image is not kept any more. Send it again.")
-            self._images.move_to_end(name)
-            return self._images[name]

@@ -1,0 +1,48 @@
+"""What the page remembers: values by name, the least recently used of which it forgets first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """A cache for several threads, bounded by the size of all values together; the newest stays however large it is.
+
+    Args:
+        limit: of the sizes together. size: of one value; 1 each by default.
+
+    Example:
+        >>> kept = Recent[str](2)
+        >>> for name in "abc":
+        ...     kept.put(name, name.upper())
+        >>> kept.get("a"), kept.get("c")
+        (None, 'C')
+    """
+
+    def __init__(self, limit: int, size: Callable[[Value], int] = lambda _: 1) -> None:
+        self._limit, self._size, self._taken = limit, size, 0
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, name: Hashable) -> Value | None:
+        """The value of that name; None where there is none (any more)."""
+        with self._lock:
+            if name in self._values:
+                self._values.move_to_end(name)
+            return self._values.get(name)
+
+    def put(self, name: Hashable, value: Value) -> None:
+        """Remember a value under a new name."""
+        with self._lock:
+            self._values[name] = value
+            self._taken += self._size(value)
+            while self._taken > self._limit and len(self._values) > 1:
+                self._taken -= self._size(self._values.popitem(last=False)[1])
