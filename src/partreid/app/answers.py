@@ -1,4 +1,4 @@
-"""What the page says of a gallery and its items, in texts and plain numbers."""
+"""Items and galleries as the page shows them: texts and plain numbers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def as_found(item: GalleryItem, distance: float, probability: float | None, part
 
 
 def _shown(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """Metadata as texts; of what no screen has room for, the beginning."""
+    """Metadata as texts; long ones are cut."""
     pairs = [(_cut(key), _cut(_text(value))) for key, value in islice(metadata.items(), _MOST_PAIRS)]
     more = len(metadata) - len(pairs)
     return (*pairs, ("…", f"and {more} more")) if more else tuple(pairs)
@@ -48,7 +48,7 @@ def _cut(text: str) -> str:
 
 
 def farthest_usual(embeddings: PartEmbeddings, matching: MatchingConfig) -> float | None:
-    """The distance of a part that 95 of 100 pairs stay below; None where no two images can be compared.
+    """The 95th percentile of the distance of a part over all pairs; None where no two images can be compared.
 
     Args:
         embeddings: [N, S, D] of images, N a few dozens. matching: how they are compared.

@@ -1,4 +1,4 @@
-"""Connections from strangers: none is kept that only keeps the page waiting, and there is room for one more always."""
+"""Connections: those that keep the page waiting are ended, and there is always room for one more."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from partreid.app.uploads import Limits
 
 State: TypeAlias = Literal["asking", "sending", "fetching", "answered"]
-"""What a connection is at: it has not asked yet, sends a body, fetches an answer, or is being answered."""
+"""State of a connection: no request yet, body arrives, answer is being sent, answer is being computed."""
 
 _OFTEN = 0.5  # seconds between two looks at a connection, at most
 
 
 class Connection(H11Protocol):  # type: ignore[misc] # mypy does not follow uvicorn
-    """One connection. uvicorn's own limits neither how long the head of a request takes, nor a body, nor how long an
-    answer is not fetched, and beyond its number of connections it refuses everybody. Made by :func:`connection_class`.
+    """One connection, made by :func:`connection_class`.
+
+    uvicorn's own class has no time limit for the head of a request, for a body, or for a client that does not read its
+    answer; and beyond its limit of connections (``limit_concurrency``) it refuses everybody.
     """
 
     limits = Limits()
     """How long it may keep the page waiting, and how many there may be."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin; where there are too many, the one that has kept the page waiting longest must go."""
+        """Begin; where there are too many, end the one that has kept the page waiting longest."""
         super().connection_made(transport)
         self._was, self._since = self._state(), self.loop.time()
         self._look_soon: asyncio.TimerHandle | None = None
@@ -33,7 +35,7 @@ class Connection(H11Protocol):  # type: ignore[misc] # mypy does not follow uvic
         there = [one for one in self.connections if isinstance(one, Connection) and not one._dropped]
         if len(there) > self.limits.connections:
             waited_for = [one for one in there if one is not self and one.looked_at()[0] != "answered"]
-            # First those that have not even asked: who sends or fetches something is slow at worst.
+            # First those without a request: the others may only be slow.
             min(waited_for, key=lambda one: (one._was[0] != "asking", one._since), default=self)._drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -43,14 +45,14 @@ class Connection(H11Protocol):  # type: ignore[misc] # mypy does not follow uvic
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """End soon, since the page does; whatever state the connection is in."""
+        """End soon, in any state: the page ends."""
         try:
             super().shutdown()
-        except Exception:  # h11 refuses to end what is half said
+        except Exception:  # h11 refuses to end a half-sent request
             self._drop()
 
     def looked_at(self) -> tuple[State, object]:
-        """What it is at, and in which request; notes since when."""
+        """Its state and its request; notes since when."""
         now = self._state()
         if now != self._was:
             self._was, self._since = now, self.loop.time()
@@ -77,7 +79,7 @@ class Connection(H11Protocol):  # type: ignore[misc] # mypy does not follow uvic
         if self.cycle is None:
             return "asking", None
         if self.cycle.more_body:
-            # Of a body that nobody reads any more, since it was refused, the rest is thrown away.
+            # The request was refused: the rest of its body is thrown away.
             return ("asking" if self.cycle.response_complete else "sending"), self.cycle
         return ("asking" if self.cycle.response_complete else "answered"), self.cycle
 

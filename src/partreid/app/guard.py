@@ -1,4 +1,4 @@
-"""Who may talk to the page, and what a browser may do with it."""
+"""Which requests the page answers, and what a browser may do with it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Hosts:
-    """By which names the page may be asked for. Another site's name that was made to point here is none of them.
+    """The names that the page answers to: another site's name that was made to point here (DNS rebinding) is none.
 
     Attributes:
-        names: host names in small letters. addresses: whether any IP address will do: no name, so nobody can have made
-            it point elsewhere.
+        names: host names in small letters. addresses: whether it answers to any IP address: nobody can make an address
+            point elsewhere.
 
     Example:
         >>> Hosts.bound_to("127.0.0.1").allow("localhost:8000"), Hosts.bound_to("127.0.0.1").allow("evil.example")
@@ -45,12 +45,12 @@ class Hosts:
 
     @classmethod
     def bound_to(cls, host: str, more: Iterable[str] = ()) -> Self:
-        """The names of a page that listens at ``host``, and ``more`` that a proxy is asked by."""
+        """The names of a page that listens at ``host``, and ``more``, such as a proxy's."""
         own = {"localhost", "127.0.0.1", "::1", host.lower(), *(name.lower() for name in more)}
         return cls(frozenset(own), addresses=not is_local(host))
 
     def allow(self, header: str) -> bool:
-        """Whether a Host header is one of these, whatever its port."""
+        """Whether a Host header is one of these, with any port."""
         try:
             name = urlsplit(f"//{header}").hostname or ""
         except ValueError:
@@ -61,7 +61,7 @@ class Hosts:
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
+    """Whether only this machine can connect to that host."""
     return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
 
 
@@ -74,10 +74,10 @@ def _is_address(name: str) -> bool:
 
 
 class Guard:
-    """Lets through what was asked for by a known name and from the page itself, and adds :data:`HEADERS` to all
-    answers. It stands around the whole application: answers to faults have the headers too.
+    """Refuses requests under unknown names and from other sites, and adds :data:`HEADERS` to all answers.
 
-    Starlette's TrustedHostMiddleware knows no rule for any IP address, and answers without a word on what to do.
+    It wraps the whole application: the headers are on its 500 answers too. Starlette's TrustedHostMiddleware has no
+    rule for "any IP address", and its refusal does not say what to do.
     """
 
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
@@ -108,7 +108,7 @@ class Guard:
             await JSONResponse({"error": problem[1]}, problem[0])(scope, receive, send_guarded)
 
     def _problem(self, scope: Scope) -> tuple[int, str] | None:
-        """Status and message of a request that is not let through."""
+        """Status and message of a request that is refused."""
         given = Headers(scope=scope)
         host: str = given.get("host", "")
         if not self._hosts.allow(host):
@@ -122,7 +122,7 @@ class Guard:
 
     @staticmethod
     def _from_page(scope: Scope, given: Headers, host: str) -> bool:
-        """Whether a browser says that the page itself asks; to open the page, anybody may ask."""
+        """Whether the browser says that the page itself asks; anybody may open the page."""
         site: str | None = given.get("sec-fetch-site")
         if scope["method"] in ("GET", "HEAD"):
             return site in (None, "same-origin", "none") or scope["path"] == "/"

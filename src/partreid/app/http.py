@@ -1,4 +1,4 @@
-"""The page over HTTP: a thin layer that turns requests into calls of the service, and answers into JSON."""
+"""The page over HTTP: requests become calls of the service, its answers become JSON."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg"
 
 
 class SlowError(PartReIDError, TimeoutError):
-    """A body does not arrive in time."""
+    """The body of a request does not arrive in time."""
 
 
 class Endpoints:
-    """One method for each address; all answer with JSON or an image."""
+    """One method for each address; each answers with JSON or an image."""
 
     def __init__(self, service: PageService) -> None:
         self.service = service
@@ -49,11 +49,11 @@ class Endpoints:
         self.uploads, self.questions = Budget(limits.unfinished_bytes), Budget(_QUESTIONS_BYTES)
 
     async def health(self, request: Request) -> Response:
-        """GET: that the page is there, whatever the model, the disk and other requests are at."""
+        """GET: the page runs. Waits neither for the model nor for the disk."""
         return _answer({"ok": True})
 
     async def about(self, request: Request) -> Response:
-        """GET: what the page is about; what was known last where the gallery does not answer at once."""
+        """GET: what the page is about; the last known answer where the gallery does not answer at once."""
 
         def ask() -> None:
             self.known = self.service.about()
@@ -85,7 +85,7 @@ class Endpoints:
             raise HTTPException(404, str(error)) from None
 
     async def look(self, request: Request) -> Response:
-        """POST of a question, of which the query alone counts."""
+        """POST of a question; only its query is used."""
         question = Question.parse(await self._json(request), source="question")
         return _answer(asdict(await self.model.run(request, lambda: self.service.look(question.query))))
 
@@ -100,7 +100,7 @@ class Endpoints:
         return _answer(asdict(await self.model.run(request, lambda: self.service.compare(question))))
 
     async def _json(self, request: Request) -> dict[str, Any]:
-        # Another type could be sent from any site without asking first.
+        # A form of any other site can send other types without a preflight request.
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise HTTPException(415, "Expected the content type application/json.")
         body = Body(request, _JSON_BYTES, f"The question is longer than {_JSON_BYTES} bytes.")
@@ -112,7 +112,7 @@ def create_app(service: PageService, hosts: Hosts) -> Guard:
     """The page as an ASGI application.
 
     Args:
-        service: what answers. hosts: by which names it may be asked for.
+        service: what answers. hosts: the names that it answers to.
     """
     page = Endpoints(service)
     static = {
@@ -122,7 +122,7 @@ def create_app(service: PageService, hosts: Hosts) -> Guard:
     }
 
     async def file(request: Request) -> Response:
-        # Names are looked up among those read at the start: a path leads nowhere else.
+        # Only files read at the start are served: no path leads elsewhere, and no disk is waited for.
         name = request.path_params.get("name", "index.html")
         if name not in static:
             raise HTTPException(404)
@@ -156,31 +156,31 @@ def create_app(service: PageService, hosts: Hosts) -> Guard:
 
 
 class Body:
-    """What is sent with a request: read within limits of size and time.
+    """The body of a request, read within limits of size and time.
 
     Args:
-        request: that it comes with. limit: bytes that are too many are more than these. problem: what to say then.
+        request: its request. limit: most bytes. problem: the message where there are more.
 
     Raises:
-        TooLargeError: it says itself that it is too large; it is not read.
+        TooLargeError: its announced length is above the limit; nothing is read.
     """
 
     def __init__(self, request: Request, limit: int, problem: str) -> None:
         self._request, self._limit, self._problem = request, limit, problem
         announced = request.headers.get("content-length", "")
         self.size = limit
-        """Bytes that it may have at most: as many as it says, else as many as are allowed."""
+        """Most bytes that it can have: its announced length, else the limit."""
         if announced.isascii() and announced.isdecimal():
-            self.size = int(announced[:20])  # the first digits do: a longer number is too large at any rate
+            self.size = int(announced[:20])  # a longer number is too large anyway
         if self.size > limit:
             raise TooLargeError(problem)
 
     async def read(self, limits: Limits) -> bytes:
-        """All of it; one that is too large is not read to its end.
+        """All of it; reading stops once it is too large.
 
         Raises:
             TooLargeError: it is too large. SlowError: it takes too long, or pauses too long.
-            ClientDisconnect: it breaks off.
+            ClientDisconnect: the client leaves.
         """
         content, stream = bytearray(), self._request.stream()
         try:
@@ -195,16 +195,16 @@ class Body:
                         raise TooLargeError(self._problem)
         except TimeoutError:
             raise SlowError(
-                f"What was to be sent did not arrive: at most {limits.transfer_seconds:g} seconds for all of it, and "
-                f"{limits.silence_seconds:g} without anything. Make the image smaller, or try a faster connection."
+                f"The image or question did not arrive in time: it may take {limits.transfer_seconds:g} seconds, with "
+                f"no pause longer than {limits.silence_seconds:g}. Make the image smaller, or try a faster connection."
             ) from None
 
 
 def parse_question(body: bytes) -> dict[str, Any]:
-    """A JSON object as it was meant: no name twice, no number that JSON does not know.
+    """A JSON object with each name once and finite numbers only.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not.
 
     Example:
         >>> parse_question(b'{"k": 3}')

@@ -1,4 +1,4 @@
-"""Image files that a gallery names: read within a time limit, since nobody knows what lies under these names."""
+"""Image files that a gallery names, read within a time limit: a name may lead to a device or to a dead disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SilentFileError(DataError):
 
 
 class ItemFiles:
-    """Reads files, each in a thread of its own, and waits for none longer than ``seconds``.
+    """Reads each file in a thread of its own, and waits for none longer than ``seconds``.
 
     Args:
         most_bytes: files larger than this are not read. seconds: how long one may take.
@@ -33,7 +33,7 @@ class ItemFiles:
         """The content of a plain file; None where there is none of that absolute path, or it is too large.
 
         Raises:
-            SilentFileError: it does not answer in time, or did not the last time and still is asked.
+            SilentFileError: it does not answer in time, or an earlier read of it still waits.
         """
         with self._lock:
             if name in self._stuck or len(self._stuck) >= _MOST_STUCK:
@@ -59,8 +59,8 @@ class ItemFiles:
 def read_plain_file(path: Path, most_bytes: int) -> bytes | None:
     """The content of a plain file of at most that size; None where it is none, or cannot be read.
 
-    Devices, pipes and sockets are not even opened: some answer never, some start something. Files whose size is said to
-    be 0, such as those of /proc, hold no image. Where a relative path led, nobody knows any more.
+    Devices, pipes and sockets are not even opened: some never answer, some start something. Files of size 0, such as
+    those of /proc, hold no image. A relative path is refused: the folder that it was relative to is not known.
 
     Example:
         >>> read_plain_file(Path("/dev/zero"), 10) is None
@@ -69,7 +69,7 @@ def read_plain_file(path: Path, most_bytes: int) -> bytes | None:
     try:
         if not path.is_absolute() or not stat.S_ISREG(path.stat().st_mode):
             return None
-        # Without waiting: what stands under the name may have become a pipe just now.
+        # Without waiting: the file may have become a pipe since.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
             found = os.fstat(descriptor)

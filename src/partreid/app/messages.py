@@ -1,4 +1,4 @@
-"""What the page asks of its service, and what it is told."""
+"""Questions to the page's service, and its answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_IMAGES, MOST_RESULTS = 8, 200
 
 
 class Sighting(ConfigModel):
-    """One image of the person who is looked for: one that was sent, or an item of the gallery."""
+    """One image of the person to find: an image that was sent, or an item of the gallery."""
 
     image: str | None = None
     """Name of an image that was sent."""
@@ -31,7 +31,7 @@ class Sighting(ConfigModel):
 
 
 class Question(ConfigModel):
-    """Who is looked for, and how."""
+    """The person to find, and how."""
 
     query: Annotated[tuple[Sighting, ...], Field(min_length=1, max_length=MOST_IMAGES)]
     """Images of one person, merged."""
@@ -46,7 +46,7 @@ class Question(ConfigModel):
 
 
 class ItemQuestion(Question):
-    """How one item compares with who is looked for."""
+    """How one item compares with the query."""
 
     item: str
     """The item's id."""
@@ -100,7 +100,7 @@ class KeptImage:
 
 @dataclass(frozen=True)
 class Look:
-    """What the model sees of the person who is looked for: the visibility of each slot, by name."""
+    """What the model sees of the query: the visibility of each slot, by name."""
 
     visibility: dict[str, float]
 
@@ -161,7 +161,7 @@ class PartPair:
 
 @dataclass(frozen=True)
 class ComparisonAnswer:
-    """How an item compares with who is looked for.
+    """How an item compares with the query.
 
     Attributes:
         found: the item. parts: each slot that is compared. queries, item: images with all parts' attention over

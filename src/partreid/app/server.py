@@ -9,15 +9,15 @@ from partreid.app.service import PageService
 from partreid.errors import ConfigError, MissingDependencyError
 
 _BACKLOG = 64
-"""Connections that are taken at once: fewer than may be, so that each is heard before it must make room."""
+"""Connections that wait to be accepted: fewer than the limit, for each to be served before it must make room."""
 
 
 class PageServer:
-    """The page at an address of this machine. It listens once made, and answers once :meth:`run` is called.
+    """The page at an address of this machine. It listens at once, and answers after :meth:`run` is called.
 
     Args:
         service: what answers. host: address or name to listen at. port: 0 takes any that is free.
-        names: further names that it may be asked by, such as a proxy's.
+        names: further names that it answers to, such as a proxy's.
 
     Raises:
         ConfigError: it cannot listen there.

@@ -58,13 +58,13 @@ NOTHING_SHARED = "No item shows a part that is visible in the query, so nothing 
 
 
 class PageService:
-    """Searches a gallery for whoever is shown to it. Its methods may be called from several threads.
+    """Searches a gallery for the person in an image. Its methods may be called from several threads.
 
     Args:
         gallery: what is searched, made by the extractor's model. extractor: embeds images.
-        calibration: from distances to probabilities; none are told without it.
-        calibration_problem: why there is none, where people may expect one; the page says it.
-        limits: how much is taken from whoever sends something.
+        calibration: from distances to probabilities; there are none without it.
+        calibration_problem: why there is none, for the page to say.
+        limits: how much it accepts from its clients.
 
     Raises:
         DataError: gallery or calibration belong to another model.
@@ -147,7 +147,7 @@ class PageService:
         return encode(item_image(self._record(item).items[0], self.limits, self._files), longest=_THUMBNAIL)
 
     def look(self, query: Sequence[Sighting]) -> Look:
-        """What the model sees of a person; it is remembered, so that searching goes on from here.
+        """What the model sees of a person; the embeddings are kept for the search that follows.
 
         Raises:
             UnknownImageError: an image is not kept any more. DataError: a box or an item is wrong.
@@ -225,8 +225,8 @@ class PageService:
         )
 
     def _full_bar(self, matching: MatchingConfig) -> float | None:
-        """Where the bars of distances end, from some items of the gallery: a scale that no single result stretches."""
-        if (sampled := len(self._gallery).bit_length()) != self._sampled:  # at the first time, and when it has doubled
+        """Where the bars of distances end, from a sample of the gallery: no single result changes the scale."""
+        if (sampled := len(self._gallery).bit_length()) != self._sampled:  # at first, and when the gallery has doubled
             page = next(self._gallery.records(), None)
             some = None if page is None else np.unique(np.linspace(0, len(page) - 1, _SAMPLE).round().astype(int))
             self._sample = None if page is None or some is None else page[some].embeddings.to("cpu", torch.float32)

@@ -1,4 +1,4 @@
-"""What the model sees in an image: embedded once, its attention drawn when asked for."""
+"""What the model sees in an image: embedded once; its attention is drawn on request."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _address(image: np.ndarray) -> str:
 
 
 class Eye:
-    """Runs the model on one image at a time, and remembers what it saw last: re-ranking runs it no second time."""
+    """Runs the model on one image at a time, and keeps its last outputs: it runs only once for each image."""
 
     def __init__(self, extractor: PartExtractor) -> None:
         self.extractor = extractor

@@ -1,4 +1,4 @@
-"""The page's threads: one for each job, all daemons, so that none keeps the program from ending."""
+"""The page's threads: one for each job, all daemons: none keeps the program from ending."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _NAME = "partreid page"
 def start(job: Callable[[], Result]) -> Future[Result]:
     """Run a job in a thread of its own.
 
-    Unlike the threads of an executor, it does not hold up the end of the program: a disk or a model may never answer.
+    The program does not wait for its end, as it does for the threads of an executor: a disk or a model may never
+    answer.
 
     Returns:
-        What will hold its result or its error. Nobody can cancel it.
+        The future of its result. It cannot be cancelled.
     """
     future: Future[Result] = Future()
     future.set_running_or_notify_cancel()

@@ -1,4 +1,4 @@
-"""Who may keep the page busy, how long, and with how much memory."""
+"""Limits on requests: how many run at once, how long they may take, how much memory their bodies may hold."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Result = TypeVar("Result")
 
 
 class BusyError(PartReIDError, RuntimeError):
-    """More is asked of the page than it can do now; later it may."""
+    """The page has too much to do now; it may answer later."""
 
 
 class Turns:
-    """Runs jobs in threads, few at a time; others wait for their turn, or are turned away.
+    """Runs jobs in threads, few at a time; others wait for their turn, or are refused.
 
-    A job that takes too long is waited for no more, but its turn lasts until it ends. No job keeps the program from
+    Nobody waits longer than ``seconds`` for a job, but its turn lasts until it ends. No job keeps the program from
     ending: see :func:`~partreid.app.threads.start`.
 
     Args:
-        together: jobs at a time. waiting: how many more may wait. seconds: for how long an answer is waited for.
+        together: jobs at a time. waiting: how many more may wait. seconds: the longest wait for an answer.
     """
 
     def __init__(self, *, together: int, waiting: int, seconds: float = 60.0) -> None:
@@ -34,11 +34,11 @@ class Turns:
         self._seconds = seconds
 
     async def run(self, request: Request, job: Callable[[], Result]) -> Result:
-        """What the job returns, once it was its turn.
+        """What the job returns, after its turn has come.
 
         Raises:
             BusyError: too many wait, or there is no answer in time.
-            ClientDisconnect: nobody waits for the answer any more, so the job was not begun.
+            ClientDisconnect: the client has left, and the job was not begun.
         """
         if self._there >= self._most:
             raise BusyError("The page is busy with other requests. Wait a moment, then try again.")
@@ -66,11 +66,11 @@ class Turns:
     def _ended(self, work: asyncio.Future[Any]) -> None:
         self._there -= 1
         if not work.cancelled():
-            work.exception()  # where nobody waits any more, asyncio would complain that nobody asked
+            work.exception()  # else asyncio reports an error that nobody has fetched
 
 
 class Budget:
-    """Bytes that may be held together.
+    """A number of bytes that bodies may hold together.
 
     Example:
         >>> budget = Budget(100)
@@ -85,10 +85,10 @@ class Budget:
 
     @contextmanager
     def take(self, amount: int) -> Iterator[None]:
-        """Hold so many bytes for a while.
+        """Reserve bytes for as long as the block runs.
 
         Raises:
-            BusyError: that would be too many.
+            BusyError: too few are left.
         """
         if self.taken + amount > self._limit:
             raise BusyError("The page is busy taking other images. Wait a moment, then try again.")

@@ -1,4 +1,4 @@
-"""Images from strangers: decoded within limits, cropped, and encoded again before they are shown."""
+"""Images from users: decoded within limits, cropped, and encoded again before they are shown."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SMALLEST_SIDE = 4
 
 
 class UnknownImageError(DataError):
-    """An image is not kept any more, never was, or cannot be shown."""
+    """An image is not (any longer) kept, or cannot be shown."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much the page takes from whoever sends it something."""
+    """How much the page accepts from its clients."""
 
     upload_bytes: int = 20 * 2**20
     """Size of an image's file."""
@@ -40,26 +40,26 @@ class Limits:
     kept_bytes: int = 512 * 2**20
     """Memory for the pixels of images that were sent; the least recently used ones go first."""
     waiting: int = 8
-    """Requests that may wait for the model; more are turned away."""
+    """Requests that may wait for the model; more are refused."""
     unfinished_bytes: int = 128 * 2**20
-    """Memory for images that are being sent or wait to be decoded; more are turned away."""
+    """Memory for images that are being sent or wait to be decoded; more are refused."""
     connections: int = 256
     """Connections at a time; a new one takes the place of the one that has kept the page waiting longest."""
     silence_seconds: float = 10.0
-    """How long a connection may say nothing, or take to say what it asks for."""
+    """How long a connection may be silent, and how long the head of a request may take."""
     transfer_seconds: float = 60.0
-    """How long an image may take to be sent, and an answer to be fetched."""
+    """How long sending an image or reading an answer may take."""
     answer_seconds: float = 60.0
-    """How long an answer is waited for."""
+    """The longest wait for an answer."""
     file_seconds: float = 5.0
-    """How long the file of an item's image may take to be read."""
+    """How long reading the file of an item's image may take."""
 
 
 def decode_image(data: bytes, limits: Limits, *, upright: bool = True) -> np.ndarray:
     """An image file's content as uint8 [H, W, 3] RGB, upright, as :func:`~partreid.datasets.images.decode` reads it.
 
     Args:
-        data: the bytes. limits: how much is too much; the size is known before anything is decoded.
+        data: the bytes. limits: of bytes and pixels; the size is checked before anything is decoded.
         upright: as of ``decode``.
 
     Raises:
@@ -72,15 +72,15 @@ def decode_image(data: bytes, limits: Limits, *, upright: bool = True) -> np.nda
 
 
 def too_many_bytes(limits: Limits) -> str:
-    """What to say of a file that is too large."""
+    """The message for a file that is too large."""
     return f"The file is larger than {limits.upload_bytes / 2**20:.0f} MiB. Make the image smaller."
 
 
 def crop(image: np.ndarray, box: Box | None) -> np.ndarray:
-    """The part of an image inside a box, cut off at the image's border; all of it where there is no box.
+    """The part of an image inside a box, clipped to the image; all of it where there is no box.
 
     Raises:
-        DataError: it is no box, or hardly anything of it lies inside the image.
+        DataError: not a box, or less than 4×4 pixels of it lie inside the image.
 
     Example:
         >>> crop(np.zeros((20, 10, 3), np.uint8), (2, 5, 9, 30)).shape
@@ -101,7 +101,7 @@ def crop(image: np.ndarray, box: Box | None) -> np.ndarray:
 
 
 def encode(image: np.ndarray, *, longest: int) -> bytes:
-    """A JPEG of the image, shrunk where a side is longer than ``longest``; nothing else of its file is in it."""
+    """A JPEG of the image, shrunk where a side is longer than ``longest``; it has no metadata of its file."""
     shown = Image.fromarray(image)
     shown.thumbnail((longest, longest))
     buffer = io.BytesIO()

@@ -25,7 +25,7 @@ Sign = Literal["bar", "cross"]
 
 DPI = 100
 SCALE = 2
-"""Image elements per pixel of the layout, so that text stays sharp on dense screens."""
+"""Image elements per pixel of the layout, which keeps text sharp on dense screens."""
 
 MARGIN = 18
 """Pixels around what is on a sheet."""

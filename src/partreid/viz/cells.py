@@ -1,4 +1,4 @@
-"""What a sheet and a page show alike: an image with everything drawn over it, and what stands around it in words."""
+"""Cells: images with all overlays drawn, and the words around them, for sheets and pages alike."""
 
 from __future__ import annotations
 

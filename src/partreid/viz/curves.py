@@ -107,7 +107,7 @@ def _plain(legend: Legend) -> None:
 
 
 def dress(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    """Names, sizes and lines that all charts share."""
+    """Names, sizes and lines, the same on all charts."""
     axes.set_title(one_line(title, longest=_LONGEST), fontsize=9, color=INK, parse_math=False)
     axes.set_xlabel(one_line(xlabel, longest=_LONGEST), fontsize=8, parse_math=False)
     axes.set_ylabel(one_line(ylabel, longest=_LONGEST), fontsize=8, parse_math=False)

@@ -12,7 +12,8 @@ from partreid.viz.curves import dress
 
 
 def draw_distances(distribution: DistanceDistribution, *, title: str = "", bins: int = 50) -> Figure:
-    """Both histograms on one axis of distances, each as shares of its own comparable pairs: there are many more of two.
+    """Both histograms on one axis of distances, each as percentages of its own comparable pairs: there are many more
+    pairs of two persons.
 
     Args:
         distribution: what was counted. title: a line above. bins: bars, at most about.
@@ -28,12 +29,12 @@ def draw_distances(distribution: DistanceDistribution, *, title: str = "", bins:
     for (name, counts, color), pairs, missing in zip(
         kinds, distribution.pairs, distribution.not_comparable, strict=True
     ):
-        share = 100 * counts / max(1, counts.sum())
-        axes.stairs(share, shown.edges, fill=True, color=color, alpha=0.35, lw=0)
-        axes.stairs(share, shown.edges, color=color, lw=1.2)
+        percent = 100 * counts / max(1, counts.sum())
+        axes.stairs(percent, shown.edges, fill=True, color=color, alpha=0.35, lw=0)
+        axes.stairs(percent, shown.edges, color=color, lw=1.2)
         apart = f", {100 * missing / pairs:.1f} % not comparable" if missing else ""
         entries.append(Patch(facecolor=(*color, 0.35), edgecolor=color, label=f"{name}{apart}"))
-    dress(axes, title, "distance", "share of comparable pairs (%)")
+    dress(axes, title, "distance", "comparable pairs (%)")
     axes.margins(x=0)
     if not (shown.same.any() or shown.different.any()):
         axes.set_xticks([])

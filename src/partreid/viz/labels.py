@@ -148,7 +148,7 @@ def _with_keypoints(image: np.ndarray, fields: np.ndarray, threshold: float) -> 
         if peak < _NOT_SEEN:
             continue
         i, j = np.unravel_index(int(field.argmax()), field.shape)
-        # A dot on the border is moved inwards, so as to be seen whole.
+        # A dot on the border is moved inwards: it must be seen whole.
         y = np.clip(height * i / max(1, field.shape[0] - 1), _DOT, height - 1 - _DOT)
         x = np.clip(width * j / max(1, field.shape[1] - 1), _DOT, width - 1 - _DOT)
         box = (x - _DOT, y - _DOT, x + _DOT, y + _DOT)

@@ -73,7 +73,7 @@ def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The image grown to about the size at which it is shown, so that maps drawn on it are smooth."""
+    """The image, enlarged to about the size at which it is shown if it is smaller: maps drawn on it are then smooth."""
     image = check_image(image)
     factor = max(1.0, min(width / image.shape[1], height / image.shape[0]))
     size = round(image.shape[1] * factor), round(image.shape[0] * factor)
@@ -85,7 +85,7 @@ def resize_map(values: np.ndarray, height: int, width: int, *, smooth: bool = Tr
 
     Args:
         values: one per cell. height, width: of the result.
-        smooth: linear between the middles of cells, so that no value exceeds a cell's own; else each cell is a block.
+        smooth: linear between the centres of cells, which exceeds no cell's value; else each cell is a block.
     """
     way = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     resized = Image.fromarray(np.ascontiguousarray(values, np.float32)).resize((width, height), way)
@@ -108,9 +108,9 @@ def sample_nodes(values: np.ndarray, height: int, width: int) -> np.ndarray:
         position = node_positions(sampled.shape[axis], pixels)
         before = position.astype(int)
         after = np.minimum(before + 1, sampled.shape[axis] - 1)
-        share = (position - before).astype(np.float32)
-        share = share[:, None] if axis == -2 else share
-        sampled = sampled.take(before, axis) * (1 - share) + sampled.take(after, axis) * share
+        weight = (position - before).astype(np.float32)
+        weight = weight[:, None] if axis == -2 else weight
+        sampled = sampled.take(before, axis) * (1 - weight) + sampled.take(after, axis) * weight
     return sampled
 
 
@@ -166,7 +166,7 @@ def overlay_part_maps(
     image, part_maps = check_image(image), check_maps(part_maps, parts)
     colors = part_colors(parts)
     layers = sample_nodes(part_maps, *image.shape[:2]) * strength
-    return _blend(_to_uint8(_grey(image)), [colors[part] for part in parts], list(layers))
+    return _blend(_to_uint8(_grey(image).repeat(3, axis=2)), [colors[part] for part in parts], list(layers))
 
 
 def overlay_heat(image: np.ndarray, values: np.ndarray, *, grid: Grid = "smooth", strength: float = 0.75) -> np.ndarray:
@@ -187,8 +187,7 @@ def overlay_heat(image: np.ndarray, values: np.ndarray, *, grid: Grid = "smooth"
         heat = sample_nodes(values, *image.shape[:2]).clip(0, 1)
     else:
         heat = resize_map(values, *image.shape[:2], smooth=grid == "smooth")
-    grey = (image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255)[..., None]
-    return _heat(0.35 + 0.65 * grey, heat, strength)
+    return _heat(0.35 + 0.65 * _grey(image), heat, strength)
 
 
 def heat_scale(width: int, height: int, *, strength: float = 0.75) -> np.ndarray:
@@ -230,11 +229,12 @@ def paint_labels(image: np.ndarray, label_map: np.ndarray, parts: Sequence[str])
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
-    return np.repeat(image.mean(axis=2, keepdims=True, dtype=np.float32) / 255, 3, axis=2)
+    """Luma (ITU-R BT.601) in [0, 1]: [H, W, 1]."""
+    return np.asarray(image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / 255)[..., None]
 
 
 def _blend(image: np.ndarray, colors: Sequence[Color], layers: Sequence[np.ndarray]) -> np.ndarray:
-    """Colours laid over an image, each with its opacity [H, W]; where these add up to more than 1 they share it."""
+    """Colours laid over an image, each with its opacity [H, W]; opacities that add up to more than 1 are scaled."""
     base = image.astype(np.float32) / 255
     color, opacity = np.zeros_like(base), np.zeros(base.shape[:2], np.float32)
     for tint, alpha in zip(colors, layers, strict=True):
