@@ -64,3 +64,17 @@ def test_nothing_is_cut_off(telephone: Any, content: Any, tmp_path: Path) -> Non
     if content is not labels:  # each value of a table of many columns stands after its column's name
         named = "() => getComputedStyle(document.querySelector('.many td:nth-child(2)'), '::before').content"
         assert telephone.evaluate(named).strip('" ') in ("queries", "image")
+
+
+def test_headings_do_not_overlap_and_stand_out_in_the_dark(telephone: Any, tmp_path: Path) -> None:
+    """A title ran into the next heading, and the query's heading was black on black."""
+    (tmp_path / "page.html").write_text(rankings(), encoding="utf-8")
+    telephone.goto((tmp_path / "page.html").as_uri())
+    wide = "() => [...document.querySelectorAll('.cell b')].filter((one) => one.scrollWidth > one.clientWidth).length"
+    assert telephone.evaluate(wide) == 0
+    assert LONG in telephone.evaluate("document.body.innerText")
+    telephone.emulate_media(color_scheme="dark")
+    color = "() => getComputedStyle(document.querySelector('.cell b')).color.match(/\\d+/g).map(Number)"
+    assert min(telephone.evaluate(color)) > 200
+    telephone.emulate_media(color_scheme="light")
+    assert max(telephone.evaluate(color)) < 60

@@ -55,8 +55,9 @@ def attention_page(rows: Sequence[AttentionRow], slots: Sequence[str], *, title:
 
 
 class RankingView(NamedTuple):
-    """A ranking for a template: its cells, and a table of its distances."""
+    """A ranking for a template: whether it has a title, its cells, and a table of its distances."""
 
+    titled: bool
     cells: list[Cell]
     columns: tuple[str, ...]
     lines: list[tuple[str, ...]]
@@ -72,7 +73,7 @@ def ranking_view(row: RankingRow, slots: Sequence[str], *, smooth: bool = True) 
         numbers = [number(float(value)) if math.isfinite(value) else "–" for value in apart]
         distance = "" if found.distance is None else number(found.distance)
         lines.append((f"{rank or '–'} {SIGNS[found.verdict]}", found.label, distance, *numbers, found.name))
-    return RankingView(cells, ("rank", "image", "distance", *map(readable, slots), "file"), lines)
+    return RankingView(bool(row.title), cells, ("rank", "image", "distance", *map(readable, slots), "file"), lines)
 
 
 class AttentionView(NamedTuple):

@@ -34,7 +34,8 @@ class Cell:
         image: uint8 [H, W, 3], all overlays drawn.
         heading: above it. swatch: a colour before the heading, or None.
         lines: below it. alt: what the image shows, in words.
-        frame: colour around it and of its heading, or None. bars: between the image and the lines.
+        frame: colour around it and of its heading; None = the colour of text, or no frame.
+        bars: between the image and the lines.
     """
 
     image: np.ndarray

@@ -23,7 +23,8 @@ WORDS: dict[Verdict, str] = {
     "junk": "same person and camera (not counted)",
 }
 """What a verdict means."""
-FRAMES: dict[Verdict | None, Color] = {"right": RIGHT, "wrong": WRONG, "junk": JUNK, None: INK}
+FRAMES: dict[Verdict, Color] = {"right": RIGHT, "wrong": WRONG, "junk": JUNK}
+"""Colours of the verdicts; an image without one has the colour of text."""
 SIGNS: dict[Verdict | None, str] = {"right": "✓", "wrong": "✗", "junk": "–", None: ""}
 """Signs of the verdicts, beside their colours."""
 
@@ -137,7 +138,8 @@ def ranking_cells(row: RankingRow, slots: Sequence[str], *, size: tuple[int, int
         if image.attention is not None:
             pixels = overlay_parts(pixels, image.attention, slots, visibility=image.visibility, smooth=smooth)
         lines = tuple(filter(None, (image.label, image.note, last)))
-        cells.append(Cell(pixels, heading, lines, alt, FRAMES[image.verdict], bars=bars))
+        frame = FRAMES[image.verdict] if image.verdict else None
+        cells.append(Cell(pixels, heading, lines, alt, frame, bars=bars))
     return cells
 
 
@@ -220,7 +222,7 @@ def _draw_cell(sheet: Sheet, at: tuple[float, float], width: int, cell: Cell) ->
     x, y = at
     sheet.text((x, y + _HEADER / 2 - 3), cell.heading, size=8.5, width=width, bold=True, color=cell.frame or INK)
     y += _HEADER
-    sheet.image((x, y), (width, 2 * width), cell.image, frame=cell.frame)
+    sheet.image((x, y), (width, 2 * width), cell.image, frame=cell.frame or INK)
     y += 2 * width + 6
     room, step = _BARS - 13, width / max(1, len(cell.bars))
     for i, bar in enumerate(cell.bars):
