@@ -243,6 +243,7 @@ def test_curves() -> None:
     (legend,) = [axes.get_legend() for axes in figure.axes]
     assert legend is not None
     assert legend.get_texts()[0].get_text() == "foreground + parts  (Rank-1 50.0, mAP 66.7)"
+    assert any("(Rank-1 50.0, mAP 66.7)" in text for text in texts(draw_cmc(scores)))
 
 
 def test_drawing_is_deterministic() -> None:
@@ -316,8 +317,12 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 def test_messages() -> None:
     image, attention, labels = person(0, pid=0)
     for call, message in [
-        (lambda: draw_rankings([], SLOTS), "at least one query"),
-        (lambda: draw_attention([], PARTS), "at least one image"),
+        (lambda: draw_rankings([], SLOTS), "a list of one RankingRow or more, got list"),
+        (lambda: draw_rankings(rows()[0], SLOTS), "a list of one RankingRow or more, got RankingRow"),
+        (lambda: draw_rankings([image], SLOTS), "a list of one RankingRow or more"),
+        (lambda: rankings_page([image], SLOTS), "a list of one RankingRow or more"),
+        (lambda: draw_attention([], PARTS), "a list of one AttentionRow or more"),
+        (lambda: draw_attention(image, PARTS), "a list of one AttentionRow or more, got ndarray"),
         (lambda: draw_rankings(rows(), ()), "one slot or more, each once"),
         (lambda: draw_rankings(rows(), (*SLOTS, "head")), "one slot or more, each once"),
         (lambda: rankings_page([replace(rows()[0], slots=())], SLOTS), "one slot or more, each once"),
@@ -336,7 +341,10 @@ def test_messages() -> None:
         (lambda: paint_labels(image, np.zeros((0, 2), int), PARTS), "whole numbers"),
         (lambda: draw_curves({}), "at least one panel"),
         (lambda: draw_curves({"a": {"b": ([1], [1, 2])}}), "a, b: 1 steps but 2 values"),
-        (lambda: draw_cmc({}), "at least one result"),
+        (lambda: draw_cmc({}), "one EvaluationResult or more"),
+        (lambda: draw_cmc({"a": 0.5}), "one EvaluationResult or more"),
+        (lambda: draw_cmc(0.5), "one EvaluationResult or more, got float"),
+        (lambda: draw_cmc(evaluate_ranking(np.ones((1, 1)), [1], [1]), max_rank=1), "max_rank >= 2"),
         (lambda: overlay_parts(image.astype(float), attention, PARTS), r"must be uint8 \[H, W, 3\], got float64"),
         (lambda: overlay_parts(image, attention[1:], PARTS), r"must be \[K\+1, h, w\] = \[6, h, w\], background first"),
         (lambda: overlay_parts(image, attention * 9, PARTS), r"must lie in \[0, 1\].*not the logits"),

@@ -13,7 +13,6 @@ from partreid.evaluation.slots import SlotRow
 from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking
 from partreid.labels.grouping import one_hot
-from partreid.reports.pages import rankings_page
 from partreid.reports.run_report import QuerySetReport, RunReport, training_charts
 from partreid.viz.attention import AttentionRow
 from partreid.viz.rankings import RankedImage, RankingRow
@@ -124,7 +123,3 @@ def test_one_query_without_any_comparable_pair_and_one_slot() -> None:
     assert "Best queries" not in found.text
     assert "Attention:" not in found.text
     assert sum("pairs of one person" in image["alt"] for image in found.all("img")) == 1
-
-
-def test_an_empty_page_is_a_page() -> None:
-    assert read_page(rankings_page([], SLOTS, title="nothing")).text.count("nothing") == 2

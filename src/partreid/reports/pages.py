@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from partreid.viz.attention import AttentionRow, attention_cells, attention_note
-from partreid.viz.canvas import to_array
+from partreid.viz.canvas import check_rows, to_array
 from partreid.viz.cells import Cell
 from partreid.viz.colors import css, part_colors, readable
 from partreid.viz.overlay import check_image
@@ -38,8 +38,9 @@ def rankings_page(rows: Sequence[RankingRow], slots: Sequence[str], *, title: st
     """Queries and their results as one HTML page; arguments as of :func:`partreid.viz.draw_rankings`.
 
     Raises:
-        ShapeError: an array does not fit the slots.
+        ShapeError: no row, not a RankingRow, or an array does not fit the slots.
     """
+    check_rows(rows, RankingRow)
     shown = [ranking_view(row, slots, smooth=smooth) for row in rows]
     return render("rankings.html", title=title, lead=READING, slots=slots, rows=shown)
 
@@ -48,8 +49,9 @@ def attention_page(rows: Sequence[AttentionRow], slots: Sequence[str], *, title:
     """Attention maps and labels as one HTML page; arguments as of :func:`partreid.viz.draw_attention`.
 
     Raises:
-        ShapeError: an array does not fit the slots.
+        ShapeError: no row, not an AttentionRow, or an array does not fit the slots.
     """
+    check_rows(rows, AttentionRow)
     shown = [attention_view(row, slots, smooth=smooth) for row in rows]
     return render("attention.html", title=title, lead=attention_note(rows, smooth=smooth), slots=slots, rows=shown)
 

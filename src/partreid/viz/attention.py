@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from partreid.errors import ShapeError
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
 from partreid.parts import FOREGROUND
-from partreid.viz.canvas import MARGIN, SCALE, Sheet, check_size, text_width
+from partreid.viz.canvas import MARGIN, SCALE, Sheet, check_rows, check_size, text_width
 from partreid.viz.cells import Cell
 from partreid.viz.colors import INK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import (
@@ -145,10 +145,9 @@ def draw_attention(
         A matplotlib figure; see ``save_png`` and ``to_array``.
 
     Raises:
-        ShapeError: no row, or an array does not fit the slots.
+        ShapeError: no row, not an AttentionRow, or an array does not fit the slots.
     """
-    if not rows:
-        raise ShapeError("Expected at least one image to draw, got none.")
+    check_rows(rows, AttentionRow)
     check_slots(slots)
     check_size(cell_width)
     size = cell_width, 2 * cell_width

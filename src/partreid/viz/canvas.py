@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -146,6 +146,16 @@ def check_size(*sizes: int) -> None:
     for size in sizes:
         if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST:
             raise ShapeError(f"Expected a whole number from 1 to {_LARGEST}, got {size!r:.80}.")
+
+
+def check_rows(rows: object, kind: type) -> None:
+    """Whether the rows of a figure are a list of one ``kind`` or more.
+
+    Raises:
+        ShapeError: they are not.
+    """
+    if not isinstance(rows, Sequence) or not rows or not all(isinstance(row, kind) for row in rows):
+        raise ShapeError(f"Expected a list of one {kind.__name__} or more, got {type(rows).__name__}: {rows!r:.80}")
 
 
 @lru_cache(maxsize=4096)

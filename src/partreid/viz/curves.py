@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from partreid.errors import ShapeError
 from partreid.types import EvaluationResult
-from partreid.viz.canvas import DPI, SCALE, check_size, one_line
+from partreid.viz.canvas import DPI, SCALE, check_rows, check_size, one_line
 from partreid.viz.colors import FAINT, INK, part_colors
 
 _LONGEST = 60  # characters of a name: a longer one leaves no room to draw
@@ -65,20 +65,25 @@ def draw_curves(
     return figure
 
 
-def draw_cmc(results: Mapping[str, EvaluationResult], *, max_rank: int = 20, title: str = "CMC") -> Figure:
+def draw_cmc(
+    results: EvaluationResult | Mapping[str, EvaluationResult], *, max_rank: int = 20, title: str = "CMC"
+) -> Figure:
     """CMC curves of several results, with Rank-1 and mAP in the legend.
 
     Args:
-        results: by the name to show. max_rank: how far to the right.
+        results: one, or several by the names to show. max_rank: how far to the right.
 
     Returns:
         A matplotlib figure.
 
     Raises:
-        ShapeError: no result, or ``max_rank`` is below 2.
+        ShapeError: no result, not an EvaluationResult, or ``max_rank`` is below 2.
     """
-    if not results or max_rank < 2:
-        raise ShapeError(f"Expected at least one result and max_rank >= 2, got {len(results)} and {max_rank}.")
+    if isinstance(results, EvaluationResult):
+        results = {"": results}
+    check_rows(list(results.values()) if isinstance(results, Mapping) else results, EvaluationResult)
+    if max_rank < 2:
+        raise ShapeError(f"Expected max_rank >= 2, got {max_rank}.")
     figure = Figure(figsize=(4.6, 3.4), dpi=DPI * SCALE, layout="constrained")
     axes = figure.add_subplot()
     colors = part_colors([f"series {i}" for i in range(len(results))])

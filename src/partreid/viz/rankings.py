@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from partreid.errors import ShapeError
-from partreid.viz.canvas import MARGIN, SCALE, Legend, Sheet, Sign, check_size
+from partreid.viz.canvas import MARGIN, SCALE, Legend, Sheet, Sign, check_rows, check_size
 from partreid.viz.cells import Bar, Cell
 from partreid.viz.colors import BAR, FAINT, INK, JUNK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import enlarge, overlay_parts
@@ -182,10 +182,9 @@ def draw_rankings(
         A matplotlib figure; see ``save_png`` and ``to_array``.
 
     Raises:
-        ShapeError: no row, or an array does not fit the slots.
+        ShapeError: no row, not a RankingRow, or an array does not fit the slots.
     """
-    if not rows:
-        raise ShapeError("Expected at least one query to draw, got none.")
+    check_rows(rows, RankingRow)
     check_slots(slots)
     check_size(cell_width)
     size = cell_width * SCALE, 2 * cell_width * SCALE
