@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -86,3 +87,19 @@ def test_part_maps_need_three_or_four_dimensions() -> None:
 def test_a_schema_without_channels_has_no_labels() -> None:
     with pytest.raises(LabelError, match="parts without pose-field channels"):
         group_fields(np.zeros((36, 3, 3)), get_part_schema("unnamed_7"))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.uint8])
+def test_arrays_and_tensors_have_the_same_labels(dtype: type) -> None:
+    maps = np.random.default_rng(0).integers(0, 5, (3, 4, 6, 5)).astype(dtype)  # ties and places without any part
+    maps[0, :, 0] = 0
+    for threshold in (0, 2):
+        labels = label_map(maps, threshold)
+        assert labels.dtype == np.uint8
+        tensor = label_map(torch.from_numpy(maps), threshold)
+        assert tensor.dtype == torch.int64
+        np.testing.assert_array_equal(labels, tensor.numpy())
+        strongest = maps.max(axis=1)
+        background = (strongest < threshold) | (strongest == 0)
+        np.testing.assert_array_equal(labels, np.where(background, 0, maps.argmax(axis=1) + 1))
+    assert not label_map(maps, 0)[0, 0].any()
