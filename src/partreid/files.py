@@ -70,7 +70,7 @@ def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = 
     """Write one of very many small files: whole or not at all when the process is killed.
 
     Unlike :func:`atomic_file` it does not wait for the disk, so that a power failure may leave an empty file behind:
-    for files that are checked when they are read and can be made anew. A kill may leave
+    for files that are checked when they are read and can be made again. A kill may leave
     ``.<start of the name>.part``, which the next call for the same path replaces.
 
     Args:

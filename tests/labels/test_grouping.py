@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from partreid.errors import LabelError
-from partreid.labels.grouping import flip_fields, group_fields, label_map, one_hot
-from partreid.parts import KEYPOINTS, LIMBS, PART_SCHEMAS, get_part_schema, mirrored
+from partreid.labels.grouping import group_fields, label_map, one_hot
+from partreid.parts import PART_SCHEMAS, get_part_schema
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FIELDS = hnp.arrays(
@@ -54,29 +54,14 @@ def test_a_tie_goes_to_the_first_part_and_the_threshold_counts_as_reached() -> N
     assert label_map(np.nextafter(maps, 0), 0.5) == 0
 
 
-@given(FIELDS)
-def test_flipping_twice_changes_nothing(fields: np.ndarray) -> None:
-    np.testing.assert_array_equal(flip_fields(flip_fields(fields)), fields)
-
-
-def test_flip_exchanges_left_and_right_and_the_columns() -> None:
-    fields = np.random.default_rng(0).random((36, 2, 3), dtype=np.float32)
-    flipped = flip_fields(fields)
-    names = [{k} for k in KEYPOINTS] + [set(limb) for limb in LIMBS]
-    for channel, name in enumerate(names):
-        other = names.index({mirrored(end) for end in name})
-        np.testing.assert_array_equal(flipped[channel], fields[other][:, ::-1])
-
-
 @given(hnp.arrays(np.uint8, (3, 4), elements=st.integers(0, 5)))
 def test_one_hot_gives_the_label_map_back(label: np.ndarray) -> None:
     np.testing.assert_array_equal(label_map(one_hot(label, 5)), label)
 
 
-@pytest.mark.parametrize("function", [lambda f: group_fields(f, get_part_schema("five")), flip_fields])
-def test_another_number_of_channels_is_refused(function) -> None:  # type: ignore[no-untyped-def]
+def test_another_number_of_channels_is_refused() -> None:
     with pytest.raises(LabelError, match=r"36.*\(35, 3, 3\)"):
-        function(np.zeros((35, 3, 3), np.float32))
+        group_fields(np.zeros((35, 3, 3), np.float32), get_part_schema("five"))
 
 
 def test_part_maps_need_three_or_four_dimensions() -> None:

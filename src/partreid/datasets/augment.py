@@ -31,9 +31,9 @@ class AugmentConfig(ConfigModel):
     erase_probability: Share = 0.5
     """How often a box is erased (paper §4.2: 0.5). Erased pixels' labels become background."""
     erase_min: Annotated[float, Field(gt=0, le=1)] = 0.15
-    """Shortest side of the erased box, as a share of the image's side."""
+    """Shortest side of the erased box, as a fraction of the image's side."""
     erase_max: Annotated[float, Field(gt=0, le=1)] = 0.65
-    """Longest side of the erased box, as a share of the image's side."""
+    """Longest side of the erased box, as a fraction of the image's side."""
     flip_probability: Share = 0.0
     """How often an image is mirrored, its left and right parts exchanged with it (not in the paper)."""
     paste_probability: Share = 0.0

@@ -32,7 +32,7 @@ class Finding:
     """One result of one check.
 
     Attributes:
-        severity: "problem" should be mended, "note" is worth knowing, "ok" was looked at and is right.
+        severity: "problem" should be fixed, "note" is worth knowing, "ok" was looked at and is right.
         check: what was looked at, in a word. text: what was found, in a sentence.
         examples: the first few files (within the set's folder) or ids that it concerns.
     """
@@ -154,7 +154,7 @@ def _check_identity(found: FoundDataset, dataset: ReIDDataset) -> Iterator[Findi
     for split, expected in layout.md5.items():
         names = "\n".join(sorted(image.path.name for image in dataset.splits[split]))
         if hashlib.md5(names.encode(), usedforsecurity=False).hexdigest() != expected:
-            yield Finding("problem", "names", f"{split}: the file names are not those of {layout.name}. Make it anew.")
+            yield Finding("problem", "names", f"{split}: the file names are not those of {layout.name}. Make it again.")
     if any(image.camid is None for split in dataset.splits.values() for image in split):
         yield Finding("note", "cameras", "cameras are unknown: only a query's very file is dropped from the gallery")
     trained = {image.pid for image in dataset.train}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from partreid.errors import LabelError
-from partreid.parts import NUM_POSE_FIELDS, PartSchema, pose_field_flip
+from partreid.parts import NUM_POSE_FIELDS, PartSchema
 
 LABEL_THRESHOLD = 0.5
 """λ_r: a place where no part reaches it is background (Eq. 10)."""
@@ -63,29 +63,11 @@ def label_map(
         LabelError: ``part_maps`` has another shape, or more than 255 parts.
     """
     check_part_maps(part_maps)
-    maps = (
-        part_maps if isinstance(part_maps, Tensor) else torch.from_numpy(np.require(part_maps, requirements=["C", "W"]))
-    )
-    strongest, part = maps.max(dim=-3)
-    label = torch.where((strongest < threshold) | (strongest == 0), 0, part + 1)
-    return label if isinstance(part_maps, Tensor) else label.numpy().astype(np.uint8)
-
-
-def flip_fields(fields: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Pose fields of the mirrored image: columns reversed, left and right channels exchanged.
-
-    Args:
-        fields: [36, h, w] or [N, 36, h, w].
-
-    Returns:
-        The same shape; flipping twice gives ``fields`` back.
-
-    Raises:
-        LabelError: ``fields`` has another shape.
-    """
-    if fields.ndim not in (3, 4) or fields.shape[-3] != NUM_POSE_FIELDS:
-        raise LabelError(f"Pose fields must have {NUM_POSE_FIELDS} channels, got shape {fields.shape}.")
-    return np.ascontiguousarray(fields[..., list(pose_field_flip()), :, ::-1])
+    if not isinstance(part_maps, Tensor):
+        maps = torch.from_numpy(np.require(part_maps, requirements=["C", "W"]))
+        return label_map(maps, threshold).numpy().astype(np.uint8)
+    strongest, part = part_maps.max(dim=-3)
+    return torch.where((strongest < threshold) | (strongest == 0), 0, part + 1)
 
 
 def one_hot(label: NDArray[np.integer], num_parts: int) -> NDArray[np.float32]:
