@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import lock_descriptor
+
 from partreid.errors import PartReIDError
 
 _LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes; the usual limits of file systems
@@ -68,7 +70,7 @@ def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = 
     """Write one of very many small files: whole or not at all when the process is killed.
 
     Unlike :func:`atomic_file` it does not wait for the disk, so that a power failure may leave an empty file behind:
-    for files that are checked when they are read and can be made anew. A kill may leave
+    for files that are checked when they are read and can be made again. A kill may leave
     ``.<start of the name>.part``, which the next call for the same path replaces.
 
     Args:
@@ -91,7 +93,8 @@ def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = 
 def hold_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError, patience: float = 0) -> Iterator[None]:
     """Keep other processes from holding the same folder; a process that ends, even killed, lets go of it.
 
-    Where the system or the disk has no such locks (Windows, some network disks) nothing is kept out.
+    Windows does not lock folders, and some network disks lock nothing: there nothing is kept out. It is the folder that
+    is locked, by its descriptor: filelock's ``FileLock`` would leave a file in it.
 
     Args:
         path: the folder; it is made if missing.
@@ -119,8 +122,8 @@ def hold_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError,
 def hold_work(path: str | Path, work: str, *, error: type[PartReIDError] = PartReIDError) -> Iterator[None]:
     """Be the only process at some long work. Its file says who is at it, and goes at the end.
 
-    A process that is killed leaves the file behind and lets go of it: the next one takes it over. Where the system or
-    the disk has no such locks (Windows, some network disks) nothing is kept out.
+    A process that is killed leaves the file behind and lets go of it: the next one takes it over. Where the disk has
+    no locks (some network disks) nothing is kept out.
 
     Args:
         path: the file; its folder is made if missing. work: what is done, for the message ("training into runs/a").
@@ -135,10 +138,11 @@ def hold_work(path: str | Path, work: str, *, error: type[PartReIDError] = PartR
             stream.close()  # whoever held it has removed it meanwhile
             stream = path.open("a+", encoding="utf-8", errors="replace")
         if free is False:
-            stream.seek(0)
-            who = stream.read(200).strip() or "Another process"
-            stream.close()
-            raise error(f"{who} is {work}. Wait for it to end, or choose another folder.")
+            who = ""
+            with stream, suppress(OSError):  # Windows lets nobody read it meanwhile
+                stream.seek(0)
+                who = stream.read(200).strip()
+            raise error(f"{who or 'Another process'} is {work}. Wait for it to end, or choose another folder.")
         stream.truncate(0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         stream.write(f"Process {os.getpid()} on {platform.node() or 'this machine'}, since {since},")
@@ -259,17 +263,10 @@ def _open_folder(path: Path) -> int | None:
 
 def _lock(handle: int | None) -> bool | None:
     """Lock an open file or folder until it is closed: False where another holds it, None where there are no locks."""
-    if sys.platform == "win32" or handle is None:
-        return None
-    import fcntl
-
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return None if handle is None else lock_descriptor(handle, blocking=False)
     except OSError:  # none on this disk
         return None
-    return True
 
 
 def _close(handle: int | None) -> None:

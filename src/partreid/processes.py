@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 from typing import TypeVar
 
@@ -44,6 +46,10 @@ def is_first() -> bool:
 def join(device: torch.device) -> None:
     """Connect with the other processes: by NCCL between GPUs, else by gloo. Nothing happens where there are none."""
     if launched() and not distributed.is_initialized():
+        # Functions of this module have the group of the moment as a default. Imported later, as by DDP, they would hold
+        # it and its threads to the end of the process, and a thread that frees a tensor while the interpreter ends
+        # aborts: "terminate called without an active exception".
+        importlib.import_module("torch.distributed.nn")
         if device.type == "cuda":
             torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -52,6 +58,7 @@ def join(device: torch.device) -> None:
 def leave() -> None:
     """End the connection, after work that went well; after an error torchrun ends the other processes."""
     if distributed.is_available() and distributed.is_initialized():
+        gc.collect()  # wrapped models stand in reference cycles and hold the group
         distributed.destroy_process_group()
 
 

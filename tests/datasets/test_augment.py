@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from partreid.datasets.augment import Augmentation, AugmentConfig, label_cells, part_maps_at
+from partreid.datasets.augment import Augmentation, AugmentConfig, part_maps_at
 from partreid.datasets.paste import inside_boxes, random_boxes
 from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
+from partreid.labels.grouping import label_map
 from partreid.preprocessing import PreprocessConfig, normalize
 from tests.conftest import NO_AUGMENTATION
 
@@ -85,14 +86,14 @@ def test_nodes_at_the_centres_are_read_exactly() -> None:
         maps[:, k, 1::2, 1::2] = (hard == k + 1).float()
     offsets = torch.zeros(2, 2, dtype=torch.int64)
     cells = part_maps_at(maps, offsets, size=(HEIGHT, WIDTH), map_size=MAP)
-    assert torch.equal(label_cells(cells, threshold=0.5), hard)
+    assert torch.equal(label_map(cells, 0.5), hard)
 
 
 def test_a_tie_goes_to_the_first_part_and_the_threshold_counts_as_reached() -> None:
     maps = torch.full((1, K, *MAP), 0.5)
-    assert (label_cells(maps, threshold=0.5) == 1).all()
-    assert (label_cells(maps * 0.999, threshold=0.5) == 0).all()
-    assert (label_cells(torch.zeros(1, K, *MAP), threshold=0) == 0).all()
+    assert (label_map(maps, 0.5) == 1).all()
+    assert (label_map(maps * 0.999, 0.5) == 0).all()
+    assert (label_map(torch.zeros(1, K, *MAP), 0) == 0).all()
 
 
 @pytest.mark.parametrize("padding", [3, 10])
@@ -124,7 +125,7 @@ def test_padding_is_background_up_to_the_edge() -> None:
     maps = torch.ones(1, 1, 5, 5)
     for dy, dx in ((-5, 0), (5, 0), (0, -5), (0, 5), (-10, 10)):
         cells = part_maps_at(maps, torch.tensor([[dy, dx]]), size=(HEIGHT, WIDTH), map_size=MAP)
-        labels = label_cells(cells, threshold=0.5)[0]
+        labels = label_map(cells, 0.5)[0]
         for i in range(MAP[0]):
             for j in range(MAP[1]):
                 y, x = (i + 0.5) * HEIGHT / MAP[0] + dy, (j + 0.5) * WIDTH / MAP[1] + dx
@@ -214,7 +215,7 @@ def test_quarters_find_a_foot_of_one_node_between_the_cells() -> None:
         cells = part_maps_at(maps, offsets, size=(HEIGHT, WIDTH), map_size=MAP, sampling=sampling)
         assert cells.shape == (1, 1, *MAP)
         assert torch.allclose(cells[0, 0, 3:5, 1:3], torch.tensor(strongest))
-        assert int((label_cells(cells, threshold=0.5) > 0).sum()) == (0 if sampling == "centre" else 4)
+        assert int((label_map(cells, 0.5) > 0).sum()) == (0 if sampling == "centre" else 4)
 
 
 def test_quarters_are_the_strongest_of_four_points(images: Tensor) -> None:

@@ -50,7 +50,7 @@ def test_other_modes_become_rgb(mode: str) -> None:
 def test_truncation_is_noticed(tmp_path: Path, form: str, share: float) -> None:
     data = encoded(form)
     (tmp_path / "cut").write_bytes(data[: max(3, int(len(data) * share))])
-    with pytest.raises(DataError, match=r"cut is (a damaged|no image).*anew"):
+    with pytest.raises(DataError, match=r"cut is (a damaged|no image).*again"):
         read_image(tmp_path / "cut")
 
 
@@ -304,7 +304,7 @@ def test_whatever_a_decoder_raises_is_a_typed_error(raised: type[Exception], mon
         raise raised
 
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
-    with pytest.raises(DataError, match=r"p\.png is a damaged image: \w+.*anew"):
+    with pytest.raises(DataError, match=r"p\.png is a damaged image: \w+.*again"):
         decode(encoded("PNG"), source="p.png")
     with pytest.raises(DataError, match="A PIL image cannot be decoded"):
         from_pil(Image.open(io.BytesIO(encoded("PNG"))))

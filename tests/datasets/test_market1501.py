@@ -76,7 +76,7 @@ def test_occlusion_comes_from_the_table(market: Callable[..., Path]) -> None:
     assert dataset.query[0].occlusion == 0.25
     assert all(i.occlusion is None for i in (*dataset.gallery, *dataset.train))
     (root / "pictures.csv").write_text(rows[0] + f"\nquery/{QUERY[0]},query,1,0,much")
-    with pytest.raises(DataError, match=r"images\.csv, line 2: .*\[0, 1\], got 'much'"):
+    with pytest.raises(DataError, match=r"pictures\.csv, line 2: .*\[0, 1\], got 'much'"):
         read_dataset(root)
     (root / "pictures.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="expected the columns path and occlusion"):

@@ -186,8 +186,8 @@ def test_a_stream_left_early_stops_reading() -> None:
 
     with plain_extractor().stream(camera(), readers=2) as stream:
         assert len(next(stream)) == 4
-        assert any(thread.name.startswith("images") for thread in threading.enumerate())
-    assert not any(thread.name.startswith("images") for thread in threading.enumerate())
+        assert any(thread.name.startswith("read_ahead") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("read_ahead") for thread in threading.enumerate())
     assert closed
     assert list(stream) == []
 

@@ -119,7 +119,7 @@ def test_missing_truncated_and_foreign_files_are_refused_by_name(tmp_path: Path,
     data = (tmp_path / "whole.npy").read_bytes()
     for name, content in {"half": data[: len(data) // 2], "header": data[:20], "none": b"", "text": b"hello"}.items():
         (tmp_path / f"{name}.npy").write_bytes(content)
-        with pytest.raises(LabelError, match=rf"Cannot read label file .*{name}\.npy.*Make it anew"):
+        with pytest.raises(LabelError, match=rf"Cannot read label file .*{name}\.npy.*Make it again"):
             read_pose_fields(tmp_path / f"{name}.npy")
     np.savez(tmp_path / "many.npz", fields)
     with pytest.raises(LabelError, match="is an archive"):
@@ -239,7 +239,7 @@ def test_a_header_that_announces_more_than_the_file_holds_makes_nothing(tmp_path
     for shape in ("(36, 100000, 100000)", "(36, 1" + "0" * 300 + ", 2)", "(36, -1, -1)", "(36, 5)"):
         header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
         (tmp_path / "f.npy").write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(100))
-        with pytest.raises(LabelError, match=r"Cannot read label file .*f\.npy.*Make it anew"):
+        with pytest.raises(LabelError, match=r"Cannot read label file .*f\.npy.*Make it again"):
             read_pose_fields(tmp_path / "f.npy")
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from partreid.errors import LabelError
-from partreid.labels.grouping import flip_fields, group_fields, label_map, one_hot
-from partreid.parts import KEYPOINTS, LIMBS, PART_SCHEMAS, get_part_schema, mirrored
+from partreid.labels.grouping import group_fields, label_map, one_hot
+from partreid.parts import PART_SCHEMAS, get_part_schema
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FIELDS = hnp.arrays(
@@ -53,29 +54,14 @@ def test_a_tie_goes_to_the_first_part_and_the_threshold_counts_as_reached() -> N
     assert label_map(np.nextafter(maps, 0), 0.5) == 0
 
 
-@given(FIELDS)
-def test_flipping_twice_changes_nothing(fields: np.ndarray) -> None:
-    np.testing.assert_array_equal(flip_fields(flip_fields(fields)), fields)
-
-
-def test_flip_exchanges_left_and_right_and_the_columns() -> None:
-    fields = np.random.default_rng(0).random((36, 2, 3), dtype=np.float32)
-    flipped = flip_fields(fields)
-    names = [{k} for k in KEYPOINTS] + [set(limb) for limb in LIMBS]
-    for channel, name in enumerate(names):
-        other = names.index({mirrored(end) for end in name})
-        np.testing.assert_array_equal(flipped[channel], fields[other][:, ::-1])
-
-
 @given(hnp.arrays(np.uint8, (3, 4), elements=st.integers(0, 5)))
 def test_one_hot_gives_the_label_map_back(label: np.ndarray) -> None:
     np.testing.assert_array_equal(label_map(one_hot(label, 5)), label)
 
 
-@pytest.mark.parametrize("function", [lambda f: group_fields(f, get_part_schema("five")), flip_fields])
-def test_another_number_of_channels_is_refused(function) -> None:  # type: ignore[no-untyped-def]
+def test_another_number_of_channels_is_refused() -> None:
     with pytest.raises(LabelError, match=r"36.*\(35, 3, 3\)"):
-        function(np.zeros((35, 3, 3), np.float32))
+        group_fields(np.zeros((35, 3, 3), np.float32), get_part_schema("five"))
 
 
 def test_part_maps_need_three_or_four_dimensions() -> None:
@@ -86,3 +72,19 @@ def test_part_maps_need_three_or_four_dimensions() -> None:
 def test_a_schema_without_channels_has_no_labels() -> None:
     with pytest.raises(LabelError, match="parts without pose-field channels"):
         group_fields(np.zeros((36, 3, 3)), get_part_schema("unnamed_7"))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.uint8])
+def test_arrays_and_tensors_have_the_same_labels(dtype: type) -> None:
+    maps = np.random.default_rng(0).integers(0, 5, (3, 4, 6, 5)).astype(dtype)  # ties and places without any part
+    maps[0, :, 0] = 0
+    for threshold in (0, 2):
+        labels = label_map(maps, threshold)
+        assert labels.dtype == np.uint8
+        tensor = label_map(torch.from_numpy(maps), threshold)
+        assert tensor.dtype == torch.int64
+        np.testing.assert_array_equal(labels, tensor.numpy())
+        strongest = maps.max(axis=1)
+        background = (strongest < threshold) | (strongest == 0)
+        np.testing.assert_array_equal(labels, np.where(background, 0, maps.argmax(axis=1) + 1))
+    assert not label_map(maps, 0)[0, 0].any()

@@ -13,10 +13,10 @@ from PIL import Image
 
 from partreid.errors import ConfigError
 from partreid.inference.extractor import PartExtractor
-from partreid.labels.grouping import flip_fields
 from partreid.models.bpbreid import BPBReID
 from partreid.models.build import build_network
 from partreid.models.model_config import ModelConfig
+from partreid.parts import pose_field_flip
 from partreid.preprocessing import PreprocessConfig
 from partreid.runners.mirror import merge_mirrored, swap_sides
 from partreid.runtime import RuntimeConfig
@@ -64,7 +64,7 @@ def test_pose_fields_are_mirrored_with_their_image(attention: str, tmp_path: Pat
     fields[21] = 0  # between the hips: the published grouping counts it to the left leg alone
     (image,) = images((64, 32))
     entries = []
-    for name, pixels, label in (("a", image, fields), ("b", image[:, ::-1], flip_fields(fields))):
+    for name, pixels, label in (("a", image, fields), ("b", image[:, ::-1], fields[list(pose_field_flip()), :, ::-1])):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
         np.save(tmp_path / f"{name}.npy", label)
         entries.append(ReIDImage(tmp_path / f"{name}.png", 1, 0, label=tmp_path / f"{name}.npy"))

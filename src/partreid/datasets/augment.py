@@ -14,7 +14,7 @@ from partreid.base_config import ConfigModel
 from partreid.datasets.paste import PasteConfig, inside_boxes, paste, random_boxes, within
 from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
-from partreid.labels.grouping import LABEL_THRESHOLD
+from partreid.labels.grouping import LABEL_THRESHOLD, label_map
 from partreid.parts import PartSchema
 from partreid.preprocessing import PreprocessConfig, normalize
 from partreid.runtime import empty
@@ -31,9 +31,9 @@ class AugmentConfig(ConfigModel):
     erase_probability: Share = 0.5
     """How often a box is erased (paper §4.2: 0.5). Erased pixels' labels become background."""
     erase_min: Annotated[float, Field(gt=0, le=1)] = 0.15
-    """Shortest side of the erased box, as a share of the image's side."""
+    """Shortest side of the erased box, as a fraction of the image's side."""
     erase_max: Annotated[float, Field(gt=0, le=1)] = 0.65
-    """Longest side of the erased box, as a share of the image's side."""
+    """Longest side of the erased box, as a fraction of the image's side."""
     flip_probability: Share = 0.0
     """How often an image is mirrored, its left and right parts exchanged with it (not in the paper)."""
     paste_probability: Share = 0.0
@@ -116,7 +116,7 @@ class Augmentation:
             part_maps, offsets, size=(height, width), map_size=self.map_size, sampling=config.label_sampling
         )
         cells = cells.masked_fill(inside_boxes(boxes, *self.map_size).unsqueeze(1), 0.0)
-        labels = label_cells(cells, threshold=config.label_threshold)
+        labels = label_map(cells, config.label_threshold)
         return Augmented(pixels, cells, labels.masked_fill(unseen.view(-1, 1, 1), IGNORED_LABEL))
 
 
@@ -155,19 +155,6 @@ def part_maps_at(
     )
     beyond = (y < 0) | (y > 1) | (x < 0) | (x > 1)
     return sampled.masked_fill(beyond.unsqueeze(1), 0.0)
-
-
-def label_cells(part_maps: Tensor, *, threshold: float) -> Tensor:
-    """Eq. 10: each cell's strongest part.
-
-    Args:
-        part_maps: E, [B, K, H, W]. threshold: λ_r; a cell that no part reaches, or without any, is background.
-
-    Returns:
-        int64 [B, H, W] in 0..K, in which a tie goes to the lowest part.
-    """
-    strongest, part = part_maps.max(dim=1)
-    return torch.where((strongest < threshold) | (strongest == 0), 0, part + 1)
 
 
 def _crop(images: Tensor, offsets: Tensor, pad: int) -> Tensor:

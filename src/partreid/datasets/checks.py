@@ -6,12 +6,12 @@ import hashlib
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from partreid.datasets.checked_files import ImageFile, LabelFile, fitting, look_at_image, look_at_label
+from partreid.datasets.read_ahead import read_ahead
 from partreid.datasets.readers import FoundDataset, queries_without_match
 from partreid.datasets.readers.common import LeftOutWarning
 from partreid.errors import PartReIDError
@@ -20,7 +20,6 @@ from partreid.surroundings import usable_cores
 from partreid.types import ReIDDataset, ReIDImage
 
 Severity = Literal["ok", "note", "problem"]
-T = TypeVar("T")
 R = TypeVar("R")
 
 TRAIN, GALLERY = "train", "gallery"
@@ -33,7 +32,7 @@ class Finding:
     """One result of one check.
 
     Attributes:
-        severity: "problem" should be mended, "note" is worth knowing, "ok" was looked at and is right.
+        severity: "problem" should be fixed, "note" is worth knowing, "ok" was looked at and is right.
         check: what was looked at, in a word. text: what was found, in a sentence.
         examples: the first few files (within the set's folder) or ids that it concerns.
     """
@@ -92,13 +91,12 @@ def check_dataset(
     labels = {folder: _labels(dataset, folder) for folder in label_folders(dataset.root)}
     images = dict.fromkeys(image.path for split in dataset.splits.values() for image in split)
     total = len(images) + sum(len(set(by_image.values())) for by_image in labels.values())
-    with ThreadPoolExecutor(threads or usable_cores()) as pool:
 
-        def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
-            return dict(_in_threads(pool, function, list(paths), lambda count: progress(count, total)))
+    def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
+        return _read_all(function, list(paths), threads or usable_cores(), lambda count: progress(count, total))
 
-        contents = read(look_at_image, images)
-        states = {folder: read(look_at_label, set(by_image.values())) for folder, by_image in labels.items()}
+    contents = read(look_at_image, images)
+    states = {folder: read(look_at_label, set(by_image.values())) for folder, by_image in labels.items()}
     findings = (
         *(Finding("problem" if one.category is LeftOutWarning else "note", "files", str(one.message)) for one in told),
         *_check_identity(found, dataset),
@@ -119,14 +117,18 @@ def check_dataset(
     return DatasetReport(dataset.name, found.spec, splits, findings)
 
 
-def _in_threads(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Sequence[T], advance: Callable[[int], None]
-) -> Iterator[tuple[T, R]]:
-    """Each item with its result; in chunks, as handing over a task costs as much as decoding a small image."""
-    chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
-    for chunk, results in zip(chunks, pool.map(lambda c: [function(item) for item in c], chunks), strict=True):
-        advance(len(chunk))
-        yield from zip(chunk, results, strict=True)
+def _read_all(
+    function: Callable[[Path], R], paths: Sequence[Path], threads: int, advance: Callable[[int], None]
+) -> dict[Path, R]:
+    """The result of each path; in chunks, as handing over a task costs as much as decoding a small image."""
+    chunks = (paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK))
+    found: dict[Path, R] = {}
+    for read in read_ahead(
+        lambda c: [(path, function(path)) for path in c], chunks, threads=threads, ahead=2 * threads
+    ):
+        found.update(read)
+        advance(len(read))
+    return found
 
 
 def _labels(dataset: ReIDDataset, folder: str) -> dict[Path, Path]:
@@ -152,7 +154,7 @@ def _check_identity(found: FoundDataset, dataset: ReIDDataset) -> Iterator[Findi
     for split, expected in layout.md5.items():
         names = "\n".join(sorted(image.path.name for image in dataset.splits[split]))
         if hashlib.md5(names.encode(), usedforsecurity=False).hexdigest() != expected:
-            yield Finding("problem", "names", f"{split}: the file names are not those of {layout.name}. Make it anew.")
+            yield Finding("problem", "names", f"{split}: the file names are not those of {layout.name}. Make it again.")
     if any(image.camid is None for split in dataset.splits.values() for image in split):
         yield Finding("note", "cameras", "cameras are unknown: only a query's very file is dropped from the gallery")
     trained = {image.pid for image in dataset.train}

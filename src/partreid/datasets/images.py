@@ -87,7 +87,7 @@ def decode(
         DataError: empty, truncated, several images, or no image with 8 bits a channel.
     """
     if not data:
-        raise DataError(f"{source} is empty (0 bytes), so it is no image. Fetch or make the file anew.")
+        raise DataError(f"{source} is empty (0 bytes), so it is no image. Download or make the file again.")
     if data.startswith(b"\xff\xd8"):
         pixels = _decode_jpeg(data, source, largest, upright)
         if pixels is not None:
@@ -106,7 +106,7 @@ def from_pil(image: Image.Image) -> NDArray[np.uint8]:
     except DataError:
         raise
     except Exception as error:  # Pillow reads an opened file only now, and its plugins raise nearly anything
-        raise DataError(f"A PIL image cannot be decoded: {_reason(error)}. Open a whole file anew.") from None
+        raise DataError(f"A PIL image cannot be decoded: {_reason(error)}. Open a whole file again.") from None
 
 
 def turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -163,7 +163,7 @@ def _decode_jpeg(data: bytes, source: str, largest: int, upright: bool) -> NDArr
         _check_size(width, height, source, largest)
         # Within a scan every FF is followed by a zero or a restart marker, so that this counts scans.
         if data.count(b"\xff\xda") * width * height > _MOST_WORK:
-            raise DataError(f"{source} is a JPEG of too many scans for {width}×{height} pixels. Save it anew.")
+            raise DataError(f"{source} is a JPEG of too many scans for {width}×{height} pixels. Save it again.")
         if colours in ("CMYK", "YCCK"):
             return None
         # strict: libjpeg's warnings (data end too early, damaged blocks) are errors.
@@ -172,7 +172,7 @@ def _decode_jpeg(data: bytes, source: str, largest: int, upright: bool) -> NDArr
         raise
     except (ValueError, KeyError, MemoryError) as error:  # KeyError: the header names no known colour space
         reason = "its header is incomplete" if isinstance(error, KeyError) else _reason(error)
-        raise DataError(f"{source} is a damaged JPEG: {reason}. Fetch or make the file anew.") from None
+        raise DataError(f"{source} is a damaged JPEG: {reason}. Download or make the file again.") from None
     orientation = _orientation(_exif_segment(data)) if upright else 1
     return pixels if orientation == 1 else turn_upright(pixels, orientation)
 
@@ -230,14 +230,14 @@ def _decode_with_pillow(data: bytes, source: str, largest: int, upright: bool) -
     except UnidentifiedImageError:
         raise DataError(
             f"{source} is no image in a known format ({', '.join(_known_formats())}). Save it as JPEG or PNG; or "
-            "fetch or make the file anew."
+            "download or make the file again."
         ) from None
     except Image.DecompressionBombError:  # the program has set Pillow a lower limit than ours
         raise TooLargeError(
             f"{source} has more than {largest / 1e6:g} million pixels, or more than Pillow may read. Make it smaller."
         ) from None
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-        raise DataError(f"{source} is a damaged image: {_reason(error)}. Fetch or make the file anew.") from None
+        raise DataError(f"{source} is a damaged image: {_reason(error)}. Download or make the file again.") from None
 
 
 def _pixels(image: Image.Image, source: str, largest: int, upright: bool) -> NDArray[np.uint8]:

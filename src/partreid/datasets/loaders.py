@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Annotated
 
 from pydantic import Field
 
 from partreid.base_config import ConfigModel
+from partreid.datasets.read_ahead import read_ahead
 from partreid.datasets.samplers import IdentityBatchSampler
 from partreid.datasets.torch_dataset import ImageBatch, ImageDataset, LoadedImage
 from partreid.errors import DataError, LabelError
@@ -89,22 +89,8 @@ class TrainLoader:
         )
 
     def _batches(self) -> Iterator[ImageBatch]:
-        for images in self._read_ahead() if self._workers else map(self._read, self.sampler):
+        for images in read_ahead(self._read, self.sampler, threads=self._workers, ahead=2 * self._workers):
             yield self.dataset.collate(images, pinned=self._pinned)
-
-    def _read_ahead(self) -> Iterator[list[LoadedImage]]:
-        """Threads are enough: decoding and resizing, most of the work, let others run meanwhile."""
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="images")
-        try:
-            waiting: deque[Future[list[LoadedImage]]] = deque()
-            for index in self.sampler:
-                waiting.append(pool.submit(self._read, index))
-                if len(waiting) > 2 * self._workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def _read(self, index: Sequence[int]) -> list[LoadedImage]:
         return [self.dataset[i] for i in index]

@@ -31,7 +31,7 @@ TABLE = "dataset.csv"
 _ORIGINAL = "original"  # a link to the set that the images come from
 _PLACES = PasteConfig(aside=(0.15, 0.6), down=(-0.2, 0.5), scale=(1.0, 1.8))
 _TRIES = 1000  # people and places tried for one query
-_PATCH = 0.25  # side of the piece of another image that covers a thing, as a share: too small to show a person
+_PATCH = 0.25  # side of the piece of another image that covers a thing, as a fraction: too small to show a person
 
 Pixels = NDArray[np.uint8]
 
@@ -43,9 +43,9 @@ class OcclusionConfig(ConfigModel):
     """A query set for each: "people", cut out of gallery images of others along their pose fields; "objects",
     boxes that reach the lower edge or a side."""
     least: Annotated[float, Field(gt=0, lt=1)] = 0.35
-    """Smallest share of a query's pixels that is hidden."""
+    """Smallest fraction of a query's pixels that is hidden."""
     most: Annotated[float, Field(gt=0, lt=1)] = 0.60
-    """Largest share of a query's pixels that is hidden."""
+    """Largest fraction of a query's pixels that is hidden."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of who and what is pasted, and where."""
 
@@ -95,11 +95,11 @@ def write_occluded_queries(
             (folder / kind).mkdir()
             for number, query in enumerate(queries):
                 random = np.random.default_rng([config.seed, kind == "people", number])
-                picture = read_image(query.path)
+                pixels = read_image(query.path)
                 if kind == "people":
-                    hidden = hide_behind_person(picture, _others(donors, query, random), config, random)
+                    hidden = hide_behind_person(pixels, _others(donors, query, random), config, random)
                 else:
-                    hidden = hide_behind_object(picture, next(_others(dataset.gallery, query, random)), config, random)
+                    hidden = hide_behind_object(pixels, next(_others(dataset.gallery, query, random)), config, random)
                 name = Path(kind) / f"{number:05d}_{query.path.stem}.png"  # stems need not be unique
                 Image.fromarray(hidden).save(folder / name)
                 rows.append(_row(query, name, f"query_{kind}"))
@@ -142,7 +142,7 @@ def hide_behind_object(image: Pixels, other: ReIDImage, config: OcclusionConfig,
     """
     height, width = image.shape[:2]
     share = random.uniform(config.least, config.most)
-    tall = random.uniform(share, 1)  # share of the height; the width follows
+    tall = random.uniform(share, 1)  # fraction of the height; the width follows
     rows, columns = round(height * tall), round(width * share / tall)
     edge = random.choice(["bottom", "left", "right"])
     top = height - rows if edge == "bottom" else int(random.integers(0, height - rows + 1))

@@ -24,9 +24,9 @@ class PasteConfig(ConfigModel):
     people: Share = 1.0
     """Share of the pastes that are people, cut out of another image along its pose fields; the rest are boxes."""
     box_min: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """Shortest side of a pasted box, as a share of the image's side."""
+    """Shortest side of a pasted box, as a fraction of the image's side."""
     box_max: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """Longest side of a pasted box, as a share of the image's side."""
+    """Longest side of a pasted box, as a fraction of the image's side."""
     aside: tuple[float, float] = (0.2, 0.7)
     """How far to the left or right a person is moved, least and most, in image widths."""
     down: tuple[float, float] = (-0.1, 0.4)
@@ -34,7 +34,7 @@ class PasteConfig(ConfigModel):
     scale: tuple[float, float] = (0.9, 1.4)
     """How much larger than in his own image a person is pasted: who stands in front is nearer."""
     max_hidden: Share = 0.75
-    """A paste that hides more than this share of the person below it is left out."""
+    """A paste that hides more than this fraction of the person below it is left out."""
 
     @model_validator(mode="after")
     def _ranges(self) -> PasteConfig:
@@ -64,7 +64,7 @@ def paste(
         images: uint8 [B, 3, H, W]. part_maps: [B, K, h, w] tensor E at corner-aligned nodes, or None.
         pid_index: [B] identities: nobody is pasted over himself.
         config: what and where. generator: of the random numbers, on the CPU.
-        probability: share of the images.
+        probability: fraction of the images.
 
     Returns:
         Images and part maps.
@@ -99,8 +99,8 @@ def paste(
             *drawn,
         )
         maps = None if part_maps is None else part_maps[rows]
-        pictures, maps = _paste(images.index_select(0, rows), maps, donor, config)
-        covered.index_copy_(0, rows, pictures)
+        pasted, maps = _paste(images.index_select(0, rows), maps, donor, config)
+        covered.index_copy_(0, rows, pasted)
         if left is not None and maps is not None:
             left.index_copy_(0, rows, maps)
     return covered, left
@@ -142,7 +142,7 @@ def _paste(
 
 
 def random_boxes(batch: int, probability: float, sides: tuple[float, float], *, generator: torch.Generator) -> Tensor:
-    """[B, 4] (top, left, bottom, right) in shares of the image; an empty box where chance has it."""
+    """[B, 4] (top, left, bottom, right) as fractions of the image; an empty box where chance has it."""
     chance, side, place = (torch.rand(batch, n, generator=generator) for n in (1, 2, 2))
     side = sides[0] + side * (sides[1] - sides[0])
     side = side * (chance < probability)
@@ -157,7 +157,7 @@ def inside_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def within(start: Tensor, stop: Tensor, cells: int) -> Tensor:
-    """[B, cells] bool: whether a cell's centre lies between ``start`` and ``stop``, [B] in shares of the side."""
+    """[B, cells] bool: whether a cell's centre lies between ``start`` and ``stop``, [B] as fractions of the side."""
     centres = (torch.arange(cells, device=start.device) + 0.5) / cells
     return (centres >= start.unsqueeze(1)) & (centres < stop.unsqueeze(1))
 

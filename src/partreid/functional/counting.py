@@ -16,7 +16,7 @@ from torch import Tensor
 
 from partreid.functional.loops import compiled_loops
 
-_SHRINK_BELOW = 0.25  # share of what was looked at; above it, copying what is left costs more than it saves
+_SHRINK_BELOW = 0.25  # fraction of what was looked at; above it, copying what is left costs more than it saves
 _COMPARED = 2**24  # distances compared at once on other devices than a CPU
 
 

@@ -84,7 +84,7 @@ def identity_loss(logits: Tensor, pid_index: Tensor, *, smoothing: float = 0.1) 
 
 
 class TripletLoss(NamedTuple):
-    """``loss``: scalar. ``active``: share of counted triplets that violate the margin, detached."""
+    """``loss``: scalar. ``active``: fraction of counted triplets that violate the margin, detached."""
 
     loss: Tensor
     active: Tensor

@@ -72,7 +72,7 @@ def mean_pool(features: Tensor, maps: Tensor) -> Tensor:
 def stripe_maps(stripes: int, size: tuple[int, int]) -> Tensor:
     """Horizontal stripes of equal height (PCB, Sun et al. 2018) for a map of any height.
 
-    A row that two stripes share counts in each by the share of it that lies there.
+    A row that two stripes share counts in each by the fraction of it that lies there.
 
     Args:
         stripes: their number, at most H. size: (H, W).

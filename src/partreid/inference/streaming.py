@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, NamedTuple, Self
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from partreid.datasets.augment import part_maps_at
 from partreid.datasets.images import resize
+from partreid.datasets.read_ahead import read_ahead
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.inference.inputs import ImageLike, image_name, load_image
 from partreid.labels.fields import check_upright, read_part_maps
@@ -160,7 +159,7 @@ def run_batches(
     def decode(batch: ImageBatch) -> DecodedBatch:
         return _decode(batch, runner, skip=options.skip)
 
-    for batch in _ahead(decode, batches, options.readers) if options.readers else map(decode, batches):
+    for batch in read_ahead(decode, batches, threads=options.readers, ahead=options.readers):
         if not batch.names:
             yield batch, None
             continue
@@ -188,23 +187,6 @@ def check_numbers(embeddings: PartEmbeddings, names: Sequence[str]) -> None:
                 f"The model gives no embedding of {name}: {str(error).removeprefix('Image 0, ')} In float16 large "
                 "numbers overflow: take float32 or bfloat16. Otherwise the weights are at fault."
             ) from None
-
-
-def _ahead(
-    decode: Callable[[ImageBatch], DecodedBatch], batches: Iterator[ImageBatch], readers: int
-) -> Iterator[DecodedBatch]:
-    """Threads are enough: decoding and resizing, most of the work, let others run meanwhile."""
-    pool = ThreadPoolExecutor(readers, thread_name_prefix="images")
-    waiting: deque[Future[DecodedBatch]] = deque()
-    try:
-        for batch in batches:
-            waiting.append(pool.submit(decode, batch))
-            if len(waiting) > readers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _decode(batch: ImageBatch, runner: Runner, *, skip: bool) -> DecodedBatch:

@@ -68,10 +68,10 @@ class AssemblyOptions:
     Attributes:
         min_peak: a peak of a heat map below it is no candidate.
         min_affinity: a sample along a limb agrees if its affinity in the limb's direction reaches this.
-        min_agreement: share of samples that must agree.
+        min_agreement: fraction of samples that must agree.
         min_keypoints: a person needs at least so many keypoints.
         max_gap: two fragments that share no keypoint are one person if a limb between them would be at most this
-            share of the map's height.
+            fraction of the map's height.
     """
 
     min_peak: float = 0.05
@@ -179,7 +179,7 @@ def _evidence(
     starts: NDArray[np.float64], ends: NDArray[np.float64], channels: NDArray[np.int64],
     affinity: NDArray[np.floating], min_affinity: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
-    """How well the field agrees with each of N lines: mean affinity less a penalty for length, and agreeing share."""
+    """How well the field agrees with N lines: mean affinity less a penalty for length, and the fraction that agrees."""
     height, width = affinity.shape[1:]
     line = ends - starts
     length = np.hypot(line[:, 0], line[:, 1])

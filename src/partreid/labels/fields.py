@@ -118,7 +118,7 @@ def check_upright(label: str | Path, nodes: tuple[int, int], image: str | Path, 
     if w >= _CLEARLY * h and height >= _CLEARLY * width:
         raise LabelError(
             f"{label} has {h}x{w} nodes, but {image} has {height}x{width} pixels, height x width: the label lies on "
-            "its side. Transpose it to [36, h, w], or make it anew (`partreid labels make --overwrite`): "
+            "its side. Transpose it to [36, h, w], or make it again (`partreid labels make --overwrite`): "
             "images are read upright, as EXIF says."
         )
 
@@ -170,7 +170,7 @@ def _load_npy(path: Path) -> NDArray[np.generic]:
             raise LabelError(f"Label file {path} is an archive; expected one .npy array.") from None
         raise LabelError(
             f"Cannot read label file {path}: expected a .npy array of numbers, got {error}. "
-            "Is it truncated? Make it anew."
+            "Is it truncated? Make it again."
         ) from None
 
 
@@ -206,7 +206,7 @@ def _load_png(path: Path) -> NDArray[np.generic]:
     except FileNotFoundError:
         raise LabelError(f"Label file {path} does not exist.") from None
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-        raise LabelError(f"Cannot read label file {path}: expected a PNG, got {error}. Make it anew.") from None
+        raise LabelError(f"Cannot read label file {path}: expected a PNG, got {error}. Make it again.") from None
 
 
 def _is_fields(array: NDArray[np.generic]) -> bool:

@@ -1,12 +1,16 @@
-"""From pose fields to part maps E and label maps Y (Eq. 10). NumPy, no I/O."""
+"""From pose fields to part maps E and label maps Y (Eq. 10). No I/O."""
 
 from __future__ import annotations
 
+from typing import overload
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from partreid.errors import LabelError
-from partreid.parts import NUM_POSE_FIELDS, PartSchema, pose_field_flip
+from partreid.parts import NUM_POSE_FIELDS, PartSchema
 
 LABEL_THRESHOLD = 0.5
 """λ_r: a place where no part reaches it is background (Eq. 10)."""
@@ -39,40 +43,31 @@ def group_fields(fields: NDArray[np.generic], schema: PartSchema) -> NDArray[np.
     return np.maximum.reduceat(fields.take(members, axis=-3), starts, axis=-3)
 
 
-def label_map(part_maps: NDArray[np.generic], threshold: float = LABEL_THRESHOLD) -> NDArray[np.uint8]:
+@overload
+def label_map(part_maps: Tensor, threshold: float = LABEL_THRESHOLD) -> Tensor: ...
+@overload
+def label_map(part_maps: NDArray[np.generic], threshold: float = LABEL_THRESHOLD) -> NDArray[np.uint8]: ...
+def label_map(
+    part_maps: NDArray[np.generic] | Tensor, threshold: float = LABEL_THRESHOLD
+) -> NDArray[np.uint8] | Tensor:
     """Label map Y (Eq. 10): 0 = background where no part reaches ``threshold``, else 1 + the strongest part.
 
     Args:
-        part_maps: E, [K, h, w] or [N, K, h, w]; a tie goes to the part that comes first.
-        threshold: λ_r, compared in the maps' own unit.
+        part_maps: E, [K, h, w] or [N, K, h, w], an array or a tensor; a tie goes to the part that comes first.
+        threshold: λ_r, compared in the maps' own unit. Where all parts are 0 is background, whatever it is.
 
     Returns:
-        uint8 [h, w] or [N, h, w], values 0..K.
+        [h, w] or [N, h, w], values 0..K: uint8 of an array, int64 on the same device of a tensor.
 
     Raises:
         LabelError: ``part_maps`` has another shape, or more than 255 parts.
     """
     check_part_maps(part_maps)
-    label: NDArray[np.uint8] = part_maps.argmax(axis=-3).astype(np.uint8) + np.uint8(1)
-    label[part_maps.max(axis=-3) < np.asarray(threshold)] = 0
-    return label
-
-
-def flip_fields(fields: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Pose fields of the mirrored image: columns reversed, left and right channels exchanged.
-
-    Args:
-        fields: [36, h, w] or [N, 36, h, w].
-
-    Returns:
-        The same shape; flipping twice gives ``fields`` back.
-
-    Raises:
-        LabelError: ``fields`` has another shape.
-    """
-    if fields.ndim not in (3, 4) or fields.shape[-3] != NUM_POSE_FIELDS:
-        raise LabelError(f"Pose fields must have {NUM_POSE_FIELDS} channels, got shape {fields.shape}.")
-    return np.ascontiguousarray(fields[..., list(pose_field_flip()), :, ::-1])
+    if not isinstance(part_maps, Tensor):
+        maps = torch.from_numpy(np.require(part_maps, requirements=["C", "W"]))
+        return label_map(maps, threshold).numpy().astype(np.uint8)
+    strongest, part = part_maps.max(dim=-3)
+    return torch.where((strongest < threshold) | (strongest == 0), 0, part + 1)
 
 
 def one_hot(label: NDArray[np.integer], num_parts: int) -> NDArray[np.float32]:
@@ -88,9 +83,9 @@ def one_hot(label: NDArray[np.integer], num_parts: int) -> NDArray[np.float32]:
     return same.astype(np.float32)
 
 
-def check_part_maps(part_maps: NDArray[np.generic]) -> None:
+def check_part_maps(part_maps: NDArray[np.generic] | Tensor) -> None:
     """Raise LabelError unless ``part_maps`` is [K, h, w] or [N, K, h, w] with 1 to 255 parts."""
     if part_maps.ndim not in (3, 4) or not 1 <= part_maps.shape[-3] <= 255:
         raise LabelError(
-            f"Part maps must be [K, h, w] or [N, K, h, w] with K from 1 to 255, got shape {part_maps.shape}."
+            f"Part maps must be [K, h, w] or [N, K, h, w] with K from 1 to 255, got shape {tuple(part_maps.shape)}."
         )

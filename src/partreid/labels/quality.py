@@ -42,10 +42,10 @@ REASONS = {
 """Why a label is a bad case, the most severe first. A label counts under the first rule that holds for it."""
 
 _PIECE = 0.1
-"""A piece counts from this share of the body on; smaller ones are specks."""
+"""A piece counts from this fraction of the body on; smaller ones are specks."""
 
 _SMALL, _FULL = 0.05, 0.75
-"""Shares of the image. Of Market-1501's training crops one in 200 covers less than 6 %, none more than 68 %."""
+"""Fractions of the image. Of Market-1501's training crops one in 200 covers less than 6 %, none more than 68 %."""
 
 _HEAD = {KEYPOINTS.index("nose")}
 _LEGS = {KEYPOINTS.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("knee", "ankle")}
@@ -58,7 +58,7 @@ class LabelRating:
     Attributes:
         size: (h, w) in nodes, or None where it cannot be read.
         parts: the parts that some node is labelled with, in the schema's order.
-        coverage: share of the nodes that are labelled with a part.
+        coverage: fraction of the nodes that are labelled with a part.
         reason: a key of :data:`REASONS`, or None for a label without fault.
         detail: the fault in words.
         badness: orders the labels of one reason, the larger the worse.

@@ -13,10 +13,10 @@ _HEAD = slice(0, 5)
 _SHOULDERS = [KEYPOINTS.index("left_shoulder"), KEYPOINTS.index("right_shoulder")]
 _HIPS = [KEYPOINTS.index("left_hip"), KEYPOINTS.index("right_hip")]
 _HEAD_ABOVE_SHOULDERS = 0.45
-"""Height of the head's middle above the shoulders, as a share of the trunk's length (adult proportions)."""
+"""Height of the head's middle above the shoulders, as a fraction of the trunk's length (adult proportions)."""
 
 _FRAGMENT, _SMALL = 0.4, 0.6
-"""Shares of the fullest person's keypoints and of the tallest one's stature; see :func:`choose_target`."""
+"""Fractions of the fullest person's keypoints and of the tallest one's stature; see :func:`choose_target`."""
 
 
 def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int], min_confidence: float = 0.05) -> int:

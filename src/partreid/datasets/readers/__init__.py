@@ -202,7 +202,7 @@ def _check_shared(dataset: ReIDDataset) -> None:
             if image.label is not None and owners.setdefault(image.label, image.path) != image.path:
                 raise LabelError(
                     f"{owners[image.label]} and {image.path} share the label file {image.label}, so one of them has "
-                    "another image's. Rename one of the two, and make its label anew."
+                    "another image's. Rename one of the two, and make its label again."
                 )
 
 

@@ -91,12 +91,12 @@ class Layout:
     def count_differences(self, dataset: ReIDDataset) -> list[str]:
         """One sentence per split that has not the published number of identities and images."""
         differences = []
-        for split, (pids, pictures) in self.counts.items():
+        for split, (pids, count) in self.counts.items():
             images = dataset.splits.get(split, ())
             found_pids, found = len({image.pid for image in images}), len(images)
-            if (found_pids, found) != (pids, pictures):
+            if (found_pids, found) != (pids, count):
                 differences.append(
-                    f"{self.name} {split}: expected {pids} identities in {pictures} images, found {found_pids} in "
+                    f"{self.name} {split}: expected {pids} identities in {count} images, found {found_pids} in "
                     f"{found}. Results will not compare with published ones."
                 )
         return differences

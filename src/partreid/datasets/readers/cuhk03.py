@@ -38,7 +38,7 @@ def _read(root: Path, kind: str) -> Splits:
 
 
 def _images(folder: Path, names: Iterable[str], root: Path) -> list[ReIDImage]:
-    """Images by base name: persons are counted anew in each pair of cameras, so the pair is part of the id."""
+    """Images by base name: persons are numbered from 1 in each pair of cameras, so the pair is part of the id."""
     images = []
     for name in names:
         match = _NAME.match(name)
@@ -63,7 +63,7 @@ def _new_protocol(root: Path, kind: str) -> dict[str, list[str]]:
     try:
         names = _from_json(source) if source is as_json else _from_mat(source)
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise DataError(f"{source} is no split of the new protocol ({error!r}). Fetch or make it anew.") from None
+        raise DataError(f"{source} is no split of the new protocol ({error!r}). Download or make it again.") from None
     # Whoever made the list wrote the folders of his own machine.
     return {split: [re.split(r"[\\/]", path)[-1] for path in paths] for split, paths in names.items()}
 

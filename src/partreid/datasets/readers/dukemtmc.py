@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from partreid.datasets.readers.common import Layout
-from partreid.datasets.readers.market1501 import FOLDER, fits_market_layout, read_market_layout
+from dataclasses import replace
+
+from partreid.datasets.readers.market1501 import FOLDER
 from partreid.types import LabelNaming
 
 WITHDRAWN = (
@@ -11,23 +12,19 @@ WITHDRAWN = (
     "Consider another data set, and check what your institution allows."
 )
 
-DUKEMTMC = Layout(
+DUKEMTMC = replace(
+    FOLDER,
     key="dukemtmc",
     name="DukeMTMC-reID",
-    holds=FOLDER.holds,
-    fits=fits_market_layout,
-    read=read_market_layout,
     folders=("dukemtmcreid", "dukemtmc"),
     counts={"train": (702, 16522), "query": (702, 2228), "gallery": (1110, 17661)},
     notice=WITHDRAWN.format(name="DukeMTMC-reID"),
 )
 
-OCCLUDED_DUKE = Layout(
+OCCLUDED_DUKE = replace(
+    FOLDER,
     key="occluded_duke",
     name="Occluded-Duke",
-    holds=FOLDER.holds,
-    fits=fits_market_layout,
-    read=read_market_layout,
     folders=("occludedduke", "occludeddukemtmc", "occludeddukemtmcreid"),
     counts={"train": (702, 15618), "query": (519, 2210), "gallery": (1110, 17661)},
     md5={

@@ -26,12 +26,12 @@ def read_images(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
     if not path.is_dir() or find_datasets(path):
         return read_dataset(spec, labels=labels, unmatched="keep")
     left_out = LeftOut()
-    pictures = _walk(path, set(), left_out)
-    if not pictures:
+    paths = _walk(path, set(), left_out)
+    if not paths:
         raise DataError(f"{path} holds no data set and no image ({left_out.instead()}). Check the path.")
     left_out.tell()
     name = own_name(path)
-    images = tuple(ReIDImage(image, NOBODY, dataset=name) for image in pictures)
+    images = tuple(ReIDImage(path, NOBODY, dataset=name) for path in paths)
     return choose_labels(ReIDDataset(name, path, images, gallery=(), queries={}), labels)
 
 

@@ -95,14 +95,14 @@ def _query_folders(root: Path) -> dict[str, str]:
 
 
 def _read_split(folder: Path, occlusion: Mapping[str, float]) -> tuple[ReIDImage, ...]:
-    pictures = list_images(folder)
+    paths = list_images(folder)
     images = []
-    for path in pictures:
+    for path in paths:
         pid, camid = parse_name(path)
         if pid != JUNK:
             images.append(ReIDImage(path, pid, camid, occlusion=occlusion.get(f"{folder.name}/{path.name}")))
     if folder.name != GALLERY:  # there it is what the set means
-        tell_junk(len(pictures) - len(images), folder)
+        tell_junk(len(paths) - len(images), folder)
     return tuple(images)
 
 
@@ -133,7 +133,7 @@ def _read_occlusion(root: Path) -> dict[str, float]:
 
 
 def parse_occlusion(text: object, where: str) -> float | None:
-    """A share in [0, 1], None where it is not known.
+    """A fraction in [0, 1], None where it is not known.
 
     Raises:
         DataError: anything else.
@@ -158,26 +158,20 @@ FOLDER = Layout(
 )
 """Any folder in Market layout that is no known set."""
 
-_FOLDERS = ("market1501v150915", "market1501")
-_COUNTS = {"train": (751, 12936), "query": (750, 3368), "gallery": (751, 15913)}
-
-MARKET1501 = Layout(
+MARKET1501 = replace(
+    FOLDER,
     key="market1501",
     name="Market-1501",
-    holds=FOLDER.holds,
-    fits=fits_market_layout,
-    read=read_market_layout,
-    folders=_FOLDERS,
-    counts=_COUNTS,
+    folders=("market1501v150915", "market1501"),
+    counts={"train": (751, 12936), "query": (750, 3368), "gallery": (751, 15913)},
 )
 
-MARKET1501_500K = Layout(
+MARKET1501_500K = replace(
+    MARKET1501,
     key="market1501_500k",
     name="Market-1501-500k",
     holds=f"{FOLDER.holds}, and the distractors in {DISTRACTORS}",
-    fits=fits_market_layout,
     read=_read_with_distractors,
-    folders=_FOLDERS,
-    counts={split: _COUNTS[split] for split in ("train", "query")},
+    counts={split: MARKET1501.counts[split] for split in ("train", "query")},
     on_request=True,
 )

@@ -80,7 +80,7 @@ def _rows_of_csv(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
                     raise DataError(f"{where}: expected {len(rows.fieldnames or ())} values, as in the first line.")
                 yield where, row
     except (csv.Error, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}. Save it anew.") from None
+        raise DataError(f"{path} cannot be read as CSV in UTF-8: {error}. Save it again.") from None
 
 
 def _rows_of_parquet(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -93,7 +93,7 @@ def _rows_of_parquet(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
             _check_columns(path, file.schema_arrow.names)
             table = file.read(columns=[name for name in _COLUMNS if name in file.schema_arrow.names])
     except (ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}. Save it anew.") from None
+        raise DataError(f"{path} cannot be read as Parquet: {error}. Save it again.") from None
     for number, row in enumerate(table.to_pylist(), start=1):
         yield f"{path}, row {number}", row
 

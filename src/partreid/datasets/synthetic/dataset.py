@@ -43,7 +43,7 @@ _world: World | None = None
 def render_dataset(
     config: SyntheticConfig, out: str | Path, *, workers: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Render a set of pedestrians. A killed run goes on where it stopped; the bytes do not depend on ``workers``.
+    """Render a set of pedestrians. A killed run continues where it stopped; the bytes do not depend on ``workers``.
 
     They are the same each time on one machine; another processor may round differently in the last bit.
 
@@ -112,7 +112,7 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
         config_there = {name.replace("pictures", "images"): value for name, value in found["config"].items()}
         theirs = {"renderer": found["renderer"], **config_there}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}). Remove the folder and render anew.") from None
+        raise ConfigError(f"{path} cannot be read ({error}). Remove the folder and render again.") from None
     mine = {"renderer": RENDERER_VERSION, **json.loads(json.dumps(manifest["config"]))}
     differing = [f"{k} = {theirs.get(k)} there, {mine.get(k)} here" for k in mine if mine.get(k) != theirs.get(k)]
     if differing:

@@ -60,10 +60,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Occlusion:
-    """Hidden share of the body's whole silhouette, by others or by the box's edge.
+    """Hidden fraction of the body's whole silhouette, by others or by the box's edge.
 
     Attributes:
-        degree: in [0, 1]. visible: for each of :data:`REGIONS` the share seen, NaN where the body itself hides all.
+        degree: in [0, 1]. visible: for each of :data:`REGIONS` the fraction seen, NaN where the body itself hides all.
     """
 
     degree: float

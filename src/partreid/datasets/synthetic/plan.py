@@ -20,7 +20,7 @@ class PlannedImage:
     Attributes:
         folder: one of :data:`FOLDERS`. pid: from 1; test identities follow the training ones. camid: 0-based.
         number: running number in the set. index: of this identity's images in this folder.
-        occlusion: wanted least and greatest hidden share, None for a whole person.
+        occlusion: wanted least and greatest hidden fraction, None for a whole person.
     """
 
     folder: str

@@ -46,7 +46,7 @@ class TracedMesh:
         self.handle: Any = wp.Mesh(points=points, indices=indices, bvh_constructor="sah")
 
     def move(self, vertices: Floats) -> None:
-        """Give it new vertices [V, 3] without building anything anew."""
+        """Give it new vertices [V, 3] without rebuilding anything."""
         self.mesh = replace(self.mesh, vertices=vertices)
         self.handle.points.assign(wp.array(vertices, dtype=wp.vec3, device="cpu"))
         self.handle.refit()

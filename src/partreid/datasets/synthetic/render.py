@@ -35,12 +35,12 @@ _WITHIN_REACH = 0.05
 _CLOSE = 0.08
 """So near to the wanted degree of occlusion is near enough."""
 _WHOLE = 0.12
-"""An image may be called whole with at most this share hidden, the box's errors included."""
+"""An image may be called whole with at most this fraction hidden, the box's errors included."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What the image is to be. ``occlusion``: least and greatest hidden share, None for a whole person."""
+    """What the image is to be. ``occlusion``: least and greatest hidden fraction, None for a whole person."""
 
     occlusion: tuple[float, float] | None
     people_in_front: float
@@ -144,7 +144,7 @@ def _whole(stage: Stage, shot: _Shot, bystander: Mesh | None) -> tuple[Scene, Oc
 def _hide(
     stage: Stage, order: Order, rng: np.random.Generator, shot: _Shot, bystander: Mesh | None
 ) -> tuple[Scene, Occlusion]:
-    """Put something in front so that the hidden share falls into the wanted range; the nearest try counts else."""
+    """Put something in front so that the hidden fraction falls into the wanted range; the nearest try counts else."""
     assert order.occlusion is not None
     low, high = order.occlusion
     high = max(high - _WITHIN_REACH, (low + high) / 2)

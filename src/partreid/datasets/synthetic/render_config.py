@@ -37,7 +37,7 @@ class SyntheticConfig(ConfigModel):
     gallery_occluded: float = Field(default=0.1, ge=0, le=1)
     """Share of gallery images with something in front of the person."""
     query_occlusion: tuple[float, float] = (0.35, 0.75)
-    """Least and greatest hidden share of the body in an occluded query."""
+    """Least and greatest hidden fraction of the body in an occluded query."""
     train_occlusion: tuple[float, float] = (0.15, 0.6)
     """The same for occluded training and gallery images."""
     people_in_front: float = Field(default=0.45, ge=0, le=1)

@@ -1,6 +1,6 @@
 """The small rendered set that ships with the package: no renderer and no download needed.
 
-``python -m partreid.datasets.synthetic.shipped`` (or ``make shipped``) renders it anew from :data:`SHIPPED`.
+``python -m partreid.datasets.synthetic.shipped`` (or ``make shipped``) renders it again from :data:`SHIPPED`.
 """
 
 from __future__ import annotations

@@ -151,8 +151,8 @@ def _from_json(
     categories = listed.get("categories") if isinstance(listed, dict) else None
     entries = without_other_categories(entries, categories, path, expected=_EXPECTED)
     known = image_list(listed, images or path)
-    pictures = [image_of(entry, index, known, path) for index, entry in enumerate(entries)]
-    names = [image.name for image in pictures]
+    of_entries = [image_of(entry, index, known, path) for index, entry in enumerate(entries)]
+    names = [image.name for image in of_entries]
     keypoints = _numbers([entry.get("keypoints") for entry in entries], names, path)
     if isinstance(content, dict) and keypoints[..., 2].max() == 1 and np.isin(keypoints[..., 2], (0, 1)).all():
         warnings.warn(
@@ -160,7 +160,7 @@ def _from_json(
             "would mean a hidden joint.",
             stacklevel=4,
         )
-    sizes = np.array([image.size for image in pictures], float)
+    sizes = np.array([image.size for image in of_entries], float)
     return names, keypoints, sizes, [*(image.name for image in known.values()), *names]
 
 

@@ -34,14 +34,14 @@ def image_list(content: Any, path: Path) -> dict[int | str, ListedImage]:
         if key is None or not isinstance(image.get("file_name"), str):
             raise LabelError(f"Every entry of 'images' in {path} needs 'id' and 'file_name'.")
         width, height = (_side(image, side, path) for side in ("width", "height"))
-        picture = ListedImage(image["file_name"], (width, height) if width and height else (0, 0))
-        if found.setdefault(key, picture) != picture:
-            raise LabelError(f"'images' in {path} has two images with id {key}: {found[key].name} and {picture.name}.")
+        listed = ListedImage(image["file_name"], (width, height) if width and height else (0, 0))
+        if found.setdefault(key, listed) != listed:
+            raise LabelError(f"'images' in {path} has two images with id {key}: {found[key].name} and {listed.name}.")
     return found
 
 
 def _side(image: Mapping[str, Any], side: str, path: Path) -> float:
-    """A width or height; 0 where it is not told (0, -1, null)."""
+    """A width or height; 0 where the file does not say (0, -1, null)."""
     value = image.get(side)
     try:
         number = 0.0 if value is None or isinstance(value, bool) else float(value)

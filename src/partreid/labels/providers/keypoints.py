@@ -17,13 +17,13 @@ from partreid.labels.providers.keypoint_files import read_persons
 from partreid.types.numbers import require_whole
 
 _SMALLEST = 8
-"""Pixels; in a smaller image shares of its size cannot be told from pixels."""
+"""Pixels; in a smaller image fractions of its size cannot be told from pixels."""
 
 _ENOUGH = 5
 """Images of somebody, before all of them together say something."""
 
 _CORNER, _BEYOND = 0.6, 1.1
-"""Shares of width and height: what somebody among many fills, and how far beyond a crop a joint is guessed."""
+"""Fractions of width and height: what somebody among many fills, and how far beyond a crop a joint is guessed."""
 
 _Parts = tuple[str, ...]
 """A path's folders and base name."""
@@ -146,7 +146,7 @@ class KeypointFile(PoseProvider):
         return best[0] if best else None
 
     def _label(self, crop: Crop) -> tuple[PoseLabel, NDArray[np.float64]]:
-        """The label, and how far right and down the keypoints reach, as shares of the crop; 0 where nobody is."""
+        """The label, and how far right and down the keypoints reach, as fractions of the crop; 0 where nobody is."""
         entry, size = self._entry(crop.path), crop.pixels.shape[:2]
         rows = [] if entry is None else self._rows[entry]
         persons = self._keypoints[rows]
@@ -197,7 +197,7 @@ def _common_end(a: _Parts, b: _Parts) -> int:
 
 
 def _other_size(reaches: NDArray[np.float64]) -> str:
-    """Why keypoints that reach so far right and down [N, 2], in shares of their crops, seem to be of another size."""
+    """Why keypoints that reach so far [N, 2], as fractions of their crops, seem to be of another size."""
     if reaches.max() < _CORNER:
         return f"in all {len(reaches)} images they lie in the upper left, within {reaches.max():.0%} of both sides"
     beyond = (reaches > _BEYOND).all(axis=1)
@@ -220,7 +220,7 @@ def wrong_pixels(persons: NDArray[np.float64], size: tuple[int, int], name: str)
         return ""
     if count > 2 and min(size) >= _SMALLEST and ((seen >= -1) & (seen <= 2)).all():
         return (
-            f"all keypoints of {name} lie within its first pixels. They seem to be shares of the image's size; "
+            f"all keypoints of {name} lie within its first pixels. They seem to be fractions of the image's size; "
             f"expected pixels: x times {width}, y times {height}."
         )
     inside = ((seen >= 0) & (seen <= (width, height))).all(axis=1)

@@ -10,7 +10,7 @@ from PIL import Image
 
 _GREY = 128
 _BORDER = 1 / 16
-"""Least width above and below, as a share of the crop's height."""
+"""Least width above and below, as a fraction of the crop's height."""
 
 
 @dataclass(frozen=True)

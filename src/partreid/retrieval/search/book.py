@@ -18,7 +18,7 @@ from partreid.retrieval.search.pairs import Pairs
 from partreid.types import PartEmbeddings
 
 FRAGMENT = 2**15
-"""Items coded together. The last, not yet full fragment is coded anew when items are added."""
+"""Items coded together. The last, not yet full fragment is coded again when items are added."""
 
 _ITEMS_PER_NEIGHBOUR, _MOST_NEIGHBOURS = 32, 1000
 

@@ -100,13 +100,13 @@ class SlotCodes:
             rows = Rows(**{name: arrays[name] for name in _TYPES})
             found = cls(int(arrays["count"]), arrays["starts"], arrays["codes"], rows)
         except KeyError as error:
-            raise DataError(f"These are no codes of embeddings: {error} is missing. Make them anew.") from None
+            raise DataError(f"These are no codes of embeddings: {error} is missing. Make them again.") from None
         fits = found.codes.ndim == 2 and found.codes.dtype == np.int8 and found.starts[-1] == len(found.codes)
         typed = all(column.shape == (len(found.codes),) and column.dtype == _TYPES[name]
                     for name, column in rows._asdict().items())  # fmt: skip
         if not fits or not typed:
             shapes = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
-            raise DataError(f"The arrays of these codes do not fit together: {shapes}. Make them anew.")
+            raise DataError(f"The arrays of these codes do not fit together: {shapes}. Make them again.")
         return found
 
 

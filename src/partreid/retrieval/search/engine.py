@@ -25,7 +25,7 @@ _TASK_PAIRS, _TASK_ITEMS = 2**17, 2**15
 _SEED, _GROWTH = 128, 8  # items that give the first limits; how much further each limit carries
 _CACHED = 2**24  # bytes of vectors gathered and compared at once, intermediate results included
 _PAIR_BYTES = 64  # of a candidate, sorted copies included
-_WORTHWHILE = 0.05  # share of pairs above which the plain way is quicker
+_WORTHWHILE = 0.05  # fraction of pairs above which the plain way is quicker
 
 
 @dataclass(frozen=True, eq=False)

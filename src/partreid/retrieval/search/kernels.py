@@ -23,10 +23,10 @@ LEVELS = 127
 """A code is a whole number of -127..127 in each coordinate."""
 
 ERROR_OF_SINGLE = 2.0**-22
-"""What single precision may hide of how far a code lies from its vector: a share of it, and of the vector's length."""
+"""What single precision may hide of a code's distance from its vector: a fraction of it, and of the vector's length."""
 
 ERROR_OF_LENGTH = 1.25 * 2.0**-10
-"""How far rounding may move the distance of two coded vectors, as a share of each one's length."""
+"""How far rounding may move the distance of two coded vectors, as a fraction of each one's length."""
 
 ERROR_OF_NORMALISING = 2.0**-16
 """How far a vector divided by its rounded length may lie from the vector of length 1."""

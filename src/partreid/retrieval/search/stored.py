@@ -2,72 +2,50 @@
 
 from __future__ import annotations
 
-import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from partreid.errors import DataError
 from partreid.files import atomic_file
-from partreid.json_files import parse_json
 from partreid.retrieval.search.codes import SlotCodes
 
-_MAGIC = b"partreid codes 1\n"
-"""The number changes with what the numbers beside codes mean."""
-
-_ALIGNED = 64
+_VERSION = "2"
+"""Changes with what the numbers beside codes mean."""
 
 
 def save_codes(path: Path, codes: SlotCodes, key: str) -> None:
-    """Write codes; ``key`` says of which vectors.
+    """Write codes as safetensors; ``key`` says of which vectors.
 
     Raises:
         DataError: the file cannot be written.
     """
-    arrays = codes.arrays()
-    crc, described, size = 0, {}, 0
-    for name, array in arrays.items():
-        described[name] = (array.dtype.str, array.shape, size)
-        size += _padded(array.nbytes)
-        crc = zlib.crc32(_filled(array), crc)
-    header = json.dumps({"key": key, "arrays": described, "size": size, "crc": crc}).encode()
-    start = _MAGIC + f"{len(header):08d} {zlib.crc32(header):08x}\n".encode() + header
-    with atomic_file(path, error=DataError, durable=False) as temporary, temporary.open("wb") as file:
-        file.write(start.ljust(_padded(len(start))))
-        for array in arrays.values():
-            file.write(_filled(array))
+    arrays = {name: np.asarray(array, order="C") for name, array in codes.arrays().items()}
+    with atomic_file(path, error=DataError) as temporary:
+        save_file(arrays, temporary, metadata={"codes": _about(arrays, key)})
 
 
 def load_codes(path: Path, key: str) -> SlotCodes | None:
-    """The codes in a file, mapped; None where there are none of these vectors, or the file is torn or damaged."""
+    """The codes in a file, mapped; None where it holds none of these vectors, or is torn or damaged."""
     try:
-        data = np.asarray(np.memmap(path, np.uint8, "c"))  # as if writable: compiled loops serve these and others alike
-        lines = bytes(data[: len(_MAGIC) + 18])
-        if not lines.startswith(_MAGIC):
-            return None
-        length, _, crc = lines[len(_MAGIC) :].decode().partition(" ")
-        content = bytes(data[len(lines) : len(lines) + int(length)])
-        if zlib.crc32(content) != int(crc, 16):
-            return None
-        header = parse_json(content, source=str(path), error=DataError)
-        body = data[_padded(len(lines) + len(content)) :]
-        if header["key"] != key or header["size"] != len(body) or zlib.crc32(body.data) != header["crc"]:
-            return None
-        arrays = {}
-        for name, (kind, shape, first) in header["arrays"].items():
-            count = int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
-            arrays[name] = body[first : first + count].view(kind).reshape(shape)
-        return SlotCodes.from_arrays(arrays)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError):
+        with safe_open(path, framework="pt") as file:  # of PyTorch, as tensors of NumPy would be copied
+            about = (file.metadata() or {}).get("codes", "")
+            if not about.startswith(f"{_VERSION} {key} "):
+                return None
+            arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        return SlotCodes.from_arrays(arrays) if about == _about(arrays, key) else None
+    except (OSError, ValueError, TypeError, SafetensorError, DataError):
         return None
 
 
-def _padded(size: int) -> int:
-    return -(-size // _ALIGNED) * _ALIGNED
-
-
-def _filled(array: np.ndarray) -> bytes:
-    """An array's bytes up to a multiple of the alignment."""
-    data = array.tobytes()
-    return data.ljust(_padded(len(data)), b"\0")
+def _about(arrays: Mapping[str, np.ndarray], key: str) -> str:
+    """Version, key and checksum as one text, so that equal codes give equal files."""
+    crc = 0
+    for name, array in sorted(arrays.items()):
+        crc = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), crc)
+        crc = zlib.crc32(array.reshape(-1).view(np.uint8), crc)
+    return f"{_VERSION} {key} {crc:08x}"
