@@ -34,24 +34,24 @@ def listing() -> str:
 def _described(door: str) -> Iterator[str]:
     for name in names(door):
         thing = getattr(importlib.import_module(door), name)
-        first = next(other for other in DOORS if getattr(importlib.import_module(other), name, None) is thing)
+        first = next(other for other in DOORS if name in names(other))
         if first != door:
-            yield f"{name}: {first}"
+            yield f"{name}: see {first}"
         elif not inspect.isclass(thing):
             yield f"{name}({_parameters(thing)})" if inspect.isfunction(thing) else f"{name}: {type(thing).__name__}"
-        elif issubclass(thing, Exception):
-            yield f"class {name}({thing.__base__.__name__})"
         else:
             yield f"class {name}({_parameters(thing)})"
+            ours = [base.__name__ for base in thing.__bases__ if base.__module__.startswith("partreid.")]
+            yield from (f"    as {base}" for base in ours)
             yield from (f"    {member}" for member in _members(thing))
 
 
 def _members(thing: type) -> Iterator[str]:
-    """Methods and properties of a class and of those of ours that it inherits from."""
-    bases = [base for base in thing.__mro__ if base.__module__.startswith("partreid.")]
-    for name in sorted({name for base in bases for name in vars(base) if not name.startswith("_")}):
-        member = inspect.getattr_static(thing, name)
+    """Its own methods and properties."""
+    for name, member in sorted(vars(thing).items()):
         function = getattr(member, "__func__", member)
+        if name.startswith("_"):
+            continue
         if inspect.isfunction(function):
             yield f"{name}({_parameters(function, bound=not isinstance(member, staticmethod))})"
         elif isinstance(member, property):
