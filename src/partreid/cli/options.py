@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +9,11 @@ import typer
 
 from partreid.base_config import read_config_file
 from partreid.cli.times import parse_moment
-from partreid.errors import ConfigError, nearest
+from partreid.errors import ConfigError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.load import load_extractor
-from partreid.labels.locate import AUTO
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter
-from partreid.retrieval.how_compared import HowCompared
-from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
 from partreid.training.presets import PRESETS, get_preset
 from partreid.training.train_config import TrainConfig
@@ -211,55 +206,6 @@ def gallery_extractor(
     extractor = load_extractor(model, runtime=runtime, mirror=known.mirror, overrides=known.overrides)
     known.check(extractor)
     return extractor
-
-
-@dataclass(frozen=True)
-class MatchingOptions:
-    """How images are embedded and compared at test.
-
-    Attributes:
-        runtime: where. labels: label folder of the drawn images, and of all where the model needs them.
-        mirror: whether mirror images are embedded too.
-        overrides: assignments to fields of the model ("model.visibility=continuous") and of matching
-            ("matching.visibility=geometric").
-        calibrated: take all this from the calibration beside the checkpoint instead.
-    """
-
-    runtime: RuntimeConfig
-    labels: str = AUTO
-    overrides: Sequence[str] = ()
-    mirror: bool = False
-    calibrated: bool = False
-
-    def load(self, model: str | Path) -> tuple[PartExtractor, HowCompared]:
-        """The extractor of a run, checkpoint or Hub repository, and how its embeddings are compared.
-
-        Raises:
-            CheckpointError: it is missing, incomplete or foreign.
-            ConfigError: an override names no field or changes nothing, or is given besides a calibration.
-            DataError: there is no calibration, or it belongs to another model.
-        """
-        if self.calibrated:
-            if self.overrides or self.mirror:
-                raise ConfigError("A calibration says how to embed and compare: leave --set and --mirror away.")
-            calibration = MatchCalibration.load(model)
-            extractor = PartExtractor.from_pretrained(
-                model, runtime=self.runtime, mirror=calibration.mirror, overrides=calibration.overrides
-            )
-            return extractor, HowCompared.of(extractor, calibration.check(extractor).matching, calibration=calibration)
-        extractor = PartExtractor.from_pretrained(
-            model, runtime=self.runtime, mirror=self.mirror, overrides=self.section("model")
-        )
-        return extractor, HowCompared.of(extractor, MatchingConfig().override(self.section("matching")))
-
-    def section(self, name: str) -> tuple[str, ...]:
-        """The assignments to the fields of "model" or of "matching", without that word."""
-        for assignment in self.overrides:
-            section, dot, _ = assignment.partition(".")
-            if section not in ("model", "matching") or not dot:
-                raise ConfigError(f"{assignment!r}: expected model.FIELD=VALUE or matching.FIELD=VALUE. "
-                                  f"{nearest(section, ('model', 'matching'))}")  # fmt: skip
-        return tuple(a.partition(".")[2] for a in self.overrides if a.startswith(f"{name}."))
 
 
 def _merged(base: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
