@@ -14,7 +14,6 @@ from partreid.cli.gallery_search import find_calibration
 from partreid.cli.options import Device, Mirror, PrecisionOption, runtime_config
 from partreid.errors import DataError
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.load import load_extractor
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.gallery import Gallery
 
@@ -61,7 +60,7 @@ def page(
     from partreid.app.threads import jobs_at_work
 
     known = None if calibration is None else MatchCalibration.load(calibration)
-    extractor = load_extractor(
+    extractor = PartExtractor.from_pretrained(
         model,
         runtime=runtime_config(device, precision),
         mirror=mirror or (known is not None and known.mirror),

@@ -11,7 +11,6 @@ from partreid.base_config import read_config_file
 from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.load import load_extractor
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter
 from partreid.runtime import RuntimeConfig
@@ -198,12 +197,12 @@ def gallery_extractor(
         CheckpointError: the model is missing, incomplete or foreign.
     """
     if not calibrated:
-        return load_extractor(model, runtime=runtime, mirror=mirror)
+        return PartExtractor.from_pretrained(model, runtime=runtime, mirror=mirror)
     if mirror:
         raise ConfigError("A calibration says how to embed: leave --mirror away.")
     source = Path(model).parent if Path(model).is_file() else model  # an exported file lies in its run
     known = MatchCalibration.load(source)
-    extractor = load_extractor(model, runtime=runtime, mirror=known.mirror, overrides=known.overrides)
+    extractor = PartExtractor.from_pretrained(model, runtime=runtime, mirror=known.mirror, overrides=known.overrides)
     known.check(extractor)
     return extractor
 

@@ -16,12 +16,13 @@ from PIL import Image
 
 from partreid.errors import DataError
 from partreid.files import replace_file
+from partreid.inference.crops import crop_boxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImageLike, load_image
 from partreid.tracking.box_units import check_units
 from partreid.tracking.boxes import TrackBoxes
 from partreid.tracking.tracklets import Tracklet
-from partreid.tracking.video import OnError, VideoFrame, crop_boxes
+from partreid.tracking.video import OnError, VideoFrame
 from partreid.types import PartEmbeddings
 
 OnCrop: TypeAlias = Callable[[int, NDArray[np.uint8], PartEmbeddings], None]
