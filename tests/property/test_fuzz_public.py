@@ -32,6 +32,8 @@ INNER = {
     "functional.euclidean": "called for every block of distances",
     "functional.loops": "chooses between loops",
     "functional.ranking.score_rows": "rank_block for distances that were checked before",
+    "evaluation.searched": "called by evaluate and calibrate, which have read the data sets",
+    "retrieval.how_compared.find_calibration": "called by load_for_comparison",
     "evaluation.evaluator.MatchedIdentities.without_junk": "called with the embeddings whose ids were matched",
     "functional.ranking.QueryScores.spread": "called by evaluate_embeddings",
     "functional.reranking": "the steps of Reranker",
