@@ -32,13 +32,15 @@ def test_a_broken_set_does_not_stop_the_others(run: Run, tmp_path: Path) -> None
     victim = next((lay(tmp_path / "b") / "query").iterdir())
     victim.write_bytes(victim.read_bytes()[:100])
     lay(tmp_path / "c [bold]")
-    status, text = run("data", "check", tmp_path, "--json", tmp_path / "out" / "findings.json")
+    status, text = run("data", "check", tmp_path)
     assert status == 1, text
     letters = "".join(text.split())  # long paths are broken anywhere
     assert "me.jpg:expectedaname" in letters
     assert victim.name in letters
     assert "3datasets,2problems" in letters
-    content = json.loads((tmp_path / "out" / "findings.json").read_text())
+    status, text = run("data", "check", tmp_path, "--json")
+    assert status == 1, text
+    content = json.loads(text)
     assert content["problems"] == 2
     assert [one["name"] for one in content["datasets"]] == ["a", "b", "c [bold]"]
     assert {f["severity"] for f in content["datasets"][2]["findings"]} == {"ok"}
@@ -158,5 +160,5 @@ def test_labels_of_a_corrected_file_of_keypoints_are_not_kept_in_silence(run: Ru
     assert "warning" not in make(16)
     text = make(20)
     assert "6 of the kept labels are made by keypoints k.json" in text
-    assert "--overwrite makes them anew" in text
+    assert "--overwrite makes them again" in text
     assert "6 labels made" in make(20, "--overwrite")

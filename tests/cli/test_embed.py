@@ -165,7 +165,7 @@ def test_compare_says_what_was_compared(run: Run, tiny_run: Path, blocks: Path, 
         prior=0.25, offsets=(3.0,) * slots, slopes=(0.5,) * slots, model=extractor.fingerprint
     )
     calibration.save(tmp_path / "run" / "checkpoint" / CALIBRATION_FILE)
-    status, text = run("compare", tmp_path / "run", a, b, "--device", "cpu", "--calibration")
+    status, text = run("compare", tmp_path / "run", a, b, "--device", "cpu", "--calibration", "auto")
     probability = float(calibration.probabilities(embeddings[0], embeddings[1]))
     assert status == 0, text
     assert f"Probability of one person: {probability:.3f} (before anything was compared: 0.250)" in text

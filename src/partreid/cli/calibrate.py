@@ -13,10 +13,14 @@ from partreid.cli.options import (
     BatchSize,
     DataSets,
     Device,
+    LimitIds,
     MatchingOptions,
     Mirror,
+    Model,
+    MoreData,
     PrecisionOption,
     TestOverrides,
+    all_datasets,
     runtime_config,
 )
 from partreid.cli.searched import embed_sets, query_sets, with_needed_labels
@@ -42,8 +46,10 @@ _CONTINUOUS = "model.visibility=continuous"
 
 
 def calibrate(
-    model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
-    data: DataSets,
+    model: Model,
+    data: DataSets = None,
+    more: MoreData = None,
+    limit_ids: LimitIds = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help=f"File to write. Default: {CALIBRATION_FILE} in the checkpoint.")
     ] = None,
@@ -67,12 +73,12 @@ def calibrate(
 
     Fitted on all pairs of the sets' queries and gallery that evaluation counts; the printed quality is
     cross-validated over identities. Written beside the checkpoint, for MatchCalibration.load and
-    `partreid evaluate --calibration`. Persons that were trained on must not be among the queries: their distances are
-    too small.
+    `partreid evaluate --calibration auto`. Persons that were trained on must not be among the queries: their distances
+    are too small.
     """
     if prior is not None and not 0 < prior < 1:
         raise ConfigError(f"--prior is a probability between 0 and 1, got {prior}.")
-    datasets = read_datasets(data, labels="auto" if visibility else None)
+    datasets = read_datasets(all_datasets(data, more), labels="auto" if visibility else None, limit_ids=limit_ids)
     assignments = (*((_CONTINUOUS,) if visibility else ()), *(overrides or ()))
     how = MatchingOptions(runtime_config(device, precision, 0, batch_size), overrides=assignments, mirror=mirror)
     extractor, compared = how.load(model)

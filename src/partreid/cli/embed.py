@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from partreid.cli.console import console, progress_bar
-from partreid.cli.options import BatchSize, Device, Mirror, PrecisionOption, runtime_config
+from partreid.cli.options import BatchSize, Device, Mirror, Model, PrecisionOption, SkipDamaged, runtime_config
 from partreid.errors import ConfigError, DataError
 from partreid.files import hold_folder
 from partreid.inference import parquet
@@ -44,10 +44,7 @@ _MOST_IN_ONE_FILE = 250_000
 
 
 def embed(
-    model: Annotated[
-        str,
-        typer.Argument(help="Run or checkpoint folder, an exported file, or a Hugging Face repository org/name."),
-    ],
+    model: Model,
     images: Annotated[
         list[Path], typer.Argument(help="Image files, or folders: all images in them, and in the folders in them.")
     ],
@@ -58,9 +55,7 @@ def embed(
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
-    skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out images that cannot be read, and write which and why.")
-    ] = False,
+    skip_damaged: SkipDamaged = False,
     shard_size: Annotated[int, typer.Option(min=1, help="Images in a shard of a folder.")] = 16_384,
     file_type: Annotated[FileType, typer.Option("--format", help="Of shards.")] = "safetensors",
     workers: Annotated[

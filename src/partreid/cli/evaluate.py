@@ -15,18 +15,23 @@ from partreid.cli.console import console, scores_table, slots_table
 from partreid.cli.figure_data import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
 from partreid.cli.options import (
     BatchSize,
+    Calibration,
+    DataSets,
     Device,
+    Labels,
+    LimitIds,
     MatchingOptions,
     Mirror,
+    Model,
     MoreData,
-    OptionalDataSets,
     PrecisionOption,
+    QuerySets,
     TestOverrides,
     all_datasets,
     runtime_config,
 )
 from partreid.cli.searched import SearchedSet, query_sets, search_sets, with_needed_labels
-from partreid.cli.show_common import Labels, write_page
+from partreid.cli.show_common import write_page
 from partreid.cli.show_report import REPORT_FILE, gather_report
 from partreid.datasets.readers import read_datasets
 from partreid.errors import DataError
@@ -43,12 +48,11 @@ RESULTS_FILE = "results.json"
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
-    data: OptionalDataSets = None,
+    model: Model,
+    data: DataSets = None,
     more: MoreData = None,
-    query: Annotated[
-        list[str] | None, typer.Option("--query", help="Query set, e.g. query or holistic; repeatable. Default: all.")
-    ] = None,
+    limit_ids: LimitIds = None,
+    query: QuerySets = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -63,9 +67,7 @@ def evaluate(
     ] = False,
     mirror: Mirror = False,
     overrides: TestOverrides = None,
-    calibration: Annotated[
-        bool, typer.Option("--calibration", help="Embed and compare as the calibration beside the checkpoint says.")
-    ] = False,
+    calibration: Calibration = "",
     labels: Labels = AUTO,
     device: Device = "auto",
     precision: PrecisionOption = "float32",
@@ -81,7 +83,7 @@ def evaluate(
     runtime = runtime_config(device, precision, 0, batch_size)
     evaluate_run(
         model,
-        read_datasets(all_datasets(data, more), labels=None),
+        read_datasets(all_datasets(data, more), labels=None, limit_ids=limit_ids),
         how=MatchingOptions(runtime, labels, overrides or (), mirror, calibration),
         out=out,
         queries=query,

@@ -8,17 +8,24 @@ from typing import Annotated
 import typer
 
 from partreid.cli.figure_data import attention_rows, drawn_labels
-from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
+from partreid.cli.options import (
+    BatchSize,
+    Data,
+    Device,
+    Labels,
+    LimitIds,
+    Model,
+    PrecisionOption,
+    QuerySet,
+    runtime_config,
+)
 from partreid.cli.searched import query_sets, search_set, with_needed_labels
 from partreid.cli.show_common import (
     AsPage,
     Best,
     Cells,
     Choice,
-    Labels,
-    Model,
-    Queries,
-    QuerySet,
+    Images,
     Random,
     Seed,
     Worst,
@@ -33,13 +40,14 @@ from partreid.labels.locate import AUTO
 def attention(
     model: Model,
     data: Data,
-    query: Queries = None,
+    image: Images = None,
     best: Best = 0,
     worst: Worst = 0,
     random: Random = 0,
     seed: Seed = 0,
     cells: Cells = False,
-    query_set: QuerySet = None,
+    query: QuerySet = None,
+    limit_ids: LimitIds = None,
     labels: Labels = AUTO,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write, .png or .html. Default: attention.png.")
@@ -58,9 +66,9 @@ def attention(
     from partreid.viz.attention import attention_note, draw_attention
 
     path, as_page = output_path(out, "attention", page=html)
-    choice = Choice(query or (), best, worst, random, seed)
-    dataset = read_dataset(data, labels=None)
-    (name,) = query_sets(dataset, [query_set] if query_set else query_sets(dataset)[:1])
+    choice = Choice(image or (), best, worst, random, seed)
+    dataset = read_dataset(data, labels=None, limit_ids=limit_ids)
+    (name,) = query_sets(dataset, [query] if query else query_sets(dataset)[:1])
     extractor = PartExtractor.from_pretrained(model, runtime=runtime_config(device, precision, 0, batch_size))
     dataset = with_needed_labels(extractor, dataset, labels)
     images = dataset.queries[name]

@@ -9,17 +9,24 @@ import typer
 
 from partreid.cli.console import console
 from partreid.cli.figure_data import RankingStyle, ranking_row
-from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
+from partreid.cli.options import (
+    BatchSize,
+    Data,
+    Device,
+    Labels,
+    LimitIds,
+    Model,
+    PrecisionOption,
+    QuerySet,
+    runtime_config,
+)
 from partreid.cli.searched import query_sets, search_set
 from partreid.cli.show_common import (
     AsPage,
     Best,
     Cells,
     Choice,
-    Labels,
-    Model,
-    Queries,
-    QuerySet,
+    Images,
     Random,
     Seed,
     Worst,
@@ -38,12 +45,12 @@ ALL = "all"
 def rankings(
     model: Model,
     data: Data,
-    query: Queries = None,
+    image: Images = None,
     best: Best = 0,
     worst: Worst = 0,
     random: Random = 0,
     seed: Seed = 0,
-    top: Annotated[int, typer.Option(min=1, help="Results to show for each query.")] = 8,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Results to show for each query.")] = 8,
     by: Annotated[
         list[str] | None,
         typer.Option("--by", help="Rank by this slot alone, by several (head+torso), or by all; a line for each."),
@@ -56,7 +63,8 @@ def rankings(
     ] = False,
     attention: Annotated[bool, typer.Option(help="Draw attention maps over the images.")] = True,
     cells: Cells = False,
-    query_set: QuerySet = None,
+    query: QuerySet = None,
+    limit_ids: LimitIds = None,
     labels: Labels = AUTO,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write, .png or .html. Default: rankings.png.")
@@ -76,9 +84,9 @@ def rankings(
     from partreid.viz.rankings import draw_rankings
 
     path, as_page = output_path(out, "rankings", page=html)
-    dataset = read_dataset(data, labels=None)
-    (name,) = query_sets(dataset, [query_set] if query_set else query_sets(dataset)[:1])
-    choice = Choice(query or (), best, worst, random, seed)
+    dataset = read_dataset(data, labels=None, limit_ids=limit_ids)
+    (name,) = query_sets(dataset, [query] if query else query_sets(dataset)[:1])
+    choice = Choice(image or (), best, worst, random, seed)
     runtime = runtime_config(device, precision, 0, batch_size)
     models = {source: PartExtractor.from_pretrained(source, runtime=runtime) for source in [model, *(against or [])]}
     # A mistyped name is found before the images are embedded, which may take minutes.

@@ -13,9 +13,19 @@ import typer
 from partreid.base_config import read_config_file
 from partreid.cli.console import console
 from partreid.cli.figure_data import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
-from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
+from partreid.cli.options import (
+    BatchSize,
+    Data,
+    Device,
+    Labels,
+    LimitIds,
+    Model,
+    PrecisionOption,
+    QuerySets,
+    runtime_config,
+)
 from partreid.cli.searched import SearchedSet, query_sets, search_sets, with_needed_labels
-from partreid.cli.show_common import Labels, Model, write_page
+from partreid.cli.show_common import write_page
 from partreid.datasets.readers import read_dataset
 from partreid.environment import describe_environment
 from partreid.evaluation.dataset import QuerySetScores
@@ -38,9 +48,8 @@ def report(
     model: Model,
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path(REPORT_FILE),
-    query_set: Annotated[
-        list[str] | None, typer.Option("--query-set", help="Query set; repeatable. Default: all.")
-    ] = None,
+    query: QuerySets = None,
+    limit_ids: LimitIds = None,
     labels: Labels = AUTO,
     device: Device = "auto",
     precision: PrecisionOption = "float32",
@@ -50,8 +59,8 @@ def report(
 
     `partreid evaluate --out FOLDER` writes it too, beside its other results.
     """
-    dataset = read_dataset(data, labels=None)
-    names = query_sets(dataset, query_set)
+    dataset = read_dataset(data, labels=None, limit_ids=limit_ids)
+    names = query_sets(dataset, query)
     extractor = PartExtractor.from_pretrained(model, runtime=runtime_config(device, precision, 0, batch_size))
     dataset = with_needed_labels(extractor, dataset, labels)
     sets = search_sets(extractor, dataset, names)

@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from partreid.cli.console import console, errors, progress_bar
 from partreid.cli.options import (
     BatchSize,
-    Calibrated,
+    Calibration,
     Device,
+    GalleryOption,
+    MatchingOptions,
     Mirror,
+    Model,
+    OneCamera,
     PrecisionOption,
-    gallery_extractor,
+    SkipDamaged,
     runtime_config,
 )
-from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError, DataError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import save_embeddings
@@ -34,14 +37,13 @@ from partreid.tracking.frame_folder import FrameFolder
 from partreid.tracking.video import OnError, VideoFrame, iter_frames
 from partreid.tracking.video_tracks import BestCrops, embed_tracks
 from partreid.types import PartEmbeddings
+from partreid.types.moments import parse_moment
 
 _SHOWN = 10  # things left out that are told one by one
 
 
 def tracks(
-    model: Annotated[
-        str, typer.Argument(help="Run or checkpoint folder, exported file, or a Hugging Face repository org/name.")
-    ],
+    model: Model,
     video: Annotated[
         Path, typer.Argument(help="Video file, or a folder of frames as images, numbered in their names.")
     ],
@@ -56,14 +58,12 @@ def tracks(
         Path | None,
         typer.Option("--out", "-o", help="File to write; tracks.safetensors where neither it nor a gallery is given."),
     ] = None,
-    gallery: Annotated[
-        str, typer.Option(help="Gallery to add the tracks to, in place of those added from this video before.")
-    ] = "",
+    gallery: GalleryOption = "",
     name: Annotated[
         str,
         typer.Option(help="What the video is called, before its tracks' names. Its file's or folder's if not given."),
     ] = "",
-    camera: Annotated[str | None, typer.Option(help="Camera of the video, for the gallery.")] = None,
+    camera: OneCamera = None,
     start: Annotated[
         str | None, typer.Option(help="When the video began, for the gallery: 2h (ago), or 2026-11-23T14:30 (local).")
     ] = None,
@@ -90,15 +90,9 @@ def tracks(
         typer.Option(help="Folder for an image of each track, the one that shows the most; in a folder of the video."),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Use every n-th frame only.")] = 1,
-    skip_damaged: Annotated[
-        bool,
-        typer.Option(
-            "--skip-damaged",
-            help="Leave out damaged frames, wrong boxes, and boxes of no track, instead of stopping there.",
-        ),
-    ] = False,
+    skip_damaged: SkipDamaged = False,
     mirror: Mirror = False,
-    calibrated: Calibrated = False,
+    calibration: Calibration = "",
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
@@ -106,8 +100,9 @@ def tracks(
     """Embed the persons tracked in a video: one embedding per track, merged from all its boxes.
 
     Per slot the mean over the track, weighted by visibility. The file is like that of `partreid embed`, with the
-    tracks' names in the place of the images'; in a gallery a track is an item with its camera and time. Video files
-    need `pip install "partreid[video]"`.
+    tracks' names in the place of the images'; in a gallery a track is an item with its camera and time, and takes the
+    place of those that were added from this video before. --skip-damaged leaves out damaged frames, wrong boxes, and
+    boxes of no track. Video files need `pip install "partreid[video]"`.
     """
     if (camera or start) and not gallery:
         raise ConfigError("--camera and --start are kept in a gallery only: give --gallery too.")
@@ -121,7 +116,7 @@ def tracks(
     frames = _frames(video, table, fps=fps, in_order=in_order)
     _check_start(frames, table, naming)
     runtime = runtime_config(device, precision, 0, batch_size)
-    extractor = gallery_extractor(model, runtime, mirror=mirror, calibrated=calibrated)
+    extractor, _ = MatchingOptions(runtime, mirror=mirror, calibration=calibration).load(model)
     opened = Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's at once
     if opened is not None:
         former_tracks(opened, table.names, naming)  # so does it a name that another video has

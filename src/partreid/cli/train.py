@@ -18,11 +18,14 @@ from partreid.cli.options import (
     ConfigFile,
     DataSets,
     Device,
+    LimitIds,
     MatchingOptions,
+    MoreData,
     Overrides,
     PrecisionOption,
     Preset,
     Workers,
+    all_datasets,
     runtime_config,
     train_config,
 )
@@ -40,11 +43,14 @@ from partreid.types import ReIDImage
 
 def train(
     context: typer.Context,
-    data: DataSets,
+    data: DataSets = None,
+    more: MoreData = None,
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: checkpoint, logs, results.")],
     preset: Preset = "paper-occluded",
     config: ConfigFile = None,
     overrides: Overrides = None,
+    limit_ids: LimitIds = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out with its configuration.")] = False,
     allow_changes: Annotated[
         bool,
@@ -85,7 +91,8 @@ def train(
         chosen = train_config(preset, config, overrides)
     if resume and not allow_changes:
         check_same_config(out, chosen)  # before anything is read: another model may need other data
-    datasets = read_datasets(data, labels=chosen.labels, unmatched="drop")
+    data = all_datasets(data, more)
+    datasets = read_datasets(data, labels=chosen.labels, unmatched="drop", limit_ids=limit_ids)
     for dataset in datasets:
         console.print(
             f"{dataset.name}: {len(dataset.train)} training images of {len(dataset.train_identities)} identities, "
