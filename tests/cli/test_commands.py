@@ -184,7 +184,7 @@ def test_ctrl_c_before_the_first_checkpoint_says_that_there_is_none(
     ended, text = run(*arguments)
     assert ended == status
     assert "There is no checkpoint" in text
-    assert "--resume would find nothing: the same command begins anew" in text
+    assert "there is nothing to --resume: the same command starts again" in text
     assert not (tmp_path / "run").exists()
     ended, text = run(*arguments, "--resume")
     assert ended == 2
@@ -207,7 +207,7 @@ def test_ctrl_c_says_with_which_command_a_training_goes_on(
         patch.setattr(Trainer, "_train_epoch", interrupted)
         status, text = run("train", data, "-o", tmp_path / "run", "--config", tiny_toml, "--device", "cpu")
     assert status == 130
-    _, sign, command = text.partition("The last checkpoint is of epoch 1. The training goes on with: ")
+    _, sign, command = text.partition("The last checkpoint is of epoch 1. Resume the training with: ")
     assert sign, text
     words = shlex.split(command.splitlines()[0])
     assert words[:2] == ["partreid", "train"]
@@ -272,7 +272,7 @@ def test_demo_on_the_shipped_images(run: Run, tmp_path: Path) -> None:
     status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "12", "--device", "cpu")
     assert status == 0, text
     results = json.loads((tmp_path / "demo" / "evaluation" / "results.json").read_text())
-    rows = {row["name"]: row["mean_ap"] for row in results["query"]["embeddings"]}
+    rows = {row["name"]: row["mAP"] for row in results["query"]["embeddings"]}
     parts = rows["foreground + parts, with visibility"]
     assert parts > 0.12, "ten times chance"
     assert parts > rows["global"] + 0.03

@@ -26,7 +26,7 @@ from partreid.training.callbacks import StepRecord
 
 def test_names_with_brackets_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     result = evaluate_ranking(np.array([[0.2, 0.1]]), [1], [1, 2])
-    scores = QuerySetScores(result, (SlotRow("foreground", 0.5, 0.6, 0.4, 0.3, 1.0),))
+    scores = QuerySetScores(result, (SlotRow("foreground", 0.5, 0.6, 0.7, 0.4, 0.3, 1.0),))
     for dataset in ("people [v2]", "shop[/]"):
         console.print(scores_table({(dataset, "a[b]"): scores, ("other", "query"): scores}))
         console.print(slots_table({"a[b]": scores}, dataset=dataset))

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partreid.cli.show_common import Choice, find_image
 from partreid.datasets.readers import read_dataset
 from partreid.errors import DataError
 from partreid.functional.ranking import evaluate_ranking
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
+from partreid.reports.figures import QueryChoice, find_image
 from partreid.types import ReIDDataset, ReIDImage
 from tests.cli.conftest import Run
 from tests.conftest import tiny_config, write_blocks
@@ -221,7 +221,7 @@ def test_a_query_without_a_match_and_a_name_that_would_be_markup(run: Run, tiny_
         ),
         (("attention", "--image", "0011_c4_000004.jpg"), "Did you mean '0011_c4_000003.jpg'"),
         (("rankings", "--query", "holistc"), "Did you mean 'holistic'"),
-        (("rankings", "--by", "torsso"), "--by torsso: the model has no slot 'torsso'. Did you mean 'torso'"),
+        (("rankings", "--by", "torsso"), "by torsso: the model has no slot 'torsso'. Did you mean 'torso'"),
         (("rankings", "-o", "found.jpg"), "Expected a file that ends in .png or .html, got found.jpg"),
         (("attention", "--html", "-o", "found.png"), "Expected a file that ends in .html, got found.png"),
         (("attention", "--labels", "blocs"), "No label folder 'blocs'"),
@@ -252,9 +252,9 @@ def test_choices() -> None:
     distances = np.array([[0.1, 0.9], [0.9, 0.1], [0.1, 0.9]])
     result = evaluate_ranking(distances, [1, 1, 3], [1, 2])  # the second is worse, the third has no match
     images = IMAGES[:3]
-    assert Choice(best=1).pick(images, result) == [0]
-    assert Choice(worst=1).pick(images, result) == [1]
-    assert Choice(names=["2"], best=9, worst=9).pick(images, result) == [2, 0, 1]
-    assert Choice(count=2).pick(images) == [0, 2]
-    assert Choice().pick(images, result) == [0, 1]
-    assert sorted(Choice(random=9).pick(images)) == [0, 1, 2]
+    assert QueryChoice(best=1).pick(images, result) == [0]
+    assert QueryChoice(worst=1).pick(images, result) == [1]
+    assert QueryChoice(names=["2"], best=9, worst=9).pick(images, result) == [2, 0, 1]
+    assert QueryChoice(count=2).pick(images) == [0, 2]
+    assert QueryChoice().pick(images, result) == [0, 1]
+    assert sorted(QueryChoice(random=9).pick(images)) == [0, 1, 2]

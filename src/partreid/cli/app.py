@@ -13,7 +13,6 @@ from partreid.cli.options import (
     Calibration,
     Device,
     GalleryOption,
-    MatchingOptions,
     Mirror,
     ModelOption,
     PrecisionOption,
@@ -23,7 +22,8 @@ from partreid.errors import DataError
 from partreid.inference.extractor import PartExtractor
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.gallery import Gallery
-from partreid.retrieval.lookup import find_calibration
+from partreid.retrieval.how_compared import find_calibration, load_for_comparison
+from partreid.retrieval.lookup import calibration_beside
 
 _UNUSED = (
     "No probabilities are told: the calibration beside the model is damaged, or belongs to another model or way of "
@@ -38,7 +38,7 @@ def page(
         str, typer.Option(help="Address to listen at. Any but 127.0.0.1 lets other machines in, without a password.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 = any free one.")] = 8000,
-    calibration: Calibration = "",
+    calibration: Calibration = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="Another name to be asked by, e.g. a proxy's. Repeatable."),
@@ -56,12 +56,13 @@ def page(
     from partreid.app.service import PageService
     from partreid.app.threads import jobs_at_work
 
-    how = MatchingOptions(runtime_config(device, precision), mirror=mirror, calibration=calibration)
-    extractor, known = how.load(model)[0], how.known(model)
+    known = find_calibration(calibration, model)
+    runtime = runtime_config(device, precision)
+    extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=known)
     with _open(gallery, extractor, known) as opened:
         problem = ""
         if known is None:
-            known, problem = find_calibration(model, opened)
+            known, problem = calibration_beside(model, opened)
         if problem:
             say_warning(problem)
         said = _UNUSED if problem else ""  # the page is no place for this machine's folders

@@ -16,7 +16,6 @@ from partreid.cli.options import (
     Calibration,
     Device,
     GalleryLocation,
-    MatchingOptions,
     Mirror,
     ModelOption,
     OneCamera,
@@ -30,6 +29,7 @@ from partreid.errors import ConfigError
 from partreid.inference.inputs import walk
 from partreid.retrieval.filling import Filled, Naming, add_files, add_images
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.how_compared import load_for_comparison
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.upkeep import gallery_facts
 from partreid.runtime import keep_freed_memory
@@ -66,7 +66,7 @@ def add(
     replace: Replace = False,
     skip_damaged: SkipDamaged = False,
     mirror: Mirror = False,
-    calibration: Calibration = "",
+    calibration: Calibration = None,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
@@ -92,7 +92,7 @@ def add(
     keep_freed_memory()
     if model:
         runtime = runtime_config(device, precision, 0, batch_size)
-        extractor, _ = MatchingOptions(runtime, mirror=mirror, calibration=calibration).load(model)
+        extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=calibration)
     with Gallery.open(gallery, extractor=extractor) as opened:
         names = [] if embedded else [Path(str(image)) for image in walk(list(sources))]
         with show_progress("adding", len(names)) as advance:

@@ -16,7 +16,6 @@ from partreid.cli.options import (
     Cameras,
     Device,
     GalleryLocation,
-    MatchingOptions,
     Mirror,
     ModelOption,
     NotCameras,
@@ -31,7 +30,8 @@ from partreid.cli.options import (
 )
 from partreid.errors import ConfigError
 from partreid.retrieval.gallery import Gallery
-from partreid.retrieval.lookup import find_calibration, look_up
+from partreid.retrieval.how_compared import find_calibration, load_for_comparison
+from partreid.retrieval.lookup import calibration_beside, look_up
 
 
 def search(
@@ -57,20 +57,24 @@ def search(
     undated: Undated = False,
     as_json: AsJson = False,
     mirror: Mirror = False,
-    calibration: Calibration = "",
+    calibration: Calibration = None,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
 ) -> None:
     """Find the people in images: distance, probability where the model is calibrated, and each part's distance."""
     if images and not model:
         raise ConfigError("Embedding images needs a model: --model RUN.")
-    how = MatchingOptions(runtime_config(device, precision), mirror=mirror, calibration=calibration)
-    extractor = how.load(model)[0] if model else None
+    extractor, known = None, None
+    if model:
+        known = find_calibration(calibration, model)
+        runtime = runtime_config(device, precision)
+        extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=known)
     chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where, undated=undated)
     with Gallery.open(gallery, extractor=extractor, create=False) as opened:
-        known, problem = (how.known(model), "") if calibration and model else find_calibration(model, opened)
-        if problem:
-            say_warning(problem)
+        if known is None:
+            known, problem = calibration_beside(model, opened)
+            if problem:
+                say_warning(problem)
         slots = parts.replace(" ", "").split(",") if parts else ()
         answer = look_up(
             opened, images or (), like=like or (), one_person=one_person, k=k, parts=slots, where=chosen,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -12,15 +11,11 @@ import typer
 
 from partreid.base_config import meanings, read_config_file
 from partreid.datasets.readers import LAYOUTS, read_datasets
-from partreid.errors import ConfigError, PartReIDError, nearest
-from partreid.inference.extractor import PartExtractor
-from partreid.inference.load import load_extractor
+from partreid.errors import ConfigError, PartReIDError
 from partreid.labels.locate import AUTO
 from partreid.models.model_config import ModelConfig
 from partreid.parts import PART_SCHEMAS
-from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter
-from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import Precision, RuntimeConfig
 from partreid.training.presets import PRESETS, get_preset
@@ -140,7 +135,7 @@ Mirror = Annotated[
     typer.Option("--mirror", help="Embed each image and its mirror image, and average them. Takes twice as long."),
 ]
 Calibration = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--calibration",
         metavar="auto|PATH",
@@ -266,57 +261,3 @@ def _alternatives(assignments: list[str] | None) -> dict[str, tuple[str, ...]]:
             raise ConfigError(f"Expected KEY=VALUE, got {assignment!r}.")
         found[key] = (*found.get(key, ()), value)
     return found
-
-
-@dataclass(frozen=True)
-class MatchingOptions:
-    """How images are embedded and compared at test.
-
-    Attributes:
-        runtime: where. labels: label folder of the drawn images, and of all where the model needs them.
-        mirror: whether mirror images are embedded too.
-        overrides: assignments to fields of the model ("model.visibility=continuous") and of matching
-            ("matching.visibility=geometric").
-        calibration: take all this from a calibration instead: its file, the run it lies in, or "auto" for the one
-            beside the model.
-    """
-
-    runtime: RuntimeConfig
-    labels: str = AUTO
-    overrides: Sequence[str] = ()
-    mirror: bool = False
-    calibration: str = ""
-
-    def load(self, model: str | Path) -> tuple[PartExtractor, HowCompared]:
-        """The extractor of a model, and how its embeddings are compared.
-
-        Raises:
-            CheckpointError: it is missing, incomplete or foreign.
-            ConfigError: an override names no field or changes nothing, or is given besides a calibration.
-            DataError: there is no calibration, or it belongs to another model.
-        """
-        known = self.known(model)
-        if known is None:
-            extractor = load_extractor(model, runtime=self.runtime, mirror=self.mirror, overrides=self.section("model"))
-            return extractor, HowCompared.of(extractor, MatchingConfig().override(self.section("matching")))
-        if self.overrides or self.mirror:
-            raise ConfigError("A calibration says how to embed and compare: leave --set and --mirror away.")
-        extractor = load_extractor(model, runtime=self.runtime, mirror=known.mirror, overrides=known.overrides)
-        return extractor, HowCompared.of(extractor, known.check(extractor).matching, calibration=known)
-
-    def known(self, model: str | Path) -> MatchCalibration | None:
-        """The calibration, None where none was asked for; errors as :meth:`load`."""
-        if self.calibration != AUTO:
-            return MatchCalibration.load(self.calibration) if self.calibration else None
-        return MatchCalibration.load(Path(model).parent if Path(model).is_file() else model)  # it lies in the run
-
-    def section(self, name: str) -> tuple[str, ...]:
-        """The assignments to the fields of "model" or of "matching", without that word."""
-        for assignment in self.overrides:
-            section, dot, _ = assignment.partition(".")
-            if section not in ("model", "matching") or not dot:
-                name, _, value = assignment.partition("=")
-                meant = [f"{field}{value}" for field in _TEST_FIELDS if field.endswith(f".{name}=")]
-                hint = f"Did you mean {' or '.join(meant)}?" if meant else nearest(section, ("model", "matching"))
-                raise ConfigError(f"{assignment!r}: expected model.FIELD=VALUE or matching.FIELD=VALUE. {hint}")
-        return tuple(a.partition(".")[2] for a in self.overrides if a.startswith(f"{name}."))

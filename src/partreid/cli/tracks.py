@@ -13,7 +13,6 @@ from partreid.cli.options import (
     Calibration,
     Device,
     GalleryOption,
-    MatchingOptions,
     Mirror,
     Model,
     OneCamera,
@@ -24,6 +23,7 @@ from partreid.cli.options import (
 from partreid.errors import ConfigError
 from partreid.inference.storage import save_embeddings
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.how_compared import load_for_comparison
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.track_filling import VideoNaming, add_tracks, former_tracks
 from partreid.tracking.box_choice import named
@@ -85,7 +85,7 @@ def tracks(
     every: Annotated[int, typer.Option(min=1, help="Use every n-th frame only.")] = 1,
     skip_damaged: SkipDamaged = False,
     mirror: Mirror = False,
-    calibration: Calibration = "",
+    calibration: Calibration = None,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
@@ -109,7 +109,7 @@ def tracks(
     if isinstance(frames, FrameFolder):
         _say_frames(frames, table, naming)
     runtime = runtime_config(device, precision, 0, batch_size)
-    extractor, _ = MatchingOptions(runtime, mirror=mirror, calibration=calibration).load(model)
+    extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=calibration)
     opened = Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's at once
     if opened is not None:
         former_tracks(opened, table.names, naming)  # so does it a name that another video has

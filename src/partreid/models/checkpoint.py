@@ -26,6 +26,8 @@ from partreid.version import __version__
 
 FORMAT, VERSION = "partreid-checkpoint", 1
 CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE = "config.json", "model.safetensors", "metrics.json"
+TRAIN_FILE = "train.toml"
+"""Beside them in a run: how the model was trained."""
 CHECKPOINT_FOLDER = "checkpoint"
 """Name of the checkpoint inside a run folder."""
 

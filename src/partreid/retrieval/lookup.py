@@ -115,7 +115,7 @@ def look_up(
     )
 
 
-def find_calibration(model: str | Path, gallery: Gallery) -> tuple[MatchCalibration | None, str]:
+def calibration_beside(model: str | Path, gallery: Gallery) -> tuple[MatchCalibration | None, str]:
     """The calibration beside the gallery's model, and ""; None where none fits its way of embedding, and why.
 
     Args:
