@@ -92,7 +92,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(dataset: ReIDDataset, tmp_path: 
     resumed.resume()
     assert resumed.epoch == 1
     resumed.fit()
-    whole, broken = (BPBReID.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "broken"))
+    whole, broken = (load_checkpoint(tmp_path / name).model.state_dict() for name in ("whole", "broken"))
     assert all(torch.equal(whole[key], broken[key]) for key in whole)
 
 
@@ -144,7 +144,7 @@ def test_nan_stops_the_run_and_keeps_the_last_checkpoint(dataset: ReIDDataset, t
     trainer.callbacks = [Poison()]
     with pytest.raises(TrainingError, match=r"epoch 2, step 1: .*loss.*learning_rate"):
         trainer.fit()
-    model = BPBReID.from_pretrained(tmp_path / "run")
+    model = load_checkpoint(tmp_path / "run").model
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 

@@ -18,7 +18,6 @@ from partreid.files import hold_folder
 from partreid.inference import parquet
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import walk
-from partreid.inference.load import load_extractor
 from partreid.inference.ray_engine import embed_with_ray
 from partreid.inference.shards import (
     SKIPPED,
@@ -73,7 +72,7 @@ def embed(
     """
     runtime = runtime_config(device, precision, 0, batch_size)
     keep_freed_memory()
-    make = partial(load_extractor, model, runtime=runtime, mirror=mirror)
+    make = partial(PartExtractor.from_pretrained, model, runtime=runtime, mirror=mirror)
     if out.suffix in (SAFETENSORS, PARQUET):
         if workers or engine != "local":
             raise ConfigError("Workers make shards: give a folder with -o, not a file.")

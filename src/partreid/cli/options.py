@@ -51,7 +51,7 @@ _SET = (
     "a folder, a folder that holds it, a table (.csv, .parquet), name=PATH, or a name to be found in $PARTREID_DATA. "
     "`partreid data list` shows the names."
 )
-_complete_data = completed(layout.key for layout in LAYOUTS)
+_complete_data = completed([layout.key for layout in LAYOUTS])
 
 Data = Annotated[str, typer.Argument(help=f"Data set: {_SET}", autocompletion=_complete_data)]
 DataSets = Annotated[

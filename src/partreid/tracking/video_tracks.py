@@ -17,6 +17,7 @@ from PIL import Image
 
 from partreid.errors import ConfigError, DataError
 from partreid.files import replace_file
+from partreid.inference.crops import crop_boxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImageLike, load_image
 from partreid.progress import Advance
@@ -24,7 +25,7 @@ from partreid.tracking.box_units import check_units
 from partreid.tracking.boxes import TrackBoxes
 from partreid.tracking.frame_folder import FrameFolder
 from partreid.tracking.tracklets import Tracklet
-from partreid.tracking.video import OnError, VideoFrame, crop_boxes, iter_frames
+from partreid.tracking.video import OnError, VideoFrame, iter_frames
 from partreid.types import PartEmbeddings
 
 OnCrop: TypeAlias = Callable[[int, NDArray[np.uint8], PartEmbeddings], None]

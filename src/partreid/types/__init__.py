@@ -1,12 +1,12 @@
 """The package's own language: what its parts give to each other."""
 
 from partreid.types.data import Identity, LabelNaming, ReIDDataset, ReIDImage, identities
-from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult
+from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
+from partreid.types.output import ModelOutput, RegionVectors
 from partreid.types.results import EvaluationResult, LossReport
+from partreid.types.search import Hit, SearchResult
 from partreid.types.tensors import (
-    ModelOutput,
     PartEmbeddings,
-    RegionVectors,
     check_comparable,
     compares_normalized,
 )
@@ -16,6 +16,7 @@ __all__ = [
     "EvaluationResult",
     "GalleryItem",
     "GalleryRecords",
+    "Hit",
     "Identity",
     "LabelNaming",
     "LossReport",
