@@ -23,7 +23,7 @@ from partreid.inference import parquet
 from partreid.inference.embedding_file import read_facts
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, image_name, walk
-from partreid.inference.shard_folder import MANIFEST, name_bytes
+from partreid.inference.shard_folder import MANIFEST, manifest_content, name_bytes
 from partreid.inference.shard_job import LIST, ShardJob, ShardSettings, images_digest
 from partreid.inference.storage import ShardMark, root_of, save_embeddings
 from partreid.inference.streaming import (
@@ -34,7 +34,6 @@ from partreid.inference.streaming import (
     in_batches,
     run_batches,
 )
-from partreid.json_files import read_json
 from partreid.runners.runner import signed
 from partreid.types import PartEmbeddings
 
@@ -73,7 +72,7 @@ def open_job(folder: str | Path, images: ImagesLike, extractor: PartExtractor, s
         "model": job.model,
         "slots": list(extractor.slots),
         **asdict(settings),
-        "pictures": job.images,
+        "images": job.images,
         "names_sha256": job.names_sha256,
         "root": job.root,
         "shards": len(job),
@@ -186,15 +185,13 @@ def _list_images(folder: Path, images: ImagesLike, model: str, settings: ShardSe
 
 def _begin(path: Path, manifest: dict[str, object]) -> None:
     """Write the manifest, or compare it with the one that is there."""
-    if not manifest["pictures"]:
+    if not manifest["images"]:
         raise DataError("Expected at least one image to embed, got none.")
     if not path.exists():
         with atomic_file(path, error=DataError) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         return
-    found = read_json(path, error=DataError)
-    if not isinstance(found, dict):
-        raise DataError(f"{path} cannot be read: it is no object. Move it away, or embed into another folder.")
+    found = manifest_content(path)
     if found.get("version") == 1:
         raise DataError(
             f"{path.parent} was begun by an earlier partreid, whose shards have no checksums. What is finished can be "
