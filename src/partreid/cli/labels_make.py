@@ -33,10 +33,11 @@ def make(
     provider: Annotated[str, typer.Option(help=f"What finds the persons: {', '.join(PROVIDERS)}.")] = PROVIDERS[0],
     model: Annotated[
         str | None,
-        typer.Option(help="openvino: network file (.xml), needed. movenet: its .tflite. openpifpaf: a checkpoint."),
+        typer.Option(help="openvino: network file (.xml), needed. movenet: its .tflite. keypoints: their file."),
     ] = None,
     keypoints: Annotated[
-        Path | None, typer.Option(help="COCO keypoints of any tool (.json, .npz); stands for --provider keypoints.")
+        Path | None,
+        typer.Option(help="COCO keypoints (.json, .npz, OpenPifPaf's folder); stands for --provider keypoints."),
     ] = None,
     images: Annotated[
         Path | None, typer.Option(help="With --keypoints: JSON with the list of images that explains its numbers.")
@@ -91,7 +92,8 @@ def _content(*files: str | Path | None) -> str:
     named = [Path(file) for file in files if file is not None]
     digest = hashlib.sha256()
     for file in named:
-        for part in (file, file.with_suffix(".bin")):  # OpenVINO keeps a network's numbers there
+        # OpenVINO keeps a network's numbers in the .bin; OpenPifPaf writes a file an image into a folder.
+        for part in (file, file.with_suffix(".bin"), *sorted(file.rglob("*.json"))):
             if part.is_file():
                 digest.update(part.read_bytes())
     return " ".join([*(file.name for file in named), digest.hexdigest()[:8]]) if named else ""
