@@ -144,9 +144,7 @@ def test_check_names_what_is_left_out(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["k.json", "pifpaf"])
-def test_labels_of_a_corrected_file_of_keypoints_are_not_kept_in_silence(
-    run: Run, tmp_path: Path, source: str
-) -> None:
+def test_labels_of_a_corrected_file_of_keypoints_are_not_kept_in_silence(run: Run, tmp_path: Path, source: str) -> None:
     root = lay(tmp_path / "set")
     names = [image.name for image in (root / "bounding_box_train").iterdir()]
 
