@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from partreid import processes
-from partreid.cli.console import ProgressObserver, console, errors, progress_bar
+from partreid.cli.console import ProgressCallback, console, errors, progress_bar
 from partreid.cli.evaluate import evaluate_run
 from partreid.cli.options import (
     CacheMib,
@@ -30,9 +30,9 @@ from partreid.datasets.readers import read_datasets
 from partreid.errors import ConfigError
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, read_metrics
 from partreid.runtime import RuntimeConfig
+from partreid.training.callbacks import TensorBoardCallback
 from partreid.training.data import check_same_config
 from partreid.training.loop import Trainer
-from partreid.training.observers import TensorBoardObserver
 from partreid.training.state import load_run_config
 from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage
@@ -155,5 +155,5 @@ def run_training(
         steps = f" and {trainer.progress.step} steps" if trainer.progress.step else ""
         console.print(f"Resumed after epoch {trainer.epoch}{steps} of {config.optimizer.epochs}.")
     with progress_bar("training", config.optimizer.epochs, done=trainer.epoch) as (progress, task):
-        trainer.observers = (ProgressObserver(progress, task), TensorBoardObserver(out))
+        trainer.callbacks = (ProgressCallback(progress, task), TensorBoardCallback(out))
         return trainer.fit()

@@ -30,8 +30,8 @@ from partreid.models.checkpoint import (
     write_checkpoint,
 )
 from partreid.models.network import ReIDNetwork
+from partreid.training.callbacks import StepRecord
 from partreid.training.ema import WeightAverage
-from partreid.training.observers import StepRecord
 from partreid.training.train_config import TrainConfig
 
 CONFIG_FILE, STATE_FILE, LOCK_FILE = "train.toml", "train_state.pt", ".training"
