@@ -21,7 +21,7 @@ def make(
     provider: Annotated[str, typer.Option(help=f"What finds the persons: {', '.join(PROVIDERS)}.")] = PROVIDERS[0],
     network: Annotated[
         Path | None,
-        typer.Option(help="openvino: network file (.xml), needed. movenet: its .tflite. openpifpaf: a checkpoint."),
+        typer.Option(help="openvino: network file (.xml), needed. movenet: its .tflite. keypoints: their file."),
     ] = None,
     keypoints: Annotated[
         Path | None, typer.Option(help="COCO keypoints of any tool (.json, .npz); stands for --provider keypoints.")
