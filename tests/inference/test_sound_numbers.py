@@ -64,8 +64,8 @@ def test_an_embedding_that_is_no_number_is_refused_on_every_way(wrong: float, tm
     message = r"no embedding of .*004\.png: slot 'head': .* NaN or infinity.*float16.*bfloat16"
 
     def shards() -> object:
-        job = open_job(tmp_path / "out", tmp_path / "p", extractor, ShardSettings(shard_size=3, batch_size=4))
-        return list(embed_shards(extractor, job, job.missing(), skip=True))
+        with open_job(tmp_path / "out", tmp_path / "p", extractor, ShardSettings(shard_size=3, batch_size=4)) as job:
+            return list(embed_shards(extractor, job, job.faults(), skip=True))
 
     ways: list[Callable[[], object]] = [
         lambda: extractor.embed(files),

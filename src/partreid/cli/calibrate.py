@@ -13,9 +13,13 @@ from partreid.cli.options import (
     BatchSize,
     DataSets,
     Device,
+    LimitIds,
     Mirror,
+    Model,
+    MoreData,
     PrecisionOption,
     TestOverrides,
+    all_datasets,
     runtime_config,
 )
 from partreid.evaluation.calibrate import calibrate as fit
@@ -26,8 +30,10 @@ from partreid.retrieval.calibration import CALIBRATION_FILE, LabelledPairs
 
 
 def calibrate(
-    model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
-    data: DataSets,
+    model: Model,
+    data: DataSets = None,
+    more: MoreData = None,
+    limit_ids: LimitIds = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help=f"File to write. Default: {CALIBRATION_FILE} in the checkpoint.")
     ] = None,
@@ -52,12 +58,13 @@ def calibrate(
 
     Fitted on all pairs of the sets' queries and gallery that evaluation counts; the printed quality is
     cross-validated over identities. Written beside the checkpoint, for MatchCalibration.load and
-    `partreid evaluate --calibration`. Persons that were trained on must not be among the queries: their distances are
-    too small.
+    `partreid evaluate --calibration auto`. Persons that were trained on must not be among the queries: their distances
+    are too small.
     """
     found = fit(
         model,
-        data,
+        all_datasets(data, more),
+        limit_ids=limit_ids,
         visibility=visibility,
         prior=prior,
         folds=folds,

@@ -12,16 +12,21 @@ from partreid import processes
 from partreid.cli.console import console, scores_table, show_progress, slots_table
 from partreid.cli.options import (
     BatchSize,
+    Calibration,
+    DataSets,
     Device,
+    Labels,
+    LimitIds,
     Mirror,
+    Model,
     MoreData,
-    OptionalDataSets,
     PrecisionOption,
+    QuerySets,
     TestOverrides,
     all_datasets,
     runtime_config,
 )
-from partreid.cli.show_common import Labels
+from partreid.datasets.readers import read_datasets
 from partreid.evaluation.protocols import PROTOCOLS
 from partreid.labels.locate import AUTO
 from partreid.reports.evaluate import REPORT_FILE, Evaluation
@@ -29,12 +34,11 @@ from partreid.reports.evaluate import evaluate as evaluate_model
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
-    data: OptionalDataSets = None,
+    model: Model,
+    data: DataSets = None,
     more: MoreData = None,
-    query: Annotated[
-        list[str] | None, typer.Option("--query", help="Query set, e.g. query or holistic; repeatable. Default: all.")
-    ] = None,
+    limit_ids: LimitIds = None,
+    query: QuerySets = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -52,9 +56,7 @@ def evaluate(
     ] = False,
     mirror: Mirror = False,
     overrides: TestOverrides = None,
-    calibration: Annotated[
-        bool, typer.Option("--calibration", help="Embed and compare as the calibration beside the checkpoint says.")
-    ] = False,
+    calibration: Calibration = None,
     labels: Labels = AUTO,
     device: Device = "auto",
     precision: PrecisionOption = "float32",
@@ -69,12 +71,12 @@ def evaluate(
     """
     found = evaluate_model(
         model,
-        all_datasets(data, more),
+        read_datasets(all_datasets(data, more), labels=None, limit_ids=limit_ids),
         query=query,
         labels=labels,
         mirror=mirror,
         overrides=overrides or (),
-        calibration=AUTO if calibration else None,
+        calibration=calibration,
         bootstrap=bootstrap,
         rerank=rerank,
         runtime=runtime_config(device, precision, 0, batch_size),

@@ -12,10 +12,13 @@ from partreid.cli.console import console, errors, plain_table, say_error, show_p
 from partreid.cli.options import (
     ConfigFile,
     Device,
+    LimitIds,
+    MoreData,
     Overrides,
     PrecisionOption,
     Preset,
     Workers,
+    all_datasets,
     runtime_config,
     train_config,
 )
@@ -31,13 +34,8 @@ from partreid.experiments.tables import NAMES, find_experiments
 
 def experiment(
     names: Annotated[list[str], typer.Argument(metavar="TABLE...", help=f"Which: {', '.join(NAMES)}.")],
-    data: Annotated[
-        list[str],
-        typer.Option(
-            help="Data set: a folder, a table, name=PATH, or a name to be found in $PARTREID_DATA. Repeatable for "
-            "table1; the other tables take the first."
-        ),
-    ],
+    data: MoreData = None,
+    limit_ids: LimitIds = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all runs and tables.")] = Path("experiments"),
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row, with seeds 0, 1, ...")] = 3,
     preset: Preset = "paper-occluded",
@@ -61,9 +59,12 @@ def experiment(
 
     `table1` compares models on several data sets, `table2` the components of BPBReID, `table3` each embedding alone,
     `table4` the losses, `table5` the number of parts, `options` what this project adds to the paper.
+    `table1` takes all data sets, the others the first.
     """
     base = train_config(preset, config, overrides)
-    datasets = {dataset.name: dataset for dataset in read_datasets(data, labels=base.labels)}
+    datasets = {
+        dataset.name: dataset for dataset in read_datasets(all_datasets(data), labels=base.labels, limit_ids=limit_ids)
+    }
     chosen = find_experiments(names, list(datasets), _weights(weights or []))
     runtime = runtime_config(device, precision, workers)
     plan = Plan(out=out, base=base, datasets=datasets, seeds=seeds, runtime=runtime, jobs=jobs)

@@ -59,7 +59,7 @@ def export(
     mirror: Mirror = False,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="As partreid evaluate: model.visibility=continuous."),
+        typer.Option("--set", metavar="FIELD=VALUE", help="As partreid evaluate, fields of the model only."),
     ] = None,
     images: Annotated[
         Path | None,
@@ -67,7 +67,9 @@ def export(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Data set whose queries tell what --int8 or --bf16 cost. Default: the shipped pedestrians."),
+        typer.Option(
+            metavar="DATA", help="Data set whose queries tell what --int8 or --bf16 cost. Default: the shipped one."
+        ),
     ] = None,
     license: Annotated[
         str | None, typer.Option(help="Under which the weights may be used; kept in the file's metadata.")

@@ -8,34 +8,43 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import show_progress
-from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
+from partreid.cli.options import (
+    BatchSize,
+    Data,
+    Device,
+    Labels,
+    LimitIds,
+    Model,
+    PrecisionOption,
+    QuerySet,
+    runtime_config,
+)
 from partreid.cli.show_common import (
     AsPage,
     Best,
     Cells,
-    Labels,
-    Model,
-    Queries,
-    QuerySet,
+    Images,
     Random,
     Seed,
     Worst,
     output_path,
     save_drawing,
 )
+from partreid.datasets.readers import read_dataset
 from partreid.labels.locate import AUTO
 
 
 def attention(
     model: Model,
     data: Data,
-    query: Queries = None,
+    image: Images = None,
     best: Best = 0,
     worst: Worst = 0,
     random: Random = 0,
     seed: Seed = 0,
     cells: Cells = False,
-    query_set: QuerySet = None,
+    query: QuerySet = None,
+    limit_ids: LimitIds = None,
     labels: Labels = AUTO,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write, .png or .html. Default: attention.png.")
@@ -55,9 +64,9 @@ def attention(
     path = output_path(out, "attention", page=html)
     drawing = draw_attention_of(
         model,
-        data,
-        queries=QueryChoice(query or (), best, worst, random, seed),
-        query_set=query_set,
+        read_dataset(data, labels=None, limit_ids=limit_ids),
+        queries=QueryChoice(image or (), best, worst, random, seed),
+        query_set=query,
         smooth=not cells,
         labels=labels,
         runtime=runtime_config(device, precision, 0, batch_size),

@@ -13,19 +13,14 @@ from partreid.errors import ConfigError
 if TYPE_CHECKING:
     from partreid.reports.drawings import Drawing
 
-Model = Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")]
-Queries = Annotated[
+Images = Annotated[
     list[str] | None,
-    typer.Option("--query", help="A query by its file's name or its number from 0; repeatable."),
+    typer.Option("--image", help="A query image by its file's name or its number from 0. Repeatable."),
 ]
 Best = Annotated[int, typer.Option(min=0, help="Show so many of the best queries by average precision.")]
 Worst = Annotated[int, typer.Option(min=0, help="Show so many of the worst.")]
 Random = Annotated[int, typer.Option(min=0, help="Show so many random ones.")]
 Seed = Annotated[int, typer.Option(help="Seed of the random ones.")]
-QuerySet = Annotated[
-    str | None, typer.Option("--query-set", help="Query set, e.g. query or holistic. Default: the first.")
-]
-Labels = Annotated[str, typer.Option(help="Label folder in the set's masks/; auto = the only one.")]
 Cells = Annotated[bool, typer.Option("--cells", help="Draw the cells of attention maps as blocks, not interpolated.")]
 AsPage = Annotated[bool, typer.Option("--html", help="Write one self-contained HTML page instead of a PNG.")]
 

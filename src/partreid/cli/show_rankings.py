@@ -8,33 +8,41 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import console, show_progress
-from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
+from partreid.cli.options import (
+    BatchSize,
+    Data,
+    Device,
+    Labels,
+    LimitIds,
+    Model,
+    PrecisionOption,
+    QuerySet,
+    runtime_config,
+)
 from partreid.cli.show_common import (
     AsPage,
     Best,
     Cells,
-    Labels,
-    Model,
-    Queries,
-    QuerySet,
+    Images,
     Random,
     Seed,
     Worst,
     output_path,
     save_drawing,
 )
+from partreid.datasets.readers import read_dataset
 from partreid.labels.locate import AUTO
 
 
 def rankings(
     model: Model,
     data: Data,
-    query: Queries = None,
+    image: Images = None,
     best: Best = 0,
     worst: Worst = 0,
     random: Random = 0,
     seed: Seed = 0,
-    top: Annotated[int, typer.Option(min=1, help="Results to show for each query.")] = 8,
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="Results to show for each query.")] = 8,
     by: Annotated[
         list[str] | None,
         typer.Option("--by", help="Rank by this slot alone, by several (head+torso), or by all; a line for each."),
@@ -47,7 +55,8 @@ def rankings(
     ] = False,
     attention: Annotated[bool, typer.Option(help="Draw attention maps over the images.")] = True,
     cells: Cells = False,
-    query_set: QuerySet = None,
+    query: QuerySet = None,
+    limit_ids: LimitIds = None,
     labels: Labels = AUTO,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write, .png or .html. Default: rankings.png.")
@@ -68,9 +77,9 @@ def rankings(
     path = output_path(out, "rankings", page=html)
     drawing = draw_rankings_of(
         model,
-        data,
-        queries=QueryChoice(query or (), best, worst, random, seed),
-        query_set=query_set,
+        read_dataset(data, labels=None, limit_ids=limit_ids),
+        queries=QueryChoice(image or (), best, worst, random, seed),
+        query_set=query,
         against=against or (),
         by=by or (),
         top=top,

@@ -8,8 +8,18 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import console, show_progress
-from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
-from partreid.cli.show_common import Labels, Model
+from partreid.cli.options import (
+    BatchSize,
+    Data,
+    Device,
+    Labels,
+    LimitIds,
+    Model,
+    PrecisionOption,
+    QuerySets,
+    runtime_config,
+)
+from partreid.datasets.readers import read_dataset
 from partreid.labels.locate import AUTO
 from partreid.reports.evaluate import REPORT_FILE, evaluate
 
@@ -18,9 +28,8 @@ def report(
     model: Model,
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path(REPORT_FILE),
-    query_set: Annotated[
-        list[str] | None, typer.Option("--query-set", help="Query set; repeatable. Default: all.")
-    ] = None,
+    query: QuerySets = None,
+    limit_ids: LimitIds = None,
     labels: Labels = AUTO,
     device: Device = "auto",
     precision: PrecisionOption = "float32",
@@ -33,6 +42,7 @@ def report(
     from partreid.reports.drawings import write_page
 
     runtime = runtime_config(device, precision, 0, batch_size)
-    found = evaluate(model, data, query=query_set, labels=labels, runtime=runtime, progress=show_progress)
+    dataset = read_dataset(data, labels=None, limit_ids=limit_ids)
+    found = evaluate(model, dataset, query=query, labels=labels, runtime=runtime, progress=show_progress)
     write_page(out, found.report().page())
     console.print(f"Written: {out}", markup=False, soft_wrap=True, highlight=False)

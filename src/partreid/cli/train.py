@@ -18,10 +18,13 @@ from partreid.cli.options import (
     ConfigFile,
     DataSets,
     Device,
+    LimitIds,
+    MoreData,
     Overrides,
     PrecisionOption,
     Preset,
     Workers,
+    all_datasets,
     runtime_config,
     train_config,
 )
@@ -42,7 +45,9 @@ from partreid.types import ReIDDataset
 
 def train(
     context: typer.Context,
-    data: DataSets,
+    data: DataSets = None,
+    more: MoreData = None,
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: checkpoint, logs, results.")],
     preset: Preset = "paper-occluded",
     epochs: Annotated[int | None, typer.Option(help="Short for --set optimizer.epochs.")] = None,
@@ -57,6 +62,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Short for --set seed.")] = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
+    limit_ids: LimitIds = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out with its configuration.")] = False,
     allow_changes: Annotated[
         bool,
@@ -96,7 +102,8 @@ def train(
     chosen = with_shortcuts(chosen, shortcuts, overrides or [], batch_size=batch_size)
     if resume and not allow_changes:
         check_same_config(out, chosen)  # before the data sets are read: another model may need other ones
-    datasets = read_datasets(data, labels=chosen.labels, unmatched="drop")
+    data = all_datasets(data, more)
+    datasets = read_datasets(data, labels=chosen.labels, unmatched="drop", limit_ids=limit_ids)
     for dataset in datasets:
         console.print(
             f"{dataset.name}: {len(dataset.train)} training images of {len(dataset.train_identities)} identities, "

@@ -45,6 +45,7 @@ def calibrate(
     folds: int = 5,
     mirror: bool = False,
     overrides: Sequence[str] = (),
+    limit_ids: int | None = None,
     runtime: RuntimeConfig | None = None,
     progress: Progress = no_progress,
 ) -> FittedCalibration:
@@ -58,6 +59,7 @@ def calibrate(
         visibility: also choose a threshold of visibility for each part, on labelled training images.
         prior: fraction of the pairs that show one person where it will be used; that of these pairs where None.
         folds: of the persons, for the quality. mirror, overrides: how images are embedded and compared.
+        limit_ids: only so many identities of each set, as for ``read_dataset``.
         runtime: where the model runs. progress: shows how far the embedding is.
 
     Raises:
@@ -66,7 +68,7 @@ def calibrate(
     """
     if prior is not None and not 0 < prior < 1:
         raise ConfigError(f"prior is a probability between 0 and 1, got {prior}.")
-    datasets = read_datasets(data, labels="auto" if visibility else None)
+    datasets = read_datasets(data, labels="auto" if visibility else None, limit_ids=limit_ids)
     assignments = (*((_CONTINUOUS,) if visibility else ()), *overrides)
     extractor, how = load_for_comparison(model, runtime=runtime, mirror=mirror, overrides=assignments)
     parts: tuple[PartVisibility, ...] = ()

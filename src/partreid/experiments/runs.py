@@ -79,9 +79,9 @@ class Task:
         """
         if not (self.folder / CHECKPOINT_FOLDER).exists():
             return
-        differences = list(load_run_config(self.folder).differences(self.config))
+        differences = load_run_config(self.folder).diff(self.config)
         if differences:
-            field, there, here = differences[0]
+            field, (there, here) = next(iter(differences.items()))
             raise CheckpointError(
                 f"{self.folder} holds a run of another configuration: {field} is {there!r} there and {here!r} now"
                 f"{f' (and {len(differences) - 1} more fields)' if len(differences) > 1 else ''}. Choose another --out."

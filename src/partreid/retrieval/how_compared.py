@@ -9,9 +9,11 @@ from typing import Any, Self
 
 import torch
 
+from partreid.base_config import meanings
 from partreid.errors import ConfigError, nearest
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
+from partreid.models.model_config import ModelConfig
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
@@ -187,8 +189,11 @@ def fields_of(section: str, overrides: Sequence[str]) -> tuple[str, ...]:
     for assignment in overrides:
         given, dot, _ = assignment.partition(".")
         if given not in ("model", "matching") or not dot:
-            raise ConfigError(f"{assignment!r}: expected model.FIELD=VALUE or matching.FIELD=VALUE. "
-                              f"{nearest(given, ('model', 'matching'))}")  # fmt: skip
+            name, _, value = assignment.partition("=")
+            known = {one: meanings(config) for one, config in (("model", ModelConfig), ("matching", MatchingConfig))}
+            meant = [f"{one}.{field}={value}" for one, fields in known.items() for field in fields if field == name]
+            hint = f"Did you mean {' or '.join(meant)}?" if meant else nearest(given, known)
+            raise ConfigError(f"{assignment!r}: expected model.FIELD=VALUE or matching.FIELD=VALUE. {hint}")
     return tuple(a.partition(".")[2] for a in overrides if a.startswith(f"{section}."))
 
 

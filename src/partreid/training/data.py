@@ -96,7 +96,7 @@ def check_same_config(run: Path, config: TrainConfig) -> None:
     Raises:
         CheckpointError: a field is another now.
     """
-    differences = [one for one in load_run_config(run).differences(config) if one[0] not in _MAY_CHANGE]
+    differences = [(key, *one) for key, one in load_run_config(run).diff(config).items() if key not in _MAY_CHANGE]
     if differences:
         key, there, here = differences[0]
         more = f" ({len(differences)} fields differ)" if len(differences) > 1 else ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from numbers import Real
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TypeAlias
 
@@ -197,6 +197,38 @@ class ReIDDataset(Guided):
         if not self.queries:
             raise DataError(f"{self.name} ({self.root}) has no query images, so it cannot be evaluated.")
         return next(iter(self.queries.values()))
+
+    def subset(self, *, ids: int) -> ReIDDataset:
+        """A smaller set for quick trials: the first identities in ascending order, so many of training and of test.
+
+        Test identities are those that queries and gallery share; all query sets and the gallery are limited to them, so
+        that distractors are left out, and a query set that keeps no image. Scores on such a set are higher than on the
+        whole one: its name says what it is, ``Market-1501[100 ids]``. A set that has no more identities stays as it is.
+
+        Raises:
+            DataError: the number is none of at least 1.
+        """
+        if isinstance(ids, bool) or not isinstance(ids, Integral) or ids < 1:
+            raise DataError(f"Expected a number of identities of at least 1, got {ids!r:.80}.")
+        count = int(ids)
+        train = sorted({image.pid for image in self.train})
+        tested = {image.pid for query in self.queries.values() for image in query}
+        test = sorted(tested & {image.pid for image in self.gallery})
+        if count >= max(len(train), len(test)):
+            return self
+
+        def of(images: tuple[ReIDImage, ...], pids: list[int]) -> tuple[ReIDImage, ...]:
+            kept = set(pids[:count])
+            return tuple(image for image in images if image.pid in kept)
+
+        queries = {name: of(query, test) for name, query in self.queries.items()}
+        return replace(
+            self,
+            name=f"{self.name}[{count} ids]",
+            train=of(self.train, train),
+            gallery=of(self.gallery, test),
+            queries={name: query for name, query in queries.items() if query},
+        )
 
     @property
     def train_identities(self) -> tuple[Identity, ...]:

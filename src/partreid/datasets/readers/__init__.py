@@ -77,7 +77,9 @@ Unmatched = Literal["raise", "drop", "keep"]
 """What becomes of query sets none of whose queries has a match in the gallery: they cannot be evaluated."""
 
 
-def read_dataset(spec: str | Path, *, labels: str | None = AUTO, unmatched: Unmatched = "raise") -> ReIDDataset:
+def read_dataset(
+    spec: str | Path, *, labels: str | None = AUTO, unmatched: Unmatched = "raise", limit_ids: int | None = None
+) -> ReIDDataset:
     """Read a data set of any known layout.
 
     Args:
@@ -87,6 +89,7 @@ def read_dataset(spec: str | Path, *, labels: str | None = AUTO, unmatched: Unma
             ``"auto"`` takes the only one there is, None takes none.
         unmatched: a query set without any match in the gallery is an error; or it is dropped with a warning, which is
             enough for training; or it stays.
+        limit_ids: only so many identities, for quick trials (:meth:`~partreid.types.ReIDDataset.subset`).
 
     Raises:
         DataError: there is no such set, several, or its content does not fit.
@@ -102,7 +105,8 @@ def read_dataset(spec: str | Path, *, labels: str | None = AUTO, unmatched: Unma
     dataset = found.open()
     for difference in found.layout.count_differences(dataset):
         warnings.warn(difference, stacklevel=2)
-    return choose_labels(_with_matches(dataset, found.path, unmatched), labels)
+    dataset = _with_matches(dataset, found.path, unmatched)
+    return choose_labels(dataset if limit_ids is None else dataset.subset(ids=limit_ids), labels)
 
 
 DataLike: TypeAlias = str | Path | ReIDDataset
@@ -110,7 +114,11 @@ DataLike: TypeAlias = str | Path | ReIDDataset
 
 
 def read_datasets(
-    specs: DataLike | Sequence[DataLike], *, labels: str | None = AUTO, unmatched: Unmatched = "raise"
+    specs: DataLike | Sequence[DataLike],
+    *,
+    labels: str | None = AUTO,
+    unmatched: Unmatched = "raise",
+    limit_ids: int | None = None,
 ) -> list[ReIDDataset]:
     """Read one set, or several that are used together, with labels for those that have training images.
 
@@ -124,7 +132,9 @@ def read_datasets(
         got = repr(wrong[0] if isinstance(specs, Sequence) else specs)
         raise DataError(f"Expected a data set, its folder or its name, or a list of these, got {got:.80}.")
     datasets = [
-        spec if isinstance(spec, ReIDDataset) else read_dataset(spec, labels=None, unmatched=unmatched)
+        spec
+        if isinstance(spec, ReIDDataset)
+        else read_dataset(spec, labels=None, unmatched=unmatched, limit_ids=limit_ids)
         for spec in specs
     ]
     roots: dict[str, Path] = {}
