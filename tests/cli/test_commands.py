@@ -183,7 +183,7 @@ def test_ctrl_c_before_the_first_checkpoint_says_that_there_is_none(
     ended, text = run(*arguments)
     assert ended == status
     assert "There is no checkpoint" in text
-    assert "--resume would find nothing: the same command begins anew" in text
+    assert "there is nothing to --resume: the same command starts again" in text
     assert not (tmp_path / "run").exists()
     ended, text = run(*arguments, "--resume")
     assert ended == 2
@@ -206,7 +206,7 @@ def test_ctrl_c_says_with_which_command_a_training_goes_on(
         patch.setattr(Trainer, "_train_epoch", interrupted)
         status, text = run("train", data, "-o", tmp_path / "run", "--config", tiny_toml, "--device", "cpu")
     assert status == 130
-    _, sign, command = text.partition("The last checkpoint is of epoch 1. The training goes on with: ")
+    _, sign, command = text.partition("The last checkpoint is of epoch 1. Resume the training with: ")
     assert sign, text
     words = shlex.split(command.splitlines()[0])
     assert words[:2] == ["partreid", "train"]
@@ -251,6 +251,29 @@ def test_a_resumed_run_keeps_its_configuration(run: Run, blocks: Path, tiny_toml
     assert (status, "it needs --resume" in text) == (2, True)
 
 
+def test_everyday_options_of_training_are_fields(run: Run, blocks: Path, tiny_toml: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ("train", blocks, "-o", out, "--no-evaluate", "--device", "cpu", "--config", tiny_toml)
+    chosen = ("--epochs", 1, "--lr", "3e-4", "--batch-size", 4, "--height", 32, "--width", 32, "--seed", 7)
+    status, text = run(*arguments, *chosen, "--backbone", "resnet18", "--set", "augment.padding=1")
+    assert status == 0, text
+    config = load_run_config(out)
+    assert (config.optimizer.epochs, config.optimizer.learning_rate, config.seed) == (1, 3e-4, 7)
+    assert (config.preprocess.size, config.batch.identities_per_batch, config.augment.padding) == ((32, 32), 2, 1)
+    for wrong, message in [
+        (("--epochs", 3, "--set", "optimizer.epochs=4"), "--epochs and --set optimizer.epochs=... set the same field"),
+        (("--batch-size", 4, "--set", "batch.identities_per_batch=3"), "--batch-size and --set batch.identities_per"),
+        (("--batch-size", 5), "--batch-size as a multiple of batch.images_per_identity = 2, got 5"),
+        (("--epochs", 0), "optimizer.epochs"),
+        (("--backbone", "resnet19"), "resnet18"),
+    ]:
+        status, text = run(*arguments, *wrong)
+        assert status == 2, text
+        assert message in " ".join(text.split())
+    status, text = run(*arguments[:-2], "--resume", "--epochs", 2)
+    assert (status, "Resumed after epoch 1 of 2" in text) == (0, True), text
+
+
 def test_demo_on_blocks(run: Run, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("partreid.cli.demo.shipped_split", lambda: blocks)
     monkeypatch.setattr("partreid.cli.demo.demo_preset", lambda: tiny_config("model.visibility=argmax"))
@@ -270,7 +293,7 @@ def test_demo_on_the_shipped_images(run: Run, tmp_path: Path) -> None:
     status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "12", "--device", "cpu")
     assert status == 0, text
     results = json.loads((tmp_path / "demo" / "evaluation" / "results.json").read_text())
-    rows = {row["name"]: row["mean_ap"] for row in results["query"]["embeddings"]}
+    rows = {row["name"]: row["mAP"] for row in results["query"]["embeddings"]}
     parts = rows["foreground + parts, with visibility"]
     assert parts > 0.12, "ten times chance"
     assert parts > rows["global"] + 0.03

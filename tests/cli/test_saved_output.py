@@ -115,7 +115,7 @@ def test_tables_of_configurations(saved: Saved) -> None:
     differences = {
         line.split("\t")[0]: line.split("\t")[1:] for line in saved("config", "diff", "light", "bot").splitlines()
     }
-    expected = {key: [str(a), str(b)] for key, a, b in get_preset("light").differences(get_preset("bot"))}
+    expected = {key: [str(a), str(b)] for key, (a, b) in get_preset("light").diff(get_preset("bot")).items()}
     assert differences == expected
 
 
@@ -138,8 +138,7 @@ def test_the_findings_of_a_check(saved: Saved, tmp_path: Path) -> None:
     write_blocks(root, "bounding_box_train", range(1, 3), range(2))
     write_blocks(root, "bounding_box_test", range(5, 7), range(2))
     write_blocks(root, "query", range(5, 7), range(2, 3))
-    saved("data", "check", root, "--json", tmp_path / "found.json")
-    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    found = json.loads(saved("data", "check", root, "--json"))
     assert found["problems"] == 0
     assert found["datasets"][0]["name"] == "set [v2]"
 

@@ -19,10 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from partreid import processes
+from partreid.progress import Advance
+from partreid.training.callbacks import StepRecord, TrainingCallback
 
 if TYPE_CHECKING:  # the help of the commands waits for no PyTorch
     from partreid.evaluation.dataset import QuerySetScores
-    from partreid.training.observers import StepRecord
 
 _WIDE = 10_000
 """Columns of a file: nothing is wrapped or folded there."""
@@ -148,7 +149,14 @@ def progress_bar(description: str, total: int, *, done: int = 0) -> Iterator[tup
         progress._write_line(task, last=True)
 
 
-class ProgressObserver:
+@contextmanager
+def show_progress(job: str, total: int, /) -> Iterator[Advance]:
+    """The :class:`~partreid.progress.Progress` of the commands: :func:`progress_bar`."""
+    with progress_bar(job, total) as (progress, task):
+        yield lambda count: progress.advance(task, count)
+
+
+class ProgressCallback(TrainingCallback):
     """Shows training: a bar over epochs with the present losses."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
@@ -163,9 +171,6 @@ class ProgressObserver:
         """A line per epoch where there is no terminal to draw a bar on."""
         if not console.drawable:
             console.print(f"epoch {epoch + 1}: {loss_line(means)}", highlight=False)
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 def loss_line(values: Mapping[str, float]) -> str:

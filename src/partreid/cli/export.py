@@ -59,7 +59,7 @@ def export(
     mirror: Mirror = False,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="As partreid evaluate: model.visibility=continuous."),
+        typer.Option("--set", metavar="FIELD=VALUE", help="As partreid evaluate, fields of the model only."),
     ] = None,
     images: Annotated[
         Path | None,
@@ -67,7 +67,9 @@ def export(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Data set whose queries tell what --int8 or --bf16 cost. Default: the shipped pedestrians."),
+        typer.Option(
+            metavar="DATA", help="Data set whose queries tell what --int8 or --bf16 cost. Default: the shipped one."
+        ),
     ] = None,
     license: Annotated[
         str | None, typer.Option(help="Under which the weights may be used; kept in the file's metadata.")
@@ -88,11 +90,11 @@ def export(
     pixels = _pixels(dataset, images, checkpoint, CALIBRATION_IMAGES if int8 else CHECKED_IMAGES)
     options = ExportOptions(mirror=mirror, int8=int8, bfloat16=bf16, license=license)
     agreement = export_checkpoint(checkpoint, path, pixels, options=options)
-    exported = PartExtractor.from_exported(path, runtime=RuntimeConfig(device="cpu"))
+    exported = PartExtractor.from_pretrained(path, runtime=RuntimeConfig(device="cpu"))
     console.print(f"{path}{' and .bin' * (to is Target.openvino)}: {_size(path):.1f} MB", markup=False, soft_wrap=True)
     console.print(_agreement_line(agreement), style="dim", soft_wrap=True)
     if int8 or bf16:
-        reference = PartExtractor.from_checkpoint(checkpoint, runtime=RuntimeConfig(device="cpu"), mirror=mirror)
+        reference = PartExtractor.from_pretrained(checkpoint, runtime=RuntimeConfig(device="cpu"), mirror=mirror)
         total = 2 * (len(dataset.query) + len(dataset.gallery))
         with progress_bar(f"embedding {dataset.name}", total) as (progress, task):
             quality = measure_quality(reference, exported, dataset, advance=lambda count: progress.advance(task, count))

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from partreid.cli.console import console, plain_table, progress_bar
-from partreid.cli.options import Data
+from partreid.cli.options import Data, Labels, Schema
 from partreid.datasets.images import read_image
 from partreid.datasets.readers.loose_images import read_images
 from partreid.errors import DataError, LabelError, nearest
@@ -30,11 +30,11 @@ PAGE, SHEET, WORST, TABLE = "labels.html", "sheet.png", "worst.png", "worst.csv"
 
 
 def show(
-    root: Data,
+    data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")],
     split: Annotated[str, typer.Option(help="train, gallery, or a query set's name.")] = "train",
-    labels: Annotated[str, typer.Option(help="Label folder in the set's masks/; auto = the only one.")] = AUTO,
-    schema: Annotated[str, typer.Option(help="Part schema, e.g. five or eight.")] = "five",
+    labels: Labels = AUTO,
+    schema: Schema = "five",
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="A node where no part reaches it is background (λ_r, Eq. 10).")
     ] = LABEL_THRESHOLD,
@@ -48,7 +48,7 @@ def show(
     """
     from partreid.viz.canvas import save_png, to_array
 
-    dataset = read_labelled(root, labels, split)
+    dataset = read_labelled(data, labels, split)
     images = dataset.splits[split]
     source = choose_label_folder(dataset.root, labels)
     what = f"{MASKS}/{source}, parts {schema}, threshold {threshold:g}"

@@ -1,9 +1,9 @@
-"""Visibility held against labels: which parts a model sees, and from which value on it should say so."""
+"""Visibility compared with labels: which parts a model sees, and above which value they should count as visible."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from partreid.errors import ConfigError, LabelError, ShapeError
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
 from partreid.labels.grouping import label_map
+from partreid.progress import Advance
 from partreid.types import ReIDImage
 
 
@@ -78,7 +79,7 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
 
 
 def part_visibility(
-    extractor: PartExtractor, images: Sequence[ReIDImage], *, advance: Callable[[int], None] = lambda count: None
+    extractor: PartExtractor, images: Sequence[ReIDImage], *, advance: Advance = lambda count: None
 ) -> tuple[PartVisibility, ...]:
     """Each part's visibility against labels, over images that have one.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from partreid.evaluation.dataset import EmbeddedSplit, embed_split, model_matching
 from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.inference.extractor import PartExtractor
+from partreid.progress import Advance
 from partreid.types import EvaluationResult, ReIDDataset
 
 
@@ -35,7 +35,7 @@ def measure_quality(
     exported: PartExtractor,
     dataset: ReIDDataset,
     *,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
 ) -> Quality:
     """Search the first query set of a data set with both.
 

@@ -25,8 +25,9 @@ from partreid.retrieval.stores import open_store
 from partreid.retrieval.stores.base import Answer, GalleryStore, SearchRule
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult, Time
+from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, Time
 from partreid.types.numbers import require_whole
+from partreid.types.search import SearchResult
 from partreid.types.tensors import check_comparable
 
 Query: TypeAlias = "PartEmbeddings | ImagesLike"

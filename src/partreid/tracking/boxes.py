@@ -42,7 +42,7 @@ class TrackBoxes:
 
     Attributes:
         frames: [N] numbers of frames, from 0, ascending. tracks: [N] positions in ``names``.
-        corners: [N, 4] x1, y1, x2, y2 in pixels, as :func:`~partreid.tracking.video.crop_boxes` takes them.
+        corners: [N, 4] x1, y1, x2, y2 in pixels, as :func:`~partreid.inference.crops.crop_boxes` takes them.
         names: the T tracks, in the order of their first boxes.
         lines: [N] where each stands in its table; None where it has none. table: that table.
 

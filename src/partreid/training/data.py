@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from partreid.datasets.readers import DataLike, read_datasets
 from partreid.errors import CheckpointError
 from partreid.training.state import load_run_config
 from partreid.training.train_config import TrainConfig
@@ -27,6 +29,21 @@ _WAY_OUT = (
     "Or begin a new run in another folder (--set pretrained=RUN starts from the backbone of this one), or go on all "
     "the same with partreid train --resume --allow-changes (in Python: resume(allow_changes=True))."
 )
+
+
+def training_images(data: DataLike | Sequence[DataLike] | Sequence[ReIDImage], *, labels: str) -> list[ReIDImage]:
+    """The images to train on: of one data set, or of several joined.
+
+    Args:
+        data: data sets or their names or folders, or the images themselves. labels: label folder of sets that are read.
+
+    Raises:
+        DataError, LabelError: as :func:`~partreid.datasets.readers.read_datasets`.
+    """
+    if isinstance(data, Sequence) and data and all(isinstance(one, ReIDImage) for one in data):
+        return list(cast("Sequence[ReIDImage]", data))
+    sets = read_datasets(cast("DataLike | Sequence[DataLike]", data), labels=labels, unmatched="drop")
+    return [image for dataset in sets for image in dataset.train]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +96,7 @@ def check_same_config(run: Path, config: TrainConfig) -> None:
     Raises:
         CheckpointError: a field is another now.
     """
-    differences = [one for one in load_run_config(run).differences(config) if one[0] not in _MAY_CHANGE]
+    differences = [(key, *one) for key, one in load_run_config(run).diff(config).items() if key not in _MAY_CHANGE]
     if differences:
         key, there, here = differences[0]
         more = f" ({len(differences)} fields differ)" if len(differences) > 1 else ""

@@ -24,17 +24,18 @@ from partreid.files import atomic_folder
 from partreid.models.backbones.weights import load_exactly, read_state_dict
 from partreid.models.checkpoint import (
     CHECKPOINT_FOLDER,
+    TRAIN_FILE,
     WEIGHTS_FILE,
     Checkpoint,
     find_checkpoint,
     write_checkpoint,
 )
 from partreid.models.network import ReIDNetwork
+from partreid.training.callbacks import StepRecord
 from partreid.training.ema import WeightAverage
-from partreid.training.observers import StepRecord
 from partreid.training.train_config import TrainConfig
 
-CONFIG_FILE, STATE_FILE, LOCK_FILE = "train.toml", "train_state.pt", ".training"
+STATE_FILE, LOCK_FILE = "train_state.pt", ".training"
 
 _WEIGHTS = "weights_sha256"
 """What a state says of the weights that lie beside it; states of earlier versions do not."""
@@ -154,7 +155,7 @@ def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Le
     _check_finite(learner, progress)
     with atomic_folder(run / CHECKPOINT_FOLDER, error=CheckpointError) as folder:
         write_checkpoint(checkpoint, folder)
-        (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
+        (folder / TRAIN_FILE).write_text(config.to_toml(), encoding="utf-8")
         state = {**vars(progress), **learner.state(), _WEIGHTS: _digest(folder / WEIGHTS_FILE)}
         try:
             torch.save(state, folder / STATE_FILE)
@@ -184,7 +185,7 @@ def load_run_config(run: Path) -> TrainConfig:
     Raises:
         CheckpointError: there is no run. ConfigError: its configuration does not fit this version.
     """
-    return TrainConfig.load(_part(run, CONFIG_FILE))
+    return TrainConfig.load(_part(run, TRAIN_FILE))
 
 
 def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool = True) -> Progress:
