@@ -135,7 +135,10 @@ class _Bar(Progress):
 
 FIRST_LINE = 10.0
 """Seconds to the first line of a bar where there is no terminal, and the fewest between two."""
-_LAST_LINE, _SELDOM = 300.0, 0.1  # the most seconds between two lines; the share of the time that has passed
+_LAST_LINE, _SELDOM = (
+    300.0,
+    0.1,
+)  # the most seconds between two lines; and as a fraction of the time passed
 
 
 @contextmanager
