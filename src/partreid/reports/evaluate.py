@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
@@ -20,11 +19,12 @@ from partreid.evaluation.statistics import with_confidence
 from partreid.files import atomic_file
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
+from partreid.objects import guided, html_table
 from partreid.progress import Progress, no_progress
 from partreid.reports.tables import as_csv, as_latex
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.how_compared import HowCompared, load_for_comparison, model_name
-from partreid.runtime import RuntimeConfig
+from partreid.runtime import Precision, RuntimeConfig, runtime_of
 from partreid.types import EvaluationResult, ReIDDataset
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ class Evaluation(Mapping[str, EvaluationResult]):
 
     def to_latex(self) -> str:
         """:meth:`rows` as a LaTeX table, in percent; it needs the package booktabs."""
-        note = f"{model_name(self.model)} on {self.dataset.name}, %. {self.how}"
-        return as_latex(("query set", "embedding", *METRICS.values()), self._cells(), note=note)
+        return as_latex(("query set", "embedding", *METRICS.values()), self._cells(), note=self._note)
 
     def report(self) -> RunReport:
         """Everything that the page about the run says.
@@ -193,10 +192,11 @@ class Evaluation(Mapping[str, EvaluationResult]):
 
     def _repr_html_(self) -> str:
         """The table, where a notebook shows the evaluation."""
-        lines = [("query set", "embedding", *METRICS.values()), *self._cells()]
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
-        caption = f"{model_name(self.model)} on {self.dataset.name}, %. {self.how}"
-        return f"<table><caption>{escape(caption)}</caption>{body}</table>"
+        return html_table(self._note, ("query set", "embedding", *METRICS.values()), self._cells())
+
+    @property
+    def _note(self) -> str:
+        return f"{model_name(self.model)} on {self.dataset.name}, %. {self.how}"
 
     def _cells(self) -> list[tuple[str, ...]]:
         return [
@@ -215,6 +215,9 @@ class _Options(TypedDict, total=False):
     calibration: str | Path | MatchCalibration | None
     bootstrap: int
     rerank: bool
+    device: str | int | None
+    precision: Precision | None
+    batch_size: int | None
     runtime: RuntimeConfig | None
     out: str | Path | None
     progress: Progress
@@ -228,6 +231,7 @@ def evaluate(  # type: ignore[overload-overlap]  # a text is one data set, not a
 def evaluate(
     model: str | Path | PartExtractor, data: Sequence[str | Path | ReIDDataset], **options: Unpack[_Options]
 ) -> dict[str, Evaluation]: ...
+@guided
 def evaluate(
     model: str | Path | PartExtractor,
     data: DataLike | Sequence[DataLike],
@@ -239,6 +243,9 @@ def evaluate(
     calibration: str | Path | MatchCalibration | None = None,
     bootstrap: int = 0,
     rerank: bool = False,
+    device: str | int | None = None,
+    precision: Precision | None = None,
+    batch_size: int | None = None,
     runtime: RuntimeConfig | None = None,
     out: str | Path | None = None,
     progress: Progress = no_progress,
@@ -257,7 +264,7 @@ def evaluate(
             (:func:`~partreid.retrieval.how_compared.load_for_comparison`); as the model was made for by default.
         bootstrap: resamplings of the queries for 95 % intervals; 0 = none. Files always have intervals.
         rerank: score also with k-reciprocal re-ranking.
-        runtime: device, precision and batch size.
+        device, precision, batch_size, runtime: as for :meth:`PartExtractor.from_pretrained`.
         out: folder for the files of :meth:`Evaluation.save`; several sets have a folder in it, each by its name.
         progress: shows how far the embedding is.
 
@@ -271,6 +278,8 @@ def evaluate(
     datasets = read_datasets(data, labels=None)
     wanted = [query] if isinstance(query, str) else query
     chosen = {dataset.name: query_sets(dataset, wanted) for dataset in datasets}
+    if (device, precision, batch_size) != (None, None, None):
+        runtime = runtime_of(runtime, device=device, precision=precision, batch_size=batch_size)
     extractor, how = load_for_comparison(
         model, runtime=runtime, mirror=mirror, overrides=overrides, calibration=calibration
     )
