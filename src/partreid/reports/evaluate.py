@@ -110,7 +110,10 @@ class Evaluation(Mapping[str, EvaluationResult]):
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """All scores by query set as plain values, and how images were compared: the content of ``results.json``."""
-        return {name: {**scores.summary(), **self.how.to_json()} for name, scores in self.scores.items()}
+        return {
+            name: {"dataset": self.dataset.name, **scores.summary(), **self.how.to_json()}
+            for name, scores in self.scores.items()
+        }
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each query set and each way to compare in it; scores in [0, 1] under the keys of ``METRICS``."""
