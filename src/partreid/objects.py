@@ -53,8 +53,9 @@ def wrong_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
     signature, hints = inspect.signature(function), _hints(function)
     parameters = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
     name = function.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
-    shown = f"{name}({_shown(parameters)})"
-    known = [one for one in (*parameters, *_typed_keywords(signature, hints)) if one not in ("self", "cls")]
+    keywords = _typed_keywords(signature, hints)
+    shown = f"{name}({', '.join([*_shown(parameters), *keywords])})"
+    known = [one for one in (*parameters, *keywords) if one not in ("self", "cls")]
     for keyword in kwargs:
         if keyword not in known:
             close = [f"{one}=" if one.isidentifier() else one for one in meant(keyword, known, name.rpartition(".")[2])]
@@ -82,14 +83,14 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _shown(parameters: Mapping[str, inspect.Parameter]) -> str:
+def _shown(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
     parts: list[str] = []
     for name, one in parameters.items():
         if one.kind is one.KEYWORD_ONLY and "*" not in parts:
             parts.append("*")
         if name not in ("self", "cls"):
             parts.append(name)
-    return ", ".join(parts)
+    return parts
 
 
 def _typed_keywords(signature: inspect.Signature, hints: Mapping[str, Any]) -> list[str]:

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from partreid.datasets.readers import read_dataset
 from partreid.functional.ranking import OTHER_FILE
 from partreid.inference.storage import load_embeddings
 from partreid.models.checkpoint import load_checkpoint
 from partreid.training.loop import Trainer
+from partreid.training.presets import get_preset
 from partreid.training.state import load_run_config
 from tests.cli.conftest import Run
 from tests.conftest import tiny_config, write_blocks
@@ -108,12 +110,21 @@ def test_a_table_without_cameras_is_evaluated_by_its_own_rule(
     assert results["query"]["protocol"] == OTHER_FILE
 
 
-def test_config_commands(run: Run) -> None:
+def test_config_commands(run: Run, tmp_path: Path) -> None:
     status, text = run("config", "show", "--preset", "light", "--set", "optimizer.epochs=7")
     assert status == 0
     assert "epochs = 7" in text
     assert "paper-holistic" in run("config", "list")[1]
     assert "model.part_classifier_batchnorm" in run("config", "diff", "paper-occluded", "official-occluded")[1]
+    file = tmp_path / "mine.toml"
+    file.write_text(get_preset("light").override("optimizer.epochs=7").to_toml())
+    status, text = run("config", "diff", "light", file, "--json")
+    assert json.loads(text) == {"optimizer.epochs": [60, 7]}
+    assert (
+        "Expected a preset, a run's folder or a file, got 'ligth'. Did you mean 'light'?"
+        in run("config", "diff", "ligth", file)[1]
+    )
+    assert "Did you mean optimizer.epochs=30?" in run("config", "show", "--set", "epochs=30")[1]
     assert "paper §4.2" in run("config", "fields")[1]
     assert "optimizer.epochs" in run("config", "fields", "epochs")[1]
     status, text = run("config", "fields", "xyzzy")
@@ -297,3 +308,16 @@ def test_demo_on_the_shipped_images(run: Run, tmp_path: Path) -> None:
     parts = rows["foreground + parts, with visibility"]
     assert parts > 0.12, "ten times chance"
     assert parts > rows["global"] + 0.03
+
+
+def test_a_score_on_a_part_of_the_identities_says_so(run: Run, tiny_run: Path, blocks: Path, tmp_path: Path) -> None:
+    command = ("evaluate", tiny_run, "--data", blocks, "--device", "cpu", "-o", tmp_path / "out")
+    status, text = run(*command, "--limit-ids", 2)
+    assert status == 0, text
+    name = f"{read_dataset(blocks).name}[2 ids]"
+    assert f"Retrieval on {name}, all slots" in text
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {one["dataset"] for one in results.values()} == {name}
+    status, text = run(*command, "--limit-ids", 99)
+    assert status == 0, text
+    assert " ids]" not in text

@@ -83,7 +83,6 @@ TARGETS: list[Target] = [
     fuzz(dataset.QuerySetScores.summary, self=RESULT.map(dataset.QuerySetScores)),
     fuzz(slots.SlotRow.summary, self=slots.SlotRow("head", 0.5, 0.6, 0.7, 0.4, 0.3, 1.0)),
     fuzz(dataset.EmbeddedSplit.table, self=SPLITS["query"]),
-    fuzz(dataset.model_matching, extractor=st.builds(extractor)),
     fuzz(dataset.embed_split, extractor=st.builds(extractor), images=files(".png").map(lambda p: [ReIDImage(p, 1, 0)])),
     fuzz(dataset.score_query_set, nan=True, **SPLITS),
 ]  # fmt: skip

@@ -12,14 +12,13 @@ import torch
 from hypothesis import strategies as st
 
 from partreid import base_config as config
-from partreid import parts, preprocessing
+from partreid import parts, preprocessing, types
 from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking
 from partreid.models.model_config import ModelConfig
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import data, gallery, id_values, ids, moments, numbers, results
-from partreid.types import tensors as types
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
 SLOTS = ("foreground", "head", "legs")

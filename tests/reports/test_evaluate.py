@@ -51,6 +51,7 @@ def test_one_line_gives_the_scores(model: Path, blocks: Path) -> None:
     assert found._repr_html_().count("<tr>") == 1 + len(found.rows())
     with pytest.raises(DataError, match="no query set 'holistc'. Did you mean 'holistic'"):
         found["holistc"]
+    assert found.get("holistc") is None
 
 
 def test_every_file_has_one_spelling_of_the_scores(model: Path, blocks: Path, tmp_path: Path) -> None:

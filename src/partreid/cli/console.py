@@ -137,7 +137,10 @@ class _Bar(Progress):
 
 FIRST_LINE = 10.0
 """Seconds to the first line of a bar where there is no terminal, and the fewest between two."""
-_LAST_LINE, _SELDOM = 300.0, 0.1  # the most seconds between two lines; the share of the time that has passed
+_LAST_LINE, _SELDOM = (
+    300.0,
+    0.1,
+)  # the most seconds between two lines; and as a fraction of the time passed
 
 
 @contextmanager
@@ -185,9 +188,11 @@ def loss_line(values: Mapping[str, float]) -> str:
 
 def scores_table(scores: Mapping[tuple[str, str], QuerySetScores]) -> Table:
     """Rank-k, mAP and mINP by (data set, query set), in percent; of several sets without rank-5 and 10, to fit."""
-    several = len({dataset for dataset, _ in scores}) > 1
+    datasets = {dataset for dataset, _ in scores}
+    several = len(datasets) > 1
     ranks = (1,) if several else (1, 5, 10)
-    table = Table(title="Retrieval, all slots compared (Eq. 9), %", title_justify="left")
+    where = "" if several else f" on {next(iter(datasets))}"  # a subset says so in its name
+    table = Table(title=Text(f"Retrieval{where}, all slots compared (Eq. 9), %"), title_justify="left")
     for name in ("data set", "query set") if several else ("query set",):
         table.add_column(name, overflow="fold")
     for name in ("queries", "gallery", *(f"rank-{k}" for k in ranks), "mAP", "mINP"):

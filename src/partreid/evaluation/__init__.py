@@ -7,7 +7,7 @@ from partreid.doors import door
 if TYPE_CHECKING:
     from partreid.evaluation.calibrate import FittedCalibration
     from partreid.evaluation.calibration import CalibrationQuality, cross_validate, fit_calibration
-    from partreid.evaluation.dataset import EmbeddedSplit, QuerySetScores, embed_split, score_query_set
+    from partreid.evaluation.dataset import EmbeddedSplit, QuerySetScores, chance_rank1, embed_split, score_query_set
     from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
     from partreid.evaluation.protocols import PROTOCOLS, Protocol
     from partreid.evaluation.reranking import Reranker, RerankingConfig
@@ -28,9 +28,9 @@ __all__ = [
     "PROTOCOLS", "CalibrationQuality", "DistanceDistribution", "EmbeddedSplit", "EvaluationConfig",
     "FittedCalibration", "Identities", "Interval", "MatchingConfig", "PairedDifference", "PartVisibility",
     "Protocol", "QuerySetScores", "Reranker", "RerankingConfig", "SearchedSet", "SlotRow", "bootstrap_interval",
-    "cross_validate", "distance_distribution", "embed_split", "evaluate_embeddings", "fit_calibration",
-    "paired_difference", "part_visibility", "score_query_set", "search_sets", "slot_mapping", "slot_table",
-    "with_confidence",
+    "chance_rank1", "cross_validate", "distance_distribution", "embed_split", "evaluate_embeddings",
+    "fit_calibration", "paired_difference", "part_visibility", "score_query_set", "search_sets", "slot_mapping",
+    "slot_table", "with_confidence",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -36,6 +36,12 @@ METRICS = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mAP": "mA
 _RANKINGS, _ATTENTION = 6, 8  # images in the figures
 
 
+class NoQuerySetError(DataError, KeyError):
+    """An evaluation has no query set of that name."""
+
+    __str__ = Exception.__str__  # a KeyError would show its message in quotes
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Evaluation(Mapping[str, EvaluationResult]):
     """What a model scored on a data set: a mapping from the name of a query set to its :class:`EvaluationResult`.
@@ -64,14 +70,11 @@ class Evaluation(Mapping[str, EvaluationResult]):
         """The scores of a query set.
 
         Raises:
-            DataError: it was not searched.
+            NoQuerySetError: it was not searched.
         """
         if query_set not in self.scores:
-            raise DataError(f"The evaluation has no query set {query_set!r}. {nearest(query_set, self.scores)}")
+            raise NoQuerySetError(f"The evaluation has no query set {query_set!r}. {nearest(query_set, self.scores)}")
         return self.scores[query_set].result
-
-    def __contains__(self, query_set: object) -> bool:
-        return query_set in self.scores
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.scores)
@@ -107,7 +110,10 @@ class Evaluation(Mapping[str, EvaluationResult]):
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """All scores by query set as plain values, and how images were compared: the content of ``results.json``."""
-        return {name: {**scores.summary(), **self.how.to_json()} for name, scores in self.scores.items()}
+        return {
+            name: {"dataset": self.dataset.name, **scores.summary(), **self.how.to_json()}
+            for name, scores in self.scores.items()
+        }
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each query set and each way to compare in it; scores in [0, 1] under the keys of ``METRICS``."""

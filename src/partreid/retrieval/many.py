@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from partreid.errors import ShapeError
-from partreid.retrieval.filters import Filter
+from partreid.retrieval.filters import Where
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
@@ -20,7 +20,7 @@ def search_many(
     k: int = 10,
     *,
     matching: MatchingConfig | None = None,
-    where: Filter | None = None,
+    where: Where = None,
 ) -> SearchResult:
     """The ``k`` nearest items of all galleries together, all searched at once.
 

@@ -146,6 +146,19 @@ def as_text(value: object, what: str) -> str:
     return check_text(text, what)
 
 
+def id_text(value: object) -> str:
+    """An id as text: a number as its digits; a text as it is, so that "3.0" is not "3", as a camera is.
+
+    Raises:
+        DataError: something else, or a text that :func:`check_text` refuses.
+
+    Example:
+        >>> id_text(7), id_text("7.0")
+        ('7', '7.0')
+    """
+    return check_text(str(value), "An id") if isinstance(value, str) else as_text(value, "An id")
+
+
 def plain_text(value: object) -> str | None:
     """As :func:`as_text`, of any length; None where that refuses."""
     value = scalar(value)

@@ -126,7 +126,7 @@ class PartEmbeddings(Guided):
         if isinstance(index, Tensor) and index.dtype == torch.uint8:
             index = index.long()  # PyTorch takes bytes for a mask; NumPy's are positions
         if not isinstance(index, slice | Tensor):
-            positions = np.asarray(None if isinstance(index, tuple) else index)
+            positions = np.asarray(index)
             if positions.size and positions.dtype.kind not in "iub":
                 raise WrongTypeError(
                     f"Expected images by integers or a mask, or slots by name, got {index!r:.80}. Write e[0], e[2:5], "
