@@ -19,6 +19,7 @@ from partreid.datasets.readers.msmt17 import MSMT17
 from partreid.datasets.readers.table import TABLE
 from partreid.errors import ConfigError, DataError, LabelError, nearest
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
+from partreid.objects import guided
 from partreid.types import ReIDDataset, ReIDImage
 
 __all__ = [
@@ -77,6 +78,7 @@ Unmatched = Literal["raise", "drop", "keep"]
 """What becomes of query sets none of whose queries has a match in the gallery: they cannot be evaluated."""
 
 
+@guided
 def read_dataset(spec: str | Path, *, labels: str | None = AUTO, unmatched: Unmatched = "raise") -> ReIDDataset:
     """Read a data set of any known layout.
 
@@ -105,6 +107,7 @@ def read_dataset(spec: str | Path, *, labels: str | None = AUTO, unmatched: Unma
     return choose_labels(_with_matches(dataset, found.path, unmatched), labels)
 
 
+@guided
 def read_datasets(
     specs: Sequence[str | Path], *, labels: str | None = AUTO, unmatched: Unmatched = "raise"
 ) -> list[ReIDDataset]:
