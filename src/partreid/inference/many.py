@@ -13,7 +13,7 @@ from partreid.inference import parquet
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, walk
 from partreid.inference.shards import SKIPPED, ShardSettings, embed_shards, finish_job, open_job, write_skipped
-from partreid.inference.storage import PARQUET, save_embeddings
+from partreid.inference.storage import PARQUET, SAFETENSORS, save_embeddings
 from partreid.inference.streaming import SkippedImage
 from partreid.progress import Progress, no_progress
 from partreid.runners.exported import ExportedRunner
@@ -57,13 +57,15 @@ def embed_to_file(
         skip_damaged: leave out images that cannot be read. progress: shows how far it is.
 
     Raises:
-        ConfigError: too many images for one file.
+        ConfigError: the file ends in something else, or there are too many images for one file.
         DataError: an image cannot be read, none can, or the file cannot be written.
         MissingDependencyError: Parquet without pyarrow.
     """
     out = Path(out)
+    if out.suffix not in (SAFETENSORS, PARQUET):
+        raise ConfigError(f"Expected a file that ends in {SAFETENSORS} or {PARQUET}, got {str(out)!r:.200}.")
     if out.suffix == PARQUET:
-        parquet.require()
+        parquet.require()  # now, not when all images are embedded
     items = list(walk(images))
     if len(items) > _MOST_IN_ONE_FILE:
         raise ConfigError(
