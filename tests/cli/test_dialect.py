@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pytest
-import typer
 
-from partreid import cli
+from tests.cli.conftest import every_command
 
 DIFFERENT_DEFAULTS = {
     "--precision": "what scores or draws computes in float32, so that scores of two machines can be compared; what "
@@ -48,21 +47,11 @@ class Option(NamedTuple):
 Options = dict[str, dict[str, Option]]
 
 
-def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Every command with its words."""
-    if not hasattr(command, "list_commands"):
-        yield " ".join(path), command
-        return
-    context = typer.Context(command)
-    for name in command.list_commands(context):
-        yield from commands(command.get_command(context, name), (*path, name))
-
-
 @pytest.fixture(scope="module")
 def options() -> Options:
     """The options by their first spelling and by command."""
     found: Options = defaultdict(dict)
-    for name, command in commands(typer.main.get_command(getattr(cli, "program", None) or cli.app)):
+    for name, command in every_command().items():
         hints = get_type_hints(inspect.unwrap(command.callback))
         for parameter in command.params:
             if parameter.param_type_name == "option" and parameter.name in hints:

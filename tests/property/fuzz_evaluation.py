@@ -20,6 +20,7 @@ from partreid.evaluation import (
     statistics,
     visibility,
 )
+from partreid.reports.evaluate import evaluate
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, ReIDDataset, ReIDImage
 from tests.property.fuzz_functional import distances
@@ -77,6 +78,7 @@ TARGETS: list[Target] = [
     fuzz(calibration.cross_validate, nan=True, all=st.fixed_dictionaries(SPLITS).map(
         lambda s: {"pairs": calibration.labelled_pairs(**s, matching=MatchingConfig()), "num_slots": 3, "folds": 2})),
     fuzz(calibration.measure, nan=True, probabilities=torch.full((6,), 0.3, dtype=torch.float64), pairs=pairs()),
+    fuzz(evaluate, right=False, model="nowhere", data="nowhere", bootstrap=3, overrides=()),
     fuzz(calibrate.calibrate, right=False, model="nowhere", data="nowhere", prior=0.5, folds=2, overrides=()),
     fuzz(dataset.chance_rank1, dataset=ReIDDataset("a", Path(), (), (ReIDImage(Path("b.jpg"), 1, 0),),
                                                    {"query": (ReIDImage(Path("a.jpg"), 1, 1),)})),

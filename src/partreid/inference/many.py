@@ -18,6 +18,7 @@ from partreid.inference.streaming import SkippedImage
 from partreid.progress import Progress, no_progress
 from partreid.runners.exported import ExportedRunner
 from partreid.types import PartEmbeddings
+from partreid.types.numbers import require_whole
 
 FileType: TypeAlias = Literal["safetensors", "parquet"]
 """Of shards."""
@@ -114,8 +115,12 @@ def embed_to_folder(
 
     Raises:
         ConfigError, DataError, MissingDependencyError: as :func:`~partreid.inference.shards.open_job`, and where an
-            image cannot be read.
+            image cannot be read. ShapeError: a number is no whole one of at least 1.
     """
+    if not isinstance(part, tuple) or len(part) != 2:
+        raise ConfigError(f"Expected a part (i, n) with 1 <= i <= n, such as (2, 8), got {part!r:.80}.")
+    part = (require_whole("i of the part", part[0], least=1), require_whole("n of the part", part[1], least=1))
+    shard_size = require_whole("shard_size", shard_size, least=1)
     settings = ShardSettings(shard_size, file_type, extractor.runtime.batch_size, _arithmetic(extractor))
     with open_job(out, images, extractor, settings, part=part) as job:
         mine, faults = len(job.shards), job.faults()
