@@ -61,7 +61,7 @@ TARGETS: tuple[Target, ...] = (
          title=names),
     fuzz(viz.draw_curves, panels=SERIES, title=names, xlabel="epoch", columns=2),
     fuzz(viz.draw_distances, distribution=distributions, title=names, bins=3),
-    fuzz(viz.label_strip, picture=labelled, schema=PART_SCHEMAS["two_v"], fixed=("schema",)),
+    fuzz(viz.label_strip, labelled=labelled, schema=PART_SCHEMAS["two_v"], fixed=("schema",)),
     fuzz(viz.overlay_parts, image=IMAGE, attention=ATTENTION, slots=SLOTS, visibility=np.ones(3)),
     fuzz(viz.overlay_part_maps, image=IMAGE, part_maps=MAPS, parts=PARTS),
     fuzz(viz.overlay_heat, image=IMAGE, values=MAPS[0]),
