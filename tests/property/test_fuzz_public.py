@@ -64,6 +64,7 @@ INNER = {
     "inference.shard_job": "called by partreid embed; tests/inference/test_embedding_files.py damages its files",
     "inference.shards": "called by partreid embed; tests/inference/test_shards.py damages its files",
     "inference.streaming": "called by PartExtractor.stream",
+    "reports.evaluate.evaluate": "tests/reports; its arguments are checked by read_datasets and load_for_comparison",
     "training.loop.Trainer": "tests/training; its arguments are checked by read_dataset and TrainConfig",
     "types.id_values.items": "called by types.ids and read_ids",
     "types.id_values.read_ids": "called by types.ids",
