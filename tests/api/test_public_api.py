@@ -22,6 +22,9 @@ PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").g
 HEAVY = ("torch", "numpy", "pydantic", "matplotlib", "lightning", "lightning_fabric", "lance", "pyarrow", "PIL",
          "huggingface_hub", "tensorboard")  # fmt: skip
 
+OPTIONAL = ("anny", "av", "lance", "lightning_fabric", "matplotlib", "nncf", "onnx", "onnxruntime", "openvino", "psycopg",
+            "pyarrow", "qdrant_client", "starlette", "tensorboard", "torchvision", "typer", "warp")  # fmt: skip
+
 
 def test_the_public_api_is_as_listed() -> None:
     assert listing() == LISTED.read_text(encoding="utf-8"), (
@@ -60,9 +63,13 @@ def test_help_loads_nothing_that_it_does_not_need(words: list[str]) -> None:
     assert loaded <= (set() if words == ["--help"] else {"pydantic"}), "Typer reads words with pydantic"
 
 
-def _loads(code: str) -> set[str]:
-    """Which of :data:`HEAVY` a new interpreter has loaded after this."""
-    code = f"import sys\ntry: {code}\nexcept SystemExit: pass\nprint('loaded', *set({HEAVY}) & sys.modules.keys())"
+def test_no_library_is_imported_before_the_work_that_needs_it() -> None:
+    assert _loads("from partreid import *", OPTIONAL) == set()
+
+
+def _loads(code: str, watched: tuple[str, ...] = HEAVY) -> set[str]:
+    """Which of the watched modules a new interpreter has loaded after this."""
+    code = f"import sys\ntry: {code}\nexcept SystemExit: pass\nprint('loaded', *set({watched}) & sys.modules.keys())"
     run = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
                          capture_output=True, text=True, check=True)  # fmt: skip
     return set(run.stdout.splitlines()[-1].split()[1:])
