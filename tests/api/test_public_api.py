@@ -22,8 +22,8 @@ PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").g
 HEAVY = ("torch", "numpy", "pydantic", "matplotlib", "lightning", "lightning_fabric", "lance", "pyarrow", "PIL",
          "huggingface_hub", "tensorboard")  # fmt: skip
 
-OPTIONAL = ("anny", "av", "lance", "lightning_fabric", "matplotlib", "nncf", "onnx", "onnxruntime", "openvino", "psycopg",
-            "pyarrow", "qdrant_client", "starlette", "tensorboard", "torchvision", "typer", "warp")  # fmt: skip
+OPTIONAL = ("anny", "av", "lance", "lightning_fabric", "matplotlib", "nncf", "onnx", "onnxruntime", "openvino",
+            "psycopg", "pyarrow", "qdrant_client", "starlette", "tensorboard", "torchvision", "typer", "warp")  # fmt: skip
 
 
 def test_the_public_api_is_as_listed() -> None:
