@@ -23,7 +23,8 @@ HEAVY = ("torch", "numpy", "pydantic", "matplotlib", "lightning", "lightning_fab
          "huggingface_hub", "tensorboard")  # fmt: skip
 
 OPTIONAL = ("anny", "av", "lance", "lightning_fabric", "matplotlib", "nncf", "onnx", "onnxruntime", "openvino",
-            "psycopg", "pyarrow", "qdrant_client", "starlette", "tensorboard", "torchvision", "typer", "warp")  # fmt: skip
+            "psycopg", "pyarrow", "qdrant_client", "starlette", "tensorboard", "torchvision", "typer",
+            "warp")  # fmt: skip
 
 
 def test_the_public_api_is_as_listed() -> None:
