@@ -5,17 +5,17 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-from torch import distributed
+if TYPE_CHECKING:  # whoever only asks which process this is waits for no PyTorch
+    import torch
 
 T = TypeVar("T")
 
 
 def launched() -> bool:
     """Whether torchrun started this process together with others."""
-    return distributed.is_available() and distributed.is_torchelastic_launched() and _number("WORLD_SIZE", 1) > 1
+    return "TORCHELASTIC_RUN_ID" in os.environ and _number("WORLD_SIZE", 1) > 1
 
 
 def rank() -> int:
@@ -45,7 +45,12 @@ def is_first() -> bool:
 
 def join(device: torch.device) -> None:
     """Connect with the other processes: by NCCL between GPUs, else by gloo. Nothing happens where there are none."""
-    if launched() and not distributed.is_initialized():
+    if not launched():
+        return
+    import torch
+    from torch import distributed
+
+    if not distributed.is_initialized():
         # Functions of this module have the group of the moment as a default. Imported later, as by DDP, they would hold
         # it and its threads to the end of the process, and a thread that frees a tensor while the interpreter ends
         # aborts: "terminate called without an active exception".
@@ -57,7 +62,11 @@ def join(device: torch.device) -> None:
 
 def leave() -> None:
     """End the connection, after work that went well; after an error torchrun ends the other processes."""
-    if distributed.is_available() and distributed.is_initialized():
+    if not launched():
+        return
+    from torch import distributed
+
+    if distributed.is_initialized():
         gc.collect()  # wrapped models stand in reference cycles and hold the group
         distributed.destroy_process_group()
 
@@ -69,6 +78,8 @@ def gather_to_first(thing: T) -> list[T]:
     """
     if not launched():
         return [thing]
+    from torch import distributed
+
     things: list[T | None] | None = [None] * count() if is_first() else None
     distributed.gather_object(thing, things)
     return [one for one in things or () if one is not None]

@@ -32,8 +32,7 @@ class Stuck(ColorRunner):
         threading.Event().wait()
 
 extractor = PartExtractor.from_runner(Stuck())
-command = sys.modules["partreid.cli.app"]  # not partreid.cli.app, which is the commands' application
-command.load_extractor = lambda *args, **options: extractor
+PartExtractor.from_pretrained = lambda *args, **options: extractor
 Gallery.open = lambda *args, **options: Gallery(extractor=extractor)
 sys.argv = ["partreid", "app", "--gallery", "g", "--model", "m", "--port", "0"]
 main()

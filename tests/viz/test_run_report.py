@@ -46,7 +46,7 @@ def query_set(name: str = "query", *, distances: DistanceDistribution | None = N
     return QuerySetReport(
         name=name,
         result=with_confidence(result, samples=20),
-        slots=(SlotRow("head", 0.25, 0.5, 0.125, 0.1, 0.875),),
+        slots=(SlotRow("head", 0.25, 0.5, 0.75, 0.125, 0.1, 0.875),),
         distances=distances or distribution(),
         slot_distances={slot: distribution(same=i + 1) for i, slot in enumerate(SLOTS[:2])},
         best=[row(1)],

@@ -39,7 +39,8 @@ from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryRecords, SearchResult
+from partreid.types.gallery import GalleryRecords
+from partreid.types.search import SearchResult
 from partreid.viz.colors import css, part_colors, readable
 
 MOST_CAMERAS = 200

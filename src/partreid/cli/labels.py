@@ -10,7 +10,7 @@ import typer
 from partreid.cli.console import console, plain_table
 from partreid.cli.labels_make import make
 from partreid.cli.labels_show import show
-from partreid.cli.options import Data
+from partreid.cli.options import Data, Labels, Schema
 from partreid.datasets.readers import with_labels
 from partreid.datasets.readers.loose_images import read_images
 from partreid.errors import LabelError
@@ -19,21 +19,21 @@ from partreid.labels.grouping import LABEL_THRESHOLD, label_map
 from partreid.labels.locate import AUTO, choose_label_folder, label_folders
 from partreid.parts import get_part_schema
 
-app = typer.Typer(help="Human parsing labels: make them, or see what a data set has.", no_args_is_help=True)
+app = typer.Typer()
 app.command()(make)
 app.command()(show)
 
 
 @app.command()
 def info(
-    root: Data,
-    labels: Annotated[str, typer.Option(help="Label folder in ROOT/masks; auto = the only one.")] = AUTO,
-    schema: Annotated[str, typer.Option(help="Part schema, e.g. five or eight.")] = "five",
+    data: Data,
+    labels: Labels = AUTO,
+    schema: Schema = "five",
     sample: Annotated[int, typer.Option(min=1, help="Training labels to read, evenly chosen.")] = 1000,
 ) -> None:
     """Show which label folders there are, their size, and how often each part is in them."""
     parts = get_part_schema(schema)
-    dataset = read_images(root, labels=None)
+    dataset = read_images(data, labels=None)
     console.print(f"label folders: {', '.join(label_folders(dataset.root)) or 'none'}", markup=False)
     folder = choose_label_folder(dataset.root, labels)
     if folder is None:

@@ -16,6 +16,7 @@ from partreid.datasets.readers import FoundDataset, queries_without_match
 from partreid.datasets.readers.common import LeftOutWarning
 from partreid.errors import PartReIDError
 from partreid.labels.locate import find_label, label_folders
+from partreid.progress import Advance, Progress, no_progress
 from partreid.surroundings import usable_cores
 from partreid.types import ReIDDataset, ReIDImage
 
@@ -73,13 +74,13 @@ def check_dataset(
     found: FoundDataset,
     *,
     threads: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> DatasetReport:
     """Check a data set: every image is decoded, every label read.
 
     Args:
         found: the set. threads: that read files, as many as there are processors where None.
-        progress: called with the number of files that became done, and that of all.
+        progress: shows how many files were read.
     """
     try:
         with warnings.catch_warnings(record=True) as told:
@@ -91,12 +92,13 @@ def check_dataset(
     labels = {folder: _labels(dataset, folder) for folder in label_folders(dataset.root)}
     images = dict.fromkeys(image.path for split in dataset.splits.values() for image in split)
     total = len(images) + sum(len(set(by_image.values())) for by_image in labels.values())
+    with progress(f"reading {found.path.name}", total) as advance:
 
-    def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
-        return _read_all(function, list(paths), threads or usable_cores(), lambda count: progress(count, total))
+        def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
+            return _read_all(function, list(paths), threads or usable_cores(), advance)
 
-    contents = read(look_at_image, images)
-    states = {folder: read(look_at_label, set(by_image.values())) for folder, by_image in labels.items()}
+        contents = read(look_at_image, images)
+        states = {folder: read(look_at_label, set(by_image.values())) for folder, by_image in labels.items()}
     findings = (
         *(Finding("problem" if one.category is LeftOutWarning else "note", "files", str(one.message)) for one in told),
         *_check_identity(found, dataset),
@@ -117,9 +119,7 @@ def check_dataset(
     return DatasetReport(dataset.name, found.spec, splits, findings)
 
 
-def _read_all(
-    function: Callable[[Path], R], paths: Sequence[Path], threads: int, advance: Callable[[int], None]
-) -> dict[Path, R]:
+def _read_all(function: Callable[[Path], R], paths: Sequence[Path], threads: int, advance: Advance) -> dict[Path, R]:
     """The result of each path; in chunks, as handing over a task costs as much as decoding a small image."""
     chunks = (paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK))
     found: dict[Path, R] = {}

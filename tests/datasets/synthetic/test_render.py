@@ -6,6 +6,8 @@ import csv
 import hashlib
 import io
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,10 @@ pytest.importorskip("anny")
 pytest.importorskip("warp")
 
 from partreid.datasets.readers import read_dataset
-from partreid.datasets.synthetic import SyntheticConfig, dataset, render_dataset
+from partreid.datasets.synthetic import dataset
 from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats, load_body_model
 from partreid.datasets.synthetic.cameras import Camera, make_cameras
+from partreid.datasets.synthetic.dataset import render_dataset
 from partreid.datasets.synthetic.framing import Box, bounds, measure_occlusion, seen_keypoints, spoil_keypoints
 from partreid.datasets.synthetic.garments import dress
 from partreid.datasets.synthetic.meshes import box as make_box
@@ -26,6 +29,7 @@ from partreid.datasets.synthetic.meshes import plain
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.plan import plan_images
 from partreid.datasets.synthetic.raytrace import Scene, TracedMesh, start_warp
+from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.datasets.synthetic.world import people_of
 from partreid.errors import ConfigError, MissingDependencyError
 from partreid.labels.draw import draw_pose_fields
@@ -80,9 +84,15 @@ def test_resume_after_a_kill(rendered: Path, tmp_path: Path, monkeypatch: pytest
     dataset.image_path(out, plan[2]).unlink()
     kept = dataset.image_path(out, plan[0])
     stamp = kept.stat().st_mtime_ns
-    told: list[tuple[int, int]] = []
-    render_dataset(TINY, out, workers=1, progress=lambda done, total: told.append((done, total)))
-    assert told == [(done, len(plan)) for done in range(2, len(plan) + 1)], "as it goes, not at the end"
+    told: list[int] = []
+
+    @contextmanager
+    def progress(job: str, total: int, /) -> Iterator[Callable[[int], None]]:
+        assert (job, total) == ("rendering", len(plan))
+        yield told.append
+
+    render_dataset(TINY, out, workers=1, progress=progress)
+    assert told == [2] + [1] * (len(plan) - 2), "as it goes, not at the end"
     assert kept.stat().st_mtime_ns == stamp
     assert digest(out) == digest(rendered)
 

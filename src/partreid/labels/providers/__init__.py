@@ -16,7 +16,7 @@ from partreid.labels.fields import label_size
 from partreid.labels.target import choose_target
 from partreid.parts import NUM_POSE_FIELDS
 
-PROVIDERS = ("openvino", "movenet", "keypoints", "openpifpaf")
+PROVIDERS = ("openvino", "movenet", "keypoints")
 """Names that :func:`load_provider` knows."""
 
 
@@ -98,8 +98,8 @@ def load_provider(
 
     Args:
         name: one of :data:`PROVIDERS`.
-        model: openvino: its network's ``.xml`` file. keypoints: the file of keypoints. movenet: its ``.tflite`` file,
-            None for the one that is installed. openpifpaf: a checkpoint's name or file, None for its default.
+        model: openvino: its network's ``.xml`` file. keypoints: the file of keypoints, or OpenPifPaf's folder of
+            them. movenet: its ``.tflite`` file, None for the one that is installed.
         stride: pixels between the fields' nodes.
         images: keypoints: JSON with the list of images that explains numbers.
 
@@ -125,16 +125,10 @@ def load_provider(
 
         file = _needed(model, name, "the file of keypoints, .json or .npz")
         return KeypointFile(file, stride=stride, images=images)
-    if name == "openpifpaf":
-        from partreid.labels.providers.openpifpaf import OpenPifPaf
-
-        if stride != OpenPifPaf.stride:
-            raise ConfigError(f"OpenPifPaf's nodes are always {OpenPifPaf.stride} pixels apart, got stride {stride}.")
-        return OpenPifPaf() if model is None else OpenPifPaf(str(model))
     raise ConfigError(f"Unknown label provider {name!r}. {nearest(name, PROVIDERS)}")
 
 
 def _needed(model: str | Path | None, name: str, what: str) -> str | Path:
     if model is None:
-        raise ConfigError(f"The label provider {name!r} needs {what} (model; on the command line --model).")
+        raise ConfigError(f"The label provider {name!r} needs {what} (model; on the command line --network).")
     return model
