@@ -37,9 +37,7 @@ def nameable(path: str | Path, *, error: type[PartReIDError] = PartReIDError) ->
 
 
 @contextmanager
-def atomic_file(
-    path: str | Path, *, error: type[PartReIDError] = PartReIDError, durable: bool = True
-) -> Iterator[Path]:
+def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -> Iterator[Path]:
     """A temporary path in the same folder that becomes ``path`` if the block succeeds, else vanishes.
 
     Args:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from partreid.errors import DataError, MissingDependencyError, ShapeError
 from partreid.functional.distance import part_distances
 from partreid.retrieval import Filter, Gallery, MatchingConfig
-from partreid.retrieval.search import SlotCodes, book, exact
+from partreid.retrieval.search import SlotCodes, exact
+from partreid.retrieval.search import coded as coded_search
 from partreid.retrieval.search.exact import ExactSearch
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings, SearchResult
@@ -34,7 +35,7 @@ fast = settings(max_examples=60, deadline=None, derandomize=True)
 def _small_blocks() -> Iterator[None]:
     """Several fragments, waves and tasks for a few hundred items."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(book, "FRAGMENT", 100)
+        patch.setattr(coded_search, "FRAGMENT", 100)
         patch.setattr(engine, "_SEED", 16)
         patch.setattr(engine, "_TASK_ITEMS", 30)
         patch.setattr(engine, "_QUERIES", 5)
@@ -140,7 +141,7 @@ def check(found: Gallery, query: PartEmbeddings, k: int, matching: MatchingConfi
 @given(seeds, kinds, rules, st.booleans())
 def test_bounds_enclose_every_distance(seed: int, kind: str, name: str, normalize: bool) -> None:
     query, items, matching = people(kind, 4, seed), people(kind, 50, seed + 1), rule(name, normalize)
-    factors = [book._weights(e, matching) for e in (query, items)]
+    factors = [coded_search._weights(e, matching) for e in (query, items)]
     coded = scan.CodedQueries.build(query.vectors, factors[0], normalize=normalize)
     fragment = scan.CodedFragment(SlotCodes.build(items.vectors, torch.ones(50, 3, dtype=torch.bool)), factors[1])
     limits = np.full(4, np.inf, np.float32)

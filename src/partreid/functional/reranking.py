@@ -37,6 +37,8 @@ _CHUNK_BYTES = 64 * 2**20
 class SparseRows:
     """A matrix of few numbers: row ``i`` holds ``weights[starts[i]:starts[i + 1]]`` at the columns of the same place.
 
+    What is needed of ``scipy.sparse.csr_array``: SciPy itself would add 143 MB to every installation.
+
     Attributes:
         starts: [rows + 1] int64. columns: [M] int64, ascending within a row. weights: [M] float32, not negative.
         width: number of columns.

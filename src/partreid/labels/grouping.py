@@ -44,9 +44,15 @@ def group_fields(fields: NDArray[np.generic], schema: PartSchema) -> NDArray[np.
 
 
 @overload
-def label_map(part_maps: Tensor, threshold: float = LABEL_THRESHOLD) -> Tensor: ...
+def label_map(part_maps: Tensor, threshold: float = LABEL_THRESHOLD) -> Tensor:
+    """Of a tensor a tensor."""
+
+
 @overload
-def label_map(part_maps: NDArray[np.generic], threshold: float = LABEL_THRESHOLD) -> NDArray[np.uint8]: ...
+def label_map(part_maps: NDArray[np.generic], threshold: float = LABEL_THRESHOLD) -> NDArray[np.uint8]:
+    """Of an array an array."""
+
+
 def label_map(
     part_maps: NDArray[np.generic] | Tensor, threshold: float = LABEL_THRESHOLD
 ) -> NDArray[np.uint8] | Tensor:

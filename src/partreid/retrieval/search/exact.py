@@ -11,7 +11,7 @@ from torch import Tensor
 from partreid.errors import MissingDependencyError
 from partreid.functional.distance import part_distances
 from partreid.retrieval.matching import MatchingConfig
-from partreid.retrieval.search.book import CodeBook, CodedSearch, CodeSource, Embedded, can_run
+from partreid.retrieval.search.coded import CodedSearch, CodesInMemory, CodeSource, Embedded, can_run
 from partreid.retrieval.search.pairs import Pairs, with_ties
 from partreid.types import PartEmbeddings
 
@@ -42,7 +42,7 @@ class ExactSearch:
         if engine == "int8" and not can_run():
             raise MissingDependencyError("numkong or numba", purpose="Searching through int8 codes", extra="search")
         self._wanted = engine
-        self.codes = CodedSearch(CodeBook() if source is None else source)
+        self.codes = CodedSearch(CodesInMemory() if source is None else source)
         self.ran: Literal["int8", "plain"] | None = None
         """How the latest search ran; None before the first."""
 

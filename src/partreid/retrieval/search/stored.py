@@ -47,5 +47,5 @@ def _about(arrays: Mapping[str, np.ndarray], key: str) -> str:
     crc = 0
     for name, array in sorted(arrays.items()):
         crc = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), crc)
-        crc = zlib.crc32(memoryview(array.reshape(-1).view(np.uint8)), crc)
+        crc = zlib.crc32(array.reshape(-1).view(np.uint8).data, crc)
     return f"{_VERSION} {key} {crc:08x}"

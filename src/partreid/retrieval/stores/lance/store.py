@@ -14,7 +14,7 @@ import torch
 from partreid.errors import DataError, ShapeError
 from partreid.files import hold_folder
 from partreid.retrieval.filters import Filter
-from partreid.retrieval.search.book import Embedded
+from partreid.retrieval.search.coded import Embedded
 from partreid.retrieval.search.codes import SlotCodes
 from partreid.retrieval.search.exact import Engine, ExactSearch
 from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, taken
@@ -225,7 +225,7 @@ class _FragmentCodes:
     """Codes that each fragment of a snapshot keeps."""
 
     def update(self, embeddings: Embedded, *, unseen: bool = False) -> list[SlotCodes]:
-        """See :class:`~partreid.retrieval.search.book.CodeSource`."""
+        """See :class:`~partreid.retrieval.search.coded.CodeSource`."""
         assert isinstance(embeddings, Snapshot)
         return embeddings.codes(unseen=unseen)
 

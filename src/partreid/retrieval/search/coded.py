@@ -66,7 +66,7 @@ class CodeSource(Protocol):
         """Forget what was kept."""
 
 
-class CodeBook:
+class CodesInMemory:
     """Codes of embeddings in memory, to which items are only added; :meth:`clear` where anything else happens."""
 
     def __init__(self) -> None:
