@@ -8,6 +8,7 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Union, Unpack, get_args, get_origin, get_type_hints
 
@@ -64,8 +65,8 @@ def wrong_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
-        lines = meant("too_many", [], name.rpartition(".")[2]) if "too many" in str(error) else []
-        return f"{name}: {error}. Write {' or '.join([shown, *lines])}"
+        lines = meant(str(error).partition(" ")[0], [], name.rpartition(".")[2])  # "too many ...", "missing ..."
+        return f"{name}: {error}. Write {' or '.join([*lines, shown])}"
     for argument, value in bound.arguments.items():
         several = argument in parameters and parameters[argument].kind is inspect.Parameter.VAR_POSITIONAL
         wrong = [one for one in (value if several else [value]) if not _fits(one, hints.get(argument, Any))]
@@ -77,10 +78,14 @@ def wrong_call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(function.__init__ if inspect.isclass(function) else function)
-    except (NameError, TypeError):  # a name that only a type checker imports
-        return {}
+    """The arguments' types, as far as the names in them are known."""
+    called = inspect.unwrap(function.__init__ if inspect.isclass(function) else function)
+    hints: dict[str, Any] = {}
+    for name, hint in inspect.get_annotations(called).items():
+        with suppress(NameError, TypeError):  # a name that only a type checker imports
+            one = types.SimpleNamespace(__annotations__={name: hint})
+            hints |= get_type_hints(one, called.__globals__)
+    return hints
 
 
 def _shown(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
@@ -108,8 +113,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, one) for one in get_args(hint))
     if kind is Literal:
         return value in get_args(hint)
-    if hint is None or hint is type(None):
-        return value is None
+    if hint is None or hint is Any:
+        return hint is Any or value is None
     kind = kind or hint
     if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
         return True
@@ -196,8 +201,8 @@ def brief(value: object) -> str:
     """A value in at most a line.
 
     Example:
-        >>> brief(list(range(1000))), brief({"a": 1}), brief("x" * 100)
-        ('[1000 items]', "{'a': 1}", "'xxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxxx'")
+        >>> brief(list(range(1000))), brief({"a": 1}), len(brief("x" * 100))
+        ('[1000 items]', "{'a': 1}", 60)
     """
     if getattr(value, "ndim", 0) and hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
@@ -211,7 +216,7 @@ def brief(value: object) -> str:
         return brackets[:1] + inner + brackets[1:]
     text = " ".join(repr(value).split())
     half = _LONGEST // 2
-    return text if len(text) <= _LONGEST else f"{text[: half - 1]}...{text[1 - half :]}"
+    return text if len(text) <= _LONGEST else f"{text[: half - 1]}...{text[2 - half :]}"
 
 
 def html_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

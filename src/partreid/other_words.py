@@ -107,6 +107,9 @@ LINES: dict[str, dict[str, str]] = {
         'PartExtractor.from_pretrained(run, precision="float16")': "half float bfloat16",
         ".model, which is in evaluation mode already": "eval train requires_grad_ modules",
         "partreid.read_dataset(data), and partreid.evaluate(model, data)": "evaluate score test validate benchmark",
+        "PartExtractor.from_pretrained(run)": "missing model_name model_path path weights checkpoint run folder",
+        ".embed(images).width": "width dim dims dimension embedding_dim feature_dim output_dim num_features "
+        "get_embedding_dimension get_sentence_embedding_dimension",
         "Gallery(extractor=extractor)": "search add index query gallery",
         "len(extractor.slots)": "num_parts num_slots",
     },
@@ -115,7 +118,7 @@ LINES: dict[str, dict[str, str]] = {
         "part_distances(a, b, normalize=True)": "normalize normalize_embeddings l2_normalize normalized",
         "PartExtractor.from_pretrained(run, batch_size=64)": "batch_size batchsize bs",
         'PartExtractor.from_pretrained(run, device="cuda")': "device gpu",
-        ".embed_boxes(frame, boxes)": "too_many boxes bboxes xyxy detections dets",
+        ".embed_boxes(frame, boxes)": "too boxes bboxes xyxy detections dets",
         ".stream(images)": "show_progress_bar progress callback verbose num_workers",
         ".embed(images), whose vectors are tensors": "convert_to_tensor return_tensors",
     },
@@ -127,6 +130,7 @@ LINES: dict[str, dict[str, str]] = {
         "result[0]": "hits hit matches results points top best first",
     },
     "EvaluationResult": {".rank(k)": "rank_k cmc_at rank2 rank3 rank20 rank50 rank100 recall_at_k recall top5 top10"},
+    "Tracklet": {"Tracklet().add(embeddings)": "too embeddings", "merge_tracklet(embeddings)": "too embeddings"},
     "Gallery": {
         "Gallery(location), which is written at every change": "save commit flush persist to_disk write_index",
         "len(gallery)": "size ntotal num_items length total n",

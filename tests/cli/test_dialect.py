@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from types import NoneType
+from pathlib import Path
+from types import NoneType, SimpleNamespace
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pytest
 import typer
 
 from partreid import cli
+from partreid.cli.options import _FIELDS, _query_sets, completed
+from partreid.training.presets import PRESETS
 
 DIFFERENT_DEFAULTS = {
     "--precision": "what scores or draws computes in float32, so that scores of two machines can be compared; what "
@@ -105,3 +108,12 @@ def test_an_option_has_one_default(options: Options) -> None:
 def test_every_option_says_what_it_does(options: Options) -> None:
     silent = [(option, name) for option, by in options.items() for name, one in by.items() if not one.parameter.help]
     assert silent == []
+
+
+def test_values_are_completed(options: Options, blocks: Path) -> None:
+    assert completed(PRESETS)("li") == ["light"]
+    assert "optimizer.epochs=" in _FIELDS
+    for data in (str(blocks), [str(blocks)]):
+        assert _query_sets(SimpleNamespace(params={"data": data}), "h") == ["holistic"]  # type: ignore[arg-type]
+    for nothing in (None, [], "nowhere"):
+        assert _query_sets(SimpleNamespace(params={"data": nothing}), "") == []  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from partreid import json_files
 from partreid.functional import merging
-from partreid.inference import crops, embedding_file, inputs, storage
+from partreid.inference import crops, embedding_file, inputs, many, storage
 from partreid.inference.extractor import PartExtractor
 from partreid.models import build, checkpoint, official
 from partreid.models.backbones import weights
@@ -27,6 +28,7 @@ from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
 MODEL = ModelConfig(backbone="resnet18", parts="two_v", embedding_dim=4)
 SIZE = PreprocessConfig(height=32, width=16)
+FOLDERS = itertools.count()
 
 
 @functools.cache
@@ -171,6 +173,14 @@ TARGETS: list[Target] = [
     fuzz(crops.check_corners, boxes=BOXES, width=60, height=40),
     fuzz(crops.are_fractions, corners=np.array([[0.1, 0.2, 0.3, 1.0], [1.0, 1.0, 30.0, 80.0]])),
     fuzz(crops.with_unseen, seen=embeddings(n=2), unseen=[1, 3]),
+    fuzz(video_tracks.open_frames, video=st.builds(frames), boxes=TABLE, fps=2.0, in_order=True),
+    fuzz(video_tracks.embed_video, extractor=EXTRACTOR, frames=st.builds(frames), boxes=TABLE, every=1,
+         crops=st.builds(folder), on_error=lambda message: None),
+    fuzz(many.embed_to_file, extractor=EXTRACTOR, images=files(".png").map(lambda path: [path]),
+         out=st.builds(lambda: folder() / "many.safetensors"), skip_damaged=st.booleans()),
+    fuzz(many.embed_to_folder, extractor=EXTRACTOR, images=files(".png").map(lambda path: [path]),
+         out=st.builds(lambda: folder() / f"shards{next(FOLDERS)}"), shard_size=1, file_type="safetensors",
+         part=(1, 1), skip_damaged=st.booleans()),
     fuzz(video_tracks.embed_tracks, extractor=EXTRACTOR, frames=FRAMES, boxes=TABLE),
     fuzz(build.build_network, config=MODEL, num_identities=st.integers(1, 3)),
     fuzz(checkpoint.load_checkpoint, source=checkpoints(), overrides=st.just(["visibility=continuous"])),

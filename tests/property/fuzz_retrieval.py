@@ -9,8 +9,20 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from partreid.retrieval import calibration, compare, filling, filters, gallery, how_compared, many, track_filling
+from partreid.retrieval import (
+    calibration,
+    compare,
+    filling,
+    filters,
+    gallery,
+    how_compared,
+    lookup,
+    many,
+    track_filling,
+    upkeep,
+)  # fmt: skip
 from partreid.retrieval.matching import MatchingConfig
+from partreid.tracking import video_tracks
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 from partreid.types.moments import as_time
@@ -138,8 +150,19 @@ TARGETS: list[Target] = [
     fuzz(track_filling.VideoNaming.track_id, self=VIDEO, track="7"),
     fuzz(track_filling.VideoNaming.crops, self=VIDEO, folder=Path("a")),
     fuzz(track_filling.former_tracks, gallery=galleries(), tracks=["a"], naming=VIDEO),
-    fuzz(track_filling.add_tracks, fixed=("tracks",), gallery=galleries(), boxes=TABLE, seconds={0: 0.5}, naming=VIDEO,
-         tracks=embeddings(n=1).map(lambda e: (e, ["a"]))),
+    fuzz(track_filling.add_tracks, gallery=galleries(), naming=VIDEO, tracks=st.builds(
+        video_tracks.VideoTracks, embeddings(n=1), st.just(("a",)), TABLE, st.just({0: 0.5}))),
+    fuzz(lookup.look_up, nan=True, all=galleries(filled=True).map(lambda made: {
+        "gallery": made, "like": ["0"], "one_person": True, "k": 2, "parts": ["head"], "where": None,
+        "calibration": None})),
+    fuzz(lookup.Lookup.to_json, nan=True, self=galleries(filled=True).map(
+        lambda made: lookup.look_up(made, like=["0"]))),
+    fuzz(lookup.calibration_beside, model=st.builds(folder), gallery=galleries()),
+    fuzz(upkeep.gallery_facts, gallery=galleries()),
+    fuzz(upkeep.preview_deletion, gallery=galleries(), where=filters.Filter(cameras=1)),
+    fuzz(upkeep.carry_out, all=galleries().map(lambda made: {
+        "gallery": made, "deletion": upkeep.preview_deletion(made, filters.Filter(cameras=1))})),
+    fuzz(upkeep.copy_gallery, source=galleries(), target=st.builds(gallery.Gallery), replace=st.booleans()),
     fuzz(filling.add_images, all=st.builds(
         lambda made, path: {"gallery": made, "extractor": extractor(), "images": [path], "naming": filling.Naming()},
         st.builds(gallery.Gallery), files(".png"))),

@@ -83,7 +83,7 @@ Try next
   partreid app --gallery people --model {out}
                                        find people on a page; pip install "partreid[app]"
   partreid embed {out} IMAGES...       vectors and visibilities of your own crops
-  partreid synth rendered              a larger set; pip install "partreid[synth]"
+  partreid synth -o rendered            a larger set; pip install "partreid[synth]"
   partreid train rendered --preset light -o runs/mine
   partreid config fields               everything that can be changed""",
         soft_wrap=True,

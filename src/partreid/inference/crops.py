@@ -87,9 +87,9 @@ def check_corners(boxes: ArrayLike, width: int, height: int) -> None:
         DataError: most are fractions of the frame, or they are x, y, width, height. ShapeError: as ``crop_boxes``.
 
     Example:
-        >>> check_corners([[300, 100, 40, 90], [10, 20, 40, 90]], 640, 480)
+        >>> check_corners([[3, 1, 2, 4]], 9, 9)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        partreid.errors.DataError: The boxes should be x1, y1, x2, y2, but look like x, y, width, height: (300, 100, ...
+        partreid.errors.DataError: The boxes look like x, y, width, height: (3, 1, 2, 4). Write x1, y1, x2, y2: boxes...
     """
     corners = _corners(boxes)
     if not len(corners) or not np.isfinite(corners).all():
@@ -104,8 +104,8 @@ def check_corners(boxes: ArrayLike, width: int, height: int) -> None:
     fits = (second > 0).all() and (corner >= 0).all() and (corner + second <= _BEYOND * np.array([width, height])).all()
     if inverted.any() and fits:
         raise DataError(
-            "The boxes should be x1, y1, x2, y2, but look like x, y, width, height: "
-            f"{_told(corners[inverted.argmax()])}. Write boxes[:, 2:] += boxes[:, :2] first."
+            f"The boxes look like x, y, width, height: {_told(corners[inverted.argmax()])}. Write x1, y1, x2, y2: "
+            "boxes[:, 2:] += boxes[:, :2]."
         )
 
 

@@ -224,12 +224,13 @@ class PartExtractor(Guided):
         Raises:
             DataError: the frame cannot be read; the boxes are fractions of it, or x, y, width, height; or a box shows
                 nothing of it and ``on_error`` is "raise".
-            ShapeError: the boxes are not [N, 4] numbers. ConfigError: ``order`` or ``on_error`` is no such word.
-
-        Example:
-            >>> extractor.embed_boxes(frame, [[10, 20, 60, 180], [300, 25, 350, 190]]).shape  # doctest: +SKIP
-            torch.Size([2, 6, 256])
+            ShapeError, WrongTypeError: the boxes are not [N, 4] numbers.
+            ConfigError: ``order`` or ``on_error`` is no such word.
         """
+        if np.ndim(boxes) == 3:
+            raise WrongTypeError(
+                "The boxes look like an image. Write embed_boxes(frame, boxes): the frame comes first."
+            )
         _one_of("on_error", on_error, ("warn", "raise"))
         check_order(order)
         (image,) = map(load_image, in_rgb([frame], order))

@@ -18,10 +18,10 @@ from partreid.datasets.readers.common import LeftOut, folder_files, subfolders
 from partreid.errors import ConfigError, DataError, nearest
 from partreid.types import ReIDImage
 
-ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | Tensor | ReIDImage"
+ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor | ReIDImage
 """A file, a PIL image, a uint8 array [H, W, 3], a uint8 tensor [3, H, W], or an entry of a data set."""
 
-ImagesLike: TypeAlias = "ImageLike | Iterable[ImageLike]"
+ImagesLike: TypeAlias = ImageLike | Iterable[ImageLike]
 """One image, a folder, an array [N, H, W, 3], a tensor [N, 3, H, W], or any number of images and folders."""
 
 ChannelOrder = Literal["rgb", "bgr"]

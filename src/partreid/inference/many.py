@@ -13,11 +13,12 @@ from partreid.inference import parquet
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, walk
 from partreid.inference.shards import SKIPPED, ShardSettings, embed_shards, finish_job, open_job, write_skipped
-from partreid.inference.storage import PARQUET, save_embeddings
+from partreid.inference.storage import PARQUET, SAFETENSORS, save_embeddings
 from partreid.inference.streaming import SkippedImage
 from partreid.progress import Progress, no_progress
 from partreid.runners.exported import ExportedRunner
 from partreid.types import PartEmbeddings
+from partreid.types.numbers import require_whole
 
 FileType: TypeAlias = Literal["safetensors", "parquet"]
 """Of shards."""
@@ -57,13 +58,15 @@ def embed_to_file(
         skip_damaged: leave out images that cannot be read. progress: shows how far it is.
 
     Raises:
-        ConfigError: too many images for one file.
+        ConfigError: the file ends in something else, or there are too many images for one file.
         DataError: an image cannot be read, none can, or the file cannot be written.
         MissingDependencyError: Parquet without pyarrow.
     """
     out = Path(out)
+    if out.suffix not in (SAFETENSORS, PARQUET):
+        raise ConfigError(f"Expected a file that ends in {SAFETENSORS} or {PARQUET}, got {str(out)!r:.200}.")
     if out.suffix == PARQUET:
-        parquet.require()
+        parquet.require()  # now, not when all images are embedded
     items = list(walk(images))
     if len(items) > _MOST_IN_ONE_FILE:
         raise ConfigError(
@@ -112,8 +115,12 @@ def embed_to_folder(
 
     Raises:
         ConfigError, DataError, MissingDependencyError: as :func:`~partreid.inference.shards.open_job`, and where an
-            image cannot be read.
+            image cannot be read. ShapeError: a number is no whole one of at least 1.
     """
+    if not isinstance(part, tuple) or len(part) != 2:
+        raise ConfigError(f"Expected a part (i, n) with 1 <= i <= n, such as (2, 8), got {part!r:.80}.")
+    part = (require_whole("i of the part", part[0], least=1), require_whole("n of the part", part[1], least=1))
+    shard_size = require_whole("shard_size", shard_size, least=1)
     settings = ShardSettings(shard_size, file_type, extractor.runtime.batch_size, _arithmetic(extractor))
     with open_job(out, images, extractor, settings, part=part) as job:
         mine, faults = len(job.shards), job.faults()

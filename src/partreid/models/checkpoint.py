@@ -23,7 +23,7 @@ from partreid.models.build import build_fitting
 from partreid.models.hub import download
 from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
-from partreid.objects import Guided
+from partreid.objects import Guided, guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.version import __version__
 
@@ -72,6 +72,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         raise CheckpointError(f"Cannot write {folder / WEIGHTS_FILE}: {error}. Is the disk full?") from error
 
 
+@guided
 def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     """Write a checkpoint folder, whole or not at all; one that was there is replaced.
 
@@ -86,6 +87,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     return Path(folder)
 
 
+@guided
 def load_checkpoint(source: str | Path, *, overrides: Sequence[str] | Mapping[str, object] = ()) -> Checkpoint:
     """Read a checkpoint folder, a run folder that holds one, or a Hugging Face Hub repository ``"hf:org/name"``.
 

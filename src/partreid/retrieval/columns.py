@@ -18,7 +18,7 @@ from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, Time, as_text, id_text, is_unknown
 from partreid.types.numbers import in_order
 
-Query: TypeAlias = "PartEmbeddings | ImagesLike"
+Query: TypeAlias = PartEmbeddings | ImagesLike
 """Embeddings, or images for the gallery's extractor."""
 
 

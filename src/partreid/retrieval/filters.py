@@ -125,7 +125,9 @@ class Filter(ConfigModel):
             dict(where) if isinstance(where, Mapping) else {} if where is None else where.model_dump(exclude_unset=True)
         )
         wanted = dict(conditions or {})
-        for name in (*known, *wanted):
+        if unknown := wanted.keys() - cls.model_fields:
+            raise TypeError(f"unknown keyword {min(unknown)!r}")  # explained by whoever took it
+        for name in known:
             if name not in cls.model_fields:
                 close = " or ".join(meant(str(name), cls.model_fields)) or f"one of {', '.join(cls.model_fields)}"
                 raise ConfigError(
@@ -186,7 +188,7 @@ class Conditions(TypedDict, total=False):
     not_ids: Iterable[str | int] | str | int
 
 
-Where: TypeAlias = "Filter | Mapping[str, Any] | None"
+Where: TypeAlias = Filter | Mapping[str, Any] | None
 """Which items are asked for: a filter, a mapping of its fields, or None for all."""
 
 

@@ -16,7 +16,8 @@ from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.tracking.tracklets import merge_tracklet
-from partreid.types import PartEmbeddings, SearchResult
+from partreid.types import PartEmbeddings
+from partreid.types.search import Hit, SearchResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,26 +45,28 @@ class Lookup:
             {
                 "query": name,
                 "visible": list(self.visible[q]),
-                "found": [self._row(q, r) for r in range(len(self.found.items[q]))],
+                "found": [
+                    _row(hit, None if self.probabilities is None else self.probabilities[q][hit.rank - 1])
+                    for hit in self.found[q]
+                ],
                 "compared": self.how.to_json(),
             }
             | undated
             for q, name in enumerate(self.names)
         ]
 
-    def _row(self, q: int, r: int) -> dict[str, Any]:
-        found, item = self.found, self.found.items[q][r]
-        slots = zip(found.slots, found.part_distances[q, r].tolist(), strict=True)
-        return {
-            "id": item.id,
-            "distance": round(float(found.distances[q, r]), 6) if found.comparable[q, r] else None,
-            "probability": None if self.probabilities is None else round(self.probabilities[q][r], 6),
-            "compared": int(found.compared[q, r]),
-            "camera": item.camera,
-            "time": None if item.time is None else item.time.isoformat(),
-            "parts": {slot: round(distance, 6) for slot, distance in slots if distance == distance},
-            "metadata": item.metadata,
-        }
+
+def _row(hit: Hit, probability: float | None) -> dict[str, Any]:
+    return {
+        "id": hit.id,
+        "distance": round(hit.distance, 6) if hit.comparable else None,
+        "probability": None if probability is None else round(probability, 6),
+        "compared": len(hit.part_distances),
+        "camera": hit.camera,
+        "time": None if hit.time is None else hit.time.isoformat(),
+        "parts": {slot: round(distance, 6) for slot, distance in hit.part_distances.items()},
+        "metadata": hit.metadata,
+    }
 
 
 def look_up(

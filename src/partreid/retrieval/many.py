@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from partreid.errors import ShapeError
+from partreid.objects import guided
 from partreid.retrieval.filters import Where
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
 
 
+@guided
 def search_many(
     galleries: Sequence[Gallery],
     query: PartEmbeddings,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import ConfigError, DataError
+from partreid.objects import guided
 from partreid.tracking.box_choice import chosen_rows, named
 from partreid.tracking.box_columns import COLUMNS, MOT, BoxForm
 from partreid.tracking.box_rows import BoxRows, read_rows
@@ -161,6 +162,7 @@ class TrackBoxes:
         return cls(frames[order], codes, corners[order], tuple(numbers), lines, table)
 
 
+@guided
 def read_boxes(
     path: str | Path,
     *,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from partreid.datasets.images import read_image
 from partreid.errors import DataError, MissingDependencyError, ShapeError
+from partreid.objects import guided
 from partreid.tracking.frame_folder import SEQINFO, FrameFolder
 
 OnError = Callable[[str], None]
@@ -31,6 +32,7 @@ class VideoFrame(NamedTuple):
     pixels: NDArray[np.uint8]
 
 
+@guided
 def iter_frames(
     path: str | Path | FrameFolder, *, every: int = 1, on_error: OnError | None = None
 ) -> Iterator[VideoFrame]:

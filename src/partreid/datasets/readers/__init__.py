@@ -19,6 +19,7 @@ from partreid.datasets.readers.msmt17 import MSMT17
 from partreid.datasets.readers.table import TABLE
 from partreid.errors import ConfigError, DataError, LabelError, nearest
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
+from partreid.objects import guided
 from partreid.types import ReIDDataset, ReIDImage
 
 __all__ = [
@@ -77,6 +78,7 @@ Unmatched = Literal["raise", "drop", "keep"]
 """What becomes of query sets none of whose queries has a match in the gallery: they cannot be evaluated."""
 
 
+@guided
 def read_dataset(
     spec: str | Path, *, labels: str | None = AUTO, unmatched: Unmatched = "raise", limit_ids: int | None = None
 ) -> ReIDDataset:
@@ -113,6 +115,7 @@ DataLike: TypeAlias = str | Path | ReIDDataset
 """A data set, or what :func:`read_dataset` finds one by."""
 
 
+@guided
 def read_datasets(
     specs: DataLike | Sequence[DataLike],
     *,

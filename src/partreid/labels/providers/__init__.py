@@ -130,5 +130,5 @@ def load_provider(
 
 def _needed(model: str | Path | None, name: str, what: str) -> str | Path:
     if model is None:
-        raise ConfigError(f"The label provider {name!r} needs {what} (model; on the command line --model).")
+        raise ConfigError(f"The label provider {name!r} needs {what} (model; on the command line --network).")
     return model
