@@ -145,8 +145,8 @@ def test_help_and_version(run: Run) -> None:
     [
         (("train", "{absent}", "-o", "{tmp}/r"), "does not exist"),
         (("train", "{blocks}", "-o", "{tmp}/r", "--preset", "lite"), "Unknown preset 'lite'"),
-        (("train", "{blocks}", "-o", "{tmp}/r", "--set", "optimizer.epoch=1"), "Did you mean 'epochs'"),
-        (("train", "{blocks}", "-o", "{tmp}/r", "--set", "epochs=1"), "Did you mean 'optimizer.epochs'"),
+        (("train", "{blocks}", "-o", "{tmp}/r", "--set", "optimizer.epoch=1"), "Did you mean optimizer.epochs=1?"),
+        (("train", "{blocks}", "-o", "{tmp}/r", "--set", "epochs=1"), "Did you mean optimizer.epochs=1?"),
         (
             ("train", "{blocks}", "-o", "{tmp}/r", "--set", "batch.identities_per_batch=3"),
             "No ImageNet weights for resnet50 come with a Python package",

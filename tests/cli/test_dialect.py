@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 from collections import defaultdict
 from collections.abc import Callable
-from types import NoneType
+from pathlib import Path
+from types import NoneType, SimpleNamespace
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pytest
 
+from partreid.cli.options import _FIELDS, _query_sets, completed
+from partreid.training.presets import PRESETS
 from tests.cli.conftest import every_command
 
 DIFFERENT_DEFAULTS = {
@@ -94,3 +97,12 @@ def test_an_option_has_one_default(options: Options) -> None:
 def test_every_option_says_what_it_does(options: Options) -> None:
     silent = [(option, name) for option, by in options.items() for name, one in by.items() if not one.parameter.help]
     assert silent == []
+
+
+def test_values_are_completed(options: Options, blocks: Path) -> None:
+    assert completed(PRESETS)("li") == ["light"]
+    assert "optimizer.epochs=" in _FIELDS
+    for data in (str(blocks), [str(blocks)]):
+        assert _query_sets(SimpleNamespace(params={"data": data}), "h") == ["holistic"]  # type: ignore[arg-type]
+    for nothing in (None, [], "nowhere"):
+        assert _query_sets(SimpleNamespace(params={"data": nothing}), "") == []  # type: ignore[arg-type]

@@ -34,9 +34,8 @@ def completed(words: Iterable[str]) -> Callable[[str], list[str]]:
 
 def _query_sets(context: typer.Context, incomplete: str) -> list[str]:
     """The query sets of the data set that stands on the command line already."""
-    given = [*(context.params.get("data") or ())] if not isinstance(context.params.get("data"), str) else []
     with suppress(PartReIDError):
-        sets = read_datasets(given or [context.params["data"]], labels=None, unmatched="keep")
+        sets = read_datasets(context.params.get("data") or (), labels=None, unmatched="keep")
         return [name for one in sets for name in one.queries if name.startswith(incomplete)]
     return []
 

@@ -12,7 +12,7 @@ import typer
 
 from partreid import processes
 from partreid.cli.console import ProgressCallback, console, errors, progress_bar, show_progress
-from partreid.cli.evaluate import print_evaluations
+from partreid.cli.evaluate import show_evaluations
 from partreid.cli.options import (
     CacheMib,
     ConfigFile,
@@ -213,5 +213,5 @@ def evaluate_run(
     """Evaluate a run on each data set, print the tables, and write the files into its folder ``evaluation``."""
     folder = out / "evaluation"
     found = evaluate_model(out, datasets, labels=labels, runtime=runtime, out=folder, progress=show_progress)
-    print_evaluations(found, folder)
+    show_evaluations(found, folder)
     return found
