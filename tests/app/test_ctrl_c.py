@@ -32,7 +32,6 @@ class Stuck(ColorRunner):
         threading.Event().wait()
 
 extractor = PartExtractor.from_runner(Stuck())
-command = sys.modules["partreid.cli.app"]  # not partreid.cli.app, which is the commands' application
 PartExtractor.from_pretrained = lambda *args, **options: extractor
 Gallery.open = lambda *args, **options: Gallery(extractor=extractor)
 sys.argv = ["partreid", "app", "--gallery", "g", "--model", "m", "--port", "0"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +230,7 @@ def test_other_commands_do_not_speak_of_training(run: Run, monkeypatch: pytest.M
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["partreid.cli.data"], "check_dataset", interrupted)
+    monkeypatch.setattr("partreid.cli.data.check_dataset", interrupted)
     status, text = run("data", "check", blocks)
     assert status == 130
     assert "Interrupted. Nothing half-written was left." in text
@@ -263,10 +262,32 @@ def test_a_resumed_run_keeps_its_configuration(run: Run, blocks: Path, tiny_toml
     assert (status, "it needs --resume" in text) == (2, True)
 
 
+def test_everyday_options_of_training_are_fields(run: Run, blocks: Path, tiny_toml: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ("train", blocks, "-o", out, "--no-evaluate", "--device", "cpu", "--config", tiny_toml)
+    chosen = ("--epochs", 1, "--lr", "3e-4", "--batch-size", 4, "--height", 32, "--width", 32, "--seed", 7)
+    status, text = run(*arguments, *chosen, "--backbone", "resnet18", "--set", "augment.padding=1")
+    assert status == 0, text
+    config = load_run_config(out)
+    assert (config.optimizer.epochs, config.optimizer.learning_rate, config.seed) == (1, 3e-4, 7)
+    assert (config.preprocess.size, config.batch.identities_per_batch, config.augment.padding) == ((32, 32), 2, 1)
+    for wrong, message in [
+        (("--epochs", 3, "--set", "optimizer.epochs=4"), "--epochs and --set optimizer.epochs=... set the same field"),
+        (("--batch-size", 4, "--set", "batch.identities_per_batch=3"), "--batch-size and --set batch.identities_per"),
+        (("--batch-size", 5), "--batch-size as a multiple of batch.images_per_identity = 2, got 5"),
+        (("--epochs", 0), "optimizer.epochs"),
+        (("--backbone", "resnet19"), "resnet18"),
+    ]:
+        status, text = run(*arguments, *wrong)
+        assert status == 2, text
+        assert message in " ".join(text.split())
+    status, text = run(*arguments[:-2], "--resume", "--epochs", 2)
+    assert (status, "Resumed after epoch 1 of 2" in text) == (0, True), text
+
+
 def test_demo_on_blocks(run: Run, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["partreid.cli.demo"]
-    monkeypatch.setattr(module, "shipped_split", lambda: blocks)
-    monkeypatch.setattr(module, "demo_preset", lambda: tiny_config("model.visibility=argmax"))
+    monkeypatch.setattr("partreid.cli.demo.shipped_split", lambda: blocks)
+    monkeypatch.setattr("partreid.cli.demo.demo_preset", lambda: tiny_config("model.visibility=argmax"))
     status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "1", "--device", "cpu")
     assert status == 0, text
     words = " ".join(text.split())

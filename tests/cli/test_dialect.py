@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from partreid import cli
+from partreid.cli.commands import load_command
 from partreid.cli.options import _FIELDS, _query_sets, completed
 from partreid.training.presets import PRESETS
 
@@ -65,7 +66,8 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, An
 def options() -> Options:
     """The options by their first spelling and by command."""
     found: Options = defaultdict(dict)
-    for name, command in commands(typer.main.get_command(getattr(cli, "program", None) or cli.app)):
+    for name in (name for name, _ in commands(typer.main.get_command(cli.program))):
+        command: Any = load_command(name)
         hints = get_type_hints(inspect.unwrap(command.callback))
         for parameter in command.params:
             if parameter.param_type_name == "option" and parameter.name in hints:

@@ -114,6 +114,9 @@ TARGETS: list[Target] = [
     fuzz(how_compared.HowCompared.of_search.__func__, all=st.builds(
         lambda made, query: {"cls": how_compared.HowCompared, "found": made.search(query, k=2),
                              "extractor": extractor(), "calibration": None}, galleries(), embeddings())),
+    fuzz(how_compared.load_for_comparison, model=st.builds(extractor), overrides=("matching.normalize=true",)),
+    fuzz(how_compared.fields_of, section="model", overrides=("model.visibility=continuous",)),
+    fuzz(how_compared.model_name, model=st.builds(extractor)),
     fuzz(how_compared.HowCompared.to_json, self=st.builds(lambda: how_compared.HowCompared.of(extractor()))),
     fuzz(MatchingConfig.comparable, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
     fuzz(MatchingConfig.distances, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),

@@ -24,6 +24,7 @@ from partreid.progress import Advance
 from partreid.reports.drawings import draw_attention_of, draw_rankings_of
 from partreid.reports.evaluate import METRICS, evaluate
 from partreid.reports.figures import QueryChoice
+from tests.app.people import ColorRunner
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,7 @@ def test_one_line_gives_the_scores(model: Path, blocks: Path) -> None:
     assert found._repr_html_().count("<tr>") == 1 + len(found.rows())
     with pytest.raises(DataError, match="no query set 'holistc'. Did you mean 'holistic'"):
         found["holistc"]
+    assert found.get("holistc") is None
 
 
 def test_every_file_has_one_spelling_of_the_scores(model: Path, blocks: Path, tmp_path: Path) -> None:
@@ -109,6 +111,15 @@ def test_an_extractor_embeds_as_it_was_made_to(model: Path, blocks: Path, tmp_pa
             evaluate(extractor, blocks, **options)  # type: ignore[call-overload]
     with pytest.raises(ConfigError, match="Expected a calibration or its file"):
         evaluate(extractor, blocks, calibration="auto")
+
+
+def test_an_exported_network_gives_scores_without_figures(blocks: Path, tmp_path: Path) -> None:
+    extractor = PartExtractor.from_runner(ColorRunner())
+    with pytest.warns(UserWarning, match="need the network itself"):
+        found = evaluate(extractor, blocks, query="query", out=tmp_path / "out")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["results.csv", "results.json", "results.tex"]
+    with pytest.raises(ConfigError, match="needs the network itself"):
+        found.report()
 
 
 def test_a_calibration_is_fitted_and_used(model: Path, blocks: Path, tmp_path: Path) -> None:

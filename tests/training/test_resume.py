@@ -236,6 +236,6 @@ def test_a_state_that_is_none_is_a_typed_error(content: bytes, blocks: Path, tmp
     (tmp_path / "checkpoint" / "config.json").write_text("{}")
     (tmp_path / STATE).write_bytes(content)
     with pytest.raises(
-        CheckpointError, match=r"train_state\.pt cannot be read \([^\n]{1,220}\)\. Start the training anew"
+        CheckpointError, match=r"train_state\.pt cannot be read \([^\n]{1,220}\)\. Start a new training"
     ):
         trainer.resume()

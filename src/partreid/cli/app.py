@@ -31,7 +31,7 @@ _UNUSED = (
 )
 
 
-def page(
+def app(
     gallery: GalleryOption,
     model: ModelOption,
     host: Annotated[

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -19,9 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from partreid import processes
-from partreid.evaluation.dataset import QuerySetScores
 from partreid.progress import Advance
-from partreid.training.callbacks import StepRecord, TrainingCallback
+from partreid.training.callbacks import TrainingCallback
+
+if TYPE_CHECKING:  # the help of the commands waits for no PyTorch
+    from partreid.evaluation.dataset import QuerySetScores
+    from partreid.training.callbacks import StepRecord
 
 _WIDE = 10_000
 """Columns of a file: nothing is wrapped or folded there."""
@@ -135,7 +138,10 @@ class _Bar(Progress):
 
 FIRST_LINE = 10.0
 """Seconds to the first line of a bar where there is no terminal, and the fewest between two."""
-_LAST_LINE, _SELDOM = 300.0, 0.1  # the most seconds between two lines; the share of the time that has passed
+_LAST_LINE, _SELDOM = (
+    300.0,
+    0.1,
+)  # the most seconds between two lines; and as a fraction of the time passed
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from partreid.datasets.readers import LAYOUTS, find_datasets, locate_dataset, re
 from partreid.labels.locate import AUTO
 from partreid.progress import no_progress
 
-app = typer.Typer(help="Data sets: see which are known, and check those on disk.", no_args_is_help=True)
+app = typer.Typer()
 
 _STYLES = {"ok": "green", "note": "cyan", "problem": "bold red"}
 

@@ -83,11 +83,11 @@ def evaluate(
         out=out,
         progress=show_progress,
     )
-    print_evaluations(found, out)
+    show_evaluations(found, out)
     processes.leave()
 
 
-def print_evaluations(found: Mapping[str, Evaluation], out: Path | None) -> None:
+def show_evaluations(found: Mapping[str, Evaluation], out: Path | None) -> None:
     """The tables of a model on several data sets, by the sets' names, and the rules behind them."""
     found = {name: one for name, one in found.items() if one}  # of several processes, only the first has scores
     if not found:

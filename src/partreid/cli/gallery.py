@@ -35,9 +35,7 @@ from partreid.retrieval.upkeep import gallery_facts
 from partreid.runtime import keep_freed_memory
 from partreid.types.moments import parse_moment
 
-app = typer.Typer(
-    help="Galleries: keep people seen, with camera, time and anything else, and find them again.", no_args_is_help=True
-)
+app = typer.Typer()
 
 _EMBEDDED = (".safetensors", ".parquet")
 

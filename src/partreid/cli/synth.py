@@ -9,7 +9,8 @@ import typer
 
 from partreid.cli.console import console, show_progress
 from partreid.cli.options import ConfigFile, OtherOverrides
-from partreid.datasets.synthetic import SyntheticConfig, render_dataset
+from partreid.datasets.synthetic.dataset import render_dataset
+from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.surroundings import usable_cores
 
 _DEFAULT = SyntheticConfig()

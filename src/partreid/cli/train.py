@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ import typer
 
 from partreid import processes
 from partreid.cli.console import ProgressCallback, console, errors, progress_bar, show_progress
-from partreid.cli.evaluate import print_evaluations
+from partreid.cli.evaluate import show_evaluations
 from partreid.cli.options import (
     CacheMib,
     ConfigFile,
@@ -98,8 +98,8 @@ def train(
         raise ConfigError("--allow-changes is about resuming a run: it needs --resume.")
     named = config is not None or _is_given(context, "preset")
     chosen = load_run_config(out) if resume and not named else train_config(preset, config, None)
-    shortcuts = {"epochs": epochs, "lr": lr, "height": height, "width": width, "backbone": backbone, "seed": seed}
-    chosen = with_shortcuts(chosen, shortcuts, overrides or [], batch_size=batch_size)
+    shortcuts = (epochs, lr, batch_size, height, width, backbone, seed)
+    chosen = with_shortcuts(chosen, shortcuts, overrides or [])
     if resume and not allow_changes:
         check_same_config(out, chosen)  # before the data sets are read: another model may need other ones
     data = all_datasets(data, more)
@@ -126,41 +126,35 @@ def _is_given(context: typer.Context, option: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-SHORTCUTS = {
-    "epochs": "optimizer.epochs", "lr": "optimizer.learning_rate", "height": "preprocess.height",
-    "width": "preprocess.width", "backbone": "model.backbone", "seed": "seed",
+_SHORTCUTS = {
+    "--epochs": "optimizer.epochs", "--lr": "optimizer.learning_rate", "--batch-size": "batch.identities_per_batch",
+    "--height": "preprocess.height", "--width": "preprocess.width", "--backbone": "model.backbone", "--seed": "seed",
 }  # fmt: skip
-"""Options for the fields that are changed most."""
 
 
-def with_shortcuts(
-    config: TrainConfig, shortcuts: Mapping[str, object], overrides: Sequence[str], *, batch_size: int | None
-) -> TrainConfig:
+def with_shortcuts(config: TrainConfig, values: Sequence[object], overrides: Sequence[str]) -> TrainConfig:
     """A configuration with the fields replaced that ``--set`` and the everyday options name.
 
     Args:
-        config: to start from. shortcuts: values by the keys of :data:`SHORTCUTS`, None where not given.
-        overrides: of ``--set``. batch_size: images in a batch.
+        config: to start from. values: of the everyday options in their order, None where not given.
+        overrides: of ``--set``.
 
     Raises:
         ConfigError: a field is given twice, a value does not fit, or the batch is not a whole number of identities.
     """
-    given = {name: value for name, value in shortcuts.items() if value is not None}
-    set_fields = {assignment.partition("=")[0].strip() for assignment in overrides}
-    fields = {SHORTCUTS[name]: f"--{name}" for name in given}
-    if batch_size is not None:
-        fields["batch.identities_per_batch"] = "--batch-size"
-    if twice := [field for field in fields if field in set_fields]:
-        raise ConfigError(f"{fields[twice[0]]} and --set {twice[0]}=... set the same field. Give one of them.")
-    config = config.override([*overrides, *(f"{SHORTCUTS[name]}={value}" for name, value in given.items())])
-    if batch_size is None:
+    given = {option: value for option, value in zip(_SHORTCUTS, values, strict=True) if value is not None}
+    named = {assignment.partition("=")[0].strip() for assignment in overrides}
+    for option in given:
+        if _SHORTCUTS[option] in named:
+            raise ConfigError(f"{option} and --set {_SHORTCUTS[option]}=... set the same field. Give one of them.")
+    size = given.pop("--batch-size", None)
+    config = config.override([*overrides, *(f"{_SHORTCUTS[option]}={value}" for option, value in given.items())])
+    if not isinstance(size, int):
         return config
-    images = config.batch.images_per_identity
-    if batch_size < images or batch_size % images:
-        raise ConfigError(
-            f"Expected --batch-size as a multiple of batch.images_per_identity = {images}, got {batch_size}."
-        )
-    return config.override([f"batch.identities_per_batch={batch_size // images}"])
+    each = config.batch.images_per_identity
+    if size < each or size % each:
+        raise ConfigError(f"Expected --batch-size as a multiple of batch.images_per_identity = {each}, got {size}.")
+    return config.override([f"batch.identities_per_batch={size // each}"])
 
 
 @contextmanager
@@ -219,5 +213,5 @@ def evaluate_run(
     """Evaluate a run on each data set, print the tables, and write the files into its folder ``evaluation``."""
     folder = out / "evaluation"
     found = evaluate_model(out, datasets, labels=labels, runtime=runtime, out=folder, progress=show_progress)
-    print_evaluations(found, folder)
+    show_evaluations(found, folder)
     return found

@@ -69,11 +69,6 @@ class QuerySetScores:
         return {**self.result.summary(), "embeddings": [row.summary() for row in self.slots], **reranked}
 
 
-def model_matching(extractor: PartExtractor) -> MatchingConfig:
-    """The comparison that the model was made for, with nothing left open: what ``MatchingConfig()`` means for it."""
-    return MatchingConfig(normalize=extractor.runner.normalize_embeddings)
-
-
 def embed_split(
     extractor: PartExtractor,
     images: Sequence[ReIDImage],

@@ -22,11 +22,11 @@ class PartVisibility:
     """How well one part's visibility tells whether it is there.
 
     Attributes:
-        part: its name. present: share of the images whose label shows it.
+        part: its name. present: fraction of the images whose label shows it.
         threshold: above it the part counts as visible: the value of highest balanced accuracy. None where the
             labels show the part in every image or in none, so that there is nothing to tell apart.
-        balanced_accuracy: mean of the shares of shown and of hidden parts that are called so, at the threshold.
-        precision: share of the visible that are there. recall: share of those there that are visible.
+        balanced_accuracy: mean of recall and of its counterpart for hidden parts, at the threshold.
+        precision: fraction of the visible that are there. recall: fraction of those there that are visible.
     """
 
     part: str
@@ -57,9 +57,9 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
         raise ShapeError(f"Expected [N] visibilities and labels, got {visibility.shape} and {present.shape}.")
     if present.dtype != np.bool_ or visibility.dtype.kind != "f" or not ((visibility >= 0) & (visibility <= 1)).all():
         raise ShapeError("Expected floating-point visibilities in [0, 1], and labels that are true or false.")
-    share = float(present.mean())
-    if not 0 < share < 1:
-        return PartVisibility(part, share, None, float("nan"), share, float("nan"))
+    fraction = float(present.mean())
+    if not 0 < fraction < 1:
+        return PartVisibility(part, fraction, None, float("nan"), fraction, float("nan"))
     values, place = np.unique(visibility.astype(np.float64), return_inverse=True)
     shown, hidden = (np.bincount(place[kind], minlength=len(values)) for kind in (present, ~present))
     # Behind each value: those at most as large are called hidden.
@@ -70,7 +70,7 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
     between = float(values[best] + values[min(best + 1, len(values) - 1)]) / 2
     return PartVisibility(
         part=part,
-        present=share,
+        present=fraction,
         threshold=round(min(between, 0.999), 6),
         balanced_accuracy=float(accuracy[best]),
         precision=float(recall[best] * shown.sum() / visible) if visible else float("nan"),

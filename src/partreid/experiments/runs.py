@@ -184,7 +184,7 @@ def read_scores(folder: Path, test: ReIDDataset) -> dict[str, Scores]:
             return {}
         return {name: Scores.parse(values) for name, values in stored["comparisons"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Remove it: the run will be scored anew.") from None
+        raise DataError(f"{path} cannot be read ({error}). Remove it: the run will be scored again.") from None
 
 
 def _check_persons(task: Task) -> None:

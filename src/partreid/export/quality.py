@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from partreid.evaluation.dataset import EmbeddedSplit, embed_split, model_matching
+from partreid.evaluation.dataset import EmbeddedSplit, embed_split
 from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.progress import Advance
+from partreid.retrieval.how_compared import HowCompared
 from partreid.types import EvaluationResult, ReIDDataset
 
 
@@ -51,10 +52,10 @@ def measure_quality(
         for extractor in (reference, exported)
     ]
 
+    matching = HowCompared.of(reference).matching
+
     def score(query: EmbeddedSplit, gallery: EmbeddedSplit) -> EvaluationResult:
-        return evaluate_embeddings(
-            query.embeddings, gallery.embeddings, query.ids, gallery.ids, matching=model_matching(reference)
-        )
+        return evaluate_embeddings(query.embeddings, gallery.embeddings, query.ids, gallery.ids, matching=matching)
 
     (query, gallery), (their_query, their_gallery) = embedded
     return Quality(score(query, gallery), score(their_query, their_gallery), score(their_query, gallery))

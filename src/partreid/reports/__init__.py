@@ -1,1 +1,20 @@
 """Self-contained HTML pages about a run, its rankings and its labels."""
+
+from typing import TYPE_CHECKING
+
+from partreid.doors import door
+
+if TYPE_CHECKING:
+    from partreid.reports.drawings import Drawing, draw_attention_of, draw_rankings_of
+    from partreid.reports.evaluate import Evaluation
+    from partreid.reports.figures import QueryChoice
+    from partreid.reports.label_report import LabelReport
+    from partreid.reports.run_report import QuerySetReport, RunReport
+
+__all__ = [
+    "Drawing", "Evaluation", "LabelReport", "QueryChoice", "QuerySetReport", "RunReport", "draw_attention_of",
+    "draw_rankings_of",
+]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = door(__name__)

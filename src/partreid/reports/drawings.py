@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -15,13 +16,12 @@ from partreid.files import atomic_file
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
 from partreid.progress import Progress, no_progress
-from partreid.reports.blocks import READING, attention_block, ranking_block, slot_legend
 from partreid.reports.figures import QueryChoice, RankingStyle, attention_rows, drawn_labels, ranking_row
-from partreid.reports.html import Section, page
+from partreid.reports.pages import attention_page, rankings_page
 from partreid.retrieval.how_compared import HowCompared, load_for_comparison, model_name
 from partreid.runtime import RuntimeConfig
 from partreid.types import EvaluationResult, ReIDDataset
-from partreid.viz.attention import attention_note, draw_attention
+from partreid.viz.attention import draw_attention
 from partreid.viz.canvas import save_png
 from partreid.viz.rankings import draw_rankings
 
@@ -120,13 +120,9 @@ def draw_rankings_of(
     results = [found.scores.result for found in searched]
     scores = [f"{one}: {_percents(result)}" for one, result in zip(names, results, strict=True)]
     title = f"{dataset.name}, {name} · {' · '.join(scores)}"
-
-    def as_page() -> str:
-        blocks = [ranking_block(row, every, smooth=smooth) for row in rows]
-        return page(title, [Section("Rankings", blocks, "rankings")], lead=READING, pinned=slot_legend(every))
-
+    shown = partial(rankings_page, rows, every, title=title, smooth=smooth)
     compared = tuple((one, how) for one, (_, how) in zip(names, loaded, strict=True))
-    return Drawing(title, lambda: draw_rankings(rows, every, title=title, smooth=smooth), as_page, compared)
+    return Drawing(title, partial(draw_rankings, rows, every, title=title, smooth=smooth), shown, compared)
 
 
 def draw_attention_of(
@@ -157,18 +153,9 @@ def draw_attention_of(
         result = found[name].scores.result
     rows = attention_rows(extractor, drawn_labels(dataset, [images[i] for i in choice.pick(images, result)], labels))
     title = f"{dataset.name}, {name}: part attention maps"
-
-    def as_page() -> str:
-        blocks = [attention_block(row, extractor.slots, smooth=smooth) for row in rows]
-        lead, legend = attention_note(rows, smooth=smooth), slot_legend(extractor.slots)
-        return page(title, [Section("Attention", blocks, "maps")], lead=lead, pinned=legend)
-
-    return Drawing(
-        title,
-        lambda: draw_attention(rows, extractor.slots, title=title, smooth=smooth),
-        as_page,
-        ((model_name(model), how),),
-    )
+    shown = partial(attention_page, rows, extractor.slots, title=title, smooth=smooth)
+    drawn = partial(draw_attention, rows, extractor.slots, title=title, smooth=smooth)
+    return Drawing(title, drawn, shown, ((model_name(model), how),))
 
 
 def slots_by_name(way: str, slots: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from partreid.progress import Progress, no_progress
 from partreid.reports.tables import as_csv, as_latex
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.how_compared import HowCompared, load_for_comparison, model_name
+from partreid.runners.runner import TorchRunner
 from partreid.runtime import Precision, RuntimeConfig, runtime_of
 from partreid.types import EvaluationResult, ReIDDataset
 
@@ -34,6 +36,12 @@ REPORT_FILE = "report.html"
 METRICS = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mAP": "mAP", "mINP": "mINP"}
 """The scores by their keys in every file, and as tables call them."""
 _RANKINGS, _ATTENTION = 6, 8  # images in the figures
+
+
+class NoQuerySetError(DataError, KeyError):
+    """An evaluation has no query set of that name."""
+
+    __str__ = Exception.__str__  # a KeyError would show its message in quotes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,14 +72,11 @@ class Evaluation(Mapping[str, EvaluationResult]):
         """The scores of a query set.
 
         Raises:
-            DataError: it was not searched.
+            NoQuerySetError: it was not searched.
         """
         if query_set not in self.scores:
-            raise DataError(f"The evaluation has no query set {query_set!r}. {nearest(query_set, self.scores)}")
+            raise NoQuerySetError(f"The evaluation has no query set {query_set!r}. {nearest(query_set, self.scores)}")
         return self.scores[query_set].result
-
-    def __contains__(self, query_set: object) -> bool:
-        return query_set in self.scores
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.scores)
@@ -141,8 +146,7 @@ class Evaluation(Mapping[str, EvaluationResult]):
         """
         from partreid.reports.gather import gather_report
 
-        if not self.searched:
-            raise DataError("Figures need the embeddings, which are kept of one data set only. Give out=FOLDER.")
+        self._check_kept()
         return gather_report(self)
 
     def save(self, folder: str | Path) -> Path:
@@ -152,20 +156,22 @@ class Evaluation(Mapping[str, EvaluationResult]):
         Raises:
             DataError: a file cannot be written; or as :meth:`report`.
         """
+        self._check_kept()
         folder = Path(folder)
         certain = replace(self, scores={name: _certain(scores) for name, scores in self.scores.items()})
-        report = certain.report()
-        files = {
-            "results.json": json.dumps(certain.summary(), indent=2) + "\n",
-            "results.csv": certain.to_csv(),
-            "results.tex": certain.to_latex(),
-            REPORT_FILE: report.page(),
-        }
-        for name, text in files.items():
-            with atomic_file(folder / name, error=DataError) as temporary:
-                temporary.write_text(text, encoding="utf-8", errors="replace")  # a file's name may be any bytes
-        certain._draw(folder)
+        _write(folder / "results.json", json.dumps(certain.summary(), indent=2) + "\n")
+        _write(folder / "results.csv", certain.to_csv())
+        _write(folder / "results.tex", certain.to_latex())
+        if isinstance(next(iter(self.searched.values())).extractor.runner, TorchRunner):
+            _write(folder / REPORT_FILE, certain.report().page())
+            certain._draw(folder)
+        else:
+            warnings.warn("Figures and report need the network itself: an exported file gives scores.", stacklevel=2)
         return folder
+
+    def _check_kept(self) -> None:
+        if not self.searched:
+            raise DataError("Figures need the embeddings, which are kept of one data set only. Give out=FOLDER.")
 
     def _draw(self, folder: Path) -> None:
         """An image of rankings and one of attention for each query set."""
@@ -301,6 +307,11 @@ def evaluate(
         # The embeddings of several large sets may be too much for the memory.
         found[dataset.name] = replace(one, searched={}) if several else one
     return found if several else found[datasets[0].name]
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path, error=DataError) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # a file's name may be any bytes
 
 
 def _certain(scores: QuerySetScores) -> QuerySetScores:

@@ -67,7 +67,7 @@ def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> Ranki
     by_slot = pairwise_slot_distances(
         asked, others, chosen, normalize=matching.normalize, visibility=matching.visibility
     )[0]
-    pictures = list(_shown(searched.extractor, [query, *(gallery[i] for i in shown)], style))
+    images = list(_shown(searched.extractor, [query, *(gallery[i] for i in shown)], style))
     results = [
         replace(
             image,
@@ -76,10 +76,10 @@ def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> Ranki
             verdict="junk" if junk[i] else "right" if same[i] else "wrong",
             rank=None if junk[i] else int(np.flatnonzero(counted == i)[0]) + 1,
         )
-        for place, (i, image) in enumerate(zip(shown.tolist(), pictures[1:], strict=True))
+        for place, (i, image) in enumerate(zip(shown.tolist(), images[1:], strict=True))
     ]
     note = _score(searched.scores.result, index) if style.slots is None else ""
-    asking = replace(pictures[0], label=f"{pictures[0].label} · #{index}", note=note)
+    asking = replace(images[0], label=f"{images[0].label} · #{index}", note=note)
     farthest = distances[torch.isfinite(distances)]
     return RankingRow(asking, results, style.title, asked.slots, float(farthest.max()) if len(farthest) else 0.0)
 

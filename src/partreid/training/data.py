@@ -1,4 +1,4 @@
-"""What a run is trained on, in a few bytes per image, so that a resumed training notices what was exchanged."""
+"""What a run is trained on, as a few bytes per image: a resumed training notices which images or labels changed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _HEAD = 1 << 16
 """Bytes at a file's beginning that are looked at, beside its size: most images have no more."""
 
 _MAY_CHANGE = ("optimizer.epochs", "labels", "pretrained")
-"""Fields with which a training is no other one: how long it is, by which name its labels and its start were found."""
+"""Fields that do not make it another training: its length, and by which names labels and first weights are found."""
 
 _WAY_OUT = (
-    "Or begin a new run in another folder (--set pretrained=RUN starts from the backbone of this one), or go on all "
-    "the same with partreid train --resume --allow-changes (in Python: resume(allow_changes=True))."
+    "Or start a new run in another folder (--set pretrained=RUN starts from the backbone of this one), or resume it "
+    "in spite of this: partreid train --resume --allow-changes, in Python resume(allow_changes=True)."
 )
 
 
@@ -50,11 +50,12 @@ def training_images(data: DataLike | Sequence[DataLike] | Sequence[ReIDImage], *
 class TrainingData:
     """The training images in the order in which they are drawn: by class, then as they were given.
 
-    Folders do not count, so that a set may be moved, nor does the order in which several sets are given.
+    Folders do not count, as a set may be moved, nor does the order in which several sets are given.
 
     Attributes:
         names: of the images' files.
-        digests: "images", [N] int64, of class, name and content; "labels", [N] int64, of the content, 0 = none.
+        digests: "pictures" (the name in states on disk), [N] int64, of class, name and content of the images;
+            "labels", [N] int64, of the content, 0 = none.
     """
 
     names: Sequence[str]
@@ -69,13 +70,13 @@ class TrainingData:
         """
         order = np.argsort(np.asarray(pid_index), kind="stable").tolist()
         names = [images[i].path.name for i in order]
-        pictures = [file_digest(images[i].path, f"{pid_index[i]} {images[i].path.name}") for i in order]
+        found_images = [file_digest(images[i].path, f"{pid_index[i]} {images[i].path.name}") for i in order]
         files = [images[i].label if labels else None for i in order]
         found = [0 if file is None else file_digest(file, "") for file in files]
-        return cls(names, {"pictures": torch.tensor(pictures), "labels": torch.tensor(found)})
+        return cls(names, {"pictures": torch.tensor(found_images), "labels": torch.tensor(found)})
 
     def changes(self, before: Mapping[str, Tensor]) -> str:
-        """What was otherwise before, in words; "" where nothing was."""
+        """What has changed since, in words; "" where nothing has."""
         now = self.digests
         if len(before["pictures"]) != len(now["pictures"]):
             return f"it had {len(before['pictures'])} training images, and there are {len(now['pictures'])} now"
@@ -86,39 +87,40 @@ class TrainingData:
             if what == "pictures" and torch.equal(before[what].sort().values, now[what].sort().values):
                 return "the images of a person come in another order now"
             first = self.names[int(differ.nonzero()[0])]
-            return f"{int(differ.sum())} of {len(self.names)} {what} differ now, the first of them at {first}"
+            called = "images" if what == "pictures" else what
+            return f"{int(differ.sum())} of {len(self.names)} {called} differ now, the first of them at {first}"
         return ""
 
 
 def check_same_config(run: Path, config: TrainConfig) -> None:
-    """See that a run goes on with the configuration it began with, but for the number of epochs.
+    """Check that a run is resumed with the configuration it was started with; the number of epochs may differ.
 
     Raises:
-        CheckpointError: a field is another now.
+        CheckpointError: a field has changed.
     """
     differences = [(key, *one) for key, one in load_run_config(run).diff(config).items() if key not in _MAY_CHANGE]
     if differences:
         key, there, here = differences[0]
         more = f" ({len(differences)} fields differ)" if len(differences) > 1 else ""
         raise CheckpointError(
-            f"{run} was begun with {key} = {there!r}, and now it is {here!r}{more}. A resumed run has its "
-            f"configuration from the run: leave --preset, --config and --set away. {_WAY_OUT}"
+            f"{run} was started with {key} = {there!r}, and now it is {here!r}{more}. A resumed run keeps its "
+            f"configuration: leave --preset, --config and --set away. {_WAY_OUT}"
         )
 
 
 def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData) -> None:
-    """See that a run goes on with the images and labels it began with.
+    """Check that a run is resumed with the images and labels it was started with.
 
     Args:
-        run: its folder. before: digests it was begun with; that a run of an earlier version has none is warned of.
+        run: its folder. before: digests of then; a run of an earlier version has none, and a warning says so.
         data: of now.
 
     Raises:
-        CheckpointError: something is another now.
+        CheckpointError: something has changed.
     """
     if not before:
         warnings.warn(
-            f"{run} was begun with an earlier version, which kept no digest of its images: whether they and their "
+            f"{run} was started with an earlier version, which kept no digest of its images: whether images and "
             "labels are still the same is not known.",
             stacklevel=3,
         )
@@ -127,8 +129,8 @@ def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData)
 
 
 def file_digest(path: Path, about: str) -> int:
-    """Of a file's size and beginning, and of what is said about it; one that cannot be read is reported by whoever
-    needs it."""
+    """Digest of a file's size and beginning, and of a text about it; a file that cannot be read is reported where it is
+    needed."""
     digest = blake2b(about.encode("utf-8", "surrogateescape"), digest_size=8)
     try:
         digest.update(str(path.stat().st_size).encode())

@@ -154,7 +154,7 @@ class Trainer:
         self.learner = self._new_learner(device)
         self.progress = Progress(0, {}, self.pids, processes=processes.count())
         self._saved_at = time.monotonic()
-        self._stamp: tuple[int, ...] | None = None  # of the checkpoint that this training goes on from
+        self._stamp: tuple[int, ...] | None = None  # of the checkpoint that this training continues
 
     def _new_learner(self, device: torch.device) -> Learner:
         config = self.config.optimizer
@@ -182,8 +182,8 @@ class Trainer:
         """Continue from the run folder's checkpoint, at the very step it was written after.
 
         Args:
-            allow_changes: go on although images, labels or fields of the configuration are others than the run began
-                with; else only ``optimizer.epochs`` may be.
+            allow_changes: resume even if images, labels or fields of the configuration have changed since the run was
+                started; else only ``optimizer.epochs`` may be.
 
         Raises:
             CheckpointError: there is none, it is of another model, of other persons or data or of another
@@ -234,12 +234,12 @@ class Trainer:
         return hold_work(self.run / LOCK_FILE, f"training into {self.run}", error=CheckpointError)
 
     def _check_folder(self) -> None:
-        """See that the checkpoint which the next one replaces is the one that this training goes on from."""
+        """Check that the checkpoint to be replaced is the one that this training continues."""
         there = recover_folder(self.run / CHECKPOINT_FOLDER).exists()
         if there and not self.progress.begun:
             raise CheckpointError(f"{self.run} already holds a run. Resume it, or choose another folder.")
         if self._stamp is not None and (not there or checkpoint_stamp(self.run) != self._stamp):
-            raise CheckpointError(f"Another process has written into {self.run} since it was resumed. Resume it anew.")
+            raise CheckpointError(f"Another process has written into {self.run} since it was resumed. Resume it again.")
 
     def _describe_data(self) -> TrainingData:
         labels = self.config.label_schema is not None

@@ -1,4 +1,4 @@
-"""A run folder, and what makes an interrupted training go on as if nothing had happened.
+"""A run folder, and what a training needs to be resumed as if it had not been interrupted.
 
 ::
 
@@ -215,8 +215,8 @@ def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool 
         weights = path.with_name(WEIGHTS_FILE)
         if state.get(_WEIGHTS, "") not in ("", _digest(weights)):
             raise CheckpointError(
-                f"{weights} and {path.name} beside it were not written together, so that the training would go on from "
-                "neither. Put the whole folder back from one copy, or begin anew in another folder."
+                f"{weights} and {path.name} beside it were not written together: they do not belong to one step. "
+                "Put the whole folder back from one copy, or start a new run in another folder."
             )
         learner.load(read_state_dict(weights), state, source=str(weights))
         return replace(progress, processes=processes.count())
@@ -283,7 +283,7 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
     if isinstance(error, CheckpointError):  # which says what is wrong already
         return error
     said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-    return CheckpointError(f"{path} cannot be read ({said:.200}). Start the training anew in another folder.")
+    return CheckpointError(f"{path} cannot be read ({said:.200}). Start a new training in another folder.")
 
 
 def _part(run: Path, name: str) -> Path:
@@ -299,6 +299,6 @@ def _part(run: Path, name: str) -> Path:
 
 
 def checkpoint_stamp(run: Path) -> tuple[int, ...]:
-    """What changes whenever the checkpoint of a run is written anew."""
+    """What changes whenever the checkpoint of a run is written."""
     stat = _part(run, STATE_FILE).stat()
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
