@@ -227,7 +227,7 @@ class PartExtractor(Guided):
             ShapeError, WrongTypeError: the boxes are not [N, 4] numbers.
             ConfigError: ``order`` or ``on_error`` is no such word.
         """
-        if np.ndim(boxes) == 3:  # type: ignore[arg-type]
+        if np.ndim(boxes) == 3:
             raise WrongTypeError(
                 "The boxes look like an image. Write embed_boxes(frame, boxes): the frame comes first."
             )
