@@ -9,6 +9,7 @@ import torch
 
 from partreid.errors import ConfigError
 from partreid.inference.extractor import PartExtractor
+from partreid.objects import Guided
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
@@ -22,8 +23,8 @@ _SEEN = {
 _WEIGHTS = {"product": "v_q·v_g", "geometric": "√(v_q·v_g)", "ignore": "1: visibility is ignored"}
 
 
-@dataclass(frozen=True)
-class HowCompared:
+@dataclass(frozen=True, repr=False)
+class HowCompared(Guided):
     """The choices that a distance between two images depends on, as they were in effect.
 
     Attributes:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import CheckpointError
+from partreid.objects import Guided
 from partreid.training.state import load_run_config
 from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage
@@ -29,8 +30,8 @@ _WAY_OUT = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingData:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingData(Guided):
     """The training images in the order in which they are drawn: by class, then as they were given.
 
     Folders do not count, so that a set may be moved, nor does the order in which several sets are given.
