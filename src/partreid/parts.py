@@ -12,6 +12,7 @@ from functools import cached_property
 from numbers import Integral
 
 from partreid.errors import ConfigError, nearest
+from partreid.objects import Guided
 
 FOREGROUND = "foreground"
 """Name of the slot that holds the foreground embedding; it stands before the parts in every ``PartEmbeddings``."""
@@ -69,8 +70,8 @@ def pose_field_flip() -> tuple[int, ...]:
     return tuple(keypoints + [len(KEYPOINTS) + i for i in limbs])
 
 
-@dataclass(frozen=True)
-class PartSchema:
+@dataclass(frozen=True, repr=False)
+class PartSchema(Guided):
     """K named body parts, each a group of pose-field channels (SPEC of the label format; paper, Table 5).
 
     Attributes:

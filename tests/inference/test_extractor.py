@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from partreid.errors import DataError, ShapeError
+from partreid.errors import ConfigError, DataError, PartReIDError, ShapeError
+from partreid.functional.distance import part_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import walk
 from partreid.inference.storage import load_embeddings, save_embeddings
 from partreid.models.bpbreid import BPBReID
-from partreid.models.checkpoint import Checkpoint, save_checkpoint
+from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
@@ -223,3 +225,116 @@ def test_files_that_are_no_embeddings(tmp_path: Path) -> None:
             load_embeddings(path)
     with pytest.raises(DataError):
         load_embeddings(tmp_path)
+
+
+def test_no_images_give_no_rows(extractor: PartExtractor) -> None:
+    expected = extractor.embed(np.zeros((1, 64, 32, 3), np.uint8))
+    for nothing in ([], (), iter(()), np.zeros((0, 64, 32, 3), np.uint8), torch.zeros(0, 3, 64, 32, dtype=torch.uint8)):
+        none = extractor.embed(nothing)
+        assert none.shape == (0, *expected.shape[1:])
+        assert (none.slots, none.model, none.compare_normalized) == (
+            expected.slots,
+            expected.model,
+            expected.compare_normalized,
+        )
+    assert len(PartEmbeddings.cat([expected, none])) == 1
+
+
+def test_tensors_and_opencv_arrays(extractor: PartExtractor, arrays: list[np.ndarray], folder: Path) -> None:
+    expected = extractor.embed([arrays[0], arrays[3]])
+    tensor = torch.from_numpy(np.stack([arrays[0], arrays[3]])).permute(0, 3, 1, 2)
+    bgr = [arrays[0][:, :, ::-1], arrays[3][:, :, ::-1]]
+    for images, order in (
+        (tensor, "rgb"),
+        (list(tensor), "rgb"),
+        (tensor.permute(0, 2, 3, 1), "rgb"),
+        (tensor.flip(1), "bgr"),
+        (bgr, "bgr"),
+        (np.stack(bgr), "bgr"),
+        ([folder / "0.png", Image.fromarray(arrays[3])], "bgr"),  # these know their own order
+    ):
+        assert _equal(extractor.embed(images, order=order), expected)
+        assert _equal(extractor(images, order=order), expected)
+    assert not _equal(extractor.embed(bgr), expected)
+    with pytest.raises(ConfigError, match="order=\"bgr\", got 'BRG'"):
+        extractor.embed(bgr, order="BRG")  # type: ignore[arg-type]
+
+
+FRAME = np.random.default_rng(3).integers(0, 255, (100, 120, 3), dtype=np.uint8)
+BOXES = [[4.0, 6.0, 40.0, 90.0], [60.0, 8.0, 95.5, 88.0], [-10.0, 0.0, 30.0, 70.0]]
+
+
+def test_boxes_of_a_frame(extractor: PartExtractor, tmp_path: Path) -> None:
+    expected = extractor.embed([FRAME[6:90, 4:40], FRAME[8:88, 60:96], FRAME[:70, :30]])
+    Image.fromarray(FRAME).save(tmp_path / "frame.png")
+    tensor = torch.from_numpy(FRAME).permute(2, 0, 1)
+    for frame in (FRAME, tmp_path / "frame.png", str(tmp_path / "frame.png"), Image.fromarray(FRAME), tensor):
+        assert _equal(extractor.embed_boxes(frame, BOXES), expected)
+    for boxes in (np.array(BOXES), torch.tensor(BOXES), SimpleNamespace(xyxy=np.array(BOXES, np.float32))):
+        assert _equal(extractor.embed_boxes(FRAME, boxes), expected)  # type: ignore[arg-type]
+    assert _equal(extractor.embed_boxes(FRAME[:, :, ::-1], BOXES, order="bgr"), expected)
+    for nothing in ([], np.zeros((0, 4)), SimpleNamespace(xyxy=np.empty((0, 4), np.float32))):
+        assert extractor.embed_boxes(FRAME, nothing).shape == (0, *expected.shape[1:])  # type: ignore[arg-type]
+
+
+def test_a_wrong_box_costs_its_row_and_not_the_frame(extractor: PartExtractor) -> None:
+    wrong = {1: [500, 1, 520, 9], 3: [10, 10, 10, 60], 4: [np.nan, 1, 5, 9], 6: [119, 90, 110, 80]}
+    right = iter(BOXES)
+    boxes = [wrong.get(number) or next(right) for number in range(7)]
+    with pytest.warns(UserWarning, match=r"4 of 7 boxes.*Box 1 \(500, 1, 520, 9\) lies outside.*Box 3.*Box 4.*Box 6"):
+        found = extractor.embed_boxes(FRAME, boxes)
+    assert _equal(found[[0, 2, 5]], extractor.embed_boxes(FRAME, BOXES))
+    assert not found[list(wrong)].vectors.any()
+    assert not found[list(wrong)].visibility.any()
+    assert part_distances(found, found)[1].isinf().all()  # not even near another box that shows nothing
+    with pytest.raises(DataError, match=r"Box 1 .*Box 6"):
+        extractor.embed_boxes(FRAME, boxes, on_error="raise")
+    with pytest.warns(UserWarning, match="1 of 1 boxes"):
+        assert extractor.embed_boxes(FRAME, [[500, 1, 520, 9]]).visibility.tolist() == [[0] * 6]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[0.1, 0.1, 0.3, 0.9], [0.5, 0.1, 0.7, 0.8]], r"fractions of the frame.*boxes \* \[120, 100, 120, 100\]"),
+        (
+            [[60, 8, 35, 80], [4, 6, 36, 84]],
+            r"x, y, width, height: \(60, 8, 35, 80\).*boxes\[:, 2:\] \+= boxes\[:, :2\]",
+        ),
+        ([4, 6, 40, 90], r"got one box. Write \[box\]"),
+        ([[4, 6, 40]], r"boxes \[N, 4\]"),
+        ("all", r"boxes \[N, 4\] of numbers.*got str"),
+        (None, r"boxes \[N, 4\]"),
+        (FRAME, r"embed_boxes\(frame, boxes\)"),
+    ],
+)
+def test_boxes_that_are_wrong_as_a_whole(extractor: PartExtractor, boxes: Any, message: str) -> None:
+    with pytest.raises(PartReIDError, match=message):
+        extractor.embed_boxes(FRAME, boxes)
+
+
+def test_what_is_saved_comes_back(extractor: PartExtractor, arrays: list[np.ndarray], tmp_path: Path) -> None:
+    folder = extractor.save_pretrained(tmp_path / "model")
+    again = PartExtractor.from_pretrained(folder, device="cpu", batch_size=2)
+    assert again.fingerprint == extractor.fingerprint
+    assert _equal(again.embed(arrays), extractor.embed(arrays))
+    changed = PartExtractor.from_pretrained(folder, overrides={"visibility": "continuous"}, device=torch.device("cpu"))
+    changed.metrics["mAP"] = 0.5
+    changed.save_pretrained(folder)  # takes the place of the former
+    kept = PartExtractor.from_pretrained(folder)
+    assert kept.fingerprint == changed.fingerprint != extractor.fingerprint
+    assert kept.metrics == {"mAP": 0.5}
+
+
+def test_where_it_runs_is_said_once(extractor: PartExtractor, tmp_path: Path) -> None:
+    folder = extractor.save_pretrained(tmp_path / "model")
+    with pytest.raises(
+        ConfigError, match=r"either runtime=RuntimeConfig\(...\) or device=..., batch_size=..., not both"
+    ):
+        PartExtractor.from_pretrained(folder, device="cpu", batch_size=4, runtime=RuntimeConfig())
+    with pytest.raises(ConfigError, match="Device 'cuda:7' cannot be used here"):
+        PartExtractor.from_pretrained(folder, device=7)
+    with pytest.raises(ConfigError, match="batch_size = 0"):
+        PartExtractor.from_pretrained(folder, batch_size=0)
+    with pytest.raises(ConfigError, match="takes no overrides"):
+        PartExtractor.from_pretrained(load_checkpoint(folder), overrides=["visibility=argmax"])

@@ -84,7 +84,7 @@ DISTANCES = torch.tensor([0.5, torch.inf, 2.0])
 VIDEO = track_filling.VideoNaming(Path("a.mp4"), "1", as_time(NOON))
 
 TARGETS: list[Target] = [
-    fuzz(gallery.Gallery, store=None, extractor=None, engine="auto"),
+    fuzz(gallery.Gallery, location=None, extractor=None, create=True, engine="auto"),
     fuzz(gallery.Gallery.open.__func__, all=st.builds(
         lambda: {"cls": gallery.Gallery, "location": folder() / "gallery", "create": True})),
     fuzz(gallery.Gallery.close, self=galleries()),
@@ -104,6 +104,9 @@ TARGETS: list[Target] = [
          where=FILTERS, memory_budget=2**20),
     fuzz(gallery.Gallery.verify, self=galleries()),
     fuzz(filters.Filter.keeps, self=filters.Filter(cameras=1, metadata={"track": 3}), item=GalleryItem("a", 1, NOON)),
+    fuzz(filters.Filter.of.__func__, all=st.sampled_from([
+        {"cls": filters.Filter, "where": {"cameras": [3]}, "conditions": {"ids": ["a"]}},
+        {"cls": filters.Filter, "where": filters.Filter(cameras=3), "conditions": {}}])),
     fuzz(filters.tags, metadata={"track": 3, "more": "a"}),
     fuzz(MatchingConfig.prepare, self=MatchingConfig(visibility_threshold=0.2, slots=("head",)),
          embeddings=embeddings()),

@@ -19,6 +19,8 @@ from partreid.functional.ranking import evaluate_ranking
 from partreid.models.model_config import ModelConfig
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import data, gallery, id_values, ids, moments, numbers, results
+from partreid.types import output as outputs
+from partreid.types import tensors as types
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
 SLOTS = ("foreground", "head", "legs")
@@ -43,11 +45,11 @@ def config_files(draw: st.DrawFn) -> Path:
     return path
 
 
-def output(vectors: torch.Tensor) -> types.ModelOutput:
+def output(vectors: torch.Tensor) -> outputs.ModelOutput:
     """What a model might say of two images."""
-    regions = types.RegionVectors(foreground=vectors[:, 0], parts=vectors[:, 1:])
+    regions = outputs.RegionVectors(foreground=vectors[:, 0], parts=vectors[:, 1:])
     made = types.PartEmbeddings(vectors, torch.ones(2, 3), SLOTS)
-    return types.ModelOutput(None, torch.rand(2, 3, 4, 2), regions, regions, None, torch.ones(2, 2), made)
+    return outputs.ModelOutput(None, torch.rand(2, 3, 4, 2), regions, regions, None, torch.ones(2, 2), made)
 
 
 def evaluation() -> results.EvaluationResult:
@@ -74,12 +76,14 @@ TARGETS: list[Target] = [
     Target("types.tensors.compares_normalized", lambda a, b: types.compares_normalized(a, b),
            st.fixed_dictionaries({"a": embeddings(), "b": embeddings()}), fixed=("a", "b")),
     fuzz(types.PartEmbeddings.detach, self=embeddings()),
+    fuzz(types.PartEmbeddings.cpu, self=embeddings()),
+    fuzz(types.PartEmbeddings.numpy, self=embeddings()),
     fuzz(types.PartEmbeddings.normalized, self=embeddings(), eps=1e-12),
     fuzz(types.PartEmbeddings.cat, batches=st.lists(embeddings(), min_size=1, max_size=3)),
     fuzz(types.check_comparable, a=embeddings(), b=embeddings()),
-    fuzz(types.RegionVectors.map, self=types.RegionVectors(parts=torch.ones(2, 2, 3)), function=torch.neg),
-    fuzz(types.RegionVectors.items, self=types.RegionVectors(parts=torch.ones(2, 2, 3))),
-    fuzz(types.ModelOutput.map, self=tensors(2, 3, 4).map(output), function=torch.neg),
+    fuzz(outputs.RegionVectors.map, self=outputs.RegionVectors(parts=torch.ones(2, 2, 3)), function=torch.neg),
+    fuzz(outputs.RegionVectors.items, self=outputs.RegionVectors(parts=torch.ones(2, 2, 3))),
+    fuzz(outputs.ModelOutput.map, self=tensors(2, 3, 4).map(output), function=torch.neg),
     fuzz(results.EvaluationResult.rank, self=st.builds(evaluation), k=st.integers(1, 9)),
     fuzz(results.EvaluationResult.summary, self=st.builds(lambda: with_confidence(evaluation(), samples=9))),
     fuzz(ids.match_persons, fixed=("sizes",), id_arguments=("query", "gallery"),
@@ -108,6 +112,7 @@ TARGETS: list[Target] = [
     fuzz(moments.written_time, text=st.sampled_from(["20261123_143000", "2026-11-23T14:30Z", f"@{NOON}"]), local=True),
     fuzz(gallery.as_text, value=SCALARS, what="A value"),
     fuzz(gallery.plain_text, value=SCALARS),
+    fuzz(gallery.id_text, value=SCALARS),
     fuzz(gallery.scalar, value=SCALARS),
     fuzz(gallery.is_unknown, value=SCALARS),
     fuzz(gallery.spellings, text=st.sampled_from(["17", "a", "-0", "9" * 400])),

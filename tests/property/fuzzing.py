@@ -1,8 +1,8 @@
 """Right and wrong arguments for public functions, and what may come of them.
 
-The rule: a value that does not fit raises a ``PartReIDError``. An argument of another Python type than its annotation
-is a mistake in the program, which mypy finds: there Python's own ``TypeError`` or ``AttributeError`` will do. Nothing
-else may come out, and right arguments give no NaN.
+The rule: a value that does not fit raises a ``PartReIDError``. So does an argument of another Python type than its
+annotation, or else Python's own ``TypeError``; never an ``AttributeError`` from within. Nothing else may come out, and
+right arguments give no NaN.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def check_wrong(target: Target, data: st.DataObject) -> None:
         run(target.call, arguments)
     except PartReIDError:
         pass
-    except (TypeError, AttributeError):
+    except TypeError:
         if all(kinds):
             raise
 

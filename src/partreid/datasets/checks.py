@@ -16,6 +16,7 @@ from partreid.datasets.readers import FoundDataset, queries_without_match
 from partreid.datasets.readers.common import LeftOutWarning
 from partreid.errors import PartReIDError
 from partreid.labels.locate import find_label, label_folders
+from partreid.objects import Guided
 from partreid.progress import Advance, Progress, no_progress
 from partreid.surroundings import usable_cores
 from partreid.types import ReIDDataset, ReIDImage
@@ -28,8 +29,8 @@ _EXAMPLES = 3
 _CHUNK = 64
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Guided):
     """One result of one check.
 
     Attributes:
@@ -44,8 +45,8 @@ class Finding:
     examples: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class SplitSummary:
+@dataclass(frozen=True, repr=False)
+class SplitSummary(Guided):
     """How large a split is; ``published`` are its (identities, images) where they are known."""
 
     name: str
@@ -55,8 +56,8 @@ class SplitSummary:
     published: tuple[int, int] | None
 
 
-@dataclass(frozen=True)
-class DatasetReport:
+@dataclass(frozen=True, repr=False)
+class DatasetReport(Guided):
     """What was found out about a data set. ``splits`` is empty where it cannot be read at all."""
 
     name: str

@@ -16,6 +16,7 @@ from partreid.errors import DataError, ShapeError
 from partreid.evaluation.dataset import EmbeddedSplit
 from partreid.evaluation.evaluator import MatchedIdentities
 from partreid.functional.distance import MEMORY_BUDGET
+from partreid.objects import Guided
 from partreid.retrieval.calibration import LabelledPairs, MatchCalibration, fit_curves
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import Identity, ReIDImage
@@ -44,8 +45,8 @@ class ReliabilityRow:
     observed: float
 
 
-@dataclass(frozen=True)
-class CalibrationQuality:
+@dataclass(frozen=True, repr=False)
+class CalibrationQuality(Guided):
     """How well probabilities fit what was seen; smaller is better everywhere.
 
     Attributes:

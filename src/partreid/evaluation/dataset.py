@@ -15,14 +15,15 @@ from partreid.errors import DataError
 from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
 from partreid.evaluation.slots import SlotRow, slot_mapping, slot_table
 from partreid.inference.extractor import PartExtractor
+from partreid.objects import Guided
 from partreid.parts import GLOBAL
 from partreid.progress import Advance
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import EvaluationResult, PartEmbeddings, ReIDDataset, ReIDImage
 
 
-@dataclass(frozen=True, eq=False)
-class EmbeddedSplit:
+@dataclass(frozen=True, eq=False, repr=False)
+class EmbeddedSplit(Guided):
     """Images with everything that is compared of them.
 
     Attributes:
@@ -49,8 +50,8 @@ class EmbeddedSplit:
         return slot_mapping(self.embeddings, holistic=self.holistic)
 
 
-@dataclass(frozen=True, eq=False)
-class QuerySetScores:
+@dataclass(frozen=True, eq=False, repr=False)
+class QuerySetScores(Guided):
     """Scores of one query set.
 
     Attributes:

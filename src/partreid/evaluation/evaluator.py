@@ -24,7 +24,7 @@ from partreid.functional.ranking import (
     score_rows,
     summarize_scores,
 )
-from partreid.objects import guided
+from partreid.objects import Guided, guided
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import EvaluationResult, PartEmbeddings, check_comparable
 from partreid.types.id_values import Ids, is_unknown
@@ -71,8 +71,8 @@ class Identities(NamedTuple):
         return identities
 
 
-@dataclass(frozen=True, eq=False)
-class MatchedIdentities:
+@dataclass(frozen=True, eq=False, repr=False)
+class MatchedIdentities(Guided):
     """Who is on the images of both sides, as numbers: equal ones are one person, or one view.
 
     Attributes:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from partreid.errors import ShapeError
 from partreid.evaluation.evaluator import EvaluationConfig, Identities, MatchedIdentities
+from partreid.objects import Guided
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, check_comparable
 from partreid.types.id_values import Ids
@@ -21,8 +22,8 @@ from partreid.types.numbers import require_whole
 _BYTES = 40  # per pair: its distance, its bin, and whether the two show one person in one view
 
 
-@dataclass(frozen=True, eq=False)
-class DistanceDistribution:
+@dataclass(frozen=True, eq=False, repr=False)
+class DistanceDistribution(Guided):
     """Distances of all query-gallery pairs that count; junk (same person and view, or person -1) is left out.
 
     Attributes:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from partreid.errors import DataError, ShapeError
 from partreid.functional.counting import nearer
-from partreid.objects import guided
+from partreid.objects import Guided, guided
 from partreid.types import EvaluationResult
 from partreid.types.id_values import Ids
 from partreid.types.ids import JUNK, match_cameras, match_persons
@@ -34,8 +34,8 @@ MAX_RANK = 1_000_000
 """Longest CMC curve."""
 
 
-@dataclass(frozen=True, eq=False)
-class QueryScores:
+@dataclass(frozen=True, eq=False, repr=False)
+class QueryScores(Guided):
     """What each query of a block contributes to the scores.
 
     Attributes:

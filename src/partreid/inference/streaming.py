@@ -18,6 +18,7 @@ from partreid.datasets.read_ahead import read_ahead
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.inference.inputs import ImageLike, image_name, load_image
 from partreid.labels.fields import check_upright, read_part_maps
+from partreid.objects import Guided
 from partreid.runners.runner import PoseInput, Runner, signed
 from partreid.surroundings import usable_cores
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
@@ -34,8 +35,8 @@ class SkippedImage(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, eq=False)
-class EmbeddedBatch:
+@dataclass(frozen=True, eq=False, repr=False)
+class EmbeddedBatch(Guided):
     """Images that went through the network together.
 
     Attributes:

@@ -19,6 +19,7 @@ from partreid.files import atomic_file, hold_folder
 from partreid.labels.fields import read_pose_fields, write_pose_fields
 from partreid.labels.grouping import group_fields, label_map
 from partreid.labels.providers import Crop, PoseProvider
+from partreid.objects import Guided
 from partreid.parts import PART_SCHEMAS
 from partreid.progress import Advance
 
@@ -64,8 +65,8 @@ class LabelRecord:
     source: str
 
 
-@dataclass
-class LabelSummary:
+@dataclass(repr=False)
+class LabelSummary(Guided):
     """What became of the images.
 
     Attributes:

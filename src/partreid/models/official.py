@@ -23,7 +23,7 @@ from partreid.models.build import build_fitting
 from partreid.models.checkpoint import Checkpoint
 from partreid.models.model_config import ModelConfig, official_model
 from partreid.models.official_config import FoundSetting, OfficialOptions, StoredConfig
-from partreid.objects import guided
+from partreid.objects import Guided, guided
 from partreid.preprocessing import PreprocessConfig
 
 KEY_PREFIXES: dict[str, str | None] = {
@@ -52,8 +52,8 @@ _BACKBONES = {  # a key that only this backbone has → its name; the first that
 _METRICS = ("rank1", "mAP", "epoch")
 
 
-@dataclass(frozen=True)
-class OfficialImport:
+@dataclass(frozen=True, repr=False)
+class OfficialImport(Guided):
     """A published checkpoint, and an account of its reading.
 
     Attributes:

@@ -26,6 +26,7 @@ from partreid.files import atomic_file
 from partreid.inference.extractor import PartExtractor
 from partreid.json_files import read_json
 from partreid.models.checkpoint import find_checkpoint
+from partreid.objects import Guided
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
 from partreid.types.numbers import require_whole
@@ -44,8 +45,8 @@ _OFFSET_RANGE, _SLOPE_RANGE = 10.0, 3.0
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledPairs:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelledPairs(Guided):
     """Pairs of a query and a gallery image of which it is known whether they show one person.
 
     Attributes:

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from partreid.errors import ConfigError, ShapeError
 from partreid.functional.distance import pairwise_slot_distances
+from partreid.objects import Guided
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 
 
-@dataclass(frozen=True, eq=False)
-class ImageComparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageComparison(Guided):
     """What came of comparing An images with B others.
 
     Attributes:

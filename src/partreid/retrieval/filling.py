@@ -15,6 +15,7 @@ from partreid.errors import ConfigError, DataError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import images_root, iter_embeddings
 from partreid.inference.streaming import SkippedImage
+from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.known import FILE, Newcomers
@@ -91,8 +92,8 @@ class Naming:
         return GalleryItem(self.prefix + name, camera, time, found)
 
 
-@dataclass(frozen=True)
-class Filled:
+@dataclass(frozen=True, repr=False)
+class Filled(Guided):
     """What became of the images: added or replaced, there already, left out as they cannot be read; and the ids of
     those that are there under another id than theirs would be."""
 

@@ -14,6 +14,7 @@ from partreid.errors import ConfigError, nearest
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
 from partreid.models.model_config import ModelConfig
+from partreid.objects import Guided
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
@@ -28,8 +29,8 @@ _SEEN = {
 _WEIGHTS = {"product": "v_q·v_g", "geometric": "√(v_q·v_g)", "ignore": "1: visibility is ignored"}
 
 
-@dataclass(frozen=True)
-class HowCompared:
+@dataclass(frozen=True, repr=False)
+class HowCompared(Guided):
     """The choices that a distance between two images depends on, as they were in effect.
 
     Attributes:

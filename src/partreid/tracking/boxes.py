@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import ConfigError, DataError
-from partreid.objects import guided
+from partreid.objects import Guided, guided
 from partreid.tracking.box_choice import chosen_rows, named
 from partreid.tracking.box_columns import COLUMNS, MOT, BoxForm
 from partreid.tracking.box_rows import BoxRows, read_rows
@@ -37,8 +37,8 @@ class BoxTable:
     first_pixel: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class TrackBoxes:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrackBoxes(Guided):
     """Boxes in the order of their frames.
 
     Attributes:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from partreid.datasets.readers.common import list_images, own_name
 from partreid.errors import ConfigError, DataError
+from partreid.objects import Guided
 
 SEQINFO = "seqinfo.ini"
 """MOTChallenge's account of a sequence, beside the folder of its frames."""
@@ -22,8 +23,8 @@ _NO_NAMES = frozenset(("img1", "img", "imgs", "images", "frames", "jpg", "png", 
 """What folders of frames are called whosesoever they are: the folder above has the name."""
 
 
-@dataclass(frozen=True)
-class FrameFolder:
+@dataclass(frozen=True, repr=False)
+class FrameFolder(Guided):
     """Images of a folder as frames.
 
     Attributes:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from partreid.datasets.readers import DataLike, read_datasets
 from partreid.errors import CheckpointError
+from partreid.objects import Guided
 from partreid.training.state import load_run_config
 from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage
@@ -46,8 +47,8 @@ def training_images(data: DataLike | Sequence[DataLike] | Sequence[ReIDImage], *
     return [image for dataset in sets for image in dataset.train]
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingData:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingData(Guided):
     """The training images in the order in which they are drawn: by class, then as they were given.
 
     Folders do not count, as a set may be moved, nor does the order in which several sets are given.

@@ -142,7 +142,7 @@ class SearchResult(Guided):
                 f"{hit.distance:.4g}",
                 hit.camera or "",
                 hit.time or "",
-                ", ".join(hit.part_distances),
+                f"{', '.join(hit.part_distances):.60}",
             )
             for query, hits in enumerate(self[:10])
             for hit in hits[:10]

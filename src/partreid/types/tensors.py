@@ -137,7 +137,7 @@ class PartEmbeddings(Guided):
 
     def __repr__(self) -> str:
         b, s, d = self.vectors.shape
-        return f"PartEmbeddings({b} images, {s} slots {self.slots}, width {d}, {self.vectors.device})"
+        return f"PartEmbeddings({b} images, {s} slots {self.slots!s:.300}, width {d}, {self.vectors.device})"
 
     @property
     def width(self) -> int:

@@ -14,6 +14,7 @@ from partreid.errors import ConfigError, nearest
 from partreid.labels.draw import draw_pose_fields
 from partreid.labels.fields import label_size
 from partreid.labels.target import choose_target
+from partreid.objects import Guided
 from partreid.parts import NUM_POSE_FIELDS
 
 PROVIDERS = ("openvino", "movenet", "keypoints")
@@ -32,8 +33,8 @@ class Crop:
     pixels: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, eq=False)
-class PoseLabel:
+@dataclass(frozen=True, eq=False, repr=False)
+class PoseLabel(Guided):
     """What a provider says of one image.
 
     Attributes:
