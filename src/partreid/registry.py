@@ -26,6 +26,9 @@ class Registry(Generic[T]):
         kind: what they are, for messages. group: of the entry points.
         own: partreid's, by name; a text is a place, ``module:object``, as in an entry point.
 
+    Attributes:
+        own: the names of partreid's that nobody replaced.
+
     Example:
         >>> rules = Registry("rule", group="partreid.examples", own={"root": "math:sqrt"})
         >>> @rules.register("half")
@@ -36,7 +39,7 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, kind: str, *, group: str, own: Mapping[str, T | str] | None = None) -> None:
-        self.kind, self.group = kind, group
+        self.kind, self.group, self.own = kind, group, set(own or ())
         self._here: dict[str, T | EntryPoint] = {
             name: EntryPoint(name, thing, group) if isinstance(thing, str) else thing
             for name, thing in (own or {}).items()
@@ -74,6 +77,7 @@ class Registry(Generic[T]):
                 "A package that has an entry point need not register."
             )
         self._here[name] = thing
+        self.own.discard(name)
         return thing
 
     def unregister(self, name: str) -> None:

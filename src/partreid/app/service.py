@@ -36,6 +36,7 @@ from partreid.app.uploads import (
     item_image,
 )
 from partreid.errors import DataError
+from partreid.functional.visibility import weighs_unseen
 from partreid.inference.extractor import PartExtractor
 from partreid.reports.html import rgb
 from partreid.retrieval.calibration import MatchCalibration
@@ -178,7 +179,7 @@ class PageService:
                 )
             )
         found = tuple(found for found in self._found(result, matching) if found.distance is not None)
-        if matching.visibility != "ignore" and not asked.visibility.any():
+        if not asked.visibility.any() and not weighs_unseen(matching.visibility, len(asked.slots)):
             note = NOTHING_CHOSEN_VISIBLE if self.matching.prepare(query).visibility.any() else NOTHING_VISIBLE
         elif not searched:
             note = EMPTY if empty else NOTHING_LEFT

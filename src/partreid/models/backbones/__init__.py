@@ -85,8 +85,8 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         "timm/": TimmBackbone,
     },
 )
-"""Backbones by name: a :class:`BackboneEntry`, or what builds a :class:`Backbone` from ``output_stride`` (int, or None for
-its own). What stands for a prefix, such as ``timm/``, is given the whole name first."""
+"""Backbones by name: a :class:`BackboneEntry`, or what builds a :class:`Backbone` from ``output_stride`` (int, or None
+for its own). What stands for a prefix, such as ``timm/``, is given the whole name first."""
 
 
 @dataclass(frozen=True)
