@@ -107,7 +107,7 @@ class ConfigModel(BaseModel):
 
     def differences(self, other: Self) -> Iterator[tuple[str, Any, Any]]:
         """Each ``(dotted field, value here, value there)`` in which two configurations differ, in the fields' order."""
-        mine, theirs = dict(flatten(self)), dict(flatten(other))
+        mine, theirs = ({key: value for key, value in flatten(c) if value != {}} for c in (self, other))
         for key in mine | theirs:
             if mine.get(key) != theirs.get(key):
                 yield key, mine.get(key), theirs.get(key)
@@ -125,7 +125,7 @@ def flatten(config: ConfigModel | Mapping[str, Any], prefix: str = "") -> Iterat
     """Each ``(dotted field, value)`` of a configuration, in order."""
     data = config.model_dump(mode="json") if isinstance(config, ConfigModel) else config
     for key, value in data.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
@@ -236,9 +236,10 @@ def _scalar(text: str) -> Any:
 
 
 def _assign(model: type[BaseModel], data: dict[str, Any], keys: list[str], value: Any, assignment: str) -> None:
-    node = data
+    node, values = data, meanings(model)
     for depth, key in enumerate(keys):
-        if not isinstance(node, dict) or key not in node:
+        named = ".".join(keys[:depth]) in values  # a field that is a mapping takes any name
+        if not isinstance(node, dict) or (key not in node and not named):
             where = ".".join(keys[:depth]) or "the configuration"
             raise ConfigError(f"{assignment!r}: {where} has no field {key!r}. {_suggest(model, keys[:depth], key)}")
         if depth == len(keys) - 1:

@@ -11,6 +11,7 @@ from torch import Tensor
 from partreid.errors import ShapeError
 from partreid.functional._checks import require_float, require_share
 from partreid.registry import Registry
+from partreid.types.numbers import require_whole
 
 DEFAULT_THRESHOLD = 0.4
 """λ_v of Eq. 4."""
@@ -112,7 +113,7 @@ def weighs_unseen(rule: str, slots: int) -> bool:
         >>> weighs_unseen("product", 9), weighs_unseen("ignore", 9)
         (False, True)
     """
-    return bool(slot_weights(torch.zeros(1, slots), rule).any())
+    return bool(slot_weights(torch.zeros(1, require_whole("slots", slots, least=1)), rule).any())
 
 
 def _check(attention: Tensor) -> Tensor:
