@@ -17,8 +17,11 @@ from partreid.datasets.readers.loose_images import read_images
 from partreid.errors import ConfigError, DataError, nearest
 from partreid.labels.generate import NOTES, REPORT, LabelJob, LabelSummary, make_labels
 from partreid.labels.locate import AUTO, MASKS, PUBLISHED_FOLDER, label_path, published_label_path
-from partreid.labels.providers import PROVIDERS, load_provider
+from partreid.labels.providers import LABEL_PROVIDERS, load_provider
 from partreid.types import ReIDDataset
+
+OPENVINO = "openvino"
+"""The label provider unless another is named."""
 
 
 class LabelFormat(StrEnum):
@@ -30,7 +33,9 @@ class LabelFormat(StrEnum):
 
 def make(
     data: Data,
-    provider: Annotated[str, typer.Option(help=f"What finds the persons: {', '.join(PROVIDERS)}.")] = PROVIDERS[0],
+    provider: Annotated[
+        str, typer.Option(help=f"What finds the persons: {', '.join(sorted(LABEL_PROVIDERS.own))}, or one of your own.")
+    ] = OPENVINO,
     model: Annotated[
         str | None,
         typer.Option(help="openvino: network file (.xml), needed. movenet: its .tflite. openpifpaf: a checkpoint."),
@@ -65,7 +70,7 @@ def make(
     if limit is not None:
         pictures = [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))).astype(int)]
     if keypoints is not None:
-        if model is not None or provider not in (PROVIDERS[0], "keypoints"):
+        if model is not None or provider not in (OPENVINO, "keypoints"):
             raise ConfigError("--keypoints stands for --provider keypoints --model FILE: leave those two out.")
         provider, model = "keypoints", str(keypoints)
     source = load_provider(provider, model=model, stride=stride, images=images)
