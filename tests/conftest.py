@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def _seeded() -> None:
     torch.set_flush_denormal(False)  # a training sets it for its whole process
 
 
-def write_blocks(root: Path, folder: str, pids: range, cameras: range) -> None:
+def write_blocks(root: Path, folder: str, pids: Iterable[int], cameras: Iterable[int]) -> None:
     """Images whose upper and lower half carry the identity's colours, with pose fields for both halves."""
     for pid in pids:
         colors = np.random.default_rng(pid).integers(0, 255, (2, 3))

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from PIL import Image
 
 from partreid import BPBReID, ModelConfig, PreprocessConfig, save_checkpoint
-from partreid.cli import app
+from partreid.cli.commands import COMMANDS, load_command
 from partreid.models.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -47,15 +46,12 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_commands_exist_with_these_options(page: str, least: int) -> None:
-    command = typer.main.get_command(app)
     blocks = _blocks("console", (ROOT / page).read_text(encoding="utf-8"))
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
     ours = [line.split()[1:] for line in lines if line.startswith("partreid ")]
     assert len(ours) >= least
     for words in ours:
-        found = command
-        while words and words[0] in getattr(found, "commands", {}):
-            found = found.commands[words.pop(0)]
+        found = load_command(next(name for name in (" ".join(words[:2]), words[0]) if name in COMMANDS))
         options = {o for parameter in found.params for o in (*parameter.opts, *parameter.secondary_opts)}
         for word in words:
             if word.startswith("-"):

@@ -14,7 +14,8 @@ import torch
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 import partreid
-from partreid import cli, surroundings
+from partreid import surroundings
+from partreid.cli import commands
 from partreid.datasets.readers import read_dataset
 from partreid.errors import ConfigError
 from partreid.runtime import RuntimeConfig
@@ -135,8 +136,8 @@ def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise() -> None:
     assert python(code) == "10000"
     assert python(code, GOMP_SPINCOUNT="5") == "5"
     assert python(code, OMP_WAIT_POLICY="active") == "None"
-    first = "import sys, partreid; m = list(sys.modules); print(m.index('partreid.surroundings') < m.index('torch'))"
-    assert python(first) == "True"
+    first = "import sys; from partreid import part_distances; m = list(sys.modules); "
+    assert python(first + "print(m.index('partreid.surroundings') < m.index('torch'))") == "True"
 
 
 CLUSTERS = {
@@ -199,15 +200,15 @@ def test_processors_are_those_that_a_container_is_granted(
 
 
 def test_a_command_starts_no_more_threads_than_it_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "usable_cores", lambda: 1)
+    monkeypatch.setattr(commands, "usable_cores", lambda: 1)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
         monkeypatch.setenv("OMP_NUM_THREADS", "2")
-        cli._fit_threads()
+        commands._fit_threads()
         assert torch.get_num_threads() == 2, "the user's own choice"
         monkeypatch.delenv("OMP_NUM_THREADS")
-        cli._fit_threads()
+        commands._fit_threads()
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-from torch import distributed
+if TYPE_CHECKING:  # whoever only asks which process this is waits for no PyTorch
+    import torch
 
 T = TypeVar("T")
 
 
 def launched() -> bool:
     """Whether torchrun started this process together with others."""
-    return distributed.is_available() and distributed.is_torchelastic_launched() and _number("WORLD_SIZE", 1) > 1
+    return "TORCHELASTIC_RUN_ID" in os.environ and _number("WORLD_SIZE", 1) > 1
 
 
 def rank() -> int:
@@ -43,7 +43,12 @@ def is_first() -> bool:
 
 def join(device: torch.device) -> None:
     """Connect with the other processes: by NCCL between GPUs, else by gloo. Nothing happens where there are none."""
-    if launched() and not distributed.is_initialized():
+    if not launched():
+        return
+    import torch
+    from torch import distributed
+
+    if not distributed.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -51,6 +56,8 @@ def join(device: torch.device) -> None:
 
 def leave() -> None:
     """End the connection, after work that went well; after an error torchrun ends the other processes."""
+    from torch import distributed
+
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
@@ -62,6 +69,8 @@ def gather_to_first(thing: T) -> list[T]:
     """
     if not launched():
         return [thing]
+    from torch import distributed
+
     things: list[T | None] | None = [None] * count() if is_first() else None
     distributed.gather_object(thing, things)
     return [one for one in things or () if one is not None]

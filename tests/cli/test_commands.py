@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +219,7 @@ def test_other_commands_do_not_speak_of_training(run: Run, monkeypatch: pytest.M
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["partreid.cli.data"], "check_dataset", interrupted)
+    monkeypatch.setattr("partreid.cli.data.check_dataset", interrupted)
     status, text = run("data", "check", blocks)
     assert status == 130
     assert "Interrupted. Nothing half-written was left." in text
@@ -253,9 +252,8 @@ def test_a_resumed_run_keeps_its_configuration(run: Run, blocks: Path, tiny_toml
 
 
 def test_demo_on_blocks(run: Run, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["partreid.cli.demo"]
-    monkeypatch.setattr(module, "shipped_split", lambda: blocks)
-    monkeypatch.setattr(module, "demo_preset", lambda: tiny_config("model.visibility=argmax"))
+    monkeypatch.setattr("partreid.cli.demo.shipped_split", lambda: blocks)
+    monkeypatch.setattr("partreid.cli.demo.demo_preset", lambda: tiny_config("model.visibility=argmax"))
     status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "1", "--device", "cpu")
     assert status == 0, text
     words = " ".join(text.split())

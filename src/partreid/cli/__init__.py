@@ -4,67 +4,33 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import signal
 import sys
 import warnings
 from contextlib import suppress
 from typing import NoReturn
 
-import torch
 import typer
 
 from partreid import processes
-from partreid.cli import app as page_command
-from partreid.cli import config as config_command
-from partreid.cli import data as data_command
-from partreid.cli.calibrate import calibrate
-from partreid.cli.compare import compare
+from partreid.cli.commands import CommandGroup, add_commands
 from partreid.cli.console import emit, errors, say_error, say_warning
-from partreid.cli.demo import demo
-from partreid.cli.embed import embed
-from partreid.cli.evaluate import evaluate
-from partreid.cli.experiment import experiment
-from partreid.cli.export import export
-from partreid.cli.gallery import app as gallery_app
-from partreid.cli.import_official import import_official
-from partreid.cli.labels import app as labels_app
-from partreid.cli.show import app as show_app
-from partreid.cli.synth import synth
-from partreid.cli.tracks import tracks
-from partreid.cli.train import train
 from partreid.errors import PartReIDError
-from partreid.surroundings import ensure_home, usable_cores
+from partreid.surroundings import ensure_home
 from partreid.version import __version__
 
-app = typer.Typer(
+program = typer.Typer(
     name="partreid",
+    cls=CommandGroup,
     help="Part-based person re-identification under occlusion (BPBReID): train, evaluate, embed, search.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.command()(demo)
-app.command()(synth)
-app.add_typer(data_command.app, name="data")
-app.add_typer(labels_app, name="labels")
-app.command()(train)
-app.command()(evaluate)
-app.command()(calibrate)
-app.command()(embed)
-app.add_typer(gallery_app, name="gallery")
-app.command()(tracks)
-app.command()(compare)
-app.command("app")(page_command.page)
-app.add_typer(show_app, name="show")
-app.command()(export)
-app.command()(experiment)
-app.command("import-official")(import_official)
-app.add_typer(config_command.app, name="config")
+add_commands(program)
 
 
-@app.callback(invoke_without_command=True)
+@program.callback(invoke_without_command=True)
 def version_option(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
     """Options of every command."""
     if version:
@@ -80,7 +46,6 @@ def main() -> None:
     """Entry point: a user's mistake is one message and exit status 2, never a traceback."""
     with suppress(PartReIDError):  # whoever needs the folder says so
         ensure_home()
-    _fit_threads()
     if not processes.launched():  # torchrun ends its processes itself, and at once
         with suppress(ValueError):  # only the main thread may
             signal.signal(signal.SIGTERM, _terminated)  # what is half-written is cleared away, as after Ctrl-C
@@ -92,7 +57,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        program()
     except PartReIDError as error:
         say_error(error)
         sys.exit(2)
@@ -107,12 +72,6 @@ def main() -> None:
 
 def _terminated(*_: object) -> NoReturn:
     sys.exit(TERMINATED)
-
-
-def _fit_threads() -> None:
-    """No more threads than there are processors for them: PyTorch does not know what a container is granted."""
-    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cores():
-        torch.set_num_threads(usable_cores())
 
 
 def _reason(error: OSError) -> str:

@@ -24,7 +24,7 @@ _UNUSED = (
 )
 
 
-def page(
+def app(
     gallery: Annotated[
         str,
         typer.Option("--gallery", "-g", help="A folder, qdrant://host:6333/name, or postgres://…/database?gallery=…"),

@@ -13,7 +13,7 @@ from partreid.errors import ConfigError
 from partreid.training.presets import PRESETS, get_preset
 from partreid.training.train_config import TrainConfig
 
-app = typer.Typer(help="Show and compare configurations.", no_args_is_help=True)
+app = typer.Typer()
 
 
 @app.command("list")

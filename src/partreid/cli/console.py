@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -19,8 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from partreid import processes
-from partreid.evaluation.dataset import QuerySetScores
-from partreid.training.observers import StepRecord
+
+if TYPE_CHECKING:  # the help of the commands waits for no PyTorch
+    from partreid.evaluation.dataset import QuerySetScores
+    from partreid.training.observers import StepRecord
 
 _WIDE = 10_000
 """Columns of a file: nothing is wrapped or folded there."""

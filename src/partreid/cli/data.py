@@ -20,7 +20,7 @@ from partreid.errors import DataError
 from partreid.files import atomic_file
 from partreid.labels.locate import AUTO
 
-app = typer.Typer(help="Data sets: see which are known, and check those on disk.", no_args_is_help=True)
+app = typer.Typer()
 
 _STYLES = {"ok": "green", "note": "cyan", "problem": "bold red"}
 

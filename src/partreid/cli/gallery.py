@@ -30,9 +30,7 @@ from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.runtime import keep_freed_memory
 
-app = typer.Typer(
-    help="Galleries: keep people seen, with camera, time and anything else, and find them again.", no_args_is_help=True
-)
+app = typer.Typer()
 
 _EMBEDDED = (".safetensors", ".parquet")
 

@@ -19,7 +19,7 @@ from partreid.labels.grouping import LABEL_THRESHOLD, label_map
 from partreid.labels.locate import AUTO, choose_label_folder, label_folders
 from partreid.parts import get_part_schema
 
-app = typer.Typer(help="Human parsing labels: make them, or see what a data set has.", no_args_is_help=True)
+app = typer.Typer()
 app.command()(make)
 app.command()(show)
 

@@ -8,9 +8,7 @@ from partreid.cli.show_attention import attention
 from partreid.cli.show_rankings import rankings
 from partreid.cli.show_report import report
 
-app = typer.Typer(
-    help="Figures of a model on a data set: rankings, attention, and a report of everything.", no_args_is_help=True
-)
+app = typer.Typer()
 app.command()(rankings)
 app.command()(attention)
 app.command()(report)

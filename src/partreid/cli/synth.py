@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import console, progress_bar
-from partreid.datasets.synthetic import SyntheticConfig, render_dataset
+from partreid.datasets.synthetic.dataset import render_dataset
+from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.surroundings import usable_cores
 
 _DEFAULT = SyntheticConfig()

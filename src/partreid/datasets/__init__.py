@@ -1,1 +1,31 @@
 """Data sets: readers that list images, and what turns images and labels into batches."""
+
+from typing import TYPE_CHECKING
+
+from partreid.doors import door
+
+if TYPE_CHECKING:
+    from partreid.datasets.augment import Augmentation, AugmentConfig
+    from partreid.datasets.checks import DatasetReport, Finding, check_dataset
+    from partreid.datasets.images import IMAGE_SUFFIXES, decode, read_image, resize
+    from partreid.datasets.loaders import BatchConfig, TrainLoader
+    from partreid.datasets.occlusion import OcclusionConfig, write_occluded_queries
+    from partreid.datasets.readers import LAYOUTS, Layout, find_datasets, read_dataset, read_datasets, with_labels
+    from partreid.datasets.readers.loose_images import read_images
+    from partreid.datasets.samplers import IdentityBatchSampler
+    from partreid.datasets.synthetic.dataset import render_dataset
+    from partreid.datasets.synthetic.render_config import SyntheticConfig
+    from partreid.datasets.synthetic.shipped import shipped_split
+    from partreid.datasets.torch_dataset import ImageBatch, ImageDataset
+    from partreid.types.data import ReIDDataset, ReIDImage
+
+__all__ = [
+    "IMAGE_SUFFIXES", "LAYOUTS", "AugmentConfig", "Augmentation", "BatchConfig", "DatasetReport", "Finding",
+    "IdentityBatchSampler", "ImageBatch", "ImageDataset", "Layout", "OcclusionConfig", "ReIDDataset", "ReIDImage",
+    "SyntheticConfig", "TrainLoader", "check_dataset", "decode", "find_datasets", "read_dataset", "read_datasets",
+    "read_image", "read_images", "render_dataset", "resize", "shipped_split", "with_labels",
+    "write_occluded_queries",
+]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = door(__name__)

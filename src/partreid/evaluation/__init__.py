@@ -1,33 +1,34 @@
 """Scores of a ranking: protocols, streaming evaluation, the table of single embeddings, confidence intervals."""
 
-from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
-from partreid.evaluation.protocols import PROTOCOLS, Protocol
-from partreid.evaluation.separation import DistanceDistribution, distance_distribution
-from partreid.evaluation.slots import SlotRow, slot_mapping, slot_table
-from partreid.evaluation.statistics import (
-    Interval,
-    PairedDifference,
-    bootstrap_interval,
-    paired_difference,
-    with_confidence,
-)
-from partreid.retrieval.matching import MatchingConfig
+from typing import TYPE_CHECKING
+
+from partreid.doors import door
+
+if TYPE_CHECKING:
+    from partreid.evaluation.calibration import CalibrationQuality, cross_validate, fit_calibration
+    from partreid.evaluation.dataset import EmbeddedSplit, QuerySetScores, embed_split, score_query_set
+    from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
+    from partreid.evaluation.protocols import PROTOCOLS, Protocol
+    from partreid.evaluation.reranking import Reranker, RerankingConfig
+    from partreid.evaluation.separation import DistanceDistribution, distance_distribution
+    from partreid.evaluation.slots import SlotRow, slot_mapping, slot_table
+    from partreid.evaluation.statistics import (
+        Interval,
+        PairedDifference,
+        bootstrap_interval,
+        paired_difference,
+        with_confidence,
+    )
+    from partreid.evaluation.visibility import PartVisibility, part_visibility
+    from partreid.retrieval.matching import MatchingConfig
 
 __all__ = [
-    "PROTOCOLS",
-    "DistanceDistribution",
-    "EvaluationConfig",
-    "Identities",
-    "Interval",
-    "MatchingConfig",
-    "PairedDifference",
-    "Protocol",
-    "SlotRow",
-    "bootstrap_interval",
-    "distance_distribution",
-    "evaluate_embeddings",
-    "paired_difference",
-    "slot_mapping",
-    "slot_table",
-    "with_confidence",
-]
+    "PROTOCOLS", "CalibrationQuality", "DistanceDistribution", "EmbeddedSplit", "EvaluationConfig", "Identities",
+    "Interval", "MatchingConfig", "PairedDifference", "PartVisibility", "Protocol", "QuerySetScores", "Reranker",
+    "RerankingConfig", "SlotRow", "bootstrap_interval", "cross_validate", "distance_distribution", "embed_split",
+    "evaluate_embeddings", "fit_calibration", "paired_difference", "part_visibility", "score_query_set",
+    "slot_mapping", "slot_table", "with_confidence",
+]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = door(__name__)

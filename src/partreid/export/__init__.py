@@ -1,1 +1,15 @@
 """Models as one file for other runtimes: ONNX and OpenVINO."""
+
+from typing import TYPE_CHECKING
+
+from partreid.doors import door
+
+if TYPE_CHECKING:
+    from partreid.export.parity import Agreement, check_agreement
+    from partreid.export.quality import Quality, measure_quality
+    from partreid.export.write import ExportOptions, export_checkpoint
+
+__all__ = ["Agreement", "ExportOptions", "Quality", "check_agreement", "export_checkpoint", "measure_quality"]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = door(__name__)

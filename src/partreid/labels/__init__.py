@@ -9,3 +9,32 @@ pixel (i·H/(h-1), j·W/(w-1)), so that the outer nodes lie on the image's borde
 holds for every function that takes or makes a label. Published labels have h = 2·ceil((H-1)/16) + 1
 (:func:`partreid.labels.fields.label_size`); no reader assumes it.
 """
+
+from typing import TYPE_CHECKING
+
+from partreid.doors import door
+
+if TYPE_CHECKING:
+    from partreid.labels.fields import (
+        label_size,
+        read_label_map,
+        read_part_maps,
+        read_pose_fields,
+        write_label_map,
+        write_pose_fields,
+    )
+    from partreid.labels.generate import LabelSummary, make_labels
+    from partreid.labels.grouping import flip_fields, group_fields, label_map, one_hot
+    from partreid.labels.locate import choose_label_folder, find_label, label_folders
+    from partreid.labels.providers import PROVIDERS, Crop, PoseLabel, PoseProvider, label_persons, load_provider
+    from partreid.labels.quality import LabelRating, rate_label_file, rate_part_maps
+
+__all__ = [
+    "PROVIDERS", "Crop", "LabelRating", "LabelSummary", "PoseLabel", "PoseProvider", "choose_label_folder",
+    "find_label", "flip_fields", "group_fields", "label_folders", "label_map", "label_persons", "label_size",
+    "load_provider", "make_labels", "one_hot", "rate_label_file", "rate_part_maps", "read_label_map",
+    "read_part_maps", "read_pose_fields", "write_label_map", "write_pose_fields",
+]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = door(__name__)

@@ -1,8 +1,25 @@
 """Galleries and the distances they are searched by."""
 
-from partreid.retrieval.filters import Filter
-from partreid.retrieval.gallery import Gallery
-from partreid.retrieval.many import search_many
-from partreid.retrieval.matching import MatchingConfig
+from typing import TYPE_CHECKING
 
-__all__ = ["Filter", "Gallery", "MatchingConfig", "search_many"]
+from partreid.doors import door
+
+if TYPE_CHECKING:
+    from partreid.retrieval.calibration import LabelledPairs, MatchCalibration
+    from partreid.retrieval.compare import ImageComparison
+    from partreid.retrieval.filling import Filled, Naming, add_embeddings, add_files, add_images
+    from partreid.retrieval.filters import Filter
+    from partreid.retrieval.gallery import Gallery
+    from partreid.retrieval.how_compared import HowCompared
+    from partreid.retrieval.many import search_many
+    from partreid.retrieval.matching import MatchingConfig
+    from partreid.retrieval.track_filling import VideoNaming, add_tracks
+
+__all__ = [
+    "Filled", "Filter", "Gallery", "HowCompared", "ImageComparison", "LabelledPairs", "MatchCalibration",
+    "MatchingConfig", "Naming", "VideoNaming", "add_embeddings", "add_files", "add_images", "add_tracks",
+    "search_many",
+]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = door(__name__)

@@ -1,1 +1,20 @@
 """People over time: tables of boxes, video, folders of frames, and tracklets."""
+
+from typing import TYPE_CHECKING
+
+from partreid.doors import door
+
+if TYPE_CHECKING:
+    from partreid.tracking.boxes import BoxTable, TrackBoxes, read_boxes
+    from partreid.tracking.frame_folder import FrameFolder
+    from partreid.tracking.tracklets import Tracklet, merge_tracklet, merge_tracklets
+    from partreid.tracking.video import VideoFrame, crop_boxes, embed_boxes, iter_frames
+    from partreid.tracking.video_tracks import BestCrops, embed_tracks
+
+__all__ = [
+    "BestCrops", "BoxTable", "FrameFolder", "TrackBoxes", "Tracklet", "VideoFrame", "crop_boxes", "embed_boxes",
+    "embed_tracks", "iter_frames", "merge_tracklet", "merge_tracklets", "read_boxes",
+]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = door(__name__)

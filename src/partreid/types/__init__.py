@@ -1,31 +1,20 @@
 """The package's own language: what its parts give to each other."""
 
-from partreid.types.data import Identity, LabelNaming, ReIDDataset, ReIDImage, identities
-from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult
-from partreid.types.results import EvaluationResult, LossReport
-from partreid.types.tensors import (
-    ModelOutput,
-    PartEmbeddings,
-    RegionVectors,
-    check_comparable,
-    compares_normalized,
-)
+from typing import TYPE_CHECKING
+
+from partreid.doors import door
+
+if TYPE_CHECKING:
+    from partreid.types.data import Identity, LabelNaming, ReIDDataset, ReIDImage, identities
+    from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult
+    from partreid.types.results import EvaluationResult, LossReport
+    from partreid.types.tensors import ModelOutput, PartEmbeddings, RegionVectors, check_comparable, compares_normalized
 
 __all__ = [
-    "CameraSummary",
-    "EvaluationResult",
-    "GalleryItem",
-    "GalleryRecords",
-    "Identity",
-    "LabelNaming",
-    "LossReport",
-    "ModelOutput",
-    "PartEmbeddings",
-    "ReIDDataset",
-    "ReIDImage",
-    "RegionVectors",
-    "SearchResult",
-    "check_comparable",
-    "compares_normalized",
-    "identities",
-]
+    "CameraSummary", "EvaluationResult", "GalleryItem", "GalleryRecords", "Identity", "LabelNaming", "LossReport",
+    "ModelOutput", "PartEmbeddings", "ReIDDataset", "ReIDImage", "RegionVectors", "SearchResult",
+    "check_comparable", "compares_normalized", "identities",
+]  # fmt: skip
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = door(__name__)

@@ -16,9 +16,10 @@ pytest.importorskip("anny")
 pytest.importorskip("warp")
 
 from partreid.datasets.readers import read_dataset
-from partreid.datasets.synthetic import SyntheticConfig, dataset, render_dataset
+from partreid.datasets.synthetic import dataset
 from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats, load_body_model
 from partreid.datasets.synthetic.cameras import Camera, make_cameras
+from partreid.datasets.synthetic.dataset import render_dataset
 from partreid.datasets.synthetic.framing import Box, bounds, measure_occlusion, seen_keypoints, spoil_keypoints
 from partreid.datasets.synthetic.garments import dress
 from partreid.datasets.synthetic.meshes import box as make_box
@@ -26,6 +27,7 @@ from partreid.datasets.synthetic.meshes import plain
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.plan import plan_images
 from partreid.datasets.synthetic.raytrace import Scene, TracedMesh, start_warp
+from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.datasets.synthetic.world import people_of
 from partreid.errors import ConfigError, MissingDependencyError
 from partreid.labels.draw import draw_pose_fields
