@@ -225,7 +225,7 @@ def test_a_run_that_another_went_on_with_since_it_was_resumed_is_left_alone(data
     quick.resume()
     quick.fit()
     before = (run / CHECKPOINT_FOLDER / STATE_FILE).read_bytes()
-    with pytest.raises(CheckpointError, match="Another process has written into .* Resume it anew"):
+    with pytest.raises(CheckpointError, match="Another process has written into .* Resume it again"):
         slow.fit()
     assert (run / CHECKPOINT_FOLDER / STATE_FILE).read_bytes() == before
 

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from partreid.retrieval.how_compared import HowCompared
     from partreid.retrieval.many import search_many
     from partreid.retrieval.matching import MatchingConfig
+    from partreid.retrieval.stores import STORES
+    from partreid.retrieval.stores.base import Candidates, GalleryHeader, GalleryStore, SearchRule
+    from partreid.retrieval.stores.memory import MemoryStore
     from partreid.retrieval.track_filling import VideoNaming, add_tracks
 
 __all__ = [
-    "Filled", "Filter", "Gallery", "HowCompared", "ImageComparison", "LabelledPairs", "MatchCalibration",
-    "MatchingConfig", "Naming", "VideoNaming", "add_embeddings", "add_files", "add_images", "add_tracks",
-    "search_many",
+    "STORES", "Candidates", "Filled", "Filter", "Gallery", "GalleryHeader", "GalleryStore", "HowCompared",
+    "ImageComparison", "LabelledPairs", "MatchCalibration", "MatchingConfig", "MemoryStore", "Naming",
+    "SearchRule", "VideoNaming", "add_embeddings", "add_files", "add_images", "add_tracks", "search_many",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -264,8 +264,8 @@ def test_numbers_kept_by_former_versions_are_found(backend: Backend) -> None:
     object.__setattr__(items[0], "camera", "3.0")
     with backend.open() as gallery:
         gallery.store.write(GalleryRecords(tuple(items), embeddings(3).to(dtype=gallery.store.dtype)), replace=False)
-        if backend.name == "memory":
-            return  # it keeps the items themselves
+        if backend.name in ("memory", "outside"):
+            return  # it keeps the items themselves, or has no former versions
         assert [(one.camera, one.count) for one in gallery.cameras()] == [("3", 2), ("4", 1)]
         assert gallery.get(["a"]).items[0].camera == "3"
         for camera in (3, 3.0, "3", "3.0"):
