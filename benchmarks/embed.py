@@ -54,10 +54,11 @@ def _figures(folder: Path, rounds: int) -> Iterator[Figure]:
     def whole() -> None:
         nonlocal turn
         turn += 1
-        job = open_job(folder / f"shards{turn}", folder / "images", extractor, ShardSettings(shard_size=128))
-        for _ in embed_shards(extractor, job, job.missing()):
-            pass
-        finish_job(job)
+        settings = ShardSettings(shard_size=128)
+        with open_job(folder / f"shards{turn}", folder / "images", extractor, settings) as job:
+            for _ in embed_shards(extractor, job, job.faults()):
+                pass
+            finish_job(job)
 
     ratio = compare("files to shards over the network alone", whole, network, rounds=rounds, limit=LIMIT)
     yield ratio

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 import partreid
 from partreid.base_config import ConfigModel, flatten, meanings, read_config_file
 from partreid.errors import ConfigError
+from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
 from partreid.training.train_config import TrainConfig
 
@@ -78,31 +79,39 @@ def test_the_last_override_wins_and_the_original_stays() -> None:
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("epochs", "'optimizer.epochs'"),
-        ("epoch", "'optimizer.epochs'"),
-        ("model.epochs", "'optimizer.epochs'"),
-        ("optimizer.height", "'preprocess.height'"),
-        ("heigth", "'preprocess.height'"),
-        ("optimiser.epochs", "'optimizer'"),
-        ("optimizer.epoch", "'epochs'"),
-        ("parts", "'model.parts' or 'objective.gilt.identity.parts' or 'objective.gilt.triplet.parts'"),
+        ("epochs", ["optimizer.epochs"]),
+        ("epoch", ["optimizer.epochs"]),
+        ("lr", ["optimizer.learning_rate"]),
+        ("milestone", ["optimizer.milestones"]),
+        ("ema", ["optimizer.ema_decay"]),
+        ("model.epochs", ["optimizer.epochs"]),
+        ("optimizer.height", ["preprocess.height"]),
+        ("heigth", ["preprocess.height"]),
+        ("optimiser.epochs", ["optimizer.epochs"]),
+        ("modle.parts", ["model.parts"]),
+        ("optimizer.epoch", ["optimizer.epochs"]),
+        ("parts", ["model.parts", "objective.gilt.identity.parts", "objective.gilt.triplet.parts"]),
     ],
 )
-def test_a_field_is_suggested_from_whatever_section_it_stands_in(name: str, meant: str, tmp_path: Path) -> None:
+def test_a_field_is_suggested_from_whatever_section_it_stands_in(name: str, meant: list[str], tmp_path: Path) -> None:
     *sections, last = name.split(".")
     data: dict[str, object] = {last: 3}
     for section in reversed(sections):
         data = {section: data}
     (tmp_path / "a.json").write_text(json.dumps(data))
+    with pytest.raises(ConfigError) as refused:
+        TrainConfig().override([f"{name}= 3"])
+    assert f"Did you mean {' or '.join(f'{field}= 3' for field in meant)}?" in str(refused.value), "the line to type"
     for attempt in (
-        lambda: TrainConfig().override([f"{name}=3"]),
         lambda: TrainConfig(**data),
         lambda: TrainConfig.parse(data),
         lambda: TrainConfig.load(tmp_path / "a.json"),
     ):
         with pytest.raises(ConfigError) as error:
             attempt()
-        assert f"Did you mean {meant}?" in str(error.value)
+        known = not sections or sections[0] in TrainConfig.model_fields  # else it is the section that is unknown
+        expected = " or ".join(map(repr, meant)) if known else repr(meant[0].partition(".")[0])
+        assert f"Did you mean {expected}?" in str(error.value)
 
 
 def test_meanings_are_those_of_the_fields_in_their_order() -> None:
@@ -116,15 +125,15 @@ def test_meanings_are_those_of_the_fields_in_their_order() -> None:
     [
         ("inner.rate", r"Expected section\.field=value, got 'inner\.rate'"),
         ("=3", r"Expected section\.field=value"),
-        ("iner.rate=3", r"the configuration has no field 'iner'\. Did you mean 'inner'"),
-        ("inner.rat=3", r"inner has no field 'rat'\. Did you mean 'rate'"),
+        ("iner.rate=3", r"the configuration has no field 'iner'\. Did you mean inner\.rate=3\?"),
+        ("inner.rat=3", r"inner has no field 'rat'\. Did you mean inner\.rate=3\?"),
         ("name.x=3", r"name has no field 'x'\. name is a value and has no fields"),
         ("inner.rate=fast", r"inner\.rate = 'fast': .*valid number"),
         ("inner.rate=-1", r"inner\.rate = -1: .*greater than 0"),
         ("inner.rate=nan", r"inner\.rate = nan: .*finite"),
         ("inner.width=1.5", r"inner\.width = 1\.5: .*integer"),
         ("mode=z", r"mode = 'z': .*'x' or 'y'"),
-        ("inner={rat: 1}", r"unknown field 'inner\.rat'\. Did you mean 'rate'"),
+        ("inner={rat: 1}", r"inner has no field 'rat'\. Did you mean 'inner\.rate'"),
         ("name=[1", r"Cannot read value '\[1'"),
     ],
 )
@@ -133,10 +142,35 @@ def test_override_messages(assignment: str, message: str) -> None:
         Outer().override([assignment])
 
 
+def test_every_way_to_say_an_override_means_the_same() -> None:
+    expected = Outer(inner=Inner(rate=0.25, sizes=(3,)), name="b")
+    for config in (
+        Outer().override("inner.rate=0.25", "inner.sizes=[3]", "name=b"),
+        Outer().override(["inner.rate=0.25", "inner.sizes=[3]", "name=b"]),
+        Outer().override({"inner": {"rate": 0.25, "sizes": [3]}, "name": "b"}),
+        Outer().override({"inner.rate": 0.25, "inner.sizes": (3,)}, name="b"),
+        Outer().override("inner.rate=7", "inner.sizes=[3]", inner={"rate": 0.25}, name="b"),
+        Outer().override(inner=Inner(rate=0.25, sizes=(3,)), name="b"),
+    ):
+        assert config == expected
+    assert Outer().override() == Outer()
+    assert MatchingConfig(visibility_threshold={"head": 0.5}).override(
+        visibility_threshold={"torso": 0.25}
+    ).visibility_threshold == {"torso": 0.25}, "a mapping that is a value replaces the former one"
+    for wrong in (3, None, b"name=b"):
+        with pytest.raises(ConfigError, match=r"Expected section\.field=value"):
+            Outer().override(wrong)  # type: ignore[arg-type]
+
+
 def test_parse_names_every_wrong_field() -> None:
     with pytest.raises(ConfigError) as error:
         Outer.parse({"inner": {"rate": 0, "wdith": 3}, "mode": "z"}, source="run.toml")
-    for words in ("run.toml: ", "inner.rate = 0", "unknown field 'inner.wdith'. Did you mean 'width'?", "mode = 'z'"):
+    for words in (
+        "run.toml: ",
+        "inner.rate = 0",
+        "unknown field 'inner.wdith'. Did you mean 'inner.width'?",
+        "mode = 'z'",
+    ):
         assert words in str(error.value)
 
 
@@ -220,17 +254,16 @@ def test_none_is_always_the_default_where_it_is_allowed() -> None:
 
 def test_differences_come_in_the_order_of_the_fields() -> None:
     there = Outer(inner=Inner(rate=2, width=3), mode="y", name="b")
-    assert list(Outer().differences(there)) == [
-        ("inner.rate", 0.1, 2.0),
-        ("inner.width", None, 3),
-        ("name", "a", "b"),
-        ("mode", "x", "y"),
+    assert list(Outer().diff(there).items()) == [
+        ("inner.rate", (0.1, 2.0)),
+        ("inner.width", (None, 3)),
+        ("name", ("a", "b")),
+        ("mode", ("x", "y")),
     ]
-    assert list(there.differences(there)) == []
-    code = (
-        "from partreid.training.presets import get_preset as p;"
-        "print([k for k, *_ in p('light').differences(p('paper-occluded'))])"
-    )
+    assert there.diff(there) == {}
+    with pytest.raises(ConfigError, match="Expected another Outer to compare with, got 'light'"):
+        Outer().diff("light")  # type: ignore[arg-type]
+    code = "from partreid.training.presets import get_preset as p;print(list(p('light').diff(p('paper-occluded'))))"
     runs = {
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": SOURCES}, capture_output=True

@@ -20,8 +20,8 @@ from partreid.datasets.readers import read_dataset
 from partreid.errors import ConfigError
 from partreid.runtime import RuntimeConfig
 from partreid.surroundings import cache_folder, ensure_home, usable_cores
+from partreid.training.callbacks import TensorBoardCallback
 from partreid.training.loop import Trainer
-from partreid.training.observers import TensorBoardObserver
 from tests.conftest import tiny_config
 
 SOURCES = str(Path(partreid.__file__).parents[1])
@@ -168,7 +168,7 @@ def test_the_variables_of_a_cluster_make_no_several_processes(
     trainer = Trainer(
         tiny_config("optimizer.epochs=1"), read_dataset(blocks).train, tmp_path, runtime=RuntimeConfig(device="cpu")
     )
-    trainer.observers = [TensorBoardObserver(tmp_path)]
+    trainer.callbacks = [TensorBoardCallback(tmp_path)]
     assert (trainer.fabric.world_size, trainer.fabric.global_rank) == (1, 0)
     trainer.fit()
     assert (tmp_path / "checkpoint" / "model.safetensors").is_file()

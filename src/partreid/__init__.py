@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from partreid.datasets.readers import find_datasets, read_dataset, read_datasets
     from partreid.datasets.readers.loose_images import read_images
     from partreid.errors import PartReIDError
+    from partreid.evaluation.calibrate import calibrate
     from partreid.evaluation.evaluator import evaluate_embeddings
     from partreid.functional.distance import part_distances
     from partreid.functional.ranking import evaluate_ranking
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from partreid.models.official import load_official
     from partreid.parts import PART_SCHEMAS, PartSchema, get_part_schema
     from partreid.preprocessing import PreprocessConfig
+    from partreid.reports.evaluate import Evaluation, evaluate
     from partreid.retrieval.calibration import MatchCalibration
     from partreid.retrieval.compare import compare
     from partreid.retrieval.filters import Filter
@@ -31,22 +33,26 @@ if TYPE_CHECKING:
     from partreid.retrieval.matching import MatchingConfig
     from partreid.runtime import RuntimeConfig
     from partreid.tracking.tracklets import Tracklet, merge_tracklet, merge_tracklets
+    from partreid.training.callbacks import TrainingCallback
     from partreid.training.loop import Trainer
     from partreid.training.presets import PRESETS, get_preset
     from partreid.training.train_config import TrainConfig
     from partreid.types.data import ReIDDataset, ReIDImage
-    from partreid.types.gallery import GalleryItem, SearchResult
+    from partreid.types.gallery import GalleryItem
+    from partreid.types.output import ModelOutput
     from partreid.types.results import EvaluationResult
-    from partreid.types.tensors import ModelOutput, PartEmbeddings
+    from partreid.types.search import Hit, SearchResult
+    from partreid.types.tensors import PartEmbeddings
 
 __all__ = [
-    "PART_SCHEMAS", "PCB", "PRESETS", "BPBReID", "BoT", "Checkpoint", "EvaluationResult", "Filter", "Gallery",
-    "GalleryItem", "MatchCalibration", "MatchingConfig", "ModelConfig", "ModelOutput", "PartEmbeddings",
-    "PartExtractor", "PartReIDError", "PartSchema", "PreprocessConfig", "ReIDDataset", "ReIDImage", "RuntimeConfig",
-    "SearchResult", "Tracklet", "TrainConfig", "Trainer", "__version__", "build_network", "compare",
-    "evaluate_embeddings", "evaluate_ranking", "find_datasets", "get_part_schema", "get_preset", "load_checkpoint",
-    "load_embeddings", "load_official", "merge_tracklet", "merge_tracklets", "part_distances", "read_dataset",
-    "read_datasets", "read_images", "save_checkpoint", "save_embeddings", "search_many",
+    "PART_SCHEMAS", "PCB", "PRESETS", "BPBReID", "BoT", "Checkpoint", "Evaluation", "EvaluationResult", "Filter",
+    "Gallery", "GalleryItem", "Hit", "MatchCalibration", "MatchingConfig", "ModelConfig", "ModelOutput",
+    "PartEmbeddings", "PartExtractor", "PartReIDError", "PartSchema", "PreprocessConfig", "ReIDDataset",
+    "ReIDImage", "RuntimeConfig", "SearchResult", "Tracklet", "TrainConfig", "Trainer", "TrainingCallback",
+    "__version__", "build_network", "calibrate", "compare", "evaluate", "evaluate_embeddings", "evaluate_ranking",
+    "find_datasets", "get_part_schema", "get_preset", "load_checkpoint", "load_embeddings", "load_official",
+    "merge_tracklet", "merge_tracklets", "part_distances", "read_dataset", "read_datasets", "read_images",
+    "save_checkpoint", "save_embeddings", "search_many",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers would take any name for right

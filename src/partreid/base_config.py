@@ -87,30 +87,51 @@ class ConfigModel(BaseModel):
             raise ConfigError(f"Expected {cls.__name__}(...) or None, got {value!r:.80}.")
         return value
 
-    def override(self, assignments: Iterable[str]) -> Self:
-        """A copy with ``section.field=value`` assignments applied; values are read as YAML scalars or lists.
+    def override(self, *changes: str | Iterable[str] | Mapping[str, Any], **fields: Any) -> Self:
+        """A copy with other values; the last one of a field wins.
+
+        Args:
+            changes: ``section.field=value`` texts, singly or in a list, their values read as YAML scalars or lists; or
+                mappings of fields, dotted or one mapping per section. fields: the same as keywords.
 
         Raises:
-            ConfigError: an assignment has no ``=``, or names no field, or its value does not fit.
+            ConfigError: a text has no ``=``, a field is unknown, or a value does not fit.
+
+        Example:
+            >>> from partreid.training.train_config import TrainConfig
+            >>> config = TrainConfig()
+            >>> config.override("optimizer.epochs=30", "seed=1") == config.override({"optimizer.epochs": 30}, seed=1)
+            True
         """
         data = self.model_dump(mode="json")
-        for assignment in assignments:
-            key, equals, text = assignment.partition("=")
-            if not equals or not key:
-                raise ConfigError(f"Expected section.field=value, got {assignment!r}.")
-            _assign(type(self), data, key.strip().split("."), _scalar(text), assignment)
+        for change in (*changes, fields):
+            if isinstance(change, Mapping):
+                for key, value in change.items():
+                    _assign(type(self), data, str(key), value)
+                continue
+            if not isinstance(change, Iterable):
+                raise ConfigError(f"Expected section.field=value or a mapping of fields, got {change!r:.80}.")
+            for assignment in (change,) if isinstance(change, str) else change:
+                key, equals, text = str(assignment).partition("=")
+                if not equals or not key:
+                    raise ConfigError(f"Expected section.field=value, got {assignment!r}.")
+                _assign(type(self), data, key.strip(), _scalar(text), text=text)
         return type(self).parse(data, source="override")
 
     def to_toml(self) -> str:
         """As TOML text. Fields that are None are left out: TOML has no null."""
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
 
-    def differences(self, other: Self) -> Iterator[tuple[str, Any, Any]]:
-        """Each ``(dotted field, value here, value there)`` in which two configurations differ, in the fields' order."""
+    def diff(self, other: ConfigModel) -> dict[str, tuple[Any, Any]]:
+        """The fields in which two configurations differ, in their order: dotted name → (value here, value there).
+
+        Raises:
+            ConfigError: the other is no configuration.
+        """
+        if not isinstance(other, ConfigModel):
+            raise ConfigError(f"Expected another {type(self).__name__} to compare with, got {other!r:.80}.")
         mine, theirs = ({key: value for key, value in flatten(c) if value != {}} for c in (self, other))
-        for key in mine | theirs:
-            if mine.get(key) != theirs.get(key):
-                yield key, mine.get(key), theirs.get(key)
+        return {key: (mine.get(key), theirs.get(key)) for key in mine | theirs if mine.get(key) != theirs.get(key)}
 
 
 def _holds(value: Any, kind: type) -> bool:
@@ -235,17 +256,32 @@ def _scalar(text: str) -> Any:
     return value
 
 
-def _assign(model: type[BaseModel], data: dict[str, Any], keys: list[str], value: Any, assignment: str) -> None:
-    node, values = data, meanings(model)
-    for depth, key in enumerate(keys):
-        named = ".".join(keys[:depth]) in values  # a field that is a mapping takes any name
-        if not isinstance(node, dict) or (key not in node and not named):
-            where = ".".join(keys[:depth]) or "the configuration"
-            raise ConfigError(f"{assignment!r}: {where} has no field {key!r}. {_suggest(model, keys[:depth], key)}")
-        if depth == len(keys) - 1:
-            node[key] = value
-        else:
-            node = node[key]
+def _assign(model: type[BaseModel], data: dict[str, Any], key: str, value: Any, *, text: str | None = None) -> None:
+    """Put a value into nested fields; a mapping for a section changes the fields that it names.
+
+    Args:
+        model: of the whole configuration. data: its fields. key: dotted. value: for the field.
+        text: the value as it was typed, None where it was not.
+    """
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    *sections, name = key.split(".")
+    node = data
+    owner: type[BaseModel] | None = model
+    for depth, section in enumerate([*sections, name]):
+        if owner is None and isinstance(node, dict) and depth == len(sections):
+            break  # a field that is a mapping takes any name
+        if owner is None or section not in node:
+            where = ".".join(sections[:depth]) or "the configuration"
+            raise ConfigError(f"{key}={value if text is None else text}: {where} has no field {section!r}. "
+                              f"{_suggest(model, key, text)}")  # fmt: skip
+        owner = _section(owner.model_fields[section].annotation)
+        node = node[section] if depth < len(sections) else node
+    if owner is not None and isinstance(value, Mapping):
+        for field, one in value.items():
+            _assign(model, data, f"{key}.{field}", one)
+    else:
+        node[name] = value
 
 
 def _without_none(data: Any) -> Any:
@@ -264,27 +300,33 @@ def _explain(model: type[BaseModel], error: Any) -> str:
     name = ".".join(location)
     if error["type"] != "extra_forbidden":
         return f"{name} = {error['input']!r:.200}: {error['msg']}"
-    return f"unknown field {name!r}. {_suggest(model, location[:-1], location[-1])}"
+    return f"unknown field {name!r}. {_suggest(model, name)}"
 
 
-def _suggest(model: type[BaseModel], sections: list[str], name: str) -> str:
-    """A sentence that names the field which an unknown one was meant to be: in its section, else anywhere.
+def _suggest(model: type[BaseModel], key: str, text: str | None = None) -> str:
+    """A sentence that names every field which an unknown one may have been meant to be, in whatever section.
 
     Args:
-        model: of the whole configuration. sections: in which the unknown name was looked for. name: the unknown one.
+        model: of the whole configuration. key: the unknown field, dotted. text: its value as it was typed, to be
+            repeated with the right name.
     """
-    owner: type[BaseModel] | None = model
-    for section in sections:
-        field = owner.model_fields.get(section) if owner else None
-        owner = _section(field.annotation) if field else None
-    here = list(owner.model_fields) if owner else []
-    elsewhere: dict[str, list[str]] = {}
-    for key in meanings(model):
-        elsewhere.setdefault(key.rpartition(".")[2], []).append(key)
-    close = get_close_matches(name, [*here, *elsewhere], n=1)
-    if close and close[0] not in here:
-        return f"Did you mean {' or '.join(map(repr, elsewhere[close[0]]))}?"
-    return nearest(name, here) if here else f"{'.'.join(sections)} is a value and has no fields."
+    *sections, name = key.split(".")
+    where = ".".join(sections)
+    fields = {field: field.rpartition(".")[2] for field in meanings(model)}
+    if where in fields:
+        return f"{where} is a value and has no fields."
+    close = get_close_matches(name, set(fields.values()), n=1)
+    meant = (
+        (get_close_matches(key, fields, n=1, cutoff=0.85) if sections else [])
+        or [field for field, leaf in fields.items() if leaf == name]
+        or [field for field, leaf in fields.items() if "".join(word[:1] for word in leaf.split("_")) == name]  # lr
+        or [field for field, leaf in fields.items() if leaf in close]
+        or [field for field, leaf in fields.items() if name and name in leaf]
+    )
+    if meant:
+        return f"Did you mean {' or '.join(repr(f) if text is None else f'{f}={text}' for f in meant)}?"
+    here = [field.removeprefix(f"{where}.") for field in fields if field.startswith(f"{where}.")] if where else []
+    return nearest(name, here or {field.partition(".")[0] for field in fields})
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

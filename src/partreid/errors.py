@@ -38,6 +38,14 @@ class TrainingError(PartReIDError, RuntimeError):
     """Training cannot go on (for example the loss is no longer a number)."""
 
 
+class WrongTypeError(PartReIDError, TypeError):
+    """An argument is of another type than was expected, is missing, or is none that there is."""
+
+
+class WrongNameError(PartReIDError, AttributeError):
+    """An object has no attribute of that name."""
+
+
 class ExportError(PartReIDError, RuntimeError):
     """A model cannot be exported, or the exported file computes something else than the model."""
 

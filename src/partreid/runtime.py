@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -41,6 +41,33 @@ class RuntimeConfig(ConfigModel):
     """Whether training runs through torch.compile, which needs a C++ compiler and a minute at the start."""
     save_minutes: Annotated[float, Field(ge=0)] = 10.0
     """Minutes between checkpoints within an epoch, beside the one at its end; 0 = none within."""
+
+
+def runtime_of(
+    runtime: RuntimeConfig | None, *, device: object = None, precision: object = None, batch_size: object = None
+) -> RuntimeConfig:
+    """Where to run, said as one object or by its everyday fields.
+
+    Args:
+        runtime: the whole. device: "cpu", "cuda:1", a number (of a GPU) or PyTorch's device. precision, batch_size: as
+            the fields. None = not said.
+
+    Raises:
+        ConfigError: it is said in both ways, or a value does not fit.
+
+    Example:
+        >>> runtime_of(None, device=1, batch_size=8).device
+        'cuda:1'
+    """
+    fields = {"device": device, "precision": precision, "batch_size": batch_size}
+    said: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    if not said:
+        return RuntimeConfig.given(runtime)
+    if runtime is not None:
+        raise ConfigError(f"Give either runtime=RuntimeConfig(...) or {'=..., '.join(said)}=..., not both.")
+    if "device" in said:
+        said["device"] = f"cuda:{device}" if type(device) is int else str(device)
+    return RuntimeConfig(**said)
 
 
 def resolve_device(name: str) -> torch.device:

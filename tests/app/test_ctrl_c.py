@@ -21,7 +21,7 @@ from tests.app.test_stuck import HALF, IMAGE, PATIENCE, upload_head
 
 _PROGRAM = """
 import sys, threading
-from partreid.cli import app as command, main
+from partreid.cli import main
 from partreid.inference.extractor import PartExtractor
 from partreid.retrieval.gallery import Gallery
 from tests.app.people import ColorRunner
@@ -32,7 +32,7 @@ class Stuck(ColorRunner):
         threading.Event().wait()
 
 extractor = PartExtractor.from_runner(Stuck())
-command.load_extractor = lambda *args, **options: extractor
+PartExtractor.from_pretrained = lambda *args, **options: extractor
 Gallery.open = lambda *args, **options: Gallery(extractor=extractor)
 sys.argv = ["partreid", "app", "--gallery", "g", "--model", "m", "--port", "0"]
 main()

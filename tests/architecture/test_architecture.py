@@ -44,7 +44,8 @@ def test_every_module_and_public_definition_is_documented() -> None:
             missing.append(_names(source))
         for node in tree.body:
             public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
-            if public and not ast.get_docstring(node):
+            typed = public and "overload" in map(ast.unparse, node.decorator_list)  # the function itself follows
+            if public and not typed and not ast.get_docstring(node):
                 missing.append(f"{_names(source)}: {node.name}")
     assert missing == []
 

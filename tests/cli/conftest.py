@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from partreid.cli import main
+from partreid.cli.commands import COMMANDS, load_command
 from partreid.datasets.readers import read_dataset
 from partreid.runtime import RuntimeConfig
 from partreid.training.loop import Trainer
 from tests.conftest import tiny_config
 
 Run = Callable[..., tuple[int, str]]
+
+
+def every_command() -> dict[str, Any]:
+    """The commands by their words, without the groups that hold them."""
+    groups = {path.partition(" ")[0] for path in COMMANDS if " " in path}
+    return {path: load_command(path) for path in COMMANDS if path not in groups}
 
 
 @pytest.fixture

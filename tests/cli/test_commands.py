@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from partreid.datasets.readers import read_dataset
 from partreid.functional.ranking import OTHER_FILE
 from partreid.inference.storage import load_embeddings
 from partreid.models.checkpoint import load_checkpoint
 from partreid.training.loop import Trainer
+from partreid.training.presets import get_preset
 from partreid.training.state import load_run_config
 from tests.cli.conftest import Run
 from tests.conftest import tiny_config, write_blocks
@@ -108,12 +110,21 @@ def test_a_table_without_cameras_is_evaluated_by_its_own_rule(
     assert results["query"]["protocol"] == OTHER_FILE
 
 
-def test_config_commands(run: Run) -> None:
+def test_config_commands(run: Run, tmp_path: Path) -> None:
     status, text = run("config", "show", "--preset", "light", "--set", "optimizer.epochs=7")
     assert status == 0
     assert "epochs = 7" in text
     assert "paper-holistic" in run("config", "list")[1]
     assert "model.part_classifier_batchnorm" in run("config", "diff", "paper-occluded", "official-occluded")[1]
+    file = tmp_path / "mine.toml"
+    file.write_text(get_preset("light").override("optimizer.epochs=7").to_toml())
+    status, text = run("config", "diff", "light", file, "--json")
+    assert json.loads(text) == {"optimizer.epochs": [60, 7]}
+    assert (
+        "Expected a preset, a run's folder or a file, got 'ligth'. Did you mean 'light'?"
+        in run("config", "diff", "ligth", file)[1]
+    )
+    assert "Did you mean optimizer.epochs=30?" in run("config", "show", "--set", "epochs=30")[1]
     assert "paper §4.2" in run("config", "fields")[1]
     assert "optimizer.epochs" in run("config", "fields", "epochs")[1]
     status, text = run("config", "fields", "xyzzy")
@@ -183,7 +194,7 @@ def test_ctrl_c_before_the_first_checkpoint_says_that_there_is_none(
     ended, text = run(*arguments)
     assert ended == status
     assert "There is no checkpoint" in text
-    assert "--resume would find nothing: the same command begins anew" in text
+    assert "there is nothing to --resume: the same command starts again" in text
     assert not (tmp_path / "run").exists()
     ended, text = run(*arguments, "--resume")
     assert ended == 2
@@ -206,7 +217,7 @@ def test_ctrl_c_says_with_which_command_a_training_goes_on(
         patch.setattr(Trainer, "_train_epoch", interrupted)
         status, text = run("train", data, "-o", tmp_path / "run", "--config", tiny_toml, "--device", "cpu")
     assert status == 130
-    _, sign, command = text.partition("The last checkpoint is of epoch 1. The training goes on with: ")
+    _, sign, command = text.partition("The last checkpoint is of epoch 1. Resume the training with: ")
     assert sign, text
     words = shlex.split(command.splitlines()[0])
     assert words[:2] == ["partreid", "train"]
@@ -251,6 +262,29 @@ def test_a_resumed_run_keeps_its_configuration(run: Run, blocks: Path, tiny_toml
     assert (status, "it needs --resume" in text) == (2, True)
 
 
+def test_everyday_options_of_training_are_fields(run: Run, blocks: Path, tiny_toml: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ("train", blocks, "-o", out, "--no-evaluate", "--device", "cpu", "--config", tiny_toml)
+    chosen = ("--epochs", 1, "--lr", "3e-4", "--batch-size", 4, "--height", 32, "--width", 32, "--seed", 7)
+    status, text = run(*arguments, *chosen, "--backbone", "resnet18", "--set", "augment.padding=1")
+    assert status == 0, text
+    config = load_run_config(out)
+    assert (config.optimizer.epochs, config.optimizer.learning_rate, config.seed) == (1, 3e-4, 7)
+    assert (config.preprocess.size, config.batch.identities_per_batch, config.augment.padding) == ((32, 32), 2, 1)
+    for wrong, message in [
+        (("--epochs", 3, "--set", "optimizer.epochs=4"), "--epochs and --set optimizer.epochs=... set the same field"),
+        (("--batch-size", 4, "--set", "batch.identities_per_batch=3"), "--batch-size and --set batch.identities_per"),
+        (("--batch-size", 5), "--batch-size as a multiple of batch.images_per_identity = 2, got 5"),
+        (("--epochs", 0), "optimizer.epochs"),
+        (("--backbone", "resnet19"), "resnet18"),
+    ]:
+        status, text = run(*arguments, *wrong)
+        assert status == 2, text
+        assert message in " ".join(text.split())
+    status, text = run(*arguments[:-2], "--resume", "--epochs", 2)
+    assert (status, "Resumed after epoch 1 of 2" in text) == (0, True), text
+
+
 def test_demo_on_blocks(run: Run, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("partreid.cli.demo.shipped_split", lambda: blocks)
     monkeypatch.setattr("partreid.cli.demo.demo_preset", lambda: tiny_config("model.visibility=argmax"))
@@ -270,7 +304,20 @@ def test_demo_on_the_shipped_images(run: Run, tmp_path: Path) -> None:
     status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "12", "--device", "cpu")
     assert status == 0, text
     results = json.loads((tmp_path / "demo" / "evaluation" / "results.json").read_text())
-    rows = {row["name"]: row["mean_ap"] for row in results["query"]["embeddings"]}
+    rows = {row["name"]: row["mAP"] for row in results["query"]["embeddings"]}
     parts = rows["foreground + parts, with visibility"]
     assert parts > 0.12, "ten times chance"
     assert parts > rows["global"] + 0.03
+
+
+def test_a_score_on_a_part_of_the_identities_says_so(run: Run, tiny_run: Path, blocks: Path, tmp_path: Path) -> None:
+    command = ("evaluate", tiny_run, "--data", blocks, "--device", "cpu", "-o", tmp_path / "out")
+    status, text = run(*command, "--limit-ids", 2)
+    assert status == 0, text
+    name = f"{read_dataset(blocks).name}[2 ids]"
+    assert f"Retrieval on {name}, all slots" in text
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {one["dataset"] for one in results.values()} == {name}
+    status, text = run(*command, "--limit-ids", 99)
+    assert status == 0, text
+    assert " ids]" not in text

@@ -9,7 +9,7 @@ import pytest
 
 from partreid.cli import console as module
 from partreid.cli.console import (
-    ProgressObserver,
+    ProgressCallback,
     console,
     plain_table,
     progress_bar,
@@ -21,12 +21,12 @@ from partreid.cli.console import (
 from partreid.evaluation.dataset import QuerySetScores
 from partreid.evaluation.slots import SlotRow
 from partreid.functional.ranking import evaluate_ranking
-from partreid.training.observers import StepRecord
+from partreid.training.callbacks import StepRecord
 
 
 def test_names_with_brackets_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     result = evaluate_ranking(np.array([[0.2, 0.1]]), [1], [1, 2])
-    scores = QuerySetScores(result, (SlotRow("foreground", 0.5, 0.6, 0.4, 0.3, 1.0),))
+    scores = QuerySetScores(result, (SlotRow("foreground", 0.5, 0.6, 0.7, 0.4, 0.3, 1.0),))
     for dataset in ("people [v2]", "shop[/]"):
         console.print(scores_table({(dataset, "a[b]"): scores, ("other", "query"): scores}))
         console.print(slots_table({"a[b]": scores}, dataset=dataset))
@@ -72,10 +72,10 @@ def test_where_there_is_no_terminal_long_work_says_how_far_it_is(
         monkeypatch.setenv(variable, "1")
     lines = []
     with progress_bar("training", 4) as (progress, task):
-        observer = ProgressObserver(progress, task)
+        callback = ProgressCallback(progress, task)
         for step in range(400):
             now += 1
-            observer.on_step(StepRecord(step // 100, step % 100, 100, {"loss": 2.5, "images_per_second": 7.0}))
+            callback.on_step(StepRecord(step // 100, step % 100, 100, {"loss": 2.5, "images_per_second": 7.0}))
             if printed := capsys.readouterr().out:
                 lines.append((step + 1, printed))
     assert [step for step, _ in lines][:10] == [10 * i for i in range(1, 11)]

@@ -32,13 +32,15 @@ def test_a_broken_set_does_not_stop_the_others(run: Run, tmp_path: Path) -> None
     victim = next((lay(tmp_path / "b") / "query").iterdir())
     victim.write_bytes(victim.read_bytes()[:100])
     lay(tmp_path / "c [bold]")
-    status, text = run("data", "check", tmp_path, "--json", tmp_path / "out" / "findings.json")
+    status, text = run("data", "check", tmp_path)
     assert status == 1, text
     letters = "".join(text.split())  # long paths are broken anywhere
     assert "me.jpg:expectedaname" in letters
     assert victim.name in letters
     assert "3datasets,2problems" in letters
-    content = json.loads((tmp_path / "out" / "findings.json").read_text())
+    status, text = run("data", "check", tmp_path, "--json")
+    assert status == 1, text
+    content = json.loads(text)
     assert content["problems"] == 2
     assert [one["name"] for one in content["datasets"]] == ["a", "b", "c [bold]"]
     assert {f["severity"] for f in content["datasets"][2]["findings"]} == {"ok"}
@@ -143,20 +145,24 @@ def test_check_names_what_is_left_out(run: Run, tmp_path: Path) -> None:
     assert "0011_c9_7.heic" in "".join(text.split())
 
 
-def test_labels_of_a_corrected_file_of_keypoints_are_not_kept_in_silence(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["k.json", "pifpaf"])
+def test_labels_of_a_corrected_file_of_keypoints_are_not_kept_in_silence(run: Run, tmp_path: Path, source: str) -> None:
     root = lay(tmp_path / "set")
     names = [image.name for image in (root / "bounding_box_train").iterdir()]
 
     def make(x: int, *options: str) -> str:
         joints = [[x, 8 + 3 * i, 0.9] for i in range(17)]
         (tmp_path / "k.json").write_text(json.dumps([{"image_id": name, "keypoints": joints} for name in names]))
-        status, text = run("labels", "make", root, "--keypoints", tmp_path / "k.json", *options)
+        for name in names:  # as OpenPifPaf writes it
+            (tmp_path / "pifpaf").mkdir(exist_ok=True)
+            (tmp_path / "pifpaf" / f"{name}.predictions.json").write_text(json.dumps([{"keypoints": joints}]))
+        status, text = run("labels", "make", root, "--keypoints", tmp_path / source, *options)
         assert status == 0, text
         return text
 
     assert "6 labels made" in make(16)
     assert "warning" not in make(16)
     text = make(20)
-    assert "6 of the kept labels are made by keypoints k.json" in text
-    assert "--overwrite makes them anew" in text
+    assert f"6 of the kept labels are made by keypoints {source}" in text
+    assert "--overwrite makes them again" in text
     assert "6 labels made" in make(20, "--overwrite")

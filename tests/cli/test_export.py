@@ -46,7 +46,7 @@ def test_mistakes_are_told_before_anything_is_traced(run: Run, tiny_run: Path, b
     (tmp_path / "empty").mkdir()
     out = ("-o", tmp_path / "m.onnx")
     for arguments, message in (
-        ((tiny_run, "--to", "openvino", *out), r"--to openvino writes a file that ends in .xml"),
+        ((tiny_run, "--to", "openvino", *out), r"Expected a file that ends in .xml (--to)"),
         ((tiny_run, "--to", "onnx", "--bf16", *out), "bfloat16 is OpenVINO's"),
         ((tiny_run, "--to", "onnx", "--set", "matching.normalize=true", *out), "expected model.FIELD=VALUE"),
         ((tiny_run, "--to", "onnx", "--images", tmp_path / "empty", *out), "no image"),

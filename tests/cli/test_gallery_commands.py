@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError
 from partreid.inference.extractor import PartExtractor
 from partreid.retrieval import Filter, Gallery
 from partreid.runtime import RuntimeConfig
 from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings
+from partreid.types.moments import parse_moment
 from tests.cli.conftest import Run
 
 PATTERN = r"(?P<person>\d+)_c(?P<camera>\d+)"
@@ -102,7 +102,7 @@ def test_stopped_and_begun_again(run: Run, filled: Path, blocks: Path, tiny_run:
         tiny_run,
         "--time",
         "2026-11-23T12:00+00:00",
-        "--data",
+        "--metadata",
         "site=north",
     )
     status, printed = run(*again)
@@ -169,7 +169,7 @@ def test_messages(run: Run, filled: Path, blocks: Path, tiny_run: Path, tmp_path
         (("add", filled, folder, "-m", tiny_run, "--pattern", "c"), "Expected named groups"),
         (("add", filled, folder, "-m", tiny_run, "--pattern", "(?P<camera>x)"), "is not in the name"),
         (("add", filled, folder, "-m", tiny_run, "--pattern", "_(?P<time>c4)_"), "Cannot read the time 'c4'"),
-        (("add", filled, folder, "-m", tiny_run, "--data", "x"), "Expected KEY=VALUE, got 'x'"),
+        (("add", filled, folder, "-m", tiny_run, "--metadata", "x"), "Expected KEY=VALUE, got 'x'"),
         (("add", filled, folder, "-m", tiny_run, "--mirror"), "was made by another model"),
         (("search", filled, folder), "needs a model"),
         (("search", filled), "Say whom to look for"),
@@ -263,7 +263,7 @@ def test_other_facts_of_what_is_there(run: Run, filled: Path, blocks: Path, tiny
     for facts, said in (
         (("--pattern", r"(?P<person>\d+)_c\d_(?P<camera>\d+)"), "camera '1' there, '000000' now"),
         (("--camera", "7"), "now"),
-        (("--data", "site=north"), "site None there, 'north' now"),
+        (("--metadata", "site=north"), "site None there, 'north' now"),
         (("--time", "2026-11-23T12:00Z"), "time None there, '2026-11-23 12:00:00+00:00' now"),
     ):
         status, printed = run(*add, *facts)

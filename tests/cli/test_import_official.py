@@ -25,7 +25,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_import_then_evaluate_and_embed(run: Run, published: Path, blocks: Path, tmp_path: Path) -> None:
     out = tmp_path / "checkpoint"
-    status, text = run("import-official", published, out, "--height", "64")
+    status, text = run("import-official", published, "-o", out, "--height", "64")
     assert status == 0, text
     for shown in ("resnet50", "five_v", "it may be five;", "5: head, upper_arms_torso", "chosen", "identities", "0.91",
                   "stored configuration, data.width", "assumed, ImageNet's"):  # fmt: skip
@@ -54,9 +54,9 @@ def test_mistakes_are_one_message_and_leave_nothing(
     evil = tmp_path / "evil.pth.tar"
     torch.save({"state_dict": {}, "config": _Runs()}, evil)
     for arguments, message in (
-        ((evil, "out"), "none of it was run"),
-        (("absent.pth", "out"), "no weights file"),
-        ((published, "out", "--parts", "eight"), "K = 5 parts"),
+        ((evil, "-o", "out"), "none of it was run"),
+        (("absent.pth", "-o", "out"), "no weights file"),
+        ((published, "-o", "out", "--schema", "eight"), "K = 5 parts"),
     ):
         status, text = run("import-official", *arguments)
         assert status == 2

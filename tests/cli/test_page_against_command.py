@@ -12,7 +12,6 @@ import pytest
 from partreid.app.messages import Question, Sighting
 from partreid.app.service import PageService
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.load import load_extractor
 from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
@@ -76,7 +75,7 @@ def test_same_question_same_answer(
     assert status == 0, printed
     (answer,) = json.loads(printed)
 
-    extractor = load_extractor(str(model), runtime=RuntimeConfig(device="cpu"))
+    extractor = PartExtractor.from_pretrained(str(model), runtime=RuntimeConfig(device="cpu"))
     with Gallery.open(gallery, extractor=extractor, create=False) as opened:
         service = PageService(opened, extractor, calibration=MatchCalibration.load(model))
         query = [Sighting(item="0012_c2_000001")]

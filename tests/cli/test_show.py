@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partreid.cli.show_common import Choice, find_image
 from partreid.datasets.readers import read_dataset
 from partreid.errors import DataError
 from partreid.functional.ranking import evaluate_ranking
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
+from partreid.reports.figures import QueryChoice, find_image
 from partreid.types import ReIDDataset, ReIDImage
 from tests.cli.conftest import Run
 from tests.conftest import tiny_config, write_blocks
@@ -45,7 +45,7 @@ def test_rankings_simply_work_and_say_where_the_file_is(run: Run, tiny_run: Path
 def test_rankings_page_with_every_option(run: Run, tiny_run: Path, blocks: Path, here: Path) -> None:
     shutil.copytree(tiny_run, here / "other")
     status, text = run(
-        "show", "rankings", tiny_run, blocks, "--query", "0013_c4_000003", "--query", "0", "--by", "torso",
+        "show", "rankings", tiny_run, blocks, "--image", "0013_c4_000003", "--image", "0", "--by", "torso",
         "--by", "all", "--against", "other", "--top", "4", "--junk", "--cells", "--no-attention", "-o", "found.html",
     )  # fmt: skip
     assert status == 0, text
@@ -61,7 +61,7 @@ def test_rankings_page_with_every_option(run: Run, tiny_run: Path, blocks: Path,
 
 def test_cameras_are_called_as_the_set_calls_them(run: Run, tiny_run: Path, blocks: Path, here: Path) -> None:
     """They were counted from 0 in figures, from 1 in file names."""
-    assert run("show", "rankings", tiny_run, blocks, "--query", "0013_c4_000003", "--html")[0] == 0
+    assert run("show", "rankings", tiny_run, blocks, "--image", "0013_c4_000003", "--html")[0] == 0
     alts = [picture["alt"] for picture in read_page((here / "rankings.html").read_text()).all("img")]
     names = re.findall(r"\b(\d{4})_c(\d)_", (here / "rankings.html").read_text())
     assert "id 13 · cam 4" in alts[0]
@@ -87,7 +87,7 @@ def test_cameras_are_called_as_the_set_calls_them(run: Run, tiny_run: Path, bloc
 
 
 def test_the_order_and_the_verdicts_are_those_of_the_scores(run: Run, tiny_run: Path, blocks: Path, here: Path) -> None:
-    every = [option for index in range(4) for option in ("--query", index)]
+    every = [option for index in range(4) for option in ("--image", index)]
     assert run("show", "rankings", tiny_run, blocks, *every, "--top", "12", "--html")[0] == 0
     page = read_page((here / "rankings.html").read_text())
     alts = [image["alt"] for image in page.all("img")]
@@ -116,9 +116,7 @@ def test_attention_reads_the_labels_of_what_it_draws(run: Run, tiny_run: Path, b
     with_labels, without = pixels(here / "attention.png"), pixels(here / "bare.png")
     assert with_labels.shape[1] == without.shape[1]
     assert with_labels.shape[0] > 1.7 * without.shape[0]
-    status, _ = run(
-        "show", "attention", tiny_run, blocks, "--query", "1", "--query-set", "holistic", "--html", "--cells"
-    )
+    status, _ = run("show", "attention", tiny_run, blocks, "--image", "1", "--query", "holistic", "--html", "--cells")
     page = read_page((here / "attention.html").read_text())
     assert status == 0
     assert "0012_c5_000004.jpg" in page.text
@@ -142,7 +140,7 @@ def test_a_label_that_does_not_fit_is_no_reason_to_stop(run: Run, tiny_run: Path
     root = here / "set"
     shutil.copytree(blocks, root)
     np.save(root / "masks" / "blocks" / "query" / "0011_c4_000003.npy", np.full((9, 5), 8, np.uint8))  # of K = 8
-    status, text = run("show", "attention", tiny_run, root, "--query", "0", "--query", "1", "--html")
+    status, text = run("show", "attention", tiny_run, root, "--image", "0", "--image", "1", "--html")
     assert status == 0, text
     assert "Drawn without its label" in text
     assert read_page((here / "attention.html").read_text()).words.count("label map Y") == 1
@@ -205,7 +203,7 @@ def test_a_query_without_a_match_and_a_name_that_would_be_markup(run: Run, tiny_
     write_blocks(root, "query", range(21, 22), range(3, 4))
     evil = root / "query" / "0021_c4_<b onclick=x>&.jpg"
     (root / "query" / "0021_c4_000003.jpg").rename(evil)
-    status, text = run("show", "rankings", tiny_run, root, "--query", evil.name, "--query", "0", "--html")
+    status, text = run("show", "rankings", tiny_run, root, "--image", evil.name, "--image", "0", "--html")
     assert status == 0, text
     page = read_page((here / "rankings.html").read_text())
     assert "no match in the gallery" in page.text
@@ -218,12 +216,12 @@ def test_a_query_without_a_match_and_a_name_that_would_be_markup(run: Run, tiny_
     ("arguments", "message"),
     [
         (
-            ("rankings", "--query", "4711"),
+            ("rankings", "--image", "4711"),
             "No image '4711': expected the name of one of 4 files, or a number from 0 to",
         ),
-        (("attention", "--query", "0011_c4_000004.jpg"), "Did you mean '0011_c4_000003.jpg'"),
-        (("rankings", "--query-set", "holistc"), "Did you mean 'holistic'"),
-        (("rankings", "--by", "torsso"), "--by torsso: the model has no slot 'torsso'. Did you mean 'torso'"),
+        (("attention", "--image", "0011_c4_000004.jpg"), "Did you mean '0011_c4_000003.jpg'"),
+        (("rankings", "--query", "holistc"), "Did you mean 'holistic'"),
+        (("rankings", "--by", "torsso"), "by torsso: the model has no slot 'torsso'. Did you mean 'torso'"),
         (("rankings", "-o", "found.jpg"), "Expected a file that ends in .png or .html, got found.jpg"),
         (("attention", "--html", "-o", "found.png"), "Expected a file that ends in .html, got found.png"),
         (("attention", "--labels", "blocs"), "No label folder 'blocs'"),
@@ -254,9 +252,9 @@ def test_choices() -> None:
     distances = np.array([[0.1, 0.9], [0.9, 0.1], [0.1, 0.9]])
     result = evaluate_ranking(distances, [1, 1, 3], [1, 2])  # the second is worse, the third has no match
     images = IMAGES[:3]
-    assert Choice(best=1).pick(images, result) == [0]
-    assert Choice(worst=1).pick(images, result) == [1]
-    assert Choice(names=["2"], best=9, worst=9).pick(images, result) == [2, 0, 1]
-    assert Choice(count=2).pick(images) == [0, 2]
-    assert Choice().pick(images, result) == [0, 1]
-    assert sorted(Choice(random=9).pick(images)) == [0, 1, 2]
+    assert QueryChoice(best=1).pick(images, result) == [0]
+    assert QueryChoice(worst=1).pick(images, result) == [1]
+    assert QueryChoice(names=["2"], best=9, worst=9).pick(images, result) == [2, 0, 1]
+    assert QueryChoice(count=2).pick(images) == [0, 2]
+    assert QueryChoice().pick(images, result) == [0, 1]
+    assert sorted(QueryChoice(random=9).pick(images)) == [0, 1, 2]

@@ -109,21 +109,21 @@ def test_calibrate_then_evaluate_by_it(run: Run, blocks: Path, model: Path, tmp_
     limits = calibration.matching.visibility_threshold
     assert isinstance(limits, dict)
     assert limits.keys() == {"left_leg"}  # the only part that some labels show and some do not
-    status, text = run("evaluate", model, root, "--calibration", "--device", "cpu")
+    status, text = run("evaluate", model, root, "--calibration", "auto", "--device", "cpu")
     assert status == 0, text
     assert "above λ_v = " in text
     assert "(left_leg)" in text
 
-    status, text = run("evaluate", model, root, "--calibration", "--mirror")
+    status, text = run("evaluate", model, root, "--calibration", "auto", "--mirror")
     assert status == 2
     assert "leave --set and --mirror away" in text
     (model / "checkpoint" / CALIBRATION_FILE).rename(tmp_path / "kept.json")
-    status, text = run("evaluate", model, root, "--calibration")
+    status, text = run("evaluate", model, root, "--calibration", "auto")
     assert status == 2
     assert "There is no calibration" in text
     changed = MatchCalibration.load(tmp_path / "kept.json").model_copy(update={"mirror": True})
     changed.save(model / "checkpoint" / CALIBRATION_FILE)
-    status, text = run("evaluate", model, root, "--calibration")
+    status, text = run("evaluate", model, root, "--calibration", "auto")
     assert status == 2
     assert "made for another model, or for other ways of embedding" in " ".join(text.split())
 
@@ -142,9 +142,13 @@ def test_calibrate_writes_where_told(run: Run, blocks: Path, model: Path, tmp_pa
     ("arguments", "message"),
     [
         (("evaluate", "--set", "visibility=geometric"), "expected model.FIELD=VALUE or matching.FIELD=VALUE"),
+        (
+            ("evaluate", "--set", "visibility=geometric"),
+            "Did you mean model.visibility=geometric or matching.visibility=geometric?",
+        ),
         (("evaluate", "--set", "mathcing.normalize=true"), "Did you mean 'matching'"),
         (("evaluate", "--set", "matching.visibility=geometrical"), "visibility = 'geometrical'"),
-        (("evaluate", "--set", "model.visible=continuous"), "no field 'visible'. Did you mean 'visibility'"),
+        (("evaluate", "--set", "model.visible=continuous"), "no field 'visible'. Did you mean visibility=continuous"),
         (("evaluate", "--set", "model.embedding_dim=7"), "does not fit"),
         (("evaluate", "--set", "matching.visibility_threshold={hat: 0.5}"), "No slot 'hat'"),
         (("evaluate", "--set", "matching.visibility_threshold=0.6"), "changes nothing here"),
@@ -152,7 +156,7 @@ def test_calibrate_writes_where_told(run: Run, blocks: Path, model: Path, tmp_pa
         (("evaluate", "--set", "model.visibility_threshold=0.6"), "model.visibility_threshold changes nothing"),
         (("evaluate", "--set", "model.stripes=3"), "model.stripes changes nothing"),
         (("evaluate", "--set", "model.parts=five"), "The weights are those of the slots"),
-        (("calibrate", "--prior", "1.5"), "--prior is a probability between 0 and 1, got 1.5"),
+        (("calibrate", "--prior", "1.5"), "prior is a probability between 0 and 1, got 1.5"),
     ],
 )
 def test_mistakes(run: Run, blocks: Path, model: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -169,7 +173,7 @@ def test_galleries_follow_a_calibration_of_another_way_of_embedding(
     status, text = run("calibrate", model, blocks, "--set", "model.visibility=continuous", "--folds", "2")
     assert status == 0, text
     query = sorted((blocks / "query").iterdir())[0]
-    for name, options in (("plain", ()), ("so", ("--calibration",))):
+    for name, options in (("plain", ()), ("so", ("--calibration", "auto"))):
         added = ("gallery", "add", tmp_path / name, blocks / "bounding_box_test", "--model", model, *options)
         status, text = run(*added, "--device", "cpu")
         assert status == 0, text
@@ -184,7 +188,7 @@ def test_galleries_follow_a_calibration_of_another_way_of_embedding(
             assert "warning: No probabilities are told. The calibration was made for another model" in said
             assert "(model.visibility=continuous)" in said
             assert "no calibration" in said
-    status, text = run("gallery", "search", tmp_path / "so", query, "--model", model, "--calibration", "--json")
+    status, text = run("gallery", "search", tmp_path / "so", query, "--model", model, "--calibration", "auto", "--json")
     found = json.loads(text)[0]
     assert found["compared"]["visibility"] == "continuous"
     assert all(0 < row["probability"] < 1 for row in found["found"])

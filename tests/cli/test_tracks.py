@@ -15,13 +15,14 @@ from PIL import Image
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic.shipped import shipped_split
+from partreid.inference.crops import crop_boxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import load_embeddings
 from partreid.retrieval import Gallery
 from partreid.runtime import RuntimeConfig
 from partreid.tracking.boxes import TrackBoxes
 from partreid.tracking.tracklets import merge_tracklets
-from partreid.tracking.video import crop_boxes, iter_frames
+from partreid.tracking.video import iter_frames
 from tests.cli.conftest import Run
 
 av = pytest.importorskip("av")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,15 @@ def test_a_whole_set(root: Path) -> None:
 
 
 def test_progress_counts_every_file(root: Path) -> None:
-    steps: list[tuple[int, int]] = []
-    check_dataset(find_datasets(root)[0], progress=lambda done, total: steps.append((done, total)))
-    assert sum(done for done, _ in steps) == 24
-    assert {total for _, total in steps} == {24}
+    steps: list[int] = []
+
+    @contextmanager
+    def progress(job: str, total: int, /) -> Iterator[Callable[[int], None]]:
+        assert (job, total) == ("reading set", 24)
+        yield steps.append
+
+    check_dataset(find_datasets(root)[0], progress=progress)
+    assert sum(steps) == 24
 
 
 def faults() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, str, str]]]:

@@ -78,8 +78,8 @@ def test_nobody_who_hides_enough_is_an_error(other: ReIDImage) -> None:
 
 
 def test_a_set_of_its_own_with_whole_and_hidden_queries(labelled: ReIDDataset, tmp_path: Path) -> None:
-    done: list[None] = []
-    table = write_occluded_queries(labelled, tmp_path / "hidden", advance=lambda: done.append(None))
+    done: list[int] = []
+    table = write_occluded_queries(labelled, tmp_path / "hidden", advance=done.append)
     written = read_dataset(table)
     assert len(done) == 4
     assert list(written.queries) == ["query", "objects", "people"]

@@ -21,7 +21,7 @@ from tests.conftest import tiny_config
 for library, extra in (("warp", "synth"), ("onnxruntime", "export"), ("lance", ""), ("uvicorn", "app")):
     pytest.importorskip(library, reason=f"the extra {extra} is not installed")
 
-SIZE = ("--train-ids", 4, "--test-ids", 3, "--height", 64, "--width", 32, "--workers", 1)
+SIZE = ("--train-ids", 4, "--test-ids", 3, "--height", 64, "--width", 32, "--processes", 1)
 IMAGES = ("--set", "train_images=4", "--set", "gallery_images=2", "--set", "query_images=1")
 PATTERN = r"(?P<person>\d+)_c(?P<camera>\d+)"
 
@@ -76,7 +76,7 @@ def found(gallery: Path, model: Path, queries: Path) -> list[list[tuple[str, flo
 
 def test_from_nothing_to_the_page(tmp_path: Path) -> None:
     data, run, gallery = tmp_path / "set", tmp_path / "run", tmp_path / "people"
-    partreid("synth", data, *SIZE, *IMAGES)
+    partreid("synth", "-o", data, *SIZE, *IMAGES)
     (tmp_path / "tiny.toml").write_text(tiny_config().to_toml())
     partreid("train", data, "--config", tmp_path / "tiny.toml", "--device", "cpu", "-o", run)
     partreid("export", run, "--to", "onnx", "-o", tmp_path / "model.onnx", "--images", data / "bounding_box_train")

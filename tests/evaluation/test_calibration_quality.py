@@ -133,7 +133,7 @@ def test_quality_is_measured_at_the_prior_asked_for() -> None:
     for quality in (natural, even):
         assert quality[BY_PARTS].brier < quality[BASE_RATE].brier
         assert quality[BY_PARTS].log_loss < quality[BASE_RATE].log_loss
-    assert sum(row.share for row in even[BY_PARTS].bins) == pytest.approx(1)
+    assert sum(row.fraction for row in even[BY_PARTS].bins) == pytest.approx(1)
     assert [row.name for row in even[BY_PARTS].slots] == ["0", "1", "2"]
     assert even[BY_PARTS].slots[0].predicted == pytest.approx(0.5)
 

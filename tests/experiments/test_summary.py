@@ -83,7 +83,7 @@ def test_the_order_is_spearmans(found: dict[str, dict[int, Scores]]) -> None:
 def test_one_seed_has_no_deviation(found: dict[str, dict[int, Scores]]) -> None:
     summary = summarize(TABLE, {"best": {1: found["best"][1]}})
     assert "±" not in cells(summary.rows[0])[2]
-    assert json.loads(json.dumps(as_json(summary), allow_nan=False))["rows"][0]["mean_ap"]["std"] is None
+    assert json.loads(json.dumps(as_json(summary), allow_nan=False))["rows"][0]["mAP"]["std"] is None
 
 
 def test_rows_of_other_queries_are_refused(found: dict[str, dict[int, Scores]]) -> None:

@@ -69,7 +69,7 @@ def test_table_4_is_the_papers(index: str) -> None:
 
 def test_tables_2_3_and_5_change_what_their_name_says() -> None:
     base = get_preset("paper-occluded")
-    two = {row.name: list(base.differences(row.config(base, 0))) for row in EXPERIMENTS["table2"].rows}
+    two = {row.name: base.diff(row.config(base, 0)) for row in EXPERIMENTS["table2"].rows}
     assert two["BPBReID"] == two["w/o visibility scores"] == []
     assert two["w/o learnable attention"] == [("model.attention", "learned", "fixed")]
     assert [d[0] for d in two["w/o part-averaged triplet loss"]] == ["objective.gilt.part_triplet"]

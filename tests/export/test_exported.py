@@ -21,7 +21,6 @@ from partreid.errors import CheckpointError, ConfigError, MissingDependencyError
 from partreid.export.write import export_checkpoint
 from partreid.functional.distance import part_distances
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.load import load_extractor
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
 from partreid.runners.export_info import VERSION, ExportInfo
 from partreid.runners.exported import ExportedRunner
@@ -35,13 +34,13 @@ GUIDE = Path(__file__).parents[2] / "docs" / "export.md"
 
 @pytest.fixture(scope="module")
 def network(checkpoint: Checkpoint) -> PartExtractor:
-    return PartExtractor.from_checkpoint(checkpoint, runtime=CPU)
+    return PartExtractor.from_pretrained(checkpoint, runtime=CPU)
 
 
 @pytest.mark.parametrize("count", [1, 2, 37])
 def test_any_batch_of_images_of_any_size(exported: Path, network: PartExtractor, count: int) -> None:
     images: list[Any] = [pixels[: 64 - i] for i, pixels in enumerate(random_pixels(count))]
-    extractor = PartExtractor.from_exported(exported, runtime=CPU)
+    extractor = PartExtractor.from_pretrained(exported, runtime=CPU)
     embeddings, expected = extractor.embed(images), network.embed(images)
     torch.testing.assert_close(embeddings.vectors, expected.vectors, rtol=1e-4, atol=1e-5)
     assert torch.equal(embeddings.visibility, expected.visibility)
@@ -52,7 +51,7 @@ def test_any_batch_of_images_of_any_size(exported: Path, network: PartExtractor,
 
 
 def test_what_a_file_says_of_itself(exported: Path, network: PartExtractor) -> None:
-    extractor = PartExtractor.from_exported(exported)
+    extractor = PartExtractor.from_pretrained(exported)
     assert extractor.fingerprint == network.fingerprint
     assert extractor.preprocess == PREPROCESS
     assert extractor.slots == network.slots
@@ -67,7 +66,7 @@ def test_what_a_file_says_of_itself(exported: Path, network: PartExtractor) -> N
 def test_rankings_of_the_shipped_test_split_are_the_same(exported: Path, network: PartExtractor) -> None:
     dataset = read_dataset(shipped_split(), labels=None)
     queries, gallery = list(dataset.query[::2]), list(dataset.gallery[::2])
-    extractor = PartExtractor.from_exported(exported, runtime=CPU)
+    extractor = PartExtractor.from_pretrained(exported, runtime=CPU)
     expected, got = (part_distances(e.embed(queries), e.embed(gallery)) for e in (network, extractor))
     order = expected.argsort(dim=1, stable=True)
     # In the network's order the file's distances rise too; two that only rounding tells apart may change places.
@@ -81,13 +80,13 @@ def test_exported_files_load_wherever_a_model_is_named(
     exported: Path, network: PartExtractor, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     save_checkpoint(checkpoint, tmp_path / "run")  # its backbone is the tests' own: it cannot be read back
-    assert load_extractor(str(exported)).fingerprint == network.fingerprint
+    assert PartExtractor.from_pretrained(str(exported)).fingerprint == network.fingerprint
     with pytest.raises(ConfigError, match="without mirror images. Export the run with --mirror"):
-        load_extractor(exported, mirror=True)
-    with pytest.raises(ConfigError, match="takes no overrides .visibility=argmax"):
-        load_extractor(exported, overrides=["visibility=argmax"])
+        PartExtractor.from_pretrained(exported, mirror=True)
+    with pytest.raises(ConfigError, match="takes no overrides .*visibility=argmax"):
+        PartExtractor.from_pretrained(exported, overrides=["visibility=argmax"])
     with pytest.raises(CheckpointError, match="no checkpoint folder"):
-        load_extractor(tmp_path / "nothing")
+        PartExtractor.from_pretrained(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
@@ -135,7 +134,7 @@ def test_the_weights_of_another_model_are_noticed(exported: Path, other: Path, t
         shutil.copy(graph, tmp_path / "model.xml")
         shutil.copy(weights.with_suffix(".bin"), tmp_path / "model.bin")
         with pytest.raises(CheckpointError, match=r"model\.bin cannot be trusted.*another file's weights"):
-            PartExtractor.from_exported(tmp_path / "model.xml")
+            PartExtractor.from_pretrained(tmp_path / "model.xml")
     for file in exported.parent.glob("model.*"):
         shutil.copy(file, tmp_path / f"renamed{file.suffix}")
     assert ExportedRunner(tmp_path / "renamed.xml").fingerprint == ExportedRunner(exported).fingerprint
@@ -195,7 +194,9 @@ def test_where_a_file_cannot_run(exported: Path, runtime: dict[str, str]) -> Non
     import onnxruntime
 
     if exported.suffix == ".xml" and "precision" in runtime:
-        assert len(PartExtractor.from_exported(exported, runtime=RuntimeConfig(**runtime)).embed(random_pixels(2))) == 2
+        assert (
+            len(PartExtractor.from_pretrained(exported, runtime=RuntimeConfig(**runtime)).embed(random_pixels(2))) == 2
+        )
     elif set(onnxruntime.get_available_providers()) & {"CUDAExecutionProvider", "TensorrtExecutionProvider"}:
         pytest.skip("this onnxruntime has a GPU's providers")
     else:

@@ -50,11 +50,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def embed(folder: Path, images: Path | str, settings: ShardSettings = SETTINGS) -> list[str]:
     """Make what is missing of a folder of shards; what was wrong with those that were there."""
     extractor = plain_extractor()
-    job = open_job(folder, images, extractor, settings)
-    faults = {shard: fault for shard in range(len(job)) if (fault := job.fault(shard)) is not None}
-    for _ in embed_shards(extractor, job, faults, readers=0):
-        pass
-    finish_job(job)
+    with open_job(folder, images, extractor, settings) as job:
+        faults = job.faults()
+        for _ in embed_shards(extractor, job, faults, readers=0):
+            pass
+        finish_job(job)
     return [fault for fault in faults.values() if fault]
 
 

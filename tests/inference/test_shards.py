@@ -7,8 +7,8 @@ import json
 import os
 import random
 import signal
+import time
 from collections.abc import Iterable
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,9 @@ import pytest
 import torch
 
 from partreid.errors import ConfigError, DataError
-from partreid.files import hold_folder
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.ray_engine import embed_with_ray
-from partreid.inference.shards import ShardJob, ShardSettings, embed_shards, finish_job, open_job
+from partreid.inference.shards import ShardSettings, embed_shards, finish_job, open_job
 from partreid.inference.storage import iter_embeddings, load_embeddings, save_embeddings
-from partreid.inference.workers import embed_with_workers
 from partreid.types import PartEmbeddings
 from tests.inference.plain_network import plain_extractor, write_images
 
@@ -46,15 +43,21 @@ def expected(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 def make(
     folder: Path, images: Any, *, extractor: PartExtractor | None = None, settings: ShardSettings = SETTINGS,
-    skip: bool = False,
+    skip: bool = False, part: tuple[int, int] = (1, 1),
 ) -> Path:  # fmt: skip
-    """A whole folder, by one process."""
+    """A folder as one process makes it, or one of several."""
     extractor = extractor or plain_extractor()
-    with hold_folder(folder):
-        job = open_job(folder, images, extractor, settings)
-        consume(embed_shards(extractor, job, job.missing(), skip=skip, readers=1))
-        finish_job(job)
+    with open_job(folder, images, extractor, settings, part=part) as job:
+        consume(embed_shards(extractor, job, job.faults(), skip=skip, readers=1))
+        if not job.absent():
+            finish_job(job)
     return folder
+
+
+def missing(folder: Path, images: Any, part: tuple[int, int] = (1, 1)) -> list[int]:
+    """The shards that the next run would make."""
+    with open_job(folder, images, plain_extractor(), SETTINGS, part=part) as job:
+        return list(job.faults())
 
 
 def consume(steps: Iterable[tuple[int, int]]) -> int:
@@ -109,19 +112,22 @@ def test_a_damaged_or_lost_shard_is_made_again(images: Path, expected: dict[str,
     (folder / "shard-000005.safetensors").write_bytes(b"")
     # A whole shard, but of other images.
     (folder / "shard-000007.safetensors").write_bytes(expected["shard-000006.safetensors"])
-    for name in (".shard-000001.x.safetensors", "..images.x", ".manifest.x.json", ".skipped.x.csv", ".tmpYrcZId"):
-        (folder / name).write_bytes(whole[:10])  # as a killed process leaves them
-    job = open_job(folder, images, plain_extractor(), SETTINGS)
-    assert job.missing() == [2, 4, 5, 7]
-    assert consume(embed_shards(plain_extractor(), job, job.missing())) == 20
-    finish_job(job)
+    for part in ("1-of-1", "2-of-7"):  # as killed processes leave them
+        (folder / f".part-{part}").mkdir()
+        (folder / f".part-{part}.lock").touch()
+        for name in (".shard-000001.x.safetensors", "images", ".tmpYrcZId"):
+            (folder / f".part-{part}" / name).write_bytes(whole[:10])
+    assert missing(folder, images) == [2, 4, 5, 7]
+    with open_job(folder, images, plain_extractor(), SETTINGS) as job:
+        assert consume(embed_shards(plain_extractor(), job, job.faults())) == 20
+        finish_job(job)
     assert content(folder) == expected
 
 
 def test_an_unfinished_folder_is_told_from_a_whole_one(images: Path, tmp_path: Path) -> None:
     extractor = plain_extractor()
-    job = open_job(tmp_path, images, extractor, SETTINGS)
-    consume(embed_shards(extractor, job, [0, 3]))
+    with open_job(tmp_path, images, extractor, SETTINGS) as job:
+        consume(embed_shards(extractor, job, [0, 3]))
     with pytest.raises(DataError, match=r"not finished: 7 of 9 shards are missing, the first is shard-000001"):
         load_embeddings(tmp_path)
     with pytest.raises(DataError, match="no folder of embeddings"):
@@ -161,12 +167,17 @@ def test_nothing_and_nonsense(images: Path, tmp_path: Path) -> None:
         make(tmp_path / "none", [])
     with pytest.raises(ConfigError, match="shards of 0"):
         ShardSettings(shard_size=0)
-    job = open_job(tmp_path / "out", images, plain_extractor(), SETTINGS)
-    with pytest.raises(DataError, match="made with model plain, got other"):
+    with (
+        open_job(tmp_path / "out", images, plain_extractor(), SETTINGS) as job,
+        pytest.raises(DataError, match="made with model plain, got other"),
+    ):
         consume(embed_shards(plain_extractor(fingerprint="other"), job, [0]))
+    for part in ((0, 2), (3, 2), (1, 0), (-1, -1)):
+        with pytest.raises(ConfigError, match=r"a part \(i, n\) with 1 <= i <= n"):
+            missing(tmp_path / "out", images, part)
     (tmp_path / "out" / "manifest.json").write_text("[]")
     with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
-        open_job(tmp_path / "out", images, plain_extractor(), SETTINGS)
+        missing(tmp_path / "out", images)
 
 
 def test_damaged_images_stop_it_or_are_listed(images: Path, tmp_path: Path) -> None:
@@ -188,7 +199,7 @@ def test_damaged_images_stop_it_or_are_listed(images: Path, tmp_path: Path) -> N
     assert list(names) == [str(file) for i, file in enumerate(files) if i not in damaged]
     assert torch.equal(embeddings.vectors, plain_extractor().embed([Path(name) for name in names]).vectors)
     assert content(make(tmp_path / "again", source, skip=True)) == content(folder)
-    assert open_job(folder, source, plain_extractor(), SETTINGS).missing() == []
+    assert missing(folder, source) == []
 
 
 def test_names_of_any_bytes(tmp_path: Path) -> None:
@@ -220,41 +231,63 @@ def test_parquet_is_a_table_that_others_read(tmp_path: Path) -> None:
         load_embeddings(path)
 
 
-def _engine(name: str, make: Any, job: ShardJob, **options: Any) -> Iterable[tuple[int, int]]:
-    return (embed_with_ray if name == "ray" else embed_with_workers)(make, job, **options)
+def test_parts_make_the_bytes_of_one_process(images: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert [missing(folder, images, (i, 4)) for i in (1, 2, 3, 4)] == [[0, 4, 8], [1, 5], [2, 6], [3, 7]]
+    assert missing(folder, images, (12, 12)) == []  # more parts than shards
+    make(folder, images, part=(2, 2))
+    with pytest.raises(DataError, match="not finished: 5 of 9 shards are missing"):
+        load_embeddings(folder)
+    with open_job(folder, images, plain_extractor(), SETTINGS, part=(1, 3)) as job:
+        assert list(job.faults()) == [0, 6]  # 3 was made by the other
+        with pytest.raises(DataError, match=r"is embedding part 1/3 of .*out\. Wait for it to end"):
+            missing(folder, images, (1, 3))
+        with pytest.raises(DataError, match="begun otherwise: batch_size was 2, now 3"):
+            make(folder, images, settings=ShardSettings(shard_size=5, batch_size=3), part=(2, 3))
+        make(folder, images)  # the whole command makes what is missing
+        assert job.faults() == {}
+    assert content(folder) == expected
 
 
-@pytest.mark.parametrize("engine", ["processes", pytest.param("ray", marks=pytest.mark.slow)])
-def test_workers_lose_and_double_nothing(images: Path, expected: dict[str, bytes], tmp_path: Path, engine: str) -> None:
-    job = open_job(tmp_path / "out", images, plain_extractor(), SETTINGS)
-    killer = tmp_path / "killed"
-    make_one = partial(plain_extractor, killer=killer)
-    assert consume(_engine(engine, make_one, job, workers=2)) == 43
-    assert killer.exists()
-    finish_job(job)
-    assert content(tmp_path / "out") == expected
-    job = open_job(tmp_path / "out", images, plain_extractor(), SETTINGS)
-    assert consume(_engine(engine, make_one, job, workers=2)) == 0
-    # An error in a worker arrives as what it is.
-    source = tmp_path / "images"
-    write_images(source, 6)[5].write_bytes(b"\xff\xd8")
-    job = open_job(tmp_path / "damaged", source, plain_extractor(), SETTINGS)
-    with pytest.raises(DataError, match=r"005\.png is a damaged JPEG"):
-        consume(_engine(engine, plain_extractor, job, workers=1))
-    assert job.missing() == [1]
-    assert consume(_engine(engine, plain_extractor, job, workers=1, skip=True)) == 1
-    assert json.loads((tmp_path / "damaged" / "manifest.json").read_text())["shards"] == 2
-    assert [one.position for one in finish_job(job)] == [5]
+def test_parts_killed_and_run_again_lose_and_double_nothing(
+    images: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    context, moments = get_context("fork"), random.Random(3)
+    target, kills = tmp_path / "out", 0
+    slow = plain_extractor(pause=0.002)
+    for _ in range(60):
+        parts = [
+            context.Process(target=make, args=(target, images), kwargs={"extractor": slow, "part": (i, 3)})
+            for i in (1, 2, 3)
+        ]
+        for process in parts:
+            process.start()
+        moment = time.monotonic() + moments.uniform(0.01, 0.1)
+        for process in parts:
+            process.join(max(0, moment - time.monotonic()))
+        killed = [process for process in parts if process.is_alive()]
+        for process in killed:
+            process.kill()
+        for process in parts:
+            process.join()
+            assert process.exitcode in (0, -signal.SIGKILL)
+        kills += len(killed)
+        assert all(path.read_bytes() == expected[path.name] for path in target.glob("shard-*"))
+        if not killed:
+            break
+    assert kills >= 3
+    make(target, images, part=(1, 3))
+    assert content(target) == expected
 
 
-def _die() -> PartExtractor:
-    os._exit(3)
-
-
-@pytest.mark.slow
-def test_workers_that_always_die_are_given_up(images: Path, tmp_path: Path) -> None:
-    job = open_job(tmp_path, images, plain_extractor(), SETTINGS)
-    with pytest.raises(DataError, match=r"4 worker processes were lost, the last with exit code 3"):
-        consume(embed_with_workers(_die, job, workers=2))
-    with pytest.raises(ConfigError, match="at least one worker"):
-        consume(embed_with_workers(_die, job, workers=0))
+def test_a_folder_of_an_earlier_version_is_read_and_resumed(
+    images: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = make(tmp_path, images)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["pictures"] = manifest.pop("images")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert len(load_embeddings(folder)[1]) == 43
+    (folder / "shard-000004.safetensors").unlink()
+    assert content(make(folder, images))["shard-000004.safetensors"] == expected["shard-000004.safetensors"]
+    assert b'"pictures' in expected["shard-000004.safetensors"].replace(b"\\", b"")  # its checksum includes the name

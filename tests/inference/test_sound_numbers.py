@@ -23,7 +23,6 @@ from partreid.models.network import ReIDNetwork
 from partreid.preprocessing import PreprocessConfig
 from partreid.runners.runner import TorchRunner
 from partreid.runtime import RuntimeConfig
-from partreid.tracking.video import embed_boxes
 from partreid.types import ModelOutput
 from tests.inference.plain_network import PlainRunner, write_images
 
@@ -65,8 +64,8 @@ def test_an_embedding_that_is_no_number_is_refused_on_every_way(wrong: float, tm
     message = r"no embedding of .*004\.png: slot 'head': .* NaN or infinity.*float16.*bfloat16"
 
     def shards() -> object:
-        job = open_job(tmp_path / "out", tmp_path / "p", extractor, ShardSettings(shard_size=3, batch_size=4))
-        return list(embed_shards(extractor, job, job.missing(), skip=True))
+        with open_job(tmp_path / "out", tmp_path / "p", extractor, ShardSettings(shard_size=3, batch_size=4)) as job:
+            return list(embed_shards(extractor, job, job.faults(), skip=True))
 
     ways: list[Callable[[], object]] = [
         lambda: extractor.embed(files),
@@ -80,7 +79,7 @@ def test_an_embedding_that_is_no_number_is_refused_on_every_way(wrong: float, tm
             way()
     assert [file.name for file in (tmp_path / "out").glob("shard-*")] == ["shard-000000.safetensors"]
     with pytest.raises(DataError, match=r"no embedding of #\d: slot 'head'"):
-        embed_boxes(extractor, frame, [[0, 0, 10, 20]])
+        extractor.embed_boxes(frame, [[0, 0, 10, 20]])
     assert len(extractor.embed(files[:4])) == 4
 
 

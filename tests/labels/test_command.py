@@ -75,14 +75,14 @@ def test_a_folder_that_is_no_data_set(root: Path, tmp_path: Path) -> None:
 
 
 def test_the_published_format(root: Path) -> None:
-    run("make", str(root), "--format", "published")
+    run("make", str(root), "--published")
     label = root / "masks" / "pifpaf_maskrcnn_filtering" / "bounding_box_train" / "0001_c2.npy"
     assert np.load(label).dtype == np.float32
-    run("make", str(root), "--format", "published", "--folder", "other")
+    run("make", str(root), "--published", "--labels", "other")
     assert (root / "masks" / "other" / "bounding_box_train" / "0001_c2.npy").read_bytes() == label.read_bytes()
     occluded = root.parent / "Occluded_Duke"
     root.rename(occluded)
-    run("make", str(occluded), "--format", "published")
+    run("make", str(occluded), "--published")
     folder = occluded / "masks" / "pifpaf_maskrcnn_filtering" / "bounding_box_train"
     assert (folder / "0001_c2.png.confidence_fields.npy").read_bytes() == (folder / "0001_c2.npy").read_bytes()
 
@@ -106,7 +106,7 @@ def test_labels_made_otherwise_are_kept_with_a_warning(root: Path) -> None:
     run("make", str(root))
     assert "warning" not in run("make", str(root))
     output = run("make", str(root), "--stride", "4", "--split", "all")
-    assert "2 of the kept labels are made by openvino stride 8 compact; --overwrite makes them anew" in output
+    assert "2 of the kept labels are made by openvino stride 8 compact; --overwrite makes them again" in output
 
 
 def test_wrong_use_is_named(root: Path, tmp_path: Path) -> None:
@@ -115,9 +115,9 @@ def test_wrong_use_is_named(root: Path, tmp_path: Path) -> None:
 
     assert "No split 'trian'" in error(str(root), "--split", "trian")
     assert "Did you mean 'train'" in error(str(root), "--split", "trian")
-    assert "leave those two out" in error(str(root), "--keypoints", "k.json", "--model", "x.xml")
-    for folder in ("../x", "..", "a/b", ".hidden", "a,b", "auto"):
-        assert "--folder names a folder within masks" in error(str(root), "--folder", folder)
+    assert "leave those two out" in error(str(root), "--keypoints", "k.json", "--network", "x.xml")
+    for folder in ("../x", "..", "a/b", ".hidden", "a,b"):
+        assert "Expected --labels with a name within masks" in error(str(root), "--labels", folder)
     assert "does not exist" in error(str(tmp_path / "gone"))
     (tmp_path / "empty").mkdir()
     assert "holds no data set and no image" in error(str(tmp_path / "empty"))

@@ -69,7 +69,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_labels_are_made_once_each_and_reported(jobs: list[LabelJob]) -> None:
     done: list[int] = []
-    summary = make(FakeProvider(), jobs, progress=done.append)
+    summary = make(FakeProvider(), jobs, advance=done.append)
     assert (summary.made, summary.kept, summary.failed) == (10, 0, [])
     assert summary.notes == {"no_person": 7, "several_persons": 3}
     assert sum(done) == 10

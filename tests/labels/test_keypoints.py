@@ -83,6 +83,37 @@ def test_numbers_of_results_are_explained_by_a_list_of_images(save) -> None:  # 
         read_keypoints(file)
 
 
+def test_openpifpafs_folder(tmp_path: Path) -> None:
+    def predict(name: str, *persons: list[float]) -> Path:
+        """What ``openpifpaf.predict --json-output`` writes for an image."""
+        file = tmp_path / "pifpaf" / f"{name}.predictions.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        entries = [{"keypoints": p, "bbox": [18.0, 12.0, 29.0, 105.0], "score": 0.9, "category_id": 1} for p in persons]
+        file.write_text(json.dumps(entries))
+        return file
+
+    single = predict("0001_c1.jpg", person())
+    predict("0002_c1.jpg", person(), person(0.5))
+    predict("sub/0003_c1.jpg")
+    provider = load_provider("keypoints", model=single.parent)
+    paths = [f"/data/train/{name}" for name in ("0001_c1.jpg", "0002_c1.jpg", "sub/0003_c1.jpg")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the file of nobody names its image too
+        provider.check(list(map(Path, paths)))
+    labels = list(provider.detect(map(crop, paths)))
+    assert [label.persons for label in labels] == [1, 2, 0]
+    assert read_keypoints(single)[0] == ["0001_c1.jpg"]
+    predict("sub/0003_c1.jpg", person()[:-3])
+    with pytest.raises(LabelError, match=r"entry 3 \(sub/0003_c1\.jpg\) in .*pifpaf: 48 numbers"):
+        read_keypoints(single.parent)
+    single.write_text('{"keypoints": []}')
+    with pytest.raises(LabelError, match=r"0001_c1\.jpg\.predictions\.json is no list of persons, as openpifpaf"):
+        read_keypoints(single.parent)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LabelError, match=r"holds no \*\.predictions\.json\. Expected the folder of openpifpaf"):
+        read_keypoints(tmp_path / "empty")
+
+
 def test_arrays(tmp_path: Path) -> None:
     keypoints = np.array([person(), person(0.5)], np.float32).reshape(2, 17, 3)
     np.savez(tmp_path / "k.npz", paths=["a.jpg", "b.jpg"], keypoints=keypoints)
@@ -229,7 +260,7 @@ def test_a_large_file_loads_in_seconds(save) -> None:  # type: ignore[no-untyped
 def test_by_name(save) -> None:  # type: ignore[no-untyped-def]
     assert load_provider("keypoints", model=save(results("a.jpg"))).name == "keypoints"
     for name in ("keypoints", "openvino"):
-        with pytest.raises(ConfigError, match=f"{name}' needs .*--model"):
+        with pytest.raises(ConfigError, match=f"{name}' needs .*--network"):
             load_provider(name)
     with pytest.raises(ConfigError, match="Only the label provider 'keypoints' takes a list of images"):
         load_provider("openvino", model="x.xml", images="y.json")

@@ -47,7 +47,7 @@ def test_round_trip(checkpoint: Checkpoint, folder: Path) -> None:
     assert not loaded.model.training
     images = torch.randn(2, 3, 64, 32)
     with torch.no_grad():
-        ours, theirs = checkpoint.model(images), BPBReID.from_pretrained(folder)(images)
+        ours, theirs = checkpoint.model(images), load_checkpoint(folder).model(images)
     assert torch.equal(ours.embeddings.vectors, theirs.embeddings.vectors)
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "metrics.json", "model.safetensors"]
 
@@ -212,7 +212,7 @@ def test_a_hub_repository(checkpoint: Checkpoint, folder: Path, monkeypatch: pyt
         return str(folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    assert _equal(checkpoint.model, BPBReID.from_pretrained("org/name"))
+    assert _equal(checkpoint.model, load_checkpoint("org/name").model)
     assert asked == [("org/name", ["config.json", "model.safetensors", "metrics.json"])]
 
 
@@ -299,8 +299,8 @@ def test_a_folder_without_a_checkpoint_says_what_was_expected(checkpoint: Checkp
     [
         ("run/config.json", r"one file of a checkpoint\. Give its folder: .*run\."),
         ("run/model.safetensors", r"one file of a checkpoint\. Give its folder: .*run\."),
-        ("model.onnx", r"an exported file.* Give the run .*from_exported"),
-        ("model.xml", r"an exported file.* Give the run .*from_exported"),
+        ("model.onnx", r"an exported file.* Give the run .*from_pretrained"),
+        ("model.xml", r"an exported file.* Give the run .*from_pretrained"),
         ("weights.pth", r"a checkpoint is a folder .*import-official.*--set pretrained=FILE"),
         ("weights.safetensors", r"a checkpoint is a folder .*import-official.*--set pretrained=FILE"),
     ],

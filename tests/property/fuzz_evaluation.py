@@ -9,6 +9,7 @@ import torch
 from hypothesis import strategies as st
 
 from partreid.evaluation import (
+    calibrate,
     calibration,
     dataset,
     evaluator,
@@ -19,8 +20,9 @@ from partreid.evaluation import (
     statistics,
     visibility,
 )
+from partreid.reports.evaluate import evaluate
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import PartEmbeddings, ReIDImage
+from partreid.types import PartEmbeddings, ReIDDataset, ReIDImage
 from tests.property.fuzz_functional import distances
 from tests.property.fuzz_inference import extractor, files
 from tests.property.fuzz_retrieval import MATCHING, pairs
@@ -76,8 +78,13 @@ TARGETS: list[Target] = [
     fuzz(calibration.cross_validate, nan=True, all=st.fixed_dictionaries(SPLITS).map(
         lambda s: {"pairs": calibration.labelled_pairs(**s, matching=MatchingConfig()), "num_slots": 3, "folds": 2})),
     fuzz(calibration.measure, nan=True, probabilities=torch.full((6,), 0.3, dtype=torch.float64), pairs=pairs()),
+    fuzz(evaluate, right=False, model="nowhere", data="nowhere", bootstrap=3, overrides=()),
+    fuzz(calibrate.calibrate, right=False, model="nowhere", data="nowhere", prior=0.5, folds=2, overrides=()),
+    fuzz(dataset.chance_rank1, dataset=ReIDDataset("a", Path(), (), (ReIDImage(Path("b.jpg"), 1, 0),),
+                                                   {"query": (ReIDImage(Path("a.jpg"), 1, 1),)})),
+    fuzz(dataset.QuerySetScores.summary, self=RESULT.map(dataset.QuerySetScores)),
+    fuzz(slots.SlotRow.summary, self=slots.SlotRow("head", 0.5, 0.6, 0.7, 0.4, 0.3, 1.0)),
     fuzz(dataset.EmbeddedSplit.table, self=SPLITS["query"]),
-    fuzz(dataset.model_matching, extractor=st.builds(extractor)),
     fuzz(dataset.embed_split, extractor=st.builds(extractor), images=files(".png").map(lambda p: [ReIDImage(p, 1, 0)])),
     fuzz(dataset.score_query_set, nan=True, **SPLITS),
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from partreid import json_files
 from partreid.functional import merging
-from partreid.inference import embedding_file, inputs, load, storage
+from partreid.inference import crops, embedding_file, inputs, many, storage
 from partreid.inference.extractor import PartExtractor
 from partreid.models import build, checkpoint, official
 from partreid.models.backbones import weights
@@ -27,6 +28,7 @@ from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
 MODEL = ModelConfig(backbone="resnet18", parts="two_v", embedding_dim=4)
 SIZE = PreprocessConfig(height=32, width=16)
+FOLDERS = itertools.count()
 
 
 @functools.cache
@@ -123,13 +125,14 @@ TARGETS: list[Target] = [
     fuzz(PartExtractor, model=st.builds(network), preprocess=SIZE, runtime=None, mirror=False),
     fuzz(PartExtractor.from_runner.__func__, all=st.builds(
         lambda: {"cls": PartExtractor, "runner": extractor().runner, "runtime": None})),
-    fuzz(PartExtractor.from_pretrained.__func__, all=checkpoints().map(lambda p: {"cls": PartExtractor, "source": p})),
-    fuzz(PartExtractor.from_exported.__func__, right=False, all=files(".onnx").map(
-        lambda p: {"cls": PartExtractor, "file": p})),
-    fuzz(load.is_exported, source=st.sampled_from([Path("a.onnx"), "org/name"])),
-    fuzz(load.load_extractor, source=checkpoints(), runtime=None, mirror=False, overrides=st.just([])),
-    fuzz(PartExtractor.from_checkpoint.__func__, all=st.builds(
-        lambda: {"cls": PartExtractor, "checkpoint": checkpoint.Checkpoint(network(), SIZE)})),
+    fuzz(PartExtractor.from_pretrained.__func__, all=checkpoints().map(lambda p: {
+        "cls": PartExtractor, "source": p, "device": "cpu", "batch_size": 4,
+        "overrides": {"visibility": "continuous"}})),
+    fuzz(PartExtractor.embed_boxes, self=EXTRACTOR, frame=st.builds(image), boxes=BOXES, order="bgr", on_error="warn"),
+    fuzz(PartExtractor.save_pretrained, self=EXTRACTOR, folder=st.builds(lambda: folder() / "saved")),
+    fuzz(PartExtractor.push_to_hub, right=False, self=EXTRACTOR, repo_id=st.just("no/such/name"), private=True),
+    fuzz(inputs.check_order, order="bgr"),
+    fuzz(inputs.in_rgb, images=CROPS, order="bgr"),
     fuzz(inputs.walk, images=CROPS),
     fuzz(inputs.image_name, image=st.sampled_from([Path("a.jpg"), "b.jpg"]), position=st.integers(0, 9)),
     fuzz(inputs.load_image, image=st.one_of(files(".png"), st.just(image()))),
@@ -165,8 +168,19 @@ TARGETS: list[Target] = [
     fuzz(video_tracks.BestCrops.add, self=st.builds(lambda: video_tracks.BestCrops(folder())), track="7",
          pixels=st.builds(image), embeddings=embeddings(n=1)),
     fuzz(video.iter_frames, path=st.builds(frames), every=1, on_error=lambda message: None),
-    fuzz(video.crop_boxes, frame=st.builds(image), boxes=BOXES),
-    fuzz(video.embed_boxes, extractor=EXTRACTOR, frame=st.builds(image), boxes=BOXES),
+    fuzz(crops.crop_boxes, frame=st.builds(image), boxes=BOXES),
+    fuzz(crops.try_boxes, frame=st.builds(image), boxes=BOXES),
+    fuzz(crops.check_corners, boxes=BOXES, width=60, height=40),
+    fuzz(crops.are_fractions, corners=np.array([[0.1, 0.2, 0.3, 1.0], [1.0, 1.0, 30.0, 80.0]])),
+    fuzz(crops.with_unseen, seen=embeddings(n=2), unseen=[1, 3]),
+    fuzz(video_tracks.open_frames, video=st.builds(frames), boxes=TABLE, fps=2.0, in_order=True),
+    fuzz(video_tracks.embed_video, extractor=EXTRACTOR, frames=st.builds(frames), boxes=TABLE, every=1,
+         crops=st.builds(folder), on_error=lambda message: None),
+    fuzz(many.embed_to_file, extractor=EXTRACTOR, images=files(".png").map(lambda path: [path]),
+         out=st.builds(lambda: folder() / "many.safetensors"), skip_damaged=st.booleans()),
+    fuzz(many.embed_to_folder, extractor=EXTRACTOR, images=files(".png").map(lambda path: [path]),
+         out=st.builds(lambda: folder() / f"shards{next(FOLDERS)}"), shard_size=1, file_type="safetensors",
+         part=(1, 1), skip_damaged=st.booleans()),
     fuzz(video_tracks.embed_tracks, extractor=EXTRACTOR, frames=FRAMES, boxes=TABLE),
     fuzz(build.build_network, config=MODEL, num_identities=st.integers(1, 3)),
     fuzz(checkpoint.load_checkpoint, source=checkpoints(), overrides=st.just(["visibility=continuous"])),

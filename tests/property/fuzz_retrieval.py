@@ -9,8 +9,20 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from partreid.retrieval import calibration, compare, filling, filters, gallery, how_compared, many, track_filling
+from partreid.retrieval import (
+    calibration,
+    compare,
+    filling,
+    filters,
+    gallery,
+    how_compared,
+    lookup,
+    many,
+    track_filling,
+    upkeep,
+)  # fmt: skip
 from partreid.retrieval.matching import MatchingConfig
+from partreid.tracking import video_tracks
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 from partreid.types.moments import as_time
@@ -102,6 +114,9 @@ TARGETS: list[Target] = [
     fuzz(how_compared.HowCompared.of_search.__func__, all=st.builds(
         lambda made, query: {"cls": how_compared.HowCompared, "found": made.search(query, k=2),
                              "extractor": extractor(), "calibration": None}, galleries(), embeddings())),
+    fuzz(how_compared.load_for_comparison, model=st.builds(extractor), overrides=("matching.normalize=true",)),
+    fuzz(how_compared.fields_of, section="model", overrides=("model.visibility=continuous",)),
+    fuzz(how_compared.model_name, model=st.builds(extractor)),
     fuzz(how_compared.HowCompared.to_json, self=st.builds(lambda: how_compared.HowCompared.of(extractor()))),
     fuzz(MatchingConfig.comparable, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
     fuzz(MatchingConfig.distances, self=MatchingConfig(), query=embeddings(), gallery=embeddings()),
@@ -135,8 +150,19 @@ TARGETS: list[Target] = [
     fuzz(track_filling.VideoNaming.track_id, self=VIDEO, track="7"),
     fuzz(track_filling.VideoNaming.crops, self=VIDEO, folder=Path("a")),
     fuzz(track_filling.former_tracks, gallery=galleries(), tracks=["a"], naming=VIDEO),
-    fuzz(track_filling.add_tracks, fixed=("tracks",), gallery=galleries(), boxes=TABLE, seconds={0: 0.5}, naming=VIDEO,
-         tracks=embeddings(n=1).map(lambda e: (e, ["a"]))),
+    fuzz(track_filling.add_tracks, gallery=galleries(), naming=VIDEO, tracks=st.builds(
+        video_tracks.VideoTracks, embeddings(n=1), st.just(("a",)), TABLE, st.just({0: 0.5}))),
+    fuzz(lookup.look_up, nan=True, all=galleries(filled=True).map(lambda made: {
+        "gallery": made, "like": ["0"], "one_person": True, "k": 2, "parts": ["head"], "where": None,
+        "calibration": None})),
+    fuzz(lookup.Lookup.to_json, nan=True, self=galleries(filled=True).map(
+        lambda made: lookup.look_up(made, like=["0"]))),
+    fuzz(lookup.calibration_beside, model=st.builds(folder), gallery=galleries()),
+    fuzz(upkeep.gallery_facts, gallery=galleries()),
+    fuzz(upkeep.preview_deletion, gallery=galleries(), where=filters.Filter(cameras=1)),
+    fuzz(upkeep.carry_out, all=galleries().map(lambda made: {
+        "gallery": made, "deletion": upkeep.preview_deletion(made, filters.Filter(cameras=1))})),
+    fuzz(upkeep.copy_gallery, source=galleries(), target=st.builds(gallery.Gallery), replace=st.booleans()),
     fuzz(filling.add_images, all=st.builds(
         lambda made, path: {"gallery": made, "extractor": extractor(), "images": [path], "naming": filling.Naming()},
         st.builds(gallery.Gallery), files(".png"))),

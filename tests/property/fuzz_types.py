@@ -12,14 +12,13 @@ import torch
 from hypothesis import strategies as st
 
 from partreid import base_config as config
-from partreid import parts, preprocessing
+from partreid import parts, preprocessing, types
 from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking
 from partreid.models.model_config import ModelConfig
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import data, gallery, id_values, ids, moments, numbers, results
-from partreid.types import tensors as types
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
 SLOTS = ("foreground", "head", "legs")
@@ -57,6 +56,7 @@ def evaluation() -> results.EvaluationResult:
 
 
 IMAGE = data.ReIDImage(Path("a.jpg"), 1, 0)
+OTHER = data.ReIDImage(Path("b.jpg"), 2, 0)
 NOON = 1795435200
 ITEM = gallery.GalleryItem("a", 1, NOON, {"track": 3})
 SCALARS = st.sampled_from(["a", "3.0", 3, 2.5, np.int64(3), np.float32(2.5), np.array(3), torch.tensor(3)])
@@ -103,6 +103,8 @@ TARGETS: list[Target] = [
     fuzz(gallery.GalleryRecords.cat, several=st.lists(
         embeddings(n=1).map(lambda e: gallery.GalleryRecords((ITEM,), e)), min_size=1, max_size=2)),
     fuzz(moments.as_time, value=st.sampled_from([NOON, NOON + 0.5, datetime(2026, 1, 1, tzinfo=UTC)])),
+    fuzz(moments.parse_moment, text=st.sampled_from(["90m", "2h", "now", "2026-11-23T14:30Z"]), now=None),
+    fuzz(data.ReIDDataset.subset, ids=1, self=data.ReIDDataset("set", Path("a"), (IMAGE, OTHER), (IMAGE,), {})),
     fuzz(moments.written_time, text=st.sampled_from(["20261123_143000", "2026-11-23T14:30Z", f"@{NOON}"]), local=True),
     fuzz(gallery.as_text, value=SCALARS, what="A value"),
     fuzz(gallery.plain_text, value=SCALARS),
@@ -120,9 +122,10 @@ TARGETS: list[Target] = [
     fuzz(config.ConfigModel.parse.__func__, all=st.just({"cls": MatchingConfig, "data": {"normalize": True}})),
     fuzz(config.ConfigModel.given.__func__, all=st.just({"cls": MatchingConfig, "value": MatchingConfig()})),
     fuzz(config.ConfigModel.load.__func__, all=config_files().map(lambda path: {"cls": MatchingConfig, "path": path})),
-    fuzz(config.ConfigModel.override, self=CONFIGS, assignments=st.just([])),
+    Target("base_config.ConfigModel.override", lambda self, changes: self.override(changes),
+           st.fixed_dictionaries({"self": CONFIGS, "changes": st.sampled_from([[], {}])})),
     fuzz(config.ConfigModel.to_toml, self=CONFIGS),
-    fuzz(config.ConfigModel.differences, self=MatchingConfig(), other=MatchingConfig(normalize=True)),
+    fuzz(config.ConfigModel.diff, self=MatchingConfig(), other=MatchingConfig(normalize=True)),
     fuzz(config.flatten, config=CONFIGS, prefix=""),
     fuzz(config.meanings, model=st.sampled_from([MatchingConfig, ModelConfig, EvaluationConfig])),
     fuzz(config.read_config_file, path=config_files()),

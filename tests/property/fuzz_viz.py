@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from partreid import viz
 from partreid.evaluation.separation import DistanceDistribution
 from partreid.parts import PART_SCHEMAS
-from partreid.reports import blocks, html
+from partreid.reports import pages
 from partreid.viz import canvas, colors, rankings
 from tests.property.fuzz_types import evaluation
 from tests.property.fuzzing import Target, fuzz
@@ -68,14 +68,10 @@ TARGETS: tuple[Target, ...] = (
     fuzz(viz.paint_labels, image=IMAGE, label_map=LABELS, parts=PARTS),
     fuzz(viz.part_colors, slots=SLOTS),
     fuzz(viz.judge, query=(1, 2), found=(1, 3)),
-    fuzz(blocks.ranking_block, row=rows, slots=SLOTS),
-    fuzz(blocks.attention_block, row=attention_rows, slots=SLOTS),
-    fuzz(blocks.slot_legend, slots=SLOTS),
+    fuzz(pages.rankings_page, rows=st.lists(rows, max_size=1), slots=SLOTS, title=names),
+    fuzz(pages.attention_page, rows=st.lists(attention_rows, max_size=1), slots=SLOTS, title=names),
+    fuzz(pages.data_url, pixels=IMAGE),
     fuzz(colors.readable, slot="left_arm"),
-    fuzz(html.paragraph, text=names),
-    fuzz(html.table, columns=("a", "b"), rows=[("1", "2")], caption=names),
-    fuzz(html.image, pixels=IMAGE, alt=names),
-    fuzz(html.page, title=names, sections=[], lead=names),
     fuzz(canvas.one_line, text=names, longest=5),
     fuzz(rankings.number, distance=numbers),
 )  # fmt: skip

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.errors import ConfigError, DataError, ShapeError, WrongTypeError
 from partreid.functional.distance import part_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.models.bpbreid import BPBReID
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.retrieval import Filter, Gallery, MatchingConfig
+from partreid.retrieval.filters import Conditions
 from partreid.types import GalleryRecords, PartEmbeddings
 
 SLOTS, NOON = ("foreground", "head"), 1795435200
@@ -255,7 +256,7 @@ def test_a_set_gives_no_image_its_id() -> None:
     gallery.add(e, {"a": 1, "b": 2})  # a dict has one
 
 
-@pytest.mark.parametrize("where", [{"cameras": 1}, {}, "camera 1", [Filter()]])
+@pytest.mark.parametrize("where", [{}, "camera 1", [Filter()], 3])
 def test_what_is_no_filter_and_no_rule_is_refused(where: Any) -> None:
     gallery, e = filled(3), embeddings(2)
     for call in (
@@ -265,11 +266,78 @@ def test_what_is_no_filter_and_no_rule_is_refused(where: Any) -> None:
         lambda: list(gallery.records(where)),
         lambda: gallery.search(e, where=where),
     ):
-        with pytest.raises(ConfigError, match=r"Expected Filter\(\.\.\.\) or None, got"):
+        with pytest.raises(WrongTypeError, match=r'Expected where=\{"cameras": \[3\]\}, Filter\(.*\) or None, got'):
             call()
     with pytest.raises(ConfigError, match=r"Expected MatchingConfig\(\.\.\.\) or None, got"):
         gallery.search(e, matching=where)
     assert len(gallery) == 3
+
+
+def test_a_filter_is_an_object_a_mapping_or_keywords() -> None:
+    gallery, query, camera = filled(6, cameras=[1, 2, 1, 2, 1, 2]), embeddings(1), 2
+    wanted = gallery.search(query, where=Filter(cameras=camera)).ids
+    assert 1 < gallery.count(cameras=camera) == len(wanted[0]) < 6
+    for found in (
+        gallery.search(query, where={"cameras": [camera]}),
+        gallery.search(query, cameras=camera),
+        gallery.search(query, where={"cameras": camera}, not_ids=["nobody"]),
+        gallery.search(query, where=Filter(cameras=camera), since=None),
+    ):
+        assert found.ids == wanted
+    assert gallery.search(query, where={"cameras": camera}, not_ids=wanted[0][0]).ids[0] == wanted[0][1:]
+    with pytest.raises(ConfigError, match="Given twice, in where and by keyword: cameras"):
+        gallery.search(query, where={"cameras": camera}, cameras=camera)
+    with pytest.raises(ConfigError, match=r"Unknown condition 'cam'. Did you mean cameras\?"):
+        gallery.count({"cam": 1})
+    with pytest.raises(ConfigError, match=r"metadata=\{'track': \.\.\.\}"):
+        gallery.delete(where={"track": 17})
+    with pytest.raises(ConfigError, match="undated"):
+        gallery.count(undated="often")  # type: ignore[arg-type]
+    assert set(Conditions.__annotations__) == set(Filter.model_fields)
+
+
+def test_a_result_is_a_sequence_of_hits() -> None:
+    gallery, query = filled(4), embeddings(2)
+    result = gallery.search(query, k=3)
+    assert len(result) == 2
+    for number, hits in enumerate(result):
+        assert [hit.id for hit in hits] == list(result.ids[number])
+        assert [hit.distance for hit in hits] == result.distances[number].tolist()
+        assert [hit.rank for hit in hits] == [1, 2, 3]
+        assert [len(hit.part_distances) for hit in hits] == result.compared[number].tolist()
+        for hit, item in zip(hits, result.items[number], strict=True):
+            assert (hit.camera, hit.time, hit.metadata, hit.item) == (item.camera, item.time, item.metadata, item)
+            assert hit.comparable == math.isfinite(hit.distance)
+    assert [hit.id for hit in result[-1]] == list(result.ids[1])
+    assert result[1:].ids == result.ids[1:]
+    assert torch.equal(result[1:].distances, result.distances[1:])
+    with pytest.raises(IndexError):
+        result[2]
+    with pytest.raises(WrongTypeError, match=r"a query by its number, got 'ids'\. Write result\[0\]\[0\]\.id"):
+        result["ids"]  # type: ignore[call-overload]
+
+
+def test_numbers_are_ids(tmp_path: Path) -> None:
+    gallery, e = Gallery(), embeddings(2)
+    gallery.add(e, [1, np.int64(2)])
+    assert gallery.get([1, 2]).ids == ["1", "2"]
+    assert 1 in gallery
+    assert "2" in gallery
+    assert 3 not in gallery
+    assert gallery.known([1, 5]) == {"1"}
+    assert gallery.get(2).ids == ["2"]
+    assert gallery.delete([1]) == 1
+
+
+def test_a_location_opens(tmp_path: Path) -> None:
+    with Gallery(tmp_path / "people") as gallery:
+        gallery.add(embeddings(1), ["a"])
+    with Gallery(str(tmp_path / "people"), create=False) as gallery:
+        assert "a" in gallery
+    with pytest.raises(DataError, match=r"Write Gallery\(\)"):
+        Gallery(":memory:")
+    with pytest.raises(WrongTypeError, match="Expected a folder or an address"):
+        Gallery(embeddings(1))  # type: ignore[arg-type]
 
 
 def test_undated_alone_deletes_nothing() -> None:

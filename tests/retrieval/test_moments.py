@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError, DataError
 from partreid.retrieval import Filter
 from partreid.retrieval.filling import Naming
 from partreid.types import GalleryItem
-from partreid.types.moments import as_time, written_time
+from partreid.types.moments import as_time, parse_moment, written_time
 
 
 @pytest.fixture

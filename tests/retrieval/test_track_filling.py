@@ -15,6 +15,7 @@ from partreid.retrieval import Gallery
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.track_filling import VideoNaming, add_tracks, former_tracks
 from partreid.tracking.boxes import TrackBoxes
+from partreid.tracking.video_tracks import VideoTracks
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 
@@ -34,7 +35,7 @@ def add(gallery: Gallery, naming: VideoNaming, *tracks: str, seconds: dict[int, 
     """Add tracks of one box each, in frames 0, 1, ..."""
     count = len(tracks)
     boxes = TrackBoxes(np.arange(count), np.arange(count), np.ones((count, 4)), tracks)
-    return add_tracks(gallery, (embeddings(count), tracks), boxes, seconds or {}, naming)
+    return add_tracks(gallery, VideoTracks(embeddings(count), tracks, boxes, seconds or {}), naming)
 
 
 def ids(gallery: Gallery) -> list[str]:
@@ -130,14 +131,9 @@ def test_times_need_the_time_of_the_first_frame(gallery: Gallery, tmp_path: Path
         add(gallery, naming, "a", "b", seconds={0: 0.0})
     assert len(gallery) == 0
     add(gallery, naming, "a", "b", seconds={0: 0.0, 1: 60.0})
+    boxes = TrackBoxes(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 4)), ())
     with pytest.raises(DataError, match="no track to add"):
-        add_tracks(
-            gallery,
-            (embeddings(0), ()),
-            TrackBoxes(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 4)), ()),
-            {},
-            naming,
-        )
+        add_tracks(gallery, VideoTracks(embeddings(0), (), boxes), naming)
     assert [item.time and item.time.minute for item in gallery.get(["hall/a", "hall/b"]).items] == [0, 1]
 
 

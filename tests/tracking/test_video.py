@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from partreid.errors import DataError, MissingDependencyError, PartReIDError, ShapeError
-from partreid.tracking.video import crop_boxes, iter_frames
+from partreid.inference.crops import crop_boxes
+from partreid.tracking.video import iter_frames
 
 HEIGHT, WIDTH, FRAMES, RATE = 64, 96, 24, 8
 
@@ -165,8 +166,8 @@ def test_crops_are_the_pixels_that_the_boxes_touch() -> None:
         ((60, 0, 70, 10), "outside the frame of 60×40"),
         ((-9, 0, 0, 10), "outside"),
         ((0, 40, 9, 50), "outside"),
-        ((0.1, 0.2, 0.4, 1), "shares of the frame. Multiply x1 and x2 by the width of 60"),
-        ((0, 0, 1, 1), "shares of the frame"),
+        ((0.1, 0.2, 0.4, 1), "fractions of the frame. Multiply x1 and x2 by the width of 60"),
+        ((0, 0, 1, 1), "fractions of the frame"),
     ],
 )
 def test_wrong_boxes_are_told_by_number(box: tuple[float, ...], message: str) -> None:

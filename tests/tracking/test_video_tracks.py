@@ -10,6 +10,7 @@ import torch
 
 from partreid.datasets.images import read_image
 from partreid.errors import DataError
+from partreid.inference.crops import crop_boxes
 from partreid.inference.extractor import PartExtractor
 from partreid.models.bpbreid import BPBReID
 from partreid.models.model_config import ModelConfig
@@ -17,7 +18,7 @@ from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
 from partreid.tracking.boxes import TrackBoxes, read_boxes
 from partreid.tracking.tracklets import merge_tracklets
-from partreid.tracking.video import VideoFrame, crop_boxes
+from partreid.tracking.video import VideoFrame
 from partreid.tracking.video_tracks import BestCrops, embed_tracks
 from partreid.types import PartEmbeddings
 

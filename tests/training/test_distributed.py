@@ -96,7 +96,7 @@ def test_only_batches_of_their_own_need_as_many_processes_again(together: Path, 
         config = two_processes.run_config(batch)
         runtime = CPU.model_copy(update={"save_minutes": 1e-9})
         with pytest.raises(KeyboardInterrupt):
-            Trainer(config, images, tmp_path / batch, runtime=runtime, observers=[StopAt(1)]).fit()
+            Trainer(config, images, tmp_path / batch, runtime=runtime, callbacks=[StopAt(1)]).fit()
         file = tmp_path / batch / STATE
         torch.save(torch.load(file, weights_only=True) | {"processes": 2}, file)
         trainer = Trainer(config, images, tmp_path / batch, runtime=CPU)

@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from partreid.datasets.readers import read_dataset
-from partreid.errors import CheckpointError, DataError, LabelError, TrainingError
+from partreid.errors import CheckpointError, ConfigError, DataError, LabelError, TrainingError
 from partreid.inference.extractor import PartExtractor
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
+from partreid.training.callbacks import StepRecord
 from partreid.training.loop import Trainer, build_model
-from partreid.training.observers import StepRecord
+from partreid.training.presets import PRESETS
 from partreid.training.state import load_run_config
 from partreid.types import ReIDDataset, ReIDImage
 from tests.conftest import tiny_config
@@ -55,7 +56,7 @@ def dataset(blocks: Path) -> ReIDDataset:
 def test_the_loss_falls_and_the_checkpoint_embeds(dataset: ReIDDataset, tmp_path: Path) -> None:
     recorder = Recorder()
     config = tiny_config("optimizer.epochs=6")
-    Trainer(config, dataset.train, tmp_path / "run", runtime=CPU, observers=[recorder]).fit()
+    Trainer(config, dataset.train, tmp_path / "run", runtime=CPU, callbacks=[recorder]).fit()
     assert recorder.closed
     assert recorder.epochs[-1]["loss"] < 0.9 * recorder.epochs[0]["loss"]
     assert {"identity/global_", "triplet/parts", "part_attention", "active/parts"} <= recorder.epochs[0].keys()
@@ -63,26 +64,44 @@ def test_the_loss_falls_and_the_checkpoint_embeds(dataset: ReIDDataset, tmp_path
     assert embeddings.validate().slots == ("foreground", "head", "arms", "torso", "legs", "feet")
 
 
+def test_a_trainer_takes_names_and_objects(
+    dataset: ReIDDataset, tmp_path: Path, blocks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "tiny", lambda: tiny_config("optimizer.epochs=1"))
+    expected = [image.path for image in dataset.train]
+    for data in (str(blocks), blocks, [blocks], dataset, [dataset], dataset.train):
+        trainer = Trainer("tiny", data, tmp_path / "run", runtime=CPU)
+        assert [image.path for image in trainer.loader.dataset.images] == expected
+    trainer.fit()
+    for wrong in (5, [5], [*dataset.train, blocks]):
+        with pytest.raises(DataError, match="Expected a data set, its folder or its name"):
+            Trainer("tiny", wrong, tmp_path / "other", runtime=CPU)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="Unknown preset 'tinny'.*tiny"):
+        Trainer("tinny", dataset, tmp_path / "other", runtime=CPU)
+    with pytest.raises(ConfigError, match=r"Expected TrainConfig\(...\)"):
+        Trainer({"seed": 3}, dataset, tmp_path / "other", runtime=CPU)  # type: ignore[arg-type]
+
+
 def test_an_interrupted_run_resumes_bit_for_bit(dataset: ReIDDataset, tmp_path: Path) -> None:
     config = tiny_config("optimizer.epochs=3")
     Trainer(config, dataset.train, tmp_path / "whole", runtime=CPU).fit()
     with pytest.raises(KeyboardInterrupt):
-        Trainer(config, dataset.train, tmp_path / "broken", runtime=CPU, observers=[Recorder(interrupt_after=1)]).fit()
+        Trainer(config, dataset.train, tmp_path / "broken", runtime=CPU, callbacks=[Recorder(interrupt_after=1)]).fit()
     assert load_run_config(tmp_path / "broken") == config
     resumed = Trainer(config, dataset.train, tmp_path / "broken", runtime=CPU)
     resumed.resume()
     assert resumed.epoch == 1
     resumed.fit()
-    whole, broken = (BPBReID.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "broken"))
+    whole, broken = (load_checkpoint(tmp_path / name).model.state_dict() for name in ("whole", "broken"))
     assert all(torch.equal(whole[key], broken[key]) for key in whole)
 
 
 def test_the_history_of_every_epoch_is_kept_through_a_break(dataset: ReIDDataset, tmp_path: Path) -> None:
     config = tiny_config("optimizer.epochs=3")
     with pytest.raises(KeyboardInterrupt):
-        Trainer(config, dataset.train, tmp_path / "run", runtime=CPU, observers=[Recorder(interrupt_after=1)]).fit()
+        Trainer(config, dataset.train, tmp_path / "run", runtime=CPU, callbacks=[Recorder(interrupt_after=1)]).fit()
     recorder = Recorder()
-    resumed = Trainer(config, dataset.train, tmp_path / "run", runtime=CPU, observers=[recorder])
+    resumed = Trainer(config, dataset.train, tmp_path / "run", runtime=CPU, callbacks=[recorder])
     resumed.resume()
     resumed.fit()
     metrics = load_checkpoint(tmp_path / "run").metrics
@@ -122,10 +141,10 @@ def test_nan_stops_the_run_and_keeps_the_last_checkpoint(dataset: ReIDDataset, t
         def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
             torch.nn.init.constant_(trainer.learner.model.part_classifier.classifier.weight, float("nan"))
 
-    trainer.observers = [Poison()]
+    trainer.callbacks = [Poison()]
     with pytest.raises(TrainingError, match=r"epoch 2, step 1: .*loss.*learning_rate"):
         trainer.fit()
-    model = BPBReID.from_pretrained(tmp_path / "run")
+    model = load_checkpoint(tmp_path / "run").model
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
@@ -139,7 +158,7 @@ def test_a_full_disk_keeps_the_former_checkpoint(
 
             monkeypatch.setattr("partreid.files._sync", full)
 
-    trainer = Trainer(tiny_config(), dataset.train, tmp_path / "run", runtime=CPU, observers=[FillDisk()])
+    trainer = Trainer(tiny_config(), dataset.train, tmp_path / "run", runtime=CPU, callbacks=[FillDisk()])
     with pytest.raises(CheckpointError, match="No space left on device"):
         trainer.fit()
     assert load_checkpoint(tmp_path / "run").metrics["epoch"] == 1

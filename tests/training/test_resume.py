@@ -21,8 +21,8 @@ from partreid.errors import CheckpointError
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, load_checkpoint
 from partreid.retrieval.calibration import CALIBRATION_FILE
 from partreid.runtime import RuntimeConfig
+from partreid.training.callbacks import StepRecord
 from partreid.training.loop import Trainer
-from partreid.training.observers import StepRecord
 from partreid.training.train_config import TrainConfig
 from tests.conftest import tiny_config
 
@@ -66,12 +66,12 @@ def config(*overrides: str) -> TrainConfig:
 
 def train(blocks: Path, out: Path, *, stop: int | None = None, resume: bool = False, workers: int = 0) -> StopAt:
     runtime = RuntimeConfig(device="cpu", precision="float32", save_minutes=EVERY_STEP, workers=workers)
-    observer = StopAt(stop)
-    trainer = Trainer(config(), read_dataset(blocks).train, out, runtime=runtime, observers=[observer])
+    callback = StopAt(stop)
+    trainer = Trainer(config(), read_dataset(blocks).train, out, runtime=runtime, callbacks=[callback])
     if resume:
         trainer.resume()
     trainer.fit()
-    return observer
+    return callback
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +104,9 @@ def test_a_run_stopped_at_any_step_resumes_bit_for_bit(
         with pytest.raises(KeyboardInterrupt):
             train(blocks, tmp_path, stop=steps, resume=i > 0, workers=workers)
     assert torch.load(tmp_path / STATE, weights_only=True)["step"] > 0, "it stopped within an epoch"
-    observer = train(blocks, tmp_path, resume=True)
+    callback = train(blocks, tmp_path, resume=True)
     assert_same_run(whole[0], tmp_path)
-    assert observer.epochs == whole[1].epochs[-len(observer.epochs) :]
+    assert callback.epochs == whole[1].epochs[-len(callback.epochs) :]
 
 
 def test_an_epoch_is_resumed_without_reading_what_was_used(
@@ -236,6 +236,6 @@ def test_a_state_that_is_none_is_a_typed_error(content: bytes, blocks: Path, tmp
     (tmp_path / "checkpoint" / "config.json").write_text("{}")
     (tmp_path / STATE).write_bytes(content)
     with pytest.raises(
-        CheckpointError, match=r"train_state\.pt cannot be read \([^\n]{1,220}\)\. Start the training anew"
+        CheckpointError, match=r"train_state\.pt cannot be read \([^\n]{1,220}\)\. Start a new training"
     ):
         trainer.resume()

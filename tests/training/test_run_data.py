@@ -17,9 +17,9 @@ from partreid.errors import CheckpointError, TrainingError
 from partreid.files import atomic_folder
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, load_checkpoint
 from partreid.runtime import RuntimeConfig
+from partreid.training.callbacks import StepRecord
 from partreid.training.data import TrainingData
 from partreid.training.loop import Trainer
-from partreid.training.observers import StepRecord
 from partreid.training.state import LOCK_FILE, STATE_FILE
 from partreid.types import ReIDImage
 from tests.conftest import tiny_config
@@ -204,11 +204,11 @@ def test_two_trainings_never_share_a_folder(data: Path, run: Path, tmp_path: Pat
             refusals.append(str(error.value))
 
     new = trainer(images, tmp_path / "new")
-    new.observers = [Meanwhile(lambda: others(tmp_path / "new"))]
+    new.callbacks = [Meanwhile(lambda: others(tmp_path / "new"))]
     new.fit()
     more = trainer(images, run, "optimizer.epochs=2")
     more.resume()
-    more.observers = [Meanwhile(lambda: others(run))]
+    more.callbacks = [Meanwhile(lambda: others(run))]
     more.fit()
     assert len(refusals) == 4
     assert "no checkpoint" in refusals[0], "nothing was there to resume yet"

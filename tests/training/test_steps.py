@@ -14,10 +14,10 @@ from partreid.datasets.readers import read_dataset
 from partreid.errors import ConfigError, TrainingError
 from partreid.models.backbones import gains_from_bfloat16
 from partreid.runtime import RuntimeConfig, check_compiler, keep_freed_memory
+from partreid.training.callbacks import StepRecord
 from partreid.training.ema import WeightAverage
 from partreid.training.loop import SupervisedModel, Trainer, build_model
 from partreid.training.meter import STEPS_BETWEEN_READINGS, Meter
-from partreid.training.observers import StepRecord
 from partreid.training.state import restore
 from tests.conftest import tiny_config
 
@@ -44,8 +44,8 @@ def test_gradients_of_accumulated_batches_are_averaged(
     blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_config("batch.identities_per_batch=2", "optimizer.accumulation=4", "optimizer.epochs=1")
-    observer = Collect()
-    trainer = Trainer(config, read_dataset(blocks).train, tmp_path, runtime=CPU, observers=[observer])
+    callback = Collect()
+    trainer = Trainer(config, read_dataset(blocks).train, tmp_path, runtime=CPU, callbacks=[callback])
     alone = copy.deepcopy(trainer.learner.model)  # its BN statistics move as the trained one's do
     supervised = SupervisedModel(alone.train(), config.objective)
     steps: list[tuple[list[dict[str, Tensor]], Tensor]] = []
@@ -73,7 +73,7 @@ def test_gradients_of_accumulated_batches_are_averaged(
     trainer.fit()
     total = trainer.loader.sampler.batches
     assert [len(losses) for losses, _ in steps] == [4] * (total // 4) + ([total % 4] if total % 4 else [])
-    for record, (losses, _) in zip(observer.records, steps, strict=True):
+    for record, (losses, _) in zip(callback.records, steps, strict=True):
         assert record.values["loss"] == pytest.approx(sum(float(one["loss"].detach()) for one in losses) / len(losses))
         assert record.steps_in_epoch == len(steps)
 
@@ -147,12 +147,12 @@ def test_a_compiled_training_learns_the_same_and_keeps_its_keys(blocks: Path, tm
     check_compiler()
     config, values, keys = tiny_config("optimizer.epochs=1"), [], []
     for compiled in (False, True):
-        observer = Collect()
+        callback = Collect()
         runtime = CPU.model_copy(update={"compile": compiled})
         trainer = Trainer(config, read_dataset(blocks).train, tmp_path / str(compiled), runtime=runtime,
-                          observers=[observer])  # fmt: skip
+                          callbacks=[callback])  # fmt: skip
         keys.append(list(trainer.fit().model.state_dict()))
-        values.append(observer.records[0].values)
+        values.append(callback.records[0].values)
     assert keys[0] == keys[1]
     assert values[1]["loss"] == pytest.approx(values[0]["loss"], rel=1e-4)
 

@@ -22,8 +22,7 @@ from partreid.evaluation.separation import DistanceDistribution
 from partreid.functional.ranking import evaluate_ranking
 from partreid.labels.grouping import one_hot
 from partreid.parts import PART_SCHEMAS
-from partreid.reports.blocks import ranking_block
-from partreid.reports.html import Section, page
+from partreid.reports.pages import rankings_page
 from partreid.viz import (
     AttentionRow,
     RankedImage,
@@ -159,8 +158,9 @@ def test_a_label_stands_below_the_attention_of_its_part() -> None:
     first, below = attention_cells(row, SLOTS, size=(64, 128))
     assert [cell.heading for cell in first] == ["image", "all parts", *SLOTS] == [cell.heading for cell in below]
     assert row.part_maps is not None
-    assert [cell.caption for cell in below][:2] == ["label map Y", "label fields E"]
-    assert [cell.seen for cell in below] == [None] * len(below)
+    assert [cell.lines for cell in below][:2] == [("label map Y",), ("label fields E",)]
+    assert [cell.frame for cell in below] == [None] * len(below)
+    assert [cell.swatch for cell in first] == [None, None, *part_colors(SLOTS).values()]
     for part, cell in zip(PARTS, below[3:], strict=True):
         np.testing.assert_array_equal(
             cell.image, overlay_heat(row.image, row.part_maps[PARTS.index(part)], grid="nodes")
@@ -306,7 +306,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("partreid.viz.canvas.os.fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(DataError, match=r"Cannot write .*figure\.png: No space left"):
         save_png(image[:50], path)
     assert path.read_bytes() == before
@@ -320,7 +320,7 @@ def test_messages() -> None:
         (lambda: draw_attention([], PARTS), "at least one image"),
         (lambda: draw_rankings(rows(), ()), "one slot or more, each once"),
         (lambda: draw_rankings(rows(), (*SLOTS, "head")), "one slot or more, each once"),
-        (lambda: ranking_block(replace(rows()[0], slots=()), SLOTS), "one slot or more, each once"),
+        (lambda: rankings_page([replace(rows()[0], slots=())], SLOTS), "one slot or more, each once"),
         (lambda: draw_attention(attention_rows(), ()), "one slot or more, each once"),
         (lambda: draw_rankings(rows(), SLOTS, cell_width=0), "whole number from 1 to"),
         (lambda: draw_attention(attention_rows(), SLOTS, cell_width=-3), "whole number from 1 to"),
@@ -374,7 +374,7 @@ def test_names_are_drawn_as_they_are(name: str) -> None:
         (legend,) = [axes.get_legend() for axes in figure.axes]
         assert legend is not None
         assert len(legend.get_texts()) == 2
-    shown = page("", [Section(name, [ranking_block(RankingRow(picture, [picture], name), (name,))], "a")], lead=name)
+    shown = rankings_page([RankingRow(picture, [picture], name)], (name,), title=name)
     read_page(shown.encode(errors="replace").decode())
 
 
@@ -387,10 +387,10 @@ def test_what_is_no_distance_has_a_cross_and_no_bar() -> None:
     assert row.longest == 2
     shown = texts(draw_rankings([row], slots))
     assert {"1  –", "2  ∞", "3  1.00", "4", "full bar = 2.00"} <= set(shown)
-    block = ranking_block(row, slots)
-    assert block.count('title="head: not visible in both"') == block.count('title="torso: not visible in both"') == 4
-    assert "nan" not in block
-    assert "inf" not in block
+    page = read_page(rankings_page([row], slots))
+    titles = [bar.get("title") for bar in page.all("i")]
+    assert titles.count("head: not visible in both") == titles.count("torso: not visible in both") == 4
+    assert not re.search(r"\b(nan|inf)\b", page.text)
     nothing = RankingRow(row.query, [RankedImage(image, slot_distances=np.full(4, np.nan))], farthest=5.0)
     assert nothing.longest == 0
     assert "full bar" not in " ".join(texts(draw_rankings([nothing], slots)))
@@ -402,8 +402,8 @@ def test_bars_end_where_the_farthest_image_lies() -> None:
     near = RankedImage(image, "id 1", None, np.ones(2), 0.1, np.array([0.1, 0.0]))
     row = RankingRow(RankedImage(image), [near], farthest=10.0)
     assert row.longest == 10
-    heights = re.findall(r"height:(\d+)%", ranking_block(row, ("head", "torso")))
-    assert heights == ["1", "0"]
+    page = rankings_page([row], ("head", "torso"))
+    assert re.findall(r'<i style="height:(\d+)%">', page) == ["1", "0"]
     assert replace(row, farthest=0.01).longest == 0.1
 
 

@@ -9,9 +9,8 @@ import pytest
 from test_figures import assert_text_is_legible
 
 from partreid.errors import LabelError, ShapeError
-from partreid.labels.quality import rate_part_maps, worst_first
-from partreid.parts import PART_SCHEMAS, get_part_schema
-from partreid.reports.html import Html, Section, figure, page, paragraph, table
+from partreid.labels.quality import LabelRating, rate_part_maps, worst_first
+from partreid.parts import PART_SCHEMAS, PartSchema, get_part_schema
 from partreid.reports.label_report import LabelReport
 from partreid.viz import paint_labels, part_colors, to_array
 from partreid.viz.labels import PANEL_HEIGHT, LabelledImage, draw_label_sheet, label_strip
@@ -137,7 +136,8 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
+        if data.strip():
+            self.text.append(data)
 
     def all(self, name: str) -> list[str]:
         return [value or "" for key, value in self.attributes if key == name]
@@ -145,20 +145,16 @@ class Page(HTMLParser):
 
 def test_a_page_holds_everything_itself_and_escapes_text() -> None:
     bad = '<script>alert("1")</script> & <a href="#x">y</a>'
-    blocks = [
-        paragraph(bad),
-        table((bad, "n"), [(bad, "1")], caption=bad),
-        figure(GREY, alt=bad, lines=(bad, "", bad)),
-    ]
-    text = page(bad, [Section(bad, blocks, "first")], lead=bad, pinned=paragraph(bad))
-    assert isinstance(blocks[0], Html)
+    schema = PartSchema("bad", (bad,), ((NOSE,),))
+    images = {0: LabelledImage(GREY, name=bad, note=bad)}
+    text = LabelReport(bad, schema, [LabelRating((17, 9), (bad,), 0.5)], {}, [0], {}, images).page()
     found = Page(text)
     assert "script" not in found.tags
-    assert found.tags.count("a") == 1  # the list of contents
-    assert found.all("href") == ["#first"]
-    assert found.all("id") == ["first"]
-    assert found.text.count(bad) == 12  # title, h1, lead, contents, pinned, h2, p, th, td, caption, two lines
-    assert found.all("alt") == [bad]
+    assert found.tags.count("a") == 2  # the list of contents
+    assert found.all("href") == ["#summary", "#chosen"]
+    assert found.all("id") == ["summary", "chosen"]
+    assert found.text.count(bad) == 6  # title, h1, legend, row of the part, name, note
+    assert found.all("alt") == [f"{bad}: image, pose fields and label map. {bad}"]
     assert all(source.startswith("data:image/jpeg;base64,") for source in found.all("src"))
     assert "http://" not in text
     assert "https://" not in text

@@ -13,8 +13,8 @@ from partreid.evaluation.slots import SlotRow
 from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking
 from partreid.labels.grouping import one_hot
-from partreid.reports.html import page
-from partreid.reports.run_report import QuerySetReport, RunReport, training_blocks
+from partreid.reports.pages import rankings_page
+from partreid.reports.run_report import QuerySetReport, RunReport, training_charts
 from partreid.viz.attention import AttentionRow
 from partreid.viz.rankings import RankedImage, RankingRow
 from tests.pages import read_page
@@ -47,7 +47,7 @@ def query_set(name: str = "query", *, distances: DistanceDistribution | None = N
     return QuerySetReport(
         name=name,
         result=with_confidence(result, samples=20),
-        slots=(SlotRow("head", 0.25, 0.5, 0.125, 0.1, 0.875),),
+        slots=(SlotRow("head", 0.25, 0.5, 0.75, 0.125, 0.1, 0.875),),
         distances=distances or distribution(),
         slot_distances={slot: distribution(same=i + 1) for i, slot in enumerate(SLOTS[:2])},
         best=[row(1)],
@@ -110,10 +110,10 @@ def test_what_is_not_known_of_the_training_is_said(history: list[dict[str, float
 
 
 def test_terms_of_one_kind_share_a_chart() -> None:
-    blocks = training_blocks(
+    charts = training_charts(
         [{"epoch": 1, "identity/a": 1.0, "identity/b": 2.0, "loss": 3.0}, {"epoch": 2, "loss": 1.0}]
     )
-    assert "".join(blocks).count("<img") == 2
+    assert len(charts) == 2
 
 
 def test_one_query_without_any_comparable_pair_and_one_slot() -> None:
@@ -127,4 +127,4 @@ def test_one_query_without_any_comparable_pair_and_one_slot() -> None:
 
 
 def test_an_empty_page_is_a_page() -> None:
-    assert read_page(page("nothing", [])).text.count("nothing") == 2
+    assert read_page(rankings_page([], SLOTS, title="nothing")).text.count("nothing") == 2

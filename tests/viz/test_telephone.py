@@ -16,9 +16,8 @@ from playwright import sync_api as api
 
 from partreid.labels.quality import LabelRating
 from partreid.parts import PART_SCHEMAS
-from partreid.reports.blocks import READING, ranking_block, slot_legend
-from partreid.reports.html import Section, page
 from partreid.reports.label_report import LabelReport
+from partreid.reports.pages import rankings_page
 from partreid.viz.labels import LabelledImage
 from tests.browsers import CHROMIUM, CUT_OFF, FLAGS
 
@@ -43,8 +42,7 @@ def run_report() -> str:
 
 
 def rankings() -> str:
-    blocks = [ranking_block(row(1), SLOTS), ranking_block(row(2, title=LONG), SLOTS)]
-    return page("Rankings", [Section("Rankings", blocks, "rankings")], lead=READING, pinned=slot_legend(SLOTS))
+    return rankings_page([row(1), row(2, title=LONG)], SLOTS, title="Rankings")
 
 
 def labels() -> str:

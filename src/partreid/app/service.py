@@ -38,7 +38,6 @@ from partreid.app.uploads import (
 from partreid.errors import DataError
 from partreid.functional.visibility import weighs_unseen
 from partreid.inference.extractor import PartExtractor
-from partreid.reports.html import rgb
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
@@ -46,8 +45,9 @@ from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryRecords, SearchResult
-from partreid.viz.colors import part_colors, readable
+from partreid.types.gallery import GalleryRecords
+from partreid.types.search import SearchResult
+from partreid.viz.colors import css, part_colors, readable
 
 MOST_CAMERAS = 200
 """Cameras that the page lists."""
@@ -115,7 +115,7 @@ class PageService:
         return About(
             gallery=short_name(self._gallery.store.location),
             items=items,
-            slots=tuple(Slot(slot, readable(slot), rgb(colors[slot])) for slot in self.matching.slots or slots),
+            slots=tuple(Slot(slot, readable(slot), css(colors[slot])) for slot in self.matching.slots or slots),
             cameras=tuple(cameras[:MOST_CAMERAS]),
             more_cameras=len(cameras) > MOST_CAMERAS,
             normalize=bool(self.matching.normalize),

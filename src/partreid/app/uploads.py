@@ -16,7 +16,7 @@ from partreid.app.item_files import ItemFiles, SilentFileError
 from partreid.datasets.images import TooLargeError as TooLargeError  # for whoever shows errors of the page
 from partreid.datasets.images import decode
 from partreid.errors import DataError, ShapeError
-from partreid.tracking.video import crop_boxes
+from partreid.inference.crops import crop_boxes
 from partreid.types.gallery import GalleryItem
 
 Box: TypeAlias = tuple[float, float, float, float]

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from partreid.cli.console import console, errors, say_warning
-from partreid.cli.gallery_search import find_calibration
-from partreid.cli.options import Device, Mirror, PrecisionOption, runtime_config
+from partreid.cli.options import (
+    Calibration,
+    Device,
+    GalleryOption,
+    Mirror,
+    ModelOption,
+    PrecisionOption,
+    runtime_config,
+)
 from partreid.errors import DataError
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.load import load_extractor
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.how_compared import find_calibration, load_for_comparison
+from partreid.retrieval.lookup import calibration_beside
 
 _UNUSED = (
     "No probabilities are told: the calibration beside the model is damaged, or belongs to another model or way of "
@@ -25,24 +32,13 @@ _UNUSED = (
 
 
 def app(
-    gallery: Annotated[
-        str,
-        typer.Option("--gallery", "-g", help="A folder, qdrant://host:6333/name, or postgres://…/database?gallery=…"),
-    ],
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", "-m", help="Run, checkpoint, exported file or Hugging Face repository: what made the gallery."
-        ),
-    ],
+    gallery: GalleryOption,
+    model: ModelOption,
     host: Annotated[
         str, typer.Option(help="Address to listen at. Any but 127.0.0.1 lets other machines in, without a password.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 = any free one.")] = 8000,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(help="Calibration for probabilities: its file, or the run it lies in. Default: the model's own."),
-    ] = None,
+    calibration: Calibration = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="Another name to be asked by, e.g. a proxy's. Repeatable."),
@@ -60,17 +56,13 @@ def app(
     from partreid.app.service import PageService
     from partreid.app.threads import jobs_at_work
 
-    known = None if calibration is None else MatchCalibration.load(calibration)
-    extractor = load_extractor(
-        model,
-        runtime=runtime_config(device, precision),
-        mirror=mirror or (known is not None and known.mirror),
-        overrides=() if known is None else known.overrides,
-    )
+    known = find_calibration(calibration, model)
+    runtime = runtime_config(device, precision)
+    extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=known)
     with _open(gallery, extractor, known) as opened:
         problem = ""
         if known is None:
-            known, problem = find_calibration(model, extractor)
+            known, problem = calibration_beside(model, opened)
         if problem:
             say_warning(problem)
         said = _UNUSED if problem else ""  # the page is no place for this machine's folders

@@ -2,48 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from partreid.cli.console import console, plain_table, progress_bar
+from partreid.cli.console import console, plain_table, show_progress
 from partreid.cli.options import (
     BatchSize,
     DataSets,
     Device,
-    MatchingOptions,
+    LimitIds,
     Mirror,
+    Model,
+    MoreData,
     PrecisionOption,
     TestOverrides,
+    all_datasets,
     runtime_config,
 )
-from partreid.cli.searched import embed_sets, query_sets, with_needed_labels
-from partreid.datasets.readers import read_datasets
-from partreid.errors import ConfigError
-from partreid.evaluation.calibration import (
-    BY_DISTANCE,
-    BY_PARTS,
-    CalibrationQuality,
-    cross_validate,
-    fit_calibration,
-    labelled_pairs,
-)
-from partreid.evaluation.visibility import PartVisibility, part_visibility
-from partreid.inference.extractor import PartExtractor
+from partreid.evaluation.calibrate import calibrate as fit
+from partreid.evaluation.calibration import BY_DISTANCE, BY_PARTS, CalibrationQuality
+from partreid.evaluation.visibility import PartVisibility
 from partreid.models.checkpoint import find_checkpoint
 from partreid.retrieval.calibration import CALIBRATION_FILE, LabelledPairs
-from partreid.retrieval.how_compared import HowCompared
-from partreid.retrieval.matching import MatchingConfig
-from partreid.types import ReIDDataset, ReIDImage
-
-_CONTINUOUS = "model.visibility=continuous"
 
 
 def calibrate(
-    model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
-    data: DataSets,
+    model: Model,
+    data: DataSets = None,
+    more: MoreData = None,
+    limit_ids: LimitIds = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help=f"File to write. Default: {CALIBRATION_FILE} in the checkpoint.")
     ] = None,
@@ -54,7 +44,8 @@ def calibrate(
         ),
     ] = False,
     prior: Annotated[
-        float | None, typer.Option(help="Share of pairs that show one person where it will be used. Default: as here.")
+        float | None,
+        typer.Option(help="Fraction of pairs of one person where it will be used. Default: as here."),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of identities for the printed quality.")] = 5,
     mirror: Mirror = False,
@@ -67,61 +58,36 @@ def calibrate(
 
     Fitted on all pairs of the sets' queries and gallery that evaluation counts; the printed quality is
     cross-validated over identities. Written beside the checkpoint, for MatchCalibration.load and
-    `partreid evaluate --calibration`. Persons that were trained on must not be among the queries: their distances are
-    too small.
+    `partreid evaluate --calibration auto`. Persons that were trained on must not be among the queries: their distances
+    are too small.
     """
-    if prior is not None and not 0 < prior < 1:
-        raise ConfigError(f"--prior is a probability between 0 and 1, got {prior}.")
-    datasets = read_datasets(data, labels="auto" if visibility else None)
-    assignments = (*((_CONTINUOUS,) if visibility else ()), *(overrides or ()))
-    how = MatchingOptions(runtime_config(device, precision, 0, batch_size), overrides=assignments, mirror=mirror)
-    extractor, compared = how.load(model)
-    if visibility:
-        compared = HowCompared.of(extractor, _with_thresholds(extractor, compared.matching, datasets))
-    matching = compared.matching
-    pairs = LabelledPairs.cat([_pairs(extractor, matching, dataset) for dataset in datasets])
-    slots = len(matching.slots or extractor.slots)
-    where = ", ".join(f"{dataset.name} ({' + '.join(dataset.queries)})" for dataset in datasets)
-    quality = cross_validate(pairs, num_slots=slots, folds=folds, prior=prior)
-    _show(quality, pairs, where, prior or pairs.base_rate)
-    calibration = fit_calibration(pairs, num_slots=slots, prior=prior).model_copy(
-        update={
-            "matching": matching,
-            "overrides": how.section("model"),
-            "mirror": mirror,
-            "model": extractor.fingerprint,
-            "fitted_on": where,
-        }
+    found = fit(
+        model,
+        all_datasets(data, more),
+        limit_ids=limit_ids,
+        visibility=visibility,
+        prior=prior,
+        folds=folds,
+        mirror=mirror,
+        overrides=overrides or (),
+        runtime=runtime_config(device, precision, 0, batch_size),
+        progress=show_progress,
     )
-    path = calibration.save(out or find_checkpoint(model) / CALIBRATION_FILE)
-    console.print(str(compared), style="dim", markup=False, highlight=False, soft_wrap=True)
+    if found.parts:
+        columns = ("part", "there", "threshold", "balanced accuracy", "precision", "recall")
+        rows = map(_visibility_row, found.parts)
+        console.print(plain_table("Visibility against labels of training images, %", columns, rows))
+    where = found.calibration.fitted_on
+    _show(found.quality, found.pairs, where, found.calibration.prior)
+    path = found.calibration.save(out or find_checkpoint(model) / CALIBRATION_FILE)
+    console.print(str(found.how), style="dim", markup=False, highlight=False, soft_wrap=True)
     console.print(f"{path}: fitted on all of {where}.", markup=False, soft_wrap=True)
-
-
-def _pairs(extractor: PartExtractor, matching: MatchingConfig, dataset: ReIDDataset) -> LabelledPairs:
-    """Pairs of every query set of one data set with its gallery."""
-    queries, gallery = embed_sets(extractor, with_needed_labels(extractor, dataset), query_sets(dataset))
-    return LabelledPairs.cat([labelled_pairs(query, gallery, matching=matching) for query in queries.values()])
-
-
-def _with_thresholds(
-    extractor: PartExtractor, matching: MatchingConfig, datasets: Sequence[ReIDDataset]
-) -> MatchingConfig:
-    """The matching rule with a threshold for every part that labels let choose one for."""
-    images: list[ReIDImage] = [image for dataset in datasets for image in dataset.train]
-    with progress_bar("training images", sum(image.label is not None for image in images)) as (progress, task):
-        parts = part_visibility(extractor, images, advance=lambda count: progress.advance(task, count))
-    rows = [_visibility_row(part) for part in parts]
-    columns = ("part", "there", "threshold", "balanced accuracy", "precision", "recall")
-    console.print(plain_table("Visibility against labels of training images, %", columns, rows))
-    limits = {part.part: part.threshold for part in parts if part.threshold is not None}
-    return MatchingConfig.parse(matching.model_dump() | {"visibility_threshold": limits}, source="thresholds")
 
 
 def _visibility_row(part: PartVisibility) -> list[str]:
     threshold = "none: always or never there" if part.threshold is None else f"{part.threshold:.3f}"
-    shares = [f"{100 * share:.1f}" for share in (part.balanced_accuracy, part.precision, part.recall)]
-    return [part.part, f"{100 * part.present:.1f}", threshold, *shares]
+    percents = [f"{100 * value:.1f}" for value in (part.balanced_accuracy, part.precision, part.recall)]
+    return [part.part, f"{100 * part.present:.1f}", threshold, *percents]
 
 
 def _show(quality: Mapping[str, CalibrationQuality], pairs: LabelledPairs, where: str, prior: float) -> None:

@@ -36,16 +36,15 @@ COMMANDS = {
     "labels show": "Draw labels over their images, and find the bad ones.",
     "labels info": "Show which label folders there are, their size, and how often each part is in them.",
     "gallery": "Galleries: keep people seen, with camera, time and anything else, and find them again.",
-    "gallery add": "Add images, each under its name as given. Killed or stopped, the same command goes on where it "
-    "was.",
+    "gallery add": "Add images, each under its name as given. Killed or stopped, the same command resumes.",
     "gallery search": "Find the people in images: distance, probability where the model is calibrated, and each part's "
     "distance.",
     "gallery info": "Say what a gallery holds: items, cameras, times, slots, the model it belongs to.",
     "gallery verify": "Read and check everything a gallery keeps. Exit status 0: all is well, 1: problems.",
     "gallery delete": "Delete items, by id or by conditions: `partreid gallery delete G --until 30d` forgets what is "
     "older.",
-    "gallery copy": "Copy all items into another gallery, on another kind of store too. Stopped, the same command goes "
-    "on.",
+    "gallery copy": "Copy all items into another gallery, on another kind of store too. Stopped, the same command "
+    "resumes.",
     "show": "Figures of a model on a data set: rankings, attention, and a report of everything.",
     "show rankings": "Draw queries with what was found for each: attention, distance of each slot, right or wrong.",
     "show attention": "Draw the attention map of every part, and below it what the label says, where an image has one.",
@@ -54,8 +53,7 @@ COMMANDS = {
     "config": "Show and compare configurations.",
     "config list": "List the presets.",
     "config show": "Print a configuration as TOML, ready to be saved and given to --config.",
-    "config diff": "Print the fields in which two presets differ; into a file or a pipe, a line per field with tabs "
-    "between.",
+    "config diff": "Print the fields in which two configurations differ.",
     "config fields": "Print every field with its default and meaning: what --set can change.",
 }
 """What the list of commands says of each: the first paragraph of its docstring."""

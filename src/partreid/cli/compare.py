@@ -8,18 +8,16 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import console, plain_table
-from partreid.cli.options import Device, MatchingOptions, Mirror, PrecisionOption, TestOverrides, runtime_config
-from partreid.retrieval.calibration import MatchCalibration
+from partreid.cli.options import Calibration, Device, Mirror, Model, PrecisionOption, TestOverrides, runtime_config
 from partreid.retrieval.compare import compare as compare_embeddings
+from partreid.retrieval.how_compared import find_calibration, load_for_comparison
 
 
 def compare(
-    model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
+    model: Model,
     first: Annotated[Path, typer.Argument(help="An image.")],
     second: Annotated[Path, typer.Argument(help="Another.")],
-    calibration: Annotated[
-        bool, typer.Option("--calibration", help="Also the probability, by the calibration beside the checkpoint.")
-    ] = False,
+    calibration: Calibration = None,
     mirror: Mirror = False,
     overrides: TestOverrides = None,
     device: Device = "auto",
@@ -29,11 +27,13 @@ def compare(
 
     A part that one of the images does not show is not compared (Eq. 9).
     """
-    how = MatchingOptions(runtime_config(device, precision), "auto", overrides or (), mirror, calibration)
-    extractor, compared = how.load(model)
+    known = find_calibration(calibration, model)
+    runtime = runtime_config(device, precision)
+    extractor, compared = load_for_comparison(
+        model, runtime=runtime, mirror=mirror, overrides=overrides or (), calibration=known
+    )
     matching = compared.matching
     embeddings = extractor.embed([first, second])
-    known = MatchCalibration.load(model, extractor=extractor) if calibration else None
     found = compare_embeddings(embeddings[0], embeddings[1], matching=matching, calibration=known)
     seen = matching.prepare(embeddings).visibility
     distances = found.parts()

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from partreid.base_config import flatten, meanings
-from partreid.cli.console import emit, emit_rows
-from partreid.cli.options import ConfigFile, Overrides, Preset, train_config
+from partreid.cli.console import emit, emit_json, emit_rows
+from partreid.cli.options import AsJson, ConfigFile, Overrides, Preset, completed, train_config
 from partreid.errors import ConfigError
-from partreid.training.presets import PRESETS, get_preset
+from partreid.training.presets import PRESETS, find_config
 from partreid.training.train_config import TrainConfig
 
 app = typer.Typer()
@@ -31,11 +31,23 @@ def show(preset: Preset = "paper-occluded", config: ConfigFile = None, overrides
 
 @app.command()
 def diff(
-    first: Annotated[str, typer.Argument(help="A preset.")], second: Annotated[str, typer.Argument(help="Another.")]
+    first: Annotated[
+        str,
+        typer.Argument(help="A preset, a run's folder, or a TOML or YAML file.", autocompletion=completed(PRESETS)),
+    ],
+    second: Annotated[str, typer.Argument(help="Another of them.", autocompletion=completed(PRESETS))],
+    as_json: AsJson = False,
 ) -> None:
-    """Print the fields in which two presets differ; into a file or a pipe, a line per field with tabs between."""
-    rows = [(key, str(a), str(b)) for key, a, b in sorted(get_preset(first).differences(get_preset(second)))]
-    emit_rows(f"{first} and {second}", ("field", first, second), rows)
+    """Print the fields in which two configurations differ.
+
+    Into a file or a pipe, a line per field with tabs between.
+    """
+    found = find_config(first).diff(find_config(second))
+    if as_json:
+        emit_json(found)
+    else:
+        rows = [(key, str(a), str(b)) for key, (a, b) in sorted(found.items())]
+        emit_rows(f"{first} and {second}", ("field", first, second), rows)
 
 
 @app.command()

@@ -19,10 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from partreid import processes
+from partreid.progress import Advance
+from partreid.training.callbacks import StepRecord, TrainingCallback
 
 if TYPE_CHECKING:  # the help of the commands waits for no PyTorch
     from partreid.evaluation.dataset import QuerySetScores
-    from partreid.training.observers import StepRecord
 
 _WIDE = 10_000
 """Columns of a file: nothing is wrapped or folded there."""
@@ -136,7 +137,10 @@ class _Bar(Progress):
 
 FIRST_LINE = 10.0
 """Seconds to the first line of a bar where there is no terminal, and the fewest between two."""
-_LAST_LINE, _SELDOM = 300.0, 0.1  # the most seconds between two lines; the share of the time that has passed
+_LAST_LINE, _SELDOM = (
+    300.0,
+    0.1,
+)  # the most seconds between two lines; and as a fraction of the time passed
 
 
 @contextmanager
@@ -148,7 +152,14 @@ def progress_bar(description: str, total: int, *, done: int = 0) -> Iterator[tup
         progress._write_line(task, last=True)
 
 
-class ProgressObserver:
+@contextmanager
+def show_progress(job: str, total: int, /) -> Iterator[Advance]:
+    """The :class:`~partreid.progress.Progress` of the commands: :func:`progress_bar`."""
+    with progress_bar(job, total) as (progress, task):
+        yield lambda count: progress.advance(task, count)
+
+
+class ProgressCallback(TrainingCallback):
     """Shows training: a bar over epochs with the present losses."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
@@ -164,9 +175,6 @@ class ProgressObserver:
         if not console.drawable:
             console.print(f"epoch {epoch + 1}: {loss_line(means)}", highlight=False)
 
-    def close(self) -> None:
-        """Nothing to close."""
-
 
 def loss_line(values: Mapping[str, float]) -> str:
     """The objective, its terms summed by kind, and the speed, in one short line."""
@@ -180,9 +188,11 @@ def loss_line(values: Mapping[str, float]) -> str:
 
 def scores_table(scores: Mapping[tuple[str, str], QuerySetScores]) -> Table:
     """Rank-k, mAP and mINP by (data set, query set), in percent; of several sets without rank-5 and 10, to fit."""
-    several = len({dataset for dataset, _ in scores}) > 1
+    datasets = {dataset for dataset, _ in scores}
+    several = len(datasets) > 1
     ranks = (1,) if several else (1, 5, 10)
-    table = Table(title="Retrieval, all slots compared (Eq. 9), %", title_justify="left")
+    where = "" if several else f" on {next(iter(datasets))}"  # a subset says so in its name
+    table = Table(title=Text(f"Retrieval{where}, all slots compared (Eq. 9), %"), title_justify="left")
     for name in ("data set", "query set") if several else ("query set",):
         table.add_column(name, overflow="fold")
     for name in ("queries", "gallery", *(f"rank-{k}" for k in ranks), "mAP", "mINP"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +10,13 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from partreid.cli.console import console, plain_table, progress_bar
-from partreid.cli.options import Data, Overrides
+from partreid.cli.console import console, emit_json, plain_table, show_progress
+from partreid.cli.options import AsJson, Data, Labels, OtherOverrides
 from partreid.datasets.checks import DatasetReport, check_dataset
 from partreid.datasets.occlusion import OcclusionConfig, write_occluded_queries
-from partreid.datasets.readers import LAYOUTS, FoundDataset, find_datasets, locate_dataset, read_dataset
-from partreid.errors import DataError
-from partreid.files import atomic_file
+from partreid.datasets.readers import LAYOUTS, find_datasets, locate_dataset, read_dataset
 from partreid.labels.locate import AUTO
+from partreid.progress import no_progress
 
 app = typer.Typer()
 
@@ -37,10 +35,8 @@ def list_layouts() -> None:
 
 @app.command()
 def check(
-    root: Data,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="File to write the findings to, for scripts.")
-    ] = None,
+    data: Data,
+    as_json: AsJson = False,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads to read files with; default: one per processor.")
     ] = None,
@@ -49,19 +45,19 @@ def check(
 
     Reads every file. Exit status 0: no problem, 1: problems, 2: there is nothing to check.
     """
-    found = find_datasets(root) if Path(root).exists() else ()
+    found = find_datasets(data) if Path(data).exists() else ()
     reports = []
-    for one in found or (locate_dataset(root),):
-        report = _check(one, threads)
-        _print(report)
+    for one in found or (locate_dataset(data),):
+        report = check_dataset(one, threads=threads, progress=no_progress if as_json else show_progress)
+        if not as_json:
+            _print(report)
         reports.append(report)
     problems = sum(report.problems for report in reports)
     count = "1 problem." if problems == 1 else f"{problems} problems."
-    console.print(f"{len(reports)} data sets, {count}" if len(reports) > 1 else count)
-    if json_file is not None:
-        content = {"problems": problems, "datasets": [asdict(report) for report in reports]}
-        with atomic_file(json_file, error=DataError) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        emit_json({"problems": problems, "datasets": [asdict(report) for report in reports]})
+    else:
+        console.print(f"{len(reports)} data sets, {count}" if len(reports) > 1 else count)
     if problems:
         raise typer.Exit(1)
 
@@ -70,8 +66,8 @@ def check(
 def occlude(
     data: Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist yet.")],
-    overrides: Overrides = None,
-    labels: Annotated[str, typer.Option(help="Label folder, by which people are cut out.")] = AUTO,
+    overrides: OtherOverrides = None,
+    labels: Labels = AUTO,
 ) -> None:
     """Hide a set's queries behind other people and objects, seeded, as a set of its own.
 
@@ -82,16 +78,9 @@ def occlude(
     config = OcclusionConfig().override(overrides or [])
     dataset = read_dataset(data, labels=labels)
     total = len(dataset.query) * len(config.occluders)
-    with progress_bar(f"hiding the queries of {dataset.name}", total) as (bar, task):
-        table = write_occluded_queries(dataset, out, config, advance=lambda: bar.advance(task))
+    with show_progress(f"hiding the queries of {dataset.name}", total) as advance:
+        table = write_occluded_queries(dataset, out, config, advance=advance)
     console.print(f"{total} images. Evaluate with: partreid evaluate RUN {table}", markup=False, soft_wrap=True)
-
-
-def _check(found: FoundDataset, threads: int | None) -> DatasetReport:
-    with progress_bar(f"reading {found.path.name}", 1) as (bar, task):
-        return check_dataset(
-            found, threads=threads, progress=lambda done, total: bar.update(task, total=total, advance=done)
-        )
 
 
 def _print(report: DatasetReport) -> None:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from partreid.cli.console import console
-from partreid.cli.evaluate import evaluate_run
-from partreid.cli.options import Device, MatchingOptions, PrecisionOption, runtime_config
-from partreid.cli.train import run_training, told_how_to_go_on
+from partreid.cli.options import Device, PrecisionOption, runtime_config
+from partreid.cli.train import evaluate_run, run_training, told_how_to_resume
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic.shipped import shipped_split
 from partreid.errors import CheckpointError
-from partreid.evaluation.dataset import QuerySetScores
+from partreid.evaluation.dataset import chance_rank1
 from partreid.models.checkpoint import CHECKPOINT_FOLDER
+from partreid.reports.evaluate import Evaluation
 from partreid.training.presets import demo as demo_preset
 from partreid.training.train_config import TrainConfig
-from partreid.types import ReIDDataset
 
 
 def demo(
@@ -49,19 +47,17 @@ def demo(
     )
     if (out / CHECKPOINT_FOLDER).exists():
         raise CheckpointError(f"{out} already holds a run. Remove it, or choose another folder with --out.")
-    with told_how_to_go_on(out, [str(root)]):
-        run_training(config, dataset.train, out, runtime=runtime)
-    (scores,) = evaluate_run(
-        out, [dataset], how=MatchingOptions(runtime_config(device, "float32")), out=out / "evaluation"
-    ).values()
-    _explain(scores, dataset)
+    with told_how_to_resume(out, [str(root)]):
+        run_training(config, [dataset], out, runtime=runtime)
+    (found,) = evaluate_run(out, [dataset], runtime=runtime_config(device, "float32")).values()
+    _explain(found)
     console.print(f"{time.perf_counter() - start:.0f} s in all.")
     _next_steps(out, root / "bounding_box_test")
 
 
-def _explain(scores: dict[str, QuerySetScores], dataset: ReIDDataset) -> None:
-    """Say what the tables show, whichever way it came out."""
-    rows = {row.name: row for row in scores["query"].slots}
+def _explain(found: Evaluation) -> None:
+    """Print in words what the tables show."""
+    rows = {row.name: row for row in found.scores["query"].slots}
     seen, blind, whole = (
         rows[name]
         for name in ("foreground + parts, with visibility", "foreground + parts, without visibility", "global")
@@ -70,20 +66,8 @@ def _explain(scores: dict[str, QuerySetScores], dataset: ReIDDataset) -> None:
         f"On occluded queries (set query): mAP {100 * seen.mean_ap:.1f} % comparing the parts seen in "
         f"both images, {100 * blind.mean_ap:.1f} % comparing all parts, seen or not, and {100 * whole.mean_ap:.1f} % "
         f"with the global embedding of the same model. Rank-1 {100 * seen.rank1:.1f} %; a random ranking has "
-        f"{100 * chance_rank1(dataset):.1f} %."
+        f"{100 * chance_rank1(found.dataset):.1f} %."
     )
-
-
-def chance_rank1(dataset: ReIDDataset) -> float:
-    """Expected rank-1 of a random order: the share of positives among the gallery images that count."""
-    people = Counter(image.pid for image in dataset.gallery)
-    junk = Counter((image.pid, image.view) for image in dataset.gallery)
-    shares = []
-    for image in dataset.query:
-        ignored = junk[image.pid, image.view]
-        if positives := people[image.pid] - ignored:
-            shares.append(positives / (len(dataset.gallery) - ignored))
-    return sum(shares) / len(shares)
 
 
 def _next_steps(out: Path, gallery: Path) -> None:
@@ -99,7 +83,7 @@ Try next
   partreid app --gallery people --model {out}
                                        find people on a page; pip install "partreid[app]"
   partreid embed {out} IMAGES...       vectors and visibilities of your own crops
-  partreid synth rendered              a larger set; pip install "partreid[synth]"
+  partreid synth -o rendered            a larger set; pip install "partreid[synth]"
   partreid train rendered --preset light -o runs/mine
   partreid config fields               everything that can be changed""",
         soft_wrap=True,

@@ -2,57 +2,50 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from partreid import processes
-from partreid.cli.console import console, scores_table, slots_table
-from partreid.cli.figure_data import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
+from partreid.cli.console import console, scores_table, show_progress, slots_table
 from partreid.cli.options import (
     BatchSize,
+    Calibration,
+    DataSets,
     Device,
-    MatchingOptions,
+    Labels,
+    LimitIds,
     Mirror,
+    Model,
     MoreData,
-    OptionalDataSets,
     PrecisionOption,
+    QuerySets,
     TestOverrides,
     all_datasets,
     runtime_config,
 )
-from partreid.cli.searched import SearchedSet, query_sets, search_sets, with_needed_labels
-from partreid.cli.show_common import Labels, write_page
-from partreid.cli.show_report import REPORT_FILE, gather_report
 from partreid.datasets.readers import read_datasets
-from partreid.errors import DataError
-from partreid.evaluation.dataset import QuerySetScores
-from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.evaluation.protocols import PROTOCOLS
-from partreid.evaluation.reranking import RerankingConfig
-from partreid.evaluation.statistics import with_confidence
-from partreid.files import atomic_file
 from partreid.labels.locate import AUTO
-from partreid.types import ReIDDataset
-
-RESULTS_FILE = "results.json"
+from partreid.reports.evaluate import REPORT_FILE, Evaluation
+from partreid.reports.evaluate import evaluate as evaluate_model
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
-    data: OptionalDataSets = None,
+    model: Model,
+    data: DataSets = None,
     more: MoreData = None,
-    query: Annotated[
-        list[str] | None, typer.Option("--query", help="Query set, e.g. query or holistic; repeatable. Default: all.")
-    ] = None,
+    limit_ids: LimitIds = None,
+    query: QuerySets = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Folder for results.json and images, with one folder for each of several sets."
+            "--out",
+            "-o",
+            help="Folder for results as JSON, CSV and LaTeX, figures and the report; each of several sets has a folder "
+            "in it.",
         ),
     ] = None,
     bootstrap: Annotated[
@@ -63,9 +56,7 @@ def evaluate(
     ] = False,
     mirror: Mirror = False,
     overrides: TestOverrides = None,
-    calibration: Annotated[
-        bool, typer.Option("--calibration", help="Embed and compare as the calibration beside the checkpoint says.")
-    ] = False,
+    calibration: Calibration = None,
     labels: Labels = AUTO,
     device: Device = "auto",
     precision: PrecisionOption = "float32",
@@ -78,104 +69,36 @@ def evaluate(
 
     On several devices: `torchrun --nproc-per-node 4 -m partreid evaluate ...` lets each embed a part.
     """
-    runtime = runtime_config(device, precision, 0, batch_size)
-    evaluate_run(
+    found = evaluate_model(
         model,
-        read_datasets(all_datasets(data, more), labels=None),
-        how=MatchingOptions(runtime, labels, overrides or (), mirror, calibration),
+        read_datasets(all_datasets(data, more), labels=None, limit_ids=limit_ids),
+        query=query,
+        labels=labels,
+        mirror=mirror,
+        overrides=overrides or (),
+        calibration=calibration,
+        bootstrap=bootstrap,
+        rerank=rerank,
+        runtime=runtime_config(device, precision, 0, batch_size),
         out=out,
-        queries=query,
-        options=EvaluationConfig(bootstrap=bootstrap, reranking=RerankingConfig() if rerank else None),
+        progress=show_progress,
     )
+    print_evaluations(found, out)
     processes.leave()
 
 
-def evaluate_run(
-    model: str | Path,
-    datasets: Sequence[ReIDDataset],
-    *,
-    how: MatchingOptions,
-    out: Path | None = None,
-    queries: Sequence[str] | None = None,
-    options: EvaluationConfig | None = None,
-) -> dict[str, dict[str, QuerySetScores]]:
-    """Evaluate a model on each data set, print the tables, and write results and images.
-
-    Args:
-        model: as for ``PartExtractor.from_pretrained``. datasets: with different names.
-        how: where, and how images are embedded and compared.
-        out: folder for the files; several sets have a folder in it, each by its name.
-        queries: query sets to search, all where None. options: length of the curve, intervals, memory, re-ranking.
-
-    Returns:
-        The scores by data set and query set. Under torchrun all processes embed, and the first one has the scores.
-
-    Raises:
-        DataError: a set has no queries or no such query set, or an image cannot be read.
-    """
-    chosen = {dataset.name: query_sets(dataset, queries) for dataset in datasets}
-    extractor, compared = how.load(model)
-    scores = {}
-    for dataset in datasets:
-        dataset = with_needed_labels(extractor, dataset, how.labels)
-        found = search_sets(extractor, dataset, chosen[dataset.name], how=compared, options=options, shared=True)
-        if not processes.is_first():
-            continue
-        scores[dataset.name] = {name: one for name, (_, one) in found.items()}
-        if out is not None:
-            _write(out / dataset.name if len(datasets) > 1 else out, model, dataset, found, how.labels)
-    if not processes.is_first():
-        return {}
-    rows = {(name, query): score for name, one in scores.items() for query, score in one.items()}
+def print_evaluations(found: Mapping[str, Evaluation], out: Path | None) -> None:
+    """The tables of a model on several data sets, by the sets' names, and the rules behind them."""
+    found = {name: one for name, one in found.items() if one}  # of several processes, only the first has scores
+    if not found:
+        return
+    rows = {(name, query): scores for name, one in found.items() for query, scores in one.scores.items()}
     console.print(scores_table(rows))
-    for name, one in scores.items():
-        console.print(slots_table(one, dataset=name if len(scores) > 1 else ""))
-    results = [result for score in rows.values() for result in (score.result, score.reranked) if result is not None]
+    for name, one in found.items():
+        console.print(slots_table(one.scores, dataset=name if len(found) > 1 else ""))
+    results = [result for scores in rows.values() for result in (scores.result, scores.reranked) if result is not None]
     for protocol in dict.fromkeys(result.protocol for result in results):
         console.print(PROTOCOLS[protocol].text, style="dim")
-    console.print(str(compared), style="dim", markup=False, highlight=False)
+    console.print(str(next(iter(found.values())).how), style="dim", markup=False, highlight=False)
     if out is not None:
         console.print(f"Results, images and {REPORT_FILE}: {out}", markup=False)
-    return scores
-
-
-def _write(
-    out: Path,
-    model: str | Path,
-    dataset: ReIDDataset,
-    found: dict[str, tuple[SearchedSet, QuerySetScores]],
-    labels: str,
-) -> None:
-    """Results with intervals, an image of rankings and of attention for each query set, and the report."""
-    from partreid.viz.attention import draw_attention
-    from partreid.viz.canvas import save_png
-    from partreid.viz.rankings import draw_rankings
-
-    found = {name: (searched, _certain(scores)) for name, (searched, scores) in found.items()}
-    results = {
-        name: {
-            **scores.result.summary(),
-            "embeddings": [asdict(row) for row in scores.slots],
-            **({} if scores.reranked is None else {"reranked": scores.reranked.summary()}),
-            **searched.how.to_json(),
-        }
-        for name, (searched, scores) in found.items()
-    }
-    with atomic_file(out / RESULTS_FILE, error=DataError) as temporary:
-        temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    for name, (searched, scores) in found.items():
-        result, slots = scores.result, searched.query.embeddings.slots
-        title = f"{name}: rank-1 {100 * result.rank(1):.1f} %, mAP {100 * result.mean_ap:.1f} %; best to worst queries"
-        rows = [ranking_row(searched, i, RankingStyle()) for i in spread(result.average_precision, 6)]
-        save_png(draw_rankings(rows, slots, title=title), out / f"rankings_{name}.png")
-        if searched.extractor.model.config.part_names:
-            shown = [searched.query.images[i] for i in spread(result.average_precision, 8)]
-            maps = attention_rows(searched.extractor, drawn_labels(dataset, shown, labels))
-            drawn = draw_attention(maps, slots, title=f"{name}: part attention maps")
-            save_png(drawn, out / f"attention_{name}.png")
-    write_page(out / REPORT_FILE, gather_report(model, dataset, found, labels=labels).page())
-
-
-def _certain(scores: QuerySetScores) -> QuerySetScores:
-    """The scores with intervals."""
-    return scores if scores.result.confidence else replace(scores, result=with_confidence(scores.result))

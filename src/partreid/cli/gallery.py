@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from partreid.cli.console import console, emit_json, errors, plain_table, progress_bar
+from partreid.cli.console import console, emit_json, errors, plain_table, show_progress
 from partreid.cli.gallery_change import copy, delete
-from partreid.cli.gallery_search import DATED, search
+from partreid.cli.gallery_search import search
 from partreid.cli.options import (
+    AsJson,
     BatchSize,
-    Calibrated,
+    Calibration,
     Device,
     GalleryLocation,
     Mirror,
     ModelOption,
+    OneCamera,
     PrecisionOption,
-    gallery_extractor,
+    Replace,
+    SkipDamaged,
     key_values,
     runtime_config,
 )
-from partreid.cli.times import parse_moment
 from partreid.errors import ConfigError
 from partreid.inference.inputs import walk
 from partreid.retrieval.filling import Filled, Naming, add_files, add_images
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.how_compared import load_for_comparison
 from partreid.retrieval.stores.addresses import without_secrets
+from partreid.retrieval.upkeep import gallery_facts
 from partreid.runtime import keep_freed_memory
+from partreid.types.moments import parse_moment
 
 app = typer.Typer()
 
@@ -50,23 +55,21 @@ def add(
             r"`(?P<track>\d+)_c(?P<camera>\d+)`. camera and time are known; others become metadata."
         ),
     ] = "",
-    camera: Annotated[str | None, typer.Option(help="Camera of all images.")] = None,
+    camera: OneCamera = None,
     time: Annotated[str | None, typer.Option(help="When all were taken: 90m (ago), now, a date and time.")] = None,
-    data: Annotated[
-        list[str] | None, typer.Option("--data", metavar="KEY=VALUE", help="Metadata of all images. Repeatable.")
+    metadata: Annotated[
+        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="What is known of all. Repeatable.")
     ] = None,
     prefix: Annotated[str, typer.Option(help="What ids begin with, before the names: `site2/`.")] = "",
-    replace: Annotated[bool, typer.Option("--replace", help="Embed and replace what is there already.")] = False,
-    skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out images that cannot be read, and say which.")
-    ] = False,
+    replace: Replace = False,
+    skip_damaged: SkipDamaged = False,
     mirror: Mirror = False,
-    calibrated: Calibrated = False,
+    calibration: Calibration = None,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
 ) -> None:
-    """Add images, each under its name as given. Killed or stopped, the same command goes on where it was.
+    """Add images, each under its name as given. Killed or stopped, the same command resumes.
 
     Before anything is embedded, names that are in the gallery for other images are refused, and images that are
     there with another camera, time or metadata.
@@ -75,7 +78,7 @@ def add(
         pattern=pattern,
         camera=camera,
         time=None if time is None else parse_moment(time),
-        metadata=key_values(data),
+        metadata=key_values(metadata),
         prefix=prefix,
     )
     embedded = [source for source in sources if source.suffix in _EMBEDDED or (source / "manifest.json").is_file()]
@@ -87,14 +90,10 @@ def add(
     keep_freed_memory()
     if model:
         runtime = runtime_config(device, precision, 0, batch_size)
-        extractor = gallery_extractor(model, runtime, mirror=mirror, calibrated=calibrated)
+        extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=calibration)
     with Gallery.open(gallery, extractor=extractor) as opened:
         names = [] if embedded else [Path(str(image)) for image in walk(list(sources))]
-        with progress_bar("adding", len(names)) as (progress, task):
-
-            def advance(count: int) -> None:
-                progress.advance(task, count)
-
+        with show_progress("adding", len(names)) as advance:
             if extractor is None or embedded:
                 filled = add_files(opened, embedded, naming, replace=replace, advance=advance)
             else:
@@ -126,36 +125,15 @@ app.command()(search)
 
 
 @app.command()
-def info(
-    gallery: GalleryLocation,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
-) -> None:
+def info(gallery: GalleryLocation, as_json: AsJson = False) -> None:
     """Say what a gallery holds: items, cameras, times, slots, the model it belongs to."""
     with Gallery.open(gallery, create=False) as opened:
-        facts = _facts(opened)
+        facts = gallery_facts(opened)
     if as_json:
         emit_json(facts)
         return
     rows = [(key, _plainly(value)) for key, value in facts.items() if value not in (None, [], {})]
     console.print(plain_table(without_secrets(gallery), ("", ""), rows))
-
-
-def _facts(gallery: Gallery) -> dict[str, Any]:
-    cameras, dated, header = gallery.read(
-        lambda: (gallery.cameras(), gallery.count(DATED), gallery.store.header()),
-    )
-    times = [time for camera in cameras for time in (camera.first, camera.last) if time is not None]
-    items = sum(camera.count for camera in cameras)
-    return {
-        "items": items,
-        "slots": list(header.slots) if header else [],
-        "width": header.width if header else None,
-        "model": (header.model or None) if header else None,
-        "cameras": {camera.camera or "unknown": camera.count for camera in cameras},
-        "first": min(times).isoformat() if times else None,
-        "last": max(times).isoformat() if times else None,
-        "without a time": items - dated,
-    }
 
 
 def _plainly(value: object) -> str:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
-import torch
 import typer
 
-from partreid.cli.console import console, errors, progress_bar
+from partreid.cli.console import console, errors, show_progress
 from partreid.cli.options import (
     Cameras,
     GalleryLocation,
     NotCameras,
     NotWhere,
+    Replace,
     Since,
     Undated,
     Until,
     Where,
     gallery_filter,
 )
-from partreid.errors import ConfigError, DataError
-from partreid.retrieval.filters import Filter, undated_left_out
+from partreid.errors import ConfigError
+from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.stores.addresses import without_secrets
-from partreid.types import CameraSummary, GalleryRecords
+from partreid.retrieval.upkeep import Deletion, carry_out, copy_gallery, preview_deletion
 
 _SHOWN = 10  # cameras, and ids that are not there
 
@@ -51,32 +51,24 @@ def delete(
     chosen = gallery_filter(cameras, not_cameras, since, until, where, not_where, undated=undated)
     if undated and chosen.since is None and chosen.until is None:
         raise ConfigError("--undated goes with --since or --until.")
-    if chosen.until is not None and chosen.until > datetime.now(UTC):
-        raise ConfigError(
-            f"--until {until} lies in the future ({_shown(chosen.until)}): everything that has a time would go. Write "
-            "--until now if that is meant."
-        )
     with Gallery.open(gallery, create=False) as opened:
         if ids:
             chosen = chosen.model_copy(update={"ids": Filter.parse({"ids": ids}).ids})
             known = opened.known(ids)
             _name_missing([name for name in dict.fromkeys(ids) if name not in known])
-        elif chosen.model_copy(update={"undated": False}) == Filter():
-            raise ConfigError("Say which items to delete: ids, or conditions such as --until 30d or --camera 3.")
-        found, left_out = opened.read(lambda: (opened.cameras(chosen), undated_left_out(chosen, opened.count)))
-        count = sum(one.count for one in found)
+        deletion = preview_deletion(opened, chosen)
         if not ids or dry_run:
-            _show(found, len(opened))
-        if left_out:
-            errors.print(f"{left_out} more have no time, and stay (--undated deletes them too).", soft_wrap=True)
+            _show(deletion)
+        if deletion.undated:
+            errors.print(
+                f"{deletion.undated} more have no time, and stay (--undated deletes them too).", soft_wrap=True
+            )
         if dry_run:
             console.print("Nothing was deleted.")
             return
-        if count and not ids and not yes:
-            _ask(count)
-            if opened.count(chosen) != count:
-                raise DataError("The gallery was changed meanwhile. Nothing was deleted: look again.")
-        console.print(f"{opened.delete(where=chosen)} deleted, {len(opened)} left.", highlight=False)
+        if deletion.count and not ids and not yes:
+            _ask(deletion.count)
+        console.print(f"{carry_out(opened, deletion)} deleted, {len(opened)} left.", highlight=False)
 
 
 def _name_missing(missing: list[str]) -> None:
@@ -85,15 +77,13 @@ def _name_missing(missing: list[str]) -> None:
         errors.print(f"Not in the gallery: {some}.", soft_wrap=True)
 
 
-def _show(found: list[CameraSummary], total: int) -> None:
+def _show(deletion: Deletion) -> None:
     """What is to be deleted: how many, the oldest and the newest, and the cameras."""
-    count = sum(one.count for one in found)
-    times = [time for one in found for time in (one.first, one.last) if time is not None]
-    said = f"{count} of {total} items meet the conditions."
-    if times:
-        said += f" The oldest is of {_shown(min(times))}, the newest of {_shown(max(times))}."
-    if found:
-        names = [f"{one.camera or 'unknown'} ({one.count})" for one in found]
+    said = f"{deletion.count} of {deletion.total} items meet the conditions."
+    first, last = deletion.span
+    if first is not None and last is not None:
+        said += f" The oldest is of {_shown(first)}, the newest of {_shown(last)}."
+    if names := [f"{one.camera or 'unknown'} ({one.count})" for one in deletion.cameras]:
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         said += f" Cameras: {', '.join(names[:_SHOWN])}{more}."
     console.print(said, highlight=False, soft_wrap=True)
@@ -117,56 +107,14 @@ def _shown(time: datetime) -> str:
 def copy(
     gallery: GalleryLocation,
     to: Annotated[str, typer.Argument(help="Where to: a folder, qdrant://… or postgres://…")],
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Put items in the place of others that have their ids there.")
-    ] = False,
+    replace: Replace = False,
 ) -> None:
-    """Copy all items into another gallery, on another kind of store too. Stopped, the same command goes on.
+    """Copy all items into another gallery, on another kind of store too. Stopped, the same command resumes.
 
     An id that stands there for another item is refused before anything is written, but with --replace.
     """
     with Gallery.open(gallery, create=False) as source, Gallery.open(to) as target:
+        with show_progress("copying", len(source)) as advance:
+            copied, there = copy_gallery(source, target, replace=replace, advance=advance)
         shown = without_secrets(to)
-        if source.model and target.model and source.model != target.model:
-            raise DataError(
-                f"{shown} was made by another model ({target.model}) than {without_secrets(gallery)} ({source.model})."
-            )
-        others = (
-            [] if replace or not len(target) else [name for page in source.records() for name in _others(page, target)]
-        )
-        if others:
-            raise DataError(
-                f"{len(others)} ids stand for other items in {shown}: {', '.join(map(repr, others[:5]))}. Nothing was "
-                "copied. Copy into a new gallery, or put these in the place of those with --replace."
-            )
-        copied = there = 0
-        with progress_bar("copying", len(source)) as (progress, task):
-            for page in source.records():
-                known = set() if replace else target.known(page.ids)
-                new = page[[i for i, name in enumerate(page.ids) if name not in known]]
-                if len(new):
-                    target.add_records(new, replace=replace)
-                copied, there = copied + len(new), there + len(page) - len(new)
-                progress.advance(task, len(page))
         console.print(f"{copied} copied, {there} there already. {shown} holds {len(target)} items.", highlight=False)
-
-
-def _others(page: GalleryRecords, target: Gallery) -> list[str]:
-    """Ids of a page that stand for other items in a gallery."""
-    known = target.known(page.ids)
-    mine = page[[i for i, name in enumerate(page.ids) if name in known]]
-    if not len(mine):
-        return []
-    theirs = target.get(mine.ids)
-    return [
-        item.id
-        for i, (item, other) in enumerate(zip(mine.items, theirs.items, strict=True))
-        if item != other or not _same(mine, theirs, i)
-    ]
-
-
-def _same(mine: GalleryRecords, theirs: GalleryRecords, row: int) -> bool:
-    """Whether two galleries keep the same embeddings, in half precision, as far as their stores keep them."""
-    a, b = (records.embeddings[row].to("cpu", torch.float16) for records in (mine, theirs))
-    seen = a.visibility > 0
-    return torch.equal(a.visibility, b.visibility) and torch.equal(a.vectors[seen], b.vectors[seen])

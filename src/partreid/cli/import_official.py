@@ -15,9 +15,9 @@ from partreid.models.official_config import OfficialOptions
 
 def import_official(
     file: Annotated[Path, typer.Argument(help="Published BPBReID weights (.pth.tar), of ResNet-50 or HRNet-W32.")],
-    out: Annotated[Path, typer.Argument(help="Checkpoint folder to write.")],
-    parts: Annotated[
-        str | None, typer.Option(help="Part schema, e.g. five or five_v; default: what the file says.")
+    out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint folder to write.")],
+    schema: Annotated[
+        str | None, typer.Option(help="Part schema, e.g. five or five_v. Default: what the file says.")
     ] = None,
     height: Annotated[int | None, typer.Option(min=16, help="Input height; default: what the file says.")] = None,
     width: Annotated[int | None, typer.Option(min=16, help="Input width; default: what the file says.")] = None,
@@ -26,7 +26,7 @@ def import_official(
 
     Then `partreid evaluate OUT DATA` scores them, and PartExtractor.from_pretrained(OUT) embeds with them.
     """
-    result = read_official(file, options=OfficialOptions(parts, height, width))
+    result = read_official(file, options=OfficialOptions(schema, height, width))
     save_checkpoint(result.checkpoint, out)
     console.print(plain_table(str(file), ("what", "value", "from"), _rows(result)))
     console.print(f"{len(result.used)} keys used, {len(result.ignored)} ignored, as matching does not need them:")

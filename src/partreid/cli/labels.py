@@ -10,7 +10,7 @@ import typer
 from partreid.cli.console import console, plain_table
 from partreid.cli.labels_make import make
 from partreid.cli.labels_show import show
-from partreid.cli.options import Data
+from partreid.cli.options import Data, Labels, Schema
 from partreid.datasets.readers import with_labels
 from partreid.datasets.readers.loose_images import read_images
 from partreid.errors import LabelError
@@ -26,14 +26,14 @@ app.command()(show)
 
 @app.command()
 def info(
-    root: Data,
-    labels: Annotated[str, typer.Option(help="Label folder in ROOT/masks; auto = the only one.")] = AUTO,
-    schema: Annotated[str, typer.Option(help="Part schema, e.g. five or eight.")] = "five",
+    data: Data,
+    labels: Labels = AUTO,
+    schema: Schema = "five",
     sample: Annotated[int, typer.Option(min=1, help="Training labels to read, evenly chosen.")] = 1000,
 ) -> None:
     """Show which label folders there are, their size, and how often each part is in them."""
     parts = get_part_schema(schema)
-    dataset = read_images(root, labels=None)
+    dataset = read_images(data, labels=None)
     console.print(f"label folders: {', '.join(label_folders(dataset.root)) or 'none'}", markup=False)
     folder = choose_label_folder(dataset.root, labels)
     if folder is None:

@@ -2,60 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
-from partreid.base_config import read_config_file
-from partreid.cli.times import parse_moment
-from partreid.errors import ConfigError, nearest
-from partreid.inference.extractor import PartExtractor
-from partreid.inference.load import load_extractor
+from partreid.base_config import meanings, read_config_file
+from partreid.datasets.readers import LAYOUTS, read_datasets
+from partreid.errors import ConfigError, PartReIDError
 from partreid.labels.locate import AUTO
-from partreid.retrieval.calibration import MatchCalibration
+from partreid.models.model_config import ModelConfig
+from partreid.parts import PART_SCHEMAS
 from partreid.retrieval.filters import Filter
-from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
-from partreid.runtime import RuntimeConfig
+from partreid.runtime import Precision, RuntimeConfig
 from partreid.training.presets import PRESETS, get_preset
 from partreid.training.train_config import TrainConfig
+from partreid.types.moments import parse_moment
 
-Data = Annotated[
-    str,
-    typer.Argument(
-        help="Data set: its folder, one that holds it, a table (.csv, .parquet), name=PATH, or a name to be found in "
-        "$PARTREID_DATA. `partreid data list` shows the names."
+
+def completed(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """What the shell completes a value with: those of the words that begin so."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
+def _query_sets(context: typer.Context, incomplete: str) -> list[str]:
+    """The query sets of the data set that stands on the command line already."""
+    given = [*(context.params.get("data") or ())] if not isinstance(context.params.get("data"), str) else []
+    with suppress(PartReIDError):
+        sets = read_datasets(given or [context.params["data"]], labels=None, unmatched="keep")
+        return [name for one in sets for name in one.queries if name.startswith(incomplete)]
+    return []
+
+
+_FIELDS = [f"{field}=" for field in meanings(TrainConfig)]
+_TEST_FIELDS = [
+    f"{section}.{field}="
+    for section, config in (("model", ModelConfig), ("matching", MatchingConfig))
+    for field in meanings(config)
+]
+_SET = (
+    "a folder, a folder that holds it, a table (.csv, .parquet), name=PATH, or a name to be found in $PARTREID_DATA. "
+    "`partreid data list` shows the names."
+)
+_complete_data = completed([layout.key for layout in LAYOUTS])
+
+Data = Annotated[str, typer.Argument(help=f"Data set: {_SET}", autocompletion=_complete_data)]
+DataSets = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="DATA...", help=f"Data sets, each {_SET}", autocompletion=_complete_data),
+]
+MoreData = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="DATA", help="A data set, as DATA. Repeatable.", autocompletion=_complete_data),
+]
+LimitIds = Annotated[
+    int | None,
+    typer.Option(
+        "--limit-ids",
+        min=1,
+        help="For a quick trial: only the first so many identities of training and of test. Scores are those of a "
+        "smaller set, and say so.",
     ),
 ]
-_SETS = (
-    "Data sets, each a folder, one that holds it, a table (.csv, .parquet), name=PATH, or a name to be found in "
-    "$PARTREID_DATA. `partreid data list` shows the names."
-)
-DataSets = Annotated[list[str], typer.Argument(metavar="DATA...", help=_SETS)]
-OptionalDataSets = Annotated[list[str] | None, typer.Argument(metavar="DATA...", help=_SETS)]
-MoreData = Annotated[
-    list[str] | None, typer.Option("--data", metavar="DATA", help="Another way to give a data set; repeatable.")
+QuerySets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--query",
+        metavar="SET",
+        help="Query set, e.g. query or holistic. Repeatable. Default: all.",
+        autocompletion=_query_sets,
+    ),
 ]
-Preset = Annotated[str, typer.Option(help=f"Configuration to start from: {', '.join(PRESETS)}.")]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="TOML or YAML file; its fields replace the preset's.")
+QuerySet = Annotated[
+    str | None,
+    typer.Option(
+        "--query", metavar="SET", help="Query set, e.g. query or holistic. Default: the first.",
+        autocompletion=_query_sets,
+    ),
+]  # fmt: skip
+Labels = Annotated[str, typer.Option(help="Label folder in the data set's masks/; auto = the only one.")]
+Schema = Annotated[str, typer.Option(help="Part schema, e.g. five or eight.", autocompletion=completed(PART_SCHEMAS))]
+Preset = Annotated[
+    str,
+    typer.Option(help=f"Configuration to start from: {', '.join(PRESETS)}.", autocompletion=completed(PRESETS)),
 ]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML file with any of the fields.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Replace one field, e.g. optimizer.epochs=30. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Replace one field, e.g. optimizer.epochs=30. Repeatable. `partreid config fields` prints all.",
+        autocompletion=completed(_FIELDS),
+    ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-PrecisionOption = Annotated[str, typer.Option("--precision", help="auto, float32, bfloat16, or float16 (GPU only).")]
-Workers = Annotated[int, typer.Option(min=0, help="Threads that read training images ahead; 0 = none.")]
-CacheMib = Annotated[
-    int, typer.Option("--cache-mib", min=0, help="Memory for decoded training images, in MiB; 0 keeps none.")
-]
-Mirror = Annotated[
-    bool,
-    typer.Option("--mirror", help="Embed each image and its mirror image, and average them. Takes twice as long."),
+OtherOverrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Replace one field. Repeatable.")
 ]
 TestOverrides = Annotated[
     list[str] | None,
@@ -64,17 +113,43 @@ TestOverrides = Annotated[
         metavar="FIELD=VALUE",
         help="Embed or compare otherwise than the model was made for, e.g. model.visibility=continuous, "
         "matching.visibility=geometric, matching.normalize=true. Repeatable.",
+        autocompletion=completed(_TEST_FIELDS),
     ),
 ]
-GalleryLocation = Annotated[
-    str, typer.Argument(metavar="GALLERY", help="A folder, qdrant://host:6333/name, or postgres://…/database?gallery=…")
-]
-ModelOption = Annotated[
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+PrecisionOption = Annotated[
     str,
     typer.Option(
-        "--model", "-m", help="Run or checkpoint folder, exported file, or a Hugging Face repository org/name."
+        "--precision",
+        help="auto, float32, bfloat16, or float16 (GPU only).",
+        autocompletion=completed(get_args(Precision)),
     ),
 ]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images embedded at once.")]
+Workers = Annotated[int, typer.Option(min=0, help="Threads that read training images ahead; 0 = none.")]
+CacheMib = Annotated[
+    int, typer.Option("--cache-mib", min=0, help="Memory for decoded training images, in MiB; 0 keeps none.")
+]
+Mirror = Annotated[
+    bool,
+    typer.Option("--mirror", help="Embed each image and its mirror image, and average them. Takes twice as long."),
+]
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        metavar="auto|PATH",
+        help="Embed and compare as this calibration was fitted: its file, the run it lies in, or auto for the one "
+        "beside the model.",
+        autocompletion=completed([AUTO]),
+    ),
+]
+_MODEL = "Run or checkpoint folder, exported file, or a Hugging Face repository org/name."
+Model = Annotated[str, typer.Argument(help=_MODEL)]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help=_MODEL)]
+_GALLERY = "A folder, qdrant://host:6333/name, or postgres://…/database?gallery=…"
+GalleryLocation = Annotated[str, typer.Argument(metavar="GALLERY", help=_GALLERY)]
+GalleryOption = Annotated[str, typer.Option("--gallery", "-g", help=f"Gallery: {_GALLERY[0].lower()}{_GALLERY[1:]}")]
 Cameras = Annotated[list[str] | None, typer.Option("--camera", help="Only items of this camera. Repeatable.")]
 NotCameras = Annotated[list[str] | None, typer.Option("--not-camera", help="No items of this camera. Repeatable.")]
 Since = Annotated[
@@ -91,14 +166,13 @@ Where = Annotated[
 NotWhere = Annotated[
     list[str] | None, typer.Option("--not", metavar="KEY=VALUE", help="No items with this metadata. Repeatable.")
 ]
-Calibrated = Annotated[
-    bool,
-    typer.Option("--calibration", help="Embed as the calibration beside the model was fitted."),
-]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images embedded at once.")]
+OneCamera = Annotated[str | None, typer.Option("--camera", help="The camera of all, for the gallery.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Put items in the place of others that have their ids there.")]
+SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out what is damaged, and say what and why.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
-def all_datasets(data: list[str] | None, more: list[str] | None) -> list[str]:
+def all_datasets(data: list[str] | None, more: list[str] | None = None) -> list[str]:
     """The data sets of a command that takes them as arguments and with ``--data``.
 
     Raises:
@@ -118,9 +192,11 @@ def train_config(preset: str, config: Path | None, overrides: list[str] | None) 
     """
     result = get_preset(preset)
     if config is not None:
-        result = TrainConfig.parse(
-            _merged(result.model_dump(mode="json"), read_config_file(config)), source=str(config)
-        )
+        content = read_config_file(config)
+        try:
+            result = result.override(content)
+        except ConfigError as error:
+            raise ConfigError(f"{config}: {error}") from None
     return result.override(overrides or [])
 
 
@@ -185,87 +261,3 @@ def _alternatives(assignments: list[str] | None) -> dict[str, tuple[str, ...]]:
             raise ConfigError(f"Expected KEY=VALUE, got {assignment!r}.")
         found[key] = (*found.get(key, ()), value)
     return found
-
-
-def gallery_extractor(
-    model: str, runtime: RuntimeConfig, *, mirror: bool = False, calibrated: bool = False
-) -> PartExtractor:
-    """The extractor of a command that works on a gallery.
-
-    Args:
-        model: a run, a checkpoint, an exported file or a Hub repository. runtime: where it runs.
-        mirror: whether mirror images are embedded too.
-        calibrated: embed as the calibration beside the model was fitted, which may be otherwise than the model does.
-
-    Raises:
-        ConfigError: a mirror is asked for besides a calibration, or an exported file cannot follow it.
-        DataError: there is no calibration, or it belongs to another model.
-        CheckpointError: the model is missing, incomplete or foreign.
-    """
-    if not calibrated:
-        return load_extractor(model, runtime=runtime, mirror=mirror)
-    if mirror:
-        raise ConfigError("A calibration says how to embed: leave --mirror away.")
-    source = Path(model).parent if Path(model).is_file() else model  # an exported file lies in its run
-    known = MatchCalibration.load(source)
-    extractor = load_extractor(model, runtime=runtime, mirror=known.mirror, overrides=known.overrides)
-    known.check(extractor)
-    return extractor
-
-
-@dataclass(frozen=True)
-class MatchingOptions:
-    """How images are embedded and compared at test.
-
-    Attributes:
-        runtime: where. labels: label folder of the drawn images, and of all where the model needs them.
-        mirror: whether mirror images are embedded too.
-        overrides: assignments to fields of the model ("model.visibility=continuous") and of matching
-            ("matching.visibility=geometric").
-        calibrated: take all this from the calibration beside the checkpoint instead.
-    """
-
-    runtime: RuntimeConfig
-    labels: str = AUTO
-    overrides: Sequence[str] = ()
-    mirror: bool = False
-    calibrated: bool = False
-
-    def load(self, model: str | Path) -> tuple[PartExtractor, HowCompared]:
-        """The extractor of a run, checkpoint or Hub repository, and how its embeddings are compared.
-
-        Raises:
-            CheckpointError: it is missing, incomplete or foreign.
-            ConfigError: an override names no field or changes nothing, or is given besides a calibration.
-            DataError: there is no calibration, or it belongs to another model.
-        """
-        if self.calibrated:
-            if self.overrides or self.mirror:
-                raise ConfigError("A calibration says how to embed and compare: leave --set and --mirror away.")
-            calibration = MatchCalibration.load(model)
-            extractor = PartExtractor.from_pretrained(
-                model, runtime=self.runtime, mirror=calibration.mirror, overrides=calibration.overrides
-            )
-            return extractor, HowCompared.of(extractor, calibration.check(extractor).matching, calibration=calibration)
-        extractor = PartExtractor.from_pretrained(
-            model, runtime=self.runtime, mirror=self.mirror, overrides=self.section("model")
-        )
-        return extractor, HowCompared.of(extractor, MatchingConfig().override(self.section("matching")))
-
-    def section(self, name: str) -> tuple[str, ...]:
-        """The assignments to the fields of "model" or of "matching", without that word."""
-        for assignment in self.overrides:
-            section, dot, _ = assignment.partition(".")
-            if section not in ("model", "matching") or not dot:
-                raise ConfigError(f"{assignment!r}: expected model.FIELD=VALUE or matching.FIELD=VALUE. "
-                                  f"{nearest(section, ('model', 'matching'))}")  # fmt: skip
-        return tuple(a.partition(".")[2] for a in self.overrides if a.startswith(f"{name}."))
-
-
-def _merged(base: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
-    """``changes`` laid over ``base``, section by section."""
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged

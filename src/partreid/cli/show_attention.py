@@ -7,39 +7,44 @@ from typing import Annotated
 
 import typer
 
-from partreid.cli.figure_data import attention_rows, drawn_labels
-from partreid.cli.options import BatchSize, Data, Device, PrecisionOption, runtime_config
-from partreid.cli.searched import query_sets, search_set, with_needed_labels
+from partreid.cli.console import show_progress
+from partreid.cli.options import (
+    BatchSize,
+    Data,
+    Device,
+    Labels,
+    LimitIds,
+    Model,
+    PrecisionOption,
+    QuerySet,
+    runtime_config,
+)
 from partreid.cli.show_common import (
     AsPage,
     Best,
     Cells,
-    Choice,
-    Labels,
-    Model,
-    Queries,
-    QuerySet,
+    Images,
     Random,
     Seed,
     Worst,
     output_path,
-    write_figure,
+    save_drawing,
 )
 from partreid.datasets.readers import read_dataset
-from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
 
 
 def attention(
     model: Model,
     data: Data,
-    query: Queries = None,
+    image: Images = None,
     best: Best = 0,
     worst: Worst = 0,
     random: Random = 0,
     seed: Seed = 0,
     cells: Cells = False,
-    query_set: QuerySet = None,
+    query: QuerySet = None,
+    limit_ids: LimitIds = None,
     labels: Labels = AUTO,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write, .png or .html. Default: attention.png.")
@@ -53,30 +58,18 @@ def attention(
 
     Six queries spread evenly over the set, unless you ask for others. Green frame: the part counts as visible.
     """
-    from partreid.reports.blocks import attention_block, slot_legend
-    from partreid.reports.html import Section, page
-    from partreid.viz.attention import attention_note, draw_attention
+    from partreid.reports.drawings import draw_attention_of
+    from partreid.reports.figures import QueryChoice
 
-    path, as_page = output_path(out, "attention", page=html)
-    choice = Choice(query or (), best, worst, random, seed)
-    dataset = read_dataset(data, labels=None)
-    (name,) = query_sets(dataset, [query_set] if query_set else query_sets(dataset)[:1])
-    extractor = PartExtractor.from_pretrained(model, runtime=runtime_config(device, precision, 0, batch_size))
-    dataset = with_needed_labels(extractor, dataset, labels)
-    images = dataset.queries[name]
-    choice.check(images)
-    result = search_set(extractor, dataset, name, labels).result if choice.ranked else None
-    shown = drawn_labels(dataset, [images[i] for i in choice.pick(images, result)], labels)
-    rows = attention_rows(extractor, shown)
-    title = f"{dataset.name}, {name}: part attention maps"
-    write_figure(
-        path,
-        lambda: draw_attention(rows, extractor.slots, title=title, smooth=not cells),
-        lambda: page(
-            title,
-            [Section("Attention", [attention_block(row, extractor.slots, smooth=not cells) for row in rows], "maps")],
-            lead=attention_note(rows, smooth=not cells),
-            pinned=slot_legend(extractor.slots),
-        ),
-        as_page=as_page,
+    path = output_path(out, "attention", page=html)
+    drawing = draw_attention_of(
+        model,
+        read_dataset(data, labels=None, limit_ids=limit_ids),
+        queries=QueryChoice(image or (), best, worst, random, seed),
+        query_set=query,
+        smooth=not cells,
+        labels=labels,
+        runtime=runtime_config(device, precision, 0, batch_size),
+        progress=show_progress,
     )
+    save_drawing(drawing, path)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from partreid.cli.console import console, progress_bar
+from partreid.cli.console import console, show_progress
+from partreid.cli.options import ConfigFile, OtherOverrides
 from partreid.datasets.synthetic.dataset import render_dataset
 from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.surroundings import usable_cores
@@ -16,7 +17,7 @@ _DEFAULT = SyntheticConfig()
 
 
 def synth(
-    out: Annotated[Path, typer.Argument(help="Folder for the set; a killed run goes on where it stopped.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the set; a killed run resumes.")],
     train_ids: Annotated[int, typer.Option(help="Identities to train on.")] = _DEFAULT.train_identities,
     test_ids: Annotated[int, typer.Option(help="Identities of queries and gallery.")] = _DEFAULT.test_identities,
     height: Annotated[int, typer.Option(help="Height of an image in pixels.")] = _DEFAULT.image_height,
@@ -25,11 +26,11 @@ def synth(
     detector_noise: Annotated[
         float, typer.Option(help="Errors of the pose labels, as a detector makes them: 0 none, 1 strong.")
     ] = _DEFAULT.detector_noise,
-    config: Annotated[Path | None, typer.Option(help="A TOML or YAML file with any of the fields.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="field=value, e.g. cameras=8. Repeatable; the last wins.")
+    config: ConfigFile = None,
+    overrides: OtherOverrides = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="How many render; one per processor if not given. Images are the same.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes. The images do not depend on it.")] = (usable_cores()),
 ) -> None:
     """Render pedestrians into OUT, with pose labels, body regions and the degree of occlusion.
 
@@ -44,10 +45,7 @@ def synth(
         "detector_noise": (detector_noise, _DEFAULT.detector_noise),
     }
     base = SyntheticConfig.load(config) if config else _DEFAULT
-    given = [f"{name}={value}" for name, (value, default) in flags.items() if value != default]
-    chosen = base.override([*given, *(assignments or [])])
-    with progress_bar("rendering", 0) as (bar, task):
-        render_dataset(
-            chosen, out, workers=workers, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    given = {name: value for name, (value, default) in flags.items() if value != default}
+    chosen = base.override(given, overrides or [])
+    render_dataset(chosen, out, workers=processes or usable_cores(), progress=show_progress)
     console.print(f"Rendered into {out}. Next: partreid train {out} --preset light -o runs/rendered")

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from partreid.cli.console import console, errors, progress_bar
+from partreid.cli.console import console, errors, show_progress
 from partreid.cli.options import (
     BatchSize,
-    Calibrated,
+    Calibration,
     Device,
+    GalleryOption,
     Mirror,
+    Model,
+    OneCamera,
     PrecisionOption,
-    gallery_extractor,
+    SkipDamaged,
     runtime_config,
 )
-from partreid.cli.times import parse_moment
-from partreid.errors import ConfigError, DataError
-from partreid.inference.extractor import PartExtractor
+from partreid.errors import ConfigError
 from partreid.inference.storage import save_embeddings
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.how_compared import load_for_comparison
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.track_filling import VideoNaming, add_tracks, former_tracks
 from partreid.tracking.box_choice import named
 from partreid.tracking.boxes import BoxForm, TrackBoxes, read_boxes
 from partreid.tracking.frame_folder import FrameFolder
-from partreid.tracking.video import OnError, VideoFrame, iter_frames
-from partreid.tracking.video_tracks import BestCrops, embed_tracks
-from partreid.types import PartEmbeddings
+from partreid.tracking.video_tracks import embed_video, open_frames
+from partreid.types.moments import parse_moment
 
 _SHOWN = 10  # things left out that are told one by one
 
 
 def tracks(
-    model: Annotated[
-        str, typer.Argument(help="Run or checkpoint folder, exported file, or a Hugging Face repository org/name.")
-    ],
+    model: Model,
     video: Annotated[
         Path, typer.Argument(help="Video file, or a folder of frames as images, numbered in their names.")
     ],
@@ -56,14 +51,12 @@ def tracks(
         Path | None,
         typer.Option("--out", "-o", help="File to write; tracks.safetensors where neither it nor a gallery is given."),
     ] = None,
-    gallery: Annotated[
-        str, typer.Option(help="Gallery to add the tracks to, in place of those added from this video before.")
-    ] = "",
+    gallery: GalleryOption = "",
     name: Annotated[
         str,
         typer.Option(help="What the video is called, before its tracks' names. Its file's or folder's if not given."),
     ] = "",
-    camera: Annotated[str | None, typer.Option(help="Camera of the video, for the gallery.")] = None,
+    camera: OneCamera = None,
     start: Annotated[
         str | None, typer.Option(help="When the video began, for the gallery: 2h (ago), or 2026-11-23T14:30 (local).")
     ] = None,
@@ -90,15 +83,9 @@ def tracks(
         typer.Option(help="Folder for an image of each track, the one that shows the most; in a folder of the video."),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Use every n-th frame only.")] = 1,
-    skip_damaged: Annotated[
-        bool,
-        typer.Option(
-            "--skip-damaged",
-            help="Leave out damaged frames, wrong boxes, and boxes of no track, instead of stopping there.",
-        ),
-    ] = False,
+    skip_damaged: SkipDamaged = False,
     mirror: Mirror = False,
-    calibrated: Calibrated = False,
+    calibration: Calibration = None,
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     batch_size: BatchSize = 64,
@@ -106,58 +93,47 @@ def tracks(
     """Embed the persons tracked in a video: one embedding per track, merged from all its boxes.
 
     Per slot the mean over the track, weighted by visibility. The file is like that of `partreid embed`, with the
-    tracks' names in the place of the images'; in a gallery a track is an item with its camera and time. Video files
-    need `pip install "partreid[video]"`.
+    tracks' names in the place of the images'; in a gallery a track is an item with its camera and time, and takes the
+    place of those that were added from this video before. --skip-damaged leaves out damaged frames, wrong boxes, and
+    boxes of no track. Video files need `pip install "partreid[video]"`.
     """
     if (camera or start) and not gallery:
         raise ConfigError("--camera and --start are kept in a gallery only: give --gallery too.")
     naming = VideoNaming(video, camera, None if start is None else parse_moment(start), name=name)
-    best = None if crops is None else BestCrops(naming.crops(crops))
     left_out: list[str] = []
     on_error = left_out.append if skip_damaged else None
     table = read_boxes(
         boxes, form=form, first_frame=first_frame, person_classes=person_class or None, on_error=on_error
     ).every(every)
-    frames = _frames(video, table, fps=fps, in_order=in_order)
-    _check_start(frames, table, naming)
+    frames = open_frames(video, table, fps=fps, in_order=in_order)
+    if isinstance(frames, FrameFolder):
+        _say_frames(frames, table, naming)
     runtime = runtime_config(device, precision, 0, batch_size)
-    extractor = gallery_extractor(model, runtime, mirror=mirror, calibrated=calibrated)
+    extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=calibration)
     opened = Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's at once
     if opened is not None:
         former_tracks(opened, table.names, naming)  # so does it a name that another video has
-    seconds: dict[int, float] = {}
-    shown = _noting(iter_frames(frames, every=every, on_error=on_error), seconds)
-    embeddings, names, used = _embed(extractor, shown, table, best, on_error)
-    _say_left_out(left_out, set(table.names) - set(names))
+    with show_progress("embedding boxes", len(table)) as advance:
+        found = embed_video(
+            extractor, frames, table, every=every, crops=crops and naming.crops(crops), advance=advance,
+            on_error=on_error,
+        )  # fmt: skip
+    _say_left_out(left_out, set(table.names) - set(found.names))
     if out or not gallery:
         out = out or Path("tracks.safetensors")
-        save_embeddings(out, embeddings, names=[naming.track_id(track) for track in names])
-        console.print(f"{out}: {len(names)} tracks, {embeddings}", markup=False, soft_wrap=True)
+        save_embeddings(out, found.embeddings, names=[naming.track_id(track) for track in found.names])
+        console.print(f"{out}: {len(found.names)} tracks, {found.embeddings}", markup=False, soft_wrap=True)
     if opened is not None:
         with opened:
-            naming = replace(naming, images=best.files if best else {})
-            gone = add_tracks(opened, (embeddings, names), used, seconds, naming)
-            console.print(
-                f"{without_secrets(gallery)}: {len(names)} tracks added, {len(opened)} items.", highlight=False
-            )
+            gone = add_tracks(opened, found, naming)
+            count = f"{len(found.names)} tracks added, {len(opened)} items"
+            console.print(f"{without_secrets(gallery)}: {count}.", highlight=False)
             if gone:
                 console.print(f"{gone} former tracks of this video were removed.", highlight=False)
 
 
-def _frames(video: Path, table: TrackBoxes, *, fps: float | None, in_order: bool) -> Path | FrameFolder:
-    if video.is_dir():
-        return FrameFolder.open(video, fps=fps, first=table.table.first_frame, in_order=in_order)
-    if fps is not None or in_order:
-        raise ConfigError(f"--fps and --in-order are for folders of images; {video} is none.")
-    return video
-
-
-def _check_start(frames: Path | FrameFolder, table: TrackBoxes, naming: VideoNaming) -> None:
+def _say_frames(frames: FrameFolder, table: TrackBoxes, naming: VideoNaming) -> None:
     """Say which frame of a folder is which, and when; before anything is embedded."""
-    if not len(table):
-        raise DataError(f"No box of {table.table.path} is left. Use more of the frames: a smaller --every.")
-    if not isinstance(frames, FrameFolder):
-        return
     if naming.start is not None and frames.rate is None:
         raise ConfigError(
             f"--start gives a track the time of its first frame, but it is not known how many frames a second "
@@ -168,33 +144,6 @@ def _check_start(frames: Path | FrameFolder, table: TrackBoxes, naming: VideoNam
     console.print(f"{frames.files[0]} is frame {first} of the table; {speed}.", markup=False, soft_wrap=True)
 
 
-def _embed(
-    extractor: PartExtractor,
-    frames: Iterable[VideoFrame],
-    table: TrackBoxes,
-    best: BestCrops | None,
-    on_error: OnError | None,
-) -> tuple[PartEmbeddings, tuple[str, ...], TrackBoxes]:
-    """The tracks' embeddings and names, and the boxes that were embedded."""
-    used: list[int] = []
-
-    def note(row: int, pixels: NDArray[np.uint8], one: PartEmbeddings) -> None:
-        used.append(row)
-        if best is not None:
-            best.add(table.names[table.tracks[row]], pixels, one)
-
-    with progress_bar("embedding boxes", len(table)) as (progress, task):
-        embeddings, names = embed_tracks(
-            extractor,
-            frames,
-            table,
-            advance=lambda count: progress.advance(task, count),
-            on_error=on_error,
-            on_crop=note,
-        )
-    return embeddings, names, table.only(used)
-
-
 def _say_left_out(left_out: list[str], gone: set[str]) -> None:
     for message in left_out[:_SHOWN]:
         errors.print(f"left out: {message}", markup=False, soft_wrap=True)
@@ -202,11 +151,3 @@ def _say_left_out(left_out: list[str], gone: set[str]) -> None:
         errors.print(f"... and {len(left_out) - _SHOWN} more were left out.")
     if gone:
         errors.print(f"No box is left of {named(gone, 'track')}.", markup=False, soft_wrap=True, highlight=False)
-
-
-def _noting(frames: Iterable[VideoFrame], seconds: dict[int, float]) -> Iterator[VideoFrame]:
-    """The frames, and the time of each in ``seconds``."""
-    for frame in frames:
-        if frame.seconds is not None:
-            seconds[frame.number] = frame.seconds
-        yield frame

@@ -16,6 +16,7 @@ from partreid.datasets.readers import FoundDataset, queries_without_match
 from partreid.datasets.readers.common import LeftOutWarning
 from partreid.errors import PartReIDError
 from partreid.labels.locate import find_label, label_folders
+from partreid.progress import Advance, Progress, no_progress
 from partreid.surroundings import usable_cores
 from partreid.types import ReIDDataset, ReIDImage
 
@@ -74,13 +75,13 @@ def check_dataset(
     found: FoundDataset,
     *,
     threads: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> DatasetReport:
     """Check a data set: every image is decoded, every label read.
 
     Args:
         found: the set. threads: that read files, as many as there are processors where None.
-        progress: called with the number of files that became done, and that of all.
+        progress: shows how many files were read.
     """
     try:
         with warnings.catch_warnings(record=True) as told:
@@ -92,10 +93,11 @@ def check_dataset(
     labels = {folder: _labels(dataset, folder) for folder in label_folders(dataset.root)}
     images = dict.fromkeys(image.path for split in dataset.splits.values() for image in split)
     total = len(images) + sum(len(set(by_image.values())) for by_image in labels.values())
-    with ThreadPoolExecutor(threads or usable_cores()) as pool:
+    reading = f"reading {found.path.name}"
+    with ThreadPoolExecutor(threads or usable_cores()) as pool, progress(reading, total) as advance:
 
         def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
-            return dict(_in_threads(pool, function, list(paths), lambda count: progress(count, total)))
+            return dict(_in_threads(pool, function, list(paths), advance))
 
         contents = read(look_at_image, images)
         states = {folder: read(look_at_label, set(by_image.values())) for folder, by_image in labels.items()}
@@ -120,7 +122,7 @@ def check_dataset(
 
 
 def _in_threads(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Sequence[T], advance: Callable[[int], None]
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Sequence[T], advance: Advance
 ) -> Iterator[tuple[T, R]]:
     """Each item with its result; in chunks, as handing over a task costs as much as decoding a small image."""
     chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]

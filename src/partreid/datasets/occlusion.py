@@ -7,7 +7,7 @@ of the set that they come from. All of it follows from the seed.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +23,7 @@ from partreid.datasets.paste import CUT_THRESHOLD, PasteConfig, placed, placemen
 from partreid.errors import DataError, LabelError
 from partreid.files import atomic_folder
 from partreid.labels.fields import read_pose_fields
+from partreid.progress import Advance
 from partreid.types import ReIDDataset, ReIDImage
 
 TABLE = "dataset.csv"
@@ -61,14 +62,14 @@ def write_occluded_queries(
     out: str | Path,
     config: OcclusionConfig | None = None,
     *,
-    advance: Callable[[], None] = lambda: None,
+    advance: Advance = lambda count: None,
 ) -> Path:
     """Write a data set with the queries of ``dataset``, whole and hidden.
 
     Args:
         dataset: with queries and a gallery; people are cut out of gallery images that have label files.
         out: folder to write, which must not exist. Its gallery is a link to that of ``dataset``.
-        config: what hides how much. advance: called after every image.
+        config: what hides how much. advance: told of every image.
 
     Returns:
         The table of the new set, for ``read_dataset``: query sets ``query`` (whole), ``people``, ``objects``.
@@ -103,7 +104,7 @@ def write_occluded_queries(
                 name = Path(kind) / f"{number:05d}_{query.path.stem}.png"  # stems need not be unique
                 Image.fromarray(hidden).save(folder / name)
                 rows.append(_row(query, name, f"query_{kind}"))
-                advance()
+                advance(1)
         with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, fieldnames=("path", "pid", "split", "camid"))
             table.writeheader()

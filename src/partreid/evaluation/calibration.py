@@ -25,7 +25,7 @@ MAX_NEGATIVES = 1_000_000
 """Pairs of different persons that are kept of one query set."""
 
 BY_PARTS, BY_DISTANCE, BASE_RATE = "distance and number of slots", "distance alone", "base rate"
-"""The probabilities that are held against each other."""
+"""The probabilities that are compared with each other."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class ReliabilityRow:
     """Pairs that have something in common.
 
     Attributes:
-        name: what. pairs: how many were looked at. share: of all pairs, by weight.
-        predicted, observed: mean probability, and the share that does show one person.
+        name: what. pairs: how many were looked at. fraction: of all pairs, by weight.
+        predicted, observed: mean probability, and the fraction that does show one person.
     """
 
     name: str
     pairs: int
-    share: float
+    fraction: float
     predicted: float
     observed: float
 
@@ -50,8 +50,8 @@ class CalibrationQuality:
 
     Attributes:
         brier: mean squared error. log_loss: mean of -ln of the probability given to what was true.
-        calibration_error: expected calibration error, the mean distance between predicted and observed share over
-            ten equally wide bins.
+        calibration_error: expected calibration error, the mean distance between predicted and observed fraction
+            over ten equally wide bins.
         bins, slots: rows by predicted probability, and by the number of compared slots; empty ones are left out.
     """
 
@@ -95,14 +95,14 @@ def labelled_pairs(
     views = None if ids.views is None else [torch.from_numpy(side) for side in ids.views]
     shared = Counter(gallery_pids.tolist())
     negatives = len(query_pids) * len(gallery_pids) - sum(shared[pid] for pid in query_pids.tolist())
-    share = min(1.0, max_negatives / max(1, negatives))
+    drawn = min(1.0, max_negatives / max(1, negatives))
     generator = torch.Generator().manual_seed(seed)
     step = max(1, memory_budget // (80 * max(1, len(gallery_pids))))
     blocks = []
     for start in range(0, len(query_pids), step):
         some = slice(start, start + step)
         same = query_pids[some, None] == gallery_pids
-        kept = same | (torch.rand(same.shape, generator=generator) < share)
+        kept = same | (torch.rand(same.shape, generator=generator) < drawn)
         if views is not None:
             kept &= ~(same & (views[0][some, None] == views[1]))
         row, column = kept.nonzero(as_tuple=True)
@@ -113,7 +113,7 @@ def labelled_pairs(
                 distances=distances[row, column].double(),
                 comparable=matching.comparable(now, stored)[row, column],
                 same=is_same,
-                weights=1 + (~is_same).double() * (1 / share - 1),
+                weights=1 + (~is_same).double() * (1 / drawn - 1),
                 query_person=query_pids[some][row],
                 gallery_person=gallery_pids[column],
             )
@@ -126,7 +126,7 @@ def fit_calibration(pairs: LabelledPairs, *, num_slots: int, prior: float | None
 
     Args:
         pairs: all that there are. num_slots: how many slots may be compared.
-        prior: share of matches where it will be used; that of the pairs where None.
+        prior: fraction of matches where it will be used; that of the pairs where None.
 
     Raises:
         DataError: no comparable pair shows one person, or all do.
@@ -146,8 +146,8 @@ def cross_validate(
 
     Args:
         pairs: all that there are. num_slots: how many slots may be compared.
-        folds: how many; fewer where there are fewer persons. prior: share of matches at which quality is measured;
-            that of the pairs where None. seed: of the dealing.
+        folds: how many; fewer where there are fewer persons. prior: fraction of matches at which quality is
+            measured; that of the pairs where None. seed: of the dealing.
 
     Returns:
         Quality by :data:`BY_PARTS`, :data:`BY_DISTANCE` and :data:`BASE_RATE`.
@@ -208,7 +208,7 @@ def measure(probabilities: Tensor, pairs: LabelledPairs) -> CalibrationQuality:
     return CalibrationQuality(
         brier=float((weights * (p - truth).square()).sum()),
         log_loss=float(-(weights * likelihood.log()).sum()),
-        calibration_error=sum(row.share * abs(row.predicted - row.observed) for row in bins),
+        calibration_error=sum(row.fraction * abs(row.predicted - row.observed) for row in bins),
         bins=bins,
         slots=_rows(pairs.comparable, str, p, pairs),
     )
@@ -224,8 +224,8 @@ def _rows(
         total = float(weights.sum())
         predicted = float((weights * probabilities[chosen]).sum()) / total
         observed = float(weights[pairs.same[chosen]].sum()) / total
-        share = total / float(pairs.weights.sum())
-        rows.append(ReliabilityRow(name(value), int(chosen.sum()), share, predicted, observed))
+        fraction = total / float(pairs.weights.sum())
+        rows.append(ReliabilityRow(name(value), int(chosen.sum()), fraction, predicted, observed))
     return tuple(rows)
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from partreid import processes
+from partreid.errors import DataError
 from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
 from partreid.evaluation.slots import SlotRow, slot_mapping, slot_table
 from partreid.inference.extractor import PartExtractor
 from partreid.parts import GLOBAL
+from partreid.progress import Advance
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import EvaluationResult, PartEmbeddings, ReIDImage
+from partreid.types import EvaluationResult, PartEmbeddings, ReIDDataset, ReIDImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,25 +55,25 @@ class QuerySetScores:
 
     Attributes:
         result: all slots compared, by distance alone.
-        slots: a row for each embedding alone, and all together (Table 3).
+        slots: a row for each embedding alone, and all together (Table 3); empty where that table was not asked for.
         reranked: the same as ``result`` with re-ranking, where it was asked for.
     """
 
     result: EvaluationResult
-    slots: tuple[SlotRow, ...]
+    slots: tuple[SlotRow, ...] = ()
     reranked: EvaluationResult | None = None
 
-
-def model_matching(extractor: PartExtractor) -> MatchingConfig:
-    """The comparison that the model was made for, with nothing left open: what ``MatchingConfig()`` means for it."""
-    return MatchingConfig(normalize=extractor.runner.normalize_embeddings)
+    def summary(self) -> dict[str, Any]:
+        """All scores as plain values, for JSON: those of ``result``, "embeddings", and "reranked" where there are."""
+        reranked = {} if self.reranked is None else {"reranked": self.reranked.summary()}
+        return {**self.result.summary(), "embeddings": [row.summary() for row in self.slots], **reranked}
 
 
 def embed_split(
     extractor: PartExtractor,
     images: Sequence[ReIDImage],
     *,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
     shared: bool = False,
 ) -> EmbeddedSplit:
     """Embed images of a data set.
@@ -97,7 +100,7 @@ def embed_split(
     return EmbeddedSplit(tuple(images), PartEmbeddings.cat(part for part, _ in parts), holistic)
 
 
-def _embed(extractor: PartExtractor, images: Sequence[ReIDImage], advance: Callable[[int], None]) -> EmbeddedSplit:
+def _embed(extractor: PartExtractor, images: Sequence[ReIDImage], advance: Advance) -> EmbeddedSplit:
     embeddings: list[PartEmbeddings] = []
     holistic: dict[str, list[Tensor]] = defaultdict(list)
     for output in extractor.outputs(list(images)):
@@ -116,8 +119,9 @@ def score_query_set(
     *,
     matching: MatchingConfig | None = None,
     options: EvaluationConfig | None = None,
+    slots: bool = True,
 ) -> QuerySetScores:
-    """Scores of one query set in the gallery, overall and per embedding.
+    """Scores of one query set in the gallery, overall and, unless ``slots`` is False, per embedding.
 
     Raises:
         DataError: no query has a positive in the gallery.
@@ -130,5 +134,27 @@ def score_query_set(
         )
 
     result = score(options.model_copy(update={"reranking": None}))
+    reranked = None if options.reranking is None else score(options)
+    if not slots:
+        return QuerySetScores(result, reranked=reranked)
     rows = slot_table(query.table(), gallery.table(), query.ids, gallery.ids, matching=matching, options=options)
-    return QuerySetScores(result, tuple(rows), None if options.reranking is None else score(options))
+    return QuerySetScores(result, tuple(rows), reranked)
+
+
+def chance_rank1(dataset: ReIDDataset) -> float:
+    """Rank-1 to be expected of a random ranking for the first query set: the mean fraction of positives among the
+    gallery images that count.
+
+    Raises:
+        DataError: there are no queries, or none has a positive.
+    """
+    people = Counter(image.pid for image in dataset.gallery)
+    junk = Counter((image.pid, image.view) for image in dataset.gallery)
+    fractions = []
+    for image in dataset.query:
+        ignored = junk[image.pid, image.view]
+        if positives := people[image.pid] - ignored:
+            fractions.append(positives / (len(dataset.gallery) - ignored))
+    if not fractions:
+        raise DataError(f"No query of {dataset.name} has a match in the gallery.")
+    return sum(fractions) / len(fractions)

@@ -24,6 +24,7 @@ from partreid.functional.ranking import (
     score_rows,
     summarize_scores,
 )
+from partreid.objects import guided
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import EvaluationResult, PartEmbeddings, check_comparable
 from partreid.types.id_values import Ids, is_unknown
@@ -162,6 +163,7 @@ class EvaluationConfig(ConfigModel):
     """Re-rank by k-reciprocal neighbours. None = by distance alone, as the paper does and published figures are."""
 
 
+@guided
 def evaluate_embeddings(
     query: PartEmbeddings,
     gallery: PartEmbeddings,

@@ -22,17 +22,23 @@ class SlotRow:
 
     Attributes:
         name: of the embedding or combination.
-        rank1, rank5, mean_ap, mean_inp: scores in [0, 1].
-        visible: mean visibility of the queries' embeddings (over images and slots, junk left out): the share that is
+        rank1, rank5, rank10, mean_ap, mean_inp: scores in [0, 1].
+        visible: mean visibility of the queries' embeddings (over images and slots, junk left out): the fraction that is
             visible, where visibilities are 0 or 1.
     """
 
     name: str
     rank1: float
     rank5: float
+    rank10: float
     mean_ap: float
     mean_inp: float
     visible: float
+
+    def summary(self) -> dict[str, float | str]:
+        """The row as plain values, for JSON and tables; keys as in ``EvaluationResult.summary``."""
+        scores = {"rank1": self.rank1, "rank5": self.rank5, "rank10": self.rank10}
+        return {"name": self.name, **scores, "mAP": self.mean_ap, "mINP": self.mean_inp, "visible": self.visible}
 
 
 def slot_mapping(
@@ -117,7 +123,8 @@ def slot_table(
         visible = float(rule.prepare(asked).visibility[torch.from_numpy(counted)].mean())
         for label, kind in kinds:
             result = evaluate_embeddings(asked, gallery[name], query_ids, gallery_ids, matching=kind, options=options)
-            rows.append(SlotRow(label, result.rank(1), result.rank(5), result.mean_ap, result.mean_inp, visible))
+            rank1, rank5, rank10 = map(result.rank, (1, 5, 10))
+            rows.append(SlotRow(label, rank1, rank5, rank10, result.mean_ap, result.mean_inp, visible))
     return rows
 
 

@@ -51,7 +51,7 @@ def bootstrap_interval(values: np.ndarray, *, samples: int = 1000, seed: int = 0
     Args:
         values: [N], one per query, without NaN and infinity.
         samples: resamplings. seed: theirs; the same seed draws the same queries for every metric.
-        confidence: share of the resampled means inside.
+        confidence: fraction of the resampled means inside.
 
     Raises:
         ShapeError: no value, one that is not finite, or an option out of range.

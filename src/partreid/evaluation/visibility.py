@@ -1,9 +1,9 @@
-"""Visibility held against labels: which parts a model sees, and from which value on it should say so."""
+"""Visibility compared with labels: which parts a model sees, and above which value they should count as visible."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from partreid.errors import ConfigError, LabelError, ShapeError
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
 from partreid.labels.grouping import label_map
+from partreid.progress import Advance
 from partreid.types import ReIDImage
 
 
@@ -21,11 +22,11 @@ class PartVisibility:
     """How well one part's visibility tells whether it is there.
 
     Attributes:
-        part: its name. present: share of the images whose label shows it.
+        part: its name. present: fraction of the images whose label shows it.
         threshold: above it the part counts as visible: the value of highest balanced accuracy. None where the
             labels show the part in every image or in none, so that there is nothing to tell apart.
-        balanced_accuracy: mean of the shares of shown and of hidden parts that are called so, at the threshold.
-        precision: share of the visible that are there. recall: share of those there that are visible.
+        balanced_accuracy: mean of recall and of its counterpart for hidden parts, at the threshold.
+        precision: fraction of the visible that are there. recall: fraction of those there that are visible.
     """
 
     part: str
@@ -56,9 +57,9 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
         raise ShapeError(f"Expected [N] visibilities and labels, got {visibility.shape} and {present.shape}.")
     if present.dtype != np.bool_ or visibility.dtype.kind != "f" or not ((visibility >= 0) & (visibility <= 1)).all():
         raise ShapeError("Expected floating-point visibilities in [0, 1], and labels that are true or false.")
-    share = float(present.mean())
-    if not 0 < share < 1:
-        return PartVisibility(part, share, None, float("nan"), share, float("nan"))
+    fraction = float(present.mean())
+    if not 0 < fraction < 1:
+        return PartVisibility(part, fraction, None, float("nan"), fraction, float("nan"))
     values, place = np.unique(visibility.astype(np.float64), return_inverse=True)
     shown, hidden = (np.bincount(place[kind], minlength=len(values)) for kind in (present, ~present))
     # Behind each value: those at most as large are called hidden.
@@ -69,7 +70,7 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
     between = float(values[best] + values[min(best + 1, len(values) - 1)]) / 2
     return PartVisibility(
         part=part,
-        present=share,
+        present=fraction,
         threshold=round(min(between, 0.999), 6),
         balanced_accuracy=float(accuracy[best]),
         precision=float(recall[best] * shown.sum() / visible) if visible else float("nan"),
@@ -78,7 +79,7 @@ def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArr
 
 
 def part_visibility(
-    extractor: PartExtractor, images: Sequence[ReIDImage], *, advance: Callable[[int], None] = lambda count: None
+    extractor: PartExtractor, images: Sequence[ReIDImage], *, advance: Advance = lambda count: None
 ) -> tuple[PartVisibility, ...]:
     """Each part's visibility against labels, over images that have one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -13,9 +13,11 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from partreid.errors import DataError, TrainingError
+from partreid.evaluation.searched import query_sets
 from partreid.experiments.rows import Experiment, Row
 from partreid.experiments.runs import Scores, Task, read_scores, run_task
 from partreid.experiments.tables import BPBREID
+from partreid.progress import Progress, no_progress
 from partreid.runtime import RuntimeConfig
 from partreid.surroundings import usable_cores
 from partreid.training.train_config import TrainConfig
@@ -30,6 +32,9 @@ class Plan:
         out: folder of all runs. base: the configuration that every row departs from.
         datasets: by name; tables of one data set take the first. seeds: 0 .. seeds - 1.
         runtime: where. jobs: trainings at a time, each in a process of its own.
+
+    Raises:
+        DataError: a data set has no queries.
     """
 
     out: Path
@@ -38,6 +43,10 @@ class Plan:
     seeds: int = 3
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     jobs: int = 1
+
+    def __post_init__(self) -> None:
+        for dataset in self.datasets.values():
+            query_sets(dataset)
 
     def task(self, row: Row, seed: int) -> Task:
         """The training of a row, and its own comparison.
@@ -92,6 +101,37 @@ class Plan:
         return found
 
 
+def run_all(
+    tasks: Sequence[Task],
+    *,
+    jobs: int = 1,
+    progress: Progress = no_progress,
+    told: Callable[[Task, Exception | None], None] = lambda task, problem: None,
+) -> list[Task]:
+    """Run what is not done, and failed tasks once more at the end.
+
+    Args:
+        tasks: all of them. jobs: at a time, each in a process of its own. progress: shows how many are done.
+        told: called with each task as it ends, and with its error.
+
+    Returns:
+        The tasks that failed twice.
+    """
+    left = [task for task in tasks if not task.done]
+    for job in ("trainings", "failed ones again"):
+        if not left:
+            break
+        failed = []
+        with progress(job, len(left)) as advance:
+            for task, problem in execute(left, jobs=jobs):
+                advance(1)
+                told(task, problem)
+                if problem is not None:
+                    failed.append(task)
+        left = failed
+    return left
+
+
 def execute(tasks: Sequence[Task], *, jobs: int = 1) -> Iterator[tuple[Task, Exception | None]]:
     """Run what is not done; a task that fails does not stop the others, nor does one whose process is killed.
 
@@ -104,7 +144,7 @@ def execute(tasks: Sequence[Task], *, jobs: int = 1) -> Iterator[tuple[Task, Exc
 
 
 def _side_by_side(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Exception | None]]:
-    """Every task in a process of its own, ``jobs`` at a time; whoever stops asking ends those that run."""
+    """Every task in a process of its own, ``jobs`` at a time; when the caller stops early, those that run are ended."""
     context = get_context("spawn")  # a forked child of a process that has used PyTorch's threads may hang
     waiting = deque(tasks)
     running: dict[Connection, tuple[Task, SpawnProcess]] = {}
@@ -143,7 +183,7 @@ def _outcome(receiver: Connection, process: SpawnProcess) -> Exception | None:
         message: str | None = receiver.recv()
     except EOFError:
         process.join()
-        message = f"its process was killed (exit status {process.exitcode}), perhaps for want of memory."
+        message = f"its process was killed (exit status {process.exitcode}), perhaps because memory ran out."
     process.join()
     return None if message is None else TrainingError(message)
 

@@ -1,14 +1,19 @@
-"""A summary as Markdown, as JSON, and in pieces for a table."""
+"""A summary as Markdown, JSON, CSV and LaTeX, and in pieces for a table."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from partreid.errors import DataError
 from partreid.experiments.execute import Plan
 from partreid.experiments.summary import ClaimSummary, Metric, RowSummary, Summary
+from partreid.files import atomic_file
+from partreid.reports.tables import as_csv, as_latex
 
 COLUMNS = ("row", "paper: rank-1 / mAP", "rank-1", "mAP", "95 % of mAP", "seeds")
 """Heads of a table of :func:`cells`."""
@@ -46,11 +51,47 @@ def as_markdown(summary: Summary, plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write_tables(summary: Summary, plan: Plan) -> list[Path]:
+    """Write a table as Markdown, JSON, CSV and LaTeX into the plan's folder; the files.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
+    one = summary.experiment
+    texts = {
+        ".md": as_markdown(summary, plan),
+        ".json": json.dumps(as_json(summary), indent=2) + "\n",
+        ".csv": as_csv([_flat(row) for row in summary.rows]),
+        ".tex": as_latex(COLUMNS, map(cells, summary.rows), note=f"{one.title} ({one.name}), %"),
+    }
+    for suffix, text in texts.items():
+        with atomic_file(plan.out / f"{one.name}{suffix}", error=DataError) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return [plan.out / f"{one.name}{suffix}" for suffix in texts]
+
+
+def _flat(row: RowSummary) -> dict[str, object]:
+    """A row for a CSV file, in percent."""
+    values: dict[str, object] = {"row": row.name, "seeds": len(row.seeds)}
+    for name, metric in (("rank1", row.rank1), ("mAP", row.mean_ap)):
+        low, high = (None, None) if metric is None else metric.interval
+        mean, std = (None, None) if metric is None else (metric.mean, metric.std)
+        values |= {name: mean, f"{name}_std": std, f"{name}_low": low, f"{name}_high": high}
+    paper = row.paper or (None, None)
+    return values | {"paper_rank1": paper[0], "paper_mAP": paper[1]}
+
+
 def as_json(summary: Summary) -> dict[str, Any]:
-    """All figures; NaN becomes null."""
+    """All scores, in percent; NaN becomes null."""
+    rows = []
+    for row in summary.rows:
+        content = asdict(row)
+        content["mAP"] = content.pop("mean_ap")
+        content["paper"] = row.paper and {"rank1": row.paper.rank1, "mAP": row.paper.mean_ap}
+        rows.append(content)
     content = {
         "experiment": summary.experiment.name,
-        "rows": [asdict(row) for row in summary.rows],
+        "rows": rows,
         "claims": [asdict(claim) for claim in summary.claims],
         "order": summary.order,
     }

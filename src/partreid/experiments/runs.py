@@ -25,9 +25,9 @@ from partreid.models.checkpoint import CHECKPOINT_FOLDER, read_metrics
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
+from partreid.training.callbacks import TensorBoardCallback
 from partreid.training.data import file_digest
 from partreid.training.loop import Trainer
-from partreid.training.observers import TensorBoardObserver
 from partreid.training.state import load_run_config, trained_on
 from partreid.training.train_config import TrainConfig
 from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
@@ -79,9 +79,9 @@ class Task:
         """
         if not (self.folder / CHECKPOINT_FOLDER).exists():
             return
-        differences = list(load_run_config(self.folder).differences(self.config))
+        differences = load_run_config(self.folder).diff(self.config)
         if differences:
-            field, there, here = differences[0]
+            field, (there, here) = next(iter(differences.items()))
             raise CheckpointError(
                 f"{self.folder} holds a run of another configuration: {field} is {there!r} there and {here!r} now"
                 f"{f' (and {len(differences) - 1} more fields)' if len(differences) > 1 else ''}. Choose another --out."
@@ -184,7 +184,7 @@ def read_scores(folder: Path, test: ReIDDataset) -> dict[str, Scores]:
             return {}
         return {name: Scores.parse(values) for name, values in stored["comparisons"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Remove it: the run will be scored anew.") from None
+        raise DataError(f"{path} cannot be read ({error}). Remove it: the run will be scored again.") from None
 
 
 def _check_persons(task: Task) -> None:
@@ -201,7 +201,7 @@ def _train(task: Task) -> None:
     trainer = Trainer(task.config, task.train.train, task.folder, runtime=task.runtime)
     if (task.folder / CHECKPOINT_FOLDER).exists():
         trainer.resume()
-    trainer.observers = (TensorBoardObserver(task.folder),)
+    trainer.callbacks = (TensorBoardCallback(task.folder),)
     trainer.fit()
 
 

@@ -121,7 +121,7 @@ def _claim(claim: Claim, scores: Mapping[str, RowScores]) -> ClaimSummary | None
     names = f"{claim.better} and {claim.worse}"
     first, second = (_stacked([one[seed].ap for seed in seeds], names) for one in (better, worse))
     if first.shape != second.shape:
-        raise DataError(f"{names} were scored on {first.shape[1]} and {second.shape[1]} queries. Score them anew.")
+        raise DataError(f"{names} were scored on {first.shape[1]} and {second.shape[1]} queries. Score them again.")
     differences = first - second
     interval = _percent(bootstrap_interval(differences.mean(axis=0), samples=SAMPLES))
     verdict: Verdict = "holds" if interval.low > 0 else "reversed" if interval.high < 0 else "undecided"
@@ -140,7 +140,7 @@ def _order(rows: Sequence[RowSummary]) -> float | None:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0; equal values share the mean of theirs."""
+    """Ranks from 0; equal values all get the mean of theirs."""
     below = (values[None] < values[:, None]).sum(axis=1)
     equal = (values[None] == values[:, None]).sum(axis=1)
     ranks: np.ndarray = below + (equal - 1) / 2
@@ -149,7 +149,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _stacked(values: Sequence[np.ndarray], name: str) -> np.ndarray:
     if len({len(one) for one in values}) > 1:
-        raise DataError(f"The seeds of {name} were scored on {sorted(map(len, values))} queries. Score them anew.")
+        raise DataError(f"The seeds of {name} were scored on {sorted(map(len, values))} queries. Score them again.")
     return np.stack(values)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from partreid.errors import ConfigError
+from partreid.errors import ConfigError, nearest
 from partreid.experiments.rows import Claim, Comparison, Experiment, PaperScore, Row
 
 _REGIONS = {"g": "global_", "f": "foreground", "c": "concat", "p": "parts"}
@@ -293,3 +293,20 @@ def _options() -> Experiment:
 
 EXPERIMENTS: dict[str, Experiment] = {e.name: e for e in (_table2(), _table3(), _table4(), _table5(), _options())}
 """Every experiment on one data set by its name on the command line."""
+
+TABLE1 = "table1"
+NAMES = (TABLE1, *EXPERIMENTS)
+
+
+def find_experiments(
+    names: Sequence[str], datasets: Sequence[str], weights: Mapping[str, str] | None = None
+) -> list[Experiment]:
+    """Experiments by their names, each once; ``datasets`` and ``weights`` as for :func:`table1`.
+
+    Raises:
+        ConfigError: there is no such experiment, or as :func:`table1`.
+    """
+    for name in names:
+        if name not in NAMES:
+            raise ConfigError(f"Unknown experiment {name!r}. {nearest(name, NAMES)}")
+    return [table1(datasets, weights or {}) if name == TABLE1 else EXPERIMENTS[name] for name in dict.fromkeys(names)]

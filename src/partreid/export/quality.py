@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from partreid.evaluation.dataset import EmbeddedSplit, embed_split, model_matching
+from partreid.evaluation.dataset import EmbeddedSplit, embed_split
 from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.inference.extractor import PartExtractor
+from partreid.progress import Advance
+from partreid.retrieval.how_compared import HowCompared
 from partreid.types import EvaluationResult, ReIDDataset
 
 
@@ -35,7 +36,7 @@ def measure_quality(
     exported: PartExtractor,
     dataset: ReIDDataset,
     *,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
 ) -> Quality:
     """Search the first query set of a data set with both.
 
@@ -51,10 +52,10 @@ def measure_quality(
         for extractor in (reference, exported)
     ]
 
+    matching = HowCompared.of(reference).matching
+
     def score(query: EmbeddedSplit, gallery: EmbeddedSplit) -> EvaluationResult:
-        return evaluate_embeddings(
-            query.embeddings, gallery.embeddings, query.ids, gallery.ids, matching=model_matching(reference)
-        )
+        return evaluate_embeddings(query.embeddings, gallery.embeddings, query.ids, gallery.ids, matching=matching)
 
     (query, gallery), (their_query, their_gallery) = embedded
     return Quality(score(query, gallery), score(their_query, their_gallery), score(their_query, gallery))

@@ -18,6 +18,7 @@ from partreid.errors import ShapeError
 from partreid.functional.blocks import DistanceRows
 from partreid.functional.sides import Side
 from partreid.functional.visibility import VISIBILITY_RULES, slot_weights
+from partreid.objects import guided
 from partreid.types import PartEmbeddings, check_comparable, compares_normalized
 from partreid.types.numbers import as_tensor, require_whole
 
@@ -25,6 +26,7 @@ MEMORY_BUDGET = 256 * 2**20
 """Bytes that a computation may use beside its input and its result, unless told otherwise."""
 
 
+@guided
 @torch.no_grad()
 def part_distances(
     query: PartEmbeddings,
@@ -66,6 +68,7 @@ def part_distances(
     return rows.whole()
 
 
+@guided
 @torch.no_grad()
 def distance_rows(
     query: PartEmbeddings,
@@ -106,6 +109,7 @@ def distance_rows(
     return DistanceRows(a, b, memory_budget=memory_budget)
 
 
+@guided
 @torch.no_grad()
 def slot_distances(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize: bool | None = None) -> Tensor:
     """Distance of every query to every gallery image in each slot alone, whatever the visibility.

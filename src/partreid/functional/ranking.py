@@ -19,6 +19,7 @@ from torch import Tensor
 
 from partreid.errors import DataError, ShapeError
 from partreid.functional.counting import nearer
+from partreid.objects import guided
 from partreid.types import EvaluationResult
 from partreid.types.id_values import Ids
 from partreid.types.ids import JUNK, match_cameras, match_persons
@@ -65,6 +66,7 @@ class QueryScores:
         return QueryScores(penalties[0], penalties[1], first_match)
 
 
+@guided
 def evaluate_ranking(
     distances: Tensor | np.ndarray,
     query_pids: Ids,

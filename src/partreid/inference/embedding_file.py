@@ -51,7 +51,7 @@ class FileFacts:
 
     def to_json(self) -> str:
         """As the file's metadata."""
-        return json.dumps(vars(self))
+        return json.dumps({_written(name): value for name, value in vars(self).items()})
 
     @classmethod
     def from_json(cls, text: str) -> FileFacts:
@@ -59,7 +59,8 @@ class FileFacts:
         content: dict[str, Any] = parse_json(text, source="its description", error=DataError)
         skipped = tuple((int(position), str(name), str(why)) for position, name, why in content["skipped"])
         slots, names = (tuple(map(str, content[key])) for key in ("slots", "names"))
-        later = {key: str(content[key]) for key in ("root", "shard", "pictures", "sha256") if key in content}
+        optional = ((name, _written(name)) for name in ("root", "shard", "images", "sha256"))
+        later = {name: str(content[key]) for name, key in optional if key in content}
         if later and not later.get("sha256"):  # earlier versions had none of these
             raise ValueError("its checksum is missing")
         compare = content.get("compare_normalized")
@@ -82,6 +83,11 @@ class FileFacts:
             content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
             digest.update(content.numpy().data)
         return digest.hexdigest()
+
+
+def _written(name: str) -> str:
+    """What files call a field. Checksums include these names, so files of earlier versions need them as they are."""
+    return "pictures" if name == "images" else name
 
 
 def write_file(path: Path, embeddings: PartEmbeddings, facts: FileFacts) -> None:

@@ -1,26 +1,33 @@
-"""Images in, part embeddings out: the same for files, PIL images and arrays."""
+"""Images in, part embeddings out: the same for files, PIL images, arrays, tensors and boxes of a frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self, get_args
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, Self, get_args
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
-from partreid.errors import ConfigError, DataError, nearest
-from partreid.inference.inputs import ImagesLike, walk
+from partreid.errors import ConfigError, DataError, WrongTypeError, nearest
+from partreid.inference.crops import check_corners, try_boxes, with_unseen
+from partreid.inference.inputs import ChannelOrder, ImageLike, ImagesLike, check_order, in_rgb, load_image, walk
 from partreid.inference.streaming import EmbeddingStream, OnError, StreamOptions, default_readers
-from partreid.models.checkpoint import Checkpoint, load_checkpoint
+from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from partreid.models.hub import model_card, upload
 from partreid.models.network import ReIDNetwork
+from partreid.objects import Guided, guided
 from partreid.preprocessing import PreprocessConfig
-from partreid.runners.exported import ExportedRunner
-from partreid.runners.runner import Runner, TorchRunner
-from partreid.runtime import RuntimeConfig
+from partreid.runners.exported import ExportedRunner, is_exported
+from partreid.runners.runner import Runner, TorchRunner, signed
+from partreid.runtime import Precision, RuntimeConfig, runtime_of
 from partreid.types import ModelOutput, PartEmbeddings
 
 
-class PartExtractor:
+class PartExtractor(Guided):
     """Embeds images of persons.
 
     Args:
@@ -31,80 +38,102 @@ class PartExtractor:
         mirror: embed each image and its mirror image, and average the two with left and right parts put back in
             place (:func:`~partreid.runners.mirror.merge_mirrored`). Takes twice as long. Compare only embeddings
             made with the same choice.
+        metrics: what is known of the model's quality, kept where it is saved.
 
     Raises:
         ConfigError: a mirror is asked for, and nothing is known of the parts but their number.
 
     Example:
-        >>> extractor = PartExtractor.from_pretrained("runs/light")  # doctest: +SKIP
-        >>> extractor.embed(["a.jpg", "b.jpg"])  # doctest: +SKIP
+        >>> extractor = PartExtractor.from_pretrained("runs/light", device="cpu")  # doctest: +SKIP
+        >>> extractor(["a.jpg", "b.jpg"])  # doctest: +SKIP
         PartEmbeddings(2 images, 6 slots ('foreground', 'head', ...), width 256, cpu)
     """
 
     def __init__(
-        self,
-        model: ReIDNetwork,
-        preprocess: PreprocessConfig,
-        *,
-        runtime: RuntimeConfig | None = None,
-        mirror: bool = False,
-    ) -> None:
-        self.runtime = runtime or RuntimeConfig()
+        self, model: ReIDNetwork, preprocess: PreprocessConfig, *, runtime: RuntimeConfig | None = None,
+        mirror: bool = False, metrics: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        if not isinstance(model, ReIDNetwork):
+            raise WrongTypeError(
+                f"Expected a network, got {model!r:.80}. Write PartExtractor.from_pretrained(run), where run is also "
+                'a checkpoint, an exported file or "hf:org/name".'
+            )
+        self.runtime = RuntimeConfig.given(runtime)
         self.runner: Runner = TorchRunner(model, preprocess, self.runtime, mirror=mirror)
+        self.metrics = dict(metrics or {})
 
     @classmethod
     def from_runner(cls, runner: Runner, *, runtime: RuntimeConfig | None = None) -> Self:
-        """The extractor of a network that something else than this constructor runs, such as an exported file.
+        """The extractor of a network that something else runs.
 
         Args:
             runner: the network. runtime: the batch size; device and precision are the runner's.
         """
         extractor = cls.__new__(cls)
-        extractor.runtime = runtime or RuntimeConfig()
+        extractor.runtime = RuntimeConfig.given(runtime)
         extractor.runner = runner
+        extractor.metrics = {}
         return extractor
 
     @classmethod
     def from_pretrained(
         cls,
-        source: str | Path,
+        source: str | Path | Checkpoint,
         *,
-        runtime: RuntimeConfig | None = None,
+        device: str | int | torch.device | None = None,
+        precision: Precision | None = None,
+        batch_size: int | None = None,
         mirror: bool = False,
-        overrides: Sequence[str] = (),
+        overrides: Sequence[str] | Mapping[str, object] = (),
+        runtime: RuntimeConfig | None = None,
     ) -> Self:
-        """The extractor of a checkpoint folder, a run folder, or a Hugging Face Hub repository ``"org/name"``.
+        """The extractor of whatever is called a model.
 
         Args:
-            source: where it is. runtime, mirror: as in the constructor.
-            overrides: as in :func:`~partreid.models.checkpoint.load_checkpoint`: ``["visibility=continuous"]``.
+            source: a run or checkpoint folder, a Hugging Face Hub repository (``"hf:org/name"``, or ``"org/name"``
+                where no such folder is near), a file that ``partreid export`` wrote (``.onnx``, or ``.xml`` with its
+                ``.bin`` beside it), or a checkpoint in memory, such as ``load_official`` returns.
+            device: where to run: "cpu", "cuda:1", ...; a GPU if there is one where None.
+            precision: "float32" where None, "bfloat16" or "float16"; an exported file knows its own.
+            batch_size: images at once, 64 where None.
+            mirror: as in the constructor.
+            overrides: as in :func:`~partreid.models.checkpoint.load_checkpoint`: ``{"visibility": "continuous"}``.
+            runtime: device, precision and batch size together, instead of the three above.
 
         Raises:
-            CheckpointError: it is missing, incomplete or foreign.
-            ConfigError: an override names no field of the model, or its value does not fit.
+            CheckpointError: it is missing, incomplete, damaged or foreign.
+            ConfigError: an override names no field of the model, or its value does not fit; it cannot run on that
+                device or with that precision; an exported file is to be changed; ``runtime`` is given beside others.
+            MissingDependencyError: the library that runs an exported file is not installed.
         """
-        return cls.from_checkpoint(load_checkpoint(source, overrides=overrides), runtime=runtime, mirror=mirror)
+        runtime = runtime_of(runtime, device=device, precision=precision, batch_size=batch_size)
+        if isinstance(source, Checkpoint):
+            checkpoint = source
+            if overrides:
+                raise ConfigError("A checkpoint in memory takes no overrides: give them to load_checkpoint.")
+        elif is_exported(source):
+            return cls._from_exported(source, runtime, mirror, overrides)
+        else:
+            checkpoint = load_checkpoint(source, overrides=overrides)
+        return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror, metrics=checkpoint.metrics)
 
     @classmethod
-    def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, runtime: RuntimeConfig | None = None, mirror: bool = False
-    ) -> Self:
-        """The extractor of a checkpoint in memory, such as ``load_official`` returns."""
-        return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror)
+    def _from_exported(cls, file: str | Path, runtime: RuntimeConfig, mirror: bool, overrides: object) -> Self:
+        extractor = cls.from_runner(ExportedRunner(file, runtime), runtime=runtime)
+        if overrides:
+            raise ConfigError(f"{file} was exported with its visibility: it takes no overrides ({overrides}).")
+        if mirror and not extractor.mirror:
+            raise ConfigError(f"{file} was exported without mirror images. Export the run with --mirror.")
+        return extractor
 
-    @classmethod
-    def from_exported(cls, file: str | Path, *, runtime: RuntimeConfig | None = None) -> Self:
-        """The extractor of a file that ``partreid export`` wrote: ``.onnx``, or ``.xml`` with its ``.bin`` beside it.
-
-        Args:
-            file: where it is. runtime: as of :class:`~partreid.runners.exported.ExportedRunner`, and the batch size.
-
-        Raises:
-            CheckpointError: it is missing, damaged or foreign.
-            ConfigError: it cannot run on that device, or with that precision.
-            MissingDependencyError: the library that runs it is not installed.
-        """
-        return cls.from_runner(ExportedRunner(file, runtime), runtime=runtime)
+    def __repr__(self) -> str:
+        height, width = self.preprocess.size
+        name = type(self.runner.model).__name__ if isinstance(self.runner, TorchRunner) else type(self.runner).__name__
+        return (
+            f"PartExtractor({name} on {self.device}, {self.runtime.batch_size} images at once)\n"
+            f"  slots: {', '.join(self.slots):.300}\n"
+            f"  images: {height}×{width} pixels (height × width){', with their mirror images' * self.mirror}"
+        )
 
     @property
     def model(self) -> ReIDNetwork:
@@ -114,7 +143,10 @@ class PartExtractor:
             ConfigError: it was exported: there is a file that can be run, and nothing to look into.
         """
         if not isinstance(self.runner, TorchRunner):
-            raise ConfigError("This needs the network itself, and got an exported file. Give the run it was made from.")
+            raise ConfigError(
+                "This needs the network itself, and this extractor runs an exported file. Write "
+                "PartExtractor.from_pretrained(run), of the run or checkpoint that the file was exported from."
+            )
         return self.runner.model
 
     @property
@@ -145,26 +177,127 @@ class PartExtractor:
         """Names of the slots of every embedding."""
         return self.runner.slots
 
-    def embed(self, images: ImagesLike) -> PartEmbeddings:
-        """Embeddings of images, in their order, on the CPU.
+    @guided
+    def embed(self, images: ImagesLike, *, order: ChannelOrder = "rgb") -> PartEmbeddings:
+        """Embeddings of images, in their order, on the CPU; ``extractor(images)`` is the same.
 
         Args:
             images: one, or any number of any kind, also from a generator; a folder means every image in it and in
                 the folders in it, sorted by name.
+            order: of the channels of arrays and tensors: "bgr" for those that OpenCV reads.
 
         Returns:
-            [B, S, D], marked with :attr:`fingerprint`.
+            [B, S, D], marked with :attr:`fingerprint`; [0, S, D] of an empty list.
 
         Raises:
-            DataError: there is no image, a file is missing, truncated or no image, a folder is empty, or an array
-                has another shape; the message names it.
+            DataError: a file is missing, truncated or no image, a folder is empty, or an array has another shape; the
+                message names it.
+            ConfigError: the order is neither word.
         """
-        return PartEmbeddings.cat(output.embeddings for output in self.outputs(images))
+        with self.stream(images, order=order) as stream:
+            batches = [batch.embeddings for batch in stream]
+        return PartEmbeddings.cat(batches or [self._nothing()])
+
+    __call__ = embed
+
+    def embed_boxes(
+        self,
+        frame: ImageLike,
+        boxes: ArrayLike,
+        *,
+        order: ChannelOrder = "rgb",
+        on_error: Literal["warn", "raise"] = "warn",
+    ) -> PartEmbeddings:
+        """Embeddings of the persons in the boxes of a frame.
+
+        Args:
+            frame: one image, of any kind.
+            boxes: [N, 4] numbers x1, y1, x2, y2 in pixels from the upper left corner, as in
+                :func:`~partreid.inference.crops.crop_boxes`; or detections that hold such an array as ``xyxy``.
+            order: of the channels of an array or tensor: "bgr" for a frame that OpenCV reads.
+            on_error: what becomes of a box that shows nothing of the frame: outside it, empty, not finite. "warn"
+                names it in a warning; its row is zeros, visible in no slot, so that no search finds it. "raise" stops.
+
+        Returns:
+            [N, S, D], row i of box i; [0, S, D] without boxes.
+
+        Raises:
+            DataError: the frame cannot be read; the boxes are fractions of it, or x, y, width, height; or a box shows
+                nothing of it and ``on_error`` is "raise".
+            ShapeError, WrongTypeError: the boxes are not [N, 4] numbers.
+            ConfigError: ``order`` or ``on_error`` is no such word.
+        """
+        if np.ndim(boxes) == 3:
+            raise WrongTypeError(
+                "The boxes look like an image. Write embed_boxes(frame, boxes): the frame comes first."
+            )
+        _one_of("on_error", on_error, ("warn", "raise"))
+        check_order(order)
+        (image,) = map(load_image, in_rgb([frame], order))
+        check_corners(boxes, image.shape[1], image.shape[0])
+        crops, problems = try_boxes(image, boxes)
+        seen = self.embed(list(crops))
+        if not problems:
+            return seen
+        if on_error == "raise":
+            raise DataError(" ".join(problems.values()))
+        told = f"{len(problems)} of {len(crops) + len(problems)} boxes show nothing of the frame, and get a row without"
+        warnings.warn(f"{told} any visible slot. {' '.join(problems.values())}", stacklevel=3)
+        return with_unseen(seen, problems)
+
+    def _nothing(self) -> PartEmbeddings:
+        """[0, S, D]; what the network says of a black image tells the width."""
+        pose = self.runner.pose
+        maps = None if pose is None else torch.zeros(1, len(pose.schema), *pose.map_size)
+        output = self.runner.run(np.zeros((1, *self.preprocess.size, 3), np.uint8), maps)
+        return signed(output.embeddings, self.runner)[:0]
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write a checkpoint folder that :meth:`from_pretrained` reads; a checkpoint that was there is replaced.
+
+        ``mirror`` is no part of a checkpoint: say it again when the folder is read.
+
+        Raises:
+            CheckpointError: it cannot be written, or the folder holds something else.
+            ConfigError: the extractor is that of an exported file, which can be copied.
+        """
+        return save_checkpoint(Checkpoint(self.model, self.preprocess, self.metrics), folder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        license: str | None = None,
+        token: str | None = None,
+        commit_message: str = "Upload a partreid model",
+    ) -> str:
+        """Publish the model on the Hugging Face Hub, with a card that tells its settings, its scores and how to use it.
+
+        Args:
+            repo_id: ``"org/name"``; made where there is none. private: whether only you may see a new one.
+            license: of the weights, as the Hub names it ("apache-2.0"). token: instead of the one that was logged in.
+            commit_message: of the upload.
+
+        Returns:
+            The repository's address.
+
+        Raises:
+            CheckpointError: the Hub cannot be reached, or refuses.
+            ConfigError: the extractor is that of an exported file.
+        """
+        card = model_card(
+            repo_id, self.model.config, self.preprocess, self.metrics, mirror=self.mirror, license=license
+        )
+        with TemporaryDirectory() as folder:
+            path = self.save_pretrained(Path(folder) / "checkpoint")
+            (path / "README.md").write_text(card, encoding="utf-8")
+            return upload(path, repo_id, private=private, token=token, message=commit_message)
 
     def outputs(self, images: ImagesLike) -> Iterator[ModelOutput]:
         """Everything the model says, batch by batch, on the CPU: for attention maps and single embeddings.
 
-        Arguments and errors as in :meth:`embed`.
+        Arguments and errors as in :meth:`embed`; also a DataError where there is no image.
         """
         number = 0
         with self.stream(images) as stream:
@@ -173,14 +306,21 @@ class PartExtractor:
         if not number:
             raise DataError("Expected at least one image to embed, got none.")
 
-    def stream(self, images: ImagesLike, *, on_error: OnError = "raise", readers: int | None = None) -> EmbeddingStream:
+    def stream(
+        self,
+        images: ImagesLike,
+        *,
+        order: ChannelOrder = "rgb",
+        on_error: OnError = "raise",
+        readers: int | None = None,
+    ) -> EmbeddingStream:
         """Embeddings of any number of images, batch by batch, in bounded memory.
 
         Images are taken from the iterable as they are needed, at most ``readers + 1`` batches of them ahead, and
         decoded by threads while the network runs.
 
         Args:
-            images: as in :meth:`embed`. Of a folder only the names are held, and those of one folder at a time.
+            images, order: as in :meth:`embed`. Of a folder only the names are held, and those of one folder at a time.
             on_error: "skip" leaves out what cannot be read and tells it in ``skipped`` of the stream.
             readers: threads that decode ahead; 0 decodes between the batches. None takes one for each core, at most 4.
 
@@ -189,7 +329,7 @@ class PartExtractor:
 
         Raises:
             DataError: as in :meth:`embed`, while iterating; not for an iterable without images.
-            ConfigError: ``on_error`` is neither word.
+            ConfigError: ``on_error`` or ``order`` is no such word.
 
         Example:
             >>> with extractor.stream("archive", on_error="skip") as stream:  # doctest: +SKIP
@@ -198,8 +338,13 @@ class PartExtractor:
             >>> stream.skipped  # doctest: +SKIP
             [SkippedImage(position=7, name='archive/7.jpg', reason='archive/7.jpg is a damaged JPEG: ...')]
         """
-        if on_error not in get_args(OnError):
-            raise ConfigError(f"Unknown on_error {on_error!r}. {nearest(str(on_error), get_args(OnError))}")
+        _one_of("on_error", on_error, get_args(OnError))
+        check_order(order)
         readers = default_readers() if readers is None else readers
         options = StreamOptions(self.runtime.batch_size, skip=on_error == "skip", readers=readers)
-        return EmbeddingStream(self.runner, walk(images), options)
+        return EmbeddingStream(self.runner, in_rgb(walk(images), order), options)
+
+
+def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"Unknown {name} {value!r:.80}. {nearest(str(value), known)}")

@@ -6,21 +6,26 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from partreid.datasets.images import from_pil, read_image
 from partreid.datasets.readers.common import LeftOut, folder_files, subfolders
-from partreid.errors import DataError
+from partreid.errors import ConfigError, DataError, nearest
 from partreid.types import ReIDImage
 
-ImageLike: TypeAlias = "str | Path | Image.Image | np.ndarray | ReIDImage"
-"""A file, a PIL image, a uint8 RGB array [H, W, 3], or an entry of a data set."""
+ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor | ReIDImage
+"""A file, a PIL image, a uint8 array [H, W, 3], a uint8 tensor [3, H, W], or an entry of a data set."""
 
-ImagesLike: TypeAlias = "ImageLike | Iterable[ImageLike]"
-"""One image, a folder, an array [N, H, W, 3], or any number of images and folders one after the other."""
+ImagesLike: TypeAlias = ImageLike | Iterable[ImageLike]
+"""One image, a folder, an array [N, H, W, 3], a tensor [N, 3, H, W], or any number of images and folders."""
+
+ChannelOrder = Literal["rgb", "bgr"]
+"""Order of the channels of arrays and tensors: OpenCV's is "bgr". Files and PIL images say theirs themselves."""
 
 
 def walk(images: ImagesLike) -> Iterator[ImageLike]:
@@ -31,7 +36,7 @@ def walk(images: ImagesLike) -> Iterator[ImageLike]:
     are no images. Only one folder's names are held at a time.
 
     Args:
-        images: one image, a folder, an array [N, H, W, 3], or an iterable of images and folders.
+        images: one image, a folder, an array [N, H, W, 3], a tensor [N, 3, H, W], or an iterable of images and folders.
 
     Raises:
         DataError: a folder holds no image, or cannot be looked into; or the images are a set, which has no order.
@@ -47,6 +52,8 @@ def walk(images: ImagesLike) -> Iterator[ImageLike]:
     elif isinstance(images, np.ndarray):
         names = images.ndim == 1 and images.dtype.kind in "UO"  # a column of paths
         images = images.tolist() if names else images if images.ndim == 4 else [images]
+    elif isinstance(images, Tensor):
+        images = images if images.ndim == 4 else [images]
     elif not isinstance(images, Iterable):
         images = [images]  # loading it says what was expected
     for image in images:
@@ -68,28 +75,69 @@ def image_name(image: ImageLike, position: int) -> str:
     return str(image) if isinstance(image, str | Path) else f"#{position}"
 
 
+def check_order(order: str) -> None:
+    """Whether this is a :data:`ChannelOrder`.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if order not in get_args(ChannelOrder):
+        raise ConfigError(
+            f'Expected order="rgb" or order="bgr", got {order!r:.80}. {nearest(str(order), ("rgb", "bgr"))}'
+        )
+
+
+def in_rgb(images: Iterable[ImageLike], order: ChannelOrder) -> Iterator[ImageLike]:
+    """The same images, arrays and tensors with their channels in the order red, green, blue.
+
+    Args:
+        images: single ones, as :func:`walk` gives them. order: of their channels.
+
+    Example:
+        >>> next(in_rgb([np.array([[[1, 2, 3]]], np.uint8)], "bgr")).tolist()
+        [[[3, 2, 1]]]
+    """
+    for image in images:
+        array = _from_tensor(image) if isinstance(image, Tensor) else image
+        color = isinstance(array, np.ndarray) and array.ndim == 3 and array.shape[2] == 3
+        yield array[:, :, ::-1] if isinstance(array, np.ndarray) and color and order == "bgr" else array
+
+
 def load_image(image: ImageLike) -> np.ndarray:
     """One image as uint8 [H, W, 3] RGB, upright; arrays are as they are.
 
     Raises:
         DataError: it cannot be read, or is no such array.
     """
+    image = _from_tensor(image) if isinstance(image, Tensor) else image
     if isinstance(image, ReIDImage):
         return read_image(image.path)
     if isinstance(image, str | Path):
         return read_image(image)
     if isinstance(image, Image.Image):
         return from_pil(image)
-    wrong = not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3
-    if wrong or image.shape[2] != 3 or np.ma.is_masked(image):
+    right = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3
+    if not isinstance(image, np.ndarray) or not right or image.shape[2] != 3 or np.ma.is_masked(image):
         raise DataError(f"Expected a file, a PIL image or a uint8 array [H, W, 3] in RGB order, got {_what(image)}.")
     return image
+
+
+def _from_tensor(image: Tensor) -> np.ndarray | Tensor:
+    """A uint8 tensor [3, H, W] or [H, W, 3] as an array [H, W, 3]; any other as it is."""
+    if image.dtype != torch.uint8 or image.ndim != 3 or 3 not in (image.shape[0], image.shape[2]):
+        return image
+    return (image.permute(1, 2, 0) if image.shape[0] == 3 else image).cpu().numpy()
 
 
 def _what(image: object) -> str:
     """What came in the place of an image, and how it becomes one where that is certain."""
     if isinstance(image, bytes | bytearray | io.IOBase):
         return f"{type(image).__name__}. Of a file's bytes take Image.open(io.BytesIO(data))"
+    if isinstance(image, Tensor):
+        came = f"a tensor of {str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
+        if image.is_floating_point():
+            return f"{came}. Of numbers from 0 to 1 take (255 * image).round().to(torch.uint8); do not normalise it"
+        return f"{came}. Expected uint8 [3, H, W] of a tensor"
     if not isinstance(image, np.ndarray):
         return type(image).__name__
     if np.ma.is_masked(image):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -115,6 +115,20 @@ def name_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape") + b"\0"
 
 
+def manifest_content(path: Path) -> dict[str, Any]:
+    """What stands in a manifest, with the names of today.
+
+    Raises:
+        DataError: it cannot be read, or is no JSON object.
+    """
+    content = read_json(path, error=DataError)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} cannot be read: expected a JSON object. Move it away, or embed into another folder.")
+    if "pictures" in content:  # its name in folders of earlier versions
+        content["images"] = content.pop("pictures")
+    return content
+
+
 def read_manifest(folder: Path) -> Manifest:
     """What a folder of shards says of itself.
 
@@ -123,7 +137,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        content = read_json(path, error=DataError)
+        content = manifest_content(path)
         known = {key: content[key] for key in Manifest.model_fields if key in content or key != "root"}
     except (DataError, KeyError, TypeError) as error:
         raise DataError(f"{folder} is no folder of embeddings ({error}). Make it with partreid embed.") from None

@@ -12,8 +12,8 @@ from partreid.errors import ConfigError, DataError
 from partreid.inference.embedding_file import read_file
 from partreid.inference.shard_folder import shard_mark, shard_name
 
-LIST = ".images"
-"""In a folder of shards while it is made: the names of all images."""
+LIST = "images"
+"""In a job's ``workplace``: the names of all images."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,19 @@ class ShardSettings:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """A folder of shards, and the images that belong in each. It can be sent to another process.
+    """A folder of shards, the images that belong in each, and which shards this process makes.
 
     Attributes:
-        folder: where they lie. model: fingerprint of the extractor. settings: how they are made.
+        folder: where they lie. workplace: a folder in it for what this process has not finished.
+        part: (i, n): this process makes every n-th shard, beginning with the i-th, counted from 1.
+        model: fingerprint of the extractor. settings: how the shards are made.
         images: how many. offsets: where the names of each shard begin in the list of all, and where the last end.
         names_sha256: digest of all names. root: from where relative names start; "" = all are absolute.
     """
 
     folder: Path
+    workplace: Path
+    part: tuple[int, int]
     model: str
     settings: ShardSettings
     images: int
@@ -59,6 +63,11 @@ class ShardJob:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def shards(self) -> range:
+        """The shards of this part."""
+        return range(self.part[0] - 1, len(self), self.part[1])
 
     def path(self, shard: int) -> Path:
         """The file of a shard."""
@@ -74,7 +83,7 @@ class ShardJob:
 
     def names(self, shard: int) -> list[str]:
         """The images of a shard."""
-        with (self.folder / LIST).open("rb") as file:
+        with (self.workplace / LIST).open("rb") as file:
             file.seek(self.offsets[shard])
             names = file.read(self.offsets[shard + 1] - self.offsets[shard])
         return names.decode("utf-8", "surrogateescape").split("\0")[:-1]
@@ -106,13 +115,13 @@ class ShardJob:
         """How the shard says which it is."""
         return shard_mark(self.names_sha256, shard)
 
-    def is_whole(self, shard: int) -> bool:
-        """Whether nothing is wrong with a shard; see :meth:`fault`."""
-        return self.fault(shard) is None
+    def faults(self) -> dict[int, str]:
+        """The shards of this part that are still to be made, and why; see :meth:`fault`."""
+        return {shard: fault for shard in self.shards if (fault := self.fault(shard)) is not None}
 
-    def missing(self) -> list[int]:
-        """The shards that are still to be made."""
-        return [shard for shard in range(len(self)) if not self.is_whole(shard)]
+    def absent(self) -> int:
+        """How many shards of all parts are not there yet."""
+        return sum(not self.path(shard).exists() for shard in range(len(self)))
 
 
 def images_digest(names: Iterable[str]) -> str:

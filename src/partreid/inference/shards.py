@@ -1,7 +1,8 @@
-"""Embeddings of very many images as a folder of shards that can be gone on with after a kill at any moment.
+"""Embeddings of very many images as a folder of shards that can be resumed after a kill at any moment.
 
 ``manifest.json`` is written first; a shard is a file that is whole or not there. What is done is what lies on the disk:
-there is no other record that could disagree with it. Any process may make any shard, and makes the same bytes.
+there is no other record that could disagree with it. Any process may make any shard, and makes the same bytes, so that
+several processes can each make a part of the shards. What a process has not finished lies in a folder of its own.
 """
 
 from __future__ import annotations
@@ -9,21 +10,22 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from partreid.errors import DataError
-from partreid.files import atomic_file
+from partreid.errors import ConfigError, DataError
+from partreid.files import atomic_file, hold_folder, hold_work
 from partreid.inference import parquet
 from partreid.inference.embedding_file import read_facts
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, image_name, walk
-from partreid.inference.shard_folder import MANIFEST, name_bytes
+from partreid.inference.shard_folder import MANIFEST, manifest_content, name_bytes
 from partreid.inference.shard_job import LIST, ShardJob, ShardSettings, images_digest
 from partreid.inference.storage import ShardMark, root_of, save_embeddings
 from partreid.inference.streaming import (
@@ -34,7 +36,6 @@ from partreid.inference.streaming import (
     in_batches,
     run_batches,
 )
-from partreid.json_files import read_json
 from partreid.runners.runner import signed
 from partreid.types import PartEmbeddings
 
@@ -44,46 +45,63 @@ SKIPPED = "skipped.csv"
 """In a folder of shards: the images that could not be read, and why."""
 
 _FORMAT, _VERSION = "partreid-embedding-shards", 2
+_WORKPLACE, _LOCK = ".part-{}-of-{}", ".lock"
+_PATIENCE = 60.0
+"""Seconds; a manifest is written in a moment."""
 
 
-def open_job(folder: str | Path, images: ImagesLike, extractor: PartExtractor, settings: ShardSettings) -> ShardJob:
-    """Begin a folder of shards, or go on with one. Whoever calls this holds the folder (``hold_folder``).
+@contextmanager
+def open_job(
+    folder: str | Path,
+    images: ImagesLike,
+    extractor: PartExtractor,
+    settings: ShardSettings,
+    *,
+    part: tuple[int, int] = (1, 1),
+) -> Iterator[ShardJob]:
+    """Begin a folder of shards or resume one, and be the only process that makes this part of it.
 
     Args:
         folder: where the shards go. images: files and folders; walked through once for their names.
         extractor: of which model. settings: as they were, where the folder was begun before.
+        part: (i, n): make every n-th shard, beginning with the i-th, counted from 1. (1, 1) = all shards.
 
     Raises:
-        DataError: there is no image, an image is no file, or the folder was begun with another model, other
-            images or other settings.
+        ConfigError: ``part`` is no (i, n) with 1 <= i <= n.
+        DataError: there is no image, an image is no file, another process makes this part, or the folder was begun
+            with another model, other images or other settings.
         MissingDependencyError: Parquet without pyarrow.
     """
+    if not 1 <= part[0] <= part[1]:
+        raise ConfigError(f"Expected a part (i, n) with 1 <= i <= n, such as (2, 8), got {part}.")
     if settings.file_type == "parquet":
         parquet.require()  # now, not when the first shard is full
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    # A killed process was writing it; the last is how safetensors calls what it has not finished.
-    for pattern in (*(f".{Path(name).stem}*.*" for name in ("shard-", MANIFEST, SKIPPED, LIST)), ".tmp??????"):
-        for leftover in folder.glob(pattern):
-            leftover.unlink(missing_ok=True)
-    job = _list_images(folder, images, extractor.fingerprint, settings)
-    manifest = {
+    workplace = folder / _WORKPLACE.format(*part)
+    with hold_work(workplace.with_suffix(_LOCK), f"embedding part {part[0]}/{part[1]} of {folder}", error=DataError):
+        shutil.rmtree(workplace, ignore_errors=True)  # of a process that was killed
+        workplace.mkdir(exist_ok=True)
+        try:
+            job = _list_images(folder, images, extractor.fingerprint, settings, part)
+            with hold_folder(folder, error=DataError, patience=_PATIENCE):  # others may begin it at this moment
+                _begin(folder / MANIFEST, _manifest(job, extractor))
+            yield job
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _manifest(job: ShardJob, extractor: PartExtractor) -> dict[str, object]:
+    return {
         "format": _FORMAT,
         "version": _VERSION,
         "model": job.model,
         "slots": list(extractor.slots),
-        **asdict(settings),
-        "pictures": job.images,
+        **asdict(job.settings),
+        "images": job.images,
         "names_sha256": job.names_sha256,
         "root": job.root,
         "shards": len(job),
     }
-    try:
-        _begin(folder / MANIFEST, manifest)
-    except DataError:
-        (folder / LIST).unlink(missing_ok=True)
-        raise
-    return job
 
 
 def embed_shards(
@@ -127,13 +145,15 @@ def embed_shards(
             if batch.end == job.first(shard) + job.size(shard):
                 whole = PartEmbeddings.cat(made) if made else _nothing(extractor)
                 mark = marks.pop(shard)
-                save_embeddings(job.path(shard), whole, names=names, skipped=skipped, root=job.root, part_of=mark)
+                file = job.workplace / job.path(shard).name
+                save_embeddings(file, whole, names=names, skipped=skipped, root=job.root, part_of=mark)
+                file.replace(job.path(shard))
                 made, names, skipped = [], [], []
             yield shard, batch.end - batch.first
 
 
 def finish_job(job: ShardJob) -> list[SkippedImage]:
-    """Look at the shards once more, and write which images were left out as ``skipped.csv``, where there are any.
+    """Where all shards of all parts are there, write which images were left out as ``skipped.csv``, if any.
 
     Returns:
         What was left out, of all shards.
@@ -144,7 +164,9 @@ def finish_job(job: ShardJob) -> list[SkippedImage]:
     facts = (read_facts(job.path(shard)) for shard in range(len(job)))
     skipped = [SkippedImage(*line) for one in facts for line in one.skipped]
     write_skipped(job.folder / SKIPPED, skipped)
-    (job.folder / LIST).unlink(missing_ok=True)
+    for lock in job.folder.glob(_WORKPLACE.format("*", "*") + _LOCK):
+        with suppress(DataError), hold_work(lock, "embedding", error=DataError):  # the process was killed
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
     return skipped
 
 
@@ -166,10 +188,13 @@ def write_skipped(path: Path, skipped: Sequence[SkippedImage]) -> None:
         table.writerows(skipped)
 
 
-def _list_images(folder: Path, images: ImagesLike, model: str, settings: ShardSettings) -> ShardJob:
+def _list_images(
+    folder: Path, images: ImagesLike, model: str, settings: ShardSettings, part: tuple[int, int]
+) -> ShardJob:
     """Write the names of all images to a file, one at a time; also a digest of them."""
     digest, count, offsets, end, root = hashlib.sha256(), 0, [], 0, ""
-    with atomic_file(folder / LIST, error=DataError) as temporary, temporary.open("wb") as file:
+    workplace = folder / _WORKPLACE.format(*part)
+    with atomic_file(workplace / LIST, error=DataError) as temporary, temporary.open("wb") as file:
         for image in walk(images):
             if not isinstance(image, str | Path):
                 raise DataError(f"A folder of shards is made from files, got {type(image).__name__}. Use a stream.")
@@ -181,30 +206,28 @@ def _list_images(folder: Path, images: ImagesLike, model: str, settings: ShardSe
             digest.update(line)
             end += file.write(line)
             count += 1
-    return ShardJob(folder, model, settings, count, (*offsets, end), digest.hexdigest(), root)
+    return ShardJob(folder, workplace, part, model, settings, count, (*offsets, end), digest.hexdigest(), root)
 
 
 def _begin(path: Path, manifest: dict[str, object]) -> None:
     """Write the manifest, or compare it with the one that is there."""
-    if not manifest["pictures"]:
+    if not manifest["images"]:
         raise DataError("Expected at least one image to embed, got none.")
     if not path.exists():
         with atomic_file(path, error=DataError) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         return
-    found = read_json(path, error=DataError)
-    if not isinstance(found, dict):
-        raise DataError(f"{path} cannot be read: it is no object. Move it away, or embed into another folder.")
+    found = manifest_content(path)
     if found.get("version") == 1:
         raise DataError(
-            f"{path.parent} was begun by an earlier partreid, whose shards have no checksums. What is finished can be "
-            "read, and not gone on with: embed into another folder."
+            f"{path.parent} was begun by an earlier partreid, whose shards have no checksums. Its finished shards can "
+            "be read, but it cannot be resumed: embed into another folder."
         )
     differing = [key for key, value in manifest.items() if found.get(key) != value]
     if differing:
         what = "; ".join(f"{key} was {found.get(key)}, now {manifest[key]}" for key in differing)
         raise DataError(
-            f"{path.parent} was begun otherwise: {what}. Go on as it was begun, or embed into another folder."
+            f"{path.parent} was begun otherwise: {what}. Resume it as it was begun, or embed into another folder."
         )
 
 

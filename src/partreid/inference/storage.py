@@ -11,6 +11,7 @@ from partreid.errors import DataError, ShapeError
 from partreid.files import nameable
 from partreid.inference.embedding_file import PARQUET, SAFETENSORS, FileFacts, read_facts, read_file, write_file
 from partreid.inference.shard_folder import read_manifest, shard_files
+from partreid.objects import guided
 from partreid.types import PartEmbeddings
 from partreid.types.numbers import in_order
 
@@ -35,6 +36,7 @@ class ShardMark:
     images: str
 
 
+@guided
 def save_embeddings(
     path: str | Path,
     embeddings: PartEmbeddings,
@@ -80,6 +82,7 @@ def _no_name(name: object) -> str:
     raise ShapeError(f"An image's name is text, got {name!r:.80} of type {type(name).__name__}.")
 
 
+@guided
 def load_embeddings(path: str | Path) -> tuple[PartEmbeddings, tuple[str, ...]]:
     """Embeddings and the names of their images, from one file or a folder of shards.
 

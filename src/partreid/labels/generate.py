@@ -20,6 +20,7 @@ from partreid.labels.fields import read_pose_fields, write_pose_fields
 from partreid.labels.grouping import group_fields, label_map
 from partreid.labels.providers import Crop, PoseProvider
 from partreid.parts import PART_SCHEMAS
+from partreid.progress import Advance
 
 REPORT = "report.csv"
 """Name of the report in the label folder."""
@@ -68,12 +69,14 @@ class LabelSummary:
     """What became of the images.
 
     Attributes:
+        report: the file with a line for each image.
         made: labels written now. kept: valid ones that were there already.
         notes: number of images for each key of :data:`NOTES`.
         other_sources: number of kept labels that something else made, by what made them.
         failed: one message per image that could not be read.
     """
 
+    report: Path
     made: int
     kept: int
     notes: Counter[str]
@@ -90,12 +93,12 @@ def make_labels(
     source: str = "",
     quantised: bool = True,
     overwrite: bool = False,
-    progress: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
 ) -> LabelSummary:
     """Write one file of pose fields per image, and ``report.csv`` with a line for each.
 
-    A valid file that is there already is kept, so an interrupted run goes on where it stopped and ends with the same
-    bytes as an unbroken one; a damaged file is made anew. An image that cannot be read is named in the summary and
+    A valid file that is there already is kept, so an interrupted run resumes and ends with the same bytes as an
+    unbroken one; a damaged file is made again. An image that cannot be read is named in the summary and
     does not stop the others.
 
     Args:
@@ -104,21 +107,21 @@ def make_labels(
         read: reads an image as uint8 [H, W, 3] RGB.
         source: what makes the labels, with its settings; kept ones of another source are counted in the summary.
         quantised: write uint8, else float32 as the published labels are.
-        overwrite: make valid files anew too.
-        progress: called with the number of images that became done.
+        overwrite: make valid files again too.
+        advance: called with the number of images that became done.
 
     Raises:
         LabelError: a label file or the report cannot be written, another process makes labels in ``folder``, or the
             provider has nothing to say of the images.
     """
     provider.check([job.image for job in jobs])
-    summary = LabelSummary(0, 0, Counter(), Counter(), [])
+    summary = LabelSummary(folder / REPORT, 0, 0, Counter(), Counter(), [])
     pending: deque[LabelJob] = deque()
 
     def count(record: LabelRecord) -> None:
         if record.note:
             summary.notes[record.note] += 1
-        progress(1)
+        advance(1)
 
     def crops() -> Iterator[Crop]:
         for job in jobs:
@@ -150,7 +153,7 @@ def make_labels(
 
 
 class _Report:
-    """The report: lines are appended while labels are made, and at the end it is written anew in order."""
+    """The report: lines are appended while labels are made, and at the end it is written again in order."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -203,7 +206,7 @@ def read_report(path: Path) -> list[LabelRecord]:
         with path.open(newline="", encoding="utf-8", errors=_ANY_NAME) as file:
             rows = list(csv.reader(file))
     except (OSError, csv.Error) as error:
-        raise LabelError(f"Cannot read {path}: {error}. Remove it; it is made anew.") from None
+        raise LabelError(f"Cannot read {path}: {error}. Remove it; it is made again.") from None
     if not rows or tuple(rows[0]) != _COLUMNS:
         raise LabelError(f"{path} is no report of `partreid labels make` ({', '.join(_COLUMNS)}). Move it away.")
     whole = [row for row in rows[1:] if len(row) == len(_COLUMNS) and (row[1].isdecimal() or not row[1])]

@@ -14,8 +14,10 @@ from partreid.models.baselines import PCB, BoT
 from partreid.models.bpbreid import BPBReID
 from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
+from partreid.objects import guided
 
 
+@guided
 def build_network(config: ModelConfig, num_identities: int, *, backbone: Backbone | None = None) -> ReIDNetwork:
     """A new network of the kind that ``config.attention`` names, with random weights.
 

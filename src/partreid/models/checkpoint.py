@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,25 +14,29 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import save_model
 
-from partreid.errors import CheckpointError, ConfigError
+from partreid.errors import CheckpointError, ConfigError, WrongTypeError
 from partreid.files import atomic_folder, nameable, recover_folder
 from partreid.json_files import read_json
 from partreid.models.backbones import Backbone, FineMap
 from partreid.models.backbones.weights import load_exactly, plain_names, read_state_dict, tensor_shapes
 from partreid.models.build import build_fitting
+from partreid.models.hub import download
 from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
+from partreid.objects import Guided, guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.version import __version__
 
 FORMAT, VERSION = "partreid-checkpoint", 1
 CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE = "config.json", "model.safetensors", "metrics.json"
+TRAIN_FILE = "train.toml"
+"""Beside them in a run: how the model was trained."""
 CHECKPOINT_FOLDER = "checkpoint"
 """Name of the checkpoint inside a run folder."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class Checkpoint(Guided):
     """A model with all that is needed to use it.
 
     Attributes:
@@ -67,6 +72,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         raise CheckpointError(f"Cannot write {folder / WEIGHTS_FILE}: {error}. Is the disk full?") from error
 
 
+@guided
 def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     """Write a checkpoint folder, whole or not at all; one that was there is replaced.
 
@@ -81,13 +87,14 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     return Path(folder)
 
 
-def load_checkpoint(source: str | Path, *, overrides: Sequence[str] = ()) -> Checkpoint:
-    """Read a checkpoint folder, a run folder that holds one, or a Hugging Face Hub repository ``"org/name"``.
+@guided
+def load_checkpoint(source: str | Path, *, overrides: Sequence[str] | Mapping[str, object] = ()) -> Checkpoint:
+    """Read a checkpoint folder, a run folder that holds one, or a Hugging Face Hub repository ``"hf:org/name"``.
 
     Args:
         source: where it is.
-        overrides: ``field=value`` assignments to fields of the model that are read in its forward pass but need no
-            other weights, for example ``["visibility=continuous"]``.
+        overrides: other values of fields of the model that are read in its forward pass but need no other weights:
+            ``{"visibility": "continuous"}`` or ``["visibility=continuous"]``.
 
     Raises:
         ConfigError: an override names no field, or its value does not fit.
@@ -124,8 +131,11 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] = ()) -> Che
     return Checkpoint(model.eval(), preprocess, metrics)
 
 
-def _overridden(config: ModelConfig, overrides: Sequence[str]) -> ModelConfig:
+def _overridden(config: ModelConfig, overrides: Sequence[str] | Mapping[str, object]) -> ModelConfig:
     """The configuration with overrides that do change what the network says, and that its weights can follow."""
+    if isinstance(overrides, Mapping):
+        overrides = [f"{field}={json.dumps(value)}" for field, value in overrides.items()]
+    overrides = [overrides] if isinstance(overrides, str) else overrides
     changed = config.override(overrides)
     for name in (assignment.partition("=")[0].strip() for assignment in overrides):
         if name in changed.idle_fields:
@@ -180,11 +190,21 @@ _MOST_IDENTITIES = 10**9
 def find_checkpoint(source: str | Path) -> Path:
     """The checkpoint folder that ``source`` means.
 
-    ``"org/name"`` is asked of the Hugging Face Hub if nothing of that name lies here, and no folder ``org`` either.
+    ``"hf:org/name"`` is asked of the Hugging Face Hub, and ``"org/name"`` if nothing of that name lies here, and no
+    folder ``org`` either.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none. WrongTypeError: the source is no text or path.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise WrongTypeError(
+            f'Expected a run or checkpoint folder, or a Hugging Face Hub repository "hf:org/name", got {source!r:.80} '
+            f"of type {type(source).__name__}."
+        )
+    if isinstance(source, str) and (hub := _HUB.match(source)):
+        if not _REPOSITORY.fullmatch(source[hub.end() :]):
+            raise CheckpointError(f"Expected hf:org/name, got {source!r:.80}.")
+        return _from_hub(source[hub.end() :])
     path = nameable(source, error=CheckpointError)
     for folder in (recover_folder(path / CHECKPOINT_FOLDER), recover_folder(path)):
         if (folder / CONFIG_FILE).is_file():
@@ -204,6 +224,7 @@ def find_checkpoint(source: str | Path) -> Path:
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 """How the Hub writes owner and name; anything else is a path."""
+_HUB = re.compile(r"hf:(//)?|https?://(huggingface\.co|hf\.co)/")
 
 
 def _no_folder(path: Path) -> str:
@@ -213,7 +234,7 @@ def _no_folder(path: Path) -> str:
     if path.suffix in (".onnx", ".xml", ".bin"):
         return (
             f"{path} is an exported file, and the network itself is needed here. Give the run that it was exported "
-            "from; embed, tracks, gallery and app take the .onnx or .xml file, as PartExtractor.from_exported does."
+            "from; embed, tracks, gallery and app take the .onnx or .xml file, as PartExtractor.from_pretrained does."
         )
     return (
         f"{path} is a file, and a checkpoint is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}. A published BPBReID "
@@ -252,14 +273,11 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _from_hub(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE]))
-    except Exception as error:  # of the Hub's library, and of what it speaks HTTP with
+        folder = download(repository, (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE))
+    except CheckpointError as error:
         raise CheckpointError(
-            f"There is no folder {repository}, and it could not be had from the Hugging Face Hub: {error} "
-            f"If a folder was meant: {_nearest(Path(repository))}"
+            f"There is no folder {repository}, and {error} If a folder was meant: {_nearest(Path(repository))}"
         ) from None
     if not (folder / CONFIG_FILE).is_file():
         raise CheckpointError(f"The Hugging Face Hub's {repository} holds no partreid checkpoint: no {CONFIG_FILE}.")

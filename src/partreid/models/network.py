@@ -5,13 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from partreid.errors import CheckpointError, ConfigError, ShapeError
+from partreid.errors import ConfigError, ShapeError
 from partreid.models.backbones import Backbone, build_backbone
 from partreid.models.heads import BNNeck, EmbeddingHead
 from partreid.models.model_config import ModelConfig
@@ -69,20 +68,6 @@ class ReIDNetwork(nn.Module, ABC):
         if "parts" in self.REGIONS:
             self.concat_neck = BNNeck(dim * num_parts, num_identities)
             self.part_necks = nn.ModuleList(BNNeck(dim, num_identities) for _ in range(num_parts))
-
-    @classmethod
-    def from_pretrained(cls, source: str | Path) -> Self:
-        """The model of a checkpoint folder, a run folder, or a Hugging Face Hub repository ``"org/name"``.
-
-        Raises:
-            CheckpointError: it is missing, incomplete, foreign, or of another kind of network.
-        """
-        from partreid.models.checkpoint import load_checkpoint  # the checkpoint module builds models
-
-        model = load_checkpoint(source).model
-        if not isinstance(model, cls):
-            raise CheckpointError(f"{source} holds a {type(model).__name__}, expected a {cls.__name__}.")
-        return model
 
     @property
     def slots(self) -> tuple[str, ...]:

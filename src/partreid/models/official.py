@@ -23,6 +23,7 @@ from partreid.models.build import build_fitting
 from partreid.models.checkpoint import Checkpoint
 from partreid.models.model_config import ModelConfig, official_model
 from partreid.models.official_config import FoundSetting, OfficialOptions, StoredConfig
+from partreid.objects import guided
 from partreid.preprocessing import PreprocessConfig
 
 KEY_PREFIXES: dict[str, str | None] = {
@@ -67,6 +68,7 @@ class OfficialImport:
     choices: Mapping[str, FoundSetting]
 
 
+@guided
 def load_official(path: str | Path, *, options: OfficialOptions | None = None) -> Checkpoint:
     """Read a published BPBReID checkpoint (ResNet-50, HRNet-W32), with a warning of what had to be assumed.
 

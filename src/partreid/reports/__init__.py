@@ -5,10 +5,18 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
+    from partreid.reports.drawings import Drawing, draw_attention_of, draw_rankings_of
+    from partreid.reports.evaluate import Evaluation
+    from partreid.reports.figures import QueryChoice
     from partreid.reports.label_report import LabelReport
+    from partreid.reports.label_review import review_labels
+    from partreid.reports.pages import attention_page, rankings_page
     from partreid.reports.run_report import QuerySetReport, RunReport
 
-__all__ = ["LabelReport", "QuerySetReport", "RunReport"]
+__all__ = [
+    "Drawing", "Evaluation", "LabelReport", "QueryChoice", "QuerySetReport", "RunReport", "attention_page",
+    "draw_attention_of", "draw_rankings_of", "rankings_page", "review_labels",
+]  # fmt: skip
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = door(__name__)

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from partreid.labels.grouping import LABEL_THRESHOLD
 from partreid.labels.quality import REASONS, LabelRating
 from partreid.parts import PartSchema
-from partreid.reports.html import Html, Section, figure, gallery, legend, link, page, paragraph, table
-from partreid.viz.colors import part_colors, readable
+from partreid.reports.pages import render
+from partreid.viz.colors import readable
 from partreid.viz.labels import READING, LabelledImage, draw_label_sheet, label_strip
 
 
@@ -43,67 +44,56 @@ class LabelReport:
 
     def worst_sheet(self) -> Figure:
         """The worst under their reasons."""
-        groups = {_heading(reason, found, self.worst[reason]): found for reason, found in self.drawn.items()}
+        groups = {self.heading(reason): found for reason, found in self.drawn.items()}
         return self._sheet(groups, self.title if groups else f"No bad label. {self.title}")
 
     def page(self) -> str:
         """Everything as one HTML page."""
-        sections = [
-            Section("Summary", self._summary(), "summary"),
-            Section(f"{len(self.chosen)} labels, evenly chosen", [self._gallery(self.chosen)], "chosen"),
+        return render(
+            "label_report.html", title=self.title, lead=READING, slots=self.schema.parts, report=self, reasons=REASONS
+        )
+
+    def heading(self, reason: str) -> str:
+        """A reason, and how many labels have it."""
+        shown, every = len(self.drawn[reason]), len(self.worst[reason])
+        return f"{REASONS[reason].title} ({f'{every:,}' if shown == every else f'{shown} of {every:,}'})"
+
+    def strip(self, position: int) -> np.ndarray:
+        """An image, its pose fields and its label map side by side: uint8 [256, W', 3]."""
+        return label_strip(self.images[position], self.schema, threshold=self.threshold)
+
+    @property
+    def whole(self) -> list[LabelRating]:
+        """The ratings of the labels that could be read."""
+        return [rating for rating in self.ratings if rating.size]
+
+    @property
+    def coverage(self) -> float:
+        """Fraction of an image that the body covers, on average."""
+        return sum(rating.coverage for rating in self.whole) / max(1, len(self.whole))
+
+    def counts(self) -> list[tuple[str | tuple[str, str], str, str]]:
+        """Rows of a table: how many labels are worth a look, by reason, each a link to its section."""
+        total = len(self.ratings)
+        rows: list[tuple[str | tuple[str, str], int]] = [
+            ((REASONS[reason].title, reason), len(found)) for reason, found in self.worst.items()
         ]
-        for reason, found in self.drawn.items():
-            heading = _heading(reason, found, self.worst[reason])
-            sections.append(Section(heading, [paragraph(REASONS[reason].rule), self._gallery(found)], reason))
-        colors = {readable(part): color for part, color in part_colors(self.schema.parts).items()}
-        return page(self.title, sections, lead=READING, pinned=legend(colors))
+        rows.append(("Nothing noticed", total - sum(count for _, count in rows)))
+        return [(name, f"{count:,}", _percent(count, total)) for name, count in rows]
+
+    def parts(self) -> list[tuple[str, str]]:
+        """Rows of a table: in how many labels each part is."""
+        found = Counter(part for rating in self.whole for part in rating.parts)
+        return [(readable(part), _percent(found[part], len(self.whole))) for part in self.schema.parts]
+
+    def sizes(self) -> str:
+        """How many labels have which size."""
+        found = Counter("{}×{}".format(*rating.size) for rating in self.whole if rating.size)
+        return ", ".join(f"{size} ({count:,})" for size, count in found.most_common())
 
     def _sheet(self, groups: Mapping[str, Sequence[int]], title: str) -> Figure:
         content = {heading: [self.images[i] for i in found] for heading, found in groups.items()}
         return draw_label_sheet(content, self.schema, title=title, threshold=self.threshold)
-
-    def _gallery(self, positions: Sequence[int]) -> Html:
-        return gallery([self._figure(i) for i in positions])
-
-    def _figure(self, position: int) -> Html:
-        image = self.images[position]
-        strip = label_strip(image, self.schema, threshold=self.threshold)
-        words = f"{image.name}: image, pose fields and label map. {image.note}"
-        return figure(strip, alt=words, lines=(image.name, image.note))
-
-    def _summary(self) -> list[Html]:
-        total = len(self.ratings)
-        reasons: list[tuple[str | Html, str, str]] = [
-            (link(REASONS[reason].title, reason), f"{len(found):,}", _percent(len(found), total))
-            for reason, found in self.worst.items()
-        ]
-        bad = sum(len(found) for found in self.worst.values())
-        reasons.append(("Nothing noticed", f"{total - bad:,}", _percent(total - bad, total)))
-        whole = [rating for rating in self.ratings if rating.size]
-        parts = Counter(part for rating in whole for part in rating.parts)
-        sizes = Counter("{}×{}".format(*rating.size) for rating in whole if rating.size)
-        return [
-            table(("labels", "number", "%"), reasons, caption="Worth a look"),
-            table(
-                ("part", "labels with it, %"),
-                [(readable(part), _percent(parts[part], len(whole))) for part in self.schema.parts],
-                caption="Parts",
-            ),
-            paragraph(
-                f"{len(whole):,} labels could be read. Size in nodes: "
-                + ", ".join(f"{size} ({number:,})" for size, number in sizes.most_common())
-                + f". On average the body covers {_mean_coverage(whole)} of an image."
-            ),
-        ]
-
-
-def _heading(reason: str, shown: Sequence[int], all_found: Sequence[int]) -> str:
-    count = f"{len(all_found):,}" if len(shown) == len(all_found) else f"{len(shown)} of {len(all_found):,}"
-    return f"{REASONS[reason].title} ({count})"
-
-
-def _mean_coverage(ratings: Sequence[LabelRating]) -> str:
-    return f"{sum(r.coverage for r in ratings) / max(1, len(ratings)):.0%}"
 
 
 def _percent(number: int, total: int) -> str:

@@ -9,7 +9,8 @@ from torch import Tensor
 from partreid.functional.distance import paired_distances, pairwise_slot_distances
 from partreid.retrieval.stores.base import GalleryStore, SearchRule
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryRecords, SearchResult
+from partreid.types.gallery import GalleryRecords
+from partreid.types.search import SearchResult
 
 _TRIES = 4
 

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from numbers import Integral
+from typing import Any, TypeAlias
 
 import torch
 
-from partreid.errors import ShapeError
+from partreid.errors import DataError, ShapeError, WrongTypeError
+from partreid.inference.extractor import PartExtractor
+from partreid.inference.inputs import ImagesLike
+from partreid.objects import brief
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import CameraSummary, GalleryItem, Time, as_text, is_unknown
+from partreid.types.gallery import CameraSummary, GalleryItem, Time, as_text, id_text, is_unknown
 from partreid.types.numbers import in_order
+
+Query: TypeAlias = PartEmbeddings | ImagesLike
+"""Embeddings, or images for the gallery's extractor."""
+
+
+def embeddings_of(query: Query, extractor: PartExtractor | None) -> PartEmbeddings:
+    """Embeddings as they are, or those of images.
+
+    Raises:
+        DataError: images without an extractor. WrongTypeError: numbers that are neither.
+    """
+    if isinstance(query, PartEmbeddings):
+        return query
+    if query is None or "float" in str(getattr(query, "dtype", "")):
+        raise WrongTypeError(
+            f"Expected PartEmbeddings or images, got {brief(query)}. Write PartEmbeddings(vectors, visibility, slots), "
+            "or extractor.embed(images)."
+        )
+    if extractor is None:
+        raise DataError(
+            "Only a gallery with an extractor takes images: Gallery(location, extractor=extractor). Or give "
+            "embeddings: extractor.embed(images)."
+        )
+    return extractor.embed(query)
+
+
+def check_once(items: Iterable[GalleryItem]) -> None:
+    """Whether each item has an id of its own.
+
+    Raises:
+        DataError: an id is given more often.
+    """
+    twice = sorted(name for name, count in Counter(item.id for item in items).items() if count > 1)
+    if twice:
+        raise DataError(f"Each id may be given once; given more often: {', '.join(map(repr, twice[:5]))}.")
 
 
 def items_of(
-    ids: Iterable[str],
+    ids: Iterable[str | int],
     cameras: Sequence[str | int | None] | str | int | None,
     times: Sequence[Time | None] | Time | None,
     metadata: Sequence[Mapping[str, Any] | None] | None,
@@ -25,7 +65,7 @@ def items_of(
         raise ShapeError(f"Expected a list of ids, got the text {ids!r:.80}. Write [{ids!r:.80}].")
     for what, given in (("ids", ids), ("cameras", cameras), ("times", times), ("metadata", metadata)):
         in_order(what, given)
-    names = list(ids)
+    names = [id_text(name) if isinstance(name, Integral) else name for name in ids]
     columns: list[Sequence[Any]] = []
     for what, values in (("cameras", cameras), ("times", times), ("metadata", metadata)):
         several = (
@@ -38,7 +78,9 @@ def items_of(
             raise ShapeError(f"{what} must hold {len(names)} values, one per id, got {values!r:.80}.")
         columns.append(column)
     return [
-        GalleryItem(name, camera, time, {} if is_unknown(data) else data)
+        GalleryItem(
+            id_text(name) if isinstance(name, Integral) else name, camera, time, {} if is_unknown(data) else data
+        )
         for name, camera, time, data in zip(names, *columns, strict=True)
     ]
 

@@ -1,4 +1,4 @@
-"""Filling a gallery from images or files of embeddings, so that it can be stopped at any moment and begun again."""
+"""Filling a gallery from images or files of embeddings, which can be stopped at any moment and resumed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from partreid.errors import ConfigError, DataError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import images_root, iter_embeddings
 from partreid.inference.streaming import SkippedImage
+from partreid.progress import Advance
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.known import FILE, Newcomers
 from partreid.retrieval.track_filling import VideoNaming, add_tracks
@@ -109,11 +110,11 @@ def add_images(
     *,
     replace: bool = False,
     skip_damaged: bool = False,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
 ) -> Filled:
     """Embed images and add them under their names; those that are there already are not embedded again.
 
-    Before anything is embedded, all names are held against the gallery (``partreid.retrieval.known``).
+    Before anything is embedded, all names are compared with the gallery (``partreid.retrieval.known``).
 
     Args:
         gallery: of the extractor's model. extractor: the model.
@@ -126,7 +127,7 @@ def add_images(
     Raises:
         DataError: an image cannot be read, its name does not fit the pattern, the gallery belongs to another model, an
             id is there for another image, or with another camera, time or metadata. What was added until then stays:
-            the same call goes on behind it.
+            the same call resumes behind it.
     """
     names = list(map(str, images))
     newcomers = Newcomers(gallery, replacing=replace)
@@ -168,12 +169,12 @@ def add_embeddings(
     naming: Naming,
     *,
     replace: bool = False,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
 ) -> Filled:
     """Add embeddings under their images' names, as ``iter_embeddings`` gives them.
 
-    Arguments and errors as in :func:`add_images`. What can be gone through twice, a list for example, is held against
-    the gallery as a whole before anything of it is written; an iterator is so some at a time.
+    Arguments and errors as in :func:`add_images`. What can be read twice, a list for example, is compared with the
+    gallery as a whole before anything of it is written; an iterator is compared some at a time.
     """
     return _fill(
         gallery,
@@ -190,11 +191,11 @@ def add_files(
     naming: Naming,
     *,
     replace: bool = False,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
 ) -> Filled:
     """Add what files of embeddings, or folders of shards, hold under their images' names.
 
-    Before anything is written, all of them are held against the gallery and against one another. An item's metadata
+    Before anything is written, all of them are compared with the gallery and with one another. An item's metadata
     say its file where its embeddings' file says which it was, wherever this is called.
 
     Arguments and errors as in :func:`add_images`, and those of ``iter_embeddings``; ``naming.root`` is not used.
@@ -226,9 +227,9 @@ def _fill(
     *,
     twice: bool,
     replace: bool,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> Filled:
-    """Write what is new of items that come some at a time; where they can be gone through twice, look at all first."""
+    """Write what is new of items that come some at a time; where they can be read twice, look at all first."""
     if twice:
         newcomers = Newcomers(gallery, replacing=replace)
         for items, page in pages():

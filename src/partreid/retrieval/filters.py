@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias, TypedDict
 
 from pydantic import BeforeValidator, Field
 
 from partreid.base_config import ConfigModel
-from partreid.types.gallery import GalleryItem, as_text, check_text, plain_text, scalar, spellings
+from partreid.errors import ConfigError, WrongTypeError
+from partreid.other_words import meant
+from partreid.types.gallery import GalleryItem, Time, as_text, id_text, plain_text, scalar, spellings
 from partreid.types.moments import as_time, written_time
 
 
@@ -31,8 +33,7 @@ def _cameras(values: Any) -> tuple[str, ...]:
 
 def _ids(values: Any) -> tuple[str, ...]:
     """Ids are what they are: "3.0" is not "3", as a camera is."""
-    texts = (value if isinstance(value, str) else as_text(value, "An id") for value in _several(values))
-    return tuple(dict.fromkeys(check_text(str(text), "An id") for text in texts))
+    return tuple(dict.fromkeys(map(id_text, _several(values))))
 
 
 def _by_key(values: Any) -> Any:
@@ -102,6 +103,41 @@ class Filter(ConfigModel):
     not_ids: Ids = ()
     """Not these items."""
 
+    @classmethod
+    def of(cls, where: Where, conditions: Conditions | None = None) -> Filter:
+        """The filter that somebody asks for by an object, by a mapping, by keywords or by several of them together.
+
+        Args:
+            where: a filter, a mapping of its fields (``{"cameras": [3]}``), or None for all items.
+            conditions: fields that hold besides.
+
+        Raises:
+            ConfigError: there is no such condition, one is given twice, or its value does not fit.
+            WrongTypeError: ``where`` is something else, or an empty mapping.
+
+        Example:
+            >>> Filter.of({"cameras": [3]}, {"ids": ["a"]}) == Filter(cameras="3", ids=("a",))
+            True
+        """
+        if not isinstance(where, Filter | Mapping | None) or where == {}:  # what an empty one asks for is a guess
+            raise WrongTypeError(f'Expected where={{"cameras": [3]}}, Filter(cameras=[3]) or None, got {where!r:.80}.')
+        known = (
+            dict(where) if isinstance(where, Mapping) else {} if where is None else where.model_dump(exclude_unset=True)
+        )
+        wanted = dict(conditions or {})
+        if unknown := wanted.keys() - cls.model_fields:
+            raise TypeError(f"unknown keyword {min(unknown)!r}")  # explained by whoever took it
+        for name in known:
+            if name not in cls.model_fields:
+                close = " or ".join(meant(str(name), cls.model_fields)) or f"one of {', '.join(cls.model_fields)}"
+                raise ConfigError(
+                    f"Unknown condition {name!r:.80}. Did you mean {close}? What items' metadata hold is asked for by "
+                    f"metadata={{{name!r:.80}: ...}}."
+                )
+        if twice := known.keys() & wanted.keys():
+            raise ConfigError(f"Given twice, in where and by keyword: {', '.join(sorted(twice))}. Give each once.")
+        return where if isinstance(where, Filter) and not wanted else cls.parse(known | wanted, source="filter")
+
     @property
     def wanted_tags(self) -> list[list[str]]:
         """Groups of :func:`tags`; an item needs one of each group."""
@@ -136,6 +172,24 @@ class Filter(ConfigModel):
 
     def _keeps_tags(self, has: set[str]) -> bool:
         return has.isdisjoint(self.unwanted_tags) and all(not has.isdisjoint(group) for group in self.wanted_tags)
+
+
+class Conditions(TypedDict, total=False):
+    """The fields of :class:`Filter`, as keywords."""
+
+    cameras: Iterable[str | int] | str | int | None
+    not_cameras: Iterable[str | int] | str | int
+    since: Time | str | None
+    until: Time | str | None
+    undated: bool
+    metadata: Mapping[str, Any]
+    not_metadata: Mapping[str, Any]
+    ids: Iterable[str | int] | str | int | None
+    not_ids: Iterable[str | int] | str | int
+
+
+Where: TypeAlias = Filter | Mapping[str, Any] | None
+"""Which items are asked for: a filter, a mapping of its fields, or None for all."""
 
 
 def undated_left_out(where: Filter, count: Callable[[Filter], int]) -> int:

@@ -2,96 +2,89 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
 
-from partreid.errors import DataError, ShapeError
+from partreid.errors import DataError, ShapeError, WrongTypeError
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.inputs import ImagesLike
+from partreid.objects import Guided, brief
 from partreid.retrieval.answer import answer, nothing
-from partreid.retrieval.columns import by_name, items_of, narrowed
-from partreid.retrieval.filters import Filter
+from partreid.retrieval.columns import Query, by_name, check_once, embeddings_of, items_of, narrowed
+from partreid.retrieval.filters import Conditions, Filter, Where
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.exact import Engine
 from partreid.retrieval.stores import open_store
 from partreid.retrieval.stores.base import Answer, GalleryStore, SearchRule
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult, Time
+from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, Time
 from partreid.types.numbers import require_whole
+from partreid.types.search import SearchResult
 from partreid.types.tensors import check_comparable
-
-Query: TypeAlias = "PartEmbeddings | ImagesLike"
-"""Embeddings, or images for the gallery's extractor."""
 
 _PAGE = 1024
 
 
-class Gallery:
+class Gallery(Guided):
     """Items (id, embeddings, camera, time, metadata), searched exactly by the visibility-weighted distance (Eq. 9).
 
     Slots and width are those of the first embeddings added, the model that of the first whose model is known; others
     are refused. A gallery in memory keeps vectors as they come; all others keep them in half precision, and whatever
-    was added is safe once the call returns.
-
-    Each answer is of one state of the gallery, whoever writes meanwhile (but see docs/scale.md for Qdrant);
-    :meth:`read` makes one answer of several calls.
+    was added is safe once the call returns. Each answer is of one state of the gallery, whoever writes meanwhile (but
+    see docs/scale.md for Qdrant); :meth:`read` makes one answer of several calls.
 
     Args:
-        store: what keeps the items; in memory where None. :meth:`open` finds one by its location.
+        location: where the items are kept: a folder, ``"qdrant://host:6333/name"``,
+            ``"postgres://user@host/database?gallery=name"``, or a store of yours; in memory where None.
         extractor: embeds images given in place of embeddings.
+        create: whether to begin a new gallery where there is none.
         engine: of a gallery in memory, how to search: see
             :class:`~partreid.retrieval.search.exact.ExactSearch`.
 
     Raises:
-        DataError: the extractor is not the model that made the gallery.
-        MissingDependencyError: engine "int8" without the extra ``search``.
+        DataError: there is none and none is to be made, it cannot be reached, is damaged, of another format version, or
+            made by another model than the extractor.
+        MissingDependencyError: the location, or engine "int8", needs an extra that is not installed.
 
     Example:
         >>> e = PartEmbeddings(torch.eye(3)[:, None], torch.ones(3, 1), ("foreground",))
         >>> gallery = Gallery()
         >>> gallery.add(e, ["anna", "ben", "carla"], cameras=[1, 1, 2])
-        >>> gallery.search(e[1], k=2).ids
-        (('ben', 'anna'),)
-        >>> gallery.search(e[1], where=Filter(cameras=2)).ids
-        (('carla',),)
+        >>> [hit.id for hit in gallery.search(e[1], k=2)[0]]
+        ['ben', 'anna']
+        >>> gallery.search(e[1], cameras=2)[0][0].id
+        'carla'
     """
 
     def __init__(
-        self, store: GalleryStore | None = None, *, extractor: PartExtractor | None = None, engine: Engine = "auto"
+        self,
+        location: str | Path | GalleryStore | None = None,
+        *,
+        extractor: PartExtractor | None = None,
+        create: bool = True,
+        engine: Engine = "auto",
     ) -> None:
-        self.store: GalleryStore = MemoryStore(engine=engine) if store is None else store
-        self.extractor = extractor
-        self._check_model("" if extractor is None else extractor.fingerprint)
+        self.store = _store(location, create=create, engine=engine)
+        try:
+            self.extractor = extractor
+            self._check_model("" if extractor is None else extractor.fingerprint)
+        except BaseException:
+            if self.store is not location:
+                self.store.close()
+            raise
 
     @classmethod
     def open(cls, location: str | Path, *, extractor: PartExtractor | None = None, create: bool = True) -> Self:
-        """The gallery at a location.
-
-        Args:
-            location: a folder, ``"qdrant://host:6333/name"`` or ``"postgres://user@host/database?gallery=name"``.
-            extractor: as in the constructor.
-            create: whether to begin a new gallery where there is none.
-
-        Raises:
-            DataError: there is none and none is to be made, it cannot be reached, is damaged, of another format
-                version, or made by another model than the extractor.
-            MissingDependencyError: the location needs an extra that is not installed.
-        """
-        store = open_store(location, create=create)
-        try:
-            return cls(store, extractor=extractor)
-        except BaseException:
-            store.close()
-            raise
+        """``Gallery(location, ...)``."""
+        return cls(location, extractor=extractor, create=create)
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +100,7 @@ class Gallery:
         return self.count()
 
     def __contains__(self, item: object) -> bool:
-        return isinstance(item, str) and bool(item) and self.count(Filter(ids=(item,))) > 0
+        return isinstance(item, str | int) and item != "" and self.count(ids=[item]) > 0
 
     def __repr__(self) -> str:
         slots = f", slots {self.slots}" if self.slots else ""
@@ -137,14 +130,14 @@ class Gallery:
         """
         return self.store.read(answer)
 
-    def count(self, where: Filter | None = None) -> int:
-        """Number of items, or of those that meet ``where``."""
-        return self.store.count(Filter.given(where))
+    def count(self, where: Where = None, **conditions: Unpack[Conditions]) -> int:
+        """Number of items, or of those that meet ``where`` and the conditions: as in :meth:`search`."""
+        return self.store.count(Filter.of(where, conditions))
 
     def add(
         self,
         embeddings: Query,
-        ids: Iterable[str],
+        ids: Iterable[str | int],
         *,
         cameras: Sequence[str | int | None] | str | int | None = None,
         times: Sequence[Time | None] | Time | None = None,
@@ -154,7 +147,7 @@ class Gallery:
 
         Args:
             embeddings: [B, S, D], or B images.
-            ids: B texts, each new to the gallery.
+            ids: B texts or numbers, each new to the gallery; a number is taken as its text.
             cameras: B names or numbers, or one for all; None = unknown.
             times: B moments (with a time zone, or seconds since 1970), or one for all; None = unknown.
             metadata: B mappings of what JSON can hold, such as ``{"track": 17, "file": "a.jpg"}``, or None.
@@ -170,13 +163,13 @@ class Gallery:
     def upsert(
         self,
         embeddings: Query,
-        ids: Iterable[str],
+        ids: Iterable[str | int],
         *,
         cameras: Sequence[str | int | None] | str | int | None = None,
         times: Sequence[Time | None] | Time | None = None,
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
-        """As :meth:`add`, but an item takes the place of one with the same id, of which nothing is kept."""
+        """As :meth:`add`, but an item takes the place of one with the same id as a whole."""
         items = items_of(ids, cameras, times, metadata)
         self._write(embeddings, items, replacing=True)
 
@@ -191,31 +184,31 @@ class Gallery:
         """
         self._write(records.embeddings, list(records.items), replacing=replace)
 
-    def delete(self, ids: Collection[str] | None = None, *, where: Filter | None = None) -> int:
+    def delete(self, ids: Collection[str | int] | None = None, *, where: Where = None) -> int:
         """Remove items, by id or by filter; returns how many there were. Ids that are not there are no error.
 
         Raises:
             DataError: neither or both are given, or a filter's ``undated`` without a time, so that nothing is lost by
-                mistake. ConfigError: ``where`` is no filter.
+                mistake. ConfigError, WrongTypeError: ``where`` is no filter.
         """
         if isinstance(ids, str):
             raise ShapeError(f"Expected a list of ids, got the text {ids!r:.80}. Write [{ids!r:.80}].")
         if (ids is None) == (where is None):
             raise DataError("Say which items to delete: by ids, or by where=Filter(...).")
-        chosen = Filter.parse({"ids": list(ids)}) if ids is not None else Filter.given(where)
+        chosen = Filter.parse({"ids": list(ids)}) if ids is not None else Filter.of(where)
         if chosen.undated and chosen.since is None and chosen.until is None:
             raise DataError(
                 "undated=True goes with since or until; alone it chooses nothing, so that other items would go too."
             )
         return 0 if self.store.header() is None else self.store.delete(chosen)
 
-    def get(self, ids: Collection[str]) -> GalleryRecords:
+    def get(self, ids: Collection[str | int]) -> GalleryRecords:
         """Items and embeddings by id, in the order of their ids.
 
         Raises:
             DataError: one is not there.
         """
-        wanted = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
+        wanted = [ids] if isinstance(ids, str | int) else list(dict.fromkeys(ids))
         where = Filter.parse({"ids": wanted})
 
         def found() -> GalleryRecords:
@@ -227,14 +220,14 @@ class Gallery:
 
         return self.store.read(found)
 
-    def cameras(self, where: Filter | None = None) -> list[CameraSummary]:
+    def cameras(self, where: Where = None) -> list[CameraSummary]:
         """How many items each camera has, and of what times, of all or of those that meet ``where``.
 
         Cameras by number, then by name, the unknown one last.
         """
-        return by_name(self.store.cameras(Filter.given(where)))
+        return by_name(self.store.cameras(Filter.of(where)))
 
-    def known(self, ids: Iterable[str]) -> set[str]:
+    def known(self, ids: Iterable[str | int]) -> set[str]:
         """Which of these ids are in the gallery."""
         wanted = list(dict.fromkeys(ids))
         where = Filter.parse({"ids": wanted})
@@ -245,10 +238,10 @@ class Gallery:
 
         return self.store.read(found)
 
-    def records(self, where: Filter | None = None) -> Iterator[GalleryRecords]:
+    def records(self, where: Where = None) -> Iterator[GalleryRecords]:
         """All items and embeddings that meet ``where``, in the order of their ids, some at a time: to copy or export
         a gallery of any size. They are those of one state, that at the first page."""
-        return self.store.walk(Filter.given(where), size=_PAGE)
+        return self.store.walk(Filter.of(where), size=_PAGE)
 
     @torch.no_grad()
     def search(
@@ -257,8 +250,9 @@ class Gallery:
         k: int = 10,
         *,
         matching: MatchingConfig | None = None,
-        where: Filter | None = None,
+        where: Where = None,
         memory_budget: int = MEMORY_BUDGET,
+        **conditions: Unpack[Conditions],
     ) -> SearchResult:
         """The ``k`` nearest items of each query.
 
@@ -266,7 +260,8 @@ class Gallery:
             query: [Q, S, D] embeddings, or Q images.
             k: how many; fewer where fewer items meet ``where``.
             matching: how to compare; as the model was made for where None.
-            where: which items to search; all where None.
+            where: which items to search: a :class:`Filter`, a mapping of its fields or None for all.
+            conditions: fields of a filter as keywords: ``cameras=[3]``, ``since=time``, ``metadata={"track": 17}``.
             memory_budget: bytes to work in, beside what is kept of the gallery.
 
         Returns:
@@ -276,16 +271,17 @@ class Gallery:
 
         Raises:
             ShapeError: ``k`` is below 1, or the query's slots, width or model differ from the gallery's.
-            ConfigError: the gallery's store cannot compare by this matching rule.
+            ConfigError: the gallery's store cannot compare by this matching rule, or a condition does not fit.
         """
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise ShapeError(f"k is a whole number of at least 1, got {k!r}.")
         memory_budget = require_whole("memory_budget (bytes)", memory_budget, least=1)
-        asked = self._embeddings(query).to("cpu").validate()
+        chosen = Filter.of(where, conditions)
+        asked = embeddings_of(query, self.extractor).to("cpu").validate()
 
         def found() -> SearchResult:
             self._check(asked)
-            rule = SearchRule(int(k), self._resolved(matching, asked), Filter.given(where), memory_budget)
+            rule = SearchRule(int(k), self._resolved(matching, asked), chosen, memory_budget)
             return nothing(asked, rule) if self.store.header() is None else answer(asked, self.store, rule)
 
         return self.store.read(found)
@@ -295,10 +291,8 @@ class Gallery:
         return self.store.verify()
 
     def _write(self, embeddings: Query, items: list[GalleryItem], *, replacing: bool) -> None:
-        if len({item.id for item in items}) < len(items):
-            twice = sorted(name for name, count in Counter(item.id for item in items).items() if count > 1)
-            raise DataError(f"Each id may be given once; given more often: {', '.join(map(repr, twice[:5]))}.")
-        new = self._embeddings(embeddings).detach()
+        check_once(items)
+        new = embeddings_of(embeddings, self.extractor).detach()
         if len(items) != len(new):
             raise ShapeError(f"Expected {len(new)} ids, one per image, got {len(items)}.")
         new = new.validate()
@@ -308,16 +302,6 @@ class Gallery:
         if (dtype := self.store.dtype) is not None:
             new = narrowed(new, dtype)
         self.store.write(GalleryRecords(tuple(items), new), replace=replacing)
-
-    def _embeddings(self, query: Query) -> PartEmbeddings:
-        if isinstance(query, PartEmbeddings):
-            return query
-        if self.extractor is None:
-            raise DataError(
-                "Only a gallery with an extractor takes images: Gallery.open(location, extractor=extractor). "
-                "Or give embeddings: extractor.embed(images)."
-            )
-        return self.extractor.embed(query)
 
     def _resolved(self, matching: MatchingConfig | None, query: PartEmbeddings) -> MatchingConfig:
         """How to compare, with nothing left open: what the rule does not say, the model was made for."""
@@ -348,3 +332,18 @@ class Gallery:
                 f"{self.model}, got {fingerprint}. Open it with the model, image size and mirror choice that it was "
                 "made with, or make a new gallery."
             )
+
+
+def _store(location: str | Path | GalleryStore | None, *, create: bool, engine: Engine) -> GalleryStore:
+    if location is None:
+        return MemoryStore(engine=engine)
+    if location == ":memory:":
+        raise DataError("A gallery in memory has no location. Write Gallery().")
+    if isinstance(location, str | os.PathLike):
+        return open_store(location, create=create)
+    if not hasattr(location, "nearest"):
+        raise WrongTypeError(
+            f'Expected a folder or an address, got {brief(location)}. Write Gallery("people", extractor=extractor); '
+            "gallery.add(embeddings, ids) adds embeddings."
+        )
+    return location

@@ -1,16 +1,22 @@
-"""What in fact was compared, and how: said beside every score, in files, tables and reports."""
+"""How images were compared: written beside every score, in files, tables and reports."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import torch
 
-from partreid.errors import ConfigError
+from partreid.base_config import meanings
+from partreid.errors import ConfigError, nearest
 from partreid.inference.extractor import PartExtractor
+from partreid.labels.locate import AUTO
+from partreid.models.model_config import ModelConfig
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
+from partreid.runtime import RuntimeConfig
 from partreid.types import PartEmbeddings, SearchResult
 
 _SEEN = {
@@ -30,7 +36,7 @@ class HowCompared:
         visibility: the model's rule of visibility ("threshold", "argmax", "continuous"), "always", or "stored" where
             only the gallery is known.
         visibility_threshold: λ_v in effect: the model's own, or that of matching, one for all slots or by slot; None
-            where nothing is held against a threshold.
+            where there is no threshold.
         matching: the rule of matching, with nothing left open.
         mirror: whether mirror images were embedded too; None where only the gallery is known.
         calibration: what the calibration in use was fitted on, None without one.
@@ -118,3 +124,82 @@ class HowCompared:
             "no calibration" if self.calibration is None else f"calibrated on {self.calibration}",
         ]
         return f"Compared: {'; '.join(parts)}."
+
+
+def load_for_comparison(
+    model: str | Path | PartExtractor,
+    *,
+    runtime: RuntimeConfig | None = None,
+    mirror: bool = False,
+    overrides: Sequence[str] = (),
+    calibration: str | Path | MatchCalibration | None = None,
+) -> tuple[PartExtractor, HowCompared]:
+    """A model, and how its embeddings are compared.
+
+    Args:
+        model: as for :meth:`PartExtractor.from_pretrained`, or an extractor, which embeds as it was made to.
+        runtime: where it runs. mirror: whether mirror images are embedded too.
+        overrides: assignments to fields of the model ("model.visibility=continuous") and of matching
+            ("matching.visibility=geometric").
+        calibration: as for :func:`find_calibration`; mirror and overrides are then those that it was fitted with.
+
+    Raises:
+        CheckpointError: the model is missing, incomplete or foreign.
+        ConfigError: an override names no field or changes nothing, is given besides a calibration, or asks an extractor
+            to embed otherwise than it was made to.
+        DataError: there is no calibration, or it belongs to another model.
+    """
+    known = find_calibration(calibration, model)
+    if known is not None and (overrides or mirror):
+        raise ConfigError("A calibration says how to embed and compare: leave --set and --mirror away.")
+    replaced = fields_of("model", overrides)
+    if not isinstance(model, PartExtractor):
+        embedding = (mirror, replaced) if known is None else (known.mirror, known.overrides)
+        model = PartExtractor.from_pretrained(model, runtime=runtime, mirror=embedding[0], overrides=embedding[1])
+    elif runtime is not None or mirror or replaced:
+        raise ConfigError(
+            "The extractor is loaded already: give runtime, mirror and model.FIELD=VALUE where it is made "
+            "(PartExtractor.from_pretrained), or give the model's name instead of the extractor."
+        )
+    if known is not None:
+        return model, HowCompared.of(model, known.check(model).matching, calibration=known)
+    return model, HowCompared.of(model, MatchingConfig().override(fields_of("matching", overrides)))
+
+
+def find_calibration(
+    calibration: str | Path | MatchCalibration | None, model: str | Path | PartExtractor
+) -> MatchCalibration | None:
+    """A calibration: itself, its file, the run it lies in, or with "auto" the one beside the model; None without one.
+
+    Raises:
+        DataError: there is none, or it is damaged. ConfigError: "auto" for an extractor, which does not know its place.
+    """
+    if calibration != AUTO:
+        return MatchCalibration.load(calibration) if isinstance(calibration, str | Path) else calibration
+    if isinstance(model, PartExtractor):
+        raise ConfigError("Expected a calibration or its file: which one lies beside a loaded extractor is not known.")
+    return MatchCalibration.load(Path(model).parent if Path(model).is_file() else model)  # a file lies in its run
+
+
+def fields_of(section: str, overrides: Sequence[str]) -> tuple[str, ...]:
+    """The assignments to the fields of "model" or of "matching", without that word.
+
+    Raises:
+        ConfigError: an assignment is to neither.
+    """
+    for assignment in overrides:
+        given, dot, _ = assignment.partition(".")
+        if given not in ("model", "matching") or not dot:
+            name, _, value = assignment.partition("=")
+            known = {one: meanings(config) for one, config in (("model", ModelConfig), ("matching", MatchingConfig))}
+            meant = [f"{one}.{field}={value}" for one, fields in known.items() for field in fields if field == name]
+            hint = f"Did you mean {' or '.join(meant)}?" if meant else nearest(given, known)
+            raise ConfigError(f"{assignment!r}: expected model.FIELD=VALUE or matching.FIELD=VALUE. {hint}")
+    return tuple(a.partition(".")[2] for a in overrides if a.startswith(f"{section}."))
+
+
+def model_name(model: str | Path | PartExtractor) -> str:
+    """What a model is called in a title: its folder, its repository, or an extractor's fingerprint."""
+    if isinstance(model, PartExtractor):
+        return model.fingerprint
+    return Path(model).resolve().name if Path(model).exists() else str(model)

@@ -8,19 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from partreid.errors import ShapeError
-from partreid.retrieval.filters import Filter
+from partreid.objects import guided
+from partreid.retrieval.filters import Where
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
 
 
+@guided
 def search_many(
     galleries: Sequence[Gallery],
     query: PartEmbeddings,
     k: int = 10,
     *,
     matching: MatchingConfig | None = None,
-    where: Filter | None = None,
+    where: Where = None,
 ) -> SearchResult:
     """The ``k`` nearest items of all galleries together, all searched at once.
 

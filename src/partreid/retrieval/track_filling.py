@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -12,9 +12,9 @@ from typing import Any
 from partreid.errors import ConfigError, DataError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
-from partreid.tracking.boxes import TrackBoxes
 from partreid.tracking.frame_folder import video_name, video_path
-from partreid.types import GalleryItem, PartEmbeddings
+from partreid.tracking.video_tracks import VideoTracks
+from partreid.types import GalleryItem
 from partreid.types.gallery import LONGEST_ID, GalleryRecords
 from partreid.types.moments import as_time
 
@@ -27,7 +27,6 @@ class VideoNaming:
 
     Attributes:
         video: its file or folder. camera: where it was taken. start: when; a track's time is that of its first frame.
-        images: an image of each track, where there is one.
         name: what the video is called in the gallery; "" = by its file or folder
             (:func:`~partreid.tracking.frame_folder.video_name`).
     """
@@ -35,7 +34,6 @@ class VideoNaming:
     video: Path
     camera: str | None = None
     start: datetime | None = None
-    images: Mapping[str, Path] = field(default_factory=dict)
     name: str = ""
 
     def track_id(self, track: str) -> str:
@@ -57,11 +55,14 @@ class VideoNaming:
         """Where images of this video's tracks lie among those of other videos, of the same name too."""
         return folder / f"{self.track_id('')[:-1]}-{sha256(str(video_path(self.video)).encode()).hexdigest()[:8]}"
 
-    def item(self, track: str, first: int, last: int, boxes: int, *, seconds: Mapping[int, float]) -> GalleryItem:
+    def item(
+        self, track: str, first: int, last: int, boxes: int, *, seconds: Mapping[int, float], image: Path | None = None
+    ) -> GalleryItem:
         """The item of a track: its id is the video's name and the track's.
 
         Args:
             track: its name. first, last: its frames. boxes: how many. seconds: of each frame since the video's start.
+            image: of the track, a file.
 
         Raises:
             DataError: there is a start, and it is not known when the first frame was.
@@ -76,8 +77,8 @@ class VideoNaming:
         known = {"first_second": seconds.get(first), "last_second": seconds.get(last)}
         metadata = {"track": name, _VIDEO: str(video_path(self.video)), _NAME: self.track_id("")[:-1], "boxes": boxes}
         metadata |= {key: value for key, value in known.items() if value is not None}
-        if track in self.images:
-            metadata["file"] = str(self.images[track].absolute())
+        if image is not None:
+            metadata["file"] = str(image.absolute())
         if self.start is None:
             return GalleryItem(name, self.camera, None, metadata)
         if first not in seconds:
@@ -127,20 +128,13 @@ def former_tracks(gallery: Gallery, tracks: Iterable[str], naming: VideoNaming) 
     return former
 
 
-def add_tracks(
-    gallery: Gallery,
-    tracks: tuple[PartEmbeddings, Sequence[str]],
-    boxes: TrackBoxes,
-    seconds: Mapping[int, float],
-    naming: VideoNaming,
-) -> int:
+def add_tracks(gallery: Gallery, tracks: VideoTracks, naming: VideoNaming) -> int:
     """Add the tracks of a video, in place of those that were added from it before. Killed at any moment it leaves the
     former ones, or all of the new ones and maybe some former ones, which the next call removes.
 
     Args:
-        gallery: of the model that embedded them. tracks: [T, S, D] and T names, as ``embed_tracks`` returns them.
-        boxes: that they were made of. seconds: when each frame was shown since the video's start, where known.
-        naming: what is known of all of them.
+        gallery: of the model that embedded them.
+        tracks: as :func:`~partreid.tracking.video_tracks.embed_video` gives them. naming: what is known of all of them.
 
     Returns:
         How many former tracks were removed, beside those that have a new one in their place.
@@ -150,15 +144,17 @@ def add_tracks(
             can hold; or another video has the same name (:func:`former_tracks`).
         ShapeError: it belongs to another model.
     """
-    embeddings, names = tracks
-    spans = dict(zip(boxes.names, boxes.spans().tolist(), strict=True))
+    names = tracks.names
+    spans = dict(zip(tracks.boxes.names, tracks.boxes.spans().tolist(), strict=True))
     if not names:
         raise DataError("There is no track to add; the former ones of the video stay.")
     if strange := [name for name in names if name not in spans]:
         raise DataError(f"No boxes of the tracks {', '.join(map(repr, strange[:5]))}. Give those they were made of.")
-    items = tuple(naming.item(name, *spans[name], seconds=seconds) for name in names)
+    items = tuple(
+        naming.item(name, *spans[name], seconds=tracks.seconds, image=tracks.images.get(name)) for name in names
+    )
     former = former_tracks(gallery, names, naming) - {item.id for item in items}
-    gallery.add_records(GalleryRecords(items, embeddings), replace=True)
+    gallery.add_records(GalleryRecords(items, tracks.embeddings), replace=True)
     return gallery.delete(former) if former else 0
 
 

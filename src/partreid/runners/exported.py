@@ -23,6 +23,16 @@ SESSIONS: dict[str, type[OnnxSession] | type[OpenVinoSession]] = {".onnx": OnnxS
 """What opens an exported file, by its suffix."""
 
 
+def is_exported(source: object) -> bool:
+    """Whether a path means an exported file.
+
+    Example:
+        >>> is_exported("model.onnx"), is_exported("runs/light")
+        (True, False)
+    """
+    return isinstance(source, str | Path) and Path(source).suffix in SESSIONS
+
+
 class ExportedRunner:
     """Runs an exported file behind :class:`~partreid.inference.extractor.PartExtractor`.
 

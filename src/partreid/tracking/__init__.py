@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from partreid.tracking.boxes import BoxTable, TrackBoxes, read_boxes
     from partreid.tracking.frame_folder import FrameFolder
     from partreid.tracking.tracklets import Tracklet, merge_tracklet, merge_tracklets
-    from partreid.tracking.video import VideoFrame, crop_boxes, embed_boxes, iter_frames
-    from partreid.tracking.video_tracks import BestCrops, embed_tracks
+    from partreid.tracking.video import VideoFrame, iter_frames
+    from partreid.tracking.video_tracks import BestCrops, VideoTracks, embed_tracks, embed_video, open_frames
 
 __all__ = [
-    "BestCrops", "BoxTable", "FrameFolder", "TrackBoxes", "Tracklet", "VideoFrame", "crop_boxes", "embed_boxes",
-    "embed_tracks", "iter_frames", "merge_tracklet", "merge_tracklets", "read_boxes",
+    "BestCrops", "BoxTable", "FrameFolder", "TrackBoxes", "Tracklet", "VideoFrame", "VideoTracks", "embed_tracks",
+    "embed_video", "iter_frames", "merge_tracklet", "merge_tracklets", "open_frames", "read_boxes",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

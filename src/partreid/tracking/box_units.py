@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import DataError
+from partreid.inference.crops import are_fractions
 
 if TYPE_CHECKING:
     from partreid.tracking.boxes import TrackBoxes
@@ -63,23 +64,12 @@ def check_shares(boxes: TrackBoxes) -> None:
     Raises:
         DataError: most are shares.
     """
-    shares = are_shares(boxes.corners)
+    shares = are_fractions(boxes.corners)
     if len(boxes) and shares.mean() > 0.5:
         raise DataError(
             f"{_first(boxes, shares)}: {int(shares.sum())} of {len(boxes)} boxes lie within one pixel, as if their "
             "numbers were shares of the frame. Multiply x by the frame's width in pixels and y by its height."
         )
-
-
-def are_shares(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """[N] whether all four numbers of a box [N, 4] are so small that they can be shares of a frame only.
-
-    Example:
-        >>> are_shares(np.array([[0.1, 0.2, 0.3, 1.0], [1, 1, 30, 80]]))
-        array([ True, False])
-    """
-    small: NDArray[np.bool_] = np.all(np.abs(corners) <= 1.5, axis=1)
-    return small
 
 
 def _check_form(boxes: TrackBoxes, width: int, height: int) -> None:

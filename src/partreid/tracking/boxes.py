@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import ConfigError, DataError
+from partreid.objects import guided
 from partreid.tracking.box_choice import chosen_rows, named
 from partreid.tracking.box_columns import COLUMNS, MOT, BoxForm
 from partreid.tracking.box_rows import BoxRows, read_rows
@@ -42,7 +43,7 @@ class TrackBoxes:
 
     Attributes:
         frames: [N] numbers of frames, from 0, ascending. tracks: [N] positions in ``names``.
-        corners: [N, 4] x1, y1, x2, y2 in pixels, as :func:`~partreid.tracking.video.crop_boxes` takes them.
+        corners: [N, 4] x1, y1, x2, y2 in pixels, as :func:`~partreid.inference.crops.crop_boxes` takes them.
         names: the T tracks, in the order of their first boxes.
         lines: [N] where each stands in its table; None where it has none. table: that table.
 
@@ -161,6 +162,7 @@ class TrackBoxes:
         return cls(frames[order], codes, corners[order], tuple(numbers), lines, table)
 
 
+@guided
 def read_boxes(
     path: str | Path,
     *,

@@ -7,13 +7,14 @@ from typing import TypeVar
 
 from partreid.errors import DataError, ShapeError
 from partreid.functional.merging import SlotSums
+from partreid.objects import Guided, guided
 from partreid.tracking.track_names import track_key
 from partreid.types import PartEmbeddings, check_comparable
 
 Track = TypeVar("Track", bound=Hashable)
 
 
-class Tracklet:
+class Tracklet(Guided):
     """One track's embedding, grown image by image; memory does not grow with the number of images.
 
     Per slot the mean of the vectors, weighted by visibility (:class:`~partreid.functional.merging.SlotSums`); a slot's
@@ -33,6 +34,9 @@ class Tracklet:
     def __init__(self) -> None:
         self._sums: SlotSums | None = None
         self._like: PartEmbeddings | None = None
+
+    def __repr__(self) -> str:
+        return f"Tracklet({len(self)} images)"
 
     def __len__(self) -> int:
         """Number of images so far."""
@@ -68,6 +72,7 @@ class Tracklet:
         return self._sums.mean(self._like)
 
 
+@guided
 def merge_tracklet(embeddings: PartEmbeddings) -> PartEmbeddings:
     """Images [N, S, D] of one track as one [1, S, D]; how is told at :class:`Tracklet`.
 
@@ -85,6 +90,7 @@ def merge_tracklet(embeddings: PartEmbeddings) -> PartEmbeddings:
     return track.embeddings
 
 
+@guided
 def merge_tracklets(embeddings: PartEmbeddings, tracks: Sequence[Track]) -> tuple[PartEmbeddings, list[Track]]:
     """Images of several tracks as one row per track; how is told at :class:`Tracklet`.
 

@@ -1,4 +1,4 @@
-"""Persons in video: frames from files, and the boxes of a detector or tracker cut out of them."""
+"""Frames of video files, and of folders of images."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from partreid.datasets.images import read_image
 from partreid.errors import DataError, MissingDependencyError, ShapeError
-from partreid.inference.extractor import PartExtractor
-from partreid.tracking.box_units import are_shares
+from partreid.objects import guided
 from partreid.tracking.frame_folder import SEQINFO, FrameFolder
-from partreid.types import PartEmbeddings
 
 OnError = Callable[[str], None]
 """Told what was left out and why; where there is none, the first such thing is an error."""
@@ -34,6 +32,7 @@ class VideoFrame(NamedTuple):
     pixels: NDArray[np.uint8]
 
 
+@guided
 def iter_frames(
     path: str | Path | FrameFolder, *, every: int = 1, on_error: OnError | None = None
 ) -> Iterator[VideoFrame]:
@@ -57,7 +56,7 @@ def iter_frames(
 
     Example:
         >>> for number, seconds, pixels in iter_frames("camera1.mp4", every=5):  # doctest: +SKIP
-        ...     embeddings = embed_boxes(extractor, pixels, detect(pixels))
+        ...     embeddings = extractor.embed_boxes(pixels, detect(pixels))
     """
     if not isinstance(every, int | np.integer) or isinstance(every, bool) or every < 1:
         raise ShapeError(f"every is a whole number of at least 1, got {every!r:.80}.")
@@ -67,70 +66,6 @@ def iter_frames(
     if path.is_dir():
         return _images(FrameFolder.open(path), every, on_error)
     return _decoded(path, every, on_error)
-
-
-def crop_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> list[NDArray[np.uint8]]:
-    """Cut boxes out of a frame: every pixel that a box touches. What lies outside the frame is cut off, not filled.
-
-    Args:
-        frame: uint8 [H, W, 3]. boxes: [N, 4] numbers x1, y1, x2, y2 in pixels from the upper left corner; x2 and y2
-            are where the box ends, so that (0, 0, W, H) is the whole frame.
-
-    Returns:
-        N copies, so that the frame need not stay in memory.
-
-    Raises:
-        DataError: the frame is no such array, or a box is not finite, empty, inverted, wholly outside, or in shares of
-            the frame; the message tells which.
-        ShapeError: the boxes are not [N, 4] numbers, or some are masked.
-
-    Example:
-        >>> [crop.shape for crop in crop_boxes(np.zeros((90, 160, 3), np.uint8), [[10, 5, 30, 65.5], [-8, 0, 12, 40]])]
-        [(61, 20, 3), (40, 12, 3)]
-    """
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        what = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise DataError(f"Expected a frame as uint8 array [H, W, 3] in RGB order, got {what}.")
-    try:
-        if np.ma.is_masked(boxes) or np.iscomplexobj(boxes):
-            raise TypeError
-        corners = np.asarray(boxes, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ShapeError("Expected boxes [N, 4] of numbers: x1, y1, x2, y2 for each.") from None
-    if corners.size == 0:
-        return []
-    if corners.ndim != 2 or corners.shape[1] != 4:
-        raise ShapeError(f"Expected boxes [N, 4] = x1, y1, x2, y2 for each, got shape {corners.shape}.")
-    return [_crop(frame, box, number) for number, box in enumerate(corners)]
-
-
-def embed_boxes(extractor: PartExtractor, frame: NDArray[np.uint8], boxes: ArrayLike) -> PartEmbeddings:
-    """Embeddings [N, S, D] of the persons in N boxes of a frame; arguments as in :func:`crop_boxes`.
-
-    Raises:
-        DataError, ShapeError: as ``crop_boxes``; DataError also where there is no box.
-    """
-    return extractor.embed(list(crop_boxes(frame, boxes)))
-
-
-def _crop(frame: NDArray[np.uint8], box: NDArray[np.float64], number: int) -> NDArray[np.uint8]:
-    height, width = frame.shape[:2]
-    x1, y1, x2, y2 = box
-    what = f"Box {number} ({', '.join(f'{value:g}' for value in box)})"
-    if not np.isfinite(box).all():
-        raise DataError(f"{what} is not finite. Expected x1, y1, x2, y2 in pixels.")
-    if are_shares(box[None])[0] and max(height, width) > 2:
-        raise DataError(
-            f"{what} lies within one pixel, as if its numbers were shares of the frame. Multiply x1 and x2 by the "
-            f"width of {width} pixels, y1 and y2 by the height of {height}."
-        )
-    if x1 >= x2 or y1 >= y2:
-        raise DataError(f"{what} is empty or inverted. Expected x1 < x2 and y1 < y2; is it x, y, width, height?")
-    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-        raise DataError(f"{what} lies outside the frame of {width}×{height} pixels. Does it belong to this video?")
-    left, top = max(0, int(np.floor(x1))), max(0, int(np.floor(y1)))
-    right, bottom = min(width, int(np.ceil(x2))), min(height, int(np.ceil(y2)))
-    return frame[top:bottom, left:right].copy()
 
 
 def _images(folder: FrameFolder, every: int, on_error: OnError | None) -> Iterator[VideoFrame]:

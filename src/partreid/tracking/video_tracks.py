@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
@@ -14,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from partreid.errors import DataError
+from partreid.errors import ConfigError, DataError
 from partreid.files import replace_file
+from partreid.inference.crops import crop_boxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImageLike, load_image
+from partreid.progress import Advance
 from partreid.tracking.box_units import check_units
 from partreid.tracking.boxes import TrackBoxes
+from partreid.tracking.frame_folder import FrameFolder
 from partreid.tracking.tracklets import Tracklet
-from partreid.tracking.video import OnError, VideoFrame, crop_boxes
+from partreid.tracking.video import OnError, VideoFrame, iter_frames
 from partreid.types import PartEmbeddings
 
 OnCrop: TypeAlias = Callable[[int, NDArray[np.uint8], PartEmbeddings], None]
@@ -73,7 +77,7 @@ def embed_tracks(
     frames: Iterable[VideoFrame],
     boxes: TrackBoxes,
     *,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda count: None,
     on_error: OnError | None = None,
     on_crop: OnCrop | None = None,
 ) -> tuple[PartEmbeddings, tuple[str, ...]]:
@@ -120,6 +124,83 @@ def embed_tracks(
                     on_crop(rows[position], waiting.pop(rows[position]), one)
             advance(len(batch.positions))
     return tracks.finish()
+
+
+@dataclass(frozen=True, eq=False)
+class VideoTracks:
+    """The tracks of a video.
+
+    Attributes:
+        embeddings: [T, S, D]. names: of the T tracks. boxes: that were embedded.
+        seconds: when each frame was shown since the video's start, where that is known. images: a file of each track.
+    """
+
+    embeddings: PartEmbeddings
+    names: tuple[str, ...]
+    boxes: TrackBoxes
+    seconds: Mapping[int, float] = field(default_factory=dict)
+    images: Mapping[str, Path] = field(default_factory=dict)
+
+
+def open_frames(
+    video: str | Path, boxes: TrackBoxes, *, fps: float | None = None, in_order: bool = False
+) -> Path | FrameFolder:
+    """The frames that a table of boxes belongs to: of a video file, or of a folder of images.
+
+    Args:
+        video: the file or folder. boxes: of its tracks. fps, in_order: of a folder, as :meth:`FrameFolder.open`.
+
+    Raises:
+        DataError: there is no box, or the folder's images are no frames. ConfigError: a file needs no ``fps``.
+    """
+    if not len(boxes):
+        raise DataError(f"No box of {boxes.table.path} is left. Use more of the frames: a smaller --every.")
+    path = Path(video)
+    if path.is_dir():
+        return FrameFolder.open(path, fps=fps, first=boxes.table.first_frame, in_order=in_order)
+    if fps is not None or in_order:
+        raise ConfigError(f"--fps and --in-order are for folders of images; {video} is none.")
+    return path
+
+
+def embed_video(
+    extractor: PartExtractor,
+    frames: str | Path | FrameFolder,
+    boxes: TrackBoxes,
+    *,
+    every: int = 1,
+    crops: Path | None = None,
+    advance: Advance = lambda count: None,
+    on_error: OnError | None = None,
+) -> VideoTracks:
+    """Embed the tracks of a video file or of a folder of frames: :func:`embed_tracks`, and what is known of them.
+
+    Args:
+        extractor: the model. frames: as :func:`open_frames` gives them. boxes: of the tracks.
+        every: only every n-th frame and its boxes. crops: folder for an image of each track, the one that shows the
+            most. advance: told how many boxes were embedded. on_error: told of each frame and box that is left out.
+
+    Raises:
+        DataError: as ``embed_tracks``, and where a frame cannot be read or an image cannot be written.
+    """
+    boxes = boxes.every(every)
+    best = None if crops is None else BestCrops(crops)
+    seconds: dict[int, float] = {}
+    used: list[int] = []
+
+    def noted() -> Iterator[VideoFrame]:
+        for frame in iter_frames(frames, every=every, on_error=on_error):
+            if frame.seconds is not None:
+                seconds[frame.number] = frame.seconds
+            yield frame
+
+    def note(row: int, pixels: NDArray[np.uint8], one: PartEmbeddings) -> None:
+        used.append(row)
+        if best is not None:
+            best.add(boxes.names[boxes.tracks[row]], pixels, one)
+
+    embeddings, names = embed_tracks(extractor, noted(), boxes, advance=advance, on_error=on_error, on_crop=note)
+    return VideoTracks(embeddings, names, boxes.only(used), seconds, best.files if best else {})
 
 
 def _in_frames(

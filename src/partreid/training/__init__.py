@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
+    from partreid.training.callbacks import StepRecord, TensorBoardCallback, TrainingCallback
     from partreid.training.loop import SupervisedModel, Trainer
-    from partreid.training.observers import StepRecord, TensorBoardObserver, TrainingObserver
-    from partreid.training.presets import PRESETS, get_preset
+    from partreid.training.presets import PRESETS, find_config, get_preset
     from partreid.training.state import load_run_config
     from partreid.training.train_config import DistributedConfig, OptimizerConfig, TrainConfig
 
 __all__ = [
-    "PRESETS", "DistributedConfig", "OptimizerConfig", "StepRecord", "SupervisedModel", "TensorBoardObserver",
-    "TrainConfig", "Trainer", "TrainingObserver", "get_preset", "load_run_config",
+    "PRESETS", "DistributedConfig", "OptimizerConfig", "StepRecord", "SupervisedModel", "TensorBoardCallback",
+    "TrainConfig", "Trainer", "TrainingCallback", "find_config", "get_preset", "load_run_config",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a run is trained on, in a few bytes per image, so that a resumed training notices what was exchanged."""
+"""What a run is trained on, as a few bytes per image: a resumed training notices which images or labels changed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from partreid.datasets.readers import DataLike, read_datasets
 from partreid.errors import CheckpointError
 from partreid.training.state import load_run_config
 from partreid.training.train_config import TrainConfig
@@ -21,23 +23,39 @@ _HEAD = 1 << 16
 """Bytes at a file's beginning that are looked at, beside its size: most images have no more."""
 
 _MAY_CHANGE = ("optimizer.epochs", "labels", "pretrained")
-"""Fields with which a training is no other one: how long it is, by which name its labels and its start were found."""
+"""Fields that do not make it another training: its length, and by which names labels and first weights are found."""
 
 _WAY_OUT = (
-    "Or begin a new run in another folder (--set pretrained=RUN starts from the backbone of this one), or go on all "
-    "the same with partreid train --resume --allow-changes (in Python: resume(allow_changes=True))."
+    "Or start a new run in another folder (--set pretrained=RUN starts from the backbone of this one), or resume it "
+    "in spite of this: partreid train --resume --allow-changes, in Python resume(allow_changes=True)."
 )
+
+
+def training_images(data: DataLike | Sequence[DataLike] | Sequence[ReIDImage], *, labels: str) -> list[ReIDImage]:
+    """The images to train on: of one data set, or of several joined.
+
+    Args:
+        data: data sets or their names or folders, or the images themselves. labels: label folder of sets that are read.
+
+    Raises:
+        DataError, LabelError: as :func:`~partreid.datasets.readers.read_datasets`.
+    """
+    if isinstance(data, Sequence) and data and all(isinstance(one, ReIDImage) for one in data):
+        return list(cast("Sequence[ReIDImage]", data))
+    sets = read_datasets(cast("DataLike | Sequence[DataLike]", data), labels=labels, unmatched="drop")
+    return [image for dataset in sets for image in dataset.train]
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
     """The training images in the order in which they are drawn: by class, then as they were given.
 
-    Folders do not count, so that a set may be moved, nor does the order in which several sets are given.
+    Folders do not count, as a set may be moved, nor does the order in which several sets are given.
 
     Attributes:
         names: of the images' files.
-        digests: "images", [N] int64, of class, name and content; "labels", [N] int64, of the content, 0 = none.
+        digests: "pictures" (the name in states on disk), [N] int64, of class, name and content of the images;
+            "labels", [N] int64, of the content, 0 = none.
     """
 
     names: Sequence[str]
@@ -58,7 +76,7 @@ class TrainingData:
         return cls(names, {"images": torch.tensor(found_images), "labels": torch.tensor(found)})
 
     def changes(self, before: Mapping[str, Tensor]) -> str:
-        """What was otherwise before, in words; "" where nothing was."""
+        """What has changed since, in words; "" where nothing has."""
         now = self.digests
         if "pictures" in before:  # as former versions wrote it
             before = {"images": before["pictures"], "labels": before["labels"]}
@@ -76,34 +94,34 @@ class TrainingData:
 
 
 def check_same_config(run: Path, config: TrainConfig) -> None:
-    """See that a run goes on with the configuration it began with, but for the number of epochs.
+    """Check that a run is resumed with the configuration it was started with; the number of epochs may differ.
 
     Raises:
-        CheckpointError: a field is another now.
+        CheckpointError: a field has changed.
     """
-    differences = [one for one in load_run_config(run).differences(config) if one[0] not in _MAY_CHANGE]
+    differences = [(key, *one) for key, one in load_run_config(run).diff(config).items() if key not in _MAY_CHANGE]
     if differences:
         key, there, here = differences[0]
         more = f" ({len(differences)} fields differ)" if len(differences) > 1 else ""
         raise CheckpointError(
-            f"{run} was begun with {key} = {there!r}, and now it is {here!r}{more}. A resumed run has its "
-            f"configuration from the run: leave --preset, --config and --set away. {_WAY_OUT}"
+            f"{run} was started with {key} = {there!r}, and now it is {here!r}{more}. A resumed run keeps its "
+            f"configuration: leave --preset, --config and --set away. {_WAY_OUT}"
         )
 
 
 def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData) -> None:
-    """See that a run goes on with the images and labels it began with.
+    """Check that a run is resumed with the images and labels it was started with.
 
     Args:
-        run: its folder. before: digests it was begun with; that a run of an earlier version has none is warned of.
+        run: its folder. before: digests of then; a run of an earlier version has none, and a warning says so.
         data: of now.
 
     Raises:
-        CheckpointError: something is another now.
+        CheckpointError: something has changed.
     """
     if not before:
         warnings.warn(
-            f"{run} was begun with an earlier version, which kept no digest of its images: whether they and their "
+            f"{run} was started with an earlier version, which kept no digest of its images: whether images and "
             "labels are still the same is not known.",
             stacklevel=3,
         )
@@ -112,8 +130,8 @@ def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData)
 
 
 def file_digest(path: Path, about: str) -> int:
-    """Of a file's size and beginning, and of what is said about it; one that cannot be read is reported by whoever
-    needs it."""
+    """Digest of a file's size and beginning, and of a text about it; a file that cannot be read is reported where it is
+    needed."""
     digest = blake2b(about.encode("utf-8", "surrogateescape"), digest_size=8)
     try:
         digest.update(str(path.stat().st_size).encode())

@@ -1,4 +1,4 @@
-"""Training on several devices: one process each, started by torchrun, and what they share at every step."""
+"""Training on several devices: one process each, started by torchrun, and what they exchange at every step."""
 
 from __future__ import annotations
 

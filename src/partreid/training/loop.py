@@ -18,6 +18,7 @@ from torch import Tensor
 from partreid import processes
 from partreid.datasets.augment import Augmentation, Augmented
 from partreid.datasets.loaders import TrainLoader
+from partreid.datasets.readers import DataLike
 from partreid.datasets.torch_dataset import ImageBatch
 from partreid.environment import describe_environment
 from partreid.errors import CheckpointError
@@ -30,11 +31,12 @@ from partreid.models.build import build_network
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, load_backbone
 from partreid.models.network import ReIDNetwork
 from partreid.runtime import RuntimeConfig, check_compiler, keep_freed_memory, resolve_arithmetic, resolve_device
-from partreid.training.data import TrainingData, check_same_config, check_same_data
+from partreid.training.callbacks import StepRecord, TrainingCallback
+from partreid.training.data import TrainingData, check_same_config, check_same_data, training_images
 from partreid.training.distributed import gather, start_fabric, synchronize_batchnorm
 from partreid.training.ema import WeightAverage
 from partreid.training.meter import Meter
-from partreid.training.observers import StepRecord, TrainingObserver
+from partreid.training.presets import get_preset
 from partreid.training.state import LOCK_FILE, Learner, Progress, checkpoint_stamp, restore, save_run
 from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage, identities
@@ -103,27 +105,34 @@ class Trainer:
     """Trains one model, a step at a time; under torchrun, as one of several processes.
 
     Args:
-        config: how. images: on what, ``dataset.train`` of one set or of several joined. run: folder of the checkpoint.
-        runtime: where. observers: told of every step and epoch, in the first process only.
+        config: how; the name of a preset (:data:`~partreid.training.presets.PRESETS`) will do.
+        data: what to train on: a data set, its name or folder, its images, or several sets, which are joined.
+        run: folder of the checkpoint. runtime: device, precision, threads.
+        callbacks: called at every step and epoch, in the first process only.
 
     Raises:
-        DataError, LabelError: the images cannot be trained on so.
+        DataError, LabelError: there is no such data set, or it cannot be trained on so.
         CheckpointError: pretrained weights are missing or do not fit.
-        ConfigError: this machine cannot do what ``runtime`` asks for.
+        ConfigError: there is no such preset, or this machine cannot do what ``runtime`` asks for.
+
+    Example:
+        >>> checkpoint = Trainer("light", "market1501", "runs/light").fit()  # doctest: +SKIP
     """
 
     def __init__(
         self,
-        config: TrainConfig,
-        images: Sequence[ReIDImage],
+        config: TrainConfig | str,
+        data: DataLike | Sequence[DataLike] | Sequence[ReIDImage],
         run: str | Path,
         *,
         runtime: RuntimeConfig | None = None,
-        observers: Sequence[TrainingObserver] = (),
+        callbacks: Sequence[TrainingCallback] = (),
     ) -> None:
+        config = get_preset(config) if isinstance(config, str) else TrainConfig.given(config)
+        images = training_images(data, labels=config.labels)
         self.config = config
         self.run = Path(run)
-        self.observers = observers
+        self.callbacks = callbacks
         self.runtime = runtime or RuntimeConfig()
         if self.runtime.compile:
             check_compiler()
@@ -153,7 +162,7 @@ class Trainer:
         self.learner = self._new_learner(device)
         self.progress = Progress(0, {}, self.pids, processes=processes.count())
         self._saved_at = time.monotonic()
-        self._stamp: tuple[int, ...] | None = None  # of the checkpoint that this training goes on from
+        self._stamp: tuple[int, ...] | None = None  # of the checkpoint that this training continues
 
     def _new_learner(self, device: torch.device) -> Learner:
         config = self.config.optimizer
@@ -183,8 +192,8 @@ class Trainer:
         """Continue from the run folder's checkpoint, at the very step it was written after.
 
         Args:
-            allow_changes: go on although images, labels or fields of the configuration are others than the run began
-                with; else only ``optimizer.epochs`` may be.
+            allow_changes: resume even if images, labels or fields of the configuration have changed since the run was
+                started; else only ``optimizer.epochs`` may be.
 
         Raises:
             CheckpointError: there is none, it is of another model, of other persons or data or of another
@@ -235,7 +244,7 @@ class Trainer:
         return hold_work(self.run / LOCK_FILE, f"training into {self.run}", error=CheckpointError)
 
     def _check_folder(self) -> None:
-        """See that the checkpoint which the next one replaces is the one that this training goes on from."""
+        """Check that the checkpoint to be replaced is the one that this training continues."""
         there = recover_folder(self.run / CHECKPOINT_FOLDER).exists()
         if there and not self.progress.begun:
             raise CheckpointError(f"{self.run} already holds a run. Resume it, or choose another folder.")
@@ -260,11 +269,11 @@ class Trainer:
                 self._train_epoch(model, optimizer)
                 self.progress = self.progress.after_epoch()
                 self._save()
-                for observer in self._told:
-                    observer.on_epoch(self.epoch - 1, self.progress.means)
+                for callback in self._told:
+                    callback.on_epoch(self.epoch - 1, self.progress.means)
         finally:
-            for observer in self._told:
-                observer.close()
+            for callback in self._told:
+                callback.close()
         self.fabric.barrier()
         return Checkpoint(self.learner.result.eval(), self.config.preprocess)
 
@@ -310,13 +319,13 @@ class Trainer:
         return losses
 
     def _report(self, records: Sequence[StepRecord]) -> None:
-        """Count steps that were read, tell the observers, and save now and then."""
+        """Count steps that were read, tell the callbacks, and save now and then."""
         if not records:
             return
         self.progress = self.progress.after_steps(records)
         for record in records:
-            for observer in self._told:
-                observer.on_step(record)
+            for callback in self._told:
+                callback.on_step(record)
         whole = records[-1].step + 1 == records[-1].steps_in_epoch
         minutes = self.runtime.save_minutes
         if minutes and not whole and time.monotonic() - self._saved_at > 60 * minutes:
@@ -331,5 +340,5 @@ class Trainer:
             self._stamp = checkpoint_stamp(self.run)
 
     @property
-    def _told(self) -> Sequence[TrainingObserver]:
-        return self.observers if processes.is_first() else ()
+    def _told(self) -> Sequence[TrainingCallback]:
+        return self.callbacks if processes.is_first() else ()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import TrainingError
-from partreid.training.observers import StepRecord
+from partreid.training.callbacks import StepRecord
 
 STEPS_BETWEEN_READINGS = 10
 """On a GPU: reading waits for all the work that was handed to it."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from partreid.datasets.augment import AugmentConfig
 from partreid.datasets.loaders import BatchConfig
 from partreid.errors import ConfigError, nearest
 from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
+from partreid.models.checkpoint import TRAIN_FILE, find_checkpoint
 from partreid.models.model_config import ModelConfig, bot_model, official_model, paper_model, pcb_model
 from partreid.preprocessing import PreprocessConfig
 from partreid.training.train_config import OptimizerConfig, TrainConfig
@@ -165,3 +167,21 @@ def get_preset(name: str) -> TrainConfig:
     if name not in PRESETS:
         raise ConfigError(f"Unknown preset {name!r}. {nearest(name, PRESETS)}")
     return PRESETS[name]()
+
+
+def find_config(source: str | Path) -> TrainConfig:
+    """A configuration: a preset by its name, that of a run by its folder, or one in a TOML, YAML or JSON file.
+
+    Raises:
+        ConfigError: it is none of these, or the file does not fit. CheckpointError: the folder holds no run.
+    """
+    if str(source) in PRESETS:
+        return get_preset(str(source))
+    path = Path(source)
+    if path.is_dir():
+        return TrainConfig.load(find_checkpoint(path) / TRAIN_FILE)
+    if path.exists():
+        return TrainConfig.load(path)
+    raise ConfigError(
+        f"Expected a preset, a run's folder or a file, got {str(source)!r}. {nearest(str(source), PRESETS)}"
+    )

@@ -1,4 +1,4 @@
-"""A run folder, and what makes an interrupted training go on as if nothing had happened.
+"""A run folder, and what a training needs to be resumed as if it had not been interrupted.
 
 ::
 
@@ -25,17 +25,18 @@ from partreid.losses.extra import ExtraLosses
 from partreid.models.backbones.weights import load_exactly, read_state_dict
 from partreid.models.checkpoint import (
     CHECKPOINT_FOLDER,
+    TRAIN_FILE,
     WEIGHTS_FILE,
     Checkpoint,
     find_checkpoint,
     write_checkpoint,
 )
 from partreid.models.network import ReIDNetwork
+from partreid.training.callbacks import StepRecord
 from partreid.training.ema import WeightAverage
-from partreid.training.observers import StepRecord
 from partreid.training.train_config import TrainConfig
 
-CONFIG_FILE, STATE_FILE, LOCK_FILE = "train.toml", "train_state.pt", ".training"
+STATE_FILE, LOCK_FILE = "train_state.pt", ".training"
 
 _WEIGHTS = "weights_sha256"
 """What a state says of the weights that lie beside it; states of earlier versions do not."""
@@ -159,7 +160,7 @@ def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Le
     _check_finite(learner, progress)
     with atomic_folder(run / CHECKPOINT_FOLDER, error=CheckpointError) as folder:
         write_checkpoint(checkpoint, folder)
-        (folder / CONFIG_FILE).write_text(config.to_toml(), encoding="utf-8")
+        (folder / TRAIN_FILE).write_text(config.to_toml(), encoding="utf-8")
         state = {**vars(progress), **learner.state(), _WEIGHTS: _digest(folder / WEIGHTS_FILE)}
         try:
             torch.save(state, folder / STATE_FILE)
@@ -189,7 +190,7 @@ def load_run_config(run: Path) -> TrainConfig:
     Raises:
         CheckpointError: there is no run. ConfigError: its configuration does not fit this version.
     """
-    return TrainConfig.load(_part(run, CONFIG_FILE))
+    return TrainConfig.load(_part(run, TRAIN_FILE))
 
 
 def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool = True) -> Progress:
@@ -219,8 +220,8 @@ def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool 
         weights = path.with_name(WEIGHTS_FILE)
         if state.get(_WEIGHTS, "") not in ("", _digest(weights)):
             raise CheckpointError(
-                f"{weights} and {path.name} beside it were not written together, so that the training would go on from "
-                "neither. Put the whole folder back from one copy, or begin anew in another folder."
+                f"{weights} and {path.name} beside it were not written together: they do not belong to one step. "
+                "Put the whole folder back from one copy, or start a new run in another folder."
             )
         learner.load(read_state_dict(weights), state, source=str(weights))
         return replace(progress, processes=processes.count())
@@ -287,7 +288,7 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
     if isinstance(error, CheckpointError):  # which says what is wrong already
         return error
     said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-    return CheckpointError(f"{path} cannot be read ({said:.200}). Start the training anew in another folder.")
+    return CheckpointError(f"{path} cannot be read ({said:.200}). Start a new training in another folder.")
 
 
 def _part(run: Path, name: str) -> Path:
@@ -303,6 +304,6 @@ def _part(run: Path, name: str) -> Path:
 
 
 def checkpoint_stamp(run: Path) -> tuple[int, ...]:
-    """What changes whenever the checkpoint of a run is written anew."""
+    """What changes whenever the checkpoint of a run is written."""
     stat = _part(run, STATE_FILE).stat()
     return stat.st_ino, stat.st_mtime_ns, stat.st_size

@@ -30,7 +30,7 @@ class OptimizerConfig(ConfigModel):
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
     """Epochs of linear warm-up (paper §4.2: 10)."""
     warmup_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Share of the peak at which warm-up starts (paper: 3.5e-5 = 0.1; published weights: 0.01)."""
+    """Fraction of the peak at which warm-up starts (paper: 3.5e-5 = 0.1; published weights: 0.01)."""
     schedule: Literal["steps", "cosine"] = "steps"
     """After warm-up: constant between milestones (paper), or a half cosine down to 0, updated at every batch."""
     milestones: tuple[int, ...] = (40, 70)
@@ -68,7 +68,7 @@ class DistributedConfig(ConfigModel):
     triplets are mined over the whole of it: then a configuration means the same on any number of devices; or each
     device draws and mines its own P × K: larger steps, for which the learning rate may have to be raised."""
     sync_batchnorm: bool = False
-    """Whether BN statistics are taken over all devices instead of each device's share."""
+    """Whether BN statistics are taken over all devices instead of each device's images."""
 
 
 class TrainConfig(ConfigModel):

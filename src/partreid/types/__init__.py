@@ -6,13 +6,15 @@ from partreid.doors import door
 
 if TYPE_CHECKING:
     from partreid.types.data import Identity, LabelNaming, ReIDDataset, ReIDImage, identities
-    from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, SearchResult
+    from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
+    from partreid.types.output import ModelOutput, RegionVectors
     from partreid.types.results import EvaluationResult, LossReport
-    from partreid.types.tensors import ModelOutput, PartEmbeddings, RegionVectors, check_comparable, compares_normalized
+    from partreid.types.search import Hit, SearchResult
+    from partreid.types.tensors import PartEmbeddings, check_comparable, compares_normalized
 
 __all__ = [
-    "CameraSummary", "EvaluationResult", "GalleryItem", "GalleryRecords", "Identity", "LabelNaming", "LossReport",
-    "ModelOutput", "PartEmbeddings", "ReIDDataset", "ReIDImage", "RegionVectors", "SearchResult",
+    "CameraSummary", "EvaluationResult", "GalleryItem", "GalleryRecords", "Hit", "Identity", "LabelNaming",
+    "LossReport", "ModelOutput", "PartEmbeddings", "ReIDDataset", "ReIDImage", "RegionVectors", "SearchResult",
     "check_comparable", "compares_normalized", "identities",
 ]  # fmt: skip
 

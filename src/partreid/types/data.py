@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from numbers import Real
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TypeAlias
 
 from partreid.errors import DataError, ShapeError
+from partreid.objects import Guided, html_table
 from partreid.types.id_values import as_id, is_unknown
 
 Identity: TypeAlias = tuple[str, int]
@@ -17,7 +18,7 @@ Identity: TypeAlias = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class ReIDImage:
+class ReIDImage(Guided):
     """One image of a data set.
 
     Attributes:
@@ -25,12 +26,12 @@ class ReIDImage:
         pid: the set's own person id; -1 for junk, an image of nobody in particular.
         camid: the set's own camera, 0-based; None (or NaN) where cameras are unknown.
         label: file with pose fields or a label map, or None.
-        occlusion: share of the person that is hidden, in [0, 1], where the set knows it.
+        occlusion: fraction of the person that is hidden, in [0, 1], where the set knows it.
         dataset: the set's name; empty for an image that belongs to none.
         camera: what the set calls the camera, where that is not its number counted from 1.
 
     Raises:
-        DataError: the person is no whole number, the camera no whole number of at least 0, or the hidden share no
+        DataError: the person is no whole number, the camera no whole number of at least 0, or the hidden fraction no
             number in [0, 1].
     """
 
@@ -60,10 +61,10 @@ class ReIDImage:
         if self.camid is not None and (type(self.camid) is not int or self.camid < 0):
             object.__setattr__(self, "camid", self._number("camid"))
         if self.occlusion is not None and not (type(self.occlusion) is float and 0 <= self.occlusion <= 1):
-            object.__setattr__(self, "occlusion", self._share(self.occlusion))
+            object.__setattr__(self, "occlusion", self._fraction(self.occlusion))
 
-    def _share(self, value: object) -> float | None:
-        """The hidden share as Python's own number, None where an unknown one has another name."""
+    def _fraction(self, value: object) -> float | None:
+        """The hidden fraction as Python's own number, None where an unknown one has another name."""
         if is_unknown(value):
             return None
         if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
@@ -128,8 +129,8 @@ class LabelNaming:
     leaves_out_id_folder: bool = False
 
 
-@dataclass(frozen=True)
-class ReIDDataset:
+@dataclass(frozen=True, repr=False)
+class ReIDDataset(Guided):
     """A data set: training images, and query sets to be searched in one gallery. Splits may be empty.
 
     Attributes:
@@ -197,7 +198,55 @@ class ReIDDataset:
             raise DataError(f"{self.name} ({self.root}) has no query images, so it cannot be evaluated.")
         return next(iter(self.queries.values()))
 
+    def subset(self, *, ids: int) -> ReIDDataset:
+        """A smaller set for quick trials: the first identities in ascending order, so many of training and of test.
+
+        Test identities are those that queries and gallery share; all query sets and the gallery are limited to them, so
+        that distractors are left out, and a query set that keeps no image. Scores on such a set are higher than on the
+        whole one: its name says what it is, ``Market-1501[100 ids]``. A set that has no more identities stays as it is.
+
+        Raises:
+            DataError: the number is none of at least 1.
+        """
+        if isinstance(ids, bool) or not isinstance(ids, Integral) or ids < 1:
+            raise DataError(f"Expected a number of identities of at least 1, got {ids!r:.80}.")
+        count = int(ids)
+        train = sorted({image.pid for image in self.train})
+        tested = {image.pid for query in self.queries.values() for image in query}
+        test = sorted(tested & {image.pid for image in self.gallery})
+        if count >= max(len(train), len(test)):
+            return self
+
+        def of(images: tuple[ReIDImage, ...], pids: list[int]) -> tuple[ReIDImage, ...]:
+            kept = set(pids[:count])
+            return tuple(image for image in images if image.pid in kept)
+
+        queries = {name: of(query, test) for name, query in self.queries.items()}
+        return replace(
+            self,
+            name=f"{self.name}[{count} ids]",
+            train=of(self.train, train),
+            gallery=of(self.gallery, test),
+            queries={name: query for name, query in queries.items() if query},
+        )
+
     @property
     def train_identities(self) -> tuple[Identity, ...]:
         """The training identities, as :func:`identities`."""
         return identities(self.train)
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name}: {len(split)}" for name, split in self.splits.items())
+        return f"ReIDDataset({self.name!r}, images of {splits}; in {self.root})"[:500]
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                name,
+                len(split),
+                len({image.pid for image in split}),
+                len({image.camid for image in split} - {None}) or "?",
+            )
+            for name, split in self.splits.items()
+        ]
+        return html_table(f"{self.name} ({self.root})", ("split", "images", "persons", "cameras"), rows)

@@ -1,4 +1,4 @@
-"""What a gallery holds and what a search in it finds."""
+"""What a gallery holds."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from partreid.base_config import ConfigModel
 from partreid.errors import DataError
+from partreid.objects import Guided
 from partreid.types.moments import Time as Time
 from partreid.types.moments import as_time
 from partreid.types.tensors import PartEmbeddings
@@ -27,8 +27,8 @@ _MOST_BITS = 14_000  # of a whole number that Python writes in digits
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # how a whole number looks that went through floats
 
 
-@dataclass(frozen=True)
-class GalleryItem:
+@dataclass(frozen=True, repr=False)
+class GalleryItem(Guided):
     """One image, or one track, in a gallery.
 
     Attributes:
@@ -81,8 +81,8 @@ class CameraSummary:
         return CameraSummary(self.camera, self.count + other.count, first, last)
 
 
-@dataclass(frozen=True, eq=False)
-class GalleryRecords:
+@dataclass(frozen=True, eq=False, repr=False)
+class GalleryRecords(Guided):
     """Items and their embeddings.
 
     Attributes:
@@ -110,42 +110,6 @@ class GalleryRecords:
         several = list(several)
         items = tuple(item for records in several for item in records.items)
         return cls(items, PartEmbeddings.cat(records.embeddings for records in several))
-
-
-@dataclass(frozen=True, eq=False)
-class SearchResult:
-    """The nearest gallery items of each query, nearest first; equal distances in the order of their ids.
-
-    Attributes:
-        items: [Q][k] items found; k may be less than was asked for where the gallery holds fewer.
-        distances: [Q, k], infinity where not comparable.
-        comparable: [Q, k] bool, False where query and item share no visible slot; such items rank last.
-        part_distances: [Q, k, S] distance per slot, NaN where the slot was not compared: not visible in both.
-        slots: S names of the compared slots.
-        matching: the ``MatchingConfig`` that they were compared by, with nothing left open; None = unknown.
-        model: fingerprint of the extractor that made the gallery, "" = unknown.
-    """
-
-    items: tuple[tuple[GalleryItem, ...], ...]
-    distances: Tensor
-    comparable: Tensor
-    part_distances: Tensor
-    slots: tuple[str, ...]
-    matching: ConfigModel | None = None
-    model: str = ""
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @property
-    def ids(self) -> tuple[tuple[str, ...], ...]:
-        """[Q][k] ids of the items found."""
-        return tuple(tuple(item.id for item in row) for row in self.items)
-
-    @property
-    def compared(self) -> Tensor:
-        """[Q, k] int64 number of slots that each distance was averaged over."""
-        return self.part_distances.isfinite().sum(dim=2)
 
 
 def is_unknown(value: object) -> bool:
@@ -180,6 +144,19 @@ def as_text(value: object, what: str) -> str:
         got = "a number of thousands of digits" if isinstance(value, int) and value not in (0, 1) else f"{value!r:.80}"
         raise DataError(f"{what} is a text or a number, got {got} of type {type(value).__name__}.")
     return check_text(text, what)
+
+
+def id_text(value: object) -> str:
+    """An id as text: a number as its digits; a text as it is, so that "3.0" is not "3", as a camera is.
+
+    Raises:
+        DataError: something else, or a text that :func:`check_text` refuses.
+
+    Example:
+        >>> id_text(7), id_text("7.0")
+        ('7', '7.0')
+    """
+    return check_text(str(value), "An id") if isinstance(value, str) else as_text(value, "An id")
 
 
 def plain_text(value: object) -> str | None:

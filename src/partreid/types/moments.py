@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from partreid.errors import DataError
+from partreid.errors import ConfigError, DataError
 
 Time: TypeAlias = "datetime | int | float"
 """A moment: a datetime with a time zone, or seconds since 1970 in UTC."""
@@ -176,3 +176,35 @@ def _local(naive: datetime, text: str, *, whole_day: bool) -> datetime:
     raise DataError(
         f"{text!r:.80} came twice in local time, when the clocks were put back. Write the zone with it: {choices}."
     )
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
+    """A moment in UTC: "90m" or "2d" ago, "now", or what :func:`written_time` reads.
+
+    Args:
+        text: what was typed. now: what "ago" counts from; the present where None.
+
+    Raises:
+        ConfigError: it is none of these, or not certain.
+
+    Example:
+        >>> noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+        >>> parse_moment("2h", now=noon).isoformat(), parse_moment("2026-11-23T12:00+01:00").isoformat()
+        ('2026-11-23T10:00:00+00:00', '2026-11-23T11:00:00+00:00')
+    """
+    now = now or datetime.now(UTC)
+    text = text.strip()
+    if text == "now":
+        return now
+    try:
+        if ago := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw])", text):
+            return as_time(now - timedelta(**{_UNITS[ago[2]]: float(ago[1])}))
+        return written_time(text)
+    except OverflowError:
+        raise ConfigError(f"Cannot read the time {text!r:.80}: it lies before all calendars.") from None
+    except DataError as error:
+        ago_too = f" Did you mean {text}d or {text}h (ago)?" if re.fullmatch("[0-9]{1,3}", text) else ""
+        raise ConfigError(f"{error} Or 90m, 2h or 3d (ago), or now.{ago_too}") from None

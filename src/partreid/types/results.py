@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from partreid.errors import WrongTypeError
+from partreid.objects import Guided, html_table
 from partreid.types.numbers import require_whole
 
 
-@dataclass(frozen=True, eq=False)
-class EvaluationResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class EvaluationResult(Guided):
     """How well a ranking finds the right persons. Scores lie in [0, 1].
 
     Attributes:
@@ -44,6 +46,60 @@ class EvaluationResult:
         k = require_whole("A rank", k, least=1)
         return float(self.cmc[min(k, len(self.cmc)) - 1])
 
+    @property
+    def rank1(self) -> float:
+        """Rank-1 of the CMC curve."""
+        return self.rank(1)
+
+    @property
+    def rank5(self) -> float:
+        """Rank-5 of the CMC curve."""
+        return self.rank(5)
+
+    @property
+    def rank10(self) -> float:
+        """Rank-10 of the CMC curve."""
+        return self.rank(10)
+
+    @property
+    def mAP(self) -> float:  # noqa: N802 - the field's word
+        """Mean average precision: ``mean_ap``."""
+        return self.mean_ap
+
+    @property
+    def mINP(self) -> float:  # noqa: N802 - the field's word
+        """Mean inverse negative penalty: ``mean_inp``."""
+        return self.mean_inp
+
+    def __getitem__(self, name: str) -> float | int | str | dict[str, list[float]]:
+        """A figure of :meth:`summary` by its name: ``result["mAP"]``.
+
+        Raises:
+            WrongTypeError: there is none of that name; or the result was unpacked like a tuple.
+        """
+        figures = self.summary()
+        if name not in figures:
+            raise WrongTypeError(
+                f"There is no figure {name!r} in this result. Write result.cmc, result.rank1, result.mAP, or one of: "
+                f"{', '.join(figures)}."
+            )
+        return figures[name]
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{metric} {100 * value:.1f} %" for metric, value in self._percent())
+        return (
+            f"EvaluationResult({scores}; {self.num_queries} queries, {self.num_skipped} more without a positive, "
+            f"{self.num_gallery} gallery images; {self.protocol})"
+        )
+
+    def _repr_html_(self) -> str:
+        figures = self._percent()
+        caption = f"{self.num_queries} queries in {self.num_gallery} gallery images; {self.protocol}"
+        return html_table(caption, [name for name, _ in figures], [[f"{100 * value:.1f} %" for _, value in figures]])
+
+    def _percent(self) -> list[tuple[str, float]]:
+        return [(name, getattr(self, name)) for name in ("mAP", "rank1", "rank5", "rank10", "mINP")]
+
     def summary(self) -> dict[str, float | int | str | dict[str, list[float]]]:
         """The main figures as plain numbers, for JSON; with "confidence_95", [low, high] by metric, where computed, and
         "junk_queries" and "junk_gallery" where there are any."""
@@ -51,11 +107,7 @@ class EvaluationResult:
         confidence = {"confidence_95": intervals} if intervals else {}
         junk = dict(zip(("junk_queries", "junk_gallery"), self.num_junk, strict=True)) if any(self.num_junk) else {}
         return {
-            "rank1": self.rank(1),
-            "rank5": self.rank(5),
-            "rank10": self.rank(10),
-            "mAP": self.mean_ap,
-            "mINP": self.mean_inp,
+            **{name: getattr(self, name) for name in ("rank1", "rank5", "rank10", "mAP", "mINP")},
             "queries": self.num_queries,
             "queries_without_positive": self.num_skipped,
             "gallery": self.num_gallery,
@@ -65,14 +117,14 @@ class EvaluationResult:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class LossReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class LossReport(Guided):
     """The training objective (Eq. 5) and what it is made of.
 
     Attributes:
         total: the scalar to differentiate.
         terms: each weighted-in loss by name, before its weight, detached.
-        statistics: figures worth watching that are not losses (for example the share of active triplets).
+        statistics: figures worth watching that are not losses (for example the fraction of active triplets).
     """
 
     total: Tensor

@@ -1,34 +1,37 @@
-"""Embeddings and what a model says. Frozen, validated, device-agnostic.
+"""Embeddings. Frozen, validated, device-agnostic.
 
-Shapes: B images, Q queries, G gallery images, K parts, S slots (foreground + parts), D embedding width,
-H×W feature map.
+Shapes: B images, S slots (foreground + parts), D embedding width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from partreid.errors import ShapeError, nearest
+from partreid.errors import ShapeError, WrongTypeError, nearest
+from partreid.objects import Guided
 from partreid.types.numbers import as_tensor
 
 
-@dataclass(frozen=True, eq=False)
-class PartEmbeddings:
+@dataclass(frozen=True, eq=False, repr=False)
+class PartEmbeddings(Guided):
     """One vector per image and slot, with the slot's visibility: what matching compares (Eq. 9).
 
     Not normalised in itself: the visibility threshold and normalisation are choices of matching. Arrays and lists will
-    do for both tensors; an array that may be written to is shared with them, not copied.
+    do for both tensors; an array that may be written to is shared with them, not copied. Compare two with
+    :func:`~partreid.functional.distance.part_distances`; ``==`` asks whether they are one object.
 
     Attributes:
         vectors: [B, S, D] floating point.
-        visibility: [B, S] floating point in [0, 1]; 0 = the slot is not seen and is never compared.
-        slots: S names, for example ``("foreground", "head", "torso")``.
+        visibility: [B, S] floating point in [0, 1]; 0 = the slot is not seen and is never compared. All slots are
+            visible where it is not given.
+        slots: S different names, for example ``("foreground", "head", "torso")``; ``slot_0``, ``slot_1``, ... where
+            they are not given.
         model: fingerprint of the extractor that made them, "" = unknown. Those of two models are never compared.
         compare_normalized: whether their model was made for vectors that are divided by their length before they are
             compared: the default of every comparison. None = unknown, taken for no, as in the paper.
@@ -38,25 +41,29 @@ class PartEmbeddings:
 
     Example:
         >>> e = PartEmbeddings(torch.randn(4, 2, 8), torch.ones(4, 2), ("foreground", "head"))
-        >>> len(e[1:3]), e.select("head").slots
-        (2, ('head',))
+        >>> len(e[1:3]), e["head"].shape
+        (2, torch.Size([4, 1, 8]))
     """
 
     vectors: Tensor
-    visibility: Tensor
-    slots: tuple[str, ...]
+    visibility: Tensor = None  # type: ignore[assignment]
+    slots: tuple[str, ...] = None  # type: ignore[assignment]
     model: str = ""
     compare_normalized: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("vectors", "visibility"):
-            object.__setattr__(self, name, _as_floating(name, getattr(self, name)))
+        object.__setattr__(self, "vectors", _as_floating("vectors", self.vectors))
+        if self.vectors.ndim != 3:
+            advice = " Of one vector per image, [B, D], take vectors[:, None]." if self.vectors.ndim == 2 else ""
+            raise ShapeError(f"vectors must be [B, S, D], got shape {tuple(self.vectors.shape)}.{advice}")
+        seen = self.vectors.new_ones(self.vectors.shape[:2]) if self.visibility is None else self.visibility
+        object.__setattr__(self, "visibility", _as_floating("visibility", seen))
+        if self.slots is None:
+            object.__setattr__(self, "slots", tuple(f"slot_{number}" for number in range(self.vectors.shape[1])))
         slots = (self.slots,) if isinstance(self.slots, str) else tuple(self.slots)  # a text is no list of its letters
         if not all(isinstance(slot, str) for slot in slots):
             raise ShapeError(f"slots must be the names of the slots, got {slots!r:.80}.")
         object.__setattr__(self, "slots", slots)
-        if self.vectors.ndim != 3:
-            raise ShapeError(f"vectors must be [B, S, D], got shape {tuple(self.vectors.shape)}.")
         if self.visibility.shape != self.vectors.shape[:2]:
             raise ShapeError(
                 f"visibility must be [B, S] = {tuple(self.vectors.shape[:2])}, got {tuple(self.visibility.shape)}."
@@ -98,8 +105,18 @@ class PartEmbeddings:
     def __iter__(self) -> Iterator[Self]:
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, index: int | np.integer | slice | Sequence[int] | np.ndarray | Tensor) -> Self:
-        """Images by index, slice, list or mask; the result always keeps the batch dimension."""
+    def __getitem__(
+        self, index: int | np.integer | slice | Sequence[int] | np.ndarray | Tensor | str | Sequence[str]
+    ) -> Self:
+        """Images by index, slice, list or mask, or slots by name; the result always has three dimensions.
+
+        Raises:
+            IndexError: there is no such image. ShapeError: there is no such slot. WrongTypeError: another index.
+        """
+        if isinstance(index, str):
+            return self.select(index)
+        if isinstance(index, Sequence) and index and all(isinstance(one, str) for one in index):
+            return self.select(*index)
         if isinstance(index, int | np.integer) or (isinstance(index, Tensor | np.ndarray) and index.ndim == 0):
             if not -len(self) <= int(index) < len(self):
                 raise IndexError(f"image {int(index)} of {len(self)}")
@@ -111,7 +128,10 @@ class PartEmbeddings:
         if not isinstance(index, slice | Tensor):
             positions = np.asarray(index)
             if positions.size and positions.dtype.kind not in "iub":
-                raise TypeError(f"Expected images by integers or a mask, got {positions.dtype}.")
+                raise WrongTypeError(
+                    f"Expected images by integers or a mask, or slots by name, got {index!r:.80}. Write e[0], e[2:5], "
+                    f"e[{self.slots[0] if self.slots else 'head'!r}], or one after the other."
+                )
             index = torch.from_numpy(positions.astype(bool if positions.dtype == bool else np.int64))
         return replace(self, vectors=self.vectors[index], visibility=self.visibility[index])
 
@@ -124,8 +144,44 @@ class PartEmbeddings:
         """D, the length of each vector."""
         return self.vectors.shape[2]
 
+    @property
+    def shape(self) -> torch.Size:
+        """(B, S, D) of the vectors."""
+        return self.vectors.shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where both tensors lie."""
+        return self.vectors.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The vectors' type."""
+        return self.vectors.dtype
+
+    def cpu(self) -> Self:
+        """The same in main memory."""
+        return self.to("cpu")
+
+    def numpy(self) -> np.ndarray:
+        """The vectors [B, S, D] as an array, cut from the graph; bfloat16, which NumPy lacks, as float32."""
+        vectors = self.vectors.detach().cpu()
+        return (vectors.float() if vectors.dtype == torch.bfloat16 else vectors).numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.numpy().astype(dtype or self.numpy().dtype, copy=bool(copy))
+
+    def __matmul__(self, other: object) -> Self:
+        raise WrongTypeError(_COMPARED)
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise WrongTypeError(f"{function.__name__} of PyTorch takes tensors: embeddings.vectors. {_COMPARED}")
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         """A copy on another device or of another floating type."""
+        if isinstance(device, torch.dtype):
+            device, dtype = None, device
         return replace(
             self,
             vectors=self.vectors.to(device=device, dtype=dtype),
@@ -181,6 +237,12 @@ class PartEmbeddings:
         )
 
 
+_COMPARED = (
+    "Two embeddings are compared slot by slot where both are visible: write partreid.part_distances(a, b); "
+    "PartEmbeddings.cat([a, b]) puts their images together."
+)
+
+
 def _as_floating(name: str, values: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
     """A tensor; Python's own numbers, which are of no precision in particular, in PyTorch's usual one."""
     tensor = as_tensor(name, values)
@@ -200,8 +262,14 @@ def check_comparable(a: PartEmbeddings, b: PartEmbeddings) -> None:
     """Whether two batches come from like models.
 
     Raises:
-        ShapeError: their slots, widths or models differ.
+        ShapeError: their slots, widths or models differ. WrongTypeError: one of them is something else.
     """
+    for one in (a, b):
+        if not isinstance(one, PartEmbeddings):
+            raise WrongTypeError(
+                f"Expected PartEmbeddings, got {type(one).__name__}. Embed images with extractor.embed(images), or "
+                "write PartEmbeddings(vectors, visibility, slots)."
+            )
     if a.slots != b.slots:
         raise ShapeError(f"The slots differ: {a.slots} and {b.slots}. Embed both with the same model.")
     if a.width != b.width:
@@ -236,65 +304,3 @@ def _known_comparison(batches: Sequence[PartEmbeddings]) -> bool | None:
             "different models. Embed all with the same model."
         )
     return known.pop() if known else None
-
-
-@dataclass(frozen=True, eq=False)
-class RegionVectors:
-    """One tensor per kind of region (paper §3.2.1): f_g, f_f, f_c and f_1..f_K, or something computed from them.
-
-    Attributes:
-        global_: [B, *]. foreground: [B, *]. concat: [B, *]. parts: [B, K, *]. None where a model has no such region.
-    """
-
-    global_: Tensor | None = None
-    foreground: Tensor | None = None
-    concat: Tensor | None = None
-    parts: Tensor | None = None
-
-    NAMES: ClassVar[tuple[str, ...]] = ("global_", "foreground", "concat", "parts")
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> RegionVectors:
-        """``function`` applied to every tensor."""
-        return RegionVectors(**{name: function(vectors) for name, vectors in self.items()})
-
-    def items(self) -> Iterator[tuple[str, Tensor]]:
-        """(name, tensor) of the regions that there are."""
-        return ((name, vectors) for name in self.NAMES if (vectors := getattr(self, name)) is not None)
-
-
-@dataclass(frozen=True, eq=False)
-class ModelOutput:
-    """What a part-based model returns, the same in training and evaluation.
-
-    Attributes:
-        part_logits: [B, K+1, H, W] scores before the softmax of Eq. 1, background first; None where attention is not
-            learned.
-        attention: [B, K+1, H, W] part attention maps M (Eq. 1), channel 0 = background; K = 0 without parts.
-        features: raw region vectors (Eq. 3).
-        bn_features: the same behind their BN necks.
-        identity_logits: [B, identities] per holistic region and [B, K, identities] for the parts, from the
-            BN-neck vectors; None where they were not asked for.
-        visibility: [B, K] of the parts (Eq. 4).
-        embeddings: what matching compares (Eq. 9).
-    """
-
-    part_logits: Tensor | None
-    attention: Tensor
-    features: RegionVectors
-    bn_features: RegionVectors
-    identity_logits: RegionVectors | None
-    visibility: Tensor
-    embeddings: PartEmbeddings
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> ModelOutput:
-        """``function`` applied to every tensor, for example to bring the output to another device."""
-        e = self.embeddings
-        return ModelOutput(
-            part_logits=None if self.part_logits is None else function(self.part_logits),
-            attention=function(self.attention),
-            features=self.features.map(function),
-            bn_features=self.bn_features.map(function),
-            identity_logits=None if self.identity_logits is None else self.identity_logits.map(function),
-            visibility=function(self.visibility),
-            embeddings=replace(e, vectors=function(e.vectors), visibility=function(e.visibility)),
-        )

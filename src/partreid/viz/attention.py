@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from partreid.errors import ShapeError
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
 from partreid.parts import FOREGROUND
-from partreid.viz.canvas import SCALE, Sheet, check_size, text_width
+from partreid.viz.canvas import MARGIN, SCALE, Sheet, check_size, text_width
+from partreid.viz.cells import Cell
 from partreid.viz.colors import INK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import (
     check_attention,
@@ -24,7 +25,7 @@ from partreid.viz.overlay import (
     paint_labels,
 )
 
-_MARGIN, _GAP, _HEADER, _LABEL, _TITLE, _FOOT = 18, 10, 26, 18, 30, 30
+_GAP, _HEADER, _LABEL, _TITLE, _FOOT = 10, 26, 18, 30, 30
 _APART = 8  # between images that have a line for their label
 
 
@@ -48,24 +49,9 @@ class AttentionRow:
     name: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class AttentionCell:
-    """One drawn image: its heading, a caption, and whether the part counts as visible (None: not said)."""
-
-    image: np.ndarray
-    heading: str
-    caption: str
-    seen: bool | None = None
-
-    @property
-    def color(self) -> Color | None:
-        """Of the frame and the caption."""
-        return None if self.seen is None else RIGHT if self.seen else WRONG
-
-
 def attention_cells(
     row: AttentionRow, slots: Sequence[str], *, size: tuple[int, int], smooth: bool = True
-) -> list[list[AttentionCell]]:
+) -> list[list[Cell]]:
     """A line of the image, all parts, the foreground and each part; where it has a label, one of the label.
 
     Args:
@@ -83,36 +69,51 @@ def attention_cells(
     image = enlarge(row.image, *size)
     if row.part_maps is not None:
         check_maps(row.part_maps, parts)
-    line = [AttentionCell(image, "image", row.label)]
     if row.visibility is not None and np.shape(row.visibility) != (len(parts),):
         raise ShapeError(f"visibility must hold one value per part {parts}, got {np.shape(row.visibility)}.")
-    if row.attention is not None:
-        maps = check_attention(row.attention, parts)[1:]
-        colored = overlay_parts(image, row.attention, parts, visibility=row.visibility, smooth=smooth)
-        line.append(AttentionCell(colored, "all parts", ""))
-        for name, values in _columns(maps, slots):
-            heat = overlay_heat(image, values, grid="smooth" if smooth else "cells")
-            seen = None
-            if name != FOREGROUND and row.visibility is not None:
-                seen = float(row.visibility[parts.index(name)]) > 0
-            sign = "" if seen is None else " ✓" if seen else " ✗"
-            line.append(AttentionCell(heat, name, f"max {values.max():.2f}{sign}", seen))
-    if row.part_maps is None or row.attention is None:
+    seen = (
+        {}
+        if row.visibility is None
+        else {part: bool(value > 0) for part, value in zip(parts, row.visibility, strict=True)}
+    )
+    colors = part_colors(slots)
+
+    def cell(shown: np.ndarray, name: str, caption: str, frame: Color | None = None) -> Cell:
+        heading = readable(name)
+        alt = f"{row.name or row.label}, {heading}: {caption}"
+        return Cell(shown, heading, (caption,), alt, frame, swatch=colors.get(name))
+
+    line = [cell(image, "image", row.label)]
+    if row.attention is None:
         return [line]
-    labels = [
-        AttentionCell(paint_labels(image, label_map(row.part_maps), parts), "image", "label map Y"),
-        AttentionCell(overlay_part_maps(image, row.part_maps, parts), "all parts", "label fields E"),
+    maps = check_attention(row.attention, parts)[1:]
+    line.append(
+        cell(overlay_parts(image, row.attention, parts, visibility=row.visibility, smooth=smooth), "all parts", "")
+    )
+    for name, values in slot_maps(maps, slots).items():
+        heat = overlay_heat(image, values, grid="smooth" if smooth else "cells")
+        sign, frame = {None: ("", None), True: (" ✓", RIGHT), False: (" ✗", WRONG)}[seen.get(name)]
+        line.append(cell(heat, name, f"max {values.max():.2f}{sign}", frame))
+    if row.part_maps is None:
+        return [line]
+    below = [
+        cell(paint_labels(image, label_map(row.part_maps), parts), "image", "label map Y"),
+        cell(overlay_part_maps(image, row.part_maps, parts), "all parts", "label fields E"),
     ]
-    for name, values in _columns(row.part_maps, slots):
-        labels.append(AttentionCell(overlay_heat(image, values, grid="nodes"), name, f"E, max {values.max():.2f}"))
-    return [line, labels]
+    for name, values in slot_maps(row.part_maps, slots).items():
+        below.append(cell(overlay_heat(image, values, grid="nodes"), name, f"E, max {values.max():.2f}"))
+    return [line, below]
 
 
-def _columns(maps: np.ndarray, slots: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    """Each slot's map; the foreground's is the maximum over the parts (§3.2.1)."""
-    parts = [slot for slot in slots if slot != FOREGROUND]
-    foreground = [(FOREGROUND, maps.max(axis=0))] if FOREGROUND in slots else []
-    return [*foreground, *zip(parts, maps, strict=True)]
+def slot_maps(maps: np.ndarray, slots: Sequence[str]) -> dict[str, np.ndarray]:
+    """The map of each slot, by name; the foreground's is the maximum over the parts (§3.2.1).
+
+    Args:
+        maps: [K, h, w] of the parts. slots: names of the K parts, with the foreground before them if the model has one.
+    """
+    parts = [slot for slot in slots if slot != FOREGROUND] or slots  # the foreground alone counts as a part
+    foreground = {FOREGROUND: maps.max(axis=0)} if FOREGROUND in slots and len(maps) else {}
+    return foreground | dict(zip(parts, maps, strict=False))
 
 
 def attention_note(rows: Sequence[AttentionRow], *, smooth: bool = True) -> str:
@@ -152,49 +153,46 @@ def draw_attention(
     check_size(cell_width)
     size = cell_width, 2 * cell_width
     drawn = [attention_cells(row, slots, size=(size[0] * SCALE, size[1] * SCALE), smooth=smooth) for row in rows]
-    headings = [cell.heading for cell in max((lines[0] for lines in drawn), key=len)]
-    note = attention_note(rows, smooth=smooth)
-    width = 2 * _MARGIN + max(len(headings) * (cell_width + _GAP) - _GAP, 4 * cell_width)
-    top = _MARGIN + (_TITLE if title else 0)
+    first = max((lines[0] for lines in drawn), key=len)
+    width = 2 * MARGIN + max(len(first) * (cell_width + _GAP) - _GAP, 4 * cell_width)
+    top = MARGIN + (_TITLE if title else 0)
     height = size[1] + _LABEL + _GAP
     apart = _APART if any(len(lines) > 1 for lines in drawn) else 0
     total = sum(len(lines) * height + apart for lines in drawn)
     sheet = Sheet(width, top + _HEADER + total + 2 * _FOOT)
-    if title:
-        sheet.text((_MARGIN, _MARGIN + 8), title, size=11, width=width - 2 * _MARGIN, bold=True)
-    _headings(sheet, headings, top, cell_width)
+    sheet.title(title)
+    _headings(sheet, first, top, cell_width)
     y = top + _HEADER
     for lines in drawn:
         for line in lines:
             for i, cell in enumerate(line):
-                x = _MARGIN + i * (cell_width + _GAP)
-                sheet.image((x, y), size, cell.image, frame=cell.color)
-                sheet.text((x, y + size[1] + 11), cell.caption, width=cell_width, color=cell.color or INK)
+                x = MARGIN + i * (cell_width + _GAP)
+                sheet.image((x, y), size, cell.image, frame=cell.frame)
+                sheet.text((x, y + size[1] + 11), cell.lines[0], width=cell_width, color=cell.frame or INK)
             y += height
         y += apart
-    _legend(sheet, y + 4, note, width, rated=any(cell.seen is not None for lines in drawn for cell in lines[0]))
+    rated = any(cell.frame for lines in drawn for cell in lines[0])
+    _legend(sheet, y + 4, attention_note(rows, smooth=smooth), rated=rated)
     return sheet.figure
 
 
-def _headings(sheet: Sheet, headings: Sequence[str], y: float, width: int) -> None:
-    colors = part_colors(headings[2:])
+def _headings(sheet: Sheet, cells: Sequence[Cell], y: float, width: int) -> None:
     size = 8.5  # one for all headings, as large as the longest allows
-    while size > 6 and max(text_width(readable(heading), size) for heading in headings) > width - 14:
+    while size > 6 and max(text_width(cell.heading, size) for cell in cells) > width - 14:
         size -= 0.25
-    for i, heading in enumerate(headings):
-        x, indent = _MARGIN + i * (width + _GAP), 14 if heading in colors else 0
-        if indent:
-            sheet.box(x, y + 4, 9, 9, colors[heading])
-        sheet.text((x + indent, y + 9), readable(heading), size=size, width=width - indent)
+    for i, cell in enumerate(cells):
+        x, indent = MARGIN + i * (width + _GAP), 14 if cell.swatch else 0
+        if cell.swatch:
+            sheet.box(x, y + 4, 9, 9, cell.swatch)
+        sheet.text((x + indent, y + 9), cell.heading, size=size, width=width - indent)
 
 
-def _legend(sheet: Sheet, y: float, note: str, width: float, *, rated: bool) -> None:
-    x = float(_MARGIN)
-    sheet.image((x, y - 5), (60, 10), heat_scale(60 * SCALE, 10 * SCALE))
-    sheet.text((x + 66, y), "0 to 1")
-    x += 116
+def _legend(sheet: Sheet, y: float, note: str, *, rated: bool) -> None:
+    sheet.image((MARGIN, y - 5), (60, 10), heat_scale(60 * SCALE, 10 * SCALE))
+    sheet.text((MARGIN + 66, y), "0 to 1")
+    x = MARGIN + 116.0
     for color, words in ((RIGHT, "✓ part visible"), (WRONG, "✗ part not visible")) if rated else ():
         sheet.box(x, y - 5, 10, 10, color)
         sheet.text((x + 14, y), words)
         x += 110
-    sheet.text((_MARGIN, y + 20), note, width=width - 2 * _MARGIN)
+    sheet.text((MARGIN, y + 20), note, width=sheet.width - 2 * MARGIN)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import os
-import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,13 +16,21 @@ from matplotlib.textpath import TextToPath
 from PIL import Image
 
 from partreid.errors import DataError, ShapeError
-from partreid.viz.colors import INK, Color
+from partreid.files import atomic_file
+from partreid.viz.colors import BAR, FAINT, INK, WRONG, Color
 from partreid.viz.overlay import check_image, fit
+
+Sign = Literal["bar", "cross"]
+"""What a legend explains that is no colour."""
 
 DPI = 100
 SCALE = 2
 """Image elements per pixel of the layout, so that text stays sharp on dense screens."""
 
+MARGIN = 18
+"""Pixels around what is on a sheet."""
+
+_LEGEND, _LEGEND_SIZE, _SWATCH = 20, 7.5, 38  # height of a line, size of its text, width beside the text
 _LARGEST = 10_000
 _POINT = DPI / 72  # layout pixels per typographic point
 
@@ -34,8 +39,8 @@ class Sheet:
     """A white page of ``width`` × ``height`` layout pixels, origin at the top left."""
 
     def __init__(self, width: float, height: float) -> None:
+        self.width = width
         self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI * SCALE, facecolor="white")
-        FigureCanvasAgg(self.figure)
         self._axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
         self._axes.set_axis_off()
         self._axes.set_autoscale_on(False)
@@ -68,12 +73,52 @@ class Sheet:
     ) -> None:  # fmt: skip
         """One line from ``at`` (x, middle height); made smaller, then cut with "…", where wider than ``width``."""
         text = one_line(text)
+        if not text:
+            return
         if width is not None:
             size, text = _fitted(text, size, width, bold)
         self._axes.text(
             *at, text, fontsize=size, color=color, fontweight="bold" if bold else "normal", va="center_baseline",
             parse_math=False,
         )  # fmt: skip
+
+    def title(self, text: str) -> None:
+        """A line in bold at the top, at most as wide as the page."""
+        self.text((MARGIN, MARGIN + 8), text, size=11, width=self.width - 2 * MARGIN, bold=True)
+
+
+class Legend:
+    """Names beside what they stand for, in as many lines as a page of that width needs.
+
+    Args:
+        entries: for each name its colour, or "bar" or "cross" for these signs.
+        width: of the page.
+    """
+
+    def __init__(self, entries: Mapping[str, Color | Sign], width: float) -> None:
+        self._lines: list[dict[str, Color | Sign]] = [{}]
+        x = 0.0
+        for name, shown in entries.items():
+            needed = _SWATCH + text_width(name, _LEGEND_SIZE)
+            if self._lines[-1] and x + needed > width - 2 * MARGIN:
+                self._lines.append({})
+                x = 0
+            self._lines[-1][name] = shown
+            x += needed
+        self.height = len(self._lines) * _LEGEND
+
+    def draw(self, sheet: Sheet, top: float) -> None:
+        """Put it on the page, ``top`` pixels from its upper edge."""
+        for row, line in enumerate(self._lines):
+            x, y = float(MARGIN), top + row * _LEGEND + _LEGEND / 2
+            for name, shown in line.items():
+                sheet.box(x, y - 5, 10, 10, shown if isinstance(shown, tuple) else FAINT)
+                if shown == "cross":
+                    sheet.cross(x + 5, y, 3, WRONG)
+                elif shown == "bar":
+                    sheet.box(x, y - 1, 10, 6, BAR)
+                sheet.text((x + 14, y), name, size=_LEGEND_SIZE)
+                x += _SWATCH + text_width(name, _LEGEND_SIZE)
 
 
 def one_line(text: str, *, longest: int = 10_000) -> str:
@@ -120,20 +165,6 @@ def _fitted(text: str, size: float, width: float, bold: bool) -> tuple[float, st
     return size, short
 
 
-def legend_rows(entries: Sequence[str], width: float, *, size: float, swatch: float) -> list[list[int]]:
-    """Which legend entries go on which line, for lines of ``width`` pixels."""
-    lines: list[list[int]] = [[]]
-    x = 0.0
-    for i, entry in enumerate(entries):
-        needed = swatch + text_width(entry, size)
-        if lines[-1] and x + needed > width:
-            lines.append([])
-            x = 0
-        lines[-1].append(i)
-        x += needed
-    return lines
-
-
 def to_array(figure: Figure) -> np.ndarray:
     """The figure as an image: uint8 [H, W, 3]."""
     canvas: Any = FigureCanvasAgg(figure)  # matplotlib types neither method
@@ -142,7 +173,7 @@ def to_array(figure: Figure) -> np.ndarray:
 
 
 def save_png(figure: Figure | np.ndarray, path: str | Path) -> Path:
-    """Write a figure or an image as PNG, in one step: the file is the old one or the new one, never half.
+    """Write a figure or an image as PNG. The write is atomic: the file is the old one or the new one, never half.
 
     Returns:
         The path.
@@ -151,19 +182,7 @@ def save_png(figure: Figure | np.ndarray, path: str | Path) -> Path:
         ShapeError: an array is not uint8 [H, W, 3].
         DataError: the file cannot be written.
     """
-    path = Path(path)
     pixels = to_array(figure) if isinstance(figure, Figure) else check_image(figure)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(buffer.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
-    return path
+    with atomic_file(path, error=DataError) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+    return Path(path)

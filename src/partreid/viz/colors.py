@@ -75,3 +75,13 @@ def check_slots(*several: Sequence[str]) -> None:
 def readable(slot: str) -> str:
     """A slot's name for people: ``left_arm`` → ``left arm``."""
     return slot.replace("_", " ")
+
+
+def css(color: Color) -> str:
+    """A colour as CSS writes it.
+
+    Example:
+        >>> css((1.0, 0.5, 0.0))
+        'rgb(255,128,0)'
+    """
+    return f"rgb({','.join(str(round(255 * value)) for value in color)})"

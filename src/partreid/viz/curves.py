@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
@@ -44,7 +43,6 @@ def draw_curves(
     across = min(columns, len(panels))
     down = -(-len(panels) // across)
     figure = Figure(figsize=(3.6 * across, 2.7 * down + (0.4 if title else 0)), dpi=DPI * SCALE, layout="constrained")
-    FigureCanvasAgg(figure)
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.12, h_pad=0.08)
     if title:
@@ -82,7 +80,6 @@ def draw_cmc(results: Mapping[str, EvaluationResult], *, max_rank: int = 20, tit
     if not results or max_rank < 2:
         raise ShapeError(f"Expected at least one result and max_rank >= 2, got {len(results)} and {max_rank}.")
     figure = Figure(figsize=(4.6, 3.4), dpi=DPI * SCALE, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     colors = part_colors([f"series {i}" for i in range(len(results))])
     for color, (name, result) in zip(colors.values(), results.items(), strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -22,7 +21,6 @@ def draw_distances(distribution: DistanceDistribution, *, title: str = "", bins:
         A matplotlib figure.
     """
     figure = Figure(figsize=(3.6, 2.6), dpi=DPI * SCALE, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shown = distribution.coarse(bins)
     entries = []

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 
 from partreid.labels.grouping import LABEL_THRESHOLD, group_fields, label_map
 from partreid.parts import KEYPOINTS, PartSchema
-from partreid.viz.canvas import Sheet, check_size, legend_rows, text_width
-from partreid.viz.colors import FAINT, INK, JUNK, Color, part_colors, readable
+from partreid.viz.canvas import MARGIN, Legend, Sheet, check_size
+from partreid.viz.colors import FAINT, INK, JUNK, css, part_colors, readable
 from partreid.viz.overlay import check_image, overlay_part_maps, paint_labels
 
 PANEL_HEIGHT = 256
@@ -23,8 +23,7 @@ _WHITE = (255, 255, 255)
 _NOT_SEEN = 0.1
 """A keypoint whose field stays below this is not drawn."""
 
-_MARGIN, _GAP, _NAME, _NOTE, _TITLE, _HEADING, _LEGEND, _COLUMNS = 18, 16, 14, 13, 28, 26, 18, 4
-_LEGEND_SIZE, _SWATCH = 7.5, 34
+_GAP, _NAME, _NOTE, _TITLE, _HEADING, _READING, _COLUMNS = 16, 14, 13, 28, 26, 26, 4
 READING = (
     "Each: the image · its pose fields (colour = part, the stronger the more opaque; dots = strongest point of each "
     "keypoint, hollow below the threshold) · its label map. Crossed out = not there."
@@ -100,47 +99,27 @@ def draw_label_sheet(
     check_size(panel_width)
     tall = 2 * panel_width
     cell = round(3 * panel_width + 2 * _GUTTER * tall / PANEL_HEIGHT), tall
-    width = 2 * _MARGIN + _COLUMNS * (cell[0] + _GAP) - _GAP
-    entries = [readable(part) for part in schema.parts]
-    lines = legend_rows(entries, width - 2 * _MARGIN, size=_LEGEND_SIZE, swatch=_SWATCH)
+    width = 2 * MARGIN + _COLUMNS * (cell[0] + _GAP) - _GAP
+    legend = Legend({readable(part): color for part, color in part_colors(schema.parts).items()}, width)
     line_height = cell[1] + _NAME + _NOTE + _GAP
     heights = [(_HEADING if name else 0) + -(-len(found) // _COLUMNS) * line_height for name, found in groups.items()]
-    top = _MARGIN + _TITLE + len(lines) * _LEGEND + _LEGEND + _GAP // 2
-    sheet = Sheet(width, top + sum(heights) + _MARGIN // 2)
-    sheet.text((_MARGIN, _MARGIN + 6), title, size=11, width=width - 2 * _MARGIN, bold=True)
-    _draw_legend(sheet, lines, entries, list(part_colors(schema.parts).values()))
-    sheet.text((_MARGIN, top - _LEGEND - 2), READING, size=_LEGEND_SIZE, width=width - 2 * _MARGIN)
+    top = MARGIN + _TITLE + legend.height + _READING
+    sheet = Sheet(width, top + sum(heights) + MARGIN // 2)
+    sheet.title(title)
+    legend.draw(sheet, MARGIN + _TITLE - 6)
+    sheet.text((MARGIN, top - _READING + 6), READING, width=width - 2 * MARGIN)
     for (heading, images), height in zip(groups.items(), heights, strict=True):
         y = float(top)
         if heading:
-            sheet.text((_MARGIN, y + _HEADING / 2 - 2), heading, size=9.5, width=width - 2 * _MARGIN, bold=True)
+            sheet.text((MARGIN, y + _HEADING / 2 - 2), heading, size=9.5, width=width - 2 * MARGIN, bold=True)
             y += _HEADING
         for i, image in enumerate(images):
-            x = _MARGIN + i % _COLUMNS * (cell[0] + _GAP)
-            _draw_cell(sheet, (x, y + i // _COLUMNS * line_height), cell, image, schema, threshold)
+            x, at = MARGIN + i % _COLUMNS * (cell[0] + _GAP), y + i // _COLUMNS * line_height
+            sheet.image((x, at), cell, label_strip(image, schema, threshold=threshold))
+            sheet.text((x, at + tall + _NAME / 2 + 2), image.name, width=cell[0], bold=True)
+            sheet.text((x, at + tall + _NAME + _NOTE / 2 + 2), image.note, width=cell[0])
         top += height
     return sheet.figure
-
-
-def _draw_cell(
-    sheet: Sheet, at: tuple[float, float], size: tuple[int, int], image: LabelledImage, schema: PartSchema,
-    threshold: float,
-) -> None:  # fmt: skip
-    x, y = at
-    sheet.image(at, size, label_strip(image, schema, threshold=threshold))
-    if image.name:
-        sheet.text((x, y + size[1] + _NAME / 2 + 2), image.name, width=size[0], bold=True)
-    if image.note:
-        sheet.text((x, y + size[1] + _NAME + _NOTE / 2 + 2), image.note, width=size[0])
-
-
-def _draw_legend(sheet: Sheet, lines: list[list[int]], entries: Sequence[str], colors: Sequence[Color]) -> None:
-    for number, line in enumerate(lines):
-        x, y = float(_MARGIN), _MARGIN + _TITLE + (number + 0.5) * _LEGEND - 6
-        for i in line:
-            sheet.box(x, y - 5, 10, 10, colors[i])
-            sheet.text((x + 14, y), entries[i], size=_LEGEND_SIZE)
-            x += _SWATCH + text_width(entries[i], _LEGEND_SIZE)
 
 
 def _panel(image: np.ndarray) -> np.ndarray:
@@ -151,10 +130,10 @@ def _panel(image: np.ndarray) -> np.ndarray:
 
 
 def _crossed_out(shape: tuple[int, ...]) -> np.ndarray:
-    panel = Image.new("RGB", (shape[1], shape[0]), _rgb(FAINT))
+    panel = Image.new("RGB", (shape[1], shape[0]), css(FAINT))
     draw = ImageDraw.Draw(panel)
     for start, end in ((0, shape[0] - 1), (shape[0] - 1, 0)):
-        draw.line((0, start, shape[1] - 1, end), fill=_rgb(JUNK), width=2)
+        draw.line((0, start, shape[1] - 1, end), fill=css(JUNK), width=2)
     return np.asarray(panel)
 
 
@@ -174,12 +153,7 @@ def _with_keypoints(image: np.ndarray, fields: np.ndarray, threshold: float) -> 
         x = np.clip(width * j / max(1, field.shape[1] - 1), _DOT, width - 1 - _DOT)
         box = (x - _DOT, y - _DOT, x + _DOT, y + _DOT)
         if peak >= threshold:
-            draw.ellipse(box, fill=_WHITE, outline=_rgb(INK))
+            draw.ellipse(box, fill=_WHITE, outline=css(INK))
         else:
             draw.ellipse(box, outline=_WHITE)
     return np.asarray(panel)
-
-
-def _rgb(color: Color) -> tuple[int, int, int]:
-    red, green, blue = (round(255 * value) for value in color)
-    return red, green, blue

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from matplotlib import colormaps
-from PIL import Image
+from PIL import Image, ImageOps
 
 from partreid.errors import ShapeError
 from partreid.parts import FOREGROUND
@@ -67,15 +67,9 @@ def check_maps(part_maps: np.ndarray, parts: Sequence[str]) -> np.ndarray:
 
 
 def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The image enlarged or shrunk to fit, keeping its shape, centred on white: uint8 [height, width, 3]."""
-    image = check_image(image)
-    scale = min(width / image.shape[1], height / image.shape[0])
-    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-    resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-    sheet = np.full((height, width, 3), 255, np.uint8)
-    top, left = (height - size[1]) // 2, (width - size[0]) // 2
-    sheet[top : top + size[1], left : left + size[0]] = resized
-    return sheet
+    """The image resized to fit, its aspect ratio kept, centred on white: uint8 [height, width, 3]."""
+    fitted = Image.fromarray(check_image(image))
+    return np.asarray(ImageOps.pad(fitted, (width, height), method=Image.Resampling.LANCZOS, color="white"))
 
 
 def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from partreid.errors import ShapeError
-from partreid.viz.canvas import SCALE, Sheet, check_size, legend_rows, text_width
+from partreid.viz.canvas import MARGIN, SCALE, Legend, Sheet, Sign, check_size
+from partreid.viz.cells import Bar, Cell
 from partreid.viz.colors import BAR, FAINT, INK, JUNK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import enlarge, overlay_parts
 
@@ -23,10 +24,10 @@ WORDS: dict[Verdict, str] = {
 }
 """What a verdict means."""
 FRAMES: dict[Verdict | None, Color] = {"right": RIGHT, "wrong": WRONG, "junk": JUNK, None: INK}
-_SIGNS: dict[Verdict | None, str] = {"right": " ✓", "wrong": " ✗", "junk": " –", None: ""}
+SIGNS: dict[Verdict | None, str] = {"right": "✓", "wrong": "✗", "junk": "–", None: ""}
+"""Signs of the verdicts, beside their colours."""
 
-_MARGIN, _GAP, _HEADER, _BARS, _LABEL, _NOTE, _TITLE, _LEGEND = 18, 16, 21, 34, 16, 13, 30, 20
-_LEGEND_SIZE, _SWATCH = 7.5, 38
+_GAP, _HEADER, _BARS, _LABEL, _NOTE, _TITLE = 16, 21, 34, 16, 13, 30
 
 
 def judge(query: tuple[int, int | None], found: tuple[int, int | None]) -> Verdict:
@@ -107,6 +108,60 @@ class RankingRow:
         return max([known, *compared]) if compared else 0.0
 
 
+def ranking_cells(row: RankingRow, slots: Sequence[str], *, size: tuple[int, int], smooth: bool = True) -> list[Cell]:
+    """The query and each of its results, with attention, slot distances and verdict.
+
+    Args:
+        row: the query and its results. slots: names of the S slots, unless the row has its own.
+        size: (width, height) to enlarge a smaller image to.
+        smooth: interpolate between the cells of attention maps, or draw them as blocks.
+
+    Raises:
+        ShapeError: an array does not fit the slots.
+    """
+    slots = slots if row.slots is None else row.slots
+    check_slots(slots)
+    title = f"Query · {row.title}" if row.title else "Query"
+    scale = f"full bar = {number(row.longest)}" if row.longest else ""
+    heads = [(title, f"{title}: {row.query.label}", scale)]
+    for rank, result in zip(row.ranks, row.results, strict=True):
+        distance = "" if result.distance is None else number(result.distance)
+        heading = "  ".join(filter(None, (f"{rank or ''} {SIGNS[result.verdict]}".strip(), distance)))
+        verdict = WORDS[result.verdict] if result.verdict else ""
+        facts = (f"Rank {rank}" if rank else "", verdict, f"distance {distance}" if distance else "", result.label)
+        heads.append((heading, ", ".join(filter(None, facts)), ""))
+    cells = []
+    for image, (heading, alt, last) in zip((row.query, *row.results), heads, strict=True):
+        pixels = enlarge(image.image, *size)
+        bars = _bars(image, slots, row.longest or 1.0)
+        if image.attention is not None:
+            pixels = overlay_parts(pixels, image.attention, slots, visibility=image.visibility, smooth=smooth)
+        lines = tuple(filter(None, (image.label, image.note, last)))
+        cells.append(Cell(pixels, heading, lines, alt, FRAMES[image.verdict], bars=bars))
+    return cells
+
+
+def _bars(image: RankedImage, slots: Sequence[str], longest: float) -> tuple[Bar, ...]:
+    """A result's distance of each slot, a query's visible slots; nothing where neither is known."""
+    for name, values in (("visibility", image.visibility), ("slot_distances", image.slot_distances)):
+        if values is not None and np.shape(values) != (len(slots),):
+            raise ShapeError(f"{name} must hold one value per slot {tuple(slots)}, got shape {np.shape(values)}.")
+    colors = part_colors(slots).items()
+    if image.slot_distances is not None:
+        return tuple(
+            Bar(slot, color, min(max(value / longest, 0), 1), number(value))
+            if math.isfinite(value)
+            else Bar(slot, color, None, "not visible in both")
+            for (slot, color), value in zip(colors, map(float, image.slot_distances), strict=True)
+        )
+    if image.visibility is None:
+        return ()
+    return tuple(
+        Bar(slot, color, 1.0, "visible", filled=True) if value > 0 else Bar(slot, color, None, "not visible")
+        for (slot, color), value in zip(colors, image.visibility, strict=True)
+    )
+
+
 def draw_rankings(
     rows: Sequence[RankingRow], slots: Sequence[str], *, title: str = "", cell_width: int = 104, smooth: bool = True
 ) -> Figure:
@@ -129,129 +184,55 @@ def draw_rankings(
     """
     if not rows:
         raise ShapeError("Expected at least one query to draw, got none.")
-    check_slots(slots, *(row.slots for row in rows if row.slots is not None))
+    check_slots(slots)
     check_size(cell_width)
-    columns = 1 + max(len(row.results) for row in rows)
-    cell_height = _HEADER + 2 * cell_width + _BARS + _LABEL + 2 * _NOTE + _GAP
-    width = 2 * _MARGIN + max(columns * (cell_width + _GAP), 4 * cell_width)
-    used = dict.fromkeys(slot for row in rows for slot in row.slots or slots)
-    every = list(dict.fromkeys([*(slot for slot in slots if slot in used), *used]))
-    legend = _Legend(every, [v for v in WORDS if any(p.verdict == v for row in rows for p in row.results)])
-    lines = legend_rows(legend.entries, width - 2 * _MARGIN, size=_LEGEND_SIZE, swatch=_SWATCH)
-    top = _MARGIN + (_TITLE if title else 0)
-    sheet = Sheet(width, top + len(rows) * cell_height + len(lines) * _LEGEND + _MARGIN // 2)
-    if title:
-        sheet.text((_MARGIN, _MARGIN + 8), title, size=11, width=width - 2 * _MARGIN, bold=True)
-    for i, row in enumerate(rows):
-        cell = _Cell(_MARGIN, top + i * cell_height, cell_width, row.slots or tuple(slots), row.longest or 1.0, smooth)
-        heading = f"Query · {row.title}" if row.title else "Query"
-        _draw_cell(sheet, cell, row.query, heading=heading)
-        if row.longest:
-            below = cell.y + _HEADER + 2 * cell_width + 6 + _BARS + 2 * _NOTE
-            sheet.text((_MARGIN, below), f"full bar = {number(row.longest)}", width=cell_width)
-        for column, (image, rank) in enumerate(zip(row.results, row.ranks, strict=True), start=1):
-            x = _MARGIN + _GAP + column * (cell_width + _GAP) - _GAP // 4
-            shown = "" if image.distance is None else f"  {number(image.distance)}"
-            heading = f"{rank or ''}{_SIGNS[image.verdict]}{shown}".strip()
-            _draw_cell(sheet, replace(cell, x=x), image, heading=heading)
-    _draw_legend(sheet, lines, legend, top + len(rows) * cell_height)
+    size = cell_width * SCALE, 2 * cell_width * SCALE
+    drawn = [ranking_cells(row, slots, size=size, smooth=smooth) for row in rows]
+    height = _HEADER + 2 * cell_width + _BARS + _LABEL + 2 * _NOTE + _GAP
+    width = 2 * MARGIN + max(max(map(len, drawn)) * (cell_width + _GAP), 4 * cell_width)
+    legend = Legend(_legend(rows, slots), width)
+    top = MARGIN + (_TITLE if title else 0)
+    sheet = Sheet(width, top + len(rows) * height + legend.height + MARGIN // 2)
+    sheet.title(title)
+    for i, cells in enumerate(drawn):
+        for column, cell in enumerate(cells):
+            x = MARGIN + column * (cell_width + _GAP) + (3 * _GAP // 4 if column else 0)  # the query stands apart
+            _draw_cell(sheet, (x, top + i * height), cell_width, cell)
+    legend.draw(sheet, top + len(rows) * height)
     return sheet.figure
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """Where a cell stands and on which scale its bars are drawn."""
-
-    x: float
-    y: float
-    width: int
-    slots: Sequence[str]
-    longest: float = 1.0
-    smooth: bool = True
-
-
-@dataclass(frozen=True)
-class _Legend:
-    """What the legend explains: slots, verdicts, a bar, a cross."""
-
-    slots: Sequence[str]
-    verdicts: Sequence[Verdict]
-
-    @property
-    def entries(self) -> list[str]:
-        """Its words, in the order of its swatches."""
-        names = [readable(slot) for slot in self.slots]
-        words = [f"{_SIGNS[verdict].strip()} {WORDS[verdict]}" for verdict in self.verdicts]
-        return [*names, *words, "distance of a slot, longer = farther", "not visible in both, not compared"]
+def _legend(rows: Sequence[RankingRow], slots: Sequence[str]) -> dict[str, Color | Sign]:
+    """The slots that are drawn, in their order, and the verdicts and signs."""
+    used = dict.fromkeys(slot for row in rows for slot in row.slots or slots)
+    every = list(dict.fromkeys([*(slot for slot in slots if slot in used), *used]))
+    given = {image.verdict for row in rows for image in row.results}
+    return {
+        **{readable(slot): color for slot, color in part_colors(every).items()},
+        **{f"{SIGNS[verdict]} {words}": FRAMES[verdict] for verdict, words in WORDS.items() if verdict in given},
+        "distance of a slot, longer = farther": "bar",
+        "not visible in both, not compared": "cross",
+    }
 
 
-def _draw_cell(sheet: Sheet, cell: _Cell, ranked: RankedImage, *, heading: str) -> None:
-    """One image with its heading, its slots and its label."""
-    slots = cell.slots
-    for name, values in (("visibility", ranked.visibility), ("slot_distances", ranked.slot_distances)):
-        if values is not None and np.shape(values) != (len(slots),):
-            raise ShapeError(f"{name} must hold one value per slot {tuple(slots)}, got shape {np.shape(values)}.")
-    x, y, width = cell.x, cell.y, cell.width
-    sheet.text((x, y + _HEADER / 2 - 3), heading, size=8.5, width=width, bold=True, color=FRAMES[ranked.verdict])
-    y += _HEADER
-    image = enlarge(ranked.image, width * SCALE, 2 * width * SCALE)
-    if ranked.attention is not None:
-        image = overlay_parts(image, ranked.attention, slots, visibility=ranked.visibility, smooth=cell.smooth)
-    sheet.image((x, y), (width, 2 * width), image, frame=FRAMES[ranked.verdict])
-    y += 2 * width + 6
-    if ranked.slot_distances is not None:
-        _bars(sheet, (x, y), width, slots, [float(v) / cell.longest for v in ranked.slot_distances])
-    elif ranked.visibility is not None:
-        _shown_slots(sheet, (x, y), width, slots, ranked.visibility)
-    for line, text in enumerate((ranked.label, ranked.note)):
-        if text:
-            sheet.text((x, y + _BARS + line * _NOTE), text, width=width)
-
-
-def _bars(sheet: Sheet, at: tuple[float, float], width: int, slots: Sequence[str], lengths: Sequence[float]) -> None:
-    """One bar per slot standing on the slot's colour; a cross where there is no distance."""
+def _draw_cell(sheet: Sheet, at: tuple[float, float], width: int, cell: Cell) -> None:
+    """One image with its heading, its bars and its lines."""
     x, y = at
-    room, foot = _BARS - 13, 4
-    step = width / len(slots)
-    for i, (color, length) in enumerate(zip(part_colors(slots).values(), lengths, strict=True)):
+    sheet.text((x, y + _HEADER / 2 - 3), cell.heading, size=8.5, width=width, bold=True, color=cell.frame or INK)
+    y += _HEADER
+    sheet.image((x, y), (width, 2 * width), cell.image, frame=cell.frame)
+    y += 2 * width + 6
+    room, step = _BARS - 13, width / max(1, len(cell.bars))
+    for i, bar in enumerate(cell.bars):
         left, wide = x + i * step + 1, step - 2
         sheet.box(left, y, wide, room, FAINT)
-        if not math.isfinite(length):
+        if bar.height is None:
             sheet.cross(left + wide / 2, y + room / 2, min(3.0, wide / 2 - 0.5), WRONG)
         else:
-            sheet.box(left, y + room * (1 - length), wide, room * length, BAR)
-        sheet.box(left, y + room + 1, wide, foot, color)
-
-
-def _shown_slots(
-    sheet: Sheet, at: tuple[float, float], width: int, slots: Sequence[str], visibility: np.ndarray
-) -> None:
-    """A query's slots: filled with the slot's colour where visible, crossed where not."""
-    x, y = at
-    step = width / len(slots)
-    for i, (color, seen) in enumerate(zip(part_colors(slots).values(), visibility, strict=True)):
-        left, wide = x + i * step + 1, step - 2
-        sheet.box(left, y, wide, _BARS - 8, color if seen > 0 else FAINT)
-        if not seen > 0:
-            sheet.cross(left + wide / 2, y + _BARS / 2 - 4, min(3.0, wide / 2 - 0.5), WRONG)
-
-
-def _draw_legend(sheet: Sheet, lines: list[list[int]], legend: _Legend, top: float) -> None:
-    entries = legend.entries
-    colors = [*part_colors(legend.slots).values(), *(FRAMES[verdict] for verdict in legend.verdicts)]
-    for row, line in enumerate(lines):
-        x, y = float(_MARGIN), top + row * _LEGEND + _LEGEND / 2
-        for i in line:
-            if i < len(colors):
-                sheet.box(x, y - 5, 10, 10, colors[i])
-            else:
-                sheet.box(x, y - 6, 10, 12, FAINT)
-                if i == len(entries) - 1:
-                    sheet.cross(x + 5, y, 3, WRONG)
-                else:
-                    sheet.box(x, y - 1, 10, 7, BAR)
-            sheet.text((x + 14, y), entries[i], size=_LEGEND_SIZE)
-            x += _SWATCH + text_width(entries[i], _LEGEND_SIZE)
+            sheet.box(left, y + room * (1 - bar.height), wide, room * bar.height, bar.color if bar.filled else BAR)
+        sheet.box(left, y + room + 1, wide, 4, bar.color)
+    for i, line in enumerate(cell.lines):
+        sheet.text((x, y + _BARS + i * _NOTE), line, width=width)
 
 
 def number(distance: float) -> str:

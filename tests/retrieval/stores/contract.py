@@ -15,7 +15,8 @@ from partreid.functional.visibility import VISIBILITY_RULES
 from partreid.retrieval import Gallery, MatchingConfig
 from partreid.retrieval.filters import Filter
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryItem, GalleryRecords, SearchResult
+from partreid.types.gallery import GalleryItem, GalleryRecords
+from partreid.types.search import SearchResult
 
 SLOTS = ("foreground", "head", "left leg")
 WIDTH = 8

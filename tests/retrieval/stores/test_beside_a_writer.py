@@ -13,7 +13,8 @@ import torch
 from partreid.errors import DataError
 from partreid.retrieval import Filter, Gallery, MatchingConfig
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryRecords, SearchResult
+from partreid.types.gallery import GalleryRecords
+from partreid.types.search import SearchResult
 from tests.retrieval.stores.backends import Backend
 from tests.retrieval.stores.contract import assert_answers, by_loops
 

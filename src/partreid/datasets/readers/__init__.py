@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 from partreid.datasets.readers.body_images import OCCLUDED_REID, P_DUKEMTMC, PARTIAL_REID
 from partreid.datasets.readers.common import Layout, list_images, say_once, subfolders
@@ -19,6 +19,7 @@ from partreid.datasets.readers.msmt17 import MSMT17
 from partreid.datasets.readers.table import TABLE
 from partreid.errors import ConfigError, DataError, LabelError, nearest
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
+from partreid.objects import guided
 from partreid.types import ReIDDataset, ReIDImage
 
 __all__ = [
@@ -77,7 +78,10 @@ Unmatched = Literal["raise", "drop", "keep"]
 """What becomes of query sets none of whose queries has a match in the gallery: they cannot be evaluated."""
 
 
-def read_dataset(spec: str | Path, *, labels: str | None = AUTO, unmatched: Unmatched = "raise") -> ReIDDataset:
+@guided
+def read_dataset(
+    spec: str | Path, *, labels: str | None = AUTO, unmatched: Unmatched = "raise", limit_ids: int | None = None
+) -> ReIDDataset:
     """Read a data set of any known layout.
 
     Args:
@@ -87,6 +91,7 @@ def read_dataset(spec: str | Path, *, labels: str | None = AUTO, unmatched: Unma
             ``"auto"`` takes the only one there is, None takes none.
         unmatched: a query set without any match in the gallery is an error; or it is dropped with a warning, which is
             enough for training; or it stays.
+        limit_ids: only so many identities, for quick trials (:meth:`~partreid.types.ReIDDataset.subset`).
 
     Raises:
         DataError: there is no such set, several, or its content does not fit.
@@ -102,20 +107,39 @@ def read_dataset(spec: str | Path, *, labels: str | None = AUTO, unmatched: Unma
     dataset = found.open()
     for difference in found.layout.count_differences(dataset):
         warnings.warn(difference, stacklevel=2)
-    return choose_labels(_with_matches(dataset, found.path, unmatched), labels)
+    dataset = _with_matches(dataset, found.path, unmatched)
+    return choose_labels(dataset if limit_ids is None else dataset.subset(ids=limit_ids), labels)
 
 
+DataLike: TypeAlias = str | Path | ReIDDataset
+"""A data set, or what :func:`read_dataset` finds one by."""
+
+
+@guided
 def read_datasets(
-    specs: Sequence[str | Path], *, labels: str | None = AUTO, unmatched: Unmatched = "raise"
+    specs: DataLike | Sequence[DataLike],
+    *,
+    labels: str | None = AUTO,
+    unmatched: Unmatched = "raise",
+    limit_ids: int | None = None,
 ) -> list[ReIDDataset]:
-    """Read several sets that are used together, with labels for those that have training images.
+    """Read one set, or several that are used together, with labels for those that have training images.
 
-    Arguments and errors as in :func:`read_dataset`; also:
+    Arguments and errors as in :func:`read_dataset`; a data set that was read already stays as it is. Also:
 
     Raises:
-        DataError: two sets have the same name, so that their persons and results could not be told apart.
+        DataError: one is no data set, or two have the same name: their persons and results could not be told apart.
     """
-    datasets = [read_dataset(spec, labels=None, unmatched=unmatched) for spec in specs]
+    specs = [specs] if isinstance(specs, DataLike) else specs
+    if not isinstance(specs, Sequence) or (wrong := [one for one in specs if not isinstance(one, DataLike)]):
+        got = repr(wrong[0] if isinstance(specs, Sequence) else specs)
+        raise DataError(f"Expected a data set, its folder or its name, or a list of these, got {got:.80}.")
+    datasets = [
+        spec
+        if isinstance(spec, ReIDDataset)
+        else read_dataset(spec, labels=None, unmatched=unmatched, limit_ids=limit_ids)
+        for spec in specs
+    ]
     roots: dict[str, Path] = {}
     for dataset in datasets:
         if dataset.name in roots:
@@ -124,7 +148,10 @@ def read_datasets(
                 "each set once; rename the folder or table of one where they differ (a link to it does)."
             )
         roots[dataset.name] = dataset.root
-    return [choose_labels(dataset, labels) if dataset.train else dataset for dataset in datasets]
+    return [
+        choose_labels(dataset, labels) if dataset.train and dataset is not spec else dataset
+        for spec, dataset in zip(specs, datasets, strict=True)
+    ]
 
 
 def find_datasets(root: str | Path) -> tuple[FoundDataset, ...]:

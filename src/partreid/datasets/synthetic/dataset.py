@@ -7,7 +7,7 @@ import importlib.util
 import json
 import math
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import chain, groupby
 from pathlib import Path
@@ -22,6 +22,7 @@ from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.errors import ConfigError, DataError, MissingDependencyError
 from partreid.files import atomic_file
 from partreid.json_files import read_json
+from partreid.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from partreid.datasets.synthetic.render import RenderedImage
@@ -41,9 +42,9 @@ _world: World | None = None
 
 
 def render_dataset(
-    config: SyntheticConfig, out: str | Path, *, workers: int = 1, progress: Callable[[int, int], None] | None = None
+    config: SyntheticConfig, out: str | Path, *, workers: int = 1, progress: Progress = no_progress
 ) -> Path:
-    """Render a set of pedestrians. A killed run goes on where it stopped; the bytes do not depend on ``workers``.
+    """Render a set of pedestrians. A killed run resumes; the bytes do not depend on ``workers``.
 
     They are the same each time on one machine; another processor may round differently in the last bit.
 
@@ -53,7 +54,7 @@ def render_dataset(
             ``parts`` (0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then bags),
             occlusion in ``pictures.csv``.
         workers: processes; 1 renders in this one.
-        progress: told how many images are there, of how many, now and then.
+        progress: shows how many images are there.
 
     Returns:
         ``out``.
@@ -72,11 +73,9 @@ def render_dataset(
     _claim(out, config)
     plan = plan_images(config)
     missing = [p for p in plan if not _is_complete(out, p)]
-    there = len(plan) - len(missing)
-    for done in chain((0,), _render(config, out, missing, workers)):
-        there += done
-        if progress:
-            progress(there, len(plan))
+    with progress("rendering", len(plan)) as advance:
+        for done in chain((len(plan) - len(missing),), _render(config, out, missing, workers)):
+            advance(done)
     _write_index(out, plan)
     return out
 

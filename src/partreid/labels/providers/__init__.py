@@ -114,8 +114,8 @@ def load_provider(
 
     Args:
         name: one of :data:`LABEL_PROVIDERS`.
-        model: openvino: its network's ``.xml`` file. keypoints: the file of keypoints. movenet: its ``.tflite`` file,
-            None for the one that is installed. Of others as they say.
+        model: openvino: its network's ``.xml`` file. keypoints: the file of keypoints, or OpenPifPaf's folder of
+            them. movenet: its ``.tflite`` file, None for the one that is installed. Of others as they say.
         stride: pixels between the fields' nodes.
         images: keypoints: JSON with the list of images that explains numbers.
 
@@ -128,5 +128,5 @@ def load_provider(
     if images is not None and name != "keypoints":
         raise ConfigError(f"Only the label provider 'keypoints' takes a list of images, not {name!r}.")
     if model is None and name in _NEEDED:
-        raise ConfigError(f"The label provider {name!r} needs {_NEEDED[name]} (model; on the command line --model).")
+        raise ConfigError(f"The label provider {name!r} needs {_NEEDED[name]} (model; on the command line --network).")
     return provider(model, stride=stride) if images is None else provider(model, stride=stride, images=images)

@@ -36,6 +36,10 @@ _BOMB_BYTES, _BOMB_RATIO = 64 * 2**20, 500
 """An array in an ``.npz`` that unpacks to more of both is no list of joints, which hardly shrink."""
 
 
+_PREDICTIONS = ".predictions.json"
+"""Behind an image's name: what ``openpifpaf.predict --json-output`` calls the list of its persons."""
+
+
 @dataclass(frozen=True, eq=False)
 class Persons:
     """What a file of keypoints says.
@@ -66,6 +70,7 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
       (``image_id``, ``keypoints``). Entries of other categories than persons are left out, with a warning.
     - COCO results JSON: a list of ``{image_id, keypoints}``. ``image_id`` is the image's name, with or without its
       suffix, or a number that ``images`` explains; a ``file_name`` beside it counts more.
+    - OpenPifPaf's ``NAME.predictions.json``: a list of the persons of the image NAME; or a folder of such files.
     - ``.npz`` with ``paths`` [N] (text) and ``keypoints`` [N, 17, 3].
 
     The third number of a keypoint is its confidence in [0, 1]. Where all of a file's are 0, 1 or 2 and a 2 is among
@@ -73,7 +78,7 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
     joint of confidence 0 may have any place, also NaN or null.
 
     Args:
-        path: the file.
+        path: the file, or OpenPifPaf's folder.
         images: a JSON with a list ``images``, for results whose ``image_id`` are numbers.
 
     Returns:
@@ -88,7 +93,7 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
     if path.suffix.lower() == ".npz":
         names, keypoints = _from_arrays(path)
         mentioned, sizes = names, np.zeros((len(names), 2))
-    elif path.suffix.lower() == ".json":
+    elif path.suffix.lower() == ".json" or path.is_dir():
         names, keypoints, sizes, mentioned = _from_json(path, None if images is None else Path(images))
     else:
         raise LabelError(f"Cannot tell what {path} is: expected keypoints in a .json or .npz file.")
@@ -133,7 +138,7 @@ def _check_unpacked(file: NpzFile) -> None:
 def _from_json(
     path: Path, images: Path | None
 ) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64], list[str]]:
-    content = _load_json(path)
+    content, told = _predictions(path) if path.is_dir() or path.name.endswith(_PREDICTIONS) else (_load_json(path), [])
     if isinstance(content, dict):
         entries, listed = content.get("annotations"), content
     else:
@@ -161,7 +166,23 @@ def _from_json(
             stacklevel=4,
         )
     sizes = np.array([image.size for image in pictures], float)
-    return names, keypoints, sizes, [*(image.name for image in known.values()), *names]
+    return names, keypoints, sizes, [*(image.name for image in known.values()), *told, *names]
+
+
+def _predictions(path: Path) -> tuple[list[Any], list[str]]:
+    """OpenPifPaf's persons, each with the ``file_name`` of its image; and the names of all images."""
+    files = sorted(path.rglob(f"*{_PREDICTIONS}")) if path.is_dir() else [path]
+    if not files:
+        raise LabelError(f"{path} holds no *{_PREDICTIONS}. Expected the folder of openpifpaf.predict --json-output.")
+    entries, names = [], []
+    for file in files:
+        start = path if path.is_dir() else path.parent
+        names.append(file.relative_to(start).as_posix().removesuffix(_PREDICTIONS))
+        persons = _load_json(file)
+        if not isinstance(persons, list) or not all(isinstance(person, dict) for person in persons):
+            raise LabelError(f"{file} is no list of persons, as openpifpaf.predict --json-output writes it.")
+        entries += [{**person, "file_name": names[-1]} for person in persons]
+    return entries, names
 
 
 def _load_json(path: Path) -> Any:

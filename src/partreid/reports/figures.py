@@ -1,28 +1,28 @@
-"""What the figures show, gathered from a model and a data set: rankings (Figures 3, 4) and attention (Figure 5)."""
+"""What the figures show, gathered from a model and a data set: rankings (Figures 3, 4) and attention (Figure 5).
+
+Here stands which queries are shown, and what a row holds; ``viz`` draws the rows."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from partreid.cli.console import console
-from partreid.cli.searched import SearchedSet
 from partreid.datasets.images import read_image
-from partreid.errors import LabelError
+from partreid.errors import DataError, LabelError, nearest
+from partreid.evaluation.searched import SearchedSet
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
 from partreid.parts import FOREGROUND, PartSchema
 from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
-
-if TYPE_CHECKING:
-    from partreid.viz.attention import AttentionRow
-    from partreid.viz.rankings import RankedImage, RankingRow
+from partreid.viz.attention import AttentionRow
+from partreid.viz.rankings import RankedImage, RankingRow
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,8 @@ def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> Ranki
     Raises:
         ShapeError: there is no such slot.
     """
-    from partreid.viz.rankings import RankingRow
-
     query, gallery = searched.query.images[index], searched.gallery.images
-    matching = searched.matching.model_copy(update={"slots": style.slots})
+    matching = searched.how.matching.model_copy(update={"slots": style.slots})
     asked, others = matching.prepare(searched.query.embeddings[index]), matching.prepare(searched.gallery.embeddings)
     distances = matching.prepared.distances(asked, others)[0]
     same = np.array([entry.pid == query.pid for entry in gallery])
@@ -69,7 +67,7 @@ def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> Ranki
     by_slot = pairwise_slot_distances(
         asked, others, chosen, normalize=matching.normalize, visibility=matching.visibility
     )[0]
-    pictures = list(_shown(searched.extractor, [query, *(gallery[i] for i in shown)], style))
+    images = list(_shown(searched.extractor, [query, *(gallery[i] for i in shown)], style))
     results = [
         replace(
             image,
@@ -78,18 +76,16 @@ def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> Ranki
             verdict="junk" if junk[i] else "right" if same[i] else "wrong",
             rank=None if junk[i] else int(np.flatnonzero(counted == i)[0]) + 1,
         )
-        for place, (i, image) in enumerate(zip(shown.tolist(), pictures[1:], strict=True))
+        for place, (i, image) in enumerate(zip(shown.tolist(), images[1:], strict=True))
     ]
-    note = _score(searched.result, index) if style.slots is None else ""
-    asking = replace(pictures[0], label=f"{pictures[0].label} · #{index}", note=note)
+    note = _score(searched.scores.result, index) if style.slots is None else ""
+    asking = replace(images[0], label=f"{images[0].label} · #{index}", note=note)
     farthest = distances[torch.isfinite(distances)]
     return RankingRow(asking, results, style.title, asked.slots, float(farthest.max()) if len(farthest) else 0.0)
 
 
 def attention_rows(extractor: PartExtractor, images: Sequence[ReIDImage]) -> list[AttentionRow]:
     """The attention maps of images, and the labels of those that have one for the model's parts."""
-    from partreid.viz.attention import AttentionRow
-
     schema = extractor.model.config.part_schema
     rows = []
     for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
@@ -121,8 +117,8 @@ def drawn_labels(dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str 
     except LabelError as error:
         if labels != AUTO:
             raise
-        console.print(f"Drawn without labels: {error}", style="dim", markup=False, soft_wrap=True)
-        folder = None
+        warnings.warn(f"Drawn without labels: {error}", stacklevel=2)
+        return list(images)
     if folder is None:
         return list(images)
     return [
@@ -140,12 +136,82 @@ def spread(values: np.ndarray, count: int) -> list[int]:
     return [int(i) for i in order[picks]]
 
 
+@dataclass(frozen=True)
+class QueryChoice:
+    """Which queries to show; without any choice, ``count`` spread evenly from the best to the worst.
+
+    Attributes:
+        names: of files, or numbers from 0. best, worst: how many, by average precision.
+        random: how many random ones. seed: of these. count: as above.
+    """
+
+    names: Sequence[str] = ()
+    best: int = 0
+    worst: int = 0
+    random: int = 0
+    seed: int = 0
+    count: int = 6
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the queries must be ranked to choose."""
+        return bool(self.best or self.worst)
+
+    def check(self, images: Sequence[ReIDImage]) -> None:
+        """Find a mistyped name before the images are embedded, which may take minutes; errors as in :meth:`pick`."""
+        for name in self.names:
+            find_image(images, name)
+
+    def pick(self, images: Sequence[ReIDImage], result: EvaluationResult | None = None) -> list[int]:
+        """Positions in ``images``, each once; without a result, the default is spread over the order of the images.
+
+        Raises:
+            DataError: there is no such image, or several.
+        """
+        found = [find_image(images, name) for name in self.names]
+        if result is not None:
+            order = spread(result.average_precision, len(images))
+            found += order[: self.best] + order[len(order) - min(self.worst, len(order)) :]
+        if self.random:
+            some = np.random.default_rng(self.seed).choice(len(images), min(self.random, len(images)), replace=False)
+            found += sorted(some.tolist())
+        if not found:
+            scores = -np.arange(len(images), dtype=np.float64) if result is None else result.average_precision
+            found = spread(scores, self.count)
+        return list(dict.fromkeys(found))
+
+
+def find_image(images: Sequence[ReIDImage], name: str) -> int:
+    """Position of the image with that file name, with or without folders and suffix, else of that number.
+
+    Raises:
+        DataError: there is none, or several.
+    """
+    path = Path(name)
+    found = [
+        i
+        for i, image in enumerate(images)
+        if image.path.parts[-len(path.parts) :] == path.parts or name == image.path.stem
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(str(images[i].path) for i in found[:3])
+        raise DataError(f"{len(found)} images are called {name!r}: {some}. Give the folder too, or the number.")
+    if name.isdecimal() and str(int(name)) == name and int(name) < len(images):
+        return int(name)
+    raise DataError(
+        f"No image {name!r}: expected the name of one of {len(images)} files, or a number from 0 to "
+        f"{len(images) - 1}. {nearest(name, [images[i].path.name for i in range(min(len(images), 10_000))])[:200]}"
+    )
+
+
 def _label(entry: ReIDImage, schema: PartSchema) -> np.ndarray | None:
-    """Part maps E, or None where there is no label or none that fits: a figure is no reason to stop."""
+    """Part maps E, or None where there is no label, or, with a warning, where it does not fit."""
     try:
         return None if entry.label is None else read_part_maps(entry.label, schema)
     except LabelError as error:
-        console.print(f"Drawn without its label: {error}", style="dim", markup=False, soft_wrap=True)
+        warnings.warn(f"Drawn without its label: {error}", stacklevel=3)
         return None
 
 
@@ -161,8 +227,6 @@ def _attention(
 
 def _shown(extractor: PartExtractor, images: Sequence[ReIDImage], style: RankingStyle) -> Iterator[RankedImage]:
     """What a row shows of a query as of a result; attention and visibility of the slots that are compared."""
-    from partreid.viz.rankings import RankedImage
-
     for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
         chosen = style.slots or slots
         by_slot = dict(zip(slots[len(slots) - len(maps) + 1 :], maps[1:], strict=True))

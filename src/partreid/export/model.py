@@ -1,0 +1,113 @@
+"""From the name of a model to an exported file that was checked on real images, and what fewer bits cost it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.datasets.images import read_image, resize
+from partreid.datasets.readers import read_dataset
+from partreid.datasets.readers.loose_images import read_images
+from partreid.datasets.synthetic.shipped import shipped_split
+from partreid.errors import ConfigError, DataError
+from partreid.export.parity import Agreement
+from partreid.export.quality import Quality, measure_quality
+from partreid.export.quantise import CALIBRATION_IMAGES
+from partreid.export.write import CHECKED_IMAGES, ExportOptions, export_checkpoint
+from partreid.inference.extractor import PartExtractor
+from partreid.models.checkpoint import load_checkpoint
+from partreid.progress import Progress, no_progress
+from partreid.runtime import RuntimeConfig
+from partreid.types import ReIDDataset
+
+_CPU = RuntimeConfig(device="cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A model that was exported.
+
+    Attributes:
+        path: the file. agreement: of its float32 form with PyTorch. dataset: that it was checked with.
+        quality: what fewer bits cost in scores; None in float32.
+    """
+
+    path: Path
+    agreement: Agreement
+    dataset: ReIDDataset
+    quality: Quality | None
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the file, with the ``.bin`` beside an OpenVINO file."""
+        files = [self.path, self.path.with_suffix(".bin")] if self.path.suffix == ".xml" else [self.path]
+        return sum(file.stat().st_size for file in files) / 1e6
+
+
+def export_model(
+    model: str | Path,
+    out: str | Path | None = None,
+    *,
+    suffix: str = ".onnx",
+    options: ExportOptions | None = None,
+    overrides: tuple[str, ...] = (),
+    images: str | Path | None = None,
+    data: ReIDDataset | str | Path | None = None,
+    progress: Progress = no_progress,
+) -> Exported:
+    """Write a model as ONNX or OpenVINO, and compare the file with PyTorch on real images.
+
+    Args:
+        model: as for :func:`~partreid.models.checkpoint.load_checkpoint`.
+        out: the file; None = ``model[-int8][-bf16]`` with the suffix, in the run's folder.
+        suffix: ``.onnx`` or ``.xml`` (OpenVINO). options: how it is written.
+        overrides: assignments to fields of the model, "model.visibility=continuous".
+        images: folder of images to check and calibrate with; the data set's training images where None.
+        data: set whose queries tell what fewer bits cost; the shipped pedestrians where None.
+        progress: shows how far the scoring is.
+
+    Raises:
+        ConfigError: the file ends in something else, or an override is none of the model.
+        DataError: there are no images to check with.
+        CheckpointError, ExportError, MissingDependencyError: as :func:`~partreid.export.write.export_checkpoint`.
+    """
+    options = options or ExportOptions()
+    name = f"model{'-int8' * options.int8}{'-bf16' * options.bfloat16}{suffix}"
+    path = Path(out) if out else (Path(model) if Path(model).is_dir() else Path()) / name
+    if path.suffix != suffix:
+        raise ConfigError(f"Expected a file that ends in {suffix} (--to), got {path}.")
+    checkpoint = load_checkpoint(model, overrides=_model_fields(overrides))
+    dataset = data if isinstance(data, ReIDDataset) else read_dataset(data or shipped_split(), labels=None)
+    count = CALIBRATION_IMAGES if options.int8 else CHECKED_IMAGES
+    pixels = _pixels(dataset, images, checkpoint.preprocess.size, count)
+    agreement = export_checkpoint(checkpoint, path, pixels, options=options)
+    quality = None
+    if options.int8 or options.bfloat16:
+        exported = PartExtractor.from_pretrained(path, runtime=_CPU)
+        reference = PartExtractor.from_pretrained(checkpoint, runtime=_CPU, mirror=options.mirror)
+        total = 2 * (len(dataset.query) + len(dataset.gallery))
+        with progress(f"embedding {dataset.name}", total) as advance:
+            quality = measure_quality(reference, exported, dataset, advance=advance)
+    return Exported(path, agreement, dataset, quality)
+
+
+def _model_fields(overrides: tuple[str, ...]) -> list[str]:
+    """The assignments to fields of the model; how embeddings are compared is no part of a file that makes them."""
+    for assignment in overrides:
+        if not assignment.startswith("model."):
+            raise ConfigError(
+                f"{assignment!r}: expected model.FIELD=VALUE; matching is chosen when embeddings are used."
+            )
+    return [assignment.removeprefix("model.") for assignment in overrides]
+
+
+def _pixels(dataset: ReIDDataset, folder: str | Path | None, size: tuple[int, int], count: int) -> NDArray[np.uint8]:
+    """Up to ``count`` images from all over the training images, or of a folder, at the model's size."""
+    images = dataset.train if folder is None else read_images(folder, labels=None).train
+    if not images:
+        raise DataError(f"{folder or dataset.root} has no training images to check with. Give a folder: --images.")
+    chosen = [images[i] for i in np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)]
+    return np.stack([resize(read_image(image.path), size) for image in chosen])

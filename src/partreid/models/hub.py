@@ -1,0 +1,98 @@
+"""Checkpoints on the Hugging Face Hub: fetched, and published with a card that says what they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from partreid.errors import CheckpointError
+from partreid.models.model_config import ModelConfig
+from partreid.preprocessing import PreprocessConfig
+
+_METRICS = ("rank1", "mAP", "mINP", "epoch")
+
+
+def download(repository: str, files: Sequence[str]) -> Path:
+    """A folder that holds these files of ``"org/name"``, as far as they are there.
+
+    Raises:
+        CheckpointError: the Hub cannot be reached, or does not give them.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(files)))
+    except Exception as error:  # of the Hub's library, and of what it speaks HTTP with
+        raise CheckpointError(f"it could not be had from the Hugging Face Hub: {error}") from None
+
+
+def upload(folder: Path, repository: str, *, private: bool | None, token: str | None, message: str) -> str:
+    """Publish a folder as the model ``"org/name"``, which is made where there is none; returns its address.
+
+    Raises:
+        CheckpointError: the Hub cannot be reached, or refuses.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    try:
+        repository = api.create_repo(repository, private=private, exist_ok=True).repo_id
+        return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message).repo_url)
+    except Exception as error:  # of the Hub's library, and of what it speaks HTTP with
+        raise CheckpointError(
+            f"{repository!r:.80} could not be published on the Hugging Face Hub: {error} "
+            "Give org/name, and a token that may write: `hf auth login`, or token=..."
+        ) from None
+
+
+def model_card(
+    repository: str,
+    model: ModelConfig,
+    preprocess: PreprocessConfig,
+    metrics: Mapping[str, Any],
+    *,
+    mirror: bool = False,
+    license: str | None = None,
+) -> str:
+    """The text of a repository's ``README.md``: how to use the model, what it is, and what is known of its quality.
+
+    Args:
+        repository: its name on the Hub. model, preprocess, metrics: of the checkpoint.
+        mirror: whether the embeddings are meant to be made with mirror images too. license: of the weights.
+    """
+    from huggingface_hub import ModelCardData
+
+    tags = ["person-re-identification", "part-based", model.backbone]
+    data = ModelCardData(library_name="partreid", pipeline_tag="image-feature-extraction", tags=tags, license=license)
+    known = [f"* {name}: {metrics[name]}" for name in _METRICS if isinstance(metrics.get(name), int | float)]
+    options = ", mirror=True" if mirror else ""
+    settings = json.dumps(model.model_dump(mode="json", exclude_defaults=True), indent=2)
+    return f"""---
+{data.to_yaml()}
+---
+# {repository}
+
+Part-based person re-identification: one vector and one visibility for each of {", ".join(model.slots)}.
+
+```python
+from partreid import PartExtractor, part_distances
+
+extractor = PartExtractor.from_pretrained("hf:{repository}"{options})
+embeddings = extractor.embed(["a.jpg", "b.jpg"])
+distances = part_distances(embeddings, embeddings)
+```
+
+Input: {preprocess.height}×{preprocess.width} pixels (height × width), RGB; the extractor resizes and normalises.
+
+Settings other than the defaults:
+
+```json
+{settings}
+```
+
+{"Scores that were written beside it:" if known else "No scores were written beside it."}
+
+{chr(10).join(known)}
+""".rstrip() + "\n"  # fmt: skip

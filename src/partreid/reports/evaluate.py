@@ -1,0 +1,319 @@
+"""``evaluate(model, data)``: the scores of a model on a data set, with figures, a report and tables for a paper."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+
+from partreid import processes
+from partreid.datasets.readers import DataLike, read_datasets
+from partreid.errors import DataError, nearest
+from partreid.evaluation.dataset import QuerySetScores
+from partreid.evaluation.evaluator import EvaluationConfig
+from partreid.evaluation.reranking import RerankingConfig
+from partreid.evaluation.searched import SearchedSet, query_sets, search_sets, with_needed_labels
+from partreid.evaluation.statistics import with_confidence
+from partreid.files import atomic_file
+from partreid.inference.extractor import PartExtractor
+from partreid.labels.locate import AUTO
+from partreid.objects import guided, html_table
+from partreid.progress import Progress, no_progress
+from partreid.reports.tables import as_csv, as_latex
+from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.how_compared import HowCompared, load_for_comparison, model_name
+from partreid.runners.runner import TorchRunner
+from partreid.runtime import Precision, RuntimeConfig, runtime_of
+from partreid.types import EvaluationResult, ReIDDataset
+
+if TYPE_CHECKING:
+    from partreid.reports.run_report import RunReport
+
+REPORT_FILE = "report.html"
+METRICS = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mAP": "mAP", "mINP": "mINP"}
+"""The scores by their keys in every file, and as tables call them."""
+_RANKINGS, _ATTENTION = 6, 8  # images in the figures
+
+
+class NoQuerySetError(DataError, KeyError):
+    """An evaluation has no query set of that name."""
+
+    __str__ = Exception.__str__  # a KeyError would show its message in quotes
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(Mapping[str, EvaluationResult]):
+    """What a model scored on a data set: a mapping from the name of a query set to its :class:`EvaluationResult`.
+
+    Attributes:
+        model: as it was given to :func:`evaluate`. dataset: that was searched. how: images were compared.
+        scores: by query set, also of each embedding alone (Table 3) and with re-ranking, where it was asked for.
+            Empty in all processes of torchrun but the first.
+        searched: the embeddings by query set, from which figures are drawn; empty where several sets were evaluated.
+        labels: label folder of the images that are drawn.
+
+    Example:
+        >>> evaluation = evaluate("runs/light", "market1501")  # doctest: +SKIP
+        >>> evaluation.mAP, evaluation["query"].rank(1)  # doctest: +SKIP
+        (0.541, 0.667)
+    """
+
+    model: str | Path | PartExtractor
+    dataset: ReIDDataset
+    how: HowCompared
+    scores: Mapping[str, QuerySetScores]
+    searched: Mapping[str, SearchedSet] = field(default_factory=dict)
+    labels: str = AUTO
+
+    def __getitem__(self, query_set: str) -> EvaluationResult:
+        """The scores of a query set.
+
+        Raises:
+            NoQuerySetError: it was not searched.
+        """
+        if query_set not in self.scores:
+            raise NoQuerySetError(f"The evaluation has no query set {query_set!r}. {nearest(query_set, self.scores)}")
+        return self.scores[query_set].result
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.scores)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def result(self) -> EvaluationResult:
+        """The scores of the first query set, often the only one.
+
+        Raises:
+            DataError: this is not the first process of torchrun, which alone has scores.
+        """
+        if not self.scores:
+            raise DataError("Only the first process has scores: ask partreid.processes.is_first() before.")
+        return next(iter(self.values()))
+
+    @property
+    def rank1(self) -> float:
+        """Rank-1 of :attr:`result`, in [0, 1]."""
+        return self.result.rank(1)
+
+    @property
+    def mAP(self) -> float:  # noqa: N802 - the field's word
+        """Mean average precision of :attr:`result`, in [0, 1]."""
+        return self.result.mean_ap
+
+    @property
+    def mINP(self) -> float:  # noqa: N802
+        """Mean inverse negative penalty of :attr:`result`, in [0, 1]."""
+        return self.result.mean_inp
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """All scores by query set as plain values, and how images were compared: the content of ``results.json``."""
+        return {
+            name: {"dataset": self.dataset.name, **scores.summary(), **self.how.to_json()}
+            for name, scores in self.scores.items()
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each query set and each way to compare in it; scores in [0, 1] under the keys of ``METRICS``."""
+        rows = []
+        for name, scores in self.scores.items():
+            found: dict[str, Mapping[str, object]] = {"all": scores.result.summary()}
+            if scores.reranked is not None:
+                found["all, re-ranked"] = scores.reranked.summary()
+            found |= {row.name: row.summary() for row in scores.slots}
+            for embedding, values in found.items():
+                place = {"dataset": self.dataset.name, "query_set": name, "embedding": embedding}
+                rows.append(place | {metric: values[metric] for metric in METRICS})
+        return rows
+
+    def to_csv(self) -> str:
+        """:meth:`rows` as CSV."""
+        return as_csv(self.rows())
+
+    def to_latex(self) -> str:
+        """:meth:`rows` as a LaTeX table, in percent; it needs the package booktabs."""
+        return as_latex(("query set", "embedding", *METRICS.values()), self._cells(), note=self._note)
+
+    def report(self) -> RunReport:
+        """Everything that the page about the run says.
+
+        Raises:
+            DataError: the embeddings were not kept, as several data sets were evaluated.
+        """
+        from partreid.reports.gather import gather_report
+
+        self._check_kept()
+        return gather_report(self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``results.json``, ``results.csv`` and ``results.tex``, the figures of rankings and attention of each
+        query set, and ``report.html``. The files have 95 % intervals of rank-1 and mAP.
+
+        Raises:
+            DataError: a file cannot be written; or as :meth:`report`.
+        """
+        self._check_kept()
+        folder = Path(folder)
+        certain = replace(self, scores={name: _certain(scores) for name, scores in self.scores.items()})
+        _write(folder / "results.json", json.dumps(certain.summary(), indent=2) + "\n")
+        _write(folder / "results.csv", certain.to_csv())
+        _write(folder / "results.tex", certain.to_latex())
+        if isinstance(next(iter(self.searched.values())).extractor.runner, TorchRunner):
+            _write(folder / REPORT_FILE, certain.report().page())
+            certain._draw(folder)
+        else:
+            warnings.warn("Figures and report need the network itself: an exported file gives scores.", stacklevel=2)
+        return folder
+
+    def _check_kept(self) -> None:
+        if not self.searched:
+            raise DataError("Figures need the embeddings, which are kept of one data set only. Give out=FOLDER.")
+
+    def _draw(self, folder: Path) -> None:
+        """An image of rankings and one of attention for each query set."""
+        from partreid.reports.figures import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
+        from partreid.viz.attention import draw_attention
+        from partreid.viz.canvas import save_png
+        from partreid.viz.rankings import draw_rankings
+
+        for name, searched in self.searched.items():
+            result, slots = self[name], searched.query.embeddings.slots
+            title = f"{name}: rank-1 {100 * result.rank(1):.1f} %, mAP {100 * result.mean_ap:.1f} %"
+            rows = [ranking_row(searched, i, RankingStyle()) for i in spread(result.average_precision, _RANKINGS)]
+            drawn = draw_rankings(rows, slots, title=f"{title}; best to worst queries")
+            save_png(drawn, folder / f"rankings_{name}.png")
+            if searched.extractor.model.config.part_names:
+                images = [searched.query.images[i] for i in spread(result.average_precision, _ATTENTION)]
+                maps = attention_rows(searched.extractor, drawn_labels(self.dataset, images, self.labels))
+                drawn = draw_attention(maps, slots, title=f"{name}: part attention maps")
+                save_png(drawn, folder / f"attention_{name}.png")
+
+    def __repr__(self) -> str:
+        scores = "; ".join(
+            f"{name}: rank-1 {100 * result.rank(1):.1f} %, mAP {100 * result.mean_ap:.1f} %"
+            for name, result in self.items()
+        )
+        return f"Evaluation({model_name(self.model)} on {self.dataset.name}; {scores})\n{self.how}"
+
+    def _repr_html_(self) -> str:
+        """The table, where a notebook shows the evaluation."""
+        return html_table(self._note, ("query set", "embedding", *METRICS.values()), self._cells())
+
+    @property
+    def _note(self) -> str:
+        return f"{model_name(self.model)} on {self.dataset.name}, %. {self.how}"
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [
+            (row["query_set"], row["embedding"], *(f"{100 * row[metric]:.1f}" for metric in METRICS))
+            for row in self.rows()
+        ]
+
+
+class _Options(TypedDict, total=False):
+    """What :func:`evaluate` takes by name."""
+
+    query: str | Sequence[str] | None
+    labels: str
+    mirror: bool
+    overrides: Sequence[str]
+    calibration: str | Path | MatchCalibration | None
+    bootstrap: int
+    rerank: bool
+    device: str | int | None
+    precision: Precision | None
+    batch_size: int | None
+    runtime: RuntimeConfig | None
+    out: str | Path | None
+    progress: Progress
+
+
+@overload
+def evaluate(  # type: ignore[overload-overlap]  # a text is one data set, not a sequence of letters
+    model: str | Path | PartExtractor, data: DataLike, **options: Unpack[_Options]
+) -> Evaluation: ...
+@overload
+def evaluate(
+    model: str | Path | PartExtractor, data: Sequence[str | Path | ReIDDataset], **options: Unpack[_Options]
+) -> dict[str, Evaluation]: ...
+@guided
+def evaluate(
+    model: str | Path | PartExtractor,
+    data: DataLike | Sequence[DataLike],
+    *,
+    query: str | Sequence[str] | None = None,
+    labels: str = AUTO,
+    mirror: bool = False,
+    overrides: Sequence[str] = (),
+    calibration: str | Path | MatchCalibration | None = None,
+    bootstrap: int = 0,
+    rerank: bool = False,
+    device: str | int | None = None,
+    precision: Precision | None = None,
+    batch_size: int | None = None,
+    runtime: RuntimeConfig | None = None,
+    out: str | Path | None = None,
+    progress: Progress = no_progress,
+) -> Evaluation | dict[str, Evaluation]:
+    """Search every query of a data set in its gallery, and score the rankings.
+
+    Single query; gallery images of the query's person *and* camera are ignored, and where cameras are unknown, the very
+    same file. Under torchrun each process embeds a part of the images, and the first one has the scores.
+
+    Args:
+        model: a run, a checkpoint, a Hub repository "org/name", or an extractor.
+        data: a data set, its name or folder; or several, each of which is evaluated by itself.
+        query: the query sets to search; all where None.
+        labels: label folder of the images that are drawn, and of all where the model needs labels.
+        mirror, overrides, calibration: how to embed and compare
+            (:func:`~partreid.retrieval.how_compared.load_for_comparison`); as the model was made for by default.
+        bootstrap: resamplings of the queries for 95 % intervals; 0 = none. Files always have intervals.
+        rerank: score also with k-reciprocal re-ranking.
+        device, precision, batch_size, runtime: as for :meth:`PartExtractor.from_pretrained`.
+        out: folder for the files of :meth:`Evaluation.save`; several sets have a folder in it, each by its name.
+        progress: shows how far the embedding is.
+
+    Returns:
+        The evaluation; of a list of data sets, one for each by its name.
+
+    Raises:
+        DataError: a set has no queries or no such query set, or an image cannot be read.
+        CheckpointError, ConfigError: as ``load_for_comparison``.
+    """
+    datasets = read_datasets(data, labels=None)
+    wanted = [query] if isinstance(query, str) else query
+    chosen = {dataset.name: query_sets(dataset, wanted) for dataset in datasets}
+    if (device, precision, batch_size) != (None, None, None):
+        runtime = runtime_of(runtime, device=device, precision=precision, batch_size=batch_size)
+    extractor, how = load_for_comparison(
+        model, runtime=runtime, mirror=mirror, overrides=overrides, calibration=calibration
+    )
+    options = EvaluationConfig(bootstrap=bootstrap, reranking=RerankingConfig() if rerank else None)
+    several = not isinstance(data, DataLike)
+    found = {}
+    for dataset in datasets:
+        dataset = with_needed_labels(extractor, dataset, labels)
+        searched = search_sets(
+            extractor, dataset, chosen[dataset.name], how=how, options=options, shared=True, progress=progress
+        )
+        scores = {name: one.scores for name, one in searched.items()}
+        one = Evaluation(model, dataset, how, scores, searched, labels)
+        if out is not None and processes.is_first():
+            one.save(Path(out) / dataset.name if len(datasets) > 1 else out)
+        # The embeddings of several large sets may be too much for the memory.
+        found[dataset.name] = replace(one, searched={}) if several else one
+    return found if several else found[datasets[0].name]
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path, error=DataError) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # a file's name may be any bytes
+
+
+def _certain(scores: QuerySetScores) -> QuerySetScores:
+    """The scores with intervals."""
+    return scores if scores.result.confidence else replace(scores, result=with_confidence(scores.result))

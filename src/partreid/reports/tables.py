@@ -1,0 +1,62 @@
+"""Scores as text for other programs: CSV, and a LaTeX table for a paper."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+_ESCAPES = str.maketrans(
+    {
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "–": "--",
+        "±": r"$\pm$",
+    }
+)
+
+
+def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows with the same keys, which are the head; None is an empty cell.
+
+    Example:
+        >>> print(as_csv([{"query_set": "query", "rank1": 0.5}]))
+        query_set,rank1
+        query,0.5
+        <BLANKLINE>
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_latex(columns: Sequence[str], rows: Iterable[Sequence[str]], *, note: str = "") -> str:
+    """A ``tabular`` in the style of the package booktabs, the first column to the left and the others to the right.
+
+    Args:
+        columns: heads. rows: cells of plain text; what LaTeX would read as a command is escaped.
+        note: a comment above the table, for those who read its source.
+
+    Example:
+        >>> print(as_latex(["query set", "mAP"], [["query_a", "54.1"]]))
+        \\begin{tabular}{lr}
+        \\toprule
+        query set & mAP \\\\
+        \\midrule
+        query\\_a & 54.1 \\\\
+        \\bottomrule
+        \\end{tabular}
+        <BLANKLINE>
+    """
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(cell.translate(_ESCAPES) for cell in cells) + r" \\"
+
+    body = [r"\toprule", line(columns), r"\midrule", *map(line, rows), r"\bottomrule"]
+    head = [f"% {part}" for part in note.splitlines()]
+    kinds = "l" + "r" * (len(columns) - 1)
+    return "\n".join([*head, rf"\begin{{tabular}}{{{kinds}}}", *body, r"\end{tabular}"]) + "\n"

@@ -1,0 +1,152 @@
+"""Looking for people in a gallery: by images, by its own items, or by several views of one person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from partreid.errors import CheckpointError, ConfigError, DataError
+from partreid.inference.inputs import walk
+from partreid.models.checkpoint import find_checkpoint
+from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
+from partreid.retrieval.filters import Filter, undated_left_out
+from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.how_compared import HowCompared
+from partreid.retrieval.matching import MatchingConfig
+from partreid.tracking.tracklets import merge_tracklet
+from partreid.types import PartEmbeddings
+from partreid.types.search import Hit, SearchResult
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """What was found in a gallery.
+
+    Attributes:
+        names: of the Q queries. visible: the compared slots that each query shows.
+        found: the search's result. probabilities: that each item found shows the query's person; None where no
+            calibration fits.
+        how: images were compared. undated: items that were not searched, as a time was asked for and they have none.
+    """
+
+    names: tuple[str, ...]
+    visible: tuple[tuple[str, ...], ...]
+    found: SearchResult
+    probabilities: list[list[float]] | None
+    how: HowCompared
+    undated: int
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """An entry per query: who is asked for, what was found, how it was compared."""
+        undated = {"undated": self.undated} if self.undated else {}
+        return [
+            {
+                "query": name,
+                "visible": list(self.visible[q]),
+                "found": [
+                    _row(hit, None if self.probabilities is None else self.probabilities[q][hit.rank - 1])
+                    for hit in self.found[q]
+                ],
+                "compared": self.how.to_json(),
+            }
+            | undated
+            for q, name in enumerate(self.names)
+        ]
+
+
+def _row(hit: Hit, probability: float | None) -> dict[str, Any]:
+    return {
+        "id": hit.id,
+        "distance": round(hit.distance, 6) if hit.comparable else None,
+        "probability": None if probability is None else round(probability, 6),
+        "compared": len(hit.part_distances),
+        "camera": hit.camera,
+        "time": None if hit.time is None else hit.time.isoformat(),
+        "parts": {slot: round(distance, 6) for slot, distance in hit.part_distances.items()},
+        "metadata": hit.metadata,
+    }
+
+
+def look_up(
+    gallery: Gallery,
+    images: Sequence[str | Path] = (),
+    *,
+    like: Sequence[str] = (),
+    one_person: bool = False,
+    k: int = 10,
+    parts: Sequence[str] = (),
+    where: Filter | None = None,
+    calibration: MatchCalibration | None = None,
+) -> Lookup:
+    """Find the k nearest items for each image and each item of the gallery that is asked for.
+
+    Args:
+        gallery: with its model, where there are images. images: files, or folders of them.
+        like: ids of items to look for; they are not among what is found.
+        one_person: all these show one person: search once, by what they show together.
+        k: how many to find. parts: compare these slots only, all where empty. where: items to search.
+        calibration: of the model, for probabilities.
+
+    Raises:
+        ConfigError: there is nobody to look for, or no model to embed images with.
+        DataError: an image cannot be read, or an item is not there. ShapeError: there is no such slot.
+    """
+    if not (images or like):
+        raise ConfigError("Say whom to look for: images, or --like ID for an item of the gallery.")
+    chosen = (where or Filter()).model_copy(update={"not_ids": tuple(like)})
+    query, names = _queries(gallery, images, like)
+    if one_person:
+        query, names = merge_tracklet(query), [", ".join(names)]
+    matching = calibration.matching if calibration else MatchingConfig()
+    if parts:
+        matching = matching.model_copy(update={"slots": tuple(parts)})
+    found, undated = gallery.read(
+        lambda: (gallery.search(query, k, matching=matching, where=chosen), undated_left_out(chosen, gallery.count))
+    )
+    # A calibration knows its own way of comparing only.
+    known = calibration if calibration and calibration.fits(found.matching) else None
+    shown = (matching.prepare(query).visibility > 0).tolist()
+    return Lookup(
+        names=tuple(names),
+        visible=tuple(tuple(slot for slot, seen in zip(found.slots, row, strict=True) if seen) for row in shown),
+        found=found,
+        probabilities=known.of_search(found).tolist() if known else None,
+        how=HowCompared.of_search(found, gallery.extractor, calibration=known),
+        undated=undated,
+    )
+
+
+def calibration_beside(model: str | Path, gallery: Gallery) -> tuple[MatchCalibration | None, str]:
+    """The calibration beside the gallery's model, and ""; None where none fits its way of embedding, and why.
+
+    Args:
+        model: what the gallery's extractor was loaded from. gallery: opened with it.
+    """
+    source = Path(model).parent if Path(model).is_file() else Path(model)  # an exported file lies in its run
+    try:
+        if gallery.extractor is None or not (find_checkpoint(source) / CALIBRATION_FILE).is_file():
+            return None, ""
+    except CheckpointError:
+        return None, ""
+    try:
+        return MatchCalibration.load(source, extractor=gallery.extractor), ""
+    except DataError as error:
+        return None, f"No probabilities are told. {error}"
+
+
+def _queries(gallery: Gallery, images: Sequence[str | Path], like: Sequence[str]) -> tuple[PartEmbeddings, list[str]]:
+    """Embeddings to look for, and their names."""
+    parts, names = [], []
+    if images:
+        if gallery.extractor is None:
+            raise ConfigError("Embedding images needs a model: --model RUN, or Gallery.open(..., extractor=...).")
+        files = [str(image) for image in walk(list(images))]
+        parts.append(gallery.extractor.embed(files))
+        names += files
+    if like:
+        records = gallery.get(like)
+        parts.append(records.embeddings.to(dtype=parts[0].vectors.dtype if parts else None))
+        names += records.ids
+    return PartEmbeddings.cat(parts), names

@@ -1,0 +1,155 @@
+"""Looking after a gallery: what it holds, what a deletion would take, and copying it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from partreid.errors import ConfigError, DataError
+from partreid.progress import Advance
+from partreid.retrieval.filters import Filter, undated_left_out
+from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.stores.addresses import without_secrets
+from partreid.types import CameraSummary, GalleryRecords
+
+_DATED = Filter(since=datetime.min.replace(tzinfo=UTC))
+
+
+def gallery_facts(gallery: Gallery) -> dict[str, Any]:
+    """What a gallery holds: items, slots, width, model, items per camera, first and last time."""
+    cameras, dated, header = gallery.read(lambda: (gallery.cameras(), gallery.count(_DATED), gallery.store.header()))
+    first, last = _span(cameras)
+    items = sum(camera.count for camera in cameras)
+    return {
+        "items": items,
+        "slots": list(header.slots) if header else [],
+        "width": header.width if header else None,
+        "model": (header.model or None) if header else None,
+        "cameras": {camera.camera or "unknown": camera.count for camera in cameras},
+        "first": None if first is None else first.isoformat(),
+        "last": None if last is None else last.isoformat(),
+        "without a time": items - dated,
+    }
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What a deletion would take from a gallery.
+
+    Attributes:
+        where: which items. cameras: they are of, with their times. total: items of the gallery.
+        undated: items that stay only because their time is not known.
+    """
+
+    where: Filter
+    cameras: tuple[CameraSummary, ...]
+    total: int
+    undated: int
+
+    @property
+    def count(self) -> int:
+        """Items that would be deleted."""
+        return sum(camera.count for camera in self.cameras)
+
+    @property
+    def span(self) -> tuple[datetime | None, datetime | None]:
+        """When the oldest and the newest of them were seen, None where that is not known."""
+        return _span(self.cameras)
+
+
+def preview_deletion(gallery: Gallery, where: Filter) -> Deletion:
+    """Look at what ``gallery.delete(where=where)`` would delete, and delete nothing.
+
+    Raises:
+        ConfigError: there is no condition; or items seen before a moment in the future are meant, which is every item
+            that has a time.
+    """
+    if where.until is not None and where.until > datetime.now(UTC):
+        raise ConfigError(
+            f"{where.until.astimezone():%Y-%m-%d %H:%M:%S %z} lies in the future: everything that has a time would be "
+            "deleted. Write --until now if that is meant."
+        )
+    if where.model_copy(update={"undated": False}) == Filter():
+        raise ConfigError("Say which items to delete: ids, or conditions such as --until 30d or --camera 3.")
+    found, undated = gallery.read(lambda: (gallery.cameras(where), undated_left_out(where, gallery.count)))
+    return Deletion(where, tuple(found), len(gallery), undated)
+
+
+def carry_out(gallery: Gallery, deletion: Deletion) -> int:
+    """Delete what was looked at.
+
+    Returns:
+        How many items were deleted.
+
+    Raises:
+        DataError: the gallery was changed meanwhile, so that other items would be deleted.
+    """
+    if gallery.count(deletion.where) != deletion.count:
+        raise DataError("The gallery was changed meanwhile. Nothing was deleted: look again.")
+    return gallery.delete(where=deletion.where)
+
+
+def copy_gallery(
+    source: Gallery, target: Gallery, *, replace: bool = False, advance: Advance = lambda count: None
+) -> tuple[int, int]:
+    """Copy all items into another gallery, on another kind of store too. Stopped, the same call resumes.
+
+    Args:
+        source, target: galleries. replace: put items in the place of others that have their ids there.
+        advance: told how many items were done.
+
+    Returns:
+        How many were copied, and how many were there already.
+
+    Raises:
+        DataError: two models made the two; or ids stand for other items in the target, which is found before anything
+            is written.
+    """
+    here, there = (without_secrets(one.store.location) for one in (source, target))
+    if source.model and target.model and source.model != target.model:
+        raise DataError(f"{there} was made by another model ({target.model}) than {here} ({source.model}).")
+    others = [] if replace or not len(target) else [name for page in source.records() for name in _others(page, target)]
+    if others:
+        raise DataError(
+            f"{len(others)} ids stand for other items in {there}: {', '.join(map(repr, others[:5]))}. Nothing was "
+            "copied. Copy into a new gallery, or put these in the place of those with --replace."
+        )
+    copied = known = 0
+    for page in source.records():
+        present = set() if replace else target.known(page.ids)
+        new = page[[i for i, name in enumerate(page.ids) if name not in present]]
+        if len(new):
+            target.add_records(new, replace=replace)
+        copied, known = copied + len(new), known + len(page) - len(new)
+        advance(len(page))
+    return copied, known
+
+
+def _span(cameras: Iterable[CameraSummary]) -> tuple[datetime | None, datetime | None]:
+    times = [time for camera in cameras for time in (camera.first, camera.last) if time is not None]
+    return (min(times), max(times)) if times else (None, None)
+
+
+def _others(page: GalleryRecords, target: Gallery) -> list[str]:
+    """Ids of a page that stand for other items in a gallery."""
+    known = target.known(page.ids)
+    mine = page[[i for i, name in enumerate(page.ids) if name in known]]
+    if not len(mine):
+        return []
+    theirs = target.get(mine.ids)
+    return [
+        item.id
+        for i, (item, other) in enumerate(zip(mine.items, theirs.items, strict=True))
+        if item != other or not _same(mine, theirs, i)
+    ]
+
+
+def _same(mine: GalleryRecords, theirs: GalleryRecords, row: int) -> bool:
+    """Whether two galleries keep the same embeddings, in half precision, as far as their stores keep them."""
+    a, b = (records.embeddings[row].to("cpu", torch.float16) for records in (mine, theirs))
+    seen = a.visibility > 0
+    return torch.equal(a.visibility, b.visibility) and torch.equal(a.vectors[seen], b.vectors[seen])

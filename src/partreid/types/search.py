@@ -1,0 +1,161 @@
+"""What a search in a gallery finds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Self, overload
+
+from torch import Tensor
+
+from partreid.base_config import ConfigModel
+from partreid.errors import WrongTypeError
+from partreid.objects import Guided, html_table
+from partreid.types.gallery import GalleryItem
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Hit(Guided):
+    """One item that was found for one query.
+
+    Attributes:
+        item: what was found. rank: from 1.
+        distance: to the query, infinity where not comparable.
+        part_distances: distance by slot, of the slots that were compared: those visible in both.
+    """
+
+    item: GalleryItem
+    rank: int
+    distance: float
+    part_distances: Mapping[str, float]
+
+    @property
+    def id(self) -> str:
+        """The item's id."""
+        return self.item.id
+
+    @property
+    def camera(self) -> str | None:
+        """The item's camera, None = unknown."""
+        return self.item.camera
+
+    @property
+    def time(self) -> datetime | None:
+        """When the item was seen, in UTC; None = unknown."""
+        return self.item.time
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The item's metadata."""
+        return self.item.metadata
+
+    @property
+    def comparable(self) -> bool:
+        """Whether any slot was compared."""
+        return math.isfinite(self.distance)
+
+    def __repr__(self) -> str:
+        return f"Hit({self.id!r:.80}, rank {self.rank}, distance {self.distance:.4g})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchResult(Guided):
+    """The nearest gallery items of each query, nearest first; equal distances in the order of their ids.
+
+    A sequence of the queries' hits: ``result[0][0].id`` is the nearest item of the first query, ``result[1:]`` the
+    result of the others. The attributes hold the same as tables.
+
+    Attributes:
+        items: [Q][k] items found; k may be less than was asked for where the gallery holds fewer.
+        distances: [Q, k], infinity where not comparable.
+        comparable: [Q, k] bool, False where query and item share no visible slot; such items rank last.
+        part_distances: [Q, k, S] distance per slot, NaN where the slot was not compared: not visible in both.
+        slots: S names of the compared slots.
+        matching: the ``MatchingConfig`` that they were compared by, with nothing left open; None = unknown.
+        model: fingerprint of the extractor that made the gallery, "" = unknown.
+    """
+
+    items: tuple[tuple[GalleryItem, ...], ...]
+    distances: Tensor
+    comparable: Tensor
+    part_distances: Tensor
+    slots: tuple[str, ...]
+    matching: ConfigModel | None = None
+    model: str = ""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[tuple[Hit, ...]]:
+        return (self[query] for query in range(len(self)))
+
+    @overload
+    def __getitem__(self, query: int) -> tuple[Hit, ...]: ...
+
+    @overload
+    def __getitem__(self, query: slice) -> Self: ...
+
+    def __getitem__(self, query: int | slice) -> tuple[Hit, ...] | Self:
+        """The hits of one query, nearest first, or the result of some queries.
+
+        Raises:
+            IndexError: there is no such query. WrongTypeError: it is neither a number nor a slice.
+        """
+        if isinstance(query, slice):
+            tables = {
+                name: getattr(self, name)[query] for name in ("items", "distances", "comparable", "part_distances")
+            }
+            return replace(self, **tables)
+        try:
+            items, distances = self.items[query], self.distances[query].tolist()
+        except TypeError:
+            raise WrongTypeError(
+                f"Expected a query by its number, got {query!r:.80}. Write result[0][0].id, or result.ids, "
+                "result.distances and result.items for tables."
+            ) from None
+        parts = [
+            {slot: far for slot, far in zip(self.slots, row, strict=True) if math.isfinite(far)}
+            for row in self.part_distances[query].tolist()
+        ]
+        found = zip(items, distances, parts, strict=True)
+        return tuple(Hit(item, rank, far, near) for rank, (item, far, near) in enumerate(found, 1))
+
+    def __repr__(self) -> str:
+        head = f"SearchResult({len(self)} queries, {self.distances.shape[1]} hits each"
+        lines = (
+            f"\n  {number}: "
+            + ", ".join(f"{hit.id:.30} {hit.distance:.4g}" for hit in hits[:3])
+            + ", ..." * (len(hits) > 3)
+            for number, hits in enumerate(self[:4])
+            if hits
+        )
+        return head + "".join(lines) + "\n  ..." * (len(self) > 4) + ")"
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (
+                query,
+                hit.rank,
+                hit.id,
+                f"{hit.distance:.4g}",
+                hit.camera or "",
+                hit.time or "",
+                ", ".join(hit.part_distances),
+            )
+            for query, hits in enumerate(self[:10])
+            for hit in hits[:10]
+        )
+        head = ("query", "rank", "id", "distance", "camera", "time", "compared parts")
+        return html_table(f"{len(self)} queries, {self.distances.shape[1]} hits each", head, rows)
+
+    @property
+    def ids(self) -> tuple[tuple[str, ...], ...]:
+        """[Q][k] ids of the items found."""
+        return tuple(tuple(item.id for item in row) for row in self.items)
+
+    @property
+    def compared(self) -> Tensor:
+        """[Q, k] int64 number of slots that each distance was averaged over."""
+        return self.part_distances.isfinite().sum(dim=2)
