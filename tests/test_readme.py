@@ -43,6 +43,7 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("docs/models.md", 3),
         ("docs/gallery.md", 8),
         ("docs/export.md", 3),
+        ("docs/extending.md", 4),
     ],
 )
 def test_commands_exist_with_these_options(page: str, least: int) -> None:

@@ -130,7 +130,7 @@ class ConfigModel(BaseModel):
         """
         if not isinstance(other, ConfigModel):
             raise ConfigError(f"Expected another {type(self).__name__} to compare with, got {other!r:.80}.")
-        mine, theirs = dict(flatten(self)), dict(flatten(other))
+        mine, theirs = ({key: value for key, value in flatten(c) if value != {}} for c in (self, other))
         return {key: (mine.get(key), theirs.get(key)) for key in mine | theirs if mine.get(key) != theirs.get(key)}
 
 
@@ -146,7 +146,7 @@ def flatten(config: ConfigModel | Mapping[str, Any], prefix: str = "") -> Iterat
     """Each ``(dotted field, value)`` of a configuration, in order."""
     data = config.model_dump(mode="json") if isinstance(config, ConfigModel) else config
     for key, value in data.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
@@ -269,6 +269,8 @@ def _assign(model: type[BaseModel], data: dict[str, Any], key: str, value: Any, 
     node = data
     owner: type[BaseModel] | None = model
     for depth, section in enumerate([*sections, name]):
+        if owner is None and isinstance(node, dict) and depth == len(sections):
+            break  # a field that is a mapping takes any name
         if owner is None or section not in node:
             where = ".".join(sections[:depth]) or "the configuration"
             raise ConfigError(f"{key}={value if text is None else text}: {where} has no field {section!r}. "

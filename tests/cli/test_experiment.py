@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,12 @@ from tests.experiments.conftest import TinyBackbone
 
 
 @pytest.fixture
-def base(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setitem(BACKBONES, "tiny", BackboneEntry(lambda _: TinyBackbone()))
+def base(tmp_path: Path) -> Iterator[Path]:
+    BACKBONES.register("tiny", BackboneEntry(lambda _: TinyBackbone()))
     config = tiny_config("model.backbone=tiny", "model.map_stride=4", "optimizer.epochs=1")
     (tmp_path / "base.toml").write_text(config.to_toml())
-    return tmp_path / "base.toml"
+    yield tmp_path / "base.toml"
+    BACKBONES.unregister("tiny")
 
 
 def test_rows_run_once_and_the_table_stands_beside_the_papers(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from torch import Tensor, nn
 
@@ -27,7 +29,8 @@ class TinyBackbone(Backbone):
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+def tiny() -> Iterator[TrainConfig]:
     """One epoch of a very small network; K = 5, map 16×8."""
-    monkeypatch.setitem(BACKBONES, "tiny", BackboneEntry(lambda _: TinyBackbone()))
-    return tiny_config("model.backbone=tiny", "model.map_stride=4", "optimizer.epochs=1")
+    BACKBONES.register("tiny", BackboneEntry(lambda _: TinyBackbone()))
+    yield tiny_config("model.backbone=tiny", "model.map_stride=4", "optimizer.epochs=1")
+    BACKBONES.unregister("tiny")

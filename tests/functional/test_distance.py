@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from partreid.errors import ShapeError
+from partreid.errors import ConfigError, ShapeError
 from partreid.functional.distance import pairwise_slot_distances, part_distances, slot_distances
 from partreid.types import PartEmbeddings
 
@@ -205,13 +205,14 @@ def test_messages() -> None:
         (_with(e, vectors=broken), {}, "Image 1, slot 'slot2': expected finite numbers"),
         (_with(e, visibility=e.visibility + 2), {}, "Image 0, slot 'slot0': .* visibility in [0, 1]"),
         (_with(e, vectors=e.vectors * 1e30), {}, "A vector is too long"),
-        (e, {"visibility": "products"}, "Unknown visibility rule 'products'. Did you mean 'product'?"),
         (e, {"memory_budget": 0}, "memory_budget (bytes) is a whole number of at least 1, got 0"),
         (e, {"memory_budget": 2.5}, "memory_budget (bytes) is a whole number of at least 1, got 2.5"),
     ]:
         pattern = ".*".join(re.escape(part) for part in message.split(".*"))
         with pytest.raises(ShapeError, match=pattern):
             part_distances(e, wrong, **options)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="Unknown visibility rule 'products'. Did you mean 'product'?"):
+        part_distances(e, e, visibility="products")
     with pytest.raises(ShapeError, match="at least one slot"):
         part_distances(e.select(), e.select())
     with pytest.raises(ShapeError, match="different devices, cpu and meta"):

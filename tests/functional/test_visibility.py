@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
 from partreid.errors import ShapeError
-from partreid.functional.visibility import argmax_visibility, threshold_visibility
+from partreid.functional.visibility import (
+    VISIBILITY_RULES,
+    VisibilityRule,
+    argmax_visibility,
+    slot_weights,
+    threshold_visibility,
+    weighs_unseen,
+)
 
 
 def test_threshold_is_strict_and_ignores_the_background() -> None:
@@ -37,3 +46,36 @@ def test_a_threshold_is_a_share(threshold: float) -> None:
 def test_message(rule: type) -> None:
     with pytest.raises(ShapeError, match=r"\[B, K\+1, H, W\]"):
         rule(torch.zeros(2, 1, 3, 3))
+
+
+@pytest.fixture
+def own() -> Iterator[str]:
+    VISIBILITY_RULES.register("own", lambda v: v)
+    yield "own"
+    VISIBILITY_RULES.unregister("own")
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (lambda v: v + 1, r"in \[0, 1\].*, got 1\.25\.\.2"),
+        (lambda v: v * torch.nan, "got nan"),
+        (lambda v: v[0], r"got \(2,\) for \(1, 2\)"),
+        (lambda v: 3, "got int"),
+        (lambda v: v.amax(dim=1, keepdim=True).expand_as(v), "weighs more beside others"),
+    ],
+)
+def test_a_rule_that_breaks_the_contract_is_refused(own: str, rule: VisibilityRule, said: str) -> None:
+    VISIBILITY_RULES.register(own, rule, replace=True)
+    seen = torch.tensor([[0.0, 1.0]]) if "beside" in said else torch.tensor([[0.25, 1.0]])
+    with pytest.raises(ShapeError, match=f"The visibility rule 'own' must give a weight.*{said}"):
+        slot_weights(seen, own)
+
+
+def test_a_rule_of_ones_own_weighs_slots(own: str) -> None:
+    VISIBILITY_RULES.register(own, lambda v: v.double() ** 2, replace=True)
+    assert slot_weights(torch.tensor([[0.5, 1.0]]), own).tolist() == [[0.25, 1.0]]
+    assert slot_weights(torch.tensor([[0.5, 1.0]]), own).dtype == torch.float32
+    assert not weighs_unseen(own, 2)
+    VISIBILITY_RULES.register(own, lambda v: 0.1 + 0.9 * v, replace=True)
+    assert weighs_unseen(own, 2)

@@ -260,7 +260,7 @@ def test_a_large_file_loads_in_seconds(save) -> None:  # type: ignore[no-untyped
 def test_by_name(save) -> None:  # type: ignore[no-untyped-def]
     assert load_provider("keypoints", model=save(results("a.jpg"))).name == "keypoints"
     for name in ("keypoints", "openvino"):
-        with pytest.raises(ConfigError, match=f"{name}' needs .*--model"):
+        with pytest.raises(ConfigError, match=f"{name}' needs .*--network"):
             load_provider(name)
     with pytest.raises(ConfigError, match="Only the label provider 'keypoints' takes a list of images"):
         load_provider("openvino", model="x.xml", images="y.json")

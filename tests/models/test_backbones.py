@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,25 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from partreid.errors import CheckpointError, ConfigError
-from partreid.models.backbones import BACKBONES, Backbone, MapGeometry, build_backbone, map_geometry
+from partreid.models.backbones import (
+    BACKBONES,
+    Backbone,
+    BackboneEntry,
+    MapGeometry,
+    build_backbone,
+    gains_from_bfloat16,
+    map_geometry,
+)
 from partreid.models.backbones.weights import IMAGENET_FILES, read_state_dict
+from partreid.models.model_config import ModelConfig
 from tests.models.backbone_contract import check_backbone
 
 CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet50_ibn_a": 2048, "hrnet_w32": 1920, "efficientnet_lite0": 1280}
-EVERY = [(name, stride) for name, entry in BACKBONES.items() for stride in entry.strides]
-STRIDED = [name for name, entry in BACKBONES.items() if len(entry.strides) > 1]
+OWN = {name: entry for name in CHANNELS if isinstance(entry := BACKBONES[name], BackboneEntry)}
+EVERY = [(name, stride) for name, entry in OWN.items() for stride in entry.strides or ()]
+STRIDED = [name for name, entry in OWN.items() if len(entry.strides or ()) > 1]
+FOREIGN = [name for name in BACKBONES.names() if name not in CHANNELS and not name.endswith("/")]
+"""Of the packages that are installed here: docs/extending.md has their authors run this file."""
 UNUSED = {
     "resnet50": ("fc.weight", "fc.bias"),
     "resnet50_ibn_a": ("fc.weight", "fc.bias"),
@@ -37,6 +50,12 @@ def test_contract(name: str, stride: int, tmp_path: Path) -> None:
     backbone = check_backbone(build, tmp_path)
     assert (backbone.channels, backbone.output_stride) == (CHANNELS[name], stride)
     assert map_geometry(name, offered(name, stride)) == MapGeometry(stride, backbone.input_multiple)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_contract_of_other_packages(name: str, tmp_path: Path) -> None:
+    backbone = check_backbone(lambda weights: build_backbone(name, weights=weights), tmp_path)
+    assert map_geometry(name) == MapGeometry(backbone.output_stride, backbone.input_multiple)
 
 
 def offered(name: str, stride: int) -> int | None:
@@ -104,6 +123,56 @@ def test_unknown_names_and_strides() -> None:
         build_backbone("hrnet_w32", map_stride=8)
 
 
+class _Tiny(Backbone):
+    """One convolution of a stride that is told, 16 by itself."""
+
+    def __init__(self, output_stride: int | None) -> None:
+        super().__init__()
+        self.channels, self.output_stride = 4, output_stride or 16
+        self.input_multiple, self.stage_channels = self.output_stride, {self.output_stride: 4}
+        self.conv = nn.Conv2d(3, 4, self.output_stride, stride=self.output_stride)
+
+    def stages(self, images: Tensor) -> dict[int, Tensor]:
+        return {self.output_stride: self.conv(images)}
+
+
+@pytest.fixture
+def tiny() -> Iterator[str]:
+    BACKBONES.register("tiny", _Tiny)
+    yield "tiny"
+    BACKBONES.unregister("tiny")
+
+
+def test_a_registered_class_is_a_backbone(tiny: str, tmp_path: Path) -> None:
+    check_backbone(lambda weights: build_backbone(tiny, weights=weights), tmp_path)
+    assert map_geometry(tiny) == MapGeometry(16, 16)
+    assert map_geometry(tiny, 8) == MapGeometry(8, 8)
+    assert ModelConfig(backbone=tiny).stride == 16
+    assert gains_from_bfloat16(tiny)
+    # It used to be given the weights of EfficientNet-Lite0, as every name that is not known to need a file.
+    with pytest.raises(CheckpointError, match=r"No ImageNet weights for tiny .*path of the file, or \"none\""):
+        build_backbone(tiny, weights="imagenet")
+
+
+def test_another_backbone_of_the_same_name_has_its_own_size(tiny: str) -> None:
+    assert map_geometry(tiny).stride == 16
+    BACKBONES.register(tiny, lambda _: _Tiny(8), replace=True)
+    assert map_geometry(tiny).stride == 8
+    with pytest.raises(ConfigError, match="tiny has the output stride 8, got 32; null takes its own"):
+        build_backbone(tiny, output_stride=32)
+
+
+def test_what_is_registered_must_build_a_backbone(tiny: str) -> None:
+    class Lacking(Backbone):
+        def stages(self, images: Tensor) -> dict[int, Tensor]:
+            return {}
+
+    for thing, said in ((lambda _: Lacking(), "got a Lacking without channels"), (lambda _: nn.Identity(), "Identity")):
+        BACKBONES.register(tiny, thing, replace=True)
+        with pytest.raises(ConfigError, match=rf"The backbone 'tiny' must be a .*Backbone.*{said}"):
+            build_backbone(tiny)
+
+
 def test_resnet50_has_torchvisions_keys() -> None:
     state = build_backbone("resnet50").state_dict()
     assert len(state) == 318  # torchvision's 320 without fc.weight and fc.bias
@@ -125,7 +194,7 @@ def test_resnet50_has_torchvisions_keys() -> None:
 @pytest.mark.parametrize(("name", "stride"), EVERY)
 def test_strides_are_removed_and_never_dilated(name: str, stride: int) -> None:
     with torch.device("meta"):  # no weights are needed
-        backbone = BACKBONES[name].build(stride)
+        backbone = BACKBONES[name](stride)
     assert {tuple(m.dilation) for m in backbone.modules() if isinstance(m, nn.Conv2d)} == {(1, 1)}
     if name.startswith("resnet"):
         strides = [backbone.get_submodule(f"layer{i}.0.downsample.0").stride for i in (2, 3, 4)]

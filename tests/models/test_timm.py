@@ -175,8 +175,7 @@ def test_weights_that_cannot_be_fetched_are_one_message(monkeypatch: pytest.Monk
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no network")
 
+    backbone = build_backbone("timm/resnet18")
     monkeypatch.setattr(timm, "create_model", refuse)
-    from partreid.models.backbones.timm_seam import timm_imagenet_state
-
     with pytest.raises(CheckpointError, match=r'could not be had from timm \(no network\).*"none"'):
-        timm_imagenet_state("timm/resnet18")
+        backbone.imagenet_state()

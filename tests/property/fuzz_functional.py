@@ -80,5 +80,7 @@ TARGETS: list[Target] = [
     fuzz(visibility.threshold_visibility, attention=ATTENTION, threshold=0.4),
     fuzz(visibility.argmax_visibility, attention=ATTENTION),
     fuzz(visibility.continuous_visibility, attention=ATTENTION),
+    fuzz(visibility.slot_weights, visibility=tensors(2, 3, kind="uniform"), rule=RULES),
+    fuzz(visibility.weighs_unseen, rule=RULES, slots=3),
 ]  # fmt: skip
 """One for each public function of ``functional``; ``PartEmbeddings`` and ``torch`` are what they speak."""

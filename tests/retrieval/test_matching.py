@@ -64,7 +64,7 @@ def test_a_threshold_hides_no_wrong_visibility(wrong: float) -> None:
 
 
 def test_messages_and_text() -> None:
-    with pytest.raises(ShapeError, match="No slot 'leg' to hold against a threshold. Did you mean 'legs'"):
+    with pytest.raises(ShapeError, match="No slot 'leg' for a threshold. Did you mean 'legs'"):
         MatchingConfig(visibility_threshold={"leg": 0.5}).prepare(QUERY)
     for wrong in (1.0, {"head": -0.1}, {"head": None}):
         with pytest.raises(ConfigError, match="visibility_threshold"):

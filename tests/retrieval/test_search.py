@@ -18,6 +18,7 @@ from partreid.retrieval.search import coded as coded_search
 from partreid.retrieval.search.exact import ExactSearch
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings, SearchResult
+from tests.retrieval.stores.contract import OWN_RULES
 
 pytest.importorskip("numkong")
 pytest.importorskip("numba")
@@ -26,8 +27,8 @@ from partreid.retrieval.search import engine, scan
 
 SLOTS = ("foreground", "head", "legs")
 KINDS = ("gaussian", "positive", "near duplicates", "duplicates", "outlier", "zeros", "lengths", "exact codes")
-RULES = ("product", "geometric", "ignore")
-seeds, kinds, rules = st.integers(0, 2**31), st.sampled_from(KINDS), st.sampled_from(RULES)
+FACTORS = {"product": lambda v: v, "geometric": torch.sqrt, "ignore": torch.ones_like, **OWN_RULES}
+seeds, kinds, rules = st.integers(0, 2**31), st.sampled_from(KINDS), st.sampled_from(sorted(FACTORS))
 fast = settings(max_examples=60, deadline=None, derandomize=True)
 
 
@@ -71,11 +72,8 @@ def true_distances(query: PartEmbeddings, items: PartEmbeddings, matching: Match
     if matching.normalize:
         q, g = q.normalized(), g.normalized()
     slots = (q.vectors[:, None] - g.vectors[None]).norm(dim=3)
-    weights = q.visibility[:, None] * g.visibility[None]
-    if matching.visibility == "geometric":
-        weights = weights.sqrt()
-    elif matching.visibility == "ignore":
-        weights = torch.ones_like(weights)
+    factor = FACTORS[matching.visibility]
+    weights = factor(q.visibility)[:, None] * factor(g.visibility)[None]
     return ((slots * weights).sum(dim=2) / weights.sum(dim=2)).nan_to_num(nan=torch.inf).numpy()
 
 

@@ -66,7 +66,9 @@ def test_a_shared_batch_is_the_batch_of_one_process(together: Path) -> None:
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
             torch.testing.assert_close(value.double(), theirs[name].double(), rtol=1e-6, atol=1e-9)
-    assert {"triplet/parts", "triplet/global_", "part_attention"} <= found["losses"].keys()
+    named = {"triplet/parts", "triplet/global_", "part_attention", "extra/test-center", "extra/test-spread"}
+    assert named <= found["losses"].keys()
+    assert "loss_test-center.centers" in found["gradients"]
 
 
 def test_a_shared_training_begins_as_that_of_one_process(together: Path, blocks: Path, tmp_path: Path) -> None:

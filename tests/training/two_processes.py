@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from partreid.datasets.augment import Augmented
 from partreid.datasets.readers import read_dataset
 from partreid.evaluation.dataset import embed_split
 from partreid.inference.extractor import PartExtractor
+from partreid.losses.extra import ExtraLosses, LossSetup
 from partreid.runtime import RuntimeConfig
 from partreid.training.callbacks import StepRecord
 from partreid.training.distributed import gather, synchronize_batchnorm
@@ -23,6 +25,7 @@ from partreid.training.loop import SupervisedModel, Trainer, build_model
 from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage
 from tests.conftest import tiny_config
+from tests.training import own_losses  # noqa: F401 - registers them
 
 CPU = RuntimeConfig(device="cpu", precision="float32")
 EVERY_STEP = CPU.model_copy(update={"save_minutes": 1e-9})
@@ -30,7 +33,12 @@ EVERY_STEP = CPU.model_copy(update={"save_minutes": 1e-9})
 
 def step_config() -> TrainConfig:
     """With every kind of loss that looks at the whole batch."""
-    return tiny_config("objective.gilt.triplet_visibility=labels", "objective.gilt.triplet.global_=1")
+    return tiny_config(
+        "objective.gilt.triplet_visibility=labels",
+        "objective.gilt.triplet.global_=1",
+        "objective.extra.test-center=0.5",
+        "objective.extra.test-spread=0.1",
+    )
 
 
 def run_config(batch: str) -> TrainConfig:
@@ -58,26 +66,30 @@ def one_step(out: Path) -> None:
     config = step_config()
     model = build_model(config, 4).double().train()
     alone = copy.deepcopy(model)
+    weights, setup = config.objective.extra, LossSetup(4, model.dim, model.config.part_names, gather)
+    extra = ExtraLosses(weights, setup).double()
+    extra_alone = ExtraLosses(weights, replace(setup, gather=lambda rows: rows)).double()
+    extra_alone.load_state_dict(extra.state_dict())
     batch, pids = whole_batch()
     half = slice(4 * processes.rank(), 4 * processes.rank() + 4)
     synchronized = synchronize_batchnorm(model, torch.device("cpu"))
     together = DistributedDataParallel(
-        SupervisedModel(synchronized, config.objective, gather=gather), find_unused_parameters=True
+        SupervisedModel(synchronized, config.objective, extra=extra, gather=gather), find_unused_parameters=True
     )
     losses = together(Augmented(batch.images[half], None, batch.labels[half]), pids[half])
     losses["loss"].backward()
     values = {name: value.detach().double() for name, value in losses.items()}
     for value in values.values():
         distributed.all_reduce(value)
-    expected = SupervisedModel(alone, config.objective)(batch, pids)
+    expected = SupervisedModel(alone, config.objective, extra=extra_alone)(batch, pids)
     expected["loss"].backward()
     if processes.is_first():
         torch.save(
             {
                 "losses": {name: value / 2 for name, value in values.items()},
                 "expected losses": {name: value.detach() for name, value in expected.items()},
-                "gradients": _gradients(model),
-                "expected gradients": _gradients(alone),
+                "gradients": _gradients(model) | _gradients(extra),
+                "expected gradients": _gradients(alone) | _gradients(extra_alone),
                 "buffers": dict(model.named_buffers()),
                 "expected buffers": dict(alone.named_buffers()),
             },

@@ -31,6 +31,7 @@ from partreid.app.recent import Recent
 from partreid.app.sightings import Eye, Seen
 from partreid.app.uploads import Limits, UnknownImageError, crop, decode_image, encode, item_image
 from partreid.errors import DataError
+from partreid.functional.visibility import weighs_unseen
 from partreid.inference.extractor import PartExtractor
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter, undated_left_out
@@ -175,7 +176,7 @@ class PageService:
                 )
             )
         found = tuple(found for found in self._found(result, matching) if found.distance is not None)
-        if matching.visibility != "ignore" and not asked.visibility.any():
+        if not asked.visibility.any() and not weighs_unseen(matching.visibility, len(asked.slots)):
             note = NOTHING_CHOSEN_VISIBLE if self.matching.prepare(query).visibility.any() else NOTHING_VISIBLE
         elif not searched:
             note = EMPTY if empty else NOTHING_LEFT

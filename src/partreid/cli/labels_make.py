@@ -13,12 +13,17 @@ from partreid.datasets.labelling import label_dataset, label_source
 from partreid.errors import ConfigError
 from partreid.labels.generate import NOTES, LabelSummary
 from partreid.labels.locate import AUTO
-from partreid.labels.providers import PROVIDERS, load_provider
+from partreid.labels.providers import LABEL_PROVIDERS, load_provider
+
+OPENVINO = "openvino"
+"""The label provider unless another is named."""
 
 
 def make(
     data: Data,
-    provider: Annotated[str, typer.Option(help=f"What finds the persons: {', '.join(PROVIDERS)}.")] = PROVIDERS[0],
+    provider: Annotated[
+        str, typer.Option(help=f"What finds the persons: {', '.join(sorted(LABEL_PROVIDERS.own))}, or one of your own.")
+    ] = OPENVINO,
     network: Annotated[
         Path | None,
         typer.Option(help="openvino: network file (.xml), needed. movenet: its .tflite. keypoints: their file."),
@@ -51,7 +56,7 @@ def make(
     masks/PROVIDER/report.csv: images without a person, with several, with few parts.
     """
     if keypoints is not None:
-        if network is not None or provider not in (PROVIDERS[0], "keypoints"):
+        if network is not None or provider not in (OPENVINO, "keypoints"):
             raise ConfigError("--keypoints stands for --provider keypoints --network FILE: leave those two out.")
         provider, network = "keypoints", keypoints
     summary = label_dataset(

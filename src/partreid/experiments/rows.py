@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from partreid.errors import ConfigError
-from partreid.functional.distance import VisibilityRule
 from partreid.training.train_config import TrainConfig
 
 EVERYTHING = "everything"
@@ -34,7 +33,7 @@ class Comparison:
     """
 
     embedding: str = EVERYTHING
-    visibility: VisibilityRule = "product"
+    visibility: str = "product"
     continuous: bool = False
     mirror: bool = False
     rerank: bool = False

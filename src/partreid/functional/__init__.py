@@ -23,14 +23,21 @@ if TYPE_CHECKING:
         evaluate_ranking,
         rank_block,
     )
-    from partreid.functional.visibility import argmax_visibility, continuous_visibility, threshold_visibility
+    from partreid.functional.visibility import (
+        VISIBILITY_RULES,
+        argmax_visibility,
+        continuous_visibility,
+        slot_weights,
+        threshold_visibility,
+    )
 
 __all__ = [
-    "ALL_CAMERAS", "CROSS_CAMERA", "OTHER_FILE", "HardPairs", "QueryScores", "TripletLoss", "argmax_visibility",
-    "batch_hard", "comparable_slots", "continuous_visibility", "evaluate_ranking", "foreground_map",
-    "identity_loss", "mean_pool", "paired_distances", "pairwise_distances", "pairwise_slot_distances",
-    "part_attention_loss", "part_averaged_triplet", "part_distances", "per_part_triplet", "rank_block",
-    "stripe_maps", "threshold_visibility", "weighted_average_pool",
+    "ALL_CAMERAS", "CROSS_CAMERA", "OTHER_FILE", "VISIBILITY_RULES", "HardPairs", "QueryScores", "TripletLoss",
+    "argmax_visibility", "batch_hard", "comparable_slots", "continuous_visibility", "evaluate_ranking",
+    "foreground_map", "identity_loss", "mean_pool", "paired_distances", "pairwise_distances",
+    "pairwise_slot_distances", "part_attention_loss", "part_averaged_triplet", "part_distances",
+    "per_part_triplet", "rank_block", "slot_weights", "stripe_maps", "threshold_visibility",
+    "weighted_average_pool",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -11,20 +11,16 @@ None of these functions is differentiable; training has its own distance, whose 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 
-from partreid.errors import ShapeError, nearest
+from partreid.errors import ShapeError
 from partreid.functional.blocks import DistanceRows
 from partreid.functional.sides import Side
+from partreid.functional.visibility import VISIBILITY_RULES, slot_weights
 from partreid.objects import guided
 from partreid.types import PartEmbeddings, check_comparable, compares_normalized
 from partreid.types.numbers import as_tensor, require_whole
-
-VisibilityRule = Literal["product", "geometric", "ignore"]
-"""How two visibilities weigh a slot: v_q·v_g (Eq. 9), sqrt(v_q·v_g) (the published code), or 1."""
 
 MEMORY_BUDGET = 256 * 2**20
 """Bytes that a computation may use beside its input and its result, unless told otherwise."""
@@ -37,7 +33,7 @@ def part_distances(
     gallery: PartEmbeddings,
     *,
     normalize: bool | None = None,
-    visibility: VisibilityRule = "product",
+    visibility: str = "product",
     memory_budget: int = MEMORY_BUDGET,
 ) -> Tensor:
     """Distance of every query to every gallery image: the visibility-weighted mean over the slots (Eq. 9).
@@ -48,8 +44,9 @@ def part_distances(
         query: [Q, S, D]. gallery: [G, S, D], of the same slots.
         normalize: divide each vector by its length first; None = as the embeddings' model was made for
             (``PartEmbeddings.compare_normalized``).
-        visibility: the weight of a slot: "product" v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (what the published
-            code does with continuous visibilities), "ignore" 1.
+        visibility: the weight of a slot, one of :data:`~partreid.functional.visibility.VISIBILITY_RULES`: "product"
+            v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (what the published code does with continuous visibilities),
+            "ignore" 1.
         memory_budget: bytes of extra memory, beside the result.
 
     Returns:
@@ -58,7 +55,8 @@ def part_distances(
 
     Raises:
         ShapeError: slots, widths or devices differ, a value is NaN or infinite, a visibility lies outside [0, 1], a
-            vector is too long to be squared, or an option is unknown.
+            vector is too long to be squared.
+        ConfigError: there is no such visibility rule.
 
     Example:
         >>> q = PartEmbeddings(torch.zeros(1, 2, 3), torch.tensor([[1.0, 0.0]]), ("foreground", "head"))
@@ -77,7 +75,7 @@ def distance_rows(
     gallery: PartEmbeddings,
     *,
     normalize: bool | None = None,
-    visibility: VisibilityRule = "product",
+    visibility: str = "product",
     memory_budget: int = MEMORY_BUDGET,
 ) -> DistanceRows:
     """The distances of :func:`part_distances` for those who want them some queries at a time.
@@ -103,7 +101,9 @@ def distance_rows(
     normalize = compares_normalized(query, gallery) if normalize is None else normalize
     dtype = _working_dtype(query, gallery)
     a, b = (
-        Side.of(e, _factors(e.visibility.to(dtype), visibility), normalize=normalize, memory_budget=memory_budget // 4)
+        Side.of(
+            e, slot_weights(e.visibility.to(dtype), visibility), normalize=normalize, memory_budget=memory_budget // 4
+        )
         for e in (query, gallery)
     )
     return DistanceRows(a, b, memory_budget=memory_budget)
@@ -146,7 +146,7 @@ def pairwise_slot_distances(
     indices: Tensor,
     *,
     normalize: bool | None = None,
-    visibility: VisibilityRule = "product",
+    visibility: str = "product",
     memory_budget: int = MEMORY_BUDGET,
 ) -> Tensor:
     """Distance per slot of each query to the gallery images chosen for it: what a ranking is explained with.
@@ -157,8 +157,8 @@ def pairwise_slot_distances(
         normalize, visibility, memory_budget: as in :func:`part_distances`.
 
     Returns:
-        [Q, k, S] Euclidean distances, NaN where the slot is not compared: not visible in both. Under "ignore" every
-        slot is compared.
+        [Q, k, S] Euclidean distances, NaN where the slot is not compared, as it weighs nothing: not visible in both.
+        Under "ignore" every slot is compared.
 
     Raises:
         ShapeError: as :func:`part_distances`, or the indices are not [Q, k] integers within the gallery.
@@ -189,8 +189,8 @@ def pairwise_slot_distances(
         _check_finite(a, query)
         _check_finite(b, gallery)
         block = torch.linalg.vector_norm(x.vectors - y.vectors, dim=2)
-        if visibility != "ignore":
-            block[(a.visibility == 0) | (b.visibility == 0)] = torch.nan
+        seen, shown = (slot_weights(e.visibility, visibility) > 0 for e in (a, b))
+        block[~(seen & shown)] = torch.nan
         result[start : start + step] = block
     return result.view(*indices.shape, len(query.slots))
 
@@ -201,7 +201,7 @@ def paired_distances(
     second: PartEmbeddings,
     *,
     normalize: bool | None = None,
-    visibility: VisibilityRule = "product",
+    visibility: str = "product",
 ) -> Tensor:
     """Distance of each image to the one at the same place in another batch (Eq. 9), for chosen pairs.
 
@@ -228,16 +228,14 @@ def paired_distances(
     normalize = compares_normalized(first, second) if normalize is None else normalize
     dtype = _working_dtype(first, second)
     a, b = (e.normalized() if normalize else e for e in (first.to(dtype=dtype), second.to(dtype=dtype)))
-    weights = _factors(a.visibility, visibility) * _factors(b.visibility, visibility)
+    weights = slot_weights(a.visibility, visibility) * slot_weights(b.visibility, visibility)
     total = weights.sum(dim=1)
     distances: Tensor = torch.linalg.vector_norm(a.vectors - b.vectors, dim=2) * weights
     return distances.sum(dim=1).div_(total).masked_fill_(total == 0, torch.inf)
 
 
-def comparable_slots(
-    query: PartEmbeddings, gallery: PartEmbeddings, *, visibility: VisibilityRule = "product"
-) -> Tensor:
-    """How many slots each pair compares: those of a visibility above 0 in both, however small.
+def comparable_slots(query: PartEmbeddings, gallery: PartEmbeddings, *, visibility: str = "product") -> Tensor:
+    """How many slots each pair compares: those of a weight above 0 in both, however small.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], of the same slots.
@@ -256,14 +254,8 @@ def comparable_slots(
                 [1, 2]])
     """
     _check_pair(query, gallery, visibility, MEMORY_BUDGET)
-    seen, shown = ((_factors(e.visibility, visibility) > 0).float() for e in (query, gallery))
+    seen, shown = ((slot_weights(e.visibility, visibility) > 0).float() for e in (query, gallery))
     return (seen @ shown.T).long()
-
-
-def _factors(visibility: Tensor, rule: VisibilityRule) -> Tensor:
-    if rule == "ignore":
-        return torch.ones_like(visibility)
-    return visibility.sqrt() if rule == "geometric" else visibility
 
 
 def _working_dtype(query: PartEmbeddings, gallery: PartEmbeddings) -> torch.dtype:
@@ -274,8 +266,7 @@ def _working_dtype(query: PartEmbeddings, gallery: PartEmbeddings) -> torch.dtyp
 
 def _check_pair(query: PartEmbeddings, gallery: PartEmbeddings, visibility: str, memory_budget: int) -> None:
     check_comparable(query, gallery)
-    if visibility not in get_args(VisibilityRule):
-        raise ShapeError(f"Unknown visibility rule {visibility!r}. {nearest(visibility, get_args(VisibilityRule))}")
+    VISIBILITY_RULES.check(visibility)
     require_whole("memory_budget (bytes)", memory_budget, least=1)
     if not query.slots or not query.width:
         raise ShapeError(f"Expected at least one slot and one number per vector, got {query!r}.")

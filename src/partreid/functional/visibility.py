@@ -1,15 +1,31 @@
-"""Which parts an image shows, read off its attention maps (Eq. 4)."""
+"""Which parts an image shows, read off its attention maps (Eq. 4); and what that weighs in a comparison (Eq. 9)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
 from partreid.functional._checks import require_float, require_share
+from partreid.registry import Registry
+from partreid.types.numbers import require_whole
 
 DEFAULT_THRESHOLD = 0.4
 """λ_v of Eq. 4."""
+
+VisibilityRule: TypeAlias = Callable[[Tensor], Tensor]
+"""f of :func:`slot_weights`: visibilities [N, S] → weights [N, S] in [0, 1], each from its own slot's visibility."""
+
+VISIBILITY_RULES: Registry[VisibilityRule] = Registry(
+    "visibility rule",
+    group="partreid.visibility_rules",
+    own={"product": lambda visibility: visibility, "geometric": torch.sqrt, "ignore": torch.ones_like},
+)
+"""How visibility weighs a slot, by name: "product" v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (the published code with
+continuous visibilities), "ignore" 1, and those of your own (docs/extending.md)."""
 
 
 def threshold_visibility(attention: Tensor, *, threshold: float = DEFAULT_THRESHOLD) -> Tensor:
@@ -50,6 +66,54 @@ def continuous_visibility(attention: Tensor) -> Tensor:
     Shapes as in :func:`threshold_visibility`.
     """
     return _check(attention)[:, 1:].amax(dim=(2, 3))
+
+
+def slot_weights(visibility: Tensor, rule: str) -> Tensor:
+    """f(v) of a visibility rule: a slot weighs f(v_q)·f(v_g) in Eq. 9.
+
+    A product of one factor for each side, because then the weights of all pairs are one matrix product.
+
+    Args:
+        visibility: [N, S] in [0, 1]. rule: one of :data:`VISIBILITY_RULES`.
+
+    Returns:
+        [N, S] in [0, 1], in the visibility's floating type.
+
+    Raises:
+        ConfigError: there is no such rule.
+        ShapeError: the rule gives anything else, or mixes slots.
+
+    Example:
+        >>> slot_weights(torch.tensor([[0.25, 1.0]]), "geometric")
+        tensor([[0.5000, 1.0000]])
+    """
+    require_float(visibility, "visibility [N, S]")
+    function = VISIBILITY_RULES[rule]
+    weights = function(visibility)
+    if rule in VISIBILITY_RULES.own:
+        return weights
+    said = f"The visibility rule {rule!r} must give a weight in [0, 1] for each visibility [N, S]"
+    if not isinstance(weights, Tensor) or weights.shape != visibility.shape:
+        got = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+        raise ShapeError(f"{said}, got {got} for {tuple(visibility.shape)}.")
+    if not ((weights >= 0) & (weights <= 1)).all():
+        raise ShapeError(f"{said}, got {weights.min():g}..{weights.max():g}.")
+    if (weights != function(torch.zeros_like(visibility)))[visibility == 0].any():
+        raise ShapeError(f"{said} from that visibility alone: a slot that is not visible weighs more beside others.")
+    return weights.to(visibility.dtype)
+
+
+def weighs_unseen(rule: str, slots: int) -> bool:
+    """Whether a visibility rule compares slots of visibility 0, of so many; "ignore" does.
+
+    Raises:
+        ConfigError, ShapeError: as :func:`slot_weights`.
+
+    Example:
+        >>> weighs_unseen("product", 9), weighs_unseen("ignore", 9)
+        (False, True)
+    """
+    return bool(slot_weights(torch.zeros(1, require_whole("slots", slots, least=1)), rule).any())
 
 
 def _check(attention: Tensor) -> Tensor:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from partreid.labels.generate import LabelSummary, make_labels
     from partreid.labels.grouping import group_fields, label_map, one_hot
     from partreid.labels.locate import choose_label_folder, find_label, label_folders
-    from partreid.labels.providers import PROVIDERS, Crop, PoseLabel, PoseProvider, label_persons, load_provider
+    from partreid.labels.providers import LABEL_PROVIDERS, Crop, PoseLabel, PoseProvider, label_persons, load_provider
     from partreid.labels.quality import LabelRating, rate_label_file, rate_part_maps
 
 __all__ = [
-    "PROVIDERS", "Crop", "LabelRating", "LabelSummary", "PoseLabel", "PoseProvider", "choose_label_folder",
+    "LABEL_PROVIDERS", "Crop", "LabelRating", "LabelSummary", "PoseLabel", "PoseProvider", "choose_label_folder",
     "find_label", "group_fields", "label_folders", "label_map", "label_persons", "label_size",
     "load_provider", "make_labels", "one_hot", "rate_label_file", "rate_part_maps", "read_label_map",
     "read_part_maps", "read_pose_fields", "write_label_map", "write_pose_fields",

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
+    from partreid.losses.extra import LOSSES, ExtraLosses, LossSetup
     from partreid.losses.gilt import gilt_terms
     from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
 
-__all__ = ["GiLtConfig", "ObjectiveConfig", "RegionWeights", "gilt_terms"]
+__all__ = [
+    "LOSSES", "ExtraLosses", "GiLtConfig", "LossSetup", "ObjectiveConfig", "RegionWeights", "gilt_terms",
+]  # fmt: skip
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = door(__name__)

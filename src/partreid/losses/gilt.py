@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 from torch import Tensor
 
 from partreid.errors import ConfigError
 from partreid.functional.losses import TripletLoss, identity_loss, part_averaged_triplet, per_part_triplet
+from partreid.losses.extra import Gather
 from partreid.losses.loss_config import GiLtConfig
 from partreid.types import ModelOutput
-
-Gather: TypeAlias = Callable[[Tensor], Tensor]
-"""Joins the rows of one tensor from several processes, each of which has a part of the batch."""
 
 
 def gilt_terms(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from partreid.base_config import ConfigModel
+from partreid.losses.extra import LOSSES
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -56,3 +57,10 @@ class ObjectiveConfig(ConfigModel):
     """λ_pa (paper §3.3). 0 trains without human parsing labels."""
     part_attention_smoothing: Share = 0.1
     """ε of Eq. 2 (paper §4.2)."""
+    extra: dict[str, Weight] = Field(default_factory=dict)
+    """Weights of losses of your own by name, added to L (docs/extending.md)."""
+
+    @field_validator("extra")
+    @classmethod
+    def _known_losses(cls, weights: dict[str, float]) -> dict[str, float]:
+        return {LOSSES.check(name): weight for name, weight in weights.items()}

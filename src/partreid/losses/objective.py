@@ -7,7 +7,8 @@ from torch import Tensor
 
 from partreid.errors import ConfigError, LabelError
 from partreid.functional.losses import IGNORED_LABEL, part_attention_loss
-from partreid.losses.gilt import Gather, gilt_terms, term_weight
+from partreid.losses.extra import ExtraLosses, Gather
+from partreid.losses.gilt import gilt_terms, term_weight
 from partreid.losses.loss_config import ObjectiveConfig
 from partreid.types import LossReport, ModelOutput
 
@@ -19,8 +20,9 @@ def objective(
     config: ObjectiveConfig,
     *,
     gather: Gather | None = None,
+    extra: ExtraLosses | None = None,
 ) -> LossReport:
-    """L = λ_pa · L_pa + L_GiLt.
+    """L = λ_pa · L_pa + L_GiLt, and the weighted sum of ``config.extra``.
 
     Args:
         output: of the model in training mode.
@@ -29,6 +31,7 @@ def objective(
         config: weights.
         gather: joins the rows of all processes where each has a part of the batch: the mean of their losses then is
             the loss of the whole batch, in value and in gradient.
+        extra: the losses of ``config.extra``, which may have parameters and so are built once for a training.
 
     Raises:
         LabelError: labels are needed and missing, or of another size or K.
@@ -50,6 +53,11 @@ def objective(
             loss = loss * (labels != IGNORED_LABEL).sum() * len(pixels) / pixels.sum().clamp(min=1)
         terms["part_attention"] = loss
         weighted.append(config.part_attention_weight * loss)
+    for name, loss in ({} if extra is None else extra(output, pid_index, labels)).items():
+        terms[f"extra/{name}"] = loss
+        weighted.append(config.extra[name] * loss)
+    if extra is None and any(config.extra.values()):
+        raise ConfigError(f"objective.extra = {config.extra}: give extra=ExtraLosses(config.extra, LossSetup(...)).")
     if not weighted:
         there = ", ".join(name for name, _ in output.features.items())
         raise ConfigError(f"Every loss on what this model has ({there}) has weight 0: there is nothing to train on.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
-    from partreid.models.backbones import BACKBONES, Backbone, FineMap, build_backbone
+    from partreid.models.backbones import BACKBONES, Backbone, BackboneEntry, FineMap, build_backbone
     from partreid.models.baselines import PCB, BoT
     from partreid.models.bpbreid import BPBReID
     from partreid.models.build import build_network
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from partreid.models.official import OfficialImport, load_official, read_official
 
 __all__ = [
-    "BACKBONES", "PCB", "BPBReID", "Backbone", "BoT", "Checkpoint", "FineMap", "ModelConfig", "OfficialImport",
-    "ReIDNetwork", "bot_model", "build_backbone", "build_network", "load_backbone", "load_checkpoint",
-    "load_official", "official_model", "paper_model", "pcb_model", "read_official", "save_checkpoint",
+    "BACKBONES", "PCB", "BPBReID", "Backbone", "BackboneEntry", "BoT", "Checkpoint", "FineMap", "ModelConfig",
+    "OfficialImport", "ReIDNetwork", "bot_model", "build_backbone", "build_network", "load_backbone",
+    "load_checkpoint", "load_official", "official_model", "paper_model", "pcb_model", "read_official",
+    "save_checkpoint",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

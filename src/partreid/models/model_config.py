@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError
 from partreid.functional.visibility import DEFAULT_THRESHOLD
-from partreid.models.backbones import check_backbone_name, map_geometry
+from partreid.models.backbones import BACKBONES, map_geometry
 from partreid.parts import FOREGROUND, GLOBAL, PartSchema, get_part_schema
 
 
@@ -18,7 +18,7 @@ class ModelConfig(ConfigModel):
 
     backbone: str = "resnet50"
     """Feature extractor: "resnet50", "resnet50_ibn_a", "hrnet_w32" (paper §4.2: RN, RI, HR), "efficientnet_lite0"
-    (light, for CPUs), "resnet18" (tests), or "timm/<model name>"."""
+    (light, for CPUs), "resnet18" (tests), "timm/<model name>", or one of your own (docs/extending.md)."""
     output_stride: Literal[8, 16, 32] | None = None
     """Image pixels per cell of the backbone's output. None takes the backbone's own: 16 of a ResNet, its last stride
     removed (paper §4.2: 256×128 gives 16×8), 4 of HRNet, of a timm model what it has."""
@@ -51,7 +51,7 @@ class ModelConfig(ConfigModel):
     @field_validator("backbone")
     @classmethod
     def _known_backbone(cls, name: str) -> str:
-        return check_backbone_name(name)
+        return BACKBONES.check(name)
 
     @field_validator("parts")
     @classmethod

@@ -57,7 +57,7 @@ class ReIDNetwork(nn.Module, ABC):
         self.backbone = backbone
         self.build_attention()
         num_parts, channels = len(config.part_names), backbone.channels
-        dim = config.embedding_dim or channels
+        self.dim = dim = config.embedding_dim or channels
         pooled = [name for name in ("global_", "foreground", "parts") if name in self.REGIONS]
         self.heads = nn.ModuleDict()
         for name in pooled:

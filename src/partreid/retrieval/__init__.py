@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from partreid.retrieval.lookup import Lookup, look_up
     from partreid.retrieval.many import search_many
     from partreid.retrieval.matching import MatchingConfig
+    from partreid.retrieval.stores import STORES
+    from partreid.retrieval.stores.base import Candidates, GalleryHeader, GalleryStore, SearchRule
+    from partreid.retrieval.stores.memory import MemoryStore
     from partreid.retrieval.track_filling import VideoNaming, add_tracks
     from partreid.retrieval.upkeep import Deletion, carry_out, copy_gallery, gallery_facts, preview_deletion
 
 __all__ = [
-    "Deletion", "Filled", "Filter", "Gallery", "HowCompared", "ImageComparison", "LabelledPairs", "Lookup",
-    "MatchCalibration", "MatchingConfig", "Naming", "VideoNaming", "add_embeddings", "add_files", "add_images",
+    "STORES", "Candidates", "Deletion", "Filled", "Filter", "Gallery", "GalleryHeader", "GalleryStore",
+    "HowCompared", "ImageComparison", "LabelledPairs", "Lookup", "MatchCalibration", "MatchingConfig",
+    "MemoryStore", "Naming", "SearchRule", "VideoNaming", "add_embeddings", "add_files", "add_images",
     "add_tracks", "carry_out", "copy_gallery", "gallery_facts", "look_up", "preview_deletion", "search_many",
 ]  # fmt: skip
 

@@ -115,10 +115,11 @@ class HowCompared(Guided):
         else:
             over = limits if isinstance(limits, float) else ", ".join(f"{limit:g} ({s})" for s, limit in limits.items())
             seen = f"where its map's maximum is above λ_v = {over}"
+        rule = self.matching.visibility
         parts = [
             f"slots {', '.join(self.matching.slots)}" if self.matching.slots else "all slots",
             f"a part is visible {seen}",
-            f"weight {_WEIGHTS[self.matching.visibility]}",
+            f"weight {_WEIGHTS.get(rule, f'f(v_q)·f(v_g), f = the visibility rule {rule!r}')}",
             "vectors divided by their length" if self.matching.normalize else "vectors as they are",
             *([] if self.mirror is None else ["with mirror images" if self.mirror else "without mirror images"]),
             "no calibration" if self.calibration is None else f"calibrated on {self.calibration}",

@@ -6,18 +6,14 @@ import warnings
 from dataclasses import replace
 from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from partreid.base_config import ConfigModel
 from partreid.errors import ShapeError, nearest
 from partreid.functional.blocks import DistanceRows
-from partreid.functional.distance import (
-    MEMORY_BUDGET,
-    VisibilityRule,
-    comparable_slots,
-    distance_rows,
-)
+from partreid.functional.distance import MEMORY_BUDGET, comparable_slots, distance_rows
+from partreid.functional.visibility import VISIBILITY_RULES
 from partreid.types import PartEmbeddings, compares_normalized
 
 Threshold = Annotated[float, Field(ge=0, lt=1)]
@@ -30,9 +26,9 @@ class MatchingConfig(ConfigModel):
     """Divide each slot's vector by its length first. None = as the embeddings' model was made for: the published
     weights and BoT divide, the paper does not."""
 
-    visibility: VisibilityRule = "product"
+    visibility: str = "product"
     """Weight of a slot: "product" v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (the published code with continuous
-    visibilities), "ignore" 1 (the ablation without visibility)."""
+    visibilities), "ignore" 1 (the ablation without visibility), or a rule of your own (docs/extending.md)."""
 
     visibility_threshold: Threshold | dict[str, Threshold] | None = None
     """λ_v of Eq. 4 for embeddings that carry continuous visibilities: above it a slot counts as visible (1), else as
@@ -41,6 +37,11 @@ class MatchingConfig(ConfigModel):
 
     slots: tuple[str, ...] | None = None
     """Names of the slots to compare, for example ``["foreground", "head"]``. None compares all."""
+
+    @field_validator("visibility")
+    @classmethod
+    def _known_rule(cls, name: str) -> str:
+        return VISIBILITY_RULES.check(name)
 
     def prepare(self, embeddings: PartEmbeddings) -> PartEmbeddings:
         """The slots to compare, with the threshold applied to their visibility.
@@ -64,7 +65,7 @@ class MatchingConfig(ConfigModel):
         return tuple(name for name, is_chosen in chosen.items() if is_chosen)
 
     def resolved(self, *embeddings: PartEmbeddings) -> Self:
-        """The same rule for these embeddings with nothing left open: what is in fact done.
+        """The same rule for these embeddings with nothing left open.
 
         Warns where a field changes nothing, as the embeddings say of each slot whether it is visible, 0 or 1.
 
@@ -121,9 +122,9 @@ def _threshold(embeddings: PartEmbeddings, limits: float | dict[str, float]) -> 
     """[B, S] visibilities, 0 or 1 where there is a limit."""
     for slot in limits if isinstance(limits, dict) else ():
         if slot not in embeddings.slots:
-            raise ShapeError(f"No slot {slot!r} to hold against a threshold. {nearest(slot, embeddings.slots)}")
+            raise ShapeError(f"No slot {slot!r} for a threshold. {nearest(slot, embeddings.slots)}")
     if not ((embeddings.visibility >= 0) & (embeddings.visibility <= 1)).all():
-        embeddings.validate()  # a threshold would hide NaN, and shares written as per cent
+        embeddings.validate()  # a threshold would hide NaN, and fractions written as per cent
     result = embeddings.visibility.clone()
     for i, slot in enumerate(embeddings.slots):
         limit = limits.get(slot) if isinstance(limits, dict) else limits

@@ -23,7 +23,7 @@ from partreid.datasets.torch_dataset import ImageBatch
 from partreid.environment import describe_environment
 from partreid.errors import CheckpointError
 from partreid.files import hold_work, mend_folder, recover_folder
-from partreid.losses.gilt import Gather
+from partreid.losses.extra import ExtraLosses, Gather, LossSetup
 from partreid.losses.loss_config import ObjectiveConfig
 from partreid.losses.objective import objective
 from partreid.models.backbones import build_backbone, gains_from_bfloat16
@@ -74,15 +74,22 @@ class SupervisedModel(torch.nn.Module):
 
     Args:
         model: that learns. config: of the objective.
-        gather: as in :func:`objective`. compiled: whether the model runs through torch.compile.
+        extra, gather: as in :func:`objective`. compiled: whether the model runs through torch.compile.
     """
 
     def __init__(
-        self, model: ReIDNetwork, config: ObjectiveConfig, *, gather: Gather | None = None, compiled: bool = False
+        self,
+        model: ReIDNetwork,
+        config: ObjectiveConfig,
+        *,
+        extra: ExtraLosses | None = None,
+        gather: Gather | None = None,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
         self.config = config
+        self.extra = extra
         self._gather = gather
         # Only the call is compiled: the model itself, its keys and its copies stay what they are.
         self._call: Callable[..., Any] = torch.compile(model.forward) if compiled else model
@@ -90,7 +97,7 @@ class SupervisedModel(torch.nn.Module):
     def forward(self, batch: Augmented, pid_index: Tensor) -> dict[str, Tensor]:
         """The report of :func:`objective`: ``loss``, and each term and statistic by its name."""
         output = self._call(batch.images, batch.part_maps)
-        report = objective(output, pid_index, batch.labels, self.config, gather=self._gather)
+        report = objective(output, pid_index, batch.labels, self.config, gather=self._gather, extra=self.extra)
         return {"loss": report.total, **report.terms, **report.statistics}
 
 
@@ -151,6 +158,7 @@ class Trainer:
         self.pid_index = torch.tensor(self.loader.pid_index)
         self.pids = tuple(pid for _, pid in identities(images))
         self.fabric = start_fabric(device, arithmetic)
+        self._gather = gather if processes.launched() and self._shares else None
         self.learner = self._new_learner(device)
         self.progress = Progress(0, {}, self.pids, processes=processes.count())
         self._saved_at = time.monotonic()
@@ -163,15 +171,17 @@ class Trainer:
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.config.distributed.sync_batchnorm and processes.launched():
             model = synchronize_batchnorm(model, device)
+        setup = LossSetup(len(self.pids), model.dim, self.config.model.part_names, self._gather or (lambda rows: rows))
+        extra = ExtraLosses(self.config.objective.extra, setup).to(device)
         optimizer = torch.optim.Adam(
-            (p for p in model.parameters() if p.requires_grad),
+            [p for module in (model, extra) for p in module.parameters() if p.requires_grad],
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             fused=device.type in ("cpu", "cuda"),  # one pass over all weights instead of a dozen
         )
         averages = config.ema_decay > 0 and processes.is_first()  # it is written there, and needed nowhere else
         average = WeightAverage(model, config.ema_decay) if averages else None
-        return Learner(model, optimizer, average, self.fabric.strategy.precision)
+        return Learner(model, optimizer, average, self.fabric.strategy.precision, extra)
 
     @property
     def epoch(self) -> int:
@@ -249,7 +259,8 @@ class Trainer:
         supervised = SupervisedModel(
             self.learner.model,
             self.config.objective,
-            gather=gather if processes.launched() and self._shares else None,
+            extra=self.learner.extra,
+            gather=self._gather,
             compiled=self.runtime.compile,
         )
         model, optimizer = self.fabric.setup(supervised, self.learner.optimizer)

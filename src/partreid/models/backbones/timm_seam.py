@@ -56,6 +56,18 @@ class TimmBackbone(Backbone):
             raise ConfigError(f"{name} has the output stride {self.output_stride}; set model.output_stride=null.")
         self.train()
 
+    def imagenet_state(self) -> dict[str, Tensor]:
+        """The weights that timm keeps for the model, from its cache or the Hugging Face Hub."""
+        try:
+            network = _import_timm().create_model(self.name.removeprefix(TIMM_PREFIX), pretrained=True)
+        except Exception as error:  # whatever the Hub, the network or the cache answers
+            raise CheckpointError(
+                f"The weights of {self.name} could not be had from timm ({error}). Give a file of them as pretrained, "
+                'or "none" to start from random weights.'
+            ) from None
+        state: dict[str, Tensor] = network.state_dict()
+        return state
+
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] → the last feature map, [B, C, H/output_stride, W/output_stride]."""
         return self._as_map(self.network.forward_features(images), images)
@@ -152,24 +164,6 @@ def _probe(network: Any) -> Tensor:
 def _can_be_dense(module: nn.Module) -> bool:
     """Whether stride 1 only adds outputs between those there are: an odd kernel centred on its pixel."""
     return isinstance(module, nn.Conv2d) and module.stride == (2, 2) and all(k % 2 for k in module.kernel_size)
-
-
-def timm_imagenet_state(name: str) -> dict[str, Tensor]:
-    """The weights that timm keeps for a model, from its cache or the Hugging Face Hub.
-
-    Raises:
-        MissingDependencyError, ConfigError: as :class:`TimmBackbone`. CheckpointError: they cannot be had.
-    """
-    _known(name)
-    try:
-        network = _import_timm().create_model(name.removeprefix(TIMM_PREFIX), pretrained=True)
-    except Exception as error:  # whatever the Hub, the network or the cache answers
-        raise CheckpointError(
-            f"The weights of {name} could not be had from timm ({error}). Give a file of them as pretrained, or "
-            f'"none" to start from random weights.'
-        ) from None
-    state: dict[str, Tensor] = network.state_dict()
-    return state
 
 
 def _create(name: str) -> nn.Module:

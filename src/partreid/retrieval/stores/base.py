@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from partreid.errors import ConfigError
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
@@ -204,9 +205,14 @@ def taken(ids: list[str]) -> str:
     return f"Already in the gallery: {some}. Nothing was added. Replace with upsert, or use other ids."
 
 
-def no_unseen(store: str) -> str:
-    """What to say of ``visibility="ignore"`` where a store keeps visible parts alone."""
-    return (
-        f'{store} keeps no vectors of invisible slots, which visibility="ignore" compares. Match by "product" or '
-        '"geometric", or copy the items into a gallery in a folder.'
-    )
+def check_rule(matching: MatchingConfig, store: str) -> None:
+    """Whether a server that weighs slots itself, and keeps visible ones alone, knows this visibility rule.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if matching.visibility not in ("product", "geometric"):
+        raise ConfigError(
+            f"{store} weighs slots itself, and keeps no vectors of invisible ones: visibility={matching.visibility!r} "
+            'cannot be had. Match by "product" or "geometric", or copy the items into a gallery in a folder.'
+        )

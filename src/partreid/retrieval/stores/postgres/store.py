@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from partreid.errors import ConfigError, DataError, MissingDependencyError, ShapeError
+from partreid.errors import DataError, MissingDependencyError, ShapeError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.stores.addresses import hide, postgres_address
 from partreid.retrieval.stores.base import (
@@ -19,7 +19,7 @@ from partreid.retrieval.stores.base import (
     Candidates,
     GalleryHeader,
     SearchRule,
-    no_unseen,
+    check_rule,
     reach,
     taken,
 )
@@ -174,8 +174,7 @@ class PostgresStore:
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
         """Those up to the k-th distance, and as much further as two ways of rounding may differ (:func:`reach`)."""
-        if rule.matching.visibility == "ignore":
-            raise ConfigError(no_unseen("PostgreSQL"))
+        check_rule(rule.matching, "PostgreSQL")
         header = self.header()
         assert header is not None
         found: list[list[int]] = []

@@ -21,7 +21,7 @@ from partreid.retrieval.stores.base import (
     GalleryHeader,
     SearchRule,
     by_camera,
-    no_unseen,
+    check_rule,
     reach,
     taken,
 )
@@ -184,8 +184,7 @@ class QdrantStore:
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
         """Those up to the k-th distance, and as much further as two ways of rounding may differ (:func:`reach`)."""
-        if rule.matching.visibility == "ignore":
-            raise ConfigError(no_unseen("Qdrant"))
+        check_rule(rule.matching, "Qdrant")
         if rule.matching.normalize:
             raise ConfigError(
                 "Qdrant compares vectors as they are kept: normalize=True cannot be chosen at a search. Add "
