@@ -16,8 +16,8 @@ PACKAGE = Path(partreid.__file__).parent
 ROOT = PACKAGE.parents[1]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 OPTIONAL = ("matplotlib", "openvino", "warp", "anny", "tensorboard", "torchvision", "lightning", "lightning_fabric",
-            "wandb", "typer", "huggingface_hub", "lance", "pyarrow", "onnx", "onnxruntime", "onnxscript", "nncf",
-            "starlette", "qdrant_client", "psycopg", "ray", "av")  # fmt: skip
+            "typer", "huggingface_hub", "lance", "pyarrow", "onnx", "onnxruntime", "onnxscript", "nncf",
+            "starlette", "qdrant_client", "psycopg", "av")  # fmt: skip
 
 PUBLIC = {
     "PART_SCHEMAS", "PCB", "BPBReID", "BoT", "EvaluationResult", "Filter", "Gallery", "GalleryItem", "MatchingConfig",

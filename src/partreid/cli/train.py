@@ -30,7 +30,7 @@ from partreid.datasets.readers import read_datasets
 from partreid.errors import ConfigError
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, read_metrics
 from partreid.runtime import RuntimeConfig
-from partreid.training.callbacks import TensorBoardCallback
+from partreid.training.callbacks import tensorboard
 from partreid.training.data import check_same_config
 from partreid.training.loop import Trainer
 from partreid.training.state import load_run_config
@@ -94,7 +94,8 @@ def train(
     images = [image for dataset in datasets for image in dataset.train]
     with told_how_to_go_on(out, data):
         run_training(chosen, images, out, runtime=runtime, resume=resume, allow_changes=allow_changes)
-    console.print(f"Checkpoint: {out}/checkpoint    Curves: tensorboard --logdir {out}/logs")
+    curves = f"tensorboard --logdir {out}/logs" if (out / "logs").exists() else f"{out}/checkpoint/metrics.json"
+    console.print(f"Checkpoint: {out}/checkpoint    Curves: {curves}")
     tested = [dataset for dataset in datasets if dataset.queries]
     if evaluate and tested:
         evaluate_run(out, tested, how=MatchingOptions(runtime, chosen.labels), out=out / "evaluation")
@@ -155,5 +156,5 @@ def run_training(
         steps = f" and {trainer.progress.step} steps" if trainer.progress.step else ""
         console.print(f"Resumed after epoch {trainer.epoch}{steps} of {config.optimizer.epochs}.")
     with progress_bar("training", config.optimizer.epochs, done=trainer.epoch) as (progress, task):
-        trainer.callbacks = (ProgressCallback(progress, task), TensorBoardCallback(out))
+        trainer.callbacks = (ProgressCallback(progress, task), *tensorboard(out))
         return trainer.fit()
