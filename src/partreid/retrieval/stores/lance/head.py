@@ -187,7 +187,7 @@ def _acknowledge(folder: Path, version: int) -> None:
     Nothing depends on it but that notice, so an error here is none of the write, which is done.
     """
     with suppress(OSError):
-        if os.name == "posix":  # first the new name of gallery.json, so that a power failure never undoes that alone
+        if os.name == "posix":  # the new name of gallery.json first: a power failure must never undo that alone
             handle = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(handle)
@@ -215,8 +215,8 @@ def outdated(folder: Path, version: int, newer: int) -> DataError:
     """The error for a ``gallery.json`` that is not the last one."""
     return DataError(
         f"{folder / HEAD} is an older one: it says version {version}, and version {newer} was acknowledged here. "
-        "Nothing is answered from it, and nothing written: items would be missing without a word. Put the whole folder "
-        f"back from one copy; or, to go on from the older version and lose what came later, remove "
+        "Nothing is answered from it and nothing written: items would be missing without a word. Restore the whole "
+        f"folder from one copy; or, to continue from the older version and lose what came later, remove "
         f"{folder / ACKNOWLEDGED}."
     )
 
@@ -227,7 +227,7 @@ def _text(body: Any) -> bytes:
 
 
 def check_file(path: Path, size: int, crc: int, left_out: Iterable[tuple[int, int]]) -> None:
-    """Hold a file against its size and the CRC-32 of its bytes, but for those of some (first, count).
+    """Compare a file with its size and the CRC-32 of its bytes, except for those of some (first, count).
 
     Raises:
         DataError: it differs, is missing, or cannot be read.
@@ -238,7 +238,7 @@ def check_file(path: Path, size: int, crc: int, left_out: Iterable[tuple[int, in
 
 
 def check_size(path: Path, size: int) -> None:
-    """Hold a file's size against what it must be: the cheapest check.
+    """Compare a file's size with what it must be: the cheapest check.
 
     Raises:
         DataError: it differs, or the file is missing.
@@ -252,7 +252,7 @@ def check_size(path: Path, size: int) -> None:
 
 
 def crc_of(path: Path, left_out: Iterable[tuple[int, int]]) -> int:
-    """CRC-32 of a file's bytes, but for those of some (first, count).
+    """CRC-32 of a file's bytes, except for those of some (first, count).
 
     Raises:
         DataError: the file cannot be read.

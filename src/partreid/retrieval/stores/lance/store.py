@@ -88,7 +88,7 @@ class LanceStore:
             try:
                 check_comparable(snapshot.header.example, records.embeddings)
             except ShapeError as error:
-                raise DataError(f"Another process began the gallery in {self._path} otherwise. {error}") from None
+                raise DataError(f"Another process began the gallery in {self._path} differently. {error}") from None
             there = snapshot.mask(Filter(ids=tuple(records.ids)))
             if not replace and there.any():
                 raise DataError(taken(snapshot.records(there.nonzero()[0]).ids))
