@@ -71,14 +71,14 @@ def test_official_counts_are_checked_by_the_folders_name(market: Callable[..., P
 def test_occlusion_comes_from_the_table(market: Callable[..., Path]) -> None:
     root = market()
     rows = ["path,split,pid,camid,occlusion", f"query/{QUERY[0]},query,1,0,0.25", f"bounding_box_test/{GALLERY[0]},,,,"]
-    (root / "images.csv").write_text("\n".join(rows))
+    (root / "pictures.csv").write_text("\n".join(rows))
     dataset = read_dataset(root)
     assert dataset.query[0].occlusion == 0.25
     assert all(i.occlusion is None for i in (*dataset.gallery, *dataset.train))
-    (root / "images.csv").write_text(rows[0] + f"\nquery/{QUERY[0]},query,1,0,much")
+    (root / "pictures.csv").write_text(rows[0] + f"\nquery/{QUERY[0]},query,1,0,much")
     with pytest.raises(DataError, match=r"images\.csv, line 2: .*\[0, 1\], got 'much'"):
         read_dataset(root)
-    (root / "images.csv").write_text("a,b\n1,2\n")
+    (root / "pictures.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="expected the columns path and occlusion"):
         read_dataset(root)
 

@@ -163,7 +163,7 @@ def test_a_label_stands_below_the_attention_of_its_part() -> None:
     assert [cell.seen for cell in below] == [None] * len(below)
     for part, cell in zip(PARTS, below[3:], strict=True):
         np.testing.assert_array_equal(
-            cell.picture, overlay_heat(row.image, row.part_maps[PARTS.index(part)], grid="nodes")
+            cell.image, overlay_heat(row.image, row.part_maps[PARTS.index(part)], grid="nodes")
         )
     alone = attention_cells(replace(row, part_maps=None), SLOTS, size=(64, 128))
     assert len(alone) == 1

@@ -15,7 +15,7 @@ VERSION = 2
 """Of the format: names and shapes of input and outputs, and the fields of :class:`ExportInfo`."""
 METADATA_KEY = "partreid"
 """Under which a file holds its :class:`ExportInfo` as JSON: ONNX's ``metadata_props``, OpenVINO's ``rt_info``."""
-INPUT = "pictures"
+INPUT = "images"
 """uint8 [B, H, W, 3] RGB at the size that the file says, B of any size."""
 OUTPUTS = ("vectors", "visibility", "attention")
 """float32 [B, S, D], [B, S] and [B, K+1, h, w]."""

@@ -60,10 +60,11 @@ class OnnxSession:
             if _PROVIDERS[kind] not in session.get_providers():
                 raise ConfigError(f"onnxruntime cannot use device {runtime.device!r} here. Check CUDA, or take cpu.")
         self._session = session
+        self._input = session.get_inputs()[0].name  # "pictures" in files of former versions
 
     def __call__(self, pixels: np.ndarray) -> Arrays:
         """See :class:`Session`."""
-        return tuple(self._session.run(list(OUTPUTS), {INPUT: pixels}))
+        return tuple(self._session.run(list(OUTPUTS), {self._input: pixels}))
 
 
 _PROVIDERS = {
@@ -146,7 +147,7 @@ class OpenVinoSession:
             request = self._requests[index % len(self._requests)]
             if index >= len(self._requests):
                 results.append(_outputs(request))
-            request.start_async({INPUT: piece})
+            request.start_async({0: piece})
         for index in range(len(results), len(pieces)):
             results.append(_outputs(self._requests[index % len(self._requests)]))
         return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))

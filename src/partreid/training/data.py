@@ -69,21 +69,23 @@ class TrainingData:
         """
         order = np.argsort(np.asarray(pid_index), kind="stable").tolist()
         names = [images[i].path.name for i in order]
-        pictures = [file_digest(images[i].path, f"{pid_index[i]} {images[i].path.name}") for i in order]
+        found_images = [file_digest(images[i].path, f"{pid_index[i]} {images[i].path.name}") for i in order]
         files = [images[i].label if labels else None for i in order]
         found = [0 if file is None else file_digest(file, "") for file in files]
-        return cls(names, {"pictures": torch.tensor(pictures), "labels": torch.tensor(found)})
+        return cls(names, {"images": torch.tensor(found_images), "labels": torch.tensor(found)})
 
     def changes(self, before: Mapping[str, Tensor]) -> str:
         """What was otherwise before, in words; "" where nothing was."""
         now = self.digests
-        if len(before["pictures"]) != len(now["pictures"]):
-            return f"it had {len(before['pictures'])} training images, and there are {len(now['pictures'])} now"
-        for what in ("pictures", "labels"):
+        if "pictures" in before:  # as former versions wrote it
+            before = {"images": before["pictures"], "labels": before["labels"]}
+        if len(before["images"]) != len(now["images"]):
+            return f"it had {len(before['images'])} training images, and there are {len(now['images'])} now"
+        for what in ("images", "labels"):
             differ = before[what] != now[what]
             if not differ.any():
                 continue
-            if what == "pictures" and torch.equal(before[what].sort().values, now[what].sort().values):
+            if what == "images" and torch.equal(before[what].sort().values, now[what].sort().values):
                 return "the images of a person come in another order now"
             first = self.names[int(differ.nonzero()[0])]
             return f"{int(differ.sum())} of {len(self.names)} {what} differ now, the first of them at {first}"

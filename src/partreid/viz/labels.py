@@ -54,7 +54,7 @@ def label_strip(labelled: LabelledImage, schema: PartSchema, *, threshold: float
     """Image, pose fields and label map side by side; what is not there is crossed out.
 
     Args:
-        image: with its label. schema: the K parts. threshold: λ_r of Eq. 10.
+        labelled: an image with its label. schema: the K parts. threshold: λ_r of Eq. 10.
 
     Returns:
         uint8 [256, W', 3].

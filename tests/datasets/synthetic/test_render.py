@@ -53,7 +53,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_layout(rendered: Path) -> None:
     found = read_dataset(rendered)
     assert (len(found.train), len(found.gallery), len(found.query)) == (4, 4, 2)
-    with (rendered / "images.csv").open(newline="") as file:
+    with (rendered / "pictures.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(plan_images(TINY))
     for row in rows:
@@ -72,7 +72,7 @@ def test_resume_after_a_kill(rendered: Path, tmp_path: Path, monkeypatch: pytest
     out = tmp_path / "set"
     shutil.copytree(rendered, out)
     # As a kill in the third image leaves it: no index, its label there, the image not, a temporary file.
-    (out / "images.csv").unlink()
+    (out / "pictures.csv").unlink()
     plan = plan_images(TINY)
     for planned in plan[3:]:
         for path in (dataset.image_path, dataset.label_path, dataset.parts_path):

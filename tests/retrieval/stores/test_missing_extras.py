@@ -13,8 +13,8 @@ from partreid.retrieval import Gallery
 @pytest.mark.parametrize(
     ("library", "modules", "location", "extra"),
     [
-        ("psycopg", ("postgres",), "postgres://host/db?gallery=a", "postgres"),
-        ("qdrant_client", ("qdrant", "qdrant_query", "qdrant_collection"), "qdrant://host/a", "qdrant"),
+        ("psycopg", ("postgres.store", "postgres.statements"), "postgres://host/db?gallery=a", "postgres"),
+        ("qdrant_client", ("qdrant.store", "qdrant.query", "qdrant.collection"), "qdrant://host/a", "qdrant"),
     ],
 )
 def test_missing(

@@ -43,7 +43,7 @@ def read_market_layout(root: Path) -> Splits:
     """Read Market-1501 or another set in its layout.
 
     The training folder may be missing, or the query and the gallery folder both. Folders ``query_*`` are further
-    query sets: ``query_holistic`` becomes ``queries["holistic"]``. Where ``images.csv`` lies in ``root`` (columns
+    query sets: ``query_holistic`` becomes ``queries["holistic"]``. Where ``pictures.csv`` lies in ``root`` (columns
     path, occlusion, ...), occlusion is taken from it.
 
     Raises:
@@ -117,7 +117,7 @@ def tell_junk(count: int, source: Path) -> None:
 
 def _read_occlusion(root: Path) -> dict[str, float]:
     """Occlusion in [0, 1] by the image's path within ``root``, from the renderer's table where it exists."""
-    table = root / "images.csv"
+    table = root / "pictures.csv"
     if not table.is_file():
         return {}
     found: dict[str, float] = {}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RENDERER_VERSION = 1
 """Increased whenever the same configuration gives other images."""
 
-MANIFEST, INDEX = "synthetic.json", "images.csv"
+MANIFEST, INDEX = "synthetic.json", "pictures.csv"
 LABELS = "rendered"
 """Label folder within ``masks``."""
 
@@ -51,7 +51,7 @@ def render_dataset(
         config: what to render.
         out: the folder; in Market-1501 layout, labels in ``masks/rendered`` (uint8 pose fields), body regions in
             ``parts`` (0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then bags),
-            occlusion in ``images.csv``.
+            occlusion in ``pictures.csv``.
         workers: processes; 1 renders in this one.
         progress: told how many images are there, of how many, now and then.
 
@@ -108,8 +108,10 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
         return
     try:
         found = read_json(path, error=DataError)
-        theirs = {"renderer": found["renderer"], **found["config"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        # Former versions wrote train_pictures where train_images stands now.
+        config_there = {name.replace("pictures", "images"): value for name, value in found["config"].items()}
+        theirs = {"renderer": found["renderer"], **config_there}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}). Remove the folder and render anew.") from None
     mine = {"renderer": RENDERER_VERSION, **json.loads(json.dumps(manifest["config"]))}
     differing = [f"{k} = {theirs.get(k)} there, {mine.get(k)} here" for k in mine if mine.get(k) != theirs.get(k)]
