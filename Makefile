@@ -12,7 +12,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed ## train on the shipped pictures, evaluate, draw (minutes)
+demo: $(VENV)/.installed ## train on the shipped images, evaluate, draw (minutes)
 	$(BIN)/partreid demo
 
 test: $(VENV)/.installed-dev ## run the tests (minutes)
@@ -32,7 +32,7 @@ check: lint test ## lint + test: what must pass before a commit
 bench: $(VENV)/.installed-dev ## measure; prints ratios taken in one run
 	$(BIN)/python -m benchmarks
 
-shipped: $(VENV)/.installed-dev ## render the shipped pictures anew
+shipped: $(VENV)/.installed-dev ## render the shipped images again
 	$(BIN)/python -m partreid.datasets.synthetic.shipped
 
 clean: ## remove the environment and what runs left behind
@@ -46,5 +46,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(INSTALL) -e ".[dev,synth,openvino,tables,search,export,app,qdrant,postgres,ray,video]"
+	$(INSTALL) -e ".[dev,all]"
 	touch $@

@@ -6,7 +6,8 @@ each also derives from the built-in error it resembles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -51,16 +52,46 @@ class ExportError(PartReIDError, RuntimeError):
 
 
 class MissingDependencyError(PartReIDError, ImportError):
-    """An optional library is not installed.
+    """An optional library is not installed, or cannot be imported.
 
     Args:
         library: its name. purpose: what needs it.
         extra: the extra that installs it. advice: what to do instead, for a library that no extra can install.
+        problem: why it cannot be used.
     """
 
-    def __init__(self, library: str, *, purpose: str, extra: str = "", advice: str = "") -> None:
+    def __init__(
+        self, library: str, *, purpose: str, extra: str = "", advice: str = "", problem: str = "is not installed"
+    ) -> None:
         advice = advice or f'Install it with: pip install "partreid[{extra}]"'
-        super().__init__(f"{purpose} needs {library}, which is not installed. {advice}")
+        super().__init__(f"{purpose} needs {library}, which {problem}. {advice}")
+
+
+@contextmanager
+def needs_extra(extra: str, purpose: str) -> Iterator[None]:
+    """Around the import of an optional library: where it fails, one line says what to install.
+
+    Args:
+        extra: of partreid, which installs what is imported. purpose: what needs it; the sentence begins with it.
+
+    Raises:
+        MissingDependencyError: a library is not installed, or cannot be imported.
+
+    Example:
+        >>> with needs_extra("tables", "A Parquet file"):
+        ...     import no_such_library
+        Traceback (most recent call last):
+        partreid.errors.MissingDependencyError: A Parquet file needs no_such_library, which is not installed. Install \
+it with: pip install "partreid[tables]"
+    """
+    try:
+        yield
+    except ImportError as error:
+        library = (error.name or "").partition(".")[0]
+        if library == "partreid" or isinstance(error, MissingDependencyError):
+            raise
+        problem = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({error})"
+        raise MissingDependencyError(library or "a library", purpose=purpose, extra=extra, problem=problem) from None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

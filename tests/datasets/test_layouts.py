@@ -259,7 +259,7 @@ def without(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
 
     def fake(name: str, *args: Any, **options: Any) -> Any:
         if name.split(".")[0] == library:
-            raise ImportError(name)
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", fake)

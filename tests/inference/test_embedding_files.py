@@ -111,7 +111,9 @@ def test_every_number_and_word_is_under_the_checksum(tmp_path: Path) -> None:
         facts, bent = json.loads(text), dict(tensors)
         change(facts, bent)
         save_file(bent, path, {key: json.dumps(facts)})
-        with pytest.raises(DataError, match=r"e\.safetensors is no whole file of embeddings .*checksum.*Write it anew"):
+        with pytest.raises(
+            DataError, match=r"e\.safetensors is not an intact file of embeddings .*checksum.*Write it again"
+        ):
             load_embeddings(path)
         with pytest.raises(DataError, match=r"e\.safetensors"):
             list(iter_embeddings(str(path)))
@@ -123,7 +125,7 @@ def test_a_table_edited_by_another_program_is_noticed(tmp_path: Path) -> None:
     names = pyarrow.array(["a.jpg", "c.jpg", "b.jpg"])
     for edited in (table.slice(0, 2), table.take([2, 1, 0]), table.set_column(0, "name", names)):
         pyarrow.parquet.write_table(edited, path)
-        with pytest.raises(DataError, match=r"e\.parquet is no whole file of embeddings"):
+        with pytest.raises(DataError, match=r"e\.parquet is not an intact file of embeddings"):
             load_embeddings(path)
     pyarrow.parquet.write_table(table, path, compression="zstd")  # the same numbers, written otherwise
     assert torch.equal(load_embeddings(path)[0].vectors, made().vectors)
@@ -150,7 +152,7 @@ def test_files_of_earlier_versions_are_read_if_their_numbers_are_sound(tmp_path:
         ((e.vectors * 10).int(), e.visibility, "must be floating point"),
         (e.vectors[:2], e.visibility[:2], "3 names for 2 images"),
     ):
-        with pytest.raises(DataError, match=rf"e\.safetensors is no whole file .*{message}"):
+        with pytest.raises(DataError, match=rf"e\.safetensors is not an intact file .*{message}"):
             load_embeddings(_older(path, vectors, visibility))
 
 
@@ -200,7 +202,7 @@ def test_hostile_descriptions(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "e.safetensors"
     save_file({"vectors": torch.zeros(0, 1, 2)}, path, {"partreid-embeddings": HOSTILE[kind]})
     for read in (load_embeddings, read_facts, images_root):
-        with pytest.raises(DataError, match=r"e\.safetensors is no whole file of embeddings"):
+        with pytest.raises(DataError, match=r"e\.safetensors is not an intact file of embeddings"):
             read(path)
 
 
@@ -217,7 +219,7 @@ def test_a_table_that_unpacks_a_thousandfold_is_refused(tmp_path: Path) -> None:
     table = pyarrow.table(columns, metadata={"partreid-embeddings": facts})
     pyarrow.parquet.write_table(table, tmp_path / "e.parquet", compression="zstd")
     assert (tmp_path / "e.parquet").stat().st_size < 200_000
-    with pytest.raises(DataError, match=r"e\.parquet is no whole file of embeddings .*20000 rows of 512"):
+    with pytest.raises(DataError, match=r"e\.parquet is not an intact file of embeddings .*20000 rows of 512"):
         load_embeddings(tmp_path / "e.parquet")
 
 
@@ -229,7 +231,7 @@ def test_no_file_and_no_folder(suffix: str, tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(DataError, match="is no file"):
         load_embeddings(path)
-    with pytest.raises(DataError, match="is no folder of embeddings"):
+    with pytest.raises(DataError, match="is not a folder of embeddings"):
         load_embeddings(tmp_path)
 
 
@@ -247,9 +249,9 @@ def test_a_flipped_bit_in_a_shard_is_noticed_by_all_who_read_it(shards: Path, im
     shard(shards, 1).write_bytes(bent)
     batches = iter_embeddings(shards)
     next(batches)
-    with pytest.raises(DataError, match=r"shard-000001\.safetensors is no whole file of embeddings .*checksum"):
+    with pytest.raises(DataError, match=r"shard-000001\.safetensors is not an intact file of embeddings .*checksum"):
         next(batches)
-    assert "checksum differs" in embed(shards, images)[0]  # going on makes it anew, and says why
+    assert "checksum differs" in embed(shards, images)[0]  # resuming makes it again, and says why
     assert shard(shards, 1).read_bytes() == whole
 
 
@@ -301,9 +303,9 @@ def test_an_edited_manifest(changes: dict[str, Any], message: str, shards: Path)
 def test_a_hostile_manifest(content: bytes, shards: Path, images: Path) -> None:
     (shards / "manifest.json").write_bytes(content)
     for read in (load_embeddings, images_root):
-        with pytest.raises(DataError, match="is no folder of embeddings"):
+        with pytest.raises(DataError, match="is not a folder of embeddings"):
             read(shards)
-    with pytest.raises(DataError, match=r"manifest\.json cannot be read|was begun otherwise"):
+    with pytest.raises(DataError, match=r"manifest\.json cannot be read|was begun differently"):
         embed(shards, images)
 
 
@@ -345,7 +347,7 @@ def test_the_same_names_in_another_folder_are_other_images(
     monkeypatch.chdir(tmp_path / "A")
     embed(tmp_path / "out", "crops")
     monkeypatch.chdir(tmp_path / "B")
-    with pytest.raises(DataError, match=rf"begun otherwise: root was {tmp_path / 'A'}, now {tmp_path / 'B'}"):
+    with pytest.raises(DataError, match=rf"begun differently: root was {tmp_path / 'A'}, now {tmp_path / 'B'}"):
         embed(tmp_path / "out", "crops")
 
 

@@ -221,7 +221,7 @@ def test_files_that_are_no_embeddings(tmp_path: Path) -> None:
             path.write_bytes(content)
         else:
             save_file(content[0], path, content[1])
-        with pytest.raises(DataError, match=r"e\.safetensors is no whole file of embeddings"):
+        with pytest.raises(DataError, match=r"e\.safetensors is not an intact file of embeddings"):
             load_embeddings(path)
     with pytest.raises(DataError):
         load_embeddings(tmp_path)

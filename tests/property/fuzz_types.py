@@ -12,7 +12,7 @@ import torch
 from hypothesis import strategies as st
 
 from partreid import base_config as config
-from partreid import parts, preprocessing, types
+from partreid import parts, preprocessing
 from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking

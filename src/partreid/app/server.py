@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 
 from partreid.app.service import PageService
-from partreid.errors import ConfigError, MissingDependencyError
+from partreid.errors import ConfigError, needs_extra
 
 _BACKLOG = 64
 """Connections that wait to be accepted: fewer than the limit, for each to be served before it must make room."""
@@ -25,14 +25,12 @@ class PageServer:
     """
 
     def __init__(self, service: PageService, host: str, port: int, *, names: Sequence[str] = ()) -> None:
-        try:
+        with needs_extra("app", "The web page"):
             import uvicorn
 
             from partreid.app.connections import connection_class
             from partreid.app.guard import Hosts, is_local
             from partreid.app.http import create_app
-        except ImportError as error:
-            raise MissingDependencyError(error.name or "starlette", purpose="The web page", extra="app") from None
         self.local = is_local(host)
         self._socket = _listen(host, port)
         self.port = int(self._socket.getsockname()[1])

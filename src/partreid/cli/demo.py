@@ -74,12 +74,12 @@ def _next_steps(out: Path, gallery: Path) -> None:
     console.print(
         f"""
 Look at
-  {out}/evaluation/report.html           everything on one page; open it in a browser
+  {out}/evaluation/report.html           everything on one page, the losses too; open it in a browser
   {out}/evaluation/rankings_query.png    queries, what was found, which parts were compared
   {out}/evaluation/attention_query.png   where the network looks for each part
-  tensorboard --logdir {out}/logs        the losses
 Try next
   partreid gallery add people {gallery} --model {out} --pattern '_c(?P<camera>\\d+)'
+                                       a searchable folder; pip install "partreid[gallery]"
   partreid app --gallery people --model {out}
                                        find people on a page; pip install "partreid[app]"
   partreid embed {out} IMAGES...       vectors and visibilities of your own crops

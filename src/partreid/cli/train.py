@@ -35,7 +35,7 @@ from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, read_metri
 from partreid.reports.evaluate import Evaluation
 from partreid.reports.evaluate import evaluate as evaluate_model
 from partreid.runtime import RuntimeConfig
-from partreid.training.callbacks import TensorBoardCallback
+from partreid.training.callbacks import tensorboard
 from partreid.training.data import check_same_config
 from partreid.training.loop import Trainer
 from partreid.training.state import load_run_config
@@ -111,7 +111,8 @@ def train(
         )
     with told_how_to_resume(out, data):
         run_training(chosen, datasets, out, runtime=runtime, resume=resume, allow_changes=allow_changes)
-    console.print(f"Checkpoint: {out}/checkpoint    Curves: tensorboard --logdir {out}/logs")
+    curves = f"tensorboard --logdir {out}/logs" if (out / "logs").exists() else f"{out}/checkpoint/metrics.json"
+    console.print(f"Checkpoint: {out}/checkpoint    Curves: {curves}")
     tested = [dataset for dataset in datasets if dataset.queries]
     if evaluate and tested:
         evaluate_run(out, tested, runtime=runtime, labels=chosen.labels)
@@ -203,7 +204,7 @@ def run_training(
         steps = f" and {trainer.progress.step} steps" if trainer.progress.step else ""
         console.print(f"Resumed after epoch {trainer.epoch}{steps} of {config.optimizer.epochs}.")
     with progress_bar("training", config.optimizer.epochs, done=trainer.epoch) as (progress, task):
-        trainer.callbacks = (ProgressCallback(progress, task), TensorBoardCallback(out))
+        trainer.callbacks = (ProgressCallback(progress, task), *tensorboard(out))
         return trainer.fit()
 
 

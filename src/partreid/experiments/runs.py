@@ -25,7 +25,7 @@ from partreid.models.checkpoint import CHECKPOINT_FOLDER, read_metrics
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
-from partreid.training.callbacks import TensorBoardCallback
+from partreid.training.callbacks import tensorboard
 from partreid.training.data import file_digest
 from partreid.training.loop import Trainer
 from partreid.training.state import load_run_config, trained_on
@@ -201,7 +201,7 @@ def _train(task: Task) -> None:
     trainer = Trainer(task.config, task.train.train, task.folder, runtime=task.runtime)
     if (task.folder / CHECKPOINT_FOLDER).exists():
         trainer.resume()
-    trainer.callbacks = (TensorBoardCallback(task.folder),)
+    trainer.callbacks = tensorboard(task.folder)
     trainer.fit()
 
 

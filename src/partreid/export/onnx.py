@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from partreid.errors import ExportError, MissingDependencyError
+from partreid.errors import ExportError, needs_extra
 from partreid.export.network import ExportedNetwork
 from partreid.runners.export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo
 
@@ -29,11 +29,9 @@ def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
         ExportError: the network cannot be exported, for example since it looks at values while it is traced.
         MissingDependencyError: a library is not installed.
     """
-    try:
+    with needs_extra("export", "Exporting"):
         import onnx
         import onnxscript  # noqa: F401 - PyTorch's exporter needs it
-    except ImportError as error:
-        raise MissingDependencyError(error.name or "onnx", extra="export", purpose="Exporting") from None
     height, width = info.preprocess.size
     # Two sizes are special to the tracer: 0 and 1. What it sees of 3 holds for any.
     example = torch.zeros(3, height, width, 3, dtype=torch.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from partreid.errors import ExportError, MissingDependencyError
+from partreid.errors import ExportError, needs_extra
 from partreid.runners.export_info import METADATA_KEY, OUTPUTS, ExportInfo
 
 
@@ -15,10 +15,8 @@ def to_openvino(model: Any) -> Any:
     Raises:
         ExportError: OpenVINO cannot read it. MissingDependencyError: OpenVINO is not installed.
     """
-    try:
+    with needs_extra("export", "Exporting to OpenVINO"):
         import openvino
-    except ImportError:
-        raise MissingDependencyError("openvino", extra="export", purpose="Exporting to OpenVINO") from None
     try:
         return openvino.Core().read_model(model.SerializeToString())
     except RuntimeError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from partreid.errors import ExportError, MissingDependencyError
+from partreid.errors import ExportError, needs_extra
 from partreid.runners.export_info import INPUT
 
 CALIBRATION_IMAGES = 256
@@ -35,10 +35,8 @@ def quantise(model: Any, pixels: np.ndarray) -> Any:
         ExportError: it cannot be quantised. MissingDependencyError: NNCF is not installed.
     """
     with _silent():
-        try:
+        with needs_extra("export", "Exporting with --int8"):
             import nncf
-        except ImportError:
-            raise MissingDependencyError("nncf", extra="export", purpose="Exporting with --int8") from None
         nncf.set_log_level(logging.ERROR)
         images = nncf.Dataset([{INPUT: image[None]} for image in pixels])
         kept = nncf.IgnoredScope(types=list(_KEPT), validate=False)

@@ -33,7 +33,7 @@ class FileFacts:
     Attributes:
         slots, model: as in ``PartEmbeddings``. names: of the images.
         skipped: images that could not be read: position among all, name, reason.
-        compare_normalized: as in ``PartEmbeddings``; files of former versions do not say it.
+        compare_normalized: as in ``PartEmbeddings``; files of earlier versions do not say it.
         root: absolute folder from which relative names start; "" = all are absolute, or it is not known.
         shard: which one of which folder of shards (``ShardJob.mark``). images: digest of its images' files.
         sha256: of all of this and of the tensors; "" = the file is of a version that did not write it.
@@ -175,6 +175,6 @@ def _guarded(path: Path, read: Callable[[Path], T]) -> T:
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(
-        f"{path} is no whole file of embeddings ({str(error).rstrip('.') or type(error).__name__}). Write it anew with "
-        "partreid embed."
+        f"{path} is not an intact file of embeddings ({str(error).rstrip('.') or type(error).__name__}). Write it "
+        "again with partreid embed."
     )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partreid.errors import DataError, MissingDependencyError
+from partreid.errors import DataError, needs_extra
 from partreid.types import PartEmbeddings
 
 
@@ -83,9 +83,7 @@ def require() -> tuple[Any, Any]:
     Raises:
         MissingDependencyError: it is not installed.
     """
-    try:
+    with needs_extra("tables", "A Parquet file"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError:
-        raise MissingDependencyError("pyarrow", purpose="A Parquet file", extra="tables") from None
     return pyarrow, pyarrow.parquet

@@ -18,8 +18,8 @@ MANIFEST = "manifest.json"
 """In a folder of shards: what they hold, and how many there are."""
 
 _SHARD = re.compile(r"shard-(\d{6,12})\.(?:safetensors|parquet)", re.ASCII)
-_ANEW = "Put it back as it was, or embed into another folder."
-_AGAIN = "Remove that file, and the same partreid embed makes it anew; or embed into another folder."
+_RESTORE = "Put it back as it was, or embed into another folder."
+_AGAIN = "Remove that file, and the same partreid embed makes it again; or embed into another folder."
 
 
 def shard_name(index: int, file_type: str) -> str:
@@ -51,7 +51,7 @@ def shard_files(folder: Path) -> list[Path]:
         first = next(i for i in range(count) if i not in there)
         raise DataError(
             f"{folder} is not finished: {count - len(there)} of {count} shards are missing, the first is "
-            f"{shard_name(first, suffix)}. Go on with the same partreid embed."
+            f"{shard_name(first, suffix)}. Resume with the same partreid embed."
         )
     digest = hashlib.sha256()
     for i in range(count):
@@ -140,14 +140,14 @@ def read_manifest(folder: Path) -> Manifest:
         content = manifest_content(path)
         known = {key: content[key] for key in Manifest.model_fields if key in content or key != "root"}
     except (DataError, KeyError, TypeError) as error:
-        raise DataError(f"{folder} is no folder of embeddings ({error}). Make it with partreid embed.") from None
+        raise DataError(f"{folder} is not a folder of embeddings ({error}). Make it with partreid embed.") from None
     try:
         manifest = Manifest.parse(known, source=str(path))
     except ConfigError as error:
-        raise DataError(f"{error}. It was changed, or is of a later partreid. {_ANEW}") from None
+        raise DataError(f"{error}. It was changed, or is of a later partreid. {_RESTORE}") from None
     if manifest.shards != -(-manifest.images // manifest.shard_size):
         raise DataError(
             f"{path} was changed: {manifest.images} images are not {manifest.shards} shards of "
-            f"{manifest.shard_size}. {_ANEW}"
+            f"{manifest.shard_size}. {_RESTORE}"
         )
     return manifest

@@ -1,8 +1,8 @@
 """Embeddings of very many images as a folder of shards that can be resumed after a kill at any moment.
 
 ``manifest.json`` is written first; a shard is a file that is whole or not there. What is done is what lies on the disk:
-there is no other record that could disagree with it. Any process may make any shard, and makes the same bytes, so that
-several processes can each make a part of the shards. What a process has not finished lies in a folder of its own.
+there is no other record that could disagree with it. Any process may make any shard, and makes the same bytes: several
+processes can each make a part of the shards. What a process has not finished lies in a folder of its own.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def open_job(
 
     Args:
         folder: where the shards go. images: files and folders; walked through once for their names.
-        extractor: of which model. settings: as they were, where the folder was begun before.
+        extractor: of the model. settings: to resume a folder, those it was begun with.
         part: (i, n): make every n-th shard, beginning with the i-th, counted from 1. (1, 1) = all shards.
 
     Raises:
@@ -84,6 +84,9 @@ def open_job(
         try:
             job = _list_images(folder, images, extractor.fingerprint, settings, part)
             with hold_folder(folder, error=DataError, patience=_PATIENCE):  # others may begin it at this moment
+                for name in (MANIFEST, SKIPPED):  # written by a process that was killed
+                    for leftover in folder.glob(f".{Path(name).stem}.*"):
+                        leftover.unlink(missing_ok=True)
                 _begin(folder / MANIFEST, _manifest(job, extractor))
             yield job
         finally:
@@ -163,7 +166,8 @@ def finish_job(job: ShardJob) -> list[SkippedImage]:
     """
     facts = (read_facts(job.path(shard)) for shard in range(len(job)))
     skipped = [SkippedImage(*line) for one in facts for line in one.skipped]
-    write_skipped(job.folder / SKIPPED, skipped)
+    with hold_folder(job.folder, error=DataError, patience=_PATIENCE):
+        write_skipped(job.folder / SKIPPED, skipped)
     for lock in job.folder.glob(_WORKPLACE.format("*", "*") + _LOCK):
         with suppress(DataError), hold_work(lock, "embedding", error=DataError):  # the process was killed
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
@@ -227,7 +231,7 @@ def _begin(path: Path, manifest: dict[str, object]) -> None:
     if differing:
         what = "; ".join(f"{key} was {found.get(key)}, now {manifest[key]}" for key in differing)
         raise DataError(
-            f"{path.parent} was begun otherwise: {what}. Resume it as it was begun, or embed into another folder."
+            f"{path.parent} was begun differently: {what}. Give what was given then, or embed into another folder."
         )
 
 

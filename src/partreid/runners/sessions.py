@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import torch
 
-from partreid.errors import CheckpointError, ConfigError, MissingDependencyError
+from partreid.errors import CheckpointError, ConfigError, needs_extra
 from partreid.runners.export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo
 from partreid.runtime import RuntimeConfig
 from partreid.surroundings import cache_folder
@@ -37,10 +37,8 @@ class OnnxSession:
     """An ``.onnx`` file in onnxruntime. Arguments and errors as of ``ExportedRunner``."""
 
     def __init__(self, path: Path, runtime: RuntimeConfig) -> None:
-        try:
+        with needs_extra("export", f"Running {path}"):
             import onnxruntime
-        except ImportError:
-            raise _missing("onnxruntime", path) from None
         kind, _, number = runtime.device.partition(":")
         if kind == "auto":
             usable = torch.cuda.is_available() and _PROVIDERS["cuda"] in onnxruntime.get_available_providers()
@@ -118,10 +116,8 @@ class OpenVinoSession:
     """An ``.xml`` and ``.bin`` file in OpenVINO. Arguments and errors as of ``ExportedRunner``."""
 
     def __init__(self, path: Path, runtime: RuntimeConfig) -> None:
-        try:
+        with needs_extra("export", f"Running {path}"):
             import openvino
-        except ImportError:
-            raise _missing("openvino", path) from None
         if runtime.device not in ("auto", "cpu"):
             raise ConfigError(f"An OpenVINO file runs on the CPU; got {runtime.device!r}. For a GPU export to onnx.")
         core = openvino.Core()
@@ -167,10 +163,6 @@ def _outputs(request: Any) -> Arrays:
 
 _PIECE = 64
 """Most images at once per stream; more take memory and are no faster (docs/performance.md)."""
-
-
-def _missing(library: str, path: Path) -> MissingDependencyError:
-    return MissingDependencyError(library, extra="export", purpose=f"Running {path}")
 
 
 def _info(text: str | None, path: Path) -> ExportInfo:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.datasets.images import read_image
-from partreid.errors import DataError, MissingDependencyError, ShapeError
+from partreid.errors import DataError, ShapeError, needs_extra
 from partreid.objects import guided
 from partreid.tracking.frame_folder import SEQINFO, FrameFolder
 
@@ -162,9 +162,7 @@ def _report(message: str, on_error: OnError | None) -> None:
 
 
 def _library(path: Path) -> ModuleType:
-    try:
+    with needs_extra("video", f"Reading {path}"):
         import av
-    except ImportError:
-        raise MissingDependencyError("PyAV", extra="video", purpose=f"Reading {path}") from None
     library: ModuleType = av
     return library

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from partreid.errors import MissingDependencyError, needs_extra
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,15 @@ class TrainingCallback:
 
 
 class TensorBoardCallback(TrainingCallback):
-    """Writes every epoch's means to ``<run>/logs`` for TensorBoard; steps would make the files large."""
+    """Writes every epoch's means to ``<run>/logs`` for TensorBoard; steps would make the files large.
+
+    Raises:
+        MissingDependencyError: the extra ``tensorboard`` is not installed.
+    """
 
     def __init__(self, run: Path) -> None:
+        with needs_extra("tensorboard", "A training with TensorBoard"):
+            import tensorboard  # noqa: F401 - Lightning's logger needs it
         from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
         self._logger = TensorBoardLogger(root_dir=run, name="logs", version="")
@@ -52,3 +61,10 @@ class TensorBoardCallback(TrainingCallback):
     def close(self) -> None:
         """Flush and close the file."""
         self._logger.finalize("success")
+
+
+def tensorboard(run: Path) -> tuple[TensorBoardCallback, ...]:
+    """The callback, or none where TensorBoard is not installed: ``metrics.json`` holds the same numbers."""
+    with suppress(MissingDependencyError):
+        return (TensorBoardCallback(run),)
+    return ()

@@ -14,7 +14,7 @@ from typing import Any
 
 from partreid.datasets.readers.common import QUERY, Layout, Splits, own_name, plain_name, require_files
 from partreid.datasets.readers.market1501 import FOLDER, fits_market_layout, read_market_layout
-from partreid.errors import DataError, MissingDependencyError
+from partreid.errors import DataError, needs_extra
 from partreid.json_files import read_json
 from partreid.types import ReIDImage
 
@@ -74,10 +74,8 @@ def _from_json(source: Path) -> dict[str, list[str]]:
 
 
 def _from_mat(source: Path) -> dict[str, list[str]]:
-    try:
+    with needs_extra("tables", f"Reading {source.name}"):
         from scipy.io import loadmat
-    except ImportError:
-        raise MissingDependencyError("scipy", extra="tables", purpose=f"Reading {source.name}") from None
     content: dict[str, Any] = loadmat(str(source))
     files = [str(cell[0]) for cell in content["filelist"].ravel()]
     # MATLAB counts from 1.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from partreid.datasets.readers.common import QUERY, Layout, Splits, query_set, require_files
 from partreid.datasets.readers.market1501 import JUNK, parse_occlusion, tell_junk
-from partreid.errors import DataError, MissingDependencyError, nearest
+from partreid.errors import DataError, nearest, needs_extra
 from partreid.types import ReIDImage
 from partreid.types.id_values import is_unknown
 
@@ -84,10 +84,8 @@ def _rows_of_csv(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
 
 
 def _rows_of_parquet(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
-    try:
+    with needs_extra("tables", f"Reading {path.name}"):
         from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise MissingDependencyError("pyarrow", extra="tables", purpose=f"Reading {path.name}") from None
     try:
         with parquet.ParquetFile(path) as file:
             _check_columns(path, file.schema_arrow.names)

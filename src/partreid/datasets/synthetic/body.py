@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from partreid.errors import MissingDependencyError
+from partreid.errors import needs_extra
 from partreid.parts import KEYPOINTS
 
 Floats = NDArray[np.float32]
@@ -107,10 +107,8 @@ def load_body_model() -> BodyModel:
     Raises:
         MissingDependencyError: anny is not installed.
     """
-    try:
+    with needs_extra("synth", "Rendering pedestrians"):
         import anny
-    except ImportError as error:
-        raise MissingDependencyError("anny", extra="synth", purpose="Rendering pedestrians") from error
     model = anny.Anny(skinning_method="lbs")
     bones = tuple(model.bone_labels)
     template = model.template_vertices.numpy()

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import LabelError, MissingDependencyError
+from partreid.errors import LabelError, MissingDependencyError, needs_extra
 from partreid.labels.providers.letterbox import Placement, letterbox
 from partreid.labels.providers.network import SETTINGS, KeypointNetwork, infer_in_order
 from partreid.parts import KEYPOINTS
@@ -74,10 +74,8 @@ class MoveNetPose(KeypointNetwork):
 
 def _compile(model: Path | None) -> Any:
     """The network, ready to run."""
-    try:
+    with needs_extra("movenet", "The label provider 'movenet'"):
         import openvino
-    except ImportError:
-        raise MissingDependencyError("openvino", extra="movenet", purpose="The label provider 'movenet'") from None
     core = openvino.Core()
     with tempfile.TemporaryDirectory() as folder:
         path = _installed(Path(folder)) if model is None else model

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import LabelError, MissingDependencyError
+from partreid.errors import LabelError, needs_extra
 from partreid.labels.assembly import OPENPOSE_KEYPOINTS, AssemblyOptions, assemble, unmirror
 from partreid.labels.providers.letterbox import Placement, letterbox
 from partreid.labels.providers.network import SETTINGS, KeypointNetwork, infer_in_order
@@ -84,10 +84,8 @@ class OpenVinoPose(KeypointNetwork):
 
 def _compile(path: Path, input_size: tuple[int, int]) -> tuple[Any, tuple[int, int]]:
     """The network, ready to run on pairs uint8 [2, H, W, 3] RGB; which outputs are heat maps and affinity fields."""
-    try:
+    with needs_extra("openvino", "The label provider 'openvino'"):
         import openvino
-    except ImportError:
-        raise MissingDependencyError("openvino", extra="openvino", purpose="The label provider 'openvino'") from None
     if not path.is_file():
         raise LabelError(
             f"Network file {path} does not exist. Expected the .xml of human-pose-estimation-0001 (get it from "

@@ -25,7 +25,7 @@ from partreid.types.gallery import GalleryRecords
 CODES = "codes"
 """Folder of cached codes, one file for each data file."""
 
-_CODES_FROM = 512  # rows: fewer are coded anew in less time than a file takes
+_CODES_FROM = 512  # rows: coding fewer again takes less time than a file
 
 
 class Fragment:
@@ -122,7 +122,7 @@ class Fragment:
             yield self.columns[some].batch(self.metadata(some), self.vectors(some), schema)
 
     def codes(self, *, unseen: bool) -> SlotCodes:
-        """Codes of all rows, from the file that keeps them or made anew.
+        """Codes of all rows, from the file that keeps them, or made now.
 
         Args:
             unseen: whether slots of visibility 0 have codes too.

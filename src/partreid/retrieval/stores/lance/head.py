@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from partreid.errors import DataError
 from partreid.files import atomic_file
@@ -28,14 +29,18 @@ ACKNOWLEDGED = "acknowledged"
 _TYPE = "partreid gallery"
 _CHUNK = 2**22
 
+_Whole = Annotated[int, Field(ge=0, lt=2**63)]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+_SmallFile = Annotated[str, Field(pattern=r"^_(versions|deletions)/[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
 
 @dataclass(frozen=True)
 class CheckedFile:
     """A small file: its path in the folder, bytes, and the CRC-32 of all of them."""
 
-    file: str
-    size: int
-    crc: int
+    file: _SmallFile
+    size: _Whole
+    crc: _Whole
 
     @classmethod
     def of(cls, folder: Path, file: str) -> Self:
@@ -58,14 +63,14 @@ class FragmentEntry:
         crc: CRC-32 of all other bytes. deletions: Lance's file of deleted rows. deleted: how many.
     """
 
-    id: int
-    file: str
-    size: int
-    rows: int
-    extents: tuple[tuple[int, int], ...]
-    crc: int
+    id: _Whole
+    file: _Name
+    size: _Whole
+    rows: _Whole
+    extents: tuple[tuple[_Whole, _Whole], ...]
+    crc: _Whole
     deletions: CheckedFile | None = None
-    deleted: int = 0
+    deleted: _Whole = 0
 
     @property
     def count(self) -> int:
@@ -82,10 +87,15 @@ class Head:
         fragments: in the order of their ids.
     """
 
-    header: GalleryHeader | None = None
-    version: int = 0
-    manifest: CheckedFile | None = None
-    fragments: tuple[FragmentEntry, ...] = ()
+    header: GalleryHeader | None
+    version: _Whole
+    manifest: CheckedFile | None
+    fragments: tuple[FragmentEntry, ...]
+
+    @classmethod
+    def empty(cls, header: GalleryHeader | None = None) -> Self:
+        """Of a gallery in which nothing was ever written."""
+        return cls(header, 0, None, ())
 
     @property
     def count(self) -> int:
@@ -110,13 +120,13 @@ class Head:
             DataError: the file cannot be written.
         """
         body = asdict(self)
-        whole = {"type": _TYPE, "format_version": FORMAT_VERSION, "crc": _crc(body), "gallery": body}
+        whole = {"type": _TYPE, "format_version": FORMAT_VERSION, "crc": zlib.crc32(_text(body)), "gallery": body}
         with atomic_file(folder / HEAD, error=DataError) as temporary:
             temporary.write_text(json.dumps(whole), encoding="utf-8")
         _acknowledge(folder, self.version)
 
     @classmethod
-    def read(cls, path: Path, data: bytes) -> Self:
+    def read(cls, path: Path, data: bytes) -> Head:
         """What the file's content says.
 
         Raises:
@@ -134,88 +144,41 @@ class Head:
                 f"{FORMAT_VERSION}. Older: build the gallery again from its images. Newer: update partreid."
             )
         try:
-            crc = _crc(whole.get("gallery"))
+            text = _text(whole.get("gallery"))
         except RecursionError:
             raise damaged(path, "it is nested too deep") from None
-        if crc != whole.get("crc"):
+        if zlib.crc32(text) != whole.get("crc"):
             raise damaged(path, "its checksum is another")
         try:
-            return cls(**_typed(whole["gallery"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise damaged(path, f"it says what no gallery is ({type(error).__name__}: {error})") from None
+            head = _JSON.validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        if problem := _inconsistent(head):
+            raise damaged(path, problem)
+        return head
 
 
-def _typed(body: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a head. Nothing is believed of a file: numbers say how much is read, and names which files."""
-    header, manifest = body["header"], body["manifest"]
-    about = header and GalleryHeader(
-        _texts(header["slots"]),
-        _whole(header["width"], least=1),
-        _text(header["model"]),
-        _choice(header.get("compare_normalized")),  # former versions did not say it
-    )
-    entries = tuple(_fragment(entry, about) for entry in body["fragments"])
-    if len({entry.file for entry in entries}) < len(entries):
-        raise ValueError("a file stands in it twice")
-    return {
-        "header": about,
-        "version": _whole(body["version"]),
-        "manifest": manifest and _small_file(manifest, "_versions"),
-        "fragments": entries,
-    }
+_JSON = TypeAdapter(Head)
 
 
-def _fragment(entry: dict[str, Any], header: GalleryHeader) -> FragmentEntry:
-    size, rows, deleted = (_whole(entry[key]) for key in ("size", "rows", "deleted"))
-    extents = tuple((_whole(first), _whole(count)) for first, count in entry["extents"])
-    row_bytes = 2 * len(header.slots) * header.width
-    if sum(count for _, count in extents) != rows * row_bytes or any(
-        count % row_bytes or first + count > size for first, count in extents
-    ):
-        raise ValueError(f"{rows} rows of {row_bytes} bytes do not lie at {extents!s:.80} of {size} bytes")
-    deletions = entry["deletions"] and _small_file(entry["deletions"], "_deletions")
-    if deleted > rows or bool(deleted) != bool(deletions):
-        raise ValueError(f"{deleted} of {rows} rows are deleted")
-    file = _name(entry["file"])
-    return FragmentEntry(_whole(entry["id"]), file, size, rows, extents, _whole(entry["crc"]), deletions, deleted)
-
-
-def _small_file(entry: dict[str, Any], folder: str) -> CheckedFile:
-    above, _, name = _text(entry["file"]).partition("/")
-    if above != folder:
-        raise ValueError(f"{entry['file']!r:.80} does not lie in {folder}")
-    return CheckedFile(f"{folder}/{_name(name)}", _whole(entry["size"]), _whole(entry["crc"]))
-
-
-def _whole(value: Any, least: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
-        raise ValueError(f"{value!r:.80} is no number of at least {least}")
-    return value
-
-
-def _choice(value: Any) -> bool | None:
-    if value is not None and not isinstance(value, bool):
-        raise TypeError(f"{value!r:.80} is neither true nor false")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.80} is no text")
-    return value
-
-
-def _texts(values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not values:
-        raise TypeError(f"{values!r:.80} is no list of texts")
-    return tuple(map(_text, values))
-
-
-def _name(value: Any) -> str:
-    """Of a file in a folder, not of one elsewhere."""
-    if not re.fullmatch(r"\w[\w.-]*", _text(value), re.ASCII):
-        raise ValueError(f"{value!r:.80} is no name of a file in the gallery")
-    return str(value)
+def _inconsistent(head: Head) -> str:
+    """What in a head contradicts the rest; "" = nothing. Its numbers say how much is read, so all are compared."""
+    if head.header is None:
+        return "it has files, and no header" if head.fragments else ""
+    row_bytes = 2 * len(head.header.slots) * head.header.width
+    if row_bytes <= 0:
+        return f"{len(head.header.slots)} slots of width {head.header.width}"
+    if len({entry.file for entry in head.fragments}) < len(head.fragments):
+        return "a file stands in it twice"
+    for entry in head.fragments:
+        if sum(count for _, count in entry.extents) != entry.rows * row_bytes or any(
+            count % row_bytes or first + count > entry.size for first, count in entry.extents
+        ):
+            return f"{entry.rows} rows of {row_bytes} bytes do not lie at {entry.extents!s:.80} of {entry.size} bytes"
+        if entry.deleted > entry.rows or bool(entry.deleted) != bool(entry.deletions):
+            return f"{entry.deleted} of {entry.rows} rows are deleted"
+    return ""
 
 
 def _acknowledge(folder: Path, version: int) -> None:
@@ -224,7 +187,7 @@ def _acknowledge(folder: Path, version: int) -> None:
     Nothing depends on it but that notice, so an error here is none of the write, which is done.
     """
     with suppress(OSError):
-        if os.name == "posix":  # first the new name of gallery.json, so that a power failure never undoes that alone
+        if os.name == "posix":  # the new name of gallery.json first: a power failure must never undo that alone
             handle = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(handle)
@@ -252,18 +215,19 @@ def outdated(folder: Path, version: int, newer: int) -> DataError:
     """The error for a ``gallery.json`` that is not the last one."""
     return DataError(
         f"{folder / HEAD} is an older one: it says version {version}, and version {newer} was acknowledged here. "
-        "Nothing is answered from it, and nothing written: items would be missing without a word. Put the whole folder "
-        f"back from one copy; or, to go on from the older version and lose what came later, remove "
+        "Nothing is answered from it and nothing written: items would be missing without a word. Restore the whole "
+        f"folder from one copy; or, to continue from the older version and lose what came later, remove "
         f"{folder / ACKNOWLEDGED}."
     )
 
 
-def _crc(body: Any) -> int:
-    return zlib.crc32(json.dumps(body, sort_keys=True).encode())
+def _text(body: Any) -> bytes:
+    """What the checksum is of."""
+    return json.dumps(body, sort_keys=True).encode()
 
 
 def check_file(path: Path, size: int, crc: int, left_out: Iterable[tuple[int, int]]) -> None:
-    """Hold a file against its size and the CRC-32 of its bytes, but for those of some (first, count).
+    """Compare a file with its size and the CRC-32 of its bytes, except for those of some (first, count).
 
     Raises:
         DataError: it differs, is missing, or cannot be read.
@@ -274,7 +238,7 @@ def check_file(path: Path, size: int, crc: int, left_out: Iterable[tuple[int, in
 
 
 def check_size(path: Path, size: int) -> None:
-    """Hold a file's size against what it must be: the cheapest check.
+    """Compare a file's size with what it must be: the cheapest check.
 
     Raises:
         DataError: it differs, or the file is missing.
@@ -288,7 +252,7 @@ def check_size(path: Path, size: int) -> None:
 
 
 def crc_of(path: Path, left_out: Iterable[tuple[int, int]]) -> int:
-    """CRC-32 of a file's bytes, but for those of some (first, count).
+    """CRC-32 of a file's bytes, except for those of some (first, count).
 
     Raises:
         DataError: the file cannot be read.

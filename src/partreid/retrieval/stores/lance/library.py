@@ -1,4 +1,4 @@
-"""The Lance library: imported without its warnings, its errors made ours."""
+"""The Lance library (PyPI: pylance): imported without its warnings, its errors made ours."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class Columns:
         return found
 
     def batch(self, metadata: Sequence[str], vectors: np.ndarray, schema: pa.Schema) -> pa.RecordBatch:
-        """The rows as they are stored, their checksums made anew.
+        """The rows as they are stored, with new checksums.
 
         Args:
             metadata: N texts. vectors: [N, S·D] float16. schema: of the dataset.

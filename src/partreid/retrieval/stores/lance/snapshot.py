@@ -28,14 +28,14 @@ from partreid.types.gallery import CameraSummary, GalleryRecords
 
 
 class Snapshot:
-    """N rows, deleted ones included, of which some are looked at at a time.
+    """N rows, deleted ones included; embeddings of some rows are read at a time.
 
     A row's position is its place in the fragments, one after another. Embeddings are read from the disk and checked
     whenever they are asked for; everything else of a row is kept once it was needed.
 
     Args:
         folder: the gallery's. head: what it says of its files.
-        former: the snapshot before this one, of which is kept what has not changed.
+        former: the snapshot before this one; what has not changed is taken from it.
 
     Raises:
         DataError: a file is missing, has another size, or is damaged.
@@ -142,7 +142,7 @@ class Snapshot:
         return self.records(positions)[np.searchsorted(positions, found)]
 
     def hold(self) -> None:
-        """Have writers keep its files for a while longer, where the folder may be written."""
+        """Ask writers to keep its files for a while longer, where the folder may be written."""
         with suppress(OSError):
             for file in self.head.files:
                 os.utime(self.folder / file)

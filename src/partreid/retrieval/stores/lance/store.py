@@ -84,11 +84,11 @@ class LanceStore:
         with self._writing() as found:
             snapshot = found
             if snapshot is None:  # an emptied one is not new
-                snapshot = Snapshot(self._path, Head(GalleryHeader.of(records.embeddings)))
+                snapshot = Snapshot(self._path, Head.empty(GalleryHeader.of(records.embeddings)))
             try:
                 check_comparable(snapshot.header.example, records.embeddings)
             except ShapeError as error:
-                raise DataError(f"Another process began the gallery in {self._path} otherwise. {error}") from None
+                raise DataError(f"Another process began the gallery in {self._path} differently. {error}") from None
             there = snapshot.mask(Filter(ids=tuple(records.ids)))
             if not replace and there.any():
                 raise DataError(taken(snapshot.records(there.nonzero()[0]).ids))
@@ -183,7 +183,7 @@ class LanceStore:
         with self._lock, hold_folder(self._path, error=DataError, patience=PATIENCE):
             newest = self._newest()
             if self._seen is None:
-                Head().write(self._path)  # from now on a folder without it is damaged, not new
+                Head.empty().write(self._path)  # from now on a folder without it is damaged, not new
                 newest = self._newest()
             yield newest
 
@@ -192,7 +192,7 @@ class LanceStore:
         content = self._content()
         if not self._current or content != self._seen:
             self._seen, self._current = content, False
-            head = Head.read(self._path / HEAD, content) if content is not None else Head()
+            head = Head.read(self._path / HEAD, content) if content is not None else Head.empty()
             self._refuse_older(head.version)
             self._snapshot = None if head.header is None else Snapshot(self._path, head, self._snapshot)
             self._current = True

@@ -26,7 +26,7 @@ FULL = 2**15
 """Rows of a fragment that grows no more; fewer where rows are wide."""
 
 _FULL_BYTES = 2**28
-_FANOUT = 8  # fragments of about one size that are put together
+_FANOUT = 8  # fragments of about one size that are merged
 _FILE_FORMAT = "2.1"
 _GRACE = 600.0  # seconds for which a reader may hold on to a version that is no longer the newest
 _CLEAN_EVERY = 8  # writes
@@ -49,8 +49,8 @@ class Change:
 def apply(snapshot: Snapshot, change: Change) -> None:
     """Delete rows and add items, in one step.
 
-    Small fragments are put together on the way, as are those of which half was deleted: what is rewritten is read
-    and checked like any other row.
+    Small fragments are merged on the way, and fragments with half of their rows deleted are rewritten: what is
+    rewritten is read and checked like any other row.
 
     Args:
         snapshot: the newest.
@@ -155,7 +155,7 @@ def _written(
 
 
 def _without(snapshot: Snapshot, gone: dict[int, np.ndarray]) -> list[lance.FragmentMetadata]:
-    """Fragments with more rows deleted: by their numbers, at most so many that some are left."""
+    """Fragments with more rows deleted, by their numbers; some rows are left in each."""
     if not gone:
         return []
     dataset = snapshot.dataset()
@@ -186,8 +186,8 @@ def _full(header: GalleryHeader) -> int:
 
 
 def _rewritten(live: Sequence[np.ndarray], new: int, full: int) -> list[int]:
-    """Which fragments to put together, and with so many new rows: those of which half is deleted, and small ones, less
-    than half full, once there are several.
+    """Which fragments to merge with ``new`` rows: those with half of their rows deleted, and small ones, less than half
+    full, once there are several.
 
     Each time a row is rewritten for being in a small fragment, the fragment becomes about eight times as large: so a
     row is rewritten few times, and there are never many small fragments.
@@ -211,7 +211,7 @@ def _manifest(version: int) -> str:
 
 
 def _forget_unacknowledged(folder: Path, head: Head) -> None:
-    """Remove what a killed or failed write left of newer versions, so that the next is made of the acknowledged one."""
+    """Remove what a killed or failed write left of newer versions: the next version follows the acknowledged one."""
     oldest = _manifest(head.version)
     for path in (folder / "_versions").glob("*"):
         # Names of newer versions come first. Lance's hint at the newest may be wrong by now.
@@ -247,7 +247,7 @@ def _remove_old(path: Path) -> None:
 
 
 def _force_to_disk(folder: Path, files: Iterable[str]) -> None:
-    """Have files and the names of new ones on the disk before anything says that they are there."""
+    """Force files and the names of new ones to the disk before anything says that they are there."""
     paths = [folder / file for file in sorted(files)]
     for path in [*paths, *({path.parent for path in paths} if os.name == "posix" else ())]:
         handle = os.open(path, os.O_RDONLY)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from partreid.errors import DataError, MissingDependencyError, ShapeError
+from partreid.errors import DataError, ShapeError, needs_extra
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.stores.addresses import hide, postgres_address
 from partreid.retrieval.stores.base import (
@@ -28,11 +28,9 @@ from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
 from partreid.types.tensors import check_comparable
 
-try:
+with needs_extra("postgres", "A gallery in PostgreSQL"):
     import psycopg
     from psycopg import sql
-except ImportError:
-    raise MissingDependencyError("psycopg", purpose="A gallery in PostgreSQL", extra="postgres") from None
 
 _SOME = 1024
 """Items written by one statement, or read by one."""

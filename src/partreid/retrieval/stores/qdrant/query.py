@@ -12,19 +12,17 @@ from uuid import UUID, uuid5
 import numpy as np
 import torch
 
-from partreid.errors import DataError, MissingDependencyError
+from partreid.errors import DataError, needs_extra
 from partreid.retrieval.filters import Filter, tags
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.stores.base import GalleryHeader, as_keyword
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryItem, GalleryRecords
 
-try:  # said once, for the store too
+with needs_extra("qdrant", "A gallery on a Qdrant server"):  # for the store too
     from qdrant_client import QdrantClient as QdrantClient
     from qdrant_client import models as models
     from qdrant_client.http.exceptions import ApiException as ApiException
-except ImportError:
-    raise MissingDependencyError("qdrant-client", purpose="A gallery on a Qdrant server", extra="qdrant") from None
 
 _SPACE = UUID("7d1c5f0e-6a3b-5c1e-9b64-2f1d8e7a4c90")
 NOT_COMPARABLE = 1e30
