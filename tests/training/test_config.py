@@ -170,7 +170,7 @@ def test_an_output_stride_of_earlier_versions_keeps_its_meaning() -> None:
 
 def test_file_messages(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("[optimizer]\nepoch = 3\n")
-    with pytest.raises(ConfigError, match=r"a.toml: unknown field 'optimizer.epoch'. Did you mean 'epochs'"):
+    with pytest.raises(ConfigError, match=r"a.toml: unknown field 'optimizer.epoch'. Did you mean 'optimizer.epochs'"):
         TrainConfig.load(tmp_path / "a.toml")
     (tmp_path / "b.toml").write_text("[optimizer\n")
     with pytest.raises(ConfigError, match="not valid TOML"):
