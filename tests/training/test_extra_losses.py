@@ -43,7 +43,7 @@ def test_a_resumed_run_has_the_parameters_of_its_losses_bit_for_bit(dataset: ReI
     begun = {name: value.clone() for name, value in whole.learner.extra.state_dict().items()}
     whole.fit()
     with pytest.raises(KeyboardInterrupt):
-        Trainer(config, dataset.train, tmp_path / "broken", runtime=CPU, observers=[Recorder(interrupt_after=1)]).fit()
+        Trainer(config, dataset.train, tmp_path / "broken", runtime=CPU, callbacks=[Recorder(interrupt_after=1)]).fit()
     assert load_run_config(tmp_path / "broken") == config
     resumed = Trainer(config, dataset.train, tmp_path / "broken", runtime=CPU)
     resumed.resume()
