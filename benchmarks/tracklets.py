@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from partreid.datasets.readers import read_dataset
-from partreid.evaluation.dataset import EmbeddedSplit, embed_split, model_matching
+from partreid.evaluation.dataset import EmbeddedSplit, embed_split
 from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.evaluation.statistics import bootstrap_interval
 from partreid.functional.ranking import evaluate_ranking
 from partreid.inference.extractor import PartExtractor
+from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.tracking.tracklets import merge_tracklets
 from partreid.types import EvaluationResult, PartEmbeddings, ReIDImage
@@ -139,7 +140,7 @@ def main() -> None:
     query, gallery = embed_split(extractor, dataset.query), embed_split(extractor, dataset.gallery)
     for n in options.frames:
         frames = group(query.images, frames=n, at_least=max(options.frames))
-        tracks = Tracks(frames, query, gallery, model_matching(extractor))
+        tracks = Tracks(frames, query, gallery, HowCompared.of(extractor).matching)
         Console(width=140).print(table(f"{len(frames)} tracks of {n} frames, % [95 %]", compare(tracks)))
 
 

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks.timing import Figure, compare, cpu_seconds
 from partreid import processes
 from partreid.datasets.augment import Augmented
+from partreid.losses.extra import ExtraLosses, LossSetup
 from partreid.models.backbones.depthwise import DepthwiseConv2d
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint
@@ -39,16 +40,16 @@ STEPS_TOGETHER = 4
 class Training:
     """A model, its optimiser and one batch of random images."""
 
-    def __init__(self, config: TrainConfig, pictures: int) -> None:
+    def __init__(self, config: TrainConfig, count: int) -> None:
         size, stride, parts = config.preprocess.size, config.model.stride, len(config.model.part_names)
         model = build_network(config.model, IDENTITIES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = model.train()
         self.supervised: nn.Module = SupervisedModel(self.model, config.objective)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
-        images = torch.randn(pictures, 3, *size).contiguous(memory_format=torch.channels_last)
-        labels = torch.randint(0, parts + 1, (pictures, size[0] // stride, size[1] // stride))
+        images = torch.randn(count, 3, *size).contiguous(memory_format=torch.channels_last)
+        labels = torch.randint(0, parts + 1, (count, size[0] // stride, size[1] // stride))
         self.batch = Augmented(images, None, labels)
-        self.pid_index = torch.arange(pictures) // 4
+        self.pid_index = torch.arange(count) // 4
         # As large as the map, as the heads send it back: that of a mean is one number, on which some layers are slow.
         self.gradient = torch.randn_like(self.model.backbone(images).detach())
 
@@ -156,7 +157,8 @@ def _checkpoint(training: Training, average: WeightAverage) -> Figure:
         def load_state_dict(self, state_dict: dict[str, object]) -> None:
             pass
 
-    learner = Learner(training.model, training.optimizer, average, Unscaled())
+    none = ExtraLosses({}, LossSetup(IDENTITIES, training.model.dim, training.model.config.part_names))
+    learner = Learner(training.model, training.optimizer, average, Unscaled(), none)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         checkpoint = Checkpoint(learner.result, PreprocessConfig())

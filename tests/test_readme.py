@@ -1,7 +1,9 @@
-"""What the README shows runs: its Python, its commands' names and options, its links."""
+"""What the README and docs/ show is there: Python that runs, commands' names and options, links, files and names."""
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from partreid.cli.commands import COMMANDS, load_command
 from partreid.models.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src/partreid"
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -65,9 +69,53 @@ def test_make_targets_exist() -> None:
         assert f"\n{target}:" in makefile
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
-    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
-        if not target.startswith("http"):
-            assert (path.parent / target).exists(), f"{page} links to {target}, which does not exist"
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", path.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        linked = path.parent / target if target else path
+        assert linked.exists(), f"{page} links to {target}, which does not exist"
+        if anchor:
+            assert anchor in _anchors(linked), f"{page} links to {target}#{anchor}: there is no such heading"
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_source_files_named_exist(page: str) -> None:
+    named = set(re.findall(r"`([\w/]+\.py)`", (ROOT / page).read_text(encoding="utf-8")))
+    ours = [
+        file.relative_to(ROOT).as_posix()
+        for top in ("src", "tests", "benchmarks")
+        for file in ROOT.glob(f"{top}/**/*.py")
+    ]
+    assert {name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in ours)} == set()
+
+
+@pytest.mark.parametrize(("page", "least"), [("docs/architecture.md", 45), ("docs/paper_map.md", 20)])
+def test_names_stand_in_the_modules_they_are_said_to_stand_in(page: str, least: int) -> None:
+    """As in "`losses/gilt.py`: `gilt_terms`"; of "`Trainer.fit`" both words."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = [
+        (module, name)
+        for module, names in re.findall(r"`([\w/]+\.py)`: (`[A-Za-z_.]+`(?:, `[A-Za-z_.]+`)*)", text)
+        for name in re.findall(r"`([A-Za-z_.]+)`", names)
+    ]
+    assert len(named) >= least
+    for module, name in named:
+        source = (PACKAGE / module).read_text(encoding="utf-8")
+        assert all(re.search(rf"\b{word}\b", source) for word in name.split(".")), f"{module} has no {name}"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda file: file.stem)
+def test_what_a_benchmark_imports_exists(file: Path) -> None:
+    """Benchmarks take minutes, so that nobody notices for long that one has lost what it measures."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("partreid"):
+            module = importlib.import_module(str(node.module))
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
