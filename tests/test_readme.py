@@ -27,8 +27,9 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8)).save(name)
     model = BPBReID(ModelConfig(backbone="resnet18", parts="five", visibility="argmax"), num_identities=2).eval()
     save_checkpoint(Checkpoint(model, PreprocessConfig(height=64, width=32)), tmp_path / "demo")
-    assert len(_blocks("python")) == 1
-    exec(_blocks("python")[0], {})
+    assert len(_blocks("python")) == 2
+    for block in _blocks("python"):
+        exec(block, {})
 
 
 @pytest.mark.parametrize(
