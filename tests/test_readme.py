@@ -37,7 +37,8 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("README.md", 5),
         ("docs/app.md", 1),
-        ("docs/data.md", 3),
+        ("docs/data.md", 5),
+        ("docs/embed.md", 2),
         ("docs/figures.md", 3),
         ("docs/labels.md", 3),
         ("docs/options.md", 3),
@@ -45,6 +46,9 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("docs/gallery.md", 8),
         ("docs/export.md", 3),
         ("docs/extending.md", 4),
+        ("docs/scale.md", 1),
+        ("docs/tracklets.md", 1),
+        ("docs/training.md", 3),
     ],
 )
 def test_commands_exist_with_these_options(page: str, least: int) -> None:
