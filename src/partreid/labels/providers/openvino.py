@@ -1,8 +1,8 @@
 """Persons by human-pose-estimation-0001 of Open Model Zoo (or a network with the same outputs), on OpenVINO.
 
 The network file is not part of this package; get it with Open Model Zoo's downloader. What was measured on person
-crops of 128×64 (docs/labels.md): images in BGR order, as its documentation says; a grey border of 1/16 of the crop's
-height; 192×96, where it finds more heads and feet than at 256×128; each crop together with its mirror image.
+crops of 128×64 (docs/label_quality.md): images in BGR order, as its documentation says; a grey border of 1/16 of the
+crop's height; 192×96, where it finds more heads and feet than at 256×128; each crop together with its mirror image.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A gallery in a folder: a Lance dataset, and ``gallery.json`` that says what was acknowledged. See docs/gallery.md."""
+"""A gallery in a folder: a Lance dataset, and ``gallery.json`` with what was acknowledged: docs/gallery_folder.md."""
 
 from __future__ import annotations
 
