@@ -185,3 +185,33 @@ def _pieces(body: NDArray[np.bool_]) -> list[int]:
         sizes.append(piece.bit_count())
         left &= ~piece
     return sizes
+
+
+@dataclass(frozen=True, eq=False)
+class PartCounts:
+    """How much of labels each part takes.
+
+    Attributes:
+        nodes: [N, 1 + K], for each label that could be read the fraction of its nodes that are background, and each
+            part's. sizes: (h, w) that labels have, sorted. damaged: what is wrong with those that cannot be read.
+    """
+
+    nodes: NDArray[np.float64]
+    sizes: list[tuple[int, ...]]
+    damaged: list[str]
+
+
+def count_parts(paths: Sequence[Path], schema: PartSchema, *, sample: int) -> PartCounts:
+    """Count the parts in label files.
+
+    Args:
+        paths: of pose fields or label maps. schema: the K parts. sample: how many to read at most, evenly chosen.
+    """
+    maps, damaged = [], []
+    for i in np.linspace(0, len(paths) - 1, min(sample, len(paths))).astype(int):
+        try:
+            maps.append(label_map(read_part_maps(paths[i], schema)))
+        except LabelError as error:
+            damaged.append(str(error))
+    nodes = np.array([[(one == part).mean() for part in range(1 + len(schema))] for one in maps])
+    return PartCounts(nodes, sorted({one.shape for one in maps}), damaged)
