@@ -47,7 +47,7 @@ class _Console(Console):
         return self.file.isatty() and not self.is_dumb_terminal
 
 
-FIRST_LINE, _LAST_LINE = 10.0, 300.0
+_FIRST_LINE, _LAST_LINE = 10.0, 300.0
 """Seconds to the first line of a bar where there is no terminal, the fewest between two lines; and the most."""
 _SELDOM = 0.1
 """Seconds between two lines, as a fraction of the time passed."""
@@ -112,7 +112,7 @@ class _Bar(Progress):
             disable=not console.drawable,
         )
         self._start = time.monotonic()
-        self._line_due = self._start + FIRST_LINE
+        self._line_due = self._start + _FIRST_LINE
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """Move a bar, as in rich."""
@@ -129,7 +129,7 @@ class _Bar(Progress):
         if not self.disable or (now < self._line_due and not last):
             return
         passed = now - self._start
-        self._line_due = now + min(max(passed * _SELDOM, FIRST_LINE), _LAST_LINE)
+        self._line_due = now + min(max(passed * _SELDOM, _FIRST_LINE), _LAST_LINE)
         task = self._tasks[task_id]
         done = f"{task.completed:.0f}" if task.completed % 1 == 0 else f"{task.completed:.2f}"
         parts = [f"{task.description}: {done}" + (f" of {task.total:.0f}" if task.total else ""), f"{passed:.0f} s"]
@@ -163,15 +163,15 @@ class ProgressCallback(TrainingCallback):
     def on_step(self, record: StepRecord) -> None:
         """Move within the epoch."""
         done = record.epoch + (record.step + 1) / record.steps_in_epoch
-        self._progress.update(self._task, completed=done, status=loss_line(record.values))
+        self._progress.update(self._task, completed=done, status=_loss_line(record.values))
 
     def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
         """A line per epoch where there is no terminal to draw a bar on."""
         if not console.drawable:
-            console.print(f"epoch {epoch + 1}: {loss_line(means)}")
+            console.print(f"epoch {epoch + 1}: {_loss_line(means)}")
 
 
-def loss_line(values: Mapping[str, float]) -> str:
+def _loss_line(values: Mapping[str, float]) -> str:
     """The objective, its terms summed by kind, and the speed, in one short line."""
     sums = {
         short: sum(value for name, value in values.items() if name.partition("/")[0] == kind)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import partreid
+from partreid import datasets, evaluation
 from partreid.cli import options as opt
 from partreid.cli.console import console
 from partreid.cli.evaluate import evaluate_and_print
@@ -34,7 +35,7 @@ def demo(
     start = time.perf_counter()
     config = partreid.get_preset("demo").override([] if epochs is None else [f"optimizer.epochs={epochs}"])
     runtime = opt.runtime_config(device, precision)
-    root = partreid.datasets.shipped_split()
+    root = datasets.shipped_split()
     dataset = partreid.read_dataset(root)
     console.print(
         f"Rendered pedestrians (made by this project, no real person): {len(dataset.train)} training "
@@ -64,7 +65,7 @@ def _explain(found: Evaluation) -> None:
         f"On occluded queries (set query): mAP {100 * seen.mean_ap:.1f} % comparing the parts seen in "
         f"both images, {100 * blind.mean_ap:.1f} % comparing all parts, seen or not, and {100 * whole.mean_ap:.1f} % "
         f"with the global embedding of the same model. Rank-1 {100 * seen.rank1:.1f} %; a random ranking has "
-        f"{100 * partreid.evaluation.chance_rank1(found.dataset):.1f} %."
+        f"{100 * evaluation.chance_rank1(found.dataset):.1f} %."
     )
 
 

@@ -14,9 +14,10 @@ import typer
 from partreid import retrieval
 from partreid.cli import options as opt
 from partreid.cli.console import console, emit_json, errors, plain_table, say_warning, show_progress
-from partreid.errors import ConfigError
+from partreid.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from partreid import Gallery, MatchCalibration, RuntimeConfig
     from partreid.retrieval import Deletion
 
 app = typer.Typer(
@@ -92,9 +93,9 @@ def add(
         held = len(opened)
     for image in filled.skipped:
         errors.print(f"left out: {image.reason}", soft_wrap=True)
-    left_out = f"{len(filled.skipped)} left out"
     console.print(
-        f"{filled.added} added, {filled.known} there already, {left_out}. The gallery holds {held} items.",
+        f"{filled.added} added, {filled.known} there already, {len(filled.skipped)} left out. The gallery holds "
+        f"{held} items.",
         soft_wrap=True,
     )
     for given, name in list(filled.renamed.items())[:1]:
@@ -131,26 +132,18 @@ def search(
     precision: opt.PrecisionOption = "auto",
 ) -> None:
     """Find the people in images: distance, probability where the model is calibrated, and each part's distance."""
-    from partreid.retrieval.how_compared import find_calibration, load_for_comparison
-    from partreid.retrieval.lookup import calibration_beside
-
     if images and not model:
         raise ConfigError("Embedding images needs a model: --model RUN.")
-    extractor, known = None, None
-    if model:
-        known = find_calibration(calibration, model)
-        runtime = opt.runtime_config(device, precision)
-        extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=known)
     chosen = opt.gallery_filter(cameras, not_cameras, since, until, where, not_where, undated)
-    with retrieval.Gallery.open(gallery, extractor=extractor, create=False) as opened:
-        if known is None:
-            known, problem = calibration_beside(model, opened)
-            if problem:
-                say_warning(problem)
-        slots = parts.replace(" ", "").split(",") if parts else ()
+    if model:
+        runtime = opt.runtime_config(device, precision)
+        opened, known, _ = open_to_search(gallery, model, calibration, runtime=runtime, mirror=mirror)
+    else:
+        opened, known = retrieval.Gallery.open(gallery, create=False), None
+    with opened:
         answer = retrieval.look_up(
-            opened, images or (), like=like or (), one_person=one_person, k=k, parts=slots, where=chosen,
-            calibration=known,
+            opened, images or (), like=like or (), one_person=one_person, k=k,
+            parts=parts.replace(" ", "").split(",") if parts else (), where=chosen, calibration=known,
         )  # fmt: skip
     if as_json:
         emit_json(answer.to_json())
@@ -162,10 +155,42 @@ def search(
     console.print(str(answer.how), style="dim", soft_wrap=True)
 
 
+def open_to_search(
+    location: str, model: str, calibration: str | None, *, runtime: RuntimeConfig, mirror: bool
+) -> tuple[Gallery, MatchCalibration | None, str]:
+    """A gallery with its model, the calibration to use, and why the one beside the model is not used.
+
+    Raises:
+        DataError: there is no gallery, it is another model's, or the calibration asks for another way of embedding.
+    """
+    from partreid.retrieval.how_compared import find_calibration, load_for_comparison
+    from partreid.retrieval.lookup import calibration_beside
+
+    known = find_calibration(calibration, model)
+    extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=known)
+    try:
+        opened = retrieval.Gallery.open(location, extractor=extractor, create=False)
+    except DataError:
+        ways = [] if known is None else [*known.overrides, *(["mirror"] if known.mirror else [])]
+        if not ways:
+            raise
+        with retrieval.Gallery.open(location, create=False) as found:
+            raise DataError(
+                f"The calibration is for images embedded with {', '.join(ways)} ({extractor.fingerprint}), "
+                f"the gallery was made otherwise ({found.model or 'unknown'}). Make a calibration for the "
+                "gallery's way with `partreid calibrate`, or leave --calibration away."
+            ) from None
+    known, problem = (known, "") if known else calibration_beside(model, opened)
+    if problem:
+        say_warning(problem)
+    return opened, known, problem
+
+
 def _print(answer: dict[str, Any], slots: Sequence[str]) -> None:
     """A table of what was found; each part's distance where the terminal is wide enough."""
     found = answer["found"]
-    under = _common_folder([row["id"] for row in found])
+    levels = zip(*(row["id"].split("/")[:-1] for row in found), strict=False)
+    under = "".join(f"{level[0]}/" for level in takewhile(lambda level: len(set(level)) == 1, levels))
     columns: dict[str, list[str]] = {
         "": [str(rank) for rank in range(1, len(found) + 1)],
         "item": [row["id"].removeprefix(under) for row in found],
@@ -189,22 +214,16 @@ def _print(answer: dict[str, Any], slots: Sequence[str]) -> None:
     console.print(plain_table(title, list(columns), zip(*columns.values(), strict=True)))
 
 
-def _common_folder(ids: Sequence[str]) -> str:
-    """The folders that all ids begin with, up to a slash."""
-    levels = zip(*(name.split("/")[:-1] for name in ids), strict=False)
-    return "".join(f"{level[0]}/" for level in takewhile(lambda level: len(set(level)) == 1, levels))
-
-
 @app.command()
 def info(gallery: opt.Gallery, as_json: opt.AsJson = False) -> None:
     """Say what a gallery holds: items, cameras, times, slots, the model it belongs to."""
+    from partreid.retrieval.stores.addresses import without_secrets
+
     with retrieval.Gallery.open(gallery, create=False) as opened:
         facts = retrieval.gallery_facts(opened)
     if as_json:
         emit_json(facts)
         return
-    from partreid.retrieval.stores.addresses import without_secrets
-
     rows = [(key, _plainly(value)) for key, value in facts.items() if value not in (None, [], {})]
     console.print(plain_table(without_secrets(gallery), ("", ""), rows))
 

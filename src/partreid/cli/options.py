@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import partreid
+from partreid import datasets
 from partreid.errors import ConfigError, PartReIDError
 from partreid.parts import PART_SCHEMAS
 
 if TYPE_CHECKING:
-    from partreid.retrieval import Filter
-    from partreid.runtime import RuntimeConfig
-    from partreid.training import TrainConfig
+    from partreid import Filter, RuntimeConfig, TrainConfig
 
 _PRESETS = (
     "paper-occluded", "paper-holistic", "paper-occluded-ibn", "paper-holistic-ibn", "paper-occluded-hrnet",
@@ -37,34 +37,27 @@ def _completed(words: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[
 
 def _query_sets(context: typer.Context, incomplete: str) -> list[str]:
     """The query sets of the data set that stands on the command line already."""
-    from partreid import read_datasets
-
     with suppress(PartReIDError):
-        sets = read_datasets(context.params.get("data") or (), labels=None, unmatched="keep")
+        sets = partreid.read_datasets(context.params.get("data") or (), labels=None, unmatched="keep")
         return [name for one in sets for name in one.queries if name.startswith(incomplete)]
     return []
 
 
 def _datasets() -> list[str]:
-    from partreid.datasets import LAYOUTS
-
-    return [layout.key for layout in LAYOUTS]
+    return [layout.key for layout in datasets.LAYOUTS]
 
 
 def _fields() -> list[str]:
-    from partreid import TrainConfig
     from partreid.base_config import meanings
 
-    return [f"{field}=" for field in meanings(TrainConfig)]
+    return [f"{field}=" for field in meanings(partreid.TrainConfig)]
 
 
 def _test_fields() -> list[str]:
-    from partreid import MatchingConfig
     from partreid.base_config import meanings
 
-    return [field for field in _fields() if field.startswith("model.")] + [
-        f"matching.{field}=" for field in meanings(MatchingConfig)
-    ]
+    matching = meanings(partreid.MatchingConfig)
+    return [field for field in _fields() if field.startswith("model.")] + [f"matching.{field}=" for field in matching]
 
 
 _SET = (
@@ -203,10 +196,9 @@ def train_config(preset: str, config: Path | None, overrides: list[str] | None) 
     Raises:
         ConfigError: a preset, file, field or value is wrong.
     """
-    from partreid import get_preset
     from partreid.base_config import read_config_file
 
-    result = get_preset(preset)
+    result = partreid.get_preset(preset)
     if config is not None:
         content = read_config_file(config)
         try:
@@ -222,9 +214,7 @@ def runtime_config(device: str, precision: str, **fields: float) -> RuntimeConfi
     Raises:
         ConfigError: a field is wrong.
     """
-    from partreid import RuntimeConfig
-
-    return RuntimeConfig.parse({"device": device, "precision": precision, **fields}, source="options")
+    return partreid.RuntimeConfig.parse({"device": device, "precision": precision, **fields}, source="options")
 
 
 def gallery_filter(
@@ -241,10 +231,9 @@ def gallery_filter(
     Raises:
         ConfigError: a time cannot be read, or a condition is not KEY=VALUE.
     """
-    from partreid import Filter
     from partreid.types.moments import parse_moment
 
-    return Filter(
+    return partreid.Filter(
         cameras=None if cameras is None else tuple(cameras),
         not_cameras=tuple(not_cameras or ()),
         since=None if since is None else parse_moment(since),

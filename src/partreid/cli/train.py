@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import partreid
-from partreid import processes
+from partreid import processes, training
 from partreid.cli import options as opt
 from partreid.cli.console import ProgressCallback, console, errors, progress_bar
 from partreid.cli.evaluate import evaluate_and_print
@@ -80,7 +80,7 @@ def train(
         raise ConfigError("--allow-changes is about resuming a run: it needs --resume.")
     source = context.get_parameter_source("preset")
     own = resume and config is None and (source is None or source.name == "DEFAULT")
-    chosen = partreid.training.load_run_config(out) if own else opt.train_config(preset, config, None)
+    chosen = training.load_run_config(out) if own else opt.train_config(preset, config, None)
     shortcuts = (epochs, lr, batch_size, height, width, backbone, seed)
     chosen = _with_shortcuts(chosen, shortcuts, overrides or [])
     if resume and not allow_changes:
