@@ -119,11 +119,6 @@ class _Bar(Progress):
         super().update(task_id, **changes)
         self._write_line(task_id)
 
-    def advance(self, task_id: TaskID, advance: float = 1) -> None:
-        """Move a bar on, as in rich."""
-        super().advance(task_id, advance)
-        self._write_line(task_id)
-
     def _write_line(self, task_id: TaskID, *, last: bool = False) -> None:
         now = time.monotonic()
         if not self.disable or (now < self._line_due and not last):
@@ -151,7 +146,7 @@ def progress_bar(description: str, total: int, *, done: int = 0) -> Iterator[tup
 def show_progress(job: str, total: int, /) -> Iterator[Advance]:
     """The :class:`~partreid.progress.Progress` of the commands: :func:`progress_bar`."""
     with progress_bar(job, total) as (progress, task):
-        yield lambda count: progress.advance(task, count)
+        yield lambda count: progress.update(task, advance=count)
 
 
 class ProgressCallback(TrainingCallback):
