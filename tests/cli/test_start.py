@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import partreid
+from partreid.cli import commands
 from tests.cli.conftest import Run, every_command
 
 COMMANDS = every_command()
@@ -24,6 +25,10 @@ def test_help_lists_every_command_in_order(run: Run) -> None:
     text = run("gallery", "--help")[1]
     assert "Galleries: keep people seen" in text
     assert "Read and check everything a gallery keeps." in text
+
+
+def test_every_command_fits_its_threads() -> None:
+    assert {type(command) for command in COMMANDS.values()} == {commands._Command}
 
 
 def test_no_help_waits_for_pytorch() -> None:

@@ -141,14 +141,14 @@ def info(
         return
     paths = [image.label for image in datasets.with_labels(dataset, folder).train if image.label is not None]
     console.print(f"{folder}: labels of {len(paths)} of {len(dataset.train)} training images")
-    found = count_parts(paths, parts, sample=sample)
-    if found.damaged:
-        console.print(f"damaged: {len(found.damaged)}, the first: {found.damaged[0]}", soft_wrap=True)
-    if not len(found.nodes):
+    nodes, sizes, damaged = count_parts(paths, parts, sample=sample)
+    if damaged:
+        console.print(f"damaged: {len(damaged)}, the first: {damaged[0]}", soft_wrap=True)
+    if not len(nodes):
         return
-    console.print("size in nodes: " + ", ".join(f"{h}×{w}" for h, w in found.sizes))
-    there, nodes = 100 * (found.nodes > 0).mean(0), 100 * found.nodes.mean(0)
-    rows = [(part, f"{there[i]:.1f}", f"{nodes[i]:.1f}") for i, part in enumerate(("background", *parts.parts))]
-    title = f"{len(found.nodes)} labels, schema {schema}, threshold {LABEL_THRESHOLD}"
+    console.print("size in nodes: " + ", ".join(f"{h}×{w}" for h, w in sizes))
+    there, mean = 100 * (nodes > 0).mean(0), 100 * nodes.mean(0)
+    rows = [(part, f"{there[i]:.1f}", f"{mean[i]:.1f}") for i, part in enumerate(("background", *parts.parts))]
+    title = f"{len(nodes)} labels, schema {schema}, threshold {LABEL_THRESHOLD}"
     console.print(plain_table(title, ("part", "images with it, %", "fraction of nodes, %"), rows))
-    console.print(f"empty labels: {100 * (found.nodes[:, 0] == 1).mean():.1f} %")
+    console.print(f"empty labels: {100 * (nodes[:, 0] == 1).mean():.1f} %")

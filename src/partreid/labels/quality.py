@@ -187,25 +187,17 @@ def _pieces(body: NDArray[np.bool_]) -> list[int]:
     return sizes
 
 
-@dataclass(frozen=True, eq=False)
-class PartCounts:
+def count_parts(
+    paths: Sequence[Path], schema: PartSchema, *, sample: int
+) -> tuple[NDArray[np.float64], list[tuple[int, ...]], list[str]]:
     """How much of labels each part takes.
-
-    Attributes:
-        nodes: [N, 1 + K], for each label that could be read the fraction of its nodes that are background, and each
-            part's. sizes: (h, w) that labels have, sorted. damaged: what is wrong with those that cannot be read.
-    """
-
-    nodes: NDArray[np.float64]
-    sizes: list[tuple[int, ...]]
-    damaged: list[str]
-
-
-def count_parts(paths: Sequence[Path], schema: PartSchema, *, sample: int) -> PartCounts:
-    """Count the parts in label files.
 
     Args:
         paths: of pose fields or label maps. schema: the K parts. sample: how many to read at most, evenly chosen.
+
+    Returns:
+        [N, 1 + K], for each of the N labels that could be read the fraction of its nodes that are background, and each
+        part's; the sizes (h, w) of labels, sorted; and what is wrong with those that cannot be read.
     """
     maps, damaged = [], []
     for i in np.linspace(0, len(paths) - 1, min(sample, len(paths))).astype(int):
@@ -214,4 +206,4 @@ def count_parts(paths: Sequence[Path], schema: PartSchema, *, sample: int) -> Pa
         except LabelError as error:
             damaged.append(str(error))
     nodes = np.array([[(one == part).mean() for part in range(1 + len(schema))] for one in maps])
-    return PartCounts(nodes, sorted({one.shape for one in maps}), damaged)
+    return nodes, sorted({one.shape for one in maps}), damaged
