@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from partreid import BPBReID, Gallery, ModelConfig, PartExtractor, PreprocessConfig, save_checkpoint
-from partreid.cli.commands import COMMANDS, load_command
 from partreid.models.checkpoint import Checkpoint
+from tests.cli.conftest import every_command
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/partreid"
@@ -87,8 +87,9 @@ def test_commands_exist_with_these_options(page: str, least: int) -> None:
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
     ours = [line.split()[1:] for line in lines if line.startswith("partreid ")]
     assert len(ours) >= least
+    commands = every_command()
     for words in ours:
-        found = load_command(next(name for name in (" ".join(words[:2]), words[0]) if name in COMMANDS))
+        found = next(commands[name] for name in (" ".join(words[:2]), words[0]) if name in commands)
         options = {o for parameter in found.params for o in (*parameter.opts, *parameter.secondary_opts)}
         for word in words:
             if word.startswith("-"):

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
+from typer.core import TyperGroup
 
 from partreid.cli import main
-from partreid.cli.commands import COMMANDS, load_command
+from partreid.cli.commands import program
 from partreid.datasets.readers import read_dataset
 from partreid.runtime import RuntimeConfig
 from partreid.training.loop import Trainer
@@ -20,8 +22,14 @@ Run = Callable[..., tuple[int, str]]
 
 def every_command() -> dict[str, Any]:
     """The commands by their words, without the groups that hold them."""
-    groups = {path.partition(" ")[0] for path in COMMANDS if " " in path}
-    return {path: load_command(path) for path in COMMANDS if path not in groups}
+    whole = typer.main.get_command(program)
+    assert isinstance(whole, TyperGroup)
+    found: dict[str, Any] = {}
+    for name, one in whole.commands.items():
+        found |= (
+            {f"{name} {inner}": c for inner, c in one.commands.items()} if isinstance(one, TyperGroup) else {name: one}
+        )
+    return found
 
 
 @pytest.fixture

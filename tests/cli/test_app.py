@@ -115,8 +115,10 @@ def test_a_calibration_for_another_way_of_embedding_than_the_gallerys(run: Run, 
         overrides=("visibility=continuous",),
     ).save(tmp_path / "calibration.json")  # fmt: skip
     command = ("app", "--gallery", tmp_path / "gallery", "--model", tiny_run, "--port", 0)
-    status, text = run(*command, "--calibration", file)
-    assert status == 2
-    assert "embedded with visibility=continuous" in " ".join(text.split())
-    assert "leave --calibration away" in " ".join(text.split())
+    search = ("gallery", "search", tmp_path / "gallery", "--like", "a", "--model", tiny_run)
+    for words in (command, search):
+        status, text = run(*words, "--calibration", file)
+        assert status == 2
+        assert "embedded with visibility=continuous" in " ".join(text.split())
+        assert "leave --calibration away" in " ".join(text.split())
     assert run(*command)[0] == 0

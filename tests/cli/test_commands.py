@@ -17,7 +17,7 @@ from partreid.functional.ranking import OTHER_FILE
 from partreid.inference.storage import load_embeddings
 from partreid.models.checkpoint import load_checkpoint
 from partreid.training.loop import Trainer
-from partreid.training.presets import get_preset
+from partreid.training.presets import PRESETS, get_preset
 from partreid.training.state import load_run_config
 from tests.cli.conftest import Run
 from tests.conftest import tiny_config, write_blocks
@@ -230,7 +230,7 @@ def test_other_commands_do_not_speak_of_training(run: Run, monkeypatch: pytest.M
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("partreid.cli.data.check_dataset", interrupted)
+    monkeypatch.setattr("partreid.datasets.check_dataset", interrupted)
     status, text = run("data", "check", blocks)
     assert status == 130
     assert "Interrupted. Nothing half-written was left." in text
@@ -286,8 +286,8 @@ def test_everyday_options_of_training_are_fields(run: Run, blocks: Path, tiny_to
 
 
 def test_demo_on_blocks(run: Run, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partreid.cli.demo.shipped_split", lambda: blocks)
-    monkeypatch.setattr("partreid.cli.demo.demo_preset", lambda: tiny_config("model.visibility=argmax"))
+    monkeypatch.setattr("partreid.datasets.shipped_split", lambda: blocks)
+    monkeypatch.setitem(PRESETS, "demo", lambda: tiny_config("model.visibility=argmax"))
     status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "1", "--device", "cpu")
     assert status == 0, text
     words = " ".join(text.split())

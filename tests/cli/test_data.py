@@ -82,7 +82,7 @@ def test_a_folder_that_may_not_be_read_is_one_message(
     def refuse(root: str) -> None:
         raise PermissionError(13, "Permission denied", f"{root}/secret")
 
-    monkeypatch.setattr("partreid.cli.data.find_datasets", refuse)
+    monkeypatch.setattr("partreid.datasets.find_datasets", refuse)
     status, text = run("data", "check", tmp_path)
     assert status == 2
     assert "secret: Permission denied." in text

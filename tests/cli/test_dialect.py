@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pytest
 
-from partreid.cli.options import _FIELDS, _query_sets, completed
+from partreid.cli.options import _PRESETS, _datasets, _fields, _query_sets, _test_fields
+from partreid.datasets import SyntheticConfig
 from partreid.training.presets import PRESETS
 from tests.cli.conftest import every_command
 
@@ -20,8 +21,6 @@ DIFFERENT_DEFAULTS = {
     "embeds or trains takes what is quick",
     "--out": "what is written differs",
     "--batch-size": "training's is a field of its configuration",
-    "--height": "training's is a field of its configuration; an official file says its own",
-    "--width": "training's is a field of its configuration; an official file says its own",
     "--schema": "an official file says its own",
     "--split": "labels are made for what has none, and shown of the training images",
     "--top": "a figure has room for fewer",
@@ -94,14 +93,25 @@ def test_an_option_has_one_default(options: Options) -> None:
     assert found.keys() == DIFFERENT_DEFAULTS.keys(), "an exception that is none any more"
 
 
+def test_rendering_says_its_defaults(options: Options) -> None:
+    config = SyntheticConfig()
+    for option, default in {
+        "--train-ids": config.train_identities, "--test-ids": config.test_identities, "--height": config.image_height,
+        "--width": config.image_width, "--seed": config.seed, "--detector-noise": config.detector_noise,
+    }.items():  # fmt: skip
+        assert options[option]["synth"].parameter.help.endswith(f"Default: {default:g}.")
+
+
 def test_every_option_says_what_it_does(options: Options) -> None:
     silent = [(option, name) for option, by in options.items() for name, one in by.items() if not one.parameter.help]
     assert silent == []
 
 
 def test_values_are_completed(options: Options, blocks: Path) -> None:
-    assert completed(PRESETS)("li") == ["light"]
-    assert "optimizer.epochs=" in _FIELDS
+    assert tuple(PRESETS) == _PRESETS
+    assert "market1501" in _datasets()
+    assert "optimizer.epochs=" in _fields()
+    assert {"model.visibility=", "matching.slots="} <= set(_test_fields())
     for data in (str(blocks), [str(blocks)]):
         assert _query_sets(SimpleNamespace(params={"data": data}), "h") == ["holistic"]  # type: ignore[arg-type]
     for nothing in (None, [], "nowhere"):

@@ -1,4 +1,4 @@
-"""Commands are listed from a table and imported when they are called."""
+"""What is asked of a command before it runs: its help, a wrong word, the shell's completion."""
 
 from __future__ import annotations
 
@@ -9,32 +9,40 @@ from pathlib import Path
 
 import pytest
 
+import partreid
 from partreid.cli import commands
-from partreid.cli.commands import COMMANDS
 from tests.cli.conftest import Run, every_command
 
-GROUPS = {path.partition(" ")[0] for path in COMMANDS if " " in path}
-
-
-def test_the_list_says_of_a_command_what_it_says_of_itself() -> None:
-    said = {path: " ".join(command.help.split("\n\n")[0].split()) for path, command in every_command().items()}
-    assert said == {path: text for path, text in COMMANDS.items() if path in said}
-
-
-def test_every_command_of_a_group_is_listed() -> None:
-    for group in GROUPS:
-        module = __import__(f"partreid.cli.{group}", fromlist=["app"])
-        made = {c.name or c.callback.__name__.replace("_", "-") for c in module.app.registered_commands}
-        assert made == {path.partition(" ")[2] for path in COMMANDS if path.startswith(f"{group} ")}
+COMMANDS = every_command()
+SOURCES = {"PYTHONPATH": str(Path(partreid.__file__).parents[1])}
 
 
 def test_help_lists_every_command_in_order(run: Run) -> None:
     text = run("--help")[1]
     listed = [line.split()[1] for line in text.partition("─ Commands")[2].splitlines() if line[2:3].islower()]
-    assert listed == [path for path in COMMANDS if " " not in path]
+    assert listed == list(dict.fromkeys(path.split()[0] for path in COMMANDS))
+    assert listed[:4] == ["demo", "synth", "train", "evaluate"]
     text = run("gallery", "--help")[1]
-    assert COMMANDS["gallery"] in text
-    assert COMMANDS["gallery verify"] in text
+    assert "Galleries: keep people seen" in text
+    assert "Read and check everything a gallery keeps." in text
+
+
+def test_every_command_fits_its_threads() -> None:
+    assert {type(command) for command in COMMANDS.values()} == {commands._Command}
+
+
+def test_no_help_waits_for_pytorch() -> None:
+    code = (
+        "import sys; from partreid.cli.commands import program\n"
+        "for words in sys.argv[1:]:\n"
+        "    program([*words.split(), '--help'], standalone_mode=False)\n"
+        "    heavy = {'torch', 'numpy', 'PIL', 'pyarrow', 'lightning_fabric'} & sys.modules.keys()\n"
+        "    assert not heavy, f'{words} --help imports {heavy}'"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "data", *COMMANDS], env=os.environ | SOURCES,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage:") == 1 + len(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -57,15 +65,21 @@ def test_a_wrong_word_is_answered_with_the_nearest(run: Run, words: tuple[str, .
         ("partreid tr", {"train", "tracks"}),
         ("partreid gallery ver", {"verify"}),
         ("partreid gallery search --sin", {"--since"}),
+        ("partreid train --preset li", {"light"}),
+        ("partreid evaluate m --precision f", {"float32", "float16"}),
     ],
 )
 def test_the_shell_completes_commands_and_options(typed: str, completed: set[str]) -> None:
     variables = {
-        "PYTHONPATH": str(Path(commands.__file__).parents[2]),
+        **SOURCES,
         "_PARTREID_COMPLETE": "complete_bash",
         "COMP_WORDS": typed,
         "COMP_CWORD": str(len(typed.split()) - 1),
     }
-    code = "import sys; sys.argv = ['partreid']; from partreid.cli import main; main()"
+    code = (
+        "import sys, atexit; sys.argv = ['partreid']; from partreid.cli import main\n"
+        "atexit.register(lambda: print('torch' * ('torch' in sys.modules)))\n"
+        "main()"
+    )
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True)
     assert set(done.stdout.split()) == completed, done.stderr

@@ -10,7 +10,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from partreid.cli import labels as labels_command
-from partreid.cli import labels_make
 from partreid.labels.providers import Crop, PoseLabel, PoseProvider
 
 
@@ -27,7 +26,7 @@ class Upright(PoseProvider):
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(labels_make, "load_provider", lambda name, *, model, stride, images: Upright())
+    monkeypatch.setattr("partreid.labels.load_provider", lambda name, *, model, stride, images: Upright())
     for folder in ("bounding_box_train", "query", "bounding_box_test"):
         (tmp_path / folder).mkdir()
         for pid in (1, 2):

@@ -1,4 +1,4 @@
-"""The command line: one file per command."""
+"""The command line: it parses, calls the library and prints."""
 
 from __future__ import annotations
 
@@ -8,38 +8,12 @@ import signal
 import sys
 import warnings
 from contextlib import suppress
-from typing import NoReturn
-
-import typer
 
 from partreid import processes
-from partreid.cli.commands import CommandGroup, add_commands
-from partreid.cli.console import emit, errors, say_error, say_warning
+from partreid.cli.commands import program
+from partreid.cli.console import errors, say_error, say_warning
 from partreid.errors import PartReIDError
 from partreid.surroundings import ensure_home
-from partreid.version import __version__
-
-program = typer.Typer(
-    name="partreid",
-    cls=CommandGroup,
-    help="Part-based person re-identification under occlusion (BPBReID): train, evaluate, embed, search.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
-add_commands(program)
-
-
-@program.callback(invoke_without_command=True)
-def version_option(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
-    """Options of every command."""
-    if version:
-        emit(__version__)
-        raise typer.Exit
-
-
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit status after Ctrl-C, as Typer has it, and after SIGTERM, as the shell has it."""
 
 
 def main() -> None:
@@ -48,7 +22,8 @@ def main() -> None:
         ensure_home()
     if not processes.launched():  # torchrun ends its processes itself, and at once
         with suppress(ValueError):  # only the main thread may
-            signal.signal(signal.SIGTERM, _terminated)  # what is half-written is cleared away, as after Ctrl-C
+            # What is half-written is cleared away, as after Ctrl-C.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     warnings.showwarning = _show_warning
     warnings.filterwarnings("ignore", message="(?s)Glyph .* missing from font")  # a box stands for it in the image
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
@@ -62,29 +37,14 @@ def main() -> None:
         say_error(error)
         sys.exit(2)
     except OSError as error:  # a folder that may not be read, above all
-        say_error(_reason(error))
+        say_error(f"Cannot use {error.filename}: {error.strerror}." if error.filename else error)
         sys.exit(2)
     except SystemExit as stop:
-        if stop.code in (INTERRUPTED, TERMINATED):
+        if stop.code in (130, 143):  # Ctrl-C as Typer has it, SIGTERM as the shell has it
             errors.print("Interrupted. Nothing half-written was left.", soft_wrap=True)
         raise
 
 
-def _terminated(*_: object) -> NoReturn:
-    sys.exit(TERMINATED)
-
-
-def _reason(error: OSError) -> str:
-    return f"Cannot use {error.filename}: {error.strerror}." if error.filename else str(error)
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: object = None,
-    line: object = None,
-) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     if issubclass(category, UserWarning):
         say_warning(message)

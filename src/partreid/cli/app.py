@@ -8,44 +8,26 @@ from typing import Annotated
 
 import typer
 
+from partreid.cli import options as opt
 from partreid.cli.console import console, errors, say_warning
-from partreid.cli.options import (
-    Calibration,
-    Device,
-    GalleryOption,
-    Mirror,
-    ModelOption,
-    PrecisionOption,
-    runtime_config,
-)
-from partreid.errors import DataError
-from partreid.inference.extractor import PartExtractor
-from partreid.retrieval.calibration import MatchCalibration
-from partreid.retrieval.gallery import Gallery
-from partreid.retrieval.how_compared import find_calibration, load_for_comparison
-from partreid.retrieval.lookup import calibration_beside
-
-_UNUSED = (
-    "No probabilities are told: the calibration beside the model is damaged, or belongs to another model or way of "
-    "embedding. The terminal that the page runs in says more."
-)
+from partreid.cli.gallery import open_to_search
 
 
 def app(
-    gallery: GalleryOption,
-    model: ModelOption,
+    gallery: opt.GalleryOption,
+    model: opt.ModelOption,
     host: Annotated[
         str, typer.Option(help="Address to listen at. Any but 127.0.0.1 lets other machines in, without a password.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 = any free one.")] = 8000,
-    calibration: Calibration = None,
+    calibration: opt.Calibration = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="Another name to be asked by, e.g. a proxy's. Repeatable."),
     ] = None,
-    mirror: Mirror = False,
-    device: Device = "auto",
-    precision: PrecisionOption = "auto",
+    mirror: opt.Mirror = False,
+    device: opt.Device = "auto",
+    precision: opt.PrecisionOption = "auto",
 ) -> None:
     """Open a web page to look for people in a gallery.
 
@@ -56,48 +38,26 @@ def app(
     from partreid.app.service import PageService
     from partreid.app.threads import jobs_at_work
 
-    known = find_calibration(calibration, model)
-    runtime = runtime_config(device, precision)
-    extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=known)
-    with _open(gallery, extractor, known) as opened:
-        problem = ""
-        if known is None:
-            known, problem = calibration_beside(model, opened)
-        if problem:
-            say_warning(problem)
-        said = _UNUSED if problem else ""  # the page is no place for this machine's folders
-        service = PageService(opened, extractor, calibration=known, calibration_problem=said)
+    runtime = opt.runtime_config(device, precision)
+    opened, known, problem = open_to_search(gallery, model, calibration, runtime=runtime, mirror=mirror)
+    with opened:
+        assert opened.extractor is not None
+        said = (  # the page is no place for this machine's folders
+            "No probabilities are told: the calibration beside the model is damaged, or belongs to another model or "
+            "way of embedding. The terminal that the page runs in says more."
+        )
+        service = PageService(opened, opened.extractor, calibration=known, calibration_problem=said if problem else "")
         server = PageServer(service, host, port, names=allow_host or ())
         if not server.local:
             say_warning(
                 f"{server.address} is open to every machine that reaches it, without a password. Put a proxy with one "
                 "before it: docs/app.md."
             )
-        console.print(f"Open {server.address} in a browser. Ctrl-C ends it.", soft_wrap=True, highlight=False)
+        console.print(f"Open {server.address} in a browser. Ctrl-C ends it.", soft_wrap=True)
         server.run()
         if jobs_at_work():
-            _leave()
-
-
-def _open(location: str, extractor: PartExtractor, calibration: MatchCalibration | None) -> Gallery:
-    """The gallery; where the calibration asks for another way of embedding than the gallery's, that is said."""
-    try:
-        return Gallery.open(location, extractor=extractor, create=False)
-    except DataError:
-        ways = [] if calibration is None else [*calibration.overrides, *(["mirror"] if calibration.mirror else [])]
-        if not ways:
-            raise
-        with Gallery.open(location, extractor=None, create=False) as found:
-            raise DataError(
-                f"The calibration is for images embedded with {', '.join(ways)} ({extractor.fingerprint}), "
-                f"the gallery was made otherwise ({found.model or 'unknown'}). Make a calibration for the "
-                "gallery's way with `partreid calibrate`, or leave --calibration away."
-            ) from None
-
-
-def _leave() -> None:
-    """End at once, though a thread is still at work: a disk that does not answer would hold the program for ever."""
-    errors.print("Ended with work unfinished. Nothing is lost: the page writes nothing.", highlight=False)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+            # A thread is still at work: a disk that does not answer would hold the program for ever.
+            errors.print("Ended with work unfinished. Nothing is lost: the page writes nothing.")
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)

@@ -7,35 +7,35 @@ from typing import Annotated
 
 import typer
 
+import partreid
+from partreid.cli import options as opt
 from partreid.cli.console import console, plain_table
-from partreid.cli.options import Calibration, Device, Mirror, Model, PrecisionOption, TestOverrides, runtime_config
-from partreid.retrieval.compare import compare as compare_embeddings
-from partreid.retrieval.how_compared import find_calibration, load_for_comparison
 
 
 def compare(
-    model: Model,
+    model: opt.Model,
     first: Annotated[Path, typer.Argument(help="An image.")],
     second: Annotated[Path, typer.Argument(help="Another.")],
-    calibration: Calibration = None,
-    mirror: Mirror = False,
-    overrides: TestOverrides = None,
-    device: Device = "auto",
-    precision: PrecisionOption = "auto",
+    calibration: opt.Calibration = None,
+    mirror: opt.Mirror = False,
+    overrides: opt.TestOverrides = None,
+    device: opt.Device = "auto",
+    precision: opt.PrecisionOption = "auto",
 ) -> None:
     """Compare two images: distance, the parts it was averaged over, and how probable it is that both show one person.
 
     A part that one of the images does not show is not compared (Eq. 9).
     """
+    from partreid.retrieval.how_compared import find_calibration, load_for_comparison
+
     known = find_calibration(calibration, model)
-    runtime = runtime_config(device, precision)
+    runtime = opt.runtime_config(device, precision)
     extractor, compared = load_for_comparison(
         model, runtime=runtime, mirror=mirror, overrides=overrides or (), calibration=known
     )
-    matching = compared.matching
     embeddings = extractor.embed([first, second])
-    found = compare_embeddings(embeddings[0], embeddings[1], matching=matching, calibration=known)
-    seen = matching.prepare(embeddings).visibility
+    found = partreid.compare(embeddings[0], embeddings[1], matching=compared.matching, calibration=known)
+    seen = compared.matching.prepare(embeddings).visibility
     distances = found.parts()
     rows = [
         (slot, f"{distances[slot]:.4f}" if slot in distances else "not compared", f"{one:.2f}", f"{other:.2f}")
@@ -51,4 +51,4 @@ def compare(
     if found.probability is not None:
         told = f"Probability of one person: {float(found.probability[0, 0]):.3f}"
         console.print(f"{told} (before anything was compared: {known.prior:.3f})" if known else told)
-    console.print(str(compared), style="dim", markup=False, highlight=False, soft_wrap=True)
+    console.print(str(compared), style="dim", soft_wrap=True)

@@ -6,42 +6,39 @@ from typing import Annotated
 
 import typer
 
-from partreid.base_config import flatten, meanings
+import partreid
+from partreid.cli import options as opt
 from partreid.cli.console import emit, emit_json, emit_rows
-from partreid.cli.options import AsJson, ConfigFile, Overrides, Preset, completed, train_config
 from partreid.errors import ConfigError
-from partreid.training.presets import PRESETS, find_config
-from partreid.training.train_config import TrainConfig
 
-app = typer.Typer()
+app = typer.Typer(help="Show and compare configurations.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_presets() -> None:
     """List the presets."""
-    rows = [(name, (preset.__doc__ or "").partition("\n\n")[0].strip()) for name, preset in PRESETS.items()]
+    rows = [(name, (preset.__doc__ or "").partition("\n\n")[0].strip()) for name, preset in partreid.PRESETS.items()]
     emit_rows("Presets", ("name", "what it is"), rows)
 
 
 @app.command()
-def show(preset: Preset = "paper-occluded", config: ConfigFile = None, overrides: Overrides = None) -> None:
+def show(preset: opt.Preset = "paper-occluded", config: opt.ConfigFile = None, overrides: opt.Overrides = None) -> None:
     """Print a configuration as TOML, ready to be saved and given to --config."""
-    emit(train_config(preset, config, overrides).to_toml())
+    emit(opt.train_config(preset, config, overrides).to_toml())
 
 
 @app.command()
 def diff(
-    first: Annotated[
-        str,
-        typer.Argument(help="A preset, a run's folder, or a TOML or YAML file.", autocompletion=completed(PRESETS)),
-    ],
-    second: Annotated[str, typer.Argument(help="Another of them.", autocompletion=completed(PRESETS))],
-    as_json: AsJson = False,
+    first: opt.Configuration,
+    second: opt.Configuration,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print the fields in which two configurations differ.
 
     Into a file or a pipe, a line per field with tabs between.
     """
+    from partreid.training import find_config
+
     found = find_config(first).diff(find_config(second))
     if as_json:
         emit_json(found)
@@ -61,8 +58,10 @@ def fields(
 
     Into a file or a pipe, a line per field with tabs between.
     """
-    said = meanings(TrainConfig)
-    rows = [(key, str(value), said[key]) for key, value in flatten(TrainConfig())]
+    from partreid.base_config import flatten, meanings
+
+    said = meanings(partreid.TrainConfig)
+    rows = [(key, str(value), said[key]) for key, value in flatten(partreid.TrainConfig())]
     found = [row for row in rows if word.lower() in f"{row[0]} {row[2]}".lower()]
     if not found:
         raise ConfigError(

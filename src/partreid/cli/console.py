@@ -1,7 +1,7 @@
 """What the commands print: text for people, text meant to be saved, tables, progress bars.
 
-Text for people goes through ``console``: it knows no markup, so that a name with ``[brackets]`` is shown as it is, and
-it wraps nothing where there is no terminal. Text that a program or a file is to take goes through :func:`emit`.
+Text for people goes through ``console``: it knows no markup, as a name may have ``[brackets]``, and it wraps nothing
+where there is no terminal. Text for a program or a file goes through :func:`emit`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Console(Console):
     """Takes text as it is; markup, where it is wanted, is a ``style`` or a ``Text``."""
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
-        super().__init__(markup=False, emoji=False, stderr=stderr, quiet=quiet)
+        super().__init__(markup=False, emoji=False, highlight=False, stderr=stderr, quiet=quiet)
         self._width = None  # rich would keep the $COLUMNS of this moment; it is looked at with every line
 
     @property  # type: ignore[misc]  # rich can also be told the size; nobody does
@@ -47,10 +47,13 @@ class _Console(Console):
         return self.file.isatty() and not self.is_dumb_terminal
 
 
+_FIRST_LINE, _LAST_LINE = 10.0, 300.0
+"""Seconds to the first line of a bar where there is no terminal, the fewest between two lines; and the most."""
+_SELDOM = 0.1
+"""Seconds between two lines, as a fraction of the time passed."""
+
 console = _Console(quiet=not processes.is_first())  # of several processes under torchrun, one prints
 errors = _Console(stderr=True)
-
-_KINDS = {"identity": "id", "triplet": "tri", "part_attention": "att"}
 
 
 def emit(text: str) -> None:
@@ -109,16 +112,11 @@ class _Bar(Progress):
             disable=not console.drawable,
         )
         self._start = time.monotonic()
-        self._line_due = self._start + FIRST_LINE
+        self._line_due = self._start + _FIRST_LINE
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         """Move a bar, as in rich."""
         super().update(task_id, **changes)
-        self._write_line(task_id)
-
-    def advance(self, task_id: TaskID, advance: float = 1) -> None:
-        """Move a bar on, as in rich."""
-        super().advance(task_id, advance)
         self._write_line(task_id)
 
     def _write_line(self, task_id: TaskID, *, last: bool = False) -> None:
@@ -126,21 +124,13 @@ class _Bar(Progress):
         if not self.disable or (now < self._line_due and not last):
             return
         passed = now - self._start
-        self._line_due = now + min(max(passed * _SELDOM, FIRST_LINE), _LAST_LINE)
+        self._line_due = now + min(max(passed * _SELDOM, _FIRST_LINE), _LAST_LINE)
         task = self._tasks[task_id]
         done = f"{task.completed:.0f}" if task.completed % 1 == 0 else f"{task.completed:.2f}"
         parts = [f"{task.description}: {done}" + (f" of {task.total:.0f}" if task.total else ""), f"{passed:.0f} s"]
         if task.time_remaining and not last:
             parts.append(f"about {task.time_remaining:.0f} s left")
-        console.print(", ".join(filter(None, [*parts, task.fields["status"]])), highlight=False)
-
-
-FIRST_LINE = 10.0
-"""Seconds to the first line of a bar where there is no terminal, and the fewest between two."""
-_LAST_LINE, _SELDOM = (
-    300.0,
-    0.1,
-)  # the most seconds between two lines; and as a fraction of the time passed
+        console.print(", ".join(filter(None, [*parts, task.fields["status"]])))
 
 
 @contextmanager
@@ -156,7 +146,7 @@ def progress_bar(description: str, total: int, *, done: int = 0) -> Iterator[tup
 def show_progress(job: str, total: int, /) -> Iterator[Advance]:
     """The :class:`~partreid.progress.Progress` of the commands: :func:`progress_bar`."""
     with progress_bar(job, total) as (progress, task):
-        yield lambda count: progress.advance(task, count)
+        yield lambda count: progress.update(task, advance=count)
 
 
 class ProgressCallback(TrainingCallback):
@@ -168,19 +158,19 @@ class ProgressCallback(TrainingCallback):
     def on_step(self, record: StepRecord) -> None:
         """Move within the epoch."""
         done = record.epoch + (record.step + 1) / record.steps_in_epoch
-        self._progress.update(self._task, completed=done, status=loss_line(record.values))
+        self._progress.update(self._task, completed=done, status=_loss_line(record.values))
 
     def on_epoch(self, epoch: int, means: Mapping[str, float]) -> None:
         """A line per epoch where there is no terminal to draw a bar on."""
         if not console.drawable:
-            console.print(f"epoch {epoch + 1}: {loss_line(means)}", highlight=False)
+            console.print(f"epoch {epoch + 1}: {_loss_line(means)}")
 
 
-def loss_line(values: Mapping[str, float]) -> str:
+def _loss_line(values: Mapping[str, float]) -> str:
     """The objective, its terms summed by kind, and the speed, in one short line."""
     sums = {
         short: sum(value for name, value in values.items() if name.partition("/")[0] == kind)
-        for kind, short in _KINDS.items()
+        for kind, short in (("identity", "id"), ("triplet", "tri"), ("part_attention", "att"))
     }
     terms = "".join(f" {short} {value:.2f}" for short, value in sums.items() if value)
     return f"loss {values['loss']:.2f}{terms} {values['images_per_second']:.0f}/s"
@@ -197,21 +187,18 @@ def scores_table(scores: Mapping[tuple[str, str], QuerySetScores]) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("queries", "gallery", *(f"rank-{k}" for k in ranks), "mAP", "mINP"):
         table.add_column(name, justify="right")
-    shown_results = [
-        (dataset, name + suffix, result)
-        for (dataset, name), score in scores.items()
-        for suffix, result in (("", score.result), (", re-ranked", score.reranked))
-        if result is not None
-    ]
-    for dataset, name, result in shown_results:
-        figures = [*map(result.rank, ranks), result.mean_ap, result.mean_inp]
-        shown = [f"{100 * figure:.1f}" for figure in figures]
-        if "rank1" in result.confidence:
-            for column, metric in ((0, "rank1"), (len(ranks), "mAP")):
-                low, high = result.confidence[metric]
-                shown[column] += f" [{100 * low:.1f}, {100 * high:.1f}]"
-        names = (dataset, name) if several else (name,)
-        table.add_row(*names, str(result.num_queries), str(result.num_gallery), *shown)
+    for (dataset, query_set), score in scores.items():
+        for name, result in ((query_set, score.result), (f"{query_set}, re-ranked", score.reranked)):
+            if result is None:
+                continue
+            figures = (*map(result.rank, ranks), result.mean_ap, result.mean_inp)
+            shown = [f"{100 * figure:.1f}" for figure in figures]
+            if "rank1" in result.confidence:
+                for column, metric in ((0, "rank1"), (len(ranks), "mAP")):
+                    low, high = result.confidence[metric]
+                    shown[column] += f" [{100 * low:.1f}, {100 * high:.1f}]"
+            names = (dataset, name) if several else (name,)
+            table.add_row(*names, str(result.num_queries), str(result.num_gallery), *shown)
     return table
 
 

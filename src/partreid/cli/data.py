@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
 from rich.text import Text
 
+from partreid import datasets
+from partreid.cli import options as opt
 from partreid.cli.console import console, emit_json, plain_table, show_progress
-from partreid.cli.options import AsJson, Data, Labels, OtherOverrides
-from partreid.datasets.checks import DatasetReport, check_dataset
-from partreid.datasets.occlusion import OcclusionConfig, write_occluded_queries
-from partreid.datasets.readers import LAYOUTS, find_datasets, locate_dataset, read_dataset
-from partreid.labels.locate import AUTO
 from partreid.progress import no_progress
 
-app = typer.Typer()
+if TYPE_CHECKING:
+    from partreid.datasets import DatasetReport
 
-_STYLES = {"ok": "green", "note": "cyan", "problem": "bold red"}
+app = typer.Typer(help="Data sets: see which are known, and check those on disk.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_layouts() -> None:
     """List the data sets that are known by name, and what their folders hold."""
-    rows = [(layout.key, layout.name, layout.holds) for layout in LAYOUTS]
+    rows = [(layout.key, layout.name, layout.holds) for layout in datasets.LAYOUTS]
     console.print(plain_table("Known data sets", ("name", "what it is", "its folder holds"), rows))
     console.print(
         "Any folder with bounding_box_train, query and bounding_box_test is read too, and tables of own data."
@@ -35,8 +33,8 @@ def list_layouts() -> None:
 
 @app.command()
 def check(
-    data: Data,
-    as_json: AsJson = False,
+    data: opt.Data,
+    as_json: opt.AsJson = False,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads to read files with; default: one per processor.")
     ] = None,
@@ -45,10 +43,12 @@ def check(
 
     Reads every file. Exit status 0: no problem, 1: problems, 2: there is nothing to check.
     """
-    found = find_datasets(data) if Path(data).exists() else ()
+    from partreid.datasets.readers import locate_dataset
+
+    found = datasets.find_datasets(data) if Path(data).exists() else ()
     reports = []
     for one in found or (locate_dataset(data),):
-        report = check_dataset(one, threads=threads, progress=no_progress if as_json else show_progress)
+        report = datasets.check_dataset(one, threads=threads, progress=no_progress if as_json else show_progress)
         if not as_json:
             _print(report)
         reports.append(report)
@@ -64,10 +64,10 @@ def check(
 
 @app.command()
 def occlude(
-    data: Data,
+    data: opt.Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; must not exist yet.")],
-    overrides: OtherOverrides = None,
-    labels: Labels = AUTO,
+    overrides: opt.OtherOverrides = None,
+    labels: opt.Labels = "auto",
 ) -> None:
     """Hide a set's queries behind other people and objects, seeded, as a set of its own.
 
@@ -75,12 +75,12 @@ def occlude(
     the set. --set changes what hides how much: occluders=people, least=0.35, most=0.6, seed=0. People are cut out of
     gallery images with labels: partreid labels make DATA --split gallery --limit 2000.
     """
-    config = OcclusionConfig().override(overrides or [])
-    dataset = read_dataset(data, labels=labels)
+    config = datasets.OcclusionConfig().override(overrides or [])
+    dataset = datasets.read_dataset(data, labels=labels)
     total = len(dataset.query) * len(config.occluders)
     with show_progress(f"hiding the queries of {dataset.name}", total) as advance:
-        table = write_occluded_queries(dataset, out, config, advance=advance)
-    console.print(f"{total} images. Evaluate with: partreid evaluate RUN {table}", markup=False, soft_wrap=True)
+        table = datasets.write_occluded_queries(dataset, out, config, advance=advance)
+    console.print(f"{total} images. Evaluate with: partreid evaluate RUN {table}", soft_wrap=True)
 
 
 def _print(report: DatasetReport) -> None:
@@ -96,6 +96,6 @@ def _print(report: DatasetReport) -> None:
     table = Table("", "check", Column("finding", overflow="fold"), show_header=False, box=None, padding=(0, 1))
     for finding in report.findings:
         examples = [(f"\n{example}", "dim") for example in finding.examples]
-        severity = Text(finding.severity, _STYLES[finding.severity])
-        table.add_row(severity, finding.check, Text.assemble(finding.text, *examples))
-    console.print(table, highlight=False)
+        style = {"ok": "green", "note": "cyan", "problem": "bold red"}[finding.severity]
+        table.add_row(Text(finding.severity, style), finding.check, Text.assemble(finding.text, *examples))
+    console.print(table)

@@ -4,40 +4,39 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import partreid
+from partreid import datasets, evaluation
+from partreid.cli import options as opt
 from partreid.cli.console import console
-from partreid.cli.options import Device, PrecisionOption, runtime_config
-from partreid.cli.train import evaluate_run, run_training, told_how_to_resume
-from partreid.datasets.readers import read_dataset
-from partreid.datasets.synthetic.shipped import shipped_split
+from partreid.cli.evaluate import evaluate_and_print
+from partreid.cli.train import run_training
 from partreid.errors import CheckpointError
-from partreid.evaluation.dataset import chance_rank1
-from partreid.models.checkpoint import CHECKPOINT_FOLDER
-from partreid.reports.evaluate import Evaluation
-from partreid.training.presets import demo as demo_preset
-from partreid.training.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from partreid import Evaluation
 
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make.")] = Path("demo"),
     epochs: Annotated[int | None, typer.Option(min=1, help="Train for fewer or more epochs.")] = None,
-    device: Device = "auto",
-    precision: PrecisionOption = "float32",
+    device: opt.Device = "auto",
+    precision: opt.PrecisionOption = "float32",
 ) -> None:
     """Train the light model on the shipped rendered pedestrians, evaluate it, and draw what it sees.
 
     Takes minutes on two CPU cores.
     """
+    from partreid.models.checkpoint import CHECKPOINT_FOLDER
+
     start = time.perf_counter()
-    config: TrainConfig = demo_preset()
-    if epochs is not None:
-        config = config.override([f"optimizer.epochs={epochs}"])
-    runtime = runtime_config(device, precision)
-    root = shipped_split()
-    dataset = read_dataset(root)
+    config = partreid.get_preset("demo").override([] if epochs is None else [f"optimizer.epochs={epochs}"])
+    runtime = opt.runtime_config(device, precision)
+    root = datasets.shipped_split()
+    dataset = partreid.read_dataset(root)
     console.print(
         f"Rendered pedestrians (made by this project, no real person): {len(dataset.train)} training "
         f"images of {len(dataset.train_identities)} identities; "
@@ -47,9 +46,9 @@ def demo(
     )
     if (out / CHECKPOINT_FOLDER).exists():
         raise CheckpointError(f"{out} already holds a run. Remove it, or choose another folder with --out.")
-    with told_how_to_resume(out, [str(root)]):
-        run_training(config, [dataset], out, runtime=runtime)
-    (found,) = evaluate_run(out, [dataset], runtime=runtime_config(device, "float32")).values()
+    run_training(config, [dataset], out, [str(root)], runtime=runtime)
+    runtime = opt.runtime_config(device, "float32")
+    (found,) = evaluate_and_print(out, [dataset], out / "evaluation", runtime=runtime).values()
     _explain(found)
     console.print(f"{time.perf_counter() - start:.0f} s in all.")
     _next_steps(out, root / "bounding_box_test")
@@ -66,7 +65,7 @@ def _explain(found: Evaluation) -> None:
         f"On occluded queries (set query): mAP {100 * seen.mean_ap:.1f} % comparing the parts seen in "
         f"both images, {100 * blind.mean_ap:.1f} % comparing all parts, seen or not, and {100 * whole.mean_ap:.1f} % "
         f"with the global embedding of the same model. Rank-1 {100 * seen.rank1:.1f} %; a random ranking has "
-        f"{100 * chance_rank1(found.dataset):.1f} %."
+        f"{100 * evaluation.chance_rank1(found.dataset):.1f} %."
     )
 
 
@@ -87,5 +86,4 @@ Try next
   partreid train rendered --preset light -o runs/mine
   partreid config fields               everything that can be changed""",
         soft_wrap=True,
-        highlight=False,
     )

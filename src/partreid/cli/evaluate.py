@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import partreid
 from partreid import processes
+from partreid.cli import options as opt
 from partreid.cli.console import console, scores_table, show_progress, slots_table
-from partreid.cli.options import (
-    BatchSize,
-    Calibration,
-    DataSets,
-    Device,
-    Labels,
-    LimitIds,
-    Mirror,
-    Model,
-    MoreData,
-    PrecisionOption,
-    QuerySets,
-    TestOverrides,
-    all_datasets,
-    runtime_config,
-)
-from partreid.datasets.readers import read_datasets
-from partreid.evaluation.protocols import PROTOCOLS
-from partreid.labels.locate import AUTO
-from partreid.reports.evaluate import REPORT_FILE, Evaluation
-from partreid.reports.evaluate import evaluate as evaluate_model
+
+if TYPE_CHECKING:
+    from partreid import Evaluation, ReIDDataset
 
 
 def evaluate(
-    model: Model,
-    data: DataSets = None,
-    more: MoreData = None,
-    limit_ids: LimitIds = None,
-    query: QuerySets = None,
+    model: opt.Model,
+    data: opt.DataSets = None,
+    more: opt.MoreData = None,
+    limit_ids: opt.LimitIds = None,
+    query: opt.QuerySets = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -54,13 +38,13 @@ def evaluate(
     rerank: Annotated[
         bool, typer.Option("--rerank", help="Show scores with k-reciprocal re-ranking beside those without.")
     ] = False,
-    mirror: Mirror = False,
-    overrides: TestOverrides = None,
-    calibration: Calibration = None,
-    labels: Labels = AUTO,
-    device: Device = "auto",
-    precision: PrecisionOption = "float32",
-    batch_size: BatchSize = 64,
+    mirror: opt.Mirror = False,
+    overrides: opt.TestOverrides = None,
+    calibration: opt.Calibration = None,
+    labels: opt.Labels = "auto",
+    device: opt.Device = "auto",
+    precision: opt.PrecisionOption = "float32",
+    batch_size: opt.BatchSize = 64,
 ) -> None:
     """Search every query in the gallery and print rank-k, mAP and mINP, overall and per embedding.
 
@@ -69,9 +53,10 @@ def evaluate(
 
     On several devices: `torchrun --nproc-per-node 4 -m partreid evaluate ...` lets each embed a part.
     """
-    found = evaluate_model(
+    evaluate_and_print(
         model,
-        read_datasets(all_datasets(data, more), labels=None, limit_ids=limit_ids),
+        partreid.read_datasets(opt.all_datasets(data, more), labels=None, limit_ids=limit_ids),
+        out,
         query=query,
         labels=labels,
         mirror=mirror,
@@ -79,26 +64,28 @@ def evaluate(
         calibration=calibration,
         bootstrap=bootstrap,
         rerank=rerank,
-        runtime=runtime_config(device, precision, 0, batch_size),
-        out=out,
-        progress=show_progress,
+        runtime=opt.runtime_config(device, precision, batch_size=batch_size),
     )
-    show_evaluations(found, out)
     processes.leave()
 
 
-def show_evaluations(found: Mapping[str, Evaluation], out: Path | None) -> None:
-    """The tables of a model on several data sets, by the sets' names, and the rules behind them."""
-    found = {name: one for name, one in found.items() if one}  # of several processes, only the first has scores
-    if not found:
-        return
+def evaluate_and_print(
+    model: str | Path, datasets: Sequence[ReIDDataset], out: Path | None, **options: Any
+) -> dict[str, Evaluation]:
+    """:func:`partreid.evaluate` on several sets; the tables, and the rules behind them, are printed."""
+    from partreid.evaluation import PROTOCOLS
+
+    found = partreid.evaluate(model, datasets, out=out, progress=show_progress, **options)
     rows = {(name, query): scores for name, one in found.items() for query, scores in one.scores.items()}
+    if not rows:  # of several processes, only the first has scores
+        return found
     console.print(scores_table(rows))
     for name, one in found.items():
         console.print(slots_table(one.scores, dataset=name if len(found) > 1 else ""))
     results = [result for scores in rows.values() for result in (scores.result, scores.reranked) if result is not None]
     for protocol in dict.fromkeys(result.protocol for result in results):
         console.print(PROTOCOLS[protocol].text, style="dim")
-    console.print(str(next(iter(found.values())).how), style="dim", markup=False, highlight=False)
+    console.print(str(next(iter(found.values())).how), style="dim")
     if out is not None:
-        console.print(f"Results, images and {REPORT_FILE}: {out}", markup=False)
+        console.print(f"Results, images and report.html: {out}")
+    return found

@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import partreid
+from partreid.cli import options as opt
 from partreid.cli.console import console, errors, plain_table, say_error, show_progress
-from partreid.cli.options import (
-    ConfigFile,
-    Device,
-    LimitIds,
-    MoreData,
-    Overrides,
-    PrecisionOption,
-    Preset,
-    Workers,
-    all_datasets,
-    runtime_config,
-    train_config,
-)
-from partreid.datasets.readers import read_datasets
 from partreid.errors import ConfigError
-from partreid.experiments.execute import Plan, run_all
-from partreid.experiments.report import COLUMNS, cells, outcome, ways, write_tables
-from partreid.experiments.rows import Experiment
-from partreid.experiments.runs import Task
-from partreid.experiments.summary import summarize
-from partreid.experiments.tables import NAMES, find_experiments
+
+if TYPE_CHECKING:
+    from partreid.experiments.execute import Plan
+    from partreid.experiments.rows import Experiment
+    from partreid.experiments.runs import Task
 
 
 def experiment(
-    names: Annotated[list[str], typer.Argument(metavar="TABLE...", help=f"Which: {', '.join(NAMES)}.")],
-    data: MoreData = None,
-    limit_ids: LimitIds = None,
+    names: Annotated[list[str], typer.Argument(metavar="TABLE...", help="Which: table1 to table5, or options.")],
+    data: opt.MoreData = None,
+    limit_ids: opt.LimitIds = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all runs and tables.")] = Path("experiments"),
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row, with seeds 0, 1, ...")] = 3,
-    preset: Preset = "paper-occluded",
-    config: ConfigFile = None,
-    overrides: Overrides = None,
+    preset: opt.Preset = "paper-occluded",
+    config: opt.ConfigFile = None,
+    overrides: opt.Overrides = None,
     rows: Annotated[list[str] | None, typer.Option("--row", help="Only this row, by its name. Repeatable.")] = None,
     weights: Annotated[
         list[str] | None,
@@ -48,9 +34,9 @@ def experiment(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time. On CPUs, one per core is quickest.")] = 1,
     summary: Annotated[bool, typer.Option("--summary", help="Train nothing: only write the tables again.")] = False,
-    device: Device = "auto",
-    precision: PrecisionOption = "auto",
-    workers: Workers = 0,
+    device: opt.Device = "auto",
+    precision: opt.PrecisionOption = "auto",
+    workers: opt.Workers = 0,
 ) -> None:
     """Run the rows of the paper's tables and write each table beside the paper's figures.
 
@@ -61,12 +47,14 @@ def experiment(
     `table4` the losses, `table5` the number of parts, `options` what this project adds to the paper.
     `table1` takes all data sets, the others the first.
     """
-    base = train_config(preset, config, overrides)
-    datasets = {
-        dataset.name: dataset for dataset in read_datasets(all_datasets(data), labels=base.labels, limit_ids=limit_ids)
-    }
+    from partreid.experiments.execute import Plan, run_all
+    from partreid.experiments.tables import find_experiments
+
+    base = opt.train_config(preset, config, overrides)
+    found = partreid.read_datasets(opt.all_datasets(data), labels=base.labels, limit_ids=limit_ids)
+    datasets = {dataset.name: dataset for dataset in found}
     chosen = find_experiments(names, list(datasets), _weights(weights or []))
-    runtime = runtime_config(device, precision, workers)
+    runtime = opt.runtime_config(device, precision, workers=workers)
     plan = Plan(out=out, base=base, datasets=datasets, seeds=seeds, runtime=runtime, jobs=jobs)
     tasks = plan.tasks([row for one in chosen for row in one.select(rows)])
     failed = []
@@ -89,20 +77,23 @@ def experiment(
 
 def _print_end(task: Task, problem: Exception | None) -> None:
     name = f"{task.folder.parent.name}/{task.folder.name}"
-    console.print(f"{name} done" if problem is None else f"{name} failed: {problem}", markup=False, soft_wrap=True)
+    console.print(f"{name} done" if problem is None else f"{name} failed: {problem}", soft_wrap=True)
 
 
 def _print_table(plan: Plan, one: Experiment) -> None:
+    from partreid.experiments.report import COLUMNS, cells, outcome, ways, write_tables
+    from partreid.experiments.summary import summarize
+
     summary = summarize(one, plan.scores(one))
     console.print(plain_table(f"{one.name}: {one.title}, %", COLUMNS, map(cells, summary.rows)))
     for way in ways(summary):
-        console.print(way, style="dim", markup=False, highlight=False)
+        console.print(way, style="dim")
     console.print(outcome(summary))
     files = write_tables(summary, plan)
-    console.print(f"Written: {', '.join(map(str, files))}", markup=False, soft_wrap=True)
+    console.print(f"Written: {', '.join(map(str, files))}", soft_wrap=True)
 
 
-def _weights(assignments: Sequence[str]) -> dict[str, str]:
+def _weights(assignments: list[str]) -> dict[str, str]:
     pairs = [assignment.partition("=") for assignment in assignments]
     if wrong := [a for a, (_, _, file) in zip(assignments, pairs, strict=True) if not Path(file).is_file()]:
         raise ConfigError(f"Expected --weights BACKBONE=FILE with a file that exists, got {', '.join(wrong)}.")

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from partreid.cli import options as opt
 from partreid.cli.console import console, plain_table, show_progress
-from partreid.cli.options import Mirror
-from partreid.export.model import export_model
-from partreid.export.parity import Agreement
-from partreid.export.quality import Quality
-from partreid.export.write import ExportOptions
-from partreid.types import ReIDDataset
-
-
-class Target(StrEnum):
-    """Formats; the value is what the user types."""
-
-    onnx = "onnx"
-    openvino = "openvino"
-
-    @property
-    def suffix(self) -> str:
-        """Of the file."""
-        return ".xml" if self is Target.openvino else ".onnx"
 
 
 def export(
     model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
-    to: Annotated[Target, typer.Option(help="onnx: one file. openvino: an .xml file and its .bin beside it.")],
+    to: Annotated[
+        Literal["onnx", "openvino"], typer.Option(help="onnx: one file. openvino: an .xml file and its .bin beside it.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -47,7 +31,7 @@ def export(
     bf16: Annotated[
         bool, typer.Option("--bf16", help="OpenVINO computes in bfloat16 where the processor can (AMX, AVX-512).")
     ] = False,
-    mirror: Mirror = False,
+    mirror: opt.Mirror = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="As partreid evaluate, fields of the model only."),
@@ -73,31 +57,29 @@ def export(
 
     Every command that takes a MODEL takes the file too.
     """
+    from partreid.export.model import export_model
+    from partreid.export.write import ExportOptions
+
     found = export_model(
         model,
         out,
-        suffix=to.suffix,
+        suffix=".xml" if to == "openvino" else ".onnx",
         options=ExportOptions(mirror=mirror, int8=int8, bfloat16=bf16, license=license),
         overrides=tuple(overrides or ()),
         images=images,
         data=data,
         progress=show_progress,
     )
-    files = f"{found.path}{' and .bin' * (to is Target.openvino)}"
-    console.print(f"{files}: {found.megabytes:.1f} MB", markup=False, soft_wrap=True)
-    console.print(_agreement_line(found.agreement), style="dim", soft_wrap=True)
-    if found.quality is not None:
-        _print_quality(found.quality, found.dataset)
-
-
-def _agreement_line(agreement: Agreement) -> str:
-    return (
-        f"In float32 it agrees with PyTorch on {agreement.images} images, alone and in a batch: vectors within "
-        f"{agreement.vectors:.1e} of their length, attention within {agreement.attention:.1e}."
+    files = f"{found.path}{' and .bin' * (to == 'openvino')}"
+    console.print(f"{files}: {found.megabytes:.1f} MB", soft_wrap=True)
+    console.print(
+        f"In float32 it agrees with PyTorch on {found.agreement.images} images, alone and in a batch: vectors within "
+        f"{found.agreement.vectors:.1e} of their length, attention within {found.agreement.attention:.1e}.",
+        style="dim",
+        soft_wrap=True,
     )
-
-
-def _print_quality(quality: Quality, dataset: ReIDDataset) -> None:
+    if (quality := found.quality) is None:
+        return
     rows = [
         (name, f"{100 * result.rank(1):.2f}", f"{100 * result.mean_ap:.2f}")
         for name, result in (
@@ -107,5 +89,5 @@ def _print_quality(quality: Quality, dataset: ReIDDataset) -> None:
         )
     ]
     console.print(plain_table("What fewer bits cost, %", ("embedded by", "rank-1", "mAP"), rows))
-    searched = f"{len(dataset.query)} queries in {len(dataset.gallery)} images of {dataset.name}"
-    console.print(f"Loss in mAP: {quality.loss:.2f} points ({searched}).", markup=False, soft_wrap=True)
+    searched = f"{len(found.dataset.query)} queries in {len(found.dataset.gallery)} images of {found.dataset.name}"
+    console.print(f"Loss in mAP: {quality.loss:.2f} points ({searched}).", soft_wrap=True)

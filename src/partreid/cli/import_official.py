@@ -8,9 +8,6 @@ from typing import Annotated
 import typer
 
 from partreid.cli.console import console, plain_table
-from partreid.models.checkpoint import save_checkpoint
-from partreid.models.official import OfficialImport, read_official
-from partreid.models.official_config import OfficialOptions
 
 
 def import_official(
@@ -26,19 +23,18 @@ def import_official(
 
     Then `partreid evaluate OUT DATA` scores them, and PartExtractor.from_pretrained(OUT) embeds with them.
     """
+    from partreid.models import read_official, save_checkpoint
+    from partreid.models.official_config import OfficialOptions
+
     result = read_official(file, options=OfficialOptions(schema, height, width))
     save_checkpoint(result.checkpoint, out)
-    console.print(plain_table(str(file), ("what", "value", "from"), _rows(result)))
-    console.print(f"{len(result.used)} keys used, {len(result.ignored)} ignored, as matching does not need them:")
-    console.print("\n".join(f"  {key}" for key in result.ignored), markup=False, highlight=False)
-    console.print(f"Checkpoint: {out}    Score it: partreid evaluate {out} DATA", markup=False, soft_wrap=True)
-
-
-def _rows(result: OfficialImport) -> list[tuple[str, str, str]]:
     model, shapes = result.checkpoint.model, "the tensors' shapes"
     rows = [(name, str(found.value), found.source) for name, found in result.choices.items()]
     rows.append(("K", f"{len(model.config.part_names)}: {', '.join(model.config.part_names)}", shapes))
     rows.append(("embedding width", str(model.config.embedding_dim), shapes))
     rows.append(("identities", str(model.num_identities), shapes))
     rows += [(name, f"{value:g}", "the file") for name, value in result.checkpoint.metrics.items()]
-    return rows
+    console.print(plain_table(str(file), ("what", "value", "from"), rows))
+    console.print(f"{len(result.used)} keys used, {len(result.ignored)} ignored, as matching does not need them:")
+    console.print("\n".join(f"  {key}" for key in result.ignored))
+    console.print(f"Checkpoint: {out}    Score it: partreid evaluate {out} DATA", soft_wrap=True)

@@ -2,65 +2,153 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from partreid.cli.console import console, plain_table
-from partreid.cli.labels_make import make
-from partreid.cli.labels_show import show
-from partreid.cli.options import Data, Labels, Schema
-from partreid.datasets.readers import with_labels
-from partreid.datasets.readers.loose_images import read_images
-from partreid.errors import LabelError
-from partreid.labels.fields import read_part_maps
-from partreid.labels.grouping import LABEL_THRESHOLD, label_map
-from partreid.labels.locate import AUTO, choose_label_folder, label_folders
-from partreid.parts import get_part_schema
+from partreid import datasets
+from partreid import labels as labelling
+from partreid.cli import options as opt
+from partreid.cli.console import console, errors, plain_table, say_warning, show_progress
+from partreid.errors import ConfigError
 
-app = typer.Typer()
-app.command()(make)
-app.command()(show)
+app = typer.Typer(help="Human parsing labels: make them, or see what a data set has.", no_args_is_help=True)
+
+
+@app.command()
+def make(
+    data: opt.Data,
+    provider: Annotated[
+        str, typer.Option(help="What finds the persons: keypoints, movenet, openvino, or one of your own.")
+    ] = "openvino",
+    network: Annotated[
+        Path | None,
+        typer.Option(help="openvino: network file (.xml), needed. movenet: its .tflite. keypoints: their file."),
+    ] = None,
+    keypoints: Annotated[
+        Path | None, typer.Option(help="COCO keypoints of any tool (.json, .npz); stands for --provider keypoints.")
+    ] = None,
+    image_list: Annotated[
+        Path | None, typer.Option(help="With --keypoints: JSON with the list of images that explains its numbers.")
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="train, gallery, a query set's name, or all. Repeatable. Default: train, else all."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write masks/ into this folder instead of the set's.")
+    ] = None,
+    labels: Annotated[str, typer.Option(help="Label folder to write; auto = named by the provider.")] = "auto",
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Write floats, named as the published labels, instead of a byte a value."),
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly chosen; for a trial.")] = None,
+    stride: Annotated[int, typer.Option(min=1, help="Pixels between two nodes of a label.")] = 8,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make labels again that are there already.")] = False,
+) -> None:
+    """Make pose fields for the images of a data set, or of any folder, in masks/PROVIDER/.
+
+    Only training needs labels. An interrupted run resumes. What was found is written to
+    masks/PROVIDER/report.csv: images without a person, with several, with few parts.
+    """
+    from partreid.labels.generate import NOTES
+
+    if keypoints is not None:
+        if network is not None or provider not in ("openvino", "keypoints"):
+            raise ConfigError("--keypoints stands for --provider keypoints --network FILE: leave those two out.")
+        provider, network = "keypoints", keypoints
+    summary = datasets.label_dataset(
+        data, labelling.load_provider(provider, model=network, stride=stride, images=image_list), splits=split or (),
+        limit=limit, out=out, labels=labels, published=published, overwrite=overwrite, progress=show_progress,
+        source=datasets.label_source(provider, network, image_list, stride=stride),
+    )  # fmt: skip
+    console.print(f"{summary.made} labels made, {summary.kept} kept.")
+    for source, count in summary.other_sources.items():
+        made_by = f"made by {source}" if source else "from elsewhere"
+        say_warning(
+            f"{count} of the kept labels are {made_by}; --overwrite makes them again, --labels keeps the two apart."
+        )
+    total = summary.made + summary.kept + len(summary.failed)
+    rows = [(NOTES[note], str(n), f"{100 * n / total:.1f}") for note, n in summary.notes.most_common()]
+    console.print(plain_table("", ("worth a look", "images", "%"), rows or [("nothing", "0", "0.0")]))
+    console.print(f"Each image: {summary.report}", soft_wrap=True)
+    for message in summary.failed:
+        errors.print(message, soft_wrap=True)
+    if summary.failed:
+        errors.print(f"{len(summary.failed)} images could not be read.")
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    data: opt.Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")],
+    split: Annotated[str, typer.Option(help="train, gallery, or a query set's name.")] = "train",
+    labels: opt.Labels = "auto",
+    schema: opt.Schema = "five",
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="A node where no part reaches it is background (λ_r, Eq. 10).")
+    ] = 0.5,
+    count: Annotated[int, typer.Option(min=1, help="Images on the contact sheet, evenly chosen.")] = 24,
+    worst: Annotated[int, typer.Option(min=1, help="Bad labels to draw for each reason.")] = 8,
+) -> None:
+    """Draw labels over their images, and find the bad ones.
+
+    Reads every label of the split. Writes OUT/labels.html, one page with everything, which any browser opens; its
+    images alone as sheet.png and worst.png; and worst.csv, which lists every bad label.
+    """
+    from partreid.labels.quality import REASONS
+    from partreid.reports.label_review import PAGE, SHEET, TABLE, WORST, review_labels
+
+    report = review_labels(
+        data, split=split, labels=labels, schema=schema, threshold=threshold, count=count, worst=worst, out=out,
+        progress=show_progress,
+    )  # fmt: skip
+    rows = [
+        (REASONS[reason].title, str(len(found)), f"{100 * len(found) / len(report.ratings):.1f}")
+        for reason, found in report.worst.items()
+    ]
+    console.print(report.title, soft_wrap=True)
+    console.print(plain_table("", ("worth a look", "labels", "%"), rows or [("nothing", "0", "0.0")]))
+    for name, what in (
+        (PAGE, "all of it; open it in a browser"),
+        (SHEET, f"{len(report.chosen)} labels, evenly chosen"),
+        (WORST, "the worst for each reason"),
+        (TABLE, "every bad label"),
+    ):
+        console.print(f"  {out / name}  {what}", soft_wrap=True)
 
 
 @app.command()
 def info(
-    data: Data,
-    labels: Labels = AUTO,
-    schema: Schema = "five",
+    data: opt.Data,
+    labels: opt.Labels = "auto",
+    schema: opt.Schema = "five",
     sample: Annotated[int, typer.Option(min=1, help="Training labels to read, evenly chosen.")] = 1000,
 ) -> None:
     """Show which label folders there are, their size, and how often each part is in them."""
+    from partreid.labels.grouping import LABEL_THRESHOLD
+    from partreid.labels.quality import count_parts
+    from partreid.parts import get_part_schema
+
     parts = get_part_schema(schema)
-    dataset = read_images(data, labels=None)
-    console.print(f"label folders: {', '.join(label_folders(dataset.root)) or 'none'}", markup=False)
-    folder = choose_label_folder(dataset.root, labels)
+    dataset = datasets.read_images(data, labels=None)
+    console.print(f"label folders: {', '.join(labelling.label_folders(dataset.root)) or 'none'}")
+    folder = labelling.choose_label_folder(dataset.root, labels)
     if folder is None:
         return
-    dataset = with_labels(dataset, folder)
-    paths = [image.label for image in dataset.train if image.label is not None]
-    console.print(f"{folder}: labels of {len(paths)} of {len(dataset.train)} training images", markup=False)
-    if not paths:
-        return
-    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(sample, len(paths))).astype(int)]
-    maps, damaged = [], []
-    for path in chosen:
-        try:
-            maps.append(label_map(read_part_maps(path, parts)))
-        except LabelError as error:
-            damaged.append(str(error))
+    paths = [image.label for image in datasets.with_labels(dataset, folder).train if image.label is not None]
+    console.print(f"{folder}: labels of {len(paths)} of {len(dataset.train)} training images")
+    nodes, sizes, damaged = count_parts(paths, parts, sample=sample)
     if damaged:
-        console.print(f"damaged: {len(damaged)}, the first: {damaged[0]}", soft_wrap=True, markup=False)
-    if not maps:
+        console.print(f"damaged: {len(damaged)}, the first: {damaged[0]}", soft_wrap=True)
+    if not len(nodes):
         return
-    sizes = sorted({m.shape for m in maps})
     console.print("size in nodes: " + ", ".join(f"{h}×{w}" for h, w in sizes))
-    names = ("background", *parts.parts)
-    share = np.array([[(m == c).mean() for c in range(len(names))] for m in maps])
-    rows = [
-        (n, f"{100 * (share[:, c] > 0).mean():.1f}", f"{100 * share[:, c].mean():.1f}") for c, n in enumerate(names)
-    ]
-    columns = ("part", "images with it, %", "share of nodes, %")
-    console.print(plain_table(f"{len(maps)} labels, schema {schema}, threshold {LABEL_THRESHOLD}", columns, rows))
-    console.print(f"empty labels: {100 * np.mean([not m.any() for m in maps]):.1f} %")
+    there, mean = 100 * (nodes > 0).mean(0), 100 * nodes.mean(0)
+    rows = [(part, f"{there[i]:.1f}", f"{mean[i]:.1f}") for i, part in enumerate(("background", *parts.parts))]
+    title = f"{len(nodes)} labels, schema {schema}, threshold {LABEL_THRESHOLD}"
+    console.print(plain_table(title, ("part", "images with it, %", "fraction of nodes, %"), rows))
+    console.print(f"empty labels: {100 * (nodes[:, 0] == 1).mean():.1f} %")

@@ -1,33 +1,36 @@
-"""Options that several commands share, and the configuration they add up to."""
+"""Options that several commands share, and the configuration they add up to.
+
+Nothing heavy is imported before a command runs: its help and the shell's completion of its words answer at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from partreid.base_config import meanings, read_config_file
-from partreid.datasets.readers import LAYOUTS, read_datasets
+import partreid
+from partreid import datasets
 from partreid.errors import ConfigError, PartReIDError
-from partreid.labels.locate import AUTO
-from partreid.models.model_config import ModelConfig
 from partreid.parts import PART_SCHEMAS
-from partreid.retrieval.filters import Filter
-from partreid.retrieval.matching import MatchingConfig
-from partreid.runtime import Precision, RuntimeConfig
-from partreid.training.presets import PRESETS, get_preset
-from partreid.training.train_config import TrainConfig
-from partreid.types.moments import parse_moment
+
+if TYPE_CHECKING:
+    from partreid import Filter, RuntimeConfig, TrainConfig
+
+_PRESETS = (
+    "paper-occluded", "paper-holistic", "paper-occluded-ibn", "paper-holistic-ibn", "paper-occluded-hrnet",
+    "paper-holistic-hrnet", "bot", "pcb", "official-occluded", "official-holistic", "light", "demo", "ablation",
+)  # fmt: skip
 
 
-def completed(words: Iterable[str]) -> Callable[[str], list[str]]:
+def _completed(words: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     """What the shell completes a value with: those of the words that begin so."""
 
     def complete(incomplete: str) -> list[str]:
-        return [word for word in words if word.startswith(incomplete)]
+        return [word for word in (words() if callable(words) else words) if word.startswith(incomplete)]
 
     return complete
 
@@ -35,32 +38,42 @@ def completed(words: Iterable[str]) -> Callable[[str], list[str]]:
 def _query_sets(context: typer.Context, incomplete: str) -> list[str]:
     """The query sets of the data set that stands on the command line already."""
     with suppress(PartReIDError):
-        sets = read_datasets(context.params.get("data") or (), labels=None, unmatched="keep")
+        sets = partreid.read_datasets(context.params.get("data") or (), labels=None, unmatched="keep")
         return [name for one in sets for name in one.queries if name.startswith(incomplete)]
     return []
 
 
-_FIELDS = [f"{field}=" for field in meanings(TrainConfig)]
-_TEST_FIELDS = [
-    f"{section}.{field}="
-    for section, config in (("model", ModelConfig), ("matching", MatchingConfig))
-    for field in meanings(config)
-]
+def _datasets() -> list[str]:
+    return [layout.key for layout in datasets.LAYOUTS]
+
+
+def _fields() -> list[str]:
+    from partreid.base_config import meanings
+
+    return [f"{field}=" for field in meanings(partreid.TrainConfig)]
+
+
+def _test_fields() -> list[str]:
+    from partreid.base_config import meanings
+
+    matching = meanings(partreid.MatchingConfig)
+    return [field for field in _fields() if field.startswith("model.")] + [f"matching.{field}=" for field in matching]
+
+
 _SET = (
     "a folder, a folder that holds it, a table (.csv, .parquet), name=PATH, or a name to be found in $PARTREID_DATA. "
     "`partreid data list` shows the names."
 )
-_complete_data = completed([layout.key for layout in LAYOUTS])
-
-Data = Annotated[str, typer.Argument(help=f"Data set: {_SET}", autocompletion=_complete_data)]
+Data = Annotated[str, typer.Argument(help=f"Data set: {_SET}", autocompletion=_completed(_datasets))]
 DataSets = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DATA...", help=f"Data sets, each {_SET}", autocompletion=_complete_data),
+    typer.Argument(metavar="DATA...", help=f"Data sets, each {_SET}", autocompletion=_completed(_datasets)),
 ]
 MoreData = Annotated[
     list[str] | None,
-    typer.Option("--data", metavar="DATA", help="A data set, as DATA. Repeatable.", autocompletion=_complete_data),
-]
+    typer.Option("--data", metavar="DATA", help="A data set, as DATA. Repeatable.",
+                 autocompletion=_completed(_datasets)),
+]  # fmt: skip
 LimitIds = Annotated[
     int | None,
     typer.Option(
@@ -72,34 +85,31 @@ LimitIds = Annotated[
 ]
 QuerySets = Annotated[
     list[str] | None,
-    typer.Option(
-        "--query",
-        metavar="SET",
-        help="Query set, e.g. query or holistic. Repeatable. Default: all.",
-        autocompletion=_query_sets,
-    ),
-]
+    typer.Option("--query", metavar="SET", help="Query set, e.g. query or holistic. Repeatable. Default: all.",
+                 autocompletion=_query_sets),
+]  # fmt: skip
 QuerySet = Annotated[
     str | None,
-    typer.Option(
-        "--query", metavar="SET", help="Query set, e.g. query or holistic. Default: the first.",
-        autocompletion=_query_sets,
-    ),
+    typer.Option("--query", metavar="SET", help="Query set, e.g. query or holistic. Default: the first.",
+                 autocompletion=_query_sets),
 ]  # fmt: skip
 Labels = Annotated[str, typer.Option(help="Label folder in the data set's masks/; auto = the only one.")]
-Schema = Annotated[str, typer.Option(help="Part schema, e.g. five or eight.", autocompletion=completed(PART_SCHEMAS))]
+Schema = Annotated[str, typer.Option(help="Part schema, e.g. five or eight.", autocompletion=_completed(PART_SCHEMAS))]
 Preset = Annotated[
     str,
-    typer.Option(help=f"Configuration to start from: {', '.join(PRESETS)}.", autocompletion=completed(PRESETS)),
+    typer.Option(help=f"Configuration to start from: {', '.join(_PRESETS)}.", autocompletion=_completed(_PRESETS)),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML file with any of the fields.")]
+Configuration = Annotated[
+    str, typer.Argument(help="A preset, a run's folder, or a TOML or YAML file.", autocompletion=_completed(_PRESETS))
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="FIELD=VALUE",
         help="Replace one field, e.g. optimizer.epochs=30. Repeatable. `partreid config fields` prints all.",
-        autocompletion=completed(_FIELDS),
+        autocompletion=_completed(_fields),
     ),
 ]
 OtherOverrides = Annotated[
@@ -112,7 +122,7 @@ TestOverrides = Annotated[
         metavar="FIELD=VALUE",
         help="Embed or compare otherwise than the model was made for, e.g. model.visibility=continuous, "
         "matching.visibility=geometric, matching.normalize=true. Repeatable.",
-        autocompletion=completed(_TEST_FIELDS),
+        autocompletion=_completed(_test_fields),
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
@@ -121,14 +131,11 @@ PrecisionOption = Annotated[
     typer.Option(
         "--precision",
         help="auto, float32, bfloat16, or float16 (GPU only).",
-        autocompletion=completed(get_args(Precision)),
+        autocompletion=_completed(("auto", "float32", "bfloat16", "float16")),
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images embedded at once.")]
 Workers = Annotated[int, typer.Option(min=0, help="Threads that read training images ahead; 0 = none.")]
-CacheMib = Annotated[
-    int, typer.Option("--cache-mib", min=0, help="Memory for decoded training images, in MiB; 0 keeps none.")
-]
 Mirror = Annotated[
     bool,
     typer.Option("--mirror", help="Embed each image and its mirror image, and average them. Takes twice as long."),
@@ -140,14 +147,14 @@ Calibration = Annotated[
         metavar="auto|PATH",
         help="Embed and compare as this calibration was fitted: its file, the run it lies in, or auto for the one "
         "beside the model.",
-        autocompletion=completed([AUTO]),
+        autocompletion=_completed(["auto"]),
     ),
 ]
 _MODEL = "Run or checkpoint folder, exported file, or a Hugging Face repository org/name."
 Model = Annotated[str, typer.Argument(help=_MODEL)]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help=_MODEL)]
 _GALLERY = "A folder, qdrant://host:6333/name, or postgres://…/database?gallery=…"
-GalleryLocation = Annotated[str, typer.Argument(metavar="GALLERY", help=_GALLERY)]
+Gallery = Annotated[str, typer.Argument(metavar="GALLERY", help=_GALLERY)]
 GalleryOption = Annotated[str, typer.Option("--gallery", "-g", help=f"Gallery: {_GALLERY[0].lower()}{_GALLERY[1:]}")]
 Cameras = Annotated[list[str] | None, typer.Option("--camera", help="Only items of this camera. Repeatable.")]
 NotCameras = Annotated[list[str] | None, typer.Option("--not-camera", help="No items of this camera. Repeatable.")]
@@ -189,7 +196,9 @@ def train_config(preset: str, config: Path | None, overrides: list[str] | None) 
     Raises:
         ConfigError: a preset, file, field or value is wrong.
     """
-    result = get_preset(preset)
+    from partreid.base_config import read_config_file
+
+    result = partreid.get_preset(preset)
     if config is not None:
         content = read_config_file(config)
         try:
@@ -199,22 +208,13 @@ def train_config(preset: str, config: Path | None, overrides: list[str] | None) 
     return result.override(overrides or [])
 
 
-def runtime_config(
-    device: str, precision: str, workers: int = 0, batch_size: int = 64, cache_mib: int = 2048
-) -> RuntimeConfig:
+def runtime_config(device: str, precision: str, **fields: float) -> RuntimeConfig:
     """Where to run.
 
     Raises:
-        ConfigError: an unknown precision.
+        ConfigError: a field is wrong.
     """
-    given = {
-        "device": device,
-        "precision": precision,
-        "workers": workers,
-        "batch_size": batch_size,
-        "cache_mib": cache_mib,
-    }
-    return RuntimeConfig.parse(given, source="options")
+    return partreid.RuntimeConfig.parse({"device": device, "precision": precision, **fields}, source="options")
 
 
 def gallery_filter(
@@ -224,35 +224,32 @@ def gallery_filter(
     until: str | None,
     where: list[str] | None,
     not_where: list[str] | None,
-    *,
-    undated: bool = False,
+    undated: bool,
 ) -> Filter:
     """Which items of a gallery to look at.
 
     Raises:
         ConfigError: a time cannot be read, or a condition is not KEY=VALUE.
     """
-    return Filter(
+    from partreid.types.moments import parse_moment
+
+    return partreid.Filter(
         cameras=None if cameras is None else tuple(cameras),
         not_cameras=tuple(not_cameras or ()),
         since=None if since is None else parse_moment(since),
         until=None if until is None else parse_moment(until),
         undated=undated,
-        metadata=_alternatives(where),
-        not_metadata=_alternatives(not_where),
+        metadata=key_values(where),
+        not_metadata=key_values(not_where),
     )
 
 
-def key_values(assignments: list[str] | None) -> dict[str, str]:
-    """``KEY=VALUE`` texts as a mapping; the last one wins.
+def key_values(assignments: list[str] | None) -> dict[str, tuple[str, ...]]:
+    """``KEY=VALUE`` texts as a mapping from each key to its values.
 
     Raises:
         ConfigError: one has no ``=``, or nothing before it.
     """
-    return {key: values[-1] for key, values in _alternatives(assignments).items()}
-
-
-def _alternatives(assignments: list[str] | None) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for assignment in assignments or ():
         key, equals, value = assignment.partition("=")

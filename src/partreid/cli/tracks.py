@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+import partreid
+from partreid.cli import options as opt
 from partreid.cli.console import console, errors, show_progress
-from partreid.cli.options import (
-    BatchSize,
-    Calibration,
-    Device,
-    GalleryOption,
-    Mirror,
-    Model,
-    OneCamera,
-    PrecisionOption,
-    SkipDamaged,
-    runtime_config,
-)
 from partreid.errors import ConfigError
-from partreid.inference.storage import save_embeddings
-from partreid.retrieval.gallery import Gallery
-from partreid.retrieval.how_compared import load_for_comparison
-from partreid.retrieval.stores.addresses import without_secrets
-from partreid.retrieval.track_filling import VideoNaming, add_tracks, former_tracks
-from partreid.tracking.box_choice import named
-from partreid.tracking.boxes import BoxForm, TrackBoxes, read_boxes
-from partreid.tracking.frame_folder import FrameFolder
-from partreid.tracking.video_tracks import embed_video, open_frames
-from partreid.types.moments import parse_moment
 
-_SHOWN = 10  # things left out that are told one by one
+if TYPE_CHECKING:
+    from partreid.retrieval import VideoNaming
+    from partreid.tracking import FrameFolder, TrackBoxes
 
 
 def tracks(
-    model: Model,
+    model: opt.Model,
     video: Annotated[
         Path, typer.Argument(help="Video file, or a folder of frames as images, numbered in their names.")
     ],
@@ -51,12 +33,12 @@ def tracks(
         Path | None,
         typer.Option("--out", "-o", help="File to write; tracks.safetensors where neither it nor a gallery is given."),
     ] = None,
-    gallery: GalleryOption = "",
+    gallery: opt.GalleryOption = "",
     name: Annotated[
         str,
         typer.Option(help="What the video is called, before its tracks' names. Its file's or folder's if not given."),
     ] = "",
-    camera: OneCamera = None,
+    camera: opt.OneCamera = None,
     start: Annotated[
         str | None, typer.Option(help="When the video began, for the gallery: 2h (ago), or 2026-11-23T14:30 (local).")
     ] = None,
@@ -68,7 +50,7 @@ def tracks(
         typer.Option("--in-order", help="Count a folder's images in the order of their names, not by their numbers."),
     ] = False,
     form: Annotated[
-        BoxForm | None,
+        Literal["xyxy", "xywh"] | None,
         typer.Option("--boxes", help="How the four numbers of a box are to be read, where the table says it wrongly."),
     ] = None,
     first_frame: Annotated[
@@ -83,12 +65,12 @@ def tracks(
         typer.Option(help="Folder for an image of each track, the one that shows the most; in a folder of the video."),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Use every n-th frame only.")] = 1,
-    skip_damaged: SkipDamaged = False,
-    mirror: Mirror = False,
-    calibration: Calibration = None,
-    device: Device = "auto",
-    precision: PrecisionOption = "auto",
-    batch_size: BatchSize = 64,
+    skip_damaged: opt.SkipDamaged = False,
+    mirror: opt.Mirror = False,
+    calibration: opt.Calibration = None,
+    device: opt.Device = "auto",
+    precision: opt.PrecisionOption = "auto",
+    batch_size: opt.BatchSize = 64,
 ) -> None:
     """Embed the persons tracked in a video: one embedding per track, merged from all its boxes.
 
@@ -97,6 +79,14 @@ def tracks(
     place of those that were added from this video before. --skip-damaged leaves out damaged frames, wrong boxes, and
     boxes of no track. Video files need `pip install "partreid[video]"`.
     """
+    from partreid.inference import save_embeddings
+    from partreid.retrieval import VideoNaming, add_tracks
+    from partreid.retrieval.how_compared import load_for_comparison
+    from partreid.retrieval.stores.addresses import without_secrets
+    from partreid.retrieval.track_filling import former_tracks
+    from partreid.tracking import FrameFolder, embed_video, open_frames, read_boxes
+    from partreid.types.moments import parse_moment
+
     if (camera or start) and not gallery:
         raise ConfigError("--camera and --start are kept in a gallery only: give --gallery too.")
     naming = VideoNaming(video, camera, None if start is None else parse_moment(start), name=name)
@@ -108,9 +98,9 @@ def tracks(
     frames = open_frames(video, table, fps=fps, in_order=in_order)
     if isinstance(frames, FrameFolder):
         _say_frames(frames, table, naming)
-    runtime = runtime_config(device, precision, 0, batch_size)
+    runtime = opt.runtime_config(device, precision, batch_size=batch_size)
     extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=calibration)
-    opened = Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's at once
+    opened = partreid.Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's at once
     if opened is not None:
         former_tracks(opened, table.names, naming)  # so does it a name that another video has
     with show_progress("embedding boxes", len(table)) as advance:
@@ -122,14 +112,14 @@ def tracks(
     if out or not gallery:
         out = out or Path("tracks.safetensors")
         save_embeddings(out, found.embeddings, names=[naming.track_id(track) for track in found.names])
-        console.print(f"{out}: {len(found.names)} tracks, {found.embeddings}", markup=False, soft_wrap=True)
+        console.print(f"{out}: {len(found.names)} tracks, {found.embeddings}", soft_wrap=True)
     if opened is not None:
         with opened:
             gone = add_tracks(opened, found, naming)
             count = f"{len(found.names)} tracks added, {len(opened)} items"
-            console.print(f"{without_secrets(gallery)}: {count}.", highlight=False)
+            console.print(f"{without_secrets(gallery)}: {count}.")
             if gone:
-                console.print(f"{gone} former tracks of this video were removed.", highlight=False)
+                console.print(f"{gone} former tracks of this video were removed.")
 
 
 def _say_frames(frames: FrameFolder, table: TrackBoxes, naming: VideoNaming) -> None:
@@ -141,13 +131,15 @@ def _say_frames(frames: FrameFolder, table: TrackBoxes, naming: VideoNaming) -> 
         )
     first = frames.numbers[0] + table.table.first_frame
     speed = "times are not known (--fps)" if frames.rate is None else f"{frames.rate:g} frames a second"
-    console.print(f"{frames.files[0]} is frame {first} of the table; {speed}.", markup=False, soft_wrap=True)
+    console.print(f"{frames.files[0]} is frame {first} of the table; {speed}.", soft_wrap=True)
 
 
 def _say_left_out(left_out: list[str], gone: set[str]) -> None:
-    for message in left_out[:_SHOWN]:
-        errors.print(f"left out: {message}", markup=False, soft_wrap=True)
-    if len(left_out) > _SHOWN:
-        errors.print(f"... and {len(left_out) - _SHOWN} more were left out.")
+    from partreid.tracking.box_choice import named
+
+    for message in left_out[:10]:
+        errors.print(f"left out: {message}", soft_wrap=True)
+    if len(left_out) > 10:
+        errors.print(f"... and {len(left_out) - 10} more were left out.")
     if gone:
-        errors.print(f"No box is left of {named(gone, 'track')}.", markup=False, soft_wrap=True, highlight=False)
+        errors.print(f"No box is left of {named(gone, 'track')}.", soft_wrap=True)

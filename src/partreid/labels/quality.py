@@ -185,3 +185,25 @@ def _pieces(body: NDArray[np.bool_]) -> list[int]:
         sizes.append(piece.bit_count())
         left &= ~piece
     return sizes
+
+
+def count_parts(
+    paths: Sequence[Path], schema: PartSchema, *, sample: int
+) -> tuple[NDArray[np.float64], list[tuple[int, ...]], list[str]]:
+    """How much of labels each part takes.
+
+    Args:
+        paths: of pose fields or label maps. schema: the K parts. sample: how many to read at most, evenly chosen.
+
+    Returns:
+        [N, 1 + K], for each of the N labels that could be read the fraction of its nodes that are background, and each
+        part's; the sizes (h, w) of labels, sorted; and what is wrong with those that cannot be read.
+    """
+    maps, damaged = [], []
+    for i in np.linspace(0, len(paths) - 1, min(sample, len(paths))).astype(int):
+        try:
+            maps.append(label_map(read_part_maps(paths[i], schema)))
+        except LabelError as error:
+            damaged.append(str(error))
+    nodes = np.array([[(one == part).mean() for part in range(1 + len(schema))] for one in maps])
+    return nodes, sorted({one.shape for one in maps}), damaged

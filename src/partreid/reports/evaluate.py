@@ -32,7 +32,6 @@ from partreid.types import EvaluationResult, ReIDDataset
 if TYPE_CHECKING:
     from partreid.reports.run_report import RunReport
 
-REPORT_FILE = "report.html"
 METRICS = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mAP": "mAP", "mINP": "mINP"}
 """The scores by their keys in every file, and as tables call them."""
 _RANKINGS, _ATTENTION = 6, 8  # images in the figures
@@ -163,7 +162,7 @@ class Evaluation(Mapping[str, EvaluationResult]):
         _write(folder / "results.csv", certain.to_csv())
         _write(folder / "results.tex", certain.to_latex())
         if isinstance(next(iter(self.searched.values())).extractor.runner, TorchRunner):
-            _write(folder / REPORT_FILE, certain.report().page())
+            _write(folder / "report.html", certain.report().page())
             certain._draw(folder)
         else:
             warnings.warn("Figures and report need the network itself: an exported file gives scores.", stacklevel=2)
