@@ -16,7 +16,7 @@ from partreid.errors import DataError
 from partreid.files import hold_folder
 from partreid.retrieval import MatchingConfig
 from partreid.retrieval.filters import Filter
-from partreid.retrieval.search import can_run
+from partreid.retrieval.search.exact import can_run
 from partreid.retrieval.stores.base import SearchRule
 from partreid.retrieval.stores.lance import store as store_module
 from partreid.retrieval.stores.lance import writer as lance_writer

@@ -13,8 +13,7 @@ import pyarrow as pa
 import torch
 
 from partreid.errors import DataError
-from partreid.retrieval.search.codes import SlotCodes
-from partreid.retrieval.search.stored import load_codes, save_codes
+from partreid.retrieval.search.codes import SlotCodes, load_codes, save_codes
 from partreid.retrieval.stores.base import GalleryHeader
 from partreid.retrieval.stores.lance.head import FragmentEntry, check_file, crc_of, damaged
 from partreid.retrieval.stores.lance.library import lance, lance_errors

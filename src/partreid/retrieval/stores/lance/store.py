@@ -14,8 +14,6 @@ import torch
 from partreid.errors import DataError, ShapeError
 from partreid.files import hold_folder
 from partreid.retrieval.filters import Filter
-from partreid.retrieval.search.coded import Embedded
-from partreid.retrieval.search.codes import SlotCodes
 from partreid.retrieval.search.exact import Engine, ExactSearch
 from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, taken
 from partreid.retrieval.stores.lance.head import HEAD, Head, damaged, newest_acknowledged, outdated
@@ -50,7 +48,7 @@ class LanceStore:
 
     def __init__(self, path: Path, *, create: bool, engine: Engine = "auto") -> None:
         self.location = str(path)
-        self.search = ExactSearch(engine, _FragmentCodes())
+        self.search = ExactSearch(engine, lambda snapshot, unseen: snapshot.codes(unseen=unseen))
         self._path = path
         self._lock = threading.RLock()
         self._seen: bytes | None = None  # the latest content of gallery.json
@@ -219,18 +217,6 @@ class LanceStore:
         if self._seen is not None:
             raise damaged(self._path / HEAD, "it is gone")
         return None
-
-
-class _FragmentCodes:
-    """Codes that each fragment of a snapshot keeps."""
-
-    def update(self, embeddings: Embedded, *, unseen: bool = False) -> list[SlotCodes]:
-        """See :class:`~partreid.retrieval.search.coded.CodeSource`."""
-        assert isinstance(embeddings, Snapshot)
-        return embeddings.codes(unseen=unseen)
-
-    def clear(self) -> None:
-        """Nothing is kept here."""
 
 
 def _begun(snapshot: Snapshot | None) -> Snapshot:
