@@ -53,7 +53,7 @@ def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
         temporary = Path(name)
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # now: some libraries write a file of their own in its place
-        _sync(temporary)
+        force_to_disk(temporary)
         os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
         temporary = None  # the file is written: whatever comes now is no error of that
     except OSError as problem:
@@ -179,7 +179,7 @@ def atomic_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDErro
         for file in temporary.rglob("*"):
             if file.is_file():
                 file.chmod(0o666 & ~_umask())  # as in atomic_file
-                _sync(file)
+                force_to_disk(file)
         _exchange(temporary, path)
     except OSError as problem:
         raise error(_explain(path, problem)) from problem
@@ -273,7 +273,6 @@ def _close(handle: int | None) -> None:
 
 
 def _is_file_of(path: Path, handle: int) -> bool:
-    """Whether an open file is still the one of that name."""
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except OSError:
@@ -284,9 +283,13 @@ def _previous(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 
 
-def _sync(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
+def force_to_disk(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

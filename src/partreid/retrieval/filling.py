@@ -19,12 +19,9 @@ from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.known import FILE, Newcomers
-from partreid.retrieval.track_filling import VideoNaming, add_tracks
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 from partreid.types.moments import written_time
-
-__all__ = ["Filled", "Naming", "VideoNaming", "add_embeddings", "add_files", "add_images", "add_tracks"]
 
 WRITTEN = 1024
 """Items written together: what a kill can cost to embed again."""
@@ -137,7 +134,7 @@ def add_images(
     for start in range(0, len(names), WRITTEN):
         page = names[start : start + WRITTEN]
         found = newcomers.sort_out([naming.item(name) for name in page])
-        renamed |= dict(found.renamed)
+        renamed |= found.renamed
         wanted += [page[i] for i in found.new]
     known = len(names) - len(wanted)
     advance(known)
@@ -215,7 +212,6 @@ def add_files(
 def _pages(
     batches: Iterable[tuple[PartEmbeddings, Sequence[str]]], naming: Naming
 ) -> Iterator[tuple[list[GalleryItem], PartEmbeddings]]:
-    """Items and their embeddings, some at a time."""
     for embeddings, names in batches:
         for start in range(0, len(names), WRITTEN):
             page = names[start : start + WRITTEN]
@@ -240,9 +236,8 @@ def _fill(
     for items, page in pages():
         found = newcomers.sort_out(items, page)
         if found.new:
-            new = GalleryRecords(found.items, page)[found.new]
-            gallery.add_records(new, replace=replace)
+            gallery.add_records(GalleryRecords(found.items, page)[found.new], replace=replace)
         added, known = added + len(found.new), known + len(items) - len(found.new)
-        renamed |= dict(found.renamed)
+        renamed |= found.renamed
         advance(len(items))
     return Filled(added, known, renamed=renamed)

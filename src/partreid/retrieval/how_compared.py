@@ -108,7 +108,6 @@ class HowCompared(Guided):
         }
 
     def __str__(self) -> str:
-        """One sentence for people."""
         limits = self.visibility_threshold
         if limits is None:
             seen = _SEEN[self.visibility]

@@ -77,7 +77,6 @@ def search_many(
 
 
 def _check_alike(first: SearchResult, other: SearchResult) -> None:
-    """Whether the distances of two answers can be ranked together."""
     if len({first.model, other.model} - {""}) > 1:
         raise ShapeError(
             f"The galleries were made by different models, {first.model} and {other.model}: their distances cannot be "

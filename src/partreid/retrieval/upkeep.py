@@ -86,7 +86,7 @@ def carry_out(gallery: Gallery, deletion: Deletion) -> int:
         How many items were deleted.
 
     Raises:
-        DataError: the gallery was changed meanwhile, so that other items would be deleted.
+        DataError: the gallery was changed meanwhile: other items would be deleted.
     """
     if gallery.count(deletion.where) != deletion.count:
         raise DataError("The gallery was changed meanwhile. Nothing was deleted: look again.")

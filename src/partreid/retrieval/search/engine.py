@@ -180,7 +180,6 @@ def _decide(query: PartEmbeddings, survivors: Pairs, items: Items, k: int, memor
 
 
 def _exact(query: PartEmbeddings, pairs: Pairs, items: Items, memory_budget: int) -> Pairs:
-    """The pairs with their exact distances."""
     memory_budget = min(memory_budget, _CACHED)
     distances = exact_distances(query, items.fetch, pairs, items.matching, memory_budget=memory_budget)
     return Pairs(pairs.query, pairs.position, distances[:, None])

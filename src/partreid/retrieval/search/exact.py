@@ -122,8 +122,10 @@ class ExactSearch:
         count = len(items) if searched is None else int(searched.sum())
         many = count >= CODES_FROM or CODES_FROM <= len(items) <= _FRACTION * count
         large = self._wanted == "auto" and many and can_run()
+        few = 0 < min(k, count) <= min(_MOST_NEIGHBOURS, count // _ITEMS_PER_NEIGHBOUR)
+        suited = few and len(query) and query.vectors.device.type == "cpu" and suits(len(items.slots), items.width)
         found = None
-        if count and query.vectors.device.type == "cpu" and (large or self._wanted == "int8"):
+        if suited and (large or self._wanted == "int8"):
             found = self._through_codes(query, items, min(k, count), matching, searched, memory_budget)
         self.ran = "plain" if found is None else "int8"
         return _plain(query, items, k, matching, searched, memory_budget) if found is None else found
@@ -149,15 +151,7 @@ class ExactSearch:
         searched: np.ndarray | None,
         memory_budget: int,
     ) -> Pairs | None:
-        """None where codes cannot be used or do not pay: vectors or weights of extreme size, a small gallery for so
-        large a k, bounds that leave too many items."""
-        count = len(embeddings) if searched is None else int(searched.sum())
-        if (
-            not suits(len(embeddings.slots), embeddings.width)
-            or not len(query)
-            or k > min(_MOST_NEIGHBOURS, count // _ITEMS_PER_NEIGHBOUR)
-        ):
-            return None
+        """None for vectors or weights of extreme size, and where the bounds leave too many items."""
         if self._useless is not None and self._useless[0] == matching and len(embeddings) < 2 * self._useless[1]:
             return None
         from partreid.retrieval.search.engine import CodedFragment, Items, nearest

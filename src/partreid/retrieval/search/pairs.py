@@ -33,17 +33,14 @@ class Pairs:
         return len(self.query)
 
     def __getitem__(self, some: np.ndarray) -> Pairs:
-        """Chosen pairs, by index or mask."""
         return Pairs(self.query[some], self.position[some], self.numbers[some])
 
     @classmethod
     def none(cls, numbers: int = 1) -> Pairs:
-        """No pair, of so many numbers each."""
         return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, numbers), np.float32))
 
     @classmethod
     def cat(cls, several: Sequence[Pairs]) -> Pairs:
-        """Several collections as one."""
         return cls(*(np.concatenate(columns) for columns in zip(*(vars(p).values() for p in several), strict=True)))
 
     def ranked(self) -> tuple[Pairs, np.ndarray]:

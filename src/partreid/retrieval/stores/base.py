@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partreid.errors import ConfigError
+from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import LONGEST_ID, CameraSummary, GalleryRecords
+from partreid.types.tensors import check_comparable
 
 FORMAT_VERSION = 2
 """Of what stores keep; 1 was one file for all vectors. Another one is refused."""
@@ -46,8 +47,16 @@ class GalleryHeader:
         """The header of a gallery that begins with these embeddings."""
         return cls(embeddings.slots, embeddings.width, embeddings.model, embeddings.compare_normalized)
 
-    def bound_to(self, embeddings: PartEmbeddings) -> GalleryHeader:
-        """The header once these embeddings, which are like the gallery's, are in it."""
+    def bound_to(self, embeddings: PartEmbeddings, location: str) -> GalleryHeader:
+        """The header once these embeddings are in the gallery at ``location``.
+
+        Raises:
+            DataError: they are not like the gallery's, which were there first.
+        """
+        try:
+            check_comparable(self.example, embeddings)
+        except ShapeError as error:
+            raise DataError(f"Another process or thread began the gallery {location} differently. {error}") from None
         known = self.compare_normalized
         known = embeddings.compare_normalized if known is None else known
         return replace(self, model=self.model or embeddings.model, compare_normalized=known)
@@ -59,7 +68,7 @@ class GalleryHeader:
 
     @property
     def example(self) -> PartEmbeddings:
-        """Embeddings of no image: what ``check_comparable`` holds others against."""
+        """Embeddings of no image: what ``check_comparable`` compares others with."""
         return self.embeddings(torch.empty(0, len(self.slots), self.width), torch.empty(0, len(self.slots)))
 
     def embeddings(self, vectors: Tensor, visibility: Tensor) -> PartEmbeddings:
@@ -142,9 +151,8 @@ class GalleryStore(Protocol):
     def delete(self, where: Filter) -> int:
         """Remove items for good; how many there were."""
 
-    def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
-        """The first items by id, at most ``limit`` of those behind the id ``after``. Not called before the first item
-        was written."""
+    def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
+        """The first items by id, at most ``limit``. Not called before the first item was written."""
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
         """All items in the order of their ids, ``size`` or fewer at a time, none more than once: of the state that the
@@ -197,6 +205,27 @@ def by_camera(items: Iterable[tuple[str | None, datetime | None]]) -> list[Camer
 def as_keyword(tag: str) -> str:
     """A text of :func:`~partreid.retrieval.filters.tags` for an index of a server, which holds no long ones."""
     return tag if len(tag) <= LONGEST_ID else f"sha256:{sha256(tag.encode()).hexdigest()}"
+
+
+def pages(page: Callable[[str], GalleryRecords]) -> Iterator[GalleryRecords]:
+    """Pages until one is empty, each asked for by the last id of the one before, the first by ""."""
+    after = ""
+    while len(records := page(after)):
+        yield records
+        after = records.items[-1].id
+
+
+def check_version(location: str, version: object) -> None:
+    """Whether a gallery on a server has the format that is read here.
+
+    Raises:
+        DataError: it has not.
+    """
+    if version != FORMAT_VERSION:
+        raise DataError(
+            f"{location} has format version {version}; this partreid reads {FORMAT_VERSION}. "
+            "Use the partreid that made it, or make a new gallery."
+        )
 
 
 def taken(ids: list[str]) -> str:

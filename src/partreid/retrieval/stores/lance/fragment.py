@@ -15,7 +15,7 @@ import torch
 from partreid.errors import DataError
 from partreid.retrieval.search.codes import SlotCodes, load_codes, save_codes
 from partreid.retrieval.stores.base import GalleryHeader
-from partreid.retrieval.stores.lance.head import FragmentEntry, check_file, crc_of, damaged
+from partreid.retrieval.stores.lance.head import FragmentEntry, crc_of, damaged
 from partreid.retrieval.stores.lance.library import lance, lance_errors
 from partreid.retrieval.stores.lance.rows import BATCH, LIGHT, Columns, checks_of_vectors
 from partreid.types import PartEmbeddings
@@ -32,6 +32,9 @@ class Fragment:
 
     Args:
         folder: the gallery's. entry: what the file must be. header: of the gallery.
+
+    Raises:
+        DataError: the file is damaged, from whatever reads it.
     """
 
     def __init__(self, folder: Path, entry: FragmentEntry, header: GalleryHeader) -> None:
@@ -46,18 +49,13 @@ class Fragment:
     @functools.cached_property
     def columns(self) -> Columns:
         """What filters and weights need of all rows."""
-        entry = self.entry
-        check_file(self.path, entry.size, entry.crc, entry.extents)
+        self.entry.check(self.folder)
         with lance_errors(self.path):
             reader = lance.file.LanceFileReader(str(self.path), columns=list(LIGHT))
-            return Columns.of(reader.read_all(batch_size=max(1, entry.rows)).to_table())
+            return Columns.of(reader.read_all(batch_size=max(1, len(self))).to_table())
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """[n, S·D] float16 of the rows at ascending positions.
-
-        Raises:
-            DataError: the file is damaged.
-        """
+        """[n, S·D] float16 of the rows at ascending positions."""
         width = len(self.header.slots) * self.header.width
         found = np.empty((len(rows), width), np.float16)
         row_bytes = found.itemsize * width
@@ -84,11 +82,7 @@ class Fragment:
         return found
 
     def metadata(self, rows: np.ndarray) -> list[str]:
-        """[n] metadata of the rows at ascending positions, as text; the rest of each row is checked with it.
-
-        Raises:
-            DataError: the file is damaged.
-        """
+        """[n] metadata of the rows at ascending positions, as text; the rest of each row is checked with it."""
         with lance_errors(self.path):
             reader = lance.file.LanceFileReader(str(self.path), columns=["metadata"])
             found = reader.take_rows(rows.tolist(), batch_size=max(1, len(rows))).to_table()["metadata"].to_pylist()
@@ -99,16 +93,10 @@ class Fragment:
         return found  # type: ignore[no-any-return]
 
     def records(self, rows: np.ndarray) -> GalleryRecords:
-        """The rows at ascending positions.
-
-        Raises:
-            DataError: the file is damaged.
-        """
         items = self.columns[rows].items(self.metadata(rows))
         return GalleryRecords(tuple(items), self.embeddings(rows))
 
     def embeddings(self, rows: np.ndarray) -> PartEmbeddings:
-        """Vectors and visibilities of the rows at ascending positions."""
         shape = (len(rows), len(self.header.slots), self.header.width)
         vectors = torch.from_numpy(self.vectors(rows).reshape(shape))
         visibility = torch.from_numpy(self.columns.visibility[rows])
@@ -145,10 +133,8 @@ class Fragment:
         return made
 
     def check(self) -> list[str]:
-        """Read everything; a sentence for each problem."""
         try:
-            entry = self.entry
-            check_file(self.path, entry.size, entry.crc, entry.extents)
+            self.entry.check(self.folder)
             for start in range(0, len(self), BATCH):
                 rows = np.arange(start, min(start + BATCH, len(self)))
                 self.metadata(rows)

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, TypeAdapter, ValidationError
 
 from partreid.errors import DataError
-from partreid.files import atomic_file
+from partreid.files import atomic_file, force_to_disk
 from partreid.retrieval.stores.base import FORMAT_VERSION, GalleryHeader
 
 HEAD = "gallery.json"
@@ -44,7 +44,6 @@ class CheckedFile:
 
     @classmethod
     def of(cls, folder: Path, file: str) -> Self:
-        """Describe a file."""
         data = (folder / file).read_bytes()
         return cls(file, len(data), zlib.crc32(data))
 
@@ -76,6 +75,10 @@ class FragmentEntry:
     def count(self) -> int:
         """Rows that are not deleted."""
         return self.rows - self.deleted
+
+    def check(self, folder: Path) -> None:
+        """Raises DataError where the file is not what it was; its vectors are not looked at."""
+        check_file(folder / "data" / self.file, self.size, self.crc, self.extents)
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ class Head:
         """
         try:
             whole = json.loads(data)
+            text = _text(whole.get("gallery")) if isinstance(whole, dict) else b""
         except (ValueError, RecursionError) as error:
             raise damaged(path, str(error)) from None
         if not isinstance(whole, dict) or whole.get("type") != _TYPE:
@@ -143,10 +147,6 @@ class Head:
                 f"{path} has format version {whole.get('format_version')!r:.20}; this version of partreid reads "
                 f"{FORMAT_VERSION}. Older: build the gallery again from its images. Newer: update partreid."
             )
-        try:
-            text = _text(whole.get("gallery"))
-        except RecursionError:
-            raise damaged(path, "it is nested too deep") from None
         if zlib.crc32(text) != whole.get("crc"):
             raise damaged(path, "its checksum is another")
         try:
@@ -188,11 +188,7 @@ def _acknowledge(folder: Path, version: int) -> None:
     """
     with suppress(OSError):
         if os.name == "posix":  # the new name of gallery.json first: a power failure must never undo that alone
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            force_to_disk(folder)
         if version:
             place = folder / ACKNOWLEDGED
             place.mkdir(exist_ok=True)

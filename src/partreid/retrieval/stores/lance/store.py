@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from partreid.errors import DataError, ShapeError
+from partreid.errors import DataError
 from partreid.files import hold_folder
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.exact import Engine, ExactSearch
-from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, taken
+from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, pages, taken
 from partreid.retrieval.stores.lance.head import HEAD, Head, damaged, newest_acknowledged, outdated
 from partreid.retrieval.stores.lance.snapshot import Snapshot
-from partreid.retrieval.stores.lance.writer import Change, apply
+from partreid.retrieval.stores.lance.writer import apply
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords
-from partreid.types.tensors import check_comparable
 
 PATIENCE = 60.0
 """Seconds that a write waits for another one in the same folder."""
@@ -33,7 +32,8 @@ _LEASE = 60.0  # seconds after which whoever walks through a version says again 
 class LanceStore:
     """Items in a Lance dataset with vectors in half precision, searched through int8 codes.
 
-    Any number of processes may read beside one that writes; each call sees what was acknowledged before it.
+    Any number of processes may read beside one that writes; each call sees what was acknowledged before it. A killed
+    process has done all of a call or nothing. Methods as of :class:`~partreid.retrieval.stores.base.GalleryStore`.
 
     Args:
         path: the folder. create: whether to begin a gallery where there is none; the folder is made by the first write.
@@ -60,63 +60,56 @@ class LanceStore:
         self._read(lambda _: None)
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
-        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
         return self._read(lambda _: answer())
 
     def header(self) -> GalleryHeader | None:
-        """What the items have in common."""
         return self._read(lambda snapshot: None if snapshot is None else snapshot.header)
 
     def count(self, where: Filter) -> int:
-        """Number of items that meet ``where``."""
         return self._read(lambda snapshot: 0 if snapshot is None else snapshot.count(where))
 
     def cameras(self, where: Filter) -> list[CameraSummary]:
-        """The items of each camera."""
         return self._read(lambda snapshot: [] if snapshot is None else snapshot.cameras(where))
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
-        """Add items, all or none; a killed process has added all or none, too."""
         if not records.embeddings.vectors[0].numel():
             raise DataError(f"A gallery keeps vectors of at least one number, got {records.embeddings}.")
         with self._writing() as found:
             snapshot = found
             if snapshot is None:  # an emptied one is not new
                 snapshot = Snapshot(self._path, Head.empty(GalleryHeader.of(records.embeddings)))
-            try:
-                check_comparable(snapshot.header.example, records.embeddings)
-            except ShapeError as error:
-                raise DataError(f"Another process began the gallery in {self._path} differently. {error}") from None
+            header = snapshot.header.bound_to(records.embeddings, f"in {self._path}")
             there = snapshot.mask(Filter(ids=tuple(records.ids)))
             if not replace and there.any():
                 raise DataError(taken(snapshot.records(there.nonzero()[0]).ids))
-            header = snapshot.header.bound_to(records.embeddings)
-            apply(snapshot, Change(snapshot.by_fragment(there), records, header))
+            apply(snapshot, snapshot.by_fragment(there), records, header)
 
     def delete(self, where: Filter) -> int:
         """Remove items. Their vectors stay in a file until their fragment is rewritten: see docs/gallery.md."""
         if self.header() is None:
             return 0
-        with self._writing() as snapshot:
-            gone = _begun(snapshot).mask(where)
+        with self._writing() as found:
+            snapshot = _begun(found)
+            gone, nothing = snapshot.mask(where), snapshot.records(np.empty(0, np.int64))
             if gone.any():
-                apply(_begun(snapshot), Change(_begun(snapshot).by_fragment(gone)))
+                apply(snapshot, snapshot.by_fragment(gone), nothing, snapshot.header)
             return int(gone.sum())
 
-    def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
-        """Items in the order of their ids."""
-        return self._read(lambda snapshot: _begun(snapshot).first_by_id(where, limit=limit, after=after))
+    def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
+        return self._read(lambda snapshot: _begun(snapshot).first_by_id(where, limit=limit))
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
-        """All items, of the version at the first page; its files are kept as long as someone walks through them."""
-        snapshot = self._read(lambda newest: newest)
-        if snapshot is None:
-            return
-        after, told = "", time.monotonic()
-        while True:
+        """The version's files are kept as long as someone walks through them."""
+        snapshot, told = self._read(lambda newest: newest), time.monotonic()
+
+        def page(after: str) -> GalleryRecords:
+            nonlocal told
+            if after and time.monotonic() - told > _LEASE:
+                _begun(snapshot).hold()
+                told = time.monotonic()
             with self._lock:
                 try:
-                    page = snapshot.first_by_id(where, limit=size, after=after)
+                    return _begun(snapshot).first_by_id(where, limit=size, after=after)
                 except DataError as error:
                     if self._read(lambda newest: newest) is snapshot:
                         raise
@@ -124,24 +117,17 @@ class LanceStore:
                         f"The gallery in {self._path} was changed while all of it was read, and more than ten minutes "
                         f"ago: what it held is cleared away. Read it again from the start. ({error})"
                     ) from None
-            if not len(page):
-                return
-            yield page
-            after = page.items[-1].id
-            if time.monotonic() - told > _LEASE:
-                snapshot.hold()
-                told = time.monotonic()
+
+        if snapshot is not None:
+            yield from pages(page)
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
-        """The k nearest of each query, and ties."""
         return self._read(lambda snapshot: self._nearest(_begun(snapshot), query, rule))
 
     def verify(self) -> list[str]:
-        """Read everything."""
         return self._read(lambda snapshot: [] if snapshot is None else snapshot.check())
 
     def close(self) -> None:
-        """Let go of what is in memory."""
         with self._lock:
             self._snapshot, self._current = None, False
             self.search.clear()

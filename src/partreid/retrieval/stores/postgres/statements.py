@@ -168,13 +168,21 @@ def columns(items: Sequence[GalleryItem]) -> list[list[Any]]:
 def copied(numbers: np.ndarray, embeddings: PartEmbeddings) -> bytes:
     """Rows of ``part`` for COPY: the visible slots of items [B], by their numbers."""
     row, slot = (index.numpy() for index in (embeddings.visibility > 0).nonzero(as_tuple=True))
-    table = np.zeros(len(row), _binary_row(embeddings.width))
-    table["fields"] = 4
-    for name, size in (("item", 8), ("slot", 2), ("visibility", 4), ("vector", 4 + 2 * embeddings.width)):
-        table[f"bytes of {name}"] = size
-    table["item"], table["slot"], table["width"] = numbers[row], slot, embeddings.width
-    table["visibility"] = embeddings.visibility.numpy()[row, slot]
-    table["vector"] = embeddings.vectors.numpy()[row, slot]
+    vector = np.dtype([("width", ">i2"), ("unused", ">i2"), ("numbers", ">f2", (embeddings.width,))])
+    kinds: dict[str, np.dtype[Any]] = {
+        "item": np.dtype(">i8"),
+        "slot": np.dtype(">i2"),
+        "visibility": np.dtype(">f4"),
+        "vector": vector,
+    }
+    # As COPY takes it: the number of fields, then each field behind its size in bytes.
+    columns = [part for name, kind in kinds.items() for part in ((f"bytes of {name}", ">i4"), (name, kind))]
+    table = np.zeros(len(row), np.dtype([("fields", ">i2"), *columns]))
+    table["fields"] = len(kinds)
+    for name, kind in kinds.items():
+        table[f"bytes of {name}"] = kind.itemsize
+    table["item"], table["slot"], table["visibility"] = numbers[row], slot, embeddings.visibility.numpy()[row, slot]
+    table["vector"]["width"], table["vector"]["numbers"] = embeddings.width, embeddings.vectors.numpy()[row, slot]
     return table.tobytes()
 
 
@@ -194,22 +202,3 @@ def embedded(rows: list[tuple[int, int, float, bytes]], numbers: list[int], head
     packed = np.frombuffer(b"".join(vector[4:] for *_, vector in rows), ">f2")  # behind its length and two bytes of 0
     vectors[row, slot] = packed.reshape(len(rows), header.width)
     return header.embeddings(torch.from_numpy(vectors), torch.from_numpy(visibility))
-
-
-def _binary_row(width: int) -> np.dtype[np.void]:
-    """A row of ``part`` as COPY takes it: the number of fields, then each field behind its size in bytes."""
-    return np.dtype(
-        [
-            ("fields", ">i2"),
-            ("bytes of item", ">i4"),
-            ("item", ">i8"),
-            ("bytes of slot", ">i4"),
-            ("slot", ">i2"),
-            ("bytes of visibility", ">i4"),
-            ("visibility", ">f4"),
-            ("bytes of vector", ">i4"),
-            ("width", ">i2"),
-            ("unused", ">i2"),
-            ("vector", ">f2", (width,)),
-        ]
-    )

@@ -71,10 +71,7 @@ def records(points: Sequence[Any], header: GalleryHeader) -> GalleryRecords:
                 vectors[row, slot], visibility[row, slot] = vector, payload[_visibility(slot)]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"Point {one.id} is no item of a gallery: {type(error).__name__} {error}.") from error
-    return GalleryRecords(
-        tuple(items),
-        header.embeddings(torch.from_numpy(vectors), torch.from_numpy(visibility)),
-    )
+    return GalleryRecords(tuple(items), header.embeddings(torch.from_numpy(vectors), torch.from_numpy(visibility)))
 
 
 def sighting(payload: dict[str, Any] | None) -> tuple[str | None, datetime | None]:
@@ -139,12 +136,6 @@ class AskedSlot:
                 asked.append(cls(name, header.slots.index(name), seen, limit, vector))
         return asked
 
-    def within(self, where: models.Filter) -> models.Filter:
-        """The items of a filter that show this slot."""
-        if self.limit is None:
-            return where
-        return models.Filter(must=[where, self._above()])
-
     def weight(self, rule: str) -> list[Any]:
         """Factors of the slot's weight."""
         shown: Any = self._above() if self.limit is not None else _visibility(self.place)
@@ -154,53 +145,37 @@ class AskedSlot:
             shown = shown if self.limit is not None else models.SqrtExpression(sqrt=shown)
         return [seen, shown]
 
-    def nearest(self, where: models.Filter, limit: int) -> models.QueryRequest:
-        """The nearest items in this slot alone."""
-        return models.QueryRequest(
-            query=self.vector, using=self.name, filter=self.within(where), params=_EXACT, limit=limit
-        )
-
-    def prefetch(self, where: models.Filter, limit: int) -> models.Prefetch:
-        """The same as the beginning of another request."""
-        return models.Prefetch(
-            query=self.vector, using=self.name, filter=self.within(where), params=_EXACT, limit=limit
-        )
+    def nearest(self, kind: Any, where: models.Filter, limit: int) -> Any:
+        """The nearest items in this slot alone: as a ``QueryRequest``, or as the ``Prefetch`` of another."""
+        shown = where if self.limit is None else models.Filter(must=[where, self._above()])
+        return kind(query=self.vector, using=self.name, filter=shown, params=_EXACT, limit=limit)
 
     def _above(self) -> models.FieldCondition:
         return models.FieldCondition(key=_visibility(self.place), range=models.Range(gt=self.limit))
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """Eq. 9 for one query, among the items of a filter that show a slot of it, ``most`` or fewer.
+def ranking(asked: Sequence[AskedSlot], rule: str, where: models.Filter, most: int, limit: int) -> models.QueryRequest:
+    """The nearest ``limit`` by Eq. 9 of one query, among the items of a filter that show a slot of it, ``most`` or fewer.
 
-    Each slot prefetches all of them: an item that is not prefetched in a slot takes the slot's default distance, 0,
-    and that is right only where it has no vector and so a weight of 0.
+    Their scores are distances below 0. Each slot prefetches all of them: an item that is not prefetched in a slot takes
+    the slot's default distance, 0, and that is right only where it has no vector and so a weight of 0.
     """
-
-    asked: Sequence[AskedSlot]
-    rule: str
-    where: models.Filter
-    most: int
-
-    def request(self, limit: int) -> models.QueryRequest:
-        """The nearest ``limit``; their scores are distances below 0."""
-        weights = [slot.weight(self.rule) for slot in self.asked]
-        terms = [models.MultExpression(mult=[*weight, f"$score[{i}]"]) for i, weight in enumerate(weights)]
-        mean = models.DivParams(
-            left=models.SumExpression(sum=terms),
-            right=models.SumExpression(sum=[models.MultExpression(mult=weight) for weight in weights]),
-            by_zero_default=NOT_COMPARABLE,
-        )
-        defaults = {f"$score[{i}]": 0.0 for i in range(len(weights))}
-        return models.QueryRequest(
-            prefetch=[slot.prefetch(self.where, self.most) for slot in self.asked],
-            query=models.FormulaQuery(
-                formula=models.NegExpression(neg=models.DivExpression(div=mean)),
-                defaults=defaults | {_visibility(slot.place): 0.0 for slot in self.asked},
-            ),
-            limit=limit,
-        )
+    weights = [slot.weight(rule) for slot in asked]
+    terms = [models.MultExpression(mult=[*weight, f"$score[{i}]"]) for i, weight in enumerate(weights)]
+    mean = models.DivParams(
+        left=models.SumExpression(sum=terms),
+        right=models.SumExpression(sum=[models.MultExpression(mult=weight) for weight in weights]),
+        by_zero_default=NOT_COMPARABLE,
+    )
+    defaults = {f"$score[{i}]": 0.0 for i in range(len(weights))}
+    return models.QueryRequest(
+        prefetch=[slot.nearest(models.Prefetch, where, most) for slot in asked],
+        query=models.FormulaQuery(
+            formula=models.NegExpression(neg=models.DivExpression(div=mean)),
+            defaults=defaults | {_visibility(slot.place): 0.0 for slot in asked},
+        ),
+        limit=limit,
+    )
 
 
 def problems(point: Any, header: GalleryHeader) -> list[str]:
