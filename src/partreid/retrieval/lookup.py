@@ -124,10 +124,9 @@ def calibration_beside(model: str | Path, gallery: Gallery) -> tuple[MatchCalibr
     try:
         if gallery.extractor is None or not (find_checkpoint(source) / CALIBRATION_FILE).is_file():
             return None, ""
+        return MatchCalibration.load(source, extractor=gallery.extractor), ""
     except CheckpointError:
         return None, ""
-    try:
-        return MatchCalibration.load(source, extractor=gallery.extractor), ""
     except DataError as error:
         return None, f"No probabilities are told. {error}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Literal, Protocol
 
@@ -19,6 +20,7 @@ from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.bound import SMALLEST
 from partreid.retrieval.search.codes import SlotCodes, suits
 from partreid.retrieval.search.pairs import Pairs, with_ties
+from partreid.retrieval.stores.base import SearchRule
 from partreid.types import PartEmbeddings
 
 Engine = Literal["auto", "int8", "plain"]
@@ -104,31 +106,25 @@ class ExactSearch:
         self,
         query: PartEmbeddings,
         items: Embedded,
-        k: int,
-        *,
-        matching: MatchingConfig,
+        rule: SearchRule,
         searched: np.ndarray | None,
-        memory_budget: int,
     ) -> Pairs:
         """Every item among the k nearest comparable ones of some query, ties of the k-th included, and some others.
 
         Args:
-            query: [Q, S, D]. items: N, on the same device.
-            k: how many. matching: how to compare.
+            query: [Q, S, D]. items: N, on the same device. rule: how to search; its filter is not looked at.
             searched: [N] bool, the items that count; all where None.
-            memory_budget: bytes to work in.
         """
-        matching = matching.resolved(query)
         count = len(items) if searched is None else int(searched.sum())
         many = count >= CODES_FROM or CODES_FROM <= len(items) <= _FRACTION * count
         large = self._wanted == "auto" and many and can_run()
-        few = 0 < min(k, count) <= min(_MOST_NEIGHBOURS, count // _ITEMS_PER_NEIGHBOUR)
+        few = 0 < min(rule.k, count) <= min(_MOST_NEIGHBOURS, count // _ITEMS_PER_NEIGHBOUR)
         suited = few and len(query) and query.vectors.device.type == "cpu" and suits(len(items.slots), items.width)
         found = None
         if suited and (large or self._wanted == "int8"):
-            found = self._through_codes(query, items, min(k, count), matching, searched, memory_budget)
+            found = self._through_codes(query, items, replace(rule, k=min(rule.k, count)), searched)
         self.ran = "plain" if found is None else "int8"
-        return _plain(query, items, k, matching, searched, memory_budget) if found is None else found
+        return _plain(query, items, rule, searched) if found is None else found
 
     def codes_in_memory(self, embeddings: Embedded, unseen: bool) -> list[SlotCodes]:
         """Codes of all items, making those that are missing."""
@@ -143,15 +139,10 @@ class ExactSearch:
         return self._codes
 
     def _through_codes(
-        self,
-        query: PartEmbeddings,
-        embeddings: Embedded,
-        k: int,
-        matching: MatchingConfig,
-        searched: np.ndarray | None,
-        memory_budget: int,
+        self, query: PartEmbeddings, embeddings: Embedded, rule: SearchRule, searched: np.ndarray | None
     ) -> Pairs | None:
         """None for vectors or weights of extreme size, and where the bounds leave too many items."""
+        matching = rule.matching
         if self._useless is not None and self._useless[0] == matching and len(embeddings) < 2 * self._useless[1]:
             return None
         from partreid.retrieval.search.engine import CodedFragment, Items, nearest
@@ -173,7 +164,7 @@ class ExactSearch:
             matching,
             lambda positions: matching.prepare(embeddings[positions]),
         )
-        found = nearest(asked, mine, items, k, memory_budget=memory_budget)
+        found = nearest(asked, mine, items, rule.k, memory_budget=rule.memory_budget)
         if found is None:
             self._useless = (matching, len(embeddings))
             return None
@@ -205,15 +196,9 @@ def _sound(weights: np.ndarray) -> bool:
     return not bool(((weights > 0) & (weights < SMALLEST)).any())
 
 
-def _plain(
-    query: PartEmbeddings,
-    items: Embedded,
-    k: int,
-    matching: MatchingConfig,
-    searched: np.ndarray | None,
-    memory_budget: int,
-) -> Pairs:
+def _plain(query: PartEmbeddings, items: Embedded, rule: SearchRule, searched: np.ndarray | None) -> Pairs:
     """By all distances, some queries and some items at a time."""
+    k, matching, memory_budget = rule.k, rule.matching, rule.memory_budget
     asked = matching.prepare(query)
     some = max(1, min(len(asked), memory_budget // (4 * _PAIR_BYTES * max(1, k))))  # queries
     most = max(1, memory_budget // (2 * max(_PAIR_BYTES * some, 8 * asked.width * len(items.slots))))  # items

@@ -130,14 +130,8 @@ class MemoryStore:
                 searched[state.positions(rule.where)] = True
             # What the search keeps is of the newest state.
             newest = items is self._batches[0]
-            pairs = (self.search if newest else ExactSearch(self._engine)).nearest(
-                query.to(items.vectors.device),
-                items,
-                rule.k,
-                matching=rule.matching,
-                searched=searched,
-                memory_budget=rule.memory_budget,
-            )
+            search = self.search if newest else ExactSearch(self._engine)
+            pairs = search.nearest(query.to(items.vectors.device), items, rule, searched)
             positions, record = np.unique(pairs.position, return_inverse=True)
             return Candidates(state.records(positions.tolist()), pairs.query, record)
 

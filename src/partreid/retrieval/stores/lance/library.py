@@ -34,9 +34,8 @@ def lance_errors(path: Path, kind: Callable[[Path, str], DataError] = damaged) -
         yield
     except DataError:  # which says it already
         raise
-    except (OSError, ValueError, RuntimeError, TypeError, NotImplementedError, pa.ArrowException) as error:
-        raise kind(path, f"{error!s:.300}") from error
     except BaseException as error:
-        if type(error).__name__ == "PanicException":
+        known = isinstance(error, OSError | ValueError | RuntimeError | TypeError | pa.ArrowException)
+        if known or type(error).__name__ == "PanicException":
             raise kind(path, f"{error!s:.300}") from error
         raise

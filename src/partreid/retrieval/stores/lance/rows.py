@@ -138,12 +138,10 @@ class Columns:
     def mask(self, where: Filter) -> np.ndarray:
         """[N] bool: which rows meet a filter; the same as ``where.keeps`` of each item."""
         keep = np.ones(len(self), bool)
-        for inside in (
-            None if where.since is None else self.times >= microseconds(where.since),
-            None if where.until is None else self.times < microseconds(where.until),
-        ):
-            if inside is not None:
-                unknown = self.times == NO_TIME
+        unknown = self.times == NO_TIME
+        for limit, lies in ((where.since, np.greater_equal), (where.until, np.less)):
+            if limit is not None:
+                inside = lies(self.times, microseconds(limit))
                 keep &= inside | unknown if where.undated else inside & ~unknown
         for column, wanted, unwanted in (
             (self.cameras, where.wanted_cameras, where.unwanted_cameras),

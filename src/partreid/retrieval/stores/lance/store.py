@@ -134,14 +134,7 @@ class LanceStore:
 
     def _nearest(self, snapshot: Snapshot, query: PartEmbeddings, rule: SearchRule) -> Candidates:
         searched = snapshot.mask(rule.where)
-        pairs = self.search.nearest(
-            query,
-            snapshot,
-            rule.k,
-            matching=rule.matching,
-            searched=None if searched.all() else searched,
-            memory_budget=rule.memory_budget,
-        )
+        pairs = self.search.nearest(query, snapshot, rule, None if searched.all() else searched)
         positions, record = np.unique(pairs.position, return_inverse=True)
         return Candidates(snapshot.records(positions), pairs.query, record)
 

@@ -98,6 +98,8 @@ _DISTANCES = {
 
 PARTS = "SELECT item, slot, visibility, vector FROM {s}.part WHERE item = ANY(%s)"
 
+COUNT = "SELECT count(*) FROM {s}.item WHERE {condition}"
+
 CAMERAS = "SELECT camera, count(*), min(time), max(time) FROM {s}.item WHERE {condition} GROUP BY camera"
 
 WRONG_PARTS = """

@@ -95,16 +95,12 @@ class PostgresStore:
         return header
 
     def count(self, where: Filter) -> int:
-        condition, values = statements.condition(where)
         with self._transaction() as cursor:
-            row = self._run(cursor, "SELECT count(*) FROM {s}.item WHERE " + condition, values).fetchone()
-        return int(row[0])
+            return int(self._run_where(cursor, statements.COUNT, where).fetchone()[0])
 
     def cameras(self, where: Filter) -> list[CameraSummary]:
-        condition, values = statements.condition(where)
         with self._transaction() as cursor:
-            statement = statements.CAMERAS.replace("{condition}", condition)
-            return [CameraSummary(*row) for row in self._run(cursor, statement, values).fetchall()]
+            return [CameraSummary(*row) for row in self._run_where(cursor, statements.CAMERAS, where).fetchall()]
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         # In the order of ids: two writers that replace the same items then wait for, and never block, one another.
@@ -115,9 +111,8 @@ class PostgresStore:
                 self._write(cursor, records[range(start, min(start + _SOME, len(records)))], replace=replace)
 
     def delete(self, where: Filter) -> int:
-        condition, values = statements.condition(where)
         with self._transaction(writing=True) as cursor:
-            return int(self._run(cursor, statements.DELETE.replace("{condition}", condition), values).rowcount)
+            return int(self._run_where(cursor, statements.DELETE, where).rowcount)
 
     def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
         with self._transaction() as cursor:
@@ -208,6 +203,10 @@ class PostgresStore:
     def _run(self, cursor: Any, statement: str, values: Sequence[Any] = ()) -> Any:
         return cursor.execute(self._in_schema(statement), values)
 
+    def _run_where(self, cursor: Any, statement: str, where: Filter) -> Any:
+        condition, values = statements.condition(where)
+        return self._run(cursor, statement.replace("{condition}", condition), values)
+
     def _in_schema(self, statement: str) -> Any:
         return sql.SQL(statement).format(s=sql.Identifier(self._schema))
 
@@ -284,14 +283,9 @@ class PostgresStore:
     def _near(self, cursor: Any, query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> list[int]:
         """Numbers of the items near to one query [1, S, D] that is prepared."""
         condition, values = statements.condition(rule.where)
-        statement = statements.search(rule, condition)
-        asked = statements.asked(query, rule, header)
-        self._run(
-            cursor,
-            statement,
-            [*asked, *values, rule.k - 1, *reach(header.width, normalize=bool(rule.matching.normalize))],
-        )
-        return [number for (number,) in cursor.fetchall()]
+        further = reach(header.width, normalize=bool(rule.matching.normalize))
+        values = [*statements.asked(query, rule, header), *values, rule.k - 1, *further]
+        return [number for (number,) in self._run(cursor, statements.search(rule, condition), values).fetchall()]
 
     def _page(self, cursor: Any, where: Filter, limit: int, after: str = "") -> GalleryRecords:
         condition, values = statements.condition(where)

@@ -155,7 +155,7 @@ class AskedSlot:
 
 
 def ranking(asked: Sequence[AskedSlot], rule: str, where: models.Filter, most: int, limit: int) -> models.QueryRequest:
-    """The nearest ``limit`` by Eq. 9 of one query, among the items of a filter that show a slot of it, ``most`` or fewer.
+    """The nearest ``limit`` to one query by Eq. 9, among the at most ``most`` items of a filter that show a slot of it.
 
     Their scores are distances below 0. Each slot prefetches all of them: an item that is not prefetched in a slot takes
     the slot's default distance, 0, and that is right only where it has no vector and so a weight of 0.
