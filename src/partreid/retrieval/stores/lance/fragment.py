@@ -65,17 +65,14 @@ class Fragment:
         offsets = starts[extent] + rows * row_bytes - firsts[extent]
         runs = [0, *(np.flatnonzero(np.diff(offsets) != row_bytes) + 1).tolist(), len(rows)] if len(rows) else [0]
         data = memoryview(found.data).cast("B")
-        try:
-            with self.path.open("rb", buffering=0) as file:
-                for first, last in itertools.pairwise(runs):
-                    file.seek(int(offsets[first]))
-                    place, end = first * row_bytes, last * row_bytes
-                    while place < end:
-                        if not (count := file.readinto(data[place:end])):
-                            raise damaged(self.path, "it is cut short")
-                        place += count
-        except OSError as error:
-            raise damaged(self.path, error.strerror or str(error)) from None
+        with lance_errors(self.path), self.path.open("rb", buffering=0) as file:
+            for first, last in itertools.pairwise(runs):
+                file.seek(int(offsets[first]))
+                place, end = first * row_bytes, last * row_bytes
+                while place < end:
+                    if not (count := file.readinto(data[place:end])):
+                        raise damaged(self.path, "it is cut short")
+                    place += count
         wrong = checks_of_vectors(found) != self.columns.vectors_checks[rows]
         if wrong.any():
             raise damaged(self.path, f"the vectors of {int(wrong.sum())} of its rows are not those that were written")

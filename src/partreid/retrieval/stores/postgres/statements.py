@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,14 +131,14 @@ def condition(where: Filter) -> tuple[str, list[Any]]:
 
 def search(rule: SearchRule, condition: str) -> str:
     """The statement that finds the items near to one query, among those of a condition."""
-    parts = {
-        "factor": _FACTORS[rule.matching.visibility],
-        "distance": _DISTANCES[bool(rule.matching.normalize)],
-        "items": "" if condition == "TRUE" else " JOIN {s}.item AS item ON item.number = part.item",
-        "condition": condition,
-        "least": repr(_LEAST),
-    }
-    return re.sub(r"\{(\w{2,})\}", lambda name: parts[name[1]], _SEARCH)
+    return _SEARCH.format(
+        s="{s}",
+        factor=_FACTORS[rule.matching.visibility],
+        distance=_DISTANCES[bool(rule.matching.normalize)],
+        items="" if condition == "TRUE" else " JOIN {s}.item AS item ON item.number = part.item",
+        condition=condition,
+        least=_LEAST,
+    )
 
 
 def asked(query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> list[list[Any]]:
