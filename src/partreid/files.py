@@ -173,7 +173,7 @@ def atomic_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDErro
             raise NotADirectoryError(errno.ENOTDIR, "it is a file")
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         handle = _open_folder(temporary)
-        _lock(handle)  # so that mend_folder knows that somebody is at work here
+        _lock(handle)  # mend_folder leaves it alone then
         temporary.chmod(0o777 & ~_umask())
         yield temporary
         for file in temporary.rglob("*"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,34 +28,26 @@ _ADVICE = (
 )
 
 
-@dataclass(frozen=True)
-class Sorted:
-    """Items compared with a gallery.
-
-    Attributes:
-        items: N, each under the id that its image has there, if it has one.
-        new: which are to be written. renamed: from the id given to that there, of those whose image has another id.
-    """
-
-    items: tuple[GalleryItem, ...]
-    new: list[int]
-    renamed: dict[str, str]
-
-
 class Newcomers:
     """The items of one call, some at a time, compared with a gallery and with one another.
 
     Args:
         gallery: that they are for. replacing: whether items there are replaced, whatever they are.
+
+    Attributes:
+        renamed: from the id given to the id there, of items whose image is there under another one.
     """
 
     def __init__(self, gallery: Gallery, *, replacing: bool) -> None:
         self._gallery, self._replacing = gallery, replacing
+        self.renamed: dict[str, str] = {}
         self._files: dict[str, str] = {}  # of each id so far, "" where nobody knows
         self._ids: dict[str, str] = {}  # of each file so far
 
-    def sort_out(self, items: Sequence[GalleryItem], embeddings: PartEmbeddings | None = None) -> Sorted:
-        """Which of the next items are new.
+    def sort_out(
+        self, items: Sequence[GalleryItem], embeddings: PartEmbeddings | None = None
+    ) -> tuple[tuple[GalleryItem, ...], list[int]]:
+        """The next items, each under the id that its image has there, if it has one; and which of them are new.
 
         An item whose image is there under another id is that item: a folder given relative and absolute, for example.
 
@@ -101,8 +93,8 @@ class Newcomers:
                 "such as now or 2h is another one at each call), or replace them with --replace (in Python "
                 "replace=True)."
             )
-        renamed = {given.id: item.id for given, item in zip(items, found, strict=True) if given.id != item.id}
-        return Sorted(found, new, renamed)
+        self.renamed |= {given.id: item.id for given, item in zip(items, found, strict=True) if given.id != item.id}
+        return found, new
 
     def _under_its_id(self, item: GalleryItem, there: dict[str, str]) -> GalleryItem:
         """The item under the id that its file has in the gallery or in this call."""

@@ -37,7 +37,7 @@ def search_many(
     Raises:
         ShapeError: no gallery, galleries of different models, or as :meth:`Gallery.search`.
         ConfigError: a gallery's store cannot compare by this matching rule.
-        DataError: a gallery cannot be read. There is no answer without it: leave it out to go on.
+        DataError: a gallery cannot be read. There is no answer without it: leave it out to continue.
 
     Example:
         >>> e = PartEmbeddings(torch.eye(3)[:, None], torch.ones(3, 1), ("foreground",))

@@ -78,8 +78,8 @@ class GalleryHeader:
 
 @dataclass(frozen=True)
 class SearchRule:
-    """How to search: compared by ``matching``, which leaves nothing open, among the items that ``where`` keeps, in so
-    many bytes of memory."""
+    """How to search: the ``k`` nearest by ``matching``, which leaves nothing open, of the items that ``where`` keeps, in
+    ``memory_budget`` bytes."""
 
     k: int
     matching: MatchingConfig
@@ -104,8 +104,8 @@ class GalleryStore(Protocol):
     """Keeps items and finds the near ones. Nothing here is checked twice: :class:`~partreid.retrieval.Gallery` sees to
     valid arguments, and ranks what is found by exact distance.
 
-    Each call answers from one state of the gallery. Where an answer takes several calls, :meth:`read` holds them to one
-    and the same. Threads may share a store.
+    Each call answers from one state of the gallery, and all calls inside :meth:`read` from the same one. Threads may
+    share a store.
 
     Attributes:
         location: where it is, as ``Gallery.open`` takes it.
@@ -123,8 +123,7 @@ class GalleryStore(Protocol):
         """What ``answer`` returns: all that it reads of this store is of one state, whoever writes meanwhile.
 
         Args:
-            answer: reads, and does not write. It may be called again, where the state that it began with is cleared
-                away.
+            answer: reads, and does not write. It may be called again, where its first state was removed meanwhile.
         """
 
     def header(self) -> GalleryHeader | None:

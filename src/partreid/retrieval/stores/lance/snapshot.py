@@ -44,7 +44,7 @@ class Snapshot:
     def __init__(self, folder: Path, head: Head, former: Snapshot | None = None) -> None:
         self.folder, self.head = folder, head
         # Fragments say the model of what they hold.
-        alike = former is not None and former.header == head.header
+        alike = former is not None and former.head.header == head.header
         known = {f.path.name: f for f in former.fragments} if former is not None and alike else {}
         live = {} if former is None else dict(zip(former.head.fragments, former.live, strict=True))
         self.fragments: list[Fragment] = []
@@ -149,7 +149,7 @@ class Snapshot:
                 file.check(self.folder)
             except DataError as error:
                 problems.append(str(error))
-        if not problems:
+        if not problems and self.head.header is not None:
             ids = self._ids.filter(pa.array(self._live))
             with lance_errors(self.folder):
                 rows = self.dataset().count_rows()

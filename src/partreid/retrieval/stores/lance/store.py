@@ -54,7 +54,7 @@ class LanceStore:
         self._seen: bytes | None = None  # the latest content of gallery.json
         self._snapshot: Snapshot | None = None
         self._current = False  # whether the snapshot is what that content stands for
-        self._held: tuple[Snapshot | None] | None = None  # what all reads are of, while an answer is made
+        self._held: Snapshot | None = None  # what all reads are of, while an answer is made
         if not _holds_gallery(path) and not create:
             raise DataError(f"No gallery in {path}: expected a folder with {HEAD}. Add items to begin one there.")
         self._read(lambda _: None)
@@ -63,20 +63,20 @@ class LanceStore:
         return self._read(lambda _: answer())
 
     def header(self) -> GalleryHeader | None:
-        return self._read(lambda snapshot: None if snapshot is None else snapshot.header)
+        return self._read(lambda snapshot: snapshot.head.header)
 
     def count(self, where: Filter) -> int:
-        return self._read(lambda snapshot: 0 if snapshot is None else snapshot.count(where))
+        return self._read(lambda snapshot: snapshot.count(where))
 
     def cameras(self, where: Filter) -> list[CameraSummary]:
-        return self._read(lambda snapshot: [] if snapshot is None else snapshot.cameras(where))
+        return self._read(lambda snapshot: snapshot.cameras(where))
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
         if not records.embeddings.vectors[0].numel():
             raise DataError(f"A gallery keeps vectors of at least one number, got {records.embeddings}.")
-        with self._writing() as found:
-            snapshot = found
-            if snapshot is None:  # an emptied one is not new
+        with self._writing() as newest:
+            snapshot = newest
+            if newest.head.header is None:  # an emptied one is not new
                 snapshot = Snapshot(self._path, Head.empty(GalleryHeader.of(records.embeddings)))
             header = snapshot.header.bound_to(records.embeddings, f"in {self._path}")
             there = snapshot.mask(Filter(ids=tuple(records.ids)))
@@ -88,15 +88,14 @@ class LanceStore:
         """Remove items. Their vectors stay in a file until their fragment is rewritten: see docs/gallery.md."""
         if self.header() is None:
             return 0
-        with self._writing() as found:
-            snapshot = _begun(found)
+        with self._writing() as snapshot:
             gone, nothing = snapshot.mask(where), snapshot.records(np.empty(0, np.int64))
             if gone.any():
                 apply(snapshot, snapshot.by_fragment(gone), nothing, snapshot.header)
             return int(gone.sum())
 
     def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
-        return self._read(lambda snapshot: _begun(snapshot).first_by_id(where, limit=limit))
+        return self._read(lambda snapshot: snapshot.first_by_id(where, limit=limit))
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
         """The version's files are kept as long as someone walks through them."""
@@ -105,11 +104,11 @@ class LanceStore:
         def page(after: str) -> GalleryRecords:
             nonlocal told
             if after and time.monotonic() - told > _LEASE:
-                _begun(snapshot).hold()
+                snapshot.hold()
                 told = time.monotonic()
             with self._lock:
                 try:
-                    return _begun(snapshot).first_by_id(where, limit=size, after=after)
+                    return snapshot.first_by_id(where, limit=size, after=after)
                 except DataError as error:
                     if self._read(lambda newest: newest) is snapshot:
                         raise
@@ -118,14 +117,14 @@ class LanceStore:
                         f"ago: what it held is cleared away. Read it again from the start. ({error})"
                     ) from None
 
-        if snapshot is not None:
+        if snapshot.head.header is not None:
             yield from pages(page)
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
-        return self._read(lambda snapshot: self._nearest(_begun(snapshot), query, rule))
+        return self._read(lambda snapshot: self._nearest(snapshot, query, rule))
 
     def verify(self) -> list[str]:
-        return self._read(lambda snapshot: [] if snapshot is None else snapshot.check())
+        return self._read(lambda snapshot: snapshot.check())
 
     def close(self) -> None:
         with self._lock:
@@ -138,15 +137,15 @@ class LanceStore:
         positions, record = np.unique(pairs.position, return_inverse=True)
         return Candidates(snapshot.records(positions), pairs.query, record)
 
-    def _read(self, answer: Callable[[Snapshot | None], Answer]) -> Answer:
+    def _read(self, answer: Callable[[Snapshot], Answer]) -> Answer:
         """An answer from the newest version; where a writer cleared that away meanwhile, from the next."""
         with self._lock:
             if self._held is not None:
-                return answer(*self._held)
+                return answer(self._held)
             for left in reversed(range(_TRIES + 1)):
                 try:
-                    self._held = (self._newest(),)
-                    return answer(*self._held)
+                    self._held = self._newest()
+                    return answer(self._held)
                 except DataError:
                     if not left or self._content() == self._seen:
                         raise
@@ -155,7 +154,7 @@ class LanceStore:
             raise AssertionError("the last try returns or raises")
 
     @contextmanager
-    def _writing(self) -> Iterator[Snapshot | None]:
+    def _writing(self) -> Iterator[Snapshot]:
         """The newest version, while nobody else can make another."""
         with self._lock, hold_folder(self._path, error=DataError, patience=PATIENCE):
             newest = self._newest()
@@ -164,17 +163,16 @@ class LanceStore:
                 newest = self._newest()
             yield newest
 
-    def _newest(self) -> Snapshot | None:
-        """What was acknowledged until now; None before the first item."""
+    def _newest(self) -> Snapshot:
+        """What was acknowledged until now."""
         content = self._content()
-        if not self._current or content != self._seen:
-            self._seen, self._current = content, False
-            head = Head.read(self._path / HEAD, content) if content is not None else Head.empty()
-            self._refuse_older(head.version)
-            self._snapshot = None if head.header is None else Snapshot(self._path, head, self._snapshot)
-            self._current = True
-        else:
-            self._refuse_older(0 if self._snapshot is None else self._snapshot.head.version)
+        if self._snapshot is not None and self._current and content == self._seen:
+            self._refuse_older(self._snapshot.head.version)
+            return self._snapshot
+        self._seen, self._current = content, False
+        head = Head.read(self._path / HEAD, content) if content is not None else Head.empty()
+        self._refuse_older(head.version)
+        self._snapshot, self._current = Snapshot(self._path, head, self._snapshot), True
         return self._snapshot
 
     def _refuse_older(self, version: int) -> None:
@@ -196,11 +194,6 @@ class LanceStore:
         if self._seen is not None:
             raise damaged(self._path / HEAD, "it is gone")
         return None
-
-
-def _begun(snapshot: Snapshot | None) -> Snapshot:
-    assert snapshot is not None, "asked before the first item was written"
-    return snapshot
 
 
 def _holds_gallery(path: Path) -> bool:

@@ -64,8 +64,8 @@ DELETE = "DELETE FROM {s}.item WHERE number IN (SELECT number FROM {s}.item WHER
 COPY = "COPY {s}.part (item, slot, visibility, vector) FROM STDIN (FORMAT BINARY)"
 COPY_BEGIN, COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
-# Eq. 9. `asked` holds the query's visible slots; a part is a row only where it is visible, so that the join leaves the
-# slots that are visible in both, and an item without any is not in `scored`: infinitely far. OFFSET 0 has distances
+# Eq. 9. `asked` holds the query's visible slots; a part is a row only where it is visible: the join leaves the slots
+# that are visible in both, and an item without any is not in `scored`: infinitely far. OFFSET 0 has distances
 # computed as rows are read: before it knows a table's size, the server would rather sort the rows first, vectors and
 # all, on disk (three times as slow).
 _SEARCH = """

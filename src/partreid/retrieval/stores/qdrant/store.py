@@ -235,8 +235,8 @@ class QdrantStore:
         """Points near to one query.
 
         First the nearest of each slot alone, then Eq. 9 among all of these. An item in none of those lists is, in each
-        of its slots, at least as far as the list's last one (a list that is not full holds all there are), so that its
-        weighted mean is at least the smallest of these last distances. Once the k-th distance found, with room for
+        of its slots, at least as far as the list's last one (a list that is not full holds all there are): its weighted
+        mean is at least the smallest of these last distances. Once the k-th distance found, with room for
         rounding, lies below that, all other items are farther. Until then the lists grow; in the end they hold all.
         """
         where = asking.condition(rule.where)
