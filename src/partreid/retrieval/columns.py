@@ -45,11 +45,7 @@ def embeddings_of(query: Query, extractor: PartExtractor | None) -> PartEmbeddin
 
 
 def check_once(items: Iterable[GalleryItem]) -> None:
-    """Whether each item has an id of its own.
-
-    Raises:
-        DataError: an id is given more often.
-    """
+    """DataError where an id is given more than once."""
     twice = sorted(name for name, count in Counter(item.id for item in items).items() if count > 1)
     if twice:
         raise DataError(f"Each id may be given once; given more often: {', '.join(map(repr, twice[:5]))}.")

@@ -88,11 +88,7 @@ class SlotCodes:
 
 
 def save_codes(path: Path, codes: SlotCodes, key: str) -> None:
-    """Write codes as safetensors; ``key`` says of which vectors.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """Write codes as safetensors; ``key`` says of which vectors. A DataError where the file cannot be written."""
     arrays = {"count": np.array(codes.count), "starts": codes.starts, "codes": codes.codes, **codes.rows._asdict()}
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with atomic_file(path, error=DataError) as temporary:

@@ -78,13 +78,42 @@ class GalleryHeader:
 
 @dataclass(frozen=True)
 class SearchRule:
-    """How to search: the ``k`` nearest by ``matching``, which leaves nothing open, of the items that ``where`` keeps, in
-    ``memory_budget`` bytes."""
+    """How to search: the ``k`` nearest by ``matching``, which leaves nothing open, of the items that ``where`` keeps,
+    in ``memory_budget`` bytes."""
 
     k: int
     matching: MatchingConfig
     where: Filter
     memory_budget: int = MEMORY_BUDGET
+
+
+@dataclass(frozen=True)
+class AskedSlot:
+    """A visible slot of a query: its name, its place among the gallery's, the query's visibility, the limit above which
+    an item's counts as 1 (None = as it is), and the vector."""
+
+    name: str
+    place: int
+    seen: float
+    limit: float | None
+    vector: list[float]
+
+    @classmethod
+    def of(cls, query: PartEmbeddings, matching: MatchingConfig, header: GalleryHeader) -> list[AskedSlot]:
+        """Those of a query [1, S, D] that is prepared for matching."""
+        limits = matching.visibility_threshold
+        asked = []
+        for name, seen, vector in zip(query.slots, query.visibility[0], query.vectors[0].float(), strict=True):
+            limit = limits.get(name) if isinstance(limits, dict) else limits
+            if seen > 0:
+                # As single precision, which the visibilities have: see MatchingConfig.prepare.
+                limit = None if limit is None else float(np.float32(limit))
+                asked.append(cls(name, header.slots.index(name), float(seen), limit, vector.tolist()))
+        return asked
+
+    def weight(self, rule: str) -> float:
+        """What the query brings to the weight of the slot."""
+        return self.seen**0.5 if rule == "geometric" else self.seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,11 +244,7 @@ def pages(page: Callable[[str], GalleryRecords]) -> Iterator[GalleryRecords]:
 
 
 def check_version(location: str, version: object) -> None:
-    """Whether a gallery on a server has the format that is read here.
-
-    Raises:
-        DataError: it has not.
-    """
+    """DataError where a gallery on a server has another format than is read here."""
     if version != FORMAT_VERSION:
         raise DataError(
             f"{location} has format version {version}; this partreid reads {FORMAT_VERSION}. "
@@ -234,11 +259,7 @@ def taken(ids: list[str]) -> str:
 
 
 def check_rule(matching: MatchingConfig, store: str) -> None:
-    """Whether a server that weighs slots itself, and keeps visible ones alone, knows this visibility rule.
-
-    Raises:
-        ConfigError: it does not.
-    """
+    """ConfigError where a server, which weighs slots itself and keeps visible ones only, lacks the visibility rule."""
     if matching.visibility not in ("product", "geometric"):
         raise ConfigError(
             f"{store} weighs slots itself, and keeps no vectors of invisible ones: visibility={matching.visibility!r} "

@@ -142,11 +142,7 @@ class Fragment:
 
 
 def described(folder: Path, fragment: lance.LanceFragment) -> FragmentEntry:
-    """What a new fragment's file is.
-
-    Raises:
-        DataError: this version of Lance lays out vectors in another way than row after row.
-    """
+    """What a new fragment's file is; a DataError where this version of Lance lays out vectors in another way."""
     (data,) = fragment.data_files()
     path = folder / "data" / data.path
     pages = lance.file.LanceFileReader(str(path)).metadata().columns[-1].pages

@@ -48,7 +48,7 @@ class CheckedFile:
         return cls(file, len(data), zlib.crc32(data))
 
     def check(self, folder: Path) -> None:
-        """Raises DataError where the file is not what it was."""
+        """DataError where the file is not what it was."""
         check_file(folder / self.file, self.size, self.crc, ())
 
 
@@ -77,7 +77,7 @@ class FragmentEntry:
         return self.rows - self.deleted
 
     def check(self, folder: Path) -> None:
-        """Raises DataError where the file is not what it was; its vectors are not looked at."""
+        """DataError where the file is not what it was; its vectors are not looked at."""
         check_file(folder / "data" / self.file, self.size, self.crc, self.extents)
 
 
@@ -117,11 +117,7 @@ class Head:
         return [file for file in files if file is not None]
 
     def write(self, folder: Path) -> None:
-        """Put it in place of the one that is there.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
+        """Put it in place of the one that is there; a DataError where it cannot be written."""
         body = asdict(self)
         whole = {"type": _TYPE, "format_version": FORMAT_VERSION, "crc": zlib.crc32(_text(body)), "gallery": body}
         with atomic_file(folder / HEAD, error=DataError) as temporary:
@@ -130,11 +126,7 @@ class Head:
 
     @classmethod
     def read(cls, path: Path, data: bytes) -> Head:
-        """What the file's content says.
-
-        Raises:
-            DataError: it is damaged, of another format version, or something else.
-        """
+        """What the file's content says; a DataError where it is damaged, of another format version, or another file."""
         try:
             whole = json.loads(data)
             text = _text(whole.get("gallery")) if isinstance(whole, dict) else b""
@@ -223,22 +215,14 @@ def _text(body: Any) -> bytes:
 
 
 def check_file(path: Path, size: int, crc: int, left_out: Iterable[tuple[int, int]]) -> None:
-    """Compare a file with its size and the CRC-32 of its bytes, except for those of some (first, count).
-
-    Raises:
-        DataError: it differs, is missing, or cannot be read.
-    """
+    """DataError where a file has not this size and CRC-32 of its bytes, except for those of some (first, count)."""
     check_size(path, size)
     if crc_of(path, left_out) != crc:
         raise damaged(path, "its checksum is another")
 
 
 def check_size(path: Path, size: int) -> None:
-    """Compare a file's size with what it must be: the cheapest check.
-
-    Raises:
-        DataError: it differs, or the file is missing.
-    """
+    """DataError where a file has not this size, or is missing: the cheapest check."""
     try:
         found = path.stat().st_size
     except OSError as error:
@@ -248,11 +232,7 @@ def check_size(path: Path, size: int) -> None:
 
 
 def crc_of(path: Path, left_out: Iterable[tuple[int, int]]) -> int:
-    """CRC-32 of a file's bytes, except for those of some (first, count).
-
-    Raises:
-        DataError: the file cannot be read.
-    """
+    """CRC-32 of a file's bytes, except for those of some (first, count); a DataError where it cannot be read."""
     crc = 0
     try:
         with path.open("rb", buffering=0) as file:

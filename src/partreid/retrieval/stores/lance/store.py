@@ -197,11 +197,7 @@ class LanceStore:
 
 
 def _holds_gallery(path: Path) -> bool:
-    """Whether there is a gallery in the folder, rather than nothing yet.
-
-    Raises:
-        DataError: there is something else.
-    """
+    """Whether there is a gallery in the folder, rather than nothing yet; a DataError where there is something else."""
     if not path.exists():
         return False
     if not path.is_dir():

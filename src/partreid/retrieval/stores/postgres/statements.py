@@ -11,7 +11,7 @@ import torch
 
 from partreid.errors import DataError
 from partreid.retrieval.filters import Filter, tags
-from partreid.retrieval.stores.base import GalleryHeader, SearchRule, as_keyword
+from partreid.retrieval.stores.base import AskedSlot, GalleryHeader, SearchRule, as_keyword
 from partreid.types import GalleryItem, PartEmbeddings
 
 # {s} is the schema's quoted name. Texts are ordered by code point (COLLATE "C"), as Python does. Parts go with their
@@ -145,13 +145,8 @@ def asked(query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> lis
     """The columns of ``asked`` for one query [1, S, D] that is prepared for matching."""
     if rule.matching.normalize:
         query = query.normalized()
-    limits = rule.matching.visibility_threshold
-    rows = []
-    for name, seen, vector in zip(query.slots, query.visibility[0].tolist(), query.vectors[0].float(), strict=True):
-        weight = seen**0.5 if rule.matching.visibility == "geometric" else seen
-        limit = limits.get(name) if isinstance(limits, dict) else limits
-        if weight > 0:
-            rows.append([header.slots.index(name), weight, limit, str(vector.tolist())])
+    slots = AskedSlot.of(query, rule.matching, header)
+    rows = [[one.place, one.weight(rule.matching.visibility), one.limit, str(one.vector)] for one in slots]
     return [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
 
 

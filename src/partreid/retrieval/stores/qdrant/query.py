@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -14,8 +13,7 @@ import torch
 
 from partreid.errors import DataError, needs_extra
 from partreid.retrieval.filters import Filter, tags
-from partreid.retrieval.matching import MatchingConfig
-from partreid.retrieval.stores.base import GalleryHeader, as_keyword
+from partreid.retrieval.stores.base import AskedSlot, GalleryHeader, as_keyword
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryItem, GalleryRecords
 
@@ -110,48 +108,10 @@ def moment(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-@dataclass(frozen=True)
-class AskedSlot:
-    """A visible slot of a query: its name, its place among the gallery's, the query's visibility, the limit above which
-    an item's counts as 1 (None = as it is), and the vector."""
-
-    name: str
-    place: int
-    seen: float
-    limit: float | None
-    vector: list[float]
-
-    @classmethod
-    def of(cls, query: PartEmbeddings, matching: MatchingConfig, header: GalleryHeader) -> list[AskedSlot]:
-        """Those of a query [1, S, D] that is prepared for matching."""
-        limits = matching.visibility_threshold
-        asked = []
-        for name, seen, vector in zip(
-            query.slots, query.visibility[0].tolist(), query.vectors[0].tolist(), strict=True
-        ):
-            limit = limits.get(name) if isinstance(limits, dict) else limits
-            if seen > 0:
-                # As single precision, which the visibilities have: see MatchingConfig.prepare.
-                limit = None if limit is None else float(np.float32(limit))
-                asked.append(cls(name, header.slots.index(name), seen, limit, vector))
-        return asked
-
-    def weight(self, rule: str) -> list[Any]:
-        """Factors of the slot's weight."""
-        shown: Any = self._above() if self.limit is not None else _visibility(self.place)
-        seen = self.seen
-        if rule == "geometric":
-            seen = seen**0.5
-            shown = shown if self.limit is not None else models.SqrtExpression(sqrt=shown)
-        return [seen, shown]
-
-    def nearest(self, kind: Any, where: models.Filter, limit: int) -> Any:
-        """The nearest items in this slot alone: as a ``QueryRequest``, or as the ``Prefetch`` of another."""
-        shown = where if self.limit is None else models.Filter(must=[where, self._above()])
-        return kind(query=self.vector, using=self.name, filter=shown, params=_EXACT, limit=limit)
-
-    def _above(self) -> models.FieldCondition:
-        return models.FieldCondition(key=_visibility(self.place), range=models.Range(gt=self.limit))
+def nearest(slot: AskedSlot, kind: Any, where: models.Filter, limit: int) -> Any:
+    """The nearest items in this slot alone: as a ``QueryRequest``, or as the ``Prefetch`` of another."""
+    shown = where if slot.limit is None else models.Filter(must=[where, _above(slot)])
+    return kind(query=slot.vector, using=slot.name, filter=shown, params=_EXACT, limit=limit)
 
 
 def ranking(asked: Sequence[AskedSlot], rule: str, where: models.Filter, most: int, limit: int) -> models.QueryRequest:
@@ -160,7 +120,7 @@ def ranking(asked: Sequence[AskedSlot], rule: str, where: models.Filter, most: i
     Their scores are distances below 0. Each slot prefetches all of them: an item that is not prefetched in a slot takes
     the slot's default distance, 0, and that is right only where it has no vector and so a weight of 0.
     """
-    weights = [slot.weight(rule) for slot in asked]
+    weights = [[slot.weight(rule), _shown(slot, rule)] for slot in asked]
     terms = [models.MultExpression(mult=[*weight, f"$score[{i}]"]) for i, weight in enumerate(weights)]
     mean = models.DivParams(
         left=models.SumExpression(sum=terms),
@@ -169,7 +129,7 @@ def ranking(asked: Sequence[AskedSlot], rule: str, where: models.Filter, most: i
     )
     defaults = {f"$score[{i}]": 0.0 for i in range(len(weights))}
     return models.QueryRequest(
-        prefetch=[slot.nearest(models.Prefetch, where, most) for slot in asked],
+        prefetch=[nearest(slot, models.Prefetch, where, most) for slot in asked],
         query=models.FormulaQuery(
             formula=models.NegExpression(neg=models.DivExpression(div=mean)),
             defaults=defaults | {_visibility(slot.place): 0.0 for slot in asked},
@@ -188,6 +148,18 @@ def problems(point: Any, header: GalleryHeader) -> list[str]:
     if str(point.id) != point_id(name) or shown != set(point.vector or {}):
         return [f"Item {name!r}: point {point.id} is not where the id belongs, or shows other slots than it says."]
     return []
+
+
+def _shown(slot: AskedSlot, rule: str) -> Any:
+    """What an item brings to the weight of a slot."""
+    if slot.limit is not None:
+        return _above(slot)
+    shown = _visibility(slot.place)
+    return models.SqrtExpression(sqrt=shown) if rule == "geometric" else shown
+
+
+def _above(slot: AskedSlot) -> models.FieldCondition:
+    return models.FieldCondition(key=_visibility(slot.place), range=models.Range(gt=slot.limit))
 
 
 def _any(key: str, values: Sequence[str]) -> Any:

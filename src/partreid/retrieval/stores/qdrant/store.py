@@ -18,6 +18,7 @@ from partreid.retrieval.filters import Filter
 from partreid.retrieval.stores.addresses import qdrant_address
 from partreid.retrieval.stores.base import (
     Answer,
+    AskedSlot,
     Candidates,
     GalleryHeader,
     SearchRule,
@@ -32,7 +33,6 @@ from partreid.retrieval.stores.qdrant.collection import IDS, Collection
 from partreid.retrieval.stores.qdrant.query import (
     NOT_COMPARABLE,
     ApiException,
-    AskedSlot,
     QdrantClient,
     models,
     point_id,
@@ -242,7 +242,7 @@ class QdrantStore:
         where = asking.condition(rule.where)
         limit = max(256, 8 * rule.k)
         while asked:
-            lists = self._collection.ask([slot.nearest(models.QueryRequest, where, limit) for slot in asked])
+            lists = self._collection.ask([asking.nearest(slot, models.QueryRequest, where, limit) for slot in asked])
             ends = [points[-1].score for points in lists if len(points) == limit]
             names = list(dict.fromkeys(point.id for points in lists for point in points))
             if ends and len(names) > _MOST_NAMED:
