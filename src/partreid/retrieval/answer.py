@@ -59,10 +59,8 @@ def _one_answer(query: PartEmbeddings, store: GalleryStore, rule: SearchRule) ->
 
 def nothing(query: PartEmbeddings, rule: SearchRule) -> SearchResult:
     """The answer of a gallery that holds nothing: [Q, 0]."""
-    slots = rule.matching.prepare(query).slots
-    distances = torch.empty(len(query), 0)
-    parts = torch.empty(len(query), 0, len(slots))
-    return SearchResult(((),) * len(query), distances, distances > 0, parts, slots, rule.matching, query.model)
+    none = torch.empty(len(query), 0)
+    return _result(rule.matching.prepare(query), GalleryRecords((), query[:0]), none.long().numpy(), none, rule)
 
 
 def _fill_up(
