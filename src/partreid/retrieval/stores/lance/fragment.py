@@ -15,8 +15,8 @@ import torch
 from partreid.errors import DataError
 from partreid.retrieval.search.codes import SlotCodes, load_codes, save_codes
 from partreid.retrieval.stores.base import GalleryHeader
+from partreid.retrieval.stores.lance import lance, lance_errors
 from partreid.retrieval.stores.lance.head import FragmentEntry, crc_of, damaged
-from partreid.retrieval.stores.lance.library import lance, lance_errors
 from partreid.retrieval.stores.lance.rows import BATCH, LIGHT, Columns, checks_of_vectors
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords

@@ -19,9 +19,9 @@ from partreid.errors import DataError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.codes import SlotCodes
 from partreid.retrieval.stores.base import GalleryHeader
+from partreid.retrieval.stores.lance import lance, lance_errors
 from partreid.retrieval.stores.lance.fragment import Fragment
 from partreid.retrieval.stores.lance.head import FragmentEntry, Head, check_size, damaged
-from partreid.retrieval.stores.lance.library import lance, lance_errors
 from partreid.retrieval.stores.lance.rows import NO_TIME, as_moment
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords

@@ -16,9 +16,9 @@ import pyarrow as pa
 from partreid.errors import DataError
 from partreid.files import force_to_disk
 from partreid.retrieval.stores.base import GalleryHeader
+from partreid.retrieval.stores.lance import lance, lance_errors
 from partreid.retrieval.stores.lance.fragment import CODES, described
 from partreid.retrieval.stores.lance.head import HEAD, CheckedFile, Head
-from partreid.retrieval.stores.lance.library import lance, lance_errors
 from partreid.retrieval.stores.lance.rows import batches_of, schema_of
 from partreid.retrieval.stores.lance.snapshot import Snapshot
 from partreid.types.gallery import GalleryRecords
@@ -104,10 +104,14 @@ def _committed(
     if not head.version:
         return lance.LanceDataset.commit(str(folder), lance.LanceOperation.Overwrite(schema, fragments))
     removed = {i for i, rows in enumerate(live) if not rows.any()}.union(rewritten)
-    changed = [i for i, rows in enumerate(gone) if len(rows) and i not in removed]
+    changed = {head.fragments[i].id: rows for i, rows in enumerate(gone) if len(rows) and i not in removed}
+    dataset, updated = snapshot.dataset() if changed else None, []
+    for number, rows in changed.items():
+        addresses = ",".join(map(str, (rows + (number << 32)).tolist()))
+        updated.append(dataset.get_fragment(number).delete(f"_rowaddr IN ({addresses})"))
     operation = lance.LanceOperation.Update(
         removed_fragment_ids=[head.fragments[i].id for i in sorted(removed)],
-        updated_fragments=_without(snapshot, {head.fragments[i].id: gone[i] for i in changed}),
+        updated_fragments=updated,
         new_fragments=fragments,
     )
     return lance.LanceDataset.commit(str(folder), operation, read_version=head.version)
@@ -139,18 +143,6 @@ def _written(
         if problems:
             raise problems[0] from None
         raise
-
-
-def _without(snapshot: Snapshot, gone: dict[int, np.ndarray]) -> list[lance.FragmentMetadata]:
-    """Fragments with more rows deleted, by their numbers; some rows are left in each."""
-    if not gone:
-        return []
-    dataset = snapshot.dataset()
-    found = []
-    for number, rows in gone.items():
-        addresses = ",".join(map(str, (rows + (number << 32)).tolist()))
-        found.append(dataset.get_fragment(number).delete(f"_rowaddr IN ({addresses})"))
-    return found
 
 
 def _head_of(snapshot: Snapshot, dataset: lance.LanceDataset, header: GalleryHeader) -> Head:
