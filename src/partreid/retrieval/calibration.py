@@ -80,7 +80,7 @@ class LabelledPairs(Guided):
         return float(self.weights[self.same].sum() / self.weights.sum())
 
     def at_base_rate(self, prior: float) -> LabelledPairs:
-        """The same pairs, weighted so that ``prior`` of them show one person.
+        """The same pairs with such weights that ``prior`` of them show one person.
 
         Raises:
             DataError: no pair shows one person, or all do.

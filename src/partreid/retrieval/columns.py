@@ -24,11 +24,7 @@ Query: TypeAlias = PartEmbeddings | ImagesLike
 
 
 def embeddings_of(query: Query, extractor: PartExtractor | None) -> PartEmbeddings:
-    """Embeddings as they are, or those of images.
-
-    Raises:
-        DataError: images without an extractor. WrongTypeError: numbers that are neither.
-    """
+    """Embeddings as they are, or those of images. DataError without an extractor; WrongTypeError of other things."""
     if isinstance(query, PartEmbeddings):
         return query
     if query is None or "float" in str(getattr(query, "dtype", "")):

@@ -53,8 +53,7 @@ class SlotCodes:
             vectors: [N, S, D] finite numbers. seen: [N, S] bool, which of them to code.
 
         Raises:
-            ShapeError: the shapes do not fit, or are beyond what codes are made for.
-            ImportError: numba is not installed.
+            ShapeError: the shapes do not fit, or are beyond what codes are made for. ImportError: there is no numba.
         """
         from partreid.retrieval.search.kernels import quantise
 

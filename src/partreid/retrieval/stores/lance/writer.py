@@ -105,10 +105,12 @@ def _committed(
         return lance.LanceDataset.commit(str(folder), lance.LanceOperation.Overwrite(schema, fragments))
     removed = {i for i, rows in enumerate(live) if not rows.any()}.union(rewritten)
     changed = {head.fragments[i].id: rows for i, rows in enumerate(gone) if len(rows) and i not in removed}
-    dataset, updated = snapshot.dataset() if changed else None, []
-    for number, rows in changed.items():
-        addresses = ",".join(map(str, (rows + (number << 32)).tolist()))
-        updated.append(dataset.get_fragment(number).delete(f"_rowaddr IN ({addresses})"))
+    updated = []
+    if changed:
+        dataset = snapshot.dataset()
+        for number, rows in changed.items():
+            addresses = ",".join(map(str, (rows + (number << 32)).tolist()))
+            updated.append(dataset.get_fragment(number).delete(f"_rowaddr IN ({addresses})"))
     operation = lance.LanceOperation.Update(
         removed_fragment_ids=[head.fragments[i].id for i in sorted(removed)],
         updated_fragments=updated,
