@@ -106,11 +106,7 @@ class Fragment:
             yield self.columns[some].batch(self.metadata(some), self.vectors(some), schema)
 
     def codes(self, *, unseen: bool) -> SlotCodes:
-        """Codes of all rows, from the file that keeps them, or made now.
-
-        Args:
-            unseen: whether slots of visibility 0 have codes too.
-        """
+        """Codes of all rows, from the file that keeps them or made now; ``unseen``: of slots of visibility 0 too."""
         if self._codes is None or (unseen and not self._with_unseen):
             self._codes, self._with_unseen = self._found_codes(unseen=unseen), unseen
         return self._codes

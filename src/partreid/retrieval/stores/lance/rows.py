@@ -111,11 +111,7 @@ class Columns:
         return found
 
     def batch(self, metadata: Sequence[str], vectors: np.ndarray, schema: pa.Schema) -> pa.RecordBatch:
-        """The rows as they are stored, with new checksums.
-
-        Args:
-            metadata: N texts. vectors: [N, S·D] float16. schema: of the dataset.
-        """
+        """The rows as they are stored, with new checksums, given N texts and [N, S·D] float16."""
         kind = {field.name: field.type for field in schema}
         columns = {
             "id": self.ids,

@@ -87,11 +87,7 @@ def _unwritable(folder: Path, reason: str) -> DataError:
 def _committed(
     snapshot: Snapshot, gone: Sequence[np.ndarray], new: GalleryRecords, live: Sequence[np.ndarray]
 ) -> lance.LanceDataset:
-    """The Lance dataset with the change in it.
-
-    Args:
-        live: [rows] bool of each fragment: what is there after the change.
-    """
+    """The Lance dataset with the change in it; ``live`` says of each fragment's rows what is there after it."""
     folder, head, schema, full = snapshot.folder, snapshot.head, schema_of(snapshot.header), _full(snapshot.header)
     rewritten = _rewritten(live, len(new), full)
     added = itertools.chain(

@@ -230,9 +230,7 @@ class PostgresStore:
         try:
             yield
         except psycopg.Error as error:
-            advice = (
-                " Is the server there, and the address right?" if isinstance(error, psycopg.OperationalError) else ""
-            )
+            advice = " Is the server there, and the address right?" * isinstance(error, psycopg.OperationalError)
             said = " ".join(str(error).split())
             shown = hide(said, self._secrets)  # in a traceback too, which shows what an error came of
             raise DataError(f"{self.location}: {shown}.{advice}") from (error if shown == said else None)

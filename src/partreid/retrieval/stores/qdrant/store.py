@@ -239,8 +239,7 @@ class QdrantStore:
         mean is at least the smallest of these last distances. Once the k-th distance found, with room for
         rounding, lies below that, all other items are farther. Until then the lists grow; in the end they hold all.
         """
-        where = asking.condition(rule.where)
-        limit = max(256, 8 * rule.k)
+        where, limit = asking.condition(rule.where), max(256, 8 * rule.k)
         while asked:
             lists = self._collection.ask([asking.nearest(slot, models.QueryRequest, where, limit) for slot in asked])
             ends = [points[-1].score for points in lists if len(points) == limit]
