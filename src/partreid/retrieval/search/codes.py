@@ -102,12 +102,11 @@ def load_codes(path: Path, key: str) -> SlotCodes | None:
             if not about.startswith(f"{_VERSION} {key} "):
                 return None
             arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    except (OSError, ValueError, TypeError, SafetensorError):
+        rows = Rows(**{name: arrays[name] for name in _TYPES})
+        found = SlotCodes(int(arrays["count"]), arrays["starts"], arrays["codes"], rows)
+        return found if about == _about(arrays, key) else None
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError):
         return None
-    if about != _about(arrays, key):
-        return None
-    rows = Rows(**{name: arrays[name] for name in _TYPES})
-    return SlotCodes(int(arrays["count"]), arrays["starts"], arrays["codes"], rows)
 
 
 def _about(arrays: Mapping[str, np.ndarray], key: str) -> str:
