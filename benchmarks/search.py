@@ -8,8 +8,7 @@ import torch
 
 from benchmarks.timing import Figure, compare, cpu_seconds
 from partreid.retrieval import Gallery
-from partreid.retrieval.search import can_run
-from partreid.retrieval.search.coded import CodedSearch
+from partreid.retrieval.search.exact import ExactSearch, can_run
 from partreid.types import PartEmbeddings
 
 TITLE = "Exact search, 10 nearest of 100,000 items, 9 slots × 512, 73 % visible"
@@ -45,7 +44,10 @@ def measure(*, rounds: int = 5) -> Iterator[Figure]:
         )
     every = searching(filled(items, "plain"), queries[:1])
     yield compare("codes over computing every distance, a single query", searching(coded, queries[:1]), every, rounds=2)
-    size = sum(part.nbytes for part in searcher(coded).source.update(items)) / ITEMS
+    size = (
+        sum(a.nbytes for part in searcher(coded).codes_in_memory(items, False) for a in (part.codes, *part.rows))
+        / ITEMS
+    )
     yield Figure("codes", size, "bytes an item", detail=f"float32: {4 * SLOTS * WIDTH}; made in {building:.1f} s")
     yield noise()
 
@@ -80,9 +82,9 @@ def filled(items: PartEmbeddings, engine: str) -> Gallery:
     return gallery
 
 
-def searcher(gallery: Gallery) -> CodedSearch:
+def searcher(gallery: Gallery) -> ExactSearch:
     """What searches a gallery in memory."""
-    return gallery.store.search.codes  # type: ignore[attr-defined,no-any-return]
+    return gallery.store.search  # type: ignore[attr-defined,no-any-return]
 
 
 def searching(gallery: Gallery, queries: PartEmbeddings) -> Callable[[], object]:

@@ -73,7 +73,7 @@ def postgres(location: str) -> Bench:
     """A server on this machine; the CPU time of the process that serves this connection counts."""
     from partreid.retrieval.stores.postgres.store import PostgresStore
 
-    store = PostgresStore.open(f"{location}&gallery=bench")
+    store = PostgresStore(f"{location}&gallery=bench")
     connection = store._connection
     connection.execute("SET max_parallel_workers_per_gather = 0")  # other processes' time would not be counted
     statistics = Path(f"/proc/{connection.info.backend_pid}/stat")

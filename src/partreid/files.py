@@ -45,21 +45,17 @@ def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
         error: raised in place of an ``OSError`` (a full disk, a read-only folder).
     """
     path = nameable(path, error=error)
-    temporary: Path | None = None
-    try:
+    with _explained(path, error):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())  # now: some libraries write a file of their own in its place
-        _sync(temporary)
-        os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
-        temporary = None  # the file is written: whatever comes now is no error of that
-    except OSError as problem:
-        raise error(_explain(path, problem)) from problem
-    finally:
-        if temporary is not None:
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())  # now: some libraries write a file of their own in its place
+            force_to_disk(temporary)
+            os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
+        finally:
             with suppress(OSError):  # the first error says more
                 temporary.unlink(missing_ok=True)
 
@@ -77,14 +73,15 @@ def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = 
     """
     path = nameable(path, error=error)
     temporary = path.with_name(f".{path.name[:60]}.part")  # at most 246 bytes in UTF-8, whatever the name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
-    except OSError as problem:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise error(_explain(path, problem)) from problem
+    with _explained(path, error):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -100,11 +97,9 @@ def hold_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDError,
         patience: seconds to wait for the other to let go.
     """
     path = nameable(path, error=error)
-    try:
+    with _explained(path, error):
         path.mkdir(parents=True, exist_ok=True)
         handle = _open_folder(path)
-    except OSError as problem:
-        raise error(_explain(path, problem)) from problem
     try:
         deadline = time.monotonic() + patience
         while _lock(handle) is False:
@@ -129,7 +124,7 @@ def hold_work(path: str | Path, work: str, *, error: type[PartReIDError] = PartR
     """
     path = nameable(path, error=error)
     new = not path.parent.exists()
-    try:
+    with _explained(path, error):
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a+", encoding="utf-8", errors="replace")
         while (free := _lock(stream.fileno())) and not _is_file_of(path, stream.fileno()):
@@ -145,8 +140,6 @@ def hold_work(path: str | Path, work: str, *, error: type[PartReIDError] = PartR
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         stream.write(f"Process {os.getpid()} on {platform.node() or 'this machine'}, since {since},")
         stream.flush()
-    except OSError as problem:
-        raise error(_explain(path, problem)) from problem
     try:
         yield
     finally:
@@ -165,28 +158,25 @@ def atomic_folder(path: str | Path, *, error: type[PartReIDError] = PartReIDErro
     renames leaves the former folder as ``<path>.previous``; see :func:`recover_folder`.
     """
     path = nameable(path, error=error)
-    temporary: Path | None = None
-    handle: int | None = None
-    try:
+    with _explained(path, error):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "it is a file")
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        handle = _open_folder(temporary)
-        _lock(handle)  # so that mend_folder knows that somebody is at work here
-        temporary.chmod(0o777 & ~_umask())
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                file.chmod(0o666 & ~_umask())  # as in atomic_file
-                _sync(file)
-        _exchange(temporary, path)
-    except OSError as problem:
-        raise error(_explain(path, problem)) from problem
-    finally:
-        if temporary is not None:
+        handle: int | None = None
+        try:
+            handle = _open_folder(temporary)
+            _lock(handle)  # mend_folder leaves it alone then
+            temporary.chmod(0o777 & ~_umask())
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    file.chmod(0o666 & ~_umask())  # as in atomic_file
+                    force_to_disk(file)
+            _exchange(temporary, path)
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        _close(handle)
+            _close(handle)
 
 
 def recover_folder(path: str | Path) -> Path:
@@ -273,7 +263,6 @@ def _close(handle: int | None) -> None:
 
 
 def _is_file_of(path: Path, handle: int) -> bool:
-    """Whether an open file is still the one of that name."""
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except OSError:
@@ -284,9 +273,13 @@ def _previous(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 
 
-def _sync(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
+def force_to_disk(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:
@@ -295,6 +288,13 @@ def _umask() -> int:
     return mask
 
 
-def _explain(path: Path, problem: OSError) -> str:
-    reason = problem.strerror or str(problem)
-    return f"Cannot write {path}: {reason}. What was there before is unchanged; free space or choose another folder."
+@contextmanager
+def _explained(path: Path, error: type[PartReIDError]) -> Iterator[None]:
+    """An error of the system in writing ``path`` as one of ours."""
+    try:
+        yield
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        raise error(
+            f"Cannot write {path}: {reason}. What was there before is unchanged; free space or choose another folder."
+        ) from problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partreid.errors import DataError, MissingDependencyError, ShapeError
+from partreid.errors import MissingDependencyError, ShapeError
 from partreid.functional.distance import part_distances
 from partreid.retrieval import Filter, Gallery, MatchingConfig
-from partreid.retrieval.search import SlotCodes, exact
-from partreid.retrieval.search import coded as coded_search
+from partreid.retrieval.search import exact
+from partreid.retrieval.search.codes import SlotCodes, load_codes, save_codes
 from partreid.retrieval.search.exact import ExactSearch
 from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings, SearchResult
@@ -23,7 +24,7 @@ from tests.retrieval.stores.contract import OWN_RULES
 pytest.importorskip("numkong")
 pytest.importorskip("numba")
 
-from partreid.retrieval.search import engine, scan
+from partreid.retrieval.search import engine
 
 SLOTS = ("foreground", "head", "legs")
 KINDS = ("gaussian", "positive", "near duplicates", "duplicates", "outlier", "zeros", "lengths", "exact codes")
@@ -36,7 +37,7 @@ fast = settings(max_examples=60, deadline=None, derandomize=True)
 def _small_blocks() -> Iterator[None]:
     """Several fragments, waves and tasks for a few hundred items."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coded_search, "FRAGMENT", 100)
+        patch.setattr(exact, "FRAGMENT", 100)
         patch.setattr(engine, "_SEED", 16)
         patch.setattr(engine, "_TASK_ITEMS", 30)
         patch.setattr(engine, "_QUERIES", 5)
@@ -139,11 +140,11 @@ def check(found: Gallery, query: PartEmbeddings, k: int, matching: MatchingConfi
 @given(seeds, kinds, rules, st.booleans())
 def test_bounds_enclose_every_distance(seed: int, kind: str, name: str, normalize: bool) -> None:
     query, items, matching = people(kind, 4, seed), people(kind, 50, seed + 1), rule(name, normalize)
-    factors = [coded_search._weights(e, matching) for e in (query, items)]
-    coded = scan.CodedQueries.build(query.vectors, factors[0], normalize=normalize)
-    fragment = scan.CodedFragment(SlotCodes.build(items.vectors, torch.ones(50, 3, dtype=torch.bool)), factors[1])
+    factors = [exact.weights_of(e, matching) for e in (query, items)]
+    coded = engine.CodedQueries.build(query.vectors, factors[0], normalize=normalize)
+    fragment = engine.CodedFragment(SlotCodes.build(items.vectors, torch.ones(50, 3, dtype=torch.bool)), factors[1])
     limits = np.full(4, np.inf, np.float32)
-    pairs, bounds = scan.candidates(coded, fragment, range(10, 45), slots=[0, 1, 2], limits=limits)
+    pairs, bounds = engine.candidates(coded, fragment, range(10, 45), slots=[0, 1, 2], limits=limits)
     truth = true_distances(query, items, matching)[:, 10:45]
     assert set(map(tuple, pairs)) == set(zip(*np.nonzero(np.isfinite(truth)), strict=True))
     distances = truth[pairs[:, 0], pairs[:, 1]]
@@ -214,12 +215,12 @@ def test_codes_follow_items_that_come_and_go() -> None:
     items, query = people("gaussian", 400, 1), people("gaussian", 3, 2)
     found = filled(items[:130], engine="int8")
     check(found, query, 4, rule("product"))
-    kept = searcher(found).codes.source.update(stored(found))[0]
+    kept = searcher(found).codes_in_memory(stored(found), False)[0]
     for start in (130, 131, 360):
         stop = {130: 131, 131: 360, 360: 400}[start]
         found.add(items[start:stop], names(range(start, stop)))
         check(found, query, 4, rule("product"))
-    assert searcher(found).codes.source.update(stored(found))[0] is kept  # a full fragment is never coded anew
+    assert searcher(found).codes_in_memory(stored(found), False)[0] is kept  # a full fragment is never coded anew
     found.delete(names([0, 7, 399]))
     check(found, query, 4, rule("product"))
 
@@ -251,7 +252,7 @@ def test_bounds_that_leave_everything_are_given_up(monkeypatch: pytest.MonkeyPat
     assert searcher(found).ran == "plain"
     expected = part_distances(query, items).sort(dim=1, stable=True)
     torch.testing.assert_close(result.distances, expected.values[:, :3])
-    monkeypatch.setattr(searcher(found).codes.source, "update", None)
+    monkeypatch.setattr(searcher(found), "_codes_of", None)
     found.search(query, 3)  # not tried again
 
 
@@ -301,16 +302,26 @@ def test_codes_lie_within_their_error(seed: int, kind: str, width: int) -> None:
             np.testing.assert_allclose(codes.rows.norms[row], np.linalg.norm(vector), rtol=1e-6)
 
 
-def test_codes_as_plain_arrays() -> None:
-    items = people("gaussian", 9, 1)
+def test_codes_in_a_file(tmp_path: Path) -> None:
+    items, path = people("gaussian", 9, 1), tmp_path / "a.codes"
     codes = SlotCodes.build(items.vectors, items.visibility > 0)
-    again = SlotCodes.from_arrays(codes.arrays())
+    save_codes(path, codes, "a 1 2")
+    again = load_codes(path, "a 1 2")
+    assert again is not None
     assert again.count == 9
-    assert all(np.array_equal(a, codes.arrays()[name]) for name, a in again.arrays().items())
-    assert codes.nbytes == sum(a.nbytes for a in again.arrays().values())
-    with pytest.raises(DataError, match="'norms' is missing"):
-        SlotCodes.from_arrays({name: a for name, a in codes.arrays().items() if name != "norms"})
-    with pytest.raises(DataError, match="do not fit together"):
-        SlotCodes.from_arrays(codes.arrays() | {"norms": np.zeros(3, np.float32)})
+    for mine, other in zip(
+        (codes.starts, codes.codes, *codes.rows), (again.starts, again.codes, *again.rows), strict=True
+    ):
+        np.testing.assert_array_equal(mine, other)
+    assert load_codes(path, "a 1 3") is None  # of other vectors
+    whole = path.read_bytes()
+    for broken in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+        path.write_bytes(broken)
+        assert load_codes(path, "a 1 2") is None
+    assert load_codes(tmp_path / "none.codes", "a 1 2") is None
+
+
+def test_what_cannot_be_coded_is_refused() -> None:
+    items = people("gaussian", 9, 1)
     with pytest.raises(ShapeError, match=r"Expected vectors \[N, S, D\]"):
         SlotCodes.build(items.vectors, items.visibility[:4] > 0)

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partreid.functional.distance import paired_distances, pairwise_slot_distances
+from partreid.functional.distance import pairwise_slot_distances
+from partreid.retrieval.search.pairs import Pairs, exact_distances
 from partreid.retrieval.stores.base import GalleryStore, SearchRule
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords
@@ -34,17 +35,21 @@ def _one_answer(query: PartEmbeddings, store: GalleryStore, rule: SearchRule) ->
     found = store.nearest(query, rule)
     asked, records = rule.matching.prepare(query), found.records
     count = wanted = min(rule.k, store.count(rule.where))
-    pairs = np.stack([found.query, found.record]).astype(np.int64)
-    distances = _distances(asked, records, pairs, rule)
-    place = np.empty(len(records), np.int64)  # of each record in the order of ids
-    place[sorted(range(len(records)), key=lambda r: records.items[r].id)] = np.arange(len(records))
-    order = np.lexsort((place[pairs[1]], distances, pairs[0]))
-    order = order[np.isfinite(distances[order])]
-    rank = np.arange(len(order)) - np.searchsorted(pairs[0, order], pairs[0, order])
-    order, rank = order[rank < count], rank[rank < count]
+    query_of, record_of = (np.asarray(column, np.int64) for column in (found.query, found.record))
+    distances = exact_distances(
+        asked,
+        lambda some: rule.matching.prepare(records.embeddings[some]),
+        Pairs(query_of, record_of, np.empty((len(record_of), 0))),
+        rule.matching,
+        memory_budget=rule.memory_budget,
+    )
+    order = np.array(sorted(range(len(records)), key=lambda r: found.records.items[r].id), np.int64)
+    pairs = Pairs(query_of, np.argsort(order)[record_of], distances[:, None])  # positions in the order of ids
+    pairs, rank = pairs[np.isfinite(distances)].ranked()
+    pairs, rank = pairs[rank < count], rank[rank < count]
     chosen = np.full((len(query), count), -1)
     table = np.full((len(query), count), np.inf, distances.dtype)
-    chosen[pairs[0, order], rank], table[pairs[0, order], rank] = pairs[1, order], distances[order]
+    chosen[pairs.query, rank], table[pairs.query, rank] = order[pairs.position], pairs.numbers[:, 0]
     if (chosen < 0).any():
         records = _fill_up(query, records, chosen, store, rule)
         count = int((chosen >= 0).sum(axis=1).min())
@@ -54,10 +59,8 @@ def _one_answer(query: PartEmbeddings, store: GalleryStore, rule: SearchRule) ->
 
 def nothing(query: PartEmbeddings, rule: SearchRule) -> SearchResult:
     """The answer of a gallery that holds nothing: [Q, 0]."""
-    slots = rule.matching.prepare(query).slots
-    distances = torch.empty(len(query), 0)
-    parts = torch.empty(len(query), 0, len(slots))
-    return SearchResult(((),) * len(query), distances, distances > 0, parts, slots, rule.matching, query.model)
+    none = torch.empty(len(query), 0)
+    return _result(rule.matching.prepare(query), GalleryRecords((), query[:0]), none.long().numpy(), none, rule)
 
 
 def _fill_up(
@@ -76,20 +79,6 @@ def _fill_up(
         empty = np.flatnonzero(row < 0)[: len(free)]
         row[empty] = free[: len(empty)]
     return GalleryRecords.cat([records, others])
-
-
-def _distances(asked: PartEmbeddings, records: GalleryRecords, pairs: np.ndarray, rule: SearchRule) -> np.ndarray:
-    """[P] exact distances of pairs [2, P] of a query and a record, some at a time."""
-    step = max(1, rule.memory_budget // (8 * 4 * asked.width * len(asked.slots)))
-    found = [np.empty(0, np.float32)]
-    for start in range(0, pairs.shape[1], step):
-        query, record = torch.from_numpy(pairs[:, start : start + step])
-        items = rule.matching.prepare(records.embeddings[record])
-        some = paired_distances(
-            asked[query], items, normalize=rule.matching.normalize, visibility=rule.matching.visibility
-        )
-        found.append(some.numpy())
-    return np.concatenate(found)
 
 
 def _result(

@@ -2,8 +2,8 @@
 
 A distance over two slots says less than the same distance over six. So each number of mutually visible slots has a
 logistic curve of its own, P = sigmoid(logit(prior) + offset - slope · distance), and neighbouring numbers are held
-together: a number that few pairs have borrows from those beside it. The curve is Platt's (1999), its slope positive,
-so that P falls with distance. Where no slot was compared nothing was learned, and P is the prior.
+together: a number that few pairs have borrows from those beside it. The curve is Platt's (1999). Its slope is positive,
+as P falls with distance. Where no slot was compared nothing was learned, and P is the prior.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -40,9 +40,7 @@ _OFFSET_STEP, _SLOPE_STEP = 0.5, 0.2
 """How far the curves of n and n + 1 slots usually lie apart: in logits at the mean distance, and in ln(slope). Pairs
 that share an image say less than as many independent ones; narrow steps make up for counting them as such."""
 _OFFSET_RANGE, _SLOPE_RANGE = 10.0, 3.0
-"""Bounds in the same units for all curves together, so that persons who can be told apart perfectly stay finite."""
-
-Share = Annotated[float, Field(gt=0, lt=1)]
+"""Bounds in the same units for all curves together: persons who can be told apart perfectly stay finite."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,7 +64,6 @@ class LabelledPairs(Guided):
         return len(self.distances)
 
     def __getitem__(self, some: Tensor) -> LabelledPairs:
-        """Chosen pairs, by index or mask."""
         return LabelledPairs(*(values[some] for values in vars(self).values()))
 
     @classmethod
@@ -79,11 +76,11 @@ class LabelledPairs(Guided):
 
     @property
     def base_rate(self) -> float:
-        """Share of pairs that show one person, by weight."""
+        """Fraction of the pairs that show one person, by weight."""
         return float(self.weights[self.same].sum() / self.weights.sum())
 
     def at_base_rate(self, prior: float) -> LabelledPairs:
-        """The same pairs, weighted so that ``prior`` of them show one person.
+        """The same pairs with such weights that ``prior`` of them show one person.
 
         Raises:
             DataError: no pair shows one person, or all do.
@@ -112,8 +109,8 @@ class MatchCalibration(ConfigModel):
         tensor([0.4509])
     """
 
-    prior: Share
-    """Probability of a match before anything is compared: the share of pairs that show one person."""
+    prior: Annotated[float, Field(gt=0, lt=1)]
+    """Probability of a match before anything is compared: the fraction of pairs that show one person."""
     offsets: tuple[float, ...]
     """Log-likelihood ratio at distance 0, for 1, 2, ... compared slots."""
     slopes: tuple[Annotated[float, Field(gt=0)], ...]
@@ -136,9 +133,8 @@ class MatchCalibration(ConfigModel):
         return self
 
     def with_prior(self, prior: float) -> Self:
-        """The same for data in which another share of the pairs shows one person.
-
-        One over the gallery's size where each query has about one match there.
+        """The same for data in which another fraction of the pairs shows one person: one over the gallery's size where
+        each query has about one match there.
 
         Raises:
             ConfigError: ``prior`` is not between 0 and 1.
@@ -203,9 +199,9 @@ class MatchCalibration(ConfigModel):
 
     def fits(self, matching: ConfigModel | None) -> bool:
         """Whether distances under this rule are those it was fitted on; an unknown rule is taken for its own."""
-        if matching is None or self.matching.normalize is not None:
-            return matching is None or matching == self.matching
-        return matching.model_copy(update={"normalize": None}) == self.matching
+        if matching is not None and self.matching.normalize is None:
+            matching = matching.model_copy(update={"normalize": None})
+        return matching is None or matching == self.matching
 
     def check_models(self, *models: str) -> None:
         """Whether embeddings of these fingerprints are those of its model; an unknown one ("") is taken for it.
@@ -230,7 +226,7 @@ class MatchCalibration(ConfigModel):
             raise DataError(
                 "The calibration was made for another model, or for other ways of embedding "
                 f"({', '.join(ways) or 'visibility, mirror, image size'}): expected {extractor.fingerprint}, it is "
-                f"for {self.model or 'none'}. Embed as it was made, or make it anew with `partreid calibrate`."
+                f"for {self.model or 'none'}. Embed as it was made, or make another with `partreid calibrate`."
             )
         return self
 
@@ -258,25 +254,17 @@ class MatchCalibration(ConfigModel):
             CheckpointError: the source is neither a file nor a checkpoint.
         """
         path = Path(source) if Path(source).is_file() else find_checkpoint(source) / CALIBRATION_FILE
-        content = _read(path)
+        if not path.exists():
+            raise DataError(f"There is no calibration {path}. Make it with `partreid calibrate`.")
         try:
+            content = read_json(path, error=DataError)
+            kind = (content.pop("format", None), content.pop("version", None)) if isinstance(content, dict) else None
+            if kind != (_FORMAT, _VERSION):
+                raise DataError(f"{path}: expected a {_FORMAT} of version {_VERSION}, got {kind}.")
             calibration = cls.parse(content, source=str(path))
-        except ConfigError as error:
-            raise DataError(f"{error}. Make it anew with `partreid calibrate`.") from None
+        except (ConfigError, DataError) as error:
+            raise DataError(f"{str(error).rstrip('.')}. Make it again with `partreid calibrate`.") from None
         return calibration if extractor is None else calibration.check(extractor)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise DataError(f"There is no calibration {path}. Make it with `partreid calibrate`.")
-    try:
-        content = read_json(path, error=DataError)
-    except DataError as error:
-        raise DataError(f"{error} Make it anew with `partreid calibrate`.") from None
-    kind = (content.pop("format", None), content.pop("version", None)) if isinstance(content, dict) else None
-    if kind != (_FORMAT, _VERSION):
-        raise DataError(f"{path}: expected a {_FORMAT} of version {_VERSION}, got {kind}. Make it with this version.")
-    return content  # type: ignore[no-any-return]
 
 
 def fit_curves(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

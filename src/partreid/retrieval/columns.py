@@ -14,6 +14,7 @@ from partreid.errors import DataError, ShapeError, WrongTypeError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike
 from partreid.objects import brief
+from partreid.retrieval.filters import is_several
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, Time, as_text, id_text, is_unknown
 from partreid.types.numbers import in_order
@@ -23,11 +24,7 @@ Query: TypeAlias = PartEmbeddings | ImagesLike
 
 
 def embeddings_of(query: Query, extractor: PartExtractor | None) -> PartEmbeddings:
-    """Embeddings as they are, or those of images.
-
-    Raises:
-        DataError: images without an extractor. WrongTypeError: numbers that are neither.
-    """
+    """Embeddings as they are, or those of images. DataError without an extractor; WrongTypeError of other things."""
     if isinstance(query, PartEmbeddings):
         return query
     if query is None or "float" in str(getattr(query, "dtype", "")):
@@ -44,11 +41,7 @@ def embeddings_of(query: Query, extractor: PartExtractor | None) -> PartEmbeddin
 
 
 def check_once(items: Iterable[GalleryItem]) -> None:
-    """Whether each item has an id of its own.
-
-    Raises:
-        DataError: an id is given more often.
-    """
+    """DataError where an id is given more than once."""
     twice = sorted(name for name, count in Counter(item.id for item in items).items() if count > 1)
     if twice:
         raise DataError(f"Each id may be given once; given more often: {', '.join(map(repr, twice[:5]))}.")
@@ -65,22 +58,16 @@ def items_of(
         raise ShapeError(f"Expected a list of ids, got the text {ids!r:.80}. Write [{ids!r:.80}].")
     for what, given in (("ids", ids), ("cameras", cameras), ("times", times), ("metadata", metadata)):
         in_order(what, given)
-    names = [id_text(name) if isinstance(name, Integral) else name for name in ids]
+    names: list[Any] = [id_text(name) if isinstance(name, Integral) else name for name in ids]
     columns: list[Sequence[Any]] = []
     for what, values in (("cameras", cameras), ("times", times), ("metadata", metadata)):
-        several = (
-            isinstance(values, Iterable)
-            and not isinstance(values, str | bytes | Mapping)
-            and getattr(values, "ndim", None) != 0
-        )
+        several = is_several(values)
         column = list(values) if several else [values] * len(names)  # type: ignore[arg-type]
         if len(column) != len(names) or (what == "metadata" and not several and values is not None):
             raise ShapeError(f"{what} must hold {len(names)} values, one per id, got {values!r:.80}.")
         columns.append(column)
     return [
-        GalleryItem(
-            id_text(name) if isinstance(name, Integral) else name, camera, time, {} if is_unknown(data) else data
-        )
+        GalleryItem(name, camera, time, {} if is_unknown(data) else data)
         for name, camera, time, data in zip(names, *columns, strict=True)
     ]
 

@@ -1,4 +1,4 @@
-"""A few images held against a few others: distance, each part's share in it, and the probability of a match."""
+"""A few images compared with a few others: the distance, that of each part, and the probability of a match."""
 
 from __future__ import annotations
 
@@ -75,7 +75,16 @@ def compare(
         >>> found.distances, found.compared, found.parts(), found.probability
         (tensor([[1.]]), tensor([[1]]), {'head': 1.0}, tensor([[0.7311]]))
     """
-    matching = _rule(matching, calibration, first, second)
+    if calibration is None:
+        matching = MatchingConfig.given(matching).resolved(first, second)
+    else:
+        calibration.check_models(first.model, second.model)
+        own = calibration.matching.resolved(first, second)
+        if matching is not None and matching.resolved(first, second) != own:
+            raise ConfigError(
+                "A calibration holds for its own way of matching: leave `matching` away, or make another."
+            )
+        matching = own
     a, b = matching.prepare(first), matching.prepare(second)
     rule = matching.prepared
     distances, compared = rule.distances(a, b), rule.comparable(a, b)
@@ -87,16 +96,3 @@ def compare(
         part_distances=pairwise_slot_distances(a, b, everyone, normalize=rule.normalize, visibility=rule.visibility),
         probability=None if calibration is None else calibration.probability(distances, compared),
     )
-
-
-def _rule(
-    matching: MatchingConfig | None, calibration: MatchCalibration | None, first: PartEmbeddings, second: PartEmbeddings
-) -> MatchingConfig:
-    """How to compare, once all that is given was found to fit together."""
-    if calibration is None:
-        return MatchingConfig.given(matching).resolved(first, second)
-    calibration.check_models(first.model, second.model)
-    own = calibration.matching.resolved(first, second)
-    if matching is not None and matching.resolved(first, second) != own:
-        raise ConfigError("A calibration holds for its own way of matching: leave `matching` away, or make another.")
-    return own

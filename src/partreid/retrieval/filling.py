@@ -19,12 +19,9 @@ from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.known import FILE, Newcomers
-from partreid.retrieval.track_filling import VideoNaming, add_tracks
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 from partreid.types.moments import written_time
-
-__all__ = ["Filled", "Naming", "VideoNaming", "add_embeddings", "add_files", "add_images", "add_tracks"]
 
 WRITTEN = 1024
 """Items written together: what a kill can cost to embed again."""
@@ -132,20 +129,18 @@ def add_images(
     """
     names = list(map(str, images))
     newcomers = Newcomers(gallery, replacing=replace)
-    renamed: dict[str, str] = {}
     wanted: list[str] = []
     for start in range(0, len(names), WRITTEN):
         page = names[start : start + WRITTEN]
-        found = newcomers.sort_out([naming.item(name) for name in page])
-        renamed |= dict(found.renamed)
-        wanted += [page[i] for i in found.new]
+        _, new = newcomers.sort_out([naming.item(name) for name in page])
+        wanted += [page[i] for i in new]
     known = len(names) - len(wanted)
     advance(known)
 
     def write(waiting: list[tuple[tuple[str, ...], PartEmbeddings]]) -> None:
         items = [naming.item(name) for some, _ in waiting for name in some]
         if items:
-            items = [dataclasses.replace(item, id=renamed.get(item.id, item.id)) for item in items]
+            items = [dataclasses.replace(item, id=newcomers.renamed.get(item.id, item.id)) for item in items]
             records = GalleryRecords(tuple(items), PartEmbeddings.cat(e for _, e in waiting))
             gallery.add_records(records, replace=replace)
             advance(len(items))
@@ -161,7 +156,7 @@ def add_images(
         finally:
             write(waiting)  # what was embedded before an error or Ctrl-C is kept
         advance(len(stream.skipped))
-        return Filled(len(wanted) - len(stream.skipped), known, stream.skipped, renamed)
+        return Filled(len(wanted) - len(stream.skipped), known, stream.skipped, newcomers.renamed)
 
 
 def add_embeddings(
@@ -215,7 +210,6 @@ def add_files(
 def _pages(
     batches: Iterable[tuple[PartEmbeddings, Sequence[str]]], naming: Naming
 ) -> Iterator[tuple[list[GalleryItem], PartEmbeddings]]:
-    """Items and their embeddings, some at a time."""
     for embeddings, names in batches:
         for start in range(0, len(names), WRITTEN):
             page = names[start : start + WRITTEN]
@@ -236,13 +230,10 @@ def _fill(
         for items, page in pages():
             newcomers.sort_out(items, page)
     newcomers, added, known = Newcomers(gallery, replacing=replace), 0, 0
-    renamed: dict[str, str] = {}
     for items, page in pages():
-        found = newcomers.sort_out(items, page)
-        if found.new:
-            new = GalleryRecords(found.items, page)[found.new]
-            gallery.add_records(new, replace=replace)
-        added, known = added + len(found.new), known + len(items) - len(found.new)
-        renamed |= dict(found.renamed)
+        found, new = newcomers.sort_out(items, page)
+        if new:
+            gallery.add_records(GalleryRecords(found, page)[new], replace=replace)
+        added, known = added + len(new), known + len(items) - len(new)
         advance(len(items))
-    return Filled(added, known, renamed=renamed)
+    return Filled(added, known, renamed=newcomers.renamed)

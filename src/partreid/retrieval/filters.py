@@ -16,15 +16,14 @@ from partreid.types.gallery import GalleryItem, Time, as_text, id_text, plain_te
 from partreid.types.moments import as_time, written_time
 
 
+def is_several(values: object) -> bool:
+    """Whether these are several values, not one."""
+    several = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+    return several and getattr(values, "ndim", None) != 0
+
+
 def _several(values: Any) -> Iterable[Any]:
-    """One or several values as several."""
-    if (
-        isinstance(values, Iterable)
-        and not isinstance(values, str | bytes | Mapping)
-        and getattr(values, "ndim", None) != 0
-    ):
-        return values
-    return [values]
+    return values if is_several(values) else [values]
 
 
 def _cameras(values: Any) -> tuple[str, ...]:
@@ -37,7 +36,6 @@ def _ids(values: Any) -> tuple[str, ...]:
 
 
 def _by_key(values: Any) -> Any:
-    """Values of metadata under their keys, as texts."""
     if not isinstance(values, Mapping):
         return values
     return {key: tuple(dict.fromkeys(map(_word, _several(some)))) for key, some in values.items()}
@@ -57,12 +55,10 @@ def _moment(value: Any) -> datetime | None:
     return written_time(value, local=False) if isinstance(value, str) else as_time(value)
 
 
-Cameras = Annotated[tuple[str, ...], BeforeValidator(_cameras)]
-OptionalCameras = Annotated[tuple[str, ...] | None, BeforeValidator(lambda v: None if v is None else _cameras(v))]
-Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
-OptionalIds = Annotated[tuple[str, ...] | None, BeforeValidator(lambda v: None if v is None else _ids(v))]
-ByKey = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_by_key)]
-Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+_Cameras = Annotated[tuple[str, ...], BeforeValidator(_cameras)]
+_Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
+_ByKey = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_by_key)]
+_Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 
 
 class Filter(ConfigModel):
@@ -83,24 +79,24 @@ class Filter(ConfigModel):
         False
     """
 
-    cameras: OptionalCameras = None
+    cameras: _Cameras | None = None
     """Only items of these cameras; None = of all, and of unknown ones."""
-    not_cameras: Cameras = ()
+    not_cameras: _Cameras = ()
     """No items of these cameras."""
-    since: Moment = None
+    since: _Moment = None
     """Only items seen at this moment or later; a datetime with a time zone, or seconds since 1970 (a time from 1990 to
     2099). Items whose time is unknown are left out."""
-    until: Moment = None
+    until: _Moment = None
     """Only items seen before this moment."""
     undated: bool = False
     """Whether items whose time is unknown meet ``since`` and ``until``."""
-    metadata: ByKey = Field(default={})
+    metadata: _ByKey = Field(default={})
     """Only items whose metadata has one of these values under each key."""
-    not_metadata: ByKey = Field(default={})
+    not_metadata: _ByKey = Field(default={})
     """No items whose metadata has one of these values under such a key."""
-    ids: OptionalIds = None
+    ids: _Ids | None = None
     """Only these items."""
-    not_ids: Ids = ()
+    not_ids: _Ids = ()
     """Not these items."""
 
     @classmethod

@@ -75,7 +75,12 @@ class Gallery(Guided):
         self.store = _store(location, create=create, engine=engine)
         try:
             self.extractor = extractor
-            self._check_model("" if extractor is None else extractor.fingerprint)
+            if extractor is not None and self.model not in ("", extractor.fingerprint):
+                raise DataError(
+                    f"The gallery in {self.store.location} was made by another model: expected the fingerprint "
+                    f"{self.model}, got {extractor.fingerprint}. Open it with the model, image size and mirror choice "
+                    "that it was made with, or make a new gallery."
+                )
         except BaseException:
             if self.store is not location:
                 self.store.close()
@@ -157,8 +162,7 @@ class Gallery(Guided):
             ShapeError: lengths, slots, widths or models differ, or a number is not finite, or too large for half
                 precision.
         """
-        items = items_of(ids, cameras, times, metadata)
-        self._write(embeddings, items, replacing=False)
+        self._write(embeddings, items_of(ids, cameras, times, metadata), replacing=False)
 
     def upsert(
         self,
@@ -170,8 +174,7 @@ class Gallery(Guided):
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
         """As :meth:`add`, but an item takes the place of one with the same id as a whole."""
-        items = items_of(ids, cameras, times, metadata)
-        self._write(embeddings, items, replacing=True)
+        self._write(embeddings, items_of(ids, cameras, times, metadata), replacing=True)
 
     def add_records(self, records: GalleryRecords, *, replace: bool = False) -> None:
         """Add items as :meth:`records` gives them, of another gallery for example.
@@ -188,7 +191,7 @@ class Gallery(Guided):
         """Remove items, by id or by filter; returns how many there were. Ids that are not there are no error.
 
         Raises:
-            DataError: neither or both are given, or a filter's ``undated`` without a time, so that nothing is lost by
+            DataError: neither or both are given, or a filter's ``undated`` without a time: nothing is to be lost by
                 mistake. ConfigError, WrongTypeError: ``where`` is no filter.
         """
         if isinstance(ids, str):
@@ -198,7 +201,7 @@ class Gallery(Guided):
         chosen = Filter.parse({"ids": list(ids)}) if ids is not None else Filter.of(where)
         if chosen.undated and chosen.since is None and chosen.until is None:
             raise DataError(
-                "undated=True goes with since or until; alone it chooses nothing, so that other items would go too."
+                "undated=True goes with since or until; alone it chooses nothing, and other items would go too."
             )
         return 0 if self.store.header() is None else self.store.delete(chosen)
 
@@ -208,13 +211,12 @@ class Gallery(Guided):
         Raises:
             DataError: one is not there.
         """
-        wanted = [ids] if isinstance(ids, str | int) else list(dict.fromkeys(ids))
-        where = Filter.parse({"ids": wanted})
+        wanted = Filter.parse({"ids": ids}).ids or ()
 
         def found() -> GalleryRecords:
-            known = self.store.fetch(where, limit=len(wanted)) if wanted and self.store.header() else None
-            if known is None or len(known) < len(where.ids or ()):
-                missing = sorted(set(where.ids or ()) - set(known.ids if known else ()))
+            known = self._there(wanted)
+            if known is None or len(known) < len(wanted):
+                missing = sorted(set(wanted) - set(known.ids if known else ()))
                 raise DataError(f"Not in the gallery of {len(self)} items: {', '.join(map(repr, missing[:5]))}.")
             return known
 
@@ -229,14 +231,9 @@ class Gallery(Guided):
 
     def known(self, ids: Iterable[str | int]) -> set[str]:
         """Which of these ids are in the gallery."""
-        wanted = list(dict.fromkeys(ids))
-        where = Filter.parse({"ids": wanted})
-
-        def found() -> set[str]:
-            known = self.store.fetch(where, limit=len(wanted)) if wanted and self.store.header() else None
-            return set(known.ids if known else ())
-
-        return self.store.read(found)
+        wanted = Filter.parse({"ids": list(ids)}).ids or ()
+        known = self.store.read(lambda: self._there(wanted))
+        return set(known.ids if known else ())
 
     def records(self, where: Where = None) -> Iterator[GalleryRecords]:
         """All items and embeddings that meet ``where``, in the order of their ids, some at a time: to copy or export
@@ -290,6 +287,10 @@ class Gallery(Guided):
         """Read and check everything; a sentence for each problem found, none where all is well."""
         return self.store.verify()
 
+    def _there(self, ids: tuple[str, ...]) -> GalleryRecords | None:
+        """Those of some items that there are; None where there can be none."""
+        return self.store.fetch(Filter(ids=ids), limit=len(ids)) if ids and self.store.header() else None
+
     def _write(self, embeddings: Query, items: list[GalleryItem], *, replacing: bool) -> None:
         check_once(items)
         new = embeddings_of(embeddings, self.extractor).detach()
@@ -320,18 +321,9 @@ class Gallery(Guided):
         return rule.resolved(*known)
 
     def _check(self, embeddings: PartEmbeddings) -> None:
-        """Whether embeddings are like those in the gallery."""
         header = self.store.header()
         if header is not None:
             check_comparable(header.example, embeddings)
-
-    def _check_model(self, fingerprint: str) -> None:
-        if fingerprint and self.model and fingerprint != self.model:
-            raise DataError(
-                f"The gallery in {self.store.location} was made by another model: expected the fingerprint "
-                f"{self.model}, got {fingerprint}. Open it with the model, image size and mirror choice that it was "
-                "made with, or make a new gallery."
-            )
 
 
 def _store(location: str | Path | GalleryStore | None, *, create: bool, engine: Engine) -> GalleryStore:

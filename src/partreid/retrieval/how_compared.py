@@ -64,12 +64,8 @@ class HowCompared(Guided):
             ShapeError: it names a slot that the model has not.
         """
         runner = extractor.runner
-        nothing = PartEmbeddings(
-            torch.empty(0, len(runner.slots), 1),
-            torch.empty(0, len(runner.slots)),
-            runner.slots,
-            compare_normalized=runner.normalize_embeddings,
-        )
+        seen, normalized = torch.empty(0, len(runner.slots)), runner.normalize_embeddings
+        nothing = PartEmbeddings(seen[..., None], seen, runner.slots, compare_normalized=normalized)
         matching = MatchingConfig.given(matching).resolved(nothing)
         matching.prepare(nothing)  # refuses slots that there are not
         if matching.idle_fields and runner.visibility != "continuous":
@@ -108,7 +104,6 @@ class HowCompared(Guided):
         }
 
     def __str__(self) -> str:
-        """One sentence for people."""
         limits = self.visibility_threshold
         if limits is None:
             seen = _SEEN[self.visibility]

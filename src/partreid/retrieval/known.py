@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,35 +21,33 @@ FILE = "file"
 
 _ALIKE = 2e-3  # of their length, by which embeddings of one image differ in half precision and other batches
 
-
-@dataclass(frozen=True)
-class Sorted:
-    """Items held against a gallery.
-
-    Attributes:
-        items: N, each under the id that its image has there, if it has one.
-        new: which are to be written. renamed: (id given, id there) of those whose image has another id.
-    """
-
-    items: tuple[GalleryItem, ...]
-    new: tuple[int, ...]
-    renamed: tuple[tuple[str, str], ...]
+_NOBODY = "an image whose file nobody knows"
+_ADVICE = (
+    "Give images by a longer path, absolute or from the folder above, or begin the ids with something of their own: "
+    "--prefix site2/ (in Python Naming(prefix=...))."
+)
 
 
 class Newcomers:
-    """The items of one call, some at a time, held against a gallery and against one another.
+    """The items of one call, some at a time, compared with a gallery and with one another.
 
     Args:
         gallery: that they are for. replacing: whether items there are replaced, whatever they are.
+
+    Attributes:
+        renamed: from the id given to the id there, of items whose image is there under another one.
     """
 
     def __init__(self, gallery: Gallery, *, replacing: bool) -> None:
         self._gallery, self._replacing = gallery, replacing
+        self.renamed: dict[str, str] = {}
         self._files: dict[str, str] = {}  # of each id so far, "" where nobody knows
         self._ids: dict[str, str] = {}  # of each file so far
 
-    def sort_out(self, items: Sequence[GalleryItem], embeddings: PartEmbeddings | None = None) -> Sorted:
-        """Which of the next items are new.
+    def sort_out(
+        self, items: Sequence[GalleryItem], embeddings: PartEmbeddings | None = None
+    ) -> tuple[tuple[GalleryItem, ...], list[int]]:
+        """The next items, each under the id that its image has there, if it has one; and which of them are new.
 
         An item whose image is there under another id is that item: a folder given relative and absolute, for example.
 
@@ -68,12 +66,9 @@ class Newcomers:
         # Not of tracks, which show an image too, but are not it. Of two items the one of an id that was given.
         images = (item for item in reversed(there.items) if item.id.endswith(Path(_file(item)).name or "\0"))
         by_file = {_file(item): item.id for item in images}
-        found, new, renamed, others, differing = [], [], [], [], []
-        for place, given in enumerate(items):
-            item = self._under_its_id(given, by_file)
-            found.append(item)
-            if item.id != given.id:
-                renamed.append((given.id, item.id))
+        found = tuple(self._under_its_id(item, by_file) for item in items)
+        new, others, differing = [], [], []
+        for place, item in enumerate(found):
             if self._again(item):
                 continue
             known = there.items[rows[item.id]] if item.id in rows else None
@@ -85,10 +80,21 @@ class Newcomers:
             elif said := _difference(known, item):
                 differing.append((item.id, said))
         if others:
-            raise DataError(_another(*others[0], len(others)))
+            known, item = others[0]
+            raise DataError(
+                f"{len(others)} of the images have the id of another image in the gallery; the first is {item.id!r}: "
+                f"there it is {_file(known) or _NOBODY}, now {_file(item) or _NOBODY}. It was not added. {_ADVICE} If "
+                "it is the same image, or to replace that one, use --replace (in Python replace=True)."
+            )
         if differing:
-            raise DataError(_otherwise(*differing[0], len(differing)))
-        return Sorted(tuple(found), tuple(new), tuple(renamed))
+            raise DataError(
+                f"{len(differing)} of the items are in the gallery with something else said of them; the first is "
+                f"{differing[0][0]!r}: {differing[0][1]}. They were left as they are. Say the same as then (a time "
+                "such as now or 2h is another one at each call), or replace them with --replace (in Python "
+                "replace=True)."
+            )
+        self.renamed |= {given.id: item.id for given, item in zip(items, found, strict=True) if given.id != item.id}
+        return found, new
 
     def _under_its_id(self, item: GalleryItem, there: dict[str, str]) -> GalleryItem:
         """The item under the id that its file has in the gallery or in this call."""
@@ -103,7 +109,8 @@ class Newcomers:
             self._files[item.id] = _file(item)
             return False
         if not _same_file(_file(item), self._files[item.id]):
-            raise DataError(_twice(item.id, self._files[item.id], _file(item)))
+            first, again = self._files[item.id] or _NOBODY, _file(item) or _NOBODY
+            raise DataError(f"The id {item.id!r} is given twice, for {first} and {again}. It was not added. {_ADVICE}")
         return True
 
 
@@ -133,7 +140,6 @@ def _file(item: GalleryItem) -> str:
 
 
 def _same_file(mine: str, yours: str) -> bool:
-    """Whether both are known, and one file."""
     return bool(mine and yours) and (mine == yours or os.path.realpath(mine) == os.path.realpath(yours))
 
 
@@ -161,30 +167,3 @@ def _difference(known: GalleryItem, item: GalleryItem) -> str:
         if now is not None and was != now and (plain_text(was) or was) != (plain_text(now) or now)
     )
     return ", ".join(told)
-
-
-def _twice(name: str, first: str, again: str) -> str:
-    return f"The id {name!r} is given twice, for {first or _NOBODY} and {again or _NOBODY}. It was not added. {_ADVICE}"
-
-
-def _another(known: GalleryItem, item: GalleryItem, count: int) -> str:
-    return (
-        f"{count} of the images have the id of another image in the gallery; the first is {item.id!r}: there it is "
-        f"{_file(known) or _NOBODY}, now {_file(item) or _NOBODY}. It was not added. {_ADVICE} If it is the same "
-        "image, or to put it in the place of that one, use --replace (in Python replace=True)."
-    )
-
-
-def _otherwise(name: str, said: str, count: int) -> str:
-    return (
-        f"{count} of the items are in the gallery with something else said of them; the first is {name!r}: {said}. "
-        "They were left as they are. Say the same as then (a time such as now or 2h is another one at each call), or "
-        "write them anew with --replace (in Python replace=True)."
-    )
-
-
-_NOBODY = "an image whose file nobody knows"
-_ADVICE = (
-    "Give images by a longer path, absolute or from the folder above, or begin the ids with something of their own: "
-    "--prefix site2/ (in Python Naming(prefix=...))."
-)

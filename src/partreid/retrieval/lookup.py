@@ -45,28 +45,24 @@ class Lookup:
             {
                 "query": name,
                 "visible": list(self.visible[q]),
-                "found": [
-                    _row(hit, None if self.probabilities is None else self.probabilities[q][hit.rank - 1])
-                    for hit in self.found[q]
-                ],
+                "found": [self._row(hit, q) for hit in self.found[q]],
                 "compared": self.how.to_json(),
             }
             | undated
             for q, name in enumerate(self.names)
         ]
 
-
-def _row(hit: Hit, probability: float | None) -> dict[str, Any]:
-    return {
-        "id": hit.id,
-        "distance": round(hit.distance, 6) if hit.comparable else None,
-        "probability": None if probability is None else round(probability, 6),
-        "compared": len(hit.part_distances),
-        "camera": hit.camera,
-        "time": None if hit.time is None else hit.time.isoformat(),
-        "parts": {slot: round(distance, 6) for slot, distance in hit.part_distances.items()},
-        "metadata": hit.metadata,
-    }
+    def _row(self, hit: Hit, query: int) -> dict[str, Any]:
+        return {
+            "id": hit.id,
+            "distance": round(hit.distance, 6) if hit.comparable else None,
+            "probability": None if self.probabilities is None else round(self.probabilities[query][hit.rank - 1], 6),
+            "compared": len(hit.part_distances),
+            "camera": hit.camera,
+            "time": None if hit.time is None else hit.time.isoformat(),
+            "parts": {slot: round(distance, 6) for slot, distance in hit.part_distances.items()},
+            "metadata": hit.metadata,
+        }
 
 
 def look_up(
@@ -128,16 +124,14 @@ def calibration_beside(model: str | Path, gallery: Gallery) -> tuple[MatchCalibr
     try:
         if gallery.extractor is None or not (find_checkpoint(source) / CALIBRATION_FILE).is_file():
             return None, ""
+        return MatchCalibration.load(source, extractor=gallery.extractor), ""
     except CheckpointError:
         return None, ""
-    try:
-        return MatchCalibration.load(source, extractor=gallery.extractor), ""
     except DataError as error:
         return None, f"No probabilities are told. {error}"
 
 
 def _queries(gallery: Gallery, images: Sequence[str | Path], like: Sequence[str]) -> tuple[PartEmbeddings, list[str]]:
-    """Embeddings to look for, and their names."""
     parts, names = [], []
     if images:
         if gallery.extractor is None:

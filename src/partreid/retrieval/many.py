@@ -37,7 +37,7 @@ def search_many(
     Raises:
         ShapeError: no gallery, galleries of different models, or as :meth:`Gallery.search`.
         ConfigError: a gallery's store cannot compare by this matching rule.
-        DataError: a gallery cannot be read. There is no answer without it: leave it out to go on.
+        DataError: a gallery cannot be read. There is no answer without it: leave it out to continue.
 
     Example:
         >>> e = PartEmbeddings(torch.eye(3)[:, None], torch.ones(3, 1), ("foreground",))
@@ -53,9 +53,17 @@ def search_many(
         searches = [threads.submit(one.search, query, k, matching=matching, where=where) for one in galleries]
         found = [search.result() for search in searches]
     first = next((result for result in found if result.items and result.items[0]), found[0])
-    for result in found:
-        if result.items and result.items[0]:
-            _check_alike(first, result)
+    for other in (result for result in found if result.items and result.items[0]):
+        if len({first.model, other.model} - {""}) > 1:
+            raise ShapeError(
+                f"The galleries were made by different models, {first.model} and {other.model}: their distances cannot "
+                "be ranked together. Search each by itself, with queries embedded by its own model."
+            )
+        if first.matching != other.matching:
+            raise ShapeError(
+                f"The galleries compare in different ways: {first.matching!r} and {other.matching!r}. Say how: "
+                "search_many(..., matching=MatchingConfig(normalize=...))."
+            )
     distances = torch.cat([result.distances for result in found], dim=1)
     parts = torch.cat([result.part_distances for result in found], dim=1)
     items = [[item for result in found for item in result.items[q]] for q in range(len(query))]
@@ -74,17 +82,3 @@ def search_many(
         first.matching,
         first.model,
     )
-
-
-def _check_alike(first: SearchResult, other: SearchResult) -> None:
-    """Whether the distances of two answers can be ranked together."""
-    if len({first.model, other.model} - {""}) > 1:
-        raise ShapeError(
-            f"The galleries were made by different models, {first.model} and {other.model}: their distances cannot be "
-            "ranked together. Search each by itself, with queries embedded by its own model."
-        )
-    if first.matching != other.matching:
-        raise ShapeError(
-            f"The galleries compare in different ways: {first.matching!r} and {other.matching!r}. Say how: "
-            "search_many(..., matching=MatchingConfig(normalize=...))."
-        )

@@ -51,18 +51,14 @@ class MatchingConfig(ConfigModel):
                 outside [0, 1].
         """
         if self.visibility_threshold is not None:
-            seen = _threshold(embeddings, self.visibility_threshold)
-            embeddings = replace(embeddings, visibility=seen)
+            embeddings = replace(embeddings, visibility=_threshold(embeddings, self.visibility_threshold))
         return embeddings if self.slots is None else embeddings.select(*self.slots)
 
     @property
     def idle_fields(self) -> tuple[str, ...]:
         """Fields that change nothing where every visibility is 0 or 1."""
-        chosen = {
-            "visibility_threshold": self.visibility_threshold is not None,
-            "visibility=geometric": self.visibility == "geometric",
-        }
-        return tuple(name for name, is_chosen in chosen.items() if is_chosen)
+        threshold = () if self.visibility_threshold is None else ("visibility_threshold",)
+        return (*threshold, "visibility=geometric") if self.visibility == "geometric" else threshold
 
     def resolved(self, *embeddings: PartEmbeddings) -> Self:
         """The same rule for these embeddings with nothing left open.

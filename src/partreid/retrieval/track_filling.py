@@ -83,8 +83,8 @@ class VideoNaming:
             return GalleryItem(name, self.camera, None, metadata)
         if first not in seconds:
             raise DataError(
-                f"Track {name} was first seen in frame {first}, of which no time is known, so that {self.start} cannot "
-                "be its time. Give the frames a second (--fps), or no start."
+                f"Track {name} was first seen in frame {first}, of which no time is known: {self.start} cannot be its "
+                "time. Give the frames a second (--fps), or no start."
             )
         return GalleryItem(name, self.camera, as_time(self.start.timestamp() + seconds[first]), metadata)
 
@@ -109,7 +109,7 @@ def former_tracks(gallery: Gallery, tracks: Iterable[str], naming: VideoNaming) 
                 there = item.metadata.get(_VIDEO) or item.metadata.get("file") or "no video"
                 raise DataError(
                     f"{item.id!r} is in the gallery, of {there}; this would be {where}. Give this video another name "
-                    "with --name (VideoNaming.name), so that both are kept; or delete those first."
+                    "with --name (VideoNaming.name), to keep both; or delete those first."
                 )
             if item.camera != camera:
                 raise DataError(

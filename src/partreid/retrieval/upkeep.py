@@ -86,7 +86,7 @@ def carry_out(gallery: Gallery, deletion: Deletion) -> int:
         How many items were deleted.
 
     Raises:
-        DataError: the gallery was changed meanwhile, so that other items would be deleted.
+        DataError: the gallery was changed meanwhile: other items would be deleted.
     """
     if gallery.count(deletion.where) != deletion.count:
         raise DataError("The gallery was changed meanwhile. Nothing was deleted: look again.")
@@ -141,15 +141,10 @@ def _others(page: GalleryRecords, target: Gallery) -> list[str]:
     if not len(mine):
         return []
     theirs = target.get(mine.ids)
-    return [
-        item.id
-        for i, (item, other) in enumerate(zip(mine.items, theirs.items, strict=True))
-        if item != other or not _same(mine, theirs, i)
-    ]
-
-
-def _same(mine: GalleryRecords, theirs: GalleryRecords, row: int) -> bool:
-    """Whether two galleries keep the same embeddings, in half precision, as far as their stores keep them."""
-    a, b = (records.embeddings[row].to("cpu", torch.float16) for records in (mine, theirs))
-    seen = a.visibility > 0
-    return torch.equal(a.visibility, b.visibility) and torch.equal(a.vectors[seen], b.vectors[seen])
+    # Compared in half precision, and as far as stores keep them.
+    a, b = (records.embeddings.to("cpu", torch.float16) for records in (mine, theirs))
+    if a.vectors.shape != b.vectors.shape:
+        return mine.ids
+    same = (a.visibility == b.visibility) & ((a.vectors == b.vectors).all(dim=2) | (a.visibility <= 0))
+    rows = zip(mine.items, theirs.items, same.all(dim=1).tolist(), strict=True)
+    return [item.id for item, other, alike in rows if item != other or not alike]

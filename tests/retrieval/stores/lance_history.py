@@ -86,10 +86,8 @@ def records(names: list[str], seed: int) -> GalleryRecords:
 def held(store: LanceStore) -> Items:
     """What a gallery holds, read page by page."""
     found: Items = {}
-    after = ""
-    while store.header() is not None and len(page := store.fetch(Filter(), limit=128, after=after)):
+    for page in store.walk(Filter(), size=128):
         found = Step("add", page).applied(found)
-        after = page.items[-1].id
     return found
 
 

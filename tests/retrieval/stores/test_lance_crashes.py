@@ -17,7 +17,7 @@ import pytest
 from partreid.errors import DataError
 from partreid.retrieval import Gallery, MatchingConfig
 from partreid.retrieval.filters import Filter
-from partreid.retrieval.search import can_run
+from partreid.retrieval.search.exact import can_run
 from partreid.retrieval.stores.lance.store import LanceStore
 from tests.retrieval.stores.lance_history import Items, Step, held, records, same, step, write_for_ever
 

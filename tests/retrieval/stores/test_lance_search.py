@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from partreid.errors import DataError
 from partreid.retrieval import Gallery, MatchingConfig
 from partreid.retrieval.filters import Filter
-from partreid.retrieval.search import can_run
-from partreid.retrieval.search.exact import Engine
+from partreid.retrieval.search.exact import Engine, can_run
 from partreid.retrieval.stores.lance.fragment import Fragment
 from partreid.retrieval.stores.lance.store import LanceStore
 from partreid.types import PartEmbeddings, SearchResult

@@ -149,7 +149,7 @@ def test_of_two_that_begin_a_gallery_the_first_decides(address: str) -> None:
     with Gallery.open(address) as first, Gallery.open(address) as second:
         assert first.slots == second.slots == ()
         add(first, named(2), embeddings(2, model="A"))
-        with pytest.raises(DataError, match="Another process began.*widths differ"):
+        with pytest.raises(DataError, match="Another process or thread began.*widths differ"):
             second.store.write(GalleryRecords(tuple(named(1, "b")), embeddings(1, width=5)), replace=False)
         assert len(second) == 2
         assert second.model == "A"

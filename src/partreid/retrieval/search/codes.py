@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from partreid.errors import DataError, ShapeError
+from partreid.files import atomic_file
 from partreid.retrieval.search.bound import LARGEST, MOST_SLOTS, SMALLEST, WIDEST, Rows
 
+_VERSION = "2"  # of files of codes: changes with what the numbers beside codes mean
 _CHUNK = 2048  # vectors converted to single precision at once
 _TYPES = {"items": np.int32, "scales": np.float32, "lengths": np.float32, "errors": np.float32, "norms": np.float32}
 
@@ -47,8 +53,7 @@ class SlotCodes:
             vectors: [N, S, D] finite numbers. seen: [N, S] bool, which of them to code.
 
         Raises:
-            ShapeError: the shapes do not fit, or are beyond what codes are made for.
-            ImportError: numba is not installed.
+            ShapeError: the shapes do not fit, or are beyond what codes are made for. ImportError: there is no numba.
         """
         from partreid.retrieval.search.kernels import quantise
 
@@ -68,11 +73,6 @@ class SlotCodes:
             quantise(vectors[items[part], slots[part]].float().numpy(), codes[part], Rows(*(r[part] for r in rows)))
         return cls(len(vectors), starts, codes, rows)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return sum(array.nbytes for array in self.arrays().values())
-
     @functools.cached_property
     def bounded(self) -> bool:
         """Whether all lengths lie where the bound's arithmetic holds; zero vectors do."""
@@ -85,29 +85,37 @@ class SlotCodes:
         part = slice(*(start + np.searchsorted(self.rows.items[start:stop], np.array((first, last), np.int32))))
         return self.codes[part], Rows(*(column[part] for column in self.rows))
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Everything as plain arrays, to be stored; :meth:`from_arrays` takes them back."""
-        return {"count": np.array(self.count), "starts": self.starts, "codes": self.codes, **self.rows._asdict()}
 
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """Codes from their plain arrays, mapped from a file for example.
+def save_codes(path: Path, codes: SlotCodes, key: str) -> None:
+    """Write codes as safetensors; ``key`` says of which vectors. A DataError where the file cannot be written."""
+    arrays = {"count": np.array(codes.count), "starts": codes.starts, "codes": codes.codes, **codes.rows._asdict()}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    with atomic_file(path, error=DataError) as temporary:
+        save_file(arrays, temporary, metadata={"codes": _about(arrays, key)})
 
-        Raises:
-            DataError: an array is missing or does not fit the others.
-        """
-        try:
-            rows = Rows(**{name: arrays[name] for name in _TYPES})
-            found = cls(int(arrays["count"]), arrays["starts"], arrays["codes"], rows)
-        except KeyError as error:
-            raise DataError(f"These are no codes of embeddings: {error} is missing. Make them again.") from None
-        fits = found.codes.ndim == 2 and found.codes.dtype == np.int8 and found.starts[-1] == len(found.codes)
-        typed = all(column.shape == (len(found.codes),) and column.dtype == _TYPES[name]
-                    for name, column in rows._asdict().items())  # fmt: skip
-        if not fits or not typed:
-            shapes = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
-            raise DataError(f"The arrays of these codes do not fit together: {shapes}. Make them again.")
-        return found
+
+def load_codes(path: Path, key: str) -> SlotCodes | None:
+    """The codes in a file, mapped into memory; None where it holds none of these vectors, or is torn or damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:  # of PyTorch, as tensors of NumPy would be copied
+            about = (file.metadata() or {}).get("codes", "")
+            if not about.startswith(f"{_VERSION} {key} "):
+                return None
+            arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        rows = Rows(**{name: arrays[name] for name in _TYPES})
+        found = SlotCodes(int(arrays["count"]), arrays["starts"], arrays["codes"], rows)
+        return found if about == _about(arrays, key) else None
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError):
+        return None
+
+
+def _about(arrays: Mapping[str, np.ndarray], key: str) -> str:
+    """Version, key and checksum as one text, so that equal codes give equal files."""
+    crc = 0
+    for name, array in sorted(arrays.items()):
+        crc = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), crc)
+        crc = zlib.crc32(array.reshape(-1).view(np.uint8).data, crc)
+    return f"{_VERSION} {key} {crc:08x}"
 
 
 def suits(slots: int, width: int) -> bool:

@@ -8,24 +8,97 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Self
 
+import numkong
 import numpy as np
 import torch
+from torch import Tensor
 
-from partreid.functional.distance import paired_distances
 from partreid.retrieval.matching import MatchingConfig
-from partreid.retrieval.search.bound import SLACK
-from partreid.retrieval.search.kernels import ERROR_OF_NORMALISING, smallest
-from partreid.retrieval.search.pairs import Pairs
-from partreid.retrieval.search.scan import CodedFragment, CodedQueries, candidates
+from partreid.retrieval.search.bound import SLACK, Block, Terms
+from partreid.retrieval.search.codes import SlotCodes
+from partreid.retrieval.search.kernels import ERROR_OF_NORMALISING, accumulate, choose, normalised, smallest
+from partreid.retrieval.search.pairs import Pairs, exact_distances
 from partreid.types import PartEmbeddings
 
+_LANES = 16  # numbers that one instruction works on
 _QUERIES = 256  # at once: their sums over a task's items stay in the processor's cache
 _TASK_PAIRS, _TASK_ITEMS = 2**17, 2**15
 _SEED, _GROWTH = 128, 8  # items that give the first limits; how much further each limit carries
 _CACHED = 2**24  # bytes of vectors gathered and compared at once, intermediate results included
 _PAIR_BYTES = 64  # of a candidate, sorted copies included
 _WORTHWHILE = 0.05  # fraction of pairs above which the plain way is quicker
+
+
+@dataclass(frozen=True, eq=False)
+class CodedQueries:
+    """Q queries as :func:`candidates` takes them. Several are filled up to whole lanes with ones that see nothing.
+
+    Attributes:
+        codes: one packed [Q, D] matrix per slot. terms: each [S, Q].
+        normalize: whether vectors are compared by their direction alone.
+    """
+
+    codes: Sequence[Any]
+    terms: Terms
+    normalize: bool
+
+    @classmethod
+    def build(cls, vectors: Tensor, weights: np.ndarray, *, normalize: bool) -> Self:
+        """From [Q, S, D] vectors and their [Q, S] weights."""
+        queries, slots, width = vectors.shape
+        filled = queries if queries == 1 else -(-queries // _LANES) * _LANES
+        coded = SlotCodes.build(vectors, torch.ones(queries, slots, dtype=torch.bool))
+        _, scale, length, error, norm = coded.rows
+        if normalize:
+            scale, length, error = normalised(scale, length, error, norm)
+        terms = np.zeros((4, slots, filled), np.float32)
+        for term, values in zip(terms, (2 * scale, length, error, weights.T), strict=True):
+            term[:, :queries] = values.reshape(slots, queries)
+        codes = np.zeros((slots, filled, width), np.int8)
+        codes[:, :queries] = coded.codes.reshape(slots, queries, width)
+        return cls([numkong.dots_pack(matrix, dtype="int8") for matrix in codes], Terms(*terms), normalize)
+
+
+@dataclass(frozen=True, eq=False)
+class CodedFragment:
+    """Consecutive items: their codes, and the weight of each compared slot as [N, S] float32; 0 = not compared."""
+
+    codes: SlotCodes
+    weights: np.ndarray
+
+
+def candidates(
+    queries: CodedQueries, fragment: CodedFragment, items: range, *, slots: Sequence[int], limits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs that share a slot and whose distance may lie within the query's limit.
+
+    Args:
+        queries: to compare with. fragment, items: some consecutive items of this fragment.
+        slots: the codes' slot of each compared slot. limits: [Q] float32.
+
+    Returns:
+        [P, 2] int32 query and place within ``items``; [P, 2] float32 lower and upper bound of the distance.
+    """
+    n, (slot_count, width) = len(items), queries.terms.weights.shape
+    block = Block(
+        first=items.start,
+        weights=fragment.weights[items.start : items.stop],
+        low=np.zeros((n, width), np.float32),
+        missing=np.zeros((n, slot_count), np.float32),
+    )
+    products = np.empty((n, width), np.int32)
+    for s, slot in enumerate(slots):
+        if queries.terms.weights[s].any():
+            vectors, rows = fragment.codes.block(slot, items.start, items.stop)
+            out = products[: len(vectors)]
+            if len(vectors):
+                numkong.dots_packed(vectors, queries.codes[s], out=numkong.from_dlpack(out))
+            accumulate(out, rows, Terms(*(term[s] for term in queries.terms)), queries.normalize, s, block)
+    filled = np.zeros(width, np.float32)
+    filled[: len(limits)] = limits
+    return choose(block, queries.terms, filled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +148,7 @@ def _survivors(
     """The pairs whose lower bound lies within the k-th smallest upper bound of their query."""
     coded = CodedQueries.build(query.vectors, weights, normalize=bool(items.matching.normalize))
     known, seen = np.full((len(query), k), np.inf, np.float32), 0
-    pairs = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2), np.float32))
+    pairs = Pairs.none(2)
     for wave in _waves(items.fragments, len(query), max(_SEED, 8 * k), memory_budget):
         limits = _limits(known, items.matching)
 
@@ -96,7 +169,7 @@ def _survivors(
 
 def _decide(query: PartEmbeddings, survivors: Pairs, items: Items, k: int, memory_budget: int) -> tuple[Pairs, int]:
     """The k nearest by exact distance, ties of the k-th included, and how many distances that took."""
-    ranked, rank = survivors.ranked(0)
+    ranked, rank = survivors.ranked()
     likely, others = ranked[rank < k], ranked[rank >= k]
     scored = _exact(query, likely, items, memory_budget)
     known = np.full((len(query), k), np.inf, scored.numbers.dtype)
@@ -107,15 +180,9 @@ def _decide(query: PartEmbeddings, survivors: Pairs, items: Items, k: int, memor
 
 
 def _exact(query: PartEmbeddings, pairs: Pairs, items: Items, memory_budget: int) -> Pairs:
-    """The pairs with their exact distances."""
-    step = max(1, min(memory_budget, _CACHED) // (8 * 4 * query.width * len(query.slots)))
-    rule = items.matching
-    distances = [np.empty(0, np.float32)]
-    for start in range(0, len(pairs), step):
-        left, right = (torch.from_numpy(column[start : start + step]) for column in (pairs.query, pairs.position))
-        found = paired_distances(query[left], items.fetch(right), normalize=rule.normalize, visibility=rule.visibility)
-        distances.append(found.numpy())
-    return Pairs(pairs.query, pairs.position, np.concatenate(distances)[:, None])
+    memory_budget = min(memory_budget, _CACHED)
+    distances = exact_distances(query, items.fetch, pairs, items.matching, memory_budget=memory_budget)
+    return Pairs(pairs.query, pairs.position, distances[:, None])
 
 
 def _limits(found: np.ndarray, matching: MatchingConfig) -> np.ndarray:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import functools
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import import_module
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -10,120 +15,212 @@ from torch import Tensor
 
 from partreid.errors import MissingDependencyError
 from partreid.functional.distance import part_distances
+from partreid.functional.visibility import slot_weights, weighs_unseen
 from partreid.retrieval.matching import MatchingConfig
-from partreid.retrieval.search.coded import CodedSearch, CodesInMemory, CodeSource, Embedded, can_run
+from partreid.retrieval.search.bound import SMALLEST
+from partreid.retrieval.search.codes import SlotCodes, suits
 from partreid.retrieval.search.pairs import Pairs, with_ties
+from partreid.retrieval.stores.base import SearchRule
 from partreid.types import PartEmbeddings
 
 Engine = Literal["auto", "int8", "plain"]
 CODES_FROM = 10_000
 """Items from which "auto" searches through codes: below, the plain way takes milliseconds."""
 
-_SHARE = 10  # of a large set, a filter leaves so few that their distances cost less than bounds for all
+FRAGMENT = 2**15
+"""Items in memory coded together. The last, not yet full fragment is coded again when items are added."""
+
+_FRACTION = 10  # of a large set, a filter leaves so few that their distances cost less than bounds for all
 _PAIR_BYTES = 32  # per distance: itself, its sorted copy, the order, and room for the sort
+_ITEMS_PER_NEIGHBOUR, _MOST_NEIGHBOURS = 32, 1000
+
+
+@functools.cache
+def can_run() -> bool:
+    """Whether the libraries of the extra ``search`` are here and work."""
+    try:
+        import_module("partreid.retrieval.search.engine")
+    except ImportError:
+        return False
+    return True
+
+
+class Embedded(Protocol):
+    """N embeddings of which some are looked at at a time: :class:`PartEmbeddings`, or something that reads a file."""
+
+    @property
+    def slots(self) -> tuple[str, ...]: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def visibility(self) -> Tensor:
+        """[N, S]."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice | Tensor, /) -> PartEmbeddings: ...
 
 
 class ExactSearch:
     """Finds near embeddings.
 
-    Without a ``source`` of codes, items may only be added to a set; :meth:`clear` where anything else happens to it.
+    Items in memory may only be added to a set; :meth:`clear` where anything else happens to it.
 
     Args:
-        source: of the codes; made of the embeddings in memory where None.
         engine: "plain" computes every distance; "int8" computes those of the items that bounds from int8 codes leave,
             and finds the same (docs/search.md; the extra ``search``, on CPU); "auto" takes codes for a large set where
             the extra is installed. What does not suit codes is searched the plain way.
+        codes: gives the codes of all items in their order, some items at a time, and whether of slots of visibility 0
+            too; made of the embeddings in memory where None.
+
+    Attributes:
+        ran: how the latest search ran; None before the first. scored: how many exact distances the latest through codes
+            took.
 
     Raises:
         MissingDependencyError: "int8" without the extra ``search``.
     """
 
-    def __init__(self, engine: Engine = "auto", source: CodeSource | None = None) -> None:
+    def __init__(
+        self, engine: Engine = "auto", codes: Callable[[Any, bool], Sequence[SlotCodes]] | None = None
+    ) -> None:
         if engine == "int8" and not can_run():
             raise MissingDependencyError("numkong or numba", purpose="Searching through int8 codes", extra="search")
         self._wanted = engine
-        self.codes = CodedSearch(CodesInMemory() if source is None else source)
+        self._codes_of = self.codes_in_memory if codes is None else codes
         self.ran: Literal["int8", "plain"] | None = None
-        """How the latest search ran; None before the first."""
+        self.clear()
 
     def clear(self) -> None:
         """Forget what was kept of the items."""
-        self.codes.clear()
+        self._codes: list[SlotCodes] = []
+        self._with_unseen = False
+        self._weights: tuple[Callable[[], Embedded | None], MatchingConfig, list[np.ndarray], bool] | None = None
+        self._useless: tuple[MatchingConfig, int] | None = None
+        self.scored = 0
 
     @torch.no_grad()
     def nearest(
         self,
         query: PartEmbeddings,
         items: Embedded,
-        k: int,
-        *,
-        matching: MatchingConfig,
+        rule: SearchRule,
         searched: np.ndarray | None,
-        memory_budget: int,
     ) -> Pairs:
         """Every item among the k nearest comparable ones of some query, ties of the k-th included, and some others.
 
         Args:
-            query: [Q, S, D]. items: N, on the same device.
-            k: how many. matching: how to compare.
+            query: [Q, S, D]. items: N, on the same device. rule: how to search; its filter is not looked at.
             searched: [N] bool, the items that count; all where None.
-            memory_budget: bytes to work in.
         """
-        matching = matching.resolved(query)
         count = len(items) if searched is None else int(searched.sum())
-        many = count >= CODES_FROM or CODES_FROM <= len(items) <= _SHARE * count
+        many = count >= CODES_FROM or CODES_FROM <= len(items) <= _FRACTION * count
         large = self._wanted == "auto" and many and can_run()
+        few = 0 < min(rule.k, count) <= min(_MOST_NEIGHBOURS, count // _ITEMS_PER_NEIGHBOUR)
+        suited = few and len(query) and query.vectors.device.type == "cpu" and suits(len(items.slots), items.width)
         found = None
-        if count and query.vectors.device.type == "cpu" and (large or self._wanted == "int8"):
-            found = self.codes.nearest(
-                query, items, min(k, count), matching=matching, searched=searched, memory_budget=memory_budget
-            )
+        if suited and (large or self._wanted == "int8"):
+            found = self._through_codes(query, items, replace(rule, k=min(rule.k, count)), searched)
         self.ran = "plain" if found is None else "int8"
-        return _plain(query, items, k, matching, searched, memory_budget) if found is None else found
+        return _plain(query, items, rule, searched) if found is None else found
+
+    def codes_in_memory(self, embeddings: Embedded, unseen: bool) -> list[SlotCodes]:
+        """Codes of all items, making those that are missing."""
+        if unseen and not self._with_unseen:
+            self._codes, self._with_unseen = [], True
+        if sum(codes.count for codes in self._codes) < len(embeddings):
+            if self._codes and self._codes[-1].count < FRAGMENT:
+                self._codes.pop()
+            for start in range(len(self._codes) * FRAGMENT, len(embeddings), FRAGMENT):
+                part = embeddings[start : start + FRAGMENT]
+                self._codes.append(SlotCodes.build(part.vectors, (part.visibility > 0) | self._with_unseen))
+        return self._codes
+
+    def _through_codes(
+        self, query: PartEmbeddings, embeddings: Embedded, rule: SearchRule, searched: np.ndarray | None
+    ) -> Pairs | None:
+        """None for vectors or weights of extreme size, and where the bounds leave too many items."""
+        matching = rule.matching
+        if self._useless is not None and self._useless[0] == matching and len(embeddings) < 2 * self._useless[1]:
+            return None
+        from partreid.retrieval.search.engine import CodedFragment, Items, nearest
+
+        codes = self._codes_of(embeddings, weighs_unseen(matching.visibility, len(embeddings.slots)))
+        asked = matching.prepare(query).validate()
+        weights, sound = self._weights_of(embeddings, matching, codes)
+        mine = weights_of(asked, matching)
+        sound = sound and _sound(mine) and SlotCodes.build(asked.vectors, asked.visibility >= 0).bounded
+        if not sound or not all(c.bounded for c in codes):
+            return None
+        if searched is not None:
+            starts = np.cumsum([len(w) for w in weights])[:-1]
+            kept = zip(weights, np.split(searched, starts), strict=True)
+            weights = [w if some.all() else w * some[:, None] for w, some in kept]
+        items = Items(
+            [CodedFragment(*pair) for pair in zip(codes, weights, strict=True)],
+            [embeddings.slots.index(slot) for slot in asked.slots],
+            matching,
+            lambda positions: matching.prepare(embeddings[positions]),
+        )
+        found = nearest(asked, mine, items, rule.k, memory_budget=rule.memory_budget)
+        if found is None:
+            self._useless = (matching, len(embeddings))
+            return None
+        pairs, self.scored = found
+        return pairs
+
+    def _weights_of(
+        self, embeddings: Embedded, matching: MatchingConfig, codes: Sequence[SlotCodes]
+    ) -> tuple[list[np.ndarray], bool]:
+        """The items' weights, cut as their codes are, and whether all are sound; the last rule's are kept."""
+        if self._weights is None or self._weights[0]() is not embeddings or self._weights[1] != matching:
+            # Weights depend on no vector: one number stands in for each.
+            seen = embeddings.visibility
+            light = PartEmbeddings(seen.new_zeros(*seen.shape, 1), seen, embeddings.slots)
+            ends = np.cumsum([part.count for part in codes]).tolist()
+            parts = [matching.prepare(light[end - c.count : end]) for c, end in zip(codes, ends, strict=True)]
+            found = [weights_of(part, matching) for part in parts]
+            self._weights = (weakref.ref(embeddings), matching, found, all(map(_sound, found)))
+        return self._weights[2:]
 
 
-def _plain(
-    query: PartEmbeddings,
-    items: Embedded,
-    k: int,
-    matching: MatchingConfig,
-    searched: np.ndarray | None,
-    memory_budget: int,
-) -> Pairs:
+def weights_of(prepared: PartEmbeddings, matching: MatchingConfig) -> np.ndarray:
+    """[B, S] float32: what each image brings to the weight of a slot."""
+    return slot_weights(prepared.visibility.float(), matching.visibility).contiguous().numpy()
+
+
+def _sound(weights: np.ndarray) -> bool:
+    """Whether no weight is so small that products of weights would lose digits."""
+    return not bool(((weights > 0) & (weights < SMALLEST)).any())
+
+
+def _plain(query: PartEmbeddings, items: Embedded, rule: SearchRule, searched: np.ndarray | None) -> Pairs:
     """By all distances, some queries and some items at a time."""
+    k, matching, memory_budget = rule.k, rule.matching, rule.memory_budget
     asked = matching.prepare(query)
     some = max(1, min(len(asked), memory_budget // (4 * _PAIR_BYTES * max(1, k))))  # queries
     most = max(1, memory_budget // (2 * max(_PAIR_BYTES * some, 8 * asked.width * len(items.slots))))  # items
-    positions = None if searched is None else torch.from_numpy(searched.nonzero()[0])
-    count = len(items) if positions is None else len(positions)
-    found = []
+    positions = torch.arange(len(items)) if searched is None else torch.from_numpy(searched.nonzero()[0])
+    found = [Pairs.none()]
     for q in range(0, len(asked), some):
-        best = _none()
-        for start in range(0, count, most):
-            index = slice(start, start + most) if positions is None else positions[start : start + most]
-            block = matching.prepare(items[index])
+        best = Pairs.none()
+        for start in range(0, len(positions), most):
+            place = positions[start : start + most]
+            # A slice of all items is read without a copy.
+            block = items[start : start + most] if searched is None else items[place]
             distances = part_distances(
                 asked[q : q + some],
-                block,
+                matching.prepare(block),
                 normalize=matching.normalize,
                 visibility=matching.visibility,
                 memory_budget=max(1, memory_budget // 2),
             )
-            near = _within(distances, k, start)
-            if positions is not None:
-                near = Pairs(near.query, positions[near.position].numpy(), near.numbers)
+            # Those within the k-th smallest distance of their query, ties included.
+            limit = with_ties(distances.topk(min(k, distances.shape[1]), dim=1, largest=False).values[:, -1:])
+            row, column = ((distances <= limit) & torch.isfinite(distances)).nonzero(as_tuple=True)
+            near = Pairs(row.cpu().numpy(), place[column.cpu()].numpy(), distances[row, column].cpu().numpy()[:, None])
             best = Pairs.cat([best, near]).nearest(k)
         found.append(Pairs(best.query + q, best.position, best.numbers))
-    return Pairs.cat(found or [_none()])
-
-
-def _none() -> Pairs:
-    return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 1), np.float32))
-
-
-def _within(distances: Tensor, k: int, start: int) -> Pairs:
-    """The pairs of a [Q, n] block within the k-th smallest distance of their query, ties included."""
-    limit = with_ties(distances.topk(min(k, distances.shape[1]), dim=1, largest=False).values[:, -1:])
-    query, place = ((distances <= limit) & torch.isfinite(distances)).nonzero(as_tuple=True)
-    numbers = distances[query, place].cpu().numpy()[:, None]
-    return Pairs(query.cpu().numpy(), place.cpu().numpy() + start, numbers)
+    return Pairs.cat(found)

@@ -19,8 +19,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ZERO = np.float32(0)
 
-LEVELS = 127
-"""A code is a whole number of -127..127 in each coordinate."""
+LEVELS = 127  # a code is a whole number of -127..127 in each coordinate
+TINY = 1e-30  # a vector whose coordinates are all smaller is coded as zero
 
 ERROR_OF_SINGLE = 2.0**-22
 """What single precision may hide of a code's distance from its vector: a fraction of it, and of the vector's length."""
@@ -30,9 +30,6 @@ ERROR_OF_LENGTH = 1.25 * 2.0**-10
 
 ERROR_OF_NORMALISING = 2.0**-16
 """How far a vector divided by its rounded length may lie from the vector of length 1."""
-
-TINY = 1e-30
-"""A vector whose coordinates are all smaller is coded as zero."""
 
 
 def _compiled(*reorder: str) -> Callable[[Function], Function]:

@@ -1,13 +1,18 @@
-"""Pairs of a query and an item, as flat arrays."""
+"""Pairs of a query and an item, as flat arrays, and their exact distances."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from partreid.functional.distance import paired_distances
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import PartEmbeddings
 
 Number = TypeVar("Number", Tensor, np.ndarray)
 
@@ -28,26 +33,24 @@ class Pairs:
         return len(self.query)
 
     def __getitem__(self, some: np.ndarray) -> Pairs:
-        """Chosen pairs, by index or mask."""
         return Pairs(self.query[some], self.position[some], self.numbers[some])
 
     @classmethod
+    def none(cls, numbers: int = 1) -> Pairs:
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, numbers), np.float32))
+
+    @classmethod
     def cat(cls, several: Sequence[Pairs]) -> Pairs:
-        """Several collections as one."""
         return cls(*(np.concatenate(columns) for columns in zip(*(vars(p).values() for p in several), strict=True)))
 
-    def ranked(self, column: int) -> tuple[Pairs, np.ndarray]:
-        """By query, then by a number, then by position; and each pair's rank (from 0) among its query's."""
-        pairs = self[np.lexsort((self.position, self.numbers[:, column], self.query))]
-        return pairs, pairs.ranks()
-
-    def ranks(self) -> np.ndarray:
-        """[P] place of each pair among its query's (from 0), where pairs are sorted by query."""
-        return np.arange(len(self)) - np.searchsorted(self.query, self.query)
+    def ranked(self) -> tuple[Pairs, np.ndarray]:
+        """By query, then by the first number, then by position; and each pair's rank (from 0) among its query's."""
+        pairs = self[np.lexsort((self.position, self.numbers[:, 0], self.query))]
+        return pairs, np.arange(len(pairs)) - np.searchsorted(pairs.query, pairs.query)
 
     def nearest(self, k: int) -> Pairs:
-        """Ranked by their first number, what is among the k first of its query, or ties with the k-th."""
-        pairs, ranks = self.ranked(0)
+        """Ranked, what is among the k first of its query, or ties with the k-th."""
+        pairs, ranks = self.ranked()
         limits = np.full(int(pairs.query[-1]) + 1 if len(pairs) else 0, np.inf)
         kth = ranks == k - 1
         limits[pairs.query[kth]] = with_ties(pairs.numbers[kth, 0].astype(np.float64))
@@ -58,3 +61,26 @@ def with_ties(distances: Number) -> Number:
     """Up to where a distance may belong to an item as near, given how exactly distances are computed: of two ways,
     each errs by at most 1e-4 (relative), or 1e-6 between identical vectors."""
     return distances * (1 + 2.0**-12) + 2e-6
+
+
+def exact_distances(
+    query: PartEmbeddings,
+    items: Callable[[Tensor], PartEmbeddings],
+    pairs: Pairs,
+    matching: MatchingConfig,
+    *,
+    memory_budget: int,
+) -> np.ndarray:
+    """[P] exact distances of pairs.
+
+    Args:
+        query: [Q, S, D], prepared by ``matching``. items: those at some positions, prepared too.
+        memory_budget: bytes to work in.
+    """
+    step = max(1, memory_budget // (8 * 4 * query.width * len(query.slots)))
+    found = [np.empty(0, np.float32)]
+    for start in range(0, len(pairs), step):
+        left, right = (torch.from_numpy(column[start : start + step]) for column in (pairs.query, pairs.position))
+        some = paired_distances(query[left], items(right), normalize=matching.normalize, visibility=matching.visibility)
+        found.append(some.numpy())
+    return np.concatenate(found)

@@ -12,10 +12,8 @@ from partreid.registry import Registry
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.stores.base import GalleryStore
 
-_QDRANT, _POSTGRES = (
-    f"partreid.retrieval.stores.{place}"
-    for place in ("qdrant.store:QdrantStore.open", "postgres.store:PostgresStore.open")
-)
+_QDRANT = "partreid.retrieval.stores.qdrant.store:QdrantStore.open"
+_POSTGRES = "partreid.retrieval.stores.postgres.store:PostgresStore"
 STORES: Registry[Callable[..., GalleryStore]] = Registry(
     "store",
     group="partreid.stores",

@@ -57,10 +57,7 @@ def postgres_address(location: str) -> tuple[str, str, str, tuple[str, ...]]:
 
 
 def qdrant_address(location: str) -> tuple[str, int, bool, str]:
-    """Host, port, whether by TLS, and the collection's name.
-
-    Raises:
-        DataError: it is no address, or holds a key. The message holds nothing that may be one.
+    """Host, port, whether by TLS, and the collection's name; errors as of :func:`postgres_address`.
 
     Example:
         >>> qdrant_address("qdrant+https://example.org/people")

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partreid.errors import ConfigError
+from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import LONGEST_ID, CameraSummary, GalleryRecords
+from partreid.types.tensors import check_comparable
 
 FORMAT_VERSION = 2
 """Of what stores keep; 1 was one file for all vectors. Another one is refused."""
@@ -46,8 +47,16 @@ class GalleryHeader:
         """The header of a gallery that begins with these embeddings."""
         return cls(embeddings.slots, embeddings.width, embeddings.model, embeddings.compare_normalized)
 
-    def bound_to(self, embeddings: PartEmbeddings) -> GalleryHeader:
-        """The header once these embeddings, which are like the gallery's, are in it."""
+    def bound_to(self, embeddings: PartEmbeddings, location: str) -> GalleryHeader:
+        """The header once these embeddings are in the gallery at ``location``.
+
+        Raises:
+            DataError: they are not like the gallery's, which were there first.
+        """
+        try:
+            check_comparable(self.example, embeddings)
+        except ShapeError as error:
+            raise DataError(f"Another process or thread began the gallery {location} differently. {error}") from None
         known = self.compare_normalized
         known = embeddings.compare_normalized if known is None else known
         return replace(self, model=self.model or embeddings.model, compare_normalized=known)
@@ -59,7 +68,7 @@ class GalleryHeader:
 
     @property
     def example(self) -> PartEmbeddings:
-        """Embeddings of no image: what ``check_comparable`` holds others against."""
+        """Embeddings of no image: what ``check_comparable`` compares others with."""
         return self.embeddings(torch.empty(0, len(self.slots), self.width), torch.empty(0, len(self.slots)))
 
     def embeddings(self, vectors: Tensor, visibility: Tensor) -> PartEmbeddings:
@@ -69,13 +78,42 @@ class GalleryHeader:
 
 @dataclass(frozen=True)
 class SearchRule:
-    """How to search: compared by ``matching``, which leaves nothing open, among the items that ``where`` keeps, in so
-    many bytes of memory."""
+    """How to search: the ``k`` nearest by ``matching``, which leaves nothing open, of the items that ``where`` keeps,
+    in ``memory_budget`` bytes."""
 
     k: int
     matching: MatchingConfig
     where: Filter
     memory_budget: int = MEMORY_BUDGET
+
+
+@dataclass(frozen=True)
+class AskedSlot:
+    """A visible slot of a query: its name, its place among the gallery's, the query's visibility, the limit above which
+    an item's counts as 1 (None = as it is), and the vector."""
+
+    name: str
+    place: int
+    seen: float
+    limit: float | None
+    vector: list[float]
+
+    @classmethod
+    def of(cls, query: PartEmbeddings, matching: MatchingConfig, header: GalleryHeader) -> list[AskedSlot]:
+        """Those of a query [1, S, D] that is prepared for matching."""
+        limits = matching.visibility_threshold
+        asked = []
+        for name, seen, vector in zip(query.slots, query.visibility[0], query.vectors[0].float(), strict=True):
+            limit = limits.get(name) if isinstance(limits, dict) else limits
+            if seen > 0:
+                # As single precision, which the visibilities have: see MatchingConfig.prepare.
+                limit = None if limit is None else float(np.float32(limit))
+                asked.append(cls(name, header.slots.index(name), float(seen), limit, vector.tolist()))
+        return asked
+
+    def weight(self, rule: str) -> float:
+        """What the query brings to the weight of the slot."""
+        return self.seen**0.5 if rule == "geometric" else self.seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +133,8 @@ class GalleryStore(Protocol):
     """Keeps items and finds the near ones. Nothing here is checked twice: :class:`~partreid.retrieval.Gallery` sees to
     valid arguments, and ranks what is found by exact distance.
 
-    Each call answers from one state of the gallery. Where an answer takes several calls, :meth:`read` holds them to one
-    and the same. Threads may share a store.
+    Each call answers from one state of the gallery, and all calls inside :meth:`read` from the same one. Threads may
+    share a store.
 
     Attributes:
         location: where it is, as ``Gallery.open`` takes it.
@@ -114,8 +152,7 @@ class GalleryStore(Protocol):
         """What ``answer`` returns: all that it reads of this store is of one state, whoever writes meanwhile.
 
         Args:
-            answer: reads, and does not write. It may be called again, where the state that it began with is cleared
-                away.
+            answer: reads, and does not write. It may be called again, where its first state was removed meanwhile.
         """
 
     def header(self) -> GalleryHeader | None:
@@ -142,9 +179,8 @@ class GalleryStore(Protocol):
     def delete(self, where: Filter) -> int:
         """Remove items for good; how many there were."""
 
-    def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
-        """The first items by id, at most ``limit`` of those behind the id ``after``. Not called before the first item
-        was written."""
+    def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
+        """The first items by id, at most ``limit``. Not called before the first item was written."""
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
         """All items in the order of their ids, ``size`` or fewer at a time, none more than once: of the state that the
@@ -199,6 +235,23 @@ def as_keyword(tag: str) -> str:
     return tag if len(tag) <= LONGEST_ID else f"sha256:{sha256(tag.encode()).hexdigest()}"
 
 
+def pages(page: Callable[[str], GalleryRecords]) -> Iterator[GalleryRecords]:
+    """Pages until one is empty, each asked for by the last id of the one before, the first by ""."""
+    after = ""
+    while len(records := page(after)):
+        yield records
+        after = records.items[-1].id
+
+
+def check_version(location: str, version: object) -> None:
+    """DataError where a gallery on a server has another format than is read here."""
+    if version != FORMAT_VERSION:
+        raise DataError(
+            f"{location} has format version {version}; this partreid reads {FORMAT_VERSION}. "
+            "Use the partreid that made it, or make a new gallery."
+        )
+
+
 def taken(ids: list[str]) -> str:
     """What to say of ids that are in the gallery already."""
     some = ", ".join(repr(item) for item in sorted(ids)[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
@@ -206,11 +259,7 @@ def taken(ids: list[str]) -> str:
 
 
 def check_rule(matching: MatchingConfig, store: str) -> None:
-    """Whether a server that weighs slots itself, and keeps visible ones alone, knows this visibility rule.
-
-    Raises:
-        ConfigError: it does not.
-    """
+    """ConfigError where a server, which weighs slots itself and keeps visible ones only, lacks the visibility rule."""
     if matching.visibility not in ("product", "geometric"):
         raise ConfigError(
             f"{store} weighs slots itself, and keeps no vectors of invisible ones: visibility={matching.visibility!r} "

@@ -9,13 +9,12 @@ from threading import RLock
 import numpy as np
 import torch
 
-from partreid.errors import DataError, ShapeError
+from partreid.errors import DataError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.exact import Engine, ExactSearch
-from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, by_camera, taken
+from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, by_camera, pages, taken
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
-from partreid.types.tensors import check_comparable
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +29,6 @@ class _State:
     count: int
 
     def positions(self, where: Filter) -> list[int]:
-        """Of the items that meet a filter, ascending."""
         if where.ids is not None:
             some = (self.places.get(item, self.count) for item in where.ids)
             return sorted(i for i in some if i < self.count and where.keeps(self.items[i]))
@@ -38,19 +36,20 @@ class _State:
             return list(range(self.count))
         return [i for i in range(self.count) if where.keeps(self.items[i])]
 
-    def page(self, where: Filter, *, limit: int, after: str) -> GalleryRecords:
-        """Items in the order of their ids."""
+    def page(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
         found = [i for i in self.positions(where) if self.items[i].id > after]
         return self.records(sorted(found, key=lambda i: self.items[i].id)[:limit])
 
     def records(self, positions: list[int]) -> GalleryRecords:
-        """Items by position."""
         assert self.embeddings is not None
         return GalleryRecords(tuple(self.items[i] for i in positions), self.embeddings[positions].to("cpu"))
 
 
 class MemoryStore:
-    """Items in lists, embeddings as tensors of the type and on the device of the first ones."""
+    """Items in lists, embeddings as tensors of the type and on the device of the first ones.
+
+    Methods as of :class:`~partreid.retrieval.stores.base.GalleryStore`.
+    """
 
     location = "memory"
     dtype: torch.dtype | None = None
@@ -66,7 +65,6 @@ class MemoryStore:
         self._places: dict[str, int] = {}
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
-        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
         with self._lock:
             if self._held is not None:
                 return answer()
@@ -77,66 +75,51 @@ class MemoryStore:
                 self._held = None
 
     def header(self) -> GalleryHeader | None:
-        """What the items have in common."""
         with self._lock:
             return self._header if self._held is None else self._held.header
 
     def count(self, where: Filter) -> int:
-        """Number of items that meet ``where``."""
         with self._lock:
             return len(self._state().positions(where))
 
     def cameras(self, where: Filter) -> list[CameraSummary]:
-        """The items of each camera."""
         with self._lock:
             state = self._state()
             return by_camera((state.items[i].camera, state.items[i].time) for i in state.positions(where))
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
-        """Append items."""
         with self._lock:
-            if self._header is not None:
-                try:
-                    check_comparable(self._header.example, records.embeddings)
-                except ShapeError as error:
-                    raise DataError(f"Another thread began the gallery otherwise. {error}") from None
+            embeddings = records.embeddings
+            header = (self._header or GalleryHeader.of(embeddings)).bound_to(embeddings, "in memory")
             if there := [item for item in records.ids if item in self._places]:
                 if not replace:
                     raise DataError(taken(there))
                 self._drop({self._places[item] for item in there})
-            embeddings = records.embeddings
-            header = self._header or GalleryHeader.of(embeddings)
             if self._batches:
                 first = self._batches[0]
                 embeddings = embeddings.to(first.vectors.device, first.vectors.dtype)
-            self._header = header.bound_to(embeddings)
+            self._header = header
             self._batches.append(embeddings)
             self._places |= {item: len(self._items) + i for i, item in enumerate(records.ids)}
             self._items += records.items
 
     def delete(self, where: Filter) -> int:
-        """Remove items."""
         with self._lock:
             gone = set(self._now().positions(where))
             self._drop(gone)
             return len(gone)
 
-    def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
-        """Items in the order of their ids."""
+    def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
         with self._lock:
-            return self._state().page(where, limit=limit, after=after)
+            return self._state().page(where, limit=limit)
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
-        """All items, of the state at the first page."""
         with self._lock:
             state = self._state()
-        after = ""
-        while state.header is not None and len(page := state.page(where, limit=size, after=after)):
-            yield page
-            after = page.items[-1].id
+        if state.header is not None:
+            yield from pages(lambda after: state.page(where, limit=size, after=after))
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
-        """The k nearest of each query, and ties."""
         with self._lock:
             state = self._state()
             items = state.embeddings
@@ -147,23 +130,16 @@ class MemoryStore:
                 searched[state.positions(rule.where)] = True
             # What the search keeps is of the newest state.
             newest = items is self._batches[0]
-            pairs = (self.search if newest else ExactSearch(self._engine)).nearest(
-                query.to(items.vectors.device),
-                items,
-                rule.k,
-                matching=rule.matching,
-                searched=searched,
-                memory_budget=rule.memory_budget,
-            )
+            search = self.search if newest else ExactSearch(self._engine)
+            pairs = search.nearest(query.to(items.vectors.device), items, rule, searched)
             positions, record = np.unique(pairs.position, return_inverse=True)
             return Candidates(state.records(positions.tolist()), pairs.query, record)
 
     def verify(self) -> list[str]:
-        """Nothing can be wrong that :meth:`write` let in."""
-        return []
+        return []  # nothing can be wrong that was let in
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        pass
 
     def _state(self) -> _State:
         return self._held or self._now()

@@ -1,6 +1,44 @@
-"""A gallery in a folder: a Lance dataset, and ``gallery.json`` that says what was acknowledged. Needs ``gallery``."""
+"""A gallery in a folder: a Lance dataset, and ``gallery.json`` that says what was acknowledged. Needs ``gallery``.
 
-from partreid.errors import needs_extra
+The Lance library (PyPI: pylance) is imported here, without its warnings, for all modules of this package.
+"""
 
-with needs_extra("gallery", "A gallery in a folder"):  # for all modules of this package
-    from partreid.retrieval.stores.lance import library as library
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from partreid.errors import DataError, needs_extra
+from partreid.retrieval.stores.lance.head import damaged
+
+__all__ = ["lance", "lance_errors"]
+
+# Lance reads this once, when imported; at its own level it warns of every new dataset on the standard error.
+_quiet = "LANCE_LOG" not in os.environ
+if _quiet:
+    os.environ["LANCE_LOG"] = "error"
+try:
+    with needs_extra("gallery", "A gallery in a folder"):
+        import lance
+        import lance.file
+        import lance.fragment
+        import pyarrow as pa
+finally:
+    if _quiet:
+        del os.environ["LANCE_LOG"]
+
+
+@contextmanager
+def lance_errors(path: Path, kind: Callable[[Path, str], DataError] = damaged) -> Iterator[None]:
+    """Errors of Lance and of the system, and panics of Lance's Rust code, as an error about a path."""
+    try:
+        yield
+    except DataError:  # which says it already
+        raise
+    except BaseException as error:
+        known = isinstance(error, OSError | ValueError | RuntimeError | TypeError | pa.ArrowException)
+        if known or type(error).__name__ == "PanicException":
+            raise kind(path, f"{error!s:.300}") from error
+        raise

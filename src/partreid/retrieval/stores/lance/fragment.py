@@ -13,11 +13,10 @@ import pyarrow as pa
 import torch
 
 from partreid.errors import DataError
-from partreid.retrieval.search.codes import SlotCodes
-from partreid.retrieval.search.stored import load_codes, save_codes
+from partreid.retrieval.search.codes import SlotCodes, load_codes, save_codes
 from partreid.retrieval.stores.base import GalleryHeader
-from partreid.retrieval.stores.lance.head import FragmentEntry, check_file, crc_of, damaged
-from partreid.retrieval.stores.lance.library import lance, lance_errors
+from partreid.retrieval.stores.lance import lance, lance_errors
+from partreid.retrieval.stores.lance.head import FragmentEntry, crc_of, damaged
 from partreid.retrieval.stores.lance.rows import BATCH, LIGHT, Columns, checks_of_vectors
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords
@@ -33,6 +32,9 @@ class Fragment:
 
     Args:
         folder: the gallery's. entry: what the file must be. header: of the gallery.
+
+    Raises:
+        DataError: the file is damaged, from whatever reads it.
     """
 
     def __init__(self, folder: Path, entry: FragmentEntry, header: GalleryHeader) -> None:
@@ -47,18 +49,13 @@ class Fragment:
     @functools.cached_property
     def columns(self) -> Columns:
         """What filters and weights need of all rows."""
-        entry = self.entry
-        check_file(self.path, entry.size, entry.crc, entry.extents)
+        self.entry.check(self.folder)
         with lance_errors(self.path):
             reader = lance.file.LanceFileReader(str(self.path), columns=list(LIGHT))
-            return Columns.of(reader.read_all(batch_size=max(1, entry.rows)).to_table())
+            return Columns.of(reader.read_all(batch_size=max(1, len(self))).to_table())
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """[n, S·D] float16 of the rows at ascending positions.
-
-        Raises:
-            DataError: the file is damaged.
-        """
+        """[n, S·D] float16 of the rows at ascending positions."""
         width = len(self.header.slots) * self.header.width
         found = np.empty((len(rows), width), np.float16)
         row_bytes = found.itemsize * width
@@ -68,28 +65,21 @@ class Fragment:
         offsets = starts[extent] + rows * row_bytes - firsts[extent]
         runs = [0, *(np.flatnonzero(np.diff(offsets) != row_bytes) + 1).tolist(), len(rows)] if len(rows) else [0]
         data = memoryview(found.data).cast("B")
-        try:
-            with self.path.open("rb", buffering=0) as file:
-                for first, last in itertools.pairwise(runs):
-                    file.seek(int(offsets[first]))
-                    place, end = first * row_bytes, last * row_bytes
-                    while place < end:
-                        if not (count := file.readinto(data[place:end])):
-                            raise damaged(self.path, "it is cut short")
-                        place += count
-        except OSError as error:
-            raise damaged(self.path, error.strerror or str(error)) from None
+        with lance_errors(self.path), self.path.open("rb", buffering=0) as file:
+            for first, last in itertools.pairwise(runs):
+                file.seek(int(offsets[first]))
+                place, end = first * row_bytes, last * row_bytes
+                while place < end:
+                    if not (count := file.readinto(data[place:end])):
+                        raise damaged(self.path, "it is cut short")
+                    place += count
         wrong = checks_of_vectors(found) != self.columns.vectors_checks[rows]
         if wrong.any():
             raise damaged(self.path, f"the vectors of {int(wrong.sum())} of its rows are not those that were written")
         return found
 
     def metadata(self, rows: np.ndarray) -> list[str]:
-        """[n] metadata of the rows at ascending positions, as text; the rest of each row is checked with it.
-
-        Raises:
-            DataError: the file is damaged.
-        """
+        """[n] metadata of the rows at ascending positions, as text; the rest of each row is checked with it."""
         with lance_errors(self.path):
             reader = lance.file.LanceFileReader(str(self.path), columns=["metadata"])
             found = reader.take_rows(rows.tolist(), batch_size=max(1, len(rows))).to_table()["metadata"].to_pylist()
@@ -100,16 +90,10 @@ class Fragment:
         return found  # type: ignore[no-any-return]
 
     def records(self, rows: np.ndarray) -> GalleryRecords:
-        """The rows at ascending positions.
-
-        Raises:
-            DataError: the file is damaged.
-        """
         items = self.columns[rows].items(self.metadata(rows))
         return GalleryRecords(tuple(items), self.embeddings(rows))
 
     def embeddings(self, rows: np.ndarray) -> PartEmbeddings:
-        """Vectors and visibilities of the rows at ascending positions."""
         shape = (len(rows), len(self.header.slots), self.header.width)
         vectors = torch.from_numpy(self.vectors(rows).reshape(shape))
         visibility = torch.from_numpy(self.columns.visibility[rows])
@@ -122,11 +106,7 @@ class Fragment:
             yield self.columns[some].batch(self.metadata(some), self.vectors(some), schema)
 
     def codes(self, *, unseen: bool) -> SlotCodes:
-        """Codes of all rows, from the file that keeps them, or made now.
-
-        Args:
-            unseen: whether slots of visibility 0 have codes too.
-        """
+        """Codes of all rows, from the file that keeps them or made now; ``unseen``: of slots of visibility 0 too."""
         if self._codes is None or (unseen and not self._with_unseen):
             self._codes, self._with_unseen = self._found_codes(unseen=unseen), unseen
         return self._codes
@@ -146,10 +126,8 @@ class Fragment:
         return made
 
     def check(self) -> list[str]:
-        """Read everything; a sentence for each problem."""
         try:
-            entry = self.entry
-            check_file(self.path, entry.size, entry.crc, entry.extents)
+            self.entry.check(self.folder)
             for start in range(0, len(self), BATCH):
                 rows = np.arange(start, min(start + BATCH, len(self)))
                 self.metadata(rows)
@@ -160,11 +138,7 @@ class Fragment:
 
 
 def described(folder: Path, fragment: lance.LanceFragment) -> FragmentEntry:
-    """What a new fragment's file is.
-
-    Raises:
-        DataError: this version of Lance lays out vectors in another way than row after row.
-    """
+    """What a new fragment's file is; a DataError where this version of Lance lays out vectors in another way."""
     (data,) = fragment.data_files()
     path = folder / "data" / data.path
     pages = lance.file.LanceFileReader(str(path)).metadata().columns[-1].pages

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, TypeAdapter, ValidationError
 
 from partreid.errors import DataError
-from partreid.files import atomic_file
+from partreid.files import atomic_file, force_to_disk
 from partreid.retrieval.stores.base import FORMAT_VERSION, GalleryHeader
 
 HEAD = "gallery.json"
@@ -44,12 +44,11 @@ class CheckedFile:
 
     @classmethod
     def of(cls, folder: Path, file: str) -> Self:
-        """Describe a file."""
         data = (folder / file).read_bytes()
         return cls(file, len(data), zlib.crc32(data))
 
     def check(self, folder: Path) -> None:
-        """Raises DataError where the file is not what it was."""
+        """DataError where the file is not what it was."""
         check_file(folder / self.file, self.size, self.crc, ())
 
 
@@ -76,6 +75,10 @@ class FragmentEntry:
     def count(self) -> int:
         """Rows that are not deleted."""
         return self.rows - self.deleted
+
+    def check(self, folder: Path) -> None:
+        """DataError where the file is not what it was; its vectors are not looked at."""
+        check_file(folder / "data" / self.file, self.size, self.crc, self.extents)
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,7 @@ class Head:
         return [file for file in files if file is not None]
 
     def write(self, folder: Path) -> None:
-        """Put it in place of the one that is there.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
+        """Put it in place of the one that is there; a DataError where it cannot be written."""
         body = asdict(self)
         whole = {"type": _TYPE, "format_version": FORMAT_VERSION, "crc": zlib.crc32(_text(body)), "gallery": body}
         with atomic_file(folder / HEAD, error=DataError) as temporary:
@@ -127,13 +126,10 @@ class Head:
 
     @classmethod
     def read(cls, path: Path, data: bytes) -> Head:
-        """What the file's content says.
-
-        Raises:
-            DataError: it is damaged, of another format version, or something else.
-        """
+        """What the file's content says; a DataError where it is damaged, of another format version, or another file."""
         try:
             whole = json.loads(data)
+            text = _text(whole.get("gallery")) if isinstance(whole, dict) else b""
         except (ValueError, RecursionError) as error:
             raise damaged(path, str(error)) from None
         if not isinstance(whole, dict) or whole.get("type") != _TYPE:
@@ -143,10 +139,6 @@ class Head:
                 f"{path} has format version {whole.get('format_version')!r:.20}; this version of partreid reads "
                 f"{FORMAT_VERSION}. Older: build the gallery again from its images. Newer: update partreid."
             )
-        try:
-            text = _text(whole.get("gallery"))
-        except RecursionError:
-            raise damaged(path, "it is nested too deep") from None
         if zlib.crc32(text) != whole.get("crc"):
             raise damaged(path, "its checksum is another")
         try:
@@ -188,11 +180,7 @@ def _acknowledge(folder: Path, version: int) -> None:
     """
     with suppress(OSError):
         if os.name == "posix":  # the new name of gallery.json first: a power failure must never undo that alone
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            force_to_disk(folder)
         if version:
             place = folder / ACKNOWLEDGED
             place.mkdir(exist_ok=True)
@@ -227,22 +215,14 @@ def _text(body: Any) -> bytes:
 
 
 def check_file(path: Path, size: int, crc: int, left_out: Iterable[tuple[int, int]]) -> None:
-    """Compare a file with its size and the CRC-32 of its bytes, except for those of some (first, count).
-
-    Raises:
-        DataError: it differs, is missing, or cannot be read.
-    """
+    """DataError where a file has not this size and CRC-32 of its bytes, except for those of some (first, count)."""
     check_size(path, size)
     if crc_of(path, left_out) != crc:
         raise damaged(path, "its checksum is another")
 
 
 def check_size(path: Path, size: int) -> None:
-    """Compare a file's size with what it must be: the cheapest check.
-
-    Raises:
-        DataError: it differs, or the file is missing.
-    """
+    """DataError where a file has not this size, or is missing: the cheapest check."""
     try:
         found = path.stat().st_size
     except OSError as error:
@@ -252,11 +232,7 @@ def check_size(path: Path, size: int) -> None:
 
 
 def crc_of(path: Path, left_out: Iterable[tuple[int, int]]) -> int:
-    """CRC-32 of a file's bytes, except for those of some (first, count).
-
-    Raises:
-        DataError: the file cannot be read.
-    """
+    """CRC-32 of a file's bytes, except for those of some (first, count); a DataError where it cannot be read."""
     crc = 0
     try:
         with path.open("rb", buffering=0) as file:

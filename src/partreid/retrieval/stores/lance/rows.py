@@ -90,22 +90,13 @@ class Columns:
 
     @classmethod
     def of(cls, table: pa.Table) -> Columns:
-        """From the columns :data:`LIGHT` of a dataset."""
         column = {name: _whole(table[name]) for name in LIGHT}
         times = column["time"].cast(pa.int64()).fill_null(NO_TIME).to_numpy(zero_copy_only=False)
         seen = column["visibility"].flatten().to_numpy().reshape(len(table), -1)
-        return cls(
-            column["id"],
-            column["camera"],
-            times,
-            column["tags"],
-            seen,
-            column["vectors_check"].to_numpy(),
-            column["check"].to_numpy(),
-        )
+        checks = (column[name].to_numpy() for name in ("vectors_check", "check"))
+        return cls(column["id"], column["camera"], times, column["tags"], seen, *checks)
 
     def __getitem__(self, rows: np.ndarray) -> Columns:
-        """Chosen rows."""
         return Columns(*(c[rows] if isinstance(c, np.ndarray) else c.take(pa.array(rows)) for c in vars(self).values()))
 
     def row_checks(self, metadata: Sequence[str]) -> np.ndarray:
@@ -120,11 +111,7 @@ class Columns:
         return found
 
     def batch(self, metadata: Sequence[str], vectors: np.ndarray, schema: pa.Schema) -> pa.RecordBatch:
-        """The rows as they are stored, with new checksums.
-
-        Args:
-            metadata: N texts. vectors: [N, S·D] float16. schema: of the dataset.
-        """
+        """The rows as they are stored, with new checksums, given N texts and [N, S·D] float16."""
         kind = {field.name: field.type for field in schema}
         columns = {
             "id": self.ids,
@@ -140,7 +127,6 @@ class Columns:
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
     def items(self, metadata: Sequence[str]) -> list[GalleryItem]:
-        """The rows as items."""
         times = [None if time == NO_TIME else as_moment(time) for time in self.times.tolist()]
         rows = zip(self.ids.to_pylist(), self.cameras.to_pylist(), times, map(json.loads, metadata), strict=True)
         return [GalleryItem(*row) for row in rows]
@@ -148,12 +134,10 @@ class Columns:
     def mask(self, where: Filter) -> np.ndarray:
         """[N] bool: which rows meet a filter; the same as ``where.keeps`` of each item."""
         keep = np.ones(len(self), bool)
-        for inside in (
-            None if where.since is None else self.times >= microseconds(where.since),
-            None if where.until is None else self.times < microseconds(where.until),
-        ):
-            if inside is not None:
-                unknown = self.times == NO_TIME
+        unknown = self.times == NO_TIME
+        for limit, lies in ((where.since, np.greater_equal), (where.until, np.less)):
+            if limit is not None:
+                inside = lies(self.times, microseconds(limit))
                 keep &= inside | unknown if where.undated else inside & ~unknown
         for column, wanted, unwanted in (
             (self.cameras, where.wanted_cameras, where.unwanted_cameras),
@@ -170,7 +154,6 @@ class Columns:
         return keep
 
     def _tagged(self, group: Sequence[str]) -> np.ndarray:
-        """[N] whether a row has one of the tags."""
         hits = np.concatenate([[0], np.cumsum(_among(self.tags.flatten(), group))])
         ends = self.tags.offsets.to_numpy() - self.tags.offsets[0].as_py()
         found: np.ndarray = np.diff(hits[ends]) > 0
@@ -178,7 +161,7 @@ class Columns:
 
 
 def checks_of_vectors(vectors: np.ndarray) -> np.ndarray:
-    """[N] uint32 checksum of each row of [N, *] numbers."""
+    """[N] uint32 checksum of each row of [N, ...] numbers."""
     return np.fromiter(map(zlib.crc32, vectors), np.uint32, len(vectors))
 
 

@@ -19,9 +19,9 @@ from partreid.errors import DataError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.codes import SlotCodes
 from partreid.retrieval.stores.base import GalleryHeader
+from partreid.retrieval.stores.lance import lance, lance_errors
 from partreid.retrieval.stores.lance.fragment import Fragment
 from partreid.retrieval.stores.lance.head import FragmentEntry, Head, check_size, damaged
-from partreid.retrieval.stores.lance.library import lance, lance_errors
 from partreid.retrieval.stores.lance.rows import NO_TIME, as_moment
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords
@@ -44,7 +44,7 @@ class Snapshot:
     def __init__(self, folder: Path, head: Head, former: Snapshot | None = None) -> None:
         self.folder, self.head = folder, head
         # Fragments say the model of what they hold.
-        alike = former is not None and former.header == head.header
+        alike = former is not None and former.head.header == head.header
         known = {f.path.name: f for f in former.fragments} if former is not None and alike else {}
         live = {} if former is None else dict(zip(former.head.fragments, former.live, strict=True))
         self.fragments: list[Fragment] = []
@@ -65,18 +65,15 @@ class Snapshot:
 
     @property
     def header(self) -> GalleryHeader:
-        """What all items have in common."""
         assert self.head.header is not None
         return self.head.header
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The slots' names."""
         return self.header.slots
 
     @property
     def width(self) -> int:
-        """Numbers per vector."""
         return self.header.width
 
     def __len__(self) -> int:
@@ -84,7 +81,6 @@ class Snapshot:
 
     @functools.cached_property
     def visibility(self) -> Tensor:
-        """[N, S]."""
         none = np.empty((0, len(self.slots)), np.float32)
         return torch.from_numpy(np.concatenate([none, *(f.columns.visibility for f in self.fragments)]))
 
@@ -97,12 +93,10 @@ class Snapshot:
         return embeddings if np.array_equal(places, positions) else embeddings[back]
 
     def records(self, positions: np.ndarray) -> GalleryRecords:
-        """Items at ascending positions."""
         found = [fragment.records(rows) for fragment, rows in self._rows(positions)]
         return GalleryRecords.cat(found or [GalleryRecords((), self.header.example)])
 
     def codes(self, *, unseen: bool) -> list[SlotCodes]:
-        """Codes of all rows, by fragment."""
         return [fragment.codes(unseen=unseen) for fragment in self.fragments]
 
     def mask(self, where: Filter) -> np.ndarray:
@@ -115,11 +109,9 @@ class Snapshot:
         return self._mask[1]
 
     def count(self, where: Filter) -> int:
-        """Items that meet a filter."""
         return self.head.count if where == Filter() else int(self.mask(where).sum())
 
     def cameras(self, where: Filter) -> list[CameraSummary]:
-        """The items of each camera."""
         kept = self.mask(where)
         names = pa.chunked_array([f.columns.cameras for f in self.fragments], pa.string()).filter(pa.array(kept))
         times = np.concatenate([np.empty(0, np.int64), *(f.columns.times for f in self.fragments)])[kept]
@@ -134,7 +126,7 @@ class Snapshot:
         """The rows of each fragment that a mask of positions says, ascending."""
         return [part.nonzero()[0] for part in np.split(mask, self._ends[:-1])] if self.fragments else []
 
-    def first_by_id(self, where: Filter, *, limit: int, after: str) -> GalleryRecords:
+    def first_by_id(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
         """The first ``limit`` items by id that meet a filter and lie behind an id, in that order."""
         behind = self._order[bisect.bisect_right(self._order, after, key=self._id) :]
         found = behind[self.mask(where)[behind]][:limit]
@@ -157,7 +149,7 @@ class Snapshot:
                 file.check(self.folder)
             except DataError as error:
                 problems.append(str(error))
-        if not problems:
+        if not problems and self.head.header is not None:
             ids = self._ids.filter(pa.array(self._live))
             with lance_errors(self.folder):
                 rows = self.dataset().count_rows()
@@ -211,6 +203,5 @@ class Snapshot:
         return rows
 
     def dataset(self) -> lance.LanceDataset:
-        """The Lance dataset at this version."""
         with lance_errors(self.folder):
             return lance.dataset(str(self.folder), version=self.head.version)

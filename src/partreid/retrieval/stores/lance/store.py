@@ -11,19 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from partreid.errors import DataError, ShapeError
+from partreid.errors import DataError
 from partreid.files import hold_folder
 from partreid.retrieval.filters import Filter
-from partreid.retrieval.search.coded import Embedded
-from partreid.retrieval.search.codes import SlotCodes
 from partreid.retrieval.search.exact import Engine, ExactSearch
-from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, taken
+from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, pages, taken
 from partreid.retrieval.stores.lance.head import HEAD, Head, damaged, newest_acknowledged, outdated
 from partreid.retrieval.stores.lance.snapshot import Snapshot
-from partreid.retrieval.stores.lance.writer import Change, apply
+from partreid.retrieval.stores.lance.writer import apply
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords
-from partreid.types.tensors import check_comparable
 
 PATIENCE = 60.0
 """Seconds that a write waits for another one in the same folder."""
@@ -35,7 +32,8 @@ _LEASE = 60.0  # seconds after which whoever walks through a version says again 
 class LanceStore:
     """Items in a Lance dataset with vectors in half precision, searched through int8 codes.
 
-    Any number of processes may read beside one that writes; each call sees what was acknowledged before it.
+    Any number of processes may read beside one that writes; each call sees what was acknowledged before it. A killed
+    process has done all of a call or nothing. Methods as of :class:`~partreid.retrieval.stores.base.GalleryStore`.
 
     Args:
         path: the folder. create: whether to begin a gallery where there is none; the folder is made by the first write.
@@ -50,75 +48,67 @@ class LanceStore:
 
     def __init__(self, path: Path, *, create: bool, engine: Engine = "auto") -> None:
         self.location = str(path)
-        self.search = ExactSearch(engine, _FragmentCodes())
+        self.search = ExactSearch(engine, lambda snapshot, unseen: snapshot.codes(unseen=unseen))
         self._path = path
         self._lock = threading.RLock()
         self._seen: bytes | None = None  # the latest content of gallery.json
         self._snapshot: Snapshot | None = None
         self._current = False  # whether the snapshot is what that content stands for
-        self._held: tuple[Snapshot | None] | None = None  # what all reads are of, while an answer is made
+        self._held: Snapshot | None = None  # what all reads are of, while an answer is made
         if not _holds_gallery(path) and not create:
             raise DataError(f"No gallery in {path}: expected a folder with {HEAD}. Add items to begin one there.")
         self._read(lambda _: None)
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
-        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
         return self._read(lambda _: answer())
 
     def header(self) -> GalleryHeader | None:
-        """What the items have in common."""
-        return self._read(lambda snapshot: None if snapshot is None else snapshot.header)
+        return self._read(lambda snapshot: snapshot.head.header)
 
     def count(self, where: Filter) -> int:
-        """Number of items that meet ``where``."""
-        return self._read(lambda snapshot: 0 if snapshot is None else snapshot.count(where))
+        return self._read(lambda snapshot: snapshot.count(where))
 
     def cameras(self, where: Filter) -> list[CameraSummary]:
-        """The items of each camera."""
-        return self._read(lambda snapshot: [] if snapshot is None else snapshot.cameras(where))
+        return self._read(lambda snapshot: snapshot.cameras(where))
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
-        """Add items, all or none; a killed process has added all or none, too."""
         if not records.embeddings.vectors[0].numel():
             raise DataError(f"A gallery keeps vectors of at least one number, got {records.embeddings}.")
-        with self._writing() as found:
-            snapshot = found
-            if snapshot is None:  # an emptied one is not new
+        with self._writing() as newest:
+            snapshot = newest
+            if newest.head.header is None:  # an emptied one is not new
                 snapshot = Snapshot(self._path, Head.empty(GalleryHeader.of(records.embeddings)))
-            try:
-                check_comparable(snapshot.header.example, records.embeddings)
-            except ShapeError as error:
-                raise DataError(f"Another process began the gallery in {self._path} differently. {error}") from None
+            header = snapshot.header.bound_to(records.embeddings, f"in {self._path}")
             there = snapshot.mask(Filter(ids=tuple(records.ids)))
             if not replace and there.any():
                 raise DataError(taken(snapshot.records(there.nonzero()[0]).ids))
-            header = snapshot.header.bound_to(records.embeddings)
-            apply(snapshot, Change(snapshot.by_fragment(there), records, header))
+            apply(snapshot, snapshot.by_fragment(there), records, header)
 
     def delete(self, where: Filter) -> int:
         """Remove items. Their vectors stay in a file until their fragment is rewritten: see docs/gallery.md."""
         if self.header() is None:
             return 0
         with self._writing() as snapshot:
-            gone = _begun(snapshot).mask(where)
+            gone, nothing = snapshot.mask(where), snapshot.records(np.empty(0, np.int64))
             if gone.any():
-                apply(_begun(snapshot), Change(_begun(snapshot).by_fragment(gone)))
+                apply(snapshot, snapshot.by_fragment(gone), nothing, snapshot.header)
             return int(gone.sum())
 
-    def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
-        """Items in the order of their ids."""
-        return self._read(lambda snapshot: _begun(snapshot).first_by_id(where, limit=limit, after=after))
+    def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
+        return self._read(lambda snapshot: snapshot.first_by_id(where, limit=limit))
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
-        """All items, of the version at the first page; its files are kept as long as someone walks through them."""
-        snapshot = self._read(lambda newest: newest)
-        if snapshot is None:
-            return
-        after, told = "", time.monotonic()
-        while True:
+        """The version's files are kept as long as someone walks through them."""
+        snapshot, told = self._read(lambda newest: newest), time.monotonic()
+
+        def page(after: str) -> GalleryRecords:
+            nonlocal told
+            if after and time.monotonic() - told > _LEASE:
+                snapshot.hold()
+                told = time.monotonic()
             with self._lock:
                 try:
-                    page = snapshot.first_by_id(where, limit=size, after=after)
+                    return snapshot.first_by_id(where, limit=size, after=after)
                 except DataError as error:
                     if self._read(lambda newest: newest) is snapshot:
                         raise
@@ -126,50 +116,36 @@ class LanceStore:
                         f"The gallery in {self._path} was changed while all of it was read, and more than ten minutes "
                         f"ago: what it held is cleared away. Read it again from the start. ({error})"
                     ) from None
-            if not len(page):
-                return
-            yield page
-            after = page.items[-1].id
-            if time.monotonic() - told > _LEASE:
-                snapshot.hold()
-                told = time.monotonic()
+
+        if snapshot.head.header is not None:
+            yield from pages(page)
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
-        """The k nearest of each query, and ties."""
-        return self._read(lambda snapshot: self._nearest(_begun(snapshot), query, rule))
+        return self._read(lambda snapshot: self._nearest(snapshot, query, rule))
 
     def verify(self) -> list[str]:
-        """Read everything."""
-        return self._read(lambda snapshot: [] if snapshot is None else snapshot.check())
+        return self._read(lambda snapshot: snapshot.check())
 
     def close(self) -> None:
-        """Let go of what is in memory."""
         with self._lock:
             self._snapshot, self._current = None, False
             self.search.clear()
 
     def _nearest(self, snapshot: Snapshot, query: PartEmbeddings, rule: SearchRule) -> Candidates:
         searched = snapshot.mask(rule.where)
-        pairs = self.search.nearest(
-            query,
-            snapshot,
-            rule.k,
-            matching=rule.matching,
-            searched=None if searched.all() else searched,
-            memory_budget=rule.memory_budget,
-        )
+        pairs = self.search.nearest(query, snapshot, rule, None if searched.all() else searched)
         positions, record = np.unique(pairs.position, return_inverse=True)
         return Candidates(snapshot.records(positions), pairs.query, record)
 
-    def _read(self, answer: Callable[[Snapshot | None], Answer]) -> Answer:
+    def _read(self, answer: Callable[[Snapshot], Answer]) -> Answer:
         """An answer from the newest version; where a writer cleared that away meanwhile, from the next."""
         with self._lock:
             if self._held is not None:
-                return answer(*self._held)
+                return answer(self._held)
             for left in reversed(range(_TRIES + 1)):
                 try:
-                    self._held = (self._newest(),)
-                    return answer(*self._held)
+                    self._held = self._newest()
+                    return answer(self._held)
                 except DataError:
                     if not left or self._content() == self._seen:
                         raise
@@ -178,7 +154,7 @@ class LanceStore:
             raise AssertionError("the last try returns or raises")
 
     @contextmanager
-    def _writing(self) -> Iterator[Snapshot | None]:
+    def _writing(self) -> Iterator[Snapshot]:
         """The newest version, while nobody else can make another."""
         with self._lock, hold_folder(self._path, error=DataError, patience=PATIENCE):
             newest = self._newest()
@@ -187,17 +163,16 @@ class LanceStore:
                 newest = self._newest()
             yield newest
 
-    def _newest(self) -> Snapshot | None:
-        """What was acknowledged until now; None before the first item."""
+    def _newest(self) -> Snapshot:
+        """What was acknowledged until now."""
         content = self._content()
-        if not self._current or content != self._seen:
-            self._seen, self._current = content, False
-            head = Head.read(self._path / HEAD, content) if content is not None else Head.empty()
-            self._refuse_older(head.version)
-            self._snapshot = None if head.header is None else Snapshot(self._path, head, self._snapshot)
-            self._current = True
-        else:
-            self._refuse_older(0 if self._snapshot is None else self._snapshot.head.version)
+        if self._snapshot is not None and self._current and content == self._seen:
+            self._refuse_older(self._snapshot.head.version)
+            return self._snapshot
+        self._seen, self._current = content, False
+        head = Head.read(self._path / HEAD, content) if content is not None else Head.empty()
+        self._refuse_older(head.version)
+        self._snapshot, self._current = Snapshot(self._path, head, self._snapshot), True
         return self._snapshot
 
     def _refuse_older(self, version: int) -> None:
@@ -221,29 +196,8 @@ class LanceStore:
         return None
 
 
-class _FragmentCodes:
-    """Codes that each fragment of a snapshot keeps."""
-
-    def update(self, embeddings: Embedded, *, unseen: bool = False) -> list[SlotCodes]:
-        """See :class:`~partreid.retrieval.search.coded.CodeSource`."""
-        assert isinstance(embeddings, Snapshot)
-        return embeddings.codes(unseen=unseen)
-
-    def clear(self) -> None:
-        """Nothing is kept here."""
-
-
-def _begun(snapshot: Snapshot | None) -> Snapshot:
-    assert snapshot is not None, "asked before the first item was written"
-    return snapshot
-
-
 def _holds_gallery(path: Path) -> bool:
-    """Whether there is a gallery in the folder, rather than nothing yet.
-
-    Raises:
-        DataError: there is something else.
-    """
+    """Whether there is a gallery in the folder, rather than nothing yet; a DataError where there is something else."""
     if not path.exists():
         return False
     if not path.is_dir():

@@ -7,17 +7,18 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from partreid.errors import DataError
+from partreid.files import force_to_disk
 from partreid.retrieval.stores.base import GalleryHeader
+from partreid.retrieval.stores.lance import lance, lance_errors
 from partreid.retrieval.stores.lance.fragment import CODES, described
 from partreid.retrieval.stores.lance.head import HEAD, CheckedFile, Head
-from partreid.retrieval.stores.lance.library import lance, lance_errors
 from partreid.retrieval.stores.lance.rows import batches_of, schema_of
 from partreid.retrieval.stores.lance.snapshot import Snapshot
 from partreid.types.gallery import GalleryRecords
@@ -32,43 +33,30 @@ _GRACE = 600.0  # seconds for which a reader may hold on to a version that is no
 _CLEAN_EVERY = 8  # writes
 
 
-@dataclass(frozen=True, eq=False)
-class Change:
-    """What becomes of a gallery.
-
-    Attributes:
-        gone: rows to delete of each fragment, ascending. new: items to add.
-        header: of the gallery from now on; as it was where None.
-    """
-
-    gone: Sequence[np.ndarray]
-    new: GalleryRecords | None = None
-    header: GalleryHeader | None = None
-
-
-def apply(snapshot: Snapshot, change: Change) -> None:
+def apply(snapshot: Snapshot, gone: Sequence[np.ndarray], new: GalleryRecords, header: GalleryHeader) -> None:
     """Delete rows and add items, in one step.
 
     Small fragments are merged on the way, and fragments with half of their rows deleted are rewritten: what is
     rewritten is read and checked like any other row.
 
     Args:
-        snapshot: the newest.
+        snapshot: the newest. gone: rows to delete of each fragment, ascending. new: items to add.
+        header: of the gallery from now on.
 
     Raises:
         DataError: the disk is full or cannot be written, or the gallery is damaged. Nothing has changed then.
     """
     folder, head = snapshot.folder, snapshot.head
     live = [rows.copy() for rows in snapshot.live]
-    for rows, some in zip(live, change.gone, strict=True):
+    for rows, some in zip(live, gone, strict=True):
         rows[some] = False
-    count = sum(int(rows.sum()) for rows in live) + (0 if change.new is None else len(change.new))
+    count = sum(int(rows.sum()) for rows in live) + len(new)
     with lance_errors(folder, _unwritable):
         there = _files(folder)
         _forget_unacknowledged(folder, head)
     try:
         with lance_errors(folder, _unwritable):
-            changed = _head_of(snapshot, _committed(snapshot, change, live), change.header or snapshot.header)
+            changed = _head_of(snapshot, _committed(snapshot, gone, new, live), header)
             _force_to_disk(folder, changed.files - head.files)
         if changed.version != head.version + 1 or changed.count != count:
             raise _unwritable(
@@ -96,31 +84,32 @@ def _unwritable(folder: Path, reason: str) -> DataError:
     return DataError(f"Cannot write the gallery in {folder}: {reason}. Nothing was changed.")
 
 
-def _committed(snapshot: Snapshot, change: Change, live: Sequence[np.ndarray]) -> lance.LanceDataset:
-    """The Lance dataset with the change in it.
-
-    Args:
-        live: [rows] bool of each fragment: what is there after the change.
-    """
-    folder, head, schema = snapshot.folder, snapshot.head, schema_of(snapshot.header)
-    rewritten = _rewritten(live, 0 if change.new is None else len(change.new), _full(snapshot.header))
+def _committed(
+    snapshot: Snapshot, gone: Sequence[np.ndarray], new: GalleryRecords, live: Sequence[np.ndarray]
+) -> lance.LanceDataset:
+    """The Lance dataset with the change in it; ``live`` says of each fragment's rows what is there after it."""
+    folder, head, schema, full = snapshot.folder, snapshot.head, schema_of(snapshot.header), _full(snapshot.header)
+    rewritten = _rewritten(live, len(new), full)
     added = itertools.chain(
         *(snapshot.fragments[i].batches(live[i].nonzero()[0], schema) for i in rewritten),
-        () if change.new is None else batches_of(change.new, schema),
+        batches_of(new, schema),
     )
     fragments = []
-    if rewritten or change.new is not None:
-        fragments = _written(
-            folder, added, schema, mode="append" if head.version else "create", most=_full(snapshot.header)
-        )
+    if rewritten or len(new):
+        fragments = _written(folder, added, schema, mode="append" if head.version else "create", most=full)
     if not head.version:
-        operation = lance.LanceOperation.Overwrite(schema, fragments)
-        return lance.LanceDataset.commit(str(folder), operation)
+        return lance.LanceDataset.commit(str(folder), lance.LanceOperation.Overwrite(schema, fragments))
     removed = {i for i, rows in enumerate(live) if not rows.any()}.union(rewritten)
-    changed = [i for i, rows in enumerate(change.gone) if len(rows) and i not in removed]
+    changed = {head.fragments[i].id: rows for i, rows in enumerate(gone) if len(rows) and i not in removed}
+    updated = []
+    if changed:
+        dataset = snapshot.dataset()
+        for number, rows in changed.items():
+            addresses = ",".join(map(str, (rows + (number << 32)).tolist()))
+            updated.append(dataset.get_fragment(number).delete(f"_rowaddr IN ({addresses})"))
     operation = lance.LanceOperation.Update(
         removed_fragment_ids=[head.fragments[i].id for i in sorted(removed)],
-        updated_fragments=_without(snapshot, {head.fragments[i].id: change.gone[i] for i in changed}),
+        updated_fragments=updated,
         new_fragments=fragments,
     )
     return lance.LanceDataset.commit(str(folder), operation, read_version=head.version)
@@ -152,18 +141,6 @@ def _written(
         if problems:
             raise problems[0] from None
         raise
-
-
-def _without(snapshot: Snapshot, gone: dict[int, np.ndarray]) -> list[lance.FragmentMetadata]:
-    """Fragments with more rows deleted, by their numbers; some rows are left in each."""
-    if not gone:
-        return []
-    dataset = snapshot.dataset()
-    found = []
-    for number, rows in gone.items():
-        addresses = ",".join(map(str, (rows + (number << 32)).tolist()))
-        found.append(dataset.get_fragment(number).delete(f"_rowaddr IN ({addresses})"))
-    return found
 
 
 def _head_of(snapshot: Snapshot, dataset: lance.LanceDataset, header: GalleryHeader) -> Head:
@@ -250,8 +227,4 @@ def _force_to_disk(folder: Path, files: Iterable[str]) -> None:
     """Force files and the names of new ones to the disk before anything says that they are there."""
     paths = [folder / file for file in sorted(files)]
     for path in [*paths, *({path.parent for path in paths} if os.name == "posix" else ())]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        force_to_disk(path)

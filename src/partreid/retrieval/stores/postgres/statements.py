@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 
 from partreid.errors import DataError
 from partreid.retrieval.filters import Filter, tags
-from partreid.retrieval.stores.base import GalleryHeader, SearchRule, as_keyword
+from partreid.retrieval.stores.base import AskedSlot, GalleryHeader, SearchRule, as_keyword
 from partreid.types import GalleryItem, PartEmbeddings
 
 # {s} is the schema's quoted name. Texts are ordered by code point (COLLATE "C"), as Python does. Parts go with their
@@ -65,8 +64,8 @@ DELETE = "DELETE FROM {s}.item WHERE number IN (SELECT number FROM {s}.item WHER
 COPY = "COPY {s}.part (item, slot, visibility, vector) FROM STDIN (FORMAT BINARY)"
 COPY_BEGIN, COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
-# Eq. 9. `asked` holds the query's visible slots; a part is a row only where it is visible, so that the join leaves the
-# slots that are visible in both, and an item without any is not in `scored`: infinitely far. OFFSET 0 has distances
+# Eq. 9. `asked` holds the query's visible slots; a part is a row only where it is visible: the join leaves the slots
+# that are visible in both, and an item without any is not in `scored`: infinitely far. OFFSET 0 has distances
 # computed as rows are read: before it knows a table's size, the server would rather sort the rows first, vectors and
 # all, on disk (three times as slow).
 _SEARCH = """
@@ -97,6 +96,8 @@ _DISTANCES = {
 }
 
 PARTS = "SELECT item, slot, visibility, vector FROM {s}.part WHERE item = ANY(%s)"
+
+COUNT = "SELECT count(*) FROM {s}.item WHERE {condition}"
 
 CAMERAS = "SELECT camera, count(*), min(time), max(time) FROM {s}.item WHERE {condition} GROUP BY camera"
 
@@ -130,27 +131,22 @@ def condition(where: Filter) -> tuple[str, list[Any]]:
 
 def search(rule: SearchRule, condition: str) -> str:
     """The statement that finds the items near to one query, among those of a condition."""
-    parts = {
-        "factor": _FACTORS[rule.matching.visibility],
-        "distance": _DISTANCES[bool(rule.matching.normalize)],
-        "items": "" if condition == "TRUE" else " JOIN {s}.item AS item ON item.number = part.item",
-        "condition": condition,
-        "least": repr(_LEAST),
-    }
-    return re.sub(r"\{(\w{2,})\}", lambda name: parts[name[1]], _SEARCH)
+    return _SEARCH.format(
+        s="{s}",
+        factor=_FACTORS[rule.matching.visibility],
+        distance=_DISTANCES[bool(rule.matching.normalize)],
+        items="" if condition == "TRUE" else " JOIN {s}.item AS item ON item.number = part.item",
+        condition=condition,
+        least=_LEAST,
+    )
 
 
 def asked(query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> list[list[Any]]:
     """The columns of ``asked`` for one query [1, S, D] that is prepared for matching."""
     if rule.matching.normalize:
         query = query.normalized()
-    limits = rule.matching.visibility_threshold
-    rows = []
-    for name, seen, vector in zip(query.slots, query.visibility[0].tolist(), query.vectors[0].float(), strict=True):
-        weight = seen**0.5 if rule.matching.visibility == "geometric" else seen
-        limit = limits.get(name) if isinstance(limits, dict) else limits
-        if weight > 0:
-            rows.append([header.slots.index(name), weight, limit, str(vector.tolist())])
+    slots = AskedSlot.of(query, rule.matching, header)
+    rows = [[one.place, one.weight(rule.matching.visibility), one.limit, str(one.vector)] for one in slots]
     return [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
 
 
@@ -168,13 +164,21 @@ def columns(items: Sequence[GalleryItem]) -> list[list[Any]]:
 def copied(numbers: np.ndarray, embeddings: PartEmbeddings) -> bytes:
     """Rows of ``part`` for COPY: the visible slots of items [B], by their numbers."""
     row, slot = (index.numpy() for index in (embeddings.visibility > 0).nonzero(as_tuple=True))
-    table = np.zeros(len(row), _binary_row(embeddings.width))
-    table["fields"] = 4
-    for name, size in (("item", 8), ("slot", 2), ("visibility", 4), ("vector", 4 + 2 * embeddings.width)):
-        table[f"bytes of {name}"] = size
-    table["item"], table["slot"], table["width"] = numbers[row], slot, embeddings.width
-    table["visibility"] = embeddings.visibility.numpy()[row, slot]
-    table["vector"] = embeddings.vectors.numpy()[row, slot]
+    vector = np.dtype([("width", ">i2"), ("unused", ">i2"), ("numbers", ">f2", (embeddings.width,))])
+    kinds: dict[str, np.dtype[Any]] = {
+        "item": np.dtype(">i8"),
+        "slot": np.dtype(">i2"),
+        "visibility": np.dtype(">f4"),
+        "vector": vector,
+    }
+    # As COPY takes it: the number of fields, then each field behind its size in bytes.
+    columns = [part for name, kind in kinds.items() for part in ((f"bytes of {name}", ">i4"), (name, kind))]
+    table = np.zeros(len(row), np.dtype([("fields", ">i2"), *columns]))
+    table["fields"] = len(kinds)
+    for name, kind in kinds.items():
+        table[f"bytes of {name}"] = kind.itemsize
+    table["item"], table["slot"], table["visibility"] = numbers[row], slot, embeddings.visibility.numpy()[row, slot]
+    table["vector"]["width"], table["vector"]["numbers"] = embeddings.width, embeddings.vectors.numpy()[row, slot]
     return table.tobytes()
 
 
@@ -194,22 +198,3 @@ def embedded(rows: list[tuple[int, int, float, bytes]], numbers: list[int], head
     packed = np.frombuffer(b"".join(vector[4:] for *_, vector in rows), ">f2")  # behind its length and two bytes of 0
     vectors[row, slot] = packed.reshape(len(rows), header.width)
     return header.embeddings(torch.from_numpy(vectors), torch.from_numpy(visibility))
-
-
-def _binary_row(width: int) -> np.dtype[np.void]:
-    """A row of ``part`` as COPY takes it: the number of fields, then each field behind its size in bytes."""
-    return np.dtype(
-        [
-            ("fields", ">i2"),
-            ("bytes of item", ">i4"),
-            ("item", ">i8"),
-            ("bytes of slot", ">i4"),
-            ("slot", ">i2"),
-            ("bytes of visibility", ">i4"),
-            ("visibility", ">f4"),
-            ("bytes of vector", ">i4"),
-            ("width", ">i2"),
-            ("unused", ">i2"),
-            ("vector", ">f2", (width,)),
-        ]
-    )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 
-from partreid.errors import DataError, ShapeError, needs_extra
+from partreid.errors import DataError, needs_extra
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.stores.addresses import hide, postgres_address
 from partreid.retrieval.stores.base import (
@@ -20,13 +20,14 @@ from partreid.retrieval.stores.base import (
     GalleryHeader,
     SearchRule,
     check_rule,
+    check_version,
+    pages,
     reach,
     taken,
 )
 from partreid.retrieval.stores.postgres import statements
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
-from partreid.types.tensors import check_comparable
 
 with needs_extra("postgres", "A gallery in PostgreSQL"):
     import psycopg
@@ -44,25 +45,24 @@ class PostgresStore:
 
     Every call is one transaction: all of it happens or nothing, also when the process or the server is killed, and a
     search sees one state of the gallery however many write meanwhile. Any number of processes may read and write; two
-    that add the same id at once are told apart by the server. A lost connection is an error once, then made anew.
+    that add the same id at once are told apart by the server. A lost connection is an error once, then made again.
 
-    What a slot that is not visible would have as vector is not kept: zeros come back.
+    The vector of a slot that is not visible is not kept: zeros come back. Methods as of
+    :class:`~partreid.retrieval.stores.base.GalleryStore`.
 
     Args:
-        address: what psycopg connects to. gallery: the gallery's name.
-        location: what to call it in messages, without a password. secrets: what no message may hold.
-        create: whether to make it where there is none.
+        location: ``postgres://user:password@host:port/database?gallery=name``; any other parameter, such as
+            ``sslmode=require``, is PostgreSQL's. create: whether to make it where there is none.
 
     Raises:
-        DataError: the server cannot be reached or lacks pgvector, or there is no such gallery, or of another format.
+        DataError: the location names no gallery, the server cannot be reached or lacks pgvector, or there is no such
+            gallery, or of another format.
     """
 
     dtype: torch.dtype | None = torch.float16
 
-    def __init__(self, address: str, gallery: str, *, location: str, create: bool, secrets: Sequence[str] = ()) -> None:
-        self.location = location
-        self._secrets = tuple(secrets)
-        self._address = address
+    def __init__(self, location: str, *, create: bool = True) -> None:
+        self._address, gallery, self.location, self._secrets = postgres_address(location)
         self._schema = f"partreid_{gallery}"
         self._lock = RLock()
         self._header: GalleryHeader | None = None  # once nothing of it can change any more
@@ -76,19 +76,7 @@ class PostgresStore:
                 self._connection.close()
                 raise
 
-    @classmethod
-    def open(cls, location: str, *, create: bool = True) -> Self:
-        """The gallery at ``postgres://user:password@host:port/database?gallery=name``; any other parameter, such as
-        ``sslmode=require``, is PostgreSQL's.
-
-        Raises:
-            DataError: as the constructor; or the location names no gallery.
-        """
-        address, gallery, public, secrets = postgres_address(location)
-        return cls(address, gallery, location=public, create=create, secrets=secrets)
-
     def read(self, answer: Callable[[], Answer]) -> Answer:
-        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods."""
         with self._transaction() as cursor:
             if self._held is not None:
                 return answer()
@@ -99,7 +87,6 @@ class PostgresStore:
                 self._held = None
 
     def header(self) -> GalleryHeader | None:
-        """What the items have in common."""
         if self._header is not None:
             return self._header
         with self._transaction() as cursor:
@@ -108,21 +95,14 @@ class PostgresStore:
         return header
 
     def count(self, where: Filter) -> int:
-        """Number of items that meet ``where``."""
-        condition, values = statements.condition(where)
         with self._transaction() as cursor:
-            row = self._run(cursor, "SELECT count(*) FROM {s}.item WHERE " + condition, values).fetchone()
-        return int(row[0])
+            return int(self._run_where(cursor, statements.COUNT, where).fetchone()[0])
 
     def cameras(self, where: Filter) -> list[CameraSummary]:
-        """The items of each camera."""
-        condition, values = statements.condition(where)
         with self._transaction() as cursor:
-            statement = statements.CAMERAS.replace("{condition}", condition)
-            return [CameraSummary(*row) for row in self._run(cursor, statement, values).fetchall()]
+            return [CameraSummary(*row) for row in self._run_where(cursor, statements.CAMERAS, where).fetchall()]
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
-        """Add items in one transaction."""
         # In the order of ids: two writers that replace the same items then wait for, and never block, one another.
         records = records[sorted(range(len(records)), key=lambda i: records.items[i].id)]
         with self._transaction(writing=True) as cursor:
@@ -131,20 +111,15 @@ class PostgresStore:
                 self._write(cursor, records[range(start, min(start + _SOME, len(records)))], replace=replace)
 
     def delete(self, where: Filter) -> int:
-        """Remove items; their parts go with them."""
-        condition, values = statements.condition(where)
         with self._transaction(writing=True) as cursor:
-            return int(self._run(cursor, statements.DELETE.replace("{condition}", condition), values).rowcount)
+            return int(self._run_where(cursor, statements.DELETE, where).rowcount)
 
-    def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
-        """Items in the order of their ids."""
-        condition, values = statements.condition(where)
+    def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
         with self._transaction() as cursor:
-            return self._records(cursor, f"{condition} AND id > %s ORDER BY id LIMIT %s", [*values, after, limit])
+            return self._page(cursor, where, limit)
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
-        """All items, in one transaction of a connection of its own: nobody waits for it."""
-        condition, values = statements.condition(where)
+        """In one transaction of a connection of its own: nobody waits for it."""
         with self._explained():
             connection = self._connect()
         try:
@@ -152,26 +127,17 @@ class PostgresStore:
                 connection.autocommit = False
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 connection.read_only = True
-                cursor, after = connection.cursor(binary=True), ""
+                cursor = connection.cursor(binary=True)
                 if self._held is not None:  # part of a larger answer: the same state
                     name = self._held.execute("SELECT pg_export_snapshot()").fetchone()[0]
                     cursor.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(name))
                 if self._read_header(cursor) is None:
                     return
-            while True:
-                with self._explained():
-                    page = self._records(
-                        cursor, f"{condition} AND id > %s ORDER BY id LIMIT %s", [*values, after, size]
-                    )
-                if not len(page):
-                    return
-                yield page
-                after = page.items[-1].id
+            yield from pages(lambda after: self._page(cursor, where, size, after))
         finally:
             connection.close()
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
-        """Those up to the k-th distance, and as much further as two ways of rounding may differ (:func:`reach`)."""
         check_rule(rule.matching, "PostgreSQL")
         header = self.header()
         assert header is not None
@@ -187,7 +153,6 @@ class PostgresStore:
         return Candidates(records, *np.array(pairs, np.int64).reshape(-1, 2).T)
 
     def verify(self) -> list[str]:
-        """Read every row, and hold it against the header."""
         header = self.header()
         if header is None:
             return []
@@ -203,7 +168,6 @@ class PostgresStore:
         return problems
 
     def close(self) -> None:
-        """Close the connection."""
         self._connection.close()
 
     def _connect(self) -> Any:
@@ -214,7 +178,6 @@ class PostgresStore:
         return connection
 
     def _begin(self, *, create: bool) -> None:
-        """Make the gallery where there is none; check the one there is."""
         version = self._version()
         if version is None and create:
             with self._transaction(writing=True) as cursor:
@@ -228,11 +191,7 @@ class PostgresStore:
             version = FORMAT_VERSION
         if version is None:
             raise DataError(f"There is no gallery at {self.location}. Check the name, or open it with create=True.")
-        if version != FORMAT_VERSION:
-            raise DataError(
-                f"{self.location} has format version {version}; this partreid reads {FORMAT_VERSION}. "
-                "Use the partreid that made it, or make a new gallery."
-            )
+        check_version(self.location, version)
 
     def _version(self) -> int | None:
         cursor = self._connection.cursor()
@@ -243,6 +202,10 @@ class PostgresStore:
 
     def _run(self, cursor: Any, statement: str, values: Sequence[Any] = ()) -> Any:
         return cursor.execute(self._in_schema(statement), values)
+
+    def _run_where(self, cursor: Any, statement: str, where: Filter) -> Any:
+        condition, values = statements.condition(where)
+        return self._run(cursor, statement.replace("{condition}", condition), values)
 
     def _in_schema(self, statement: str) -> Any:
         return sql.SQL(statement).format(s=sql.Identifier(self._schema))
@@ -267,9 +230,7 @@ class PostgresStore:
         try:
             yield
         except psycopg.Error as error:
-            advice = (
-                " Is the server there, and the address right?" if isinstance(error, psycopg.OperationalError) else ""
-            )
+            advice = " Is the server there, and the address right?" * isinstance(error, psycopg.OperationalError)
             said = " ".join(str(error).split())
             shown = hide(said, self._secrets)  # in a traceback too, which shows what an error came of
             raise DataError(f"{self.location}: {shown}.{advice}") from (error if shown == said else None)
@@ -294,8 +255,7 @@ class PostgresStore:
                 [list(mine.slots), mine.width, mine.model, mine.compare_normalized],
             )
             header = self._read_header(cursor) or mine
-        self._hold_against(header, new)
-        bound = header.bound_to(new)
+        bound = header.bound_to(new, self.location)
         # These wait for another process that is doing the same, which may win.
         if bound.model != header.model:
             self._run(cursor, "UPDATE {s}.header SET model = %s WHERE coalesce(model, '') = ''", [bound.model])
@@ -303,13 +263,7 @@ class PostgresStore:
             known = "UPDATE {s}.header SET compare_normalized = %s WHERE compare_normalized IS NULL"
             self._run(cursor, known, [bound.compare_normalized])
         if bound != header:
-            self._hold_against(self._read_header(cursor) or bound, new)
-
-    def _hold_against(self, header: GalleryHeader, new: PartEmbeddings) -> None:
-        try:
-            check_comparable(header.example, new)
-        except ShapeError as error:
-            raise DataError(f"Another process began the gallery {self.location}. {error}") from None
+            (self._read_header(cursor) or bound).bound_to(new, self.location)
 
     def _write(self, cursor: Any, records: GalleryRecords, *, replace: bool) -> None:
         self._run(cursor, statements.REPLACE if replace else statements.ADD, statements.columns(records.items))
@@ -327,14 +281,14 @@ class PostgresStore:
     def _near(self, cursor: Any, query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> list[int]:
         """Numbers of the items near to one query [1, S, D] that is prepared."""
         condition, values = statements.condition(rule.where)
-        statement = statements.search(rule, condition)
-        asked = statements.asked(query, rule, header)
-        self._run(
-            cursor,
-            statement,
-            [*asked, *values, rule.k - 1, *reach(header.width, normalize=bool(rule.matching.normalize))],
-        )
-        return [number for (number,) in cursor.fetchall()]
+        further = reach(header.width, normalize=bool(rule.matching.normalize))
+        values = [*statements.asked(query, rule, header), *values, rule.k - 1, *further]
+        return [number for (number,) in self._run(cursor, statements.search(rule, condition), values).fetchall()]
+
+    def _page(self, cursor: Any, where: Filter, limit: int, after: str = "") -> GalleryRecords:
+        condition, values = statements.condition(where)
+        with self._explained():
+            return self._records(cursor, f"{condition} AND id > %s ORDER BY id LIMIT %s", [*values, after, limit])
 
     def _records(self, cursor: Any, condition: str, values: list[Any]) -> GalleryRecords:
         header = self._header or self._read_header(cursor)

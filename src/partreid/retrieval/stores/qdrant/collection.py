@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from partreid.errors import DataError, PartReIDError
 from partreid.retrieval.stores.addresses import hide
-from partreid.retrieval.stores.base import FORMAT_VERSION, GalleryHeader
+from partreid.retrieval.stores.base import FORMAT_VERSION, GalleryHeader, check_version
 from partreid.retrieval.stores.qdrant.query import ApiException, QdrantClient, models
 
 IDS = 10_000
@@ -28,13 +29,10 @@ class Collection:
     """
 
     def __init__(self, client: QdrantClient, name: str, *, location: str) -> None:
-        self.client = client
-        self.name = name
-        self.location = location
+        self.client, self.name, self.location = client, name, location
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turns what the client raises into a DataError."""
         try:
             yield
         except PartReIDError:
@@ -54,11 +52,7 @@ class Collection:
         about = (self.client.get_collection(self.name).config.metadata or {}).get("partreid")
         if about is None:
             raise DataError(f"{self.location} holds a collection that is no gallery. Use another name.")
-        if about.get("version") != FORMAT_VERSION:
-            raise DataError(
-                f"{self.location} has format version {about.get('version')}; this partreid reads {FORMAT_VERSION}. "
-                "Use the partreid that made it, or make a new gallery."
-            )
+        check_version(self.location, about.get("version"))
         known = about.get("compare_normalized")
         return GalleryHeader(tuple(about["slots"]), about["width"], about["model"], known)
 
@@ -78,77 +72,49 @@ class Collection:
             self.client.create_payload_index(self.name, key, kind)
 
     def describe(self, header: GalleryHeader) -> None:
-        """Put a header in the place of the collection's."""
         self.client.update_collection(self.name, metadata=_about(header))
 
     def ask(self, requests: list[models.QueryRequest]) -> list[list[Any]]:
-        """Points found by each request."""
         return [answer.points for answer in self.client.query_batch_points(self.name, requests)]
 
     def write(self, points: Iterator[models.PointStruct], header: GalleryHeader, *, only_new: bool) -> None:
         """Put points in the place of those of the same ids, or leave these as they are."""
-        some: list[models.PointStruct] = []
-        for one in points:
-            some.append(one)
-            if len(some) == self._with_vectors(header):
-                self._upsert(some, only_new=only_new)
-                some = []
-        if some:
-            self._upsert(some, only_new=only_new)
+        mode = models.UpdateMode.INSERT_ONLY if only_new else None
+        while some := list(islice(points, _at_once(header))):
+            self.client.upsert(self.name, some, wait=True, ordering=models.WriteOrdering.STRONG, update_mode=mode)
 
     def remove(self, where: models.Filter) -> None:
-        """Delete points."""
         self.client.delete(
             self.name, models.FilterSelector(filter=where), wait=True, ordering=models.WriteOrdering.STRONG
         )
 
-    def payloads(self, ids: Sequence[str], keys: list[str]) -> Iterator[dict[str, Any]]:
-        """Some of the payload of those points that there are."""
-        for start in range(0, len(ids), IDS):
-            found = self.client.retrieve(self.name, ids[start : start + IDS], with_payload=keys, with_vectors=False)
-            yield from (one.payload for one in found)
-
-    def points(self, ids: Sequence[str], header: GalleryHeader) -> list[Any]:
-        """Those points that there are, whole."""
-        found, some = [], self._with_vectors(header)
+    def points(
+        self, ids: Sequence[str], header: GalleryHeader | None = None, *, keys: Sequence[str] = ()
+    ) -> Iterator[Any]:
+        """Those points that there are: whole where a header is given, else with these keys of their payload alone."""
+        some, payload = _at_once(header), True if header else list(keys)
         for start in range(0, len(ids), some):
-            found += self.client.retrieve(self.name, ids[start : start + some], with_payload=True, with_vectors=True)
-        return found
+            yield from self.client.retrieve(
+                self.name, ids[start : start + some], with_payload=payload, with_vectors=header is not None
+            )
 
     def scroll(
         self, where: models.Filter, header: GalleryHeader | None = None, *, keys: Sequence[str] = ("id",)
     ) -> Iterator[Any]:
-        """All points of a filter: whole where a header is given, else with these keys of their payload alone."""
-        offset = None
-        while True:
-            points, offset = self.client.scroll(
-                self.name,
-                where,
-                limit=self._with_vectors(header) if header else IDS,
-                offset=offset,
-                with_payload=True if header else list(keys),
-                with_vectors=header is not None,
-            )
+        """All points of a filter: as of :meth:`points`."""
+        some, payload = _at_once(header), True if header else list(keys)
+        asked: dict[str, Any] = {"limit": some, "with_payload": payload, "with_vectors": header is not None}
+        points, offset = self.client.scroll(self.name, where, offset=None, **asked)
+        yield from points
+        while offset is not None:
+            points, offset = self.client.scroll(self.name, where, offset=offset, **asked)
             yield from points
-            if offset is None:
-                return
 
-    def _upsert(self, points: list[models.PointStruct], *, only_new: bool) -> None:
-        self.client.upsert(
-            self.name,
-            points,
-            wait=True,
-            ordering=models.WriteOrdering.STRONG,
-            update_mode=models.UpdateMode.INSERT_ONLY if only_new else None,
-        )
 
-    @staticmethod
-    def _with_vectors(header: GalleryHeader) -> int:
-        """Points in one request that holds their vectors: a number takes about 12 bytes as JSON."""
-        return max(1, _BYTES // (12 * len(header.slots) * header.width))
+def _at_once(header: GalleryHeader | None) -> int:
+    """Points in one request: with their vectors where a header is given, a number of which takes about 12 bytes."""
+    return IDS if header is None else max(1, _BYTES // (12 * len(header.slots) * header.width))
 
 
 def _about(header: GalleryHeader) -> dict[str, Any]:
-    """A header as the collection's metadata."""
-    about = {"version": FORMAT_VERSION, **asdict(header), "slots": list(header.slots)}
-    return {"partreid": about}
+    return {"partreid": {"version": FORMAT_VERSION, **asdict(header), "slots": list(header.slots)}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -14,8 +13,7 @@ import torch
 
 from partreid.errors import DataError, needs_extra
 from partreid.retrieval.filters import Filter, tags
-from partreid.retrieval.matching import MatchingConfig
-from partreid.retrieval.stores.base import GalleryHeader, as_keyword
+from partreid.retrieval.stores.base import AskedSlot, GalleryHeader, as_keyword
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryItem, GalleryRecords
 
@@ -71,10 +69,7 @@ def records(points: Sequence[Any], header: GalleryHeader) -> GalleryRecords:
                 vectors[row, slot], visibility[row, slot] = vector, payload[_visibility(slot)]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"Point {one.id} is no item of a gallery: {type(error).__name__} {error}.") from error
-    return GalleryRecords(
-        tuple(items),
-        header.embeddings(torch.from_numpy(vectors), torch.from_numpy(visibility)),
-    )
+    return GalleryRecords(tuple(items), header.embeddings(torch.from_numpy(vectors), torch.from_numpy(visibility)))
 
 
 def sighting(payload: dict[str, Any] | None) -> tuple[str | None, datetime | None]:
@@ -113,94 +108,34 @@ def moment(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-@dataclass(frozen=True)
-class AskedSlot:
-    """A visible slot of a query: its name, its place among the gallery's, the query's visibility, the limit above which
-    an item's counts as 1 (None = as it is), and the vector."""
-
-    name: str
-    place: int
-    seen: float
-    limit: float | None
-    vector: list[float]
-
-    @classmethod
-    def of(cls, query: PartEmbeddings, matching: MatchingConfig, header: GalleryHeader) -> list[AskedSlot]:
-        """Those of a query [1, S, D] that is prepared for matching."""
-        limits = matching.visibility_threshold
-        asked = []
-        for name, seen, vector in zip(
-            query.slots, query.visibility[0].tolist(), query.vectors[0].tolist(), strict=True
-        ):
-            limit = limits.get(name) if isinstance(limits, dict) else limits
-            if seen > 0:
-                # As single precision, which the visibilities have: see MatchingConfig.prepare.
-                limit = None if limit is None else float(np.float32(limit))
-                asked.append(cls(name, header.slots.index(name), seen, limit, vector))
-        return asked
-
-    def within(self, where: models.Filter) -> models.Filter:
-        """The items of a filter that show this slot."""
-        if self.limit is None:
-            return where
-        return models.Filter(must=[where, self._above()])
-
-    def weight(self, rule: str) -> list[Any]:
-        """Factors of the slot's weight."""
-        shown: Any = self._above() if self.limit is not None else _visibility(self.place)
-        seen = self.seen
-        if rule == "geometric":
-            seen = seen**0.5
-            shown = shown if self.limit is not None else models.SqrtExpression(sqrt=shown)
-        return [seen, shown]
-
-    def nearest(self, where: models.Filter, limit: int) -> models.QueryRequest:
-        """The nearest items in this slot alone."""
-        return models.QueryRequest(
-            query=self.vector, using=self.name, filter=self.within(where), params=_EXACT, limit=limit
-        )
-
-    def prefetch(self, where: models.Filter, limit: int) -> models.Prefetch:
-        """The same as the beginning of another request."""
-        return models.Prefetch(
-            query=self.vector, using=self.name, filter=self.within(where), params=_EXACT, limit=limit
-        )
-
-    def _above(self) -> models.FieldCondition:
-        return models.FieldCondition(key=_visibility(self.place), range=models.Range(gt=self.limit))
+def nearest(slot: AskedSlot, kind: Any, where: models.Filter, limit: int) -> Any:
+    """The nearest items in this slot alone: as a ``QueryRequest``, or as the ``Prefetch`` of another."""
+    shown = where if slot.limit is None else models.Filter(must=[where, _above(slot)])
+    return kind(query=slot.vector, using=slot.name, filter=shown, params=_EXACT, limit=limit)
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """Eq. 9 for one query, among the items of a filter that show a slot of it, ``most`` or fewer.
+def ranking(asked: Sequence[AskedSlot], rule: str, where: models.Filter, most: int, limit: int) -> models.QueryRequest:
+    """The nearest ``limit`` to one query by Eq. 9, among the at most ``most`` items of a filter that show a slot of it.
 
-    Each slot prefetches all of them: an item that is not prefetched in a slot takes the slot's default distance, 0,
-    and that is right only where it has no vector and so a weight of 0.
+    Their scores are distances below 0. Each slot prefetches all of them: an item that is not prefetched in a slot takes
+    the slot's default distance, 0, and that is right only where it has no vector and so a weight of 0.
     """
-
-    asked: Sequence[AskedSlot]
-    rule: str
-    where: models.Filter
-    most: int
-
-    def request(self, limit: int) -> models.QueryRequest:
-        """The nearest ``limit``; their scores are distances below 0."""
-        weights = [slot.weight(self.rule) for slot in self.asked]
-        terms = [models.MultExpression(mult=[*weight, f"$score[{i}]"]) for i, weight in enumerate(weights)]
-        mean = models.DivParams(
-            left=models.SumExpression(sum=terms),
-            right=models.SumExpression(sum=[models.MultExpression(mult=weight) for weight in weights]),
-            by_zero_default=NOT_COMPARABLE,
-        )
-        defaults = {f"$score[{i}]": 0.0 for i in range(len(weights))}
-        return models.QueryRequest(
-            prefetch=[slot.prefetch(self.where, self.most) for slot in self.asked],
-            query=models.FormulaQuery(
-                formula=models.NegExpression(neg=models.DivExpression(div=mean)),
-                defaults=defaults | {_visibility(slot.place): 0.0 for slot in self.asked},
-            ),
-            limit=limit,
-        )
+    weights = [[slot.weight(rule), _shown(slot, rule)] for slot in asked]
+    terms = [models.MultExpression(mult=[*weight, f"$score[{i}]"]) for i, weight in enumerate(weights)]
+    mean = models.DivParams(
+        left=models.SumExpression(sum=terms),
+        right=models.SumExpression(sum=[models.MultExpression(mult=weight) for weight in weights]),
+        by_zero_default=NOT_COMPARABLE,
+    )
+    defaults = {f"$score[{i}]": 0.0 for i in range(len(weights))}
+    return models.QueryRequest(
+        prefetch=[nearest(slot, models.Prefetch, where, most) for slot in asked],
+        query=models.FormulaQuery(
+            formula=models.NegExpression(neg=models.DivExpression(div=mean)),
+            defaults=defaults | {_visibility(slot.place): 0.0 for slot in asked},
+        ),
+        limit=limit,
+    )
 
 
 def problems(point: Any, header: GalleryHeader) -> list[str]:
@@ -213,6 +148,18 @@ def problems(point: Any, header: GalleryHeader) -> list[str]:
     if str(point.id) != point_id(name) or shown != set(point.vector or {}):
         return [f"Item {name!r}: point {point.id} is not where the id belongs, or shows other slots than it says."]
     return []
+
+
+def _shown(slot: AskedSlot, rule: str) -> Any:
+    """What an item brings to the weight of a slot."""
+    if slot.limit is not None:
+        return _above(slot)
+    shown = _visibility(slot.place)
+    return models.SqrtExpression(sqrt=shown) if rule == "geometric" else shown
+
+
+def _above(slot: AskedSlot) -> models.FieldCondition:
+    return models.FieldCondition(key=_visibility(slot.place), range=models.Range(gt=slot.limit))
 
 
 def _any(key: str, values: Sequence[str]) -> Any:

@@ -6,22 +6,25 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Self
 from uuid import uuid4
 
 import numpy as np
 import torch
 
-from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.errors import ConfigError, DataError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.stores.addresses import qdrant_address
 from partreid.retrieval.stores.base import (
     Answer,
+    AskedSlot,
     Candidates,
     GalleryHeader,
     SearchRule,
     by_camera,
     check_rule,
+    pages,
     reach,
     taken,
 )
@@ -30,15 +33,12 @@ from partreid.retrieval.stores.qdrant.collection import IDS, Collection
 from partreid.retrieval.stores.qdrant.query import (
     NOT_COMPARABLE,
     ApiException,
-    AskedSlot,
     QdrantClient,
-    Ranking,
     models,
     point_id,
 )
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords
-from partreid.types.tensors import check_comparable
 
 _MOST_NAMED = 50_000
 """Candidates named in one request; more are found again by the filter."""
@@ -56,7 +56,7 @@ class QdrantStore:
     that give a gallery of an unknown model two different models within the same moment, one is not refused.
 
     The vector of a slot that is not visible is not kept: zeros come back. :meth:`fetch` and :meth:`walk` read all ids
-    at the first page, as Qdrant cannot order texts, and go through what they found then.
+    first, as Qdrant cannot order texts. Methods as of :class:`~partreid.retrieval.stores.base.GalleryStore`.
 
     Args:
         client: a ``QdrantClient``, also one in its local mode.
@@ -74,7 +74,6 @@ class QdrantStore:
         self.location = location or f"qdrant collection {collection}"
         self._collection = Collection(client, collection, location=self.location)
         self._header: GalleryHeader | None = None  # once nothing of it can change any more
-        self._walk: tuple[Filter, list[str]] | None = None
         if self.header() is None and not create:
             raise DataError(f"There is no gallery at {self.location}. Check the name, or open it with create=True.")
 
@@ -90,14 +89,7 @@ class QdrantStore:
         key = os.environ.get("QDRANT_API_KEY")
         if key is not None and not (key.isascii() and key.isprintable()):
             raise DataError("QDRANT_API_KEY holds characters that no key has: a line's end, or letters beyond ASCII.")
-        client = QdrantClient(
-            host=host,
-            port=port,
-            https=https,
-            api_key=key,
-            timeout=120,
-            check_compatibility=False,
-        )
+        client = QdrantClient(host=host, port=port, https=https, api_key=key, timeout=120, check_compatibility=False)
         try:
             return cls(client, name, location=location, create=create)
         except BaseException:
@@ -105,12 +97,9 @@ class QdrantStore:
             raise
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
-        """See :class:`~partreid.retrieval.stores.base.GalleryStore`, as for all methods. There is no one state to hold
-        to: see the class."""
-        return answer()
+        return answer()  # there is no one state to hold to: see the class
 
     def header(self) -> GalleryHeader | None:
-        """What the items have in common."""
         if self._header is not None:
             return self._header
         with self._collection.explained():
@@ -120,7 +109,6 @@ class QdrantStore:
         return header
 
     def count(self, where: Filter) -> int:
-        """Number of items that meet ``where``."""
         if self.header() is None:
             return 0
         with self._collection.explained():
@@ -128,7 +116,6 @@ class QdrantStore:
             return int(found.count)
 
     def cameras(self, where: Filter) -> list[CameraSummary]:
-        """The items of each camera."""
         if self.header() is None:
             return []
         with self._collection.explained():
@@ -136,12 +123,10 @@ class QdrantStore:
             return by_camera(asking.sighting(point.payload) for point in points)
 
     def write(self, records: GalleryRecords, *, replace: bool) -> None:
-        """Add items, some at a time; see the class for what happens if that is broken off."""
-        self._walk = None
         with self._collection.explained():
             header = self._agree(records.embeddings)
             ids, write = [point_id(name) for name in records.ids], uuid4().hex
-            if not replace and (there := [found["id"] for found in self._collection.payloads(ids, ["id"])]):
+            if not replace and (there := [one.payload["id"] for one in self._collection.points(ids, keys=["id"])]):
                 raise DataError(taken(there))
             points = (
                 asking.point(item, embeddings, write)
@@ -158,32 +143,23 @@ class QdrantStore:
                 raise
 
     def delete(self, where: Filter) -> int:
-        """Remove items; as many as there were a moment before."""
-        self._walk = None
+        """As many as there were a moment before."""
         count = self.count(where)
         if count:
             with self._collection.explained():
                 self._collection.remove(asking.condition(where))
         return count
 
-    def fetch(self, where: Filter, *, limit: int, after: str = "") -> GalleryRecords:
-        """Items in the order of their ids, which are read at the first page."""
-        walk = self._walk
-        if not after or walk is None or walk[0] != where:
-            self._walk = walk = where, self._names(where)
-        return self._page(walk[1], limit=limit, after=after)
+    def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
+        return self._page(self._names(where), limit=limit)
 
     def walk(self, where: Filter, *, size: int) -> Iterator[GalleryRecords]:
         """All items whose ids were there at the first page, each as it is when its page is read."""
-        if self.header() is None:
-            return
-        names, after = self._names(where), ""
-        while len(page := self._page(names, limit=size, after=after)):
-            yield page
-            after = page.items[-1].id
+        if self.header() is not None:
+            names = self._names(where)
+            yield from pages(lambda after: self._page(names, limit=size, after=after))
 
     def nearest(self, query: PartEmbeddings, rule: SearchRule) -> Candidates:
-        """Those up to the k-th distance, and as much further as two ways of rounding may differ (:func:`reach`)."""
         check_rule(rule.matching, "Qdrant")
         if rule.matching.normalize:
             raise ConfigError(
@@ -195,13 +171,12 @@ class QdrantStore:
         with self._collection.explained():
             asked = [AskedSlot.of(one, rule.matching, header) for one in rule.matching.prepare(query)]
             near = [self._near(slots, rule, header) for slots in asked]
-            points = self._collection.points(list(dict.fromkeys(name for row in near for name in row)), header)
+            points = list(self._collection.points(list(dict.fromkeys(name for row in near for name in row)), header))
         place = {point.id: i for i, point in enumerate(points)}
         pairs = [(q, place[name]) for q, row in enumerate(near) for name in row if name in place]
         return Candidates(asking.records(points, header), *np.array(pairs, np.int64).reshape(-1, 2).T)
 
     def verify(self) -> list[str]:
-        """Read every point, and hold its vectors against its visibilities."""
         header = self.header()
         problems: list[str] = []
         if header is not None:
@@ -211,22 +186,20 @@ class QdrantStore:
         return problems
 
     def close(self) -> None:
-        """Close the connection."""
         self._collection.client.close()
 
     def _names(self, where: Filter) -> list[str]:
-        """Ids of all items that meet a filter, in order."""
         with self._collection.explained():
             return sorted({point.payload["id"] for point in self._collection.scroll(asking.condition(where))})
 
-    def _page(self, names: list[str], *, limit: int, after: str) -> GalleryRecords:
+    def _page(self, names: list[str], *, limit: int, after: str = "") -> GalleryRecords:
         """The next items of some ids that are still there."""
         header = self.header()
         assert header is not None
         with self._collection.explained():
             start, found = bisect_right(names, after), asking.records([], header)
             while not len(found) and (page := names[start : start + limit]):  # a page may be deleted by now
-                found = asking.records(self._collection.points([point_id(name) for name in page], header), header)
+                found = asking.records(list(self._collection.points([*map(point_id, page)], header)), header)
                 start += limit
         return found[sorted(range(len(found)), key=lambda i: found.items[i].id)]
 
@@ -241,19 +214,15 @@ class QdrantStore:
                     raise
             header = self.header()
             assert header is not None
-        try:
-            check_comparable(header.example, new)
-        except ShapeError as error:
-            raise DataError(f"Another process began the gallery {self.location}. {error}") from None
-        if (bound := header.bound_to(new)) != header:
+        if (bound := header.bound_to(new, self.location)) != header:
             self._collection.describe(bound)
             return self._agree(new)  # another process may have been quicker
         return header
 
     def _won(self, ids: list[str], write: str) -> None:
         """Refuse if another process added one of these items since they were looked for."""
-        found = self._collection.payloads(ids, ["id", "write"])
-        if lost := [payload["id"] for payload in found if payload["write"] != write]:
+        found = self._collection.points(ids, keys=["id", "write"])
+        if lost := [one.payload["id"] for one in found if one.payload["write"] != write]:
             raise DataError(taken(lost))
 
     def _take_back(self, ids: list[str], write: str) -> None:
@@ -266,32 +235,34 @@ class QdrantStore:
         """Points near to one query.
 
         First the nearest of each slot alone, then Eq. 9 among all of these. An item in none of those lists is, in each
-        of its slots, at least as far as the list's last one (a list that is not full holds all there are), so that its
-        weighted mean is at least the smallest of these last distances. Once the k-th distance found, with room for
+        of its slots, at least as far as the list's last one (a list that is not full holds all there are): its weighted
+        mean is at least the smallest of these last distances. Once the k-th distance found, with room for
         rounding, lies below that, all other items are farther. Until then the lists grow; in the end they hold all.
         """
-        where = asking.condition(rule.where)
-        limit = max(256, 8 * rule.k)
+        where, limit = asking.condition(rule.where), max(256, 8 * rule.k)
         while asked:
-            lists = self._collection.ask([slot.nearest(where, limit) for slot in asked])
+            lists = self._collection.ask([asking.nearest(slot, models.QueryRequest, where, limit) for slot in asked])
             ends = [points[-1].score for points in lists if len(points) == limit]
             names = list(dict.fromkeys(point.id for points in lists for point in points))
             if ends and len(names) > _MOST_NAMED:
                 limit, ends = self.count(rule.where) + 1, []
             among = models.Filter(must=[models.HasIdCondition(has_id=names)]) if ends else where
-            ranking = Ranking(asked, rule.matching.visibility, among, len(names) if ends else limit)
-            reached, near = self._ranked(ranking, rule.k, reach(header.width, normalize=False))
+            most, further = len(names) if ends else limit, reach(header.width, normalize=False)
+            ranking = partial(asking.ranking, asked, rule.matching.visibility, among, most)
+            reached, near = self._ranked(ranking, rule.k, further)
             if not ends or reached < min(ends) * (1 - 2.0**-20):
                 return near
             limit *= 8
         return []
 
-    def _ranked(self, ranking: Ranking, k: int, further: tuple[float, float]) -> tuple[float, list[str]]:
+    def _ranked(
+        self, ranking: Callable[[int], models.QueryRequest], k: int, further: tuple[float, float]
+    ) -> tuple[float, list[str]]:
         """The distance up to which items may be among the k nearest (infinite: fewer than k can be compared), and the
         points up to there."""
         limit = k + 32
         while True:
-            (points,) = self._collection.ask([ranking.request(limit)])
+            (points,) = self._collection.ask([ranking(limit)])
             near = [point for point in points if -point.score < NOT_COMPARABLE / 2]
             reached = -near[k - 1].score * further[0] + further[1] if len(near) >= k else float("inf")
             if len(points) < limit or -points[-1].score > reached:
