@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 
 from partreid.errors import ConfigError, DataError, PartReIDError, ShapeError
 from partreid.functional.distance import part_distances
+from partreid.inference.embedding_file import save_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import walk
-from partreid.inference.storage import load_embeddings, save_embeddings
+from partreid.inference.storage import load_embeddings
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partreid.models.model_config import ModelConfig

@@ -59,7 +59,7 @@ def files(draw: st.DrawFn, suffix: str) -> Path:
         path.write_text('{"a": [1, 2.5, null]}')
     elif suffix == ".safetensors":
         made = PartEmbeddings(torch.ones(2, 1, 3), torch.ones(2, 1), ("head",))
-        storage.save_embeddings(path, made, names=["a", "b"])
+        embedding_file.save_embeddings(path, made, names=["a", "b"])
     else:
         path.write_text("frame,track,x1,y1,x2,y2\n0,a,0,0,20,30\n1,a,5,5,20,30\n")
     return path
@@ -136,11 +136,11 @@ TARGETS: list[Target] = [
     fuzz(inputs.walk, images=CROPS),
     fuzz(inputs.image_name, image=st.sampled_from([Path("a.jpg"), "b.jpg"]), position=st.integers(0, 9)),
     fuzz(inputs.load_image, image=st.one_of(files(".png"), st.just(image()))),
-    fuzz(storage.save_embeddings, path=files(".safetensors"), embeddings=embeddings(n=2), names=["a", "b"]),
+    fuzz(embedding_file.save_embeddings, path=files(".safetensors"), embeddings=embeddings(n=2), names=["a", "b"]),
     fuzz(storage.load_embeddings, path=files(".safetensors")),
     fuzz(storage.iter_embeddings, path=files(".safetensors")),
     fuzz(storage.images_root, path=files(".safetensors")),
-    fuzz(storage.root_of, names=["a.jpg", "/b.jpg"], root="."),
+    fuzz(embedding_file.root_of, names=["a.jpg", "/b.jpg"], root="."),
     fuzz(embedding_file.read_facts, path=files(".safetensors")),
     fuzz(embedding_file.read_file, path=files(".safetensors")),
     fuzz(tracklets.Tracklet),

@@ -11,9 +11,9 @@ import typer
 from partreid.cli.console import console, show_progress
 from partreid.cli.options import BatchSize, Device, Mirror, Model, PrecisionOption, SkipDamaged, runtime_config
 from partreid.errors import ConfigError
+from partreid.inference.embedding_file import PARQUET, SAFETENSORS
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.many import Embedded, FileType, embed_to_file, embed_to_folder
-from partreid.inference.storage import PARQUET, SAFETENSORS
 from partreid.runtime import keep_freed_memory
 
 

@@ -21,7 +21,7 @@ from partreid.cli.options import (
     runtime_config,
 )
 from partreid.errors import ConfigError
-from partreid.inference.storage import save_embeddings
+from partreid.inference.embedding_file import save_embeddings
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import load_for_comparison
 from partreid.retrieval.stores.addresses import without_secrets

@@ -15,14 +15,14 @@ from numpy.typing import ArrayLike
 from partreid.errors import ConfigError, DataError, WrongTypeError, nearest
 from partreid.inference.crops import check_corners, try_boxes, with_unseen
 from partreid.inference.inputs import ChannelOrder, ImageLike, ImagesLike, check_order, in_rgb, load_image, walk
-from partreid.inference.streaming import EmbeddingStream, OnError, StreamOptions, default_readers
+from partreid.inference.streaming import EmbeddingStream, OnError
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partreid.models.hub import model_card, upload
 from partreid.models.network import ReIDNetwork
 from partreid.objects import Guided, guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.runners.exported import ExportedRunner, is_exported
-from partreid.runners.runner import Runner, TorchRunner, signed
+from partreid.runners.runner import Runner, TorchRunner, nothing
 from partreid.runtime import Precision, RuntimeConfig, runtime_of
 from partreid.types import ModelOutput, PartEmbeddings
 
@@ -196,7 +196,7 @@ class PartExtractor(Guided):
         """
         with self.stream(images, order=order) as stream:
             batches = [batch.embeddings for batch in stream]
-        return PartEmbeddings.cat(batches or [self._nothing()])
+        return PartEmbeddings.cat(batches or [nothing(self.runner)])
 
     __call__ = embed
 
@@ -244,13 +244,6 @@ class PartExtractor(Guided):
         told = f"{len(problems)} of {len(crops) + len(problems)} boxes show nothing of the frame, and get a row without"
         warnings.warn(f"{told} any visible slot. {' '.join(problems.values())}", stacklevel=3)
         return with_unseen(seen, problems)
-
-    def _nothing(self) -> PartEmbeddings:
-        """[0, S, D]; what the network says of a black image tells the width."""
-        pose = self.runner.pose
-        maps = None if pose is None else torch.zeros(1, len(pose.schema), *pose.map_size)
-        output = self.runner.run(np.zeros((1, *self.preprocess.size, 3), np.uint8), maps)
-        return signed(output.embeddings, self.runner)[:0]
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write a checkpoint folder that :meth:`from_pretrained` reads; a checkpoint that was there is replaced.
@@ -340,9 +333,8 @@ class PartExtractor(Guided):
         """
         _one_of("on_error", on_error, get_args(OnError))
         check_order(order)
-        readers = default_readers() if readers is None else readers
-        options = StreamOptions(self.runtime.batch_size, skip=on_error == "skip", readers=readers)
-        return EmbeddingStream(self.runner, in_rgb(walk(images), order), options)
+        source = in_rgb(walk(images), order)
+        return EmbeddingStream(self.runner, source, self.runtime.batch_size, skip=on_error == "skip", readers=readers)
 
 
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:

@@ -10,10 +10,10 @@ from typing import Literal, TypeAlias
 
 from partreid.errors import ConfigError, DataError
 from partreid.inference import parquet
+from partreid.inference.embedding_file import PARQUET, SAFETENSORS, save_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, walk
 from partreid.inference.shards import SKIPPED, ShardSettings, embed_shards, finish_job, open_job, write_skipped
-from partreid.inference.storage import PARQUET, SAFETENSORS, save_embeddings
 from partreid.inference.streaming import SkippedImage
 from partreid.progress import Progress, no_progress
 from partreid.runners.exported import ExportedRunner

@@ -98,6 +98,14 @@ def signed(embeddings: PartEmbeddings, runner: Runner) -> PartEmbeddings:
     return replace(embeddings, model=runner.fingerprint, compare_normalized=runner.normalize_embeddings)
 
 
+def nothing(runner: Runner) -> PartEmbeddings:
+    """Embeddings of no image, [0, S, D]; what the network says of a black one tells the width."""
+    pose = runner.pose
+    maps = None if pose is None else torch.zeros(1, len(pose.schema), *pose.map_size)
+    output = runner.run(np.zeros((1, *runner.preprocess.size, 3), np.uint8), maps)
+    return signed(output.embeddings, runner)[:0]
+
+
 class TorchRunner:
     """Runs a network with PyTorch.
 
