@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -88,9 +86,6 @@ class Runner(Protocol):
             float32 on the CPU; None where the runner has no such tensor.
         """
         ...
-
-
-_SAMPLES = 16
 
 
 def signed(embeddings: PartEmbeddings, runner: Runner) -> PartEmbeddings:
@@ -183,7 +178,7 @@ class TorchRunner:
         places = [tensor.data_ptr() for tensor in tensors]
         # Writing into ``tensor.data`` counts as no version. Training so changes all weights: a few of them tell.
         some = [tensor for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
-        samples = [tensor.detach().reshape(-1)[:1].float() for tensor in some[:: max(1, len(some) // _SAMPLES)]]
+        samples = [tensor.detach().reshape(-1)[:1].float() for tensor in some[:: max(1, len(some) // 16)]]
         numbers = torch.cat(samples).tolist() if samples else []
         return self.model.config, self.preprocess, self.mirror, tuple(places), tuple(versions), tuple(numbers)
 
@@ -199,8 +194,14 @@ class TorchRunner:
     @torch.inference_mode()
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
         """What the network says of images uint8 [B, H, W, 3]; see :meth:`Runner.run`."""
-        with _evaluating(self.model):
+        training = [module for module in self.model.modules() if module.training]
+        if training:  # whatever a training between two calls made of it
+            self.model.eval()
+        try:
             return self._run(pixels, part_maps)
+        finally:
+            for module in training:
+                module.training = True
 
     def _run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
         # [B, H, W, 3] seen as [B, 3, H, W] is channels-last already, the layout convolutions run fastest in.
@@ -210,30 +211,13 @@ class TorchRunner:
         with torch.autocast(self.device.type, dtype=dtype, enabled=self._arithmetic != "float32"):
             output: ModelOutput = self.model(images, part_maps, classify=False)
             if self.mirror:
-                output = merge_mirrored(output, self._run_mirrored(images, part_maps))
+                if part_maps is not None:
+                    part_maps = part_maps[:, list(flip_order(self.model.config.part_names))].flip(3)
+                output = merge_mirrored(output, self.model(images.flip(3), part_maps, classify=False))
         return output.map(lambda tensor: tensor.float().cpu())
-
-    def _run_mirrored(self, images: Tensor, part_maps: Tensor | None) -> ModelOutput:
-        if part_maps is not None:
-            part_maps = part_maps[:, list(flip_order(self.model.config.part_names))].flip(3)
-        output: ModelOutput = self.model(images.flip(3), part_maps, classify=False)
-        return output
 
     def _moved(self, tensor: Tensor) -> Tensor:
         """On the device; from pinned memory a GPU fetches it while the host goes on."""
         if self.device.type != "cuda":
             return tensor.to(self.device)
         return tensor.pin_memory().to(self.device, non_blocking=True)
-
-
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, whatever a training between two calls made of it, and then as it was."""
-    training = [module for module in model.modules() if module.training]
-    if training:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -25,7 +25,7 @@ from partreid.tracking.box_units import check_units
 from partreid.tracking.boxes import TrackBoxes
 from partreid.tracking.frame_folder import FrameFolder
 from partreid.tracking.tracklets import Tracklet
-from partreid.tracking.video import OnError, VideoFrame, iter_frames
+from partreid.tracking.video import OnError, VideoFrame, iter_frames, leave_out
 from partreid.types import PartEmbeddings
 
 OnCrop: TypeAlias = Callable[[int, NDArray[np.uint8], PartEmbeddings], None]
@@ -219,7 +219,7 @@ def _in_frames(
         before = frame.number
         rows = boxes.rows(frame.number)
         for row in range(used, rows.start):
-            _leave_out(f"{boxes.where(row)}: there is no such frame, or it is damaged.", on_error)
+            leave_out(f"{boxes.where(row)}: there is no such frame, or it is damaged.", on_error)
             yield row, None
         for row in rows:
             crop = None
@@ -231,13 +231,13 @@ def _in_frames(
                     )
                 crop = crop_boxes(frame.pixels, boxes.corners[row : row + 1])[0]
             except DataError as error:
-                _leave_out(f"{boxes.where(row)}: {error}", on_error)
+                leave_out(f"{boxes.where(row)}: {error}", on_error)
             yield row, crop
         used = rows.stop
         if used == len(boxes):
             return
     for row in range(used, len(boxes)):
-        _leave_out(
+        leave_out(
             f"{boxes.where(row)}: the video ends before it. Does the table belong to it, and count frames from "
             f"{boxes.table.first_frame} (--first-frame)?",
             on_error,
@@ -277,9 +277,3 @@ class _OpenTracks:
             raise DataError("No box could be embedded. Do the video and the boxes belong together?")
         order = sorted(self._done)
         return PartEmbeddings.cat(self._done[i] for i in order), tuple(self._boxes.names[i] for i in order)
-
-
-def _leave_out(message: str, on_error: OnError | None) -> None:
-    if on_error is None:
-        raise DataError(message)
-    on_error(message)
