@@ -8,7 +8,7 @@ from torch import Tensor
 from partreid.errors import ShapeError
 from partreid.functional.pooling import foreground_map, mean_pool, weighted_average_pool
 from partreid.functional.visibility import argmax_visibility, continuous_visibility, threshold_visibility
-from partreid.models.attention import PixelPartClassifier, fixed_attention
+from partreid.models.heads import PixelPartClassifier
 from partreid.models.network import PartAttention, ReIDNetwork
 from partreid.types import RegionVectors
 
@@ -46,7 +46,9 @@ class BPBReID(ReIDNetwork):
                 f"{'none' if part_maps is None else tuple(part_maps.shape)}."
             )
         background = torch.zeros_like(part_maps[:, :1])
-        weights = fixed_attention(part_maps) if self.config.attention == "fixed" else part_maps
+        # E lies in [0, 1]: for K = 8 no weight of the softmax exceeds e / (e + 7) = 0.28, and every part has 1 / 8 of
+        # the background, which is not far from an average over the whole image.
+        weights = part_maps.softmax(dim=1) if self.config.attention == "fixed" else part_maps
         # Seen is what the pose fields themselves show: their softmax over K parts never comes near a threshold.
         visibility = self._visibility(torch.cat([background, part_maps], dim=1))
         return PartAttention(torch.cat([background, weights], dim=1), visibility)

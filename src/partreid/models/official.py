@@ -96,7 +96,10 @@ def read_official(path: str | Path, *, options: OfficialOptions | None = None) -
     content = _read(path)
     state, ignored = translate_keys(content["state_dict"], source=str(path))
     stored = StoredConfig(content.get("config"))
-    backbone = _backbone(state, str(path))
+    backbone = next((name for key, name in _BACKBONES.items() if key in state), "")
+    if not backbone:
+        offered = ", ".join(_BACKBONES.values())
+        raise CheckpointError(f"{path}: its backbone is none of {offered}, judged by the names of its tensors.")
     parts = stored.schema(state["part_classifier.classifier.weight"].shape[0] - 1, options.parts)
     inputs = stored.preprocess(backbone, options)
     known = {
@@ -170,15 +173,6 @@ def _read(path: Path) -> dict[str, Any]:
     if large := [key for key, value in state.items() if value.numel() * value.element_size() > size]:
         raise CheckpointError(f"{path}: {large[0]} is larger than the whole file: {tuple(state[large[0]].shape)}.")
     return {**content, "state_dict": state}
-
-
-def _backbone(state: Mapping[str, Tensor], source: str) -> str:
-    for key, name in _BACKBONES.items():
-        if key in state:
-            return name
-    raise CheckpointError(
-        f"{source}: its backbone is none of {', '.join(_BACKBONES.values())}, judged by the names of its tensors."
-    )
 
 
 def _metrics(content: Mapping[str, Any]) -> dict[str, float]:

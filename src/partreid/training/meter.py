@@ -64,15 +64,10 @@ class Meter:
         ]
         self._unread.clear()
         for record in records:
-            _check_finite(record)
+            if wrong := [name for name, value in record.values.items() if not math.isfinite(value)]:
+                raise TrainingError(
+                    f"The loss is not a finite number in epoch {record.epoch + 1}, step {record.step + 1}: "
+                    f"{', '.join(wrong)}. The last checkpoint is kept. Lower optimizer.learning_rate, or set "
+                    "--precision float32, and check the images."
+                )
         return records
-
-
-def _check_finite(record: StepRecord) -> None:
-    wrong = [name for name, value in record.values.items() if not math.isfinite(value)]
-    if wrong:
-        raise TrainingError(
-            f"The loss is not a finite number in epoch {record.epoch + 1}, step {record.step + 1}: {', '.join(wrong)}. "
-            "The last checkpoint is kept. Lower optimizer.learning_rate, or set --precision float32, and check the "
-            "images."
-        )

@@ -95,12 +95,8 @@ def _stage(widths: Sequence[int], modules: int) -> nn.Sequential:
     return nn.Sequential(*(_FuseModule(widths) for _ in range(modules)))
 
 
-def _halving(inputs: int, outputs: int) -> list[nn.Module]:
-    return [*conv_bn(inputs, outputs, 3, stride=2)]
-
-
 def _new_branch(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Sequential(*_halving(inputs, outputs), nn.ReLU(inplace=True)))
+    return nn.Sequential(nn.Sequential(*conv_bn(inputs, outputs, 3, 2), nn.ReLU(inplace=True)))
 
 
 def _fuse_layer(widths: Sequence[int], source: int, target: int) -> nn.Module:
@@ -112,8 +108,8 @@ def _fuse_layer(widths: Sequence[int], source: int, target: int) -> nn.Module:
         return nn.Sequential(
             *conv_bn(inputs, outputs, 1), nn.Upsample(scale_factor=2 ** (source - target), mode="nearest")
         )
-    steps = [nn.Sequential(*_halving(inputs, inputs), nn.ReLU(inplace=True)) for _ in range(target - source - 1)]
-    return nn.Sequential(*steps, nn.Sequential(*_halving(inputs, outputs)))
+    steps = [nn.Sequential(*conv_bn(inputs, inputs, 3, 2), nn.ReLU(inplace=True)) for _ in range(target - source - 1)]
+    return nn.Sequential(*steps, nn.Sequential(*conv_bn(inputs, outputs, 3, 2)))
 
 
 def hrnet_w32() -> HRNet:

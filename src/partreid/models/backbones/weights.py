@@ -21,7 +21,7 @@ from partreid.models.backbones.base import Backbone
 
 T = TypeVar("T")
 
-IMAGENET_FILES = {
+_IMAGENET_FILES = {
     "resnet18": "torchvision's, for example resnet18-f37072fd.pth",
     "resnet50": "torchvision's, for example resnet50-11ad3fa6.pth",
     "resnet50_ibn_a": "IBN-Net's, for example resnet50_ibn_a-d9d0bb7b.pth",
@@ -42,10 +42,14 @@ def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) ->
         CheckpointError: no such file, keys that are missing, foreign or of another shape, all listed, or weights that
             are no finite floating-point numbers.
     """
-    if str(weights) == "imagenet":
-        state, source = _imagenet_state(backbone, name), f"the ImageNet weights of {name}"
-    else:
-        state, source = read_state_dict(Path(weights)), str(weights)
+    source = f"the ImageNet weights of {name}" if str(weights) == "imagenet" else str(weights)
+    state = backbone.imagenet_state() if str(weights) == "imagenet" else read_state_dict(Path(weights))
+    if state is None:
+        usual = f" that is {_IMAGENET_FILES[name]} (docs/models.md)" if name in _IMAGENET_FILES else ""
+        raise CheckpointError(
+            f"No ImageNet weights for {name} come with a Python package. Give the path of the file{usual}, or "
+            '"none" to start from random weights.'
+        )
     state = _of_backbone(backbone, state, source)
     state = {backbone.key_prefix + k: v for k, v in state.items() if not k.startswith(backbone.unused_keys)}
     load_exactly(backbone, state, source=source)
@@ -71,17 +75,6 @@ def _of_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> d
     if others := sorted({key.split(".")[0] for key in state if not key.startswith(prefix)}):
         warnings.warn(f"{source}: the backbone is {prefix!r}; not used: {', '.join(others)}.", stacklevel=4)
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-
-def _imagenet_state(backbone: Backbone, name: str) -> dict[str, Tensor]:
-    state = backbone.imagenet_state()
-    if state is None:
-        usual = f" that is {IMAGENET_FILES[name]} (docs/models.md)" if name in IMAGENET_FILES else ""
-        raise CheckpointError(
-            f"No ImageNet weights for {name} come with a Python package. Give the path of the file{usual}, or "
-            '"none" to start from random weights.'
-        )
-    return state
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -142,19 +135,13 @@ def _innermost(content: Any, source: str) -> dict[str, Tensor]:
 
 def _states(content: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     """Every (dotted place, mapping of names to tensors) in nested dictionaries."""
-    if _is_state(content):
+    if not isinstance(content, dict):
+        return
+    if content and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
         yield path, content
-    elif isinstance(content, dict) and depth < _DEEPEST:
+    elif depth < _DEEPEST:
         for key, value in content.items():
             yield from _states(value, f"{path}.{key}" if path else str(key), depth + 1)
-
-
-def _is_state(content: Any) -> bool:
-    return (
-        isinstance(content, dict)
-        and bool(content)
-        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
-    )
 
 
 def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
@@ -170,7 +157,10 @@ def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
     if not nameable(path, error=CheckpointError).is_file():
         raise CheckpointError(f"There is no weights file {path}.")
     try:
-        if _is_safetensors(path):
+        with path.open("rb") as file:
+            head = file.read(9)
+        # By its content, whatever its name: the length of a header of JSON, and its beginning.
+        if head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
             return load_file(path)
         _refuse_bomb(path)
         # A path would be taken by its suffix.
@@ -192,13 +182,6 @@ def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
         raise CheckpointError(
             f"{path} cannot be read as weights ({type(error).__name__}): it is damaged, or holds more than tensors."
         ) from None
-
-
-def _is_safetensors(path: Path) -> bool:
-    """By its content, whatever its name: the length of a header of JSON, and its beginning."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
 def _refuse_bomb(path: Path) -> None:
