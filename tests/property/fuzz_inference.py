@@ -131,7 +131,6 @@ TARGETS: list[Target] = [
     fuzz(PartExtractor.embed_boxes, self=EXTRACTOR, frame=st.builds(image), boxes=BOXES, order="bgr", on_error="warn"),
     fuzz(PartExtractor.save_pretrained, self=EXTRACTOR, folder=st.builds(lambda: folder() / "saved")),
     fuzz(PartExtractor.push_to_hub, right=False, self=EXTRACTOR, repo_id=st.just("no/such/name"), private=True),
-    fuzz(inputs.check_order, order="bgr"),
     fuzz(inputs.in_rgb, images=CROPS, order="bgr"),
     fuzz(inputs.walk, images=CROPS),
     fuzz(inputs.image_name, image=st.sampled_from([Path("a.jpg"), "b.jpg"]), position=st.integers(0, 9)),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,7 +27,6 @@ PARQUET = ".parquet"
 SAFETENSORS = ".safetensors"
 
 _FORMAT = "partreid-embeddings"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,15 @@ def read_facts(path: Path) -> FileFacts:
     Raises:
         DataError: as :func:`load_embeddings`.
     """
-    return _guarded(path, _read_facts)
+    with _intact(path):
+        if path.suffix == PARQUET:
+            metadata: Mapping[str, str] = parquet.metadata(path)
+        else:
+            with safe_open(str(path), framework="pt") as file:
+                metadata = file.metadata() or {}
+        if _FORMAT not in metadata:
+            raise ValueError("it does not say what it holds, as partreid embed has it")
+        return FileFacts.from_json(metadata[_FORMAT])
 
 
 def read_file(path: Path) -> tuple[PartEmbeddings, FileFacts]:
@@ -174,55 +182,35 @@ def read_file(path: Path) -> tuple[PartEmbeddings, FileFacts]:
     Raises:
         DataError: as :func:`load_embeddings`.
     """
-    return _guarded(path, _read)
+    facts = read_facts(path)
+    with _intact(path):
+        if path.suffix == PARQUET:
+            vectors, visibility, names = parquet.read(path, facts.slots, len(facts.names))
+        else:
+            names = facts.names
+            with safe_open(str(path), framework="pt") as file:
+                vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
+        embeddings = PartEmbeddings(vectors, visibility, facts.slots, facts.model, facts.compare_normalized)
+        if len(facts.names) != len(embeddings) or names != facts.names:
+            raise ValueError(f"{len(facts.names)} names for {len(embeddings)} images, or others in the table")
+        if facts.sha256 and facts.sha256 != facts.digest(embeddings):
+            raise ValueError("its content is not what was written: the checksum differs")
+        return embeddings.validate(), facts  # files of earlier versions have no checksum: their numbers must be sound
 
 
-def _read_facts(path: Path) -> FileFacts:
-    if path.suffix == PARQUET:
-        return _described(parquet.metadata(path))
-    with safe_open(str(path), framework="pt") as file:
-        return _described(file.metadata() or {})
-
-
-def _described(metadata: Mapping[str, str]) -> FileFacts:
-    if _FORMAT not in metadata:
-        raise ValueError("it does not say what it holds, as partreid embed has it")
-    return FileFacts.from_json(metadata[_FORMAT])
-
-
-def _read(path: Path) -> tuple[PartEmbeddings, FileFacts]:
-    facts = _read_facts(path)
-    if path.suffix == PARQUET:
-        vectors, visibility, names = parquet.read(path, facts.slots, len(facts.names))
-    else:
-        names = facts.names
-        with safe_open(str(path), framework="pt") as file:
-            vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
-    embeddings = PartEmbeddings(vectors, visibility, facts.slots, facts.model, facts.compare_normalized)
-    if len(facts.names) != len(embeddings) or names != facts.names:
-        raise ValueError(f"{len(facts.names)} names for {len(embeddings)} images, or others in the table")
-    if facts.sha256 and facts.sha256 != facts.digest(embeddings):
-        raise ValueError("its content is not what was written: the checksum differs")
-    return embeddings.validate(), facts  # files of earlier versions have no checksum: their numbers must be sound
-
-
-def _guarded(path: Path, read: Callable[[Path], T]) -> T:
+@contextmanager
+def _intact(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a file is read, as a :class:`DataError` that names it."""
     try:
         if not nameable(path, error=DataError).is_file():
             raise DataError(f"There is no file {path}." if not path.exists() else f"{path} is no file.")
-        return read(path)
+        yield
     except (ImportError, MemoryError):
         raise
-    except DataError as error:
-        if str(path) in str(error):
-            raise
-        raise _unreadable(path, error) from None
     except Exception as error:  # the libraries that read damaged bytes meet them with errors of many kinds
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path} is not an intact file of embeddings ({str(error).rstrip('.') or type(error).__name__}). Write it "
-        "again with partreid embed."
-    )
+        if isinstance(error, DataError) and str(path) in str(error):
+            raise
+        raise DataError(
+            f"{path} is not an intact file of embeddings ({str(error).rstrip('.') or type(error).__name__}). Write it "
+            "again with partreid embed."
+        ) from None

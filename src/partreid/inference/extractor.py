@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from partreid.errors import ConfigError, DataError, WrongTypeError, nearest
 from partreid.inference.crops import check_corners, try_boxes, with_unseen
-from partreid.inference.inputs import ChannelOrder, ImageLike, ImagesLike, check_order, in_rgb, load_image, walk
+from partreid.inference.inputs import ChannelOrder, ImageLike, ImagesLike, in_rgb, load_image, walk
 from partreid.inference.streaming import EmbeddingStream, OnError
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partreid.models.hub import model_card, upload
@@ -112,19 +112,15 @@ class PartExtractor(Guided):
             if overrides:
                 raise ConfigError("A checkpoint in memory takes no overrides: give them to load_checkpoint.")
         elif is_exported(source):
-            return cls._from_exported(source, runtime, mirror, overrides)
+            if overrides:
+                raise ConfigError(f"{source} was exported with its visibility: it takes no overrides ({overrides}).")
+            extractor = cls.from_runner(ExportedRunner(source, runtime), runtime=runtime)
+            if mirror and not extractor.mirror:
+                raise ConfigError(f"{source} was exported without mirror images. Export the run with --mirror.")
+            return extractor
         else:
             checkpoint = load_checkpoint(source, overrides=overrides)
         return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror, metrics=checkpoint.metrics)
-
-    @classmethod
-    def _from_exported(cls, file: str | Path, runtime: RuntimeConfig, mirror: bool, overrides: object) -> Self:
-        extractor = cls.from_runner(ExportedRunner(file, runtime), runtime=runtime)
-        if overrides:
-            raise ConfigError(f"{file} was exported with its visibility: it takes no overrides ({overrides}).")
-        if mirror and not extractor.mirror:
-            raise ConfigError(f"{file} was exported without mirror images. Export the run with --mirror.")
-        return extractor
 
     def __repr__(self) -> str:
         height, width = self.preprocess.size
@@ -232,7 +228,7 @@ class PartExtractor(Guided):
                 "The boxes look like an image. Write embed_boxes(frame, boxes): the frame comes first."
             )
         _one_of("on_error", on_error, ("warn", "raise"))
-        check_order(order)
+        _one_of("order", order, get_args(ChannelOrder))
         (image,) = map(load_image, in_rgb([frame], order))
         check_corners(boxes, image.shape[1], image.shape[0])
         crops, problems = try_boxes(image, boxes)
@@ -332,7 +328,7 @@ class PartExtractor(Guided):
             [SkippedImage(position=7, name='archive/7.jpg', reason='archive/7.jpg is a damaged JPEG: ...')]
         """
         _one_of("on_error", on_error, get_args(OnError))
-        check_order(order)
+        _one_of("order", order, get_args(ChannelOrder))
         source = in_rgb(walk(images), order)
         return EmbeddingStream(self.runner, source, self.runtime.batch_size, skip=on_error == "skip", readers=readers)
 

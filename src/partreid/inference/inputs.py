@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from partreid.datasets.images import from_pil, read_image
 from partreid.datasets.readers.common import LeftOut, folder_files, subfolders
-from partreid.errors import ConfigError, DataError, nearest
+from partreid.errors import DataError
 from partreid.types import ReIDImage
 
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor | ReIDImage
@@ -79,18 +79,6 @@ def image_name(image: ImageLike, position: int) -> str:
     if isinstance(image, ReIDImage):
         return str(image.path)
     return str(image) if isinstance(image, str | Path) else f"#{position}"
-
-
-def check_order(order: str) -> None:
-    """Whether this is a :data:`ChannelOrder`.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if order not in get_args(ChannelOrder):
-        raise ConfigError(
-            f'Expected order="rgb" or order="bgr", got {order!r:.80}. {nearest(str(order), ("rgb", "bgr"))}'
-        )
 
 
 def in_rgb(images: Iterable[ImageLike], order: ChannelOrder) -> Iterator[ImageLike]:

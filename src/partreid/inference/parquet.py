@@ -64,17 +64,12 @@ def read(path: Path, slots: Sequence[str], rows: int) -> tuple[Tensor, Tensor, t
                 raise ValueError(f"{rows} names for {file.metadata.num_rows} rows of {width} numbers a slot")
             table = file.read(columns=["name", "vectors", "visibility"])
         lists, shown = (table[name].combine_chunks() for name in ("vectors", "visibility"))
-        vectors = [_numbers(lists.field(slot).flatten()).reshape(len(lists), -1) for slot in slots]
-        visibility = [_numbers(shown.field(slot)) for slot in slots]
+        vectors = [lists.field(slot).flatten().to_numpy(zero_copy_only=False).reshape(len(lists), -1) for slot in slots]
+        visibility = [shown.field(slot).to_numpy(zero_copy_only=False) for slot in slots]
         names = tuple(table["name"].to_pylist())
     except pa.ArrowException as error:
         raise ValueError(str(error)) from None
     return torch.from_numpy(np.stack(vectors, axis=1)), torch.from_numpy(np.stack(visibility, axis=1)), names
-
-
-def _numbers(array: Any) -> np.ndarray:
-    numbers: np.ndarray = array.to_numpy(zero_copy_only=False)
-    return numbers
 
 
 def require() -> tuple[Any, Any]:

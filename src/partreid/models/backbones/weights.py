@@ -275,17 +275,15 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 def _counter(value: Tensor, mine: Tensor) -> Tensor:
     """A counter as the module has it; its own where the file's is no number."""
-    numbers = value.dtype in (*_FLOATS, torch.int64, torch.int32) and _plain(value)
+    numbers = (
+        value.dtype in (*_FLOATS, torch.int64, torch.int32) and value.layout == torch.strided and not value.is_meta
+    )
     return value.reshape(mine.shape).to(mine.dtype) if numbers and bool(torch.isfinite(value).all()) else mine
-
-
-def _plain(value: Tensor) -> bool:
-    return value.layout == torch.strided and not value.is_meta
 
 
 def _fault(key: str, value: Tensor, mine: Tensor) -> str:
     """What is wrong with the numbers of a tensor that has the right shape; "" = nothing."""
-    if not _plain(value):
+    if value.layout != torch.strided or value.is_meta:
         return f"is no plain tensor ({value.layout}, {value.device})"
     if mine.dtype in _FLOATS:
         if value.dtype not in _FLOATS:
