@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from partreid.inference.embedding_file import save_embeddings
     from partreid.inference.extractor import PartExtractor
     from partreid.inference.storage import load_embeddings
-    from partreid.models.baselines import PCB, BoT
-    from partreid.models.bpbreid import BPBReID
+    from partreid.models.bpbreid import PCB, BoT, BPBReID
     from partreid.models.build import build_network
     from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from partreid.models.model_config import ModelConfig

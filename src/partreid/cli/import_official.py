@@ -9,8 +9,7 @@ import typer
 
 from partreid.cli.console import console, plain_table
 from partreid.models.checkpoint import save_checkpoint
-from partreid.models.official import OfficialImport, read_official
-from partreid.models.official_config import OfficialOptions
+from partreid.models.official import OfficialImport, OfficialOptions, read_official
 
 
 def import_official(

@@ -11,7 +11,7 @@ from partreid.models.backbones import FineMap
 from partreid.models.bpbreid import BPBReID
 from partreid.models.network import ReIDNetwork
 from partreid.preprocessing import PreprocessConfig
-from partreid.runners.mirror import merge_mirrored
+from partreid.runners.runner import merge_mirrored
 from partreid.types import ModelOutput, RegionVectors
 
 

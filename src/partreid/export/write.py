@@ -14,8 +14,7 @@ import numpy as np
 
 from partreid.errors import CheckpointError, ConfigError, ExportError, ShapeError
 from partreid.export.network import ExportedNetwork
-from partreid.export.onnx import save_onnx, to_onnx
-from partreid.export.openvino import save_openvino, to_openvino
+from partreid.export.onnx import save_onnx, save_openvino, to_onnx, to_openvino
 from partreid.export.parity import Agreement, check_agreement
 from partreid.export.quantise import quantise
 from partreid.models.checkpoint import Checkpoint

@@ -36,7 +36,7 @@ class PartExtractor(Guided):
         runtime: device, precision and batch size. "auto" precision means float32 here: embeddings of one
             model then agree between machines.
         mirror: embed each image and its mirror image, and average the two with left and right parts put back in
-            place (:func:`~partreid.runners.mirror.merge_mirrored`). Takes twice as long. Compare only embeddings
+            place (:func:`~partreid.runners.runner.merge_mirrored`). Takes twice as long. Compare only embeddings
             made with the same choice.
         metrics: what is known of the model's quality, kept where it is saved.
 

@@ -10,8 +10,7 @@ import torch
 from partreid.errors import CheckpointError, ConfigError
 from partreid.models.backbones import Backbone, build_backbone
 from partreid.models.backbones.weights import check_shapes
-from partreid.models.baselines import PCB, BoT
-from partreid.models.bpbreid import BPBReID
+from partreid.models.bpbreid import PCB, BoT, BPBReID
 from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
 from partreid.objects import guided
