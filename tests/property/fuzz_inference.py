@@ -19,7 +19,7 @@ from partreid.models import build, checkpoint, official
 from partreid.models.backbones import weights
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
-from partreid.runners import mirror
+from partreid.runners import runner as runners
 from partreid.runtime import RuntimeConfig
 from partreid.tracking import boxes, frame_folder, track_names, tracklets, video, video_tracks
 from partreid.types import PartEmbeddings
@@ -148,8 +148,8 @@ TARGETS: list[Target] = [
     fuzz(tracklets.merge_tracklets, embeddings=embeddings(n=3), tracks=["a", 2, "a"]),
     fuzz(track_names.track_key, track=NAMES),
     fuzz(merging.SlotSums.mean, self=SUMS, like=embeddings(n=1)),
-    fuzz(mirror.swap_sides, embeddings=embeddings()),
-    fuzz(mirror.merge_mirrored, output=OUTPUT, mirrored=OUTPUT),
+    fuzz(runners.swap_sides, embeddings=embeddings()),
+    fuzz(runners.merge_mirrored, output=OUTPUT, mirrored=OUTPUT),
     fuzz(boxes.read_boxes, path=files(".csv"), form=st.sampled_from([None, "xyxy", "xywh"]), first_frame=0,
          person_classes=None, on_error=lambda message: None),
     fuzz(boxes.TrackBoxes, all=TABLE.map(lambda made: {

@@ -20,15 +20,7 @@ OPSET = 18
 
 
 def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
-    """An ``onnx.ModelProto`` that ONNX's checker and shape inference accept.
-
-    Args:
-        network: on the CPU, in evaluation mode. info: says how large its images are.
-
-    Raises:
-        ExportError: the network cannot be exported, for example since it looks at values while it is traced.
-        MissingDependencyError: a library is not installed.
-    """
+    """An ``onnx.ModelProto`` that ONNX's checker and shape inference accept; the network is on the CPU, evaluating."""
     with needs_extra("export", "Exporting"):
         import onnx
         import onnxscript  # noqa: F401 - PyTorch's exporter needs it
@@ -56,11 +48,7 @@ def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
 
 
 def save_onnx(model: Any, info: ExportInfo, path: Path) -> None:
-    """Write a model into one file, with ``info`` in its metadata.
-
-    Raises:
-        ExportError: it is larger than a file of ONNX can be.
-    """
+    """Write a model into one file, with ``info`` in its metadata."""
     import onnx
 
     onnx.helper.set_model_props(model, {METADATA_KEY: info.to_json()})
@@ -108,11 +96,7 @@ def _quiet() -> Iterator[None]:
 
 
 def to_openvino(model: Any) -> Any:
-    """An ``openvino.Model`` of an ``onnx.ModelProto``, with the same names of input and outputs.
-
-    Raises:
-        ExportError: OpenVINO cannot read it. MissingDependencyError: OpenVINO is not installed.
-    """
+    """An ``openvino.Model`` of an ``onnx.ModelProto``, with the same names of input and outputs."""
     with needs_extra("export", "Exporting to OpenVINO"):
         import openvino
     try:
@@ -122,11 +106,7 @@ def to_openvino(model: Any) -> Any:
 
 
 def save_openvino(model: Any, info: ExportInfo, path: Path) -> None:
-    """Write ``path`` (.xml) and its ``.bin``; weights stay float32, or 8-bit where they are quantised.
-
-    Raises:
-        ExportError: it cannot be written.
-    """
+    """Write ``path`` (.xml) and its ``.bin``; weights stay float32, or 8-bit where they are quantised."""
     import openvino
 
     for output, name in zip(model.outputs, OUTPUTS, strict=True):

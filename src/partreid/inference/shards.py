@@ -41,13 +41,7 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True)
 class ShardSettings:
-    """How a folder of shards is made.
-
-    Attributes:
-        shard_size: images in a shard. file_type: of the shards.
-        batch_size: images embedded at once. A network's last digits depend on it, so it belongs to the result.
-        precision: what the network computes with, in words; it belongs to the result too.
-    """
+    """How a folder of shards is made. A network's last digits depend on ``batch_size`` and ``precision`` (in words)."""
 
     shard_size: int = 16_384
     file_type: Literal["safetensors", "parquet"] = "safetensors"
@@ -67,10 +61,8 @@ class ShardJob:
     """A folder of shards, the images that belong in each, and which shards this process makes.
 
     Attributes:
-        folder: where they lie. workplace: a folder in it for what this process has not finished.
-        part: (i, n): this process makes every n-th shard, beginning with the i-th, counted from 1.
-        model: fingerprint of the extractor. settings: how the shards are made.
-        images: how many. offsets: where the names of each shard begin in the list of all, and where the last end.
+        workplace: a folder in it for what this process has not finished. part: as in :func:`open_job`.
+        offsets: where the names of each shard begin in the list of all, and where the last end.
         names_sha256: digest of all names. root: from where relative names start; "" = all are absolute.
     """
 
@@ -112,10 +104,7 @@ class ShardJob:
         return names.decode("utf-8", "surrogateescape").split("\0")[:-1]
 
     def fault(self, shard: int) -> str | None:
-        """Why a shard is to be made: it is not there (""), or in words what is wrong with the file. None = it is whole.
-
-        Whole means that all of it is as it was written, by this model, of these images as they are now.
-        """
+        """Why a shard is to be made: "" = not there, else what differs from what was written. None = it is whole."""
         path = self.path(shard)
         if not path.exists():
             return ""
@@ -158,16 +147,8 @@ def open_job(
 ) -> Iterator[ShardJob]:
     """Begin a folder of shards or resume one, and be the only process that makes this part of it.
 
-    Args:
-        folder: where the shards go. images: files and folders; walked through once for their names.
-        extractor: of the model. settings: to resume a folder, those it was begun with.
-        part: (i, n): make every n-th shard, beginning with the i-th, counted from 1. (1, 1) = all shards.
-
-    Raises:
-        ConfigError: ``part`` is no (i, n) with 1 <= i <= n.
-        DataError: there is no image, an image is no file, another process makes this part, or the folder was begun
-            with another model, other images or other settings.
-        MissingDependencyError: Parquet without pyarrow.
+    ``part`` is (i, n): make every n-th shard, beginning with the i-th, counted from 1. Errors are told at
+    :func:`~partreid.inference.many.embed_to_folder`.
     """
     if not 1 <= part[0] <= part[1]:
         raise ConfigError(f"Expected a part (i, n) with 1 <= i <= n, such as (2, 8), got {part}.")
@@ -195,15 +176,8 @@ def embed_shards(
 ) -> Iterator[tuple[int, int]]:
     """Make shards one after the other; the images of the next are decoded while one ends.
 
-    Args:
-        extractor: of the job's model. job: the folder. shards: which, ascending or not; taken as they are needed.
-        skip: leave out images that cannot be read; the shard says which. readers: as in ``PartExtractor.stream``.
-
     Yields:
         (shard, images done) after every batch; after the last of a shard once that is on the disk.
-
-    Raises:
-        DataError: another model, an image that cannot be read, or a shard that cannot be written.
     """
     if extractor.fingerprint != job.model:
         raise DataError(f"{job.folder} is made with model {job.model}, got {extractor.fingerprint}.")
@@ -241,14 +215,7 @@ def embed_shards(
 
 
 def finish_job(job: ShardJob) -> list[SkippedImage]:
-    """Where all shards of all parts are there, write which images were left out as ``skipped.csv``, if any.
-
-    Returns:
-        What was left out, of all shards.
-
-    Raises:
-        DataError: a shard is missing or damaged.
-    """
+    """Where all shards of all parts are there, list which images were left out, in ``skipped.csv`` if there are any."""
     facts = (read_facts(job.path(shard)) for shard in range(len(job)))
     skipped = [SkippedImage(*line) for one in facts for line in one.skipped]
     with hold_folder(job.folder, error=DataError, patience=_PATIENCE):
@@ -260,11 +227,7 @@ def finish_job(job: ShardJob) -> list[SkippedImage]:
 
 
 def write_skipped(path: Path, skipped: Sequence[SkippedImage]) -> None:
-    """A table of the images that were left out, or no file where there are none.
-
-    Raises:
-        DataError: it cannot be written.
-    """
+    """A table of the images that were left out, or no file where there are none."""
     if not skipped:
         path.unlink(missing_ok=True)
         return

@@ -71,11 +71,7 @@ def shard_name(index: int, file_type: str) -> str:
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """The files of a folder of shards, in order: all are there, and by their descriptions they belong together.
-
-    Raises:
-        DataError: it is no such folder, one is not there yet, or one does not belong there; the message names it.
-    """
+    """The files of a folder of shards, in order: all are there, and by their descriptions they belong together."""
     manifest = read_manifest(folder)
     count, suffix = manifest.shards, manifest.file_type
     found = sorted((int(match[1]), file) for file in folder.iterdir() if (match := _SHARD.fullmatch(file.name)))
@@ -154,11 +150,7 @@ def name_bytes(name: str) -> bytes:
 
 
 def manifest_content(path: Path) -> dict[str, Any]:
-    """What stands in a manifest, with the names of today.
-
-    Raises:
-        DataError: it cannot be read, or is no JSON object.
-    """
+    """What stands in a manifest, with the names of today."""
     content = read_json(path, error=DataError)
     if not isinstance(content, dict):
         raise DataError(f"{path} cannot be read: expected a JSON object. Move it away, or embed into another folder.")
@@ -168,11 +160,7 @@ def manifest_content(path: Path) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What a folder of shards says of itself.
-
-    Raises:
-        DataError: it is no such folder, or its figures contradict each other.
-    """
+    """What a folder of shards says of itself."""
     path = folder / MANIFEST
     try:
         content = manifest_content(path)

@@ -100,12 +100,7 @@ class ImageBatch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DecodedBatch:
-    """A batch that was read.
-
-    Attributes:
-        first, end: positions that it covers.
-        names, positions, pixels, part_maps: of the images that could be read. skipped: the others.
-    """
+    """A batch that was read: the positions that it covers, and what could be read of it; ``skipped`` are the others."""
 
     first: int
     end: int
@@ -117,12 +112,7 @@ class DecodedBatch:
 
 
 def in_batches(images: Iterator[ImageLike], size: int, *, first: int = 0) -> Iterator[ImageBatch]:
-    """Images some at a time; ``first`` is the position of the first one.
-
-    Example:
-        >>> [batch.first for batch in in_batches(iter(["a.jpg", "b.jpg", "c.jpg"]), 2)]
-        [0, 2]
-    """
+    """Images some at a time; ``first`` is the position of the first one."""
     while batch := list(islice(images, size)):
         yield ImageBatch(first, batch)
         first += len(batch)
@@ -133,13 +123,8 @@ def run_batches(
 ) -> Generator[tuple[DecodedBatch, ModelOutput | None], None, None]:
     """Every batch as it was read, and what the network says of it: None where no image could be read.
 
-    Args:
-        runner: the network. batches: to read. skip: leave out what cannot be read, instead of stopping.
-        readers: threads that decode ahead and hold at most ``readers + 1`` batches; 0 decodes between the batches.
-            None takes one for each core of this process, at most 4: decoding takes a small part of the time.
-
-    Raises:
-        DataError: an image cannot be read and is not to be left out, or what the network says of one is no number.
+    ``readers`` threads decode ahead and hold at most ``readers + 1`` batches; 0 decodes between the batches, None takes
+    one for each core of this process, at most 4: decoding takes a small part of the time.
     """
     readers = min(4, usable_cores()) if readers is None else readers
     for batch in read_ahead(lambda one: _decode(one, runner, skip=skip), batches, threads=readers, ahead=readers):

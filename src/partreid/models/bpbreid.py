@@ -16,12 +16,9 @@ from partreid.types import RegionVectors
 
 
 class BPBReID(ReIDNetwork):
-    """Body part-based re-identification network.
+    """Body part-based re-identification network: ``attention`` is "learned" (the paper), "fixed" (Table 2) or "fields".
 
-    Args:
-        config: architecture and numerics; ``attention`` is "learned" (the paper), "fixed" (Table 2) or "fields".
-        num_identities: training identities (rows of the identity classifiers).
-        backbone: a feature extractor that is already built, else a new one **without pretrained weights**.
+    Arguments as of :class:`~partreid.models.network.ReIDNetwork`.
 
     Example:
         >>> from partreid.models.model_config import ModelConfig

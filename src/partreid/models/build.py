@@ -45,10 +45,6 @@ def build_fitting(
 ) -> ReIDNetwork:
     """A network for tensors of these shapes: nothing that a file only claims takes memory.
 
-    Args:
-        config, num_identities: as in :func:`build_network`. shapes: of the file's tensors, by name.
-        source: the file, for messages.
-
     Raises:
         CheckpointError: they are not the network's; every key that does not fit is listed.
     """

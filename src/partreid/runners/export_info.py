@@ -74,11 +74,7 @@ class ExportInfo(ConfigModel):
 
     @classmethod
     def from_json(cls, text: str, *, source: str) -> ExportInfo:
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            CheckpointError: it is of another version, or damaged.
-        """
+        """Read what :meth:`to_json` wrote; a CheckpointError if it is of another version, or damaged."""
         try:
             data = parse_json(text, source="its description", error=DataError)
             version = data["version"]

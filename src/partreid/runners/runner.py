@@ -102,18 +102,7 @@ def nothing(runner: Runner) -> PartEmbeddings:
 
 
 class TorchRunner:
-    """Runs a network with PyTorch.
-
-    Args:
-        model: a network; it is moved to the device and put in evaluation mode.
-        preprocess: what its input must look like.
-        runtime: device and precision. "auto" precision means float32 here: embeddings of one model then agree between
-            machines.
-        mirror: as in :class:`~partreid.inference.extractor.PartExtractor`.
-
-    Raises:
-        ConfigError: a mirror is asked for, and nothing is known of the parts but their number.
-    """
+    """Runs a network with PyTorch. Arguments and errors as of :class:`~partreid.inference.extractor.PartExtractor`."""
 
     def __init__(
         self, model: ReIDNetwork, preprocess: PreprocessConfig, runtime: RuntimeConfig, *, mirror: bool = False
@@ -162,10 +151,7 @@ class TorchRunner:
 
     @property
     def fingerprint(self) -> str:
-        """A name for what its embeddings depend on: weights, the model's configuration, image size, mirror.
-
-        It follows the weights: a model that learned meanwhile, or whose statistics were adapted, has another.
-        """
+        """It follows the weights: a model that learned meanwhile, or whose statistics were adapted, has another."""
         state = self._state()
         if self._known is None or self._known[0] != state:
             self._known = (state, self._digest())

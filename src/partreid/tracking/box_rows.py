@@ -106,11 +106,7 @@ class BoxRows:
 
 
 def read_rows(path: Path) -> BoxRows:
-    """All rows of a table.
-
-    Raises:
-        DataError: the file is missing or in no known format, a row is too short, or a value is no number.
-    """
+    """All rows of a table."""
     if not path.is_file():
         raise DataError(f"There is no file {str(path)!r}.")
     try:
@@ -150,11 +146,7 @@ def _columns(path: Path, first: str) -> tuple[BoxColumns, str | None]:
 
 
 def _named_columns(cells: Sequence[str], source: str) -> BoxColumns | None:
-    """The columns that a first line names; None where it names too few.
-
-    Raises:
-        DataError: a name that is needed stands there twice.
-    """
+    """The columns that a first line names; None where it names too few."""
     names = [cell.strip().lower().replace(" ", "_").replace("-", "_") for cell in cells]
 
     def find(known: Sequence[str]) -> int | None:

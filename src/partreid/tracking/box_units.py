@@ -59,11 +59,7 @@ def check_units(boxes: TrackBoxes, width: int, height: int) -> None:
 
 
 def check_fractions(boxes: TrackBoxes) -> None:
-    """Whether boxes are in pixels, not in fractions of the frame.
-
-    Raises:
-        DataError: most are fractions.
-    """
+    """Refuse boxes in fractions of the frame."""
     fractions = are_fractions(boxes.corners)
     if len(boxes) and fractions.mean() > 0.5:
         raise DataError(

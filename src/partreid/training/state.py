@@ -123,11 +123,7 @@ class Learner:
         return state
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any], *, source: str) -> None:
-        """Take back the weights of ``result`` and what :meth:`state` gave, also that of earlier versions.
-
-        Raises:
-            CheckpointError: the weights are another model's.
-        """
+        """Take back the weights of ``result`` and what :meth:`state` gave, also that of earlier versions."""
         load_exactly(self.result, dict(weights), source=source)
         if self.average is not None:
             load_exactly(self.model, dict(state.get("model", weights)), source=source)
@@ -144,12 +140,7 @@ class Learner:
 
 
 def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Learner, progress: Progress) -> None:
-    """Write ``RUN/checkpoint`` whole or not at all: model, configuration and state belong to one step.
-
-    Raises:
-        CheckpointError: it cannot be written; the former checkpoint is unchanged.
-        TrainingError: a weight is no finite number; likewise.
-    """
+    """Write ``RUN/checkpoint`` whole or not at all: model, configuration and state belong to one step."""
     _check_finite(learner, progress)
     with atomic_folder(run / CHECKPOINT_FOLDER, error=CheckpointError) as folder:
         write_checkpoint(checkpoint, folder)
@@ -186,12 +177,7 @@ def load_run_config(run: Path) -> TrainConfig:
 def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool = True) -> Progress:
     """Load weights and state into a fresh learner.
 
-    Args:
-        run: its folder. learner: to load into. pids: as in :class:`Progress`, of the training now.
-        shares: whether processes share each batch, so that an epoch's steps are the same with any number of them.
-
-    Raises:
-        CheckpointError: there is nothing to resume, or it does not fit: each class would be another person, for one.
+    ``shares``: whether processes share each batch, so that an epoch's steps are the same with any number of them.
     """
     path = _part(run, STATE_FILE)
     try:
@@ -246,11 +232,7 @@ def _check_same_training(progress: Progress, pids: tuple[int, ...], run: Path, s
 
 
 def trained_on(run: Path) -> tuple[int, ...] | None:
-    """The person of each training class of a run; None where an earlier version did not write them down.
-
-    Raises:
-        CheckpointError: there is no run, or its state cannot be read.
-    """
+    """The person of each training class of a run; None where an earlier version did not write them down."""
     path = _part(run, STATE_FILE)
     try:
         pids = _read_state(path).get("pids")

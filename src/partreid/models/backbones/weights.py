@@ -31,12 +31,7 @@ _IMAGENET_FILES = {
 
 
 def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) -> None:
-    """Load ImageNet weights, or those of a larger network that holds this backbone, into a backbone.
-
-    Args:
-        backbone: filled in place.
-        name: its name, for messages.
-        weights: "imagenet" or a file.
+    """Load ImageNet weights ("imagenet", or a file), or those of a larger network that holds this backbone, into it.
 
     Raises:
         CheckpointError: no such file, keys that are missing, foreign or of another shape, all listed, or weights that
@@ -195,11 +190,7 @@ def _refuse_bomb(path: Path) -> None:
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a ``.safetensors`` file, by its header alone: however much it claims, nothing is made of it.
-
-    Raises:
-        CheckpointError: missing or damaged.
-    """
+    """Names and shapes of a ``.safetensors`` file, by its header alone: a claim of gigabytes takes no memory."""
     if not nameable(path, error=CheckpointError).is_file():
         raise CheckpointError(f"There is no weights file {path}.")
     try:
@@ -241,14 +232,7 @@ def load_exactly(module: torch.nn.Module, state: Mapping[str, Tensor], *, source
 
 
 def check_shapes(wanted: Mapping[str, Tensor], found: Mapping[str, Sequence[int]], *, source: str) -> None:
-    """Whether tensors of these shapes fit a network.
-
-    Args:
-        wanted: the network's own, by name. found: shapes by name. source: for the message.
-
-    Raises:
-        CheckpointError: listing every missing key, foreign key and wrong shape.
-    """
+    """See that tensors of these shapes fit a network; the error lists missing keys, foreign keys and wrong shapes."""
     # Files written before PyTorch 0.4.1 lack these counters; nothing computed depends on them.
     missing = [key for key in wanted if key not in found and not key.endswith(_COUNTER)]
     foreign = [key for key in found if key not in wanted]
