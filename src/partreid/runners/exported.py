@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,21 +23,6 @@ from partreid.surroundings import cache_folder
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 Arrays: TypeAlias = tuple[np.ndarray, ...]
-
-
-class Session(Protocol):
-    """An exported file, opened by the library that runs it.
-
-    Attributes:
-        info: what it says of itself. device: where it runs.
-    """
-
-    info: ExportInfo
-    device: torch.device
-
-    def __call__(self, pixels: np.ndarray) -> Arrays:
-        """uint8 [B, H, W, 3] → vectors, visibility, attention."""
-        ...
 
 
 class OnnxSession:
@@ -70,7 +55,7 @@ class OnnxSession:
         self._input = session.get_inputs()[0].name  # "pictures" in files of former versions
 
     def __call__(self, pixels: np.ndarray) -> Arrays:
-        """See :class:`Session`."""
+        """uint8 [B, H, W, 3] → vectors, visibility, attention."""
         return tuple(self._session.run(list(OUTPUTS), {self._input: pixels}))
 
 
@@ -146,7 +131,7 @@ class OpenVinoSession:
         self._requests = [compiled.create_infer_request() for _ in range(count)]
 
     def __call__(self, pixels: np.ndarray) -> Arrays:
-        """See :class:`Session`. The batch is shared out among the streams."""
+        """uint8 [B, H, W, 3] → vectors, visibility, attention. The streams divide the batch."""
         size = min(_PIECE, -(-len(pixels) // len(self._requests)))
         pieces = [pixels[start : start + size] for start in range(0, len(pixels), size)]
         results: list[Arrays] = []
@@ -230,7 +215,7 @@ class ExportedRunner:
                 f"{path} needs {path.with_suffix('.bin').name} beside it. Copy both, or export again."
             )
         check_seal(path)  # before a library opens it: what is damaged never reaches one
-        self.session: Session = SESSIONS[path.suffix](path, runtime or RuntimeConfig())
+        self.session = SESSIONS[path.suffix](path, runtime or RuntimeConfig())
         self.info = self.session.info
         info, self.device = self.info, self.session.device
         self.slots, self.preprocess, self.mirror = info.slots, info.preprocess, info.mirror

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,13 +20,8 @@ from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 
-@dataclass(frozen=True)
-class PoseInput:
-    """The part maps that a pose-guided network reads beside the pixels.
-
-    Attributes:
-        schema: their parts. map_size: (h, w) of the feature map.
-    """
+class PoseInput(NamedTuple):
+    """The parts of the maps that a pose-guided network reads beside the pixels, and (h, w) of its feature map."""
 
     schema: PartSchema
     map_size: tuple[int, int]

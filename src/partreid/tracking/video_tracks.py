@@ -209,7 +209,10 @@ def _in_frames(
     """Every box's row with its crop, None where it is left out; by frame."""
     used, before, size = 0, -1, (0, 0)
     for came in frames:
-        frame = _frame(came)
+        if not isinstance(came, tuple) or len(came) != 3 or np.ndim(came[2]) < 2:
+            what = f"(number, seconds, pixels), got {type(came).__name__}"
+            raise DataError(f"Expected frames as iter_frames gives them, {what}.")
+        frame = VideoFrame(*came)
         height, width = frame.pixels.shape[:2]
         if before == -1:
             size = width, height
@@ -243,13 +246,6 @@ def _in_frames(
             on_error,
         )
         yield row, None
-
-
-def _frame(came: object) -> VideoFrame:
-    """A frame, also where it came as a plain tuple."""
-    if isinstance(came, tuple) and len(came) == 3 and np.ndim(came[2]) >= 2:
-        return VideoFrame(*came)
-    raise DataError(f"Expected frames as iter_frames gives them, (number, seconds, pixels), got {type(came).__name__}.")
 
 
 class _OpenTracks:
