@@ -116,8 +116,8 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """What a resumed training needs beside the weights of ``result``."""
-        parts = {"optimizer": self.optimizer, "scaling": self.scaling, "extra": self.extra}
-        state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
+        state = {"optimizer": self.optimizer.state_dict(), "scaling": self.scaling.state_dict()}
+        state["extra"] = self.extra.state_dict()
         if self.average is not None:
             state |= {"model": self.model.state_dict(), "updates": self.average.updates}
         return state
