@@ -116,7 +116,7 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """What a resumed training needs beside the weights of ``result``."""
-        state = {"optimizer": self.optimizer.state_dict(), "scaling": self.scaling.state_dict()}
+        state: dict[str, Any] = {"optimizer": self.optimizer.state_dict(), "scaling": self.scaling.state_dict()}
         state["extra"] = self.extra.state_dict()
         if self.average is not None:
             state |= {"model": self.model.state_dict(), "updates": self.average.updates}
