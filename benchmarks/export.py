@@ -21,8 +21,7 @@ from partreid.datasets.images import read_image, resize
 from partreid.datasets.readers.common import list_images
 from partreid.datasets.synthetic.shipped import shipped_split
 from partreid.export.network import ExportedNetwork
-from partreid.export.onnx import save_onnx, to_onnx
-from partreid.export.openvino import save_openvino, to_openvino
+from partreid.export.onnx import save_onnx, save_openvino, to_onnx, to_openvino
 from partreid.export.quantise import quantise
 from partreid.export.write import describe
 from partreid.models.build import build_network

@@ -20,7 +20,7 @@ from benchmarks.timing import Figure, compare, cpu_seconds
 from partreid import processes
 from partreid.datasets.augment import Augmented
 from partreid.losses.extra import ExtraLosses, LossSetup
-from partreid.models.backbones.depthwise import DepthwiseConv2d
+from partreid.models.backbones.efficientnet_lite import DepthwiseConv2d
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint
 from partreid.preprocessing import PreprocessConfig

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from partreid.evaluation.evaluator import evaluate_embeddings
     from partreid.functional.distance import part_distances
     from partreid.functional.ranking import evaluate_ranking
+    from partreid.inference.embedding_file import save_embeddings
     from partreid.inference.extractor import PartExtractor
-    from partreid.inference.storage import load_embeddings, save_embeddings
-    from partreid.models.baselines import PCB, BoT
-    from partreid.models.bpbreid import BPBReID
+    from partreid.inference.storage import load_embeddings
+    from partreid.models.bpbreid import PCB, BoT, BPBReID
     from partreid.models.build import build_network
     from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from partreid.models.model_config import ModelConfig

@@ -94,7 +94,13 @@ class Registry(Generic[T]):
             ConfigError: nothing, or what a package has there cannot be imported.
         """
         key = self.key(name)
-        thing = self._here[key] if key in self._here else self._only(key)
+        if key in self._here:
+            thing = self._here[key]
+        else:
+            thing, *others = self._installed[key]
+            if others:
+                origins = " and ".join(map(_origin, self._installed[key]))
+                raise ConfigError(f"{origins} each have a {self.kind} {key!r}. Uninstall all but one.")
         if isinstance(thing, EntryPoint):
             thing = self._load(thing)
             self._here[key] = thing
@@ -134,13 +140,6 @@ class Registry(Generic[T]):
             else:
                 found.setdefault(entry.name, []).append(entry)
         return found
-
-    def _only(self, key: str) -> EntryPoint:
-        first, *others = self._installed[key]
-        if others:
-            origins = " and ".join(map(_origin, (first, *others)))
-            raise ConfigError(f"{origins} each have a {self.kind} {key!r}. Uninstall all but one.")
-        return first
 
     def _load(self, entry: EntryPoint) -> T:
         try:

@@ -15,7 +15,6 @@ from partreid.errors import ConfigError
 CACHE_VARIABLE = "PARTREID_CACHE"
 """Environment variable that names the folder of :func:`cache_folder`."""
 
-_SPINS = "10000"
 _CGROUP = Path("/sys/fs/cgroup")
 """Of this process, as a container sees it."""
 
@@ -28,7 +27,7 @@ def wait_briefly() -> None:
     5 %. ``OMP_WAIT_POLICY`` and ``GOMP_SPINCOUNT`` of the user's own are left alone.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def usable_cores() -> int:

@@ -158,12 +158,12 @@ from partreid.datasets.synthetic.dataset import render_dataset
 from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.errors import MissingDependencyError
 from partreid.export.onnx import to_onnx
-from partreid.export.openvino import to_openvino
+from partreid.export.onnx import to_openvino
 from partreid.export.quantise import quantise
 from partreid.inference.storage import load_embeddings
 from partreid.labels.providers import load_provider
 from partreid.models.backbones import build_backbone
-from partreid.runners.sessions import OnnxSession, OpenVinoSession
+from partreid.runners.exported import OnnxSession, OpenVinoSession
 from partreid.runtime import RuntimeConfig
 from partreid.tracking.video import iter_frames
 from partreid.training.callbacks import TensorBoardCallback

@@ -17,7 +17,8 @@ from partreid.app.messages import Question, Sighting
 from partreid.app.service import PageService
 from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.evaluation.slots import slot_mapping, slot_table
-from partreid.inference.storage import load_embeddings, save_embeddings
+from partreid.inference.embedding_file import save_embeddings
+from partreid.inference.storage import load_embeddings
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
 from partreid.retrieval.compare import compare

@@ -23,8 +23,7 @@ from partreid.functional.distance import part_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
 from partreid.runners.export_info import VERSION, ExportInfo
-from partreid.runners.exported import ExportedRunner
-from partreid.runners.sessions import _gpu_providers
+from partreid.runners.exported import ExportedRunner, _gpu_providers
 from partreid.runtime import RuntimeConfig
 from tests.export.tiny import PREPROCESS, random_pixels
 
@@ -157,7 +156,7 @@ def test_any_flipped_bit_is_noticed(exported: Path, tmp_path: Path) -> None:
 def test_a_file_of_an_earlier_version_is_to_be_exported_anew(exported: Path, tmp_path: Path) -> None:
     for file in exported.parent.glob("model.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes().replace(b"partreid-sha256:", b"partreid-sha255:"))
-    with pytest.raises(CheckpointError, match="by an earlier version, which kept no checksum.*Export the run anew"):
+    with pytest.raises(CheckpointError, match="by an earlier version, which kept no checksum.*Export the run again"):
         ExportedRunner(tmp_path / exported.name)
 
 
@@ -183,7 +182,7 @@ def test_what_a_file_says_must_be_whole_and_of_this_version(exported: Path) -> N
     ):
         with pytest.raises(CheckpointError, match="model does not say what it holds"):
             ExportInfo.from_json(wrong, source="model")
-    with pytest.raises(CheckpointError, match="export version 1, expected 2. Export the run anew"):
+    with pytest.raises(CheckpointError, match="export version 1, expected 2. Export the run again"):
         ExportInfo.from_json(text.replace('"version": 2', '"version": 1'), source="model")
 
 

@@ -18,10 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from partreid.errors import DataError, PartReIDError, ShapeError
-from partreid.inference import storage
-from partreid.inference.embedding_file import FileFacts, read_facts, read_file
+from partreid.inference.embedding_file import FileFacts, read_facts, read_file, save_embeddings
 from partreid.inference.shards import ShardSettings, embed_shards, finish_job, open_job
-from partreid.inference.storage import images_root, iter_embeddings, load_embeddings, save_embeddings
+from partreid.inference.storage import images_root, iter_embeddings, load_embeddings
 from partreid.types import PartEmbeddings
 from tests.inference.plain_network import plain_extractor, write_images
 
@@ -393,10 +392,6 @@ def test_random_bytes_in_a_folder_of_shards(seed: int, shards: Path) -> None:
         return
     assert torch.equal(got.vectors, expected.vectors)
     assert got_names == names
-
-
-def test_the_front_of_the_files_is_one_module() -> None:
-    assert all(hasattr(storage, name) for name in storage.__all__)
 
 
 def test_names_are_texts_in_an_order(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 
 from partreid.errors import ConfigError, DataError, PartReIDError, ShapeError
 from partreid.functional.distance import part_distances
+from partreid.inference.embedding_file import save_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import walk
-from partreid.inference.storage import load_embeddings, save_embeddings
+from partreid.inference.storage import load_embeddings
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partreid.models.model_config import ModelConfig
@@ -256,7 +257,7 @@ def test_tensors_and_opencv_arrays(extractor: PartExtractor, arrays: list[np.nda
         assert _equal(extractor.embed(images, order=order), expected)
         assert _equal(extractor(images, order=order), expected)
     assert not _equal(extractor.embed(bgr), expected)
-    with pytest.raises(ConfigError, match="order=\"bgr\", got 'BRG'"):
+    with pytest.raises(ConfigError, match="Unknown order 'BRG'. Known: bgr, rgb"):
         extractor.embed(bgr, order="BRG")  # type: ignore[arg-type]
 
 

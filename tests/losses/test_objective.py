@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 from partreid.errors import ConfigError, LabelError
 from partreid.functional.losses import IGNORED_LABEL
-from partreid.losses.gilt import gilt_terms
 from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
-from partreid.losses.objective import objective
+from partreid.losses.objective import gilt_terms, objective
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 B, K, D, H, W, IDENTITIES = 6, 3, 8, 4, 2, 5

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from partreid.errors import ConfigError, ShapeError
 from partreid.functional.pooling import stripe_maps
-from partreid.models.baselines import PCB, BoT
-from partreid.models.bpbreid import BPBReID
+from partreid.models.bpbreid import PCB, BoT, BPBReID
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partreid.models.model_config import ModelConfig, bot_model

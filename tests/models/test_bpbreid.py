@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from partreid.errors import ConfigError, ShapeError
 from partreid.functional.pooling import foreground_map, mean_pool, weighted_average_pool
-from partreid.models.attention import PixelPartClassifier
 from partreid.models.backbones import build_backbone
 from partreid.models.bpbreid import BPBReID
-from partreid.models.heads import EmbeddingHead
+from partreid.models.heads import EmbeddingHead, PixelPartClassifier
 from partreid.models.model_config import ModelConfig, official_model, paper_model
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from partreid.models.backbones.depthwise import DepthwiseConv2d
+from partreid.models.backbones.efficientnet_lite import DepthwiseConv2d
 
 
 def convolution(kernel: int, *, stride: int = 1, padding: int | None = None) -> nn.Conv2d:

@@ -19,8 +19,7 @@ from partreid.errors import CheckpointError, ConfigError, PartReIDError
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, read_metrics, save_checkpoint
 from partreid.models.model_config import ModelConfig
-from partreid.models.official import load_official
-from partreid.models.official_config import StoredConfig
+from partreid.models.official import StoredConfig, load_official
 from partreid.parts import MOST_PARTS, get_part_schema, unnamed_schema
 from partreid.preprocessing import PreprocessConfig
 

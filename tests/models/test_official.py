@@ -20,11 +20,10 @@ import torch
 from partreid import load_official, part_distances
 from partreid.errors import CheckpointError, ConfigError
 from partreid.functional.losses import identity_loss, part_attention_loss, part_averaged_triplet
-from partreid.losses.gilt import gilt_terms
 from partreid.losses.loss_config import GiLtConfig
+from partreid.losses.objective import gilt_terms
 from partreid.models.checkpoint import Checkpoint
-from partreid.models.official import OfficialImport, read_official
-from partreid.models.official_config import FoundSetting, OfficialOptions, StoredConfig
+from partreid.models.official import FoundSetting, OfficialImport, OfficialOptions, StoredConfig, read_official
 from partreid.types import ModelOutput
 from tests.golden.official import FOLDER, official_state_dict
 

@@ -19,7 +19,7 @@ from partreid.models import build, checkpoint, official
 from partreid.models.backbones import weights
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
-from partreid.runners import mirror
+from partreid.runners import runner as runners
 from partreid.runtime import RuntimeConfig
 from partreid.tracking import boxes, frame_folder, track_names, tracklets, video, video_tracks
 from partreid.types import PartEmbeddings
@@ -59,7 +59,7 @@ def files(draw: st.DrawFn, suffix: str) -> Path:
         path.write_text('{"a": [1, 2.5, null]}')
     elif suffix == ".safetensors":
         made = PartEmbeddings(torch.ones(2, 1, 3), torch.ones(2, 1), ("head",))
-        storage.save_embeddings(path, made, names=["a", "b"])
+        embedding_file.save_embeddings(path, made, names=["a", "b"])
     else:
         path.write_text("frame,track,x1,y1,x2,y2\n0,a,0,0,20,30\n1,a,5,5,20,30\n")
     return path
@@ -131,16 +131,15 @@ TARGETS: list[Target] = [
     fuzz(PartExtractor.embed_boxes, self=EXTRACTOR, frame=st.builds(image), boxes=BOXES, order="bgr", on_error="warn"),
     fuzz(PartExtractor.save_pretrained, self=EXTRACTOR, folder=st.builds(lambda: folder() / "saved")),
     fuzz(PartExtractor.push_to_hub, right=False, self=EXTRACTOR, repo_id=st.just("no/such/name"), private=True),
-    fuzz(inputs.check_order, order="bgr"),
     fuzz(inputs.in_rgb, images=CROPS, order="bgr"),
     fuzz(inputs.walk, images=CROPS),
     fuzz(inputs.image_name, image=st.sampled_from([Path("a.jpg"), "b.jpg"]), position=st.integers(0, 9)),
     fuzz(inputs.load_image, image=st.one_of(files(".png"), st.just(image()))),
-    fuzz(storage.save_embeddings, path=files(".safetensors"), embeddings=embeddings(n=2), names=["a", "b"]),
+    fuzz(embedding_file.save_embeddings, path=files(".safetensors"), embeddings=embeddings(n=2), names=["a", "b"]),
     fuzz(storage.load_embeddings, path=files(".safetensors")),
     fuzz(storage.iter_embeddings, path=files(".safetensors")),
     fuzz(storage.images_root, path=files(".safetensors")),
-    fuzz(storage.root_of, names=["a.jpg", "/b.jpg"], root="."),
+    fuzz(embedding_file.root_of, names=["a.jpg", "/b.jpg"], root="."),
     fuzz(embedding_file.read_facts, path=files(".safetensors")),
     fuzz(embedding_file.read_file, path=files(".safetensors")),
     fuzz(tracklets.Tracklet),
@@ -149,8 +148,8 @@ TARGETS: list[Target] = [
     fuzz(tracklets.merge_tracklets, embeddings=embeddings(n=3), tracks=["a", 2, "a"]),
     fuzz(track_names.track_key, track=NAMES),
     fuzz(merging.SlotSums.mean, self=SUMS, like=embeddings(n=1)),
-    fuzz(mirror.swap_sides, embeddings=embeddings()),
-    fuzz(mirror.merge_mirrored, output=OUTPUT, mirrored=OUTPUT),
+    fuzz(runners.swap_sides, embeddings=embeddings()),
+    fuzz(runners.merge_mirrored, output=OUTPUT, mirrored=OUTPUT),
     fuzz(boxes.read_boxes, path=files(".csv"), form=st.sampled_from([None, "xyxy", "xywh"]), first_frame=0,
          person_classes=None, on_error=lambda message: None),
     fuzz(boxes.TrackBoxes, all=TABLE.map(lambda made: {

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from partreid.errors import DataError, ShapeError
-from partreid.inference.storage import save_embeddings
+from partreid.inference.embedding_file import save_embeddings
 from partreid.retrieval import Gallery
 from partreid.retrieval.filling import Naming, add_embeddings, add_files
 from partreid.types import GalleryItem, PartEmbeddings

@@ -18,7 +18,7 @@ from partreid.models.build import build_network
 from partreid.models.model_config import ModelConfig
 from partreid.parts import pose_field_flip
 from partreid.preprocessing import PreprocessConfig
-from partreid.runners.mirror import merge_mirrored, swap_sides
+from partreid.runners.runner import merge_mirrored, swap_sides
 from partreid.runtime import RuntimeConfig
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors, ReIDImage
 

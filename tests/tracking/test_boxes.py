@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from partreid.errors import ConfigError, DataError
-from partreid.tracking.box_columns import BoxForm
+from partreid.tracking.box_rows import BoxForm
 from partreid.tracking.box_units import check_units
 from partreid.tracking.boxes import TrackBoxes, read_boxes
 
@@ -69,15 +69,15 @@ def test_tables_of_other_tools(text: str, names: tuple[str, ...], tmp_path: Path
         (CSV + "0,1,1_0,2,30,40\n", "finite number, got '1_0'"),
         (CSV + "0,1,10,5,20,5,40,80\n", "line 2: expected 6 values.*got 8. Is there a comma"),
         ("1,1,11,21,30,60,0,0.91\n", "line 1: the eighth column is a class.*got 0.91"),
-        ("1,1,11,21,30,60,1,1,5\n", "line 1: expected the visible share"),
+        ("1,1,11,21,30,60,1,1,5\n", "line 1: expected the visible fraction"),
         ("1,1,11,21,30,60,1,0,1.0\n", "MOTChallenge has no class 0.*--person-class"),
         ("1,1,11,21,30,60,1,4,0,2\n", "line 1: expected -1 in the eighth.*--person-class"),  # VisDrone
         ("1,7,301,11,64,64,1,2,1.0\n", r"no box that shows a person: 1 box .*\(2: 1; persons: 1\)"),
         ("1,7,301,11,64,64,1,1,0\n", "no box that shows a person: 1 box of visibility 0"),
         (CSV[:-1] + ",class\n0,1,1,2,30,40,0\n1,1,1,2,30,40,2\n", "class 0, 2, and it is not known which is a person"),
         (CSV[:-1] + ",class\n0,1,1,2,30,40,car\n", "class car, and it is not known"),
-        (CSV + "0,1,0.03,0.28,0.13,0.63\n1,1,0.03,0.28,0.13,1\n", "line 2.*shares of the frame. Multiply"),
-        ("1,1,0.1,0.2,0.2,0.7,1,-1,-1,-1\n", "line 1.*0.1, 0.2, 0.2, 0.7.*shares of the frame"),
+        (CSV + "0,1,0.03,0.28,0.13,0.63\n1,1,0.03,0.28,0.13,1\n", "line 2.*fractions of the frame. Multiply"),
+        ("1,1,0.1,0.2,0.2,0.7,1,-1,-1,-1\n", "line 1.*0.1, 0.2, 0.2, 0.7.*fractions of the frame"),
         ("1,1,11,21,30,60,1\n1,1.0,80,21,30,60,1\n", "track 1 has two boxes in frame 0.*lines 1 and 2"),
     ],
 )

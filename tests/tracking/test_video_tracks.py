@@ -196,7 +196,7 @@ def test_boxes_in_other_units(share: float, extractor: PartExtractor) -> None:
     """As a table they are refused also where wrong boxes are left out one by one."""
     frames, boxes = scene()
     boxes.corners[: int(share * len(boxes))] /= (80, 50, 80, 50)
-    with pytest.raises(DataError, match="shares of the frame"):
+    with pytest.raises(DataError, match="fractions of the frame"):
         embed_tracks(extractor, frames, boxes, on_error=lambda message: None)
 
 

@@ -79,7 +79,12 @@ def export_model(
     path = Path(out) if out else (Path(model) if Path(model).is_dir() else Path()) / name
     if path.suffix != suffix:
         raise ConfigError(f"Expected a file that ends in {suffix} (--to), got {path}.")
-    checkpoint = load_checkpoint(model, overrides=_model_fields(overrides))
+    for assignment in overrides:
+        if not assignment.startswith("model."):  # how embeddings are compared is no part of a file that makes them
+            raise ConfigError(
+                f"{assignment!r}: expected model.FIELD=VALUE; matching is chosen when embeddings are used."
+            )
+    checkpoint = load_checkpoint(model, overrides=[one.removeprefix("model.") for one in overrides])
     dataset = data if isinstance(data, ReIDDataset) else read_dataset(data or shipped_split(), labels=None)
     count = CALIBRATION_IMAGES if options.int8 else CHECKED_IMAGES
     pixels = _pixels(dataset, images, checkpoint.preprocess.size, count)
@@ -92,16 +97,6 @@ def export_model(
         with progress(f"embedding {dataset.name}", total) as advance:
             quality = measure_quality(reference, exported, dataset, advance=advance)
     return Exported(path, agreement, dataset, quality)
-
-
-def _model_fields(overrides: tuple[str, ...]) -> list[str]:
-    """The assignments to fields of the model; how embeddings are compared is no part of a file that makes them."""
-    for assignment in overrides:
-        if not assignment.startswith("model."):
-            raise ConfigError(
-                f"{assignment!r}: expected model.FIELD=VALUE; matching is chosen when embeddings are used."
-            )
-    return [assignment.removeprefix("model.") for assignment in overrides]
 
 
 def _pixels(dataset: ReIDDataset, folder: str | Path | None, size: tuple[int, int], count: int) -> NDArray[np.uint8]:

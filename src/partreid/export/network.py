@@ -11,7 +11,7 @@ from partreid.models.backbones import FineMap
 from partreid.models.bpbreid import BPBReID
 from partreid.models.network import ReIDNetwork
 from partreid.preprocessing import PreprocessConfig
-from partreid.runners.mirror import merge_mirrored
+from partreid.runners.runner import merge_mirrored
 from partreid.types import ModelOutput, RegionVectors
 
 
@@ -53,14 +53,13 @@ class ExportedNetwork(nn.Module):
         """uint8 [B, H, W, 3] RGB → vectors [B, S, D], visibility [B, S], attention [B, K+1, h, w]."""
         # The type comes first: TensorRT takes bytes as input only where they become numbers at once.
         images = (pixels.float().permute(0, 3, 1, 2) - self.mean) / self.std
-        output = self._mirrored(images) if self.mirror else self.network(images, classify=False)
+        if self.mirror:  # as one batch of twice the size: its layers stand in the file once
+            both: ModelOutput = self.network(torch.cat([images, images.flip(3)]), classify=False)
+            count = images.shape[0]
+            output = merge_mirrored(both.map(lambda tensor: tensor[:count]), both.map(lambda tensor: tensor[count:]))
+        else:
+            output = self.network(images, classify=False)
         return output.embeddings.vectors, output.embeddings.visibility, output.attention
-
-    def _mirrored(self, images: Tensor) -> ModelOutput:
-        """As one batch of twice the size: its layers stand in the file once."""
-        both: ModelOutput = self.network(torch.cat([images, images.flip(3)]), classify=False)
-        count = images.shape[0]
-        return merge_mirrored(both.map(lambda tensor: tensor[:count]), both.map(lambda tensor: tensor[count:]))
 
 
 class FineMapNetwork(nn.Module):
@@ -120,7 +119,9 @@ class FineMapNetwork(nn.Module):
             basis = _upsampled(torch.eye(cells).view(1, cells, *features.shape[2:]), finest)
             weights = _stacked(self.model.pool(basis.expand(attention.shape[0], -1, -1, -1), attention))
             pooled.append(torch.bmm(weights, features.flatten(2).transpose(1, 2)))
-        return _unstacked(torch.cat(pooled, dim=2), regions)
+        vectors, names = torch.cat(pooled, dim=2), [name for name, _ in regions.items()]
+        holistic = {name: vectors[:, index] for index, name in enumerate(names) if name != "parts"}
+        return RegionVectors(**holistic, parts=vectors[:, len(holistic) :] if "parts" in names else None)
 
 
 def _upsampled(maps: Tensor, like: Tensor) -> Tensor:
@@ -130,10 +131,3 @@ def _upsampled(maps: Tensor, like: Tensor) -> Tensor:
 def _stacked(regions: RegionVectors) -> Tensor:
     """Every region, [B, M, C]: the holistic ones, then the parts."""
     return torch.cat([v if v.ndim == 3 else v.unsqueeze(1) for _, v in regions.items()], dim=1)
-
-
-def _unstacked(vectors: Tensor, like: RegionVectors) -> RegionVectors:
-    """What :func:`_stacked` put together."""
-    names = [name for name, _ in like.items()]
-    holistic = {name: vectors[:, index] for index, name in enumerate(names) if name != "parts"}
-    return RegionVectors(**holistic, parts=vectors[:, len(holistic) :] if "parts" in names else None)

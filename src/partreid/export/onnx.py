@@ -1,4 +1,4 @@
-"""From a network to an ONNX model with preprocessing inside."""
+"""From a network to ONNX, preprocessing inside, and to OpenVINO: ``.xml`` (the graph) and ``.bin`` (the weights)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,7 @@ OPSET = 18
 
 
 def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
-    """An ``onnx.ModelProto`` that ONNX's checker and shape inference accept.
-
-    Args:
-        network: on the CPU, in evaluation mode. info: says how large its images are.
-
-    Raises:
-        ExportError: the network cannot be exported, for example since it looks at values while it is traced.
-        MissingDependencyError: a library is not installed.
-    """
+    """An ``onnx.ModelProto`` that ONNX's checker and shape inference accept; the network is on the CPU, evaluating."""
     with needs_extra("export", "Exporting"):
         import onnx
         import onnxscript  # noqa: F401 - PyTorch's exporter needs it
@@ -56,11 +48,7 @@ def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
 
 
 def save_onnx(model: Any, info: ExportInfo, path: Path) -> None:
-    """Write a model into one file, with ``info`` in its metadata.
-
-    Raises:
-        ExportError: it is larger than a file of ONNX can be.
-    """
+    """Write a model into one file, with ``info`` in its metadata."""
     import onnx
 
     onnx.helper.set_model_props(model, {METADATA_KEY: info.to_json()})
@@ -105,3 +93,26 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def to_openvino(model: Any) -> Any:
+    """An ``openvino.Model`` of an ``onnx.ModelProto``, with the same names of input and outputs."""
+    with needs_extra("export", "Exporting to OpenVINO"):
+        import openvino
+    try:
+        return openvino.Core().read_model(model.SerializeToString())
+    except RuntimeError as error:
+        raise ExportError(f"OpenVINO cannot read the exported network: {str(error).strip()}") from None
+
+
+def save_openvino(model: Any, info: ExportInfo, path: Path) -> None:
+    """Write ``path`` (.xml) and its ``.bin``; weights stay float32, or 8-bit where they are quantised."""
+    import openvino
+
+    for output, name in zip(model.outputs, OUTPUTS, strict=True):
+        output.get_tensor().set_names({name})
+    model.set_rt_info(info.to_json(), [METADATA_KEY])
+    try:
+        openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise ExportError(f"OpenVINO cannot write {path}: {str(error).strip()}") from None

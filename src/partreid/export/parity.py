@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from partreid.errors import ExportError
 from partreid.runners.runner import Runner
@@ -18,11 +17,8 @@ ResNet-50-IBN-a with random weights, whose instance norm divides by small number
 the pixels gives more than 1e-2, and so does bfloat16 (docs/export.md).
 """
 
-_HINTS = {
-    "vectors": "Please report it, with the versions of PyTorch and of the library that runs the file.",
-    "attention": "Please report it, with the versions of PyTorch and of the library that runs the file.",
-    "visibility": "Where vectors and attention agree, this part lies right at its threshold: try other --images.",
-}
+_REPORT = "Please report it, with the versions of PyTorch and of the library that runs the file."
+_HINTS = {"visibility": "Where vectors and attention agree, this part lies right at its threshold: try other --images."}
 
 
 @dataclass(frozen=True)
@@ -59,8 +55,11 @@ def check_agreement(
 
 def _compare(reference: Runner, exported: Runner, pixels: np.ndarray, tolerance: float) -> Agreement:
     expected, got = reference.run(pixels, None), exported.run(pixels, None)
+    lengths = expected.embeddings.vectors.norm(dim=2)
+    distances = (got.embeddings.vectors - expected.embeddings.vectors).norm(dim=2)
     differences = {
-        "vectors": _relative(got.embeddings.vectors, expected.embeddings.vectors),
+        # Relative to a tenth of the mean length where that is more.
+        "vectors": distances / lengths.clamp(min=float(lengths.mean()) / 10),
         "attention": (got.attention - expected.attention).abs().amax(dim=(2, 3)),
         # Last: that of a part at its threshold may differ where all else agrees.
         "visibility": (got.embeddings.visibility - expected.embeddings.visibility).abs(),
@@ -73,13 +72,6 @@ def _compare(reference: Runner, exported: Runner, pixels: np.ndarray, tolerance:
             raise ExportError(
                 f"The exported network computes other {name} than PyTorch: in a batch of {len(pixels)} they differ by "
                 f"{float(values.max()):.2g} at image {image}, {where}, and rounding gives less than {tolerance:g}. "
-                f"Nothing was written. {_HINTS[name]}"
+                f"Nothing was written. {_HINTS.get(name, _REPORT)}"
             )
     return Agreement(len(pixels), **{name: float(values.max()) for name, values in differences.items()})
-
-
-def _relative(got: Tensor, expected: Tensor) -> Tensor:
-    """Distance of vectors [B, S, D] relative to their length, [B, S]; to a tenth of the mean one where that is more."""
-    lengths = expected.norm(dim=2)
-    relative: Tensor = (got - expected).norm(dim=2) / lengths.clamp(min=float(lengths.mean()) / 10)
-    return relative

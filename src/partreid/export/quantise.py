@@ -25,15 +25,7 @@ pixel, and OpenVINO cannot compile a quantised product of two maps where the res
 
 
 def quantise(model: Any, pixels: np.ndarray) -> Any:
-    """The model with convolutions in 8-bit integers.
-
-    Args:
-        model: an ``onnx.ModelProto`` or an ``openvino.Model``.
-        pixels: uint8 [N, H, W, 3] RGB, of what the network was trained on.
-
-    Raises:
-        ExportError: it cannot be quantised. MissingDependencyError: NNCF is not installed.
-    """
+    """A model of ONNX or OpenVINO with convolutions in 8 bits; ``pixels`` uint8 [N, H, W, 3] are of training."""
     with _silent():
         with needs_extra("export", "Exporting with --int8"):
             import nncf

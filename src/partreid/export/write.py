@@ -14,13 +14,11 @@ import numpy as np
 
 from partreid.errors import CheckpointError, ConfigError, ExportError, ShapeError
 from partreid.export.network import ExportedNetwork
-from partreid.export.onnx import save_onnx, to_onnx
-from partreid.export.openvino import save_openvino, to_openvino
+from partreid.export.onnx import save_onnx, save_openvino, to_onnx, to_openvino
 from partreid.export.parity import Agreement, check_agreement
 from partreid.export.quantise import quantise
 from partreid.models.checkpoint import Checkpoint
-from partreid.runners.export_digest import seal
-from partreid.runners.export_info import ExportInfo
+from partreid.runners.export_info import ExportInfo, seal
 from partreid.runners.exported import SESSIONS, ExportedRunner
 from partreid.runners.runner import TorchRunner
 from partreid.runtime import RuntimeConfig

@@ -72,8 +72,10 @@ def try_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> tuple[list[NDArray[
         problem = _problem(frame, box)
         if problem:
             problems[number] = f"Box {number} {_told(box)} {problem}"
-        else:
-            crops.append(_crop(frame, box))
+            continue
+        left, top = (max(0, int(np.floor(value))) for value in box[:2])
+        right, bottom = (int(np.ceil(value)) for value in box[2:])  # beyond the frame a slice ends by itself
+        crops.append(frame[top:bottom, left:right].copy())
     return crops, problems
 
 
@@ -171,10 +173,3 @@ def _problem(frame: NDArray[np.uint8], box: NDArray[np.float64]) -> str:
     if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
         return f"lies outside the frame of {width}×{height} pixels. Does it belong to this video?"
     return ""
-
-
-def _crop(frame: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.uint8]:
-    height, width = frame.shape[:2]
-    left, top = (max(0, int(np.floor(value))) for value in box[:2])
-    right, bottom = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
-    return frame[top:bottom, left:right].copy()

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
 from partreid.files import atomic_file, nameable
 from partreid.inference import parquet
 from partreid.json_files import parse_json
+from partreid.objects import guided
 from partreid.types import PartEmbeddings
+from partreid.types.numbers import in_order
 
 PARQUET = ".parquet"
 SAFETENSORS = ".safetensors"
 
 _FORMAT = "partreid-embeddings"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,57 @@ def _written(name: str) -> str:
     return "pictures" if name == "images" else name
 
 
-def write_file(path: Path, embeddings: PartEmbeddings, facts: FileFacts) -> None:
-    """Write one file, whole or not at all, with its checksum; a suffix other than ``.parquet`` means safetensors.
+@guided
+def save_embeddings(
+    path: str | Path,
+    embeddings: PartEmbeddings,
+    *,
+    names: Sequence[str],
+    skipped: Sequence[tuple[int, str, str]] = (),
+    root: str | Path | None = None,
+) -> Path:
+    """Write embeddings, whole or not at all; the same arguments give the same bytes.
+
+    A safetensors file holds ``vectors`` [N, S, D] and ``visibility`` [N, S]. A Parquet file holds the columns ``name``,
+    ``vectors`` and ``visibility``, the latter two with a field for each slot: ``vectors.head`` is a list of D numbers.
+    A checksum of all of it is among the metadata.
+
+    Args:
+        path: the file; ``.parquet`` writes Parquet (extra ``tables``), any other suffix safetensors.
+        embeddings: N images. names: N names, for example the images' files.
+        skipped: images that could not be read: position, name, reason.
+        root: the folder from which relative names start, where the names are files.
 
     Raises:
-        DataError: it cannot be written. MissingDependencyError: Parquet without pyarrow.
+        ShapeError: the names are no texts in an order, or not as many as the images; or a number is NaN, infinite or
+            no visibility.
+        DataError: the file cannot be written.
+        MissingDependencyError: Parquet without pyarrow.
     """
+    in_order("names", names)
+    if isinstance(names, str | bytes) or len(names) != len(embeddings):
+        got = repr(names)[:80] if isinstance(names, str | bytes) else len(names)
+        raise ShapeError(f"Expected {len(embeddings)} names, one per image, got {got}.")
+    if wrong := [name for name in names if not isinstance(name, str | Path)]:
+        raise ShapeError(f"An image's name is text, got {wrong[0]!r:.80} of type {type(wrong[0]).__name__}.")
+    texts = tuple(map(str, names))
+    start = root_of([*texts, *(name for _, name, _ in skipped)], root)
+    facts = FileFacts(
+        embeddings.slots, embeddings.model, texts, tuple(skipped), embeddings.compare_normalized, root=start
+    )
+    write_file(nameable(path, error=DataError), embeddings.validate(), facts)
+    return Path(path)
+
+
+def root_of(names: Iterable[str], root: str | Path | None) -> str:
+    """``root`` as an absolute path, if a name is relative and so depends on it; else ""."""
+    if root is None or all(os.path.isabs(name) for name in names):  # noqa: PTH117 - of very many names
+        return ""
+    return str(Path(root).absolute())
+
+
+def write_file(path: Path, embeddings: PartEmbeddings, facts: FileFacts) -> None:
+    """:func:`save_embeddings` where the facts are known; the checksum is added."""
     as_table = path.suffix == PARQUET
     if as_table:
         embeddings = embeddings.to("cpu", torch.float32)
@@ -117,7 +165,15 @@ def read_facts(path: Path) -> FileFacts:
     Raises:
         DataError: as :func:`load_embeddings`.
     """
-    return _guarded(path, _read_facts)
+    with _intact(path):
+        if path.suffix == PARQUET:
+            metadata: Mapping[str, str] = parquet.metadata(path)
+        else:
+            with safe_open(str(path), framework="pt") as file:
+                metadata = file.metadata() or {}
+        if _FORMAT not in metadata:
+            raise ValueError("it does not say what it holds, as partreid embed has it")
+        return FileFacts.from_json(metadata[_FORMAT])
 
 
 def read_file(path: Path) -> tuple[PartEmbeddings, FileFacts]:
@@ -126,55 +182,35 @@ def read_file(path: Path) -> tuple[PartEmbeddings, FileFacts]:
     Raises:
         DataError: as :func:`load_embeddings`.
     """
-    return _guarded(path, _read)
+    facts = read_facts(path)
+    with _intact(path):
+        if path.suffix == PARQUET:
+            vectors, visibility, names = parquet.read(path, facts.slots, len(facts.names))
+        else:
+            names = facts.names
+            with safe_open(str(path), framework="pt") as file:
+                vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
+        embeddings = PartEmbeddings(vectors, visibility, facts.slots, facts.model, facts.compare_normalized)
+        if len(facts.names) != len(embeddings) or names != facts.names:
+            raise ValueError(f"{len(facts.names)} names for {len(embeddings)} images, or others in the table")
+        if facts.sha256 and facts.sha256 != facts.digest(embeddings):
+            raise ValueError("its content is not what was written: the checksum differs")
+        return embeddings.validate(), facts  # files of earlier versions have no checksum: their numbers must be sound
 
 
-def _read_facts(path: Path) -> FileFacts:
-    if path.suffix == PARQUET:
-        return _described(parquet.metadata(path))
-    with safe_open(str(path), framework="pt") as file:
-        return _described(file.metadata() or {})
-
-
-def _described(metadata: Mapping[str, str]) -> FileFacts:
-    if _FORMAT not in metadata:
-        raise ValueError("it does not say what it holds, as partreid embed has it")
-    return FileFacts.from_json(metadata[_FORMAT])
-
-
-def _read(path: Path) -> tuple[PartEmbeddings, FileFacts]:
-    facts = _read_facts(path)
-    if path.suffix == PARQUET:
-        vectors, visibility, names = parquet.read(path, facts.slots, len(facts.names))
-    else:
-        names = facts.names
-        with safe_open(str(path), framework="pt") as file:
-            vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
-    embeddings = PartEmbeddings(vectors, visibility, facts.slots, facts.model, facts.compare_normalized)
-    if len(facts.names) != len(embeddings) or names != facts.names:
-        raise ValueError(f"{len(facts.names)} names for {len(embeddings)} images, or others in the table")
-    if facts.sha256 and facts.sha256 != facts.digest(embeddings):
-        raise ValueError("its content is not what was written: the checksum differs")
-    return embeddings.validate(), facts  # files of earlier versions have no checksum: their numbers must be sound
-
-
-def _guarded(path: Path, read: Callable[[Path], T]) -> T:
+@contextmanager
+def _intact(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a file is read, as a :class:`DataError` that names it."""
     try:
         if not nameable(path, error=DataError).is_file():
             raise DataError(f"There is no file {path}." if not path.exists() else f"{path} is no file.")
-        return read(path)
+        yield
     except (ImportError, MemoryError):
         raise
-    except DataError as error:
-        if str(path) in str(error):
-            raise
-        raise _unreadable(path, error) from None
     except Exception as error:  # the libraries that read damaged bytes meet them with errors of many kinds
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path} is not an intact file of embeddings ({str(error).rstrip('.') or type(error).__name__}). Write it "
-        "again with partreid embed."
-    )
+        if isinstance(error, DataError) and str(path) in str(error):
+            raise
+        raise DataError(
+            f"{path} is not an intact file of embeddings ({str(error).rstrip('.') or type(error).__name__}). Write it "
+            "again with partreid embed."
+        ) from None

@@ -14,15 +14,15 @@ from numpy.typing import ArrayLike
 
 from partreid.errors import ConfigError, DataError, WrongTypeError, nearest
 from partreid.inference.crops import check_corners, try_boxes, with_unseen
-from partreid.inference.inputs import ChannelOrder, ImageLike, ImagesLike, check_order, in_rgb, load_image, walk
-from partreid.inference.streaming import EmbeddingStream, OnError, StreamOptions, default_readers
+from partreid.inference.inputs import ChannelOrder, ImageLike, ImagesLike, in_rgb, load_image, walk
+from partreid.inference.streaming import EmbeddingStream, OnError
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partreid.models.hub import model_card, upload
 from partreid.models.network import ReIDNetwork
 from partreid.objects import Guided, guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.runners.exported import ExportedRunner, is_exported
-from partreid.runners.runner import Runner, TorchRunner, signed
+from partreid.runners.runner import Runner, TorchRunner, nothing
 from partreid.runtime import Precision, RuntimeConfig, runtime_of
 from partreid.types import ModelOutput, PartEmbeddings
 
@@ -36,7 +36,7 @@ class PartExtractor(Guided):
         runtime: device, precision and batch size. "auto" precision means float32 here: embeddings of one
             model then agree between machines.
         mirror: embed each image and its mirror image, and average the two with left and right parts put back in
-            place (:func:`~partreid.runners.mirror.merge_mirrored`). Takes twice as long. Compare only embeddings
+            place (:func:`~partreid.runners.runner.merge_mirrored`). Takes twice as long. Compare only embeddings
             made with the same choice.
         metrics: what is known of the model's quality, kept where it is saved.
 
@@ -112,19 +112,15 @@ class PartExtractor(Guided):
             if overrides:
                 raise ConfigError("A checkpoint in memory takes no overrides: give them to load_checkpoint.")
         elif is_exported(source):
-            return cls._from_exported(source, runtime, mirror, overrides)
+            if overrides:
+                raise ConfigError(f"{source} was exported with its visibility: it takes no overrides ({overrides}).")
+            extractor = cls.from_runner(ExportedRunner(source, runtime), runtime=runtime)
+            if mirror and not extractor.mirror:
+                raise ConfigError(f"{source} was exported without mirror images. Export the run with --mirror.")
+            return extractor
         else:
             checkpoint = load_checkpoint(source, overrides=overrides)
         return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror, metrics=checkpoint.metrics)
-
-    @classmethod
-    def _from_exported(cls, file: str | Path, runtime: RuntimeConfig, mirror: bool, overrides: object) -> Self:
-        extractor = cls.from_runner(ExportedRunner(file, runtime), runtime=runtime)
-        if overrides:
-            raise ConfigError(f"{file} was exported with its visibility: it takes no overrides ({overrides}).")
-        if mirror and not extractor.mirror:
-            raise ConfigError(f"{file} was exported without mirror images. Export the run with --mirror.")
-        return extractor
 
     def __repr__(self) -> str:
         height, width = self.preprocess.size
@@ -196,7 +192,7 @@ class PartExtractor(Guided):
         """
         with self.stream(images, order=order) as stream:
             batches = [batch.embeddings for batch in stream]
-        return PartEmbeddings.cat(batches or [self._nothing()])
+        return PartEmbeddings.cat(batches or [nothing(self.runner)])
 
     __call__ = embed
 
@@ -232,7 +228,7 @@ class PartExtractor(Guided):
                 "The boxes look like an image. Write embed_boxes(frame, boxes): the frame comes first."
             )
         _one_of("on_error", on_error, ("warn", "raise"))
-        check_order(order)
+        _one_of("order", order, get_args(ChannelOrder))
         (image,) = map(load_image, in_rgb([frame], order))
         check_corners(boxes, image.shape[1], image.shape[0])
         crops, problems = try_boxes(image, boxes)
@@ -244,13 +240,6 @@ class PartExtractor(Guided):
         told = f"{len(problems)} of {len(crops) + len(problems)} boxes show nothing of the frame, and get a row without"
         warnings.warn(f"{told} any visible slot. {' '.join(problems.values())}", stacklevel=3)
         return with_unseen(seen, problems)
-
-    def _nothing(self) -> PartEmbeddings:
-        """[0, S, D]; what the network says of a black image tells the width."""
-        pose = self.runner.pose
-        maps = None if pose is None else torch.zeros(1, len(pose.schema), *pose.map_size)
-        output = self.runner.run(np.zeros((1, *self.preprocess.size, 3), np.uint8), maps)
-        return signed(output.embeddings, self.runner)[:0]
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write a checkpoint folder that :meth:`from_pretrained` reads; a checkpoint that was there is replaced.
@@ -339,10 +328,9 @@ class PartExtractor(Guided):
             [SkippedImage(position=7, name='archive/7.jpg', reason='archive/7.jpg is a damaged JPEG: ...')]
         """
         _one_of("on_error", on_error, get_args(OnError))
-        check_order(order)
-        readers = default_readers() if readers is None else readers
-        options = StreamOptions(self.runtime.batch_size, skip=on_error == "skip", readers=readers)
-        return EmbeddingStream(self.runner, in_rgb(walk(images), order), options)
+        _one_of("order", order, get_args(ChannelOrder))
+        source = in_rgb(walk(images), order)
+        return EmbeddingStream(self.runner, source, self.runtime.batch_size, skip=on_error == "skip", readers=readers)
 
 
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from partreid.datasets.images import from_pil, read_image
 from partreid.datasets.readers.common import LeftOut, folder_files, subfolders
-from partreid.errors import ConfigError, DataError, nearest
+from partreid.errors import DataError
 from partreid.types import ReIDImage
 
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor | ReIDImage
@@ -58,7 +58,13 @@ def walk(images: ImagesLike) -> Iterator[ImageLike]:
         images = [images]  # loading it says what was expected
     for image in images:
         if isinstance(image, str | Path) and os.path.isdir(image):  # noqa: PTH112 - a third of Path's time
-            yield from _walk_folder(Path(image))
+            folder, left_out, found = Path(image), LeftOut(), False
+            for path in _tree(folder, (), left_out):
+                found = True
+                yield path
+            if not found:
+                raise DataError(f"Folder {folder} holds no image ({left_out.instead()}), nor do the folders in it.")
+            left_out.tell()
         else:
             yield image
 
@@ -73,18 +79,6 @@ def image_name(image: ImageLike, position: int) -> str:
     if isinstance(image, ReIDImage):
         return str(image.path)
     return str(image) if isinstance(image, str | Path) else f"#{position}"
-
-
-def check_order(order: str) -> None:
-    """Whether this is a :data:`ChannelOrder`.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if order not in get_args(ChannelOrder):
-        raise ConfigError(
-            f'Expected order="rgb" or order="bgr", got {order!r:.80}. {nearest(str(order), ("rgb", "bgr"))}'
-        )
 
 
 def in_rgb(images: Iterable[ImageLike], order: ChannelOrder) -> Iterator[ImageLike]:
@@ -110,10 +104,8 @@ def load_image(image: ImageLike) -> np.ndarray:
         DataError: it cannot be read, or is no such array.
     """
     image = _from_tensor(image) if isinstance(image, Tensor) else image
-    if isinstance(image, ReIDImage):
-        return read_image(image.path)
-    if isinstance(image, str | Path):
-        return read_image(image)
+    if isinstance(image, ReIDImage | str | Path):
+        return read_image(image.path if isinstance(image, ReIDImage) else image)
     if isinstance(image, Image.Image):
         return from_pil(image)
     right = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3
@@ -152,16 +144,6 @@ def _what(image: object) -> str:
     if image.dtype == np.uint8 and image.ndim == 3 and image.shape[0] == 3:
         return f"{came}. Put the channels last: image.transpose(1, 2, 0)"
     return came
-
-
-def _walk_folder(folder: Path) -> Iterator[Path]:
-    found, left_out = False, LeftOut()
-    for path in _tree(folder, (), left_out):
-        found = True
-        yield path
-    if not found:
-        raise DataError(f"Folder {folder} holds no image ({left_out.instead()}), nor do the folders in it.")
-    left_out.tell()
 
 
 def _tree(folder: Path, above: tuple[str, ...], left_out: LeftOut) -> Iterator[Path]:

@@ -10,10 +10,10 @@ from typing import Literal, TypeAlias
 
 from partreid.errors import ConfigError, DataError
 from partreid.inference import parquet
+from partreid.inference.embedding_file import PARQUET, SAFETENSORS, save_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, walk
 from partreid.inference.shards import SKIPPED, ShardSettings, embed_shards, finish_job, open_job, write_skipped
-from partreid.inference.storage import PARQUET, SAFETENSORS, save_embeddings
 from partreid.inference.streaming import SkippedImage
 from partreid.progress import Progress, no_progress
 from partreid.runners.exported import ExportedRunner
@@ -114,8 +114,10 @@ def embed_to_folder(
         told: what is there already and what is made again. progress: shows how far it is.
 
     Raises:
-        ConfigError, DataError, MissingDependencyError: as :func:`~partreid.inference.shards.open_job`, and where an
-            image cannot be read. ShapeError: a number is no whole one of at least 1.
+        ConfigError: ``part`` is no (i, n) with 1 <= i <= n. ShapeError: a number is no whole one of at least 1.
+        DataError: there is no image, one cannot be read or is no file, another process makes this part, or the folder
+            was begun with another model, other images or other settings.
+        MissingDependencyError: Parquet without pyarrow.
     """
     if not isinstance(part, tuple) or len(part) != 2:
         raise ConfigError(f"Expected a part (i, n) with 1 <= i <= n, such as (2, 8), got {part!r:.80}.")

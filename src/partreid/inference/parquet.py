@@ -15,11 +15,7 @@ from partreid.types import PartEmbeddings
 
 
 def write(path: Path, embeddings: PartEmbeddings, names: Sequence[str], metadata: Mapping[str, str]) -> None:
-    """Write ``name``, ``vectors`` and ``visibility``; numbers are float32, uncompressed: they hardly shrink.
-
-    Raises:
-        DataError: a name is not UTF-8.
-    """
+    """Write ``name``, ``vectors`` and ``visibility``; numbers are float32, uncompressed: they hardly shrink."""
     pa, pq = require()
     vectors, seen = (t.float().cpu() for t in (embeddings.vectors, embeddings.visibility))
     lists = [
@@ -49,11 +45,8 @@ def metadata(path: Path) -> dict[str, str]:
 def read(path: Path, slots: Sequence[str], rows: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Vectors [N, S, D] and visibility [N, S] of the slots, in their order, and the names.
 
-    Args:
-        path: the file. slots: that it says it has. rows: that it says it has.
-
     Raises:
-        ValueError: it has others, or would unpack to far more than its size.
+        ValueError: the file has others than it says, or would unpack to far more than its size.
     """
     pa, pq = require()
     try:
@@ -64,25 +57,16 @@ def read(path: Path, slots: Sequence[str], rows: int) -> tuple[Tensor, Tensor, t
                 raise ValueError(f"{rows} names for {file.metadata.num_rows} rows of {width} numbers a slot")
             table = file.read(columns=["name", "vectors", "visibility"])
         lists, shown = (table[name].combine_chunks() for name in ("vectors", "visibility"))
-        vectors = [_numbers(lists.field(slot).flatten()).reshape(len(lists), -1) for slot in slots]
-        visibility = [_numbers(shown.field(slot)) for slot in slots]
+        vectors = [lists.field(slot).flatten().to_numpy(zero_copy_only=False).reshape(len(lists), -1) for slot in slots]
+        visibility = [shown.field(slot).to_numpy(zero_copy_only=False) for slot in slots]
         names = tuple(table["name"].to_pylist())
     except pa.ArrowException as error:
         raise ValueError(str(error)) from None
     return torch.from_numpy(np.stack(vectors, axis=1)), torch.from_numpy(np.stack(visibility, axis=1)), names
 
 
-def _numbers(array: Any) -> np.ndarray:
-    numbers: np.ndarray = array.to_numpy(zero_copy_only=False)
-    return numbers
-
-
 def require() -> tuple[Any, Any]:
-    """pyarrow and its reader of Parquet.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
+    """pyarrow and its reader of Parquet."""
     with needs_extra("tables", "A Parquet file"):
         import pyarrow
         import pyarrow.parquet

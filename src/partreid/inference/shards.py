@@ -13,41 +13,127 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import Literal
 
 from partreid.errors import ConfigError, DataError
 from partreid.files import atomic_file, hold_folder, hold_work
 from partreid.inference import parquet
-from partreid.inference.embedding_file import read_facts
+from partreid.inference.embedding_file import FileFacts, read_facts, read_file, root_of, write_file
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, image_name, walk
-from partreid.inference.shard_folder import MANIFEST, manifest_content, name_bytes
-from partreid.inference.shard_job import LIST, ShardJob, ShardSettings, images_digest
-from partreid.inference.storage import ShardMark, root_of, save_embeddings
-from partreid.inference.streaming import (
-    ImageBatch,
-    SkippedImage,
-    StreamOptions,
-    default_readers,
-    in_batches,
-    run_batches,
-)
-from partreid.runners.runner import signed
+from partreid.inference.storage import MANIFEST, manifest_content, name_bytes, shard_mark, shard_name
+from partreid.inference.streaming import ImageBatch, SkippedImage, in_batches, run_batches
+from partreid.runners.runner import nothing
 from partreid.types import PartEmbeddings
-
-__all__ = ["SKIPPED", "ShardJob", "ShardSettings", "embed_shards", "finish_job", "open_job", "write_skipped"]
 
 SKIPPED = "skipped.csv"
 """In a folder of shards: the images that could not be read, and why."""
 
+_LIST = "images"
+"""In a job's ``workplace``: the names of all images."""
 _FORMAT, _VERSION = "partreid-embedding-shards", 2
 _WORKPLACE, _LOCK = ".part-{}-of-{}", ".lock"
 _PATIENCE = 60.0
 """Seconds; a manifest is written in a moment."""
+
+
+@dataclass(frozen=True)
+class ShardSettings:
+    """How a folder of shards is made. A network's last digits depend on ``batch_size`` and ``precision`` (in words)."""
+
+    shard_size: int = 16_384
+    file_type: Literal["safetensors", "parquet"] = "safetensors"
+    batch_size: int = 64
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.shard_size < 1 or self.file_type not in ("safetensors", "parquet"):
+            raise ConfigError(
+                "Expected shards of at least one image, as safetensors or parquet, got shards of "
+                f"{self.shard_size} as {self.file_type}."
+            )
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """A folder of shards, the images that belong in each, and which shards this process makes.
+
+    Attributes:
+        workplace: a folder in it for what this process has not finished. part: as in :func:`open_job`.
+        offsets: where the names of each shard begin in the list of all, and where the last end.
+        names_sha256: digest of all names. root: from where relative names start; "" = all are absolute.
+    """
+
+    folder: Path
+    workplace: Path
+    part: tuple[int, int]
+    model: str
+    settings: ShardSettings
+    images: int
+    offsets: tuple[int, ...]
+    names_sha256: str
+    root: str
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def shards(self) -> range:
+        """The shards of this part."""
+        return range(self.part[0] - 1, len(self), self.part[1])
+
+    def path(self, shard: int) -> Path:
+        """The file of a shard."""
+        return self.folder / shard_name(shard, self.settings.file_type)
+
+    def first(self, shard: int) -> int:
+        """Position of a shard's first image among all."""
+        return shard * self.settings.shard_size
+
+    def size(self, shard: int) -> int:
+        """How many images belong in a shard."""
+        return min(self.images, self.first(shard + 1)) - self.first(shard)
+
+    def names(self, shard: int) -> list[str]:
+        """The images of a shard."""
+        with (self.workplace / _LIST).open("rb") as file:
+            file.seek(self.offsets[shard])
+            names = file.read(self.offsets[shard + 1] - self.offsets[shard])
+        return names.decode("utf-8", "surrogateescape").split("\0")[:-1]
+
+    def fault(self, shard: int) -> str | None:
+        """Why a shard is to be made: "" = not there, else what differs from what was written. None = it is whole."""
+        path = self.path(shard)
+        if not path.exists():
+            return ""
+        try:
+            _, facts = read_file(path)
+        except DataError as error:
+            return str(error)
+        names = self.names(shard)
+        if facts.model != self.model:
+            return f"{path} was made by the model {facts.model or 'unknown'}"
+        without = {position - self.first(shard) for position, _, _ in facts.skipped}
+        expected = [name for place, name in enumerate(names) if place not in without]
+        if facts.shard != self.mark(shard) or list(facts.names) != expected:
+            return f"{path} is another shard, or one of other images"
+        if facts.images != _images_digest(names):
+            return f"{path} is of images that have changed since"
+        return None
+
+    def mark(self, shard: int) -> str:
+        """How the shard says which it is."""
+        return shard_mark(self.names_sha256, shard)
+
+    def faults(self) -> dict[int, str]:
+        """The shards of this part that are still to be made, and why; see :meth:`fault`."""
+        return {shard: fault for shard in self.shards if (fault := self.fault(shard)) is not None}
+
+    def absent(self) -> int:
+        """How many shards of all parts are not there yet."""
+        return sum(not self.path(shard).exists() for shard in range(len(self)))
 
 
 @contextmanager
@@ -61,16 +147,8 @@ def open_job(
 ) -> Iterator[ShardJob]:
     """Begin a folder of shards or resume one, and be the only process that makes this part of it.
 
-    Args:
-        folder: where the shards go. images: files and folders; walked through once for their names.
-        extractor: of the model. settings: to resume a folder, those it was begun with.
-        part: (i, n): make every n-th shard, beginning with the i-th, counted from 1. (1, 1) = all shards.
-
-    Raises:
-        ConfigError: ``part`` is no (i, n) with 1 <= i <= n.
-        DataError: there is no image, an image is no file, another process makes this part, or the folder was begun
-            with another model, other images or other settings.
-        MissingDependencyError: Parquet without pyarrow.
+    ``part`` is (i, n): make every n-th shard, beginning with the i-th, counted from 1. Errors are told at
+    :func:`~partreid.inference.many.embed_to_folder`.
     """
     if not 1 <= part[0] <= part[1]:
         raise ConfigError(f"Expected a part (i, n) with 1 <= i <= n, such as (2, 8), got {part}.")
@@ -87,24 +165,10 @@ def open_job(
                 for name in (MANIFEST, SKIPPED):  # written by a process that was killed
                     for leftover in folder.glob(f".{Path(name).stem}.*"):
                         leftover.unlink(missing_ok=True)
-                _begin(folder / MANIFEST, _manifest(job, extractor))
+                _begin(job, extractor.slots)
             yield job
         finally:
             shutil.rmtree(workplace, ignore_errors=True)
-
-
-def _manifest(job: ShardJob, extractor: PartExtractor) -> dict[str, object]:
-    return {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "model": job.model,
-        "slots": list(extractor.slots),
-        **asdict(job.settings),
-        "images": job.images,
-        "names_sha256": job.names_sha256,
-        "root": job.root,
-        "shards": len(job),
-    }
 
 
 def embed_shards(
@@ -112,33 +176,24 @@ def embed_shards(
 ) -> Iterator[tuple[int, int]]:
     """Make shards one after the other; the images of the next are decoded while one ends.
 
-    Args:
-        extractor: of the job's model. job: the folder. shards: which, ascending or not; taken as they are needed.
-        skip: leave out images that cannot be read; the shard says which. readers: as in ``PartExtractor.stream``.
-
     Yields:
         (shard, images done) after every batch; after the last of a shard once that is on the disk.
-
-    Raises:
-        DataError: another model, an image that cannot be read, or a shard that cannot be written.
     """
     if extractor.fingerprint != job.model:
         raise DataError(f"{job.folder} is made with model {job.model}, got {extractor.fingerprint}.")
-    readers = default_readers() if readers is None else readers
-    options = StreamOptions(job.settings.batch_size, skip=skip, readers=readers)
-    marks: dict[int, ShardMark] = {}
+    digests: dict[int, str] = {}
 
     def batches() -> Iterator[ImageBatch]:
         for shard in shards:
-            shard_names = job.names(shard)
+            names = job.names(shard)
             # Before they are decoded: of an image that changes meanwhile, the shard is made again next time.
-            marks[shard] = ShardMark(job.mark(shard), images_digest(shard_names))
-            yield from in_batches(iter(shard_names), options.batch_size, first=job.first(shard))
+            digests[shard] = _images_digest(names)
+            yield from in_batches(iter(names), job.settings.batch_size, first=job.first(shard))
 
     made: list[PartEmbeddings] = []
     names: list[str] = []
     skipped: list[SkippedImage] = []
-    with closing(run_batches(extractor.runner, batches(), options)) as results:
+    with closing(run_batches(extractor.runner, batches(), skip=skip, readers=readers)) as results:
         for batch, output in results:
             names += batch.names
             skipped += batch.skipped
@@ -146,24 +201,21 @@ def embed_shards(
                 made.append(output.embeddings)
             shard = batch.first // job.settings.shard_size
             if batch.end == job.first(shard) + job.size(shard):
-                whole = PartEmbeddings.cat(made) if made else _nothing(extractor)
-                mark = marks.pop(shard)
+                whole = PartEmbeddings.cat(made or [nothing(extractor.runner)])
+                facts = FileFacts(
+                    whole.slots, whole.model, tuple(names), tuple(skipped), whole.compare_normalized,
+                    root_of([*names, *(one.name for one in skipped)], job.root or None), job.mark(shard),
+                    digests.pop(shard),
+                )  # fmt: skip
                 file = job.workplace / job.path(shard).name
-                save_embeddings(file, whole, names=names, skipped=skipped, root=job.root, part_of=mark)
+                write_file(file, whole, facts)
                 file.replace(job.path(shard))
                 made, names, skipped = [], [], []
             yield shard, batch.end - batch.first
 
 
 def finish_job(job: ShardJob) -> list[SkippedImage]:
-    """Where all shards of all parts are there, write which images were left out as ``skipped.csv``, if any.
-
-    Returns:
-        What was left out, of all shards.
-
-    Raises:
-        DataError: a shard is missing or damaged.
-    """
+    """Where all shards of all parts are there, list which images were left out, in ``skipped.csv`` if there are any."""
     facts = (read_facts(job.path(shard)) for shard in range(len(job)))
     skipped = [SkippedImage(*line) for one in facts for line in one.skipped]
     with hold_folder(job.folder, error=DataError, patience=_PATIENCE):
@@ -175,11 +227,7 @@ def finish_job(job: ShardJob) -> list[SkippedImage]:
 
 
 def write_skipped(path: Path, skipped: Sequence[SkippedImage]) -> None:
-    """A table of the images that were left out, or no file where there are none.
-
-    Raises:
-        DataError: it cannot be written.
-    """
+    """A table of the images that were left out, or no file where there are none."""
     if not skipped:
         path.unlink(missing_ok=True)
         return
@@ -198,7 +246,7 @@ def _list_images(
     """Write the names of all images to a file, one at a time; also a digest of them."""
     digest, count, offsets, end, root = hashlib.sha256(), 0, [], 0, ""
     workplace = folder / _WORKPLACE.format(*part)
-    with atomic_file(workplace / LIST, error=DataError) as temporary, temporary.open("wb") as file:
+    with atomic_file(workplace / _LIST, error=DataError) as temporary, temporary.open("wb") as file:
         for image in walk(images):
             if not isinstance(image, str | Path):
                 raise DataError(f"A folder of shards is made from files, got {type(image).__name__}. Use a stream.")
@@ -213,10 +261,15 @@ def _list_images(
     return ShardJob(folder, workplace, part, model, settings, count, (*offsets, end), digest.hexdigest(), root)
 
 
-def _begin(path: Path, manifest: dict[str, object]) -> None:
+def _begin(job: ShardJob, slots: Sequence[str]) -> None:
     """Write the manifest, or compare it with the one that is there."""
-    if not manifest["images"]:
+    if not job.images:
         raise DataError("Expected at least one image to embed, got none.")
+    path = job.folder / MANIFEST
+    manifest = {
+        "format": _FORMAT, "version": _VERSION, "model": job.model, "slots": list(slots), **asdict(job.settings),
+        "images": job.images, "names_sha256": job.names_sha256, "root": job.root, "shards": len(job),
+    }  # fmt: skip
     if not path.exists():
         with atomic_file(path, error=DataError) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -235,10 +288,15 @@ def _begin(path: Path, manifest: dict[str, object]) -> None:
         )
 
 
-def _nothing(extractor: PartExtractor) -> PartEmbeddings:
-    """Embeddings of no image; a blank one tells how wide they are."""
-    runner = extractor.runner
-    blank = np.zeros((1, *runner.preprocess.size, 3), np.uint8)
-    pose = runner.pose
-    maps = None if pose is None else torch.zeros(1, len(pose.schema), *pose.map_size)
-    return signed(runner.run(blank, maps).embeddings, runner)[:0]
+def _images_digest(names: Iterable[str]) -> str:
+    """sha256 of the files of images: of what is in them, or that one is no file. A hundredth of embedding's time."""
+    digest = hashlib.sha256()
+    for name in names:
+        try:
+            if not Path(name).is_file():  # a pipe would be waited for
+                raise FileNotFoundError
+            with Path(name).open("rb") as file:
+                digest.update(b"file" + hashlib.file_digest(file, "sha256").digest())
+        except (OSError, ValueError):  # reading it as an image says what is wrong
+            digest.update(b"none")
+    return digest.hexdigest()

@@ -1,85 +1,29 @@
-"""Embeddings on disk: one file, safetensors or Parquet, or a folder of such files (``shards.py`` makes those)."""
+"""Embeddings read from disk: one file, or a folder of shards, whose manifest says which files belong to it."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from partreid.errors import DataError, ShapeError
+from pydantic import Field
+
+from partreid.base_config import ConfigModel
+from partreid.errors import ConfigError, DataError
 from partreid.files import nameable
-from partreid.inference.embedding_file import PARQUET, SAFETENSORS, FileFacts, read_facts, read_file, write_file
-from partreid.inference.shard_folder import read_manifest, shard_files
+from partreid.inference.embedding_file import FileFacts, read_facts, read_file
+from partreid.json_files import read_json
 from partreid.objects import guided
 from partreid.types import PartEmbeddings
-from partreid.types.numbers import in_order
 
-__all__ = [
-    "PARQUET",
-    "SAFETENSORS",
-    "ShardMark",
-    "images_root",
-    "iter_embeddings",
-    "load_embeddings",
-    "read_facts",
-    "root_of",
-    "save_embeddings",
-]
+MANIFEST = "manifest.json"
+"""In a folder of shards: what they hold, and how many there are."""
 
-
-@dataclass(frozen=True)
-class ShardMark:
-    """What tells one shard from all others. Attributes as in :class:`FileFacts`."""
-
-    shard: str
-    images: str
-
-
-@guided
-def save_embeddings(
-    path: str | Path,
-    embeddings: PartEmbeddings,
-    *,
-    names: Sequence[str],
-    skipped: Sequence[tuple[int, str, str]] = (),
-    root: str | Path | None = None,
-    part_of: ShardMark | None = None,
-) -> Path:
-    """Write embeddings, whole or not at all; the same arguments give the same bytes.
-
-    A safetensors file holds ``vectors`` [N, S, D] and ``visibility`` [N, S]. A Parquet file holds the columns ``name``,
-    ``vectors`` and ``visibility``, the latter two with a field for each slot: ``vectors.head`` is a list of D numbers.
-    A checksum of all of it is among the metadata.
-
-    Args:
-        path: the file; ``.parquet`` writes Parquet (extra ``tables``), any other suffix safetensors.
-        embeddings: N images. names: N names, for example the images' files.
-        skipped: images that could not be read: position, name, reason.
-        root: the folder from which relative names start, where the names are files.
-        part_of: of a shard, which one it is.
-
-    Raises:
-        ShapeError: the names are no texts in an order, or not as many as the images; or a number is NaN, infinite or
-            no visibility.
-        DataError: the file cannot be written.
-        MissingDependencyError: Parquet without pyarrow.
-    """
-    in_order("names", names)
-    if isinstance(names, str | bytes) or len(names) != len(embeddings):
-        got = repr(names)[:80] if isinstance(names, str | bytes) else len(names)
-        raise ShapeError(f"Expected {len(embeddings)} names, one per image, got {got}.")
-    names = [str(name) if isinstance(name, str | Path) else _no_name(name) for name in names]
-    mark = {} if part_of is None else vars(part_of)
-    compare = embeddings.compare_normalized
-    start = root_of([*names, *(name for _, name, _ in skipped)], root)
-    facts = FileFacts(embeddings.slots, embeddings.model, tuple(names), tuple(skipped), compare, start, **mark)
-    write_file(nameable(path, error=DataError), embeddings.validate(), facts)
-    return Path(path)
-
-
-def _no_name(name: object) -> str:
-    raise ShapeError(f"An image's name is text, got {name!r:.80} of type {type(name).__name__}.")
+_SHARD = re.compile(r"shard-(\d{6,12})\.(?:safetensors|parquet)", re.ASCII)
+_RESTORE = "Put it back as it was, or embed into another folder."
+_AGAIN = "Remove that file, and the same partreid embed makes it again; or embed into another folder."
 
 
 @guided
@@ -121,13 +65,115 @@ def images_root(path: str | Path) -> Path | None:
     return Path(root) if root else None
 
 
-def root_of(names: Iterable[str], root: str | Path | None) -> str:
-    """``root`` as an absolute path, if a name is relative and so depends on it; else "".
+def shard_name(index: int, file_type: str) -> str:
+    """The file of a shard: ``shard-000007.safetensors``."""
+    return f"shard-{index:06d}.{file_type}"
 
-    Example:
-        >>> root_of(["/data/a.jpg"], "/home"), root_of(["a.jpg"], "/home")
-        ('', '/home')
-    """
-    if root is None or all(os.path.isabs(name) for name in names):  # noqa: PTH117 - of very many names
+
+def shard_files(folder: Path) -> list[Path]:
+    """The files of a folder of shards, in order: all are there, and by their descriptions they belong together."""
+    manifest = read_manifest(folder)
+    count, suffix = manifest.shards, manifest.file_type
+    found = sorted((int(match[1]), file) for file in folder.iterdir() if (match := _SHARD.fullmatch(file.name)))
+    if foreign := [file for i, file in found if i >= count or file.name != shard_name(i, suffix)]:
+        raise DataError(
+            f"{folder} holds {foreign[0].name}, and its {MANIFEST} says that there are {count} shards of type "
+            f"{suffix}: one of the two was changed. Move what does not belong there away, or embed into another folder."
+        )
+    there = dict(found)
+    if len(there) < count:
+        first = next(i for i in range(count) if i not in there)
+        raise DataError(
+            f"{folder} is not finished: {count - len(there)} of {count} shards are missing, the first is "
+            f"{shard_name(first, suffix)}. Resume with the same partreid embed."
+        )
+    digest = hashlib.sha256()
+    for i in range(count):
+        facts = read_facts(there[i])
+        if fault := manifest.fault(i, facts):
+            raise DataError(f"{there[i]} does not belong in this folder: {fault}. {_AGAIN}")
+        for name in facts.in_order(i * manifest.shard_size):
+            digest.update(name_bytes(name))
+    if digest.hexdigest() != manifest.names_sha256:
+        raise DataError(f"{folder}: the shards are not of the images that {MANIFEST} was written for. {_AGAIN}")
+    return [there[i] for i in range(count)]
+
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+
+
+class Manifest(ConfigModel):
+    """What a folder of shards says of itself, as far as its readers need it."""
+
+    version: Annotated[int, Field(strict=True, ge=1, le=2)]
+    """Of the format; 1 had no checksums."""
+    model: str
+    """Fingerprint of the model that made them."""
+    slots: tuple[str, ...]
+    """As in ``PartEmbeddings``."""
+    images: Count
+    """How many, with those that could not be read."""
+    shard_size: Count
+    """Images in each shard but the last."""
+    shards: Count
+    """How many."""
+    file_type: Literal["safetensors", "parquet"]
+    """Of the shards."""
+    names_sha256: str
+    """Digest of all names in order."""
+    root: str = ""
+    """From where relative names start; "" = all are absolute, or it is not known."""
+
+    def fault(self, shard: int, facts: FileFacts) -> str:
+        """Why a shard of these facts does not belong in this place; "" = it does."""
+        size = min(self.shard_size, self.images - shard * self.shard_size)
+        positions = [position - shard * self.shard_size for position, _, _ in facts.skipped]
+        if facts.model != self.model or facts.slots != self.slots:
+            return f"it was made by the model {facts.model or 'unknown'}, the others by {self.model}"
+        if len(facts.names) + len(positions) != size or len({p for p in positions if 0 <= p < size}) != len(positions):
+            return f"it has {len(facts.names)} images and {len(positions)} skipped ones, not {size} together"
+        if self.version > 1 and facts.shard != shard_mark(self.names_sha256, shard):
+            return "it is another shard, or one of other images"
+        if self.version > 1 and facts.root not in (self.root, ""):
+            return f"its names start from {facts.root or 'an unknown folder'}, those of the others from {self.root}"
         return ""
-    return str(Path(root).absolute())
+
+
+def shard_mark(names_sha256: str, shard: int) -> str:
+    """How a shard says which it is."""
+    return f"{names_sha256}/{shard}"
+
+
+def name_bytes(name: str) -> bytes:
+    """A name as it enters the digest of all names."""
+    return name.encode("utf-8", "surrogateescape") + b"\0"
+
+
+def manifest_content(path: Path) -> dict[str, Any]:
+    """What stands in a manifest, with the names of today."""
+    content = read_json(path, error=DataError)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} cannot be read: expected a JSON object. Move it away, or embed into another folder.")
+    if "pictures" in content:  # its name in folders of earlier versions
+        content["images"] = content.pop("pictures")
+    return content
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What a folder of shards says of itself."""
+    path = folder / MANIFEST
+    try:
+        content = manifest_content(path)
+        known = {key: content[key] for key in Manifest.model_fields if key in content or key != "root"}
+    except (DataError, KeyError, TypeError) as error:
+        raise DataError(f"{folder} is not a folder of embeddings ({error}). Make it with partreid embed.") from None
+    try:
+        manifest = Manifest.parse(known, source=str(path))
+    except ConfigError as error:
+        raise DataError(f"{error}. It was changed, or is of a later partreid. {_RESTORE}") from None
+    if manifest.shards != -(-manifest.images // manifest.shard_size):
+        raise DataError(
+            f"{path} was changed: {manifest.images} images are not {manifest.shards} shards of "
+            f"{manifest.shard_size}. {_RESTORE}"
+        )
+    return manifest

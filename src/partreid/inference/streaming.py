@@ -58,30 +58,6 @@ class EmbeddedBatch(Guided):
         return len(self.names)
 
 
-@dataclass(frozen=True)
-class StreamOptions:
-    """How a stream reads.
-
-    Attributes:
-        batch_size: images at once. skip: leave out what cannot be read, instead of stopping.
-        readers: threads that decode ahead; 0 decodes between the batches. They hold at most ``readers + 1`` batches.
-    """
-
-    batch_size: int
-    skip: bool = False
-    readers: int = 0
-
-    def __post_init__(self) -> None:
-        whole = isinstance(self.batch_size, int) and isinstance(self.readers, int)
-        if not whole or self.batch_size < 1 or self.readers < 0:
-            raise ConfigError(f"Expected batches of at least one image and no negative number of readers, got {self}.")
-
-
-def default_readers() -> int:
-    """As many threads as there are cores for this process, at most 4: decoding takes a small part of the time."""
-    return min(4, usable_cores())
-
-
 class EmbeddingStream(Iterator[EmbeddedBatch]):
     """The batches of a stream, in the order of its images. Close it, or use ``with``, to leave it early.
 
@@ -89,9 +65,13 @@ class EmbeddingStream(Iterator[EmbeddedBatch]):
         skipped: what was left out so far.
     """
 
-    def __init__(self, runner: Runner, images: Iterator[ImageLike], options: StreamOptions) -> None:
+    def __init__(
+        self, runner: Runner, images: Iterator[ImageLike], batch_size: int, *, skip: bool, readers: int | None
+    ) -> None:
+        if readers is not None and (not isinstance(readers, int) or readers < 0):
+            raise ConfigError(f"Expected no negative number of readers, or None, got {readers!r:.80}.")
         self.skipped: list[SkippedImage] = []
-        self._results = run_batches(runner, in_batches(images, options.batch_size), options)
+        self._results = run_batches(runner, in_batches(images, batch_size), skip=skip, readers=readers)
 
     def __next__(self) -> EmbeddedBatch:
         for batch, output in self._results:
@@ -120,12 +100,7 @@ class ImageBatch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DecodedBatch:
-    """A batch that was read.
-
-    Attributes:
-        first, end: positions that it covers.
-        names, positions, pixels, part_maps: of the images that could be read. skipped: the others.
-    """
+    """A batch that was read: the positions that it covers, and what could be read of it; ``skipped`` are the others."""
 
     first: int
     end: int
@@ -137,44 +112,32 @@ class DecodedBatch:
 
 
 def in_batches(images: Iterator[ImageLike], size: int, *, first: int = 0) -> Iterator[ImageBatch]:
-    """Images some at a time; ``first`` is the position of the first one.
-
-    Example:
-        >>> [batch.first for batch in in_batches(iter(["a.jpg", "b.jpg", "c.jpg"]), 2)]
-        [0, 2]
-    """
+    """Images some at a time; ``first`` is the position of the first one."""
     while batch := list(islice(images, size)):
         yield ImageBatch(first, batch)
         first += len(batch)
 
 
 def run_batches(
-    runner: Runner, batches: Iterator[ImageBatch], options: StreamOptions
+    runner: Runner, batches: Iterator[ImageBatch], *, skip: bool, readers: int | None
 ) -> Generator[tuple[DecodedBatch, ModelOutput | None], None, None]:
     """Every batch as it was read, and what the network says of it: None where no image could be read.
 
-    Raises:
-        DataError: an image cannot be read, and is not to be left out; or what the network makes of one is no number.
+    ``readers`` threads decode ahead and hold at most ``readers + 1`` batches; 0 decodes between the batches, None takes
+    one for each core of this process, at most 4: decoding takes a small part of the time.
     """
-
-    def decode(batch: ImageBatch) -> DecodedBatch:
-        return _decode(batch, runner, skip=options.skip)
-
-    for batch in read_ahead(decode, batches, threads=options.readers, ahead=options.readers):
+    readers = min(4, usable_cores()) if readers is None else readers
+    for batch in read_ahead(lambda one: _decode(one, runner, skip=skip), batches, threads=readers, ahead=readers):
         if not batch.names:
             yield batch, None
             continue
         output = runner.run(batch.pixels, batch.part_maps)
-        check_numbers(output.embeddings, batch.names)
+        _check_numbers(output.embeddings, batch.names)
         yield batch, replace(output, embeddings=signed(output.embeddings, runner))
 
 
-def check_numbers(embeddings: PartEmbeddings, names: Sequence[str]) -> None:
-    """Whether a network's embeddings are numbers: nothing that compares them could tell later.
-
-    Raises:
-        DataError: a vector holds NaN or infinity, or a visibility is out of range; it names the image and the slot.
-    """
+def _check_numbers(embeddings: PartEmbeddings, names: Sequence[str]) -> None:
+    """Refuse embeddings with NaN or infinity, and name the image: nothing that compares them could tell later."""
     try:
         embeddings.validate()
         return
@@ -210,15 +173,9 @@ def _decode(batch: ImageBatch, runner: Runner, *, skip: bool) -> DecodedBatch:
             continue
         names.append(name)
         positions.append(position)
-    return DecodedBatch(
-        first=batch.first,
-        end=batch.first + len(batch.images),
-        names=tuple(names),
-        positions=np.array(positions, np.int64),
-        pixels=pixels[: len(names)],
-        part_maps=torch.cat(maps) if maps else None,
-        skipped=tuple(skipped),
-    )
+    part_maps = torch.cat(maps) if maps else None
+    places, end = np.array(positions, np.int64), batch.first + len(batch.images)
+    return DecodedBatch(batch.first, end, tuple(names), places, pixels[: len(names)], part_maps, tuple(skipped))
 
 
 def _load(image: ImageLike, name: str, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:

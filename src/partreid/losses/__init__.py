@@ -6,8 +6,8 @@ from partreid.doors import door
 
 if TYPE_CHECKING:
     from partreid.losses.extra import LOSSES, ExtraLosses, LossSetup
-    from partreid.losses.gilt import gilt_terms
     from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
+    from partreid.losses.objective import gilt_terms
 
 __all__ = [
     "LOSSES", "ExtraLosses", "GiLtConfig", "LossSetup", "ObjectiveConfig", "RegionWeights", "gilt_terms",

@@ -1,4 +1,4 @@
-"""The overall objective (Eq. 5)."""
+"""The overall objective (Eq. 5), and GiLt, global-identity local-triplet loss (Eq. 6), with all weights of Table 4."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ConfigError, LabelError
-from partreid.functional.losses import IGNORED_LABEL, part_attention_loss
+from partreid.functional.losses import (
+    IGNORED_LABEL,
+    TripletLoss,
+    identity_loss,
+    part_attention_loss,
+    part_averaged_triplet,
+    per_part_triplet,
+)
 from partreid.losses.extra import ExtraLosses, Gather
-from partreid.losses.gilt import gilt_terms, term_weight
-from partreid.losses.loss_config import ObjectiveConfig
+from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig
 from partreid.types import LossReport, ModelOutput
 
 
@@ -43,7 +49,10 @@ def objective(
     """
     visibility = _visibility(output, labels, config)
     terms, statistics = gilt_terms(output, pid_index, config.gilt, visibility=visibility, gather=gather)
-    weighted = [term_weight(name, config.gilt) * loss for name, loss in terms.items()]
+    weighted = []
+    for name, loss in terms.items():
+        kind, region = name.split("/")
+        weighted.append(getattr(getattr(config.gilt, kind), region) * loss)
     if config.part_attention_weight and output.part_logits is not None:
         if labels is None:
             raise LabelError("The part attention loss needs human parsing labels, and none were given.")
@@ -61,9 +70,7 @@ def objective(
     if not weighted:
         there = ", ".join(name for name, _ in output.features.items())
         raise ConfigError(f"Every loss on what this model has ({there}) has weight 0: there is nothing to train on.")
-    total = weighted[0]
-    for loss in weighted[1:]:
-        total = total + loss
+    total = sum(weighted[1:], start=weighted[0])
     return LossReport(total, {name: loss.detach() for name, loss in terms.items()}, statistics)
 
 
@@ -80,3 +87,52 @@ def _visibility(output: ModelOutput, labels: Tensor | None, config: ObjectiveCon
     # An image without a label file tells nothing about its parts: all of them count.
     unknown = (labels == IGNORED_LABEL).flatten(1).all(dim=1, keepdim=True)
     return (seen | unknown).to(output.visibility)
+
+
+def gilt_terms(
+    output: ModelOutput,
+    pid_index: Tensor,
+    config: GiLtConfig,
+    *,
+    visibility: Tensor | None = None,
+    gather: Gather | None = None,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Every loss whose weight is not 0, on every embedding that the model has.
+
+    Args:
+        output: of the model. pid_index: [B] training classes. config: weights and margins.
+        visibility: [B, K] for the part-averaged triplet; None counts all parts.
+        gather: triplets are mined over what it returns, instead of the batch alone.
+
+    Returns:
+        Unweighted losses by name (``identity/global_``, ``triplet/parts``, ...), and the fraction of
+        active triplets by the same names.
+
+    Raises:
+        ConfigError: an identity loss is asked for, and the model has no identity classifiers.
+    """
+    terms: dict[str, Tensor] = {}
+    active: dict[str, Tensor] = {}
+    pids = pid_index
+    if gather is not None:
+        pids, visibility = gather(pid_index), None if visibility is None else gather(visibility)
+    for region, vectors in output.features.items():
+        if getattr(config.identity, region):
+            if output.identity_logits is None:
+                raise ConfigError("This model has no identity classifiers: set the identity weights to 0.")
+            logits = getattr(output.identity_logits, region)
+            terms[f"identity/{region}"] = identity_loss(logits, pid_index, smoothing=config.label_smoothing)
+        if getattr(config.triplet, region):
+            mined = vectors if gather is None else gather(vectors)
+            triplet = _triplet(mined, pids, config, visibility if region == "parts" else None)
+            terms[f"triplet/{region}"] = triplet.loss
+            active[f"active/{region}"] = triplet.active
+    return terms, active
+
+
+def _triplet(vectors: Tensor, pids: Tensor, config: GiLtConfig, visibility: Tensor | None) -> TripletLoss:
+    if vectors.ndim == 2:
+        return part_averaged_triplet(vectors.unsqueeze(1), pids, margin=config.margin)
+    if config.part_triplet == "per_part":
+        return per_part_triplet(vectors, pids, margin=config.margin)
+    return part_averaged_triplet(vectors, pids, margin=config.margin, visibility=visibility)

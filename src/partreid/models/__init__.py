@@ -6,8 +6,7 @@ from partreid.doors import door
 
 if TYPE_CHECKING:
     from partreid.models.backbones import BACKBONES, Backbone, BackboneEntry, FineMap, build_backbone
-    from partreid.models.baselines import PCB, BoT
-    from partreid.models.bpbreid import BPBReID
+    from partreid.models.bpbreid import PCB, BoT, BPBReID
     from partreid.models.build import build_network
     from partreid.models.checkpoint import Checkpoint, load_backbone, load_checkpoint, save_checkpoint
     from partreid.models.model_config import ModelConfig, bot_model, official_model, paper_model, pcb_model

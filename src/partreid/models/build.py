@@ -10,8 +10,7 @@ import torch
 from partreid.errors import CheckpointError, ConfigError
 from partreid.models.backbones import Backbone, build_backbone
 from partreid.models.backbones.weights import check_shapes
-from partreid.models.baselines import PCB, BoT
-from partreid.models.bpbreid import BPBReID
+from partreid.models.bpbreid import PCB, BoT, BPBReID
 from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
 from partreid.objects import guided
@@ -45,10 +44,6 @@ def build_fitting(
     config: ModelConfig, num_identities: int, shapes: Mapping[str, Sequence[int]], *, source: str
 ) -> ReIDNetwork:
     """A network for tensors of these shapes: nothing that a file only claims takes memory.
-
-    Args:
-        config, num_identities: as in :func:`build_network`. shapes: of the file's tensors, by name.
-        source: the file, for messages.
 
     Raises:
         CheckpointError: they are not the network's; every key that does not fit is listed.

@@ -113,7 +113,9 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] | Mapping[st
     try:
         model_config = ModelConfig.parse(config["model"], source="model")
         preprocess = PreprocessConfig.parse(config["preprocess"], source="preprocess")
-        num_identities = _count(config["num_identities"])
+        num_identities = config["num_identities"]
+        if not isinstance(num_identities, int) or isinstance(num_identities, bool) or not 1 <= num_identities <= 10**9:
+            raise ConfigError(f"num_identities: expected a number from 1 to {10**9}, got {num_identities!r}.")
     except KeyError as error:
         raise CheckpointError(f"{folder / CONFIG_FILE} lacks the entry {error}.") from None
     except ConfigError as error:
@@ -176,15 +178,6 @@ def read_metrics(source: str | Path) -> dict[str, Any]:
     """
     path = find_checkpoint(source) / METRICS_FILE
     return _read_json(path, nan=True) if path.exists() else {}
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST_IDENTITIES:
-        raise ConfigError(f"num_identities: expected a number from 1 to {_MOST_IDENTITIES}, got {value!r}.")
-    return value
-
-
-_MOST_IDENTITIES = 10**9
 
 
 def find_checkpoint(source: str | Path) -> Path:

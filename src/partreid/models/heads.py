@@ -1,11 +1,41 @@
-"""What follows pooling: embedding heads, BN necks and identity classifiers (Eq. 6; Luo et al. 2019)."""
+"""The part classifier (Eq. 1), and what follows pooling: embedding heads, BN necks and identity classifiers (Eq. 6)."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-WEIGHT_STD = 0.001
+_WEIGHT_STD = 0.001
 """Standard deviation of a new part or identity classifier's weights."""
+
+
+class PixelPartClassifier(nn.Module):
+    """A 1×1 convolution over the feature map: scores of background and K parts at every pixel.
+
+    Args:
+        channels: C of the feature map.
+        num_parts: K.
+        batchnorm: a BatchNorm2d before the convolution (published weights).
+    """
+
+    def __init__(self, channels: int, num_parts: int, *, batchnorm: bool = False) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(channels) if batchnorm else nn.Identity()
+        self.classifier = nn.Conv2d(channels, num_parts + 1, kernel_size=1)
+        nn.init.normal_(self.classifier.weight, std=_WEIGHT_STD)
+        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, C, H, W] → scores [B, K+1, H, W]; their softmax over dim 1 is M of Eq. 1."""
+        features = self.bn(features)
+        conv = self.classifier
+        if not (torch.is_grad_enabled() and features.is_contiguous(memory_format=torch.channels_last)):
+            scores: Tensor = conv(features)
+            return scores
+        # The same product without a copy of the map; its backward takes half the time of the convolution's.
+        weight = conv.weight.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(features.permute(0, 2, 3, 1), weight, conv.bias).permute(0, 3, 1, 2)
 
 
 class EmbeddingHead(nn.Module):
@@ -38,7 +68,7 @@ class BNNeck(nn.Module):
         self.bn = nn.BatchNorm1d(dim)
         self.bn.bias.requires_grad_(False)
         self.classifier = nn.Linear(dim, num_identities, bias=False)
-        nn.init.normal_(self.classifier.weight, std=WEIGHT_STD)
+        nn.init.normal_(self.classifier.weight, std=_WEIGHT_STD)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """[B, D] → normalised vectors [B, D]; ``classifier`` makes identity logits of them."""

@@ -15,11 +15,7 @@ _METRICS = ("rank1", "mAP", "mINP", "epoch")
 
 
 def download(repository: str, files: Sequence[str]) -> Path:
-    """A folder that holds these files of ``"org/name"``, as far as they are there.
-
-    Raises:
-        CheckpointError: the Hub cannot be reached, or does not give them.
-    """
+    """A folder that holds these files of ``"org/name"``, as far as they are there; errors are CheckpointErrors."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -29,11 +25,7 @@ def download(repository: str, files: Sequence[str]) -> Path:
 
 
 def upload(folder: Path, repository: str, *, private: bool | None, token: str | None, message: str) -> str:
-    """Publish a folder as the model ``"org/name"``, which is made where there is none; returns its address.
-
-    Raises:
-        CheckpointError: the Hub cannot be reached, or refuses.
-    """
+    """Publish a folder as the model ``"org/name"``, which is made where there is none; returns its address."""
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
@@ -56,12 +48,7 @@ def model_card(
     mirror: bool = False,
     license: str | None = None,
 ) -> str:
-    """The text of a repository's ``README.md``: how to use the model, what it is, and what is known of its quality.
-
-    Args:
-        repository: its name on the Hub. model, preprocess, metrics: of the checkpoint.
-        mirror: whether the embeddings are meant to be made with mirror images too. license: of the weights.
-    """
+    """The text of a repository's ``README.md``: how to use the model, what it is, and what is known of its quality."""
     from huggingface_hub import ModelCardData
 
     tags = ["person-re-identification", "part-based", model.backbone]

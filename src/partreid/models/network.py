@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -106,14 +105,17 @@ class ReIDNetwork(nn.Module, ABC):
 
     def finish(self, pooled: RegionVectors, attention: PartAttention, *, classify: bool = False) -> ModelOutput:
         """Everything behind the pooling: heads, BN necks, and what is matched. Arguments as of :meth:`forward`."""
-        regions = self._embed(pooled)
-        bn_regions = self._normalize(regions)
+        vectors = {name: head(getattr(pooled, name)) for name, head in self.heads.items()}
+        concat = {"concat": vectors["parts"].flatten(1)} if "parts" in vectors else {}
+        regions = RegionVectors(**vectors, **concat)
+        bn_regions = self._per_region(regions, lambda neck, vectors: neck(vectors))
+        logits = self._per_region(bn_regions, lambda neck, vectors: neck.classifier(vectors)) if classify else None
         return ModelOutput(
             part_logits=attention.logits,
             attention=attention.maps,
             features=regions,
             bn_features=bn_regions,
-            identity_logits=self._classify(bn_regions) if classify else None,
+            identity_logits=logits,
             visibility=attention.visibility,
             embeddings=self._embeddings(regions, bn_regions, attention.visibility),
         )
@@ -126,19 +128,6 @@ class ReIDNetwork(nn.Module, ABC):
             raise ShapeError(
                 f"Expected images [B, 3, H, W] with H and W multiples of {multiple}, got {tuple(images.shape)}."
             )
-
-    def _embed(self, pooled: RegionVectors) -> RegionVectors:
-        vectors = {name: head(getattr(pooled, name)) for name, head in self.heads.items()}
-        concat = {"concat": vectors["parts"].flatten(1)} if "parts" in vectors else {}
-        return RegionVectors(**vectors, **concat)
-
-    def _normalize(self, regions: RegionVectors) -> RegionVectors:
-        """Every region behind its BN neck."""
-        return self._per_region(regions, lambda neck, vectors: neck(vectors))
-
-    def _classify(self, bn_regions: RegionVectors) -> RegionVectors:
-        """Identity logits of every region."""
-        return self._per_region(bn_regions, lambda neck, vectors: neck.classifier(vectors))
 
     def _per_region(self, regions: RegionVectors, function: Callable[[Any, Tensor], Tensor]) -> RegionVectors:
         """``function`` of each region's BN neck and vectors."""
@@ -162,5 +151,5 @@ class ReIDNetwork(nn.Module, ABC):
         if regions.parts is not None:
             vectors.append(regions.parts)
             visible.append(visibility)
-        made = PartEmbeddings(torch.cat(vectors, dim=1), torch.cat(visible, dim=1), self.slots)
-        return replace(made, compare_normalized=self.config.normalize_embeddings)
+        seen, normalized = torch.cat(visible, dim=1), self.config.normalize_embeddings
+        return PartEmbeddings(torch.cat(vectors, dim=1), seen, self.slots, compare_normalized=normalized)

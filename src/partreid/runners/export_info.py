@@ -1,16 +1,29 @@
-"""What an exported file says of itself, and the names in it: the format that ``partreid export`` writes."""
+"""The format that ``partreid export`` writes: names in a file, what it says of itself, and its checksum.
+
+The checksum is of all bytes, and of the weights' where they lie apart. It stands among the file's own metadata, as text
+of fixed length, and is that of the file with zeros in its place, so that neither ONNX nor OpenVINO is needed to write
+or to check it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import mmap
+import re
+from pathlib import Path
 from typing import Literal
 
 from partreid.base_config import ConfigModel
 from partreid.errors import CheckpointError, DataError
 from partreid.json_files import parse_json
 from partreid.preprocessing import PreprocessConfig
-from partreid.runners.export_digest import UNSEALED
 
+_MARK = "partreid-sha256:"
+UNSEALED = _MARK + "0" * 64
+"""What stands in a file's metadata until :func:`seal` puts the checksum there."""
+
+_SEAL = re.compile(_MARK.encode() + rb"([0-9a-f]{64})")
 VERSION = 2
 """Of the format: names and shapes of input and outputs, and the fields of :class:`ExportInfo`."""
 METADATA_KEY = "partreid"
@@ -53,7 +66,7 @@ class ExportInfo(ConfigModel):
     license: str | None = None
     """Under which the weights may be used, where whoever exported them said so."""
     content: str = UNSEALED
-    """Checksum of the file (``export_digest``): the fingerprint is that of these weights, and of no others."""
+    """Checksum of the file (:func:`seal`): the fingerprint is that of these weights, and of no others."""
 
     def to_json(self) -> str:
         """As one line of text."""
@@ -61,11 +74,7 @@ class ExportInfo(ConfigModel):
 
     @classmethod
     def from_json(cls, text: str, *, source: str) -> ExportInfo:
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            CheckpointError: it is of another version, or damaged.
-        """
+        """Read what :meth:`to_json` wrote; a CheckpointError if it is of another version, or damaged."""
         try:
             data = parse_json(text, source="its description", error=DataError)
             version = data["version"]
@@ -73,4 +82,53 @@ class ExportInfo(ConfigModel):
                 return cls.parse(data, source=source)
         except (ValueError, TypeError, KeyError) as error:  # ConfigError is a ValueError
             raise CheckpointError(f"{source} does not say what it holds as partreid writes it: {error}") from None
-        raise CheckpointError(f"{source} has export version {version!r}, expected {VERSION}. Export the run anew.")
+        raise CheckpointError(f"{source} has export version {version!r}, expected {VERSION}. Export the run again.")
+
+
+def seal(path: Path) -> None:
+    """Put the checksum into a file that was just written, with :data:`UNSEALED` in its metadata."""
+    start, _, digest = _look(path)
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(digest.encode())
+
+
+def check_seal(path: Path) -> None:
+    """Whether a file, and the ``.bin`` beside an ``.xml``, are as they were exported. Both are read once.
+
+    Raises:
+        CheckpointError: they are not, or the file has no checksum.
+    """
+    _, claimed, digest = _look(path)
+    if claimed != digest:
+        weights = f" and {path.with_suffix('.bin').name}" if path.suffix == ".xml" else ""
+        raise CheckpointError(
+            f"{path}{weights} cannot be trusted: the content is not what was exported (another file's weights, damage, "
+            "or an edit). Copy the exported files once more, or export the run again."
+        )
+
+
+def _look(path: Path) -> tuple[int, str, str]:
+    """Where the checksum stands, what it says, and what it should say."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = list(_SEAL.finditer(content))
+            if len(found) != 1:
+                raise CheckpointError(
+                    f"{path} was not written by partreid export, or by an earlier version, which kept no checksum of "
+                    "the weights. Export the run again."
+                )
+            start, end = found[0].span(1)
+            claimed = found[0][1].decode()
+            del found  # it holds on to the map
+            with memoryview(content) as view:
+                digest.update(view[:start])
+                digest.update(b"0" * (end - start))
+                digest.update(view[end:])
+        if path.suffix == ".xml":
+            with path.with_suffix(".bin").open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    except (OSError, ValueError) as error:  # an empty file cannot be mapped
+        raise CheckpointError(f"{path} was not written by partreid export, or cannot be read ({error}).") from None
+    return start, claimed, digest.hexdigest()

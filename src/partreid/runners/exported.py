@@ -1,23 +1,179 @@
-"""An exported file behind PartExtractor: what it says of itself, and how it is run without PyTorch's network.
+"""An exported file behind PartExtractor, run by onnxruntime or OpenVINO: extras, imported when a file is opened.
 
 ``partreid export`` writes such files (docs/export.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from partreid.errors import CheckpointError
+from partreid.errors import CheckpointError, ConfigError, needs_extra
 from partreid.files import nameable
-from partreid.runners.export_digest import check_seal
+from partreid.runners.export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo, check_seal
 from partreid.runners.runner import PoseInput
-from partreid.runners.sessions import OnnxSession, OpenVinoSession, Session
 from partreid.runtime import RuntimeConfig
+from partreid.surroundings import cache_folder
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
+
+Arrays: TypeAlias = tuple[np.ndarray, ...]
+
+
+class OnnxSession:
+    """An ``.onnx`` file in onnxruntime. Arguments and errors as of ``ExportedRunner``."""
+
+    def __init__(self, path: Path, runtime: RuntimeConfig) -> None:
+        with needs_extra("export", f"Running {path}"):
+            import onnxruntime
+        kind, _, number = runtime.device.partition(":")
+        if kind == "auto":
+            usable = torch.cuda.is_available() and _PROVIDERS["cuda"] in onnxruntime.get_available_providers()
+            kind = "cuda" if usable else "cpu"
+        _check_onnx(path, kind, runtime, onnxruntime.get_available_providers())
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()  # a limit on PyTorch's threads holds here too
+        options.log_severity_level = 3
+        with _damaged(path, "onnxruntime"):
+            # The CPU can open any file, and TensorRT has to be told first how large the images are.
+            session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDERS["cpu"]])
+        metadata = session.get_modelmeta().custom_metadata_map
+        self.info = _info(metadata.get(METADATA_KEY), path)
+        self.device = torch.device("cpu")
+        if kind != "cpu":
+            self.device = torch.device("cuda", int(number or 0))
+            providers = _gpu_providers(kind, self.device.index, runtime, self.info)
+            session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            if _PROVIDERS[kind] not in session.get_providers():
+                raise ConfigError(f"onnxruntime cannot use device {runtime.device!r} here. Check CUDA, or take cpu.")
+        self._session = session
+        self._input = session.get_inputs()[0].name  # "pictures" in files of former versions
+
+    def __call__(self, pixels: np.ndarray) -> Arrays:
+        """uint8 [B, H, W, 3] → vectors, visibility, attention."""
+        return tuple(self._session.run(list(OUTPUTS), {self._input: pixels}))
+
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
+
+def _check_onnx(path: Path, kind: str, runtime: RuntimeConfig, available: Sequence[str]) -> None:
+    if kind not in _PROVIDERS:
+        raise ConfigError(f"An ONNX file runs on {', '.join(_PROVIDERS)}; got device {runtime.device!r}.")
+    if _PROVIDERS[kind] not in available:
+        raise ConfigError(
+            f"This onnxruntime has no {_PROVIDERS[kind]}, which device {runtime.device!r} needs. Install "
+            "onnxruntime-gpu in its place, or take cpu."
+        )
+    if kind != "tensorrt" and runtime.precision not in ("auto", "float32"):
+        raise ConfigError(
+            f"onnxruntime computes as {path} says, not in {runtime.precision}. Leave the precision at auto, or export "
+            "to openvino with --bf16."
+        )
+
+
+def _gpu_providers(kind: str, index: int, runtime: RuntimeConfig, info: ExportInfo) -> list[Any]:
+    """What onnxruntime tries in order, with options."""
+    # TF32 would change the embeddings in the fourth digit, and those of other machines would no longer be the same.
+    cuda = [(_PROVIDERS["cuda"], {"device_id": index, "use_tf32": 0}), _PROVIDERS["cpu"]]
+    if kind == "cuda":
+        return cuda
+    height, width = info.preprocess.size
+    most = f"{INPUT}:{runtime.batch_size}x{height}x{width}x3"
+    options = {
+        "device_id": index,
+        "trt_fp16_enable": runtime.precision == "float16",
+        "trt_bf16_enable": runtime.precision == "bfloat16",
+        # Without a range of shapes an engine is built again, for minutes, whenever a batch has another size.
+        "trt_profile_min_shapes": f"{INPUT}:1x{height}x{width}x3",
+        "trt_profile_opt_shapes": most,
+        "trt_profile_max_shapes": most,
+        "trt_engine_cache_enable": True,
+        # TensorRT knows engines by the names in the graph: those of other weights would be taken for these.
+        "trt_engine_cache_path": str(cache_folder() / "tensorrt" / info.content.rpartition(":")[2][:16]),
+    }
+    return [(_PROVIDERS["tensorrt"], options), *cuda]
+
+
+class OpenVinoSession:
+    """An ``.xml`` and ``.bin`` file in OpenVINO. Arguments and errors as of ``ExportedRunner``."""
+
+    def __init__(self, path: Path, runtime: RuntimeConfig) -> None:
+        with needs_extra("export", f"Running {path}"):
+            import openvino
+        if runtime.device not in ("auto", "cpu"):
+            raise ConfigError(f"An OpenVINO file runs on the CPU; got {runtime.device!r}. For a GPU export to onnx.")
+        core = openvino.Core()
+        with _damaged(path, "OpenVINO"):
+            model = core.read_model(path)
+        known = model.has_rt_info([METADATA_KEY])
+        self.info = _info(model.get_rt_info([METADATA_KEY]).astype(str) if known else None, path)
+        self.device = torch.device("cpu")
+        precision = self.info.precision if runtime.precision == "auto" else runtime.precision
+        settings = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            # Without it OpenVINO takes bfloat16 where the processor has it: other vectors on other machines.
+            "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[precision],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        with _damaged(path, "OpenVINO"):
+            compiled = core.compile_model(model, "CPU", settings)
+        count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._requests = [compiled.create_infer_request() for _ in range(count)]
+
+    def __call__(self, pixels: np.ndarray) -> Arrays:
+        """uint8 [B, H, W, 3] → vectors, visibility, attention. The streams divide the batch."""
+        size = min(_PIECE, -(-len(pixels) // len(self._requests)))
+        pieces = [pixels[start : start + size] for start in range(0, len(pixels), size)]
+        results: list[Arrays] = []
+        for index, piece in enumerate(pieces):
+            request = self._requests[index % len(self._requests)]
+            if index >= len(self._requests):
+                results.append(_outputs(request))
+            request.start_async({0: piece})
+        for index in range(len(results), len(pieces)):
+            results.append(_outputs(self._requests[index % len(self._requests)]))
+        return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
+
+
+_OPENVINO_TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+def _outputs(request: Any) -> Arrays:
+    request.wait()
+    return tuple(request.get_tensor(name).data.copy() for name in OUTPUTS)
+
+
+_PIECE = 64
+"""Most images at once per stream; more take memory and are no faster (docs/performance.md)."""
+
+
+def _info(text: str | None, path: Path) -> ExportInfo:
+    if text is None:
+        raise CheckpointError(f"{path} was not written by partreid export: it does not say what its outputs are.")
+    return ExportInfo.from_json(text, source=str(path))
+
+
+@contextmanager
+def _damaged(path: Path, library: str) -> Iterator[None]:
+    """Whatever the library says of a file that it cannot open, as a :class:`CheckpointError`."""
+    try:
+        yield
+    except Exception as error:  # each library has kinds of its own, without a common base
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise CheckpointError(
+            f"{library} cannot open {path}: {lines[-1].rstrip('.!')}. Export the run again."
+        ) from None
+
 
 SESSIONS: dict[str, type[OnnxSession] | type[OpenVinoSession]] = {".onnx": OnnxSession, ".xml": OpenVinoSession}
 """What opens an exported file, by its suffix."""
@@ -55,39 +211,18 @@ class ExportedRunner:
         if not path.is_file():
             raise CheckpointError(f"There is no file {path}. Write it with: partreid export RUN --to onnx -o {path}")
         if path.suffix == ".xml" and not path.with_suffix(".bin").is_file():
-            raise CheckpointError(f"{path} needs {path.with_suffix('.bin').name} beside it. Copy both, or export anew.")
+            raise CheckpointError(
+                f"{path} needs {path.with_suffix('.bin').name} beside it. Copy both, or export again."
+            )
         check_seal(path)  # before a library opens it: what is damaged never reaches one
-        self.session: Session = SESSIONS[path.suffix](path, runtime or RuntimeConfig())
+        self.session = SESSIONS[path.suffix](path, runtime or RuntimeConfig())
         self.info = self.session.info
-        self.device = self.session.device
-        self.preprocess = self.info.preprocess
-        self.mirror = self.info.mirror
+        info, self.device = self.info, self.session.device
+        self.slots, self.preprocess, self.mirror = info.slots, info.preprocess, info.mirror
+        self.fingerprint, self.normalize_embeddings = info.fingerprint, info.normalize_embeddings
+        self.visibility = "always" if info.network in ("BoT", "PCB") else info.visibility
+        self.visibility_threshold = info.visibility_threshold if self.visibility == "threshold" else None
         self.pose: PoseInput | None = None  # networks that need one are not exported
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """Names of the slots of every embedding."""
-        return self.info.slots
-
-    @property
-    def fingerprint(self) -> str:
-        """That of the extractor it was made from."""
-        return self.info.fingerprint
-
-    @property
-    def normalize_embeddings(self) -> bool:
-        """Whether the model was made for normalised vectors."""
-        return self.info.normalize_embeddings
-
-    @property
-    def visibility(self) -> str:
-        """The rule of visibility; "always" for stripes and for a global embedding."""
-        return "always" if self.info.network in ("BoT", "PCB") else self.info.visibility
-
-    @property
-    def visibility_threshold(self) -> float | None:
-        """λ_v of Eq. 4; None where the rule is another."""
-        return self.info.visibility_threshold if self.visibility == "threshold" else None
 
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
         """What the file says of images uint8 [B, H, W, 3]: embeddings, visibility and attention, nothing else."""

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from partreid.errors import ConfigError
+from partreid.functional.merging import SlotSums
 from partreid.models.network import ReIDNetwork
 from partreid.parts import PartSchema, flip_order, has_unnamed
 from partreid.preprocessing import PreprocessConfig, normalize
-from partreid.runners.mirror import merge_mirrored
 from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
-from partreid.types import ModelOutput, PartEmbeddings
+from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 
-@dataclass(frozen=True)
-class PoseInput:
-    """The part maps that a pose-guided network reads beside the pixels.
-
-    Attributes:
-        schema: their parts. map_size: (h, w) of the feature map.
-    """
+class PoseInput(NamedTuple):
+    """The parts of the maps that a pose-guided network reads beside the pixels, and (h, w) of its feature map."""
 
     schema: PartSchema
     map_size: tuple[int, int]
@@ -90,27 +83,21 @@ class Runner(Protocol):
         ...
 
 
-_SAMPLES = 16
-
-
 def signed(embeddings: PartEmbeddings, runner: Runner) -> PartEmbeddings:
     """Embeddings that say which model made them, and how it compares."""
     return replace(embeddings, model=runner.fingerprint, compare_normalized=runner.normalize_embeddings)
 
 
+def nothing(runner: Runner) -> PartEmbeddings:
+    """Embeddings of no image, [0, S, D]; what the network says of a black one tells the width."""
+    pose = runner.pose
+    maps = None if pose is None else torch.zeros(1, len(pose.schema), *pose.map_size)
+    output = runner.run(np.zeros((1, *runner.preprocess.size, 3), np.uint8), maps)
+    return signed(output.embeddings, runner)[:0]
+
+
 class TorchRunner:
-    """Runs a network with PyTorch.
-
-    Args:
-        model: a network; it is moved to the device and put in evaluation mode.
-        preprocess: what its input must look like.
-        runtime: device and precision. "auto" precision means float32 here: embeddings of one model then agree between
-            machines.
-        mirror: as in :class:`~partreid.inference.extractor.PartExtractor`.
-
-    Raises:
-        ConfigError: a mirror is asked for, and nothing is known of the parts but their number.
-    """
+    """Runs a network with PyTorch. Arguments and errors as of :class:`~partreid.inference.extractor.PartExtractor`."""
 
     def __init__(
         self, model: ReIDNetwork, preprocess: PreprocessConfig, runtime: RuntimeConfig, *, mirror: bool = False
@@ -159,10 +146,7 @@ class TorchRunner:
 
     @property
     def fingerprint(self) -> str:
-        """A name for what its embeddings depend on: weights, the model's configuration, image size, mirror.
-
-        It follows the weights: a model that learned meanwhile, or whose statistics were adapted, has another.
-        """
+        """It follows the weights: a model that learned meanwhile, or whose statistics were adapted, has another."""
         state = self._state()
         if self._known is None or self._known[0] != state:
             self._known = (state, self._digest())
@@ -175,7 +159,7 @@ class TorchRunner:
         places = [tensor.data_ptr() for tensor in tensors]
         # Writing into ``tensor.data`` counts as no version. Training so changes all weights: a few of them tell.
         some = [tensor for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
-        samples = [tensor.detach().reshape(-1)[:1].float() for tensor in some[:: max(1, len(some) // _SAMPLES)]]
+        samples = [tensor.detach().reshape(-1)[:1].float() for tensor in some[:: max(1, len(some) // 16)]]
         numbers = torch.cat(samples).tolist() if samples else []
         return self.model.config, self.preprocess, self.mirror, tuple(places), tuple(versions), tuple(numbers)
 
@@ -191,8 +175,14 @@ class TorchRunner:
     @torch.inference_mode()
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
         """What the network says of images uint8 [B, H, W, 3]; see :meth:`Runner.run`."""
-        with _evaluating(self.model):
+        training = [module for module in self.model.modules() if module.training]
+        if training:  # whatever a training between two calls made of it
+            self.model.eval()
+        try:
             return self._run(pixels, part_maps)
+        finally:
+            for module in training:
+                module.training = True
 
     def _run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
         # [B, H, W, 3] seen as [B, 3, H, W] is channels-last already, the layout convolutions run fastest in.
@@ -202,14 +192,10 @@ class TorchRunner:
         with torch.autocast(self.device.type, dtype=dtype, enabled=self._arithmetic != "float32"):
             output: ModelOutput = self.model(images, part_maps, classify=False)
             if self.mirror:
-                output = merge_mirrored(output, self._run_mirrored(images, part_maps))
+                if part_maps is not None:
+                    part_maps = part_maps[:, list(flip_order(self.model.config.part_names))].flip(3)
+                output = merge_mirrored(output, self.model(images.flip(3), part_maps, classify=False))
         return output.map(lambda tensor: tensor.float().cpu())
-
-    def _run_mirrored(self, images: Tensor, part_maps: Tensor | None) -> ModelOutput:
-        if part_maps is not None:
-            part_maps = part_maps[:, list(flip_order(self.model.config.part_names))].flip(3)
-        output: ModelOutput = self.model(images.flip(3), part_maps, classify=False)
-        return output
 
     def _moved(self, tensor: Tensor) -> Tensor:
         """On the device; from pinned memory a GPU fetches it while the host goes on."""
@@ -218,14 +204,54 @@ class TorchRunner:
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, whatever a training between two calls made of it, and then as it was."""
-    training = [module for module in model.modules() if module.training]
-    if training:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def merge_mirrored(output: ModelOutput, mirrored: ModelOutput) -> ModelOutput:
+    """Average what a model says of images and of their mirror images.
+
+    In the mirror a left arm is a right one: its slots are swapped back by their names. A slot's vector is the mean of
+    both, weighted by the visibility in each, so that a part seen in only one comes from that one; its visibility is
+    the larger. Holistic vectors are averaged plainly. Maps and logits stay those of the image itself.
+
+    Args:
+        output: of images. mirrored: of the same images, mirrored.
+
+    Returns:
+        The merged output; that of the mirror images would be the same up to the swap of slots.
+    """
+    here, there = output.embeddings, swap_sides(mirrored.embeddings)
+    both = SlotSums.of(torch.stack([here.vectors, there.vectors]), torch.stack([here.visibility, there.visibility]))
+    parts = output.visibility.shape[1]
+    order = list(flip_order(here.slots[len(here.slots) - parts :]))
+    return replace(
+        output,
+        features=_mean_regions(output.features, mirrored.features, order),
+        bn_features=_mean_regions(output.bn_features, mirrored.bn_features, order),
+        visibility=torch.maximum(output.visibility, mirrored.visibility[:, order]),
+        embeddings=both.mean(here),
+    )
+
+
+def swap_sides(embeddings: PartEmbeddings) -> PartEmbeddings:
+    """Embeddings in which what stood under a left slot stands under the right one, and the other way round.
+
+    Example:
+        >>> e = PartEmbeddings(torch.eye(2)[None], torch.tensor([[1.0, 0.5]]), ("left_arm", "right_arm"))
+        >>> swap_sides(e).visibility
+        tensor([[0.5000, 1.0000]])
+    """
+    order = list(flip_order(embeddings.slots))
+    return replace(embeddings, vectors=embeddings.vectors[:, order], visibility=embeddings.visibility[:, order])
+
+
+def _mean_regions(a: RegionVectors, b: RegionVectors, order: list[int]) -> RegionVectors:
+    """The plain mean of every region that there is; ``order`` swaps the parts of ``b``."""
+
+    def mean(name: str) -> Tensor:
+        mine: Tensor = getattr(a, name)
+        theirs: Tensor = getattr(b, name)
+        if name == "parts":
+            theirs = theirs[:, order]
+        elif name == "concat":  # the parts one after the other
+            theirs = theirs.reshape(theirs.shape[0], len(order), -1)[:, order].flatten(1)
+        return (mine + theirs) / 2
+
+    return RegionVectors(**{name: mean(name) for name in RegionVectors.NAMES if getattr(a, name) is not None})

@@ -26,14 +26,8 @@ def chosen_rows(
     """[N] which rows count, and a sentence for everything that was left out or assumed.
 
     Left out are boxes of a confidence of 0, which MOTChallenge marks so to be ignored, of another class than a person,
-    and of a visibility of 0, which show nobody of the track. Where every confidence is 0 the column says nothing.
-
-    Args:
-        path: of the table, for messages. rows: of it.
-        person_classes: classes that are persons; None = 1 in MOTChallenge's text, and what is called a person.
-
-    Raises:
-        DataError: which classes are persons is not known, or no box is left.
+    and of a visibility of 0, which show nobody of the track. Where every confidence is 0 the column says nothing. Where
+    ``person_classes`` is None, 1 in MOTChallenge's text is a person, and what is called one.
     """
     kinds, notes = _classes(path, rows, person_classes)
     persons, more = _persons(path, rows, kinds, person_classes)
@@ -69,12 +63,7 @@ def _tracks(rows: BoxRows, which: NDArray[np.bool_]) -> set[str]:
 
 
 def named(names: Iterable[str], what: str) -> str:
-    """How many, and some of them: "7 tracks (1, 2, 3, 4, 5 and 2 more)".
-
-    Example:
-        >>> named(["b", "a"], "track"), named(["a"], "track")
-        ('2 tracks (a, b)', '1 track (a)')
-    """
+    """How many, and some of them: "7 tracks (1, 2, 3, 4, 5 and 2 more)"."""
     ordered = sorted(names, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name))
     return f"{len(ordered)} {what}{'s' * (len(ordered) != 1)} ({_list(ordered)})"
 

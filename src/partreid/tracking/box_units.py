@@ -14,9 +14,9 @@ from partreid.inference.crops import are_fractions
 if TYPE_CHECKING:
     from partreid.tracking.boxes import TrackBoxes
 
-_ENOUGH = 5  # boxes, before a share of them says something
+_ENOUGH = 5  # boxes, before a part of them says something
 _MOST, _FEW = 0.2, 0.05  # of the boxes may lie outside, and may be an exception
-_ALIKE = 0.5  # two readings of a box that share more than this (intersection over union) are not worth a word
+_ALIKE = 0.5  # two readings of a box that have more than this in common (intersection over union) are not worth a word
 _BEYOND = 1.1  # widths or heights of the frame that boxes reach
 _FAR = 1.5  # widths or heights of the frame, beyond which hardly a person reaches who stands half in it
 _TALL = 0.5  # heights of the frame that a person seldom has
@@ -26,7 +26,7 @@ _STILL = 1.0  # square pixels by which sizes change where nobody moves
 def check_units(boxes: TrackBoxes, width: int, height: int) -> None:
     """Whether boxes can be those of persons in frames of ``width`` × ``height`` pixels.
 
-    Looks at all of them, as a share of them would pass one by one: boxes written as shares of the frame, x, y, width,
+    Looks at all of them, as some of them would pass one by one: boxes written as fractions of the frame, x, y, width,
     height in the place of two corners or the reverse, and boxes of another video or size. Warns where all of them lie
     in one corner of the frame, as those of a smaller image do.
 
@@ -35,7 +35,7 @@ def check_units(boxes: TrackBoxes, width: int, height: int) -> None:
     """
     if not len(boxes):
         return
-    check_shares(boxes)
+    check_fractions(boxes)
     if boxes.table.form is not None:
         _check_form(boxes, width, height)
     x1, y1, x2, y2 = boxes.corners.T
@@ -58,17 +58,13 @@ def check_units(boxes: TrackBoxes, width: int, height: int) -> None:
         )
 
 
-def check_shares(boxes: TrackBoxes) -> None:
-    """Whether boxes are in pixels, not in shares of the frame.
-
-    Raises:
-        DataError: most are shares.
-    """
-    shares = are_fractions(boxes.corners)
-    if len(boxes) and shares.mean() > 0.5:
+def check_fractions(boxes: TrackBoxes) -> None:
+    """Refuse boxes in fractions of the frame."""
+    fractions = are_fractions(boxes.corners)
+    if len(boxes) and fractions.mean() > 0.5:
         raise DataError(
-            f"{_first(boxes, shares)}: {int(shares.sum())} of {len(boxes)} boxes lie within one pixel, as if their "
-            "numbers were shares of the frame. Multiply x by the frame's width in pixels and y by its height."
+            f"{_first(boxes, fractions)}: {int(fractions.sum())} of {len(boxes)} boxes lie within one pixel, as if "
+            "their numbers were fractions of the frame. Multiply x by the frame's width in pixels and y by its height."
         )
 
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from partreid.errors import ConfigError, DataError
 from partreid.objects import Guided, guided
 from partreid.tracking.box_choice import chosen_rows, named
-from partreid.tracking.box_columns import COLUMNS, MOT, BoxForm
-from partreid.tracking.box_rows import BoxRows, read_rows
-from partreid.tracking.box_units import check_shares
+from partreid.tracking.box_rows import COLUMNS, MOT, BoxForm, BoxRows, read_rows
+from partreid.tracking.box_units import check_fractions
 from partreid.tracking.track_names import track_key
 
 __all__ = ["COLUMNS", "BoxForm", "BoxTable", "TrackBoxes", "read_boxes"]
@@ -192,7 +191,8 @@ def read_boxes(
     Raises:
         DataError: the file is missing or of neither format, a value is no number, a frame is below the first, boxes
             belong to no track, a track is twice in a frame, or there is no box; or it is not known where frames are
-            counted from, which classes are persons, or the boxes are shares of the frame. The message tells the line.
+            counted from, which classes are persons, or the boxes are fractions of the frame. The message names
+            the line.
         ConfigError: ``form`` or ``first_frame`` is another value.
     """
     path = Path(path)
@@ -212,7 +212,7 @@ def read_boxes(
     table = BoxTable(str(path), None if form else rows.columns.form, first, pixel)
     frames, lines = np.array(rows.frames)[used] - first, np.array(rows.lines)[used]
     boxes = TrackBoxes._ordered(frames, [str(rows.tracks[i]) for i in used], corners[used], lines, table)
-    check_shares(boxes)
+    check_fractions(boxes)
     for note in notes:
         warnings.warn(f"{note}.", stacklevel=2)
     return boxes

@@ -75,7 +75,11 @@ class FrameFolder(Guided):
         keys = _keys(folder, files, in_order=in_order)
         order = sorted(range(len(files)), key=lambda i: keys[i])
         files, keys = [files[i] for i in order], [keys[i] for i in order]
-        _check_doubles(files, keys)
+        if same := next((i for i in range(1, len(files)) if keys[i] == keys[i - 1]), 0):
+            raise DataError(
+                f"{files[same].parent}: {files[same - 1].name} and {files[same].name} are the same frame. Keep one "
+                f"kind of image there; {SEQINFO} may say which (imExt)."
+            )
         if in_order:
             numbers = tuple(range(len(files)))
         else:
@@ -180,19 +184,10 @@ def _keys(folder: Path, files: Sequence[Path], *, in_order: bool) -> list[tuple[
     changing = [i for i, column in enumerate(zip(*numbers, strict=True)) if len(set(column)) > 1]
     if len(changing) > 1:
         raise DataError(
-            f"{folder}: more than one number differs between names such as {files[0].name} and {files[-1].name}, so "
-            f"that it is not known which is the frame's. {hint}"
+            f"{folder}: more than one number differs between names such as {files[0].name} and {files[-1].name}, and "
+            f"one of them must be the frame's. {hint}"
         )
     return [(number[changing[0] if changing else -1],) for number in numbers]
-
-
-def _check_doubles(files: Sequence[Path], keys: Sequence[tuple[int | str, ...]]) -> None:
-    for i in range(1, len(files)):
-        if keys[i] == keys[i - 1]:
-            raise DataError(
-                f"{files[i].parent}: {files[i - 1].name} and {files[i].name} are the same frame. Keep one kind of "
-                f"image there; {SEQINFO} may say which (imExt)."
-            )
 
 
 def _first(file: Path, lowest: int, first: int | None) -> int:

@@ -41,29 +41,24 @@ def track_key(track: object) -> Hashable | None:
     if isinstance(track, bool):
         return str(track)
     if isinstance(track, str):
-        return _of_text(track.strip())
+        text = track.strip()
+        if text.casefold() in _NO_TRACK:
+            return None
+        if not _NUMBER.fullmatch(text):
+            return unicodedata.normalize("NFC", text)  # é is one letter, or e and an accent
+        try:
+            return _of_number(Decimal(text))
+        except InvalidOperation:  # an exponent beyond all bounds
+            return text
     if isinstance(track, Integral):
         return _of_number(Decimal(int(track)))
     if isinstance(track, Decimal):
         return _of_number(track)
     if isinstance(track, Real):
         return _of_number(Decimal(repr(float(track))))
-    return track if isinstance(track, Hashable) else _refuse(track)
-
-
-def _refuse(track: object) -> Hashable:
-    raise TypeError(f"A track is a number, a text or a tuple of them, got {track!r:.80}.")
-
-
-def _of_text(text: str) -> str | None:
-    if text.casefold() in _NO_TRACK:
-        return None
-    if not _NUMBER.fullmatch(text):
-        return unicodedata.normalize("NFC", text)  # é is one letter, or e and an accent
-    try:
-        return _of_number(Decimal(text))
-    except InvalidOperation:  # an exponent beyond all bounds
-        return text
+    if not isinstance(track, Hashable):
+        raise TypeError(f"A track is a number, a text or a tuple of them, got {track!r:.80}.")
+    return track
 
 
 def _of_number(number: Decimal) -> str | None:

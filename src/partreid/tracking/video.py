@@ -80,7 +80,7 @@ def _images(folder: FrameFolder, every: int, on_error: OnError | None) -> Iterat
                         "boxes of the one do not fit the other. Give the frames that the boxes were found in."
                     )
             except DataError as error:
-                _report(str(error), on_error)
+                leave_out(str(error), on_error)
                 continue
             if size is None:
                 size, source = (pixels.shape[1], pixels.shape[0]), f"{path.name} has"
@@ -88,59 +88,54 @@ def _images(folder: FrameFolder, every: int, on_error: OnError | None) -> Iterat
 
 
 def _decoded(path: Path, every: int, on_error: OnError | None) -> Iterator[VideoFrame]:
-    av = _library(path)
+    with needs_extra("video", f"Reading {path}"):
+        import av
     if not path.is_file():
         raise DataError(f"There is no file {path}.")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise DataError(f"{path} holds no video.")
-            yield from _numbered(av, container, every, _Reporter(path, on_error))
+            yield from _numbered(av, container, every, path, on_error)
     except av.FFmpegError as error:
-        raise DataError(f"{path} cannot be read as a video: {error.strerror}. Fetch or make the file anew.") from None
+        raise DataError(f"{path} cannot be read as a video: {error.strerror}. Fetch or make the file again.") from None
 
 
-class _Reporter:
-    """Says which frames are damaged, and remembers whether one was."""
-
-    def __init__(self, path: Path, on_error: OnError | None) -> None:
-        self.path, self._on_error, self.any = path, on_error, False
-
-    def damaged(self, seconds: float | None) -> None:
-        self.any = True
-        where = "" if seconds is None else f" near {seconds:.2f} s"
-        _report(
-            f"{self.path}: a frame{where} is damaged. Fetch the file anew, or leave such frames out.", self._on_error
-        )
-
-
-def _numbered(av: ModuleType, container: object, every: int, reporter: _Reporter) -> Iterator[VideoFrame]:
+def _numbered(
+    av: ModuleType, container: object, every: int, path: Path, on_error: OnError | None
+) -> Iterator[VideoFrame]:
     """Decode packet by packet: a damaged one must not end the video."""
+
+    def damaged(seconds: float | None) -> bool:
+        where = "" if seconds is None else f" near {seconds:.2f} s"
+        leave_out(f"{path}: a frame{where} is damaged. Fetch the file again, or leave such frames out.", on_error)
+        return True
+
     stream = container.streams.video[0]  # type: ignore[attr-defined]
     stream.thread_type = "AUTO"
     # Without it, most decoders paint over what is damaged and say nothing.
     stream.codec_context.options = {"err_detect": "explode"}
     rate, unit = float(stream.average_rate or 0), float(stream.time_base or 0)
     start = None if stream.start_time is None else stream.start_time * unit
-    number = -1
+    number, gap = -1, False
     for packet in container.demux(stream):  # type: ignore[attr-defined]
         try:
             decoded = packet.decode()
         except av.FFmpegError:
-            reporter.damaged(None if packet.pts is None else packet.pts * unit - (start or 0))
+            gap = damaged(None if packet.pts is None else packet.pts * unit - (start or 0))
             continue
         for frame in decoded:
             if start is None and frame.time is not None:
                 start = frame.time
             seconds = None if frame.time is None else frame.time - (start or 0)
             # Behind a damaged frame some are missing and others come in another order: the times tell which.
-            place = round(seconds * rate) if reporter.any and seconds is not None and rate else number + 1
+            place = round(seconds * rate) if gap and seconds is not None and rate else number + 1
             bad, number = frame.is_corrupt or place <= number, max(place, number)
             if bad:
-                reporter.damaged(seconds)
+                gap = damaged(seconds)
             elif number % every == 0:
                 pixels = frame.to_ndarray(format="rgb24")
-                yield VideoFrame(number, seconds, _upright(pixels, frame.side_data.get("DISPLAYMATRIX"), reporter.path))
+                yield VideoFrame(number, seconds, _upright(pixels, frame.side_data.get("DISPLAYMATRIX"), path))
 
 
 def _upright(pixels: NDArray[np.uint8], matrix: bytes | None, path: Path) -> NDArray[np.uint8]:
@@ -155,14 +150,8 @@ def _upright(pixels: NDArray[np.uint8], matrix: bytes | None, path: Path) -> NDA
     return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
-def _report(message: str, on_error: OnError | None) -> None:
+def leave_out(message: str, on_error: OnError | None) -> None:
+    """Tell what is left out and why; an error where nobody is told."""
     if on_error is None:
         raise DataError(message)
     on_error(message)
-
-
-def _library(path: Path) -> ModuleType:
-    with needs_extra("video", f"Reading {path}"):
-        import av
-    library: ModuleType = av
-    return library

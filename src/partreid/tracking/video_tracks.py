@@ -25,7 +25,7 @@ from partreid.tracking.box_units import check_units
 from partreid.tracking.boxes import TrackBoxes
 from partreid.tracking.frame_folder import FrameFolder
 from partreid.tracking.tracklets import Tracklet
-from partreid.tracking.video import OnError, VideoFrame, iter_frames
+from partreid.tracking.video import OnError, VideoFrame, iter_frames, leave_out
 from partreid.types import PartEmbeddings
 
 OnCrop: TypeAlias = Callable[[int, NDArray[np.uint8], PartEmbeddings], None]
@@ -209,7 +209,10 @@ def _in_frames(
     """Every box's row with its crop, None where it is left out; by frame."""
     used, before, size = 0, -1, (0, 0)
     for came in frames:
-        frame = _frame(came)
+        if not isinstance(came, tuple) or len(came) != 3 or np.ndim(came[2]) < 2:
+            what = f"(number, seconds, pixels), got {type(came).__name__}"
+            raise DataError(f"Expected frames as iter_frames gives them, {what}.")
+        frame = VideoFrame(*came)
         height, width = frame.pixels.shape[:2]
         if before == -1:
             size = width, height
@@ -219,7 +222,7 @@ def _in_frames(
         before = frame.number
         rows = boxes.rows(frame.number)
         for row in range(used, rows.start):
-            _leave_out(f"{boxes.where(row)}: there is no such frame, or it is damaged.", on_error)
+            leave_out(f"{boxes.where(row)}: there is no such frame, or it is damaged.", on_error)
             yield row, None
         for row in rows:
             crop = None
@@ -231,25 +234,18 @@ def _in_frames(
                     )
                 crop = crop_boxes(frame.pixels, boxes.corners[row : row + 1])[0]
             except DataError as error:
-                _leave_out(f"{boxes.where(row)}: {error}", on_error)
+                leave_out(f"{boxes.where(row)}: {error}", on_error)
             yield row, crop
         used = rows.stop
         if used == len(boxes):
             return
     for row in range(used, len(boxes)):
-        _leave_out(
+        leave_out(
             f"{boxes.where(row)}: the video ends before it. Does the table belong to it, and count frames from "
             f"{boxes.table.first_frame} (--first-frame)?",
             on_error,
         )
         yield row, None
-
-
-def _frame(came: object) -> VideoFrame:
-    """A frame, also where it came as a plain tuple."""
-    if isinstance(came, tuple) and len(came) == 3 and np.ndim(came[2]) >= 2:
-        return VideoFrame(*came)
-    raise DataError(f"Expected frames as iter_frames gives them, (number, seconds, pixels), got {type(came).__name__}.")
 
 
 class _OpenTracks:
@@ -277,9 +273,3 @@ class _OpenTracks:
             raise DataError("No box could be embedded. Do the video and the boxes belong together?")
         order = sorted(self._done)
         return PartEmbeddings.cat(self._done[i] for i in order), tuple(self._boxes.names[i] for i in order)
-
-
-def _leave_out(message: str, on_error: OnError | None) -> None:
-    if on_error is None:
-        raise DataError(message)
-    on_error(message)

@@ -64,11 +64,7 @@ class TrainingData(Guided):
 
     @classmethod
     def of(cls, images: Sequence[ReIDImage], pid_index: Sequence[int], *, labels: bool) -> TrainingData:
-        """What these images are now.
-
-        Args:
-            images: the training images. pid_index: the training class of each. labels: whether theirs are learned.
-        """
+        """What these images, each with its training class, are now; ``labels``: whether theirs are learned."""
         order = np.argsort(np.asarray(pid_index), kind="stable").tolist()
         names = [images[i].path.name for i in order]
         found_images = [file_digest(images[i].path, f"{pid_index[i]} {images[i].path.name}") for i in order]
@@ -95,11 +91,7 @@ class TrainingData(Guided):
 
 
 def check_same_config(run: Path, config: TrainConfig) -> None:
-    """Check that a run is resumed with the configuration it was started with; the number of epochs may differ.
-
-    Raises:
-        CheckpointError: a field has changed.
-    """
+    """See that a run is resumed with the configuration it was started with; the number of epochs may differ."""
     differences = [(key, *one) for key, one in load_run_config(run).diff(config).items() if key not in _MAY_CHANGE]
     if differences:
         key, there, here = differences[0]
@@ -111,15 +103,7 @@ def check_same_config(run: Path, config: TrainConfig) -> None:
 
 
 def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData) -> None:
-    """Check that a run is resumed with the images and labels it was started with.
-
-    Args:
-        run: its folder. before: digests of then; a run of an earlier version has none, and a warning says so.
-        data: of now.
-
-    Raises:
-        CheckpointError: something has changed.
-    """
+    """See that a run is resumed with the images and labels it was started with; ``before`` are the digests of then."""
     if not before:
         warnings.warn(
             f"{run} was started with an earlier version, which kept no digest of its images: whether images and "

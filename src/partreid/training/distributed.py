@@ -79,6 +79,13 @@ def synchronize_batchnorm(model: Network, device: torch.device) -> Network:
     return model
 
 
+def _sum(tensor: Tensor) -> Tensor:
+    """Over all processes."""
+    total = tensor.clone()
+    distributed.all_reduce(total)
+    return total
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -88,9 +95,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        distributed.all_reduce(total)
-        return total.chunk(processes.count())[processes.rank()]
+        return _sum(gradient).chunk(processes.count())[processes.rank()]
 
 
 class _Sum(torch.autograd.Function):
@@ -98,20 +103,11 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
-        distributed.all_reduce(total)
-        return total
+        return _sum(tensor)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        distributed.all_reduce(total)
-        return total
-
-
-def _sum(tensor: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(tensor)  # type: ignore[no-untyped-call]
-    return total
+        return _sum(gradient)
 
 
 class _SyncedBatchNorm(_BatchNorm):
@@ -128,9 +124,9 @@ class _SyncedBatchNorm(_BatchNorm):
         shape = [1, -1, *[1] * (input.ndim - 2)]
         values = input if input.dtype == torch.float64 else input.float()
         number = input.numel() // input.shape[1] * processes.count()
-        mean = _sum(values.sum(dims)) / number
+        mean: Tensor = _Sum.apply(values.sum(dims)) / number  # type: ignore[no-untyped-call]
         centred = values - mean.view(shape)
-        variance = _sum(centred.square().sum(dims)) / number
+        variance: Tensor = _Sum.apply(centred.square().sum(dims)) / number  # type: ignore[no-untyped-call]
         with torch.no_grad():
             self.running_mean.lerp_(mean.detach(), self.momentum)
             self.running_var.lerp_(variance.detach() * number / (number - 1), self.momentum)

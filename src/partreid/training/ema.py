@@ -33,14 +33,10 @@ class WeightAverage:
         """Take in the weights after a step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        mine, theirs = list(_tensors(self.model)), list(_tensors(model))
+        mine, theirs = ([*one.parameters(), *one.buffers()] for one in (self.model, model))
         floating = [i for i, tensor in enumerate(mine) if tensor.is_floating_point()]
         average_all = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         average_all([mine[i] for i in floating], [theirs[i] for i in floating], 0)
         for average, tensor in zip(mine, theirs, strict=True):
             if not average.is_floating_point():
                 average.copy_(tensor)
-
-
-def _tensors(model: ReIDNetwork) -> list[torch.Tensor]:
-    return [*model.parameters(), *model.buffers()]

@@ -70,11 +70,8 @@ def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
 class SupervisedModel(torch.nn.Module):
     """Model and objective as one module: what Fabric wraps for precision and distribution.
 
-    Its output is a plain dictionary, the only structure that wrappers walk through.
-
-    Args:
-        model: that learns. config: of the objective.
-        extra, gather: as in :func:`objective`. compiled: whether the model runs through torch.compile.
+    Its output is a plain dictionary, the only structure that wrappers walk through. Where ``compiled``, the model runs
+    through torch.compile.
     """
 
     def __init__(

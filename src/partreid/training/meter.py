@@ -32,12 +32,7 @@ class Meter:
         self._since = time.perf_counter()
 
     def add(self, record: StepRecord, losses: Sequence[Mapping[str, Tensor]], *, images: int) -> None:
-        """Take in a step.
-
-        Args:
-            record: what is known of it without reading the device. losses: scalars by name, of each of its batches.
-            images: in all of them, in all processes.
-        """
+        """Take in a step: scalars by name of each of its batches; ``images`` are those of all processes."""
         self._names = tuple(losses[0])
         values = torch.stack([torch.stack([one[name].detach().float() for name in self._names]) for one in losses])
         self._unread.append((record, images, values.mean(dim=0)))
@@ -49,7 +44,7 @@ class Meter:
         return len(self._unread) >= self._every or last.step + 1 == last.steps_in_epoch
 
     def read(self) -> list[StepRecord]:
-        """The steps since the last reading, with their values: means over their batches and all processes.
+        """The steps since the last reading, with means over their batches and all processes.
 
         Raises:
             TrainingError: one of them is not finite; every process raises it.
@@ -64,15 +59,10 @@ class Meter:
         ]
         self._unread.clear()
         for record in records:
-            _check_finite(record)
+            if wrong := [name for name, value in record.values.items() if not math.isfinite(value)]:
+                raise TrainingError(
+                    f"The loss is not a finite number in epoch {record.epoch + 1}, step {record.step + 1}: "
+                    f"{', '.join(wrong)}. The last checkpoint is kept. Lower optimizer.learning_rate, or set "
+                    "--precision float32, and check the images."
+                )
         return records
-
-
-def _check_finite(record: StepRecord) -> None:
-    wrong = [name for name, value in record.values.items() if not math.isfinite(value)]
-    if wrong:
-        raise TrainingError(
-            f"The loss is not a finite number in epoch {record.epoch + 1}, step {record.step + 1}: {', '.join(wrong)}. "
-            "The last checkpoint is kept. Lower optimizer.learning_rate, or set --precision float32, and check the "
-            "images."
-        )

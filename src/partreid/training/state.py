@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -35,6 +35,9 @@ from partreid.models.network import ReIDNetwork
 from partreid.training.callbacks import StepRecord
 from partreid.training.ema import WeightAverage
 from partreid.training.train_config import TrainConfig
+
+if TYPE_CHECKING:  # its import takes a second
+    from lightning_fabric.plugins.precision import Precision
 
 STATE_FILE, LOCK_FILE = "train_state.pt", ".training"
 
@@ -91,29 +94,19 @@ class Progress:
         return {"epoch": self.epoch, **begun, "train": self.means, "history": history, "environment": dict(environment)}
 
 
-class LossScaling(Protocol):
-    """What keeps a state of its own while it scales a loss (float16): Fabric's precision plugin."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing, or the state of the scaling."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back."""
-
-
 @dataclass(frozen=True, eq=False)
 class Learner:
     """All that a step changes.
 
     Attributes:
         model: that learns. optimizer: of its weights, and those of ``extra``. average: of its weights, if there is
-            one. scaling: of its loss. extra: losses of one's own.
+            one. scaling: Fabric's, which has a state while it scales a loss (float16). extra: losses of one's own.
     """
 
     model: ReIDNetwork
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None
-    scaling: LossScaling
+    scaling: Precision
     extra: ExtraLosses
 
     @property
@@ -123,18 +116,14 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """What a resumed training needs beside the weights of ``result``."""
-        state = {"optimizer": self.optimizer.state_dict(), "scaling": self.scaling.state_dict()}
+        state: dict[str, Any] = {"optimizer": self.optimizer.state_dict(), "scaling": self.scaling.state_dict()}
         state["extra"] = self.extra.state_dict()
-        if self.average is None:
-            return state
-        return state | {"model": self.model.state_dict(), "updates": self.average.updates}
+        if self.average is not None:
+            state |= {"model": self.model.state_dict(), "updates": self.average.updates}
+        return state
 
     def load(self, weights: Mapping[str, Tensor], state: Mapping[str, Any], *, source: str) -> None:
-        """Take back the weights of ``result`` and what :meth:`state` gave, also that of earlier versions.
-
-        Raises:
-            CheckpointError: the weights are another model's.
-        """
+        """Take back the weights of ``result`` and what :meth:`state` gave, also that of earlier versions."""
         load_exactly(self.result, dict(weights), source=source)
         if self.average is not None:
             load_exactly(self.model, dict(state.get("model", weights)), source=source)
@@ -151,12 +140,7 @@ class Learner:
 
 
 def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Learner, progress: Progress) -> None:
-    """Write ``RUN/checkpoint`` whole or not at all: model, configuration and state belong to one step.
-
-    Raises:
-        CheckpointError: it cannot be written; the former checkpoint is unchanged.
-        TrainingError: a weight is no finite number; likewise.
-    """
+    """Write ``RUN/checkpoint`` whole or not at all: model, configuration and state belong to one step."""
     _check_finite(learner, progress)
     with atomic_folder(run / CHECKPOINT_FOLDER, error=CheckpointError) as folder:
         write_checkpoint(checkpoint, folder)
@@ -166,7 +150,11 @@ def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Le
             torch.save(state, folder / STATE_FILE)
         except RuntimeError as error:  # torch reports a full disk so
             raise CheckpointError(f"Cannot write {folder / STATE_FILE}: {error}. Is the disk full?") from error
-        _keep_others(run / CHECKPOINT_FOLDER, folder)
+        former = run / CHECKPOINT_FOLDER
+        for file in former.iterdir() if former.is_dir() else ():
+            # What somebody put beside the weights goes along: a calibration says itself that it was for others.
+            if file.is_file() and not (folder / file.name).exists():
+                shutil.copy2(file, folder / file.name)
 
 
 def _digest(path: Path) -> str:
@@ -175,13 +163,6 @@ def _digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(f"Cannot read {path}: {error.strerror or error}.") from None
-
-
-def _keep_others(former: Path, folder: Path) -> None:
-    """Files that somebody put beside the weights go along: a calibration says itself that it was for others."""
-    for file in former.iterdir() if former.is_dir() else ():
-        if file.is_file() and not (folder / file.name).exists():
-            shutil.copy2(file, folder / file.name)
 
 
 def load_run_config(run: Path) -> TrainConfig:
@@ -196,12 +177,7 @@ def load_run_config(run: Path) -> TrainConfig:
 def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool = True) -> Progress:
     """Load weights and state into a fresh learner.
 
-    Args:
-        run: its folder. learner: to load into. pids: as in :class:`Progress`, of the training now.
-        shares: whether processes share each batch, so that an epoch's steps are the same with any number of them.
-
-    Raises:
-        CheckpointError: there is nothing to resume, or it does not fit: each class would be another person, for one.
+    ``shares``: whether processes share each batch, so that an epoch's steps are the same with any number of them.
     """
     path = _part(run, STATE_FILE)
     try:
@@ -256,11 +232,7 @@ def _check_same_training(progress: Progress, pids: tuple[int, ...], run: Path, s
 
 
 def trained_on(run: Path) -> tuple[int, ...] | None:
-    """The person of each training class of a run; None where an earlier version did not write them down.
-
-    Raises:
-        CheckpointError: there is no run, or its state cannot be read.
-    """
+    """The person of each training class of a run; None where an earlier version did not write them down."""
     path = _part(run, STATE_FILE)
     try:
         pids = _read_state(path).get("pids")

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from partreid.errors import ConfigError
-from partreid.models.backbones.base import Backbone
-from partreid.models.backbones.fine_map import FineMap
+from partreid.models.backbones.base import Backbone, FineMap
 from partreid.models.backbones.hrnet import hrnet_w32
 from partreid.models.backbones.resnet import resnet18, resnet50, resnet50_ibn_a
 from partreid.models.backbones.timm_seam import TimmBackbone
@@ -89,13 +88,8 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
 for its own). What stands for a prefix, such as ``timm/``, is given the whole name first."""
 
 
-@dataclass(frozen=True)
-class MapGeometry:
-    """What a backbone makes of an image's size.
-
-    Attributes:
-        stride: image pixels per cell of its output. multiple: height and width of images must be multiples of it.
-    """
+class MapGeometry(NamedTuple):
+    """Image pixels per cell of a backbone's output, and what height and width of images must be multiples of."""
 
     stride: int
     multiple: int

@@ -13,7 +13,6 @@ from partreid.models.backbones.base import Backbone, join_maps
 from partreid.models.backbones.resnet import BasicBlock, Bottleneck, conv_bn, residual_stage
 
 _BRANCH_DEPTH = 4  # BasicBlocks of a branch within one module
-_MODULES = {2: 1, 3: 4, 4: 3}  # modules of stages 2 to 4
 
 
 class HRNet(Backbone):
@@ -41,12 +40,12 @@ class HRNet(Backbone):
         self.transition1 = nn.ModuleList(
             [nn.Sequential(*conv_bn(inputs, widths[0], 3), nn.ReLU(inplace=True)), _new_branch(inputs, widths[1])]
         )
-        self.stage2 = _stage(widths[:2], _MODULES[2])
+        self.stage2 = _stage(widths[:2], 1)
         # Nothing happens on the branches that are there already; they keep their place in the key names.
         self.transition2 = nn.ModuleList([nn.Identity(), nn.Identity(), _new_branch(widths[1], widths[2])])
-        self.stage3 = _stage(widths[:3], _MODULES[3])
+        self.stage3 = _stage(widths[:3], 4)
         self.transition3 = nn.ModuleList([*(nn.Identity() for _ in range(3)), _new_branch(widths[2], widths[3])])
-        self.stage4 = _stage(widths, _MODULES[4])
+        self.stage4 = _stage(widths, 3)
         planes = [32 * 2**branch for branch in range(4)]
         self.incre_modules = nn.ModuleList(
             residual_stage(Bottleneck, inputs, outputs, 1, 1) for inputs, outputs in zip(widths, planes, strict=True)
@@ -95,12 +94,8 @@ def _stage(widths: Sequence[int], modules: int) -> nn.Sequential:
     return nn.Sequential(*(_FuseModule(widths) for _ in range(modules)))
 
 
-def _halving(inputs: int, outputs: int) -> list[nn.Module]:
-    return [*conv_bn(inputs, outputs, 3, stride=2)]
-
-
 def _new_branch(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Sequential(*_halving(inputs, outputs), nn.ReLU(inplace=True)))
+    return nn.Sequential(nn.Sequential(*conv_bn(inputs, outputs, 3, 2), nn.ReLU(inplace=True)))
 
 
 def _fuse_layer(widths: Sequence[int], source: int, target: int) -> nn.Module:
@@ -112,8 +107,8 @@ def _fuse_layer(widths: Sequence[int], source: int, target: int) -> nn.Module:
         return nn.Sequential(
             *conv_bn(inputs, outputs, 1), nn.Upsample(scale_factor=2 ** (source - target), mode="nearest")
         )
-    steps = [nn.Sequential(*_halving(inputs, inputs), nn.ReLU(inplace=True)) for _ in range(target - source - 1)]
-    return nn.Sequential(*steps, nn.Sequential(*_halving(inputs, outputs)))
+    steps = [nn.Sequential(*conv_bn(inputs, inputs, 3, 2), nn.ReLU(inplace=True)) for _ in range(target - source - 1)]
+    return nn.Sequential(*steps, nn.Sequential(*conv_bn(inputs, outputs, 3, 2)))
 
 
 def hrnet_w32() -> HRNet:

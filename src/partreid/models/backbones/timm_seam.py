@@ -120,21 +120,21 @@ class TimmBackbone(Backbone):
         finally:
             for hook in hooks:
                 hook.remove()
-        unfit = [module for module in found if not _can_be_dense(module)]
+        # Stride 1 only adds outputs between those there are where an odd kernel is centred on its pixel.
+        convolutions = [m for m in found if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
+        dense = [m for m in convolutions if all(k % 2 for k in m.kernel_size)]
+        unfit = [m for m in found if m not in dense]
         if unfit or not found:
             reason = f"{leaves[unfit[0]]} is {unfit[0]}" if unfit else "no convolution makes it"
-            raise ConfigError(self._not_removable(reason))
+            finer = sorted(s for s in self.stage_channels if 4 <= s < self.output_stride)
+            offer = f", then model.map_stride={finer[-1]} for a finer map of its own stages, or" if finer else " and"
+            raise ConfigError(
+                f"{self.name} has the output stride {self.output_stride}, and its last stride cannot be set to 1 as a "
+                f"ResNet's can: {reason}. (timm's own output_stride dilates the last stage, which is not ReID's last "
+                f"stride 1.) Set model.output_stride=null{offer} take larger images."
+            )
         for module in found:
             module.stride = (1, 1)  # type: ignore[assignment]
-
-    def _not_removable(self, reason: str) -> str:
-        finer = sorted(s for s in self.stage_channels if 4 <= s < self.output_stride)
-        offer = f", then model.map_stride={finer[-1]} for a finer map of its own stages, or" if finer else " and"
-        return (
-            f"{self.name} has the output stride {self.output_stride}, and its last stride cannot be set to 1 as a "
-            f"ResNet's can: {reason}. (timm's own output_stride dilates the last stage, which is not ReID's last "
-            f"stride 1.) Set model.output_stride=null{offer} take larger images."
-        )
 
     def _drop_head(self, probe: Tensor) -> None:
         """Replace the parts of the timm model that the map does not depend on, and freeze what is left unused."""
@@ -161,29 +161,18 @@ def _probe(network: Any) -> Tensor:
     return torch.zeros(1, 3, 2 * size, size)
 
 
-def _can_be_dense(module: nn.Module) -> bool:
-    """Whether stride 1 only adds outputs between those there are: an odd kernel centred on its pixel."""
-    return isinstance(module, nn.Conv2d) and module.stride == (2, 2) and all(k % 2 for k in module.kernel_size)
-
-
 def _create(name: str) -> nn.Module:
     """The timm model with random weights, for images of any size where it knows such an option."""
-    _known(name)
-    create, model = _import_timm().create_model, name.removeprefix(TIMM_PREFIX)
-    network: nn.Module
-    try:
-        network = create(model, dynamic_img_size=True)
-    except TypeError:  # convolutional models have no such option and need none
-        network = create(model)
-    return network
-
-
-def _known(name: str) -> None:
     timm, model = _import_timm(), name.removeprefix(TIMM_PREFIX)
     if not timm.is_model(model):
         close = get_close_matches(model, timm.list_models(), n=1)
         hint = f"Did you mean {TIMM_PREFIX}{close[0]}?" if close else "timm.list_models() lists them."
         raise ConfigError(f"timm has no model {model!r}. {hint}")
+    try:
+        network: nn.Module = timm.create_model(model, dynamic_img_size=True)
+    except TypeError:  # convolutional models have no such option and need none
+        network = timm.create_model(model)
+    return network
 
 
 def _import_timm() -> Any:

@@ -21,7 +21,7 @@ from partreid.models.backbones.base import Backbone
 
 T = TypeVar("T")
 
-IMAGENET_FILES = {
+_IMAGENET_FILES = {
     "resnet18": "torchvision's, for example resnet18-f37072fd.pth",
     "resnet50": "torchvision's, for example resnet50-11ad3fa6.pth",
     "resnet50_ibn_a": "IBN-Net's, for example resnet50_ibn_a-d9d0bb7b.pth",
@@ -31,21 +31,20 @@ IMAGENET_FILES = {
 
 
 def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) -> None:
-    """Load ImageNet weights, or those of a larger network that holds this backbone, into a backbone.
-
-    Args:
-        backbone: filled in place.
-        name: its name, for messages.
-        weights: "imagenet" or a file.
+    """Load ImageNet weights ("imagenet", or a file), or those of a larger network that holds this backbone, into it.
 
     Raises:
         CheckpointError: no such file, keys that are missing, foreign or of another shape, all listed, or weights that
             are no finite floating-point numbers.
     """
-    if str(weights) == "imagenet":
-        state, source = _imagenet_state(backbone, name), f"the ImageNet weights of {name}"
-    else:
-        state, source = read_state_dict(Path(weights)), str(weights)
+    source = f"the ImageNet weights of {name}" if str(weights) == "imagenet" else str(weights)
+    state = backbone.imagenet_state() if str(weights) == "imagenet" else read_state_dict(Path(weights))
+    if state is None:
+        usual = f" that is {_IMAGENET_FILES[name]} (docs/models.md)" if name in _IMAGENET_FILES else ""
+        raise CheckpointError(
+            f"No ImageNet weights for {name} come with a Python package. Give the path of the file{usual}, or "
+            '"none" to start from random weights.'
+        )
     state = _of_backbone(backbone, state, source)
     state = {backbone.key_prefix + k: v for k, v in state.items() if not k.startswith(backbone.unused_keys)}
     load_exactly(backbone, state, source=source)
@@ -71,17 +70,6 @@ def _of_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> d
     if others := sorted({key.split(".")[0] for key in state if not key.startswith(prefix)}):
         warnings.warn(f"{source}: the backbone is {prefix!r}; not used: {', '.join(others)}.", stacklevel=4)
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-
-def _imagenet_state(backbone: Backbone, name: str) -> dict[str, Tensor]:
-    state = backbone.imagenet_state()
-    if state is None:
-        usual = f" that is {IMAGENET_FILES[name]} (docs/models.md)" if name in IMAGENET_FILES else ""
-        raise CheckpointError(
-            f"No ImageNet weights for {name} come with a Python package. Give the path of the file{usual}, or "
-            '"none" to start from random weights.'
-        )
-    return state
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -142,19 +130,13 @@ def _innermost(content: Any, source: str) -> dict[str, Tensor]:
 
 def _states(content: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     """Every (dotted place, mapping of names to tensors) in nested dictionaries."""
-    if _is_state(content):
+    if not isinstance(content, dict):
+        return
+    if content and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
         yield path, content
-    elif isinstance(content, dict) and depth < _DEEPEST:
+    elif depth < _DEEPEST:
         for key, value in content.items():
             yield from _states(value, f"{path}.{key}" if path else str(key), depth + 1)
-
-
-def _is_state(content: Any) -> bool:
-    return (
-        isinstance(content, dict)
-        and bool(content)
-        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
-    )
 
 
 def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
@@ -170,7 +152,10 @@ def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
     if not nameable(path, error=CheckpointError).is_file():
         raise CheckpointError(f"There is no weights file {path}.")
     try:
-        if _is_safetensors(path):
+        with path.open("rb") as file:
+            head = file.read(9)
+        # By its content, whatever its name: the length of a header of JSON, and its beginning.
+        if head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
             return load_file(path)
         _refuse_bomb(path)
         # A path would be taken by its suffix.
@@ -194,13 +179,6 @@ def read_weights_file(path: Path, *, allowed: Sequence[Any] = ()) -> Any:
         ) from None
 
 
-def _is_safetensors(path: Path) -> bool:
-    """By its content, whatever its name: the length of a header of JSON, and its beginning."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
-
-
 def _refuse_bomb(path: Path) -> None:
     """PyTorch never compresses what it writes: a file that unpacks to far more is not its own."""
     if not zipfile.is_zipfile(path):
@@ -212,11 +190,7 @@ def _refuse_bomb(path: Path) -> None:
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a ``.safetensors`` file, by its header alone: however much it claims, nothing is made of it.
-
-    Raises:
-        CheckpointError: missing or damaged.
-    """
+    """Names and shapes of a ``.safetensors`` file, by its header alone: a claim of gigabytes takes no memory."""
     if not nameable(path, error=CheckpointError).is_file():
         raise CheckpointError(f"There is no weights file {path}.")
     try:
@@ -258,14 +232,7 @@ def load_exactly(module: torch.nn.Module, state: Mapping[str, Tensor], *, source
 
 
 def check_shapes(wanted: Mapping[str, Tensor], found: Mapping[str, Sequence[int]], *, source: str) -> None:
-    """Whether tensors of these shapes fit a network.
-
-    Args:
-        wanted: the network's own, by name. found: shapes by name. source: for the message.
-
-    Raises:
-        CheckpointError: listing every missing key, foreign key and wrong shape.
-    """
+    """See that tensors of these shapes fit a network; the error lists missing keys, foreign keys and wrong shapes."""
     # Files written before PyTorch 0.4.1 lack these counters; nothing computed depends on them.
     missing = [key for key in wanted if key not in found and not key.endswith(_COUNTER)]
     foreign = [key for key in found if key not in wanted]
@@ -292,17 +259,15 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 def _counter(value: Tensor, mine: Tensor) -> Tensor:
     """A counter as the module has it; its own where the file's is no number."""
-    numbers = value.dtype in (*_FLOATS, torch.int64, torch.int32) and _plain(value)
+    numbers = (
+        value.dtype in (*_FLOATS, torch.int64, torch.int32) and value.layout == torch.strided and not value.is_meta
+    )
     return value.reshape(mine.shape).to(mine.dtype) if numbers and bool(torch.isfinite(value).all()) else mine
-
-
-def _plain(value: Tensor) -> bool:
-    return value.layout == torch.strided and not value.is_meta
 
 
 def _fault(key: str, value: Tensor, mine: Tensor) -> str:
     """What is wrong with the numbers of a tensor that has the right shape; "" = nothing."""
-    if not _plain(value):
+    if value.layout != torch.strided or value.is_meta:
         return f"is no plain tensor ({value.layout}, {value.device})"
     if mine.dtype in _FLOATS:
         if value.dtype not in _FLOATS:
