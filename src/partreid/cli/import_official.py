@@ -24,7 +24,7 @@ def import_official(
     Then `partreid evaluate OUT DATA` scores them, and PartExtractor.from_pretrained(OUT) embeds with them.
     """
     from partreid.models import read_official, save_checkpoint
-    from partreid.models.official_config import OfficialOptions
+    from partreid.models.official import OfficialOptions
 
     result = read_official(file, options=OfficialOptions(schema, height, width))
     save_checkpoint(result.checkpoint, out)
