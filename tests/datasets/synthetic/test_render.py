@@ -79,10 +79,10 @@ def test_resume_after_a_kill(rendered: Path, tmp_path: Path, monkeypatch: pytest
     (out / "pictures.csv").unlink()
     plan = plan_images(TINY)
     for planned in plan[3:]:
-        for path in (dataset.image_path, dataset.label_path, dataset.parts_path):
-            path(out, planned).unlink()
-    dataset.image_path(out, plan[2]).unlink()
-    kept = dataset.image_path(out, plan[0])
+        for path in dataset.files_of(out, planned):
+            path.unlink()
+    dataset.files_of(out, plan[2])[-1].unlink()
+    kept = dataset.files_of(out, plan[0])[-1]
     stamp = kept.stat().st_mtime_ns
     told: list[int] = []
 

@@ -63,9 +63,9 @@ def solid(
     surface: Surface,
     *,
     coords: NDArray[np.floating] | None = None,
-    region: int = 0,
+    region: int | NDArray[np.integer] = 0,
 ) -> Mesh:
-    """A mesh of one surface; the coordinates are the vertices themselves unless given."""
+    """A mesh of one surface; the coordinates are the vertices themselves unless given. ``region``: of all faces or [F]."""
     where = np.asarray(vertices if coords is None else coords, np.float32)
     if where.shape[1] == 3:
         where = np.concatenate([where, np.zeros((len(where), 1), np.float32)], axis=1)
@@ -75,7 +75,7 @@ def solid(
         where,
         np.asarray(faces, np.int32),
         np.zeros(len(faces), np.int32),
-        np.full(len(faces), region, np.int32),
+        np.broadcast_to(np.int32(region), len(faces)),
         (surface,),
     )
 

@@ -33,19 +33,24 @@ class SyntheticConfig(ConfigModel):
     cameras: int = Field(default=6, ge=2, le=9)
     """Cameras, each with its own place, optics and faults."""
     train_occluded: float = Field(default=0.2, ge=0, le=1)
-    """Share of training images with something in front of the person."""
+    """Fraction of training images with something in front of the person."""
     gallery_occluded: float = Field(default=0.1, ge=0, le=1)
-    """Share of gallery images with something in front of the person."""
+    """Fraction of gallery images with something in front of the person."""
     query_occlusion: tuple[float, float] = (0.35, 0.75)
     """Least and greatest hidden fraction of the body in an occluded query."""
     train_occlusion: tuple[float, float] = (0.15, 0.6)
     """The same for occluded training and gallery images."""
     people_in_front: float = Field(default=0.45, ge=0, le=1)
-    """Share of occlusions by another person; the rest are things."""
+    """Fraction of occlusions by another person; the rest are things."""
     detector_noise: float = Field(default=0.0, ge=0, le=1)
     """Errors of the pose fields, as a pose detector makes them: 0 = none, 1 = strong."""
     samples: Literal[1, 2, 4] = 2
     """Rays a pixel."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.image_height, self.image_width
 
     @model_validator(mode="after")
     def _check(self) -> Self:

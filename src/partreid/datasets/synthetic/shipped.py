@@ -36,8 +36,6 @@ SHIPPED = SyntheticConfig(
 ARCHIVE = Path(__file__).with_name("pedestrians.zip")
 """The shipped set, with masks, body regions, occlusion table and manifest."""
 
-"""Environment variable that names another cache folder."""
-
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from partreid.datasets.synthetic.body import load_body_model
 from partreid.datasets.synthetic.cameras import make_cameras
-from partreid.datasets.synthetic.garments import DressedBody, dress
+from partreid.datasets.synthetic.garments import dress
 from partreid.datasets.synthetic.plan import PlannedImage
 from partreid.datasets.synthetic.raytrace import TracedMesh, start_warp
-from partreid.datasets.synthetic.render import Order, RenderedImage, Stage, render_image
+from partreid.datasets.synthetic.render import RenderedImage, Stage, render_image
 from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.datasets.synthetic.wardrobe import Person, make_people, make_wardrobe
 
@@ -32,28 +31,13 @@ class World:
         rng = np.random.default_rng([config.seed, _PASSER_BY_STREAM])
         wardrobe = make_wardrobe(np.random.default_rng([config.seed, _PEOPLE_STREAM]), len(self.people))
         passers_by = tuple(dress(self.model, p) for p in make_people(rng, wardrobe, _PASSERS_BY))
-        self.stages = [Stage(self.model, c, TracedMesh(c.surroundings), passers_by) for c in cameras]
-        self._dress = lru_cache(maxsize=4)(self._dress_identity)
+        self.stages = [Stage(config, self.model, c, TracedMesh(c.surroundings), passers_by) for c in cameras]
+        self._dress = lru_cache(maxsize=4)(lambda pid: dress(self.model, self.people[pid - 1]))
 
     def render(self, planned: PlannedImage) -> RenderedImage:
         """One image; the same whatever was rendered before."""
-        order = Order(
-            occlusion=planned.occlusion,
-            people_in_front=self.config.people_in_front,
-            detector_noise=self.config.detector_noise,
-            image_size=(self.config.image_height, self.config.image_width),
-            samples=self.config.samples,
-        )
         rng = np.random.default_rng(planned.seed(self.config.seed))
-        return render_image(self._dress(planned.pid), self.stages[planned.camid], order, rng)
-
-    def render_all(self, plan: list[PlannedImage]) -> Iterator[tuple[PlannedImage, RenderedImage]]:
-        """One after another."""
-        for planned in plan:
-            yield planned, self.render(planned)
-
-    def _dress_identity(self, pid: int) -> DressedBody:
-        return dress(self.model, self.people[pid - 1])
+        return render_image(self._dress(planned.pid), self.stages[planned.camid], planned.occlusion, rng)
 
 
 def people_of(config: SyntheticConfig) -> list[Person]:
