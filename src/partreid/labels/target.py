@@ -9,7 +9,7 @@ from partreid.errors import LabelError
 from partreid.labels.draw import measured_stature
 from partreid.parts import KEYPOINTS
 
-_HEAD = slice(0, 5)
+_HEAD = range(5)
 _SHOULDERS = [KEYPOINTS.index("left_shoulder"), KEYPOINTS.index("right_shoulder")]
 _HIPS = [KEYPOINTS.index("left_hip"), KEYPOINTS.index("right_hip")]
 _HEAD_ABOVE_SHOULDERS = 0.45
@@ -55,14 +55,10 @@ def _head(person: NDArray[np.floating], min_confidence: float) -> NDArray[np.flo
     """(x, y) of the head's middle, infinity for a person without any seen keypoint."""
     seen = person[:, 2] >= min_confidence
     points = person[:, :2].astype(np.float64)
-    if seen[_HEAD].any():
-        head: NDArray[np.float64] = points[_HEAD][seen[_HEAD]].mean(axis=0)
-        return head
     if not seen.any():
         return np.full(2, np.inf)
-    shoulders, hips = ([i for i in pair if seen[i]] for pair in (_SHOULDERS, _HIPS))
-    if not shoulders:
-        top: NDArray[np.float64] = points[np.where(seen, points[:, 1], np.inf).argmin()]
-        return top
-    neck: NDArray[np.float64] = points[shoulders].mean(axis=0)
-    return neck + _HEAD_ABOVE_SHOULDERS * (neck - points[hips].mean(axis=0)) if hips else neck
+    head, shoulders, hips = ([i for i in joints if seen[i]] for joints in (_HEAD, _SHOULDERS, _HIPS))
+    if not head and not shoulders:
+        return np.asarray(points[np.where(seen, points[:, 1], np.inf).argmin()])
+    place = np.asarray(points[head or shoulders].mean(axis=0))
+    return place if head or not hips else place + _HEAD_ABOVE_SHOULDERS * (place - points[hips].mean(axis=0))

@@ -65,7 +65,7 @@ def solid(
     coords: NDArray[np.floating] | None = None,
     region: int | NDArray[np.integer] = 0,
 ) -> Mesh:
-    """A mesh of one surface; the coordinates are the vertices themselves unless given. ``region``: of all faces or [F]."""
+    """A mesh of one surface. ``coords``: the vertices themselves unless given. ``region``: of all faces, or [F]."""
     where = np.asarray(vertices if coords is None else coords, np.float32)
     if where.shape[1] == 3:
         where = np.concatenate([where, np.zeros((len(where), 1), np.float32)], axis=1)
