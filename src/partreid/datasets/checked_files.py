@@ -55,23 +55,16 @@ class LabelFile:
 
 def look_at_label(path: Path) -> LabelFile:
     """Read pose fields or a label map."""
+    values: NDArray[np.generic]
     try:
-        values = _values(path)
-    except LabelError as error:
-        return LabelFile(error=str(error))
-    height, width = values.shape[-2:]
-    return LabelFile((height, width), float(values.max()))
-
-
-def _values(path: Path) -> NDArray[np.generic]:
-    """Pose fields, or a label map."""
-    try:
-        return read_pose_fields(path)
+        values = read_pose_fields(path)
     except LabelError as no_fields:
         try:
-            return read_label_map(path, _LARGEST_K)
+            values = read_label_map(path, _LARGEST_K)
         except LabelError as no_map:
-            raise (no_map if path.suffix == ".png" else no_fields) from None
+            return LabelFile(error=str(no_map if path.suffix == ".png" else no_fields))
+    height, width = values.shape[-2:]
+    return LabelFile((height, width), float(values.max()))
 
 
 def fitting(image: ReIDImage, path: Path, label: LabelFile, content: ImageFile) -> LabelFile:

@@ -17,7 +17,7 @@ from partreid.datasets.readers.common import LeftOutWarning
 from partreid.errors import PartReIDError
 from partreid.labels.locate import find_label, label_folders
 from partreid.objects import Guided
-from partreid.progress import Advance, Progress, no_progress
+from partreid.progress import Progress, no_progress
 from partreid.surroundings import usable_cores
 from partreid.types import ReIDDataset, ReIDImage
 
@@ -72,10 +72,7 @@ class DatasetReport(Guided):
 
 
 def check_dataset(
-    found: FoundDataset,
-    *,
-    threads: int | None = None,
-    progress: Progress = no_progress,
+    found: FoundDataset, *, threads: int | None = None, progress: Progress = no_progress
 ) -> DatasetReport:
     """Check a data set: every image is decoded, every label read.
 
@@ -90,16 +87,27 @@ def check_dataset(
     except PartReIDError as error:
         finding = Finding("problem", "layout", str(error))
         return DatasetReport(found.layout.name or found.path.name, found.spec, (), (finding,))
-    labels = {folder: _labels(dataset, folder) for folder in label_folders(dataset.root)}
-    images = dict.fromkeys(image.path for split in dataset.splits.values() for image in split)
-    total = len(images) + sum(len(set(by_image.values())) for by_image in labels.values())
-    with progress(f"reading {found.path.name}", total) as advance:
+    images = sorted({image.path for split in dataset.splits.values() for image in split})
+    labels: dict[str, dict[Path, Path]] = {}  # by folder the label file of each image that has one
+    for folder in label_folders(dataset.root):
+        places = ((path, find_label(path, dataset.root, folder, dataset.label_naming)) for path in images)
+        labels[folder] = {path: label for path, label in places if label is not None}
+    files = {folder: sorted(set(by_image.values())) for folder, by_image in labels.items()}
+    with progress(f"reading {found.path.name}", len(images) + sum(map(len, files.values()))) as advance:
 
-        def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
-            return _read_all(function, list(paths), threads or usable_cores(), advance)
+        def read(function: Callable[[Path], R], paths: Sequence[Path]) -> dict[Path, R]:
+            # In chunks, as handing over a task costs as much as decoding a small image.
+            chunks = (paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK))
+            count, told = threads or usable_cores(), {}
+            for chunk in read_ahead(
+                lambda c: {path: function(path) for path in c}, chunks, threads=count, ahead=2 * count
+            ):
+                told.update(chunk)
+                advance(len(chunk))
+            return told
 
         contents = read(look_at_image, images)
-        states = {folder: read(look_at_label, set(by_image.values())) for folder, by_image in labels.items()}
+        states = {folder: read(look_at_label, paths) for folder, paths in files.items()}
     findings = (
         *(Finding("problem" if one.category is LeftOutWarning else "note", "files", str(one.message)) for one in told),
         *_check_identity(found, dataset),
@@ -118,25 +126,6 @@ def check_dataset(
         for name, split in dataset.splits.items()
     )
     return DatasetReport(dataset.name, found.spec, splits, findings)
-
-
-def _read_all(function: Callable[[Path], R], paths: Sequence[Path], threads: int, advance: Advance) -> dict[Path, R]:
-    """The result of each path; in chunks, as handing over a task costs as much as decoding a small image."""
-    chunks = (paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK))
-    found: dict[Path, R] = {}
-    for read in read_ahead(
-        lambda c: [(path, function(path)) for path in c], chunks, threads=threads, ahead=2 * threads
-    ):
-        found.update(read)
-        advance(len(read))
-    return found
-
-
-def _labels(dataset: ReIDDataset, folder: str) -> dict[Path, Path]:
-    """Label file by image, where there is one."""
-    paths = {image.path for split in dataset.splits.values() for image in split}
-    found = {path: find_label(path, dataset.root, folder, dataset.label_naming) for path in sorted(paths)}
-    return {path: label for path, label in found.items() if label is not None}
 
 
 def _examples(root: Path, images: Iterable[ReIDImage]) -> tuple[str, ...]:
@@ -174,14 +163,12 @@ def _check_identity(found: FoundDataset, dataset: ReIDDataset) -> Iterator[Findi
 
 
 def _check_images(dataset: ReIDDataset, contents: Mapping[Path, ImageFile]) -> Iterator[Finding]:
-    bad = False
-    for name, split in dataset.splits.items():
-        errors = [contents[image.path].error for image in split if contents[image.path].error]
-        if errors:
-            bad = True
-            text = f"{name}: {len(errors)} of {len(split)} images cannot be read"
-            yield Finding("problem", "images", text, tuple(errors[:_EXAMPLES]))
-    if not bad:
+    errors = {name: [e for i in split if (e := contents[i.path].error)] for name, split in dataset.splits.items()}
+    for name, bad in errors.items():
+        if bad:
+            text = f"{name}: {len(bad)} of {len(dataset.splits[name])} images cannot be read"
+            yield Finding("problem", "images", text, tuple(bad[:_EXAMPLES]))
+    if not any(errors.values()):
         yield Finding("ok", "images", "every image can be read to its end")
 
 
@@ -241,16 +228,13 @@ def _check_labels(
                 for image in split
                 if (label := by_image.get(image.path)) is not None
             }
-            yield from _check_split_labels(dataset.root, (folder, name), split, found)
+            yield from _check_split_labels(dataset, folder, name, found)
 
 
 def _check_split_labels(
-    root: Path,
-    where: tuple[str, str],
-    split: Sequence[ReIDImage],
-    labels: Mapping[Path, LabelFile],
+    dataset: ReIDDataset, folder: str, name: str, labels: Mapping[Path, LabelFile]
 ) -> Iterator[Finding]:
-    folder, name = where
+    root, split = dataset.root, dataset.splits[name]
     missing = [image for image in split if image.path not in labels]
     if not split or (name != TRAIN and len(missing) == len(split)):
         return

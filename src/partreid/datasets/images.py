@@ -150,10 +150,8 @@ def _double(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     """
     pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
     # The batch of one comes first: its strides must say channels-last, or the result is planar and slower.
-    pixels = pixels.unsqueeze(0).permute(0, 3, 1, 2)
-    resized = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-    doubled: NDArray[np.uint8] = np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
-    return doubled
+    resized = F.interpolate(pixels.unsqueeze(0).permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True)
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
 def _decode_jpeg(data: bytes, source: str, largest: int, upright: bool) -> NDArray[np.uint8] | None:

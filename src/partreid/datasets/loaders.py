@@ -12,7 +12,7 @@ from pydantic import Field
 from partreid.base_config import ConfigModel
 from partreid.datasets.read_ahead import read_ahead
 from partreid.datasets.samplers import IdentityBatchSampler
-from partreid.datasets.torch_dataset import ImageBatch, ImageDataset, LoadedImage
+from partreid.datasets.torch_dataset import ImageBatch, ImageDataset
 from partreid.errors import DataError, LabelError
 from partreid.parts import PartSchema
 from partreid.runtime import RuntimeConfig, resolve_device
@@ -75,7 +75,10 @@ class TrainLoader:
     def epoch(self, number: int, *, start: int = 0) -> Iterator[ImageBatch]:
         """The batches of one epoch from batch ``start`` on, in the sampler's order; those before it are not read."""
         self.sampler.set_epoch(number, start=start)
-        return self._batches()
+        read = read_ahead(
+            lambda index: [self.dataset[i] for i in index], self.sampler, threads=self._workers, ahead=2 * self._workers
+        )
+        return (self.dataset.collate(images, pinned=self._pinned) for images in read)
 
     def describe(self) -> str:
         """How much of the images is kept in memory, for a log."""
@@ -87,13 +90,6 @@ class TrainLoader:
             f"{len(self.dataset)} images take {needed:.0f} MiB decoded, of which {given} MiB are kept in memory: the "
             "others are read in every epoch. --cache-mib changes it."
         )
-
-    def _batches(self) -> Iterator[ImageBatch]:
-        for images in read_ahead(self._read, self.sampler, threads=self._workers, ahead=2 * self._workers):
-            yield self.dataset.collate(images, pinned=self._pinned)
-
-    def _read(self, index: Sequence[int]) -> list[LoadedImage]:
-        return [self.dataset[i] for i in index]
 
 
 def _check_images(images: Sequence[ReIDImage]) -> None:

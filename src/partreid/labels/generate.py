@@ -240,9 +240,6 @@ def _record(image: str, persons: int | None, fields: NDArray[np.float32], source
 
 def _valid(path: Path) -> NDArray[np.float32] | None:
     """The fields that are there already, None where there are none or they are damaged."""
-    if not path.is_file():
-        return None
-    try:
+    with suppress(LabelError):
         return read_pose_fields(path)
-    except LabelError:
-        return None
+    return None

@@ -157,14 +157,9 @@ def load_body_model() -> BodyModel:
 def pose_skeleton(
     model: BodyModel, heads: Floats, rotations: Mapping[str, NDArray[np.float64]]
 ) -> tuple[Floats, Floats]:
-    """Rigid motion of each bone.
+    """Motion of each bone: rotation [J, 3, 3] and shift [J, 3]; a rest point p comes to rotation[j] @ p + shift[j].
 
-    Args:
-        heads: [J, 3] bone heads at rest. rotations: bone name -> [3, 3] rotation from rest to pose in the body's
-            frame; a bone that is not named turns with its parent.
-
-    Returns:
-        (rotation [J, 3, 3], shift [J, 3]): a rest point p moves with bone j to rotation[j] @ p + shift[j].
+    ``heads``: [J, 3] at rest. ``rotations``: [3, 3] in the body's frame by bone; others turn with their parent.
     """
     turn = np.zeros((len(heads), 3, 3))
     place = np.zeros((len(heads), 3))

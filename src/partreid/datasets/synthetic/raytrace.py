@@ -72,11 +72,7 @@ class Hits:
 
 
 class Scene:
-    """The target, the other things of one image and the camera's surroundings, ready for rays.
-
-    Args:
-        target, others, surroundings: None stands for nothing there.
-    """
+    """The target, the other things of one image and the camera's surroundings, ready for rays; None: nothing there."""
 
     def __init__(self, target: TracedMesh, others: TracedMesh | None, surroundings: TracedMesh | None) -> None:
         self._traced = [m if m is not None else _nowhere() for m in (target, others, surroundings)]
@@ -86,13 +82,8 @@ class Scene:
         return [t.mesh for t in self._traced]
 
     def distances(self, origin: NDArray[np.floating], directions: Floats) -> tuple[Floats, Ints]:
-        """How far each thing is along rays, each as if alone.
-
-        Args:
-            origin: [3]. directions: [N, 3] unit vectors.
-
-        Returns:
-            Distances [2, N] in metres to the target and to the others, -1 = none; and the target's region there [N].
+        """Metres [2, N] to the target and to the others along unit vectors [N, 3], each as if alone, -1 = none; and
+        the target's region there [N].
         """
         out = wp.zeros((2, len(directions)), dtype=float, device="cpu")
         face = wp.zeros((2, len(directions)), dtype=wp.int32, device="cpu")
@@ -154,13 +145,9 @@ class Scene:
 def skin(
     vertices: Floats, normals: Floats, weights: Floats, bone_ids: Ints, rotation: Floats, shift: Floats
 ) -> tuple[Floats, Floats]:
-    """Linear blend skinning.
+    """Linear blend skinning: posed vertices and normals [V, 3], these not of unit length.
 
-    Args:
-        vertices, normals: [V, 3] at rest. weights, bone_ids: [V, n]. rotation: [J, 3, 3]. shift: [J, 3].
-
-    Returns:
-        Posed vertices and normals [V, 3] (normals not of unit length).
+    ``weights``, ``bone_ids``: [V, n]. ``rotation``, ``shift``: of J bones, as :func:`pose_skeleton` gives them.
     """
     posed = wp.zeros(len(vertices), dtype=wp.vec3, device="cpu")
     turned = wp.zeros(len(vertices), dtype=wp.vec3, device="cpu")
