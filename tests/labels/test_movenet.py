@@ -78,7 +78,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
         MoveNetPose()
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingDependencyError, match=r"needs openvino.*partreid\[movenet\]"):
-        MoveNetPose("any.tflite")
+        MoveNetPose()
 
 
 def test_another_file_in_the_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from partreid.datasets.checked_files import ImageFile, LabelFile, fitting, look_at_image, look_at_label
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.datasets.images import decode
 from partreid.datasets.read_ahead import read_ahead
 from partreid.datasets.readers import FoundDataset, queries_without_match
 from partreid.datasets.readers.common import LeftOutWarning
-from partreid.errors import PartReIDError
+from partreid.errors import LabelError, PartReIDError
+from partreid.labels.fields import check_upright, read_label_map, read_pose_fields
+from partreid.labels.grouping import LABEL_THRESHOLD
 from partreid.labels.locate import find_label, label_folders
 from partreid.objects import Guided
 from partreid.progress import Progress, no_progress
@@ -27,6 +32,7 @@ R = TypeVar("R")
 TRAIN, GALLERY = "train", "gallery"
 _EXAMPLES = 3
 _CHUNK = 64
+_LARGEST_K = 255
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,8 +112,8 @@ def check_dataset(
                 advance(len(chunk))
             return told
 
-        contents = read(look_at_image, images)
-        states = {folder: read(look_at_label, paths) for folder, paths in files.items()}
+        contents = read(_look_at_image, images)
+        states = {folder: read(_look_at_label, paths) for folder, paths in files.items()}
     findings = (
         *(Finding("problem" if one.category is LeftOutWarning else "note", "files", str(one.message)) for one in told),
         *_check_identity(found, dataset),
@@ -162,7 +168,7 @@ def _check_identity(found: FoundDataset, dataset: ReIDDataset) -> Iterator[Findi
             yield Finding("ok", "matches", f"{name}: every query has a match in the gallery")
 
 
-def _check_images(dataset: ReIDDataset, contents: Mapping[Path, ImageFile]) -> Iterator[Finding]:
+def _check_images(dataset: ReIDDataset, contents: Mapping[Path, _ImageFile]) -> Iterator[Finding]:
     errors = {name: [e for i in split if (e := contents[i.path].error)] for name, split in dataset.splits.items()}
     for name, bad in errors.items():
         if bad:
@@ -172,7 +178,7 @@ def _check_images(dataset: ReIDDataset, contents: Mapping[Path, ImageFile]) -> I
         yield Finding("ok", "images", "every image can be read to its end")
 
 
-def _check_duplicates(dataset: ReIDDataset, contents: Mapping[Path, ImageFile]) -> Iterator[Finding]:
+def _check_duplicates(dataset: ReIDDataset, contents: Mapping[Path, _ImageFile]) -> Iterator[Finding]:
     """The same bytes in several places. What evaluation drops as junk is worth a note only."""
     by_content: dict[bytes, list[tuple[str, ReIDImage]]] = defaultdict(list)
     for name, split in dataset.splits.items():
@@ -210,8 +216,8 @@ def _duplicates(places: Sequence[tuple[str, ReIDImage]]) -> Iterator[tuple[tuple
 def _check_labels(
     dataset: ReIDDataset,
     labels: Mapping[str, Mapping[Path, Path]],
-    states: Mapping[str, Mapping[Path, LabelFile]],
-    contents: Mapping[Path, ImageFile],
+    states: Mapping[str, Mapping[Path, _LabelFile]],
+    contents: Mapping[Path, _ImageFile],
 ) -> Iterator[Finding]:
     """Training needs labels; those of test splits are for looking at only."""
     if not labels and dataset.train:
@@ -224,7 +230,7 @@ def _check_labels(
             yield Finding("problem", "labels", text, tuple(path.name for path in shared[:_EXAMPLES]))
         for name, split in dataset.splits.items():
             found = {
-                image.path: fitting(image, label, states[folder][label], contents[image.path])
+                image.path: _fitting(image, label, states[folder][label], contents[image.path])
                 for image in split
                 if (label := by_image.get(image.path)) is not None
             }
@@ -232,7 +238,7 @@ def _check_labels(
 
 
 def _check_split_labels(
-    dataset: ReIDDataset, folder: str, name: str, labels: Mapping[Path, LabelFile]
+    dataset: ReIDDataset, folder: str, name: str, labels: Mapping[Path, _LabelFile]
 ) -> Iterator[Finding]:
     root, split = dataset.root, dataset.splits[name]
     missing = [image for image in split if image.path not in labels]
@@ -252,3 +258,63 @@ def _check_split_labels(
         yield Finding("note", "labels", text, _examples(root, empty))
     if not missing and not damaged:
         yield Finding("ok", "labels", f"{folder}: every image of {name} has a label that can be read")
+
+
+@dataclass(frozen=True)
+class _ImageFile:
+    """An image file: the digest of its bytes and its (H, W), or why it cannot be read."""
+
+    digest: bytes = b""
+    error: str = ""
+    size: tuple[int, int] = (0, 0)
+
+
+def _look_at_image(path: Path) -> _ImageFile:
+    """Read an image to its end."""
+    try:
+        data = path.read_bytes()
+        height, width, _ = decode(data, source=path.name).shape
+    except OSError as error:
+        return _ImageFile(error=f"{path.name}: {error.strerror or error}")
+    except PartReIDError as error:
+        return _ImageFile(error=str(error))
+    return _ImageFile(hashlib.blake2b(data, digest_size=16).digest(), size=(height, width))
+
+
+@dataclass(frozen=True)
+class _LabelFile:
+    """A label file: its (h, w) and largest value, or why it cannot be read."""
+
+    size: tuple[int, int] = (0, 0)
+    strongest: float = 0
+    error: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether it can be read and shows no person."""
+        return not self.error and self.strongest < LABEL_THRESHOLD
+
+
+def _look_at_label(path: Path) -> _LabelFile:
+    """Read pose fields or a label map."""
+    values: NDArray[np.generic]
+    try:
+        values = read_pose_fields(path)
+    except LabelError as no_fields:
+        try:
+            values = read_label_map(path, _LARGEST_K)
+        except LabelError as no_map:
+            return _LabelFile(error=str(no_map if path.suffix == ".png" else no_fields))
+    height, width = values.shape[-2:]
+    return _LabelFile((height, width), float(values.max()))
+
+
+def _fitting(image: ReIDImage, path: Path, label: _LabelFile, content: _ImageFile) -> _LabelFile:
+    """The label, as an error where it does not fit its image."""
+    if label.error or content.error:
+        return label
+    try:
+        check_upright(path, label.size, image.path, content.size)
+    except LabelError as error:
+        return _LabelFile(error=str(error))
+    return label

@@ -29,8 +29,8 @@ from partreid.datasets.synthetic.meshes import plain
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.plan import plan_images
 from partreid.datasets.synthetic.raytrace import Scene, TracedMesh, start_warp
+from partreid.datasets.synthetic.render import people_of
 from partreid.datasets.synthetic.render_config import SyntheticConfig
-from partreid.datasets.synthetic.world import people_of
 from partreid.errors import ConfigError, MissingDependencyError
 from partreid.labels.draw import draw_pose_fields
 from partreid.parts import KEYPOINTS

@@ -15,8 +15,7 @@ from typing import Literal, TypeAlias, get_args
 from partreid.datasets.readers.body_images import OCCLUDED_REID, P_DUKEMTMC, PARTIAL_REID
 from partreid.datasets.readers.common import Layout, list_images, say_once, subfolders
 from partreid.datasets.readers.cuhk03 import CUHK03
-from partreid.datasets.readers.dukemtmc import DUKEMTMC, OCCLUDED_DUKE
-from partreid.datasets.readers.market1501 import FOLDER, MARKET1501, MARKET1501_500K
+from partreid.datasets.readers.market1501 import DUKEMTMC, FOLDER, MARKET1501, MARKET1501_500K, OCCLUDED_DUKE
 from partreid.datasets.readers.msmt17 import MSMT17
 from partreid.datasets.readers.table import TABLE
 from partreid.errors import ConfigError, DataError, LabelError, nearest

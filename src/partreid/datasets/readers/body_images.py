@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from partreid.datasets.readers.common import QUERY, Layout, Splits, list_images, subfolders
-from partreid.datasets.readers.dukemtmc import WITHDRAWN
+from partreid.datasets.readers.market1501 import WITHDRAWN
 from partreid.errors import DataError
 from partreid.types import LabelNaming, ReIDImage
 

@@ -26,8 +26,7 @@ from partreid.json_files import read_json
 from partreid.progress import Progress, no_progress
 
 if TYPE_CHECKING:
-    from partreid.datasets.synthetic.render import RenderedImage
-    from partreid.datasets.synthetic.world import World
+    from partreid.datasets.synthetic.render import RenderedImage, World
 
 RENDERER_VERSION = 1
 """Increased whenever the same configuration gives other images."""
@@ -139,7 +138,7 @@ def _render(config: SyntheticConfig, out: Path, plan: list[PlannedImage], worker
 @lru_cache(maxsize=1)
 def _world(config: SyntheticConfig) -> World:
     """Each process's own."""
-    from partreid.datasets.synthetic.world import World
+    from partreid.datasets.synthetic.render import World
 
     return World(config)
 

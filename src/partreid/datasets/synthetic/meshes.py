@@ -90,7 +90,7 @@ def quad(corner: Sequence[float], along: Sequence[float], up: Sequence[float], s
     return solid(vertices, np.tile(normal, (4, 1)), np.array([[0, 1, 2], [0, 2, 3]]), surface, coords=coords)
 
 
-def box(centre: Sequence[float], size: Sequence[float], surface: Surface, *, region: int = 0) -> Mesh:
+def box(centre: Sequence[float], size: Sequence[float], surface: Surface) -> Mesh:
     """An axis-aligned box with flat faces."""
     vertices, normals, faces = [], [], []
     half = np.asarray(size, float) / 2
@@ -105,7 +105,7 @@ def box(centre: Sequence[float], size: Sequence[float], surface: Surface, *, reg
             n = len(vertices) - 4
             faces += [[n, n + 1, n + 2], [n, n + 2, n + 3]]
     local = np.array(vertices)
-    return solid(local + np.asarray(centre), np.array(normals), np.array(faces), surface, coords=local, region=region)
+    return solid(local + np.asarray(centre), np.array(normals), np.array(faces), surface, coords=local)
 
 
 def superellipsoid(

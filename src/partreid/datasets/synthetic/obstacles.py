@@ -25,12 +25,12 @@ def _colour(rng: Rng) -> tuple[float, float, float]:
     return float(r), float(g), float(b)
 
 
-def _rough(rng: Rng, *, period: float = 0.1, strength: float = 0.5) -> Surface:
+def _rough(rng: Rng, *, period: float = 0.1) -> Surface:
     """A colour with stains."""
     base = np.asarray(_colour(rng), np.float32)
 
     def colour(coords: Floats) -> Floats:
-        shade = 1 - strength * noise(coords[:, 0] / period + coords[:, 1] / period, coords[:, 2] / period)
+        shade = 1 - 0.5 * noise(coords[:, 0] / period + coords[:, 1] / period, coords[:, 2] / period)
         return np.asarray(base * shade[:, None], np.float32)
 
     return colour

@@ -1,25 +1,33 @@
-"""One image from end to end: a person, a camera, perhaps something in front; image, labels, occlusion."""
+"""One image from end to end: a person, a camera, perhaps something in front; image, labels, occlusion.
+
+What the images of a set share, the body model, cameras and people, each process makes for itself, all the same.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partreid.datasets.synthetic import framing
-from partreid.datasets.synthetic.body import BodyModel, Floats
-from partreid.datasets.synthetic.cameras import Camera
-from partreid.datasets.synthetic.garments import DressedBody
+from partreid.datasets.synthetic.body import BodyModel, Floats, load_body_model
+from partreid.datasets.synthetic.cameras import Camera, make_cameras
+from partreid.datasets.synthetic.garments import DressedBody, dress
 from partreid.datasets.synthetic.meshes import Mesh, join
 from partreid.datasets.synthetic.obstacles import make_obstacle
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.photo import develop, encode_jpeg, shade
-from partreid.datasets.synthetic.raytrace import TARGET, Scene, TracedMesh
+from partreid.datasets.synthetic.plan import PlannedImage
+from partreid.datasets.synthetic.raytrace import TARGET, Scene, TracedMesh, start_warp
 from partreid.datasets.synthetic.render_config import SyntheticConfig
+from partreid.datasets.synthetic.wardrobe import Person, make_people, make_wardrobe
 from partreid.labels.draw import draw_pose_fields
 from partreid.labels.fields import label_size
 
+_PASSERS_BY = 24
+_CAMERA_STREAM, _PEOPLE_STREAM, _PASSER_BY_STREAM = 101, 102, 103
 _FAULTY_BOXES = 0.1
 _TRIES = 6
 _PLACES = 9
@@ -40,6 +48,10 @@ class Stage:
     camera: Camera
     surroundings: TracedMesh
     passers_by: tuple[DressedBody, ...]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.config.image_height, self.config.image_width
 
     def someone(self, rng: np.random.Generator) -> PosedPerson:
         who = self.passers_by[int(rng.integers(len(self.passers_by)))]
@@ -70,14 +82,14 @@ class RenderedImage:
     occlusion: framing.Occlusion
 
 
-def render_image(
+def _render_image(
     target: DressedBody, stage: Stage, wanted: tuple[float, float] | None, rng: np.random.Generator
 ) -> RenderedImage:
     """Render one image of ``target``; everything random comes from ``rng``.
 
     ``wanted``: least and greatest hidden fraction, None for a whole person.
     """
-    camera, size, samples = stage.camera, stage.config.image_size, stage.config.samples
+    camera, size, samples = stage.camera, stage.image_size, stage.config.samples
     y = rng.uniform(camera.near, camera.far)
     x = rng.uniform(-0.24, 0.24) * y
     person = pose_person(stage.model, target, rng, yaw=rng.uniform(0, 2 * np.pi)).at(x, y)
@@ -101,7 +113,7 @@ def render_image(
 
 
 def _fields(scene: Scene, stage: Stage, shot: _Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
-    camera, person, box, image_size = stage.camera, shot.person, shot.box, stage.config.image_size
+    camera, person, box, image_size = stage.camera, shot.person, shot.box, stage.image_size
     keypoints = framing.seen_keypoints(scene, camera, person.keypoints, box, image_size)
     x, y = person.keypoints[:, :2].mean(axis=0)
     tall = float(person.mesh.vertices[:, 2].max())
@@ -181,3 +193,31 @@ def _front(stage: Stage, rng: np.random.Generator, person: PosedPerson) -> tuple
     # A long thing such as a car stands closer to the camera, clear of the person.
     distance -= max(0.0, float(thing.vertices[:, 1].max()) - 0.3)
     return thing.moved(np.array([x * distance / y, distance, 0.0])), None
+
+
+class World:
+    """Renders planned images of one configuration."""
+
+    def __init__(self, config: SyntheticConfig) -> None:
+        start_warp()
+        self.config = config
+        self.model = load_body_model()
+        cameras = make_cameras(np.random.default_rng([config.seed, _CAMERA_STREAM]), config.cameras)
+        self.people = people_of(config)
+        rng = np.random.default_rng([config.seed, _PASSER_BY_STREAM])
+        wardrobe = make_wardrobe(np.random.default_rng([config.seed, _PEOPLE_STREAM]), len(self.people))
+        passers_by = tuple(dress(self.model, p) for p in make_people(rng, wardrobe, _PASSERS_BY))
+        self.stages = [Stage(config, self.model, c, TracedMesh(c.surroundings), passers_by) for c in cameras]
+        self._dress = lru_cache(maxsize=4)(lambda pid: dress(self.model, self.people[pid - 1]))
+
+    def render(self, planned: PlannedImage) -> RenderedImage:
+        """One image; the same whatever was rendered before."""
+        rng = np.random.default_rng(planned.seed(self.config.seed))
+        return _render_image(self._dress(planned.pid), self.stages[planned.camid], planned.occlusion, rng)
+
+
+def people_of(config: SyntheticConfig) -> list[Person]:
+    """The set's identities; number i has pid i + 1. No two wear the same outfit."""
+    count = config.train_identities + config.test_identities
+    rng = np.random.default_rng([config.seed, _PEOPLE_STREAM])
+    return make_people(rng, make_wardrobe(rng, count), count)

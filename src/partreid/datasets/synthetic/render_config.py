@@ -47,11 +47,6 @@ class SyntheticConfig(ConfigModel):
     samples: Literal[1, 2, 4] = 2
     """Rays a pixel."""
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.image_height, self.image_width
-
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name in ("query_occlusion", "train_occlusion"):

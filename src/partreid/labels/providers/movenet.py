@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import LabelError, MissingDependencyError
+from partreid.errors import LabelError, MissingDependencyError, needs_extra
 from partreid.labels.providers.network import KeypointNetwork, compile_network
 from partreid.parts import KEYPOINTS
 
@@ -51,10 +51,12 @@ class MoveNetPose(KeypointNetwork):
 
     def __init__(self, model: str | Path | None = None, *, stride: int = 8) -> None:
         self.stride = stride
+        with needs_extra("movenet", "The label provider 'movenet'"):
+            import openvino
         with tempfile.TemporaryDirectory() as folder:
             path = _installed(Path(folder)) if model is None else Path(model)
             self.network = compile_network(
-                path, self._prepared, provider=self.name, expected="the .tflite of MoveNet MultiPose Lightning"
+                openvino.Core(), path, self._prepared, expected="the .tflite of MoveNet MultiPose Lightning"
             )
         shapes = [list(output.shape) for output in self.network.outputs]
         if shapes != [[1, _PERSONS, _NUMBERS]]:

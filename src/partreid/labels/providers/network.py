@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from partreid.errors import LabelError, needs_extra
+from partreid.errors import LabelError
 from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
 
 _SETTINGS = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
@@ -108,13 +108,10 @@ class KeypointNetwork(PoseProvider):
             yield label_persons(persons, crop.pixels.shape[:2], stride=self.stride)
 
 
-def compile_network(path: Path, prepare: Callable[[Any], Any], *, provider: str, expected: str) -> Any:
-    """A file that OpenVINO reads, ready to run on the CPU; ``prepare`` sets the input of the network read."""
-    with needs_extra(provider, f"The label provider {provider!r}"):
-        import openvino
+def compile_network(core: Any, path: Path, prepare: Callable[[Any], Any], *, expected: str) -> Any:
+    """A file that OpenVINO's core reads, ready to run on the CPU; ``prepare`` sets the input of the network read."""
     if not path.is_file():
         raise LabelError(f"Network file {path} does not exist. Expected {expected}.")
-    core = openvino.Core()
     try:
         return core.compile_model(prepare(core.read_model(path)), "CPU", _SETTINGS)
     except RuntimeError as error:

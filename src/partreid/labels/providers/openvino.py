@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import LabelError
-from partreid.labels.assembly import OPENPOSE_KEYPOINTS, AssemblyOptions, assemble, unmirror
+from partreid.errors import LabelError, needs_extra
+from partreid.labels.assembly import OPENPOSE_KEYPOINTS, assemble, unmirror
 from partreid.labels.providers.network import KeypointNetwork, compile_network
 from partreid.parts import KEYPOINTS
 
@@ -35,8 +35,6 @@ class OpenVinoPose(KeypointNetwork):
     Args:
         model: the network's ``.xml`` file, its ``.bin`` beside it.
         stride: pixels of the image between two nodes of the fields.
-        input_size: (height, width) of the network's input; multiples of 8.
-        options: thresholds of peak finding and joining.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
@@ -45,18 +43,13 @@ class OpenVinoPose(KeypointNetwork):
 
     name = "openvino"
 
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        stride: int = 8,
-        input_size: tuple[int, int] = (192, 96),
-        options: AssemblyOptions | None = None,
-    ) -> None:
+    input_size = (192, 96)
+
+    def __init__(self, model: str | Path, *, stride: int = 8) -> None:
         self.stride = stride
-        self.input_size = input_size
-        self.options = options or AssemblyOptions()
-        self.network = compile_network(Path(model), self._prepared, provider=self.name, expected=_EXPECTED)
+        with needs_extra("openvino", "The label provider 'openvino'"):
+            import openvino
+        self.network = compile_network(openvino.Core(), Path(model), self._prepared, expected=_EXPECTED)
         outputs = {int(one.shape[1]): i for i, one in enumerate(self.network.outputs) if len(one.shape) == 4}
         if not {_HEAT_MAPS, _AFFINITY} <= set(outputs):
             raise LabelError(
@@ -71,11 +64,8 @@ class OpenVinoPose(KeypointNetwork):
     def _persons(self, outputs: tuple[NDArray[np.float32], ...]) -> NDArray[np.float64]:
         heat_maps, affinity = (outputs[n] for n in self._outputs)  # [2, 19, h, w], [2, 38, h, w]
         mirrored_heat_maps, mirrored_affinity = unmirror(heat_maps[1], affinity[1])
-        persons = assemble(
-            (heat_maps[0, : len(OPENPOSE_KEYPOINTS)] + mirrored_heat_maps) / 2,
-            (affinity[0] + mirrored_affinity) / 2,
-            self.options,
-        )[:, _COCO]
+        mean_heat_maps = (heat_maps[0, : len(OPENPOSE_KEYPOINTS)] + mirrored_heat_maps) / 2
+        persons = assemble(mean_heat_maps, (affinity[0] + mirrored_affinity) / 2)[:, _COCO]
         persons[..., :2] = (persons[..., :2] + 0.5) * (self.input_size[0] / heat_maps.shape[2])
         return persons
 
