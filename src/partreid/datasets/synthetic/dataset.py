@@ -137,7 +137,6 @@ def _render(config: SyntheticConfig, out: Path, plan: list[PlannedImage], worker
 
 @lru_cache(maxsize=1)
 def _world(config: SyntheticConfig) -> World:
-    """Each process's own."""
     from partreid.datasets.synthetic.render import World
 
     return World(config)

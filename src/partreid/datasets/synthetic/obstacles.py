@@ -26,7 +26,6 @@ def _colour(rng: Rng) -> tuple[float, float, float]:
 
 
 def _rough(rng: Rng, *, period: float = 0.1) -> Surface:
-    """A colour with stains."""
     base = np.asarray(_colour(rng), np.float32)
 
     def colour(coords: Floats) -> Floats:

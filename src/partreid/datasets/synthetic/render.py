@@ -211,7 +211,6 @@ class World:
         self._dress = lru_cache(maxsize=4)(lambda pid: dress(self.model, self.people[pid - 1]))
 
     def render(self, planned: PlannedImage) -> RenderedImage:
-        """One image; the same whatever was rendered before."""
         rng = np.random.default_rng(planned.seed(self.config.seed))
         return _render_image(self._dress(planned.pid), self.stages[planned.camid], planned.occlusion, rng)
 

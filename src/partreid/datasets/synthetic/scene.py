@@ -15,36 +15,31 @@ Rng = np.random.Generator
 _GLASS = np.array([0.10, 0.12, 0.15], np.float32)
 _HEDGE = np.array([0.16, 0.30, 0.10], np.float32)
 
-GROUNDS = ("asphalt", "slabs", "bricks", "grass", "stripes")
-WALLS = ("concrete", "bricks", "windows", "shop", "hedge")
-
 
 def make_surroundings(rng: Rng, *, near: float, far: float) -> Mesh:
     """Ground, a wall behind, sometimes one at a side, and clutter behind the walkers' strip near..far (metres)."""
     wall = far + rng.uniform(2.0, 9.0)
     parts = [
-        quad((-40, -2, 0), (80, 0, 0), (0, wall + 3, 0), ground(rng)),
-        quad((-40, wall, 0), (80, 0, 0), (0, 0, rng.uniform(3, 9)), wall_surface(rng)),
+        quad((-40, -2, 0), (80, 0, 0), (0, wall + 3, 0), _ground(rng)),
+        quad((-40, wall, 0), (80, 0, 0), (0, 0, rng.uniform(3, 9)), _wall_surface(rng)),
     ]
     if rng.random() < 0.5:
         side = rng.choice([-1, 1]) * (0.3 * far + rng.uniform(0.5, 2))
-        parts.append(quad((side, near - 3, 0), (0, wall, 0), (0, 0, rng.uniform(2, 5)), wall_surface(rng)))
+        parts.append(quad((side, near - 3, 0), (0, wall, 0), (0, 0, rng.uniform(2, 5)), _wall_surface(rng)))
     for _ in range(int(rng.integers(8, 20))):
         y = rng.uniform(far + 0.8, max(wall - 0.5, far + 1.5))
         place = np.array([rng.uniform(-0.55, 0.55) * y, y, 0.0])
         angle = rng.uniform(0, 2 * np.pi)
         c, s = np.cos(angle), np.sin(angle)
         turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-        kind = str(
-            rng.choice(["car", "plant", "sign", "bench", "bin", "crates", "fence", "bicycle", "bicycle", "pole"])
-        )
-        parts.append(make_obstacle(rng, kind).moved(place, turn))
+        kind = rng.choice(["car", "plant", "sign", "bench", "bin", "crates", "fence", "bicycle", "bicycle", "pole"])
+        parts.append(make_obstacle(rng, str(kind)).moved(place, turn))
     return join(parts)
 
 
-def ground(rng: Rng) -> Surface:
+def _ground(rng: Rng) -> Surface:
     """A paving, as a function of metres along the ground."""
-    kind = str(rng.choice(GROUNDS))
+    kind = str(rng.choice(["asphalt", "slabs", "bricks", "grass", "stripes"]))
     tone = _tone(rng, 0.30, 0.62, tint=0.05)
     size = rng.uniform(0.3, 0.9)
 
@@ -67,9 +62,9 @@ def ground(rng: Rng) -> Surface:
     return colour
 
 
-def wall_surface(rng: Rng) -> Surface:
+def _wall_surface(rng: Rng) -> Surface:
     """A facade, as a function of metres along it and up."""
-    kind = str(rng.choice(WALLS))
+    kind = str(rng.choice(["concrete", "bricks", "windows", "shop", "hedge"]))
     tone, other = _tone(rng, 0.25, 0.8, tint=0.10), _tone(rng, 0.1, 0.9, tint=0.25)
     width, height = rng.uniform(1.2, 3.0), rng.uniform(1.6, 2.8)
 
