@@ -27,10 +27,9 @@ from partreid.datasets.synthetic.garments import dress
 from partreid.datasets.synthetic.meshes import box as make_box
 from partreid.datasets.synthetic.meshes import plain
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
-from partreid.datasets.synthetic.plan import plan_images
 from partreid.datasets.synthetic.raytrace import Scene, TracedMesh, start_warp
 from partreid.datasets.synthetic.render import people_of
-from partreid.datasets.synthetic.render_config import SyntheticConfig
+from partreid.datasets.synthetic.render_config import SyntheticConfig, plan_images
 from partreid.errors import ConfigError, MissingDependencyError
 from partreid.labels.draw import draw_pose_fields
 from partreid.parts import KEYPOINTS

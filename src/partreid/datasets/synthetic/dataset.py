@@ -18,8 +18,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from partreid.datasets.synthetic.body import REGIONS
-from partreid.datasets.synthetic.plan import PlannedImage, plan_images
-from partreid.datasets.synthetic.render_config import SyntheticConfig
+from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig, plan_images
 from partreid.errors import ConfigError, DataError, MissingDependencyError
 from partreid.files import atomic_file
 from partreid.json_files import read_json

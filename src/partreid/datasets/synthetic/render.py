@@ -19,9 +19,8 @@ from partreid.datasets.synthetic.meshes import Mesh, join
 from partreid.datasets.synthetic.obstacles import make_obstacle
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.photo import develop, encode_jpeg, shade
-from partreid.datasets.synthetic.plan import PlannedImage
 from partreid.datasets.synthetic.raytrace import TARGET, Scene, TracedMesh, start_warp
-from partreid.datasets.synthetic.render_config import SyntheticConfig
+from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig
 from partreid.datasets.synthetic.wardrobe import Person, make_people, make_wardrobe
 from partreid.labels.draw import draw_pose_fields
 from partreid.labels.fields import label_size
