@@ -104,13 +104,8 @@ def _bench(rng: Rng) -> Mesh:
 
 
 def _crates(rng: Rng) -> Mesh:
-    count = int(rng.integers(2, 4))
-    return join(
-        [
-            box((rng.normal(0, 0.06), 0, 0.22 + 0.42 * i), (rng.uniform(0.5, 0.75), 0.45, 0.41), _rough(rng))
-            for i in range(count)
-        ]
-    )
+    heights = [0.22 + 0.42 * i for i in range(int(rng.integers(2, 4)))]
+    return join([box((rng.normal(0, 0.06), 0, z), (rng.uniform(0.5, 0.75), 0.45, 0.41), _rough(rng)) for z in heights])
 
 
 def _fence(rng: Rng) -> Mesh:

@@ -188,12 +188,8 @@ def _top(rng: np.random.Generator) -> Top:
     neck = float(rng.uniform(0.01, 0.09))
     if kind == "dress":
         return Top(cloth, float(rng.choice([0.0, 0.25, 1.0])), -0.1, neck, 0.012, float(rng.uniform(0.35, 0.75)))
-    sleeve = {
-        "t-shirt": rng.uniform(0.22, 0.42),
-        "long": 1.0,
-        "sleeveless": 0.04,
-        "shirt": rng.choice([0.35, 0.6, 1.0]),
-    }
+    short, rolled = rng.uniform(0.22, 0.42), rng.choice([0.35, 0.6, 1.0])
+    sleeve = {"t-shirt": short, "long": 1.0, "sleeveless": 0.04, "shirt": rolled}
     return Top(cloth, float(sleeve[str(kind)]), float(rng.uniform(-0.06, 0.06)), neck, float(rng.uniform(0.008, 0.02)))
 
 
@@ -219,11 +215,10 @@ def _bottom(rng: np.random.Generator) -> Bottom:
     if kind == "shorts":
         cloth = _cloth(rng, ("plain", "plain", "checks", "camouflage"))
         return Bottom(cloth, float(rng.uniform(0.3, 0.52)), float(rng.uniform(0.012, 0.03)), 0.02)
-    tight = kind == "leggings"
-    cloth = _cloth(rng, ("plain",) if tight else ("plain", "plain", "plain", "pinstripes", "camouflage"))
-    return Bottom(
-        cloth, float(rng.choice([0.8, 1.0])) if tight else 1.0, 0.004 if tight else float(rng.uniform(0.01, 0.028))
-    )
+    if kind == "leggings":
+        return Bottom(_cloth(rng, ("plain",)), float(rng.choice([0.8, 1.0])), 0.004)
+    cloth = _cloth(rng, ("plain", "plain", "plain", "pinstripes", "camouflage"))
+    return Bottom(cloth, 1.0, float(rng.uniform(0.01, 0.028)))
 
 
 def _shoes(rng: np.random.Generator) -> Shoes:
