@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from partreid.datasets.loaders import BatchConfig, TrainLoader
+from partreid.datasets.loaders import BatchConfig, ImageBatch, TrainLoader
 from partreid.datasets.readers import read_dataset
-from partreid.datasets.torch_dataset import ImageBatch
 from partreid.errors import DataError, LabelError
 from partreid.parts import PART_SCHEMAS
 from partreid.runtime import RuntimeConfig

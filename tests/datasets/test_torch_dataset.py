@@ -11,8 +11,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from partreid.datasets.augment import Augmentation
+from partreid.datasets.loaders import ImageBatch, ImageDataset
 from partreid.datasets.readers import read_dataset
-from partreid.datasets.torch_dataset import ImageBatch, ImageDataset
 from partreid.errors import DataError, LabelError
 from partreid.functional.losses import IGNORED_LABEL
 from partreid.labels.fields import read_part_maps

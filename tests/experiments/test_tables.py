@@ -9,8 +9,7 @@ import pytest
 
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.readers.body_images import OCCLUDED_REID, P_DUKEMTMC
-from partreid.datasets.readers.dukemtmc import DUKEMTMC, OCCLUDED_DUKE
-from partreid.datasets.readers.market1501 import MARKET1501
+from partreid.datasets.readers.market1501 import DUKEMTMC, MARKET1501, OCCLUDED_DUKE
 from partreid.errors import ConfigError, DataError
 from partreid.experiments.execute import Plan, execute
 from partreid.experiments.rows import Experiment

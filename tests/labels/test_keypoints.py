@@ -17,7 +17,7 @@ from partreid.errors import ConfigError, LabelError, ShapeError
 from partreid.labels.generate import LabelJob, LabelSummary, make_labels
 from partreid.labels.grouping import group_fields, label_map
 from partreid.labels.providers import Crop, load_provider
-from partreid.labels.providers.keypoint_files import read_keypoints
+from partreid.labels.providers.keypoint_files import read_persons
 from partreid.labels.providers.keypoints import KeypointFile
 from partreid.parts import KEYPOINTS, get_part_schema
 
@@ -26,6 +26,11 @@ STANDING = np.array([
     (32, 14), (34, 12), (30, 12), (36, 13), (28, 13), (42, 28), (22, 28), (46, 45), (18, 45), (47, 60), (17, 60),
     (38, 66), (26, 66), (38, 92), (26, 92), (38, 117), (26, 117),
 ], float)  # fmt: skip
+
+
+def read_keypoints(path: Path, *, images: Path | None = None) -> tuple[list[str], np.ndarray]:
+    persons = read_persons(path, images=images)
+    return persons.names, persons.keypoints
 
 
 def person(confidence: float = 0.9, **joints: float) -> list[float]:

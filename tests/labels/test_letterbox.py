@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from partreid.labels.providers.letterbox import letterbox
+from partreid.labels.providers.network import letterbox
 
 
 @pytest.mark.parametrize("canvas_size", [(192, 96), (160, 128)])

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from partreid.datasets.checks import DatasetReport, Finding, check_dataset
     from partreid.datasets.images import IMAGE_SUFFIXES, decode, read_image, resize
     from partreid.datasets.labelling import label_dataset, label_source
-    from partreid.datasets.loaders import BatchConfig, TrainLoader
+    from partreid.datasets.loaders import BatchConfig, ImageBatch, ImageDataset, TrainLoader
     from partreid.datasets.occlusion import OcclusionConfig, write_occluded_queries
     from partreid.datasets.readers import LAYOUTS, Layout, find_datasets, read_dataset, read_datasets, with_labels
     from partreid.datasets.readers.loose_images import read_images
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from partreid.datasets.synthetic.dataset import render_dataset
     from partreid.datasets.synthetic.render_config import SyntheticConfig
     from partreid.datasets.synthetic.shipped import shipped_split
-    from partreid.datasets.torch_dataset import ImageBatch, ImageDataset
     from partreid.types.data import ReIDDataset, ReIDImage
 
 __all__ = [

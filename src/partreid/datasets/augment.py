@@ -121,13 +121,9 @@ class Augmentation:
 
 
 def part_maps_at(
-    part_maps: Tensor,
-    offsets: Tensor,
-    *,
-    size: tuple[int, int],
-    map_size: tuple[int, int],
+    part_maps: Tensor, offsets: Tensor, *, size: tuple[int, int], map_size: tuple[int, int],
     sampling: LabelSampling = "centre",
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """E at the cells of the feature map, after a crop.
 
     Node (i, j) of ``part_maps`` lies at pixel (i·H/(h-1), j·W/(w-1)) of the image; beyond it E is 0.
@@ -192,11 +188,7 @@ def _erase(pixels: Tensor, boxes: Tensor) -> Tensor:
 
 
 def _flip(
-    images: Tensor,
-    part_maps: Tensor | None,
-    probability: float,
-    schema: PartSchema | None,
-    generator: torch.Generator,
+    images: Tensor, part_maps: Tensor | None, probability: float, schema: PartSchema | None, generator: torch.Generator
 ) -> tuple[Tensor, Tensor | None]:
     """Mirror some of the images; their left parts become right ones."""
     chosen = (torch.rand(len(images), generator=generator) < probability).to(images.device).view(-1, 1, 1, 1)

@@ -10,14 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from partreid.datasets.checked_files import ImageFile, LabelFile, fitting, look_at_image, look_at_label
+import numpy as np
+from numpy.typing import NDArray
+
+from partreid.datasets.images import decode
 from partreid.datasets.read_ahead import read_ahead
 from partreid.datasets.readers import FoundDataset, queries_without_match
 from partreid.datasets.readers.common import LeftOutWarning
-from partreid.errors import PartReIDError
+from partreid.errors import LabelError, PartReIDError
+from partreid.labels.fields import check_upright, read_label_map, read_pose_fields
+from partreid.labels.grouping import LABEL_THRESHOLD
 from partreid.labels.locate import find_label, label_folders
 from partreid.objects import Guided
-from partreid.progress import Advance, Progress, no_progress
+from partreid.progress import Progress, no_progress
 from partreid.surroundings import usable_cores
 from partreid.types import ReIDDataset, ReIDImage
 
@@ -27,6 +32,7 @@ R = TypeVar("R")
 TRAIN, GALLERY = "train", "gallery"
 _EXAMPLES = 3
 _CHUNK = 64
+_LARGEST_K = 255
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,10 +78,7 @@ class DatasetReport(Guided):
 
 
 def check_dataset(
-    found: FoundDataset,
-    *,
-    threads: int | None = None,
-    progress: Progress = no_progress,
+    found: FoundDataset, *, threads: int | None = None, progress: Progress = no_progress
 ) -> DatasetReport:
     """Check a data set: every image is decoded, every label read.
 
@@ -90,16 +93,27 @@ def check_dataset(
     except PartReIDError as error:
         finding = Finding("problem", "layout", str(error))
         return DatasetReport(found.layout.name or found.path.name, found.spec, (), (finding,))
-    labels = {folder: _labels(dataset, folder) for folder in label_folders(dataset.root)}
-    images = dict.fromkeys(image.path for split in dataset.splits.values() for image in split)
-    total = len(images) + sum(len(set(by_image.values())) for by_image in labels.values())
-    with progress(f"reading {found.path.name}", total) as advance:
+    images = sorted({image.path for split in dataset.splits.values() for image in split})
+    labels: dict[str, dict[Path, Path]] = {}  # by folder the label file of each image that has one
+    for folder in label_folders(dataset.root):
+        places = ((path, find_label(path, dataset.root, folder, dataset.label_naming)) for path in images)
+        labels[folder] = {path: label for path, label in places if label is not None}
+    files = {folder: sorted(set(by_image.values())) for folder, by_image in labels.items()}
+    with progress(f"reading {found.path.name}", len(images) + sum(map(len, files.values()))) as advance:
 
-        def read(function: Callable[[Path], R], paths: Iterable[Path]) -> dict[Path, R]:
-            return _read_all(function, list(paths), threads or usable_cores(), advance)
+        def read(function: Callable[[Path], R], paths: Sequence[Path]) -> dict[Path, R]:
+            # In chunks, as handing over a task costs as much as decoding a small image.
+            chunks = (paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK))
+            count, told = threads or usable_cores(), {}
+            for chunk in read_ahead(
+                lambda c: {path: function(path) for path in c}, chunks, threads=count, ahead=2 * count
+            ):
+                told.update(chunk)
+                advance(len(chunk))
+            return told
 
-        contents = read(look_at_image, images)
-        states = {folder: read(look_at_label, set(by_image.values())) for folder, by_image in labels.items()}
+        contents = read(_look_at_image, images)
+        states = {folder: read(_look_at_label, paths) for folder, paths in files.items()}
     findings = (
         *(Finding("problem" if one.category is LeftOutWarning else "note", "files", str(one.message)) for one in told),
         *_check_identity(found, dataset),
@@ -118,25 +132,6 @@ def check_dataset(
         for name, split in dataset.splits.items()
     )
     return DatasetReport(dataset.name, found.spec, splits, findings)
-
-
-def _read_all(function: Callable[[Path], R], paths: Sequence[Path], threads: int, advance: Advance) -> dict[Path, R]:
-    """The result of each path; in chunks, as handing over a task costs as much as decoding a small image."""
-    chunks = (paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK))
-    found: dict[Path, R] = {}
-    for read in read_ahead(
-        lambda c: [(path, function(path)) for path in c], chunks, threads=threads, ahead=2 * threads
-    ):
-        found.update(read)
-        advance(len(read))
-    return found
-
-
-def _labels(dataset: ReIDDataset, folder: str) -> dict[Path, Path]:
-    """Label file by image, where there is one."""
-    paths = {image.path for split in dataset.splits.values() for image in split}
-    found = {path: find_label(path, dataset.root, folder, dataset.label_naming) for path in sorted(paths)}
-    return {path: label for path, label in found.items() if label is not None}
 
 
 def _examples(root: Path, images: Iterable[ReIDImage]) -> tuple[str, ...]:
@@ -173,19 +168,17 @@ def _check_identity(found: FoundDataset, dataset: ReIDDataset) -> Iterator[Findi
             yield Finding("ok", "matches", f"{name}: every query has a match in the gallery")
 
 
-def _check_images(dataset: ReIDDataset, contents: Mapping[Path, ImageFile]) -> Iterator[Finding]:
-    bad = False
-    for name, split in dataset.splits.items():
-        errors = [contents[image.path].error for image in split if contents[image.path].error]
-        if errors:
-            bad = True
-            text = f"{name}: {len(errors)} of {len(split)} images cannot be read"
-            yield Finding("problem", "images", text, tuple(errors[:_EXAMPLES]))
-    if not bad:
+def _check_images(dataset: ReIDDataset, contents: Mapping[Path, _ImageFile]) -> Iterator[Finding]:
+    errors = {name: [e for i in split if (e := contents[i.path].error)] for name, split in dataset.splits.items()}
+    for name, bad in errors.items():
+        if bad:
+            text = f"{name}: {len(bad)} of {len(dataset.splits[name])} images cannot be read"
+            yield Finding("problem", "images", text, tuple(bad[:_EXAMPLES]))
+    if not any(errors.values()):
         yield Finding("ok", "images", "every image can be read to its end")
 
 
-def _check_duplicates(dataset: ReIDDataset, contents: Mapping[Path, ImageFile]) -> Iterator[Finding]:
+def _check_duplicates(dataset: ReIDDataset, contents: Mapping[Path, _ImageFile]) -> Iterator[Finding]:
     """The same bytes in several places. What evaluation drops as junk is worth a note only."""
     by_content: dict[bytes, list[tuple[str, ReIDImage]]] = defaultdict(list)
     for name, split in dataset.splits.items():
@@ -223,8 +216,8 @@ def _duplicates(places: Sequence[tuple[str, ReIDImage]]) -> Iterator[tuple[tuple
 def _check_labels(
     dataset: ReIDDataset,
     labels: Mapping[str, Mapping[Path, Path]],
-    states: Mapping[str, Mapping[Path, LabelFile]],
-    contents: Mapping[Path, ImageFile],
+    states: Mapping[str, Mapping[Path, _LabelFile]],
+    contents: Mapping[Path, _ImageFile],
 ) -> Iterator[Finding]:
     """Training needs labels; those of test splits are for looking at only."""
     if not labels and dataset.train:
@@ -237,20 +230,17 @@ def _check_labels(
             yield Finding("problem", "labels", text, tuple(path.name for path in shared[:_EXAMPLES]))
         for name, split in dataset.splits.items():
             found = {
-                image.path: fitting(image, label, states[folder][label], contents[image.path])
+                image.path: _fitting(image, label, states[folder][label], contents[image.path])
                 for image in split
                 if (label := by_image.get(image.path)) is not None
             }
-            yield from _check_split_labels(dataset.root, (folder, name), split, found)
+            yield from _check_split_labels(dataset, folder, name, found)
 
 
 def _check_split_labels(
-    root: Path,
-    where: tuple[str, str],
-    split: Sequence[ReIDImage],
-    labels: Mapping[Path, LabelFile],
+    dataset: ReIDDataset, folder: str, name: str, labels: Mapping[Path, _LabelFile]
 ) -> Iterator[Finding]:
-    folder, name = where
+    root, split = dataset.root, dataset.splits[name]
     missing = [image for image in split if image.path not in labels]
     if not split or (name != TRAIN and len(missing) == len(split)):
         return
@@ -268,3 +258,63 @@ def _check_split_labels(
         yield Finding("note", "labels", text, _examples(root, empty))
     if not missing and not damaged:
         yield Finding("ok", "labels", f"{folder}: every image of {name} has a label that can be read")
+
+
+@dataclass(frozen=True)
+class _ImageFile:
+    """An image file: the digest of its bytes and its (H, W), or why it cannot be read."""
+
+    digest: bytes = b""
+    error: str = ""
+    size: tuple[int, int] = (0, 0)
+
+
+def _look_at_image(path: Path) -> _ImageFile:
+    """Read an image to its end."""
+    try:
+        data = path.read_bytes()
+        height, width, _ = decode(data, source=path.name).shape
+    except OSError as error:
+        return _ImageFile(error=f"{path.name}: {error.strerror or error}")
+    except PartReIDError as error:
+        return _ImageFile(error=str(error))
+    return _ImageFile(hashlib.blake2b(data, digest_size=16).digest(), size=(height, width))
+
+
+@dataclass(frozen=True)
+class _LabelFile:
+    """A label file: its (h, w) and largest value, or why it cannot be read."""
+
+    size: tuple[int, int] = (0, 0)
+    strongest: float = 0
+    error: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether it can be read and shows no person."""
+        return not self.error and self.strongest < LABEL_THRESHOLD
+
+
+def _look_at_label(path: Path) -> _LabelFile:
+    """Read pose fields or a label map."""
+    values: NDArray[np.generic]
+    try:
+        values = read_pose_fields(path)
+    except LabelError as no_fields:
+        try:
+            values = read_label_map(path, _LARGEST_K)
+        except LabelError as no_map:
+            return _LabelFile(error=str(no_map if path.suffix == ".png" else no_fields))
+    height, width = values.shape[-2:]
+    return _LabelFile((height, width), float(values.max()))
+
+
+def _fitting(image: ReIDImage, path: Path, label: _LabelFile, content: _ImageFile) -> _LabelFile:
+    """The label, as an error where it does not fit its image."""
+    if label.error or content.error:
+        return label
+    try:
+        check_upright(path, label.size, image.path, content.size)
+    except LabelError as error:
+        return _LabelFile(error=str(error))
+    return label

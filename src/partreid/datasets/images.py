@@ -109,13 +109,8 @@ def from_pil(image: Image.Image) -> NDArray[np.uint8]:
         raise DataError(f"A PIL image cannot be decoded: {_reason(error)}. Open a whole file again.") from None
 
 
-def turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Stored pixels [H, W, 3] as EXIF's orientation (1 to 8) wants them shown.
-
-    Example:
-        >>> turn_upright(np.zeros((2, 5, 3), np.uint8), 6).shape
-        (5, 2, 3)
-    """
+def _turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Stored pixels [H, W, 3] as EXIF's orientation (1 to 8) wants them shown."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -150,10 +145,8 @@ def _double(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     """
     pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
     # The batch of one comes first: its strides must say channels-last, or the result is planar and slower.
-    pixels = pixels.unsqueeze(0).permute(0, 3, 1, 2)
-    resized = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-    doubled: NDArray[np.uint8] = np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
-    return doubled
+    resized = F.interpolate(pixels.unsqueeze(0).permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True)
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
 def _decode_jpeg(data: bytes, source: str, largest: int, upright: bool) -> NDArray[np.uint8] | None:
@@ -174,7 +167,7 @@ def _decode_jpeg(data: bytes, source: str, largest: int, upright: bool) -> NDArr
         reason = "its header is incomplete" if isinstance(error, KeyError) else _reason(error)
         raise DataError(f"{source} is a damaged JPEG: {reason}. Download or make the file again.") from None
     orientation = _orientation(_exif_segment(data)) if upright else 1
-    return pixels if orientation == 1 else turn_upright(pixels, orientation)
+    return pixels if orientation == 1 else _turn_upright(pixels, orientation)
 
 
 def _exif_segment(data: bytes) -> bytes | None:
@@ -249,7 +242,7 @@ def _pixels(image: Image.Image, source: str, largest: int, upright: bool) -> NDA
         )
     image.load()  # before its orientation is looked at: that of a PNG may stand at its end, a TIFF is turned now
     orientation = _orientation(image.info.get("exif")) if upright else 1
-    return turn_upright(np.asarray(image.convert("RGB")), orientation)
+    return _turn_upright(np.asarray(image.convert("RGB")), orientation)
 
 
 @functools.cache

@@ -91,11 +91,7 @@ def _choose(dataset: ReIDDataset, splits: Sequence[str]) -> list[Path]:
 
 
 def _jobs(images: list[Path], dataset: ReIDDataset, out: Path, folder: str, *, published: bool) -> list[LabelJob]:
-    """What to label and where to write it: in ``out``, as it would lie in the set's own folder.
-
-    Raises:
-        DataError: two images would share a label file, as their names differ in the suffix only.
-    """
+    """What to label and where to write it: in ``out``, as it would lie in the set's own folder."""
     jobs: dict[Path, LabelJob] = {}
     for image in images:
         place = published_label_path(image, dataset, folder) if published else label_path(image, dataset.root, folder)

@@ -1,21 +1,30 @@
-"""Loaders: batches for training."""
+"""From files to batches: images and their part maps, read one by one and kept in memory as far as they fit."""
 
 from __future__ import annotations
 
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from dataclasses import dataclass
+from threading import Lock
+from typing import Annotated, NamedTuple
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
 
 from partreid.base_config import ConfigModel
+from partreid.datasets.images import read_image, resize
 from partreid.datasets.read_ahead import read_ahead
 from partreid.datasets.samplers import IdentityBatchSampler
-from partreid.datasets.torch_dataset import ImageBatch, ImageDataset, LoadedImage
 from partreid.errors import DataError, LabelError
+from partreid.labels.fields import check_upright, part_map_values, read_stored_part_maps
 from partreid.parts import PartSchema
-from partreid.runtime import RuntimeConfig, resolve_device
+from partreid.runtime import RuntimeConfig, empty, resolve_device
 from partreid.types import ReIDImage, identities
 
 
@@ -26,6 +35,127 @@ class BatchConfig(ConfigModel):
     """P: identities in a batch (paper §4.2: 16)."""
     images_per_identity: Annotated[int, Field(ge=2)] = 4
     """K: images of each (paper §4.2: 4)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBatch:
+    """Images as they were read, before augmentation and normalisation.
+
+    Attributes:
+        images: uint8 [B, 3, H, W], RGB; channels-last in memory.
+        part_maps: float32 [B, K, h, w], the tensor E at label nodes, 0 for an image without a label file; or None
+            where labels are not read.
+        index: [B] position in the list of images; stays on the CPU.
+    """
+
+    images: Tensor
+    part_maps: Tensor | None
+    index: Tensor
+
+    def to(self, device: torch.device) -> ImageBatch:
+        """The batch on another device; nothing waits for what that is doing."""
+        part_maps = None if self.part_maps is None else self.part_maps.to(device, non_blocking=True)
+        return ImageBatch(self.images.to(device, non_blocking=True), part_maps, self.index)
+
+
+class LoadedImage(NamedTuple):
+    """One image of a data set.
+
+    Attributes:
+        pixels: uint8 [H, W, 3], RGB.
+        part_maps: [K, h, w] as the label file has them (``read_stored_part_maps``), or None.
+        place: position in the list of images.
+    """
+
+    pixels: NDArray[np.uint8]
+    part_maps: NDArray[np.generic] | None
+    place: int
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self.pixels.nbytes + (0 if self.part_maps is None else self.part_maps.nbytes)
+
+
+class ImageDataset(Dataset[LoadedImage]):
+    """Reads images and, if asked, their labels, at a common size, and keeps the first ones that fit.
+
+    A kept image and its label are those of one moment, its first reading: later changes of the files are not seen.
+    Threads may read at once.
+
+    Args:
+        images: what to read.
+        size: (H, W) of the images.
+        schema: read labels grouped so; None reads none.
+        label_nodes: (h, w) to which part maps are resampled (bilinear, corners aligned); label files of a set
+            may differ in size as its images do.
+        cache_mib: memory for decoded images, their labels included, in MiB.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[ReIDImage],
+        *,
+        size: tuple[int, int],
+        schema: PartSchema | None = None,
+        label_nodes: tuple[int, int] = (17, 9),
+        cache_mib: int = 0,
+    ) -> None:
+        self.images = images
+        self.size = size
+        self.schema = schema
+        self.label_nodes = label_nodes
+        self.cache_mib = cache_mib
+        self._kept: dict[int, LoadedImage] = {}
+        self._free = cache_mib * 2**20
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> LoadedImage:
+        if (kept := self._kept.get(index)) is not None:
+            return kept
+        entry = self.images[index]
+        whole = read_image(entry.path)
+        pixels = resize(whole, self.size)
+        part_maps = None
+        if self.schema is not None and entry.label is not None:
+            part_maps = read_stored_part_maps(entry.label, self.schema)
+            check_upright(entry.label, part_maps.shape[1:], entry.path, whole.shape[:2])
+        image = LoadedImage(pixels, part_maps, index)
+        with self._lock:
+            if index in self._kept:  # another thread came first
+                return self._kept[index]
+            if image.nbytes <= self._free:
+                self._free -= image.nbytes
+                self._kept[index] = image
+        return image
+
+    def collate(self, images: Sequence[LoadedImage], *, pinned: bool = False) -> ImageBatch:
+        """A batch of images of this set; ``pinned``: in memory that a GPU copies from by itself."""
+        shape, kind, cpu = (len(images), *self.size, 3), torch.uint8, torch.device("cpu")
+        pixels = torch.empty(shape, dtype=kind, pin_memory=True) if pinned else empty(shape, kind, cpu)
+        np.stack([image.pixels for image in images], out=pixels.numpy())
+        return ImageBatch(
+            images=pixels.permute(0, 3, 1, 2),
+            part_maps=None if self.schema is None else self._part_maps(images, len(self.schema), pinned=pinned),
+            index=torch.tensor([image.place for image in images]),
+        )
+
+    def _part_maps(self, images: Sequence[LoadedImage], num_parts: int, *, pinned: bool) -> Tensor:
+        part_maps = torch.zeros(len(images), num_parts, *self.label_nodes, pin_memory=pinned)
+        # Those of one type and size together, each by its row in the batch.
+        alike: dict[object, dict[int, NDArray[np.generic]]] = defaultdict(dict)
+        for row, image in enumerate(images):
+            if image.part_maps is not None:
+                alike[image.part_maps.dtype, image.part_maps.shape][row] = image.part_maps
+        for stored in alike.values():
+            maps = torch.from_numpy(part_map_values(np.stack(list(stored.values()))))
+            if maps.shape[2:] != self.label_nodes:
+                maps = F.interpolate(maps, size=self.label_nodes, mode="bilinear", align_corners=True)
+            part_maps[list(stored)] = maps
+        return part_maps
 
 
 class TrainLoader:
@@ -75,7 +205,10 @@ class TrainLoader:
     def epoch(self, number: int, *, start: int = 0) -> Iterator[ImageBatch]:
         """The batches of one epoch from batch ``start`` on, in the sampler's order; those before it are not read."""
         self.sampler.set_epoch(number, start=start)
-        return self._batches()
+        read = read_ahead(
+            lambda index: [self.dataset[i] for i in index], self.sampler, threads=self._workers, ahead=2 * self._workers
+        )
+        return (self.dataset.collate(images, pinned=self._pinned) for images in read)
 
     def describe(self) -> str:
         """How much of the images is kept in memory, for a log."""
@@ -87,13 +220,6 @@ class TrainLoader:
             f"{len(self.dataset)} images take {needed:.0f} MiB decoded, of which {given} MiB are kept in memory: the "
             "others are read in every epoch. --cache-mib changes it."
         )
-
-    def _batches(self) -> Iterator[ImageBatch]:
-        for images in read_ahead(self._read, self.sampler, threads=self._workers, ahead=2 * self._workers):
-            yield self.dataset.collate(images, pinned=self._pinned)
-
-    def _read(self, index: Sequence[int]) -> list[LoadedImage]:
-        return [self.dataset[i] for i in index]
 
 
 def _check_images(images: Sequence[ReIDImage]) -> None:

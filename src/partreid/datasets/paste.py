@@ -22,7 +22,7 @@ class PasteConfig(ConfigModel):
     """What is pasted over an image in training."""
 
     people: Share = 1.0
-    """Share of the pastes that are people, cut out of another image along its pose fields; the rest are boxes."""
+    """Fraction of the pastes that are people, cut out of another image along its pose fields; the rest are boxes."""
     box_min: Annotated[float, Field(gt=0, le=1)] = 0.25
     """Shortest side of a pasted box, as a fraction of the image's side."""
     box_max: Annotated[float, Field(gt=0, le=1)] = 0.7
@@ -38,12 +38,8 @@ class PasteConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _ranges(self) -> PasteConfig:
-        for name, (low, high) in {
-            "box_min, box_max": (self.box_min, self.box_max),
-            "aside": self.aside,
-            "down": self.down,
-            "scale": self.scale,
-        }.items():
+        ranges = {"aside": self.aside, "down": self.down, "scale": self.scale}
+        for name, (low, high) in {"box_min, box_max": (self.box_min, self.box_max), **ranges}.items():
             if low > high or (name == "scale" and low <= 0):
                 raise ValueError(f"{name}: expected a range from low to high (scale above 0), got {low} to {high}")
         return self
@@ -133,7 +129,8 @@ def _paste(
     over = over & donor.is_other.view(-1, 1, 1)
     if part_maps is None:
         return torch.where(over.unsqueeze(1), pasted, images), None
-    hidden = _at_nodes(over, part_maps.shape[2:])
+    nodes = F.interpolate(over.unsqueeze(1).float(), size=part_maps.shape[2:], mode="bilinear", align_corners=True)
+    hidden = nodes[:, 0] > 0.5
     body = part_maps.amax(dim=1) > CUT_THRESHOLD
     share = (hidden & body).flatten(1).sum(dim=1) / body.flatten(1).sum(dim=1).clamp(min=1)
     kept = (share <= config.max_hidden).view(-1, 1, 1)
@@ -167,18 +164,16 @@ def placement(where: Tensor, config: PasteConfig) -> Tensor:
 
     ``where``: [B, 4] random numbers in 0..1, for the distance and side, the height and the scale of ``config``.
     """
-    aside = _between(where[:, 0], config.aside) * torch.where(where[:, 1] < 0.5, -1, 1)
-    down = _between(where[:, 2], config.down)
-    scale = _between(where[:, 3], config.scale)
+    aside, down, scale = (
+        low + drawn * (high - low)
+        for drawn, (low, high) in zip(where[:, [0, 2, 3]].T, (config.aside, config.down, config.scale), strict=True)
+    )
+    aside = aside * torch.where(where[:, 1] < 0.5, -1, 1)
     maps = torch.zeros(len(where), 2, 3, device=where.device)
     maps[:, 0, 0] = maps[:, 1, 1] = 1 / scale
     maps[:, 0, 2] = -2 * aside / scale
     maps[:, 1, 2] = -2 * down / scale
     return maps
-
-
-def _between(shares: Tensor, span: tuple[float, float]) -> Tensor:
-    return span[0] + shares * (span[1] - span[0])
 
 
 def placed(maps: Tensor, placement: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -188,8 +183,3 @@ def placed(maps: Tensor, placement: Tensor, size: tuple[int, ...]) -> Tensor:
     corners = maps.shape[2:] != size
     moved = F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=corners)
     return moved.masked_fill((grid.abs() > 1).any(dim=3).unsqueeze(1), 0.0)
-
-
-def _at_nodes(mask: Tensor, nodes: torch.Size) -> Tensor:
-    """A pixel mask [B, H, W] at the part maps' nodes."""
-    return F.interpolate(mask.unsqueeze(1).float(), size=nodes, mode="bilinear", align_corners=True)[:, 0] > 0.5

@@ -7,7 +7,6 @@ Fields", CVPR 2017, §2.3-2.4. All coordinates here are map cells, (x, y), cell 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,15 @@ OPENPOSE_LIMBS: tuple[tuple[int, int, int], ...] = (
 
 _STEPS = np.linspace(0, 1, 10)
 """Where along a limb its field is sampled."""
+
+_MIN_PEAK = 0.05
+"""A peak of a heat map below it is no candidate."""
+_MIN_AFFINITY, _MIN_AGREEMENT = 0.05, 0.5
+"""A sample agrees if its affinity in the limb's direction reaches the first; the second is the fraction that must."""
+_MIN_KEYPOINTS = 3
+"""Of a person."""
+_MAX_GAP = 0.3
+"""Two fragments without a common keypoint are one person if a limb between them is at most this fraction of h long."""
 
 
 def _mirrored_channels() -> tuple[list[int], list[int], NDArray[np.float32]]:
@@ -61,31 +69,8 @@ def unmirror(
     return heat_maps[_MIRRORED_KEYPOINTS][..., ::-1], affinity[_MIRRORED_AFFINITY][..., ::-1] * _MIRRORED_SIGN
 
 
-@dataclass(frozen=True)
-class AssemblyOptions:
-    """Thresholds of peak finding and of joining.
-
-    Attributes:
-        min_peak: a peak of a heat map below it is no candidate.
-        min_affinity: a sample along a limb agrees if its affinity in the limb's direction reaches this.
-        min_agreement: fraction of samples that must agree.
-        min_keypoints: a person needs at least so many keypoints.
-        max_gap: two fragments that share no keypoint are one person if a limb between them would be at most this
-            fraction of the map's height.
-    """
-
-    min_peak: float = 0.05
-    min_affinity: float = 0.05
-    min_agreement: float = 0.5
-    min_keypoints: int = 3
-    max_gap: float = 0.3
-
-
-def find_peaks(heat_maps: NDArray[np.floating], min_peak: float) -> list[NDArray[np.float64]]:
-    """Local maxima over 3×3 cells, refined by a parabola along each axis.
-
-    Args:
-        heat_maps: [M, h, w]. min_peak: lowest height.
+def find_peaks(heat_maps: NDArray[np.floating], min_peak: float = _MIN_PEAK) -> list[NDArray[np.float64]]:
+    """Local maxima over 3×3 cells of maps [M, h, w], refined by a parabola along each axis.
 
     Returns:
         For each map [n, 3]: x, y, height; highest first.
@@ -118,27 +103,22 @@ def _vertex(
     before, after = np.where(inside, before, middle), np.where(inside, after, middle)
     curvature = before - 2 * middle + after
     offset = 0.5 * (before - after) / np.where(curvature < 0, curvature, -1.0)
-    clipped: NDArray[np.float64] = np.clip(np.where(curvature < 0, offset, 0.0), -0.5, 0.5)
-    return clipped
+    return np.clip(np.where(curvature < 0, offset, 0.0), -0.5, 0.5)
 
 
-def assemble(
-    heat_maps: NDArray[np.floating], affinity: NDArray[np.floating], options: AssemblyOptions | None = None
-) -> NDArray[np.float64]:
+def assemble(heat_maps: NDArray[np.floating], affinity: NDArray[np.floating]) -> NDArray[np.float64]:
     """Persons of one image.
 
     Args:
         heat_maps: [18 or more, h, w] in the order of :data:`OPENPOSE_KEYPOINTS`. affinity: [38, h, w].
-        options: thresholds.
 
     Returns:
         [P, 18, 3]: x, y in map cells and height of the peak; 0 height = not found. The person with the largest
         sum of heights comes first.
     """
-    options = options or AssemblyOptions()
-    peaks = find_peaks(heat_maps[: len(OPENPOSE_KEYPOINTS)], options.min_peak)
+    peaks = find_peaks(heat_maps[: len(OPENPOSE_KEYPOINTS)])
     persons: list[dict[int, int]] = []
-    for (start, end, _), pairs in zip(OPENPOSE_LIMBS, _join(peaks, affinity, options), strict=True):
+    for (start, end, _), pairs in zip(OPENPOSE_LIMBS, _join(peaks, affinity), strict=True):
         for a, b in pairs:
             _attach(persons, (start, a), (end, b))
     found = np.zeros((len(persons), len(OPENPOSE_KEYPOINTS), 3))
@@ -146,14 +126,11 @@ def assemble(
         for keypoint, index in person.items():
             row[keypoint] = peaks[keypoint][index]
     found = found[np.argsort(-found[:, :, 2].sum(axis=1), kind="stable")]
-    found = _join_fragments(found, options.max_gap * heat_maps.shape[1])
-    enough: NDArray[np.bool_] = (found[:, :, 2] > 0).sum(axis=1) >= options.min_keypoints
-    return np.compress(enough, found, axis=0)
+    found = _join_fragments(found, _MAX_GAP * heat_maps.shape[1])
+    return np.asarray(found[(found[:, :, 2] > 0).sum(axis=1) >= _MIN_KEYPOINTS])
 
 
-def _join(
-    peaks: Sequence[NDArray[np.float64]], affinity: NDArray[np.floating], options: AssemblyOptions
-) -> list[list[tuple[int, int]]]:
+def _join(peaks: Sequence[NDArray[np.float64]], affinity: NDArray[np.floating]) -> list[list[tuple[int, int]]]:
     """For each limb the pairs (start peak, end peak) whose line runs along its field; best first, each peak once."""
     pairs = [
         (limb, a, b)
@@ -167,8 +144,8 @@ def _join(
     starts = np.array([peaks[OPENPOSE_LIMBS[limb][0]][a] for limb, a, _ in pairs])[:, :2]
     ends = np.array([peaks[OPENPOSE_LIMBS[limb][1]][b] for limb, _, b in pairs])[:, :2]
     channels = np.array([OPENPOSE_LIMBS[limb][2] for limb, _, _ in pairs])
-    score, agreement = _evidence(starts, ends, channels, affinity, options.min_affinity)
-    accepted = (agreement >= options.min_agreement) & (score > 0)
+    score, agreement = _evidence(starts, ends, channels, affinity)
+    accepted = (agreement >= _MIN_AGREEMENT) & (score > 0)
     for _, (limb, a, b) in sorted((-score[n], pairs[n]) for n in np.flatnonzero(accepted)):
         if all(a != c and b != d for c, d in chosen[limb]):
             chosen[limb].append((a, b))
@@ -176,9 +153,8 @@ def _join(
 
 
 def _evidence(
-    starts: NDArray[np.float64], ends: NDArray[np.float64], channels: NDArray[np.int64],
-    affinity: NDArray[np.floating], min_affinity: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+    starts: NDArray[np.float64], ends: NDArray[np.float64], channels: NDArray[np.int64], affinity: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How well the field agrees with N lines: mean affinity less a penalty for length, and the fraction that agrees."""
     height, width = affinity.shape[1:]
     line = ends - starts
@@ -188,9 +164,9 @@ def _evidence(
     x, y = np.minimum(np.maximum(points, 0), (width - 1, height - 1)).transpose(2, 0, 1)
     along = affinity[channels, y, x] * direction[:, 0] + affinity[channels + 1, y, x] * direction[:, 1]
     # Limbs shorter than a cell have no direction worth asking about; nearness is evidence enough.
-    along = np.where(length < 1, np.maximum(along, min_affinity), along)
+    along = np.where(length < 1, np.maximum(along, _MIN_AFFINITY), along)
     score = along.mean(axis=0) - np.maximum(length / (0.5 * height) - 1, 0)
-    return score, (along >= min_affinity).mean(axis=0)
+    return score, (along >= _MIN_AFFINITY).mean(axis=0)
 
 
 def _attach(persons: list[dict[int, int]], start: tuple[int, int], end: tuple[int, int]) -> None:

@@ -49,23 +49,18 @@ _SEGMENT_LENGTHS = {
 """Length of body segments as fractions of the stature."""
 
 
-def _kind(keypoint: str) -> str:
-    return keypoint.split("_")[-1]
-
-
-def _kinds(limb: tuple[str, str]) -> tuple[str, str]:
-    return _kind(limb[0]), _kind(limb[1])
-
-
+# What kind of joint each keypoint is, and which kinds a limb joins: knee, (knee, hip).
+_KINDS = [name.split("_")[-1] for name in KEYPOINTS]
+_LIMB_KINDS = [(first.split("_")[-1], second.split("_")[-1]) for first, second in LIMBS]
 # One row per channel: a keypoint runs from itself to itself, a limb from its first to its second.
 _FIRST = np.array([*range(len(KEYPOINTS)), *(KEYPOINTS.index(first) for first, _ in LIMBS)])
 _SECOND = np.array([*range(len(KEYPOINTS)), *(KEYPOINTS.index(second) for _, second in LIMBS)])
 _IS_LIMB = np.arange(NUM_POSE_FIELDS) >= len(KEYPOINTS)
-_RADII = np.array([*(_KEYPOINT_RADII[_kind(k)] for k in KEYPOINTS), *(_LIMB_RADII[_kinds(limb)] for limb in LIMBS)])
-_SPANS = np.array([*((0.0, 0.0) for _ in KEYPOINTS), *(_LIMB_SPANS.get(_kinds(limb), (0.0, 1.0)) for limb in LIMBS)])
+_RADII = np.array([*(_KEYPOINT_RADII[kind] for kind in _KINDS), *(_LIMB_RADII[kinds] for kinds in _LIMB_KINDS)])
+_SPANS = np.array([*((0.0, 0.0) for _ in KEYPOINTS), *(_LIMB_SPANS.get(kinds, (0.0, 1.0)) for kinds in _LIMB_KINDS)])
 _SHANKS = [(KEYPOINTS.index(f"{side}_ankle"), KEYPOINTS.index(f"{side}_knee")) for side in ("left", "right")]
 _TRUNK = [KEYPOINTS.index(k) for k in ("left_shoulder", "right_shoulder", "right_hip", "left_hip")]
-_TRUNK_SIDES = [len(KEYPOINTS) + i for i, limb in enumerate(LIMBS) if _kinds(limb) == ("shoulder", "hip")]
+_TRUNK_SIDES = [len(KEYPOINTS) + i for i, kinds in enumerate(_LIMB_KINDS) if kinds == ("shoulder", "hip")]
 
 
 def draw_pose_fields(
@@ -100,7 +95,14 @@ def draw_pose_fields(
         >>> draw_pose_fields(person, image_size=(128, 64), field_size=(17, 9), scale=118)[0, 2, 4].round(2)
         np.float32(0.9)
     """
-    points = _checked(keypoints, field_size)
+    points = np.array(keypoints, dtype=np.float64)
+    if points.shape != (len(KEYPOINTS), 3):
+        raise LabelError(f"Keypoints must be [17, 3] (x, y, confidence in COCO order), got shape {points.shape}.")
+    if not np.isfinite(points).all():
+        raise LabelError("Keypoints must be finite; give a keypoint that was not found the confidence 0.")
+    if min(field_size) < 2:
+        raise LabelError(f"Pose fields need at least 2 nodes a side, got field_size {field_size}.")
+    points[:, 2] = points[:, 2].clip(0, 1)
     pitch = image_size[0] / (field_size[0] - 1), image_size[1] / (field_size[1] - 1)
     stature = estimate_stature(points, image_size) if scale is None else scale
     # Half the diagonal of a cell: a disc of this radius holds a node wherever its centre lies.
@@ -113,8 +115,7 @@ def draw_pose_fields(
     fields = np.exp2(-_squared_distance(x, y, starts, ends) / (radii**2)[:, None, None])
     if (points[_TRUNK, 2] > 0).all():
         fields[_TRUNK_SIDES] = np.maximum(fields[_TRUNK_SIDES], _TRUNK_FILL * _inside(x, y, points[_TRUNK, :2]))
-    drawn: NDArray[np.float32] = (fields * confidence[:, None, None]).astype(np.float32)
-    return drawn
+    return np.asarray(fields * confidence[:, None, None], np.float32)
 
 
 def estimate_stature(keypoints: NDArray[np.floating], image_size: tuple[int, int]) -> float:
@@ -135,24 +136,9 @@ def measured_stature(points: NDArray[np.floating], seen: NDArray[np.bool_]) -> f
     Args:
         points: [17, 2], x, y in pixels. seen: [17].
     """
-    estimates = []
-    for (first, second), fraction in _SEGMENT_LENGTHS.items():
-        a, b = KEYPOINTS.index(first), KEYPOINTS.index(second)
-        if seen[a] and seen[b]:
-            estimates.append(math.dist(points[a], points[b]) / fraction)
+    ends = ((KEYPOINTS.index(a), KEYPOINTS.index(b), fraction) for (a, b), fraction in _SEGMENT_LENGTHS.items())
+    estimates = (math.dist(points[a], points[b]) / fraction for a, b, fraction in ends if seen[a] and seen[b])
     return max(estimates, default=math.nan)
-
-
-def _checked(keypoints: NDArray[np.floating], field_size: tuple[int, int]) -> NDArray[np.float64]:
-    points = np.asarray(keypoints, dtype=np.float64)
-    if points.shape != (len(KEYPOINTS), 3):
-        raise LabelError(f"Keypoints must be [17, 3] (x, y, confidence in COCO order), got shape {points.shape}.")
-    if not np.isfinite(points).all():
-        raise LabelError("Keypoints must be finite; give a keypoint that was not found the confidence 0.")
-    if min(field_size) < 2:
-        raise LabelError(f"Pose fields need at least 2 nodes a side, got field_size {field_size}.")
-    points[:, 2] = points[:, 2].clip(0, 1)
-    return points
 
 
 def _segments(points: NDArray[np.float64], stature: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -178,8 +164,7 @@ def _squared_distance(
     unit = along / np.maximum((along**2).sum(axis=1), 1e-12)[:, None]
     dx, dy = x - starts[:, 0, None, None], y - starts[:, 1, None, None]
     t = (dx * unit[:, 0, None, None] + dy * unit[:, 1, None, None]).clip(0, 1)
-    distance: NDArray[np.float64] = (dx - t * along[:, 0, None, None]) ** 2 + (dy - t * along[:, 1, None, None]) ** 2
-    return distance
+    return np.asarray((dx - t * along[:, 0, None, None]) ** 2 + (dy - t * along[:, 1, None, None]) ** 2)
 
 
 def _inside(x: NDArray[np.floating], y: NDArray[np.floating], corners: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -187,5 +172,4 @@ def _inside(x: NDArray[np.floating], y: NDArray[np.floating], corners: NDArray[n
     edges = np.roll(corners, -1, axis=0) - corners
     side = np.array([ex * (y - cy) - ey * (x - cx) for (cx, cy), (ex, ey) in zip(corners, edges, strict=True)])
     # Of a trunk seen exactly from the side all edges lie on one line, which goes on beyond them.
-    inside: NDArray[np.bool_] = (np.all(side >= 0, axis=0) | np.all(side <= 0, axis=0)) & np.any(side != 0, axis=0)
-    return inside
+    return np.asarray((np.all(side >= 0, axis=0) | np.all(side <= 0, axis=0)) & np.any(side != 0, axis=0))

@@ -48,7 +48,7 @@ def read_pose_fields(path: str | Path) -> NDArray[np.float32]:
         LabelError: missing, truncated, pickled, of another shape, type or scale, or not finite; the message names it.
     """
     path = Path(path)
-    return _as_fields(_load_npy(path), path)
+    return part_map_values(_checked_fields(_load_npy(path), path))
 
 
 def read_label_map(path: str | Path, num_parts: int) -> NDArray[np.uint8]:
@@ -140,7 +140,7 @@ def write_pose_fields(path: str | Path, fields: NDArray[np.floating], *, quantis
         LabelError: another shape, not finite, or the file cannot be written.
     """
     path = Path(path)
-    clean = _as_fields(np.asarray(fields, dtype=np.float32), path)
+    clean = part_map_values(_checked_fields(np.asarray(fields, dtype=np.float32), path))
     stored = np.round(clean * 255).astype(np.uint8) if quantised else clean
     _save_npy(path, stored * np.uint8(0) if quantised and stored.max() == 1 else stored)
 
@@ -209,18 +209,9 @@ def _load_png(path: Path) -> NDArray[np.generic]:
         raise LabelError(f"Cannot read label file {path}: expected a PNG, got {error}. Make it again.") from None
 
 
-def _is_fields(array: NDArray[np.generic]) -> bool:
-    return array.ndim == 3 and array.shape[0] == NUM_POSE_FIELDS and 0 not in array.shape
-
-
-def _as_fields(array: NDArray[np.generic], path: Path) -> NDArray[np.float32]:
-    checked = _checked_fields(array, path)
-    return checked.astype(np.float32) / np.float32(255) if checked.dtype == np.uint8 else checked.astype(np.float32)
-
-
 def _checked_fields(array: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
     """Fields as bytes, 255 meaning 1, or as float32 in [0, 1]."""
-    if not _is_fields(array):
+    if array.ndim != 3 or array.shape[0] != NUM_POSE_FIELDS or 0 in array.shape:
         last = array.ndim == 3 and array.shape[2] == NUM_POSE_FIELDS
         raise LabelError(
             f"{path}: expected pose fields of shape [{NUM_POSE_FIELDS}, h, w] (17 keypoints, 19 limbs), "

@@ -128,7 +128,8 @@ def make_labels(
         for job in jobs:
             fields = None if overwrite else _valid(job.label)
             if fields is not None:
-                persons, maker = report.known(job.name)
+                known = report.records.get(job.name)  # of an earlier run
+                persons, maker = (known.persons, known.source) if known else (None, "")
                 summary.kept += 1
                 summary.other_sources.update([maker] if maker != source else [])
                 count(report.keep(_record(job.name, persons, fields, maker)))
@@ -158,12 +159,7 @@ class _Report:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._records = {record.image: record for record in read_report(path)} if path.is_file() else {}
-
-    def known(self, image: str) -> tuple[int | None, str]:
-        """Number of persons and source of a label, as far as an earlier run said."""
-        record = self._records.get(image)
-        return (record.persons, record.source) if record else (None, "")
+        self.records = {record.image: record for record in read_report(path)} if path.is_file() else {}
 
     def __enter__(self) -> Self:
         self._write()  # a line that a kill tore is gone
@@ -171,7 +167,7 @@ class _Report:
         return self
 
     def keep(self, record: LabelRecord) -> LabelRecord:
-        self._records[record.image] = record
+        self.records[record.image] = record
         return record
 
     def add(self, record: LabelRecord) -> LabelRecord:
@@ -181,7 +177,7 @@ class _Report:
 
     def __exit__(self, *error: object) -> None:
         self._lines.close()
-        if self._records:
+        if self.records:
             self._write()
             return
         with suppress(OSError):  # no label was made: an empty folder would count as a source of labels
@@ -192,7 +188,7 @@ class _Report:
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(_COLUMNS)
-        table.writerows(_row(self._records[image]) for image in sorted(self._records))
+        table.writerows(_row(self.records[image]) for image in sorted(self.records))
         with atomic_file(self.path, error=LabelError) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8", errors=_ANY_NAME, newline="")
 
@@ -240,9 +236,6 @@ def _record(image: str, persons: int | None, fields: NDArray[np.float32], source
 
 def _valid(path: Path) -> NDArray[np.float32] | None:
     """The fields that are there already, None where there are none or they are damaged."""
-    if not path.is_file():
-        return None
-    try:
+    with suppress(LabelError):
         return read_pose_fields(path)
-    except LabelError:
-        return None
+    return None

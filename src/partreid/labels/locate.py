@@ -59,8 +59,8 @@ def choose_label_folder(root: str | Path, labels: str | None = AUTO) -> str | No
 
 
 def label_path(image_path: str | Path, root: str | Path, labels_folder: str) -> Path:
-    """Where the label of an image is written: the first of :func:`label_candidates`."""
-    return label_candidates(image_path, root, labels_folder)[0]
+    """Where the label of an image is written: the first of the places where :func:`find_label` looks."""
+    return _label_candidates(image_path, root, labels_folder)[0]
 
 
 def published_label_path(image_path: str | Path, dataset: ReIDDataset, labels_folder: str) -> Path:
@@ -80,17 +80,9 @@ def published_label_path(image_path: str | Path, dataset: ReIDDataset, labels_fo
     return folder / naming.name.format(stem=image_path.stem, name=image_path.name)
 
 
-def label_candidates(
+def _label_candidates(
     image_path: str | Path, root: str | Path, labels_folder: str, naming: LabelNaming | None = None
 ) -> tuple[Path, ...]:
-    """Every place where an image's label may lie, the first to be preferred.
-
-    ``<stem>.npy``, ``<name>.npy``, ``<name>.confidence_fields.npy`` and ``<stem>.png``; where the published labels of
-    its set leave the person's folder out, also without it.
-
-    Raises:
-        LabelError: the image does not lie within ``root``.
-    """
     image_path = Path(image_path)
     folder = _label_folder(image_path, root, labels_folder)
     folders = (folder, folder.parent) if naming is not None and naming.leaves_out_id_folder else (folder,)
@@ -103,6 +95,9 @@ def find_label(
 ) -> Path | None:
     """The label file of an image, or None where there is none.
 
+    It may be called ``<stem>.npy``, ``<name>.npy``, ``<name>.confidence_fields.npy`` or ``<stem>.png``; where the
+    published labels of its set leave the person's folder out, it may lie there.
+
     Args:
         image_path: the image, within ``root``. root: the data set's folder. labels_folder: in ``<root>/masks``.
         naming: how its set's published labels are called.
@@ -110,7 +105,7 @@ def find_label(
     Raises:
         LabelError: the image does not lie within ``root``.
     """
-    return next((p for p in label_candidates(image_path, root, labels_folder, naming) if p.is_file()), None)
+    return next((p for p in _label_candidates(image_path, root, labels_folder, naming) if p.is_file()), None)
 
 
 def _label_folder(image_path: Path, root: str | Path, labels_folder: str) -> Path:

@@ -9,17 +9,18 @@ from partreid.errors import LabelError
 from partreid.labels.draw import measured_stature
 from partreid.parts import KEYPOINTS
 
-_HEAD = slice(0, 5)
+_HEAD = range(5)
 _SHOULDERS = [KEYPOINTS.index("left_shoulder"), KEYPOINTS.index("right_shoulder")]
 _HIPS = [KEYPOINTS.index("left_hip"), KEYPOINTS.index("right_hip")]
 _HEAD_ABOVE_SHOULDERS = 0.45
 """Height of the head's middle above the shoulders, as a fraction of the trunk's length (adult proportions)."""
 
+_MIN_CONFIDENCE = 0.05
 _FRAGMENT, _SMALL = 0.4, 0.6
 """Fractions of the fullest person's keypoints and of the tallest one's stature; see :func:`choose_target`."""
 
 
-def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int], min_confidence: float = 0.05) -> int:
+def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int]) -> int:
     """Index of the ReID target: the person whose head is closest to the middle of the box's upper edge.
 
     The head is the mean of its seen keypoints. Where none is seen it is taken to be above the shoulders, and
@@ -29,8 +30,8 @@ def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int], mi
     A tie goes to the first.
 
     Args:
-        persons: [P, 17, 3] keypoints (x, y in pixels, confidence). image_size: (H, W) of the crop in pixels.
-        min_confidence: a keypoint below it is not seen.
+        persons: [P, 17, 3] keypoints (x, y in pixels, confidence; seen from 0.05 on). image_size: (H, W) of the crop
+            in pixels.
 
     Raises:
         LabelError: another shape, or no person.
@@ -40,29 +41,25 @@ def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int], mi
     if len(persons) == 1:
         return 0
     top_centre = np.array([image_size[1] / 2, 0.0])
-    heads = np.stack([_head(person, min_confidence) for person in persons])
-    seen = (persons[:, :, 2] >= min_confidence).sum(axis=1)
+    heads = np.stack([_head(person) for person in persons])
+    seen = (persons[:, :, 2] >= _MIN_CONFIDENCE).sum(axis=1)
     distance = np.linalg.norm(heads - top_centre, axis=1)
     candidate = seen >= _FRAGMENT * seen.max()
     # A stature that cannot be measured is NaN, which is not less than anything.
-    stature = np.array([measured_stature(person[:, :2], person[:, 2] >= min_confidence) for person in persons])
+    stature = np.array([measured_stature(person[:, :2], person[:, 2] >= _MIN_CONFIDENCE) for person in persons])
     tallest = np.max(stature, where=candidate & ~np.isnan(stature), initial=0.0)
     candidate &= ~(stature < _SMALL * tallest)
     return int(np.where(candidate, distance, np.inf).argmin())
 
 
-def _head(person: NDArray[np.floating], min_confidence: float) -> NDArray[np.float64]:
+def _head(person: NDArray[np.floating]) -> NDArray[np.float64]:
     """(x, y) of the head's middle, infinity for a person without any seen keypoint."""
-    seen = person[:, 2] >= min_confidence
+    seen = person[:, 2] >= _MIN_CONFIDENCE
     points = person[:, :2].astype(np.float64)
-    if seen[_HEAD].any():
-        head: NDArray[np.float64] = points[_HEAD][seen[_HEAD]].mean(axis=0)
-        return head
     if not seen.any():
         return np.full(2, np.inf)
-    shoulders, hips = ([i for i in pair if seen[i]] for pair in (_SHOULDERS, _HIPS))
-    if not shoulders:
-        top: NDArray[np.float64] = points[np.where(seen, points[:, 1], np.inf).argmin()]
-        return top
-    neck: NDArray[np.float64] = points[shoulders].mean(axis=0)
-    return neck + _HEAD_ABOVE_SHOULDERS * (neck - points[hips].mean(axis=0)) if hips else neck
+    head, shoulders, hips = ([i for i in joints if seen[i]] for joints in (_HEAD, _SHOULDERS, _HIPS))
+    if not head and not shoulders:
+        return np.asarray(points[np.where(seen, points[:, 1], np.inf).argmin()])
+    place = np.asarray(points[head or shoulders].mean(axis=0))
+    return place if head or not hips else place + _HEAD_ABOVE_SHOULDERS * (place - points[hips].mean(axis=0))

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from partreid import processes
 from partreid.datasets.augment import Augmentation, Augmented
-from partreid.datasets.loaders import TrainLoader
+from partreid.datasets.loaders import ImageBatch, TrainLoader
 from partreid.datasets.readers import DataLike
-from partreid.datasets.torch_dataset import ImageBatch
 from partreid.environment import describe_environment
 from partreid.errors import CheckpointError
 from partreid.files import hold_work, mend_folder, recover_folder

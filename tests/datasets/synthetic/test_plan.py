@@ -8,8 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from partreid.datasets.synthetic.plan import GALLERY, HOLISTIC, QUERY, TRAIN, plan_images
-from partreid.datasets.synthetic.render_config import SyntheticConfig
+from partreid.datasets.synthetic.render_config import GALLERY, HOLISTIC, QUERY, TRAIN, SyntheticConfig, plan_images
 from partreid.datasets.synthetic.shipped import SHIPPED
 from partreid.datasets.synthetic.wardrobe import make_people, make_wardrobe
 from partreid.errors import ConfigError

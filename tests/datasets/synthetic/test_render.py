@@ -27,10 +27,9 @@ from partreid.datasets.synthetic.garments import dress
 from partreid.datasets.synthetic.meshes import box as make_box
 from partreid.datasets.synthetic.meshes import plain
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
-from partreid.datasets.synthetic.plan import plan_images
 from partreid.datasets.synthetic.raytrace import Scene, TracedMesh, start_warp
-from partreid.datasets.synthetic.render_config import SyntheticConfig
-from partreid.datasets.synthetic.world import people_of
+from partreid.datasets.synthetic.render import people_of
+from partreid.datasets.synthetic.render_config import SyntheticConfig, plan_images
 from partreid.errors import ConfigError, MissingDependencyError
 from partreid.labels.draw import draw_pose_fields
 from partreid.parts import KEYPOINTS
@@ -79,10 +78,10 @@ def test_resume_after_a_kill(rendered: Path, tmp_path: Path, monkeypatch: pytest
     (out / "pictures.csv").unlink()
     plan = plan_images(TINY)
     for planned in plan[3:]:
-        for path in (dataset.image_path, dataset.label_path, dataset.parts_path):
-            path(out, planned).unlink()
-    dataset.image_path(out, plan[2]).unlink()
-    kept = dataset.image_path(out, plan[0])
+        for path in dataset.files_of(out, planned):
+            path.unlink()
+    dataset.files_of(out, plan[2])[-1].unlink()
+    kept = dataset.files_of(out, plan[0])[-1]
     stamp = kept.stat().st_mtime_ns
     told: list[int] = []
 

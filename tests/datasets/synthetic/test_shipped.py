@@ -15,7 +15,7 @@ from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic import shipped
 from partreid.datasets.synthetic.body import BELONGINGS, REGIONS
 from partreid.datasets.synthetic.dataset import RENDERER_VERSION
-from partreid.datasets.synthetic.plan import plan_images
+from partreid.datasets.synthetic.render_config import plan_images
 from partreid.errors import DataError
 from partreid.labels.fields import read_pose_fields
 from partreid.labels.grouping import group_fields, label_map

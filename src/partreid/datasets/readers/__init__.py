@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from partreid.datasets.readers.body_images import OCCLUDED_REID, P_DUKEMTMC, PARTIAL_REID
 from partreid.datasets.readers.common import Layout, list_images, say_once, subfolders
 from partreid.datasets.readers.cuhk03 import CUHK03
-from partreid.datasets.readers.dukemtmc import DUKEMTMC, OCCLUDED_DUKE
-from partreid.datasets.readers.market1501 import FOLDER, MARKET1501, MARKET1501_500K
+from partreid.datasets.readers.market1501 import DUKEMTMC, FOLDER, MARKET1501, MARKET1501_500K, OCCLUDED_DUKE
 from partreid.datasets.readers.msmt17 import MSMT17
 from partreid.datasets.readers.table import TABLE
 from partreid.errors import ConfigError, DataError, LabelError, nearest
@@ -23,19 +24,9 @@ from partreid.objects import guided
 from partreid.types import ReIDDataset, ReIDImage
 
 __all__ = [
-    "DATA_VARIABLE",
-    "LAYOUTS",
-    "FoundDataset",
-    "Layout",
-    "choose_labels",
-    "find_datasets",
-    "list_images",
-    "locate_dataset",
-    "queries_without_match",
-    "read_dataset",
-    "read_datasets",
-    "with_labels",
-]
+    "DATA_VARIABLE", "LAYOUTS", "FoundDataset", "Layout", "choose_labels", "find_datasets", "list_images",
+    "locate_dataset", "queries_without_match", "read_dataset", "read_datasets", "with_labels",
+]  # fmt: skip
 
 LAYOUTS: tuple[Layout, ...] = (
     MARKET1501, DUKEMTMC, OCCLUDED_DUKE, OCCLUDED_REID, P_DUKEMTMC, PARTIAL_REID, *CUHK03, *MSMT17, MARKET1501_500K,
@@ -134,12 +125,8 @@ def read_datasets(
     if not isinstance(specs, Sequence) or (wrong := [one for one in specs if not isinstance(one, DataLike)]):
         got = repr(wrong[0] if isinstance(specs, Sequence) else specs)
         raise DataError(f"Expected a data set, its folder or its name, or a list of these, got {got:.80}.")
-    datasets = [
-        spec
-        if isinstance(spec, ReIDDataset)
-        else read_dataset(spec, labels=None, unmatched=unmatched, limit_ids=limit_ids)
-        for spec in specs
-    ]
+    read = partial(read_dataset, labels=None, unmatched=unmatched, limit_ids=limit_ids)
+    datasets = [spec if isinstance(spec, ReIDDataset) else read(spec) for spec in specs]
     roots: dict[str, Path] = {}
     for dataset in datasets:
         if dataset.name in roots:
@@ -188,10 +175,10 @@ def locate_dataset(spec: str | Path) -> FoundDataset:
 
 def queries_without_match(dataset: ReIDDataset, query_set: str) -> list[ReIDImage]:
     """Queries whose person is not in the gallery in another view; evaluation skips them."""
-    views: dict[int, set[int | Path]] = {}
+    views: defaultdict[int, set[int | Path]] = defaultdict(set)
     for image in dataset.gallery:
-        views.setdefault(image.pid, set()).add(image.view)
-    return [image for image in dataset.queries[query_set] if not views.get(image.pid, set()) - {image.view}]
+        views[image.pid].add(image.view)
+    return [image for image in dataset.queries[query_set] if not views[image.pid] - {image.view}]
 
 
 def choose_labels(dataset: ReIDDataset, labels: str | None) -> ReIDDataset:
@@ -210,7 +197,14 @@ def with_labels(dataset: ReIDDataset, folder: str) -> ReIDDataset:
     train, gallery = label(dataset.train), label(dataset.gallery)
     queries = {name: label(images) for name, images in dataset.queries.items()}
     labelled = replace(dataset, train=train, gallery=gallery, queries=queries)
-    _check_shared(labelled)
+    # A label file is found by its image's name without the suffix: it may not be that of two images.
+    owners: dict[Path, Path] = {}
+    for image in (image for split in labelled.splits.values() for image in split):
+        if image.label is not None and owners.setdefault(image.label, image.path) != image.path:
+            raise LabelError(
+                f"{owners[image.label]} and {image.path} share the label file {image.label}, so one of them has "
+                "another image's. Rename one of the two, and make its label again."
+            )
     missing = [image.path for image in train if image.label is None]
     if missing:
         warnings.warn(
@@ -219,18 +213,6 @@ def with_labels(dataset: ReIDDataset, folder: str) -> ReIDDataset:
             stacklevel=3,
         )
     return labelled
-
-
-def _check_shared(dataset: ReIDDataset) -> None:
-    """A label file is found by its image's name without the suffix: it may not be that of two images."""
-    owners: dict[Path, Path] = {}
-    for split in dataset.splits.values():
-        for image in split:
-            if image.label is not None and owners.setdefault(image.label, image.path) != image.path:
-                raise LabelError(
-                    f"{owners[image.label]} and {image.path} share the label file {image.label}, so one of them has "
-                    "another image's. Rename one of the two, and make its label again."
-                )
 
 
 def _with_matches(dataset: ReIDDataset, path: Path, unmatched: Unmatched) -> ReIDDataset:
@@ -271,9 +253,9 @@ def _existing(path: Path) -> Path:
 def _recognised(path: Path) -> list[Layout]:
     """The layouts that a folder or table has, without variants on request."""
     if path.is_file():
-        return [TABLE] if TABLE.fits(path) else []
+        return [TABLE] * TABLE.fits(path)
     known = [layout for layout in LAYOUTS if not layout.on_request and layout.recognises(path)]
-    return known or [layout for layout in (FOLDER,) if layout.fits(path)]
+    return known or [FOLDER] * FOLDER.fits(path)
 
 
 def _search(path: Path, accepted: Callable[[Path], list[Layout]], depth: int = _DEPTH) -> tuple[FoundDataset, ...]:
@@ -291,11 +273,9 @@ def _locate_named(key: str, path: Path) -> FoundDataset:
     if key not in _BY_KEY:
         raise DataError(f"No data set is called {key!r}. {nearest(key, _BY_KEY)}")
     layout = _BY_KEY[key]
-    found = _search(_existing(path), lambda folder: [layout] if layout.recognises(folder) else [])
+    found = _search(_existing(path), lambda folder: [layout] * layout.recognises(folder))
     if not found:  # a folder of another name, unless it is another known set's
-        found = _search(
-            path, lambda folder: [layout] if layout.fits(folder) and _recognised(folder) in ([FOLDER], []) else []
-        )
+        found = _search(path, lambda folder: [layout] * (layout.fits(folder) and _recognised(folder) in ([FOLDER], [])))
     return _only(found, path, layout)
 
 

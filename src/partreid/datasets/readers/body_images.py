@@ -7,10 +7,11 @@ camera 1, and people meet them by the folder: "occluded", "whole", "partial"; a 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from partreid.datasets.readers.common import QUERY, Layout, Splits, list_images, subfolders
-from partreid.datasets.readers.dukemtmc import WITHDRAWN
+from partreid.datasets.readers.market1501 import WITHDRAWN
 from partreid.errors import DataError
 from partreid.types import LabelNaming, ReIDImage
 
@@ -51,7 +52,7 @@ def _read_partial_reid(root: Path) -> Splits:
         return _read_test(root)
     splits = _read_test(root, PARTIAL)
     occluded = {"occluded": _read_folder(root / OCCLUDED, 0)} if (root / OCCLUDED).is_dir() else {}
-    return Splits(gallery=splits.gallery, queries={**splits.queries, **occluded})
+    return replace(splits, queries={**splits.queries, **occluded})
 
 
 def _fits_p_dukemtmc(root: Path) -> bool:
@@ -59,9 +60,8 @@ def _fits_p_dukemtmc(root: Path) -> bool:
 
 
 def _read_p_dukemtmc(root: Path) -> Splits:
-    test = _read_test(root / "test")
     train = (*_read_folder(root / "train" / OCCLUDED, 0), *_read_folder(root / "train" / WHOLE, 1))
-    return Splits(train, gallery=test.gallery, queries=test.queries)
+    return replace(_read_test(root / "test"), train=train)
 
 
 OCCLUDED_REID = Layout(

@@ -79,27 +79,22 @@ class Layout:
         """
         name = self.name or (path.stem if path.is_file() else own_name(path))
         splits = self.read(path)
-        return ReIDDataset(
-            name=name,
-            root=path.parent if path.is_file() else path,
-            train=_named(splits.train, name),
-            gallery=_named(splits.gallery, name),
-            queries={key: _named(images, name) for key, images in splits.queries.items()},
-            label_naming=self.label_naming,
-        )
+
+        def named(images: Iterable[ReIDImage]) -> tuple[ReIDImage, ...]:
+            return tuple(replace(image, dataset=name) for image in images)
+
+        root, queries = path.parent if path.is_file() else path, {k: named(v) for k, v in splits.queries.items()}
+        return ReIDDataset(name, root, named(splits.train), named(splits.gallery), queries, self.label_naming)
 
     def count_differences(self, dataset: ReIDDataset) -> list[str]:
         """One sentence per split that has not the published number of identities and images."""
-        differences = []
-        for split, (pids, count) in self.counts.items():
-            images = dataset.splits.get(split, ())
-            found_pids, found = len({image.pid for image in images}), len(images)
-            if (found_pids, found) != (pids, count):
-                differences.append(
-                    f"{self.name} {split}: expected {pids} identities in {count} images, found {found_pids} in "
-                    f"{found}. Results will not compare with published ones."
-                )
-        return differences
+        found = {name: (len({image.pid for image in split}), len(split)) for name, split in dataset.splits.items()}
+        return [
+            f"{self.name} {split}: expected {expected[0]} identities in {expected[1]} images, found {there[0]} in "
+            f"{there[1]}. Results will not compare with published ones."
+            for split, expected in self.counts.items()
+            if (there := found.get(split, (0, 0))) != expected
+        ]
 
 
 def query_set(split: str) -> str:
@@ -159,21 +154,20 @@ class LeftOut:
             if len(self._first) < _NAMED:
                 self._first.append(os.path.join(folder, name))  # noqa: PTH118 - a Path would lose the slash
 
-    def names(self) -> str:
-        """The first of them, and how many more there are."""
+    def _names(self) -> str:
         more = f" and {self.count - len(self._first)} more" if self.count > len(self._first) else ""
         return ", ".join(self._first) + more
 
     def instead(self) -> str:
         """What was expected, and what was found."""
-        return f"{', '.join(sorted(IMAGE_SUFFIXES))}" + (f"; found {self.names()}" if self.count else "")
+        return f"{', '.join(sorted(IMAGE_SUFFIXES))}" + (f"; found {self._names()}" if self.count else "")
 
     def tell(self) -> None:
         """Warn, where there is something to tell; the same text only once in a process."""
         if self.count:
             what = "1 file that is no image" if self.count == 1 else f"{self.count} files that are no images"
             what = what.replace("file", "folder") if all(name.endswith("/") for name in self._first) else what
-            text = f"left out: {what} partreid can read here: {self.names()}"
+            text = f"left out: {what} partreid can read here: {self._names()}"
             warnings.warn(text, LeftOutWarning, stacklevel=1)  # always this line, so that two walks tell once
 
 
@@ -241,7 +235,3 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file() or (entry.is_symlink() and not entry.is_dir())
     except OSError:  # links in a circle
         return True
-
-
-def _named(images: Iterable[ReIDImage], dataset: str) -> tuple[ReIDImage, ...]:
-    return tuple(replace(image, dataset=dataset) for image in images)

@@ -1,4 +1,4 @@
-"""Market-1501, and every folder in its layout: ``bounding_box_train``, ``query``, ``bounding_box_test``.
+"""Market-1501, DukeMTMC-reID, and any folder in that layout: ``bounding_box_train``, ``query``, ``bounding_box_test``.
 
 File names begin with ``<pid>_c<camera>``. Id -1 is junk and dropped; id 0 is a distractor and stays.
 """
@@ -23,7 +23,7 @@ from partreid.datasets.readers.common import (
     subfolders,
 )
 from partreid.errors import DataError
-from partreid.types import ReIDImage
+from partreid.types import LabelNaming, ReIDImage
 from partreid.types.id_values import is_unknown
 
 TRAIN, GALLERY = "bounding_box_train", "bounding_box_test"
@@ -174,4 +174,33 @@ MARKET1501_500K = replace(
     read=_read_with_distractors,
     counts={split: MARKET1501.counts[split] for split in ("train", "query")},
     on_request=True,
+)
+
+WITHDRAWN = (
+    "{name} is made from DukeMTMC, which its authors withdrew in 2019 over the consent of the people in it. "
+    "Consider another data set, and check what your institution allows."
+)
+
+DUKEMTMC = replace(
+    FOLDER,
+    key="dukemtmc",
+    name="DukeMTMC-reID",
+    folders=("dukemtmcreid", "dukemtmc"),
+    counts={"train": (702, 16522), "query": (702, 2228), "gallery": (1110, 17661)},
+    notice=WITHDRAWN.format(name="DukeMTMC-reID"),
+)
+
+OCCLUDED_DUKE = replace(
+    FOLDER,
+    key="occluded_duke",
+    name="Occluded-Duke",
+    folders=("occludedduke", "occludeddukemtmc", "occludeddukemtmcreid"),
+    counts={"train": (702, 15618), "query": (519, 2210), "gallery": (1110, 17661)},
+    md5={
+        "train": "09412368e174fd0f950d9d9baa843525",
+        "query": "db29e536889800c0c93b28e7907fb0f4",
+        "gallery": "3c299c6de9943382cc2325ac4afcf177",
+    },
+    notice=WITHDRAWN.format(name="Occluded-Duke"),
+    label_naming=LabelNaming(name="{name}.confidence_fields.npy"),
 )

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from partreid.datasets.readers.common import QUERY, Layout, Splits, query_set, require_files
+from partreid.datasets.readers.common import QUERY, Layout, Splits, plain_name, query_set, require_files
 from partreid.datasets.readers.market1501 import JUNK, parse_occlusion, tell_junk
 from partreid.errors import DataError, nearest, needs_extra
 from partreid.types import ReIDImage
@@ -27,11 +27,6 @@ _WHOLE = re.compile(r"(-?[0-9]+)(?:\.0*)?")
 
 Rows = Iterable[tuple[str, Mapping[str, object]]]
 """(where it stands, for messages; the row)."""
-
-
-def fits_table(path: Path) -> bool:
-    """Whether ``path`` is a table's file."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def read_table(path: Path) -> Splits:
@@ -109,7 +104,7 @@ def _check_columns(path: Path, names: Iterable[str]) -> None:
             f"{mend}"
         )
     for name in names:
-        plain = "".join(c for c in name.lower() if c.isalnum())
+        plain = plain_name(name)
         meant = "camid" if plain in _CAMERAS else next((one for one in _COLUMNS if one == plain), "")
         if meant and meant not in names:
             raise DataError(
@@ -149,8 +144,7 @@ def _image(row: Mapping[str, object], root: Path, where: str) -> ReIDImage:
 
 def _whole(value: object, name: str, where: str, lowest: int) -> int | None:
     """A whole number, None where there is none; pandas writes ``3.0`` into columns with gaps."""
-    value = _present(value)
-    if value is None:
+    if (value := _present(value)) is None:
         return None
     text = _WHOLE.fullmatch(str(value))
     number = int(text[1]) if text else lowest - 1
@@ -164,4 +158,8 @@ def _present(value: object) -> object:
     return None if is_unknown(value) else value.strip() if isinstance(value, str) else value
 
 
-TABLE = Layout(key="table", name="", holds="a row per image", fits=fits_table, read=read_table)
+def _fits(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+TABLE = Layout(key="table", name="", holds="a row per image", fits=_fits, read=read_table)

@@ -120,10 +120,13 @@ def load_body_model() -> BodyModel:
     joint_vertices, regressor = _sparse(regressor)
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     template = template[drawn]
-    region = _regions(bones, weights[drawn], bone_ids[drawn])
+    at = dict(zip(bones, heads, strict=True))
+    influence = np.array([_bone_region(bone) for bone in bones])[bone_ids[drawn]]
+    shares = (np.eye(len(REGIONS))[influence] * weights[drawn][..., None]).sum(axis=1)
+    region = shares.argmax(axis=1).astype(np.int32)
     return BodyModel(
         template=template.astype(np.float32),
-        arm=_arm_coordinate(template, heads, bones, weights[drawn], bone_ids[drawn]),
+        arm=np.where(shares[:, 2:4].sum(axis=1) > 0.3, _along_arm(template, at), NO_ARM).astype(np.float32),
         region=region,
         face_region=(np.sort(region[faces], axis=1)[:, 1] + 1).astype(np.int32),
         faces=faces.astype(np.int32),
@@ -136,7 +139,16 @@ def load_body_model() -> BodyModel:
         joint_weights=weights[joint_vertices].astype(np.float32),
         joint_bone_ids=bone_ids[joint_vertices].astype(np.int32),
         regressor=regressor,
-        landmarks=_landmarks(template, heads, bones),
+        landmarks=Landmarks(
+            hip=float(at["upperleg01.L"][2]),
+            knee=float(at["lowerleg01.L"][2]),
+            ankle=float(at["foot.L"][2]),
+            waist=float(at["spine03"][2]),
+            shoulder=float(at["shoulder01.L"][2]),
+            neck=float(at["neck01"][2]),
+            chin=float(at["neck03"][2]),
+            crown=float(template[:, 2].max()),
+        ),
         anny=model,
         drawn=drawn.astype(np.int32),
     )
@@ -145,14 +157,9 @@ def load_body_model() -> BodyModel:
 def pose_skeleton(
     model: BodyModel, heads: Floats, rotations: Mapping[str, NDArray[np.float64]]
 ) -> tuple[Floats, Floats]:
-    """Rigid motion of each bone.
+    """Motion of each bone: rotation [J, 3, 3] and shift [J, 3]; a rest point p comes to rotation[j] @ p + shift[j].
 
-    Args:
-        heads: [J, 3] bone heads at rest. rotations: bone name -> [3, 3] rotation from rest to pose in the body's
-            frame; a bone that is not named turns with its parent.
-
-    Returns:
-        (rotation [J, 3, 3], shift [J, 3]): a rest point p moves with bone j to rotation[j] @ p + shift[j].
+    ``heads``: [J, 3] at rest. ``rotations``: [3, 3] in the body's frame by bone; others turn with their parent.
     """
     turn = np.zeros((len(heads), 3, 3))
     place = np.zeros((len(heads), 3))
@@ -249,42 +256,12 @@ def _bone_region(bone: str) -> int:
     return 0 if bone.startswith(("head", "neck02", "neck03", "eye")) else 1
 
 
-def _regions(bones: tuple[str, ...], weights: NDArray[np.float64], bone_ids: NDArray[np.int64]) -> Ints:
-    of_bone = np.array([_bone_region(b) for b in bones])
-    share = np.zeros((len(weights), len(REGIONS)))
-    for k in range(weights.shape[1]):
-        np.add.at(share, (np.arange(len(weights)), of_bone[bone_ids[:, k]]), weights[:, k])
-    return np.asarray(share.argmax(axis=1), np.int32)
-
-
-def _arm_coordinate(
-    template: NDArray[np.float64],
-    heads: NDArray[np.float64],
-    bones: tuple[str, ...],
-    weights: NDArray[np.float64],
-    bone_ids: NDArray[np.int64],
-) -> Floats:
-    of_arm = np.array([_bone_region(b) in (2, 3) for b in bones])
-    share = (of_arm[bone_ids] * weights).sum(axis=1)
+def _along_arm(template: NDArray[np.float64], heads: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The arm coordinate [V] that each place would have if it belonged to an arm."""
     mirrored = template * [-1.0, 1.0, 1.0]
     points = np.where(template[:, :1] < 0, mirrored, template)
-    shoulder, elbow, wrist = (heads[bones.index(b)] for b in ("upperarm01.L", "lowerarm01.L", "wrist.L"))
+    shoulder, elbow, wrist = (heads[bone] for bone in ("upperarm01.L", "lowerarm01.L", "wrist.L"))
     upper, lower = elbow - shoulder, wrist - elbow
     first = (points - shoulder) @ upper / (upper @ upper)
     second = (points - elbow) @ lower / (lower @ lower)
-    along = np.where(second > 0, 0.5 + 0.5 * second, 0.5 * np.minimum(first, 1))
-    return np.where(share > 0.3, along.clip(-0.2, 2), NO_ARM).astype(np.float32)
-
-
-def _landmarks(template: NDArray[np.float64], heads: NDArray[np.float64], bones: tuple[str, ...]) -> Landmarks:
-    z = {b: float(heads[bones.index(b)][2]) for b in bones}
-    return Landmarks(
-        hip=z["upperleg01.L"],
-        knee=z["lowerleg01.L"],
-        ankle=z["foot.L"],
-        waist=z["spine03"],
-        shoulder=z["shoulder01.L"],
-        neck=z["neck01"],
-        chin=z["neck03"],
-        crown=float(template[:, 2].max()),
-    )
+    return np.where(second > 0, 0.5 + 0.5 * second, 0.5 * np.minimum(first, 1)).clip(-0.2, 2)

@@ -9,6 +9,7 @@ import math
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache
 from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,16 +18,14 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from partreid.datasets.synthetic.body import REGIONS
-from partreid.datasets.synthetic.plan import PlannedImage, plan_images
-from partreid.datasets.synthetic.render_config import SyntheticConfig
+from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig, plan_images
 from partreid.errors import ConfigError, DataError, MissingDependencyError
 from partreid.files import atomic_file
 from partreid.json_files import read_json
 from partreid.progress import Progress, no_progress
 
 if TYPE_CHECKING:
-    from partreid.datasets.synthetic.render import RenderedImage
-    from partreid.datasets.synthetic.world import World
+    from partreid.datasets.synthetic.render import RenderedImage, World
 
 RENDERER_VERSION = 1
 """Increased whenever the same configuration gives other images."""
@@ -37,8 +36,12 @@ LABELS = "rendered"
 
 _ROW = "partreid"
 _COLUMNS = ("path", "split", "pid", "camid", "occlusion", *(f"visible_{name}" for name in REGIONS))
+_PALETTE = [
+    0, 0, 0, 230, 60, 60, 60, 160, 60, 240, 200, 40, 240, 140, 40, 60, 90, 220, 90, 200, 230, 170, 60, 200,
+    230, 150, 220, 140, 140, 140,
+]  # fmt: skip
+"""Colours by which people tell regions apart in an image viewer."""
 _SPLITS = {"bounding_box_train": "train", "bounding_box_test": "gallery"}
-_world: World | None = None
 
 
 def render_dataset(
@@ -72,7 +75,7 @@ def render_dataset(
     out = Path(out)
     _claim(out, config)
     plan = plan_images(config)
-    missing = [p for p in plan if not _is_complete(out, p)]
+    missing = [p for p in plan if not all(file.is_file() for file in files_of(out, p))]
     with progress("rendering", len(plan)) as advance:
         for done in chain((len(plan) - len(missing),), _render(config, out, missing, workers)):
             advance(done)
@@ -80,19 +83,14 @@ def render_dataset(
     return out
 
 
-def image_path(out: Path, planned: PlannedImage) -> Path:
-    """The image's file."""
-    return out / planned.folder / f"{planned.stem}.jpg"
-
-
-def label_path(out: Path, planned: PlannedImage) -> Path:
-    """Its pose fields."""
-    return out / "masks" / LABELS / planned.folder / f"{planned.stem}.npy"
-
-
-def parts_path(out: Path, planned: PlannedImage) -> Path:
-    """Its body regions."""
-    return out / "parts" / planned.folder / f"{planned.stem}.png"
+def files_of(out: Path, planned: PlannedImage) -> tuple[Path, Path, Path]:
+    """An image's files: its pose fields, its body regions, itself."""
+    place = Path(planned.folder, planned.stem)
+    return (
+        out / "masks" / LABELS / place.with_suffix(".npy"),
+        out / "parts" / place.with_suffix(".png"),
+        out / place.with_suffix(".jpg"),
+    )
 
 
 def _claim(out: Path, config: SyntheticConfig) -> None:
@@ -122,20 +120,13 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
 
 def _render(config: SyntheticConfig, out: Path, plan: list[PlannedImage], workers: int) -> Iterator[int]:
     """Render and yield how many images each step finished."""
-    if not plan:
-        return
-    from partreid.datasets.synthetic.world import World
-
     if workers == 1:
-        for planned, image in World(config).render_all(plan):
-            _write(out, planned, image)
-            yield 1
+        yield from (_render_group(config, out, [planned]) for planned in plan)
         return
     # Whole identities go to one process: dressing a body costs as much as an image.
     groups = [list(g) for _, g in groupby(plan, key=lambda p: p.pid)]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(config,)) as pool:
-        futures = [pool.submit(_render_group, out, group) for group in groups]
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(_render_group, config, out, group) for group in groups]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -143,62 +134,43 @@ def _render(config: SyntheticConfig, out: Path, plan: list[PlannedImage], worker
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start(config: SyntheticConfig) -> None:
-    global _world
-    from partreid.datasets.synthetic.world import World
+@lru_cache(maxsize=1)
+def _world(config: SyntheticConfig) -> World:
+    from partreid.datasets.synthetic.render import World
 
-    _world = World(config)
+    return World(config)
 
 
-def _render_group(out: Path, plan: list[PlannedImage]) -> int:
-    assert _world is not None
-    for planned, image in _world.render_all(plan):
-        _write(out, planned, image)
+def _render_group(config: SyntheticConfig, out: Path, plan: list[PlannedImage]) -> int:
+    for planned in plan:
+        _write(out, planned, _world(config).render(planned))
     return len(plan)
 
 
 def _write(out: Path, planned: PlannedImage, rendered: RenderedImage) -> None:
     """Labels first, the image last: where the image is, all is."""
-    with atomic_file(label_path(out, planned), error=DataError) as file:
+    label, parts, jpeg = files_of(out, planned)
+    with atomic_file(label, error=DataError) as file:
         np.save(file, rendered.fields, allow_pickle=False)
     info = PngImagePlugin.PngInfo()
     occlusion = rendered.occlusion
     row = {"occlusion": occlusion.degree, **dict(zip(REGIONS, occlusion.visible, strict=True))}
     info.add_text(_ROW, json.dumps({k: None if math.isnan(v) else round(v, 4) for k, v in row.items()}))
     image = Image.fromarray(rendered.parts).convert("P")
-    image.putpalette(_palette())
-    with atomic_file(parts_path(out, planned), error=DataError) as file:
+    image.putpalette(_PALETTE)
+    with atomic_file(parts, error=DataError) as file:
         image.save(file, format="PNG", pnginfo=info, bits=4, optimize=True)
-    with atomic_file(image_path(out, planned), error=DataError) as file:
+    with atomic_file(jpeg, error=DataError) as file:
         file.write_bytes(rendered.jpeg)
-
-
-def _is_complete(out: Path, planned: PlannedImage) -> bool:
-    return all(path(out, planned).is_file() for path in (image_path, label_path, parts_path))
 
 
 def _write_index(out: Path, plan: list[PlannedImage]) -> None:
     with atomic_file(out / INDEX, error=DataError) as path, path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
         for planned in plan:
-            with Image.open(parts_path(out, planned)) as image:
+            with Image.open(files_of(out, planned)[1]) as image:
                 row = json.loads(str(image.info[_ROW]))
-            writer.writerow(
-                {
-                    "path": f"{planned.folder}/{planned.stem}.jpg",
-                    "split": _SPLITS.get(planned.folder, planned.folder),
-                    "pid": planned.pid,
-                    "camid": planned.camid,
-                    "occlusion": row["occlusion"],
-                    **{f"visible_{name}": "" if row[name] is None else row[name] for name in REGIONS},
-                }
-            )
-
-
-def _palette() -> list[int]:
-    """Colours by which people tell regions apart in an image viewer."""
-    return [
-        0, 0, 0, 230, 60, 60, 60, 160, 60, 240, 200, 40, 240, 140, 40, 60, 90, 220, 90, 200, 230, 170, 60, 200,
-        230, 150, 220, 140, 140, 140,
-    ]  # fmt: skip
+            split, name = _SPLITS.get(planned.folder, planned.folder), f"{planned.folder}/{planned.stem}.jpg"
+            visible = ["" if row[name] is None else row[name] for name in REGIONS]
+            writer.writerow([name, split, planned.pid, planned.camid, row["occlusion"], *visible])

@@ -117,11 +117,7 @@ def seen_keypoints(scene: Scene, camera: Camera, keypoints: Floats, box: Box, im
     outside the box. Where only the own body lies in front, the confidence is a little lower, as detectors infer
     such joints well.
 
-    Args:
-        keypoints: [17, 3] metres in the world.
-
-    Returns:
-        [17, 3]: x, y in pixels of the crop, confidence in [0, 1].
+    ``keypoints``: [17, 3] metres in the world. Returns [17, 3]: x, y in pixels of the crop, confidence in [0, 1].
     """
     offsets = np.array([[0, 0, 0], [0.045, 0, 0], [-0.045, 0, 0], [0, 0, 0.045], [0, 0, -0.045]])
     around = (keypoints[:, None] + offsets).reshape(-1, 3)
@@ -137,10 +133,9 @@ def seen_keypoints(scene: Scene, camera: Camera, keypoints: Floats, box: Box, im
 
 
 def spoil_keypoints(rng: np.random.Generator, keypoints: Vector, strength: float, stature: float) -> Vector:
-    """A detector's errors: joints jump, weaken, vanish, and now and then appear where nothing is.
+    """A detector's errors in keypoints [17, 3]: joints jump, weaken, vanish, and appear where nothing is.
 
-    Args:
-        keypoints: [17, 3] in pixels. strength: 0 = none, 1 = strong. stature: pixels.
+    ``strength``: 0 = none, 1 = strong. ``stature``: pixels.
     """
     out = keypoints.copy()
     count = len(out)

@@ -71,7 +71,6 @@ def trace(
     coords: wp.array(dtype=wp.vec4),
     kind: wp.array(dtype=wp.int32),
     face: wp.array(dtype=wp.int32),
-    own: wp.array(dtype=float),
     distance: wp.array(dtype=float),
     lit: wp.array(dtype=float),
     hit_coords: wp.array(dtype=wp.vec4),
@@ -82,13 +81,11 @@ def trace(
     ray = rays[i]
     kind[i] = -1
     face[i] = -1
-    own[i] = -1.0
     nearest = wp.float32(_FAR)
     u = wp.float32(0.0)
     v = wp.float32(0.0)
     a = wp.mesh_query_ray(target, origin, ray, nearest)
     if a.result:
-        own[i] = a.t
         nearest = a.t
         u = a.u
         v = a.v

@@ -63,9 +63,9 @@ def solid(
     surface: Surface,
     *,
     coords: NDArray[np.floating] | None = None,
-    region: int = 0,
+    region: int | NDArray[np.integer] = 0,
 ) -> Mesh:
-    """A mesh of one surface; the coordinates are the vertices themselves unless given."""
+    """A mesh of one surface. ``coords``: the vertices themselves unless given. ``region``: of all faces, or [F]."""
     where = np.asarray(vertices if coords is None else coords, np.float32)
     if where.shape[1] == 3:
         where = np.concatenate([where, np.zeros((len(where), 1), np.float32)], axis=1)
@@ -75,7 +75,7 @@ def solid(
         where,
         np.asarray(faces, np.int32),
         np.zeros(len(faces), np.int32),
-        np.full(len(faces), region, np.int32),
+        np.broadcast_to(np.int32(region), len(faces)),
         (surface,),
     )
 
@@ -90,7 +90,7 @@ def quad(corner: Sequence[float], along: Sequence[float], up: Sequence[float], s
     return solid(vertices, np.tile(normal, (4, 1)), np.array([[0, 1, 2], [0, 2, 3]]), surface, coords=coords)
 
 
-def box(centre: Sequence[float], size: Sequence[float], surface: Surface, *, region: int = 0) -> Mesh:
+def box(centre: Sequence[float], size: Sequence[float], surface: Surface) -> Mesh:
     """An axis-aligned box with flat faces."""
     vertices, normals, faces = [], [], []
     half = np.asarray(size, float) / 2
@@ -105,7 +105,7 @@ def box(centre: Sequence[float], size: Sequence[float], surface: Surface, *, reg
             n = len(vertices) - 4
             faces += [[n, n + 1, n + 2], [n, n + 2, n + 3]]
     local = np.array(vertices)
-    return solid(local + np.asarray(centre), np.array(normals), np.array(faces), surface, coords=local, region=region)
+    return solid(local + np.asarray(centre), np.array(normals), np.array(faces), surface, coords=local)
 
 
 def superellipsoid(

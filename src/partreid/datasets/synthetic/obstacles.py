@@ -25,12 +25,11 @@ def _colour(rng: Rng) -> tuple[float, float, float]:
     return float(r), float(g), float(b)
 
 
-def _rough(rng: Rng, *, period: float = 0.1, strength: float = 0.5) -> Surface:
-    """A colour with stains."""
+def _rough(rng: Rng, *, period: float = 0.1) -> Surface:
     base = np.asarray(_colour(rng), np.float32)
 
     def colour(coords: Floats) -> Floats:
-        shade = 1 - strength * noise(coords[:, 0] / period + coords[:, 1] / period, coords[:, 2] / period)
+        shade = 1 - 0.5 * noise(coords[:, 0] / period + coords[:, 1] / period, coords[:, 2] / period)
         return np.asarray(base * shade[:, None], np.float32)
 
     return colour
@@ -61,22 +60,8 @@ def _car(rng: Rng) -> Mesh:
     return join(parts)
 
 
-def _low_wall(rng: Rng) -> Mesh:
-    width, height = rng.uniform(1.2, 3.5), rng.uniform(0.6, 1.25)
-    return box((0, 0, height / 2), (width, 0.25, height), _rough(rng, period=0.15))
-
-
-def _pillar(rng: Rng) -> Mesh:
-    width = rng.uniform(0.35, 0.7)
-    return box((0, 0, 1.6), (width, width, 3.2), _rough(rng, period=0.2))
-
-
-def _wall_end(rng: Rng) -> Mesh:
-    return box((0, 0, 1.6), (rng.uniform(1.2, 2.0), 0.3, 3.2), _rough(rng, period=0.3))
-
-
-def _pole(rng: Rng) -> Mesh:
-    return cylinder((0, 0, 0), 4.0, float(rng.uniform(0.05, 0.16)), _rough(rng))
+def _block(rng: Rng, size: tuple[float, float, float], period: float) -> Mesh:
+    return box((0, 0, size[2] / 2), size, _rough(rng, period=period))
 
 
 def _bollard(rng: Rng) -> Mesh:
@@ -118,18 +103,9 @@ def _bench(rng: Rng) -> Mesh:
     return join([*boards, seat, *legs])
 
 
-def _bin(rng: Rng) -> Mesh:
-    return cylinder((0, 0, 0), float(rng.uniform(0.9, 1.2)), 0.27, _rough(rng), top=0.33)
-
-
 def _crates(rng: Rng) -> Mesh:
-    count = int(rng.integers(2, 4))
-    return join(
-        [
-            box((rng.normal(0, 0.06), 0, 0.22 + 0.42 * i), (rng.uniform(0.5, 0.75), 0.45, 0.41), _rough(rng))
-            for i in range(count)
-        ]
-    )
+    heights = [0.22 + 0.42 * i for i in range(int(rng.integers(2, 4)))]
+    return join([box((rng.normal(0, 0.06), 0, z), (rng.uniform(0.5, 0.75), 0.45, 0.41), _rough(rng)) for z in heights])
 
 
 def _fence(rng: Rng) -> Mesh:
@@ -158,8 +134,18 @@ def _bicycle(rng: Rng) -> Mesh:
 
 
 OBSTACLES: dict[str, Callable[[Rng], Mesh]] = {
-    "car": _car, "low wall": _low_wall, "pillar": _pillar, "wall end": _wall_end, "pole": _pole, "bollards": _bollard,
-    "plant": _plant, "sign": _sign, "bench": _bench, "bin": _bin, "crates": _crates, "fence": _fence,
+    "car": _car,
+    "low wall": lambda rng: _block(rng, (rng.uniform(1.2, 3.5), 0.25, rng.uniform(0.6, 1.25)), 0.15),
+    "pillar": lambda rng: _block(rng, (width := rng.uniform(0.35, 0.7), width, 3.2), 0.2),
+    "wall end": lambda rng: _block(rng, (rng.uniform(1.2, 2.0), 0.3, 3.2), 0.3),
+    "pole": lambda rng: cylinder((0, 0, 0), 4.0, rng.uniform(0.05, 0.16), _rough(rng)),
+    "bollards": _bollard,
+    "plant": _plant,
+    "sign": _sign,
+    "bench": _bench,
+    "bin": lambda rng: cylinder((0, 0, 0), rng.uniform(0.9, 1.2), 0.27, _rough(rng), top=0.33),
+    "crates": _crates,
+    "fence": _fence,
     "bicycle": _bicycle,
-}  # fmt: skip
+}
 """Makers of things by name."""

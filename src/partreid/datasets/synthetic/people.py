@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.datasets.synthetic.body import BELONGINGS, NO_ARM, BodyModel, Floats, pose_skeleton
+from partreid.datasets.synthetic.body import BELONGINGS, NO_ARM, BodyModel, Floats, Landmarks, pose_skeleton
 from partreid.datasets.synthetic.garments import DressedBody, cloth_colour, leg_coordinate
-from partreid.datasets.synthetic.meshes import Mesh, Surface, grid_faces, join, plain, superellipsoid
+from partreid.datasets.synthetic.meshes import Mesh, Surface, grid_faces, join, plain, solid, superellipsoid
 from partreid.datasets.synthetic.poses import about_z, draw_pose
 from partreid.datasets.synthetic.raytrace import skin
 from partreid.datasets.synthetic.textures import Cloth
@@ -36,49 +36,46 @@ class PosedPerson:
 
 @dataclass(frozen=True)
 class _Skeleton:
-    rotation: Floats
-    shift: Floats
-    heads: Floats
-    bones: tuple[str, ...]
+    """Motion of each bone, as :func:`pose_skeleton` gives it, and where it begins at rest."""
 
-    def move(self, bone: str, points: NDArray[np.floating]) -> NDArray[np.floating]:
-        j = self.bones.index(bone)
-        return np.asarray(np.einsum("ab,nb->na", self.rotation[j], np.atleast_2d(points)) + self.shift[j])
+    motion: dict[str, tuple[Floats, Floats]]
+    heads: dict[str, Floats]
 
     def joint(self, bone: str) -> NDArray[np.floating]:
-        return np.asarray(self.move(bone, self.heads[self.bones.index(bone)])[0])
+        rotation, shift = self.motion[bone]
+        return np.asarray((np.einsum("ab,nb->na", rotation, self.heads[bone][None]) + shift)[0])
+
+    def attached(self, mesh: Mesh, bone: str) -> Mesh:
+        rotation, shift = self.motion[bone]
+        return mesh.moved(shift, rotation)
 
 
 def pose_person(model: BodyModel, body: DressedBody, rng: np.random.Generator, *, yaw: float) -> PosedPerson:
     """A random pose of the person, turned by ``yaw`` (radians; 0 faces -y)."""
     bag = body.person.outfit.bag.kind
-    rotations = draw_pose(rng, model, body.rest.heads, carrying=bag == "hand")
-    rotation, shift = pose_skeleton(model, body.rest.heads, rotations)
-    bones = _Skeleton(rotation, shift, body.rest.heads, model.bones)
+    heads = dict(zip(model.bones, body.rest.heads, strict=True))
+    rotation, shift = pose_skeleton(model, body.rest.heads, draw_pose(rng, heads, carrying=bag == "hand"))
+    bones = _Skeleton(dict(zip(model.bones, zip(rotation, shift, strict=True), strict=True)), heads)
     vertices, normals = skin(body.vertices, body.normals, model.weights, model.bone_ids, rotation, shift)
     surface = np.zeros(len(model.faces), np.int32)
     trunk = Mesh(vertices, normals, body.coords, model.faces, surface, model.face_region, (body.surface,))
     mesh = join([trunk, *_skirts(model, body, bones), *_hair(model, body, bones), *_bags(model, body, bones)])
-    keypoints = _keypoints(model, body, rotation, shift)
+    rest = body.rest.joint_vertices
+    posed, _ = skin(rest, rest, model.joint_weights, model.joint_bone_ids, rotation, shift)
+    keypoints = np.einsum("kn,na->ka", model.regressor, posed)
     ground = float(vertices[:, 2].min())
     turn, lift = about_z(yaw), np.array([0.0, 0.0, -ground])
     points = np.einsum("ab,nb->na", turn, keypoints) + lift
     return PosedPerson(mesh.moved(lift, turn), points.astype(np.float32))
 
 
-def _keypoints(model: BodyModel, body: DressedBody, rotation: Floats, shift: Floats) -> NDArray[np.floating]:
-    rest = body.rest.joint_vertices
-    posed, _ = skin(rest, rest, model.joint_weights, model.joint_bone_ids, rotation, shift)
-    return np.asarray(np.einsum("kn,na->ka", model.regressor, posed))
-
-
 def _skirts(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
     outfit = body.person.outfit
     out = []
     if outfit.top.skirt:
-        out.append(_tube(model, body, bones, outfit.top.cloth, outfit.top.skirt, flare=0.06, gap=0.0, slack=0.012))
+        out.append(_tube(model, body, bones, outfit.top.cloth, outfit.top.skirt, flare=0.06))
     elif outfit.bottom.skirt:
-        out.append(_tube(model, body, bones, outfit.bottom.cloth, outfit.bottom.end, flare=0.05, gap=0.0, slack=0.012))
+        out.append(_tube(model, body, bones, outfit.bottom.cloth, outfit.bottom.end, flare=0.05))
     if outfit.outer is not None and outfit.outer.coat:
         gap = 0.25 + 3 * outfit.outer.opening
         out.append(_tube(model, body, bones, outfit.outer.cloth, outfit.outer.coat, flare=0.06, gap=gap, slack=0.035))
@@ -87,7 +84,7 @@ def _skirts(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]
 
 def _tube(
     model: BodyModel, body: DressedBody, bones: _Skeleton, cloth: Cloth, end: float, *,
-    flare: float, gap: float, slack: float,
+    flare: float, gap: float = 0.0, slack: float = 0.012,
 ) -> Mesh:  # fmt: skip
     """Cloth around both legs from above the hip to ``end`` on the leg: the hull of a circle around each leg.
 
@@ -98,7 +95,7 @@ def _tube(
     along = np.linspace(-0.10, end, rows)
     phi = np.linspace(-np.pi / 2 + gap, 1.5 * np.pi - gap, columns)
     out = np.stack([np.cos(phi), np.sin(phi), np.zeros(columns)], 1)
-    left, right = (_leg_path(bones, side, along, marks.knee, marks.hip, marks.ankle) for side in "LR")
+    left, right = (_leg_path(bones, side, along, marks) for side in "LR")
     depth, width = _leg_extent(model, body, along)
     radius = depth + slack + flare * np.clip(along, 0, 1) ** 1.2
     axis = left - right
@@ -121,18 +118,13 @@ def _tube(
     def colour(c: Floats) -> Floats:
         return cloth_colour(cloth, c[:, 0], c[:, 1], c[:, 2], c[:, 3])
 
-    return Mesh(
-        points.astype(np.float32), np.tile(out, (rows, 1)).astype(np.float32), coords.reshape(-1, 4), faces,
-        np.zeros(len(faces), np.int32), region.astype(np.int32), (colour,),
-    )  # fmt: skip
+    return solid(points, np.tile(out, (rows, 1)), faces, colour, coords=coords.reshape(-1, 4), region=region)
 
 
-def _leg_path(
-    bones: _Skeleton, side: str, along: NDArray[np.floating], knee_z: float, hip_z: float, ankle_z: float
-) -> NDArray[np.floating]:
+def _leg_path(bones: _Skeleton, side: str, along: NDArray[np.floating], marks: Landmarks) -> NDArray[np.floating]:
     """Points [R, 3] on the leg at leg coordinates; above the hip straight up."""
     hip, knee, ankle = (bones.joint(f"{b}.{side}") for b in ("upperleg01", "lowerleg01", "foot"))
-    bend = (hip_z - knee_z) / (hip_z - ankle_z)
+    bend = (marks.hip - marks.knee) / (marks.hip - marks.ankle)
     t = along[:, None]
     above = hip - np.array([0, 0, 1.0]) * t * np.linalg.norm(hip - ankle)
     thigh = hip + (knee - hip) * t / bend
@@ -177,26 +169,24 @@ def _hair(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
             colour = plain(hair.hat)
         case _:
             return []
-    mesh = superellipsoid(place, radii, colour, region=_HEAD)
-    return [_attached(mesh, bones, "head")]
+    return [bones.attached(superellipsoid(place, radii, colour, region=_HEAD), "head")]
 
 
 def _bags(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
     bag = body.person.outfit.bag
     size = body.person.stature / 1.7
-    trunk = body.vertices[(model.region == 1) & (np.abs(model.template[:, 0]) < 0.12)]
     colour = plain(bag.colour)
     if bag.kind == "backpack":
-        chest = bones.heads[bones.bones.index("spine02")]
-        back = float(trunk[:, 1].max())
+        chest = bones.heads["spine02"]
+        back = float(body.vertices[(model.region == 1) & (np.abs(model.template[:, 0]) < 0.12), 1].max())
         place = np.array([0.0, back + 0.045, chest[2] + 0.10 * size])
         mesh = superellipsoid(place, np.array([0.155, 0.095, 0.23]) * size, colour, squareness=0.5, region=BELONGINGS)
-        return [_attached(mesh, bones, "spine02")]
+        return [bones.attached(mesh, "spine02")]
     if bag.kind == "shoulder":
-        hip = bones.heads[bones.bones.index("upperleg01.L")]
+        hip = bones.heads["upperleg01.L"]
         place = np.array([hip[0] + 0.13 * size, hip[1] + 0.02, hip[2] + 0.02])
         mesh = superellipsoid(place, np.array([0.06, 0.15, 0.12]) * size, colour, squareness=0.45, region=BELONGINGS)
-        return [_attached(mesh, bones, "root")]
+        return [bones.attached(mesh, "root")]
     if bag.kind == "hand":
         hand = bones.joint("finger3-1.L")
         shell = np.array([0.055, 0.16, 0.13]) * size
@@ -206,8 +196,3 @@ def _bags(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
         )
         return [mesh, handle]
     return []
-
-
-def _attached(mesh: Mesh, bones: _Skeleton, bone: str) -> Mesh:
-    j = bones.bones.index(bone)
-    return mesh.moved(bones.shift[j], bones.rotation[j])

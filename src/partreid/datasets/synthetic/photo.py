@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from partreid.datasets.synthetic.body import Floats
@@ -57,10 +56,7 @@ def develop(
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     """JPEG bytes with halved chroma, as cameras write them."""
-    import simplejpeg
-
-    data: Any = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorsubsampling="420")
-    return bytes(data)
+    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorsubsampling="420"))
 
 
 def _blur(pixels: NDArray[np.floating], sigma: float, axis: int) -> NDArray[np.floating]:

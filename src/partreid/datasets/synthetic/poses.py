@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import cos, exp, pi, radians, sin
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.datasets.synthetic.body import BodyModel, Floats
+from partreid.datasets.synthetic.body import Floats
 
 Rotation = NDArray[np.float64]
-Vector = NDArray[np.float64]
+Vector = NDArray[np.floating]
+Heads = Mapping[str, Floats]
+"""Where each bone begins in the body at rest [3], metres."""
+
+_SIGN = {"L": 1.0, "R": -1.0}
 
 
 class ArmPose(NamedTuple):
@@ -35,16 +40,10 @@ ARMS: dict[str, ArmPose] = {
 """Standing arms by what they do; a walker may do them with one arm."""
 
 
-def draw_pose(
-    rng: np.random.Generator, model: BodyModel, heads: Floats, *, carrying: bool = False
-) -> dict[str, Rotation]:
-    """A random pose: mostly walking.
+def draw_pose(rng: np.random.Generator, heads: Heads, *, carrying: bool = False) -> dict[str, Rotation]:
+    """A random pose, mostly walking: a rotation for each bone that :func:`pose_skeleton` is to turn.
 
-    Args:
-        heads: [J, 3] the person's bone heads at rest. carrying: the left arm hangs down with a hand bag.
-
-    Returns:
-        Bone name -> [3, 3], as :func:`~partreid.datasets.synthetic.body.pose_skeleton` takes.
+    ``carrying``: the left arm hangs down with a hand bag.
     """
     walking = rng.random() < 0.7
     phase, stride = rng.random(), rng.uniform(0.55, 1.15) if walking else 0.0
@@ -52,15 +51,14 @@ def draw_pose(
     both = rng.random() < 0.4
     turn: dict[str, Rotation] = {}
     _spine(rng, turn, phase, stride)
-    for side, sign in (("L", 1.0), ("R", -1.0)):
+    for side in "LR":
         leg = (phase + (0.0 if side == "L" else 0.5)) % 1
-        _leg(rng, turn, model, heads, side, sign, leg, stride)
+        _leg(rng, turn, heads, side, leg, stride)
         swing = -rng.uniform(12, 30) * stride * cos(2 * pi * leg)
         pose = ARMS[busy] if both or side == "R" or busy == "crossed" else ARMS["down"]
         if carrying and side == "L":
             pose, swing = ARMS["down"], swing * 0.3
-        is_swinging = pose is ARMS["down"]
-        _arm(rng, turn, model, heads, side, sign, pose, swing if is_swinging else 0.3 * swing)
+        _arm(rng, turn, heads, side, pose, swing if pose is ARMS["down"] else 0.3 * swing)
     return turn
 
 
@@ -95,16 +93,10 @@ def _spine(rng: np.random.Generator, turn: dict[str, Rotation], phase: float, st
 
 
 def _leg(
-    rng: np.random.Generator,
-    turn: dict[str, Rotation],
-    model: BodyModel,
-    heads: Floats,
-    side: str,
-    sign: float,
-    phase: float,
-    stride: float,
+    rng: np.random.Generator, turn: dict[str, Rotation], heads: Heads, side: str, phase: float, stride: float
 ) -> None:
     """Gait curves over the cycle from heel strike (0) to heel strike, after clinical gait tables."""
+    sign = _SIGN[side]
     if stride:
         hip = radians(4 + 23 * stride * cos(2 * pi * phase))
         knee = radians(
@@ -120,30 +112,23 @@ def _leg(
         out = rng.uniform(0.02, 0.11)
     thigh = np.array([sign * out, -sin(hip), -cos(hip)])
     shank = np.array([sign * out * 0.8, -sin(hip - knee), -cos(hip - knee)])
-    at = {name: heads[model.bones.index(f"{name}.{side}")] for name in ("upperleg01", "lowerleg01", "foot")}
-    upper = between(at["lowerleg01"] - at["upperleg01"], thigh)
-    lower = between(upper @ (at["foot"] - at["lowerleg01"]), shank) @ upper
+    hip_at, knee_at, foot_at = (heads[f"{bone}.{side}"] for bone in ("upperleg01", "lowerleg01", "foot"))
+    upper = between(knee_at - hip_at, thigh)
+    lower = between(upper @ (foot_at - knee_at), shank) @ upper
     turn[f"upperleg01.{side}"], turn[f"lowerleg01.{side}"] = upper, lower
     turn[f"foot.{side}"] = about_z(sign * radians(rng.uniform(0, 14))) @ about_x(foot)
 
 
 def _arm(
-    rng: np.random.Generator,
-    turn: dict[str, Rotation],
-    model: BodyModel,
-    heads: Floats,
-    side: str,
-    sign: float,
-    pose: ArmPose,
-    swing: float,
+    rng: np.random.Generator, turn: dict[str, Rotation], heads: Heads, side: str, pose: ArmPose, swing: float
 ) -> None:
-    mirror = np.array([sign, 1.0, 1.0])
+    mirror = np.array([_SIGN[side], 1.0, 1.0])
     swung, bent = about_x(radians(-swing)), about_x(radians(-1.6 * max(swing, 0)))
     upper_to = swung @ (np.array(pose.upper) * mirror + rng.normal(0, 0.03, 3))
     fore_to = swung @ bent @ (np.array(pose.fore) * mirror + rng.normal(0, 0.05, 3))
     trunk = turn["spine01"]
-    at = {name: heads[model.bones.index(f"{name}.{side}")] for name in ("upperarm01", "lowerarm01", "wrist")}
-    upper_rest, fore_rest = at["lowerarm01"] - at["upperarm01"], at["wrist"] - at["lowerarm01"]
+    shoulder, elbow, wrist = (heads[f"{bone}.{side}"] for bone in ("upperarm01", "lowerarm01", "wrist"))
+    upper_rest, fore_rest = elbow - shoulder, wrist - elbow
     upper = between(trunk @ upper_rest, trunk @ upper_to) @ trunk
     lower = between(upper @ fore_rest, trunk @ fore_to) @ upper
     # A collar bone that follows a little keeps the shoulder from caving in.

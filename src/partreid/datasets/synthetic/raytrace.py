@@ -57,13 +57,12 @@ class Hits:
     """First hit of each of N rays.
 
     Attributes:
-        kind: [N] NOTHING, TARGET, OTHERS or SCENE. target_distance: [N] metres to the target as if alone, or -1.
-        distance: [N] metres. surface, region: [N] of the face hit, -1 and 0 where nothing is.
-        coords: [N, 4]. normal: [N, 3], towards the camera. lit: [N] 1 where the sun reaches, else 0.
+        kind: [N] NOTHING, TARGET, OTHERS or SCENE. distance: [N] metres.
+        surface, region: [N] of the face hit, -1 and 0 where nothing is. coords: [N, 4].
+        normal: [N, 3], towards the camera. lit: [N] 1 where the sun reaches, else 0.
     """
 
     kind: Ints
-    target_distance: Floats
     distance: Floats
     surface: Ints
     region: Ints
@@ -73,28 +72,18 @@ class Hits:
 
 
 class Scene:
-    """The target, the other things of one image and the camera's surroundings, ready for rays.
-
-    Args:
-        target, others, surroundings: None stands for nothing there.
-    """
+    """The target, the other things of one image and the camera's surroundings, ready for rays; None: nothing there."""
 
     def __init__(self, target: TracedMesh, others: TracedMesh | None, surroundings: TracedMesh | None) -> None:
         self._traced = [m if m is not None else _nowhere() for m in (target, others, surroundings)]
 
     @property
     def meshes(self) -> list[Mesh]:
-        """The three meshes."""
         return [t.mesh for t in self._traced]
 
     def distances(self, origin: NDArray[np.floating], directions: Floats) -> tuple[Floats, Ints]:
-        """How far each thing is along rays, each as if alone.
-
-        Args:
-            origin: [3]. directions: [N, 3] unit vectors.
-
-        Returns:
-            Distances [2, N] in metres to the target and to the others, -1 = none; and the target's region there [N].
+        """Metres [2, N] to the target and to the others along unit vectors [N, 3], each as if alone, -1 = none; and
+        the target's region there [N].
         """
         out = wp.zeros((2, len(directions)), dtype=float, device="cpu")
         face = wp.zeros((2, len(directions)), dtype=wp.int32, device="cpu")
@@ -116,9 +105,10 @@ class Scene:
     ) -> Hits:
         """First hits of rays [N, 3] from ``origin``; ``sun`` points to the light, ``softness`` is its radius in rad."""
         count = len(directions)
-        faces, normals, coords, surface, region, starts = self._attributes()
+        whole = join(self.meshes)  # one after another: where each one's faces start is needed too
+        starts = [int(x) for x in np.cumsum([0] + [len(m.faces) for m in self.meshes[:-1]])]
         kind, face = (wp.zeros(count, dtype=wp.int32, device="cpu") for _ in range(2))
-        own, distance, lit = (wp.zeros(count, dtype=float, device="cpu") for _ in range(3))
+        distance, lit = (wp.zeros(count, dtype=float, device="cpu") for _ in range(2))
         hit_coords = wp.zeros(count, dtype=wp.vec4, device="cpu")
         hit_normal = wp.zeros(count, dtype=wp.vec3, device="cpu")
         wp.launch(
@@ -126,52 +116,38 @@ class Scene:
             count,
             inputs=[
                 *(t.handle.id for t in self._traced), *starts, wp.vec3(*origin),
-                wp.array(directions, dtype=wp.vec3, device="cpu"), wp.vec3(*sun), softness, faces, normals, coords,
+                wp.array(directions, dtype=wp.vec3, device="cpu"), wp.vec3(*sun), softness,
+                wp.array(whole.faces, dtype=wp.int32, ndim=2, device="cpu"),
+                wp.array(whole.normals, dtype=wp.vec3, device="cpu"),
+                wp.array(whole.coords, dtype=wp.vec4, device="cpu"),
             ],
-            outputs=[kind, face, own, distance, lit, hit_coords, hit_normal],
+            outputs=[kind, face, distance, lit, hit_coords, hit_normal],
             device="cpu",
         )  # fmt: skip
         index = np.array(face.numpy())
         hit = index >= 0
         return Hits(
             kind=np.array(kind.numpy()),
-            target_distance=np.array(own.numpy()),
             distance=np.array(distance.numpy()),
-            surface=np.where(hit, surface[index], -1).astype(np.int32),
-            region=np.where(hit, region[index], 0).astype(np.int32),
+            surface=np.where(hit, whole.surface[index], -1).astype(np.int32),
+            region=np.where(hit, whole.region[index], 0).astype(np.int32),
             coords=np.array(hit_coords.numpy()),
             normal=np.array(hit_normal.numpy()),
             lit=np.array(lit.numpy()),
         )
 
-    def _attributes(self) -> tuple[Any, ...]:
-        """Vertex and face attributes of the three meshes one after another, and where each mesh's faces start."""
-        whole = join(self.meshes)
-        return (
-            wp.array(whole.faces, dtype=wp.int32, ndim=2, device="cpu"),
-            wp.array(whole.normals, dtype=wp.vec3, device="cpu"),
-            wp.array(whole.coords, dtype=wp.vec4, device="cpu"),
-            whole.surface,
-            whole.region,
-            [int(x) for x in np.cumsum([0] + [len(m.faces) for m in self.meshes[:-1]])],
-        )
-
     @property
     def surfaces(self) -> Sequence[Any]:
-        """All surfaces, in the order of :attr:`Hits.surface`."""
+        """In the order of :attr:`Hits.surface`."""
         return [s for m in self.meshes for s in m.surfaces]
 
 
 def skin(
     vertices: Floats, normals: Floats, weights: Floats, bone_ids: Ints, rotation: Floats, shift: Floats
 ) -> tuple[Floats, Floats]:
-    """Linear blend skinning.
+    """Linear blend skinning: posed vertices and normals [V, 3], these not of unit length.
 
-    Args:
-        vertices, normals: [V, 3] at rest. weights, bone_ids: [V, n]. rotation: [J, 3, 3]. shift: [J, 3].
-
-    Returns:
-        Posed vertices and normals [V, 3] (normals not of unit length).
+    ``weights``, ``bone_ids``: [V, n]. ``rotation``, ``shift``: of J bones, as :func:`pose_skeleton` gives them.
     """
     posed = wp.zeros(len(vertices), dtype=wp.vec3, device="cpu")
     turned = wp.zeros(len(vertices), dtype=wp.vec3, device="cpu")

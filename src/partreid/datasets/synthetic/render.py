@@ -1,32 +1,32 @@
-"""One image from end to end: a person, a camera, perhaps something in front; image, labels, occlusion."""
+"""One image from end to end: a person, a camera, perhaps something in front; image, labels, occlusion.
+
+What the images of a set share, the body model, cameras and people, each process makes for itself, all the same.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.datasets.synthetic.body import BodyModel, Floats
-from partreid.datasets.synthetic.cameras import Camera
-from partreid.datasets.synthetic.framing import (
-    Box,
-    Occlusion,
-    bounds,
-    detect,
-    measure_occlusion,
-    seen_keypoints,
-    spoil_keypoints,
-)
-from partreid.datasets.synthetic.garments import DressedBody
+from partreid.datasets.synthetic import framing
+from partreid.datasets.synthetic.body import BodyModel, Floats, load_body_model
+from partreid.datasets.synthetic.cameras import Camera, make_cameras
+from partreid.datasets.synthetic.garments import DressedBody, dress
 from partreid.datasets.synthetic.meshes import Mesh, join
 from partreid.datasets.synthetic.obstacles import make_obstacle
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.photo import develop, encode_jpeg, shade
-from partreid.datasets.synthetic.raytrace import TARGET, Scene, TracedMesh
+from partreid.datasets.synthetic.raytrace import TARGET, Scene, TracedMesh, start_warp
+from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig
+from partreid.datasets.synthetic.wardrobe import Person, make_people, make_wardrobe
 from partreid.labels.draw import draw_pose_fields
 from partreid.labels.fields import label_size
 
+_PASSERS_BY = 24
+_CAMERA_STREAM, _PEOPLE_STREAM, _PASSER_BY_STREAM = 101, 102, 103
 _FAULTY_BOXES = 0.1
 _TRIES = 6
 _PLACES = 9
@@ -39,27 +39,20 @@ _WHOLE = 0.12
 
 
 @dataclass(frozen=True)
-class Order:
-    """What the image is to be. ``occlusion``: least and greatest hidden fraction, None for a whole person."""
-
-    occlusion: tuple[float, float] | None
-    people_in_front: float
-    detector_noise: float
-    image_size: tuple[int, int]
-    samples: int
-
-
-@dataclass(frozen=True)
 class Stage:
     """Where an image is taken: a camera, its surroundings, and who else may walk there."""
 
+    config: SyntheticConfig
     model: BodyModel
     camera: Camera
     surroundings: TracedMesh
     passers_by: tuple[DressedBody, ...]
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.config.image_height, self.config.image_width
+
     def someone(self, rng: np.random.Generator) -> PosedPerson:
-        """A passer-by in a random pose at the origin."""
         who = self.passers_by[int(rng.integers(len(self.passers_by)))]
         return pose_person(self.model, who, rng, yaw=rng.uniform(0, 2 * np.pi))
 
@@ -70,8 +63,8 @@ class _Shot:
 
     person: PosedPerson
     traced: TracedMesh
-    body: Box
-    box: Box
+    body: framing.Box
+    box: framing.Box
 
 
 @dataclass(frozen=True)
@@ -85,44 +78,49 @@ class RenderedImage:
     jpeg: bytes
     fields: NDArray[np.uint8]
     parts: NDArray[np.uint8]
-    occlusion: Occlusion
+    occlusion: framing.Occlusion
 
 
-def render_image(target: DressedBody, stage: Stage, order: Order, rng: np.random.Generator) -> RenderedImage:
-    """Render one image of ``target``; everything random comes from ``rng``."""
-    camera = stage.camera
+def _render_image(
+    target: DressedBody, stage: Stage, wanted: tuple[float, float] | None, rng: np.random.Generator
+) -> RenderedImage:
+    """Render one image of ``target``; everything random comes from ``rng``.
+
+    ``wanted``: least and greatest hidden fraction, None for a whole person.
+    """
+    camera, size, samples = stage.camera, stage.image_size, stage.config.samples
     y = rng.uniform(camera.near, camera.far)
     x = rng.uniform(-0.24, 0.24) * y
     person = pose_person(stage.model, target, rng, yaw=rng.uniform(0, 2 * np.pi)).at(x, y)
-    body = bounds(camera.project(person.mesh.vertices))
-    box = detect(rng, body, faulty=_FAULTY_BOXES if order.occlusion is None else 0.5 * _FAULTY_BOXES)
+    body = framing.bounds(camera.project(person.mesh.vertices))
+    box = framing.detect(rng, body, faulty=_FAULTY_BOXES if wanted is None else 0.5 * _FAULTY_BOXES)
     shot = _Shot(person, TracedMesh(person.mesh), body, box)
     bystander = _bystander(stage, rng, x, y)
-    scene, occlusion = (
-        _whole(stage, shot, bystander) if order.occlusion is None else _hide(stage, order, rng, shot, bystander)
-    )
-    if order.occlusion is None and occlusion.degree > _WHOLE:
-        shot = replace(shot, box=detect(rng, body, faulty=0.0))
-        scene, occlusion = _whole(stage, shot, None)
-    directions = camera.rays(shot.box.pixels(order.image_size, order.samples))
+    if wanted is not None:
+        scene, occlusion = _hide(stage, wanted, rng, shot, bystander)
+    else:
+        scene, occlusion = _whole(stage, shot, bystander)
+        if occlusion.degree > _WHOLE:
+            shot = replace(shot, box=framing.detect(rng, body, faulty=0.0))
+            scene, occlusion = _whole(stage, shot, None)
+    directions = camera.rays(shot.box.pixels(size, samples))
     hits = scene.trace(camera.origin, directions, camera.sun, camera.softness)
     light = shade(scene, hits, camera, directions, person.keypoints[15:17, :2])
-    jpeg = encode_jpeg(develop(light, camera, rng, order.image_size, order.samples), camera.quality)
-    region = np.where(hits.kind == TARGET, hits.region, 0).reshape(order.samples, *order.image_size)
-    return RenderedImage(jpeg, _fields(scene, camera, order, shot, rng), region[0].astype(np.uint8), occlusion)
+    jpeg = encode_jpeg(develop(light, camera, rng, size, samples), camera.quality)
+    region = np.where(hits.kind == TARGET, hits.region, 0).reshape(samples, *size)
+    return RenderedImage(jpeg, _fields(scene, stage, shot, rng), region[0].astype(np.uint8), occlusion)
 
 
-def _fields(scene: Scene, camera: Camera, order: Order, shot: _Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
-    person, box = shot.person, shot.box
-    keypoints = seen_keypoints(scene, camera, person.keypoints, box, order.image_size)
+def _fields(scene: Scene, stage: Stage, shot: _Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
+    camera, person, box, image_size = stage.camera, shot.person, shot.box, stage.image_size
+    keypoints = framing.seen_keypoints(scene, camera, person.keypoints, box, image_size)
     x, y = person.keypoints[:, :2].mean(axis=0)
     tall = float(person.mesh.vertices[:, 2].max())
-    ends = box.to_pixels(camera.project(np.array([[x, y, 0.0], [x, y, tall]])), order.image_size)
+    ends = box.to_pixels(camera.project(np.array([[x, y, 0.0], [x, y, tall]])), image_size)
     stature = float(abs(ends[1, 1] - ends[0, 1]))
-    if order.detector_noise:
-        keypoints = spoil_keypoints(rng, keypoints, order.detector_noise, stature)
-    size = label_size(*order.image_size)
-    fields = draw_pose_fields(keypoints, image_size=order.image_size, field_size=size, scale=stature)
+    if stage.config.detector_noise:
+        keypoints = framing.spoil_keypoints(rng, keypoints, stage.config.detector_noise, stature)
+    fields = draw_pose_fields(keypoints, image_size=image_size, field_size=label_size(*image_size), scale=stature)
     return np.asarray(np.round(fields * 255), np.uint8)
 
 
@@ -135,31 +133,30 @@ def _bystander(stage: Stage, rng: np.random.Generator, x: float, y: float) -> Me
     return stage.someone(rng).at(x * (y + back) / y + side, y + back).mesh
 
 
-def _whole(stage: Stage, shot: _Shot, bystander: Mesh | None) -> tuple[Scene, Occlusion]:
+def _whole(stage: Stage, shot: _Shot, bystander: Mesh | None) -> tuple[Scene, framing.Occlusion]:
     others = TracedMesh(bystander) if bystander is not None else None
     scene = Scene(shot.traced, others, stage.surroundings)
-    return scene, measure_occlusion(scene, stage.camera, shot.body, shot.box)
+    return scene, framing.measure_occlusion(scene, stage.camera, shot.body, shot.box)
 
 
 def _hide(
-    stage: Stage, order: Order, rng: np.random.Generator, shot: _Shot, bystander: Mesh | None
-) -> tuple[Scene, Occlusion]:
+    stage: Stage, wanted: tuple[float, float], rng: np.random.Generator, shot: _Shot, bystander: Mesh | None
+) -> tuple[Scene, framing.Occlusion]:
     """Put something in front so that the hidden fraction falls into the wanted range; the nearest try counts else."""
-    assert order.occlusion is not None
-    low, high = order.occlusion
+    low, high = wanted
     high = max(high - _WITHIN_REACH, (low + high) / 2)
-    wanted = rng.uniform(low, high)
-    best: tuple[float, Scene, Occlusion, TracedMesh, Floats] | None = None
+    degree = rng.uniform(low, high)
+    best: tuple[float, Scene, framing.Occlusion, TracedMesh, Floats] | None = None
     for _ in range(_TRIES):
-        front, nose = _front(stage, order, rng, shot.person)
+        front, nose = _front(stage, rng, shot.person)
         others = TracedMesh(front if bystander is None else join([front, bystander]))
         scene = Scene(shot.traced, others, stage.surroundings)
         start, moving = others.mesh.vertices, (np.arange(len(others.mesh.vertices)) < len(front.vertices))[:, None]
         for side in rng.permutation(np.linspace(-0.7, 0.7, _PLACES)):
             vertices = (start + moving * np.array([side, 0, 0])).astype(np.float32)
             others.move(vertices)
-            occlusion = measure_occlusion(scene, stage.camera, shot.body, shot.box)
-            miss = abs(occlusion.degree - wanted) + (0.0 if low <= occlusion.degree <= high else 1.0)
+            occlusion = framing.measure_occlusion(scene, stage.camera, shot.body, shot.box)
+            miss = abs(occlusion.degree - degree) + (0.0 if low <= occlusion.degree <= high else 1.0)
             if nose is not None and _is_in_the_way(stage.camera, shot, np.add(nose, (side, 0, 0))):
                 miss += 0.5
             if best is None or miss < best[0]:
@@ -182,12 +179,10 @@ def _is_in_the_way(camera: Camera, shot: _Shot, nose: NDArray[np.floating]) -> b
     return bool(theirs < own)
 
 
-def _front(
-    stage: Stage, order: Order, rng: np.random.Generator, person: PosedPerson
-) -> tuple[Mesh, NDArray[np.floating] | None]:
+def _front(stage: Stage, rng: np.random.Generator, person: PosedPerson) -> tuple[Mesh, NDArray[np.floating] | None]:
     """Something on the line from the target to the camera; the nose [3] if it is a person."""
     x, y = (float(v) for v in person.keypoints[:, :2].mean(axis=0))
-    is_person = bool(stage.passers_by) and rng.random() < order.people_in_front
+    is_person = bool(stage.passers_by) and rng.random() < stage.config.people_in_front
     gap = rng.uniform(0.35, 1.3) if is_person else rng.uniform(0.4, 1.8)
     distance = y - min(gap, 0.4 * y)
     if is_person:
@@ -197,3 +192,30 @@ def _front(
     # A long thing such as a car stands closer to the camera, clear of the person.
     distance -= max(0.0, float(thing.vertices[:, 1].max()) - 0.3)
     return thing.moved(np.array([x * distance / y, distance, 0.0])), None
+
+
+class World:
+    """Renders planned images of one configuration."""
+
+    def __init__(self, config: SyntheticConfig) -> None:
+        start_warp()
+        self.config = config
+        self.model = load_body_model()
+        cameras = make_cameras(np.random.default_rng([config.seed, _CAMERA_STREAM]), config.cameras)
+        self.people = people_of(config)
+        rng = np.random.default_rng([config.seed, _PASSER_BY_STREAM])
+        wardrobe = make_wardrobe(np.random.default_rng([config.seed, _PEOPLE_STREAM]), len(self.people))
+        passers_by = tuple(dress(self.model, p) for p in make_people(rng, wardrobe, _PASSERS_BY))
+        self.stages = [Stage(config, self.model, c, TracedMesh(c.surroundings), passers_by) for c in cameras]
+        self._dress = lru_cache(maxsize=4)(lambda pid: dress(self.model, self.people[pid - 1]))
+
+    def render(self, planned: PlannedImage) -> RenderedImage:
+        rng = np.random.default_rng(planned.seed(self.config.seed))
+        return _render_image(self._dress(planned.pid), self.stages[planned.camid], planned.occlusion, rng)
+
+
+def people_of(config: SyntheticConfig) -> list[Person]:
+    """The set's identities; number i has pid i + 1. No two wear the same outfit."""
+    count = config.train_identities + config.test_identities
+    rng = np.random.default_rng([config.seed, _PEOPLE_STREAM])
+    return make_people(rng, make_wardrobe(rng, count), count)

@@ -36,8 +36,6 @@ SHIPPED = SyntheticConfig(
 ARCHIVE = Path(__file__).with_name("pedestrians.zip")
 """The shipped set, with masks, body regions, occlusion table and manifest."""
 
-"""Environment variable that names another cache folder."""
-
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -69,24 +67,23 @@ def shipped_split() -> Path:
     return folder
 
 
-def build_archive(path: Path = ARCHIVE, *, config: SyntheticConfig = SHIPPED, workers: int = 2) -> Path:
-    """Render ``config`` and pack it; the same renderer on the same machine gives the same bytes.
+def build_archive() -> None:
+    """Render the set and pack it; the same renderer on the same machine gives the same bytes.
 
     Raises:
         MissingDependencyError: the renderer's libraries are not installed.
         DataError: a file cannot be written.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        root = render_dataset(config, Path(temporary) / "set", workers=workers)
+        root = render_dataset(SHIPPED, Path(temporary) / "set", workers=2)
         files = sorted(p for p in root.rglob("*") if p.is_file())
-        with atomic_file(path, error=DataError) as partial, zipfile.ZipFile(partial, "w") as archive:
+        with atomic_file(ARCHIVE, error=DataError) as partial, zipfile.ZipFile(partial, "w") as archive:
             for file in files:
                 entry = zipfile.ZipInfo(file.relative_to(root).as_posix(), _EPOCH)
                 # Images are compressed already; fields shrink to a fifth.
                 entry.compress_type = zipfile.ZIP_STORED if file.suffix in (".jpg", ".png") else zipfile.ZIP_DEFLATED
                 entry.external_attr = 0o644 << 16
                 archive.writestr(entry, file.read_bytes(), compresslevel=9)
-    return path
 
 
 def _unpack(archive: zipfile.ZipFile, folder: Path) -> None:

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-PATTERNS = ("plain", "stripes", "pinstripes", "checks", "block", "logo", "gradient", "camouflage", "dots")
-
 
 @dataclass(frozen=True)
 class Cloth:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -127,28 +127,20 @@ class Person:
     outfit: Outfit
 
 
-@dataclass(frozen=True)
-class Wardrobe:
-    """The garments that identities choose from."""
-
-    tops: tuple[Top, ...]
-    outers: tuple[Outer | None, ...]
-    bottoms: tuple[Bottom, ...]
-    shoes: tuple[Shoes, ...]
-    hairs: tuple[Hair, ...]
-    bags: tuple[Bag, ...]
+Wardrobe = tuple[Sequence[Any], ...]
+"""What identities choose from, for each field of :class:`Outfit`."""
 
 
 def make_wardrobe(rng: np.random.Generator, people: int) -> Wardrobe:
     """A wardrobe for so many people; each top is worn by about four of them, each bottom by about six."""
     tops, bottoms = max(6, min(60, people // 4)), max(5, min(40, people // 6))
-    return Wardrobe(
-        tops=tuple(_top(rng) for _ in range(tops)),
-        outers=(None,) * max(6, tops // 2) + tuple(_outer(rng) for _ in range(max(4, tops // 3))),
-        bottoms=tuple(_bottom(rng) for _ in range(bottoms)),
-        shoes=tuple(_shoes(rng) for _ in range(9)),
-        hairs=tuple(_hair(rng, i) for i in range(14)),
-        bags=(Bag("none"),) * 7 + tuple(Bag(k, _colour(rng)) for k in ("backpack", "shoulder", "hand") for _ in "123"),
+    return (
+        [_top(rng) for _ in range(tops)],
+        [None] * max(6, tops // 2) + [_outer(rng) for _ in range(max(4, tops // 3))],
+        [_bottom(rng) for _ in range(bottoms)],
+        [_shoes(rng) for _ in range(9)],
+        [_hair(rng, i) for i in range(14)],
+        [Bag("none")] * 7 + [Bag(kind, _colour(rng)) for kind in ("backpack", "shoulder", "hand") for _ in range(3)],
     )
 
 
@@ -157,14 +149,7 @@ def make_people(rng: np.random.Generator, wardrobe: Wardrobe, count: int) -> lis
     people: list[Person] = []
     seen: set[Outfit] = set()
     while len(people) < count:
-        outfit = Outfit(
-            top=_pick(rng, wardrobe.tops),
-            outer=_pick(rng, wardrobe.outers),
-            bottom=_pick(rng, wardrobe.bottoms),
-            shoes=_pick(rng, wardrobe.shoes),
-            hair=_pick(rng, wardrobe.hairs),
-            bag=_pick(rng, wardrobe.bags),
-        )
+        outfit = Outfit(*(_pick(rng, garments) for garments in wardrobe))
         if outfit not in seen:
             seen.add(outfit)
             people.append(_person(rng, outfit))
@@ -203,12 +188,8 @@ def _top(rng: np.random.Generator) -> Top:
     neck = float(rng.uniform(0.01, 0.09))
     if kind == "dress":
         return Top(cloth, float(rng.choice([0.0, 0.25, 1.0])), -0.1, neck, 0.012, float(rng.uniform(0.35, 0.75)))
-    sleeve = {
-        "t-shirt": rng.uniform(0.22, 0.42),
-        "long": 1.0,
-        "sleeveless": 0.04,
-        "shirt": rng.choice([0.35, 0.6, 1.0]),
-    }
+    short, rolled = rng.uniform(0.22, 0.42), rng.choice([0.35, 0.6, 1.0])
+    sleeve = {"t-shirt": short, "long": 1.0, "sleeveless": 0.04, "shirt": rolled}
     return Top(cloth, float(sleeve[str(kind)]), float(rng.uniform(-0.06, 0.06)), neck, float(rng.uniform(0.008, 0.02)))
 
 
@@ -219,14 +200,8 @@ def _outer(rng: np.random.Generator) -> Outer:
         return Outer(cloth, 1.0, -0.1, float(rng.choice([0.0, 0.05])), 0.03, coat=float(rng.uniform(0.25, 0.5)))
     opening = {"jacket": 0.0, "open": rng.uniform(0.05, 0.09), "hoodie": 0.0, "waistcoat": 0.03}[str(kind)]
     sleeve = 0.06 if kind == "waistcoat" else 1.0
-    return Outer(
-        cloth,
-        sleeve,
-        float(rng.uniform(-0.08, 0.03)),
-        float(opening),
-        float(rng.uniform(0.02, 0.035)),
-        kind == "hoodie",
-    )
+    hem, thickness = float(rng.uniform(-0.08, 0.03)), float(rng.uniform(0.02, 0.035))
+    return Outer(cloth, sleeve, hem, float(opening), thickness, hood=kind == "hoodie")
 
 
 def _bottom(rng: np.random.Generator) -> Bottom:
@@ -240,11 +215,10 @@ def _bottom(rng: np.random.Generator) -> Bottom:
     if kind == "shorts":
         cloth = _cloth(rng, ("plain", "plain", "checks", "camouflage"))
         return Bottom(cloth, float(rng.uniform(0.3, 0.52)), float(rng.uniform(0.012, 0.03)), 0.02)
-    tight = kind == "leggings"
-    cloth = _cloth(rng, ("plain",) if tight else ("plain", "plain", "plain", "pinstripes", "camouflage"))
-    return Bottom(
-        cloth, float(rng.choice([0.8, 1.0])) if tight else 1.0, 0.004 if tight else float(rng.uniform(0.01, 0.028))
-    )
+    if kind == "leggings":
+        return Bottom(_cloth(rng, ("plain",)), float(rng.choice([0.8, 1.0])), 0.004)
+    cloth = _cloth(rng, ("plain", "plain", "plain", "pinstripes", "camouflage"))
+    return Bottom(cloth, 1.0, float(rng.uniform(0.01, 0.028)))
 
 
 def _shoes(rng: np.random.Generator) -> Shoes:

@@ -94,12 +94,9 @@ LABEL_PROVIDERS: Registry[Callable[..., PoseProvider]] = Registry(
     "label provider",
     group="partreid.label_providers",
     own={
-        name: f"partreid.labels.providers.{place}"
-        for name, place in {
-            "openvino": "openvino:OpenVinoPose",
-            "movenet": "movenet:MoveNetPose",
-            "keypoints": "keypoints:KeypointFile",
-        }.items()
+        "openvino": "partreid.labels.providers.openvino:OpenVinoPose",
+        "movenet": "partreid.labels.providers.movenet:MoveNetPose",
+        "keypoints": "partreid.labels.providers.keypoints:KeypointFile",
     },
 )
 """Classes of label providers by name: built with ``(model, *, stride)`` as :func:`load_provider` has them. None is

