@@ -25,10 +25,9 @@ from partreid.cli.options import (
 from partreid.datasets.readers import read_datasets
 from partreid.errors import ConfigError
 from partreid.experiments.execute import Plan, run_all
-from partreid.experiments.report import COLUMNS, cells, outcome, ways, write_tables
 from partreid.experiments.rows import Experiment
 from partreid.experiments.runs import Task
-from partreid.experiments.summary import summarize
+from partreid.experiments.summary import COLUMNS, cells, outcome, summarize, ways, write_tables
 from partreid.experiments.tables import NAMES, find_experiments
 
 

@@ -34,7 +34,7 @@ def show(
     Reads every label of the split. Writes OUT/labels.html, one page with everything, which any browser opens; its
     images alone as sheet.png and worst.png; and worst.csv, which lists every bad label.
     """
-    from partreid.reports.label_review import review_labels
+    from partreid.reports.label_report import review_labels
 
     report = review_labels(
         data, split=split, labels=labels, schema=schema, threshold=threshold, count=count, worst=worst, out=out,
@@ -44,7 +44,7 @@ def show(
 
 
 def _print_summary(report: LabelReport, out: Path) -> None:
-    from partreid.reports.label_review import PAGE, SHEET, TABLE, WORST
+    from partreid.reports.label_report import PAGE, SHEET, TABLE, WORST
 
     rows = [
         (REASONS[reason].title, str(len(found)), f"{100 * len(found) / len(report.ratings):.1f}")

@@ -20,6 +20,8 @@ from partreid.cli.options import (
     runtime_config,
 )
 from partreid.datasets.readers import read_dataset
+from partreid.errors import DataError
+from partreid.files import write_text
 from partreid.labels.locate import AUTO
 from partreid.reports.evaluate import REPORT_FILE, evaluate
 
@@ -39,10 +41,8 @@ def report(
 
     `partreid evaluate --out FOLDER` writes it too, beside its other results.
     """
-    from partreid.reports.drawings import write_page
-
     runtime = runtime_config(device, precision, 0, batch_size)
     dataset = read_dataset(data, labels=None, limit_ids=limit_ids)
     found = evaluate(model, dataset, query=query, labels=labels, runtime=runtime, progress=show_progress)
-    write_page(out, found.report().page())
+    write_text(out, found.report().page(), error=DataError)
     console.print(f"Written: {out}", markup=False, soft_wrap=True, highlight=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from partreid.datasets.readers import DataLike, read_datasets
 from partreid.errors import ConfigError
 from partreid.evaluation.calibration import CalibrationQuality, cross_validate, fit_calibration, labelled_pairs
-from partreid.evaluation.searched import embed_sets, query_sets, with_needed_labels
+from partreid.evaluation.dataset import embed_sets, query_sets, with_needed_labels
 from partreid.evaluation.visibility import PartVisibility, part_visibility
 from partreid.progress import Progress, no_progress
 from partreid.retrieval.calibration import LabelledPairs, MatchCalibration

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from partreid.functional.distance import MEMORY_BUDGET
 from partreid.objects import Guided
 from partreid.retrieval.calibration import LabelledPairs, MatchCalibration, fit_curves
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import Identity, ReIDImage
+from partreid.types import Identity
 from partreid.types.numbers import require_whole
 
 MAX_NEGATIVES = 1_000_000
@@ -83,14 +82,13 @@ def labelled_pairs(
     Raises:
         ShapeError: an option is no whole number, or below 1 (the seed: below 0); or as ``MatchingConfig.distances``.
     """
-    for name, value, least in (
-        ("max_negatives", max_negatives, 1), ("seed", seed, 0), ("memory_budget", memory_budget, 1)
-    ):  # fmt: skip
-        require_whole(name, value, least=least)
+    require_whole("seed", seed)
+    require_whole("max_negatives", max_negatives, least=1)
+    require_whole("memory_budget", memory_budget, least=1)
     matched = MatchedIdentities.of(query.ids, gallery.ids, sizes=(len(query.images), len(gallery.images)))
     asked, stored, ids = matched.without_junk(query.embeddings, gallery.embeddings)
     query_pids, gallery_pids = (
-        _persons(split.images)[torch.from_numpy(counted)]
+        torch.tensor([_person(image.identity) for image in split.images], dtype=torch.int64)[torch.from_numpy(counted)]
         for split, counted in zip((query, gallery), matched.counted, strict=True)
     )
     views = None if ids.views is None else [torch.from_numpy(side) for side in ids.views]
@@ -157,7 +155,7 @@ def cross_validate(
         DataError: fewer than four persons have a match.
     """
     prior = pairs.base_rate if prior is None else prior
-    persons = _unique(pairs.query_person[pairs.same])
+    persons = torch.unique(pairs.query_person[pairs.same])
     require_whole("folds", folds, least=2)
     require_whole("seed", seed)
     if len(persons) < 4:
@@ -219,7 +217,7 @@ def _rows(
     group: Tensor, name: Callable[[int], str], probabilities: Tensor, pairs: LabelledPairs
 ) -> tuple[ReliabilityRow, ...]:
     rows = []
-    for value in _unique(group).tolist():
+    for value in torch.unique(group).tolist():
         chosen = group == value
         weights = pairs.weights[chosen]
         total = float(weights.sum())
@@ -232,7 +230,7 @@ def _rows(
 
 def _dealer(persons: Tensor, pairs: LabelledPairs, folds: int, seed: int) -> Callable[[Tensor], Tensor]:
     """Which fold a person is in: those with a match are dealt first, so that each fold has as many of them."""
-    everyone = _unique(torch.cat([pairs.query_person, pairs.gallery_person]))
+    everyone = torch.unique(torch.cat([pairs.query_person, pairs.gallery_person]))
     others = everyone[~torch.isin(everyone, persons)]
     generator = torch.Generator().manual_seed(seed)
     order = torch.cat([group[torch.randperm(len(group), generator=generator)] for group in (persons, others)])
@@ -241,18 +239,10 @@ def _dealer(persons: Tensor, pairs: LabelledPairs, folds: int, seed: int) -> Cal
     return lambda people: fold[torch.searchsorted(everyone, people)]
 
 
-def _persons(images: Sequence[ReIDImage]) -> Tensor:
-    """[N] int64 numbers of the persons, different for equal ids of different data sets, the same in every call."""
-    return torch.tensor([_person(image.identity) for image in images], dtype=torch.int64)
-
-
 def _person(identity: Identity) -> int:
+    """A number for a person, different for equal ids of different data sets, the same in every call."""
     dataset, pid = identity
     if 0 <= pid < 2**31:
         return (zlib.crc32(dataset.encode()) << 31) + pid
     digest = hashlib.blake2b(f"{dataset}\0{pid}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-def _unique(values: Tensor) -> Tensor:
-    return torch.from_numpy(np.unique(values.numpy()))

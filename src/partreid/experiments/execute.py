@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from partreid.errors import DataError, TrainingError
-from partreid.evaluation.searched import query_sets
+from partreid.evaluation.dataset import query_sets
 from partreid.experiments.rows import Experiment, Row
 from partreid.experiments.runs import Scores, Task, read_scores, run_task
 from partreid.experiments.tables import BPBREID

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from partreid.evaluation.dataset import EmbeddedSplit, embed_split
 from partreid.evaluation.evaluator import EvaluationConfig, evaluate_embeddings
 from partreid.evaluation.reranking import RerankingConfig
 from partreid.experiments.rows import EVERYTHING, Comparison
-from partreid.files import atomic_file, hold_folder, recover_folder
+from partreid.files import hold_folder, recover_folder, write_text
 from partreid.inference.extractor import PartExtractor
 from partreid.json_files import read_json
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, read_metrics
@@ -104,11 +104,6 @@ class Scores:
     compared: str = ""
 
     @classmethod
-    def of(cls, result: EvaluationResult, compared: str = "") -> Scores:
-        """What is kept of a result."""
-        return cls(result.protocol, result.average_precision, result.first_match, compared)
-
-    @classmethod
     def parse(cls, values: dict[str, Any]) -> Scores:
         """From JSON."""
         precision = np.array([np.nan if ap is None else ap for ap in values["average_precision"]], np.float64)
@@ -163,8 +158,7 @@ def run_task(task: Task) -> None:
             _score(task)
             (task.folder / ERROR_FILE).unlink(missing_ok=True)
         except Exception as error:
-            with atomic_file(task.folder / ERROR_FILE) as temporary:
-                temporary.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
+            write_text(task.folder / ERROR_FILE, f"{type(error).__name__}: {error}\n")
             raise
 
 
@@ -207,7 +201,10 @@ def _train(task: Task) -> None:
 
 def _score(task: Task) -> None:
     results: dict[str, Scores] = {}
-    for (mirror, continuous), comparisons in _by_embedding(task.missing).items():
+    groups: dict[tuple[bool, bool], list[Comparison]] = defaultdict(list)  # images are embedded once for each group
+    for comparison in task.missing:
+        groups[comparison.mirror, comparison.continuous].append(comparison)
+    for (mirror, continuous), comparisons in groups.items():
         overrides = ["visibility=continuous"] if continuous else []
         extractor = PartExtractor.from_pretrained(
             task.folder, runtime=task.runtime.model_copy(update={"precision": "float32"}), mirror=mirror,
@@ -217,16 +214,9 @@ def _score(task: Task) -> None:
         for comparison in comparisons:
             matching = MatchingConfig(normalize=comparison.normalize, visibility=comparison.visibility)
             how = HowCompared.of(extractor, matching)
-            results[comparison.name] = Scores.of(_compare(query, gallery, comparison, how.matching), str(how))
+            found = _compare(query, gallery, comparison, how.matching)
+            results[comparison.name] = Scores(found.protocol, found.average_precision, found.first_match, str(how))
     _write_scores(task, results)
-
-
-def _by_embedding(comparisons: Iterable[Comparison]) -> dict[tuple[bool, bool], list[Comparison]]:
-    """Comparisons that need the same embeddings stand together: images are embedded once for them."""
-    groups: dict[tuple[bool, bool], list[Comparison]] = {}
-    for comparison in comparisons:
-        groups.setdefault((comparison.mirror, comparison.continuous), []).append(comparison)
-    return groups
 
 
 def _compare(
@@ -250,8 +240,7 @@ def _write_scores(task: Task, results: dict[str, Scores]) -> None:
         **scored_on(task.test),
         "comparisons": {name: result.to_json() for name, result in known.items()},
     }
-    with atomic_file(path, error=DataError) as temporary:
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content) + "\n", error=DataError)
 
 
 def scored_on(test: ReIDDataset) -> dict[str, Any]:
