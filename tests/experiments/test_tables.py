@@ -70,7 +70,7 @@ def test_table_4_is_the_papers(index: str) -> None:
 def test_tables_2_3_and_5_change_what_their_name_says() -> None:
     base = get_preset("paper-occluded")
     two = {row.name: base.diff(row.config(base, 0)) for row in EXPERIMENTS["table2"].rows}
-    assert two["BPBReID"] == two["w/o visibility scores"] == []
+    assert two["BPBReID"] == two["w/o visibility scores"] == {}
     assert two["w/o learnable attention"] == [("model.attention", "learned", "fixed")]
     assert [d[0] for d in two["w/o part-averaged triplet loss"]] == ["objective.gilt.part_triplet"]
     assert EXPERIMENTS["table2"].row("BoT baseline").config(base, 0) == get_preset("bot")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import torch
@@ -14,26 +14,32 @@ from partreid.app.uploads import TRACK
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryItem
+from partreid.types.search import SearchResult
 
 _MOST_PAIRS, _LONGEST = 100, 2000
 
 
-def as_found(item: GalleryItem, distance: float, probability: float | None, parts: Mapping[str, float]) -> FoundItem:
-    """An item as the page shows it; numbers that are not finite are None."""
-    known = {slot: value if math.isfinite(value) else None for slot, value in parts.items()}
-    comparable = math.isfinite(distance)
-    return FoundItem(
-        id=item.id,
-        camera=item.camera,
-        time=None if item.time is None else item.time.isoformat(),
-        track=_text(item.metadata[TRACK]) if TRACK in item.metadata else None,
-        metadata=_shown(item.metadata),
-        distance=distance if comparable else None,
-        probability=probability if comparable else None,
-        compared=sum(value is not None for value in known.values()),
-        parts=known,
-    )
+def found_items(result: SearchResult, probabilities: Sequence[float] | None) -> list[FoundItem]:
+    """The results of one query as the page shows them; numbers that are not finite are None."""
+    found = []
+    for i, item in enumerate(result.items[0]):
+        distance, apart = float(result.distances[0, i]), result.part_distances[0, i].tolist()
+        parts = {slot: one if math.isfinite(one) else None for slot, one in zip(result.slots, apart, strict=True)}
+        comparable = math.isfinite(distance)
+        found.append(
+            FoundItem(
+                id=item.id,
+                camera=item.camera,
+                time=None if item.time is None else item.time.isoformat(),
+                track=_text(item.metadata[TRACK]) if TRACK in item.metadata else None,
+                metadata=_shown(item.metadata),
+                distance=distance if comparable else None,
+                probability=probabilities[i] if comparable and probabilities else None,
+                compared=sum(one is not None for one in parts.values()),
+                parts=parts,
+            )
+        )
+    return found
 
 
 def _shown(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

@@ -1,25 +1,19 @@
-"""What the model sees in an image: embedded once; its attention is drawn on request."""
+"""What the model sees in an image; its attention is drawn on request."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Hashable
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
-import torch
 
-from partreid.app.recent import Recent
 from partreid.app.uploads import encode
-from partreid.inference.extractor import PartExtractor
 from partreid.parts import FOREGROUND
 from partreid.types import PartEmbeddings
 from partreid.viz.attention import slot_maps
 from partreid.viz.overlay import enlarge, overlay_heat, overlay_parts
 
 _SHOWN = 144, 288
-_KEPT = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,28 +55,3 @@ class Seen:
 
 def _address(image: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encode(image, longest=2 * _SHOWN[1])).decode("ascii")
-
-
-class Eye:
-    """Runs the model on one image at a time, and keeps its last outputs: it runs only once for each image."""
-
-    def __init__(self, extractor: PartExtractor) -> None:
-        self.extractor = extractor
-        self._seen = Recent[tuple[PartEmbeddings, np.ndarray]](_KEPT)
-        self._lock = Lock()
-
-    def look(self, image: np.ndarray, name: Hashable) -> Seen:
-        """What the model says of an image.
-
-        Args:
-            image: uint8 [H, W, 3]. name: images of one name are the same.
-
-        Raises:
-            DataError: the model needs more than an image.
-        """
-        with self._lock:
-            if (seen := self._seen.get(name)) is None:
-                (output,) = self.extractor.outputs([image])
-                seen = output.embeddings.to(dtype=torch.float32), output.attention[0].float().numpy()
-                self._seen.put(name, seen)
-            return Seen(image, *seen)

@@ -55,12 +55,10 @@ class Limits:
     """How long reading the file of an item's image may take."""
 
 
-def decode_image(data: bytes, limits: Limits, *, upright: bool = True) -> np.ndarray:
+def decode_image(data: bytes, limits: Limits) -> np.ndarray:
     """An image file's content as uint8 [H, W, 3] RGB, upright, as :func:`~partreid.datasets.images.decode` reads it.
 
-    Args:
-        data: the bytes. limits: of bytes and pixels; the size is checked before anything is decoded.
-        upright: as of ``decode``.
+    Its size is checked before anything is decoded.
 
     Raises:
         TooLargeError: too many bytes or pixels.
@@ -68,7 +66,7 @@ def decode_image(data: bytes, limits: Limits, *, upright: bool = True) -> np.nda
     """
     if len(data) > limits.upload_bytes:
         raise TooLargeError(too_many_bytes(limits))
-    return decode(data, source="That", largest=limits.pixels, upright=upright)
+    return decode(data, source="That", largest=limits.pixels)
 
 
 def too_many_bytes(limits: Limits) -> str:

@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from partreid.viz.attention import AttentionRow, attention_cells, attention_note
-from partreid.viz.canvas import check_rows, to_array
-from partreid.viz.cells import Cell
+from partreid.viz.canvas import Cell, check_rows, to_array
 from partreid.viz.colors import css, part_colors, readable
 from partreid.viz.overlay import check_image
 from partreid.viz.rankings import SIGNS, RankingRow, number, ranking_cells

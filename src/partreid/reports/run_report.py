@@ -25,8 +25,7 @@ from partreid.retrieval.how_compared import model_name
 from partreid.types import EvaluationResult, ReIDImage
 from partreid.viz.attention import AttentionRow, attention_note
 from partreid.viz.colors import readable
-from partreid.viz.curves import draw_cmc, draw_curves
-from partreid.viz.distances import draw_distances
+from partreid.viz.curves import draw_cmc, draw_curves, draw_distances
 from partreid.viz.rankings import RankingRow
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from partreid.errors import ShapeError
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
 from partreid.parts import FOREGROUND
-from partreid.viz.canvas import MARGIN, SCALE, Sheet, check_rows, check_size, text_width
-from partreid.viz.cells import Cell
+from partreid.viz.canvas import MARGIN, SCALE, Cell, Sheet, check_rows, check_size, text_width
 from partreid.viz.colors import INK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import (
     check_attention,

@@ -1,8 +1,9 @@
-"""A sheet measured in pixels from the top left, drawn by matplotlib; and figures as arrays and files."""
+"""A sheet measured in pixels from the top left, drawn by matplotlib; what stands on it; figures as arrays and files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -119,6 +120,44 @@ class Legend:
                     sheet.box(x, y - 1, 10, 6, BAR)
                 sheet.text((x + 14, y), name, size=_LEGEND_SIZE)
                 x += _SWATCH + text_width(name, _LEGEND_SIZE)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What is shown of one slot below an image.
+
+    Attributes:
+        slot: its name. color: its colour, at the foot of the bar.
+        height: of the bar, 0 to 1; None = a cross: there is nothing to show.
+        words: what it shows, for pages. filled: the bar has the slot's colour too, else that of all bars.
+    """
+
+    slot: str
+    color: Color
+    height: float | None
+    words: str
+    filled: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One image of a figure.
+
+    Attributes:
+        image: uint8 [H, W, 3], all overlays drawn.
+        heading: above it. swatch: a colour before the heading, or None.
+        lines: below it. alt: what the image shows, in words.
+        frame: colour around it and of its heading; None = the colour of text, or no frame.
+        bars: between the image and the lines.
+    """
+
+    image: np.ndarray
+    heading: str
+    lines: tuple[str, ...]
+    alt: str
+    frame: Color | None = None
+    swatch: Color | None = None
+    bars: tuple[Bar, ...] = ()
 
 
 def one_line(text: str, *, longest: int = 10_000) -> str:

@@ -36,18 +36,8 @@ def check_attention(attention: np.ndarray, parts: Sequence[str]) -> np.ndarray:
     Raises:
         ShapeError: not [K+1, h, w] with values in [0, 1].
     """
-    attention = np.asarray(attention, np.float32)
-    if attention.ndim != 3 or len(attention) != len(parts) + 1 or not attention.size:
-        raise ShapeError(
-            f"Attention must be [K+1, h, w] = [{len(parts) + 1}, h, w], background first, for the parts "
-            f"{tuple(parts)}; got {attention.shape}."
-        )
-    if not (attention.min() >= -1e-4 and attention.max() <= 1 + 1e-4):
-        raise ShapeError(
-            f"Attention must lie in [0, 1], got {attention.min():.3g}..{attention.max():.3g}. "
-            "Give ModelOutput.attention, not the logits."
-        )
-    return attention
+    expected = f"[K+1, h, w] = [{len(parts) + 1}, h, w], background first"
+    return _maps(attention, len(parts) + 1, "Attention", expected, " Give ModelOutput.attention, not the logits.")
 
 
 def check_maps(part_maps: np.ndarray, parts: Sequence[str]) -> np.ndarray:
@@ -56,14 +46,16 @@ def check_maps(part_maps: np.ndarray, parts: Sequence[str]) -> np.ndarray:
     Raises:
         ShapeError: not [K, h, w] with values in [0, 1].
     """
-    part_maps = np.asarray(part_maps)
-    if part_maps.ndim != 3 or len(part_maps) != len(parts) or not part_maps.size or part_maps.dtype.kind not in "fiub":
-        raise ShapeError(
-            f"Part maps must be [K, h, w] = [{len(parts)}, h, w] numbers, got {part_maps.dtype} {part_maps.shape}."
-        )
-    if not (part_maps.min() >= -1e-4 and part_maps.max() <= 1 + 1e-4):
-        raise ShapeError(f"Part maps must lie in [0, 1], got {part_maps.min():.3g}..{part_maps.max():.3g}.")
-    return part_maps.astype(np.float32)
+    return _maps(part_maps, len(parts), "Part maps", f"[K, h, w] = [{len(parts)}, h, w]")
+
+
+def _maps(values: np.ndarray, count: int, name: str, expected: str, hint: str = "") -> np.ndarray:
+    maps = np.asarray(values)
+    if maps.ndim != 3 or len(maps) != count or not maps.size or maps.dtype.kind not in "fiub":
+        raise ShapeError(f"{name} must be {expected}, numbers, got {maps.dtype} {maps.shape}.")
+    if not (maps.min() >= -1e-4 and maps.max() <= 1 + 1e-4):
+        raise ShapeError(f"{name} must lie in [0, 1], got {maps.min():.3g}..{maps.max():.3g}.{hint}")
+    return maps.astype(np.float32)
 
 
 def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:

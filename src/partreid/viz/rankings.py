@@ -11,8 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from partreid.errors import ShapeError
-from partreid.viz.canvas import MARGIN, SCALE, Legend, Sheet, Sign, check_rows, check_size
-from partreid.viz.cells import Bar, Cell
+from partreid.viz.canvas import MARGIN, SCALE, Bar, Cell, Legend, Sheet, Sign, check_rows, check_size
 from partreid.viz.colors import BAR, FAINT, INK, JUNK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import enlarge, overlay_parts
 
