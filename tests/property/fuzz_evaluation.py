@@ -9,7 +9,6 @@ import torch
 from hypothesis import strategies as st
 
 from partreid.evaluation import (
-    calibrate,
     calibration,
     dataset,
     evaluator,
@@ -79,7 +78,7 @@ TARGETS: list[Target] = [
         lambda s: {"pairs": calibration.labelled_pairs(**s, matching=MatchingConfig()), "num_slots": 3, "folds": 2})),
     fuzz(calibration.measure, nan=True, probabilities=torch.full((6,), 0.3, dtype=torch.float64), pairs=pairs()),
     fuzz(evaluate, right=False, model="nowhere", data="nowhere", bootstrap=3, overrides=()),
-    fuzz(calibrate.calibrate, right=False, model="nowhere", data="nowhere", prior=0.5, folds=2, overrides=()),
+    fuzz(calibration.calibrate, right=False, model="nowhere", data="nowhere", prior=0.5, folds=2, overrides=()),
     fuzz(dataset.chance_rank1, dataset=ReIDDataset("a", Path(), (), (ReIDImage(Path("b.jpg"), 1, 0),),
                                                    {"query": (ReIDImage(Path("a.jpg"), 1, 1),)})),
     fuzz(dataset.QuerySetScores.summary, self=RESULT.map(dataset.QuerySetScores)),

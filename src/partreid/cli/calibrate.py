@@ -22,8 +22,8 @@ from partreid.cli.options import (
     all_datasets,
     runtime_config,
 )
-from partreid.evaluation.calibrate import calibrate as fit
 from partreid.evaluation.calibration import BY_DISTANCE, BY_PARTS, CalibrationQuality
+from partreid.evaluation.calibration import calibrate as fit
 from partreid.evaluation.visibility import PartVisibility
 from partreid.models.checkpoint import find_checkpoint
 from partreid.retrieval.calibration import CALIBRATION_FILE, LabelledPairs

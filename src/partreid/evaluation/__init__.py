@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
-    from partreid.evaluation.calibrate import FittedCalibration
-    from partreid.evaluation.calibration import CalibrationQuality, cross_validate, fit_calibration
+    from partreid.evaluation.calibration import CalibrationQuality, FittedCalibration, cross_validate, fit_calibration
     from partreid.evaluation.dataset import (
         EmbeddedSplit,
         QuerySetScores,

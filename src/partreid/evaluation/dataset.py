@@ -93,29 +93,27 @@ def embed_split(
         DataError: an image cannot be read; the message names it.
     """
     count = processes.count() if shared else 1
-    if count == 1 or len(images) < count:
-        return _embed(extractor, images, advance)
-    processes.join(extractor.device)
-    first, end = (len(images) * rank // count for rank in (processes.rank(), processes.rank() + 1))
-    mine = _embed(extractor, images[first:end], lambda done: advance(done * count))
-    parts = processes.gather_to_first((mine.embeddings, mine.holistic))
-    if not processes.is_first():
-        return mine
-    holistic = {name: torch.cat([part[name] for _, part in parts]) for name in mine.holistic}
-    return EmbeddedSplit(tuple(images), PartEmbeddings.cat(part for part, _ in parts), holistic)
-
-
-def _embed(extractor: PartExtractor, images: Sequence[ReIDImage], advance: Advance) -> EmbeddedSplit:
+    count = count if len(images) >= count else 1
+    if count > 1:
+        processes.join(extractor.device)
+    rank = processes.rank() if count > 1 else 0
+    first, end = (len(images) * one // count for one in (rank, rank + 1))
     embeddings: list[PartEmbeddings] = []
     holistic: dict[str, list[Tensor]] = defaultdict(list)
-    for output in extractor.outputs(list(images)):
+    for output in extractor.outputs(list(images[first:end])):
         embeddings.append(output.embeddings)
         for name, vectors in ((GLOBAL, output.features.global_), ("concat", output.features.concat)):
             if vectors is not None and name not in output.embeddings.slots:
                 holistic[name].append(vectors)
-        advance(len(output.embeddings))
-    joined = {name: torch.cat(vectors) for name, vectors in holistic.items()}
-    return EmbeddedSplit(tuple(images), PartEmbeddings.cat(embeddings), joined)
+        advance(count * len(output.embeddings))
+    mine = PartEmbeddings.cat(embeddings), {name: torch.cat(vectors) for name, vectors in holistic.items()}
+    if count == 1:
+        return EmbeddedSplit(tuple(images), *mine)
+    parts = processes.gather_to_first(mine)
+    if not processes.is_first():
+        return EmbeddedSplit(tuple(images[first:end]), *mine)
+    whole = {name: torch.cat([part[name] for _, part in parts]) for name in mine[1]}
+    return EmbeddedSplit(tuple(images), PartEmbeddings.cat(part for part, _ in parts), whole)
 
 
 def score_query_set(

@@ -21,7 +21,7 @@ from partreid.labels.fields import read_part_maps
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
 from partreid.parts import FOREGROUND, PartSchema
 from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
-from partreid.viz.attention import AttentionRow
+from partreid.viz.attention import AttentionRow, slot_maps
 from partreid.viz.rankings import RankedImage, RankingRow
 
 
@@ -227,9 +227,7 @@ def _shown(
     """What a row shows of a query as of a result; attention and visibility of the slots that are compared."""
     for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
         chosen = compared or slots
-        by_slot = dict(zip(slots[len(slots) - len(maps) + 1 :], maps[1:], strict=True))
-        if by_slot and FOREGROUND in slots:
-            by_slot[FOREGROUND] = maps[1:].max(axis=0)
+        by_slot = slot_maps(maps[1:], slots)
         names = [slot for slot in chosen if slot != FOREGROUND] or list(chosen)
         drawn = [by_slot[name] for name in names if name in by_slot]
         yield RankedImage(

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 from PIL import Image
 
 from partreid.viz.attention import AttentionRow, attention_cells, attention_note
-from partreid.viz.canvas import Cell, check_rows, to_array
+from partreid.viz.canvas import Cell, check_rows
 from partreid.viz.colors import css, part_colors, readable
 from partreid.viz.overlay import check_image
 from partreid.viz.rankings import SIGNS, RankingRow, number, ranking_cells
@@ -94,11 +93,6 @@ class Chart(NamedTuple):
 
     pixels: np.ndarray
     alt: str
-
-    @classmethod
-    def of(cls, figure: Figure, alt: str) -> Chart:
-        """A matplotlib figure."""
-        return cls(to_array(figure), alt)
 
 
 def render(template: str, *, title: str, lead: str, slots: Sequence[str], **values: object) -> str:

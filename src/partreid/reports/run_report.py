@@ -24,6 +24,7 @@ from partreid.reports.tables import in_words
 from partreid.retrieval.how_compared import model_name
 from partreid.types import EvaluationResult, ReIDImage
 from partreid.viz.attention import AttentionRow, attention_note
+from partreid.viz.canvas import to_array
 from partreid.viz.colors import readable
 from partreid.viz.curves import draw_cmc, draw_curves, draw_distances
 from partreid.viz.rankings import RankingRow
@@ -80,7 +81,7 @@ class QuerySetReport:
             if not math.isnan(found.separation):
                 title += f" · separation {_percent(found.separation)} %"
             alt = f"{self.name}, {name}: distances of {same:,} pairs of one person and {different:,} of two. {title}"
-            charts.append(Chart.of(draw_distances(found, title=title), alt))
+            charts.append(Chart(to_array(draw_distances(found, title=title)), alt))
         return charts
 
 
@@ -132,7 +133,7 @@ class RunReport:
     def cmc(self) -> Chart:
         """The CMC curves of all query sets."""
         words = "; ".join(f"{one.name}: rank-1 {_percent(one.result.rank(1))} %" for one in self.query_sets)
-        return Chart.of(draw_cmc({one.name: one.result for one in self.query_sets}), f"CMC curves. {words}")
+        return Chart(to_array(draw_cmc({one.name: one.result for one in self.query_sets})), f"CMC curves. {words}")
 
     def protocols(self) -> list[str]:
         """How the scores were computed, in words."""
@@ -171,7 +172,7 @@ def training_charts(history: Sequence[Mapping[str, float]]) -> list[Chart]:
         title = _PANELS.get(kind, readable(kind))
         ends = ", ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, (_, values) in series.items())
         alt = f"{title}, epochs {epochs[0]} to {epochs[-1]}: {ends}"
-        charts.append(Chart.of(draw_curves({title: series}), alt))
+        charts.append(Chart(to_array(draw_curves({title: series})), alt))
     return charts
 
 

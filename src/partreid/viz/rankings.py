@@ -109,15 +109,9 @@ class RankingRow:
 
 
 def ranking_cells(row: RankingRow, slots: Sequence[str], *, size: tuple[int, int], smooth: bool = True) -> list[Cell]:
-    """The query and each of its results, with attention, slot distances and verdict.
+    """The query and each of its results; a smaller image is enlarged to ``size`` (width, height).
 
-    Args:
-        row: the query and its results. slots: names of the S slots, unless the row has its own.
-        size: (width, height) to enlarge a smaller image to.
-        smooth: interpolate between the cells of attention maps, or draw them as blocks.
-
-    Raises:
-        ShapeError: an array does not fit the slots.
+    Other arguments, and errors, as of :func:`draw_rankings`.
     """
     slots = slots if row.slots is None else row.slots
     check_slots(slots)
