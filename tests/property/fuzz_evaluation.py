@@ -53,8 +53,6 @@ RERANKER = st.builds(
 
 TARGETS: list[Target] = [
     fuzz(evaluator.evaluate_embeddings, id_arguments=tuple(IDS), **PAIR, **IDS, matching=MATCHING, options=OPTIONS),
-    fuzz(evaluator.Identities.of.__func__, id_arguments=("ids",), all=st.just(
-        {"cls": evaluator.Identities, "ids": ([0, 1], None), "side": "query", "count": 2})),
     fuzz(evaluator.MatchedIdentities.of.__func__, fixed=("sizes",), id_arguments=("query", "gallery"), all=st.just(
         {"cls": evaluator.MatchedIdentities, "query": ([0], [0]), "gallery": ([0, 1], [1, 1]), "sizes": (1, 2)})),
     fuzz(protocols.reranked, protocol="rule"),

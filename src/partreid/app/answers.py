@@ -1,22 +1,29 @@
-"""Items and galleries as the page shows them: texts and plain numbers."""
+"""Items, images and galleries as the page shows them."""
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import torch
 
 from partreid.app.messages import FoundItem
-from partreid.app.uploads import TRACK
+from partreid.app.uploads import TRACK, encode
 from partreid.functional.distance import pairwise_slot_distances
+from partreid.parts import FOREGROUND
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types.search import SearchResult
+from partreid.viz.attention import slot_maps
+from partreid.viz.overlay import enlarge, overlay_heat, overlay_parts
 
 _MOST_PAIRS, _LONGEST = 100, 2000
+_SHOWN = 144, 288
 
 
 def found_items(result: SearchResult, probabilities: Sequence[float] | None) -> list[FoundItem]:
@@ -75,3 +82,44 @@ def _text(value: object) -> str:
 def short_name(location: str) -> str:
     """A gallery's name without the folders, server, user and password that lead to it."""
     return location.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition("@")[2] or location[:1]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An image and what the model says of it.
+
+    Attributes:
+        image: uint8 [H, W, 3]. embeddings: [1, S, D]. attention: [K+1, h, w], background first; K = 0 without parts.
+    """
+
+    image: np.ndarray
+    embeddings: PartEmbeddings
+    attention: np.ndarray
+
+    @property
+    def visibility(self) -> dict[str, float]:
+        """Of each slot, by name."""
+        return dict(zip(self.embeddings.slots, self.embeddings.visibility[0].tolist(), strict=True))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the K parts that have maps."""
+        slots = self.embeddings.slots
+        return slots[len(slots) - len(self.attention) + 1 :]
+
+    def draw_slot(self, slot: str) -> str:
+        """Where the model looks for one slot, as the address of an image that holds itself; "" if nowhere special."""
+        maps = slot_maps(self.attention[1:], (FOREGROUND, *self.parts))
+        return _address(overlay_heat(enlarge(self.image, *_SHOWN), maps[slot])) if slot in maps else ""
+
+    def draw(self) -> str:
+        """The image with its visible parts in their colours."""
+        image = enlarge(self.image, *_SHOWN)
+        if self.parts:
+            seen = np.array([self.visibility[part] for part in self.parts])
+            image = overlay_parts(image, self.attention, self.parts, visibility=seen)
+        return _address(image)
+
+
+def _address(image: np.ndarray) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(encode(image, longest=2 * _SHOWN[1])).decode("ascii")

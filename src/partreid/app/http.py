@@ -179,10 +179,7 @@ async def body(request: Request, limits: Limits, most: int, problem: str, budget
 
 
 def parse_question(body: bytes) -> dict[str, Any]:
-    """A JSON object with each name once and finite numbers only.
-
-    Raises:
-        ConfigError: it is not.
+    """A JSON object with each name once and finite numbers only; else a ConfigError.
 
     Example:
         >>> parse_question(b'{"k": 3}')

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from partreid.app.answers import farthest_usual, found_items, short_name
+from partreid.app.answers import Seen, farthest_usual, found_items, short_name
 from partreid.app.item_files import ItemFiles
 from partreid.app.messages import (
     About,
@@ -28,7 +28,6 @@ from partreid.app.messages import (
     Slot,
 )
 from partreid.app.recent import Recent
-from partreid.app.sightings import Seen
 from partreid.app.uploads import Limits, UnknownImageError, crop, decode_image, encode, item_image
 from partreid.errors import DataError
 from partreid.functional.visibility import weighs_unseen
@@ -135,11 +134,7 @@ class PageService:
         return KeptImage(name, image.shape[1], image.shape[0])
 
     def preview(self, image: str) -> bytes:
-        """A kept image as JPEG, shrunk to what a screen shows.
-
-        Raises:
-            UnknownImageError: it is not kept.
-        """
+        """A kept image as JPEG, shrunk to what a screen shows; an UnknownImageError where it is not kept."""
         return encode(self._kept(image), longest=_PREVIEW)
 
     def item_image(self, item: str) -> bytes:
@@ -266,11 +261,7 @@ class PageService:
         return every[0] if len(every) == 1 else merge_tracklet(PartEmbeddings.cat(every))
 
     def _kept(self, name: str) -> np.ndarray:
-        """An image that was sent.
-
-        Raises:
-            UnknownImageError: it is not kept any more, or never was.
-        """
+        """An image that was sent."""
         image = self.kept.get(name)
         if image is None:
             raise UnknownImageError("The image is not kept any more. Send it again.")

@@ -129,11 +129,7 @@ def item_image(item: GalleryItem, limits: Limits, files: ItemFiles) -> np.ndarra
 
 
 def _item_box(value: object) -> Box | None:
-    """The box that an item's metadata has.
-
-    Raises:
-        DataError: it is none.
-    """
+    """The box that an item's metadata has."""
     if value is None:
         return None
     numbers = value if isinstance(value, list | tuple) else ()

@@ -194,11 +194,7 @@ def query_sets(dataset: ReIDDataset, wanted: Sequence[str] | None = None) -> lis
 
 
 def with_needed_labels(extractor: PartExtractor, dataset: ReIDDataset, labels: str = AUTO) -> ReIDDataset:
-    """The set with its labels, where the model needs them (fixed attention, Table 2) and the set has none yet.
-
-    Raises:
-        LabelError: as ``choose_labels``.
-    """
+    """The set with its labels, where the model needs them (fixed attention, Table 2) and the set has none yet."""
     network = extractor.runner.model if isinstance(extractor.runner, TorchRunner) else None
     if network is None or not network.config.pose_guided or any(image.label for image in dataset.gallery):
         return dataset
@@ -241,8 +237,8 @@ def search_sets(
     splits, gallery = embed_sets(extractor, dataset, queries, shared=shared, progress=progress)
     if shared and not processes.is_first():
         return {}
-
-    def score(split: EmbeddedSplit) -> QuerySetScores:
-        return score_query_set(split, gallery, matching=how.matching, options=options, slots=slots)
-
-    return {name: SearchedSet(extractor, split, gallery, how, score(split)) for name, split in splits.items()}
+    found = {}
+    for name, query in splits.items():
+        scores = score_query_set(query, gallery, matching=how.matching, options=options, slots=slots)
+        found[name] = SearchedSet(extractor, query, gallery, how, scores)
+    return found

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from partreid.errors import CheckpointError, DataError
-from partreid.evaluation.dataset import EmbeddedSplit, embed_split
+from partreid.evaluation.dataset import embed_split
 from partreid.evaluation.evaluator import EvaluationConfig, evaluate_embeddings
 from partreid.evaluation.reranking import RerankingConfig
 from partreid.experiments.rows import EVERYTHING, Comparison
@@ -30,7 +30,7 @@ from partreid.training.data import file_digest
 from partreid.training.loop import Trainer
 from partreid.training.state import load_run_config, trained_on
 from partreid.training.train_config import TrainConfig
-from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
+from partreid.types import ReIDDataset, ReIDImage
 
 SCORES_FILE, ERROR_FILE = "scores.json", "error.txt"
 
@@ -200,6 +200,8 @@ def _train(task: Task) -> None:
 
 
 def _score(task: Task) -> None:
+    if task.done:
+        return
     results: dict[str, Scores] = {}
     groups: dict[tuple[bool, bool], list[Comparison]] = defaultdict(list)  # images are embedded once for each group
     for comparison in task.missing:
@@ -214,32 +216,18 @@ def _score(task: Task) -> None:
         for comparison in comparisons:
             matching = MatchingConfig(normalize=comparison.normalize, visibility=comparison.visibility)
             how = HowCompared.of(extractor, matching)
-            found = _compare(query, gallery, comparison, how.matching)
+            asked, offered = (
+                split.embeddings if comparison.embedding == EVERYTHING else split.table()[comparison.embedding]
+                for split in (query, gallery)
+            )
+            options = EvaluationConfig(reranking=RerankingConfig() if comparison.rerank else None)
+            found = evaluate_embeddings(asked, offered, query.ids, gallery.ids, matching=how.matching, options=options)
             results[comparison.name] = Scores(found.protocol, found.average_precision, found.first_match, str(how))
-    _write_scores(task, results)
-
-
-def _compare(
-    query: EmbeddedSplit, gallery: EmbeddedSplit, comparison: Comparison, matching: MatchingConfig
-) -> EvaluationResult:
-    asked, offered = (
-        split.embeddings if comparison.embedding == EVERYTHING else split.table()[comparison.embedding]
-        for split in (query, gallery)
-    )
-    options = EvaluationConfig(reranking=RerankingConfig() if comparison.rerank else None)
-    return evaluate_embeddings(asked, offered, query.ids, gallery.ids, matching=matching, options=options)
-
-
-def _write_scores(task: Task, results: dict[str, Scores]) -> None:
-    if not results:
-        return
     path = task.folder / SCORES_FILE
     content: dict[str, Any] = read_json(path, error=DataError) if path.is_file() else {}
     known = read_scores(task.folder, task.test) | results
-    content[task.test.name] = {
-        **scored_on(task.test),
-        "comparisons": {name: result.to_json() for name, result in known.items()},
-    }
+    scores = {name: result.to_json() for name, result in known.items()}
+    content[task.test.name] = {**scored_on(task.test), "comparisons": scores}
     write_text(path, json.dumps(content) + "\n", error=DataError)
 
 

@@ -207,9 +207,10 @@ def write_tables(summary: Summary, plan: Plan) -> list[Path]:
         ".csv": as_csv([_flat(row) for row in summary.rows]),
         ".tex": as_latex(COLUMNS, map(cells, summary.rows), note=f"{one.title} ({one.name}), %"),
     }
-    for suffix, text in texts.items():
-        write_text(plan.out / f"{one.name}{suffix}", text, error=DataError)
-    return [plan.out / f"{one.name}{suffix}" for suffix in texts]
+    files = {plan.out / f"{one.name}{suffix}": text for suffix, text in texts.items()}
+    for file, text in files.items():
+        write_text(file, text, error=DataError)
+    return list(files)
 
 
 def _flat(row: RowSummary) -> dict[str, object]:

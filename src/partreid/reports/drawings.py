@@ -60,11 +60,7 @@ class Drawing:
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is written as a page, by its ending.
-
-    Raises:
-        ConfigError: it ends neither in .png nor in .html.
-    """
+    """Whether a file is written as a page, by its ending; a ConfigError where it is neither .png nor .html."""
     endings = {".html": True, ".htm": True, ".png": False}
     if path.suffix.lower() not in endings:
         raise ConfigError(f"Expected a file that ends in .png or .html, got {path}.")

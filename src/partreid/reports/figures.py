@@ -38,13 +38,8 @@ def ranking_row(
     """A query and its first results in the order of evaluation; also the first right one, where it comes later.
 
     Args:
-        searched: by a model. index: of the query. top: results.
-        junk: show also those of the query's person and view, which scores leave out.
-        attention: draw attention over the images. slots: compare these alone; None = all (Eq. 9).
-        title: what tells the row from others of the same query.
-
-    Raises:
-        ShapeError: there is no such slot.
+        searched: by a model. index: of the query. top, junk, attention: as of :func:`draw_rankings_of`.
+        slots: compare these alone; None = all (Eq. 9). title: what tells the row from others of the same query.
     """
     query, gallery = searched.query.images[index], searched.gallery.images
     matching = searched.how.matching.model_copy(update={"slots": slots})
@@ -82,14 +77,7 @@ def ranking_row(
 def attention_rows(
     extractor: PartExtractor, dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str = AUTO
 ) -> list[AttentionRow]:
-    """The attention maps of images, and the labels of those that have one for the model's parts.
-
-    Args:
-        extractor: the model. dataset: that the images are of. labels: a label folder; "auto" takes the only one.
-
-    Raises:
-        LabelError: there is no label folder of that name.
-    """
+    """The attention maps of images of a data set, and the labels of those that have one for the model's parts."""
     schema = extractor.model.config.part_schema
     images = _with_labels(dataset, images, labels)
     rows = []
@@ -137,7 +125,7 @@ class QueryChoice:
         return bool(self.best or self.worst)
 
     def check(self, images: Sequence[ReIDImage]) -> None:
-        """Find a mistyped name before the images are embedded, which may take minutes; errors as in :meth:`pick`."""
+        """Refuse a mistyped name before the images are embedded, which may take minutes."""
         for name in self.names:
             find_image(images, name)
 
@@ -161,11 +149,7 @@ class QueryChoice:
 
 
 def find_image(images: Sequence[ReIDImage], name: str) -> int:
-    """Position of the image with that file name, with or without folders and suffix, else of that number.
-
-    Raises:
-        DataError: there is none, or several.
-    """
+    """Position of the one image with that file name, with or without folders and suffix, else of that number."""
     path = Path(name)
     found = [
         i

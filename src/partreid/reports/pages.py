@@ -96,12 +96,7 @@ class Chart(NamedTuple):
 
 
 def render(template: str, *, title: str, lead: str, slots: Sequence[str], **values: object) -> str:
-    """A page; every text in it is escaped.
-
-    Args:
-        template: its name in ``templates/``. title: of the page. lead: a sentence below it.
-        slots: whose colours stay at the top of the window. values: what the template asks for.
-    """
+    """A page from ``templates/``; every text is escaped, and the colours of the slots stay at the top of the window."""
     colors = {readable(slot): color for slot, color in part_colors(slots).items()}
     return _environment().get_template(template).render(title=title, lead=lead, colors=colors, **values)
 
@@ -117,14 +112,7 @@ def _environment() -> Environment:
 
 
 def data_url(pixels: np.ndarray, quality: int | None = 85) -> str:
-    """The address of an image that holds the image itself.
-
-    Args:
-        pixels: uint8 [H, W, 3]. quality: of a JPEG; None = a PNG of few colours, for drawings.
-
-    Raises:
-        ShapeError: not an image.
-    """
+    """The address of an image, uint8 [H, W, 3], that holds the image: a JPEG, or for None a PNG of few colours."""
     image, buffer = Image.fromarray(check_image(pixels)), io.BytesIO()
     if quality is None:
         image.quantize(128).save(buffer, format="PNG", optimize=True)

@@ -128,9 +128,6 @@ def draw_attention(
         title: a line above. cell_width: width of an image in pixels; its height is twice that.
         smooth: interpolate between the cells of a map, or draw them as blocks.
 
-    Returns:
-        A matplotlib figure; see ``save_png`` and ``to_array``.
-
     Raises:
         ShapeError: no row, not an AttentionRow, or an array does not fit the slots.
     """

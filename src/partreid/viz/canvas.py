@@ -166,9 +166,6 @@ def one_line(text: str, *, longest: int = 10_000) -> str:
     Example:
         >>> one_line("a\\nb\\ud800")
         'a b?'
-
-    Raises:
-        ShapeError: ``longest`` is no whole number above 0.
     """
     check_size(longest)
     drawn = "".join(sign if sign.isprintable() or ord(sign) >= 0xD800 else " " for sign in text)
@@ -177,22 +174,14 @@ def one_line(text: str, *, longest: int = 10_000) -> str:
 
 
 def check_size(*sizes: int) -> None:
-    """Whether numbers of pixels, columns or bars are whole and positive.
-
-    Raises:
-        ShapeError: one is not.
-    """
+    """Refuse numbers of pixels, columns or bars that are not whole and positive (ShapeError)."""
     for size in sizes:
         if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST:
             raise ShapeError(f"Expected a whole number from 1 to {_LARGEST}, got {size!r:.80}.")
 
 
 def check_rows(rows: object, kind: type) -> None:
-    """Whether the rows of a figure are a list of one ``kind`` or more.
-
-    Raises:
-        ShapeError: they are not.
-    """
+    """Refuse rows of a figure that are not a list of one ``kind`` or more (ShapeError)."""
     if not isinstance(rows, Sequence) or not rows or not all(isinstance(row, kind) for row in rows):
         raise ShapeError(f"Expected a list of one {kind.__name__} or more, got {type(rows).__name__}: {rows!r:.80}")
 

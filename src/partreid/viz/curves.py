@@ -33,9 +33,6 @@ def draw_curves(
         panels: panel title → series name → (steps, values). Values that are not finite leave a gap.
         title: a line above. xlabel: what the steps count. columns: panels side by side.
 
-    Returns:
-        A matplotlib figure.
-
     Raises:
         ShapeError: no panel, or steps and values differ in number.
     """
@@ -75,9 +72,6 @@ def draw_cmc(
     Args:
         results: one, or several by the names to show. max_rank: how far to the right.
 
-    Returns:
-        A matplotlib figure.
-
     Raises:
         ShapeError: no result, not an EvaluationResult, or ``max_rank`` is below 2.
     """
@@ -107,9 +101,6 @@ def draw_distances(distribution: DistanceDistribution, *, title: str = "", bins:
 
     Args:
         distribution: what was counted. title: a line above. bins: bars, at most about.
-
-    Returns:
-        A matplotlib figure.
     """
     figure = Figure(figsize=(3.6, 2.6), dpi=DPI * SCALE, layout="constrained")
     axes = figure.add_subplot()

@@ -19,11 +19,7 @@ _STRENGTH = 0.5  # opacity of full attention: the clothes must stay recognisable
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """The image, if it is one.
-
-    Raises:
-        ShapeError: not uint8 [H, W, 3].
-    """
+    """The image, if it is uint8 [H, W, 3]; else a ShapeError."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ShapeError(f"An image must be uint8 [H, W, 3], got {image.dtype} {image.shape}.")
@@ -31,21 +27,13 @@ def check_image(image: np.ndarray) -> np.ndarray:
 
 
 def check_attention(attention: np.ndarray, parts: Sequence[str]) -> np.ndarray:
-    """The maps as float32, if they fit the parts.
-
-    Raises:
-        ShapeError: not [K+1, h, w] with values in [0, 1].
-    """
+    """The maps as float32, if they are [K+1, h, w] with values in [0, 1]; else a ShapeError."""
     expected = f"[K+1, h, w] = [{len(parts) + 1}, h, w], background first"
     return _maps(attention, len(parts) + 1, "Attention", expected, " Give ModelOutput.attention, not the logits.")
 
 
 def check_maps(part_maps: np.ndarray, parts: Sequence[str]) -> np.ndarray:
-    """A label's part maps E as float32, if they fit the parts.
-
-    Raises:
-        ShapeError: not [K, h, w] with values in [0, 1].
-    """
+    """A label's part maps E as float32, if they are [K, h, w] with values in [0, 1]; else a ShapeError."""
     return _maps(part_maps, len(parts), "Part maps", f"[K, h, w] = [{len(parts)}, h, w]")
 
 
@@ -75,9 +63,7 @@ def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:
 def resize_map(values: np.ndarray, height: int, width: int, *, smooth: bool = True) -> np.ndarray:
     """A float map [h, w] of cells at another size: [height, width].
 
-    Args:
-        values: one per cell. height, width: of the result.
-        smooth: linear between the centres of cells, which exceeds no cell's value; else each cell is a block.
+    Smooth is linear between the centres of cells, which exceeds no cell's value; else each cell is a block.
     """
     way = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     resized = Image.fromarray(np.ascontiguousarray(values, np.float32)).resize((width, height), way)

@@ -171,9 +171,6 @@ def draw_rankings(
         title: a line above. cell_width: width of an image in pixels; its height is twice that.
         smooth: interpolate between the cells of attention maps, or draw them as blocks.
 
-    Returns:
-        A matplotlib figure; see ``save_png`` and ``to_array``.
-
     Raises:
         ShapeError: no row, not a RankingRow, or an array does not fit the slots.
     """
