@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from partreid.app.answers import Seen, farthest_usual, found_items, short_name
-from partreid.app.item_files import ItemFiles
 from partreid.app.messages import (
     About,
     ComparedSide,
@@ -28,7 +27,7 @@ from partreid.app.messages import (
     Slot,
 )
 from partreid.app.recent import Recent
-from partreid.app.uploads import Limits, UnknownImageError, crop, decode_image, encode, item_image
+from partreid.app.uploads import ItemFiles, Limits, UnknownImageError, crop, decode_image, encode, item_image
 from partreid.errors import DataError
 from partreid.functional.visibility import weighs_unseen
 from partreid.inference.extractor import PartExtractor
@@ -92,7 +91,7 @@ class PageService:
         self._calibration_problem = calibration_problem
         self.limits = limits or Limits()
         self.kept = Recent[np.ndarray](self.limits.kept_bytes, size=lambda image: image.nbytes)
-        self._files = ItemFiles(most_bytes=self.limits.upload_bytes, seconds=self.limits.file_seconds)
+        self._files = ItemFiles(self.limits)
         self._gallery, self._extractor = gallery, extractor
         self._outputs = Recent[tuple[PartEmbeddings, np.ndarray]](_OUTPUTS)
         self._model_lock = Lock()
