@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -28,25 +27,20 @@ _SHOWN = 144, 288
 
 def found_items(result: SearchResult, probabilities: Sequence[float] | None) -> list[FoundItem]:
     """The results of one query as the page shows them; numbers that are not finite are None."""
-    found = []
-    for i, item in enumerate(result.items[0]):
-        distance, apart = float(result.distances[0, i]), result.part_distances[0, i].tolist()
-        parts = {slot: one if math.isfinite(one) else None for slot, one in zip(result.slots, apart, strict=True)}
-        comparable = math.isfinite(distance)
-        found.append(
-            FoundItem(
-                id=item.id,
-                camera=item.camera,
-                time=None if item.time is None else item.time.isoformat(),
-                track=_text(item.metadata[TRACK]) if TRACK in item.metadata else None,
-                metadata=_shown(item.metadata),
-                distance=distance if comparable else None,
-                probability=probabilities[i] if comparable and probabilities else None,
-                compared=sum(one is not None for one in parts.values()),
-                parts=parts,
-            )
+    return [
+        FoundItem(
+            id=hit.id,
+            camera=hit.camera,
+            time=None if hit.time is None else hit.time.isoformat(),
+            track=_text(hit.metadata[TRACK]) if TRACK in hit.metadata else None,
+            metadata=_shown(hit.metadata),
+            distance=hit.distance if hit.comparable else None,
+            probability=probabilities[hit.rank - 1] if hit.comparable and probabilities else None,
+            compared=len(hit.part_distances),
+            parts={slot: hit.part_distances.get(slot) for slot in result.slots},
         )
-    return found
+        for hit in result[0]
+    ]
 
 
 def _shown(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

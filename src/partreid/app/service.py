@@ -225,10 +225,10 @@ class PageService:
     def _full_bar(self, matching: MatchingConfig) -> float | None:
         """Where the bars of distances end, from a sample of the gallery: no single result changes the scale."""
         if (sampled := len(self._gallery).bit_length()) != self._sampled:  # at first, and when the gallery has doubled
-            page = next(self._gallery.records(), None)
-            some = None if page is None else np.unique(np.linspace(0, len(page) - 1, _SAMPLE).round().astype(int))
-            self._sample = None if page is None or some is None else page[some].embeddings.to("cpu", torch.float32)
-            self._sampled = sampled
+            self._sampled, self._sample = sampled, None
+            if (page := next(self._gallery.records(), None)) is not None:
+                some = np.linspace(0, len(page) - 1, min(_SAMPLE, len(page))).round().astype(int)
+                self._sample = page[some].embeddings.to("cpu", torch.float32)
             self._bars.clear()
         key = matching.model_dump_json()
         if key not in self._bars:

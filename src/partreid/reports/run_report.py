@@ -255,25 +255,20 @@ def _configuration(
     if checkpoint is None:
         trained: dict[str, Any] = {"preprocess": extractor.preprocess.model_dump(mode="json")}
         return trained | tested, "How it was trained is not known: an extractor was evaluated, not a run."
-    if (checkpoint / TRAIN_FILE).is_file():
-        trained = read_config_file(checkpoint / TRAIN_FILE)
+    file = TRAIN_FILE if (checkpoint / TRAIN_FILE).is_file() else CONFIG_FILE
+    trained = read_config_file(checkpoint / file)
+    stored = trained.get("model")
+    before = stored if isinstance(stored, dict) else {}
+    changed = [(name, before[name], now) for name, now in tested["model"].items() if before.get(name, now) != now]
+    if file == TRAIN_FILE:
         note = f"From {TRAIN_FILE} of the run; unset fields are left out."
-        replaced = _replaced(trained.get("model"), tested["model"])
     else:
-        stored = read_config_file(checkpoint / CONFIG_FILE)
-        trained = {name: stored[name] for name in ("preprocess",) if name in stored}
+        trained = {name: trained[name] for name in ("preprocess",) if name in trained}
         note = f"How it was trained is not known: the model has no {TRAIN_FILE}. This is what it is ({CONFIG_FILE})."
-        replaced = _replaced(stored.get("model"), tested["model"])
-    if replaced:
+    if changed:
+        replaced = ", ".join(f"model.{name} = {now} instead of {old}" for name, old, now in changed)
         note += f" Replaced for this evaluation: {replaced}."
     return trained | tested, note
-
-
-def _replaced(stored: object, used: Mapping[str, Any]) -> str:
-    """Fields of the model that are others here than where it was stored."""
-    before = stored if isinstance(stored, dict) else {}
-    changed = [(name, before[name], value) for name, value in used.items() if before.get(name, value) != value]
-    return ", ".join(f"model.{name} = {value} instead of {old}" for name, old, value in changed)
 
 
 def _command() -> str:
