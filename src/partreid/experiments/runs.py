@@ -127,14 +127,12 @@ class Scores:
     @property
     def ap(self) -> np.ndarray:
         """AP of the counted queries."""
-        counted: np.ndarray = self.average_precision[~np.isnan(self.average_precision)]
-        return counted
+        return np.asarray(self.average_precision[~np.isnan(self.average_precision)])
 
     @property
     def rank1(self) -> np.ndarray:
         """1 for each counted query whose first place is right, else 0."""
-        right: np.ndarray = (self.first_match[~np.isnan(self.average_precision)] == 1).astype(np.float64)
-        return right
+        return np.asarray(self.first_match[~np.isnan(self.average_precision)] == 1, np.float64)
 
 
 def run_task(task: Task) -> None:
@@ -154,7 +152,11 @@ def run_task(task: Task) -> None:
             if task.trained:
                 _check_persons(task)
             else:
-                _train(task)
+                trainer = Trainer(task.config, task.train.train, task.folder, runtime=task.runtime)
+                if (task.folder / CHECKPOINT_FOLDER).exists():
+                    trainer.resume()
+                trainer.callbacks = tensorboard(task.folder)
+                trainer.fit()
             _score(task)
             (task.folder / ERROR_FILE).unlink(missing_ok=True)
         except Exception as error:
@@ -189,14 +191,6 @@ def _check_persons(task: Task) -> None:
             f"{task.folder} was trained on other persons than {task.train.name} has: {len(there)} identities there, "
             f"{len(here)} now. Choose another --out for other data."
         )
-
-
-def _train(task: Task) -> None:
-    trainer = Trainer(task.config, task.train.train, task.folder, runtime=task.runtime)
-    if (task.folder / CHECKPOINT_FOLDER).exists():
-        trainer.resume()
-    trainer.callbacks = tensorboard(task.folder)
-    trainer.fit()
 
 
 def _score(task: Task) -> None:

@@ -148,8 +148,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 0; equal values all get the mean of theirs."""
     below = (values[None] < values[:, None]).sum(axis=1)
     equal = (values[None] == values[:, None]).sum(axis=1)
-    ranks: np.ndarray = below + (equal - 1) / 2
-    return ranks
+    return np.asarray(below + (equal - 1) / 2)
 
 
 def _stacked(values: Sequence[np.ndarray], name: str) -> np.ndarray:

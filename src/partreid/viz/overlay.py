@@ -168,10 +168,10 @@ def overlay_heat(image: np.ndarray, values: np.ndarray, *, grid: Grid = "smooth"
     return _heat(0.35 + 0.65 * _grey(image), heat, strength)
 
 
-def heat_scale(width: int, height: int, *, strength: float = 0.75) -> np.ndarray:
+def heat_scale(width: int, height: int) -> np.ndarray:
     """The colours of :func:`overlay_heat` from 0 to 1 on a middle grey: uint8 [height, width, 3]."""
     heat = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (height, width))
-    return _heat(np.full((height, width, 1), 0.7, np.float32), heat, strength)
+    return _heat(np.full((height, width, 1), 0.7, np.float32), heat, 0.75)
 
 
 def _heat(base: np.ndarray, heat: np.ndarray, strength: float) -> np.ndarray:
@@ -223,5 +223,4 @@ def _blend(image: np.ndarray, colors: Sequence[Color], layers: Sequence[np.ndarr
 
 
 def _to_uint8(image: np.ndarray) -> np.ndarray:
-    result: np.ndarray = (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-    return result
+    return np.asarray(image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
