@@ -159,10 +159,7 @@ def labelled_pairs(
     """All pairs of a query and a gallery image that evaluation would count; junk of both kinds is left out.
 
     Of pairs of different persons at most about ``max_negatives`` are drawn, each standing for as many as were not.
-
-    Args:
-        query: images of a query set. gallery: of the same data set.
-        matching: how to compare. seed: of the draw. memory_budget: bytes to work in, beside the pairs.
+    ``memory_budget``: bytes to work in, beside the pairs.
 
     Raises:
         ShapeError: an option is no whole number, or below 1 (the seed: below 0); or as ``MatchingConfig.distances``.

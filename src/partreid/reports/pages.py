@@ -33,22 +33,14 @@ _SIZE = (168, 336)
 
 
 def rankings_page(rows: Sequence[RankingRow], slots: Sequence[str], *, title: str = "", smooth: bool = True) -> str:
-    """Queries and their results as one HTML page; arguments as of :func:`partreid.viz.draw_rankings`.
-
-    Raises:
-        ShapeError: no row, not a RankingRow, or an array does not fit the slots.
-    """
+    """Queries and their results as one HTML page; arguments and errors as of :func:`partreid.viz.draw_rankings`."""
     check_rows(rows, RankingRow)
     shown = [ranking_view(row, slots, smooth=smooth) for row in rows]
     return render("rankings.html", title=title, lead=READING, slots=slots, rows=shown)
 
 
 def attention_page(rows: Sequence[AttentionRow], slots: Sequence[str], *, title: str = "", smooth: bool = True) -> str:
-    """Attention maps and labels as one HTML page; arguments as of :func:`partreid.viz.draw_attention`.
-
-    Raises:
-        ShapeError: no row, not an AttentionRow, or an array does not fit the slots.
-    """
+    """Attention maps and labels as one HTML page; arguments and errors as of :func:`partreid.viz.draw_attention`."""
     check_rows(rows, AttentionRow)
     shown = [attention_view(row, slots, smooth=smooth) for row in rows]
     return render("attention.html", title=title, lead=attention_note(rows, smooth=smooth), slots=slots, rows=shown)
