@@ -107,7 +107,7 @@ def _typed_keywords(signature: inspect.Signature, hints: Mapping[str, Any]) -> l
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value can be of an annotated type; looks at no element."""
+    """Whether a value, with the elements of a list or tuple, can be of an annotated type."""
     kind = get_origin(hint)
     if kind in (Union, types.UnionType):
         return any(_fits(value, one) for one in get_args(hint))
@@ -115,7 +115,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return value in get_args(hint)
     if hint is None or hint is Any:
         return hint is Any or value is None
-    kind = kind or hint
+    items, kind = get_args(hint), kind or hint
+    if isinstance(value, list | tuple | str) and items[1:] in ((), (...,)) and items:
+        return isinstance(value, kind) and all(_fits(one, items[0]) for one in value)
     if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
         return True
     return isinstance(value, (int, float) if kind is float else kind)

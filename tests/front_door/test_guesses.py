@@ -6,6 +6,7 @@ user of sentence-transformers, and one of Hugging Face.
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from collections.abc import Callable
@@ -19,9 +20,12 @@ import torch
 from PIL import Image
 
 import partreid
+from partreid.base_config import ConfigModel
 from partreid.datasets.readers import read_dataset
 from partreid.errors import PartReIDError
+from partreid.objects import Guided
 from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.many import search_many
 from partreid.tracking.tracklets import Tracklet, merge_tracklet
 from partreid.training.train_config import TrainConfig
 from partreid.types import Hit
@@ -55,7 +59,14 @@ def names(run: Path, blocks: Path) -> dict[str, Any]:
         **{name: getattr(partreid, name) for name in partreid.__all__},
         **{"partreid": partreid, "np": np, "torch": torch, "Path": Path, "read_dataset": read_dataset},
         **{"MatchCalibration": MatchCalibration, "Tracklet": Tracklet, "merge_tracklet": merge_tracklet},
-        **{"TrainConfig": TrainConfig, "Hit": Hit, "extractor": extractor, "images": images, "files": files},
+        **{
+            "search_many": search_many,
+            "TrainConfig": TrainConfig,
+            "Hit": Hit,
+            "extractor": extractor,
+            "images": images,
+            "files": files,
+        },
         "frame": random.integers(0, 255, (100, 120, 3), dtype=np.uint8),
         "boxes": boxes,
         "detections": SimpleNamespace(xyxy=np.array(boxes), confidence=np.ones(2)),
@@ -386,6 +397,7 @@ REFUSED: dict[str, str] = {
     "read_dataset(None)": "spec as str | Path",
     # tracklets
     "Tracklet(e)": "Tracklet()",
+    'search_many(["people"], e)': "Gallery",
     "Tracklet().update(e)": ".add(embeddings)",
 }
 """A line, and what its error must hold."""
@@ -411,6 +423,16 @@ def test_a_guess_is_answered_by_the_right_line(line: str, at_hand: dict[str, Any
         tried(line, dict(at_hand))
     assert REFUSED[line].lower() in str(caught.value).lower()
     assert len(str(caught.value)) < 700
+
+
+def test_what_the_front_door_hands_on_is_guided() -> None:
+    things = {name: getattr(partreid, name) for name in partreid.__all__}
+    functions = {
+        name for name, thing in things.items() if inspect.isfunction(thing) and not hasattr(thing, "__wrapped__")
+    }
+    kept = (Guided, ConfigModel, torch.nn.Module, Exception)  # the others say themselves what is wrong
+    classes = {name for name, thing in things.items() if inspect.isclass(thing) and not issubclass(thing, kept)}
+    assert functions | classes == set()
 
 
 def test_there_are_enough() -> None:
