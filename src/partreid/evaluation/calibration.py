@@ -18,7 +18,7 @@ from partreid.evaluation.dataset import EmbeddedSplit, embed_sets, query_sets, w
 from partreid.evaluation.evaluator import MatchedIdentities
 from partreid.evaluation.visibility import PartVisibility, part_visibility
 from partreid.functional.distance import MEMORY_BUDGET
-from partreid.objects import Guided
+from partreid.objects import Guided, guided
 from partreid.progress import Progress, no_progress
 from partreid.retrieval.calibration import LabelledPairs, MatchCalibration, fit_curves
 from partreid.retrieval.how_compared import HowCompared, fields_of, load_for_comparison
@@ -68,8 +68,8 @@ class CalibrationQuality(Guided):
     slots: tuple[ReliabilityRow, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class FittedCalibration:
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedCalibration(Guided):
     """A calibration, and how good it is.
 
     Attributes:
@@ -84,6 +84,7 @@ class FittedCalibration:
     how: HowCompared
 
 
+@guided
 def calibrate(
     model: str | Path,
     data: DataLike | Sequence[DataLike],

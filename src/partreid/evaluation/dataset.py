@@ -163,8 +163,8 @@ def chance_rank1(dataset: ReIDDataset) -> float:
     return sum(fractions) / len(fractions)
 
 
-@dataclass(frozen=True, eq=False)
-class SearchedSet:
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchedSet(Guided):
     """A query set that a model has searched in the gallery.
 
     Attributes:
