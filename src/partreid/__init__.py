@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from partreid.datasets.readers import find_datasets, read_dataset, read_datasets
     from partreid.datasets.readers.loose_images import read_images
     from partreid.errors import PartReIDError
-    from partreid.evaluation.calibrate import calibrate
+    from partreid.evaluation.calibration import calibrate
     from partreid.evaluation.evaluator import evaluate_embeddings
     from partreid.functional.distance import part_distances
     from partreid.functional.ranking import evaluate_ranking

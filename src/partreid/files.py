@@ -60,6 +60,16 @@ def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
                 temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str, *, error: type[PartReIDError] = PartReIDError) -> None:
+    """Write a text file, whole or not at all; a character that UTF-8 has not, as names of files may hold, becomes "?".
+
+    Args:
+        path: the file; its folder is made if missing. text: what it will hold. error: as of :func:`atomic_file`.
+    """
+    with atomic_file(path, error=error) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+
+
 def replace_file(path: str | Path, data: bytes, *, error: type[PartReIDError] = PartReIDError) -> None:
     """Write one of very many small files: whole or not at all when the process is killed.
 

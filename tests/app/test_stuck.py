@@ -17,12 +17,11 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra app is not installed")
 
-from partreid.app import item_files
-from partreid.app.item_files import ItemFiles, SilentFileError, read_plain_file
+from partreid.app import uploads
 from partreid.app.server import PageServer
 from partreid.app.service import PageService
 from partreid.app.threads import jobs_at_work
-from partreid.app.uploads import Limits
+from partreid.app.uploads import ItemFiles, Limits, UnknownImageError, read_plain_file
 from partreid.inference.extractor import PartExtractor
 from partreid.retrieval.gallery import Gallery
 from tests.app.people import COLORS, ColorRunner, person, png
@@ -236,7 +235,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             assert event.wait(PATIENCE)
         return read_plain_file(path, most_bytes)
 
-    monkeypatch.setattr(item_files, "read_plain_file", read)
+    monkeypatch.setattr(uploads, "read_plain_file", read)
     yield event
     event.set()
     until(lambda: jobs_at_work() == 0)
@@ -258,9 +257,9 @@ def test_a_file_that_does_not_answer(site: Site, silent: threading.Event) -> Non
 
 
 def test_many_files_that_do_not_answer(silent: threading.Event, tmp_path: Path) -> None:
-    files = ItemFiles(most_bytes=1000, seconds=0.01)
+    files = ItemFiles(Limits(upload_bytes=1000, file_seconds=0.01))
     for number in range(40):
-        with pytest.raises(SilentFileError):
+        with pytest.raises(UnknownImageError):
             files.read(str(tmp_path / f"anna{number}.png"))
     assert jobs_at_work() <= 16
     silent.set()
@@ -269,7 +268,7 @@ def test_many_files_that_do_not_answer(silent: threading.Event, tmp_path: Path) 
     def answers() -> bool:
         try:
             return files.read(str(tmp_path / "anna99.png")) == b"there"
-        except SilentFileError:
+        except UnknownImageError:
             return False
 
     until(answers)

@@ -96,8 +96,8 @@ def test_result_names_the_protocol_and_streams(monkeypatch: pytest.MonkeyPatch) 
     result = evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, options=options)
     plain = evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS)
     assert result.protocol == f"{plain.protocol}, re-ranked"
-    assert "no re-ranking" in PROTOCOLS[plain.protocol].text
-    assert "Zhong" in PROTOCOLS[result.protocol].text
+    assert "no re-ranking" in PROTOCOLS[plain.protocol]
+    assert "Zhong" in PROTOCOLS[result.protocol]
     assert "rank1" in result.confidence
     assert not np.array_equal(result.average_precision, plain.average_precision)
     with pytest.raises(DataError, match="different protocols"):

@@ -11,10 +11,9 @@ import pytest
 from partreid.datasets.readers import read_dataset
 from partreid.errors import DataError
 from partreid.experiments.execute import Plan
-from partreid.experiments.report import COLUMNS, as_json, as_markdown, cells
 from partreid.experiments.rows import Claim, Experiment, PaperScore, Row
 from partreid.experiments.runs import Scores
-from partreid.experiments.summary import summarize
+from partreid.experiments.summary import COLUMNS, as_json, as_markdown, cells, summarize
 from partreid.training.train_config import TrainConfig
 
 QUERIES = 200

@@ -9,7 +9,6 @@ import torch
 from hypothesis import strategies as st
 
 from partreid.evaluation import (
-    calibrate,
     calibration,
     dataset,
     evaluator,
@@ -54,8 +53,6 @@ RERANKER = st.builds(
 
 TARGETS: list[Target] = [
     fuzz(evaluator.evaluate_embeddings, id_arguments=tuple(IDS), **PAIR, **IDS, matching=MATCHING, options=OPTIONS),
-    fuzz(evaluator.Identities.of.__func__, id_arguments=("ids",), all=st.just(
-        {"cls": evaluator.Identities, "ids": ([0, 1], None), "side": "query", "count": 2})),
     fuzz(evaluator.MatchedIdentities.of.__func__, fixed=("sizes",), id_arguments=("query", "gallery"), all=st.just(
         {"cls": evaluator.MatchedIdentities, "query": ([0], [0]), "gallery": ([0, 1], [1, 1]), "sizes": (1, 2)})),
     fuzz(protocols.reranked, protocol="rule"),
@@ -79,7 +76,7 @@ TARGETS: list[Target] = [
         lambda s: {"pairs": calibration.labelled_pairs(**s, matching=MatchingConfig()), "num_slots": 3, "folds": 2})),
     fuzz(calibration.measure, nan=True, probabilities=torch.full((6,), 0.3, dtype=torch.float64), pairs=pairs()),
     fuzz(evaluate, right=False, model="nowhere", data="nowhere", bootstrap=3, overrides=()),
-    fuzz(calibrate.calibrate, right=False, model="nowhere", data="nowhere", prior=0.5, folds=2, overrides=()),
+    fuzz(calibration.calibrate, right=False, model="nowhere", data="nowhere", prior=0.5, folds=2, overrides=()),
     fuzz(dataset.chance_rank1, dataset=ReIDDataset("a", Path(), (), (ReIDImage(Path("b.jpg"), 1, 0),),
                                                    {"query": (ReIDImage(Path("a.jpg"), 1, 1),)})),
     fuzz(dataset.QuerySetScores.summary, self=RESULT.map(dataset.QuerySetScores)),

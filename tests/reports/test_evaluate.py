@@ -14,7 +14,7 @@ import torch
 
 from partreid.datasets.readers import read_dataset
 from partreid.errors import ConfigError, DataError
-from partreid.evaluation.calibrate import calibrate
+from partreid.evaluation.calibration import calibrate
 from partreid.inference.extractor import PartExtractor
 from partreid.models.bpbreid import BPBReID
 from partreid.models.checkpoint import Checkpoint, save_checkpoint

@@ -1,39 +1,46 @@
-"""Items and galleries as the page shows them: texts and plain numbers."""
+"""Items, images and galleries as the page shows them."""
 
 from __future__ import annotations
 
+import base64
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import torch
 
 from partreid.app.messages import FoundItem
-from partreid.app.uploads import TRACK
+from partreid.app.uploads import TRACK, encode
 from partreid.functional.distance import pairwise_slot_distances
+from partreid.parts import FOREGROUND
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
-from partreid.types.gallery import GalleryItem
+from partreid.types.search import SearchResult
+from partreid.viz.attention import slot_maps
+from partreid.viz.overlay import enlarge, overlay_heat, overlay_parts
 
 _MOST_PAIRS, _LONGEST = 100, 2000
+_SHOWN = 144, 288
 
 
-def as_found(item: GalleryItem, distance: float, probability: float | None, parts: Mapping[str, float]) -> FoundItem:
-    """An item as the page shows it; numbers that are not finite are None."""
-    known = {slot: value if math.isfinite(value) else None for slot, value in parts.items()}
-    comparable = math.isfinite(distance)
-    return FoundItem(
-        id=item.id,
-        camera=item.camera,
-        time=None if item.time is None else item.time.isoformat(),
-        track=_text(item.metadata[TRACK]) if TRACK in item.metadata else None,
-        metadata=_shown(item.metadata),
-        distance=distance if comparable else None,
-        probability=probability if comparable else None,
-        compared=sum(value is not None for value in known.values()),
-        parts=known,
-    )
+def found_items(result: SearchResult, probabilities: Sequence[float] | None) -> list[FoundItem]:
+    """The results of one query as the page shows them; numbers that are not finite are None."""
+    return [
+        FoundItem(
+            id=hit.id,
+            camera=hit.camera,
+            time=None if hit.time is None else hit.time.isoformat(),
+            track=_text(hit.metadata[TRACK]) if TRACK in hit.metadata else None,
+            metadata=_shown(hit.metadata),
+            distance=hit.distance if hit.comparable else None,
+            probability=probabilities[hit.rank - 1] if hit.comparable and probabilities else None,
+            compared=len(hit.part_distances),
+            parts={slot: hit.part_distances.get(slot) for slot in result.slots},
+        )
+        for hit in result[0]
+    ]
 
 
 def _shown(metadata: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
@@ -69,3 +76,44 @@ def _text(value: object) -> str:
 def short_name(location: str) -> str:
     """A gallery's name without the folders, server, user and password that lead to it."""
     return location.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition("@")[2] or location[:1]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An image and what the model says of it.
+
+    Attributes:
+        image: uint8 [H, W, 3]. embeddings: [1, S, D]. attention: [K+1, h, w], background first; K = 0 without parts.
+    """
+
+    image: np.ndarray
+    embeddings: PartEmbeddings
+    attention: np.ndarray
+
+    @property
+    def visibility(self) -> dict[str, float]:
+        """Of each slot, by name."""
+        return dict(zip(self.embeddings.slots, self.embeddings.visibility[0].tolist(), strict=True))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the K parts that have maps."""
+        slots = self.embeddings.slots
+        return slots[len(slots) - len(self.attention) + 1 :]
+
+    def draw_slot(self, slot: str) -> str:
+        """Where the model looks for one slot, as the address of an image that holds itself; "" if nowhere special."""
+        maps = slot_maps(self.attention[1:], (FOREGROUND, *self.parts))
+        return _address(overlay_heat(enlarge(self.image, *_SHOWN), maps[slot])) if slot in maps else ""
+
+    def draw(self) -> str:
+        """The image with its visible parts in their colours."""
+        image = enlarge(self.image, *_SHOWN)
+        if self.parts:
+            seen = np.array([self.visibility[part] for part in self.parts])
+            image = overlay_parts(image, self.attention, self.parts, visibility=seen)
+        return _address(image)
+
+
+def _address(image: np.ndarray) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(encode(image, longest=2 * _SHOWN[1])).decode("ascii")

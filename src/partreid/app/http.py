@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,6 +24,7 @@ from partreid.app.uploads import Limits, TooLargeError, UnknownImageError, too_m
 from partreid.errors import ConfigError, DataError, PartReIDError
 
 _Handler = Callable[[Request], Awaitable[Response]]
+_Asked = TypeVar("_Asked", bound=Question)
 
 _JSON_BYTES, _QUESTIONS_BYTES = 2**18, 2**24
 _ABOUT_SECONDS, _RETRY_SECONDS = 0.5, "5"
@@ -65,9 +66,7 @@ class Endpoints:
     async def keep(self, request: Request) -> Response:
         """POST of an image file."""
         limits = self.service.limits
-        body = Body(request, limits.upload_bytes, too_many_bytes(limits))
-        with self.uploads.take(body.size):
-            data = await body.read(limits)
+        async with body(request, limits, limits.upload_bytes, too_many_bytes(limits), self.uploads) as data:
             kept = await self.model.run(request, lambda: self.service.keep(data))
         return _answer(asdict(kept))
 
@@ -84,28 +83,19 @@ class Endpoints:
         except DataError as error:
             raise HTTPException(404, str(error)) from None
 
-    async def look(self, request: Request) -> Response:
-        """POST of a question; only its query is used."""
-        question = Question.parse(await self._json(request), source="question")
-        return _answer(asdict(await self.model.run(request, lambda: self.service.look(question.query))))
+    def asked(self, kind: type[_Asked], answer: Callable[[_Asked], Any]) -> _Handler:
+        """POST of a question, which the service answers."""
 
-    async def search(self, request: Request) -> Response:
-        """POST of a question."""
-        question = Question.parse(await self._json(request), source="question")
-        return _answer(asdict(await self.model.run(request, lambda: self.service.search(question))))
+        async def handler(request: Request) -> Response:
+            # A form of any other site can send other types without a preflight request.
+            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+                raise HTTPException(415, "Expected the content type application/json.")
+            problem = f"The question is longer than {_JSON_BYTES} bytes."
+            async with body(request, self.service.limits, _JSON_BYTES, problem, self.questions) as content:
+                question = kind.parse(parse_question(content), source="question")
+            return _answer(asdict(await self.model.run(request, lambda: answer(question))))
 
-    async def compare(self, request: Request) -> Response:
-        """POST of a question with an item."""
-        question = ItemQuestion.parse(await self._json(request), source="question")
-        return _answer(asdict(await self.model.run(request, lambda: self.service.compare(question))))
-
-    async def _json(self, request: Request) -> dict[str, Any]:
-        # A form of any other site can send other types without a preflight request.
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise HTTPException(415, "Expected the content type application/json.")
-        body = Body(request, _JSON_BYTES, f"The question is longer than {_JSON_BYTES} bytes.")
-        with self.questions.take(body.size):
-            return parse_question(await body.read(self.service.limits))
+        return handler
 
 
 def create_app(service: PageService, hosts: Hosts) -> Guard:
@@ -137,9 +127,9 @@ def create_app(service: PageService, hosts: Hosts) -> Guard:
         Route("/api/images", page.keep, methods=["POST"]),
         Route("/api/image", page.image),
         Route("/api/item", page.item),
-        Route("/api/look", page.look, methods=["POST"]),
-        Route("/api/search", page.search, methods=["POST"]),
-        Route("/api/compare", page.compare, methods=["POST"]),
+        Route("/api/look", page.asked(Question, lambda one: service.look(one.query)), methods=["POST"]),
+        Route("/api/search", page.asked(Question, service.search), methods=["POST"]),
+        Route("/api/compare", page.asked(ItemQuestion, service.compare), methods=["POST"]),
     ]
     statuses = {
         PartReIDError: 400, SlowError: 408, UnknownImageError: 410, TooLargeError: 413, BusyError: 503,
@@ -148,63 +138,48 @@ def create_app(service: PageService, hosts: Hosts) -> Guard:
     handlers: Mapping[Any, Any] = {
         **{kind: _saying(status) for kind, status in statuses.items()},
         HTTPException: _http_problem,
-        Exception: _own_fault,
+        Exception: _saying(500, "Something went wrong inside the page; the terminal it runs in tells more."),
     }
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False  # one address for each thing
     return Guard(app, hosts)
 
 
-class Body:
-    """The body of a request, read within limits of size and time.
-
-    Args:
-        request: its request. limit: most bytes. problem: the message where there are more.
+@asynccontextmanager
+async def body(request: Request, limits: Limits, most: int, problem: str, budget: Budget) -> AsyncIterator[bytes]:
+    """The body of a request of at most ``most`` bytes, which count in the budget while the block runs.
 
     Raises:
-        TooLargeError: its announced length is above the limit; nothing is read.
+        TooLargeError: it is too large, with the message ``problem``; nothing is read where its announced length is.
+        SlowError: it takes too long, or pauses too long.
+        ClientDisconnect: the client leaves. BusyError: the budget is used up.
     """
-
-    def __init__(self, request: Request, limit: int, problem: str) -> None:
-        self._request, self._limit, self._problem = request, limit, problem
-        announced = request.headers.get("content-length", "")
-        self.size = limit
-        """Most bytes that it can have: its announced length, else the limit."""
-        if announced.isascii() and announced.isdecimal():
-            self.size = int(announced[:20])  # a longer number is too large anyway
-        if self.size > limit:
-            raise TooLargeError(problem)
-
-    async def read(self, limits: Limits) -> bytes:
-        """All of it; reading stops once it is too large.
-
-        Raises:
-            TooLargeError: it is too large. SlowError: it takes too long, or pauses too long.
-            ClientDisconnect: the client leaves.
-        """
-        content, stream = bytearray(), self._request.stream()
+    announced = request.headers.get("content-length", "")
+    # A longer number is too large anyway.
+    size = int(announced[:20]) if announced.isascii() and announced.isdecimal() else most
+    if size > most:
+        raise TooLargeError(problem)
+    with budget.take(size):
+        content, stream = bytearray(), request.stream()
         try:
             async with asyncio.timeout(limits.transfer_seconds):
-                while True:
+                some = b"-"
+                while some:
                     async with asyncio.timeout(limits.silence_seconds):
                         some = await anext(stream, b"")
-                    if not some:
-                        return bytes(content)
                     content += some
-                    if len(content) > self._limit:
-                        raise TooLargeError(self._problem)
+                    if len(content) > most:
+                        raise TooLargeError(problem)
         except TimeoutError:
             raise SlowError(
                 f"The image or question did not arrive in time: it may take {limits.transfer_seconds:g} seconds, with "
                 f"no pause longer than {limits.silence_seconds:g}. Make the image smaller, or try a faster connection."
             ) from None
+        yield bytes(content)
 
 
 def parse_question(body: bytes) -> dict[str, Any]:
-    """A JSON object with each name once and finite numbers only.
-
-    Raises:
-        ConfigError: it is not.
+    """A JSON object with each name once and finite numbers only; else a ConfigError.
 
     Example:
         >>> parse_question(b'{"k": 3}')
@@ -243,9 +218,9 @@ def _image(data: bytes) -> Response:
     return Response(data, media_type="image/jpeg")
 
 
-def _saying(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _saying(status: int, said: str = "") -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handler(request: Request, error: Exception) -> Response:
-        words = str(error) or "Nobody waited for the answer."
+        words = said or str(error) or "Nobody waited for the answer."
         answer = _answer({"error": words if len(words) <= _MOST_WORDS else words[:_MOST_WORDS] + " …"}, status)
         if status == 503:
             answer.headers["retry-after"] = _RETRY_SECONDS
@@ -259,7 +234,3 @@ async def _http_problem(request: Request, error: HTTPException) -> Response:
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response
-
-
-async def _own_fault(request: Request, error: Exception) -> Response:
-    return _answer({"error": "Something went wrong inside the page; the terminal it runs in tells more."}, 500)

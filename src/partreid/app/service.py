@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 
-from partreid.app.answers import as_found, farthest_usual, short_name
-from partreid.app.item_files import ItemFiles
+from partreid.app.answers import Seen, farthest_usual, found_items, short_name
 from partreid.app.messages import (
     About,
     ComparedSide,
@@ -28,8 +27,7 @@ from partreid.app.messages import (
     Slot,
 )
 from partreid.app.recent import Recent
-from partreid.app.sightings import Eye, Seen
-from partreid.app.uploads import Limits, UnknownImageError, crop, decode_image, encode, item_image
+from partreid.app.uploads import ItemFiles, Limits, UnknownImageError, crop, decode_image, encode, item_image
 from partreid.errors import DataError
 from partreid.functional.visibility import weighs_unseen
 from partreid.inference.extractor import PartExtractor
@@ -47,7 +45,7 @@ from partreid.viz.colors import css, part_colors, readable
 MOST_CAMERAS = 200
 """Cameras that the page lists."""
 
-_PREVIEW, _THUMBNAIL, _SAMPLE = 1600, 512, 64
+_PREVIEW, _THUMBNAIL, _SAMPLE, _OUTPUTS = 1600, 512, 64, 256
 
 NOTHING_VISIBLE = (
     "No part is visible in the query, so nothing can be compared. Draw the box closer around the person, or take "
@@ -93,8 +91,10 @@ class PageService:
         self._calibration_problem = calibration_problem
         self.limits = limits or Limits()
         self.kept = Recent[np.ndarray](self.limits.kept_bytes, size=lambda image: image.nbytes)
-        self._files = ItemFiles(most_bytes=self.limits.upload_bytes, seconds=self.limits.file_seconds)
-        self._gallery, self._eye = gallery, Eye(extractor)
+        self._files = ItemFiles(self.limits)
+        self._gallery, self._extractor = gallery, extractor
+        self._outputs = Recent[tuple[PartEmbeddings, np.ndarray]](_OUTPUTS)
+        self._model_lock = Lock()
         self._sampled = -1
         self._sample: PartEmbeddings | None = None
         self._bars: dict[str, float | None] = {}
@@ -102,7 +102,7 @@ class PageService:
 
     def about(self) -> About:
         """What the page shows before anything is asked."""
-        slots = self._eye.extractor.slots
+        slots = self._extractor.slots
         colors = part_colors(slots)
         with self._gallery_lock:
             cameras = [one.camera for one in self._gallery.cameras() if one.camera is not None]
@@ -133,11 +133,7 @@ class PageService:
         return KeptImage(name, image.shape[1], image.shape[0])
 
     def preview(self, image: str) -> bytes:
-        """A kept image as JPEG, shrunk to what a screen shows.
-
-        Raises:
-            UnknownImageError: it is not kept.
-        """
+        """A kept image as JPEG, shrunk to what a screen shows; an UnknownImageError where it is not kept."""
         return encode(self._kept(image), longest=_PREVIEW)
 
     def item_image(self, item: str) -> bytes:
@@ -229,10 +225,10 @@ class PageService:
     def _full_bar(self, matching: MatchingConfig) -> float | None:
         """Where the bars of distances end, from a sample of the gallery: no single result changes the scale."""
         if (sampled := len(self._gallery).bit_length()) != self._sampled:  # at first, and when the gallery has doubled
-            page = next(self._gallery.records(), None)
-            some = None if page is None else np.unique(np.linspace(0, len(page) - 1, _SAMPLE).round().astype(int))
-            self._sample = None if page is None or some is None else page[some].embeddings.to("cpu", torch.float32)
-            self._sampled = sampled
+            self._sampled, self._sample = sampled, None
+            if (page := next(self._gallery.records(), None)) is not None:
+                some = np.linspace(0, len(page) - 1, min(_SAMPLE, len(page))).round().astype(int)
+                self._sample = page[some].embeddings.to("cpu", torch.float32)
             self._bars.clear()
         key = matching.model_dump_json()
         if key not in self._bars:
@@ -244,7 +240,7 @@ class PageService:
         changes: dict[str, Any] = {}
         if question.normalize is not None:
             changes["normalize"] = question.normalize
-        every = self.matching.slots or self._eye.extractor.slots
+        every = self.matching.slots or self._extractor.slots
         if question.parts is not None and set(question.parts) != set(every):
             if unknown := set(question.parts) - set(every):
                 raise DataError(f"There is no part {min(unknown)!r:.80}. Known: {', '.join(every)}.")
@@ -264,23 +260,27 @@ class PageService:
         return every[0] if len(every) == 1 else merge_tracklet(PartEmbeddings.cat(every))
 
     def _kept(self, name: str) -> np.ndarray:
-        """An image that was sent.
-
-        Raises:
-            UnknownImageError: it is not kept any more, or never was.
-        """
+        """An image that was sent."""
         image = self.kept.get(name)
         if image is None:
             raise UnknownImageError("The image is not kept any more. Send it again.")
         return image
 
     def _look_at(self, one: Sighting) -> Seen:
-        """What the model sees in an image that was sent, or in an item's."""
+        """What the model sees in an image that was sent, or in an item's; it runs only once for each image."""
+        name: Hashable
         if one.image is not None:
-            return self._eye.look(crop(self._kept(one.image), one.box), (one.image, one.box))
-        image = item_image(self._record(one.item or "").items[0], self.limits, self._files)
-        # Not by its name: another image may stand under it by now.
-        return self._eye.look(image, (image.shape, hashlib.sha256(image.tobytes()).digest()))
+            image, name = crop(self._kept(one.image), one.box), (one.image, one.box)
+        else:
+            image = item_image(self._record(one.item or "").items[0], self.limits, self._files)
+            # Not by its name: another image may stand under it by now.
+            name = image.shape, hashlib.sha256(image.tobytes()).digest()
+        with self._model_lock:
+            if (known := self._outputs.get(name)) is None:
+                (output,) = self._extractor.outputs([image])
+                known = output.embeddings.to(dtype=torch.float32), output.attention[0].float().numpy()
+                self._outputs.put(name, known)
+        return Seen(image, *known)
 
     def _seen_or_not(self, one: Sighting, problems: list[str]) -> Seen | None:
         """What is to be drawn of an image; None, and a sentence more, where an item's cannot be shown."""
@@ -298,17 +298,6 @@ class PageService:
 
     def _found(self, result: SearchResult, matching: MatchingConfig) -> list[FoundItem]:
         """The results of one query."""
-        probabilities: list[float | None] = [None] * len(result.items[0])
         # A calibration knows no other way of comparing than its own.
-        if self.calibration is not None and self.calibration.fits(matching):
-            probabilities = self.calibration.of_search(result)[0].tolist()
-        return [
-            as_found(item, distance, probability, dict(zip(result.slots, parts, strict=True)))
-            for item, distance, probability, parts in zip(
-                result.items[0],
-                result.distances[0].tolist(),
-                probabilities,
-                result.part_distances[0].tolist(),
-                strict=True,
-            )
-        ]
+        known = self.calibration if self.calibration and self.calibration.fits(matching) else None
+        return found_items(result, None if known is None else known.of_search(result)[0].tolist())

@@ -1,15 +1,18 @@
-"""Images from users: decoded within limits, cropped, and encoded again before they are shown."""
+"""Images from users and from the files of a gallery's items: read within limits, and encoded again to be shown."""
 
 from __future__ import annotations
 
 import io
+import os
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
 
-from partreid.app.item_files import ItemFiles, SilentFileError
+from partreid.app.threads import start
 from partreid.datasets.images import TooLargeError as TooLargeError  # for whoever shows errors of the page
 from partreid.datasets.images import decode
 from partreid.errors import DataError, ShapeError
@@ -23,6 +26,7 @@ FILE, BOX, TRACK = "file", "box", "track"
 """Keys of an item's metadata: the absolute path of its image, the box of the person in it, and the track's name."""
 
 _SMALLEST_SIDE = 4
+_MOST_STUCK = 16  # files that do not answer
 
 
 class UnknownImageError(DataError):
@@ -55,12 +59,10 @@ class Limits:
     """How long reading the file of an item's image may take."""
 
 
-def decode_image(data: bytes, limits: Limits, *, upright: bool = True) -> np.ndarray:
+def decode_image(data: bytes, limits: Limits) -> np.ndarray:
     """An image file's content as uint8 [H, W, 3] RGB, upright, as :func:`~partreid.datasets.images.decode` reads it.
 
-    Args:
-        data: the bytes. limits: of bytes and pixels; the size is checked before anything is decoded.
-        upright: as of ``decode``.
+    Its size is checked before anything is decoded.
 
     Raises:
         TooLargeError: too many bytes or pixels.
@@ -68,7 +70,7 @@ def decode_image(data: bytes, limits: Limits, *, upright: bool = True) -> np.nda
     """
     if len(data) > limits.upload_bytes:
         raise TooLargeError(too_many_bytes(limits))
-    return decode(data, source="That", largest=limits.pixels, upright=upright)
+    return decode(data, source="That", largest=limits.pixels)
 
 
 def too_many_bytes(limits: Limits) -> str:
@@ -109,6 +111,61 @@ def encode(image: np.ndarray, *, longest: int) -> bytes:
     return buffer.getvalue()
 
 
+class ItemFiles:
+    """Reads each file in a thread of its own, and waits for none longer than the limit: a name may lead to a device or
+    to a dead disk."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._most_bytes, self._seconds = limits.upload_bytes, limits.file_seconds
+        self._stuck: set[str] = set()  # its methods are atomic
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a plain file; None where there is none of that absolute path, or it is too large.
+
+        Raises:
+            UnknownImageError: it does not answer in time, or an earlier read of it still waits.
+        """
+        silent = UnknownImageError(
+            f"The item's image file, or the disk that it lies on, did not answer within {self._seconds:g} seconds."
+        )
+        if name in self._stuck or len(self._stuck) >= _MOST_STUCK:
+            raise silent
+        reading = start(lambda: read_plain_file(Path(name), self._most_bytes))
+        try:
+            return reading.result(timeout=self._seconds)
+        except TimeoutError:
+            self._stuck.add(name)
+            reading.add_done_callback(lambda _: self._stuck.discard(name))  # at once if it has answered by now
+            raise silent from None
+
+
+def read_plain_file(path: Path, most_bytes: int) -> bytes | None:
+    """The content of a plain file of at most that size; None where it is none, or cannot be read.
+
+    Devices, pipes and sockets are not even opened: some never answer, some start something. Files of size 0, such as
+    those of /proc, hold no image. A relative path is refused: the folder that it was relative to is not known.
+
+    Example:
+        >>> read_plain_file(Path("/dev/zero"), 10) is None
+        True
+    """
+    try:
+        if not path.is_absolute() or not stat.S_ISREG(path.stat().st_mode):
+            return None
+        # Without waiting: the file may have become a pipe since.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= most_bytes:
+                return None
+            content = bytearray()
+            while len(content) < found.st_size and (some := file.read(found.st_size - len(content))):
+                content += some
+            return bytes(content)
+    except (OSError, ValueError):  # ValueError: no path can have this name
+        return None
+
+
 def item_image(item: GalleryItem, limits: Limits, files: ItemFiles) -> np.ndarray:
     """The image of an item: the file its metadata names, and in it the box, if there is one.
 
@@ -118,10 +175,7 @@ def item_image(item: GalleryItem, limits: Limits, files: ItemFiles) -> np.ndarra
     name = item.metadata.get(FILE)
     if not isinstance(name, str):
         raise UnknownImageError(f"The gallery knows no image file of this item (no {FILE!r} in its metadata).")
-    try:
-        data = files.read(name)
-    except SilentFileError as error:
-        raise UnknownImageError(str(error)) from None
+    data = files.read(name)
     if data is None:
         raise UnknownImageError("The item's image file is not there any more, cannot be read, or is too large.")
     try:
@@ -131,11 +185,7 @@ def item_image(item: GalleryItem, limits: Limits, files: ItemFiles) -> np.ndarra
 
 
 def _item_box(value: object) -> Box | None:
-    """The box that an item's metadata has.
-
-    Raises:
-        DataError: it is none.
-    """
+    """The box that an item's metadata has."""
     if value is None:
         return None
     numbers = value if isinstance(value, list | tuple) else ()

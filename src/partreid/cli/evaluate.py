@@ -84,7 +84,7 @@ def evaluate_and_print(
         console.print(slots_table(one.scores, dataset=name if len(found) > 1 else ""))
     results = [result for scores in rows.values() for result in (scores.result, scores.reranked) if result is not None]
     for protocol in dict.fromkeys(result.protocol for result in results):
-        console.print(PROTOCOLS[protocol].text, style="dim")
+        console.print(PROTOCOLS[protocol], style="dim")
     console.print(str(next(iter(found.values())).how), style="dim")
     if out is not None:
         console.print(f"Results, images and report.html: {out}")

@@ -5,13 +5,19 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
-    from partreid.evaluation.calibrate import FittedCalibration
-    from partreid.evaluation.calibration import CalibrationQuality, cross_validate, fit_calibration
-    from partreid.evaluation.dataset import EmbeddedSplit, QuerySetScores, chance_rank1, embed_split, score_query_set
+    from partreid.evaluation.calibration import CalibrationQuality, FittedCalibration, cross_validate, fit_calibration
+    from partreid.evaluation.dataset import (
+        EmbeddedSplit,
+        QuerySetScores,
+        SearchedSet,
+        chance_rank1,
+        embed_split,
+        score_query_set,
+        search_sets,
+    )
     from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
-    from partreid.evaluation.protocols import PROTOCOLS, Protocol
+    from partreid.evaluation.protocols import PROTOCOLS
     from partreid.evaluation.reranking import Reranker, RerankingConfig
-    from partreid.evaluation.searched import SearchedSet, search_sets
     from partreid.evaluation.separation import DistanceDistribution, distance_distribution
     from partreid.evaluation.slots import SlotRow, slot_mapping, slot_table
     from partreid.evaluation.statistics import (
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PROTOCOLS", "CalibrationQuality", "DistanceDistribution", "EmbeddedSplit", "EvaluationConfig",
     "FittedCalibration", "Identities", "Interval", "MatchingConfig", "PairedDifference", "PartVisibility",
-    "Protocol", "QuerySetScores", "Reranker", "RerankingConfig", "SearchedSet", "SlotRow", "bootstrap_interval",
+    "QuerySetScores", "Reranker", "RerankingConfig", "SearchedSet", "SlotRow", "bootstrap_interval",
     "chance_rank1", "cross_validate", "distance_distribution", "embed_split", "evaluate_embeddings",
     "fit_calibration", "paired_difference", "part_visibility", "score_query_set", "search_sets", "slot_mapping",
     "slot_table", "with_confidence",

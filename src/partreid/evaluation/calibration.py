@@ -1,25 +1,30 @@
-"""How good a match probability is: pairs from labelled images, folds by identity, reliability."""
+"""How probable it is that two images show one person: learned from data sets, and how good that probability is."""
 
 from __future__ import annotations
 
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from partreid.errors import DataError, ShapeError
-from partreid.evaluation.dataset import EmbeddedSplit
+from partreid.datasets.readers import DataLike, read_datasets
+from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.evaluation.dataset import EmbeddedSplit, embed_sets, query_sets, with_needed_labels
 from partreid.evaluation.evaluator import MatchedIdentities
+from partreid.evaluation.visibility import PartVisibility, part_visibility
 from partreid.functional.distance import MEMORY_BUDGET
-from partreid.objects import Guided
+from partreid.objects import Guided, guided
+from partreid.progress import Progress, no_progress
 from partreid.retrieval.calibration import LabelledPairs, MatchCalibration, fit_curves
+from partreid.retrieval.how_compared import HowCompared, fields_of, load_for_comparison
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import Identity, ReIDImage
+from partreid.runtime import RuntimeConfig
+from partreid.types import Identity
 from partreid.types.numbers import require_whole
 
 MAX_NEGATIVES = 1_000_000
@@ -63,6 +68,86 @@ class CalibrationQuality(Guided):
     slots: tuple[ReliabilityRow, ...]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedCalibration(Guided):
+    """A calibration, and how good it is.
+
+    Attributes:
+        calibration: fitted on all pairs. quality: as :func:`cross_validate`.
+        pairs: all pairs. parts: the threshold of each part, where thresholds were chosen. how: images were compared.
+    """
+
+    calibration: MatchCalibration
+    quality: Mapping[str, CalibrationQuality]
+    pairs: LabelledPairs
+    parts: tuple[PartVisibility, ...]
+    how: HowCompared
+
+
+@guided
+def calibrate(
+    model: str | Path,
+    data: DataLike | Sequence[DataLike],
+    *,
+    visibility: bool = False,
+    prior: float | None = None,
+    folds: int = 5,
+    mirror: bool = False,
+    overrides: Sequence[str] = (),
+    limit_ids: int | None = None,
+    runtime: RuntimeConfig | None = None,
+    progress: Progress = no_progress,
+) -> FittedCalibration:
+    """Learn the probability that two images show one person, from distance and number of compared slots.
+
+    Fitted on all pairs of the sets' queries and gallery that evaluation counts. Persons that the model was trained on
+    must not be among the queries: their distances are too small.
+
+    Args:
+        model: as for :meth:`PartExtractor.from_pretrained`. data: data sets or their names or folders.
+        visibility: also choose a threshold of visibility for each part, on labelled training images.
+        prior: fraction of the pairs that show one person where it will be used; that of these pairs where None.
+        folds: of the persons, for the quality. mirror, overrides: how images are embedded and compared.
+        limit_ids: only so many identities of each set, as for ``read_dataset``.
+        runtime: where the model runs. progress: shows how far the embedding is.
+
+    Raises:
+        ConfigError: the prior is no probability, or as ``load_for_comparison``.
+        DataError: a set has no queries, or too few persons have a match. LabelError: thresholds need labels.
+    """
+    if prior is not None and not 0 < prior < 1:
+        raise ConfigError(f"prior is a probability between 0 and 1, got {prior}.")
+    datasets = read_datasets(data, labels="auto" if visibility else None, limit_ids=limit_ids)
+    assignments = (*(("model.visibility=continuous",) if visibility else ()), *overrides)
+    extractor, how = load_for_comparison(model, runtime=runtime, mirror=mirror, overrides=assignments)
+    parts: tuple[PartVisibility, ...] = ()
+    if visibility:
+        images = [image for dataset in datasets for image in dataset.train]
+        with progress("training images", sum(image.label is not None for image in images)) as advance:
+            parts = part_visibility(extractor, images, advance=advance)
+        limits = {part.part: part.threshold for part in parts if part.threshold is not None}
+        content = how.matching.model_dump() | {"visibility_threshold": limits}
+        how = HowCompared.of(extractor, MatchingConfig.parse(content, source="thresholds"))
+    found = []
+    for dataset in datasets:
+        labelled = with_needed_labels(extractor, dataset)
+        queries, gallery = embed_sets(extractor, labelled, query_sets(dataset), progress=progress)
+        found += [labelled_pairs(query, gallery, matching=how.matching) for query in queries.values()]
+    pairs = LabelledPairs.cat(found)
+    slots = len(how.matching.slots or extractor.slots)
+    quality = cross_validate(pairs, num_slots=slots, folds=folds, prior=prior)
+    calibration = fit_calibration(pairs, num_slots=slots, prior=prior).model_copy(
+        update={
+            "matching": how.matching,
+            "overrides": fields_of("model", assignments),
+            "mirror": mirror,
+            "model": extractor.fingerprint,
+            "fitted_on": ", ".join(f"{dataset.name} ({' + '.join(dataset.queries)})" for dataset in datasets),
+        }
+    )
+    return FittedCalibration(calibration, quality, pairs, parts, how)
+
+
 def labelled_pairs(
     query: EmbeddedSplit,
     gallery: EmbeddedSplit,
@@ -75,22 +160,18 @@ def labelled_pairs(
     """All pairs of a query and a gallery image that evaluation would count; junk of both kinds is left out.
 
     Of pairs of different persons at most about ``max_negatives`` are drawn, each standing for as many as were not.
-
-    Args:
-        query: images of a query set. gallery: of the same data set.
-        matching: how to compare. seed: of the draw. memory_budget: bytes to work in, beside the pairs.
+    ``memory_budget``: bytes to work in, beside the pairs.
 
     Raises:
         ShapeError: an option is no whole number, or below 1 (the seed: below 0); or as ``MatchingConfig.distances``.
     """
-    for name, value, least in (
-        ("max_negatives", max_negatives, 1), ("seed", seed, 0), ("memory_budget", memory_budget, 1)
-    ):  # fmt: skip
-        require_whole(name, value, least=least)
+    require_whole("seed", seed)
+    require_whole("max_negatives", max_negatives, least=1)
+    require_whole("memory_budget", memory_budget, least=1)
     matched = MatchedIdentities.of(query.ids, gallery.ids, sizes=(len(query.images), len(gallery.images)))
     asked, stored, ids = matched.without_junk(query.embeddings, gallery.embeddings)
     query_pids, gallery_pids = (
-        _persons(split.images)[torch.from_numpy(counted)]
+        torch.tensor([_person(image.identity) for image in split.images], dtype=torch.int64)[torch.from_numpy(counted)]
         for split, counted in zip((query, gallery), matched.counted, strict=True)
     )
     views = None if ids.views is None else [torch.from_numpy(side) for side in ids.views]
@@ -157,7 +238,7 @@ def cross_validate(
         DataError: fewer than four persons have a match.
     """
     prior = pairs.base_rate if prior is None else prior
-    persons = _unique(pairs.query_person[pairs.same])
+    persons = torch.unique(pairs.query_person[pairs.same])
     require_whole("folds", folds, least=2)
     require_whole("seed", seed)
     if len(persons) < 4:
@@ -219,7 +300,7 @@ def _rows(
     group: Tensor, name: Callable[[int], str], probabilities: Tensor, pairs: LabelledPairs
 ) -> tuple[ReliabilityRow, ...]:
     rows = []
-    for value in _unique(group).tolist():
+    for value in torch.unique(group).tolist():
         chosen = group == value
         weights = pairs.weights[chosen]
         total = float(weights.sum())
@@ -232,7 +313,7 @@ def _rows(
 
 def _dealer(persons: Tensor, pairs: LabelledPairs, folds: int, seed: int) -> Callable[[Tensor], Tensor]:
     """Which fold a person is in: those with a match are dealt first, so that each fold has as many of them."""
-    everyone = _unique(torch.cat([pairs.query_person, pairs.gallery_person]))
+    everyone = torch.unique(torch.cat([pairs.query_person, pairs.gallery_person]))
     others = everyone[~torch.isin(everyone, persons)]
     generator = torch.Generator().manual_seed(seed)
     order = torch.cat([group[torch.randperm(len(group), generator=generator)] for group in (persons, others)])
@@ -241,18 +322,10 @@ def _dealer(persons: Tensor, pairs: LabelledPairs, folds: int, seed: int) -> Cal
     return lambda people: fold[torch.searchsorted(everyone, people)]
 
 
-def _persons(images: Sequence[ReIDImage]) -> Tensor:
-    """[N] int64 numbers of the persons, different for equal ids of different data sets, the same in every call."""
-    return torch.tensor([_person(image.identity) for image in images], dtype=torch.int64)
-
-
 def _person(identity: Identity) -> int:
+    """A number for a person, different for equal ids of different data sets, the same in every call."""
     dataset, pid = identity
     if 0 <= pid < 2**31:
         return (zlib.crc32(dataset.encode()) << 31) + pid
     digest = hashlib.blake2b(f"{dataset}\0{pid}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-def _unique(values: Tensor) -> Tensor:
-    return torch.from_numpy(np.unique(values.numpy()))

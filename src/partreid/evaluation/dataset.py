@@ -11,14 +11,18 @@ import torch
 from torch import Tensor
 
 from partreid import processes
-from partreid.errors import DataError
+from partreid.datasets.readers import choose_labels
+from partreid.errors import DataError, nearest
 from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
 from partreid.evaluation.slots import SlotRow, slot_mapping, slot_table
 from partreid.inference.extractor import PartExtractor
+from partreid.labels.locate import AUTO
 from partreid.objects import Guided
 from partreid.parts import GLOBAL
-from partreid.progress import Advance
+from partreid.progress import Advance, Progress, no_progress
+from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
+from partreid.runners.runner import TorchRunner
 from partreid.types import EvaluationResult, PartEmbeddings, ReIDDataset, ReIDImage
 
 
@@ -89,29 +93,27 @@ def embed_split(
         DataError: an image cannot be read; the message names it.
     """
     count = processes.count() if shared else 1
-    if count == 1 or len(images) < count:
-        return _embed(extractor, images, advance)
-    processes.join(extractor.device)
-    first, end = (len(images) * rank // count for rank in (processes.rank(), processes.rank() + 1))
-    mine = _embed(extractor, images[first:end], lambda done: advance(done * count))
-    parts = processes.gather_to_first((mine.embeddings, mine.holistic))
-    if not processes.is_first():
-        return mine
-    holistic = {name: torch.cat([part[name] for _, part in parts]) for name in mine.holistic}
-    return EmbeddedSplit(tuple(images), PartEmbeddings.cat(part for part, _ in parts), holistic)
-
-
-def _embed(extractor: PartExtractor, images: Sequence[ReIDImage], advance: Advance) -> EmbeddedSplit:
+    count = count if len(images) >= count else 1
+    if count > 1:
+        processes.join(extractor.device)
+    rank = processes.rank() if count > 1 else 0
+    first, end = (len(images) * one // count for one in (rank, rank + 1))
     embeddings: list[PartEmbeddings] = []
     holistic: dict[str, list[Tensor]] = defaultdict(list)
-    for output in extractor.outputs(list(images)):
+    for output in extractor.outputs(list(images[first:end])):
         embeddings.append(output.embeddings)
         for name, vectors in ((GLOBAL, output.features.global_), ("concat", output.features.concat)):
             if vectors is not None and name not in output.embeddings.slots:
                 holistic[name].append(vectors)
-        advance(len(output.embeddings))
-    joined = {name: torch.cat(vectors) for name, vectors in holistic.items()}
-    return EmbeddedSplit(tuple(images), PartEmbeddings.cat(embeddings), joined)
+        advance(count * len(output.embeddings))
+    mine = PartEmbeddings.cat(embeddings), {name: torch.cat(vectors) for name, vectors in holistic.items()}
+    if count == 1:
+        return EmbeddedSplit(tuple(images), *mine)
+    parts = processes.gather_to_first(mine)
+    if not processes.is_first():
+        return EmbeddedSplit(tuple(images[first:end]), *mine)
+    whole = {name: torch.cat([part[name] for _, part in parts]) for name in mine[1]}
+    return EmbeddedSplit(tuple(images), PartEmbeddings.cat(part for part, _ in parts), whole)
 
 
 def score_query_set(
@@ -159,3 +161,84 @@ def chance_rank1(dataset: ReIDDataset) -> float:
     if not fractions:
         raise DataError(f"No query of {dataset.name} has a match in the gallery.")
     return sum(fractions) / len(fractions)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchedSet(Guided):
+    """A query set that a model has searched in the gallery.
+
+    Attributes:
+        extractor: the model. query, gallery: embedded. how: they were compared. scores: what came of it.
+    """
+
+    extractor: PartExtractor
+    query: EmbeddedSplit
+    gallery: EmbeddedSplit
+    how: HowCompared
+    scores: QuerySetScores
+
+
+def query_sets(dataset: ReIDDataset, wanted: Sequence[str] | None = None) -> list[str]:
+    """The query sets to search, all where None is wanted.
+
+    Raises:
+        DataError: there is none, or none of that name.
+    """
+    if not dataset.queries:
+        raise DataError(f"{dataset.name} ({dataset.root}) has no query images, so it cannot be evaluated.")
+    chosen = list(wanted or dataset.queries)
+    for name in chosen:
+        if name not in dataset.queries:
+            raise DataError(f"{dataset.root} has no query set {name!r}. {nearest(name, dataset.queries)}")
+    return chosen
+
+
+def with_needed_labels(extractor: PartExtractor, dataset: ReIDDataset, labels: str = AUTO) -> ReIDDataset:
+    """The set with its labels, where the model needs them (fixed attention, Table 2) and the set has none yet."""
+    network = extractor.runner.model if isinstance(extractor.runner, TorchRunner) else None
+    if network is None or not network.config.pose_guided or any(image.label for image in dataset.gallery):
+        return dataset
+    return choose_labels(dataset, labels)
+
+
+def embed_sets(
+    extractor: PartExtractor,
+    dataset: ReIDDataset,
+    queries: Sequence[str],
+    *,
+    shared: bool = False,
+    progress: Progress = no_progress,
+) -> tuple[dict[str, EmbeddedSplit], EmbeddedSplit]:
+    """The query sets by name, and the gallery, embedded; ``shared`` as in ``embed_split``."""
+    images = {"gallery": dataset.gallery} | {name: dataset.queries[name] for name in queries}
+    with progress(f"embedding {dataset.name}", sum(map(len, images.values()))) as advance:
+        splits = {name: embed_split(extractor, split, advance=advance, shared=shared) for name, split in images.items()}
+    gallery = splits.pop("gallery")
+    return splits, gallery
+
+
+def search_sets(
+    extractor: PartExtractor,
+    dataset: ReIDDataset,
+    queries: Sequence[str],
+    *,
+    how: HowCompared | None = None,
+    options: EvaluationConfig | None = None,
+    slots: bool = True,
+    shared: bool = False,
+    progress: Progress = no_progress,
+) -> dict[str, SearchedSet]:
+    """Embed query sets and the gallery, and score each set, overall and, unless ``slots`` is False, per embedding.
+
+    Compared as ``how`` says; as the model was made for where it is None. Processes under torchrun share the embedding
+    if ``shared``; only the first one scores, and the others get nothing.
+    """
+    how = how or HowCompared.of(extractor)
+    splits, gallery = embed_sets(extractor, dataset, queries, shared=shared, progress=progress)
+    if shared and not processes.is_first():
+        return {}
+    found = {}
+    for name, query in splits.items():
+        scores = score_query_set(query, gallery, matching=how.matching, options=options, slots=slots)
+        found[name] = SearchedSet(extractor, query, gallery, how, scores)
+    return found

@@ -47,29 +47,6 @@ class Identities(NamedTuple):
     camids: Ids | None = None
     files: Sequence[Path] | None = None
 
-    @classmethod
-    def of(cls, ids: Identities | tuple[Ids, Ids | None], side: str, *, count: int) -> Identities:
-        """Checked ids of ``count`` images.
-
-        Args:
-            ids: as they came. side: "query" or "gallery", for the message. count: of the embeddings.
-
-        Raises:
-            ShapeError: they are no ``(pids, camids)``, or not as many.
-        """
-        if not isinstance(ids, tuple | list) or not 1 <= len(ids) <= 3 or ids[0] is None:
-            raise ShapeError(f"Expected (pids, camids) of the {side}, got {ids!r:.80}. Cameras may be None.")
-        identities = cls(*ids)
-        names = {"person ids": identities.pids, "cameras": identities.camids, "files": identities.files}
-        try:
-            counts = {name: len(values) for name, values in names.items() if values is not None}
-        except TypeError:
-            raise ShapeError(f"Expected (pids, camids) of the {side}, each a list or array, got {ids!r:.80}.") from None
-        if any(found != count for found in counts.values()):
-            told = " and ".join(f"{found} {name}" for name, found in counts.items())
-            raise ShapeError(f"The {side} has {count} embeddings but {told}.")
-        return identities
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MatchedIdentities(Guided):
@@ -100,7 +77,7 @@ class MatchedIdentities(Guided):
             ShapeError: not as many ids, or ids that cannot be compared (:mod:`partreid.types.ids`).
         """
         asked, stored = (
-            Identities.of(ids, side, count=count)
+            _checked(ids, side, count)
             for ids, side, count in zip((query, gallery), ("query", "gallery"), sizes, strict=True)
         )
         pids = match_persons(asked.pids, stored.pids, sizes=sizes)
@@ -131,6 +108,22 @@ class MatchedIdentities(Guided):
         pids = self.pids[0][some], self.pids[1][others]
         kept = None if views is None else (views[0][some], views[1][others])
         return query, gallery, MatchedIdentities(pids, kept, self.protocol)
+
+
+def _checked(ids: Identities | tuple[Ids, Ids | None], side: str, count: int) -> Identities:
+    """The ids of a side as they came, if they are those of ``count`` images."""
+    if not isinstance(ids, tuple | list) or not 1 <= len(ids) <= 3 or ids[0] is None:
+        raise ShapeError(f"Expected (pids, camids) of the {side}, got {ids!r:.80}. Cameras may be None.")
+    identities = Identities(*ids)
+    names = {"person ids": identities.pids, "cameras": identities.camids, "files": identities.files}
+    try:
+        counts = {name: len(values) for name, values in names.items() if values is not None}
+    except TypeError:
+        raise ShapeError(f"Expected (pids, camids) of the {side}, each a list or array, got {ids!r:.80}.") from None
+    if any(found != count for found in counts.values()):
+        told = " and ".join(f"{found} {name}" for name, found in counts.items())
+        raise ShapeError(f"The {side} has {count} embeddings but {told}.")
+    return identities
 
 
 def _paths(files: Sequence[Path], side: str) -> list[str]:

@@ -6,8 +6,6 @@ Scores are comparable only under one rule. CUHK03's old protocol (100 random gal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from partreid.functional.ranking import ALL_CAMERAS, CROSS_CAMERA, OTHER_FILE
 
 _COMMON = (
@@ -24,18 +22,6 @@ _RERANKED = (
 )
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """A rule for scoring.
-
-    Attributes:
-        name: as in ``EvaluationResult.protocol``. text: the rule in words, for reports.
-    """
-
-    name: str
-    text: str
-
-
 def reranked(protocol: str) -> str:
     """Name of the same rule with re-ranking."""
     return f"{protocol}, re-ranked"
@@ -48,13 +34,10 @@ _JUNK = {
     ALL_CAMERAS: "Cameras are unknown, so nothing is dropped; figures come out higher than with them.",
 }
 
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol
+PROTOCOLS = {
+    rule: _COMMON.format(junk=junk, ranking=ranking)
     for name, junk in _JUNK.items()
-    for protocol in (
-        Protocol(name, _COMMON.format(junk=junk, ranking=_PLAIN)),
-        Protocol(reranked(name), _COMMON.format(junk=junk, ranking=_RERANKED)),
-    )
+    for rule, ranking in ((name, _PLAIN), (reranked(name), _RERANKED))
 }
-"""The rules by name: that of all published sets here, two for data without cameras (files known or not), and each of
-them with re-ranking."""
+"""The rules in words by name: that of all published sets here, two for data without cameras (files known or not), and
+each of them with re-ranking."""

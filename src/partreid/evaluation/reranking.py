@@ -38,7 +38,7 @@ class RerankingConfig(ConfigModel):
     """Nearest images over which a neighbourhood is averaged, the image itself included; 1 averages none."""
 
     weight: Annotated[float, Field(ge=0, le=1)] = 0.3
-    """Share of the distance itself in the final one, the rest is the Jaccard distance; 1 keeps the order as it was."""
+    """Weight of the distance itself in the final one, the rest is the Jaccard distance; 1 keeps the order as it was."""
 
 
 class Reranker:

@@ -45,7 +45,7 @@ class DistanceDistribution(Guided):
 
     @property
     def separation(self) -> float:
-        """Share of (pair of one person, pair of two) in which the former is nearer: 1 = always, 0.5 = chance.
+        """Fraction of (pair of one person, pair of two) in which the former is nearer: 1 = always, 0.5 = chance.
 
         The area under the ROC curve of the distance. Equal bins, and two infinite distances, count half. NaN where
         either kind of pair is missing.

@@ -114,7 +114,10 @@ def slot_table(
     options = options.model_copy(update={"bootstrap": 0, "reranking": None})
     rows = []
     for name, asked in query.items():
-        rule = _thresholds_of(matching, asked.slots)
+        rule, limits = matching, matching.visibility_threshold
+        if isinstance(limits, dict):
+            kept = {slot: limit for slot, limit in limits.items() if slot in asked.slots}
+            rule = matching.model_copy(update={"visibility_threshold": kept})
         kinds = [(name, rule)]
         if len(asked.slots) > 1 and rule.visibility != "ignore":
             without = rule.model_copy(update={"visibility": "ignore"})
@@ -126,12 +129,3 @@ def slot_table(
             rank1, rank5, rank10 = map(result.rank, (1, 5, 10))
             rows.append(SlotRow(label, rank1, rank5, rank10, result.mean_ap, result.mean_inp, visible))
     return rows
-
-
-def _thresholds_of(matching: MatchingConfig, slots: tuple[str, ...]) -> MatchingConfig:
-    """The rule with the thresholds of these slots alone."""
-    limits = matching.visibility_threshold
-    if not isinstance(limits, dict):
-        return matching
-    kept = {slot: limit for slot, limit in limits.items() if slot in slots}
-    return matching.model_copy(update={"visibility_threshold": kept})

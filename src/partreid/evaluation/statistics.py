@@ -132,8 +132,7 @@ def paired_difference(
 
 
 def _counted(result: EvaluationResult) -> np.ndarray:
-    counted: np.ndarray = ~np.isnan(result.average_precision)
-    return counted
+    return np.asarray(~np.isnan(result.average_precision))
 
 
 def _per_query(result: EvaluationResult) -> dict[str, np.ndarray]:

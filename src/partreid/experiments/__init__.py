@@ -6,9 +6,8 @@ from partreid.doors import door
 
 if TYPE_CHECKING:
     from partreid.experiments.execute import Plan
-    from partreid.experiments.report import as_json, as_markdown
     from partreid.experiments.rows import Experiment, Row
-    from partreid.experiments.summary import Summary, summarize
+    from partreid.experiments.summary import Summary, as_json, as_markdown, summarize
     from partreid.experiments.tables import EXPERIMENTS
 
 __all__ = ["EXPERIMENTS", "Experiment", "Plan", "Row", "Summary", "as_json", "as_markdown", "summarize"]

@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from partreid.errors import DataError, TrainingError
-from partreid.evaluation.searched import query_sets
+from partreid.evaluation.dataset import query_sets
 from partreid.experiments.rows import Experiment, Row
 from partreid.experiments.runs import Scores, Task, read_scores, run_task
 from partreid.experiments.tables import BPBREID
@@ -133,14 +133,11 @@ def run_all(
 
 
 def execute(tasks: Sequence[Task], *, jobs: int = 1) -> Iterator[tuple[Task, Exception | None]]:
-    """Run what is not done; a task that fails does not stop the others, nor does one whose process is killed.
+    """Run what is not done, and tell each task as it ends, with its error.
 
-    Yields:
-        Each task as it ends, with its error.
+    A task that fails does not stop the others, nor does one whose process is killed.
     """
-    if jobs == 1 or len(tasks) < 2:
-        return ((task, _attempt(task)) for task in tasks)
-    return _side_by_side(tasks, jobs)
+    return _side_by_side(tasks, jobs) if jobs > 1 and len(tasks) > 1 else ((task, _attempt(task)) for task in tasks)
 
 
 def _side_by_side(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Exception | None]]:

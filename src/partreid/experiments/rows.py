@@ -106,10 +106,6 @@ class Experiment:
         assert len(set(names)) == len(names), "row names are unique"
         assert {name for claim in self.claims for name in (claim.better, claim.worse)} <= set(names)
 
-    def row(self, name: str) -> Row:
-        """The row of that name."""
-        return next(row for row in self.rows if row.name == name)
-
     def select(self, names: Sequence[str] | None) -> tuple[Row, ...]:
         """Rows by name, all where None.
 

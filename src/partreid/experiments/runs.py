@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from partreid.errors import CheckpointError, DataError
-from partreid.evaluation.dataset import EmbeddedSplit, embed_split
+from partreid.evaluation.dataset import embed_split
 from partreid.evaluation.evaluator import EvaluationConfig, evaluate_embeddings
 from partreid.evaluation.reranking import RerankingConfig
 from partreid.experiments.rows import EVERYTHING, Comparison
-from partreid.files import atomic_file, hold_folder, recover_folder
+from partreid.files import hold_folder, recover_folder, write_text
 from partreid.inference.extractor import PartExtractor
 from partreid.json_files import read_json
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, read_metrics
@@ -30,7 +30,7 @@ from partreid.training.data import file_digest
 from partreid.training.loop import Trainer
 from partreid.training.state import load_run_config, trained_on
 from partreid.training.train_config import TrainConfig
-from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
+from partreid.types import ReIDDataset, ReIDImage
 
 SCORES_FILE, ERROR_FILE = "scores.json", "error.txt"
 
@@ -104,11 +104,6 @@ class Scores:
     compared: str = ""
 
     @classmethod
-    def of(cls, result: EvaluationResult, compared: str = "") -> Scores:
-        """What is kept of a result."""
-        return cls(result.protocol, result.average_precision, result.first_match, compared)
-
-    @classmethod
     def parse(cls, values: dict[str, Any]) -> Scores:
         """From JSON."""
         precision = np.array([np.nan if ap is None else ap for ap in values["average_precision"]], np.float64)
@@ -132,14 +127,12 @@ class Scores:
     @property
     def ap(self) -> np.ndarray:
         """AP of the counted queries."""
-        counted: np.ndarray = self.average_precision[~np.isnan(self.average_precision)]
-        return counted
+        return np.asarray(self.average_precision[~np.isnan(self.average_precision)])
 
     @property
     def rank1(self) -> np.ndarray:
         """1 for each counted query whose first place is right, else 0."""
-        right: np.ndarray = (self.first_match[~np.isnan(self.average_precision)] == 1).astype(np.float64)
-        return right
+        return np.asarray(self.first_match[~np.isnan(self.average_precision)] == 1, np.float64)
 
 
 def run_task(task: Task) -> None:
@@ -159,12 +152,15 @@ def run_task(task: Task) -> None:
             if task.trained:
                 _check_persons(task)
             else:
-                _train(task)
+                trainer = Trainer(task.config, task.train.train, task.folder, runtime=task.runtime)
+                if (task.folder / CHECKPOINT_FOLDER).exists():
+                    trainer.resume()
+                trainer.callbacks = tensorboard(task.folder)
+                trainer.fit()
             _score(task)
             (task.folder / ERROR_FILE).unlink(missing_ok=True)
         except Exception as error:
-            with atomic_file(task.folder / ERROR_FILE) as temporary:
-                temporary.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
+            write_text(task.folder / ERROR_FILE, f"{type(error).__name__}: {error}\n")
             raise
 
 
@@ -197,17 +193,14 @@ def _check_persons(task: Task) -> None:
         )
 
 
-def _train(task: Task) -> None:
-    trainer = Trainer(task.config, task.train.train, task.folder, runtime=task.runtime)
-    if (task.folder / CHECKPOINT_FOLDER).exists():
-        trainer.resume()
-    trainer.callbacks = tensorboard(task.folder)
-    trainer.fit()
-
-
 def _score(task: Task) -> None:
+    if task.done:
+        return
     results: dict[str, Scores] = {}
-    for (mirror, continuous), comparisons in _by_embedding(task.missing).items():
+    groups: dict[tuple[bool, bool], list[Comparison]] = defaultdict(list)  # images are embedded once for each group
+    for comparison in task.missing:
+        groups[comparison.mirror, comparison.continuous].append(comparison)
+    for (mirror, continuous), comparisons in groups.items():
         overrides = ["visibility=continuous"] if continuous else []
         extractor = PartExtractor.from_pretrained(
             task.folder, runtime=task.runtime.model_copy(update={"precision": "float32"}), mirror=mirror,
@@ -217,41 +210,19 @@ def _score(task: Task) -> None:
         for comparison in comparisons:
             matching = MatchingConfig(normalize=comparison.normalize, visibility=comparison.visibility)
             how = HowCompared.of(extractor, matching)
-            results[comparison.name] = Scores.of(_compare(query, gallery, comparison, how.matching), str(how))
-    _write_scores(task, results)
-
-
-def _by_embedding(comparisons: Iterable[Comparison]) -> dict[tuple[bool, bool], list[Comparison]]:
-    """Comparisons that need the same embeddings stand together: images are embedded once for them."""
-    groups: dict[tuple[bool, bool], list[Comparison]] = {}
-    for comparison in comparisons:
-        groups.setdefault((comparison.mirror, comparison.continuous), []).append(comparison)
-    return groups
-
-
-def _compare(
-    query: EmbeddedSplit, gallery: EmbeddedSplit, comparison: Comparison, matching: MatchingConfig
-) -> EvaluationResult:
-    asked, offered = (
-        split.embeddings if comparison.embedding == EVERYTHING else split.table()[comparison.embedding]
-        for split in (query, gallery)
-    )
-    options = EvaluationConfig(reranking=RerankingConfig() if comparison.rerank else None)
-    return evaluate_embeddings(asked, offered, query.ids, gallery.ids, matching=matching, options=options)
-
-
-def _write_scores(task: Task, results: dict[str, Scores]) -> None:
-    if not results:
-        return
+            asked, offered = (
+                split.embeddings if comparison.embedding == EVERYTHING else split.table()[comparison.embedding]
+                for split in (query, gallery)
+            )
+            options = EvaluationConfig(reranking=RerankingConfig() if comparison.rerank else None)
+            found = evaluate_embeddings(asked, offered, query.ids, gallery.ids, matching=how.matching, options=options)
+            results[comparison.name] = Scores(found.protocol, found.average_precision, found.first_match, str(how))
     path = task.folder / SCORES_FILE
     content: dict[str, Any] = read_json(path, error=DataError) if path.is_file() else {}
     known = read_scores(task.folder, task.test) | results
-    content[task.test.name] = {
-        **scored_on(task.test),
-        "comparisons": {name: result.to_json() for name, result in known.items()},
-    }
-    with atomic_file(path, error=DataError) as temporary:
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    scores = {name: result.to_json() for name, result in known.items()}
+    content[task.test.name] = {**scored_on(task.test), "comparisons": scores}
+    write_text(path, json.dumps(content) + "\n", error=DataError)
 
 
 def scored_on(test: ReIDDataset) -> dict[str, Any]:

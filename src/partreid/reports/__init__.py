@@ -8,8 +8,7 @@ if TYPE_CHECKING:
     from partreid.reports.drawings import Drawing, draw_attention_of, draw_rankings_of
     from partreid.reports.evaluate import Evaluation
     from partreid.reports.figures import QueryChoice
-    from partreid.reports.label_report import LabelReport
-    from partreid.reports.label_review import review_labels
+    from partreid.reports.label_report import LabelReport, review_labels
     from partreid.reports.pages import attention_page, rankings_page
     from partreid.reports.run_report import QuerySetReport, RunReport
 

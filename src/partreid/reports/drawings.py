@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,22 +11,24 @@ from matplotlib.figure import Figure
 
 from partreid.datasets.readers import DataLike, read_datasets
 from partreid.errors import ConfigError, DataError, ShapeError, nearest
-from partreid.evaluation.searched import query_sets, search_sets, with_needed_labels
-from partreid.files import atomic_file
+from partreid.evaluation.dataset import SearchedSet, query_sets, search_sets, with_needed_labels
+from partreid.files import write_text
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
 from partreid.progress import Progress, no_progress
-from partreid.reports.figures import QueryChoice, RankingStyle, attention_rows, drawn_labels, ranking_row
+from partreid.reports.figures import QueryChoice, attention_rows, ranking_row, spread
 from partreid.reports.pages import attention_page, rankings_page
+from partreid.reports.tables import in_words
 from partreid.retrieval.how_compared import HowCompared, load_for_comparison, model_name
 from partreid.runtime import RuntimeConfig
-from partreid.types import EvaluationResult, ReIDDataset
+from partreid.types import ReIDDataset
 from partreid.viz.attention import draw_attention
 from partreid.viz.canvas import save_png
 from partreid.viz.rankings import draw_rankings
 
 ALL = "all"
 """What the comparison of all slots is called in ``by``."""
+_RANKINGS, _ATTENTION = 6, 8  # images in the figures of an evaluation
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +53,14 @@ class Drawing:
         """
         path = Path(path)
         if is_page(path):
-            write_page(path, self.page())
+            write_text(path, self.page(), error=DataError)
         else:
             save_png(self.draw(), path)
         return path
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is written as a page, by its ending.
-
-    Raises:
-        ConfigError: it ends neither in .png nor in .html.
-    """
+    """Whether a file is written as a page, by its ending; a ConfigError where it is neither .png nor .html."""
     endings = {".html": True, ".htm": True, ".png": False}
     if path.suffix.lower() not in endings:
         raise ConfigError(f"Expected a file that ends in .png or .html, got {path}.")
@@ -104,7 +102,7 @@ def draw_rankings_of(
     names = [model_name(one) for one in (model, *against)]
     # A mistyped name is found before the images are embedded, which may take minutes.
     choice.check(dataset.queries[name])
-    ways = [{way: slots_by_name(way, extractor.slots) for way in by or [ALL]} for extractor, _ in loaded]
+    ways = [{way: _slots_by_name(way, extractor.slots) for way in by or [ALL]} for extractor, _ in loaded]
     searched = []
     for extractor, how in loaded:
         needed = with_needed_labels(extractor, dataset, labels)
@@ -114,11 +112,11 @@ def draw_rankings_of(
         for one, found, way_slots in zip(names, searched, ways, strict=True):
             for way, slots in way_slots.items():
                 title = " · ".join([*([one] if against else []), *([f"by {way}"] if by else [])])
-                style = RankingStyle(top, junk=junk, attention=attention, slots=slots, title=title)
-                rows.append(ranking_row(found, index, style))
+                rows.append(
+                    ranking_row(found, index, top=top, junk=junk, attention=attention, slots=slots, title=title)
+                )
     every = loaded[0][0].slots
-    results = [found.scores.result for found in searched]
-    scores = [f"{one}: {_percents(result)}" for one, result in zip(names, results, strict=True)]
+    scores = [in_words(one, found.scores.result) for one, found in zip(names, searched, strict=True)]
     title = f"{dataset.name}, {name} · {' · '.join(scores)}"
     shown = partial(rankings_page, rows, every, title=title, smooth=smooth)
     compared = tuple((one, how) for one, (_, how) in zip(names, loaded, strict=True))
@@ -151,19 +149,29 @@ def draw_attention_of(
     if choice.ranked:
         found = search_sets(extractor, dataset, [name], how=how, slots=False, progress=progress)
         result = found[name].scores.result
-    rows = attention_rows(extractor, drawn_labels(dataset, [images[i] for i in choice.pick(images, result)], labels))
+    rows = attention_rows(extractor, dataset, [images[i] for i in choice.pick(images, result)], labels)
     title = f"{dataset.name}, {name}: part attention maps"
     shown = partial(attention_page, rows, extractor.slots, title=title, smooth=smooth)
     drawn = partial(draw_attention, rows, extractor.slots, title=title, smooth=smooth)
     return Drawing(title, drawn, shown, ((model_name(model), how),))
 
 
-def slots_by_name(way: str, slots: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The slots that a word of ``by`` names, None for all.
+def save_figures(searched: Mapping[str, SearchedSet], dataset: ReIDDataset, labels: str, folder: Path) -> None:
+    """An image of rankings for each query set, and one of attention where the model has any: queries evenly chosen."""
+    for name, one in searched.items():
+        precision, slots = one.scores.result.average_precision, one.query.embeddings.slots
+        title = f"{in_words(name, one.scores.result)}; best to worst queries"
+        rows = [ranking_row(one, i) for i in spread(precision, _RANKINGS)]
+        save_png(draw_rankings(rows, slots, title=title), folder / f"rankings_{name}.png")
+        if one.extractor.model.config.part_names:
+            images = [one.query.images[i] for i in spread(precision, _ATTENTION)]
+            maps = attention_rows(one.extractor, dataset, images, labels)
+            drawn = draw_attention(maps, slots, title=f"{name}: part attention maps")
+            save_png(drawn, folder / f"attention_{name}.png")
 
-    Raises:
-        ShapeError: there is no such slot.
-    """
+
+def _slots_by_name(way: str, slots: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The slots that a word of ``by`` names, None for all."""
     if way == ALL:
         return None
     wanted = tuple(way.split("+"))
@@ -171,20 +179,6 @@ def slots_by_name(way: str, slots: tuple[str, ...]) -> tuple[str, ...] | None:
         if slot not in slots:
             raise ShapeError(f"by {way}: the model has no slot {slot!r}. {nearest(slot, (*slots, ALL))}")
     return wanted
-
-
-def write_page(path: Path, content: str) -> None:
-    """Write an HTML page, whole or not at all.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    with atomic_file(path, error=DataError) as temporary:
-        temporary.write_text(content, encoding="utf-8", errors="replace")  # a file's name may be any bytes
-
-
-def _percents(result: EvaluationResult) -> str:
-    return f"rank-1 {100 * result.rank(1):.1f} %, mAP {100 * result.mean_ap:.1f} %"
 
 
 def _set_and_queries(data: DataLike, query_set: str | None) -> tuple[ReIDDataset, str]:

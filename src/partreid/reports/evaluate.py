@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 from partreid import processes
 from partreid.datasets.readers import DataLike, read_datasets
 from partreid.errors import DataError, nearest
-from partreid.evaluation.dataset import QuerySetScores
+from partreid.evaluation.dataset import QuerySetScores, SearchedSet, query_sets, search_sets, with_needed_labels
 from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.evaluation.reranking import RerankingConfig
-from partreid.evaluation.searched import SearchedSet, query_sets, search_sets, with_needed_labels
 from partreid.evaluation.statistics import with_confidence
-from partreid.files import atomic_file
+from partreid.files import write_text
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
 from partreid.objects import guided, html_table
 from partreid.progress import Progress, no_progress
-from partreid.reports.tables import as_csv, as_latex
+from partreid.reports.tables import as_csv, as_latex, in_words
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.how_compared import HowCompared, load_for_comparison, model_name
 from partreid.runners.runner import TorchRunner
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 METRICS = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mAP": "mAP", "mINP": "mINP"}
 """The scores by their keys in every file, and as tables call them."""
-_RANKINGS, _ATTENTION = 6, 8  # images in the figures
 
 
 class NoQuerySetError(DataError, KeyError):
@@ -143,10 +141,9 @@ class Evaluation(Mapping[str, EvaluationResult]):
         Raises:
             DataError: the embeddings were not kept, as several data sets were evaluated.
         """
-        from partreid.reports.gather import gather_report
+        from partreid.reports.run_report import gather_report
 
-        self._check_kept()
-        return gather_report(self)
+        return gather_report(self._certain())
 
     def save(self, folder: str | Path) -> Path:
         """Write ``results.json``, ``results.csv`` and ``results.tex``, the figures of rankings and attention of each
@@ -155,47 +152,31 @@ class Evaluation(Mapping[str, EvaluationResult]):
         Raises:
             DataError: a file cannot be written; or as :meth:`report`.
         """
-        self._check_kept()
-        folder = Path(folder)
-        certain = replace(self, scores={name: _certain(scores) for name, scores in self.scores.items()})
-        _write(folder / "results.json", json.dumps(certain.summary(), indent=2) + "\n")
-        _write(folder / "results.csv", certain.to_csv())
-        _write(folder / "results.tex", certain.to_latex())
+        certain, folder = self._certain(), Path(folder)
+        write_text(folder / "results.json", json.dumps(certain.summary(), indent=2) + "\n", error=DataError)
+        write_text(folder / "results.csv", certain.to_csv(), error=DataError)
+        write_text(folder / "results.tex", certain.to_latex(), error=DataError)
         if isinstance(next(iter(self.searched.values())).extractor.runner, TorchRunner):
-            _write(folder / "report.html", certain.report().page())
-            certain._draw(folder)
+            from partreid.reports.drawings import save_figures
+
+            write_text(folder / "report.html", certain.report().page(), error=DataError)
+            save_figures(self.searched, self.dataset, self.labels, folder)
         else:
             warnings.warn("Figures and report need the network itself: an exported file gives scores.", stacklevel=2)
         return folder
 
-    def _check_kept(self) -> None:
+    def _certain(self) -> Evaluation:
+        """The same with 95 % intervals, as files have them."""
         if not self.searched:
             raise DataError("Figures need the embeddings, which are kept of one data set only. Give out=FOLDER.")
-
-    def _draw(self, folder: Path) -> None:
-        """An image of rankings and one of attention for each query set."""
-        from partreid.reports.figures import RankingStyle, attention_rows, drawn_labels, ranking_row, spread
-        from partreid.viz.attention import draw_attention
-        from partreid.viz.canvas import save_png
-        from partreid.viz.rankings import draw_rankings
-
-        for name, searched in self.searched.items():
-            result, slots = self[name], searched.query.embeddings.slots
-            title = f"{name}: rank-1 {100 * result.rank(1):.1f} %, mAP {100 * result.mean_ap:.1f} %"
-            rows = [ranking_row(searched, i, RankingStyle()) for i in spread(result.average_precision, _RANKINGS)]
-            drawn = draw_rankings(rows, slots, title=f"{title}; best to worst queries")
-            save_png(drawn, folder / f"rankings_{name}.png")
-            if searched.extractor.model.config.part_names:
-                images = [searched.query.images[i] for i in spread(result.average_precision, _ATTENTION)]
-                maps = attention_rows(searched.extractor, drawn_labels(self.dataset, images, self.labels))
-                drawn = draw_attention(maps, slots, title=f"{name}: part attention maps")
-                save_png(drawn, folder / f"attention_{name}.png")
+        scores = {
+            name: one if one.result.confidence else replace(one, result=with_confidence(one.result))
+            for name, one in self.scores.items()
+        }
+        return replace(self, scores=scores)
 
     def __repr__(self) -> str:
-        scores = "; ".join(
-            f"{name}: rank-1 {100 * result.rank(1):.1f} %, mAP {100 * result.mean_ap:.1f} %"
-            for name, result in self.items()
-        )
+        scores = "; ".join(in_words(name, result) for name, result in self.items())
         return f"Evaluation({model_name(self.model)} on {self.dataset.name}; {scores})\n{self.how}"
 
     def _repr_html_(self) -> str:
@@ -306,13 +287,3 @@ def evaluate(
         # The embeddings of several large sets may be too much for the memory.
         found[dataset.name] = replace(one, searched={}) if several else one
     return found if several else found[datasets[0].name]
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_file(path, error=DataError) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="replace")  # a file's name may be any bytes
-
-
-def _certain(scores: QuerySetScores) -> QuerySetScores:
-    """The scores with intervals."""
-    return scores if scores.result.confidence else replace(scores, result=with_confidence(scores.result))

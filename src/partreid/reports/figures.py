@@ -14,52 +14,42 @@ import torch
 
 from partreid.datasets.images import read_image
 from partreid.errors import DataError, LabelError, nearest
-from partreid.evaluation.searched import SearchedSet
+from partreid.evaluation.dataset import SearchedSet
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
 from partreid.parts import FOREGROUND, PartSchema
 from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
-from partreid.viz.attention import AttentionRow
+from partreid.viz.attention import AttentionRow, slot_maps
 from partreid.viz.rankings import RankedImage, RankingRow
 
 
-@dataclass(frozen=True)
-class RankingStyle:
-    """What a row of a ranking shows.
-
-    Attributes:
-        top: results. junk: also those of the query's person and view, which scores leave out.
-        attention: draw attention over the images. slots: compare these alone; None = all (Eq. 9).
-        title: what tells the row from others of the same query.
-    """
-
-    top: int = 8
-    junk: bool = False
-    attention: bool = True
-    slots: tuple[str, ...] | None = None
-    title: str = ""
-
-
-def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> RankingRow:
+def ranking_row(
+    searched: SearchedSet,
+    index: int,
+    *,
+    top: int = 8,
+    junk: bool = False,
+    attention: bool = True,
+    slots: tuple[str, ...] | None = None,
+    title: str = "",
+) -> RankingRow:
     """A query and its first results in the order of evaluation; also the first right one, where it comes later.
 
     Args:
-        searched: by a model. index: of the query. style: what to show.
-
-    Raises:
-        ShapeError: there is no such slot.
+        searched: by a model. index: of the query. top, junk, attention: as of :func:`draw_rankings_of`.
+        slots: compare these alone; None = all (Eq. 9). title: what tells the row from others of the same query.
     """
     query, gallery = searched.query.images[index], searched.gallery.images
-    matching = searched.how.matching.model_copy(update={"slots": style.slots})
+    matching = searched.how.matching.model_copy(update={"slots": slots})
     asked, others = matching.prepare(searched.query.embeddings[index]), matching.prepare(searched.gallery.embeddings)
     distances = matching.prepared.distances(asked, others)[0]
     same = np.array([entry.pid == query.pid for entry in gallery])
-    junk = same & [entry.view == query.view for entry in gallery]
+    ignored = same & [entry.view == query.view for entry in gallery]
     order = distances.argsort(stable=True).numpy()
-    counted = order[~junk[order]]
-    shown = order[: style.top] if style.junk else counted[: style.top]
+    counted = order[~ignored[order]]
+    shown = order[:top] if junk else counted[:top]
     right = np.flatnonzero(same[counted])  # ranks from 0
     if len(right) and not np.isin(shown, counted[right]).any():
         shown = np.append(shown, counted[right[0]])
@@ -67,26 +57,29 @@ def ranking_row(searched: SearchedSet, index: int, style: RankingStyle) -> Ranki
     by_slot = pairwise_slot_distances(
         asked, others, chosen, normalize=matching.normalize, visibility=matching.visibility
     )[0]
-    images = list(_shown(searched.extractor, [query, *(gallery[i] for i in shown)], style))
+    images = list(_shown(searched.extractor, [query, *(gallery[i] for i in shown)], slots, attention=attention))
     results = [
         replace(
             image,
             distance=float(distances[i]),
             slot_distances=by_slot[place].numpy(),
-            verdict="junk" if junk[i] else "right" if same[i] else "wrong",
-            rank=None if junk[i] else int(np.flatnonzero(counted == i)[0]) + 1,
+            verdict="junk" if ignored[i] else "right" if same[i] else "wrong",
+            rank=None if ignored[i] else int(np.flatnonzero(counted == i)[0]) + 1,
         )
         for place, (i, image) in enumerate(zip(shown.tolist(), images[1:], strict=True))
     ]
-    note = _score(searched.scores.result, index) if style.slots is None else ""
+    note = _score(searched.scores.result, index) if slots is None else ""
     asking = replace(images[0], label=f"{images[0].label} · #{index}", note=note)
     farthest = distances[torch.isfinite(distances)]
-    return RankingRow(asking, results, style.title, asked.slots, float(farthest.max()) if len(farthest) else 0.0)
+    return RankingRow(asking, results, title, asked.slots, float(farthest.max()) if len(farthest) else 0.0)
 
 
-def attention_rows(extractor: PartExtractor, images: Sequence[ReIDImage]) -> list[AttentionRow]:
-    """The attention maps of images, and the labels of those that have one for the model's parts."""
+def attention_rows(
+    extractor: PartExtractor, dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str = AUTO
+) -> list[AttentionRow]:
+    """The attention maps of images of a data set, and the labels of those that have one for the model's parts."""
     schema = extractor.model.config.part_schema
+    images = _with_labels(dataset, images, labels)
     rows = []
     for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
         parts = slots[len(slots) - len(maps) + 1 :]
@@ -101,32 +94,6 @@ def attention_rows(extractor: PartExtractor, images: Sequence[ReIDImage]) -> lis
             )
         )
     return rows
-
-
-def drawn_labels(dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str = AUTO) -> list[ReIDImage]:
-    """The images with their label files, where there are any: read for those that are drawn, not for whole sets.
-
-    Args:
-        dataset: that they are of. images: to be drawn. labels: a label folder; "auto" takes the only one there is.
-
-    Raises:
-        LabelError: there is no label folder of that name.
-    """
-    try:
-        folder = choose_label_folder(dataset.root, labels)
-    except LabelError as error:
-        if labels != AUTO:
-            raise
-        warnings.warn(f"Drawn without labels: {error}", stacklevel=2)
-        return list(images)
-    if folder is None:
-        return list(images)
-    return [
-        entry
-        if entry.label
-        else replace(entry, label=find_label(entry.path, dataset.root, folder, dataset.label_naming))
-        for entry in images
-    ]
 
 
 def spread(values: np.ndarray, count: int) -> list[int]:
@@ -158,7 +125,7 @@ class QueryChoice:
         return bool(self.best or self.worst)
 
     def check(self, images: Sequence[ReIDImage]) -> None:
-        """Find a mistyped name before the images are embedded, which may take minutes; errors as in :meth:`pick`."""
+        """Refuse a mistyped name before the images are embedded, which may take minutes."""
         for name in self.names:
             find_image(images, name)
 
@@ -182,11 +149,7 @@ class QueryChoice:
 
 
 def find_image(images: Sequence[ReIDImage], name: str) -> int:
-    """Position of the image with that file name, with or without folders and suffix, else of that number.
-
-    Raises:
-        DataError: there is none, or several.
-    """
+    """Position of the one image with that file name, with or without folders and suffix, else of that number."""
     path = Path(name)
     found = [
         i
@@ -204,6 +167,23 @@ def find_image(images: Sequence[ReIDImage], name: str) -> int:
         f"No image {name!r}: expected the name of one of {len(images)} files, or a number from 0 to "
         f"{len(images) - 1}. {nearest(name, [images[i].path.name for i in range(min(len(images), 10_000))])[:200]}"
     )
+
+
+def _with_labels(dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str) -> list[ReIDImage]:
+    """The images with their label files, where there are any: looked for only for those that are drawn."""
+    try:
+        folder = choose_label_folder(dataset.root, labels)
+    except LabelError as error:
+        if labels != AUTO:
+            raise
+        warnings.warn(f"Drawn without labels: {error}", stacklevel=3)
+        return list(images)
+    if folder is None:
+        return list(images)
+    return [
+        replace(one, label=one.label or find_label(one.path, dataset.root, folder, dataset.label_naming))
+        for one in images
+    ]
 
 
 def _label(entry: ReIDImage, schema: PartSchema) -> np.ndarray | None:
@@ -225,20 +205,20 @@ def _attention(
             yield output.embeddings.slots, maps, visibility
 
 
-def _shown(extractor: PartExtractor, images: Sequence[ReIDImage], style: RankingStyle) -> Iterator[RankedImage]:
+def _shown(
+    extractor: PartExtractor, images: Sequence[ReIDImage], compared: tuple[str, ...] | None, *, attention: bool
+) -> Iterator[RankedImage]:
     """What a row shows of a query as of a result; attention and visibility of the slots that are compared."""
     for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
-        chosen = style.slots or slots
-        by_slot = dict(zip(slots[len(slots) - len(maps) + 1 :], maps[1:], strict=True))
-        if by_slot and FOREGROUND in slots:
-            by_slot[FOREGROUND] = maps[1:].max(axis=0)
+        chosen = compared or slots
+        by_slot = slot_maps(maps[1:], slots)
         names = [slot for slot in chosen if slot != FOREGROUND] or list(chosen)
         drawn = [by_slot[name] for name in names if name in by_slot]
         yield RankedImage(
             image=read_image(entry.path),
             label=_caption(entry),
             name=entry.path.name,
-            attention=np.stack([maps[0], *drawn]) if drawn and style.attention else None,
+            attention=np.stack([maps[0], *drawn]) if drawn and attention else None,
             visibility=np.array([visibility[slots.index(slot)] for slot in chosen]),
         )
 

@@ -11,12 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 from PIL import Image
 
 from partreid.viz.attention import AttentionRow, attention_cells, attention_note
-from partreid.viz.canvas import check_rows, to_array
-from partreid.viz.cells import Cell
+from partreid.viz.canvas import Cell, check_rows
 from partreid.viz.colors import css, part_colors, readable
 from partreid.viz.overlay import check_image
 from partreid.viz.rankings import SIGNS, RankingRow, number, ranking_cells
@@ -35,22 +33,14 @@ _SIZE = (168, 336)
 
 
 def rankings_page(rows: Sequence[RankingRow], slots: Sequence[str], *, title: str = "", smooth: bool = True) -> str:
-    """Queries and their results as one HTML page; arguments as of :func:`partreid.viz.draw_rankings`.
-
-    Raises:
-        ShapeError: no row, not a RankingRow, or an array does not fit the slots.
-    """
+    """Queries and their results as one HTML page; arguments and errors as of :func:`partreid.viz.draw_rankings`."""
     check_rows(rows, RankingRow)
     shown = [ranking_view(row, slots, smooth=smooth) for row in rows]
     return render("rankings.html", title=title, lead=READING, slots=slots, rows=shown)
 
 
 def attention_page(rows: Sequence[AttentionRow], slots: Sequence[str], *, title: str = "", smooth: bool = True) -> str:
-    """Attention maps and labels as one HTML page; arguments as of :func:`partreid.viz.draw_attention`.
-
-    Raises:
-        ShapeError: no row, not an AttentionRow, or an array does not fit the slots.
-    """
+    """Attention maps and labels as one HTML page; arguments and errors as of :func:`partreid.viz.draw_attention`."""
     check_rows(rows, AttentionRow)
     shown = [attention_view(row, slots, smooth=smooth) for row in rows]
     return render("attention.html", title=title, lead=attention_note(rows, smooth=smooth), slots=slots, rows=shown)
@@ -96,19 +86,9 @@ class Chart(NamedTuple):
     pixels: np.ndarray
     alt: str
 
-    @classmethod
-    def of(cls, figure: Figure, alt: str) -> Chart:
-        """A matplotlib figure."""
-        return cls(to_array(figure), alt)
-
 
 def render(template: str, *, title: str, lead: str, slots: Sequence[str], **values: object) -> str:
-    """A page; every text in it is escaped.
-
-    Args:
-        template: its name in ``templates/``. title: of the page. lead: a sentence below it.
-        slots: whose colours stay at the top of the window. values: what the template asks for.
-    """
+    """A page from ``templates/``; every text is escaped, and the colours of the slots stay at the top of the window."""
     colors = {readable(slot): color for slot, color in part_colors(slots).items()}
     return _environment().get_template(template).render(title=title, lead=lead, colors=colors, **values)
 
@@ -124,14 +104,7 @@ def _environment() -> Environment:
 
 
 def data_url(pixels: np.ndarray, quality: int | None = 85) -> str:
-    """The address of an image that holds the image itself.
-
-    Args:
-        pixels: uint8 [H, W, 3]. quality: of a JPEG; None = a PNG of few colours, for drawings.
-
-    Raises:
-        ShapeError: not an image.
-    """
+    """The address of an image, uint8 [H, W, 3], that holds the image: a JPEG, or for None a PNG of few colours."""
     image, buffer = Image.fromarray(check_image(pixels)), io.BytesIO()
     if quality is None:
         image.quantize(128).save(buffer, format="PNG", optimize=True)

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import math
+import shlex
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from partreid.base_config import flatten
+from partreid.base_config import flatten, read_config_file
+from partreid.environment import describe_environment
 from partreid.evaluation.protocols import PROTOCOLS
-from partreid.evaluation.separation import DistanceDistribution
+from partreid.evaluation.separation import DistanceDistribution, distance_distribution
 from partreid.evaluation.slots import SlotRow
+from partreid.inference.extractor import PartExtractor
+from partreid.models.checkpoint import CONFIG_FILE, TRAIN_FILE, find_checkpoint, read_metrics
+from partreid.reports.figures import attention_rows, ranking_row, spread
 from partreid.reports.pages import READING, Chart, attention_view, ranking_view, render
-from partreid.types import EvaluationResult
+from partreid.reports.tables import in_words
+from partreid.retrieval.how_compared import model_name
+from partreid.types import EvaluationResult, ReIDImage
 from partreid.viz.attention import AttentionRow, attention_note
+from partreid.viz.canvas import to_array
 from partreid.viz.colors import readable
-from partreid.viz.curves import draw_cmc, draw_curves
-from partreid.viz.distances import draw_distances
+from partreid.viz.curves import draw_cmc, draw_curves, draw_distances
 from partreid.viz.rankings import RankingRow
 
+if TYPE_CHECKING:
+    from partreid.reports.evaluate import Evaluation
+
+_RANKED, _EXAMPLES = 4, 6  # queries at either end, attention examples
 _PANELS = {
     "loss": "objective L (Eq. 5)",
     "identity": "identity losses (cross-entropy, nats)",
@@ -68,7 +81,7 @@ class QuerySetReport:
             if not math.isnan(found.separation):
                 title += f" · separation {_percent(found.separation)} %"
             alt = f"{self.name}, {name}: distances of {same:,} pairs of one person and {different:,} of two. {title}"
-            charts.append(Chart.of(draw_distances(found, title=title), alt))
+            charts.append(Chart(to_array(draw_distances(found, title=title)), alt))
         return charts
 
 
@@ -98,10 +111,8 @@ class RunReport:
     def page(self) -> str:
         """One self-contained HTML page."""
         first = self.query_sets[0]
-        lead = (
-            f"{first.name}: rank-1 {_percent(first.result.rank(1))} %, mAP {_percent(first.result.mean_ap)} %, "
-            f"{first.result.num_queries:,} queries in {first.result.num_gallery:,} gallery images."
-        )
+        counts = f"{first.result.num_queries:,} queries in {first.result.num_gallery:,} gallery images"
+        lead = f"{in_words(first.name, first.result)}, {counts}."
         return render(
             "run_report.html", title=self.title, lead=lead, slots=self.slots, report=self, sets=self.query_sets,
             training=training_charts(self.history), reading=READING, ranking_view=ranking_view,
@@ -122,12 +133,12 @@ class RunReport:
     def cmc(self) -> Chart:
         """The CMC curves of all query sets."""
         words = "; ".join(f"{one.name}: rank-1 {_percent(one.result.rank(1))} %" for one in self.query_sets)
-        return Chart.of(draw_cmc({one.name: one.result for one in self.query_sets}), f"CMC curves. {words}")
+        return Chart(to_array(draw_cmc({one.name: one.result for one in self.query_sets})), f"CMC curves. {words}")
 
     def protocols(self) -> list[str]:
         """How the scores were computed, in words."""
         names = dict.fromkeys(one.result.protocol for one in self.query_sets)
-        return [PROTOCOLS[name].text if name in PROTOCOLS else name for name in names]
+        return [PROTOCOLS.get(name, name) for name in names]
 
     def data(self) -> list[tuple[str, ...]]:
         """Rows of a table: what each split holds."""
@@ -161,8 +172,109 @@ def training_charts(history: Sequence[Mapping[str, float]]) -> list[Chart]:
         title = _PANELS.get(kind, readable(kind))
         ends = ", ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, (_, values) in series.items())
         alt = f"{title}, epochs {epochs[0]} to {epochs[-1]}: {ends}"
-        charts.append(Chart.of(draw_curves({title: series}), alt))
+        charts.append(Chart(to_array(draw_curves({title: series})), alt))
     return charts
+
+
+def gather_report(evaluation: Evaluation) -> RunReport:
+    """What the page says about an evaluation, its model and the model's training."""
+    extractor = next(iter(evaluation.searched.values())).extractor
+    # Of an extractor it is not known where it was loaded from, so nothing is known of its training.
+    checkpoint = None if isinstance(evaluation.model, PartExtractor) else find_checkpoint(evaluation.model)
+    metrics = {} if checkpoint is None else read_metrics(checkpoint)
+    config, note = _configuration(checkpoint, evaluation, extractor)
+    environments = {"This report": describe_environment(extractor.device) | {"command": _command()}}
+    if isinstance(metrics.get("environment"), dict):
+        environments["Training"] = {str(name): str(value) for name, value in metrics["environment"].items()}
+    dataset = evaluation.dataset
+    return RunReport(
+        title=f"{model_name(evaluation.model)} on {dataset.name}",
+        slots=extractor.slots,
+        counts=[_count(name, split) for name, split in dataset.splits.items() if split],
+        query_sets=[_query_set(name, evaluation) for name in evaluation.searched],
+        history=_history(metrics),
+        config=config,
+        config_note=note,
+        environments=environments,
+        compared=str(evaluation.how),
+    )
+
+
+def _query_set(name: str, evaluation: Evaluation) -> QuerySetReport:
+    searched, scores = evaluation.searched[name], evaluation.scores[name]
+    query, gallery, matching = searched.query, searched.gallery, searched.how.matching
+    order = spread(scores.result.average_precision, len(query.images))
+    best = order[:_RANKED]
+    worst = [i for i in order[::-1][:_RANKED] if i not in best]
+    rules = {slot: matching.model_copy(update={"slots": (slot,)}) for slot in query.embeddings.slots} | {"": matching}
+    found = {
+        slot: distance_distribution(query.embeddings, gallery.embeddings, query.ids, gallery.ids, matching=rule)
+        for slot, rule in rules.items()
+    }
+    shown = [query.images[i] for i in spread(scores.result.average_precision, _EXAMPLES)]
+    with_maps = searched.extractor.model.config.part_names
+    return QuerySetReport(
+        name=name,
+        result=scores.result,
+        slots=scores.slots,
+        distances=found.pop(""),
+        slot_distances=found,
+        best=[ranking_row(searched, i) for i in best],
+        worst=[ranking_row(searched, i) for i in worst],
+        attention=attention_rows(searched.extractor, evaluation.dataset, shown, evaluation.labels) if with_maps else [],
+    )
+
+
+def _history(metrics: Mapping[str, Any]) -> list[dict[str, float]]:
+    """The history of training, if the file holds one as this package writes it."""
+    history = metrics.get("history")
+    entries = history if isinstance(history, list) else []
+    whole = all(
+        isinstance(entry, dict)
+        and isinstance(entry.get("epoch"), int)
+        and all(isinstance(value, int | float) for value in entry.values())
+        for entry in entries
+    )
+    return entries if whole else []
+
+
+def _count(name: str, images: Sequence[ReIDImage]) -> tuple[str, int, int, int | None]:
+    cameras = {image.camid for image in images}
+    return name, len(images), len({image.pid for image in images}), None if None in cameras else len(cameras)
+
+
+def _configuration(
+    checkpoint: Path | None, evaluation: Evaluation, extractor: PartExtractor
+) -> tuple[dict[str, Any], str]:
+    """The whole configuration and where it comes from; of a model that was not trained here, what the model is."""
+    tested = {
+        "test": evaluation.how.to_json(),
+        # With the overrides of this evaluation: the model may have been trained with other values.
+        "model": extractor.model.config.model_dump(mode="json", exclude_none=True),
+    }
+    if checkpoint is None:
+        trained: dict[str, Any] = {"preprocess": extractor.preprocess.model_dump(mode="json")}
+        return trained | tested, "How it was trained is not known: an extractor was evaluated, not a run."
+    file = TRAIN_FILE if (checkpoint / TRAIN_FILE).is_file() else CONFIG_FILE
+    trained = read_config_file(checkpoint / file)
+    stored = trained.get("model")
+    before = stored if isinstance(stored, dict) else {}
+    changed = [(name, before[name], now) for name, now in tested["model"].items() if before.get(name, now) != now]
+    if file == TRAIN_FILE:
+        note = f"From {TRAIN_FILE} of the run; unset fields are left out."
+    else:
+        trained = {name: trained[name] for name in ("preprocess",) if name in trained}
+        note = f"How it was trained is not known: the model has no {TRAIN_FILE}. This is what it is ({CONFIG_FILE})."
+    if changed:
+        replaced = ", ".join(f"model.{name} = {now} instead of {old}" for name, old, now in changed)
+        note += f" Replaced for this evaluation: {replaced}."
+    return trained | tested, note
+
+
+def _command() -> str:
+    """What was typed to run this program."""
+    program = Path(sys.argv[0]).name
+    return shlex.join(["partreid" if program == "__main__.py" else program, *sys.argv[1:]])
 
 
 def _certain(result: EvaluationResult, metric: str, value: float) -> str:

@@ -1,10 +1,12 @@
-"""Scores as text for other programs: CSV, and a LaTeX table for a paper."""
+"""Scores as text: in words, as CSV, and as a LaTeX table for a paper."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+
+from partreid.types import EvaluationResult
 
 _ESCAPES = str.maketrans(
     {
@@ -16,6 +18,11 @@ _ESCAPES = str.maketrans(
         "±": r"$\pm$",
     }
 )
+
+
+def in_words(name: str, result: EvaluationResult) -> str:
+    """The two scores that everybody asks for, after the name of what has them."""
+    return f"{name}: rank-1 {100 * result.rank(1):.1f} %, mAP {100 * result.mean_ap:.1f} %"
 
 
 def as_csv(rows: Sequence[Mapping[str, object]]) -> str:

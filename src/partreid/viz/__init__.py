@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from partreid.viz.attention import AttentionRow, draw_attention
     from partreid.viz.canvas import save_png, to_array
     from partreid.viz.colors import part_colors
-    from partreid.viz.curves import draw_cmc, draw_curves
-    from partreid.viz.distances import draw_distances
+    from partreid.viz.curves import draw_cmc, draw_curves, draw_distances
     from partreid.viz.labels import LabelledImage, draw_label_sheet, label_strip
     from partreid.viz.overlay import overlay_heat, overlay_part_maps, overlay_parts, paint_labels
     from partreid.viz.rankings import RankedImage, RankingRow, draw_rankings, judge

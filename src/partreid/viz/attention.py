@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from partreid.errors import ShapeError
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
 from partreid.parts import FOREGROUND
-from partreid.viz.canvas import MARGIN, SCALE, Sheet, check_rows, check_size, text_width
-from partreid.viz.cells import Cell
+from partreid.viz.canvas import MARGIN, SCALE, Cell, Sheet, check_rows, check_size, text_width
 from partreid.viz.colors import INK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import (
     check_attention,
@@ -54,16 +53,11 @@ def attention_cells(
 ) -> list[list[Cell]]:
     """A line of the image, all parts, the foreground and each part; where it has a label, one of the label.
 
-    Args:
-        row: the image. slots: names of the K parts, with the foreground before them if the model has one.
-        size: (width, height) to grow a smaller image to. smooth: interpolate between a map's cells, or draw blocks.
+    A smaller image is enlarged to ``size`` (width, height); other arguments, and errors, as of :func:`draw_attention`.
 
     Returns:
         One or two lines. The columns of the second fit the first's: label map Y, E in colours, its maximum, each part.
         A row without attention has one cell, and no second line.
-
-    Raises:
-        ShapeError: an array does not fit the slots.
     """
     parts = tuple(slot for slot in slots if slot != FOREGROUND)
     image = enlarge(row.image, *size)
@@ -71,11 +65,8 @@ def attention_cells(
         check_maps(row.part_maps, parts)
     if row.visibility is not None and np.shape(row.visibility) != (len(parts),):
         raise ShapeError(f"visibility must hold one value per part {parts}, got {np.shape(row.visibility)}.")
-    seen = (
-        {}
-        if row.visibility is None
-        else {part: bool(value > 0) for part, value in zip(parts, row.visibility, strict=True)}
-    )
+    visibility = () if row.visibility is None else row.visibility
+    seen = {part: bool(value > 0) for part, value in zip(parts, visibility, strict=False)}
     colors = part_colors(slots)
 
     def cell(shown: np.ndarray, name: str, caption: str, frame: Color | None = None) -> Cell:
@@ -106,11 +97,7 @@ def attention_cells(
 
 
 def slot_maps(maps: np.ndarray, slots: Sequence[str]) -> dict[str, np.ndarray]:
-    """The map of each slot, by name; the foreground's is the maximum over the parts (§3.2.1).
-
-    Args:
-        maps: [K, h, w] of the parts. slots: names of the K parts, with the foreground before them if the model has one.
-    """
+    """The map of each slot by name, of ``maps`` [K, h, w] of the parts; the foreground's is their maximum (§3.2.1)."""
     parts = [slot for slot in slots if slot != FOREGROUND] or slots  # the foreground alone counts as a part
     foreground = {FOREGROUND: maps.max(axis=0)} if FOREGROUND in slots and len(maps) else {}
     return foreground | dict(zip(parts, maps, strict=False))
@@ -140,9 +127,6 @@ def draw_attention(
         rows: the images. slots: names of the K parts, with the foreground before them if the model has one.
         title: a line above. cell_width: width of an image in pixels; its height is twice that.
         smooth: interpolate between the cells of a map, or draw them as blocks.
-
-    Returns:
-        A matplotlib figure; see ``save_png`` and ``to_array``.
 
     Raises:
         ShapeError: no row, not an AttentionRow, or an array does not fit the slots.

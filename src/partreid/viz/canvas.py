@@ -1,8 +1,9 @@
-"""A sheet measured in pixels from the top left, drawn by matplotlib; and figures as arrays and files."""
+"""A sheet measured in pixels from the top left, drawn by matplotlib; what stands on it; figures as arrays and files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -121,15 +122,50 @@ class Legend:
                 x += _SWATCH + text_width(name, _LEGEND_SIZE)
 
 
+@dataclass(frozen=True)
+class Bar:
+    """What is shown of one slot below an image.
+
+    Attributes:
+        slot: its name. color: its colour, at the foot of the bar.
+        height: of the bar, 0 to 1; None = a cross: there is nothing to show.
+        words: what it shows, for pages. filled: the bar has the slot's colour too, else that of all bars.
+    """
+
+    slot: str
+    color: Color
+    height: float | None
+    words: str
+    filled: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One image of a figure.
+
+    Attributes:
+        image: uint8 [H, W, 3], all overlays drawn.
+        heading: above it. swatch: a colour before the heading, or None.
+        lines: below it. alt: what the image shows, in words.
+        frame: colour around it and of its heading; None = the colour of text, or no frame.
+        bars: between the image and the lines.
+    """
+
+    image: np.ndarray
+    heading: str
+    lines: tuple[str, ...]
+    alt: str
+    frame: Color | None = None
+    swatch: Color | None = None
+    bars: tuple[Bar, ...] = ()
+
+
 def one_line(text: str, *, longest: int = 10_000) -> str:
     """A text as it can be drawn, cut with "…" where it is longer: a file's name may be any bytes, and hold line breaks.
 
     Example:
         >>> one_line("a\\nb\\ud800")
         'a b?'
-
-    Raises:
-        ShapeError: ``longest`` is no whole number above 0.
     """
     check_size(longest)
     drawn = "".join(sign if sign.isprintable() or ord(sign) >= 0xD800 else " " for sign in text)
@@ -138,22 +174,14 @@ def one_line(text: str, *, longest: int = 10_000) -> str:
 
 
 def check_size(*sizes: int) -> None:
-    """Whether numbers of pixels, columns or bars are whole and positive.
-
-    Raises:
-        ShapeError: one is not.
-    """
+    """Refuse numbers of pixels, columns or bars that are not whole and positive (ShapeError)."""
     for size in sizes:
         if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST:
             raise ShapeError(f"Expected a whole number from 1 to {_LARGEST}, got {size!r:.80}.")
 
 
 def check_rows(rows: object, kind: type) -> None:
-    """Whether the rows of a figure are a list of one ``kind`` or more.
-
-    Raises:
-        ShapeError: they are not.
-    """
+    """Refuse rows of a figure that are not a list of one ``kind`` or more (ShapeError)."""
     if not isinstance(rows, Sequence) or not rows or not all(isinstance(row, kind) for row in rows):
         raise ShapeError(f"Expected a list of one {kind.__name__} or more, got {type(rows).__name__}: {rows!r:.80}")
 

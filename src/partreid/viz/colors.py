@@ -62,11 +62,7 @@ def part_colors(slots: Sequence[str]) -> dict[str, Color]:
 
 
 def check_slots(*several: Sequence[str]) -> None:
-    """Whether there are names, each once.
-
-    Raises:
-        ShapeError: none, or one twice.
-    """
+    """Refuse slots where there is none, or one twice (ShapeError)."""
     for slots in several:
         if not slots or len(set(slots)) < len(slots):
             raise ShapeError(f"Expected the names of one slot or more, each once, got {tuple(slots)!r:.200}.")

@@ -1,4 +1,4 @@
-"""Training curves and CMC curves."""
+"""Charts: training curves, CMC curves, and histograms of distances."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from partreid.errors import ShapeError
+from partreid.evaluation.separation import DistanceDistribution
 from partreid.types import EvaluationResult
 from partreid.viz.canvas import DPI, SCALE, check_rows, check_size, one_line
-from partreid.viz.colors import FAINT, INK, part_colors
+from partreid.viz.colors import DIFFERENT, FAINT, INK, SAME, part_colors
 
 _LONGEST = 60  # characters of a name: a longer one leaves no room to draw
 
@@ -30,9 +32,6 @@ def draw_curves(
     Args:
         panels: panel title → series name → (steps, values). Values that are not finite leave a gap.
         title: a line above. xlabel: what the steps count. columns: panels side by side.
-
-    Returns:
-        A matplotlib figure.
 
     Raises:
         ShapeError: no panel, or steps and values differ in number.
@@ -58,7 +57,7 @@ def draw_curves(
             known = np.asarray(values, np.float64)
             finite = np.where(np.isfinite(known), known, np.nan)
             axes.plot(steps, finite, color=color, lw=1.6, label=_entry(label), marker="o" if len(steps) == 1 else None)
-        dress(axes, name, xlabel, "")
+        _dress(axes, name, xlabel, "")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         if len(series) > 1:
             _plain(axes.legend(fontsize=7, frameon=False))
@@ -72,9 +71,6 @@ def draw_cmc(
 
     Args:
         results: one, or several by the names to show. max_rank: how far to the right.
-
-    Returns:
-        A matplotlib figure.
 
     Raises:
         ShapeError: no result, not an EvaluationResult, or ``max_rank`` is below 2.
@@ -91,11 +87,41 @@ def draw_cmc(
         curve = 100 * np.asarray(result.cmc[:max_rank])
         label = f"{_entry(name)}  (Rank-1 {100 * result.rank(1):.1f}, mAP {100 * result.mean_ap:.1f})"
         axes.plot(np.arange(1, len(curve) + 1), curve, color=color, lw=1.8, marker="o", ms=3, label=label)
-    dress(axes, title, "rank", "queries with a match up to this rank (%)")
+    _dress(axes, title, "rank", "queries with a match up to this rank (%)")
     axes.set_xlim(0.5, max_rank + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=2))
     axes.margins(y=0.08)
     _plain(axes.legend(fontsize=7.5, loc="lower right", frameon=True, edgecolor=FAINT))
+    return figure
+
+
+def draw_distances(distribution: DistanceDistribution, *, title: str = "", bins: int = 50) -> Figure:
+    """Both histograms on one axis of distances, each as percentages of its own comparable pairs: there are many more
+    pairs of two persons.
+
+    Args:
+        distribution: what was counted. title: a line above. bins: bars, at most about.
+    """
+    figure = Figure(figsize=(3.6, 2.6), dpi=DPI * SCALE, layout="constrained")
+    axes = figure.add_subplot()
+    shown = distribution.coarse(bins)
+    entries = []
+    kinds = (("same person", shown.same, SAME), ("different persons", shown.different, DIFFERENT))
+    for (name, counts, color), pairs, missing in zip(
+        kinds, distribution.pairs, distribution.not_comparable, strict=True
+    ):
+        percent = 100 * counts / max(1, counts.sum())
+        axes.stairs(percent, shown.edges, fill=True, color=color, alpha=0.35, lw=0)
+        axes.stairs(percent, shown.edges, color=color, lw=1.2)
+        apart = f", {100 * missing / pairs:.1f} % not comparable" if missing else ""
+        entries.append(Patch(facecolor=(*color, 0.35), edgecolor=color, label=f"{name}{apart}"))
+    _dress(axes, title, "distance", "comparable pairs (%)")
+    axes.margins(x=0)
+    if not (shown.same.any() or shown.different.any()):
+        axes.set_xticks([])
+        axes.text(0.5, 0.4, "no pair is comparable", ha="center", fontsize=8, transform=axes.transAxes)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.3)  # room for the legend
+    axes.legend(handles=entries, fontsize=6.5, frameon=False, loc="upper left")
     return figure
 
 
@@ -111,7 +137,7 @@ def _plain(legend: Legend) -> None:
         text.set_parse_math(False)
 
 
-def dress(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
+def _dress(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
     """Names, sizes and lines, the same on all charts."""
     axes.set_title(one_line(title, longest=_LONGEST), fontsize=9, color=INK, parse_math=False)
     axes.set_xlabel(one_line(xlabel, longest=_LONGEST), fontsize=8, parse_math=False)

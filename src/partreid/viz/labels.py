@@ -90,9 +90,6 @@ def draw_label_sheet(
         schema: the K parts. title: a line above. threshold: λ_r of Eq. 10.
         panel_width: width of each of a strip's panels in pixels; its height is twice that.
 
-    Returns:
-        A matplotlib figure; see ``save_png`` and ``to_array``.
-
     Raises:
         ShapeError, LabelError: as :func:`label_strip`.
     """

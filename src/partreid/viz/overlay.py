@@ -19,11 +19,7 @@ _STRENGTH = 0.5  # opacity of full attention: the clothes must stay recognisable
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """The image, if it is one.
-
-    Raises:
-        ShapeError: not uint8 [H, W, 3].
-    """
+    """The image, if it is uint8 [H, W, 3]; else a ShapeError."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ShapeError(f"An image must be uint8 [H, W, 3], got {image.dtype} {image.shape}.")
@@ -31,39 +27,23 @@ def check_image(image: np.ndarray) -> np.ndarray:
 
 
 def check_attention(attention: np.ndarray, parts: Sequence[str]) -> np.ndarray:
-    """The maps as float32, if they fit the parts.
-
-    Raises:
-        ShapeError: not [K+1, h, w] with values in [0, 1].
-    """
-    attention = np.asarray(attention, np.float32)
-    if attention.ndim != 3 or len(attention) != len(parts) + 1 or not attention.size:
-        raise ShapeError(
-            f"Attention must be [K+1, h, w] = [{len(parts) + 1}, h, w], background first, for the parts "
-            f"{tuple(parts)}; got {attention.shape}."
-        )
-    if not (attention.min() >= -1e-4 and attention.max() <= 1 + 1e-4):
-        raise ShapeError(
-            f"Attention must lie in [0, 1], got {attention.min():.3g}..{attention.max():.3g}. "
-            "Give ModelOutput.attention, not the logits."
-        )
-    return attention
+    """The maps as float32, if they are [K+1, h, w] with values in [0, 1]; else a ShapeError."""
+    expected = f"[K+1, h, w] = [{len(parts) + 1}, h, w], background first"
+    return _maps(attention, len(parts) + 1, "Attention", expected, " Give ModelOutput.attention, not the logits.")
 
 
 def check_maps(part_maps: np.ndarray, parts: Sequence[str]) -> np.ndarray:
-    """A label's part maps E as float32, if they fit the parts.
+    """A label's part maps E as float32, if they are [K, h, w] with values in [0, 1]; else a ShapeError."""
+    return _maps(part_maps, len(parts), "Part maps", f"[K, h, w] = [{len(parts)}, h, w]")
 
-    Raises:
-        ShapeError: not [K, h, w] with values in [0, 1].
-    """
-    part_maps = np.asarray(part_maps)
-    if part_maps.ndim != 3 or len(part_maps) != len(parts) or not part_maps.size or part_maps.dtype.kind not in "fiub":
-        raise ShapeError(
-            f"Part maps must be [K, h, w] = [{len(parts)}, h, w] numbers, got {part_maps.dtype} {part_maps.shape}."
-        )
-    if not (part_maps.min() >= -1e-4 and part_maps.max() <= 1 + 1e-4):
-        raise ShapeError(f"Part maps must lie in [0, 1], got {part_maps.min():.3g}..{part_maps.max():.3g}.")
-    return part_maps.astype(np.float32)
+
+def _maps(values: np.ndarray, count: int, name: str, expected: str, hint: str = "") -> np.ndarray:
+    maps = np.asarray(values)
+    if maps.ndim != 3 or len(maps) != count or not maps.size or maps.dtype.kind not in "fiub":
+        raise ShapeError(f"{name} must be {expected}, numbers, got {maps.dtype} {maps.shape}.")
+    if not (maps.min() >= -1e-4 and maps.max() <= 1 + 1e-4):
+        raise ShapeError(f"{name} must lie in [0, 1], got {maps.min():.3g}..{maps.max():.3g}.{hint}")
+    return maps.astype(np.float32)
 
 
 def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -83,9 +63,7 @@ def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:
 def resize_map(values: np.ndarray, height: int, width: int, *, smooth: bool = True) -> np.ndarray:
     """A float map [h, w] of cells at another size: [height, width].
 
-    Args:
-        values: one per cell. height, width: of the result.
-        smooth: linear between the centres of cells, which exceeds no cell's value; else each cell is a block.
+    Smooth is linear between the centres of cells, which exceeds no cell's value; else each cell is a block.
     """
     way = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     resized = Image.fromarray(np.ascontiguousarray(values, np.float32)).resize((width, height), way)
@@ -190,10 +168,10 @@ def overlay_heat(image: np.ndarray, values: np.ndarray, *, grid: Grid = "smooth"
     return _heat(0.35 + 0.65 * _grey(image), heat, strength)
 
 
-def heat_scale(width: int, height: int, *, strength: float = 0.75) -> np.ndarray:
+def heat_scale(width: int, height: int) -> np.ndarray:
     """The colours of :func:`overlay_heat` from 0 to 1 on a middle grey: uint8 [height, width, 3]."""
     heat = np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (height, width))
-    return _heat(np.full((height, width, 1), 0.7, np.float32), heat, strength)
+    return _heat(np.full((height, width, 1), 0.7, np.float32), heat, 0.75)
 
 
 def _heat(base: np.ndarray, heat: np.ndarray, strength: float) -> np.ndarray:
@@ -245,5 +223,4 @@ def _blend(image: np.ndarray, colors: Sequence[Color], layers: Sequence[np.ndarr
 
 
 def _to_uint8(image: np.ndarray) -> np.ndarray:
-    result: np.ndarray = (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-    return result
+    return np.asarray(image.clip(0, 1) * 255 + 0.5).astype(np.uint8)

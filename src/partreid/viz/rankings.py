@@ -11,8 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from partreid.errors import ShapeError
-from partreid.viz.canvas import MARGIN, SCALE, Legend, Sheet, Sign, check_rows, check_size
-from partreid.viz.cells import Bar, Cell
+from partreid.viz.canvas import MARGIN, SCALE, Bar, Cell, Legend, Sheet, Sign, check_rows, check_size
 from partreid.viz.colors import BAR, FAINT, INK, JUNK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import enlarge, overlay_parts
 
@@ -110,15 +109,9 @@ class RankingRow:
 
 
 def ranking_cells(row: RankingRow, slots: Sequence[str], *, size: tuple[int, int], smooth: bool = True) -> list[Cell]:
-    """The query and each of its results, with attention, slot distances and verdict.
+    """The query and each of its results; a smaller image is enlarged to ``size`` (width, height).
 
-    Args:
-        row: the query and its results. slots: names of the S slots, unless the row has its own.
-        size: (width, height) to enlarge a smaller image to.
-        smooth: interpolate between the cells of attention maps, or draw them as blocks.
-
-    Raises:
-        ShapeError: an array does not fit the slots.
+    Other arguments, and errors, as of :func:`draw_rankings`.
     """
     slots = slots if row.slots is None else row.slots
     check_slots(slots)
@@ -177,9 +170,6 @@ def draw_rankings(
         rows: queries with their results. slots: names of the S slots, unless a row has its own.
         title: a line above. cell_width: width of an image in pixels; its height is twice that.
         smooth: interpolate between the cells of attention maps, or draw them as blocks.
-
-    Returns:
-        A matplotlib figure; see ``save_png`` and ``to_array``.
 
     Raises:
         ShapeError: no row, not a RankingRow, or an array does not fit the slots.

