@@ -81,8 +81,7 @@ def _print_end(task: Task, problem: Exception | None) -> None:
 
 
 def _print_table(plan: Plan, one: Experiment) -> None:
-    from partreid.experiments.report import COLUMNS, cells, outcome, ways, write_tables
-    from partreid.experiments.summary import summarize
+    from partreid.experiments.summary import COLUMNS, cells, outcome, summarize, ways, write_tables
 
     summary = summarize(one, plan.scores(one))
     console.print(plain_table(f"{one.name}: {one.title}, %", COLUMNS, map(cells, summary.rows)))

@@ -100,7 +100,7 @@ def show(
     images alone as sheet.png and worst.png; and worst.csv, which lists every bad label.
     """
     from partreid.labels.quality import REASONS
-    from partreid.reports.label_review import PAGE, SHEET, TABLE, WORST, review_labels
+    from partreid.reports.label_report import PAGE, SHEET, TABLE, WORST, review_labels
 
     report = review_labels(
         data, split=split, labels=labels, schema=schema, threshold=threshold, count=count, worst=worst, out=out,

@@ -149,7 +149,8 @@ def report(
 
     `partreid evaluate --out FOLDER` writes it too, beside its other results.
     """
-    from partreid.reports.drawings import write_page
+    from partreid.errors import DataError
+    from partreid.files import write_text
 
     found = partreid.evaluate(
         model,
@@ -159,7 +160,7 @@ def report(
         runtime=opt.runtime_config(device, precision, batch_size=batch_size),
         progress=show_progress,
     )
-    write_page(out, found.report().page())
+    write_text(out, found.report().page(), error=DataError)
     console.print(f"Written: {out}", soft_wrap=True)
 
 
