@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
+from partreid.retrieval.search.book import CodedSearch
 
 from benchmarks.timing import Figure, compare, cpu_seconds
 from partreid.retrieval import Gallery
 from partreid.retrieval.search import can_run
-from partreid.retrieval.search.book import CodedSearch
 from partreid.types import PartEmbeddings
 
 TITLE = "Exact search, 10 nearest of 100,000 items, 9 slots × 512, 73 % visible"

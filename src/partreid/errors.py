@@ -47,6 +47,10 @@ class WrongNameError(PartReIDError, AttributeError):
     """An object has no attribute of that name."""
 
 
+class WrongImportError(PartReIDError, ImportError):
+    """A package has nothing of that name to import."""
+
+
 class ExportError(PartReIDError, RuntimeError):
     """A model cannot be exported, or the exported file computes something else than the model."""
 

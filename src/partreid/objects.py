@@ -7,6 +7,7 @@ import html
 import inspect
 import re
 import types
+from abc import ABCMeta
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -123,7 +124,7 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, (int, float) if kind is float else kind)
 
 
-class _Guiding(type):
+class _Guiding(ABCMeta):
     """Constructors and attributes of classes that answer as :class:`Guided` says."""
 
     if not TYPE_CHECKING:
@@ -171,7 +172,9 @@ class Guided(metaclass=_Guiding):
             raise _no_attribute(type(self), name)
 
     def __repr__(self) -> str:
-        told = (f"{one.name}={brief(getattr(self, one.name))}" for one in fields(self) if one.repr)  # type: ignore[arg-type]
+        if not is_dataclass(self):
+            return object.__repr__(self)
+        told = (f"{one.name}={brief(getattr(self, one.name))}" for one in fields(self) if one.repr)
         return f"{type(self).__name__}({', '.join(told)})"
 
 

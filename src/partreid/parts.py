@@ -12,7 +12,7 @@ from functools import cached_property
 from numbers import Integral
 
 from partreid.errors import ConfigError, nearest
-from partreid.objects import Guided
+from partreid.objects import Guided, guided
 
 FOREGROUND = "foreground"
 """Name of the slot that holds the foreground embedding; it stands before the parts in every ``PartEmbeddings``."""
@@ -219,6 +219,7 @@ def has_unnamed(slots: Sequence[str]) -> bool:
     return any(slot.startswith(_UNNAMED_PART) for slot in slots)
 
 
+@guided
 def get_part_schema(name: str) -> PartSchema:
     """The schema of that name.
 

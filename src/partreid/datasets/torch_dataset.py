@@ -17,13 +17,14 @@ from torch.utils.data import Dataset
 
 from partreid.datasets.images import read_image, resize
 from partreid.labels.fields import check_upright, part_map_values, read_stored_part_maps
+from partreid.objects import Guided
 from partreid.parts import PartSchema
 from partreid.runtime import empty
 from partreid.types import ReIDImage
 
 
-@dataclass(frozen=True, eq=False)
-class ImageBatch:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageBatch(Guided):
     """Images as they were read, before augmentation and normalisation.
 
     Attributes:

@@ -11,6 +11,7 @@ from partreid.errors import ConfigError
 from partreid.evaluation.calibration import CalibrationQuality, cross_validate, fit_calibration, labelled_pairs
 from partreid.evaluation.searched import embed_sets, query_sets, with_needed_labels
 from partreid.evaluation.visibility import PartVisibility, part_visibility
+from partreid.objects import Guided, guided
 from partreid.progress import Progress, no_progress
 from partreid.retrieval.calibration import LabelledPairs, MatchCalibration
 from partreid.retrieval.how_compared import HowCompared, fields_of, load_for_comparison
@@ -20,8 +21,8 @@ from partreid.runtime import RuntimeConfig
 _CONTINUOUS = "model.visibility=continuous"
 
 
-@dataclass(frozen=True, eq=False)
-class FittedCalibration:
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedCalibration(Guided):
     """A calibration, and how good it is.
 
     Attributes:
@@ -36,6 +37,7 @@ class FittedCalibration:
     how: HowCompared
 
 
+@guided
 def calibrate(
     model: str | Path,
     data: DataLike | Sequence[DataLike],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from partreid.functional.ranking import ALL_CAMERAS, CROSS_CAMERA, OTHER_FILE
+from partreid.objects import Guided
 
 _COMMON = (
     "For each query the gallery is sorted by distance; equal distances keep the gallery's order, and an infinite "
@@ -24,8 +25,8 @@ _RERANKED = (
 )
 
 
-@dataclass(frozen=True)
-class Protocol:
+@dataclass(frozen=True, repr=False)
+class Protocol(Guided):
     """A rule for scoring.
 
     Attributes:

@@ -12,14 +12,15 @@ from partreid.evaluation.dataset import EmbeddedSplit, QuerySetScores, embed_spl
 from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
+from partreid.objects import Guided
 from partreid.progress import Progress, no_progress
 from partreid.retrieval.how_compared import HowCompared
 from partreid.runners.runner import TorchRunner
 from partreid.types import ReIDDataset
 
 
-@dataclass(frozen=True, eq=False)
-class SearchedSet:
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchedSet(Guided):
     """A query set that a model has searched in the gallery.
 
     Attributes:

@@ -12,6 +12,7 @@ from partreid.errors import DataError
 from partreid.evaluation.statistics import Interval, bootstrap_interval
 from partreid.experiments.rows import Claim, Experiment, PaperScore, Row
 from partreid.experiments.runs import Scores
+from partreid.objects import Guided
 
 SAMPLES = 2000
 """Resamplings of the queries behind every interval."""
@@ -63,8 +64,8 @@ class ClaimSummary:
     verdict: Verdict
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, repr=False)
+class Summary(Guided):
     """A whole table.
 
     Attributes:

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from partreid.errors import ExportError
+from partreid.objects import Guided
 from partreid.runners.runner import Runner
 
 TOLERANCE = 1e-3
@@ -25,8 +26,8 @@ _HINTS = {
 }
 
 
-@dataclass(frozen=True)
-class Agreement:
+@dataclass(frozen=True, repr=False)
+class Agreement(Guided):
     """How far two runners are apart over some images.
 
     Attributes:

@@ -19,6 +19,7 @@ from partreid.export.openvino import save_openvino, to_openvino
 from partreid.export.parity import Agreement, check_agreement
 from partreid.export.quantise import quantise
 from partreid.models.checkpoint import Checkpoint
+from partreid.objects import Guided
 from partreid.runners.export_digest import seal
 from partreid.runners.export_info import ExportInfo
 from partreid.runners.exported import SESSIONS, ExportedRunner
@@ -32,8 +33,8 @@ CHECKED_IMAGES = 16
 """How many images the exported file is compared with PyTorch on."""
 
 
-@dataclass(frozen=True)
-class ExportOptions:
+@dataclass(frozen=True, repr=False)
+class ExportOptions(Guided):
     """How a file is written.
 
     Attributes:

@@ -11,13 +11,14 @@ from typing import Literal
 from partreid.errors import ConfigError, DataError
 from partreid.inference.embedding_file import read_file
 from partreid.inference.shard_folder import shard_mark, shard_name
+from partreid.objects import Guided
 
 LIST = "images"
 """In a job's ``workplace``: the names of all images."""
 
 
-@dataclass(frozen=True)
-class ShardSettings:
+@dataclass(frozen=True, repr=False)
+class ShardSettings(Guided):
     """How a folder of shards is made.
 
     Attributes:
@@ -39,8 +40,8 @@ class ShardSettings:
             )
 
 
-@dataclass(frozen=True)
-class ShardJob:
+@dataclass(frozen=True, repr=False)
+class ShardJob(Guided):
     """A folder of shards, the images that belong in each, and which shards this process makes.
 
     Attributes:

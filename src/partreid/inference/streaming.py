@@ -58,8 +58,8 @@ class EmbeddedBatch(Guided):
         return len(self.names)
 
 
-@dataclass(frozen=True)
-class StreamOptions:
+@dataclass(frozen=True, repr=False)
+class StreamOptions(Guided):
     """How a stream reads.
 
     Attributes:

@@ -15,6 +15,7 @@ from partreid.evaluation.searched import query_sets, search_sets, with_needed_la
 from partreid.files import atomic_file
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
+from partreid.objects import Guided
 from partreid.progress import Progress, no_progress
 from partreid.reports.figures import QueryChoice, RankingStyle, attention_rows, drawn_labels, ranking_row
 from partreid.reports.pages import attention_page, rankings_page
@@ -29,8 +30,8 @@ ALL = "all"
 """What the comparison of all slots is called in ``by``."""
 
 
-@dataclass(frozen=True, eq=False)
-class Drawing:
+@dataclass(frozen=True, eq=False, repr=False)
+class Drawing(Guided):
     """A figure that can be written as an image or as a page.
 
     Attributes:

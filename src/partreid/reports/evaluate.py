@@ -20,7 +20,7 @@ from partreid.evaluation.statistics import with_confidence
 from partreid.files import atomic_file
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
-from partreid.objects import guided, html_table
+from partreid.objects import Guided, guided, html_table
 from partreid.progress import Progress, no_progress
 from partreid.reports.tables import as_csv, as_latex
 from partreid.retrieval.calibration import MatchCalibration
@@ -45,7 +45,7 @@ class NoQuerySetError(DataError, KeyError):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evaluation(Mapping[str, EvaluationResult]):
+class Evaluation(Mapping[str, EvaluationResult], Guided):
     """What a model scored on a data set: a mapping from the name of a query set to its :class:`EvaluationResult`.
 
     Attributes:

@@ -19,6 +19,7 @@ from partreid.functional.distance import pairwise_slot_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
+from partreid.objects import Guided
 from partreid.parts import FOREGROUND, PartSchema
 from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
 from partreid.viz.attention import AttentionRow
@@ -136,8 +137,8 @@ def spread(values: np.ndarray, count: int) -> list[int]:
     return [int(i) for i in order[picks]]
 
 
-@dataclass(frozen=True)
-class QueryChoice:
+@dataclass(frozen=True, repr=False)
+class QueryChoice(Guided):
     """Which queries to show; without any choice, ``count`` spread evenly from the best to the worst.
 
     Attributes:

@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 
 from partreid.labels.grouping import LABEL_THRESHOLD
 from partreid.labels.quality import REASONS, LabelRating
+from partreid.objects import Guided
 from partreid.parts import PartSchema
 from partreid.reports.pages import render
 from partreid.viz.colors import readable
 from partreid.viz.labels import READING, LabelledImage, draw_label_sheet, label_strip
 
 
-@dataclass(frozen=True, eq=False)
-class LabelReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelReport(Guided):
     """The labels of a split, rated, and the images to show of them.
 
     Attributes:

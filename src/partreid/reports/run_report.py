@@ -12,6 +12,7 @@ from partreid.base_config import flatten
 from partreid.evaluation.protocols import PROTOCOLS
 from partreid.evaluation.separation import DistanceDistribution
 from partreid.evaluation.slots import SlotRow
+from partreid.objects import Guided
 from partreid.reports.pages import READING, Chart, attention_view, ranking_view, render
 from partreid.types import EvaluationResult
 from partreid.viz.attention import AttentionRow, attention_note
@@ -32,8 +33,8 @@ _PANELS = {
 """What the values of a training's history are, by the name before the slash."""
 
 
-@dataclass(frozen=True, eq=False)
-class QuerySetReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class QuerySetReport(Guided):
     """What is said of one query set.
 
     Attributes:
@@ -72,8 +73,8 @@ class QuerySetReport:
         return charts
 
 
-@dataclass(frozen=True, eq=False)
-class RunReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class RunReport(Guided):
     """Everything about a run on one data set.
 
     Attributes:

@@ -38,7 +38,7 @@ class MatchingConfig(ConfigModel):
     slots: tuple[str, ...] | None = None
     """Names of the slots to compare, for example ``["foreground", "head"]``. None compares all."""
 
-    @field_validator("visibility")
+    @field_validator("visibility", mode="before")
     @classmethod
     def _known_rule(cls, name: str) -> str:
         return VISIBILITY_RULES.check(name)

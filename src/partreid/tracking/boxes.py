@@ -22,8 +22,8 @@ from partreid.tracking.track_names import track_key
 __all__ = ["COLUMNS", "BoxForm", "BoxTable", "TrackBoxes", "read_boxes"]
 
 
-@dataclass(frozen=True)
-class BoxTable:
+@dataclass(frozen=True, repr=False)
+class BoxTable(Guided):
     """The table that boxes come from.
 
     Attributes:

@@ -116,8 +116,8 @@ def identities(images: Iterable[ReIDImage]) -> tuple[Identity, ...]:
     return tuple(sorted(found))
 
 
-@dataclass(frozen=True)
-class LabelNaming:
+@dataclass(frozen=True, repr=False)
+class LabelNaming(Guided):
     """How a set's published label files are called.
 
     Attributes:

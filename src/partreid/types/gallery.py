@@ -60,8 +60,8 @@ class GalleryItem(Guided):
         object.__setattr__(self, "metadata", _checked(self.metadata))
 
 
-@dataclass(frozen=True)
-class CameraSummary:
+@dataclass(frozen=True, repr=False)
+class CameraSummary(Guided):
     """The items of one camera.
 
     Attributes:

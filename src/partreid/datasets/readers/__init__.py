@@ -19,7 +19,7 @@ from partreid.datasets.readers.msmt17 import MSMT17
 from partreid.datasets.readers.table import TABLE
 from partreid.errors import ConfigError, DataError, LabelError, nearest
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
-from partreid.objects import guided
+from partreid.objects import Guided, guided
 from partreid.types import ReIDDataset, ReIDImage
 
 __all__ = [
@@ -53,8 +53,8 @@ _DEPTH = 2
 _NAMED = re.compile(r"(\w+)=(.+)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class FoundDataset:
+@dataclass(frozen=True, repr=False)
+class FoundDataset(Guided):
     """A data set on disk: its layout, and the folder or table."""
 
     layout: Layout
@@ -154,6 +154,7 @@ def read_datasets(
     ]
 
 
+@guided
 def find_datasets(root: str | Path) -> tuple[FoundDataset, ...]:
     """The sets that lie at ``root``: itself, or in folders up to two deep. Variants on request are not among them.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from partreid.datasets.images import IMAGE_SUFFIXES
 from partreid.errors import DataError
+from partreid.objects import Guided
 from partreid.types import LabelNaming, ReIDDataset, ReIDImage
 
 _COMPANIONS = frozenset({
@@ -38,8 +39,8 @@ class Splits:
     queries: Mapping[str, Iterable[ReIDImage]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Layout:
+@dataclass(frozen=True, repr=False)
+class Layout(Guided):
     """How one data set lies on disk.
 
     Attributes:

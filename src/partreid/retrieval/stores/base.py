@@ -15,6 +15,7 @@ from torch import Tensor
 
 from partreid.errors import ConfigError
 from partreid.functional.distance import MEMORY_BUDGET
+from partreid.objects import Guided
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
@@ -26,8 +27,8 @@ FORMAT_VERSION = 2
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True)
-class GalleryHeader:
+@dataclass(frozen=True, repr=False)
+class GalleryHeader(Guided):
     """What all items of a gallery have in common: set by the first. What is not known then of its model is set once, by
     the first embeddings that say it.
 
@@ -67,8 +68,8 @@ class GalleryHeader:
         return PartEmbeddings(vectors, visibility, self.slots, self.model, self.compare_normalized)
 
 
-@dataclass(frozen=True)
-class SearchRule:
+@dataclass(frozen=True, repr=False)
+class SearchRule(Guided):
     """How to search: compared by ``matching``, which leaves nothing open, among the items that ``where`` keeps, in so
     many bytes of memory."""
 
@@ -78,8 +79,8 @@ class SearchRule:
     memory_budget: int = MEMORY_BUDGET
 
 
-@dataclass(frozen=True, eq=False)
-class Candidates:
+@dataclass(frozen=True, eq=False, repr=False)
+class Candidates(Guided):
     """Pairs of a query and an item, among them the k nearest of each query.
 
     Attributes:
