@@ -104,7 +104,7 @@ LINES: dict[str, dict[str, str]] = {
         "euclidean_squared_distance similarity compute_dist build_dist metrics",
         "partreid.evaluate_ranking(distances, query_pids, gallery_pids, query_camids, gallery_camids)": "evaluate_rank "
         "eval_market1501 eval_cuhk03 eval_func r1_map_eval compute_cmc compute_ap compute_map cmc mean_ap map "
-        "mean_average_precision rank1 rank evaluate_py",
+        "mean_average_precision rank1 rank metrics",
         "partreid.evaluate(model, data)": "evaluator test validate score benchmark eval do_inference "
         "inference_on_dataset",
         "partreid.read_dataset(data)": "dataset datasets imagedataset imagedatamanager datamanager load_dataset "

@@ -6,10 +6,12 @@ user of sentence-transformers, and one of Hugging Face.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +31,8 @@ from partreid.retrieval.many import search_many
 from partreid.tracking.tracklets import Tracklet, merge_tracklet
 from partreid.training.train_config import TrainConfig
 from partreid.types import Hit
+from tests.api.public_api import DOORS
+from tests.api.public_api import names as names_at
 
 SLOTS = ("foreground", "head", "torso", "legs")
 
@@ -401,7 +405,7 @@ REFUSED: dict[str, str] = {
     "partreid.cosine_similarity(e, e)": "partreid.part_distances(a, b)",
     "partreid.cos_sim(e, e)": "partreid.part_distances(a, b)",
     "partreid.functional.cdist(e, e)": "partreid.part_distances(a, b)",
-    "partreid.metrics.evaluate_rank(distmat, *pids)": "partreid.part_distances(a, b)",
+    "partreid.metrics.evaluate_rank(distmat, *pids)": "or partreid.evaluate_ranking(distances, query_pids",
     "partreid.evaluate_rank(distmat, *pids)": "partreid.evaluate_ranking(distances, query_pids",
     "partreid.evaluation.eval_market1501(distmat, *pids)": "partreid.evaluate_ranking(distances, query_pids",
     "partreid.eval_func(distmat, *pids)": "partreid.evaluate_ranking(distances, query_pids",
@@ -471,6 +475,27 @@ def test_what_the_front_door_hands_on_is_guided() -> None:
     kept = (Guided, ConfigModel, torch.nn.Module, Exception)  # the others say themselves what is wrong
     classes = {name for name, thing in things.items() if inspect.isclass(thing) and not issubclass(thing, kept)}
     assert functions | classes == set()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_object_at_a_door_is_guided(door: str) -> None:
+    things = [getattr(importlib.import_module(door), name) for name in names_at(door)]
+    classes = {thing for thing in things if inspect.isclass(thing) and is_dataclass(thing)}
+    assert {kind.__name__ for kind in classes if not issubclass(kind, Guided)} == set()
+
+
+WARNED = ("extractor.embed_boxes(frame, [*boxes, [500, 10, 540, 90]])",
+          "gallery.search(seen, matching=MatchingConfig(visibility_threshold=0.5))")  # fmt: skip
+
+
+@pytest.mark.parametrize("line", WARNED)
+def test_a_warning_points_at_the_line_that_was_written(line: str, at_hand: dict[str, Any]) -> None:
+    at_hand["seen"] = replace(at_hand["e"], visibility=torch.ones(3, 6))
+    at_hand["gallery"] = partreid.Gallery()
+    at_hand["gallery"].add(at_hand["seen"], ["a", "b", "c"])
+    with pytest.warns(UserWarning) as caught:
+        eval(compile(line, "a line of a user's", "eval"), {**at_hand, "__name__": "__main__"})
+    assert {one.filename for one in caught} == {"a line of a user's"}
 
 
 def test_there_are_enough() -> None:

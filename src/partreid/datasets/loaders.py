@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated
@@ -13,7 +12,7 @@ from partreid.base_config import ConfigModel
 from partreid.datasets.read_ahead import read_ahead
 from partreid.datasets.samplers import IdentityBatchSampler
 from partreid.datasets.torch_dataset import ImageBatch, ImageDataset, LoadedImage
-from partreid.errors import DataError, LabelError
+from partreid.errors import DataError, LabelError, warn
 from partreid.parts import PartSchema
 from partreid.runtime import RuntimeConfig, resolve_device
 from partreid.types import ReIDImage, identities
@@ -117,8 +116,7 @@ def _check_labels(images: Sequence[ReIDImage]) -> None:
             "are pasted, as the light preset does, --set augment.pasting.people=0."
         )
     if without:
-        warnings.warn(
+        warn(
             f"No training image of {', '.join(sorted(without))} has a human parsing label: part attention is learned "
-            f"from {', '.join(sorted(labelled))} alone. Make labels with `partreid labels make`.",
-            stacklevel=4,
+            f"from {', '.join(sorted(labelled))} alone. Make labels with `partreid labels make`."
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from partreid import processes
 from partreid.datasets.readers import DataLike, read_datasets
-from partreid.errors import DataError, nearest
+from partreid.errors import DataError, nearest, warn
 from partreid.evaluation.dataset import QuerySetScores
 from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.evaluation.reranking import RerankingConfig
@@ -166,7 +165,7 @@ class Evaluation(Mapping[str, EvaluationResult], Guided):
             _write(folder / REPORT_FILE, certain.report().page())
             certain._draw(folder)
         else:
-            warnings.warn("Figures and report need the network itself: an exported file gives scores.", stacklevel=2)
+            warn("Figures and report need the network itself: an exported file gives scores.")
         return folder
 
     def _check_kept(self) -> None:

@@ -4,7 +4,6 @@ Here stands which queries are shown, and what a row holds; ``viz`` draws the row
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 
 from partreid.datasets.images import read_image
-from partreid.errors import DataError, LabelError, nearest
+from partreid.errors import DataError, LabelError, nearest, warn
 from partreid.evaluation.searched import SearchedSet
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.inference.extractor import PartExtractor
@@ -118,7 +117,7 @@ def drawn_labels(dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str 
     except LabelError as error:
         if labels != AUTO:
             raise
-        warnings.warn(f"Drawn without labels: {error}", stacklevel=2)
+        warn(f"Drawn without labels: {error}")
         return list(images)
     if folder is None:
         return list(images)
@@ -212,7 +211,7 @@ def _label(entry: ReIDImage, schema: PartSchema) -> np.ndarray | None:
     try:
         return None if entry.label is None else read_part_maps(entry.label, schema)
     except LabelError as error:
-        warnings.warn(f"Drawn without its label: {error}", stacklevel=3)
+        warn(f"Drawn without its label: {error}")
         return None
 
 

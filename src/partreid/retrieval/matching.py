@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Annotated, Self
 
@@ -10,7 +9,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from partreid.base_config import ConfigModel
-from partreid.errors import ShapeError, nearest
+from partreid.errors import ShapeError, nearest, warn
 from partreid.functional.blocks import DistanceRows
 from partreid.functional.distance import MEMORY_BUDGET, comparable_slots, distance_rows
 from partreid.functional.visibility import VISIBILITY_RULES
@@ -80,10 +79,9 @@ class MatchingConfig(ConfigModel):
         """
         several = [e.visibility for e in embeddings if len(e) and len(e.slots) > 1]  # the foreground is always visible
         if self.idle_fields and several and all(bool(((v == 0) | (v == 1)).all()) for v in several):
-            warnings.warn(
+            warn(
                 f"matching.{' and '.join(self.idle_fields)} changes nothing: every visibility is 0 or 1 already. Embed "
-                "with visibility=continuous, or leave it away.",
-                stacklevel=3,
+                "with visibility=continuous, or leave it away."
             )
         if self.normalize is not None:
             return self

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import LabelError
+from partreid.errors import LabelError, warn
 from partreid.functional._checks import require_share
 from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
 from partreid.labels.providers.keypoint_files import read_persons
@@ -125,10 +125,9 @@ class KeypointFile(PoseProvider):
                 reaches.append(reach)
             yield label
         if len(reaches) >= _ENOUGH and (hint := _other_size(np.array(reaches))):
-            warnings.warn(
+            warn(
                 f"{self.file}: {hint}. If they were made in images of another size, or are percent, give the pixels "
-                "of the crop, or say the size of those images in COCO's 'images'.",
-                stacklevel=2,
+                "of the crop, or say the size of those images in COCO's 'images'."
             )
 
     def _entry(self, path: Path) -> _Parts | None:
