@@ -52,7 +52,7 @@ def door(package: str) -> tuple[Callable[[str], object], Callable[[], list[str]]
             asking = sys._getframe(1)
             # Python turns an AttributeError of "from partreid import ..." into an ImportError without these words.
             if dis.opname[asking.f_code.co_code[asking.f_lasti]] == "IMPORT_FROM":
-                raise WrongImportError(problem)
+                raise WrongImportError(problem, name=package)
             raise WrongNameError(problem)
         setattr(module, name, value)
         return value

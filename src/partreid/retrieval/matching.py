@@ -10,7 +10,7 @@ from torch import Tensor
 
 from partreid.base_config import ConfigModel
 from partreid.errors import ShapeError, nearest, warn
-from partreid.functional.blocks import DistanceRows
+from partreid.functional._blocks import DistanceRows
 from partreid.functional.distance import MEMORY_BUDGET, comparable_slots, distance_rows
 from partreid.functional.visibility import VISIBILITY_RULES
 from partreid.types import PartEmbeddings, compares_normalized

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import LabelError, warn
-from partreid.functional._checks import require_share
+from partreid.functional._checks import require_fraction
 from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
 from partreid.labels.providers.keypoint_files import read_persons
 from partreid.types.numbers import require_whole
@@ -63,7 +63,7 @@ class KeypointFile(PoseProvider):
     ) -> None:
         self.file = Path(file)
         self.stride = require_whole("stride", stride, least=1)
-        require_share("min_confidence", min_confidence)
+        require_fraction("min_confidence", min_confidence)
         found = read_persons(self.file, images=images)
         found.keypoints[found.keypoints[..., 2] < min_confidence] = 0
         self._keypoints, self._sizes = found.keypoints, found.sizes
