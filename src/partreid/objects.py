@@ -117,7 +117,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is None or hint is Any:
         return hint is Any or value is None
     items, kind = get_args(hint), kind or hint
-    if isinstance(value, list | tuple | str) and items[1:] in ((), (...,)) and items:
+    if isinstance(value, list | tuple | str | bytes | set | range) and items[1:] in ((), (...,)) and items:
         return isinstance(value, kind) and all(_fits(one, items[0]) for one in value)
     if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
         return True
