@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.timing import Figure, compare, cpu_seconds
 from partreid.evaluation.evaluator import evaluate_embeddings
-from partreid.functional import loops
+from partreid.functional import _loops as loops
 from partreid.functional.ranking import evaluate_ranking
 from partreid.types import EvaluationResult, PartEmbeddings
 

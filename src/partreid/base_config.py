@@ -153,11 +153,7 @@ def flatten(config: ConfigModel | Mapping[str, Any], prefix: str = "") -> Iterat
 
 
 def meanings(model: type[BaseModel]) -> dict[str, str]:
-    """What each dotted field of a configuration means, in the order of :func:`flatten`.
-
-    Args:
-        model: the configuration's class.
-    """
+    """What each dotted field of a configuration's class means, in the order of :func:`flatten`."""
     found: dict[str, str] = {}
     for name, field in model.model_fields.items():
         section = _section(field.annotation)
@@ -257,12 +253,8 @@ def _scalar(text: str) -> Any:
 
 
 def _assign(model: type[BaseModel], data: dict[str, Any], key: str, value: Any, *, text: str | None = None) -> None:
-    """Put a value into nested fields; a mapping for a section changes the fields that it names.
-
-    Args:
-        model: of the whole configuration. data: its fields. key: dotted. value: for the field.
-        text: the value as it was typed, None where it was not.
-    """
+    """Put a value into the nested fields ``data`` of a configuration, at a dotted key; a mapping for a section changes
+    the fields that it names. ``text`` is the value as it was typed, None where it was not."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     *sections, name = key.split(".")
@@ -291,25 +283,22 @@ def _without_none(data: Any) -> Any:
 
 
 def _wrong(model: type[BaseModel], error: ValidationError, source: str) -> ConfigError:
-    return ConfigError(f"{source}: " + "; ".join(_explain(model, e) for e in error.errors()))
-
-
-def _explain(model: type[BaseModel], error: Any) -> str:
-    """One validation error in words, with the nearest field name where the field is unknown."""
-    location = [str(part) for part in error["loc"]]
-    name = ".".join(location)
-    if error["type"] != "extra_forbidden":
-        return f"{name} = {error['input']!r:.200}: {error['msg']}"
-    return f"unknown field {name!r}. {_suggest(model, name)}"
+    """The errors of a validation in words, with the nearest field name where a field is unknown."""
+    told = []
+    for one in error.errors():
+        name = ".".join(map(str, one["loc"]))
+        unknown = one["type"] == "extra_forbidden"
+        told.append(
+            f"unknown field {name!r}. {_suggest(model, name)}"
+            if unknown
+            else f"{name} = {one['input']!r:.200}: {one['msg']}"
+        )
+    return ConfigError(f"{source}: {'; '.join(told)}")
 
 
 def _suggest(model: type[BaseModel], key: str, text: str | None = None) -> str:
-    """A sentence that names every field which an unknown one may have been meant to be, in whatever section.
-
-    Args:
-        model: of the whole configuration. key: the unknown field, dotted. text: its value as it was typed, to be
-            repeated with the right name.
-    """
+    """A sentence that names every field that an unknown one, dotted, may stand for, in whatever section; with its value
+    as it was typed."""
     *sections, name = key.split(".")
     where = ".".join(sections)
     fields = {field: field.rpartition(".")[2] for field in meanings(model)}

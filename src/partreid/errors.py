@@ -6,6 +6,8 @@ each also derives from the built-in error it resembles.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -45,6 +47,10 @@ class WrongTypeError(PartReIDError, TypeError):
 
 class WrongNameError(PartReIDError, AttributeError):
     """An object has no attribute of that name."""
+
+
+class WrongImportError(PartReIDError, ImportError):
+    """A package has nothing of that name to import."""
 
 
 class ExportError(PartReIDError, RuntimeError):
@@ -92,6 +98,14 @@ it with: pip install "partreid[tables]"
             raise
         problem = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({error})"
         raise MissingDependencyError(library or "a library", purpose=purpose, extra=extra, problem=problem) from None
+
+
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn users at their own line: the last one outside this package and the libraries that call it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("partreid.", "torch.", "contextlib")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

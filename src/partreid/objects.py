@@ -7,6 +7,7 @@ import html
 import inspect
 import re
 import types
+from abc import ABCMeta
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -116,14 +117,14 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is None or hint is Any:
         return hint is Any or value is None
     items, kind = get_args(hint), kind or hint
-    if isinstance(value, list | tuple | str) and items[1:] in ((), (...,)) and items:
+    if isinstance(value, list | tuple | str | bytes | set | range) and items[1:] in ((), (...,)) and items:
         return isinstance(value, kind) and all(_fits(one, items[0]) for one in value)
     if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
         return True
     return isinstance(value, (int, float) if kind is float else kind)
 
 
-class _Guiding(type):
+class _Guiding(ABCMeta):
     """Constructors and attributes of classes that answer as :class:`Guided` says."""
 
     if not TYPE_CHECKING:
@@ -171,7 +172,9 @@ class Guided(metaclass=_Guiding):
             raise _no_attribute(type(self), name)
 
     def __repr__(self) -> str:
-        told = (f"{one.name}={brief(getattr(self, one.name))}" for one in fields(self) if one.repr)  # type: ignore[arg-type]
+        if not is_dataclass(self):
+            return object.__repr__(self)
+        told = (f"{one.name}={brief(getattr(self, one.name))}" for one in fields(self) if one.repr)
         return f"{type(self).__name__}({', '.join(told)})"
 
 

@@ -95,6 +95,31 @@ OTHER_WORDS: dict[str, str] = {
 """Names of this library, of attributes, methods and arguments, and what people try in their place."""
 
 LINES: dict[str, dict[str, str]] = {
+    "partreid": {  # and its packages
+        "partreid.PartExtractor.from_pretrained(run)": "featureextractor reidmodel model encoder embedder extractor "
+        "reid personreid bodypartreid sentencetransformer automodel pipeline inferencesession predictor load "
+        "load_model from_pretrained onnxmodel feature_extractor clip",
+        "partreid.part_distances(a, b)": "compute_distance_matrix compute_distances distance_matrix distances distance "
+        "pairwise_distance cdist cosine_similarity cosine_distance cos_sim euclidean_distance "
+        "euclidean_squared_distance similarity compute_dist build_dist metrics",
+        "partreid.evaluate_ranking(distances, query_pids, gallery_pids, query_camids, gallery_camids)": "evaluate_rank "
+        "eval_market1501 eval_cuhk03 eval_func r1_map_eval compute_cmc compute_ap compute_map cmc mean_ap map "
+        "mean_average_precision rank1 rank metrics",
+        "partreid.evaluate(model, data)": "evaluator test validate score benchmark eval do_inference "
+        "inference_on_dataset",
+        "partreid.read_dataset(data)": "dataset datasets imagedataset imagedatamanager datamanager load_dataset "
+        "load_data get_dataset make_dataloader build_dataset market1501 dukemtmc occluded_duke init_image_dataset",
+        'partreid.Gallery("people")': "vectorstore vectordb vector_store index indexflatl2 indexflatip faissindex "
+        "collection client persistentclient qdrantclient database db store table connect connect_db lancedb",
+        'partreid.Trainer("light", data, run).fit()': "train fit train_model engine imagesoftmaxengine "
+        "imagetripletengine defaulttrainer trainingarguments do_train finetune",
+        "partreid.Tracklet()": "track tracker strongsort deepsort botsort",
+        "partreid.get_preset(name)": "config get_config get_cfg get_cfg_defaults load_config default_config cfg",
+        "partreid.build_network(config, identities)": "build_model create_model get_model make_model models",
+        "partreid.load_checkpoint(run)": "load_pretrained_weights load_weights load_state_dict resume_from_checkpoint",
+        "partreid.merge_tracklet(embeddings)": "average aggregate mean_embedding pool merge fuse",
+        "Gallery.search(query, k)": "search query knn nearest_neighbors find semantic_search rerank re_ranking",
+    },
     "PartEmbeddings": {
         "partreid.part_distances(a, b)": "compare cosine cosine_similarity dist distance distances dot euclidean "
         "matmul mm pairwise similarities similarity T t",

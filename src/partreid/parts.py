@@ -12,7 +12,7 @@ from functools import cached_property
 from numbers import Integral
 
 from partreid.errors import ConfigError, nearest
-from partreid.objects import Guided
+from partreid.objects import Guided, guided
 
 FOREGROUND = "foreground"
 """Name of the slot that holds the foreground embedding; it stands before the parts in every ``PartEmbeddings``."""
@@ -128,26 +128,10 @@ def _schema(name: str, **groups: Sequence[int]) -> PartSchema:
 PART_SCHEMAS: dict[str, PartSchema] = {
     schema.name: schema
     for schema in (
-        _schema(
-            "two_v",
-            upper_body=(*range(11), *range(22, 36)),
-            lower_body=_LOWER_BODY,
-        ),
-        _schema(
-            "three_v",
-            head=_HEAD,
-            middle_body=(*range(5, 11), 22, 23, 24, 25, 26, 27, 28),
-            lower_body=_LOWER_BODY,
-        ),
+        _schema("two_v", upper_body=(*range(11), *range(22, 36)), lower_body=_LOWER_BODY),
+        _schema("three_v", head=_HEAD, middle_body=(*range(5, 11), 22, 23, 24, 25, 26, 27, 28), lower_body=_LOWER_BODY),
         _schema("four", head=_HEAD, arms=_ARMS, torso=(5, 6, 11, 12, 21, 22, 23, 24), lower_body=_LOWER_BODY),
-        _schema(
-            "five",
-            head=_HEAD,
-            arms=_ARMS,
-            torso=_TORSO,
-            legs=(11, 12, 13, 14, 17, 18, 19, 20, 21),
-            feet=(15, 16),
-        ),
+        _schema("five", head=_HEAD, arms=_ARMS, torso=_TORSO, legs=(11, 12, 13, 14, 17, 18, 19, 20, 21), feet=(15, 16)),
         _schema(
             "five_v",
             head=_HEAD,
@@ -219,6 +203,7 @@ def has_unnamed(slots: Sequence[str]) -> bool:
     return any(slot.startswith(_UNNAMED_PART) for slot in slots)
 
 
+@guided
 def get_part_schema(name: str) -> PartSchema:
     """The schema of that name.
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar, overload
 
-from partreid.errors import ConfigError, PartReIDError, nearest
+from partreid.errors import ConfigError, PartReIDError, nearest, warn
 
 T = TypeVar("T", bound=Callable[..., Any])
 S = TypeVar("S")
@@ -136,7 +135,7 @@ class Registry(Generic[T]):
         found: dict[str, list[EntryPoint]] = {}
         for entry in entry_points(group=self.group):
             if entry.name in self._here:
-                warnings.warn(f"{_origin(entry)} has a {self.kind} {entry.name!r} too: it is not used.", stacklevel=3)
+                warn(f"{_origin(entry)} has a {self.kind} {entry.name!r} too: it is not used.")
             else:
                 found.setdefault(entry.name, []).append(entry)
         return found

@@ -84,6 +84,40 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest() -> None:
     assert not hasattr(partreid, "_Gallery")
 
 
+def test_an_unknown_name_is_an_import_error_where_it_is_imported() -> None:
+    with pytest.raises(ImportError, match=r"partreid has no 'Galery'\. Did you mean 'Gallery'\?"):
+        from partreid import Galery  # type: ignore[attr-defined]  # noqa: F401
+    assert importlib.import_module("partreid.types") is not None
+    assert not hasattr(partreid, "Galery")
+
+
+FROZEN = """
+import importlib, types, partreid.doors
+
+def getsource(module):
+    raise OSError("could not get source code")
+
+partreid.doors.inspect = types.SimpleNamespace(getsource=getsource)
+for door in {doors}:
+    module = importlib.import_module(door)
+    for name in module.__all__:
+        thing = getattr(module, name)
+        print(door, name, type(thing).__name__, getattr(thing, "__module__", ""), getattr(thing, "__qualname__", ""))
+"""
+
+
+def test_doors_open_in_an_application_that_carries_no_source() -> None:
+    doors = [door for door in DOORS if hasattr(importlib.import_module(door), "__all__")]
+    run = subprocess.run([sys.executable, "-c", FROZEN.format(doors=doors)], capture_output=True, text=True, check=True,
+                         env={**os.environ, "PYTHONPATH": str(ROOT / "src")})  # fmt: skip
+    found = [line.split(" ") for line in run.stdout.splitlines()]
+    assert len(found) > 200
+    for door, name, kind, module, qualname in found:
+        thing = getattr(importlib.import_module(door), name)
+        expected = type(thing).__name__, getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
+        assert (kind, module, qualname) == expected, f"{door}.{name}"
+
+
 def test_a_door_behaves_as_a_module_with_its_names() -> None:
     found: dict[str, object] = {}
     exec("from partreid import *", found)

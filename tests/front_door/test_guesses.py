@@ -6,10 +6,12 @@ user of sentence-transformers, and one of Hugging Face.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +31,8 @@ from partreid.retrieval.many import search_many
 from partreid.tracking.tracklets import Tracklet, merge_tracklet
 from partreid.training.train_config import TrainConfig
 from partreid.types import Hit
+from tests.api.public_api import DOORS
+from tests.api.public_api import names as names_at
 
 SLOTS = ("foreground", "head", "torso", "legs")
 
@@ -236,7 +240,7 @@ REFUSED: dict[str, str] = {
     'PartExtractor.from_pretrained(run, revision="main")': "PartExtractor.from_pretrained(source",
     'PartExtractor.from_pretrained(run, "cpu")': "*, device",
     'PartExtractor.from_pretrained(run, device="cpu", runtime=extractor.runtime)': "either runtime=RuntimeConfig(...)",
-    "PartExtractor.from_pretrained(run, overrides={'visiblity': 'argmax'})": "'visibility'",
+    "PartExtractor.from_pretrained(run, overrides={'visiblity': 'argmax'})": 'visibility="argmax"',
     "PartExtractor.load(run)": "PartExtractor.from_pretrained(source)",
     "PartExtractor.from_exported(run)": "PartExtractor.from_pretrained(source)",
     "PartExtractor.from_checkpoint(run)": "PartExtractor.from_pretrained(source)",
@@ -316,7 +320,7 @@ REFUSED: dict[str, str] = {
     'part_distances(e, e, metric="cosine")': "normalize=True",
     'part_distances(e, e, "cosine")': "normalize",
     'MatchingConfig(metric="cosine")': "normalize",
-    "MatchingConfig(visibility=3)": "'product'",
+    "MatchingConfig(visibility=3)": "geometric, ignore, product",
     # galleries
     'Gallery(":memory:")': "Gallery()",
     'Gallery(path="people")': "location=",
@@ -392,9 +396,47 @@ REFUSED: dict[str, str] = {
     "dataset.num_train_pids": ".train_identities",
     "dataset.querys": ".query",
     "TrainConfig(epochs=3)": "'optimizer.epochs'",
-    'TrainConfig().override(["epochs=3"])': "'optimizer.epochs'",
+    'TrainConfig().override(["epochs=3"])': "optimizer.epochs=3",
     'read_dataset("nowhere")': "nowhere",
     "read_dataset(None)": "spec as str | Path",
+    # names of other libraries
+    "partreid.compute_distance_matrix(e.vectors, e.vectors)": "partreid.part_distances(a, b)",
+    "partreid.distance.compute_distance_matrix(e, e)": "partreid.part_distances(a, b)",
+    "partreid.cosine_similarity(e, e)": "partreid.part_distances(a, b)",
+    "partreid.cos_sim(e, e)": "partreid.part_distances(a, b)",
+    "partreid.functional.cdist(e, e)": "partreid.part_distances(a, b)",
+    "partreid.metrics.evaluate_rank(distmat, *pids)": "or partreid.evaluate_ranking(distances, query_pids",
+    "partreid.evaluate_rank(distmat, *pids)": "partreid.evaluate_ranking(distances, query_pids",
+    "partreid.evaluation.eval_market1501(distmat, *pids)": "partreid.evaluate_ranking(distances, query_pids",
+    "partreid.eval_func(distmat, *pids)": "partreid.evaluate_ranking(distances, query_pids",
+    "from partreid import R1_mAP_eval": "partreid.evaluate_ranking(distances, query_pids",
+    "from partreid import FeatureExtractor": "partreid.PartExtractor.from_pretrained(run)",
+    "from partreid.inference import FeatureExtractor": "partreid.PartExtractor.from_pretrained(run)",
+    "partreid.ReIDModel.from_pretrained(run)": "partreid.PartExtractor.from_pretrained(run)",
+    "from partreid import ReID": "partreid.PartExtractor.from_pretrained(run)",
+    "from partreid import SentenceTransformer": "partreid.PartExtractor.from_pretrained(run)",
+    "partreid.load_model(run)": "partreid.PartExtractor.from_pretrained(run)",
+    "partreid.load(run)": "partreid.PartExtractor.from_pretrained(run)",
+    "partreid.from_pretrained(run)": "partreid.PartExtractor.from_pretrained(run)",
+    "partreid.Evaluator(run, data)": "partreid.evaluate(model, data)",
+    "partreid.benchmark(run, data)": "partreid.evaluate(model, data)",
+    "partreid.Dataset(data)": "partreid.read_dataset(data)",
+    "partreid.load_dataset(data)": "partreid.read_dataset(data)",
+    "from partreid.datasets import ImageDataManager": "partreid.read_dataset(data)",
+    'partreid.data.ImageDataManager(root="data")': "partreid has no 'data'",
+    "from partreid import VectorStore": 'partreid.Gallery("people")',
+    'partreid.Index("people")': 'partreid.Gallery("people")',
+    'partreid.PersistentClient("people")': 'partreid.Gallery("people")',
+    "from partreid.retrieval import Collection": 'partreid.Gallery("people")',
+    "from partreid import Galery": "'Gallery'",
+    'partreid.train("light", data, "run")': "partreid.Trainer(",
+    "from partreid.training import ImageTripletEngine": "partreid.Trainer(",
+    "partreid.fit(data)": "partreid.Trainer(",
+    'partreid.build_model("resnet50", 751)': "partreid.build_network(config, identities)",
+    "partreid.load_pretrained_weights(None, run)": "partreid.load_checkpoint(run)",
+    "partreid.get_cfg()": "partreid.get_preset(name)",
+    "partreid.mean_embedding(e)": "partreid.merge_tracklet(embeddings)",
+    "partreid.rerank(e, e)": "Gallery.search(query, k)",
     # tracklets
     "Tracklet(e)": "Tracklet()",
     'search_many(["people"], e)': "Gallery",
@@ -404,10 +446,10 @@ REFUSED: dict[str, str] = {
 
 
 def tried(line: str, at_hand: dict[str, Any]) -> Any:
-    """What a line gives; of an assignment None."""
+    """What a line gives; of an assignment or import None."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if re.match(r"[\w, ]+ = ", line):
+        if re.match(r"[\w, ]+ = |from ", line):
             return exec(line, at_hand)
         return eval(line, at_hand)
 
@@ -433,6 +475,27 @@ def test_what_the_front_door_hands_on_is_guided() -> None:
     kept = (Guided, ConfigModel, torch.nn.Module, Exception)  # the others say themselves what is wrong
     classes = {name for name, thing in things.items() if inspect.isclass(thing) and not issubclass(thing, kept)}
     assert functions | classes == set()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_object_at_a_door_is_guided(door: str) -> None:
+    things = [getattr(importlib.import_module(door), name) for name in names_at(door)]
+    classes = {thing for thing in things if inspect.isclass(thing) and is_dataclass(thing)}
+    assert {kind.__name__ for kind in classes if not issubclass(kind, Guided)} == set()
+
+
+WARNED = ("extractor.embed_boxes(frame, [*boxes, [500, 10, 540, 90]])",
+          "gallery.search(seen, matching=MatchingConfig(visibility_threshold=0.5))")  # fmt: skip
+
+
+@pytest.mark.parametrize("line", WARNED)
+def test_a_warning_points_at_the_line_that_was_written(line: str, at_hand: dict[str, Any]) -> None:
+    at_hand["seen"] = replace(at_hand["e"], visibility=torch.ones(3, 6))
+    at_hand["gallery"] = partreid.Gallery()
+    at_hand["gallery"].add(at_hand["seen"], ["a", "b", "c"])
+    with pytest.warns(UserWarning) as caught:
+        eval(compile(line, "a line of a user's", "eval"), {**at_hand, "__name__": "__main__"})
+    assert {one.filename for one in caught} == {"a line of a user's"}
 
 
 def test_there_are_enough() -> None:

@@ -23,12 +23,11 @@ from partreid.retrieval import Filter, Gallery, MatchingConfig, calibration, com
 from partreid.tracking import boxes, frame_folder
 from partreid.tracking.tracklets import Tracklet
 from partreid.types import EvaluationResult, PartEmbeddings, ReIDDataset, ReIDImage, SearchResult
+from tests.api.public_api import DOORS
 
 LONGEST, LINES = 600, 8
 
 
-PACKAGES = ("datasets", "evaluation", "inference", "labels", "models", "retrieval", "tracking", "training", "types")
-DOORS = ["partreid", *(f"partreid.{name}" for name in PACKAGES)]
 ALSO = [boxes.TrackBoxes, dataset.QuerySetScores, dataset.EmbeddedSplit, streaming.EmbeddedBatch, checkpoint.Checkpoint,
         official.OfficialImport, calibration.LabelledPairs, compare.ImageComparison, separation.DistanceDistribution,
         checks.DatasetReport, frame_folder.FrameFolder, how_compared.HowCompared, filling.Filled]  # fmt: skip
@@ -62,7 +61,16 @@ def bounded(shown: str) -> bool:
     return len(shown) < LONGEST and shown.count("\n") < LINES
 
 
-OWN_REPR = {"EvaluationResult", "PartEmbeddings", "ReIDDataset", "SearchResult", "Hit", "ReIDImage", "PartSchema"}
+OWN_REPR = {
+    "Evaluation",
+    "EvaluationResult",
+    "PartEmbeddings",
+    "ReIDDataset",
+    "SearchResult",
+    "Hit",
+    "ReIDImage",
+    "PartSchema",
+}
 """Those that want fields which fit together; see below."""
 
 

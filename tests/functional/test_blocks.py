@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from partreid.functional import blocks
+from partreid.functional import _blocks as blocks
+from partreid.functional._blocks import even_slices
+from partreid.functional._loops import compiled_loops
 from partreid.functional.distance import distance_rows, part_distances
-from partreid.functional.loops import compiled_loops, even_slices
 from partreid.types import PartEmbeddings
 
 WAYS = ["plain", "gathered", "compiled"]
@@ -23,7 +24,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(blocks, "_WORTH_GATHERING", 10**9 if request.param == "plain" else 1)
     if request.param == "compiled":
         pytest.importorskip("numba")
-        monkeypatch.setattr("partreid.functional.loops._WORTH_COMPILING", 0)
+        monkeypatch.setattr("partreid.functional._loops._WORTH_COMPILING", 0)
     return str(request.param)
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partreid.errors import ShapeError
-from partreid.functional import counting
-from partreid.functional.counting import nearer
+from partreid.functional import _counting as counting
+from partreid.functional._counting import nearer
 from partreid.functional.ranking import rank_block
 
 
@@ -70,7 +70,7 @@ def test_each_way_counts_the_place_in_the_stable_order(way: str, levels: int, mo
         return
     if way == "compiled":
         pytest.importorskip("numba")
-        monkeypatch.setattr("partreid.functional.loops._WORTH_COMPILING", 0)
+        monkeypatch.setattr("partreid.functional._loops._WORTH_COMPILING", 0)
     assert nearer(distances, row, column).tolist() == expected.tolist()
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from partreid.errors import ShapeError
-from partreid.functional import reranking
-from partreid.functional.reranking import (
+from partreid.functional import _reranking as reranking
+from partreid.functional._reranking import (
     SparseRows,
     encode_neighbourhoods,
     jaccard_distances,

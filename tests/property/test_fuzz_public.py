@@ -35,10 +35,6 @@ SEARCHED = ("functional", "types", "retrieval", "inference", "runners", "trackin
 """Where everything public must be fuzzed."""
 
 INNER = {
-    "functional.blocks": "made by distance_rows, which has checked everything",
-    "functional.counting": "called by score_rows for every block of distances",
-    "functional.euclidean": "called for every block of distances",
-    "functional.loops": "chooses between loops",
     "functional.ranking.score_rows": "rank_block for distances that were checked before",
     "evaluation.dataset.query_sets": "called by evaluate and calibrate, which have read the data sets",
     "evaluation.dataset.with_needed_labels": "called by evaluate and calibrate",
@@ -47,8 +43,6 @@ INNER = {
     "retrieval.how_compared.find_calibration": "called by load_for_comparison",
     "evaluation.evaluator.MatchedIdentities.without_junk": "called with the embeddings whose ids were matched",
     "functional.ranking.QueryScores.spread": "called by evaluate_embeddings",
-    "functional.reranking": "the steps of Reranker",
-    "functional.sides": "made by distance_rows",
     "functional.merging.SlotSums.of": "called by Tracklet, which has checked the embeddings",
     "inference.embedding_file.FileFacts": "called by storage",
     "inference.embedding_file.write_file": "called by save_embeddings, which has checked the arguments",

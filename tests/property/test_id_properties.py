@@ -25,7 +25,7 @@ from partreid.evaluation import (
 from partreid.evaluation.calibration import labelled_pairs
 from partreid.evaluation.dataset import EmbeddedSplit
 from partreid.evaluation.reranking import RerankingConfig
-from partreid.functional import loops
+from partreid.functional import _loops as loops
 from partreid.functional.ranking import evaluate_ranking, rank_block
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, ReIDImage

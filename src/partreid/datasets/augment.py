@@ -15,6 +15,7 @@ from partreid.datasets.paste import PasteConfig, inside_boxes, paste, random_box
 from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
+from partreid.objects import Guided
 from partreid.parts import PartSchema
 from partreid.preprocessing import PreprocessConfig, normalize
 from partreid.runtime import empty
@@ -68,8 +69,8 @@ class Augmented(NamedTuple):
     labels: Tensor | None
 
 
-@dataclass(frozen=True)
-class Augmentation:
+@dataclass(frozen=True, repr=False)
+class Augmentation(Guided):
     """Flips, pastes, crops, erases and normalises batches, the labels with them.
 
     Attributes:

@@ -169,7 +169,7 @@ def evaluate_embeddings(
     """Rank the gallery for each query and score the rankings.
 
     Never holds more than one block of the [Q, G] distances, and sorts none: a rank is counted
-    (:mod:`partreid.functional.counting`). A gallery so large that few queries' distances fit the memory budget takes
+    (:mod:`partreid.functional._counting`). A gallery so large that few queries' distances fit the memory budget takes
     longer, as its rows are gathered for each block of queries. Junk, the images of person -1, is left out first; a
     gallery that holds some is copied without it.
 

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from partreid.base_config import ConfigModel
 from partreid.errors import ShapeError
-from partreid.functional.distance import MEMORY_BUDGET, paired_distances
-from partreid.functional.reranking import (
+from partreid.functional._reranking import (
     encode_neighbourhoods,
     jaccard_distances,
     nearest_neighbours,
     reciprocal_pairs,
 )
+from partreid.functional.distance import MEMORY_BUDGET, paired_distances
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types.numbers import require_whole

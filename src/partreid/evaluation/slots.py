@@ -10,14 +10,15 @@ from torch import Tensor
 
 from partreid.errors import ShapeError
 from partreid.evaluation.evaluator import EvaluationConfig, Identities, MatchedIdentities, evaluate_embeddings
+from partreid.objects import Guided
 from partreid.parts import FOREGROUND
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types.id_values import Ids
 
 
-@dataclass(frozen=True)
-class SlotRow:
+@dataclass(frozen=True, repr=False)
+class SlotRow(Guided):
     """One row of Table 3.
 
     Attributes:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from partreid.errors import DataError, ShapeError
+from partreid.objects import Guided
 from partreid.types import EvaluationResult
 from partreid.types.numbers import require_whole
 
@@ -26,8 +27,8 @@ class Interval(NamedTuple):
     high: float
 
 
-@dataclass(frozen=True)
-class PairedDifference:
+@dataclass(frozen=True, repr=False)
+class PairedDifference(Guided):
     """Second result minus first, over the same queries.
 
     Attributes:

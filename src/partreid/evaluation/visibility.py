@@ -13,12 +13,13 @@ from partreid.errors import ConfigError, LabelError, ShapeError
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
 from partreid.labels.grouping import label_map
+from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.types import ReIDImage
 
 
-@dataclass(frozen=True)
-class PartVisibility:
+@dataclass(frozen=True, repr=False)
+class PartVisibility(Guided):
     """How well one part's visibility tells whether it is there.
 
     Attributes:

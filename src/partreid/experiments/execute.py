@@ -17,6 +17,7 @@ from partreid.evaluation.dataset import query_sets
 from partreid.experiments.rows import Experiment, Row
 from partreid.experiments.runs import Scores, Task, read_scores, run_task
 from partreid.experiments.tables import BPBREID
+from partreid.objects import Guided
 from partreid.progress import Progress, no_progress
 from partreid.runtime import RuntimeConfig
 from partreid.surroundings import usable_cores
@@ -24,8 +25,8 @@ from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDDataset
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Guided):
     """Where and on what experiments run.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from partreid.errors import ConfigError
+from partreid.objects import Guided
 from partreid.training.train_config import TrainConfig
 
 EVERYTHING = "everything"
@@ -50,8 +51,8 @@ class Comparison:
         return "/".join(parts)
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, repr=False)
+class Row(Guided):
     """One row of a table.
 
     Attributes:
@@ -85,8 +86,8 @@ class Claim:
     worse: str
 
 
-@dataclass(frozen=True)
-class Experiment:
+@dataclass(frozen=True, repr=False)
+class Experiment(Guided):
     """A table.
 
     Attributes:

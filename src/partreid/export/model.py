@@ -19,6 +19,7 @@ from partreid.export.quantise import CALIBRATION_IMAGES
 from partreid.export.write import CHECKED_IMAGES, ExportOptions, export_checkpoint
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import load_checkpoint
+from partreid.objects import Guided
 from partreid.progress import Progress, no_progress
 from partreid.runtime import RuntimeConfig
 from partreid.types import ReIDDataset
@@ -26,8 +27,8 @@ from partreid.types import ReIDDataset
 _CPU = RuntimeConfig(device="cpu")
 
 
-@dataclass(frozen=True, eq=False)
-class Exported:
+@dataclass(frozen=True, eq=False, repr=False)
+class Exported(Guided):
     """A model that was exported.
 
     Attributes:

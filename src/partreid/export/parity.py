@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from partreid.errors import ExportError
+from partreid.objects import Guided
 from partreid.runners.runner import Runner
 
 TOLERANCE = 1e-3
@@ -21,8 +22,8 @@ _REPORT = "Please report it, with the versions of PyTorch and of the library tha
 _HINTS = {"visibility": "Where vectors and attention agree, this part lies right at its threshold: try other --images."}
 
 
-@dataclass(frozen=True)
-class Agreement:
+@dataclass(frozen=True, repr=False)
+class Agreement(Guided):
     """How far two runners are apart over some images.
 
     Attributes:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from partreid.evaluation.dataset import EmbeddedSplit, embed_split
 from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.inference.extractor import PartExtractor
+from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval.how_compared import HowCompared
 from partreid.types import EvaluationResult, ReIDDataset
 
 
-@dataclass(frozen=True, eq=False)
-class Quality:
+@dataclass(frozen=True, eq=False, repr=False)
+class Quality(Guided):
     """Scores of one query set.
 
     Attributes:

@@ -8,20 +8,31 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from partreid.errors import ShapeError
+from partreid.errors import ShapeError, WrongTypeError
 
 
 def require_float(tensor: Tensor, shape: str) -> Tensor:
-    """The tensor, if it is floating point, not empty, and has as many dimensions as ``shape``: "maps [B, M, H, W]".
-
-    An empty batch will do.
+    """The tensor, if it is floating point and has as many dimensions as ``shape``: "maps [B, M, H, W]".
 
     Raises:
-        ShapeError: it is not.
+        ShapeError: it is not, or is empty but for its batch. WrongTypeError: it is no tensor.
     """
+    if not isinstance(tensor, Tensor):
+        raise WrongTypeError(f"Expected floating-point {shape} as a tensor, got {type(tensor).__name__}.")
     if tensor.ndim != shape.count(",") + 1 or 0 in tensor.shape[1:] or not tensor.is_floating_point():
         raise ShapeError(f"Expected floating-point {shape}, got {tensor.dtype} {tuple(tensor.shape)}.")
     return tensor
+
+
+def require_attention(attention: Tensor) -> Tensor:
+    """Attention maps with at least one part beside the background.
+
+    Raises:
+        ShapeError: they are not.
+    """
+    if require_float(attention, "attention [B, K+1, H, W]").shape[1] < 2:
+        raise ShapeError(f"Expected attention [B, K+1, H, W] with K >= 1, got {tuple(attention.shape)}.")
+    return attention
 
 
 def require_identities(name: str, pids: Tensor) -> Tensor:
@@ -32,8 +43,9 @@ def require_identities(name: str, pids: Tensor) -> Tensor:
     Raises:
         ShapeError: they are not.
     """
-    whole = not (pids.is_floating_point() or pids.is_complex() or pids.dtype == torch.bool)
-    if pids.ndim != 1 or not whole:
+    if not isinstance(pids, Tensor):
+        raise WrongTypeError(f"Expected {name} [B] as a tensor of whole numbers, got {type(pids).__name__}.")
+    if pids.ndim != 1 or not is_whole(pids):
         raise ShapeError(f"Expected {name} [B] of whole numbers, got {pids.dtype} {tuple(pids.shape)}.")
     if pids.device.type == "cpu" and (pids < 0).any():
         raise ShapeError(
@@ -52,10 +64,11 @@ def require_number(name: str, value: float, *, least: float = 0, most: float = s
         raise ShapeError(f"{name} must be a number in [{least:g}, {most:g}], got {value!r:.80}.")
 
 
-def require_share(name: str, value: float) -> None:
-    """Whether a number lies in [0, 1].
-
-    Raises:
-        ShapeError: it does not.
-    """
+def require_fraction(name: str, value: float) -> None:
+    """As :func:`require_number`, in [0, 1]."""
     require_number(name, value, most=1)
+
+
+def is_whole(tensor: Tensor) -> bool:
+    """Whether a tensor's type is one of whole numbers."""
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)

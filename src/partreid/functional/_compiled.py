@@ -15,8 +15,8 @@ Array = np.ndarray
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ZERO = np.float32(0)
-_RECOMPUTE_BELOW = np.float32(1e-2)  # as in euclidean.py
-_SHRINK_BELOW = 4  # as in counting.py: one in so many
+_RECOMPUTE_BELOW = np.float32(1e-2)  # as in _blocks.py
+_SHRINK_BELOW = 4  # as in _counting.py: one in so many
 _STRETCH = 64  # distances looked through at once for those to keep; most stretches hold none
 
 
@@ -36,7 +36,7 @@ def add_distances(
 
     Args:
         products: float32 -2ab, of each of the queries' rows with each of the gallery's.
-        query, gallery: :meth:`partreid.functional.sides.Block.slot`.
+        query, gallery: :meth:`partreid.functional._blocks.Block.slot`.
         some: from which query to which. total: [q, g] to add to.
     """
     vectors, lengths, _, _, rows, factors = query
@@ -81,7 +81,7 @@ def divide(total: Array, weight: Array, out: Array) -> None:
 
 @_compiled
 def count_nearer(distances: Array, row: Array, column: Array, count: Array) -> None:
-    """See :func:`partreid.functional.counting.nearer`; ``count`` [N] int64 is written to."""
+    """See :func:`partreid.functional._counting.nearer`; ``count`` [N] int64 is written to."""
     breadth = distances.shape[1]
     left, places = np.empty(breadth, distances.dtype), np.empty(breadth, np.int64)
     query, size = -1, 0

@@ -1,7 +1,7 @@
 """Visibility-weighted part-to-part distance (paper §3.4, Eq. 9).
 
 How exact it is. The Euclidean distances come from a matrix product, |a|² + |b|² - 2ab; near-duplicates, where that
-loses too many digits, are computed again from the difference (``functional/euclidean.py``). What remains is a
+loses too many digits, are computed again from the difference (``functional/_blocks.py``). What remains is a
 relative error below 1e-4 in float32 (measured: 3e-5) at any distance, and exactly 0 for identical vectors (below 1e-6
 with ``normalize``, where two copies may be rounded apart). Half precision is computed in float32; but vectors stored in
 it that differ by less than its 11 (float16) or 8 (bfloat16) bits are one vector, at distance 0.
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
-from partreid.functional.blocks import DistanceRows
-from partreid.functional.sides import Side
+from partreid.functional._blocks import DistanceRows, Side
+from partreid.functional._checks import is_whole
 from partreid.functional.visibility import VISIBILITY_RULES, slot_weights
 from partreid.objects import guided
 from partreid.types import PartEmbeddings, check_comparable, compares_normalized
@@ -80,16 +80,7 @@ def distance_rows(
 ) -> DistanceRows:
     """The distances of :func:`part_distances` for those who want them some queries at a time.
 
-    Checks both sides and works out once what all blocks need.
-
-    Args:
-        As :func:`part_distances`.
-
-    Returns:
-        Writes the rows of some queries into a tensor of yours.
-
-    Raises:
-        ShapeError: as :func:`part_distances`.
+    Checks both sides and works out once what all blocks need. Arguments and errors as in :func:`part_distances`.
 
     Example:
         >>> e = PartEmbeddings(torch.tensor([[[0.0]], [[1.0]], [[3.0]]]), torch.ones(3, 1), ("foreground",))
@@ -97,9 +88,7 @@ def distance_rows(
         tensor([[1., 0., 2.],
                 [3., 2., 0.]])
     """
-    _check_pair(query, gallery, visibility, memory_budget)
-    normalize = compares_normalized(query, gallery) if normalize is None else normalize
-    dtype = _working_dtype(query, gallery)
+    dtype, normalize = _checked(query, gallery, normalize, visibility, memory_budget)
     a, b = (
         Side.of(
             e, slot_weights(e.visibility.to(dtype), visibility), normalize=normalize, memory_budget=memory_budget // 4
@@ -131,7 +120,7 @@ def slot_distances(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize:
         >>> slot_distances(e, e)[0, :, 0]
         tensor([0.0000, 1.4142])
     """
-    _check_pair(query, gallery, "ignore", MEMORY_BUDGET)
+    _checked(query, gallery, normalize, "ignore")
     slots = (
         part_distances(query.select(s), gallery.select(s), normalize=normalize, visibility="ignore")
         for s in query.slots
@@ -168,17 +157,14 @@ def pairwise_slot_distances(
         >>> pairwise_slot_distances(e, e, torch.tensor([[1], [1]])).flatten()
         tensor([1.4142, 0.0000])
     """
-    _check_pair(query, gallery, visibility, memory_budget)
+    dtype, normalize = _checked(query, gallery, normalize, visibility, memory_budget)
     indices = as_tensor("indices", indices)
-    whole = not (indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool)
-    if indices.ndim != 2 or len(indices) != len(query) or not whole:
+    if indices.ndim != 2 or len(indices) != len(query) or not is_whole(indices):
         raise ShapeError(
             f"indices must be [Q, k] integers with Q = {len(query)}, got {indices.dtype} {tuple(indices.shape)}."
         )
     if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < len(gallery):
         raise ShapeError(f"indices must lie in 0..{len(gallery) - 1}, got {int(indices.min())}..{int(indices.max())}.")
-    normalize = compares_normalized(query, gallery) if normalize is None else normalize
-    dtype = _working_dtype(query, gallery)
     left = torch.arange(len(query), device=indices.device).repeat_interleave(indices.shape[1])
     right = indices.reshape(-1)
     result = torch.empty(len(right), len(query.slots), dtype=dtype, device=query.vectors.device)
@@ -220,13 +206,11 @@ def paired_distances(
         >>> paired_distances(e, e[[1, 1]])
         tensor([1.4142, 0.0000])
     """
-    _check_pair(first, second, visibility, MEMORY_BUDGET)
+    dtype, normalize = _checked(first, second, normalize, visibility)
     if len(first) != len(second):
         raise ShapeError(f"Expected as many images on both sides, got {len(first)} and {len(second)}.")
     _check_finite(first, first)
     _check_finite(second, second)
-    normalize = compares_normalized(first, second) if normalize is None else normalize
-    dtype = _working_dtype(first, second)
     a, b = (e.normalized() if normalize else e for e in (first.to(dtype=dtype), second.to(dtype=dtype)))
     weights = slot_weights(a.visibility, visibility) * slot_weights(b.visibility, visibility)
     total = weights.sum(dim=1)
@@ -253,18 +237,19 @@ def comparable_slots(query: PartEmbeddings, gallery: PartEmbeddings, *, visibili
         tensor([[1, 1],
                 [1, 2]])
     """
-    _check_pair(query, gallery, visibility, MEMORY_BUDGET)
+    _checked(query, gallery, None, visibility)
     seen, shown = ((slot_weights(e.visibility, visibility) > 0).float() for e in (query, gallery))
     return (seen @ shown.T).long()
 
 
-def _working_dtype(query: PartEmbeddings, gallery: PartEmbeddings) -> torch.dtype:
-    """Double if either side is, else single precision: half would overflow in the squares."""
-    double = torch.float64 in (query.vectors.dtype, gallery.vectors.dtype)
-    return torch.float64 if double else torch.float32
-
-
-def _check_pair(query: PartEmbeddings, gallery: PartEmbeddings, visibility: str, memory_budget: int) -> None:
+def _checked(
+    query: PartEmbeddings,
+    gallery: PartEmbeddings,
+    normalize: bool | None,
+    visibility: str,
+    memory_budget: int = MEMORY_BUDGET,
+) -> tuple[torch.dtype, bool]:
+    """The precision to compute in, and whether to normalise, once both sides are checked."""
     check_comparable(query, gallery)
     VISIBILITY_RULES.check(visibility)
     require_whole("memory_budget (bytes)", memory_budget, least=1)
@@ -278,6 +263,11 @@ def _check_pair(query: PartEmbeddings, gallery: PartEmbeddings, visibility: str,
     for embeddings in (query, gallery):
         if not ((embeddings.visibility >= 0) & (embeddings.visibility <= 1)).all():
             embeddings.validate()
+    double = torch.float64 in (query.vectors.dtype, gallery.vectors.dtype)  # half would overflow in the squares
+    return (
+        torch.float64 if double else torch.float32,
+        compares_normalized(query, gallery) if normalize is None else normalize,
+    )
 
 
 def _check_finite(embeddings: PartEmbeddings, whole: PartEmbeddings) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partreid.errors import LabelError, ShapeError
-from partreid.functional._checks import require_float, require_identities, require_number, require_share
+from partreid.functional._checks import is_whole, require_float, require_fraction, require_identities, require_number
 from partreid.functional.mining import batch_hard, pairwise_distances
 
 IGNORED_LABEL = -100
@@ -36,10 +36,9 @@ def part_attention_loss(part_logits: Tensor, labels: Tensor, *, smoothing: float
         tensor(1.7918)
     """
     require_float(part_logits, "part_logits [B, K+1, H, W]")
-    require_share("smoothing", smoothing)
+    require_fraction("smoothing", smoothing)
     expected = (part_logits.shape[0], *part_logits.shape[2:])
-    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
-    if tuple(labels.shape) != expected or not whole:
+    if tuple(labels.shape) != expected or not is_whole(labels):
         raise LabelError(
             f"Expected labels {expected} of whole numbers for this feature map, got {labels.dtype} "
             f"{tuple(labels.shape)}."
@@ -70,7 +69,7 @@ def identity_loss(logits: Tensor, pid_index: Tensor, *, smoothing: float = 0.1) 
         ShapeError: the shapes do not fit, a class is not among the identities, or ε lies outside [0, 1].
     """
     require_float(logits, "logits [B, K, identities]" if logits.ndim == 3 else "logits [B, identities]")
-    require_share("smoothing", smoothing)
+    require_fraction("smoothing", smoothing)
     if require_identities("pid_index", pid_index).shape != logits.shape[:1]:
         raise ShapeError(f"Expected pid_index [{len(logits)}], got {tuple(pid_index.shape)}.")
     pid_index, identities = pid_index.long(), logits.shape[-1]

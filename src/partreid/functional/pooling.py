@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
-from partreid.functional._checks import require_float
+from partreid.functional._checks import require_attention, require_float
+from partreid.objects import guided
 from partreid.types.numbers import require_whole
 
 MIN_MASS = 1e-6
@@ -29,9 +30,7 @@ def foreground_map(attention: Tensor) -> Tensor:
         >>> foreground_map(torch.rand(2, 6, 16, 8)).shape
         torch.Size([2, 1, 16, 8])
     """
-    if require_float(attention, "attention [B, K+1, H, W]").shape[1] < 2:
-        raise ShapeError(f"Expected attention [B, K+1, H, W] with K >= 1, got {tuple(attention.shape)}.")
-    return attention[:, 1:].amax(dim=1, keepdim=True)
+    return require_attention(attention)[:, 1:].amax(dim=1, keepdim=True)
 
 
 def weighted_average_pool(features: Tensor, maps: Tensor) -> Tensor:
@@ -69,6 +68,7 @@ def mean_pool(features: Tensor, maps: Tensor) -> Tensor:
     return torch.bmm(weights / weights.shape[2], features.flatten(2).transpose(1, 2))
 
 
+@guided
 def stripe_maps(stripes: int, size: tuple[int, int]) -> Tensor:
     """Horizontal stripes of equal height (PCB, Sun et al. 2018) for a map of any height.
 

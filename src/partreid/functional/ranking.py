@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import DataError, ShapeError
-from partreid.functional.counting import nearer
+from partreid.functional._counting import nearer
 from partreid.objects import Guided, guided
 from partreid.types import EvaluationResult
 from partreid.types.id_values import Ids
@@ -180,8 +180,10 @@ def score_rows(
     """:func:`rank_block` of distances that are known to hold no NaN, ids as numbers, and a gallery without junk."""
     row, column, junk = _same_person(query_pids, gallery_pids, query_views, gallery_views)
     found = distances[torch.from_numpy(row).to(distances.device), torch.from_numpy(column).to(distances.device)]
+    if found.dtype in _HALF:
+        found = found.float()  # NumPy lacks bfloat16
     # A person's images by query, then in the order of the ranking. They are few: NumPy, the same on every device.
-    order = np.lexsort((column, _exact(found).cpu().numpy(), row))
+    order = np.lexsort((column, found.cpu().numpy(), row))
     row, column, junk = row[order], column[order], junk[order]
     junk_before = junk.cumsum()
     junk_before -= (junk_before - junk)[np.searchsorted(row, row)]  # of the same query
@@ -207,12 +209,6 @@ def summarize_scores(
     Raises:
         ShapeError: ``max_rank`` is no whole number of at least 1.
         DataError: no query is counted.
-
-    Example:
-        >>> scores = QueryScores(np.array([1.0, np.nan]), np.array([1.0, np.nan]), np.array([1, 0]))
-        >>> result = summarize_scores(scores, num_gallery=5, protocol="example")
-        >>> result.mean_ap, result.num_queries, result.num_skipped
-        (1.0, 1, 1)
     """
     require_whole("max_rank", max_rank, least=1, most=MAX_RANK)
     counted = scores.first_match > 0
@@ -315,8 +311,3 @@ def _refuse_ties(block: _Block) -> None:
                 f"({distances[tied.argmax()]:g}), because the distances are {block.distances.dtype}. Compute them in "
                 "float32; converting them afterwards does not help."
             )
-
-
-def _exact(values: Tensor) -> Tensor:
-    """Values that NumPy can hold, none of them rounded."""
-    return values.float() if values.dtype in _HALF else values

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
-from partreid.functional._checks import require_float, require_share
+from partreid.functional._checks import require_attention, require_float, require_fraction
 from partreid.registry import Registry
 from partreid.types.numbers import require_whole
 
@@ -45,8 +45,8 @@ def threshold_visibility(attention: Tensor, *, threshold: float = DEFAULT_THRESH
         >>> threshold_visibility(torch.tensor([0.1, 0.7, 0.2]).view(1, 3, 1, 1))
         tensor([[1., 0.]])
     """
-    require_share("threshold", threshold)
-    return (_check(attention)[:, 1:].amax(dim=(2, 3)) > threshold).to(attention.dtype)
+    require_fraction("threshold", threshold)
+    return (require_attention(attention)[:, 1:].amax(dim=(2, 3)) > threshold).to(attention.dtype)
 
 
 def argmax_visibility(attention: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def argmax_visibility(attention: Tensor) -> Tensor:
 
     Shapes as in :func:`threshold_visibility`; a tie goes to the lowest class.
     """
-    attention = _check(attention)
+    attention = require_attention(attention)
     classes = torch.arange(attention.shape[1], device=attention.device).view(1, -1, 1)
     winners = attention.argmax(dim=1).flatten(1).unsqueeze(1)
     return (winners == classes).any(dim=2)[:, 1:].to(attention.dtype)
@@ -65,7 +65,7 @@ def continuous_visibility(attention: Tensor) -> Tensor:
 
     Shapes as in :func:`threshold_visibility`.
     """
-    return _check(attention)[:, 1:].amax(dim=(2, 3))
+    return require_attention(attention)[:, 1:].amax(dim=(2, 3))
 
 
 def slot_weights(visibility: Tensor, rule: str) -> Tensor:
@@ -104,19 +104,11 @@ def slot_weights(visibility: Tensor, rule: str) -> Tensor:
 
 
 def weighs_unseen(rule: str, slots: int) -> bool:
-    """Whether a visibility rule compares slots of visibility 0, of so many; "ignore" does.
-
-    Raises:
-        ConfigError, ShapeError: as :func:`slot_weights`.
+    """Whether a visibility rule compares slots of visibility 0, of so many; "ignore" does. Errors as in
+    :func:`slot_weights`.
 
     Example:
         >>> weighs_unseen("product", 9), weighs_unseen("ignore", 9)
         (False, True)
     """
     return bool(slot_weights(torch.zeros(1, require_whole("slots", slots, least=1)), rule).any())
-
-
-def _check(attention: Tensor) -> Tensor:
-    if require_float(attention, "attention [B, K+1, H, W]").shape[1] < 2:
-        raise ShapeError(f"Expected attention [B, K+1, H, W] with K >= 1, got {tuple(attention.shape)}.")
-    return attention

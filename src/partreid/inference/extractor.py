@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from partreid.errors import ConfigError, DataError, WrongTypeError, nearest
+from partreid.errors import ConfigError, DataError, WrongTypeError, nearest, warn
 from partreid.inference.crops import check_corners, try_boxes, with_unseen
 from partreid.inference.inputs import ChannelOrder, ImageLike, ImagesLike, in_rgb, load_image, walk
 from partreid.inference.streaming import EmbeddingStream, OnError
@@ -238,7 +237,7 @@ class PartExtractor(Guided):
         if on_error == "raise":
             raise DataError(" ".join(problems.values()))
         told = f"{len(problems)} of {len(crops) + len(problems)} boxes show nothing of the frame, and get a row without"
-        warnings.warn(f"{told} any visible slot. {' '.join(problems.values())}", stacklevel=3)
+        warn(f"{told} any visible slot. {' '.join(problems.values())}")
         return with_unseen(seen, problems)
 
     def save_pretrained(self, folder: str | Path) -> Path:

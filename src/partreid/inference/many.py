@@ -15,6 +15,7 @@ from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, walk
 from partreid.inference.shards import SKIPPED, ShardSettings, embed_shards, finish_job, open_job, write_skipped
 from partreid.inference.streaming import SkippedImage
+from partreid.objects import Guided
 from partreid.progress import Progress, no_progress
 from partreid.runners.exported import ExportedRunner
 from partreid.types import PartEmbeddings
@@ -27,8 +28,8 @@ _MOST_IN_ONE_FILE = 250_000
 """Images; one file is held in memory until it is written."""
 
 
-@dataclass(frozen=True, eq=False)
-class Embedded:
+@dataclass(frozen=True, eq=False, repr=False)
+class Embedded(Guided):
     """What was written.
 
     Attributes:

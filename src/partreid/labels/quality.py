@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from partreid.errors import LabelError
 from partreid.labels.fields import read_part_maps
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
+from partreid.objects import Guided
 from partreid.parts import KEYPOINTS, PartSchema
 
 
@@ -51,8 +52,8 @@ _HEAD = {KEYPOINTS.index("nose")}
 _LEGS = {KEYPOINTS.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("knee", "ankle")}
 
 
-@dataclass(frozen=True)
-class LabelRating:
+@dataclass(frozen=True, repr=False)
+class LabelRating(Guided):
     """What a label holds, and what is wrong with it.
 
     Attributes:

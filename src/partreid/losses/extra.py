@@ -9,6 +9,7 @@ from typing import TypeAlias
 from torch import Tensor, nn
 
 from partreid.errors import ShapeError
+from partreid.objects import Guided
 from partreid.registry import Registry
 from partreid.types import ModelOutput
 
@@ -21,8 +22,8 @@ and are built with a :class:`LossSetup`. The three arguments are those of
 :func:`~partreid.losses.objective.objective`."""
 
 
-@dataclass(frozen=True)
-class LossSetup:
+@dataclass(frozen=True, repr=False)
+class LossSetup(Guided):
     """What a loss is told of its training when it is built.
 
     Attributes:

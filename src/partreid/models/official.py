@@ -11,7 +11,6 @@ dictionary in its place: no code of the file is ever run.
 from __future__ import annotations
 
 import math
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from partreid.errors import CheckpointError, ConfigError
+from partreid.errors import CheckpointError, ConfigError, warn
 from partreid.models.backbones.weights import load_exactly, plain_names, read_weights_file
 from partreid.models.build import build_fitting
 from partreid.models.checkpoint import Checkpoint
@@ -200,7 +199,7 @@ def load_official(path: str | Path, *, options: OfficialOptions | None = None) -
     result = read_official(path, options=options)
     named = {what: result.choices[what] for what in ("parts", "height", "width")}
     if assumed := [f"{what} = {found.value} ({found.source})" for what, found in named.items() if found.assumed]:
-        warnings.warn(f"{path} does not tell all that it is: {', '.join(assumed)}.", stacklevel=2)
+        warn(f"{path} does not tell all that it is: {', '.join(assumed)}.")
     return result.checkpoint
 
 

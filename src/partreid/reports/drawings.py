@@ -15,6 +15,7 @@ from partreid.evaluation.dataset import SearchedSet, query_sets, search_sets, wi
 from partreid.files import write_text
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
+from partreid.objects import Guided
 from partreid.progress import Progress, no_progress
 from partreid.reports.figures import QueryChoice, attention_rows, ranking_row, spread
 from partreid.reports.pages import attention_page, rankings_page
@@ -31,8 +32,8 @@ ALL = "all"
 _RANKINGS, _ATTENTION = 6, 8  # images in the figures of an evaluation
 
 
-@dataclass(frozen=True, eq=False)
-class Drawing:
+@dataclass(frozen=True, eq=False, repr=False)
+class Drawing(Guided):
     """A figure that can be written as an image or as a page.
 
     Attributes:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from partreid.errors import ConfigError, ShapeError
 from partreid.functional.distance import pairwise_slot_distances
-from partreid.objects import Guided
+from partreid.objects import Guided, guided
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
@@ -46,6 +46,7 @@ class ImageComparison(Guided):
         return {slot: value for slot, value in zip(self.slots, row, strict=True) if value == value}
 
 
+@guided
 def compare(
     first: PartEmbeddings,
     second: PartEmbeddings,

@@ -27,8 +27,8 @@ WRITTEN = 1024
 """Items written together: what a kill can cost to embed again."""
 
 
-@dataclass(frozen=True)
-class Naming:
+@dataclass(frozen=True, repr=False)
+class Naming(Guided):
     """What is known of an item beside its image.
 
     Attributes:

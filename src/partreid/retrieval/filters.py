@@ -117,6 +117,8 @@ class Filter(ConfigModel):
         """
         if not isinstance(where, Filter | Mapping | None) or where == {}:  # what an empty one asks for is a guess
             raise WrongTypeError(f'Expected where={{"cameras": [3]}}, Filter(cameras=[3]) or None, got {where!r:.80}.')
+        if not isinstance(conditions, Mapping | None):
+            raise WrongTypeError(f"Expected conditions as a mapping or None, got {conditions!r:.80}.")
         known = (
             dict(where) if isinstance(where, Mapping) else {} if where is None else where.model_dump(exclude_unset=True)
         )

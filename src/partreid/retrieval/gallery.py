@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Self, Unpack
 import numpy as np
 import torch
 
-from partreid.errors import DataError, ShapeError, WrongTypeError
+from partreid.errors import DataError, ShapeError, WrongTypeError, warn
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.inference.extractor import PartExtractor
 from partreid.objects import Guided, brief
@@ -312,11 +311,10 @@ class Gallery(Guided):
             known.append(replace(query[:0], compare_normalized=self.extractor.runner.normalize_embeddings))
         unknown = all(embeddings.compare_normalized is None for embeddings in known)
         if rule.normalize is None and header is not None and header.model and unknown:
-            warnings.warn(
+            warn(
                 f"Nobody wrote down whether the model of the gallery in {self.store.location} compares normalised "
                 "vectors, as former versions did not: they are compared as they are. Open it with the model (--model, "
-                "extractor=...), or choose: MatchingConfig(normalize=True) for published weights and BoT, else False.",
-                stacklevel=3,
+                "extractor=...), or choose: MatchingConfig(normalize=True) for published weights and BoT, else False."
             )
         return rule.resolved(*known)
 

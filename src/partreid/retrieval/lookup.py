@@ -10,6 +10,7 @@ from typing import Any
 from partreid.errors import CheckpointError, ConfigError, DataError
 from partreid.inference.inputs import walk
 from partreid.models.checkpoint import find_checkpoint
+from partreid.objects import Guided
 from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
 from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
@@ -20,8 +21,8 @@ from partreid.types import PartEmbeddings
 from partreid.types.search import Hit, SearchResult
 
 
-@dataclass(frozen=True, eq=False)
-class Lookup:
+@dataclass(frozen=True, eq=False, repr=False)
+class Lookup(Guided):
     """What was found in a gallery.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Annotated, Self
 
@@ -10,8 +9,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from partreid.base_config import ConfigModel
-from partreid.errors import ShapeError, nearest
-from partreid.functional.blocks import DistanceRows
+from partreid.errors import ShapeError, nearest, warn
+from partreid.functional._blocks import DistanceRows
 from partreid.functional.distance import MEMORY_BUDGET, comparable_slots, distance_rows
 from partreid.functional.visibility import VISIBILITY_RULES
 from partreid.types import PartEmbeddings, compares_normalized
@@ -38,7 +37,7 @@ class MatchingConfig(ConfigModel):
     slots: tuple[str, ...] | None = None
     """Names of the slots to compare, for example ``["foreground", "head"]``. None compares all."""
 
-    @field_validator("visibility")
+    @field_validator("visibility", mode="before")
     @classmethod
     def _known_rule(cls, name: str) -> str:
         return VISIBILITY_RULES.check(name)
@@ -76,10 +75,9 @@ class MatchingConfig(ConfigModel):
         """
         several = [e.visibility for e in embeddings if len(e) and len(e.slots) > 1]  # the foreground is always visible
         if self.idle_fields and several and all(bool(((v == 0) | (v == 1)).all()) for v in several):
-            warnings.warn(
+            warn(
                 f"matching.{' and '.join(self.idle_fields)} changes nothing: every visibility is 0 or 1 already. Embed "
-                "with visibility=continuous, or leave it away.",
-                stacklevel=3,
+                "with visibility=continuous, or leave it away."
             )
         if self.normalize is not None:
             return self

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import ConfigError, DataError
+from partreid.objects import Guided
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.tracking.frame_folder import video_name, video_path
@@ -21,8 +22,8 @@ from partreid.types.moments import as_time
 _VIDEO, _NAME = "video", "video_name"  # keys of an item's metadata
 
 
-@dataclass(frozen=True)
-class VideoNaming:
+@dataclass(frozen=True, repr=False)
+class VideoNaming(Guided):
     """What is known of the tracks of a video.
 
     Attributes:

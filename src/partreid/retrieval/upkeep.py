@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from partreid.errors import ConfigError, DataError
+from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
@@ -36,8 +37,8 @@ def gallery_facts(gallery: Gallery) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class Deletion:
+@dataclass(frozen=True, repr=False)
+class Deletion(Guided):
     """What a deletion would take from a gallery.
 
     Attributes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import DataError
+from partreid.errors import DataError, warn
 from partreid.inference.crops import are_fractions
 
 if TYPE_CHECKING:
@@ -51,10 +50,9 @@ def check_units(boxes: TrackBoxes, width: int, height: int) -> None:
                 f"{height} pixels. Do they belong to this video, and were they found in frames of this size?"
             )
     if len(boxes) >= _ENOUGH and x2.max() < width / 2 and y2.max() < height / 2:
-        warnings.warn(
+        warn(
             f"All boxes lie in the upper left quarter of the frame of {width}×{height} pixels: none reaches beyond "
-            f"({x2.max():g}, {y2.max():g}). If they were found in smaller frames, or are percent, scale them.",
-            stacklevel=3,
+            f"({x2.max():g}, {y2.max():g}). If they were found in smaller frames, or are percent, scale them."
         )
 
 
@@ -79,10 +77,7 @@ def _check_form(boxes: TrackBoxes, width: int, height: int) -> None:
     option = "xyxy" if boxes.table.form == "xywh" else "xywh"
     which = _first(boxes, np.any(second <= corner, axis=1))
     if wrong is None:
-        warnings.warn(
-            f"{which}: boxes are taken for {form}; nothing tells whether they are {other} (--boxes {option}).",
-            stacklevel=4,
-        )
+        warn(f"{which}: boxes are taken for {form}; nothing tells whether they are {other} (--boxes {option}).")
     elif wrong:
         raise DataError(
             f"{which}: the boxes should be {form}, but look like {other} in frames of {width}×{height} pixels. Say "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import ConfigError, DataError
+from partreid.errors import ConfigError, DataError, warn
 from partreid.objects import Guided, guided
 from partreid.tracking.box_choice import chosen_rows, named
 from partreid.tracking.box_rows import COLUMNS, MOT, BoxForm, BoxRows, read_rows
@@ -21,8 +20,8 @@ from partreid.tracking.track_names import track_key
 __all__ = ["COLUMNS", "BoxForm", "BoxTable", "TrackBoxes", "read_boxes"]
 
 
-@dataclass(frozen=True)
-class BoxTable:
+@dataclass(frozen=True, repr=False)
+class BoxTable(Guided):
     """The table that boxes come from.
 
     Attributes:
@@ -142,7 +141,7 @@ class TrackBoxes(Guided):
         some = self.only(np.flatnonzero(self.frames % min(int(step), int(self.frames.max(initial=0)) + 1) == 0))
         if gone := set(self.names) - set(some.names):
             frames = f"frames 0, {step}, {2 * step}, ..."
-            warnings.warn(f"Left out {named(gone, 'track')} without a box in {frames}", stacklevel=2)
+            warn(f"Left out {named(gone, 'track')} without a box in {frames}")
         return some
 
     @classmethod
@@ -214,7 +213,7 @@ def read_boxes(
     boxes = TrackBoxes._ordered(frames, [str(rows.tracks[i]) for i in used], corners[used], lines, table)
     check_fractions(boxes)
     for note in notes:
-        warnings.warn(f"{note}.", stacklevel=2)
+        warn(f"{note}.")
     return boxes
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import math
 import re
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from partreid.datasets.readers.common import list_images, own_name
-from partreid.errors import ConfigError, DataError
+from partreid.errors import ConfigError, DataError, warn
 from partreid.objects import Guided
 
 SEQINFO = "seqinfo.ini"
@@ -91,7 +90,7 @@ class FrameFolder(Guided):
         if fps and told and fps != told:
             notes.append(f"{folder}: {fps:g} frames a second as asked for, though {SEQINFO} says {told:g}")
         for note in notes:
-            warnings.warn(f"{note}.", stacklevel=2)
+            warn(f"{note}.")
         width, height = _number(info, "imwidth", folder), _number(info, "imheight", folder)
         size = (int(width), int(height)) if width and height else None
         return cls(folder, tuple(files), numbers, fps or told, size)

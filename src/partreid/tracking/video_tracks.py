@@ -20,6 +20,7 @@ from partreid.files import replace_file
 from partreid.inference.crops import crop_boxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImageLike, load_image
+from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.tracking.box_units import check_units
 from partreid.tracking.boxes import TrackBoxes
@@ -126,8 +127,8 @@ def embed_tracks(
     return tracks.finish()
 
 
-@dataclass(frozen=True, eq=False)
-class VideoTracks:
+@dataclass(frozen=True, eq=False, repr=False)
+class VideoTracks(Guided):
     """The tracks of a video.
 
     Attributes:

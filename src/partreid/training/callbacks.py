@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partreid.errors import MissingDependencyError, needs_extra
+from partreid.objects import Guided
 
 
-@dataclass(frozen=True)
-class StepRecord:
+@dataclass(frozen=True, repr=False)
+class StepRecord(Guided):
     """One training step: ``epoch`` and ``step`` from 0, ``values`` by name (losses, rate, images a second)."""
 
     epoch: int
@@ -20,7 +21,7 @@ class StepRecord:
     values: Mapping[str, float]
 
 
-class TrainingCallback:
+class TrainingCallback(Guided):
     """Called at every step and after every epoch, in the first process only; a subclass overrides what it needs.
 
     Example:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from partreid.datasets.readers import DataLike, read_datasets
-from partreid.errors import CheckpointError
+from partreid.errors import CheckpointError, warn
 from partreid.objects import Guided
 from partreid.training.state import load_run_config
 from partreid.training.train_config import TrainConfig
@@ -105,10 +104,9 @@ def check_same_config(run: Path, config: TrainConfig) -> None:
 def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData) -> None:
     """See that a run is resumed with the images and labels it was started with; ``before`` are the digests of then."""
     if not before:
-        warnings.warn(
+        warn(
             f"{run} was started with an earlier version, which kept no digest of its images: whether images and "
-            "labels are still the same is not known.",
-            stacklevel=3,
+            "labels are still the same is not known."
         )
     elif change := data.changes(before):
         raise CheckpointError(f"{run} was trained on other data: {change}. Put back what there was. {_WAY_OUT}")

@@ -29,6 +29,7 @@ from partreid.models.backbones import build_backbone, gains_from_bfloat16
 from partreid.models.build import build_network
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, load_backbone
 from partreid.models.network import ReIDNetwork
+from partreid.objects import Guided
 from partreid.runtime import RuntimeConfig, check_compiler, keep_freed_memory, resolve_arithmetic, resolve_device
 from partreid.training.callbacks import StepRecord, TrainingCallback
 from partreid.training.data import TrainingData, check_same_config, check_same_data, training_images
@@ -97,7 +98,7 @@ class SupervisedModel(torch.nn.Module):
         return {"loss": report.total, **report.terms, **report.statistics}
 
 
-class Trainer:
+class Trainer(Guided):
     """Trains one model, a step at a time; under torchrun, as one of several processes.
 
     Args:

@@ -11,6 +11,7 @@ from partreid.errors import ConfigError, nearest
 from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
 from partreid.models.checkpoint import TRAIN_FILE, find_checkpoint
 from partreid.models.model_config import ModelConfig, bot_model, official_model, paper_model, pcb_model
+from partreid.objects import guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.training.train_config import OptimizerConfig, TrainConfig
 
@@ -158,6 +159,7 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
 """Every preset by its name on the command line."""
 
 
+@guided
 def get_preset(name: str) -> TrainConfig:
     """The preset of that name.
 

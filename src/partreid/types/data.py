@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from partreid.errors import DataError, ShapeError
-from partreid.objects import Guided, html_table
+from partreid.objects import Guided, guided, html_table
 from partreid.types.id_values import as_id, is_unknown
 
 Identity: TypeAlias = tuple[str, int]
@@ -100,6 +100,7 @@ class ReIDImage(Guided):
         return self.path if self.camid is None else self.camid
 
 
+@guided
 def identities(images: Iterable[ReIDImage]) -> tuple[Identity, ...]:
     """The identities on images in ascending order: ``pid_index``, the training class, is the position in it.
 
@@ -116,8 +117,8 @@ def identities(images: Iterable[ReIDImage]) -> tuple[Identity, ...]:
     return tuple(sorted(found))
 
 
-@dataclass(frozen=True)
-class LabelNaming:
+@dataclass(frozen=True, repr=False)
+class LabelNaming(Guided):
     """How a set's published label files are called.
 
     Attributes:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from partreid.errors import DataError
 from partreid.objects import Guided
+from partreid.types import id_values
 from partreid.types.moments import Time as Time
 from partreid.types.moments import as_time
 from partreid.types.tensors import PartEmbeddings
@@ -60,8 +61,8 @@ class GalleryItem(Guided):
         object.__setattr__(self, "metadata", _checked(self.metadata))
 
 
-@dataclass(frozen=True)
-class CameraSummary:
+@dataclass(frozen=True, repr=False)
+class CameraSummary(Guided):
     """The items of one camera.
 
     Attributes:
@@ -119,12 +120,8 @@ def is_unknown(value: object) -> bool:
         >>> [is_unknown(value) for value in (None, float("nan"), "", 0, "nan")]
         [True, True, True, False, False]
     """
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
     value = scalar(value)
-    if isinstance(value, np.datetime64):
-        return bool(np.isnat(value))
-    return (isinstance(value, float) and math.isnan(value)) or (isinstance(value, str) and not value)
+    return not value if isinstance(value, str) else id_values.is_unknown(value)
 
 
 def scalar(value: object) -> object:
@@ -151,10 +148,6 @@ def id_text(value: object) -> str:
 
     Raises:
         DataError: something else, or a text that :func:`check_text` refuses.
-
-    Example:
-        >>> id_text(7), id_text("7.0")
-        ('7', '7.0')
     """
     return check_text(str(value), "An id") if isinstance(value, str) else as_text(value, "An id")
 

@@ -97,13 +97,7 @@ def _not_exact(limit: int) -> str:
 
 
 def read_ids(name: str, values: object, size: int | None) -> np.ndarray:
-    """A column of ids.
-
-    Args:
-        name: of the argument, for messages. values: as they came. size: how many images there are, where known.
-
-    Returns:
-        [N] int64, or where that cannot hold them [N] objects: int, text, or None for unknown.
+    """A column of ids, [N] int64; or where that cannot hold them [N] objects: int, text, or None for unknown.
 
     Raises:
         ShapeError: not as many as images, or one is neither a whole number nor text.

@@ -25,13 +25,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,400}(\.0*)?")
 
 
 def match_persons(query: Ids, gallery: Ids, *, sizes: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Persons of both sides as numbers: equal numbers are one person, and :data:`JUNK` is junk.
-
-    Args:
-        query, gallery: one id for each image. sizes: how many images each side has.
-
-    Returns:
-        [Q] and [G] int64.
+    """Persons of both sides as numbers, [Q] and [G] int64: equal numbers are one person, and :data:`JUNK` is junk.
 
     Raises:
         ShapeError: not as many ids as images; a person is unknown, or neither a whole number nor text; numbers and
@@ -59,10 +53,6 @@ def match_cameras(
     query: Ids | None, gallery: Ids | None, *, sizes: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Cameras of both sides as numbers: equal numbers are one camera. None where they are unknown for all images.
-
-    Args:
-        query, gallery: one camera for each image; None, or None for every image, where they are unknown.
-        sizes: how many images each side has.
 
     Raises:
         ShapeError: as :func:`match_persons`; cameras are known for some images only, or below 0.

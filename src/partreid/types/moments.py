@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import numpy as np
@@ -30,8 +30,8 @@ def as_time(value: Time) -> datetime:
     """A moment in UTC, to the microsecond.
 
     Raises:
-        DataError: a datetime without a time zone, or one that its zone's clocks left out; a number that is no time of a
-            image as seconds since 1970 (a year, a date as a number, milliseconds, seconds since a video began); or
+        DataError: a datetime without a time zone, or one that its zone's clocks left out; a number that is no time of
+            an image as seconds since 1970 (a year, a date as a number, milliseconds, seconds since a video began); or
             something else.
     """
     try:
@@ -78,7 +78,8 @@ def written_time(text: str, *, local: bool = True) -> datetime:
         naive = datetime(part["year"], part["month"], part["day"], part["hour"], part["minute"], part["second"])
         naive += fraction
         if found["zone"]:
-            return _in_utc(naive.replace(tzinfo=_zone(found["zone"])))
+            zone = datetime.fromisoformat(f"2000-01-01T00:00{found['zone']}").tzinfo
+            return _in_utc(naive.replace(tzinfo=zone))
         if not local:
             raise DataError(f"Expected a time with a time zone, such as 2026-11-23T14:30+00:00, got {text!r:.80}.")
         return _local(naive, text, whole_day=found["hour"] is None)
@@ -146,17 +147,7 @@ def _in_utc(value: datetime) -> datetime:
             f"{value.isoformat()} does not exist: the clocks were put forward over it. Give the time in UTC, or "
             f"{back.isoformat()}."
         )
-    return datetime(
-        found.year, found.month, found.day, found.hour, found.minute, found.second, found.microsecond, tzinfo=UTC
-    )
-
-
-def _zone(text: str) -> timezone:
-    if text == "Z":
-        return UTC
-    digits = text[1:].replace(":", "").ljust(4, "0")
-    away = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
-    return timezone(-away if text[0] == "-" else away)
+    return datetime.combine(found.date(), found.time(), UTC)
 
 
 def _local(naive: datetime, text: str, *, whole_day: bool) -> datetime:

@@ -15,9 +15,6 @@ from partreid.errors import ShapeError
 def require_whole(name: str, value: object, *, least: int = 0, most: int = 2**63 - 1) -> int:
     """An option that counts something, as plain Python's number.
 
-    Args:
-        name: of the option. value: what came. least, most: the smallest and the largest that will do.
-
     Raises:
         ShapeError: it is no whole number (true and false are none, nor is 2.0), too small or too large.
 
@@ -37,10 +34,7 @@ def require_whole(name: str, value: object, *, least: int = 0, most: int = 2**63
 
 
 def in_order(name: str, values: object) -> None:
-    """See that what is given for images one by one has an order: a set would give each the value of another.
-
-    Args:
-        name: of the argument. values: as they came.
+    """Check that what is given for images one by one has an order: a set would give each the value of another.
 
     Raises:
         ShapeError: they are a set.
@@ -52,10 +46,8 @@ def in_order(name: str, values: object) -> None:
 
 
 def as_tensor(name: str, values: Any) -> Tensor:
-    """Numbers as a tensor: a tensor as it is, an array without a copy where PyTorch can use it as it lies.
-
-    Args:
-        name: of the argument. values: a tensor, an array of NumPy or of another library, or nested lists.
+    """Numbers as a tensor: a tensor as it is, an array of any library without a copy where PyTorch can use it as it is,
+    or nested lists.
 
     Raises:
         ShapeError: they are no numbers, or masked in part: what is behind a mask is no value.

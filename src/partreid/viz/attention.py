@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from partreid.errors import ShapeError
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
+from partreid.objects import Guided
 from partreid.parts import FOREGROUND
 from partreid.viz.canvas import MARGIN, SCALE, Cell, Sheet, check_rows, check_size, text_width
 from partreid.viz.colors import INK, RIGHT, WRONG, Color, check_slots, part_colors, readable
@@ -28,8 +29,8 @@ _GAP, _HEADER, _LABEL, _TITLE, _FOOT = 10, 26, 18, 30, 30
 _APART = 8  # between images that have a line for their label
 
 
-@dataclass(frozen=True, eq=False)
-class AttentionRow:
+@dataclass(frozen=True, eq=False, repr=False)
+class AttentionRow(Guided):
     """An image and its maps.
 
     Attributes:

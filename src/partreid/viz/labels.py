@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from partreid.labels.grouping import LABEL_THRESHOLD, group_fields, label_map
+from partreid.objects import Guided
 from partreid.parts import KEYPOINTS, PartSchema
 from partreid.viz.canvas import MARGIN, Legend, Sheet, check_size
 from partreid.viz.colors import FAINT, INK, JUNK, css, part_colors, readable
@@ -31,8 +32,8 @@ READING = (
 """How to read a strip, in words."""
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledImage:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelledImage(Guided):
     """An image and its label.
 
     Attributes:

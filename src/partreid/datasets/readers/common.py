@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from partreid.datasets.images import IMAGE_SUFFIXES
-from partreid.errors import DataError
+from partreid.errors import DataError, warn
+from partreid.objects import Guided
 from partreid.types import LabelNaming, ReIDDataset, ReIDImage
 
 _COMPANIONS = frozenset({
@@ -38,8 +39,8 @@ class Splits:
     queries: Mapping[str, Iterable[ReIDImage]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Layout:
+@dataclass(frozen=True, repr=False)
+class Layout(Guided):
     """How one data set lies on disk.
 
     Attributes:
@@ -204,7 +205,7 @@ def require_files(paths: Iterable[Path], *, source: Path) -> None:
 @functools.cache
 def say_once(notice: str) -> None:
     """Warn, but only once in a process."""
-    warnings.warn(notice, stacklevel=4)
+    warn(notice)
 
 
 def folder_files(folder: Path) -> tuple[list[str], list[str]]:

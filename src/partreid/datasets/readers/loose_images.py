@@ -8,12 +8,14 @@ from partreid.datasets.readers import choose_labels, find_datasets, read_dataset
 from partreid.datasets.readers.common import LeftOut, folder_files, own_name, subfolders
 from partreid.errors import DataError
 from partreid.labels.locate import AUTO, MASKS
+from partreid.objects import guided
 from partreid.types import ReIDDataset, ReIDImage
 
 NOBODY = -1
 """The pid of images that nobody has sorted by person."""
 
 
+@guided
 def read_images(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
     """A data set, or else the images of a folder and its subfolders as ``train``, of nobody in particular.
 

@@ -19,8 +19,8 @@ from partreid.parts import NUM_POSE_FIELDS
 from partreid.registry import Registry
 
 
-@dataclass(frozen=True, eq=False)
-class Crop:
+@dataclass(frozen=True, eq=False, repr=False)
+class Crop(Guided):
     """An image to be labelled.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from partreid.errors import LabelError
+from partreid.errors import LabelError, warn
 from partreid.labels.providers.keypoint_lists import image_list, image_of, without_other_categories
 from partreid.parts import KEYPOINTS
 
@@ -148,10 +147,9 @@ def _from_json(
     names = [image.name for image in of_entries]
     keypoints = _numbers([entry.get("keypoints") for entry in entries], names, path)
     if isinstance(content, dict) and keypoints[..., 2].max() == 1 and np.isin(keypoints[..., 2], (0, 1)).all():
-        warnings.warn(
+        warn(
             f"The third numbers of {path} are all 0 or 1. They are taken for confidences, 1 = seen; as COCO's flags 1 "
-            "would mean a hidden joint.",
-            stacklevel=4,
+            "would mean a hidden joint."
         )
     sizes = np.array([image.size for image in of_entries], float)
     return names, keypoints, sizes, [*(image.name for image in known.values()), *told, *names]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from partreid.errors import LabelError
+from partreid.errors import LabelError, warn
 from partreid.parts import KEYPOINTS
 
 _PERSONS = frozenset({"person", "persons", "people", "pedestrian", "human"})
@@ -107,7 +106,7 @@ def without_other_categories(
         raise LabelError(f"{path} holds no person: all {len(entries)} entries are of the category {others}.")
     if left_out := len(entries) - len(kept):
         what = "1 entry" if left_out == 1 else f"{left_out} entries"
-        warnings.warn(f"left out: {what} of {path} of other categories than persons: {others}", stacklevel=5)
+        warn(f"left out: {what} of {path} of other categories than persons: {others}")
     return kept
 
 

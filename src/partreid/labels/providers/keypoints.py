@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import LabelError
-from partreid.functional._checks import require_share
+from partreid.errors import LabelError, warn
+from partreid.functional._checks import require_fraction
 from partreid.labels.providers import Crop, PoseLabel, PoseProvider, label_persons
 from partreid.labels.providers.keypoint_files import read_persons
 from partreid.types.numbers import require_whole
@@ -64,7 +64,7 @@ class KeypointFile(PoseProvider):
     ) -> None:
         self.file = Path(file)
         self.stride = require_whole("stride", stride, least=1)
-        require_share("min_confidence", min_confidence)
+        require_fraction("min_confidence", min_confidence)
         found = read_persons(self.file, images=images)
         found.keypoints[found.keypoints[..., 2] < min_confidence] = 0
         self._keypoints, self._sizes = found.keypoints, found.sizes
@@ -126,10 +126,9 @@ class KeypointFile(PoseProvider):
                 reaches.append(reach)
             yield label
         if len(reaches) >= _ENOUGH and (hint := _other_size(np.array(reaches))):
-            warnings.warn(
+            warn(
                 f"{self.file}: {hint}. If they were made in images of another size, or are percent, give the pixels "
-                "of the crop, or say the size of those images in COCO's 'images'.",
-                stacklevel=2,
+                "of the crop, or say the size of those images in COCO's 'images'."
             )
 
     def _entry(self, path: Path) -> _Parts | None:

@@ -16,6 +16,7 @@ from partreid.models.backbones.hrnet import hrnet_w32
 from partreid.models.backbones.resnet import resnet18, resnet50, resnet50_ibn_a
 from partreid.models.backbones.timm_seam import TimmBackbone
 from partreid.models.backbones.weights import load_backbone_weights
+from partreid.objects import Guided
 from partreid.registry import Registry
 
 __all__ = [
@@ -30,8 +31,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class BackboneEntry:
+@dataclass(frozen=True, repr=False)
+class BackboneEntry(Guided):
     """How a backbone is built, and what is known of it before.
 
     Attributes:

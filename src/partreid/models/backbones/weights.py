@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from partreid.errors import CheckpointError
+from partreid.errors import CheckpointError, warn
 from partreid.files import nameable
 from partreid.models.backbones.base import Backbone
 
@@ -68,7 +67,7 @@ def _of_backbone(backbone: Backbone, state: dict[str, Tensor], source: str) -> d
         )
     (prefix,) = whole
     if others := sorted({key.split(".")[0] for key in state if not key.startswith(prefix)}):
-        warnings.warn(f"{source}: the backbone is {prefix!r}; not used: {', '.join(others)}.", stacklevel=4)
+        warn(f"{source}: the backbone is {prefix!r}; not used: {', '.join(others)}.")
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
@@ -116,7 +115,7 @@ def _innermost(content: Any, source: str) -> dict[str, Tensor]:
         usual = [path for path in found if path.rpartition(".")[2] == name]
         if len(found) > 1 and len(usual) == 1:
             others = ", ".join(repr(path) for path in found if path != usual[0])
-            warnings.warn(f"{source}: the network is {usual[0]!r}; not used: {others}.", stacklevel=5)
+            warn(f"{source}: the network is {usual[0]!r}; not used: {others}.")
             return dict(found[usual[0]])
     if len(found) > 1:
         raise CheckpointError(

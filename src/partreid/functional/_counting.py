@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from partreid.functional.loops import compiled_loops
+from partreid.functional._loops import compiled_loops
 
 _SHRINK_BELOW = 0.25  # fraction of what was looked at; above it, copying what is left costs more than it saves
 _COMPARED = 2**24  # distances compared at once on other devices than a CPU
@@ -29,10 +29,6 @@ def nearer(distances: Tensor, row: np.ndarray, column: np.ndarray) -> np.ndarray
 
     Returns:
         [N] int64.
-
-    Example:
-        >>> nearer(torch.tensor([[0.3, 0.1, 0.3, 0.2]]), np.array([0, 0]), np.array([1, 2]))
-        array([0, 3])
     """
     if distances.device.type != "cpu":
         return _compare(distances, row, column)

@@ -95,11 +95,6 @@ def nearest_neighbours(distances: Tensor, *, first: int, count: int) -> Tensor:
 
     Raises:
         ShapeError: ``count`` is below 1, or the images lie outside the N.
-
-    Example:
-        >>> nearest_neighbours(torch.tensor([[0.0, 3.0, 2.0], [3.0, 0.0, torch.inf]]), first=0, count=2)
-        tensor([[ 0,  2,  1],
-                [ 1,  0, -1]])
     """
     count = require_whole("count", count, least=1)
     if distances.ndim != 2 or not 0 <= first <= distances.shape[1] - len(distances):
@@ -123,11 +118,6 @@ def reciprocal_pairs(neighbours: Indices) -> tuple[Indices, Indices]:
 
     Returns:
         ``(rows, columns)``, both [M], ascending by row, then by column; each image is its own neighbour.
-
-    Example:
-        >>> rows, columns = reciprocal_pairs(np.array([[0, 1], [1, 0], [2, 1]]))
-        >>> list(zip(rows.tolist(), columns.tolist()))
-        [(0, 0), (0, 1), (1, 0), (1, 1), (2, 2)]
     """
     total, width = neighbours.shape
     mutual = _reciprocal(neighbours)
@@ -157,11 +147,6 @@ def encode_neighbourhoods(
 
     Returns:
         N rows of width N.
-
-    Example:
-        >>> rows = encode_neighbourhoods(np.array([[0, 1], [1, 0]]), (np.array([0, 1]),) * 2, np.zeros(2), k2=2)
-        >>> rows.weights.tolist()
-        [0.5, 0.5, 0.5, 0.5]
     """
     total = len(neighbours)
     encoding = SparseRows.from_pairs(*pairs, np.exp(-distances), (total, total))
@@ -170,10 +155,10 @@ def encode_neighbourhoods(
         members = neighbours[some, :k2]
         row, place = (members >= 0).nonzero()
         at, counts = encoding.entries(members[row, place])
-        share = 1 / (members >= 0).sum(axis=1)
+        weight = 1 / (members >= 0).sum(axis=1)
         key, entry = np.unique(np.repeat(row, counts) * total + encoding.columns[at], return_inverse=True)
         keys.append(key + some.start * total)
-        mean = np.bincount(entry, encoding.weights[at] * np.repeat(share[row], counts), minlength=len(key))
+        mean = np.bincount(entry, encoding.weights[at] * np.repeat(weight[row], counts), minlength=len(key))
         weights.append(mean.astype(np.float32))
     rows, columns = np.divmod(np.concatenate(keys), max(1, total))
     return SparseRows.from_pairs(rows, columns, np.concatenate(weights), (total, total))
@@ -190,11 +175,6 @@ def jaccard_distances(query: SparseRows, gallery: SparseRows) -> NDArray[np.floa
 
     Raises:
         ShapeError: the gallery was not transposed.
-
-    Example:
-        >>> rows = SparseRows.from_pairs(np.array([0, 1, 1]), np.array([0, 0, 1]), np.array([1.0, 1.0, 1.0]), (2, 2))
-        >>> jaccard_distances(rows, rows.transposed()).tolist()
-        [[0.0, 0.5], [0.5, 0.0]]
     """
     if len(gallery) != query.width:
         raise ShapeError(f"Expected a transposed gallery of {query.width} rows, got {len(gallery)}.")
