@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,9 @@ from partreid.base_config import ConfigModel
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.read_ahead import read_ahead
 from partreid.datasets.samplers import IdentityBatchSampler
-from partreid.errors import DataError, LabelError
+from partreid.errors import DataError, LabelError, warn
 from partreid.labels.fields import check_upright, part_map_values, read_stored_part_maps
+from partreid.objects import Guided
 from partreid.parts import PartSchema
 from partreid.runtime import RuntimeConfig, empty, resolve_device
 from partreid.types import ReIDImage, identities
@@ -37,8 +37,8 @@ class BatchConfig(ConfigModel):
     """K: images of each (paper §4.2: 4)."""
 
 
-@dataclass(frozen=True, eq=False)
-class ImageBatch:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageBatch(Guided):
     """Images as they were read, before augmentation and normalisation.
 
     Attributes:
@@ -243,8 +243,7 @@ def _check_labels(images: Sequence[ReIDImage]) -> None:
             "are pasted, as the light preset does, --set augment.pasting.people=0."
         )
     if without:
-        warnings.warn(
+        warn(
             f"No training image of {', '.join(sorted(without))} has a human parsing label: part attention is learned "
-            f"from {', '.join(sorted(labelled))} alone. Make labels with `partreid labels make`.",
-            stacklevel=4,
+            f"from {', '.join(sorted(labelled))} alone. Make labels with `partreid labels make`."
         )

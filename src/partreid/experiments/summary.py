@@ -18,6 +18,7 @@ from partreid.experiments.execute import Plan
 from partreid.experiments.rows import Claim, Experiment, PaperScore, Row
 from partreid.experiments.runs import Scores
 from partreid.files import write_text
+from partreid.objects import Guided
 from partreid.reports.tables import as_csv, as_latex
 
 COLUMNS = ("row", "paper: rank-1 / mAP", "rank-1", "mAP", "95 % of mAP", "seeds")
@@ -72,8 +73,8 @@ class ClaimSummary:
     verdict: Verdict
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, repr=False)
+class Summary(Guided):
     """A whole table.
 
     Attributes:

@@ -18,6 +18,7 @@ from partreid.export.onnx import save_onnx, save_openvino, to_onnx, to_openvino
 from partreid.export.parity import Agreement, check_agreement
 from partreid.export.quantise import quantise
 from partreid.models.checkpoint import Checkpoint
+from partreid.objects import Guided
 from partreid.runners.export_info import ExportInfo, seal
 from partreid.runners.exported import SESSIONS, ExportedRunner
 from partreid.runners.runner import TorchRunner
@@ -30,8 +31,8 @@ CHECKED_IMAGES = 16
 """How many images the exported file is compared with PyTorch on."""
 
 
-@dataclass(frozen=True)
-class ExportOptions:
+@dataclass(frozen=True, repr=False)
+class ExportOptions(Guided):
     """How a file is written.
 
     Attributes:

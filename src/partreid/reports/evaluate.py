@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from partreid import processes
 from partreid.datasets.readers import DataLike, read_datasets
-from partreid.errors import DataError, nearest
+from partreid.errors import DataError, nearest, warn
 from partreid.evaluation.dataset import QuerySetScores, SearchedSet, query_sets, search_sets, with_needed_labels
 from partreid.evaluation.evaluator import EvaluationConfig
 from partreid.evaluation.reranking import RerankingConfig
@@ -19,7 +18,7 @@ from partreid.evaluation.statistics import with_confidence
 from partreid.files import write_text
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
-from partreid.objects import guided, html_table
+from partreid.objects import Guided, guided, html_table
 from partreid.progress import Progress, no_progress
 from partreid.reports.tables import as_csv, as_latex, in_words
 from partreid.retrieval.calibration import MatchCalibration
@@ -42,7 +41,7 @@ class NoQuerySetError(DataError, KeyError):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evaluation(Mapping[str, EvaluationResult]):
+class Evaluation(Mapping[str, EvaluationResult], Guided):
     """What a model scored on a data set: a mapping from the name of a query set to its :class:`EvaluationResult`.
 
     Attributes:
@@ -162,7 +161,7 @@ class Evaluation(Mapping[str, EvaluationResult]):
             write_text(folder / "report.html", certain.report().page(), error=DataError)
             save_figures(self.searched, self.dataset, self.labels, folder)
         else:
-            warnings.warn("Figures and report need the network itself: an exported file gives scores.", stacklevel=2)
+            warn("Figures and report need the network itself: an exported file gives scores.")
         return folder
 
     def _certain(self) -> Evaluation:

@@ -4,7 +4,6 @@ Here stands which queries are shown, and what a row holds; ``viz`` draws the row
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,13 @@ import numpy as np
 import torch
 
 from partreid.datasets.images import read_image
-from partreid.errors import DataError, LabelError, nearest
+from partreid.errors import DataError, LabelError, nearest, warn
 from partreid.evaluation.dataset import SearchedSet
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
+from partreid.objects import Guided
 from partreid.parts import FOREGROUND, PartSchema
 from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
 from partreid.viz.attention import AttentionRow, slot_maps
@@ -103,8 +103,8 @@ def spread(values: np.ndarray, count: int) -> list[int]:
     return [int(i) for i in order[picks]]
 
 
-@dataclass(frozen=True)
-class QueryChoice:
+@dataclass(frozen=True, repr=False)
+class QueryChoice(Guided):
     """Which queries to show; without any choice, ``count`` spread evenly from the best to the worst.
 
     Attributes:
@@ -176,7 +176,7 @@ def _with_labels(dataset: ReIDDataset, images: Sequence[ReIDImage], labels: str)
     except LabelError as error:
         if labels != AUTO:
             raise
-        warnings.warn(f"Drawn without labels: {error}", stacklevel=3)
+        warn(f"Drawn without labels: {error}")
         return list(images)
     if folder is None:
         return list(images)
@@ -191,7 +191,7 @@ def _label(entry: ReIDImage, schema: PartSchema) -> np.ndarray | None:
     try:
         return None if entry.label is None else read_part_maps(entry.label, schema)
     except LabelError as error:
-        warnings.warn(f"Drawn without its label: {error}", stacklevel=3)
+        warn(f"Drawn without its label: {error}")
         return None
 
 

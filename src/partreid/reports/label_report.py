@@ -20,6 +20,7 @@ from partreid.labels.fields import read_label_map, read_pose_fields
 from partreid.labels.grouping import LABEL_THRESHOLD
 from partreid.labels.locate import AUTO, MASKS, choose_label_folder
 from partreid.labels.quality import REASONS, LabelRating, describe, rate_label_file, worst_first
+from partreid.objects import Guided
 from partreid.parts import PartSchema, get_part_schema
 from partreid.progress import Progress, no_progress
 from partreid.reports.pages import render
@@ -31,8 +32,8 @@ from partreid.viz.labels import READING, LabelledImage, draw_label_sheet, label_
 PAGE, SHEET, WORST, TABLE = "labels.html", "sheet.png", "worst.png", "worst.csv"
 
 
-@dataclass(frozen=True, eq=False)
-class LabelReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelReport(Guided):
     """The labels of a split, rated, and the images to show of them.
 
     Attributes:

@@ -18,6 +18,7 @@ from partreid.evaluation.separation import DistanceDistribution, distance_distri
 from partreid.evaluation.slots import SlotRow
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import CONFIG_FILE, TRAIN_FILE, find_checkpoint, read_metrics
+from partreid.objects import Guided
 from partreid.reports.figures import attention_rows, ranking_row, spread
 from partreid.reports.pages import READING, Chart, attention_view, ranking_view, render
 from partreid.reports.tables import in_words
@@ -45,8 +46,8 @@ _PANELS = {
 """What the values of a training's history are, by the name before the slash."""
 
 
-@dataclass(frozen=True, eq=False)
-class QuerySetReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class QuerySetReport(Guided):
     """What is said of one query set.
 
     Attributes:
@@ -85,8 +86,8 @@ class QuerySetReport:
         return charts
 
 
-@dataclass(frozen=True, eq=False)
-class RunReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class RunReport(Guided):
     """Everything about a run on one data set.
 
     Attributes:

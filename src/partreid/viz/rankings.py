@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from partreid.errors import ShapeError
+from partreid.objects import Guided
 from partreid.viz.canvas import MARGIN, SCALE, Bar, Cell, Legend, Sheet, Sign, check_rows, check_size
 from partreid.viz.colors import BAR, FAINT, INK, JUNK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import enlarge, overlay_parts
@@ -47,8 +48,8 @@ def judge(query: tuple[int, int | None], found: tuple[int, int | None]) -> Verdi
     return "junk" if query[1] is not None and query[1] == found[1] else "right"
 
 
-@dataclass(frozen=True, eq=False)
-class RankedImage:
+@dataclass(frozen=True, eq=False, repr=False)
+class RankedImage(Guided):
     """A query or a result.
 
     Attributes:
@@ -74,8 +75,8 @@ class RankedImage:
     name: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class RankingRow:
+@dataclass(frozen=True, eq=False, repr=False)
+class RankingRow(Guided):
     """A query and what was found, nearest first.
 
     Attributes:

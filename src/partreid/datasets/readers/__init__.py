@@ -18,9 +18,9 @@ from partreid.datasets.readers.cuhk03 import CUHK03
 from partreid.datasets.readers.market1501 import DUKEMTMC, FOLDER, MARKET1501, MARKET1501_500K, OCCLUDED_DUKE
 from partreid.datasets.readers.msmt17 import MSMT17
 from partreid.datasets.readers.table import TABLE
-from partreid.errors import ConfigError, DataError, LabelError, nearest
+from partreid.errors import ConfigError, DataError, LabelError, nearest, warn
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
-from partreid.objects import guided
+from partreid.objects import Guided, guided
 from partreid.types import ReIDDataset, ReIDImage
 
 __all__ = [
@@ -44,8 +44,8 @@ _DEPTH = 2
 _NAMED = re.compile(r"(\w+)=(.+)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class FoundDataset:
+@dataclass(frozen=True, repr=False)
+class FoundDataset(Guided):
     """A data set on disk: its layout, and the folder or table."""
 
     layout: Layout
@@ -97,7 +97,7 @@ def read_dataset(
         say_once(found.layout.notice)
     dataset = found.open()
     for difference in found.layout.count_differences(dataset):
-        warnings.warn(difference, stacklevel=2)
+        warn(difference)
     dataset = _with_matches(dataset, found.path, unmatched)
     return choose_labels(dataset if limit_ids is None else dataset.subset(ids=limit_ids), labels)
 
@@ -207,10 +207,9 @@ def with_labels(dataset: ReIDDataset, folder: str) -> ReIDDataset:
             )
     missing = [image.path for image in train if image.label is None]
     if missing:
-        warnings.warn(
+        warn(
             f"{len(missing)} of {len(train)} training images of {dataset.name} have no label in {folder!r}, the "
-            f"first is {missing[0].name}. Finish them with `partreid labels make`.",
-            stacklevel=3,
+            f"first is {missing[0].name}. Finish them with `partreid labels make`."
         )
     return labelled
 
@@ -239,7 +238,7 @@ def _with_matches(dataset: ReIDDataset, path: Path, unmatched: Unmatched) -> ReI
         )
         if unmatched == "raise":
             raise DataError(problem)
-        warnings.warn(f"{problem} It is left out, and not evaluated.", stacklevel=3)
+        warn(f"{problem} It is left out, and not evaluated.")
         del kept[name]
     return replace(dataset, queries=kept)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from partreid.datasets.readers.common import (
     query_set,
     subfolders,
 )
-from partreid.errors import DataError
+from partreid.errors import DataError, warn
 from partreid.types import LabelNaming, ReIDImage
 from partreid.types.id_values import is_unknown
 
@@ -110,9 +109,7 @@ def tell_junk(count: int, source: Path) -> None:
     """Warn of images that are dropped as junk, where there are any."""
     if count:
         what = "1 image" if count == 1 else f"{count} images"
-        warnings.warn(
-            f"left out: {what} of {source} with id {JUNK}, which is junk: nobody knows who it is.", stacklevel=4
-        )
+        warn(f"left out: {what} of {source} with id {JUNK}, which is junk: nobody knows who it is.")
 
 
 def _read_occlusion(root: Path) -> dict[str, float]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET
+from partreid.objects import Guided
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
@@ -27,8 +28,8 @@ FORMAT_VERSION = 2
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True)
-class GalleryHeader:
+@dataclass(frozen=True, repr=False)
+class GalleryHeader(Guided):
     """What all items of a gallery have in common: set by the first. What is not known then of its model is set once, by
     the first embeddings that say it.
 
@@ -76,8 +77,8 @@ class GalleryHeader:
         return PartEmbeddings(vectors, visibility, self.slots, self.model, self.compare_normalized)
 
 
-@dataclass(frozen=True)
-class SearchRule:
+@dataclass(frozen=True, repr=False)
+class SearchRule(Guided):
     """How to search: the ``k`` nearest by ``matching``, which leaves nothing open, of the items that ``where`` keeps,
     in ``memory_budget`` bytes."""
 
@@ -116,8 +117,8 @@ class AskedSlot:
         return self.seen**0.5 if rule == "geometric" else self.seen
 
 
-@dataclass(frozen=True, eq=False)
-class Candidates:
+@dataclass(frozen=True, eq=False, repr=False)
+class Candidates(Guided):
     """Pairs of a query and an item, among them the k nearest of each query.
 
     Attributes:
