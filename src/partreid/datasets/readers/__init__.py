@@ -140,6 +140,7 @@ def read_datasets(
     ]
 
 
+@guided
 def find_datasets(root: str | Path) -> tuple[FoundDataset, ...]:
     """The sets that lie at ``root``: itself, or in folders up to two deep. Variants on request are not among them.
 

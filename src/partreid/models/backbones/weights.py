@@ -20,7 +20,7 @@ from partreid.models.backbones.base import Backbone
 
 T = TypeVar("T")
 
-_IMAGENET_FILES = {
+IMAGENET_FILES = {
     "resnet18": "torchvision's, for example resnet18-f37072fd.pth",
     "resnet50": "torchvision's, for example resnet50-11ad3fa6.pth",
     "resnet50_ibn_a": "IBN-Net's, for example resnet50_ibn_a-d9d0bb7b.pth",
@@ -39,7 +39,7 @@ def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) ->
     source = f"the ImageNet weights of {name}" if str(weights) == "imagenet" else str(weights)
     state = backbone.imagenet_state() if str(weights) == "imagenet" else read_state_dict(Path(weights))
     if state is None:
-        usual = f" that is {_IMAGENET_FILES[name]} (docs/models.md)" if name in _IMAGENET_FILES else ""
+        usual = f" that is {IMAGENET_FILES[name]} (docs/models.md)" if name in IMAGENET_FILES else ""
         raise CheckpointError(
             f"No ImageNet weights for {name} come with a Python package. Give the path of the file{usual}, or "
             '"none" to start from random weights.'
