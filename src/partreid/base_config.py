@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import tomli_w
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
-from partreid.errors import ConfigError, nearest
+from partreid.errors import ConfigError, WrongNameError, nearest
 
 
 class ConfigModel(BaseModel):
@@ -38,6 +38,16 @@ class ConfigModel(BaseModel):
             super().__init__(**data)
         except ValidationError as error:
             raise _wrong(type(self), error, type(self).__name__) from None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                if name.startswith("_"):
+                    raise
+                raise WrongNameError(f"{type(self).__name__} has no {name!r}. {_suggest(type(self), name)}") from None
 
     # pydantic's own mark of an ``__init__`` that only validates: without it, nested models would be made by calling it,
     # and an error in one of them would lose its place.

@@ -121,12 +121,14 @@ LINES: dict[str, dict[str, str]] = {
         "Gallery.search(query, k)": "search query knn nearest_neighbors find semantic_search rerank re_ranking",
     },
     "PartEmbeddings": {
+        "partreid.save_embeddings(path, embeddings)": "save write dump to_file to_disk export to_parquet",
         "partreid.part_distances(a, b)": "compare cosine cosine_similarity dist distance distances dot euclidean "
         "matmul mm pairwise similarities similarity T t",
         '.to("cuda")': "cuda gpu",
         ".to(dtype=torch.float16)": "half float bfloat16 double astype type",
     },
     "PartExtractor": {
+        'partreid.export.export_model(run, "model.onnx")': "export to_onnx export_onnx to_openvino compile quantize",
         "partreid.part_distances(a, b)": "compare distance distances similarity similarity_pairwise",
         'PartExtractor.from_pretrained(run, device="cuda")': "to cuda cpu gpu to_device",
         'PartExtractor.from_pretrained(run, precision="float16")': "half float bfloat16",
@@ -154,6 +156,7 @@ LINES: dict[str, dict[str, str]] = {
         "MatchCalibration.load(run).of_search(result)": "probability probabilities prob confidence proba",
         "result[0]": "hits hit matches results points top best first",
     },
+    "Evaluation": {".result, which has .cmc and .rank(k)": "cmc rank rank_k ap average_precision all_cmc"},
     "EvaluationResult": {".rank(k)": "rank_k cmc_at rank2 rank3 rank20 rank50 rank100 recall_at_k recall top5 top10"},
     "Tracklet": {"Tracklet().add(embeddings)": "too embeddings", "merge_tracklet(embeddings)": "too embeddings"},
     "Gallery": {
@@ -180,4 +183,4 @@ def meant(name: str, known: Iterable[str], owner: str = "") -> list[str]:
     known, tried = list(known), {name, name.strip("_").lower()}
     lines = [line for line, words in LINES.get(owner, {}).items() if tried & {*words.split()}]
     found = [right for right, words in OTHER_WORDS.items() if right in known and tried & {*words.split()}]
-    return lines or found or get_close_matches(name, known, n=1)
+    return lines or found or get_close_matches(name, known, n=1, cutoff=0.7)

@@ -101,6 +101,14 @@ def close(a: partreid.PartEmbeddings, b: partreid.PartEmbeddings) -> bool:
 
 
 RIGHT: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
+    # found by a second newcomer
+    'extractor.embed(images, order="BGR")': lambda got, has: len(got) == len(has["e"]),
+    "list(gallery)[0].id": lambda got, has: got == "anna",
+    'gallery["ben"].items[0].id': lambda got, has: got == "ben",
+    "search_many([gallery], images[0], k=1)[0][0].id": lambda got, has: got == "anna",
+    'read_dataset("pedestrians").train_identities': lambda got, has: len(got) == 64,
+    'partreid.load_embeddings(partreid.save_embeddings("e.safetensors", e))[1]':
+        lambda got, has: tuple(got) == ("0", "1", "2"),
     # a model, and images
     "PartExtractor.from_pretrained(run)": lambda got, has: got.fingerprint == has["extractor"].fingerprint,
     "PartExtractor.from_pretrained(str(run))": lambda got, has: got.fingerprint == has["extractor"].fingerprint,
@@ -221,6 +229,10 @@ RIGHT: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
 """A line, and what it gives, judged with what is at hand."""
 
 REFUSED: dict[str, str] = {
+    'get_preset("light").epochs': "optimizer.epochs",
+    'get_preset("light").optimizer.lr': "learning_rate",
+    'e.save("x.safetensors")': "partreid.save_embeddings(path, embeddings)",
+    'extractor.export("m.onnx")': 'partreid.export.export_model(run, "model.onnx")',
     # a model
     "PartExtractor(run)": "PartExtractor.from_pretrained(",
     'PartExtractor("org/name")': "PartExtractor.from_pretrained(",
@@ -274,7 +286,6 @@ REFUSED: dict[str, str] = {
     "extractor.embed(images, normalize_embeddings=True)": "normalize=True",
     "extractor.embed(images, show_progress_bar=True)": ".stream(images)",
     "extractor.embed(images, bgr=True)": "order=",
-    'extractor.embed(images, order="BGR")': 'order="bgr"',
     "extractor.embed(tensor / 255)": "(255 * image).round().to(torch.uint8)",
     "extractor.embed(images[0] / 255.0)": "(255 * image).round().astype(np.uint8)",
     "extractor.embed(images[0].transpose(2, 0, 1))": "image.transpose(1, 2, 0)",

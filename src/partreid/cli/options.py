@@ -61,8 +61,8 @@ def _test_fields() -> list[str]:
 
 
 _SET = (
-    "a folder, a folder that holds it, a table (.csv, .parquet), name=PATH, or a name to be found in $PARTREID_DATA. "
-    "`partreid data list` shows the names."
+    "a folder, a folder that holds it, a table (.csv, .parquet), name=PATH, a name to be found in $PARTREID_DATA, "
+    "or pedestrians, the rendered set inside the package. `partreid data list` shows the names."
 )
 Data = Annotated[str, typer.Argument(help=f"Data set: {_SET}", autocompletion=_completed(_datasets))]
 DataSets = Annotated[

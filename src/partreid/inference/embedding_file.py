@@ -98,7 +98,7 @@ def save_embeddings(
     path: str | Path,
     embeddings: PartEmbeddings,
     *,
-    names: Sequence[str],
+    names: Sequence[str] | None = None,
     skipped: Sequence[tuple[int, str, str]] = (),
     root: str | Path | None = None,
 ) -> Path:
@@ -110,7 +110,7 @@ def save_embeddings(
 
     Args:
         path: the file; ``.parquet`` writes Parquet (extra ``tables``), any other suffix safetensors.
-        embeddings: N images. names: N names, for example the images' files.
+        embeddings: N images. names: N names, for example the images' files; their places 0, 1, ... where None.
         skipped: images that could not be read: position, name, reason.
         root: the folder from which relative names start, where the names are files.
 
@@ -120,6 +120,7 @@ def save_embeddings(
         DataError: the file cannot be written.
         MissingDependencyError: Parquet without pyarrow.
     """
+    names = [str(place) for place in range(len(embeddings))] if names is None else names
     in_order("names", names)
     if isinstance(names, str | bytes) or len(names) != len(embeddings):
         got = repr(names)[:80] if isinstance(names, str | bytes) else len(names)

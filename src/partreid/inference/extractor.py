@@ -227,7 +227,7 @@ class PartExtractor(Guided):
                 "The boxes look like an image. Write embed_boxes(frame, boxes): the frame comes first."
             )
         _one_of("on_error", on_error, ("warn", "raise"))
-        _one_of("order", order, get_args(ChannelOrder))
+        _one_of("order", str(order).lower(), get_args(ChannelOrder))
         (image,) = map(load_image, in_rgb([frame], order))
         check_corners(boxes, image.shape[1], image.shape[0])
         crops, problems = try_boxes(image, boxes)
@@ -327,7 +327,7 @@ class PartExtractor(Guided):
             [SkippedImage(position=7, name='archive/7.jpg', reason='archive/7.jpg is a damaged JPEG: ...')]
         """
         _one_of("on_error", on_error, get_args(OnError))
-        _one_of("order", order, get_args(ChannelOrder))
+        _one_of("order", str(order).lower(), get_args(ChannelOrder))
         source = in_rgb(walk(images), order)
         return EmbeddingStream(self.runner, source, self.runtime.batch_size, skip=on_error == "skip", readers=readers)
 

@@ -34,7 +34,7 @@ def upload(folder: Path, repository: str, *, private: bool | None, token: str | 
         return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message).repo_url)
     except Exception as error:  # of the Hub's library, and of what it speaks HTTP with
         raise CheckpointError(
-            f"{repository!r:.80} could not be published on the Hugging Face Hub: {error} "
+            f"{repository!r:.80} could not be published on the Hugging Face Hub: {str(error).rstrip('.')}. "
             "Give org/name, and a token that may write: `hf auth login`, or token=..."
         ) from None
 

@@ -103,6 +103,14 @@ class Gallery(Guided):
     def __len__(self) -> int:
         return self.count()
 
+    def __iter__(self) -> Iterator[GalleryItem]:
+        """The items, in the order of their ids."""
+        return (item for page in self.records() for item in page.items)
+
+    def __getitem__(self, item: str) -> GalleryRecords:
+        """An item and its embedding, by its id."""
+        return self.get([item])
+
     def __contains__(self, item: object) -> bool:
         return isinstance(item, str | int) and item != "" and self.count(ids=[item]) > 0
 

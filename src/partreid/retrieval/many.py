@@ -9,16 +9,17 @@ import torch
 
 from partreid.errors import ShapeError
 from partreid.objects import guided
+from partreid.retrieval.columns import Query
 from partreid.retrieval.filters import Where
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import PartEmbeddings, SearchResult
+from partreid.types import SearchResult
 
 
 @guided
 def search_many(
     galleries: Sequence[Gallery],
-    query: PartEmbeddings,
+    query: Query,
     k: int = 10,
     *,
     matching: MatchingConfig | None = None,
@@ -29,7 +30,8 @@ def search_many(
     Args:
         galleries: at least one, of like embeddings. Ids are unique in each alone: give items of different galleries
             different ids, or the answer may name one twice.
-        query: [Q, S, D]. k, matching, where: as in :meth:`Gallery.search`.
+        query: [Q, S, D], or Q images where all galleries have their extractor.
+        k, matching, where: as in :meth:`Gallery.search`.
 
     Returns:
         Items by distance, equal distances by id, as one gallery with all the items would find them.
@@ -66,12 +68,12 @@ def search_many(
             )
     distances = torch.cat([result.distances for result in found], dim=1)
     parts = torch.cat([result.part_distances for result in found], dim=1)
-    items = [[item for result in found for item in result.items[q]] for q in range(len(query))]
+    items = [[item for result in found for item in result.items[q]] for q in range(len(first))]
     order = [
         sorted(range(len(row)), key=lambda i, row=row, near=near: (near[i], row[i].id))[:k]  # type: ignore[misc]
         for row, near in zip(items, distances.tolist(), strict=True)
     ]
-    index = torch.tensor(order, dtype=torch.int64).reshape(len(query), min(k, distances.shape[1]))
+    index = torch.tensor(order, dtype=torch.int64).reshape(len(first), min(k, distances.shape[1]))
     distances = distances.gather(1, index)
     return SearchResult(
         tuple(tuple(row[i] for i in chosen) for row, chosen in zip(items, order, strict=True)),

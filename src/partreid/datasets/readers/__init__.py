@@ -37,6 +37,9 @@ _BY_KEY = {layout.key: layout for layout in LAYOUTS}
 DATA_VARIABLE = "PARTREID_DATA"
 """Environment variable that names the folder in which a bare name is looked for."""
 
+SHIPPED = "pedestrians"
+"""The name of the rendered set inside the package."""
+
 _DEPTH = 2
 """How many folders deep sets are looked for: ``data/market1501/Market-1501-v15.09.15``."""
 
@@ -76,7 +79,8 @@ def read_dataset(
 
     Args:
         spec: the set's folder or one that holds exactly one set, a table (.csv, .parquet), ``name=PATH`` where there
-            are several sets or variants, or a bare name, looked for in $PARTREID_DATA.
+            are several sets or variants, a bare name, looked for in $PARTREID_DATA, or "pedestrians", the rendered set
+            inside the package.
         labels: label folder within ``<root>/masks``, or several with commas between (the first that is there);
             ``"auto"`` takes the only one there is, None takes none.
         unmatched: a query set without any match in the gallery is an error; or it is dropped with a warning, which is
@@ -162,6 +166,10 @@ def locate_dataset(spec: str | Path) -> FoundDataset:
         return _only(find_datasets(path), path)
     if named:
         return _locate_named(named[1], Path(named[2]).expanduser())
+    if text == SHIPPED:
+        from partreid.datasets.synthetic.shipped import shipped_split  # it needs the readers
+
+        return _only(find_datasets(shipped_split()), path)
     if text in _BY_KEY:
         folder = os.environ.get(DATA_VARIABLE)
         if not folder:
@@ -170,7 +178,10 @@ def locate_dataset(spec: str | Path) -> FoundDataset:
                 f"your data sets, or give the folder: {text}=PATH."
             )
         return _locate_named(text, Path(folder))
-    raise DataError(f"Data set {text} does not exist: no such folder or table, and no known name. Check the path.")
+    raise DataError(
+        f"Data set {text} does not exist: no such folder or table, and no known name. Check the path, or "
+        f"take {SHIPPED!r}, the rendered set inside the package."
+    )
 
 
 def queries_without_match(dataset: ReIDDataset, query_set: str) -> list[ReIDImage]:
