@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from benchmarks.timing import Figure, compare, cpu_seconds
+from partreid.inference._shards import ShardSettings, embed_shards, finish_job, open_job
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.shards import ShardSettings, embed_shards, finish_job, open_job
 from partreid.models.bpbreid import BPBReID
 from partreid.runtime import RuntimeConfig, keep_freed_memory
 from partreid.training.presets import light

@@ -14,7 +14,7 @@ import torch
 
 from partreid.errors import DataError, ShapeError
 from partreid.types import ReIDDataset, ReIDImage, identities
-from partreid.types.id_values import as_id
+from partreid.types._id_values import as_id
 from partreid.types.ids import JUNK, match_cameras, match_persons, person_classes
 from tests.property.fuzzing import WRITERS
 

@@ -13,7 +13,7 @@ from partreid.export import write
 from partreid.export.network import ExportedNetwork
 from partreid.export.write import ExportOptions, export_checkpoint
 from partreid.models.checkpoint import Checkpoint
-from partreid.runners.export_info import ExportInfo
+from partreid.runners._export_info import ExportInfo
 from tests.export.tiny import random_pixels, tiny_checkpoint
 
 

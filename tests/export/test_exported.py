@@ -22,7 +22,7 @@ from partreid.export.write import export_checkpoint
 from partreid.functional.distance import part_distances
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import Checkpoint, save_checkpoint
-from partreid.runners.export_info import VERSION, ExportInfo
+from partreid.runners._export_info import VERSION, ExportInfo
 from partreid.runners.exported import ExportedRunner, _gpu_providers
 from partreid.runtime import RuntimeConfig
 from tests.export.tiny import PREPROCESS, random_pixels

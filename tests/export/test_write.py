@@ -18,7 +18,7 @@ from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
-from partreid.runners.export_info import ExportInfo
+from partreid.runners._export_info import ExportInfo
 from partreid.runners.exported import ExportedRunner
 from partreid.runners.runner import TorchRunner
 from partreid.runtime import RuntimeConfig

@@ -18,8 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from partreid.errors import DataError, PartReIDError, ShapeError
+from partreid.inference._shards import ShardSettings, embed_shards, finish_job, open_job
 from partreid.inference.embedding_file import FileFacts, read_facts, read_file, save_embeddings
-from partreid.inference.shards import ShardSettings, embed_shards, finish_job, open_job
 from partreid.inference.storage import images_root, iter_embeddings, load_embeddings
 from partreid.types import PartEmbeddings
 from tests.inference.plain_network import plain_extractor, write_images

@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from partreid.errors import ConfigError, DataError
+from partreid.inference._shards import ShardSettings, embed_shards, finish_job, open_job
 from partreid.inference.embedding_file import save_embeddings
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.shards import ShardSettings, embed_shards, finish_job, open_job
 from partreid.inference.storage import iter_embeddings, load_embeddings
 from partreid.types import PartEmbeddings
 from tests.inference.plain_network import plain_extractor, write_images

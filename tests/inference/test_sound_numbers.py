@@ -15,8 +15,8 @@ from torch import Tensor
 
 from partreid.errors import DataError, ExportError
 from partreid.export.parity import check_agreement
+from partreid.inference._shards import ShardSettings, embed_shards, open_job
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.shards import ShardSettings, embed_shards, open_job
 from partreid.models.build import build_network
 from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork

@@ -21,7 +21,8 @@ from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.runners import runner as runners
 from partreid.runtime import RuntimeConfig
-from partreid.tracking import boxes, frame_folder, track_names, tracklets, video, video_tracks
+from partreid.tracking import _track_names as track_names
+from partreid.tracking import boxes, frame_folder, tracklets, video, video_tracks
 from partreid.types import PartEmbeddings
 from tests.property.fuzz_types import folder, output
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors

@@ -18,7 +18,8 @@ from partreid.evaluation.statistics import with_confidence
 from partreid.functional.ranking import evaluate_ranking
 from partreid.models.model_config import ModelConfig
 from partreid.retrieval.matching import MatchingConfig
-from partreid.types import data, gallery, id_values, ids, moments, numbers, results
+from partreid.types import _id_values as id_values
+from partreid.types import data, gallery, ids, moments, numbers, results
 from partreid.types import output as outputs
 from partreid.types import tensors as types
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors

@@ -26,7 +26,7 @@ from torch import Tensor
 from partreid.errors import PartReIDError
 from partreid.objects import Guided
 from partreid.types import PartEmbeddings
-from partreid.types.id_values import items
+from partreid.types._id_values import items
 
 try:
     import pandas as pd

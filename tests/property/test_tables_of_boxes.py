@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from partreid.errors import PartReIDError
 from partreid.inference.crops import crop_boxes
+from partreid.tracking._track_names import track_key
 from partreid.tracking.boxes import read_boxes
 from partreid.tracking.frame_folder import FrameFolder
-from partreid.tracking.track_names import track_key
 from partreid.tracking.tracklets import merge_tracklets
 from tests.property.fuzz_inference import CELLS, FIRST_LINES, NAMES, frame_folders
 from tests.property.fuzz_types import folder

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from partreid.errors import DataError
-from partreid.tracking.track_names import track_key
+from partreid.tracking._track_names import track_key
 from partreid.tracking.tracklets import merge_tracklets
 from partreid.types import PartEmbeddings
 

@@ -135,7 +135,7 @@ def _say_frames(frames: FrameFolder, table: TrackBoxes, naming: VideoNaming) -> 
 
 
 def _say_left_out(left_out: list[str], gone: set[str]) -> None:
-    from partreid.tracking.box_choice import named
+    from partreid.tracking._box_choice import named
 
     for message in left_out[:10]:
         errors.print(f"left out: {message}", soft_wrap=True)

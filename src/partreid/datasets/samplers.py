@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from partreid.errors import DataError
-from partreid.types.id_values import Ids
+from partreid.types._id_values import Ids
 from partreid.types.ids import person_classes
 from partreid.types.numbers import require_whole
 

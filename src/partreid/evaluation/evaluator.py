@@ -27,7 +27,7 @@ from partreid.functional.ranking import (
 from partreid.objects import Guided, guided
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import EvaluationResult, PartEmbeddings, check_comparable
-from partreid.types.id_values import Ids, is_unknown
+from partreid.types._id_values import Ids, is_unknown
 from partreid.types.ids import JUNK, match_cameras, match_persons
 
 _RANKED_BYTES = 5  # per distance: itself, and what is looked through of one query at a time

@@ -16,7 +16,7 @@ from partreid.evaluation.evaluator import EvaluationConfig, Identities, MatchedI
 from partreid.objects import Guided
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, check_comparable
-from partreid.types.id_values import Ids
+from partreid.types._id_values import Ids
 from partreid.types.numbers import require_whole
 
 _BYTES = 40  # per pair: its distance, its bin, and whether the two show one person in one view

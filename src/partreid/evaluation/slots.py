@@ -14,7 +14,7 @@ from partreid.objects import Guided
 from partreid.parts import FOREGROUND
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
-from partreid.types.id_values import Ids
+from partreid.types._id_values import Ids
 
 
 @dataclass(frozen=True, repr=False)

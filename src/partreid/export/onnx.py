@@ -13,7 +13,7 @@ import torch
 
 from partreid.errors import ExportError, needs_extra
 from partreid.export.network import ExportedNetwork
-from partreid.runners.export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo
+from partreid.runners._export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo
 
 OPSET = 18
 """Of the standard operators: read by onnxruntime from 1.14 on and by TensorRT from 8.6 on."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from partreid.errors import ExportError, needs_extra
-from partreid.runners.export_info import INPUT
+from partreid.runners._export_info import INPUT
 
 CALIBRATION_IMAGES = 256
 

@@ -19,7 +19,7 @@ from partreid.export.parity import Agreement, check_agreement
 from partreid.export.quantise import quantise
 from partreid.models.checkpoint import Checkpoint
 from partreid.objects import Guided
-from partreid.runners.export_info import ExportInfo, seal
+from partreid.runners._export_info import ExportInfo, seal
 from partreid.runners.exported import SESSIONS, ExportedRunner
 from partreid.runners.runner import TorchRunner
 from partreid.runtime import RuntimeConfig

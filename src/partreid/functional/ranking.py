@@ -21,7 +21,7 @@ from partreid.errors import DataError, ShapeError
 from partreid.functional._counting import nearer
 from partreid.objects import Guided, guided
 from partreid.types import EvaluationResult
-from partreid.types.id_values import Ids
+from partreid.types._id_values import Ids
 from partreid.types.ids import JUNK, match_cameras, match_persons
 from partreid.types.numbers import as_tensor, require_whole
 

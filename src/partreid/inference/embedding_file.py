@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from partreid.errors import DataError, ShapeError
 from partreid.files import atomic_file, nameable
-from partreid.inference import parquet
+from partreid.inference import _parquet as parquet
 from partreid.json_files import parse_json
 from partreid.objects import guided
 from partreid.types import PartEmbeddings

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from partreid.errors import ConfigError, DataError
-from partreid.inference import parquet
+from partreid.inference import _parquet as parquet
+from partreid.inference._shards import SKIPPED, ShardSettings, embed_shards, finish_job, open_job, write_skipped
 from partreid.inference.embedding_file import PARQUET, SAFETENSORS, save_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, walk
-from partreid.inference.shards import SKIPPED, ShardSettings, embed_shards, finish_job, open_job, write_skipped
 from partreid.inference.streaming import SkippedImage
 from partreid.objects import Guided
 from partreid.progress import Progress, no_progress

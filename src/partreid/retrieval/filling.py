@@ -17,8 +17,8 @@ from partreid.inference.storage import images_root, iter_embeddings
 from partreid.inference.streaming import SkippedImage
 from partreid.objects import Guided
 from partreid.progress import Advance
+from partreid.retrieval._known import FILE, Newcomers
 from partreid.retrieval.gallery import Gallery
-from partreid.retrieval.known import FILE, Newcomers
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 from partreid.types.moments import written_time
@@ -112,7 +112,7 @@ def add_images(
 ) -> Filled:
     """Embed images and add them under their names; those that are there already are not embedded again.
 
-    Before anything is embedded, all names are compared with the gallery (``partreid.retrieval.known``).
+    Before anything is embedded, all names are compared with the gallery (``partreid.retrieval._known``).
 
     Args:
         gallery: of the extractor's model. extractor: the model.

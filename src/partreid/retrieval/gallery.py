@@ -15,8 +15,8 @@ from partreid.errors import DataError, ShapeError, WrongTypeError, warn
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.inference.extractor import PartExtractor
 from partreid.objects import Guided, brief
-from partreid.retrieval.answer import answer, nothing
-from partreid.retrieval.columns import Query, by_name, check_once, embeddings_of, items_of, narrowed
+from partreid.retrieval._answer import answer, nothing
+from partreid.retrieval._columns import Query, by_name, check_once, embeddings_of, items_of, narrowed
 from partreid.retrieval.filters import Conditions, Filter, Where
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.exact import Engine

@@ -9,7 +9,7 @@ import torch
 
 from partreid.errors import ShapeError
 from partreid.objects import guided
-from partreid.retrieval.columns import Query
+from partreid.retrieval._columns import Query
 from partreid.retrieval.filters import Where
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig

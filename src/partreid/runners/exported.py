@@ -16,7 +16,7 @@ from torch import Tensor
 
 from partreid.errors import CheckpointError, ConfigError, needs_extra
 from partreid.files import nameable
-from partreid.runners.export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo, check_seal
+from partreid.runners._export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo, check_seal
 from partreid.runners.runner import PoseInput
 from partreid.runtime import RuntimeConfig
 from partreid.surroundings import cache_folder

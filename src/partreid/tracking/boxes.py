@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from partreid.errors import ConfigError, DataError, warn
 from partreid.objects import Guided, guided
-from partreid.tracking.box_choice import chosen_rows, named
-from partreid.tracking.box_rows import COLUMNS, MOT, BoxForm, BoxRows, read_rows
-from partreid.tracking.box_units import check_fractions
-from partreid.tracking.track_names import track_key
+from partreid.tracking._box_choice import chosen_rows, named
+from partreid.tracking._box_rows import COLUMNS, MOT, BoxForm, BoxRows, read_rows
+from partreid.tracking._box_units import check_fractions
+from partreid.tracking._track_names import track_key
 
 __all__ = ["COLUMNS", "BoxForm", "BoxTable", "TrackBoxes", "read_boxes"]
 
@@ -47,7 +47,7 @@ class TrackBoxes(Guided):
 
     Raises:
         DataError: the arrays do not fit together, frames do not ascend, a track is twice in a frame or has no box, or
-            a name is twice there or is none (:func:`~partreid.tracking.track_names.track_key`).
+            a name is twice there or is none (:func:`~partreid.tracking._track_names.track_key`).
     """
 
     frames: NDArray[np.int64]
@@ -178,7 +178,7 @@ def read_boxes(
 
     Left out, with a warning, are boxes of confidence 0 (to be ignored), of other classes than a person,
     and of visibility 0, in either format. What names a track is told at
-    :func:`~partreid.tracking.track_names.track_key`.
+    :func:`~partreid.tracking._track_names.track_key`.
 
     Args:
         path: the file. form: how boxes are written, where the table says it wrongly.

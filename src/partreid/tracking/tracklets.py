@@ -8,7 +8,7 @@ from typing import TypeVar
 from partreid.errors import DataError, ShapeError
 from partreid.functional.merging import SlotSums
 from partreid.objects import Guided, guided
-from partreid.tracking.track_names import track_key
+from partreid.tracking._track_names import track_key
 from partreid.types import PartEmbeddings, check_comparable
 
 Track = TypeVar("Track", bound=Hashable)
@@ -96,7 +96,7 @@ def merge_tracklets(embeddings: PartEmbeddings, tracks: Sequence[Track]) -> tupl
 
     Args:
         embeddings: [N, S, D]. tracks: N, the track of each image: numbers, names, (camera, number), ... What is one
-            track, and what is none, is told at :func:`~partreid.tracking.track_names.track_key`: 1, 1.0 and "1" are
+            track, and what is none, is told at :func:`~partreid.tracking._track_names.track_key`: 1, 1.0 and "1" are
             one.
 
     Returns:

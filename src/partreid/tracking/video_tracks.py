@@ -22,7 +22,7 @@ from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImageLike, load_image
 from partreid.objects import Guided
 from partreid.progress import Advance
-from partreid.tracking.box_units import check_units
+from partreid.tracking._box_units import check_units
 from partreid.tracking.boxes import TrackBoxes
 from partreid.tracking.frame_folder import FrameFolder
 from partreid.tracking.tracklets import Tracklet
@@ -100,7 +100,7 @@ def embed_tracks(
     Raises:
         DataError: a box is wrong or its frame never came, and there is no ``on_error``; or nothing is left at all; or
             frames are in no order or of several sizes, or boxes in no pixels of them
-            (:func:`~partreid.tracking.box_units.check_units`).
+            (:func:`~partreid.tracking._box_units.check_units`).
     """
     if not isinstance(boxes, TrackBoxes):
         raise DataError(f"Expected the boxes that read_boxes gives, got {type(boxes).__name__}.")

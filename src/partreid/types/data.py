@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from partreid.errors import DataError, ShapeError
 from partreid.objects import Guided, guided, html_table
-from partreid.types.id_values import as_id, is_unknown
+from partreid.types._id_values import as_id, is_unknown
 
 Identity: TypeAlias = tuple[str, int]
 """A person among several sets: (the set's name, the set's own person id)."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from partreid.errors import DataError
 from partreid.objects import Guided
-from partreid.types import id_values
+from partreid.types import _id_values as id_values
 from partreid.types.moments import Time as Time
 from partreid.types.moments import as_time
 from partreid.types.tensors import PartEmbeddings

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from partreid.errors import ShapeError
-from partreid.types.id_values import Ids, items, read_ids
+from partreid.types._id_values import Ids, items, read_ids
 
 JUNK = -1
 """The person of images that are neglected."""

@@ -23,7 +23,7 @@ from partreid.datasets.readers.common import (
 )
 from partreid.errors import DataError, warn
 from partreid.types import LabelNaming, ReIDImage
-from partreid.types.id_values import is_unknown
+from partreid.types._id_values import is_unknown
 
 TRAIN, GALLERY = "bounding_box_train", "bounding_box_test"
 DISTRACTORS = "images"

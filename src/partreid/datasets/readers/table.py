@@ -16,7 +16,7 @@ from partreid.datasets.readers.common import QUERY, Layout, Splits, plain_name, 
 from partreid.datasets.readers.market1501 import JUNK, parse_occlusion, tell_junk
 from partreid.errors import DataError, nearest, needs_extra
 from partreid.types import ReIDImage
-from partreid.types.id_values import is_unknown
+from partreid.types._id_values import is_unknown
 
 SUFFIXES = (".csv", ".parquet")
 _NEEDED = ("path", "pid", "split")

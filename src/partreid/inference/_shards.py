@@ -19,7 +19,7 @@ from typing import Literal
 
 from partreid.errors import ConfigError, DataError
 from partreid.files import atomic_file, hold_folder, hold_work
-from partreid.inference import parquet
+from partreid.inference import _parquet as parquet
 from partreid.inference.embedding_file import FileFacts, read_facts, read_file, root_of, write_file
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, image_name, walk

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from decimal import Decimal, InvalidOperation
 from numbers import Integral, Real
 
-from partreid.types.id_values import UNKNOWN_TEXT, is_unknown
+from partreid.types._id_values import UNKNOWN_TEXT, is_unknown
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NO_TRACK = UNKNOWN_TEXT | frozenset(("untracked", "inf", "+inf", "-inf", "infinity"))

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import DataError
-from partreid.tracking.box_rows import BoxRows
-from partreid.tracking.track_names import track_key
+from partreid.tracking._box_rows import BoxRows
+from partreid.tracking._track_names import track_key
 
 _PERSON = "1"  # of MOTChallenge's classes; 2 to 13 are vehicles, occluders, reflections and the like
 _PERSONS = frozenset(("person", "persons", "people", "pedestrian", "pedestrians", "human"))

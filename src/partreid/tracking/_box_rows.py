@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from partreid.errors import DataError
-from partreid.tracking.track_names import track_key
+from partreid.tracking._track_names import track_key
 
 COLUMNS = ("frame", "track", "x1", "y1", "x2", "y2")
 """Columns of a CSV file, by the names we give them."""
