@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from partreid.models.backbones import BACKBONES, BackboneEntry
+from partreid.models.checkpoint import Checkpoint
+from partreid.training.loop import Trainer
 from tests.cli.conftest import Run
 from tests.conftest import tiny_config
 from tests.experiments.conftest import TinyBackbone
@@ -65,18 +67,16 @@ def test_rows_run_once_and_the_table_stands_beside_the_papers(
 def test_a_row_that_fails_is_tried_twice_and_costs_only_itself(
     run: Run, base: Path, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from partreid.experiments import runs
-
     attempts = []
-    original = runs._train
+    original = Trainer.fit
 
-    def failing(task: runs.Task) -> None:
-        attempts.append(task.folder.parent.name)
-        if "k8" in task.folder.parts:
+    def failing(trainer: Trainer) -> Checkpoint:
+        attempts.append(trainer.run.parent.name)
+        if "k8" in trainer.run.parts:
             raise MemoryError("out of memory")
-        original(task)
+        return original(trainer)
 
-    monkeypatch.setattr(runs, "_train", failing)
+    monkeypatch.setattr(Trainer, "fit", failing)
     rows = ["--row", "K = 8", "--row", "K = 2"]
     out = tmp_path / "out"
     status, printed = run("experiment", "table5", "--data", blocks, "--config", base, "--seeds", 1, "-o", out, *rows)

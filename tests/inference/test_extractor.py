@@ -257,7 +257,7 @@ def test_tensors_and_opencv_arrays(extractor: PartExtractor, arrays: list[np.nda
         assert _equal(extractor.embed(images, order=order), expected)
         assert _equal(extractor(images, order=order), expected)
     assert not _equal(extractor.embed(bgr), expected)
-    with pytest.raises(ConfigError, match="Unknown order 'BRG'. Known: bgr, rgb"):
+    with pytest.raises(ConfigError, match="Unknown order 'brg'. Did you mean 'rgb'"):
         extractor.embed(bgr, order="BRG")  # type: ignore[arg-type]
 
 

@@ -93,7 +93,7 @@ def test_a_folder_of_that_name_comes_first_but_for_hf(hub: FolderHub, tmp_path: 
 
 def test_what_cannot_be_published(hub: FolderHub) -> None:
     with pytest.raises(
-        CheckpointError, match=r"'name' could not be published.*403 Forbidden Give org/name, and a token"
+        CheckpointError, match=r"'name' could not be published.*403 Forbidden. Give org/name, and a token"
     ):
         extractor().push_to_hub("name")
     for publish in (lambda e: e.push_to_hub("org/name"), lambda e: e.save_pretrained("folder")):

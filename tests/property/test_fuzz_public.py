@@ -46,6 +46,20 @@ INNER = {
     "functional.merging.SlotSums.of": "called by Tracklet, which has checked the embeddings",
     "inference.embedding_file.FileFacts": "called by storage",
     "inference.embedding_file.write_file": "called by save_embeddings, which has checked the arguments",
+    **{
+        f"inference.storage.{name}": "a folder of shards; tests/inference/test_embedding_files.py damages its files"
+        for name in (
+            "Manifest.fault",
+            "manifest_content",
+            "name_bytes",
+            "read_manifest",
+            "shard_files",
+            "shard_mark",
+            "shard_name",
+        )
+    },
+    "retrieval.filters.is_several": "called by Filter, for values of any kind",
+    "tracking.video.leave_out": "called by embed_video and iter_frames",
     "tracking.boxes.TrackBoxes.where": "for messages, of rows that are there",
     "runners.exported": "called by PartExtractor.from_pretrained",
     "runners.runner": "called by PartExtractor",

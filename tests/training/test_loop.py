@@ -156,7 +156,7 @@ def test_a_full_disk_keeps_the_former_checkpoint(
             def full(*args: object) -> None:
                 raise OSError(errno.ENOSPC, "No space left on device")
 
-            monkeypatch.setattr("partreid.files._sync", full)
+            monkeypatch.setattr("partreid.files.force_to_disk", full)
 
     trainer = Trainer(tiny_config(), dataset.train, tmp_path / "run", runtime=CPU, callbacks=[FillDisk()])
     with pytest.raises(CheckpointError, match="No space left on device"):

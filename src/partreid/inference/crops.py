@@ -21,7 +21,7 @@ def are_fractions(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
         >>> are_fractions(np.array([[0.1, 0.2, 0.3, 1.0], [1, 1, 30, 80]]))
         array([ True, False])
     """
-    small: NDArray[np.bool_] = np.all(np.abs(corners) <= 1.5, axis=1)
+    small: NDArray[np.bool_] = np.all(np.abs(_corners(corners)) <= 1.5, axis=1)
     return small
 
 

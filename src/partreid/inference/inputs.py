@@ -94,7 +94,7 @@ def in_rgb(images: Iterable[ImageLike], order: ChannelOrder) -> Iterator[ImageLi
     for image in images:
         array = _from_tensor(image) if isinstance(image, Tensor) else image
         color = isinstance(array, np.ndarray) and array.ndim == 3 and array.shape[2] == 3
-        yield array[:, :, ::-1] if isinstance(array, np.ndarray) and color and order.lower() == "bgr" else array
+        yield np.ascontiguousarray(array[:, :, ::-1]) if color and order.lower() == "bgr" else array  # type: ignore[index]
 
 
 def load_image(image: ImageLike) -> np.ndarray:

@@ -42,6 +42,7 @@ def search_many(
         DataError: a gallery cannot be read. There is no answer without it: leave it out to continue.
 
     Example:
+        >>> from partreid import PartEmbeddings
         >>> e = PartEmbeddings(torch.eye(3)[:, None], torch.ones(3, 1), ("foreground",))
         >>> north, south = Gallery(), Gallery()
         >>> north.add(e[:2], ["n1", "n2"])
