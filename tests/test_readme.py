@@ -40,7 +40,7 @@ def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_python_runs(at_hand: Path, blocks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partreid.datasets.shipped_split", lambda: blocks)  # fewer images
+    monkeypatch.setattr("partreid.datasets.synthetic.shipped.shipped_split", lambda: blocks)  # fewer images
     assert len(_blocks("python")) == 2
     for block in _blocks("python"):
         exec(block, {})
