@@ -219,7 +219,7 @@ def test_parts_filters_and_numbers(open_page: Any) -> None:
     change(page, lambda: page.fill("#tracks", "21, 5"))
     assert names(page) == []
     assert "No item meets the filter" in page.inner_text("#notes")
-    page.click("#anew")
+    page.click("#again")
     settled(page, "Choose an image")
     give(page, person(RED, GREEN))
     change(page, lambda: page.fill("#count", "3"))

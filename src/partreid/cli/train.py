@@ -145,7 +145,7 @@ def run_training(
 
     Args:
         config, datasets, out, runtime: as for the trainer. data: the data sets, as they were given.
-        resume, allow_changes: whether the run in ``out`` goes on, and as :meth:`Trainer.resume`.
+        resume, allow_changes: whether to resume the run in ``out``, and as :meth:`Trainer.resume`.
 
     Raises:
         PartReIDError: as the trainer.

@@ -1,4 +1,4 @@
-// What was asked, and asking anew when anything of it changes.
+// What was asked, and asking again when anything of it changes.
 import { Problem, get, itemImage, keptImage, send, upload } from "./api.js";
 import { $, brief, make, image, swatch } from "./dom.js";
 import { compare, showResults } from "./results.js";
@@ -12,7 +12,7 @@ const stage = new Stage(() => searchSoon());
 
 const say = (words) => { $("status").textContent = words; };
 
-// "problem" is of a search, "refused" of images that were not taken; each stays until it is tried anew.
+// "problem" is of a search, "refused" of images that were not taken; each stays until it is tried again.
 function complain(words, where = "problem") {
   $(where).textContent = words;
   $(where).hidden = !words;
@@ -267,7 +267,7 @@ $("all-parts").addEventListener("click", () => setAll("part", true));
 $("no-parts").addEventListener("click", () => setAll("part", false));
 $("all-cameras").addEventListener("click", () => setAll("camera", true));
 $("no-cameras").addEventListener("click", () => setAll("camera", false));
-$("anew").addEventListener("click", () => state.about && reset());
+$("again").addEventListener("click", () => state.about && reset());
 
 document.addEventListener("paste", (event) => {
   if (event.clipboardData?.files.length) addFiles(event.clipboardData.files);
