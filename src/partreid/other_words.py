@@ -118,7 +118,20 @@ LINES: dict[str, dict[str, str]] = {
         "partreid.build_network(config, identities)": "build_model create_model get_model make_model models",
         "partreid.load_checkpoint(run)": "load_pretrained_weights load_weights load_state_dict resume_from_checkpoint",
         "partreid.merge_tracklet(embeddings)": "average aggregate mean_embedding pool merge fuse",
-        "Gallery.search(query, k)": "search query knn nearest_neighbors find semantic_search rerank re_ranking",
+        "Gallery.search(query, k)": "search query knn nearest_neighbors find semantic_search",
+        "partreid.evaluate(model, data, rerank=True)": "rerank re_ranking reranking k_reciprocal",
+        "list(partreid.PRESETS)": "list_presets presets available_presets list_configs",
+        "partreid.models.BACKBONES.names()": "list_models list_backbones backbones available_models show_avai_models",
+        'config.override("objective.gilt.triplet.parts=0.1"); docs/extending.md for one of your own': "giltloss loss "
+        "losses tripletloss triplet_loss triplet crossentropyloss centerloss criterion build_loss",
+        'partreid.get_preset("light").override(seed=1)': "seed_everything set_seed set_random_seed manual_seed seed",
+        "partreid.reports.draw_rankings_of(model, data)": "show_rankings visualize visualize_ranked_results "
+        "plot_rankings draw_rankings_of show",
+        "partreid.reports.draw_attention_of(model, data)": "visactmap show_attention plot_attention draw_attention_of",
+    },
+    "Trainer": {".fit()": "train run start launch"},
+    "fit": {
+        'Trainer(get_preset("light").override("optimizer.epochs=30"), data, run).fit()': "epochs num_epochs max_epoch"
     },
     "PartEmbeddings": {
         "partreid.save_embeddings(path, embeddings)": "save write dump to_file to_disk export to_parquet",
