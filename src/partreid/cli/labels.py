@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from partreid import labels as labelling
 from partreid.cli import options as opt
 from partreid.cli.console import console, errors, plain_table, say_warning, show_progress
 from partreid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from partreid.labels import LabelSummary
 
 app = typer.Typer(help="Human parsing labels: make them, or see what a data set has.", no_args_is_help=True)
 
@@ -53,8 +56,6 @@ def make(
     Only training needs labels. An interrupted run resumes. What was found is written to
     masks/PROVIDER/report.csv: images without a person, with several, with few parts.
     """
-    from partreid.labels.generate import NOTES
-
     if keypoints is not None:
         if network is not None or provider not in ("openvino", "keypoints"):
             raise ConfigError("--keypoints stands for --provider keypoints --network FILE: leave those two out.")
@@ -64,6 +65,14 @@ def make(
         limit=limit, out=out, labels=labels, published=published, overwrite=overwrite, progress=show_progress,
         source=datasets.label_source(provider, network, image_list, stride=stride),
     )  # fmt: skip
+    _print_made(summary)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _print_made(summary: LabelSummary) -> None:
+    from partreid.labels.generate import NOTES
+
     console.print(f"{summary.made} labels made, {summary.kept} kept.")
     for source, count in summary.other_sources.items():
         made_by = f"made by {source}" if source else "from elsewhere"
@@ -78,7 +87,6 @@ def make(
         errors.print(message, soft_wrap=True)
     if summary.failed:
         errors.print(f"{len(summary.failed)} images could not be read.")
-        raise typer.Exit(1)
 
 
 @app.command()

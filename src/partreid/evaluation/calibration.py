@@ -18,13 +18,14 @@ from partreid.evaluation.dataset import EmbeddedSplit, embed_sets, query_sets, w
 from partreid.evaluation.evaluator import MatchedIdentities
 from partreid.evaluation.visibility import PartVisibility, part_visibility
 from partreid.functional.distance import MEMORY_BUDGET
+from partreid.inference.extractor import PartExtractor
 from partreid.objects import Guided, guided
 from partreid.progress import Progress, no_progress
 from partreid.retrieval.calibration import LabelledPairs, MatchCalibration, fit_curves
 from partreid.retrieval.how_compared import HowCompared, fields_of, load_for_comparison
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runtime import RuntimeConfig
-from partreid.types import Identity
+from partreid.types import Identity, ReIDDataset
 from partreid.types.numbers import require_whole
 
 MAX_NEGATIVES = 1_000_000
@@ -122,9 +123,7 @@ def calibrate(
     extractor, how = load_for_comparison(model, runtime=runtime, mirror=mirror, overrides=assignments)
     parts: tuple[PartVisibility, ...] = ()
     if visibility:
-        images = [image for dataset in datasets for image in dataset.train]
-        with progress("training images", sum(image.label is not None for image in images)) as advance:
-            parts = part_visibility(extractor, images, advance=advance)
+        parts = _visibility(extractor, datasets, progress)
         limits = {part.part: part.threshold for part in parts if part.threshold is not None}
         content = how.matching.model_dump() | {"visibility_threshold": limits}
         how = HowCompared.of(extractor, MatchingConfig.parse(content, source="thresholds"))
@@ -146,6 +145,14 @@ def calibrate(
         }
     )
     return FittedCalibration(calibration, quality, pairs, parts, how)
+
+
+def _visibility(
+    extractor: PartExtractor, datasets: Sequence[ReIDDataset], progress: Progress
+) -> tuple[PartVisibility, ...]:
+    images = [image for dataset in datasets for image in dataset.train]
+    with progress("training images", sum(image.label is not None for image in images)) as advance:
+        return part_visibility(extractor, images, advance=advance)
 
 
 def labelled_pairs(

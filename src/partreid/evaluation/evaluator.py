@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -16,6 +16,7 @@ from partreid.errors import ShapeError
 from partreid.evaluation.protocols import reranked
 from partreid.evaluation.reranking import Reranker, RerankingConfig
 from partreid.evaluation.statistics import with_confidence
+from partreid.functional._blocks import DistanceRows
 from partreid.functional.ranking import (
     ALL_CAMERAS,
     CROSS_CAMERA,
@@ -206,20 +207,23 @@ def evaluate_embeddings(
         budget, for_each = budget // 2, _RERANKED_BYTES * len(gallery)
         reranker = Reranker(query, gallery, matching=matching, config=options.reranking, memory_budget=budget)
     rows = matching.rows(query, gallery, memory_budget=budget)
-    blocks = rows.blocks(beside=for_each)
-    whole = rows.room(max((some.stop - some.start for some in blocks), default=0))
-    scores = []
-    for some in blocks:
-        distances = rows.write(some, whole[: some.stop - some.start])
-        if reranker is not None:
-            distances = reranker.rerank(distances, first=some.start)
-        views = (None, None) if ids.views is None else (ids.views[0][some], ids.views[1])
-        scores.append(score_rows(distances, ids.pids[0][some], ids.pids[1], *views))
     result = summarize_scores(
-        QueryScores.cat(scores).spread(asked),
+        QueryScores.cat(_score_blocks(rows, rows.blocks(beside=for_each), ids, reranker)).spread(asked),
         num_gallery=len(gallery),
         protocol=ids.protocol if reranker is None else reranked(ids.protocol),
         max_rank=options.max_rank,
         num_junk=(int((~asked).sum()), int((~stored).sum())),
     )
     return with_confidence(result, samples=options.bootstrap, seed=options.seed) if options.bootstrap else result
+
+
+def _score_blocks(
+    rows: DistanceRows, blocks: Sequence[slice], ids: MatchedIdentities, reranker: Reranker | None
+) -> Iterator[QueryScores]:
+    whole = rows.room(max((some.stop - some.start for some in blocks), default=0))
+    for some in blocks:
+        distances = rows.write(some, whole[: some.stop - some.start])
+        if reranker is not None:
+            distances = reranker.rerank(distances, first=some.start)
+        views = (None, None) if ids.views is None else (ids.views[0][some], ids.views[1])
+        yield score_rows(distances, ids.pids[0][some], ids.pids[1], *views)

@@ -248,13 +248,11 @@ def evaluate(
         data: a data set, its name or folder; or several, each of which is evaluated by itself.
         query: the query sets to search; all where None.
         labels: label folder of the images that are drawn, and of all where the model needs labels.
-        mirror, overrides, calibration: how to embed and compare
-            (:func:`~partreid.retrieval.how_compared.load_for_comparison`); as the model was made for by default.
-        bootstrap: resamplings of the queries for 95 % intervals; 0 = none. Files always have intervals.
-        rerank: score also with k-reciprocal re-ranking.
+        mirror, overrides, calibration: how to embed and compare; as the model was made for by default.
+        bootstrap: resamplings of the queries for 95 % intervals, 0 = none. rerank: score k-reciprocal re-ranking too.
         device, precision, batch_size, runtime: as for :meth:`PartExtractor.from_pretrained`.
         out: folder for the files of :meth:`Evaluation.save`; several sets have a folder in it, each by its name.
-        progress: shows how far the embedding is.
+        progress: of the embedding.
 
     Returns:
         The evaluation; of a list of data sets, one for each by its name.
@@ -264,25 +262,21 @@ def evaluate(
         CheckpointError, ConfigError: as ``load_for_comparison``.
     """
     datasets = read_datasets(data, labels=None)
-    wanted = [query] if isinstance(query, str) else query
-    chosen = {dataset.name: query_sets(dataset, wanted) for dataset in datasets}
+    chosen = {one.name: query_sets(one, [query] if isinstance(query, str) else query) for one in datasets}
     if (device, precision, batch_size) != (None, None, None):
         runtime = runtime_of(runtime, device=device, precision=precision, batch_size=batch_size)
     extractor, how = load_for_comparison(
         model, runtime=runtime, mirror=mirror, overrides=overrides, calibration=calibration
     )
     options = EvaluationConfig(bootstrap=bootstrap, reranking=RerankingConfig() if rerank else None)
-    several = not isinstance(data, DataLike)
-    found = {}
+    several, found = not isinstance(data, DataLike), {}
     for dataset in datasets:
         dataset = with_needed_labels(extractor, dataset, labels)
         searched = search_sets(
             extractor, dataset, chosen[dataset.name], how=how, options=options, shared=True, progress=progress
         )
-        scores = {name: one.scores for name, one in searched.items()}
-        one = Evaluation(model, dataset, how, scores, searched, labels)
+        one = Evaluation(model, dataset, how, {name: s.scores for name, s in searched.items()}, searched, labels)
         if out is not None and processes.is_first():
             one.save(Path(out) / dataset.name if len(datasets) > 1 else out)
-        # The embeddings of several large sets may be too much for the memory.
-        found[dataset.name] = replace(one, searched={}) if several else one
+        found[dataset.name] = replace(one, searched={}) if several else one  # several may be too much for the memory
     return found if several else found[datasets[0].name]

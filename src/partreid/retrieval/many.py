@@ -55,18 +55,7 @@ def search_many(
     with ThreadPoolExecutor(len(galleries)) as threads:
         searches = [threads.submit(one.search, query, k, matching=matching, where=where) for one in galleries]
         found = [search.result() for search in searches]
-    first = next((result for result in found if result.items and result.items[0]), found[0])
-    for other in (result for result in found if result.items and result.items[0]):
-        if len({first.model, other.model} - {""}) > 1:
-            raise ShapeError(
-                f"The galleries were made by different models, {first.model} and {other.model}: their distances cannot "
-                "be ranked together. Search each by itself, with queries embedded by its own model."
-            )
-        if first.matching != other.matching:
-            raise ShapeError(
-                f"The galleries compare in different ways: {first.matching!r} and {other.matching!r}. Say how: "
-                "search_many(..., matching=MatchingConfig(normalize=...))."
-            )
+    first = _check_alike(found)
     distances = torch.cat([result.distances for result in found], dim=1)
     parts = torch.cat([result.part_distances for result in found], dim=1)
     items = [[item for result in found for item in result.items[q]] for q in range(len(first))]
@@ -85,3 +74,21 @@ def search_many(
         first.matching,
         first.model,
     )
+
+
+def _check_alike(found: Sequence[SearchResult]) -> SearchResult:
+    """The first answer that found something, which all others are like."""
+    some = [result for result in found if result.items and result.items[0]]
+    first = next(iter(some), found[0])
+    for other in some:
+        if len({first.model, other.model} - {""}) > 1:
+            raise ShapeError(
+                f"The galleries were made by different models, {first.model} and {other.model}: their distances cannot "
+                "be ranked together. Search each by itself, with queries embedded by its own model."
+            )
+        if first.matching != other.matching:
+            raise ShapeError(
+                f"The galleries compare in different ways: {first.matching!r} and {other.matching!r}. Say how: "
+                "search_many(..., matching=MatchingConfig(normalize=...))."
+            )
+    return first
