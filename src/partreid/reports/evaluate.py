@@ -132,7 +132,7 @@ class Evaluation(Mapping[str, EvaluationResult], Guided):
 
     def to_latex(self) -> str:
         """:meth:`rows` as a LaTeX table, in percent; it needs the package booktabs."""
-        return as_latex(("query set", "embedding", *METRICS.values()), self._cells(), note=self._note)
+        return as_latex(("query set", "embedding", *METRICS.values()), self._cells(), left=2, note=self._note)
 
     def report(self) -> RunReport:
         """Everything that the page about the run says.

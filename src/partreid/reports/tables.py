@@ -41,8 +41,8 @@ def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
     return text.getvalue()
 
 
-def as_latex(columns: Sequence[str], rows: Iterable[Sequence[str]], *, note: str = "") -> str:
-    """A ``tabular`` in the style of the package booktabs, the first column to the left and the others to the right.
+def as_latex(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, note: str = "") -> str:
+    """A ``tabular`` in the style of the package booktabs: the first ``left`` columns flush left, the others right.
 
     Args:
         columns: heads. rows: cells of plain text; what LaTeX would read as a command is escaped.
@@ -65,5 +65,5 @@ def as_latex(columns: Sequence[str], rows: Iterable[Sequence[str]], *, note: str
 
     body = [r"\toprule", line(columns), r"\midrule", *map(line, rows), r"\bottomrule"]
     head = [f"% {part}" for part in note.splitlines()]
-    kinds = "l" + "r" * (len(columns) - 1)
+    kinds = "l" * left + "r" * (len(columns) - left)
     return "\n".join([*head, rf"\begin{{tabular}}{{{kinds}}}", *body, r"\end{tabular}"]) + "\n"
