@@ -16,10 +16,10 @@ demo: $(VENV)/.installed ## train on the shipped images, evaluate, draw (minutes
 	$(BIN)/partreid demo
 
 test: $(VENV)/.installed-dev ## run the tests (minutes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests
 
 test-all: $(VENV)/.installed-dev ## run the slow tests too
-	$(BIN)/python -m pytest -m "slow or not slow" --hypothesis-profile=thorough
+	$(BIN)/python -m tests -m "slow or not slow" --hypothesis-profile=thorough
 
 lint: $(VENV)/.installed-dev ## linter, format, types, import layers
 	$(BIN)/ruff check .
