@@ -39,7 +39,7 @@ def embed(
 
     A file holds `vectors` [N, S, D] and `visibility` [N, S], and names the slots and the images. Shards are such
     files in a folder; the same command makes what is missing, also after `kill -9`. Python reads both with
-    partreid.inference.storage.load_embeddings; more in docs/embed.md.
+    partreid.load_embeddings; more in docs/embed.md.
     """
     from partreid.inference import embed_to_file, embed_to_folder
     from partreid.runtime import keep_freed_memory

@@ -11,7 +11,9 @@ from partreid.cli.console import console, plain_table
 
 
 def import_official(
-    file: Annotated[Path, typer.Argument(help="Published BPBReID weights (.pth.tar), of ResNet-50 or HRNet-W32.")],
+    file: Annotated[
+        Path, typer.Argument(help="Published BPBReID weights (.pth.tar), of ResNet-50, ResNet-50-IBN-a or HRNet-W32.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint folder to write.")],
     schema: Annotated[
         str | None, typer.Option(help="Part schema, e.g. five or five_v. Default: what the file says.")
