@@ -20,6 +20,7 @@ class Backbone(nn.Module, ABC):
         output_stride: image pixels per cell of the feature map.
         input_multiple: height and width of images must be multiples of it.
         stage_channels: channels of the features that :meth:`stages` returns, by their stride.
+        vector_dim: width of the network's own embedding of the whole image (:meth:`vector`); None = it has none.
         unused_keys: state-dict prefixes of an ImageNet file that are not used here, its classifier above all.
         key_prefix: what stands before an ImageNet file's keys in this module's state dict.
     """
@@ -28,12 +29,25 @@ class Backbone(nn.Module, ABC):
     output_stride: int
     input_multiple: int
     stage_channels: dict[int, int]
+    vector_dim: int | None = None
     unused_keys: tuple[str, ...] = ()
     key_prefix: str = ""
 
     @abstractmethod
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """Features by stride, [B, C_s, H/s, W/s]: the deepest of each stride, the feature map among them."""
+
+    def vector(self, stages: dict[int, Tensor]) -> Tensor:
+        """What a network that was trained to embed people makes of the whole image, [B, vector_dim].
+
+        Args:
+            stages: of :meth:`stages`, for the same images.
+
+        Raises:
+            ConfigError: the network has no embedding of its own (``vector_dim`` is None).
+            ShapeError: it has one for images of another size only.
+        """
+        raise ConfigError("This backbone has no embedding of its own: it ends in its feature map.")
 
     def imagenet_state(self) -> dict[str, Tensor] | None:
         """ImageNet weights by the names of their file, where a Python package brings or fetches them; None = nowhere.
@@ -84,6 +98,11 @@ class FineMap(Backbone):
         self.stage_channels = backbone.stage_channels | {stride: self.channels}
         self.output_stride = stride
         self.input_multiple = backbone.input_multiple
+        self.vector_dim = backbone.vector_dim
+
+    def vector(self, stages: dict[int, Tensor]) -> Tensor:
+        """The backbone's own embedding of the whole image, read off its own map."""
+        return self.backbone.vector(stages)
 
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """The backbone's features, those of ``stride`` replaced by all from there on, [B, ΣC_s, H/stride, W/stride]."""
