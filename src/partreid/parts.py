@@ -18,7 +18,11 @@ FOREGROUND = "foreground"
 """Name of the slot that holds the foreground embedding; it stands before the parts in every ``PartEmbeddings``."""
 
 GLOBAL = "global"
-"""Name of the only slot of a model without parts: the embedding of the whole image."""
+"""Name of the slot that holds the embedding of the whole image: the only one of a model without parts, and the first of a
+model that keeps its backbone's own embedding."""
+
+HOLISTIC = (GLOBAL, FOREGROUND)
+"""Names of slots that are no parts."""
 
 KEYPOINTS: tuple[str, ...] = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
@@ -91,8 +95,10 @@ class PartSchema(Guided):
                 f"got {len(self.parts)} parts and {len(self.groups)} groups."
             )
         names = not isinstance(self.parts, str) and all(isinstance(part, str) and part for part in self.parts)
-        if not names or len(set(self.parts)) != len(self.parts) or FOREGROUND in self.parts:
-            raise ConfigError(f"Part names of schema {self.name!r} must be unique texts and not {FOREGROUND!r}.")
+        if not names or len(set(self.parts)) != len(self.parts) or set(HOLISTIC) & set(self.parts):
+            raise ConfigError(
+                f"Part names of schema {self.name!r} must be unique texts, neither {FOREGROUND!r} nor {GLOBAL!r}."
+            )
         for part, group in zip(self.parts, self.groups, strict=True):
             if any(isinstance(c, bool) or not isinstance(c, Integral) or not 0 <= c < NUM_POSE_FIELDS for c in group):
                 raise ConfigError(

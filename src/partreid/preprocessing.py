@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -29,6 +29,8 @@ class PreprocessConfig(ConfigModel):
     """Mean of the RGB channels in [0, 1] (ImageNet)."""
     std: Deviations = (0.229, 0.224, 0.225)
     """Standard deviation of the RGB channels in [0, 1] (ImageNet)."""
+    order: Literal["rgb", "bgr"] = "rgb"
+    """Order of the channels that the network reads. Mean and deviation are always those of red, green, blue."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -43,8 +45,8 @@ def normalize(images: Tensor, config: PreprocessConfig) -> Tensor:
         images: uint8 [B, 3, H, W], RGB.
 
     Returns:
-        float32 [B, 3, H, W], each channel minus its mean, divided by its standard deviation; channels-last in memory,
-        which is quickest from images that are so too.
+        float32 [B, 3, H, W], each channel minus its mean, divided by its standard deviation, in the network's order of
+        channels; channels-last in memory, which is quickest from images that are so too.
 
     Raises:
         ShapeError: not such images; ones that are scaled to 0..1 already would be normalised wrongly.
@@ -59,4 +61,5 @@ def normalize(images: Tensor, config: PreprocessConfig) -> Tensor:
         for values in (config.mean, config.std)
     )
     pixels = empty(rows.shape, torch.float32, images.device).copy_(rows).sub_(mean).div_(std)
-    return pixels.view(batch, height, width, 3).permute(0, 3, 1, 2)
+    pixels = pixels.view(batch, height, width, 3).permute(0, 3, 1, 2)
+    return pixels if config.order == "rgb" else pixels.flip(1).contiguous(memory_format=torch.channels_last)

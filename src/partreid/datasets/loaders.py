@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class BatchConfig(ConfigModel):
     """P: identities in a batch (paper §4.2: 16)."""
     images_per_identity: Annotated[int, Field(ge=2)] = 4
     """K: images of each (paper §4.2: 4)."""
+    views: Literal[1, 2] = 1
+    """How often each of these images is in the batch, varied anew each time (paper: 1)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,6 +53,13 @@ class ImageBatch(Guided):
     images: Tensor
     part_maps: Tensor | None
     index: Tensor
+
+    def repeated(self, times: int) -> ImageBatch:
+        """The same images so many times, one whole batch behind the other."""
+        if times == 1:
+            return self
+        part_maps = None if self.part_maps is None else torch.cat([self.part_maps] * times)
+        return ImageBatch(torch.cat([self.images] * times), part_maps, torch.cat([self.index] * times))
 
     def to(self, device: torch.device) -> ImageBatch:
         """The batch on another device; nothing waits for what that is doing."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from partreid.errors import ShapeError
 from partreid.evaluation.evaluator import EvaluationConfig, Identities, MatchedIdentities, evaluate_embeddings
 from partreid.objects import Guided
-from partreid.parts import FOREGROUND
+from partreid.parts import FOREGROUND, GLOBAL, HOLISTIC
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types._id_values import Ids
@@ -73,11 +73,13 @@ def slot_mapping(
         seen = vectors.new_ones(len(vectors), 1)
         table[name] = replace(embeddings, vectors=vectors[:, None], visibility=seen, slots=(name,))
     table |= {slot: embeddings.select(slot) for slot in embeddings.slots}
-    parts = [slot for slot in embeddings.slots if slot != FOREGROUND]
+    parts = [slot for slot in embeddings.slots if slot not in HOLISTIC]
     if len(parts) > 1:
         table["parts"] = embeddings.select(*parts)
     if parts and FOREGROUND in embeddings.slots:
-        table[f"{FOREGROUND} + parts"] = embeddings
+        table[f"{FOREGROUND} + parts"] = embeddings.select(FOREGROUND, *parts)
+    if parts and GLOBAL in embeddings.slots:
+        table[" + ".join([*(slot for slot in embeddings.slots if slot in HOLISTIC), "parts"])] = embeddings
     return table
 
 

@@ -45,7 +45,7 @@ class ExportedNetwork(nn.Module):
                 "pixels and cannot be exported. Export one with attention = learned, stripes or none."
             )
         self.network = FineMapNetwork(model) if isinstance(model.backbone, FineMap) else model
-        self.mirror = mirror
+        self.mirror, self.reversed = mirror, preprocess.order == "bgr"
         for name, values in (("mean", preprocess.mean), ("std", preprocess.std)):
             self.register_buffer(name, (torch.tensor(values) * 255).view(1, 3, 1, 1))
 
@@ -53,6 +53,8 @@ class ExportedNetwork(nn.Module):
         """uint8 [B, H, W, 3] RGB → vectors [B, S, D], visibility [B, S], attention [B, K+1, h, w]."""
         # The type comes first: TensorRT takes bytes as input only where they become numbers at once.
         images = (pixels.float().permute(0, 3, 1, 2) - self.mean) / self.std
+        if self.reversed:
+            images = images.flip(1)
         if self.mirror:  # as one batch of twice the size: its layers stand in the file once
             both: ModelOutput = self.network(torch.cat([images, images.flip(3)]), classify=False)
             count = images.shape[0]
@@ -88,7 +90,8 @@ class FineMapNetwork(nn.Module):
             attention = self.model.attend_by(self._scores(maps))
         else:  # looks at the map's size only
             attention = self.model.attend(maps[0], None)
-        return self.model.finish(self._pool(maps, attention.maps), attention, classify=classify)
+        own = self.backbone.vector(stages) if self.model.config.own_embedding else None
+        return self.model.finish(self._pool(maps, attention.maps), attention, own=own, classify=classify)
 
     def _scores(self, maps: list[Tensor]) -> Tensor:
         """Scores of Eq. 1: the classifier's own channels of each map, upsampled and added up."""

@@ -48,6 +48,19 @@ class GiLtConfig(ConfigModel):
     """α of Eq. 8 (paper §4.2)."""
 
 
+class DistillationConfig(ConfigModel):
+    """Which embeddings are drawn to what the network that the training starts from says of the clean image.
+
+    Each weighs 1 - cosine. The images that are embedded are varied and hidden, those of the targets are not: so what the
+    network knows of people is kept, and what it says of a hidden person becomes what it says of the whole one.
+    """
+
+    global_: Weight = 0.0
+    """On f_g."""
+    foreground: Weight = 0.0
+    """On f_f."""
+
+
 class ObjectiveConfig(ConfigModel):
     """Eq. 5: L = λ_pa · L_pa + L_GiLt."""
 
@@ -57,8 +70,18 @@ class ObjectiveConfig(ConfigModel):
     """λ_pa (paper §3.3). 0 trains without human parsing labels."""
     part_attention_smoothing: Share = 0.1
     """ε of Eq. 2 (paper §4.2)."""
+    distillation: DistillationConfig = DistillationConfig()
+    """Weights of keeping what the backbone says of the clean images (not in the paper)."""
+    consistency_weight: Weight = 0.0
+    """Weight of 1 - cosine between the embeddings of two views of an image, f_g, f_f and each part that both views show
+    (not in the paper). Needs ``batch.views`` = 2."""
     extra: dict[str, Weight] = Field(default_factory=dict)
     """Weights of losses of your own by name, added to L (docs/extending.md)."""
+
+    @property
+    def distills(self) -> bool:
+        """Whether vectors of the network that the training starts from are needed."""
+        return self.distillation.global_ > 0 or self.distillation.foreground > 0
 
     @field_validator("extra")
     @classmethod

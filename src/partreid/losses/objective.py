@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from partreid.errors import ConfigError, LabelError
 from partreid.functional.losses import (
@@ -15,7 +16,7 @@ from partreid.functional.losses import (
     per_part_triplet,
 )
 from partreid.losses.extra import ExtraLosses, Gather
-from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig
+from partreid.losses.loss_config import DistillationConfig, GiLtConfig, ObjectiveConfig
 from partreid.types import LossReport, ModelOutput
 
 
@@ -27,8 +28,9 @@ def objective(
     *,
     gather: Gather | None = None,
     extra: ExtraLosses | None = None,
+    source: Tensor | None = None,
 ) -> LossReport:
-    """L = λ_pa · L_pa + L_GiLt, and the weighted sum of ``config.extra``.
+    """L = λ_pa · L_pa + L_GiLt, what keeps a network's knowledge, and the weighted sum of ``config.extra``.
 
     Args:
         output: of the model in training mode.
@@ -38,6 +40,7 @@ def objective(
         gather: joins the rows of all processes where each has a part of the batch: the mean of their losses then is
             the loss of the whole batch, in value and in gradient.
         extra: the losses of ``config.extra``, which may have parameters and so are built once for a training.
+        source: [B, D] what the network that the training starts from says of the clean images, for distillation.
 
     Raises:
         LabelError: labels are needed and missing, or of another size or K.
@@ -62,6 +65,13 @@ def objective(
             loss = loss * (labels != IGNORED_LABEL).sum() * len(pixels) / pixels.sum().clamp(min=1)
         terms["part_attention"] = loss
         weighted.append(config.part_attention_weight * loss)
+    kept = {} if not config.distills else distillation_terms(output, source, config.distillation)
+    for name, loss in kept.items():
+        terms[name] = loss
+        weighted.append(getattr(config.distillation, name.split("/")[1]) * loss)
+    if config.consistency_weight:
+        terms["consistency"] = consistency_loss(output)
+        weighted.append(config.consistency_weight * terms["consistency"])
     for name, loss in ({} if extra is None else extra(output, pid_index, labels)).items():
         terms[f"extra/{name}"] = loss
         weighted.append(config.extra[name] * loss)
@@ -128,6 +138,47 @@ def gilt_terms(
             terms[f"triplet/{region}"] = triplet.loss
             active[f"active/{region}"] = triplet.active
     return terms, active
+
+
+def distillation_terms(output: ModelOutput, source: Tensor | None, config: DistillationConfig) -> dict[str, Tensor]:
+    """Mean of 1 - cosine to the source's vectors [B, D], unweighted, of each embedding whose weight is not 0.
+
+    Raises:
+        ConfigError: the vectors are missing, or of another width than the model's.
+    """
+    terms: dict[str, Tensor] = {}
+    for region in ("global_", "foreground"):
+        vectors = getattr(output.features, region)
+        if not getattr(config, region) or vectors is None:
+            continue
+        if source is None or source.shape != vectors.shape:
+            got = "none" if source is None else tuple(source.shape)
+            raise ConfigError(
+                f"objective.distillation.{region}: expected the source's vectors {tuple(vectors.shape)}, got {got}. Set "
+                "model.own_embedding=true, which gives the model the width of the source's."
+            )
+        terms[f"distillation/{region}"] = (1 - F.cosine_similarity(vectors, source, dim=1)).mean()
+    return terms
+
+
+def consistency_loss(output: ModelOutput) -> Tensor:
+    """Mean of 1 - cosine between two views: the batch's first half, and the same images again in its second.
+
+    f_g and f_f count once for each image, a part once where both views show it (Eq. 4).
+    """
+    pairs, weights = [], []
+    for vectors in (output.features.global_, output.features.foreground):
+        if vectors is not None:
+            first, second = vectors.chunk(2)
+            pairs.append(F.cosine_similarity(first, second, dim=1).unsqueeze(1))
+            weights.append(torch.ones_like(pairs[-1]))
+    if output.features.parts is not None:
+        first, second = output.features.parts.chunk(2)
+        pairs.append(F.cosine_similarity(first, second, dim=2))
+        first, second = output.visibility.detach().chunk(2)
+        weights.append(first * second)
+    cosine, weight = torch.cat(pairs, dim=1), torch.cat(weights, dim=1)
+    return ((1 - cosine) * weight).sum() / weight.sum().clamp(min=1)
 
 
 def _triplet(vectors: Tensor, pids: Tensor, config: GiLtConfig, visibility: Tensor | None) -> TripletLoss:

@@ -34,6 +34,9 @@ class ModelConfig(ConfigModel):
     """Part schema by name; paper: "eight" for occluded sets, "five" for holistic ones (Table 5)."""
     embedding_dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Width D of a Linear + BatchNorm + ReLU head after pooling; none in the paper, 512 in the published weights."""
+    own_embedding: bool = False
+    """Whether the backbone's own embedding of the whole image takes the place of f_g, and is compared beside the others as
+    the slot "global", always visible. Backbones that were trained to embed people have one; it then sets D."""
     foreground_pooling: Literal["weighted_average", "mean"] = "weighted_average"
     """Eq. 3, or the published weights' mean of M_f·G over all pixels."""
     part_classifier_batchnorm: bool = False
@@ -103,9 +106,13 @@ class ModelConfig(ConfigModel):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of what is compared (Eq. 9): the foreground and the parts; stripes alone; the global embedding."""
+        """Names of what is compared (Eq. 9): the foreground and the parts; stripes alone; the global embedding.
+
+        The backbone's own embedding, where it is kept, comes first.
+        """
         holistic = {"stripes": (), "none": (GLOBAL,)}.get(self.attention, (FOREGROUND,))
-        return (*holistic, *self.part_names)
+        own = (GLOBAL,) if self.own_embedding and self.attention != "none" else ()
+        return (*own, *holistic, *self.part_names)
 
     @property
     def part_schema(self) -> PartSchema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -56,17 +57,35 @@ class ReIDNetwork(nn.Module, ABC):
         self.backbone = backbone
         self.build_attention()
         num_parts, channels = len(config.part_names), backbone.channels
-        self.dim = dim = config.embedding_dim or channels
+        projected = config.own_embedding or config.embedding_dim is not None
+        self.dim = dim = self._width(backbone)
         pooled = [name for name in ("global_", "foreground", "parts") if name in self.REGIONS]
         self.heads = nn.ModuleDict()
         for name in pooled:
-            self.heads[name] = EmbeddingHead(channels, dim) if config.embedding_dim else nn.Identity()
+            own = config.own_embedding and name == "global_"
+            self.heads[name] = EmbeddingHead(channels, dim) if projected and not own else nn.Identity()
         self.global_neck = BNNeck(dim, num_identities)
         if "foreground" in self.REGIONS:
             self.foreground_neck = BNNeck(dim, num_identities)
         if "parts" in self.REGIONS:
             self.concat_neck = BNNeck(dim * num_parts, num_identities)
             self.part_necks = nn.ModuleList(BNNeck(dim, num_identities) for _ in range(num_parts))
+
+    def _width(self, backbone: Backbone) -> int:
+        """D of every embedding."""
+        if not self.config.own_embedding:
+            return self.config.embedding_dim or backbone.channels
+        if backbone.vector_dim is None:
+            raise ConfigError(
+                f"model.own_embedding: the backbone {self.config.backbone} has no embedding of its own. Set "
+                "own_embedding=false, or take one that was trained to embed people (docs/models.md)."
+            )
+        if self.config.embedding_dim not in (None, backbone.vector_dim):
+            raise ConfigError(
+                f"model.embedding_dim = {self.config.embedding_dim}: the backbone's own embedding has {backbone.vector_dim} "
+                "numbers, and all slots have the same. Set embedding_dim=null."
+            )
+        return backbone.vector_dim
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -99,12 +118,29 @@ class ReIDNetwork(nn.Module, ABC):
             ShapeError: the images have another shape or are not normalised, or part maps are needed and missing.
         """
         self._check(images)
-        features = self.backbone(images)  # G [B, C, h, w]
-        attention = self.attend(features, part_maps)
-        return self.finish(self.pool(features, attention.maps), attention, classify=classify)
+        stages = self.backbone.stages(images)
+        own = self.backbone.vector(stages) if self.config.own_embedding else None
+        return self.embed(stages[self.backbone.output_stride], own, part_maps, classify=classify)
 
-    def finish(self, pooled: RegionVectors, attention: PartAttention, *, classify: bool = False) -> ModelOutput:
-        """Everything behind the pooling: heads, BN necks, and what is matched. Arguments as of :meth:`forward`."""
+    def embed(
+        self, features: Tensor, own: Tensor | None = None, part_maps: Tensor | None = None, *, classify: bool = True
+    ) -> ModelOutput:
+        """Everything behind the backbone.
+
+        Args:
+            features: G, [B, C, h, w]. own: the backbone's own embedding, [B, D], where it is kept.
+            part_maps, classify: as of :meth:`forward`.
+        """
+        attention = self.attend(features, part_maps)
+        pooled = self.pool(features, attention.maps)
+        return self.finish(pooled, attention, own=own, classify=classify)
+
+    def finish(
+        self, pooled: RegionVectors, attention: PartAttention, *, own: Tensor | None = None, classify: bool = False
+    ) -> ModelOutput:
+        """Everything behind the pooling: heads, BN necks, and what is matched. Arguments as of :meth:`embed`."""
+        if own is not None:
+            pooled = replace(pooled, global_=own)
         vectors = {name: head(getattr(pooled, name)) for name, head in self.heads.items()}
         concat = {"concat": vectors["parts"].flatten(1)} if "parts" in vectors else {}
         regions = RegionVectors(**vectors, **concat)
@@ -143,11 +179,15 @@ class ReIDNetwork(nn.Module, ABC):
 
     def _embeddings(self, regions: RegionVectors, bn_regions: RegionVectors, visibility: Tensor) -> PartEmbeddings:
         vectors, visible = [], []
+        ones = visibility.new_ones(visibility.shape[0], 1)  # of what stands for the whole person
+        if self.config.own_embedding and self.MATCHED != "global_":
+            assert regions.global_ is not None
+            vectors.append(regions.global_.unsqueeze(1))
+            visible.append(ones)
         if self.MATCHED is not None:
             holistic = getattr(bn_regions if self.config.foreground_embedding == "bn" else regions, self.MATCHED)
             vectors.append(holistic.unsqueeze(1))
-            # What stands for the whole person is always visible: v_g = v_f = 1 (paper §3.2.2).
-            visible.append(visibility.new_ones(visibility.shape[0], 1))
+            visible.append(ones)  # v_g = v_f = 1 (paper §3.2.2)
         if regions.parts is not None:
             vectors.append(regions.parts)
             visible.append(visibility)

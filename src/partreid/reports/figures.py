@@ -19,7 +19,7 @@ from partreid.inference.extractor import PartExtractor
 from partreid.labels.fields import read_part_maps
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
 from partreid.objects import Guided
-from partreid.parts import FOREGROUND, PartSchema
+from partreid.parts import HOLISTIC, PartSchema
 from partreid.types import EvaluationResult, ReIDDataset, ReIDImage
 from partreid.viz.attention import AttentionRow, slot_maps
 from partreid.viz.rankings import RankedImage, RankingRow
@@ -212,7 +212,7 @@ def _shown(
     for entry, (slots, maps, visibility) in zip(images, _attention(extractor, images), strict=True):
         chosen = compared or slots
         by_slot = slot_maps(maps[1:], slots)
-        names = [slot for slot in chosen if slot != FOREGROUND] or list(chosen)
+        names = [slot for slot in chosen if slot not in HOLISTIC] or list(chosen)
         drawn = [by_slot[name] for name in names if name in by_slot]
         yield RankedImage(
             image=read_image(entry.path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from partreid.files import hold_work, mend_folder, recover_folder
 from partreid.losses.extra import ExtraLosses, Gather, LossSetup
 from partreid.losses.loss_config import ObjectiveConfig
 from partreid.losses.objective import objective
-from partreid.models.backbones import build_backbone, gains_from_bfloat16
+from partreid.models.backbones import Backbone, build_backbone, gains_from_bfloat16
 from partreid.models.build import build_network
 from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, load_backbone
 from partreid.models.network import ReIDNetwork
@@ -37,6 +38,7 @@ from partreid.training.distributed import gather, start_fabric, synchronize_batc
 from partreid.training.ema import WeightAverage
 from partreid.training.meter import Meter
 from partreid.training.presets import get_preset
+from partreid.training.source import freeze, keep_frozen_statistics, parameter_groups, source_vectors
 from partreid.training.state import LOCK_FILE, Learner, Progress, checkpoint_stamp, restore, save_run
 from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage, identities
@@ -91,10 +93,12 @@ class SupervisedModel(torch.nn.Module):
         # Only the call is compiled: the model itself, its keys and its copies stay what they are.
         self._call: Callable[..., Any] = torch.compile(model.forward) if compiled else model
 
-    def forward(self, batch: Augmented, pid_index: Tensor) -> dict[str, Tensor]:
+    def forward(self, batch: Augmented, pid_index: Tensor, source: Tensor | None = None) -> dict[str, Tensor]:
         """The report of :func:`objective`: ``loss``, and each term and statistic by its name."""
         output = self._call(batch.images, batch.part_maps)
-        report = objective(output, pid_index, batch.labels, self.config, gather=self._gather, extra=self.extra)
+        report = objective(
+            output, pid_index, batch.labels, self.config, gather=self._gather, extra=self.extra, source=source
+        )
         return {"loss": report.total, **report.terms, **report.statistics}
 
 
@@ -156,6 +160,8 @@ class Trainer(Guided):
         self.pids = tuple(pid for _, pid in identities(images))
         self.fabric = start_fabric(device, arithmetic)
         self._gather = gather if processes.launched() and self._shares else None
+        self._source: Backbone | None = None  # the network that the training starts from, until its vectors are known
+        self._source_vectors: Tensor | None = None
         self.learner = self._new_learner(device)
         self.progress = Progress(0, {}, self.pids, processes=processes.count())
         self._saved_at = time.monotonic()
@@ -168,10 +174,14 @@ class Trainer(Guided):
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.config.distributed.sync_batchnorm and processes.launched():
             model = synchronize_batchnorm(model, device)
+        if self.config.objective.distills:
+            self._source = copy.deepcopy(model.backbone).eval()
+        if config.frozen_stride is not None:
+            freeze(model.backbone, config.frozen_stride, self.config.preprocess.size)
         setup = LossSetup(len(self.pids), model.dim, self.config.model.part_names, self._gather or (lambda rows: rows))
         extra = ExtraLosses(self.config.objective.extra, setup).to(device)
         optimizer = torch.optim.Adam(
-            [p for module in (model, extra) for p in module.parameters() if p.requires_grad],
+            parameter_groups(model, [extra], config.backbone_rate),
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             fused=device.type in ("cpu", "cuda"),  # one pass over all weights instead of a dozen
@@ -179,6 +189,10 @@ class Trainer(Guided):
         averages = config.ema_decay > 0 and processes.is_first()  # it is written there, and needed nowhere else
         average = WeightAverage(model, config.ema_decay) if averages else None
         return Learner(model, optimizer, average, self.fabric.strategy.precision, extra)
+
+    @property
+    def _batch_images(self) -> int:
+        return self.loader.sampler.batch_images * self.config.batch.views
 
     @property
     def epoch(self) -> int:
@@ -252,7 +266,20 @@ class Trainer(Guided):
         labels = self.config.label_schema is not None
         return TrainingData.of(self.loader.dataset.images, self.loader.pid_index, labels=labels)
 
+    def _keep_source(self) -> None:
+        """Have the first process find out what the source says of the clean images; the others read it."""
+        if self._source is None:
+            return
+        for first in (True, False):
+            if processes.is_first() is first:
+                self._source_vectors = source_vectors(
+                    self._source, self.loader.dataset, self.config.preprocess, self.run
+                )
+            self.fabric.barrier()
+        self._source = None
+
     def _fit(self) -> Checkpoint:
+        self._keep_source()
         supervised = SupervisedModel(
             self.learner.model,
             self.config.objective,
@@ -277,6 +304,7 @@ class Trainer(Guided):
     def _train_epoch(self, model: _FabricModule, optimizer: torch.optim.Optimizer) -> None:
         """The steps of an epoch that are not done yet."""
         model.train()
+        keep_frozen_statistics(model)
         epoch, size, sampler = self.epoch, self.config.optimizer.accumulation, self.loader.sampler
         batches = iter(self.loader.epoch(epoch, start=self.progress.step * size))
         steps = math.ceil(sampler.batches / size)
@@ -284,7 +312,7 @@ class Trainer(Guided):
         for step in range(self.progress.step, steps):
             rate = self.config.optimizer.rate(epoch + step / steps)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["scale"]
             optimizer.zero_grad(set_to_none=True)
             count = min(size, sampler.batches - step * size)
             losses = []
@@ -293,7 +321,7 @@ class Trainer(Guided):
                     losses.append(self._losses(batch, step * size + i, model))
                     self.fabric.backward(losses[-1]["loss"] / count)
             meter.add(
-                StepRecord(epoch, step, steps, {"learning_rate": rate}), losses, images=count * sampler.batch_images
+                StepRecord(epoch, step, steps, {"learning_rate": rate}), losses, images=count * self._batch_images
             )
             records = meter.read() if meter.due else []  # before the step: on a CPU no broken one is taken
             optimizer.step()
@@ -308,11 +336,13 @@ class Trainer(Guided):
         augmenting, network = (int(seed) for seed in state.generate_state(2, np.uint32))
         generator = torch.Generator().manual_seed(augmenting)
         torch.manual_seed(network)
+        batch = batch.repeated(self.config.batch.views)
         pid_index = self.pid_index[batch.index].to(self.fabric.device)
+        source = None if self._source_vectors is None else self._source_vectors[batch.index].to(self.fabric.device)
         batch = batch.to(self.fabric.device)
         varied = self.augmentation(batch.images, batch.part_maps, pid_index, generator)
         varied = varied._replace(images=varied.images.contiguous(memory_format=torch.channels_last))
-        losses: dict[str, Tensor] = model(varied, pid_index)
+        losses: dict[str, Tensor] = model(varied, pid_index, source)
         return losses
 
     def _report(self, records: Sequence[StepRecord]) -> None:

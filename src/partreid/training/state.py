@@ -134,6 +134,7 @@ class Learner:
         saved = state["optimizer"]
         for group, mine in zip(saved["param_groups"], self.optimizer.param_groups, strict=False):
             group["fused"] = mine["fused"]  # how a step is computed is a matter of the machine
+            group["scale"] = mine["scale"]  # earlier versions have none: it was 1
         self.optimizer.load_state_dict(saved)
         if state.get("scaling"):
             self.scaling.load_state_dict(state["scaling"])

@@ -40,6 +40,11 @@ class OptimizerConfig(ConfigModel):
     accumulation: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are averaged before a step. Each mines its own triplets and has its own BN statistics,
     so 2 batches of 16 × 4 are not one of 32 × 4. The last step of an epoch takes the batches that are left."""
+    backbone_rate: Positive = 1.0
+    """Learning rate of the backbone as a fraction of the others' (paper: 1). Less keeps more of what it knows."""
+    frozen_stride: Annotated[int, Field(ge=1)] | None = None
+    """The backbone's weights up to its features of this stride are kept as they are; its output's stride keeps all of
+    it. None trains all of them (paper)."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of an exponential moving average of the weights, BN statistics among them, which becomes the model in
     the checkpoint; 0 = none (paper). 0.999 averages about the last 1000 steps."""
@@ -103,6 +108,15 @@ class TrainConfig(ConfigModel):
             raise ValueError(
                 f"height and width of the input {self.preprocess.height}×{self.preprocess.width} must be multiples of "
                 f"{multiple} for model.backbone = {self.model.backbone}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _two_views_are_compared(self) -> TrainConfig:
+        if (self.objective.consistency_weight > 0) != (self.batch.views == 2):
+            raise ValueError(
+                f"objective.consistency_weight = {self.objective.consistency_weight:g} and batch.views = "
+                f"{self.batch.views}: two views of each image are what consistency compares, and nothing else needs them"
             )
         return self
 

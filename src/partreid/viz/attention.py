@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from partreid.errors import ShapeError
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
 from partreid.objects import Guided
-from partreid.parts import FOREGROUND
+from partreid.parts import FOREGROUND, HOLISTIC
 from partreid.viz.canvas import MARGIN, SCALE, Cell, Sheet, check_rows, check_size, text_width
 from partreid.viz.colors import INK, RIGHT, WRONG, Color, check_slots, part_colors, readable
 from partreid.viz.overlay import (
@@ -60,7 +60,7 @@ def attention_cells(
         One or two lines. The columns of the second fit the first's: label map Y, E in colours, its maximum, each part.
         A row without attention has one cell, and no second line.
     """
-    parts = tuple(slot for slot in slots if slot != FOREGROUND)
+    parts = tuple(slot for slot in slots if slot not in HOLISTIC)
     image = enlarge(row.image, *size)
     if row.part_maps is not None:
         check_maps(row.part_maps, parts)
@@ -99,7 +99,7 @@ def attention_cells(
 
 def slot_maps(maps: np.ndarray, slots: Sequence[str]) -> dict[str, np.ndarray]:
     """The map of each slot by name, of ``maps`` [K, h, w] of the parts; the foreground's is their maximum (§3.2.1)."""
-    parts = [slot for slot in slots if slot != FOREGROUND] or slots  # the foreground alone counts as a part
+    parts = [slot for slot in slots if slot not in HOLISTIC] or slots  # the foreground alone counts as a part
     foreground = {FOREGROUND: maps.max(axis=0)} if FOREGROUND in slots and len(maps) else {}
     return foreground | dict(zip(parts, maps, strict=False))
 

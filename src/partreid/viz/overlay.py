@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from PIL import Image, ImageOps
 
 from partreid.errors import ShapeError
-from partreid.parts import FOREGROUND
+from partreid.parts import HOLISTIC
 from partreid.viz.colors import Color, part_colors
 
 Grid = Literal["smooth", "cells", "nodes"]
@@ -116,7 +116,7 @@ def overlay_parts(
         ShapeError: shapes do not fit, or values lie outside [0, 1].
     """
     image = check_image(image)
-    parts = [slot for slot in slots if slot != FOREGROUND] or list(slots)
+    parts = [slot for slot in slots if slot not in HOLISTIC] or list(slots)
     maps = check_attention(attention, parts)[1:]
     seen = dict.fromkeys(slots, True)
     if visibility is not None:

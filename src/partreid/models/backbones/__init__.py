@@ -12,6 +12,7 @@ import torch
 
 from partreid.errors import ConfigError
 from partreid.models.backbones.base import Backbone, FineMap
+from partreid.models.backbones.graph import FileBackbone, Graph
 from partreid.models.backbones.hrnet import hrnet_w32
 from partreid.models.backbones.resnet import resnet18, resnet50, resnet50_ibn_a
 from partreid.models.backbones.timm_seam import TimmBackbone
@@ -72,6 +73,21 @@ def _efficientnet_lite0(output_stride: int) -> Backbone:
     return EfficientNetLite(output_stride)
 
 
+def _openvino(name: str, output_stride: int | None) -> Backbone:
+    from partreid.models.backbones.openvino_file import read_openvino
+
+    return _of_file(name, read_openvino)
+
+
+def _of_file(name: str, read: Callable[[Path], Graph]) -> Backbone:
+    """The network of ``openvino/FILE`` or ``openvino/FILE#MAP``."""
+    path = name.partition("/")[2]
+    whole, mark, map_name = path.rpartition("#")
+    if mark and not Path(path).exists():
+        return FileBackbone(read(Path(whole)), map_name)
+    return FileBackbone(read(Path(path)))
+
+
 BACKBONES: Registry[Callable[..., Backbone]] = Registry(
     "backbone",
     group="partreid.backbones",
@@ -83,6 +99,7 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         # Its depthwise convolutions use no matrix units: measured slower in bfloat16 (docs/performance.md).
         "efficientnet_lite0": BackboneEntry(_efficientnet_lite0, bfloat16_on_cpu=False),
         "timm/": TimmBackbone,
+        "openvino/": _openvino,
     },
 )
 """Backbones by name: a :class:`BackboneEntry`, or what builds a :class:`Backbone` from ``output_stride`` (int, or None

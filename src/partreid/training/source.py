@@ -1,0 +1,122 @@
+"""The network that a training starts from: what it says of the clean images, and which of its weights are kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from partreid.datasets.loaders import ImageDataset
+from partreid.errors import CheckpointError, ConfigError
+from partreid.files import atomic_file
+from partreid.models.backbones import Backbone
+from partreid.preprocessing import PreprocessConfig, normalize
+
+SOURCE_FILE = "source_vectors.safetensors"
+"""In a run's folder: kept, so that a resumed training is drawn to the very same vectors."""
+
+_BATCH = 64
+
+
+@torch.no_grad()
+def source_vectors(backbone: Backbone, dataset: ImageDataset, preprocess: PreprocessConfig, run: Path) -> Tensor:
+    """The backbone's own embedding of every training image as it is: whole, not mirrored, nothing pasted over it.
+
+    They are computed once for a run and kept in its folder.
+
+    Args:
+        backbone: the network that the training starts from, in evaluation mode. dataset: its images.
+        preprocess: what its input must look like. run: the run's folder.
+
+    Returns:
+        float32 [N, vector_dim] in the order of the data set's images, on the CPU.
+
+    Raises:
+        ConfigError: the backbone has no embedding of its own. DataError: an image cannot be read.
+    """
+    if backbone.vector_dim is None:
+        raise ConfigError(
+            "objective.distillation: this backbone has no embedding of its own that the model could be drawn to. Set its "
+            "weights to 0, or take a backbone that was trained to embed people (docs/models.md)."
+        )
+    path, key = run / SOURCE_FILE, _key(backbone, dataset, preprocess)
+    if path.is_file():
+        kept = load_file(path)
+        if key in kept:
+            return kept[key]
+    device = next(backbone.parameters()).device
+    vectors = []
+    for start in range(0, len(dataset), _BATCH):
+        images = dataset.collate([dataset[i] for i in range(start, min(start + _BATCH, len(dataset)))]).images
+        stages = backbone.stages(normalize(images.to(device), preprocess))
+        vectors.append(backbone.vector(stages).float().cpu())
+    found = torch.cat(vectors)
+    with atomic_file(path, error=CheckpointError) as temporary:
+        save_file({key: found}, temporary)
+    return found
+
+
+def _key(backbone: Backbone, dataset: ImageDataset, preprocess: PreprocessConfig) -> str:
+    """What the vectors depend on: weights, preprocessing, and which images come in which order."""
+    digest = hashlib.sha256(preprocess.model_dump_json().encode())
+    for name, tensor in sorted(backbone.state_dict().items()):
+        digest.update(
+            name.encode() + tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
+    for image in dataset.images:
+        digest.update(f"{image.identity} {image.path.name}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def freeze(backbone: Backbone, stride: int, size: tuple[int, int]) -> None:
+    """Keep the weights that a backbone's features of a stride depend on, and the statistics of their batch norms.
+
+    Args:
+        backbone: changed in place. size: (H, W) of its images.
+        stride: of the last features that are kept; that of the backbone's output, or more, keeps it as a whole, its own
+            embedding included.
+
+    Raises:
+        ConfigError: the backbone has no features of that stride.
+    """
+    own = max(backbone.stage_channels)
+    if stride >= own:
+        kept = list(backbone.parameters())
+    elif stride not in backbone.stage_channels:
+        offered = ", ".join(map(str, sorted(backbone.stage_channels)))
+        raise ConfigError(f"optimizer.frozen_stride = {stride}: this backbone has features of the strides {offered}.")
+    else:
+        weights = [p for p in backbone.parameters() if p.requires_grad]
+        with torch.enable_grad():
+            features = backbone.eval().stages(torch.zeros(1, 3, *size, device=weights[0].device))[stride]
+            reached = torch.autograd.grad(features.sum(), weights, allow_unused=True)
+        kept = [weight for weight, gradient in zip(weights, reached, strict=True) if gradient is not None]
+        backbone.train()
+    for weight in kept:
+        weight.requires_grad_(False)
+
+
+def keep_frozen_statistics(model: nn.Module) -> None:
+    """Let batch norms whose weights are kept use the statistics they have; to be called whenever a model trains again."""
+    for module in model.modules():
+        weights = list(module.parameters(recurse=False))
+        if isinstance(module, _BatchNorm) and weights and not any(weight.requires_grad for weight in weights):
+            module.eval()
+
+
+def parameter_groups(model: nn.Module, others: Sequence[nn.Module], backbone_rate: float) -> list[dict[str, object]]:
+    """The weights that learn, with the factor of the learning rate of each group."""
+    backbone = {id(weight) for weight in getattr(model, "backbone", nn.Module()).parameters()}
+    weights = [weight for module in (model, *others) for weight in module.parameters() if weight.requires_grad]
+    if backbone_rate == 1:
+        return [{"params": weights, "scale": 1.0}]
+    groups = {
+        backbone_rate: [weight for weight in weights if id(weight) in backbone],
+        1.0: [weight for weight in weights if id(weight) not in backbone],
+    }
+    return [{"params": part, "scale": scale} for scale, part in groups.items() if part]
