@@ -6,9 +6,10 @@ from partreid.doors import door
 
 if TYPE_CHECKING:
     from partreid.training.callbacks import StepRecord, TensorBoardCallback, TrainingCallback
-    from partreid.training.loop import SupervisedModel, Trainer
+    from partreid.training.loop import Trainer
     from partreid.training.presets import PRESETS, find_config, get_preset
     from partreid.training.state import load_run_config
+    from partreid.training.supervised import SupervisedModel
     from partreid.training.train_config import DistributedConfig, OptimizerConfig, TrainConfig
 
 __all__ = [
