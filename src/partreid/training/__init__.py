@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from partreid.training.presets import PRESETS, find_config, get_preset
     from partreid.training.state import load_run_config
     from partreid.training.supervised import SupervisedModel
-    from partreid.training.train_config import DistributedConfig, OptimizerConfig, TrainConfig
+    from partreid.training.train_config import CachedMapsConfig, DistributedConfig, OptimizerConfig, TrainConfig
 
 __all__ = [
-    "PRESETS", "DistributedConfig", "OptimizerConfig", "StepRecord", "SupervisedModel", "TensorBoardCallback",
-    "TrainConfig", "Trainer", "TrainingCallback", "find_config", "get_preset", "load_run_config",
+    "PRESETS", "CachedMapsConfig", "DistributedConfig", "OptimizerConfig", "StepRecord", "SupervisedModel",
+    "TensorBoardCallback", "TrainConfig", "Trainer", "TrainingCallback", "find_config", "get_preset", "load_run_config",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:
