@@ -12,7 +12,7 @@ import typer
 import partreid
 from partreid import processes, training
 from partreid.cli import options as opt
-from partreid.cli.console import ProgressCallback, console, errors, progress_bar
+from partreid.cli.console import ProgressCallback, console, errors, progress_bar, show_progress
 from partreid.cli.evaluate import evaluate_and_print
 from partreid.errors import ConfigError
 
@@ -64,6 +64,10 @@ def train(
     Of several sets the training images are joined; equal person ids of two sets are different persons. Each set's
     labels are in its folder masks, and each that has queries is evaluated by itself.
 
+    --preset parts-on FILE trains parts, visibility and necks on a network that stays as it is, in minutes, and
+    --preset fine-tune FILE goes on training the network with them. FILE is OpenVINO's .xml, .onnx, weights of an OSNet
+    (.pth, .safetensors), or a backbone's name.
+
     `partreid config list` names the presets, `partreid config fields` everything that --set can change.
 
     After a stop, --resume continues from the last checkpoint, and the result is the same as without the stop. The
@@ -78,6 +82,8 @@ def train(
     )
     if allow_changes and not resume:
         raise ConfigError("--allow-changes is about resuming a run: it needs --resume.")
+    data = opt.all_datasets(data, more)
+    preset, data, backbone = opt.with_network(preset, data, backbone)
     source = context.get_parameter_source("preset")
     own = resume and config is None and (source is None or source.name == "DEFAULT")
     chosen = training.load_run_config(out) if own else opt.train_config(preset, config, None)
@@ -85,7 +91,6 @@ def train(
     chosen = _with_shortcuts(chosen, shortcuts, overrides or [])
     if resume and not allow_changes:
         check_same_config(out, chosen)  # before the data sets are read: another model may need other ones
-    data = opt.all_datasets(data, more)
     datasets = partreid.read_datasets(data, labels=chosen.labels, unmatched="drop", limit_ids=limit_ids)
     for dataset in datasets:
         console.print(
@@ -159,6 +164,7 @@ def run_training(
             trainer.resume(allow_changes=allow_changes)
             steps = f" and {trainer.progress.step} steps" if trainer.progress.step else ""
             console.print(f"Resumed after epoch {trainer.epoch}{steps} of {config.optimizer.epochs}.")
+        trainer.prepare(say=console.print, progress=show_progress)
         with progress_bar("training", config.optimizer.epochs, done=trainer.epoch) as (progress, task):
             trainer.callbacks = (ProgressCallback(progress, task), *tensorboard(out))
             trainer.fit()

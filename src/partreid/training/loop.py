@@ -36,7 +36,7 @@ from partreid.training.distributed import gather, start_fabric
 from partreid.training.meter import Meter
 from partreid.training.presets import get_preset
 from partreid.training.source import keep_frozen_statistics, keeps_whole, source_vectors
-from partreid.training.state import LOCK_FILE, Learner, Progress, checkpoint_stamp, restore, save_run
+from partreid.training.state import LOCK_FILE, Progress, checkpoint_stamp, restore, save_run
 from partreid.training.supervised import SupervisedModel, new_learner
 from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage, identities
@@ -228,7 +228,7 @@ class Trainer(Guided):
     @property
     def _caches(self) -> bool:
         whole = keeps_whole(self.learner.model.backbone, self.config.optimizer.frozen_stride)
-        return whole and self.config.cached_maps.variants > 0
+        return whole and self.config.cached_maps.variants > 0 and self.epoch < self.config.optimizer.epochs
 
     def _cache(self, say: Callable[[str], object], progress: Shows) -> CachedMaps:
         digests = self._describe_data().digests

@@ -14,7 +14,8 @@ from partreid.errors import ConfigError
 from partreid.losses.loss_config import DistillationConfig, GiLtConfig, ObjectiveConfig, RegionWeights
 from partreid.models.backbones import BACKBONES, build_backbone
 from partreid.models.backbones.graph import FileBackbone
-from partreid.models.backbones.osnet_file import osnet_name
+from partreid.models.backbones.osnet import OSNETS, OSNet
+from partreid.models.backbones.weights import plain_names, tensor_shapes
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.training.train_config import OptimizerConfig, TrainConfig
@@ -111,13 +112,26 @@ def find_network(network: str) -> tuple[str, str]:
         ConfigError: there is no such file, or no such backbone. CheckpointError: the file's network is not known.
     """
     path = Path(network)
-    if path.suffix.lower() in NETWORK_SUFFIXES and "/" not in (BACKBONES.key(network) if _registered(network) else ""):
-        if not path.is_file():
-            raise ConfigError(f"There is no network file {network}.")
-        if path.suffix.lower() in GRAPHS:
-            return f"{GRAPHS[path.suffix.lower()]}{network}", "imagenet"
-        return osnet_name(path), network
-    return BACKBONES.check(network), "imagenet"
+    suffix = path.suffix.lower()
+    if _registered(network) or suffix not in NETWORK_SUFFIXES:
+        return BACKBONES.check(network), "imagenet"
+    if not path.is_file():
+        raise ConfigError(f"There is no network file {network}. Check the path.")
+    return (f"{GRAPHS[suffix]}{network}", "imagenet") if suffix in GRAPHS else (_osnet_of(path), network)
+
+
+def _osnet_of(path: Path) -> str:
+    """The OSNet whose weights a file holds, told by their names and shapes."""
+    found = plain_names(tensor_shapes(path), source=str(path))
+    for name, (kind, width) in OSNETS.items():
+        with torch.device("meta"):  # shapes without numbers
+            wanted = OSNet(kind, width).state_dict()
+        if all(found.get(key) == tuple(tensor.shape) for key, tensor in wanted.items() if tensor.ndim):
+            return name
+    raise ConfigError(
+        f"{path} holds no OSNet ({', '.join(OSNETS)}). Weights of another network are given beside its name: "
+        f"--backbone NAME --set pretrained={path}."
+    )
 
 
 def _registered(name: str) -> bool:
