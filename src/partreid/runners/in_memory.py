@@ -79,7 +79,7 @@ class _Requests:
         self._outputs = len(compiled.outputs)
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        pieces = [_filled(piece) for piece in images.split(PIECE)]
+        pieces = [_filled(images[start : start + PIECE]) for start in range(0, len(images), PIECE)]
         results = []
         for index, piece in enumerate(pieces):
             request = self._requests[index % len(self._requests)]

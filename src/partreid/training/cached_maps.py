@@ -74,9 +74,8 @@ class FrozenBackbone(nn.Module):
 
     def __init__(self, backbone: Backbone, *, vector: bool) -> None:
         super().__init__()
-        joined = isinstance(backbone, FineMap)
         self.backbone = backbone.backbone if isinstance(backbone, FineMap) else backbone
-        self.strides = backbone.joined_strides if joined else [backbone.output_stride]
+        self.strides = backbone.joined_strides if isinstance(backbone, FineMap) else [backbone.output_stride]
         self.vector = vector
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -134,8 +133,11 @@ class MapSource:
         images = self.dataset.collate([self.dataset[i] for i in chosen])
         config, augmentation = self.augmentation.config, self.augmentation
         if variant == 0:
-            read = {"label_threshold": config.label_threshold, "label_sampling": config.label_sampling}
-            augmentation = replace(augmentation, config=AugmentConfig(padding=0, erase_probability=0, **read))
+            plain = AugmentConfig(
+                padding=0, erase_probability=0, label_threshold=config.label_threshold,
+                label_sampling=config.label_sampling,
+            )  # fmt: skip
+            augmentation = replace(augmentation, config=plain)
         state = np.random.SeedSequence([self.seed, variant, start]).generate_state(1, np.uint32)
         generator = torch.Generator().manual_seed(int(state[0]))
         return augmentation(images.images, images.part_maps, self.pid_index[images.index], generator)
@@ -192,7 +194,7 @@ class CachedMaps:
                 found[part] = arrays[name][rows[part]]
             return torch.from_numpy(found)
 
-        maps = []
+        maps: list[Tensor] = []
         while (one := gather(f"map{len(maps)}")) is not None:
             maps.append(one.permute(0, 3, 1, 2))
         labels = gather("labels")

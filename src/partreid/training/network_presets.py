@@ -15,7 +15,7 @@ from partreid.losses.loss_config import DistillationConfig, GiLtConfig, Objectiv
 from partreid.models.backbones import BACKBONES, build_backbone
 from partreid.models.backbones.graph import FileBackbone
 from partreid.models.backbones.osnet import OSNETS, OSNet
-from partreid.models.backbones.weights import plain_names, tensor_shapes
+from partreid.models.backbones.weights import read_state_dict
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.training.train_config import OptimizerConfig, TrainConfig
@@ -122,7 +122,7 @@ def find_network(network: str) -> tuple[str, str]:
 
 def _osnet_of(path: Path) -> str:
     """The OSNet whose weights a file holds, told by their names and shapes."""
-    found = plain_names(tensor_shapes(path), source=str(path))
+    found = {key: tuple(tensor.shape) for key, tensor in read_state_dict(path).items()}
     for name, (kind, width) in OSNETS.items():
         with torch.device("meta"):  # shapes without numbers
             wanted = OSNet(kind, width).state_dict()
