@@ -254,10 +254,11 @@ def _affordable(size: int, config: CachedMapsConfig) -> int:
     """How many variants of ``size`` bytes there may be."""
     fit = int(config.gib * 2**30) // size
     if fit < 1:
+        needed = size / 2**30
         raise ConfigError(
-            f"cached_maps.gib = {config.gib:g}: the feature maps of all training images take {size / 2**30:.2f} GiB. "
-            f"Set cached_maps.gib={size / 2**30 + 0.1:.1f} or more, or cached_maps.variants=0, which computes them anew "
-            "at every step."
+            f"cached_maps.gib = {config.gib:g}: the feature maps of all training images take {needed:.2f} GiB. Set "
+            f"cached_maps.gib={needed + 0.1:.1f} or more, or cached_maps.variants=0, which computes them anew at every "
+            "step."
         )
     return min(config.variants, fit)
 
