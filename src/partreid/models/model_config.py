@@ -35,8 +35,8 @@ class ModelConfig(ConfigModel):
     embedding_dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Width D of a Linear + BatchNorm + ReLU head after pooling; none in the paper, 512 in the published weights."""
     own_embedding: bool = False
-    """Whether the backbone's own embedding of the whole image takes the place of f_g, and is compared beside the others as
-    the slot "global", always visible. Backbones that were trained to embed people have one; it then sets D."""
+    """Whether the backbone's own embedding of the whole image takes the place of f_g, and is compared beside the others
+    as the slot "global", always visible. Backbones that were trained to embed people have one. It sets D."""
     foreground_pooling: Literal["weighted_average", "mean"] = "weighted_average"
     """Eq. 3, or the published weights' mean of M_f·G over all pixels."""
     part_classifier_batchnorm: bool = False

@@ -82,8 +82,8 @@ class ReIDNetwork(nn.Module, ABC):
             )
         if self.config.embedding_dim not in (None, backbone.vector_dim):
             raise ConfigError(
-                f"model.embedding_dim = {self.config.embedding_dim}: the backbone's own embedding has {backbone.vector_dim} "
-                "numbers, and all slots have the same. Set embedding_dim=null."
+                f"model.embedding_dim = {self.config.embedding_dim}: the backbone's own embedding has "
+                f"{backbone.vector_dim} numbers, and all slots have the same. Set embedding_dim=null."
             )
         return backbone.vector_dim
 

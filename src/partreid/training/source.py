@@ -41,8 +41,8 @@ def source_vectors(backbone: Backbone, dataset: ImageDataset, preprocess: Prepro
     """
     if backbone.vector_dim is None:
         raise ConfigError(
-            "objective.distillation: this backbone has no embedding of its own that the model could be drawn to. Set its "
-            "weights to 0, or take a backbone that was trained to embed people (docs/models.md)."
+            "objective.distillation: this backbone has no embedding of its own that the model could be drawn to. Set "
+            "its weights to 0, or take a backbone that was trained to embed people (docs/models.md)."
         )
     path, key = run / SOURCE_FILE, _key(backbone, dataset, preprocess)
     if path.is_file():
@@ -102,7 +102,7 @@ def freeze(backbone: Backbone, stride: int, size: tuple[int, int]) -> None:
 
 
 def keep_frozen_statistics(model: nn.Module) -> None:
-    """Let batch norms whose weights are kept use the statistics they have; to be called whenever a model trains again."""
+    """Let batch norms whose weights are kept use the statistics they have; call it whenever a model trains again."""
     for module in model.modules():
         weights = list(module.parameters(recurse=False))
         if isinstance(module, _BatchNorm) and weights and not any(weight.requires_grad for weight in weights):

@@ -116,7 +116,7 @@ class TrainConfig(ConfigModel):
         if (self.objective.consistency_weight > 0) != (self.batch.views == 2):
             raise ValueError(
                 f"objective.consistency_weight = {self.objective.consistency_weight:g} and batch.views = "
-                f"{self.batch.views}: two views of each image are what consistency compares, and nothing else needs them"
+                f"{self.batch.views}: two views of each image are what consistency compares; nothing else needs them"
             )
         return self
 
