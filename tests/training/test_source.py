@@ -76,8 +76,8 @@ def test_the_own_embedding_is_the_first_slot_and_always_visible() -> None:
     output = model(images)
     assert output.embeddings.slots == ("global", "foreground", "head", "arms", "torso", "legs", "feet")
     own = model.backbone.vector(model.backbone.stages(images))
-    assert torch.equal(output.embeddings["global"].vectors[:, 0], own)
-    assert torch.equal(output.features.global_, own)
+    torch.testing.assert_close(output.embeddings["global"].vectors[:, 0], own)
+    torch.testing.assert_close(output.features.global_, own)
     assert (output.embeddings.visibility[:, :2] == 1).all()
     assert output.embeddings.vectors.shape == (2, 7, 4)
 
@@ -87,7 +87,7 @@ def test_alone_it_is_the_networks_own_answer() -> None:
     images = torch.randn(2, 3, 64, 32)
     output = model(images)
     assert output.embeddings.slots == ("global",)
-    assert torch.equal(output.embeddings.vectors[:, 0], model.backbone.vector(model.backbone.stages(images)))
+    torch.testing.assert_close(output.embeddings.vectors[:, 0], model.backbone.vector(model.backbone.stages(images)))
 
 
 def test_with_a_finer_map_it_is_the_same() -> None:
@@ -97,13 +97,26 @@ def test_with_a_finer_map_it_is_the_same() -> None:
     fine = build_network(config(map_stride=4), 3).eval()
     images = torch.randn(2, 3, 64, 32)
     assert fine(images).attention.shape[2:] == (16, 8)
-    assert torch.equal(fine(images).features.global_, coarse(images).features.global_)
+    torch.testing.assert_close(fine(images).features.global_, coarse(images).features.global_)
+
+
+def test_a_part_is_what_the_network_says_of_the_map_under_its_attention() -> None:
+    model = build_network(config(), 3).eval()
+    images = torch.randn(2, 3, 64, 32)
+    output = model(images)
+    features = model.backbone.stages(images)[16]
+    foreground = output.attention[:, 1:].amax(dim=1, keepdim=True)
+    for found, mask in [(output.features.foreground, foreground)] + [
+        (output.features.parts[:, k], output.attention[:, k + 1 : k + 2]) for k in range(5)
+    ]:
+        pooled = (features * mask).sum(dim=(2, 3)) / mask.sum(dim=(2, 3))  # this network pools by the mean
+        torch.testing.assert_close(found, model.backbone.fc(pooled))
 
 
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="no embedding of its own"):
         build_network(config(backbone="resnet18"), 3)
-    with pytest.raises(ConfigError, match="has 4 numbers.*Set embedding_dim=null"):
+    with pytest.raises(ConfigError, match="in 4 numbers. Set embedding_dim=null"):
         build_network(config(embedding_dim=8), 3)
 
 
@@ -115,9 +128,7 @@ def test_a_table_names_what_is_compared() -> None:
     assert "global" not in table["parts"].slots
 
 
-@pytest.mark.parametrize(
-    ("stride", "kept"), [(4, {"first"}), (16, {"first", "second", "fc"}), (32, {"first", "second", "fc"})]
-)
+@pytest.mark.parametrize(("stride", "kept"), [(4, {"first"}), (16, {"first", "second"})])
 def test_frozen_weights_and_statistics_stay(
     images: list[ReIDImage], tmp_path: Path, stride: int, kept: set[str]
 ) -> None:

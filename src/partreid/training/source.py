@@ -78,27 +78,23 @@ def freeze(backbone: Backbone, stride: int, size: tuple[int, int]) -> None:
 
     Args:
         backbone: changed in place. size: (H, W) of its images.
-        stride: of the last features that are kept; that of the backbone's output, or more, keeps it as a whole, its own
-            embedding included.
+        stride: of the last features that are kept. That of the backbone's output keeps all of it but the layers of its
+            own embedding, which stand behind its map.
 
     Raises:
         ConfigError: the backbone has no features of that stride.
     """
-    own = max(backbone.stage_channels)
-    if stride >= own:
-        kept = list(backbone.parameters())
-    elif stride not in backbone.stage_channels:
+    if stride not in backbone.stage_channels:
         offered = ", ".join(map(str, sorted(backbone.stage_channels)))
         raise ConfigError(f"optimizer.frozen_stride = {stride}: this backbone has features of the strides {offered}.")
-    else:
-        weights = [p for p in backbone.parameters() if p.requires_grad]
-        with torch.enable_grad():
-            features = backbone.eval().stages(torch.zeros(1, 3, *size, device=weights[0].device))[stride]
-            reached = torch.autograd.grad(features.sum(), weights, allow_unused=True)
-        kept = [weight for weight, gradient in zip(weights, reached, strict=True) if gradient is not None]
-        backbone.train()
-    for weight in kept:
-        weight.requires_grad_(False)
+    weights = [weight for weight in backbone.parameters() if weight.requires_grad]
+    with torch.enable_grad():
+        features = backbone.eval().stages(torch.zeros(1, 3, *size, device=weights[0].device))[stride]
+        reached = torch.autograd.grad(features.sum(), weights, allow_unused=True)
+    backbone.train()
+    for weight, gradient in zip(weights, reached, strict=True):
+        if gradient is not None:
+            weight.requires_grad_(False)
 
 
 def keep_frozen_statistics(model: nn.Module) -> None:

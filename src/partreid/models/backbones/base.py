@@ -33,6 +33,11 @@ class Backbone(nn.Module, ABC):
     unused_keys: tuple[str, ...] = ()
     key_prefix: str = ""
 
+    @property
+    def vector_stride(self) -> int:
+        """Stride of the features that :meth:`vector` reads."""
+        return self.output_stride
+
     @abstractmethod
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """Features by stride, [B, C_s, H/s, W/s]: the deepest of each stride, the feature map among them."""
@@ -41,7 +46,7 @@ class Backbone(nn.Module, ABC):
         """What a network that was trained to embed people makes of the whole image, [B, vector_dim].
 
         Args:
-            stages: of :meth:`stages`, for the same images.
+            stages: of :meth:`stages`; only those of ``vector_stride`` are read.
 
         Raises:
             ConfigError: the network has no embedding of its own (``vector_dim`` is None).
@@ -99,6 +104,11 @@ class FineMap(Backbone):
         self.output_stride = stride
         self.input_multiple = backbone.input_multiple
         self.vector_dim = backbone.vector_dim
+
+    @property
+    def vector_stride(self) -> int:
+        """Stride of the backbone's own map."""
+        return self.backbone.vector_stride
 
     def vector(self, stages: dict[int, Tensor]) -> Tensor:
         """The backbone's own embedding of the whole image, read off its own map."""
