@@ -1,4 +1,4 @@
-"""Rebuilds the weights behind ``official_r50_k5.npz`` from their key list."""
+"""Rebuilds the weights behind ``official_r50_k5.npz`` and ``osnet_*.npz`` from their key lists."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _fill(key: str, shape: list[int], keys: dict[str, list[int]]) -> Tensor:
         value = 0.1 * z
     elif kind == "running_var":
         value = 1 + 0.1 * np.abs(z)
-    elif key.removesuffix("weight") + "running_mean" in keys:
+    elif key.removesuffix("weight") + "running_mean" in keys or len(shape) == 1:  # of a batch or an instance norm
         value = 1 + 0.1 * z
     else:
         value = z * np.sqrt(2 / np.prod(shape[1:]))

@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
+from partreid.errors import ConfigError
 from partreid.models.backbones import Backbone
 
 
+def check_vector(backbone: Backbone, images: torch.Tensor) -> None:
+    """An embedding [1, vector_dim] of the image, the same twice; or an error where there is none."""
+    with torch.inference_mode():
+        first, second = backbone.stages(images), backbone.stages(images)
+        if backbone.vector_dim is None:
+            with pytest.raises(ConfigError, match="no embedding of its own"):
+                backbone.vector(first)
+        else:
+            assert backbone.vector(first).shape == (1, backbone.vector_dim)
+            assert torch.equal(backbone.vector(first), backbone.vector(second))
+
+
 def check_backbone(build: Callable[[Path | None], Backbone], tmp_path: Path) -> Backbone:
-    """Shapes, strides, a gradient for every parameter, save and load bit for bit, determinism.
+    """Shapes, strides, a gradient for every parameter, save and load bit for bit, determinism; of its vector too.
 
     Args:
         build: path of weights → backbone.
@@ -22,7 +36,11 @@ def check_backbone(build: Callable[[Path | None], Backbone], tmp_path: Path) -> 
     assert multiple % stride == 0
     size = (4 * multiple, 2 * multiple)
     images = torch.randn(2, 3, size[0] // 2, size[1] // 2)
-    backbone.train()(images).square().mean().backward()
+    trained = backbone.train().stages(images)
+    loss = trained[stride].square().mean()
+    if backbone.vector_dim is not None:  # a training that does not use the vector leaves its layers as they are
+        loss = loss + backbone.vector(trained).square().mean()
+    loss.backward()
     assert [key for key, p in backbone.named_parameters() if p.requires_grad and p.grad is None] == []
 
     backbone.eval()
@@ -32,6 +50,7 @@ def check_backbone(build: Callable[[Path | None], Backbone], tmp_path: Path) -> 
     assert first.shape == (1, backbone.channels, size[0] // stride, size[1] // stride)
     assert torch.equal(first, second)
     assert torch.equal(stages[stride], first)
+    check_vector(backbone, images)
     shapes = {s: tuple(stages[s].shape) for s in backbone.stage_channels}
     assert shapes == {s: (1, c, size[0] // s, size[1] // s) for s, c in backbone.stage_channels.items()}
 

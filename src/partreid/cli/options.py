@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _PRESETS = (
     "paper-occluded", "paper-holistic", "paper-occluded-ibn", "paper-holistic-ibn", "paper-occluded-hrnet",
     "paper-holistic-hrnet", "bot", "pcb", "official-occluded", "official-holistic", "light", "demo", "ablation",
+    "osnet-x1-0", "osnet-x0-25", "osnet-ain-x1-0",
 )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ class ModelConfig(ConfigModel):
 
     backbone: str = "resnet50"
     """Feature extractor: "resnet50", "resnet50_ibn_a", "hrnet_w32" (paper §4.2: RN, RI, HR), "efficientnet_lite0"
-    (light, for CPUs), "resnet18" (tests), "timm/<model name>", or one of your own (docs/extending.md)."""
+    (light, for CPUs), "osnet_x1_0" and others of torchreid's zoo (docs/models.md), "resnet18" (tests), "timm/<model
+    name>", or one of your own (docs/extending.md)."""
     output_stride: Literal[8, 16, 32] | None = None
     """Image pixels per cell of the backbone's output. None takes the backbone's own: 16 of a ResNet, its last stride
     removed (paper §4.2: 256×128 gives 16×8), 4 of HRNet, of a timm model what it has."""

@@ -104,6 +104,37 @@ def demo() -> TrainConfig:
     return light().override(["optimizer.epochs=30"])
 
 
+def osnet_x1_0() -> TrainConfig:
+    """OSNet ×1.0 at 256×128 (16×8), K = 5, 20 epochs; needs its file: ``--set pretrained=osnet_x1_0_imagenet.pth``.
+
+    The losses and augmentation of :func:`light`. No package brings OSNet's weights.
+    """
+    return _osnet("osnet_x1_0")
+
+
+def osnet_x0_25() -> TrainConfig:
+    """The same with OSNet ×0.25, the smallest: ``--set pretrained=osnet_x0_25_imagenet.pth``."""
+    return _osnet("osnet_x0_25")
+
+
+def osnet_ain_x1_0() -> TrainConfig:
+    """The same with OSNet-AIN ×1.0, made for unseen cameras: ``--set pretrained=osnet_ain_x1_0_imagenet.pth``."""
+    return _osnet("osnet_ain_x1_0")
+
+
+def _osnet(backbone: str) -> TrainConfig:
+    at_256 = light().model_copy(update={"preprocess": PreprocessConfig()})  # mean and std of ImageNet, as the zoo's
+    return at_256.override(
+        [
+            f"model.backbone={backbone}",
+            "model.map_stride=null",
+            "augment.padding=10",
+            "optimizer.epochs=20",
+            "optimizer.warmup_epochs=2",
+        ]
+    )
+
+
 def ablation() -> TrainConfig:
     """The light preset's network with the paper's losses, at 96×48 with 4 epochs: a row of ``partreid experiment`` in
     minutes on one CPU core.
@@ -155,6 +186,9 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "light": light,
     "demo": demo,
     "ablation": ablation,
+    "osnet-x1-0": osnet_x1_0,
+    "osnet-x0-25": osnet_x0_25,
+    "osnet-ain-x1-0": osnet_ain_x1_0,
 }
 """Every preset by its name on the command line."""
 

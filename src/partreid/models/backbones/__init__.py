@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from partreid.errors import ConfigError
 from partreid.models.backbones.base import Backbone, FineMap
 from partreid.models.backbones.graph import FileBackbone, Graph
 from partreid.models.backbones.hrnet import hrnet_w32
+from partreid.models.backbones.osnet import OSNETS, OSNet
 from partreid.models.backbones.resnet import resnet18, resnet50, resnet50_ibn_a
 from partreid.models.backbones.timm_seam import TimmBackbone
 from partreid.models.backbones.weights import load_backbone_weights
@@ -67,6 +68,10 @@ class BackboneEntry(Guided):
         return self.strides[0]
 
 
+def _osnet(name: str, _output_stride: int) -> Backbone:
+    return OSNet(*OSNETS[name])
+
+
 def _efficientnet_lite0(output_stride: int) -> Backbone:
     from partreid.models.backbones.efficientnet_lite import EfficientNetLite  # loads a library
 
@@ -98,6 +103,8 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         "hrnet_w32": BackboneEntry(lambda _: hrnet_w32(), strides=(4,), multiple=32),
         # Its depthwise convolutions use no matrix units: measured slower in bfloat16 (docs/performance.md).
         "efficientnet_lite0": BackboneEntry(_efficientnet_lite0, bfloat16_on_cpu=False),
+        # They are made of the same kinds of convolution.
+        **{name: BackboneEntry(partial(_osnet, name), strides=(16,), bfloat16_on_cpu=False) for name in OSNETS},
         "timm/": TimmBackbone,
         "openvino/": _openvino,
     },

@@ -17,6 +17,7 @@ from torch import Tensor
 from partreid.errors import CheckpointError, warn
 from partreid.files import nameable
 from partreid.models.backbones.base import Backbone
+from partreid.models.backbones.osnet import OSNETS
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ IMAGENET_FILES = {
     "resnet50": "torchvision's, for example resnet50-11ad3fa6.pth",
     "resnet50_ibn_a": "IBN-Net's, for example resnet50_ibn_a-d9d0bb7b.pth",
     "hrnet_w32": "HRNet-Image-Classification's, hrnetv2_w32_imagenet_pretrained.pth",
+    **{name: f"torchreid's model zoo's, for example {name}_imagenet.pth" for name in OSNETS},
 }
 """The usual ImageNet file of each backbone whose weights come with no Python package."""
 
