@@ -8,6 +8,8 @@ model/make_model.py and model/backbones/swin_transformer.py. timm: its VisionTra
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -134,6 +136,6 @@ def filled(shapes: Shapes) -> dict[str, Tensor]:
         elif key.endswith("running_var"):
             state[key] = torch.ones(shape)
         else:
-            is_scale = len(shape) == 1 and key.endswith("weight")
-            state[key] = torch.randn(shape) * (0.2 if len(shape) < 2 else shape[-1] ** -0.5) + is_scale
+            size = 1.0 if "pos" in key or len(shape) == 3 else 0.2 if len(shape) < 2 else prod(shape[1:]) ** -0.5
+            state[key] = torch.randn(shape) * size + (len(shape) == 1 and key.endswith("weight"))
     return state

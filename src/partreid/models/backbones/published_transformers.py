@@ -146,8 +146,8 @@ def _solider(state: State, prefix: str, model: TimmModel, source: str) -> State:
 def _controlled(state: State, prefix: str, model: TimmModel, source: str) -> State:
     """Fold the semantic controller, x · softplus(W w) + B w, into the reduction before it, for w = (0.2, 0.8).
 
-    timm's reduction has no bias. That of the norm before it takes the shift: the reduction halves the channels, so
-    there is a change of the norm's bias that it maps to any shift.
+    timm's reduction has no bias, so the norm before it takes the shift: the reduction halves the channels, and some
+    change of the norm's bias leads to any shift.
     """
     layers = {f"{prefix}semantic_embed_{which}.{i}.{key}"
               for which in "wb" for i in range(4) for key in ("weight", "bias")}  # fmt: skip
@@ -206,7 +206,7 @@ def _global_branch(state: State, prefix: str) -> State:
 def _camera_free(state: State, key: str, source: str) -> State:
     if key in state:
         warn(
-            f"{source}: {key}, an embedding for each camera, is left out, because images come without their camera "
+            f"{source}: {key}, an embedding for each camera or view, is left out, because images come without that "
             "here. The features are not those of the published network: train it on, or take the family's file "
             "without camera embeddings (SIE)."
         )
@@ -225,7 +225,7 @@ def _positions(state: State, prefix: str, model: TimmModel, source: str) -> Stat
             f"{source} has overlapping patches: {count} position embeddings are those of {_OVERLAPS[count]}. timm's "
             "ViTs have stride 16; take the family's file of stride 16."
         )
-    if grid == mine or (grid is None and count == mine[0] * mine[1]):
+    if grid == mine or (grid is None and positions.shape == model.shapes.get("pos_embed")):
         return state
     if grid is None:
         raise CheckpointError(

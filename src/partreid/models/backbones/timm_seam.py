@@ -55,7 +55,10 @@ class TimmName:
     @property
     def options(self) -> dict[str, Any]:
         """What timm builds the model with."""
-        forms: dict[str, dict[str, Any]] = {"pass": {"reg_tokens": 3, "no_embed_class": True}, "solider": {"always_partition": True}}
+        forms: dict[str, dict[str, Any]] = {
+            "pass": {"reg_tokens": 3, "no_embed_class": True},
+            "solider": {"always_partition": True},
+        }
         size = {"img_size": self.size} if self.size else {}
         return {**forms.get(self.form, {}), **size}
 
