@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,20 @@ class Backbone(nn.Module, ABC):
             CheckpointError: they cannot be had.
         """
         return None
+
+    def own_names(self, state: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
+        """A file's weights by the names of :meth:`imagenet_state`, where it was written by a program that is known.
+
+        Args:
+            state: name → tensor, behind any prefix. source: of the weights, for messages.
+
+        Returns:
+            The same, renamed; a key that is not known keeps its name.
+
+        Raises:
+            CheckpointError: this network computes something else than the weights were trained for.
+        """
+        return dict(state)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] → the feature map G, [B, C, H/output_stride, W/output_stride]."""
