@@ -84,8 +84,8 @@ class ReIDNetwork(nn.Module, ABC):
             )
         if self.config.embedding_dim is not None:
             raise ConfigError(
-                f"model.embedding_dim = {self.config.embedding_dim}: with own_embedding every region is embedded by the "
-                f"backbone's own layers, in {backbone.vector_dim} numbers. Set embedding_dim=null."
+                f"model.embedding_dim = {self.config.embedding_dim}: with own_embedding every region is embedded by "
+                f"the backbone's own layers, in {backbone.vector_dim} numbers. Set embedding_dim=null."
             )
         return backbone.vector_dim
 
@@ -128,7 +128,7 @@ class ReIDNetwork(nn.Module, ABC):
         """Everything behind the backbone.
 
         Args:
-            stages: its features by stride; those of its output are read, and those of its own embedding if that is kept.
+            stages: its features by stride; read are those of its output, and of its own embedding if that is kept.
             part_maps, classify: as of :meth:`forward`.
         """
         features = stages[self.backbone.output_stride]  # G [B, C, h, w]
@@ -142,8 +142,8 @@ class ReIDNetwork(nn.Module, ABC):
     def pool_own(self, stages: dict[int, Tensor], attention: Tensor) -> RegionVectors:
         """Each region as the backbone itself would embed the image: its last map, weighted by the region's attention.
 
-        The weights of a region are divided by their mean, so that those of the whole image are 1. What the backbone learned
-        to make of a map, it so makes of a part of it: regions begin where it stands, not at random numbers.
+        The weights of a region are divided by their mean, so that those of the whole image are 1. What the backbone
+        learned to make of a map, it so makes of a part of it: regions begin where it stands, not at random numbers.
 
         Args:
             stages: the backbone's features by stride. attention: [B, K+1, H, W], channel 0 = background.
@@ -157,7 +157,7 @@ class ReIDNetwork(nn.Module, ABC):
             masks["foreground"] = foreground_map(attention)
         if "parts" in self.REGIONS:
             masks["parts"] = attention[:, 1:]
-        weights = F.adaptive_avg_pool2d(torch.cat(list(masks.values()), dim=1), tuple(features.shape[2:]))
+        weights = F.adaptive_avg_pool2d(torch.cat(list(masks.values()), dim=1), (features.shape[2], features.shape[3]))
         weights = weights / weights.mean(dim=(2, 3), keepdim=True).clamp(min=_SMALLEST)
         batch, count = weights.shape[:2]
         maps = (features.unsqueeze(1) * weights.unsqueeze(2)).flatten(0, 1)
