@@ -51,7 +51,13 @@ def matchings() -> list[MatchingConfig]:
         MatchingConfig(visibility_threshold=0.5),
         MatchingConfig(visibility_threshold={"head": 0.3}, normalize=True, visibility="geometric"),
         MatchingConfig(slots=("left leg", "foreground")),
+        MatchingConfig(slot_weights={"foreground": 3, "left leg": 0.5}),
+        MatchingConfig(
+            slot_weights={"head": 1e-4, "left leg": 1e4}, visibility="geometric", slots=("head", "left leg")
+        ),
+        MatchingConfig(slot_weights={"head": 7}, visibility_threshold={"head": 0.3}, normalize=True),
         MatchingConfig(visibility="ignore"),
+        MatchingConfig(visibility="ignore", slot_weights={"head": 7}),
         *(MatchingConfig(visibility=rule) for rule in OWN_RULES),
     ]
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET
+from partreid.functional.visibility import query_weights
 from partreid.objects import Guided
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
@@ -90,12 +91,12 @@ class SearchRule(Guided):
 
 @dataclass(frozen=True)
 class AskedSlot:
-    """A visible slot of a query: its name, its place among the gallery's, the query's visibility, the limit above which
-    an item's counts as 1 (None = as it is), and the vector."""
+    """A visible slot of a query: its name, its place among the gallery's, what the query brings to its weight, the
+    limit above which an item's visibility counts as 1 (None = as it is), and the vector."""
 
     name: str
     place: int
-    seen: float
+    weight: float
     limit: float | None
     vector: list[float]
 
@@ -103,18 +104,15 @@ class AskedSlot:
     def of(cls, query: PartEmbeddings, matching: MatchingConfig, header: GalleryHeader) -> list[AskedSlot]:
         """Those of a query [1, S, D] that is prepared for matching."""
         limits = matching.visibility_threshold
+        weights = query_weights(query.visibility.float(), matching.visibility, query.slots, matching.weights)[0]
         asked = []
-        for name, seen, vector in zip(query.slots, query.visibility[0], query.vectors[0].float(), strict=True):
+        for name, weight, vector in zip(query.slots, weights.tolist(), query.vectors[0].float(), strict=True):
             limit = limits.get(name) if isinstance(limits, dict) else limits
-            if seen > 0:
+            if weight > 0:
                 # As single precision, which the visibilities have: see MatchingConfig.prepare.
                 limit = None if limit is None else float(np.float32(limit))
-                asked.append(cls(name, header.slots.index(name), float(seen), limit, vector.tolist()))
+                asked.append(cls(name, header.slots.index(name), weight, limit, vector.tolist()))
         return asked
-
-    def weight(self, rule: str) -> float:
-        """What the query brings to the weight of the slot."""
-        return self.seen**0.5 if rule == "geometric" else self.seen
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -146,7 +146,7 @@ def asked(query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> lis
     if rule.matching.normalize:
         query = query.normalized()
     slots = AskedSlot.of(query, rule.matching, header)
-    rows = [[one.place, one.weight(rule.matching.visibility), one.limit, str(one.vector)] for one in slots]
+    rows = [[one.place, one.weight, one.limit, str(one.vector)] for one in slots]
     return [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
 
 
