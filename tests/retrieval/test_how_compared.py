@@ -44,6 +44,18 @@ def extractor(config: ModelConfig) -> PartExtractor:
             "λ_v = 0.2 (head); weight √(v_q·v_g)",
         ),
         (
+            ModelConfig(parts="five", slot_weights={"head": 2}),
+            MatchingConfig(slots=("foreground", "head")),
+            ("threshold", 0.4, False),
+            "weight v_q·v_g, times 2 (head);",
+        ),
+        (
+            ModelConfig(parts="five", slot_weights={"head": 2}),
+            MatchingConfig(slot_weights={}),
+            ("threshold", 0.4, False),
+            "weight v_q·v_g;",
+        ),
+        (
             ModelConfig(),
             MatchingConfig(slot_weights={"foreground": 3, "head": 0.5}),
             ("threshold", 0.4, False),

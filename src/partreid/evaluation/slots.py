@@ -71,7 +71,8 @@ def slot_mapping(
                 f"got {tuple(vectors.shape)}; the slots are {embeddings.slots}."
             )
         seen = vectors.new_ones(len(vectors), 1)
-        table[name] = replace(embeddings, vectors=vectors[:, None], visibility=seen, slots=(name,))
+        one = {"vectors": vectors[:, None], "visibility": seen, "slots": (name,), "compare_weights": {}}
+        table[name] = replace(embeddings, **one)  # type: ignore[arg-type]
     table |= {slot: embeddings.select(slot) for slot in embeddings.slots}
     parts = [slot for slot in embeddings.slots if slot not in HOLISTIC]
     if len(parts) > 1:

@@ -21,7 +21,7 @@ from partreid.functional._blocks import DistanceRows, Side
 from partreid.functional._checks import is_whole
 from partreid.functional.visibility import VISIBILITY_RULES, query_weights, slot_weights
 from partreid.objects import guided
-from partreid.types import PartEmbeddings, check_comparable, compares_normalized
+from partreid.types import PartEmbeddings, check_comparable, compares_normalized, comparison_weights
 from partreid.types.numbers import as_tensor, require_whole
 
 MEMORY_BUDGET = 256 * 2**20
@@ -51,7 +51,7 @@ def part_distances(
             v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (what the published code does with continuous visibilities),
             "ignore" 1.
         weights: how much a slot counts beside that, by its name, in 0.0001..10000; 1 where it is not named. Only their
-            ratios matter.
+            ratios matter. None = as the embeddings' model was made for (``PartEmbeddings.compare_weights``).
         memory_budget: bytes of extra memory, beside the result.
 
     Returns:
@@ -97,8 +97,9 @@ def distance_rows(
                 [3., 2., 0.]])
     """
     dtype, normalize = _checked(query, gallery, normalize, visibility, memory_budget)
+    weights = comparison_weights(query, gallery) if weights is None else weights
     factors = (
-        query_weights(query.visibility.to(dtype), visibility, query.slots, weights or {}),
+        query_weights(query.visibility.to(dtype), visibility, query.slots, weights),
         slot_weights(gallery.visibility.to(dtype), visibility),
     )
     a, b = (
@@ -223,7 +224,8 @@ def paired_distances(
     _check_finite(first, first)
     _check_finite(second, second)
     a, b = (e.normalized() if normalize else e for e in (first.to(dtype=dtype), second.to(dtype=dtype)))
-    asked = query_weights(a.visibility, visibility, a.slots, weights or {})
+    weights = comparison_weights(first, second) if weights is None else weights
+    asked = query_weights(a.visibility, visibility, a.slots, weights)
     shared = asked * slot_weights(b.visibility, visibility)
     total = shared.sum(dim=1)
     distances: Tensor = torch.linalg.vector_norm(a.vectors - b.vectors, dim=2) * shared

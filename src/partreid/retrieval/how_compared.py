@@ -65,7 +65,7 @@ class HowCompared(Guided):
         """
         runner = extractor.runner
         seen, normalized = torch.empty(0, len(runner.slots)), runner.normalize_embeddings
-        nothing = PartEmbeddings(seen[..., None], seen, runner.slots, compare_normalized=normalized)
+        nothing = PartEmbeddings(seen[..., None], seen, runner.slots, "", normalized, runner.slot_weights)
         matching = MatchingConfig.given(matching).resolved(nothing)
         matching.prepare(nothing)  # refuses slots that there are not
         if matching.idle_fields and runner.visibility != "continuous":
@@ -124,7 +124,7 @@ class HowCompared(Guided):
 
 def _times(matching: MatchingConfig) -> str:
     """What slots weigh beside their visibility; nothing where all weigh the same."""
-    weights = matching.weights
+    weights = matching.weights or {}
     return f", times {', '.join(f'{weight:g} ({slot})' for slot, weight in weights.items())}" if weights else ""
 
 

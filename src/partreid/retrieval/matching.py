@@ -13,7 +13,7 @@ from partreid.errors import ShapeError, nearest, warn
 from partreid.functional._blocks import DistanceRows
 from partreid.functional.distance import MEMORY_BUDGET, comparable_slots, distance_rows
 from partreid.functional.visibility import VISIBILITY_RULES
-from partreid.types import PartEmbeddings, compares_normalized
+from partreid.types import PartEmbeddings, compares_normalized, comparison_weights
 from partreid.types.slot_weights import SlotWeights, checked_weights
 
 Threshold = Annotated[float, Field(ge=0, lt=1)]
@@ -41,7 +41,7 @@ class MatchingConfig(ConfigModel):
     slot_weights: SlotWeights | None = None
     """How much a slot counts beside its visibility, by its name, in 0.0001..10000, for example ``{"global": 3}``: a
     factor of its weight in Eq. 9, 1 where a slot is not named. Only the ratios matter; a slot that is not to be
-    compared is left out of ``slots``. None, and ``{}``: all slots count the same."""
+    compared is left out of ``slots``. None = as the embeddings' model was made for; ``{}``: all count the same."""
 
     @field_validator("visibility", mode="before")
     @classmethod
@@ -89,7 +89,7 @@ class MatchingConfig(ConfigModel):
         return self.model_copy(
             update={
                 "normalize": compares_normalized(*embeddings) if self.normalize is None else self.normalize,
-                "slot_weights": self.slot_weights or {},
+                "slot_weights": comparison_weights(*embeddings) if self.slot_weights is None else self.slot_weights,
             }
         )
 
@@ -100,10 +100,12 @@ class MatchingConfig(ConfigModel):
         return self.model_copy(update=done)
 
     @property
-    def weights(self) -> dict[str, float]:
-        """:attr:`slot_weights` of the slots that are compared."""
-        known = self.slot_weights or {}
-        return known if self.slots is None else {slot: known[slot] for slot in self.slots if slot in known}
+    def weights(self) -> dict[str, float] | None:
+        """:attr:`slot_weights` of the slots that are compared; None where the rule leaves them to the embeddings."""
+        known = self.slot_weights
+        if known is None or self.slots is None:
+            return known
+        return {slot: known[slot] for slot in self.slots if slot in known}
 
     def comparable(self, query: PartEmbeddings, gallery: PartEmbeddings) -> Tensor:
         """[Q, G] number of slots that each pair compares under this rule; 0 = not comparable."""

@@ -264,6 +264,29 @@ def test_a_model_that_another_handle_brings_binds_too(backend: Backend) -> None:
         assert (second.model, len(second)) == ("A", 2)
 
 
+def test_a_gallery_compares_with_the_weights_of_its_model(backend: Backend) -> None:
+    weights, plain = {"head": 5.0, "foreground": 0.1}, embeddings(30)
+    some, query = replace(plain, compare_weights=weights), embeddings(4, seed=1)
+    expected = MatchingConfig(slot_weights=weights)
+    held = GalleryRecords(tuple(named(30)), plain)
+    with backend.open() as gallery:
+        gallery.add(plain[:20], [item.id for item in held.items[:20]])  # nobody says how they are compared
+        assert gallery.search(query, 1).matching.slot_weights == {}  # type: ignore[union-attr]
+        gallery.add(some[20:], [item.id for item in held.items[20:]])
+        other = replace(query, compare_weights={"head": 2})
+        for call in (lambda: gallery.add(other, list("abcd")), lambda: gallery.search(other)):
+            with pytest.raises(ShapeError, match="made to be compared with the weights"):
+                call()
+    for asked in (query, replace(query, compare_weights=weights)):
+        # What was kept in a place is read from there once more.
+        with backend.open() if backend.location or backend.handles else gallery as again:
+            result = again.search(asked, 30)
+            assert_answers(result, by_loops(query, held, 30, expected, ALL))
+            assert result.matching == expected.model_copy(update={"normalize": False})
+            check_search(again, held, asked, 9, matching=MatchingConfig(slot_weights={}))
+            assert again.get([held.items[0].id]).embeddings.compare_weights == weights
+
+
 def test_numbers_kept_by_former_versions_are_found(backend: Backend) -> None:
     """They kept a camera 3.0 as "3.0", and a track 17.0 likewise."""
     items = [GalleryItem("a"), GalleryItem("b", 3, metadata={"track": 17}), GalleryItem("c", 4)]

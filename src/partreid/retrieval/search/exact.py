@@ -150,7 +150,8 @@ class ExactSearch:
         codes = self._codes_of(embeddings, weighs_unseen(matching.visibility, len(embeddings.slots)))
         asked = matching.prepare(query).validate()
         weights, sound = self._weights_of(embeddings, matching, codes)
-        mine = query_weights(asked.visibility.float(), matching.visibility, asked.slots, matching.weights).numpy()
+        own = matching.weights or {}
+        mine = query_weights(asked.visibility.float(), matching.visibility, asked.slots, own).numpy()
         sound = sound and _sound(mine) and SlotCodes.build(asked.vectors, asked.visibility >= 0).bounded
         if not sound or not all(c.bounded for c in codes):
             return None

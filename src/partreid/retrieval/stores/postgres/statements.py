@@ -24,7 +24,8 @@ CREATE TABLE {s}.header (
     slots text[],
     width integer,
     model text,
-    compare_normalized boolean);
+    compare_normalized boolean,
+    compare_weights json);
 CREATE TABLE {s}.item (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id text COLLATE "C" NOT NULL UNIQUE,
