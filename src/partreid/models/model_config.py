@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from partreid.base_config import ConfigModel
+from partreid.errors import nearest
 from partreid.functional.visibility import DEFAULT_THRESHOLD
 from partreid.models.backbones import BACKBONES, map_geometry
 from partreid.parts import FOREGROUND, GLOBAL, PartSchema, get_part_schema
+from partreid.types.slot_weights import SlotWeights
 
 
 class ModelConfig(ConfigModel):
@@ -52,6 +54,9 @@ class ModelConfig(ConfigModel):
     """Which foreground vector is matched: raw f_f (Eq. 9), or its BN-neck output (published weights). BoT: f_g."""
     normalize_embeddings: bool = False
     """Whether matching divides each slot's vector by its length first; Eq. 9 does not, the published weights do."""
+    slot_weights: SlotWeights = Field(default_factory=dict)
+    """How much a slot counts in matching beside its visibility, by its name, in 0.0001..10000, for example
+    ``{"global": 3}``; 1 where it is not named, as in Eq. 9. ``MatchingConfig.slot_weights`` may choose otherwise."""
 
     @field_validator("backbone")
     @classmethod
@@ -63,6 +68,13 @@ class ModelConfig(ConfigModel):
     def _known_parts(cls, name: str) -> str:
         get_part_schema(name)  # its error is a ValueError
         return name
+
+    @model_validator(mode="after")
+    def _weights_of_slots(self) -> Self:
+        for slot in self.slot_weights:
+            if slot not in self.slots:
+                raise ValueError(f"slot_weights: there is no slot {slot!r}. {nearest(slot, self.slots)}")
+        return self
 
     @property
     def stride(self) -> int:

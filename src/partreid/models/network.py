@@ -218,5 +218,10 @@ class ReIDNetwork(nn.Module, ABC):
         if regions.parts is not None:
             vectors.append(regions.parts)
             visible.append(visibility)
-        seen, normalized = torch.cat(visible, dim=1), self.config.normalize_embeddings
-        return PartEmbeddings(torch.cat(vectors, dim=1), seen, self.slots, compare_normalized=normalized)
+        return PartEmbeddings(
+            torch.cat(vectors, dim=1),
+            torch.cat(visible, dim=1),
+            self.slots,
+            compare_normalized=self.config.normalize_embeddings,
+            compare_weights=self.config.slot_weights,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -56,6 +57,11 @@ class Runner(Protocol):
         ...
 
     @property
+    def slot_weights(self) -> Mapping[str, float]:
+        """How much slots count in matching beside their visibility, by name; 1 where one is not named."""
+        ...
+
+    @property
     def visibility(self) -> str:
         """The rule of visibility, as ``ModelConfig.visibility``; "always" for networks that call every part visible."""
         ...
@@ -85,7 +91,12 @@ class Runner(Protocol):
 
 def signed(embeddings: PartEmbeddings, runner: Runner) -> PartEmbeddings:
     """Embeddings that say which model made them, and how it compares."""
-    return replace(embeddings, model=runner.fingerprint, compare_normalized=runner.normalize_embeddings)
+    return replace(
+        embeddings,
+        model=runner.fingerprint,
+        compare_normalized=runner.normalize_embeddings,
+        compare_weights=runner.slot_weights,
+    )
 
 
 def nothing(runner: Runner) -> PartEmbeddings:
@@ -124,6 +135,11 @@ class TorchRunner:
     def normalize_embeddings(self) -> bool:
         """Whether the model was made for normalised vectors."""
         return self.model.config.normalize_embeddings
+
+    @property
+    def slot_weights(self) -> Mapping[str, float]:
+        """With which weights of slots the model is compared."""
+        return self.model.config.slot_weights
 
     @property
     def visibility(self) -> str:
