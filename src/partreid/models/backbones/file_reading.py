@@ -12,7 +12,7 @@ import torch
 
 from partreid.models.backbones import file_numbers as num
 from partreid.models.backbones.fusing import fused
-from partreid.models.backbones.nodes import Graph, Node
+from partreid.models.backbones.nodes import SIZES, Graph, Node
 from partreid.models.backbones.operations import Value
 
 Call: TypeAlias = Callable[..., Value]
@@ -186,9 +186,7 @@ def assemble(parts: Parts) -> Graph:
     """
     steps = _ordered(parts)
     learned, direct = _learned(parts, steps)
-    plain = {name: f"\0numbers of {name}" for step in steps for port, name in enumerate(step.inputs)
-             if port in step.operation.numbers and name in parts.constants}  # fmt: skip
-    nodes, wanted = _nodes(steps, plain)
+    nodes, wanted, plain = _nodes(steps, parts)
     wanted |= {parts.output}
     weights: dict[str, np.ndarray] = {}
     constants: dict[str, Value] = {}
@@ -280,22 +278,30 @@ def _learned(parts: Parts, steps: Sequence[Step]) -> tuple[set[str], set[str]]:
     return learned, direct - reached
 
 
-def _nodes(steps: Sequence[Step], plain: Mapping[str, str]) -> tuple[list[Node], set[str]]:
-    """One node for each value, and the names of what they take."""
-    nodes, wanted = [], set[str]()
+def _nodes(steps: Sequence[Step], parts: Parts) -> tuple[list[Node], set[str], dict[str, str]]:
+    """One node for each value; the names of what they take; and of these, by constant, those of plain numbers.
+
+    A constant is taken as plain numbers by inputs that need them, and by what computes such inputs.
+    """
+    reckoned = set[str]()
+    for step in reversed(steps):
+        whole = step.kind not in SIZES and not reckoned.isdisjoint(step.outputs)
+        reckoned.update(name for port, name in enumerate(step.inputs) if whole or port in step.operation.numbers)
+    nodes, wanted, plain = [], set[str](), dict[str, str]()
     for step in steps:
-        inputs = tuple(
-            plain.get(name, name) if port in step.operation.numbers else name for port, name in enumerate(step.inputs)
-        )
+        whole = not reckoned.isdisjoint(step.outputs)
+        inputs = []
+        for port, name in enumerate(step.inputs):
+            numbers = name in parts.constants and (whole or port in step.operation.numbers)
+            inputs.append(plain.setdefault(name, f"\0numbers of {name}") if numbers else name)
         wanted.update(inputs)
         if not step.operation.pieces:
-            nodes.append(Node(step.outputs[0], step.kind, step.call, inputs))
+            nodes.append(Node(step.outputs[0], step.kind, step.call, tuple(inputs)))
             continue
-        whole = f"\0pieces of {step.outputs[0]}"
-        nodes.append(Node(whole, step.kind, step.call, inputs))
-        for index, name in enumerate(step.outputs):
-            nodes.append(Node(name, step.kind, partial(num.piece, index=index), (whole,)))
-    return nodes, wanted
+        pieces = f"\0pieces of {step.outputs[0]}"
+        nodes.append(Node(pieces, step.kind, step.call, tuple(inputs)))
+        nodes += [Node(name, step.kind, partial(num.piece, index=i), (pieces,)) for i, name in enumerate(step.outputs)]
+    return nodes, wanted, plain
 
 
 def _finite(name: str, array: np.ndarray) -> np.ndarray:

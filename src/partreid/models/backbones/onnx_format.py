@@ -177,17 +177,21 @@ class Numbers:
         shape: as the file says. kind: NumPy's, ``<f4``.
 
     Raises:
-        ValueError: its type is not supported, its shape is absurd, or its bytes are not as many as the shape needs.
+        ValueError: its shape is absurd, or its bytes are not as many as the shape needs.
     """
 
     def __init__(self, tensor: Message, folder: Path, name: str) -> None:
         self.name = name
         number = tensor.integer(2)
-        if number not in _TYPES:
-            raise ValueError(
+        self.shape: tuple[int, ...] = ()
+        self.kind = self._problem = ""
+        self._outside: np.ndarray | None = None
+        if number not in _TYPES:  # which matters only if the network needs it
+            self._problem = (
                 f"the constant {name!r:.80} is of the type {_NAMES.get(number, number)}, which is not supported; "
                 f"expected {', '.join(one for one, _, _ in _TYPES.values())}"
             )
+            return
         _, self.kind, self._field = _TYPES[number]
         self.shape = tuple(tensor.integers(1, 8))
         size = np.dtype(self.kind).itemsize
@@ -195,7 +199,6 @@ class Numbers:
             raise ValueError(f"the constant {name!r:.80} has the shape {list(self.shape)}")
         self._bytes = prod(self.shape) * size
         self._tensor = tensor
-        self._outside: np.ndarray | None = None
         if tensor.integer(14) == 1 or 13 in tensor:
             self._outside = self._beside(folder)
         elif 9 in tensor and len(tensor.raw(9)) != self._bytes:
@@ -233,8 +236,10 @@ class Numbers:
         """The numbers, without a copy where that can be.
 
         Raises:
-            ValueError: they are fewer or more than the shape says.
+            ValueError: its type is not supported, or they are fewer or more than the shape says.
         """
+        if self._problem:
+            raise ValueError(self._problem)
         tensor = self._tensor
         if self._outside is not None:
             return self._outside.view(self.kind).reshape(self.shape)

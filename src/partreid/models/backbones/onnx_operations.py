@@ -217,6 +217,7 @@ def _resize(a: Attributes) -> Call:
     mode = a.one_of("mode", ("nearest", "linear"), "nearest")
     a.one_of("antialias", (0,), 0)
     a.one_of("exclude_outside", (0,), 0)
+    a.one_of("keep_aspect_ratio_policy", ("stretch",), "stretch")
     a.ignore("cubic_coeff_a", "extrapolation_value")  # of modes that are refused
     if a.version < 11:
         if mode == "linear":

@@ -65,7 +65,7 @@ def _average_pool(a: Attributes) -> Call:
 
 def _mean_variance_norm(a: Attributes) -> Call:
     a.one_of("normalize_variance", ("true", "1"))
-    a.one_of("eps_mode", ("inside_sqrt", "INSIDE_SQRT"))
+    a.one_of("eps_mode", ("INSIDE_SQRT", "inside_sqrt"))
     return partial(op.mean_variance_norm, eps=a.number("eps"))
 
 
@@ -163,9 +163,9 @@ def _strided_slice(a: Attributes) -> Call:
 def _strided(
     x: Value, begin: Value, end: Value, steps: Value = None, *, first: Sequence[int], last: Sequence[int]
 ) -> Value:  # fmt: skip
-    """Where a mask is 0, a slice begins at the first place, or ends behind the last."""
-    starts = [at if i >= len(first) or first[i] else 0 for i, at in enumerate(num.as_list(begin))]
-    ends = [at if i >= len(last) or last[i] else 2**31 for i, at in enumerate(num.as_list(end))]
+    """Where a mask is 1, a slice begins at the first place, or ends behind the last."""
+    starts = [0 if i < len(first) and first[i] else at for i, at in enumerate(num.as_list(begin))]
+    ends = [2**31 if i < len(last) and last[i] else at for i, at in enumerate(num.as_list(end))]
     return num.sliced(x, starts, ends, None, steps)
 
 
@@ -253,7 +253,7 @@ OPERATIONS: dict[str, Operation] = {
     "Erf": _plain(torch.erf),
     "Gelu": Operation(_gelu),
     "Clamp": Operation(lambda a: partial(torch.clamp, min=a.number("min"), max=a.number("max"))),
-    "Softmax": Operation(lambda a: partial(torch.softmax, dim=a.integer("axis", 1))),
+    "SoftMax": Operation(lambda a: partial(torch.softmax, dim=a.integer("axis", 1))),
     "Exp": _plain(torch.exp),
     "Log": _plain(torch.log),
     "Sqrt": _plain(torch.sqrt),
