@@ -91,7 +91,9 @@ def test_sizes_that_the_graph_does_not_allow(name: str, tmp_path: Path) -> None:
     with pytest.raises(ShapeError, match=r"expected images 64×32, or others .* multiples of 4, got 63×32"):
         built(name)(torch.randn(1, 3, 63, 32))
     net = OnnxNet()
-    x = net("AveragePool", net("Conv", "images", random(4, 3, 2, 2), strides=[2, 2]), kernel_shape=[6, 4], strides=[6, 4])
+    x = net(
+        "AveragePool", net("Conv", "images", random(4, 3, 2, 2), strides=[2, 2]), kernel_shape=[6, 4], strides=[6, 4]
+    )
     path = net.save(tmp_path / "a.onnx", net("Reshape", x, np.array([-1, 4])), ("n", 3, 12, 8))
     backbone = built(f"onnx/{path}#v0")
     assert embed(backbone, torch.randn(2, 3, 12, 8)).shape == (2, 4)
@@ -189,7 +191,19 @@ def test_compilation(name: str) -> None:
 
 def test_names_in_a_file_are_only_names(tmp_path: Path) -> None:
     net = OnnxNet()
-    names = ["__class__", "a.b", "a\nb", 'a"b', "forward", "weights", "ä" * 300, "parameters", "a b", "_parameters", "/"]
+    names = [
+        "__class__",
+        "a.b",
+        "a\nb",
+        'a"b',
+        "forward",
+        "weights",
+        "ä" * 300,
+        "parameters",
+        "a b",
+        "_parameters",
+        "/",
+    ]
     x = "images"
     for i, name in enumerate(names):
         weight = net.weight(random(3, 3, 1, 1, seed=i), name)

@@ -44,6 +44,11 @@ def positive(x: Any) -> Any:
     return ops.add(ops.abs(x), np.float32(0.5))
 
 
+def of(name: str, before: Build | None, *inputs: Any) -> Build:
+    """The operation of a name, behind ``before`` if that is given."""
+    return lambda x: getattr(ops, name)(x if before is None else before(x), *inputs)
+
+
 def sizes(x: Any) -> Any:
     shape = ops.shape_of(x)
     batch = ops.unsqueeze(ops.gather(shape, np.array(0, I64), np.array(0, I64)), whole(0))
@@ -67,9 +72,9 @@ SCALES = np.array([2, 2], np.float32)
 PAD = (whole(0, 0, 2, 1), whole(0, 0, 1, 3))
 CASES: dict[str, Build] = {
     "Convolution": lambda x: ops.convolution(x, random(4, 3, 3, 2), [2, 1], [1, 0], [1, 2], [1, 2]),
-    "Convolution same_upper": lambda x: ops.convolution(x, random(4, 3, 4, 3), [2, 3], [0, 0], [0, 0], [1, 1], "same_upper"),
-    "Convolution same_lower": lambda x: ops.convolution(x, random(4, 3, 2, 4), [1, 3], [0, 0], [0, 0], [1, 1], "same_lower"),
-    "Convolution valid": lambda x: ops.convolution(x, random(4, 3, 2, 4), [1, 3], [0, 0], [0, 0], [1, 1], "valid"),
+    "Convolution same_upper": of("convolution", None, random(4, 3, 4, 3), [2, 3], *[[0, 0]] * 2, [1, 1], "same_upper"),
+    "Convolution same_lower": of("convolution", None, random(4, 3, 2, 4), [1, 3], *[[0, 0]] * 2, [1, 1], "same_lower"),
+    "Convolution valid": of("convolution", None, random(4, 3, 2, 4), [1, 3], *[[0, 0]] * 2, [1, 1], "valid"),
     "GroupConvolution": lambda x: ops.group_convolution(x, random(3, 2, 1, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1]),
     "BatchNormInference": lambda x: ops.batch_norm_inference(
         x, random(3), random(3, seed=1), random(3, seed=2), np.abs(random(3)) + 0.1, 1e-3),
@@ -93,16 +98,16 @@ CASES: dict[str, Build] = {
     "AvgPool counted": lambda x: ops.avg_pool(x, [2, 2], [1, 0], [1, 1], [3, 3], False),
     "AvgPool uneven": lambda x: ops.avg_pool(x, [1, 2], [1, 0], [0, 2], [3, 3], True),
     "AvgPool same": lambda x: ops.avg_pool(x, [2, 3], [0, 0], [0, 0], [3, 3], True, auto_pad="same_upper"),
-    **{f"Reduce{name} {keep}": lambda x, f=getattr(ops, f"reduce_{name.lower()}"), k=keep: f(x, whole(1, -1), k)
+    **{f"Reduce{name} {keep}": of(f"reduce_{name.lower()}", None, whole(1, -1), keep)
        for name in ("Mean", "Sum", "Max", "Min", "L2") for keep in (True, False)},
-    **{name: lambda x, f=getattr(ops, name): f(x, random(3, 1, 1)) for name in (
+    **{name: of(name, None, random(3, 1, 1)) for name in (
         "add", "subtract", "multiply", "divide", "maximum", "minimum", "squared_difference")},
     "power": lambda x: ops.power(positive(x), np.float32(1.7)),
     "divide a number": lambda x: ops.divide(np.float32(2), positive(x)),
-    **{name: lambda x, f=getattr(ops, name): f(learned(x)) for name in (
+    **{name: of(name, learned) for name in (
         "relu", "sigmoid", "hsigmoid", "hswish", "swish", "mish", "softplus", "tanh", "erf", "exp", "abs", "negative",
         "floor", "ceiling")},
-    **{name: lambda x, f=getattr(ops, name): f(positive(x)) for name in ("log", "sqrt")},
+    **{name: of(name, positive) for name in ("log", "sqrt")},
     "Elu": lambda x: ops.elu(x, 0.7),
     "HardSigmoid": lambda x: ops.hard_sigmoid(x, np.float32(0.3), np.float32(0.4)),
     "Swish beta": lambda x: ops.swish(x, np.float32(1.5)),
@@ -130,7 +135,8 @@ CASES: dict[str, Build] = {
     "Pad edge": lambda x: ops.pad(x, *PAD, "edge"),
     "Interpolate": interpolated(SCALES, whole(2, 3)),
     "Interpolate sizes": interpolated(whole(7, 13), whole(2, 3)),
-    "Interpolate align_corners": interpolated(whole(7, 13), whole(2, 3), coordinate_transformation_mode="align_corners"),
+    "Interpolate align_corners": interpolated(whole(7, 13), whole(2, 3),
+                                              coordinate_transformation_mode="align_corners"),
     "Interpolate nearest": interpolated(SCALES, whole(2, 3), "nearest", coordinate_transformation_mode="asymmetric",
                                         nearest_mode="floor"),
     "Interpolate nearest half": interpolated(whole(24, 4), whole(2, 3), "nearest"),

@@ -279,6 +279,8 @@ def gather(x: Value, index: Value, axis: Value = 0) -> Value:
         return [numbers[i] for i in _limited(index)] if isinstance(index, list) else numbers[index]
     size = x.shape[axis]
     places = [place + size if place < 0 else place for place in as_list(index)]
+    if any(isinstance(size, int) and not 0 <= place < size for place in places):
+        raise IndexError(f"there is no place {max(places)} among {size}")
     if not isinstance(index, list):
         return x.select(axis, places[0])
     return x.index_select(axis, torch.tensor(places, device=x.device))

@@ -11,7 +11,6 @@ import torch
 from partreid.errors import ShapeError
 from partreid.models.backbones.operations import Value
 
-
 SIZES = ("Shape", "ShapeOf")
 """Operations that give the sizes of a value: no way that an image takes."""
 

@@ -82,7 +82,8 @@ def _add_constant(parts: Parts, name: str, numbers: Numbers) -> None:
     if name in parts.constants:
         raise ValueError(f"two things are named {name!r:.80}")
     parts.constants[name] = numbers.read
-    parts.bytes += numbers.outside
+    if numbers.file is not None:
+        parts.further[numbers.file[0]] = numbers.file[1]
 
 
 def _sizes(value: Message) -> list[int | None]:

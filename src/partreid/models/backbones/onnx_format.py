@@ -174,7 +174,7 @@ class Numbers:
         tensor: a TensorProto. folder: where files beside it may lie. name: for messages.
 
     Attributes:
-        shape: as the file says. kind: NumPy's, ``<f4``.
+        shape: as the file says. kind: NumPy's, ``<f4``. file: another file that holds it, and that file's bytes.
 
     Raises:
         ValueError: its shape is absurd, or its bytes are not as many as the shape needs.
@@ -185,6 +185,7 @@ class Numbers:
         number = tensor.integer(2)
         self.shape: tuple[int, ...] = ()
         self.kind = self._problem = ""
+        self.file: tuple[Path, int] | None = None
         self._outside: np.ndarray | None = None
         if number not in _TYPES:  # which matters only if the network needs it
             self._problem = (
@@ -225,12 +226,8 @@ class Numbers:
             raise self._lies(min(max(held - offset, 0), max(length, 0)) if offset >= 0 else 0)
         if not length:
             return np.zeros(0, np.uint8)
+        self.file = (path.resolve(), held)
         return np.memmap(path, np.uint8, mode="r", offset=offset, shape=(length,))
-
-    @property
-    def outside(self) -> int:
-        """Bytes in other files."""
-        return 0 if self._outside is None else len(self._outside)
 
     def read(self) -> np.ndarray:
         """The numbers, without a copy where that can be.
