@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from partreid.errors import CheckpointError
+from partreid.errors import CheckpointError, PartReIDError
 from partreid.models.backbones import FineMap, build_backbone
 from partreid.models.backbones.graph import FileBackbone
 from partreid.models.backbones.onnx_file import read_onnx
 from partreid.models.backbones.onnx_operations import OPERATIONS
 from tests.models.backbone_contract import check_backbone
-from tests.models.network_files import OnnxNet, check_same, random, run_onnx, tiny_onnx
+from tests.models.network_files import OnnxNet, check_same, random, run_graph, run_onnx, tiny_onnx
 
 Build = Callable[[OnnxNet], str]
 X = "images"
@@ -183,6 +183,59 @@ def test_operations_are_computed_as_onnxruntime_does(name: str, tmp_path: Path) 
     path = net.save(tmp_path / "a.onnx", build(net), opset=opset)
     batches = (1,) if "align_corners" in name else (1, 2, 5)
     check_same(read_onnx(path), path, run_onnx, (3, 12, 8), batches)
+
+
+def window(generator: np.random.Generator, kind: str) -> dict[str, Any]:
+    """Kernel, strides and padding at random."""
+    kernel, strides = generator.integers(1, 5, 2).tolist(), generator.integers(1, 4, 2).tolist()
+    how: dict[str, Any] = {"kernel_shape": kernel, "strides": strides}
+    if generator.random() < 0.7:
+        how["pads"] = [int(generator.integers(0, kernel[side % 2])) for side in range(4)]
+    else:
+        how["auto_pad"] = str(generator.choice(["SAME_UPPER", "SAME_LOWER"]))
+    if kind != "AveragePool":
+        how["dilations"] = generator.integers(1, 3, 2).tolist()
+    if kind != "Conv":
+        how["ceil_mode"] = int(generator.random() < 0.5)
+    if kind == "AveragePool":
+        how["count_include_pad"] = int(generator.random() < 0.5)
+    return how
+
+
+def resizing(generator: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
+    """Scales or sizes at random."""
+    how = {
+        "mode": ["nearest", "linear"],
+        "coordinate_transformation_mode": ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"],
+        "nearest_mode": ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"],
+    }
+    scales = ["", np.float32([1, 1, *generator.choice([0.25, 0.5, 1, 1.5, 2, 3], 2)])]
+    told = scales if generator.random() < 0.5 else ["", "", np.array([1, 3, *generator.integers(1, 30, 2)])]
+    return told, {name: str(generator.choice(values)) for name, values in how.items()}
+
+
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool", "Conv", "Resize"])
+def test_windows_of_any_shape_are_computed_alike_or_refused(kind: str, tmp_path: Path) -> None:
+    computed = 0
+    for seed in range(40):
+        generator, net = np.random.default_rng([seed, len(kind)]), OnnxNet()
+        told, how = resizing(generator) if kind == "Resize" else ([], window(generator, kind))
+        if kind == "Conv":
+            told = [random(4, 3, *how["kernel_shape"])]
+        size = (3, *generator.integers(5, 14, 2).tolist())
+        path = net.save(tmp_path / f"{seed}.onnx", net(kind, X, *told, **how), (1, *size), 18)
+        try:
+            found = run_graph(read_onnx(path), images := random(1, *size, seed=seed))
+        except PartReIDError:
+            continue
+        try:
+            expected = run_onnx(path, images)
+        except Exception:  # onnxruntime has errors of its own, for forms that it cannot compute
+            continue
+        computed += 1
+        assert found.shape == expected.shape, how
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5, err_msg=str(how))
+    assert computed > 10
 
 
 def test_every_operation_is_tried() -> None:

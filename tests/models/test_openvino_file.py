@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,20 @@ from openvino import opset1
 from openvino import opset13 as ops
 from openvino.utils.node_factory import NodeFactory
 
-from partreid.errors import CheckpointError
+from partreid.errors import CheckpointError, PartReIDError
 from partreid.models.backbones import FineMap, build_backbone
 from partreid.models.backbones.graph import FileBackbone
 from partreid.models.backbones.openvino_file import read_openvino
 from partreid.models.backbones.openvino_operations import OPERATIONS
 from tests.models.backbone_contract import check_backbone
-from tests.models.network_files import check_same, random, run_openvino, tiny_openvino
+from tests.models.network_files import check_same, random, run_graph, run_openvino, tiny_openvino
 
 Build = Callable[[Any], Any]
 I64 = np.int64
 
 
-def save(build: Build, path: Path) -> Path:
-    images = ops.parameter([-1, 3, 12, 8], np.float32, name="images")
+def save(build: Build, path: Path, size: Sequence[int] = (-1, 3, 12, 8)) -> Path:
+    images = ops.parameter(list(size), np.float32, name="images")
     openvino.save_model(openvino.Model([build(images)], [images], "g"), str(path), compress_to_fp16=False)
     return path
 
@@ -148,6 +148,45 @@ CASES: dict[str, Build] = {
 def test_operations_are_computed_as_openvino_does(name: str, tmp_path: Path) -> None:
     path = save(CASES[name], tmp_path / "a.xml")
     check_same(read_openvino(path), path, run_openvino, (3, 12, 8), (1, 3))
+
+
+def at_random(generator: np.random.Generator, kind: str) -> Build:
+    """A window, or a size, of any form."""
+    kernel, strides = generator.integers(1, 5, 2).tolist(), generator.integers(1, 4, 2).tolist()
+    begin, end = ([int(generator.integers(0, k)) for k in kernel] for _ in range(2))
+    auto = str(generator.choice(["explicit", "explicit", "same_upper", "same_lower", "valid"]))
+    rounding, dilations = str(generator.choice(["floor", "ceil"])), generator.integers(1, 3, 2).tolist()
+    either = bool(generator.random() < 0.5)
+    if kind == "MaxPool":
+        return lambda x: ops.max_pool(x, strides, dilations, begin, end, kernel, rounding, auto).output(0)
+    if kind == "AvgPool":
+        return lambda x: ops.avg_pool(x, strides, begin, end, kernel, either, rounding, auto)
+    if kind == "Convolution":
+        return lambda x: ops.convolution(x, random(4, 3, *kernel), strides, begin, end, dilations, auto)
+    coordinates = str(generator.choice(["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"]))
+    nearest = str(generator.choice(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]))
+    scales = generator.choice([0.25, 0.5, 1, 1.5, 2, 3], 2).astype(np.float32)
+    told = scales if either else generator.integers(1, 30, 2)
+    mode = str(generator.choice(["nearest", "linear_onnx"]))
+    return interpolated(told, whole(2, 3), mode, coordinate_transformation_mode=coordinates, nearest_mode=nearest)
+
+
+@pytest.mark.parametrize("kind", ["MaxPool", "AvgPool", "Convolution", "Interpolate"])
+def test_windows_of_any_shape_are_computed_alike_or_refused(kind: str, tmp_path: Path) -> None:
+    computed = 0
+    for seed in range(30):
+        generator = np.random.default_rng([seed, len(kind)])
+        size = (1, 3, *generator.integers(5, 14, 2).tolist())
+        try:
+            path = save(at_random(generator, kind), tmp_path / f"{seed}.xml", size)
+            found = run_graph(read_openvino(path), images := random(*size, seed=seed))
+        except (RuntimeError, PartReIDError):  # OpenVINO itself refuses some forms
+            continue
+        computed += 1
+        expected = run_openvino(path, images)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert computed > 5
 
 
 def test_every_operation_is_tried(tmp_path: Path) -> None:

@@ -111,11 +111,14 @@ def max_pool(
     """The largest value under a window.
 
     Raises:
-        ValueError: rounding up adds a window that lies in the padding alone; programs do not agree on it.
+        ValueError: rounding up adds a window that lies in the padding alone, or a dilated window pads itself;
+            programs do not agree on these.
     """
     function = _chosen(_MAXIMA, x)
     ones = (1,) * (x.ndim - 2)
     stride, dilation = tuple(stride) or ones, tuple(dilation) or ones
+    if isinstance(pads, str) and set(dilation) != {1}:
+        raise ValueError("a dilated window that pads itself is not supported")
     pads = _explicit(x, pads, kernel, stride, dilation)
     half = len(pads) // 2
     spread = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
