@@ -12,8 +12,9 @@ import torch
 
 from partreid.errors import ConfigError
 from partreid.models.backbones.base import Backbone, FineMap
-from partreid.models.backbones.graph import FileBackbone, Graph
+from partreid.models.backbones.graph import FileBackbone
 from partreid.models.backbones.hrnet import hrnet_w32
+from partreid.models.backbones.nodes import Graph
 from partreid.models.backbones.osnet import OSNETS, OSNet
 from partreid.models.backbones.resnet import resnet18, resnet50, resnet50_ibn_a
 from partreid.models.backbones.timm_seam import TimmBackbone
@@ -84,8 +85,14 @@ def _openvino(name: str, output_stride: int | None) -> Backbone:
     return _of_file(name, read_openvino)
 
 
+def _onnx(name: str, output_stride: int | None) -> Backbone:
+    from partreid.models.backbones.onnx_file import read_onnx
+
+    return _of_file(name, read_onnx)
+
+
 def _of_file(name: str, read: Callable[[Path], Graph]) -> Backbone:
-    """The network of ``openvino/FILE`` or ``openvino/FILE#MAP``."""
+    """The network of ``onnx/FILE``, ``openvino/FILE`` or either with ``#MAP`` behind it."""
     path = name.partition("/")[2]
     whole, mark, map_name = path.rpartition("#")
     if mark and not Path(path).exists():
@@ -106,6 +113,7 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         # They are made of the same kinds of convolution.
         **{name: BackboneEntry(partial(_osnet, name), strides=(16,), bfloat16_on_cpu=False) for name in OSNETS},
         "timm/": TimmBackbone,
+        "onnx/": _onnx,
         "openvino/": _openvino,
     },
 )
