@@ -39,9 +39,9 @@ class ModelConfig(ConfigModel):
     """Width D of a Linear + BatchNorm + ReLU head after pooling; none in the paper, 512 in the published weights."""
     own_embedding: bool = False
     """Whether the backbone's own layers behind its map embed each region, in the place of pooling and head. f_g is then
-    its own embedding of the whole image, compared beside the others as the slot "global", always visible; foreground and
-    parts are what it makes of its map weighted by their attention. Backbones that were trained to embed people can do
-    so; they set D."""
+    its own embedding of the whole image, compared beside the others as the slot "global", always visible. Foreground
+    and parts are what it makes of its map weighted by their attention. Backbones that were trained to embed people can
+    do so; they set D."""
     foreground_pooling: Literal["weighted_average", "mean"] = "weighted_average"
     """Eq. 3, or the published weights' mean of M_f·G over all pixels."""
     part_classifier_batchnorm: bool = False

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from partreid.models.backbones.nodes import Node
+from partreid.models.backbones.operations import convolution
 
 _CONVOLUTIONS = ("Convolution", "GroupConvolution", "Conv")
 
@@ -26,7 +29,20 @@ def fused(nodes: list[Node], weights: dict[str, np.ndarray]) -> list[Node]:
             weights[other] = weights[other].reshape(-1)
             node = Node(node.name, before.operation, before.call, (*before.inputs, other))
         done[node.name] = node
-    return list(done.values())
+    return [_with_plain_groups(node, weights, uses) for node in done.values()]
+
+
+def _with_plain_groups(node: Node, weights: dict[str, np.ndarray], uses: Mapping[str, int]) -> Node:
+    """A grouped convolution with weights [G·O, I, h, w], as PyTorch has them, in the place of [G, O, I, h, w].
+
+    A weight of five dimensions could not be laid out channels-last, as a training lays out all of them.
+    """
+    weight = weights.get(node.inputs[1]) if node.operation == "GroupConvolution" else None
+    if weight is None or weight.ndim != 5 or uses[node.inputs[1]] > 1:
+        return node
+    weights[node.inputs[1]] = weight.reshape(-1, *weight.shape[2:])
+    how = node.call.keywords  # type: ignore[attr-defined]
+    return replace(node, call=partial(convolution, **how, groups=len(weight)))
 
 
 def _can_join(before: Node, node: Node, other: str, weights: Mapping[str, np.ndarray]) -> bool:
