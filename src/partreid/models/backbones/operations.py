@@ -77,7 +77,7 @@ def reshape(x: Value, shape: Sequence[int], *, zero_copies: bool = True) -> Valu
 
     Files that were made for one image often say so: a leading 1 that is the number of images follows ``x`` here.
     """
-    shape = [int(x.shape[i]) if size == 0 and zero_copies else size for i, size in enumerate(shape)]
+    shape = [x.shape[i] if size == 0 and zero_copies else size for i, size in enumerate(shape)]
     if shape and shape[0] == 1 and x.shape[0] != 1 and -1 not in shape[1:]:
         shape[0] = x.shape[0]
     elif shape and shape[0] == 1 and x.shape[0] != 1:
