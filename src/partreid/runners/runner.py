@@ -13,6 +13,7 @@ from torch import Tensor
 
 from partreid.errors import ConfigError
 from partreid.functional.merging import SlotSums
+from partreid.models.carried import file_backbone
 from partreid.models.network import ReIDNetwork
 from partreid.parts import PartSchema, flip_order, has_unnamed
 from partreid.preprocessing import PreprocessConfig, normalize
@@ -142,7 +143,8 @@ class TorchRunner:
         if not config.pose_guided:
             return None
         height, width = self.preprocess.size
-        return PoseInput(config.part_schema, (height // config.stride, width // config.stride))
+        stride = self.model.backbone.output_stride
+        return PoseInput(config.part_schema, (height // stride, width // stride))
 
     @property
     def fingerprint(self) -> str:
@@ -165,6 +167,9 @@ class TorchRunner:
 
     def _digest(self) -> str:
         config = self.model.config.model_dump(mode="json", exclude_defaults=True)
+        network = file_backbone(self.model.backbone)
+        if network is not None and network.identity is not None:
+            config["backbone"] = network.identity  # what the file holds, and not where it lies
         choices = [config, self.preprocess.model_dump(mode="json"), self.mirror]
         digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode())
         for name, tensor in sorted(self.model.state_dict().items()):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from torch import Tensor, nn
 
 from partreid.errors import ConfigError, ShapeError
 from partreid.models.backbones.base import Backbone
+from partreid.models.backbones.file_input import file_input
+from partreid.models.backbones.network_files import NetworkFiles
 from partreid.models.backbones.operations import Value
 
 _MOST_NUMBERS = 2**28
@@ -49,6 +53,7 @@ class Graph:
         shape: of the input for one image, [1, 3, H, W], with None where the file leaves a size open.
         weights: numbers that are learned, as they lie in the file; memory for them is taken last.
         constants: other values: small tensors, whole numbers, lists of them.
+        files: that the graph was read from: its own first, then those of its numbers.
     """
 
     source: str
@@ -58,6 +63,7 @@ class Graph:
     shape: tuple[int | None, ...]
     weights: Mapping[str, np.ndarray]
     constants: Mapping[str, Value] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
 
 def run(nodes: Sequence[Node], values: dict[str, Value], keep: frozenset[str], *, source: str) -> dict[str, Value]:
@@ -92,23 +98,26 @@ class FileBackbone(Backbone):
     Args:
         graph: what the file holds.
         map_name: another value as the feature map; None = the one told above.
+        files: their bytes, which a checkpoint carries along; None = the model can only be used, and not be saved.
 
     Attributes:
         size: (height, width) that the file was made for; None where it leaves them open.
+        reads: what the file says of its input.
 
     Raises:
         ConfigError: there is no such value, or none has the shape of a feature map.
         ShapeError: the sizes in the file contradict each other.
     """
 
-    def __init__(self, graph: Graph, map_name: str | None = None) -> None:
+    def __init__(self, graph: Graph, map_name: str | None = None, *, files: NetworkFiles | None = None) -> None:
         super().__init__()
-        self.source = graph.source
+        self.source, self.files = graph.source, files
         shape = [1, 3, *(fallback if size is None else size for size, fallback in zip(graph.shape[2:], (256, 128)))]
         self.size = None if None in graph.shape[2:] else (shape[2], shape[3])
         self._input, self._output = graph.input, graph.output
         needed = _ancestors(graph.nodes, {graph.output})
         shapes = _shapes(graph, shape)
+        self.reads = file_input(graph, files, self.size, _passages(graph, needed, graph.output))
         if map_name is None:
             map_name = _last_map(graph, needed, shapes)
         elif map_name not in shapes or len(shapes[map_name]) != 4:
@@ -143,6 +152,23 @@ class FileBackbone(Backbone):
     def imagenet_state(self) -> dict[str, Tensor]:
         """The file's own weights, which are there already."""
         return self.state_dict()
+
+    @property
+    def identity(self) -> str | None:
+        """What the network computes beside its weights: digest of its files, and its map; None where there are none."""
+        return None if self.files is None else " ".join([*self.files.digests.values(), self._map])
+
+    def embeds(self, size: tuple[int, int]) -> bool:
+        """Whether the network has an embedding of its own for images of this (height, width)."""
+        if self.vector_dim is None:
+            return False
+        copy = deepcopy(self).to("meta")
+        try:
+            with torch.no_grad():
+                vectors = copy.vector(copy.stages(torch.empty(2, 3, *size, device="meta")))
+        except ShapeError:
+            return False
+        return tuple(vectors.shape) == (2, self.vector_dim)
 
     def _given(self, like: Tensor) -> dict[str, Value]:
         """Weights and constants by their names in the file."""

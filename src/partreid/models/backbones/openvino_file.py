@@ -16,7 +16,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from partreid.errors import CheckpointError
@@ -196,7 +195,10 @@ class _Reader:
         read = [self._node(identity) for identity in self._order(answers[0])]
         output = self._source(self.inputs[answers[0]][0])
         nodes = fused([node for node in read if node is not None], self.weights)
-        return Graph(str(self.path), tuple(nodes), self.names[images[0]], output, shape, self.weights, self.constants)
+        files = (self.path, self.path.with_suffix(".bin"))
+        return Graph(
+            str(self.path), tuple(nodes), self.names[images[0]], output, shape, self.weights, self.constants, files
+        )
 
     def _input_shape(self, identity: str) -> tuple[int | None, ...]:
         text = self.layers[identity].find("data").attrib["shape"]  # type: ignore[union-attr]

@@ -1,0 +1,72 @@
+"""Tiny network files: two convolutions, a gate, pooling and an embedding of 6 numbers; images of 64×32, map of stride 8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+IMAGENET_BYTES = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+"""Mean and deviation of red, green, blue in 0..255."""
+SIZE = (64, 32)
+KINDS = {".xml": "openvino/", ".onnx": "onnx/"}
+
+
+def weights(seed: int = 0) -> dict[str, np.ndarray]:
+    """Random numbers that keep the maps of about the same size."""
+    random = np.random.default_rng(seed)
+    shapes = {"first": (8, 3, 5, 5), "second": (12, 8, 3, 3), "gate": (12, 12, 1, 1), "linear": (12, 6)}
+    return {name: random.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32)
+            for name, shape in shapes.items()}  # fmt: skip
+
+
+def save_openvino(
+    path: Path, *, seed: int = 0, turned: bool = False, normalise: Sequence[Sequence[float]] | None = None,
+    said: dict[str, str] | None = None, activation: str = "relu", fixed: bool = False,
+) -> Path:  # fmt: skip
+    """Write ``path`` (.xml) and its ``.bin``.
+
+    Args:
+        path: the file. seed: of the weights. turned: whether it turns the channels round first.
+        normalise: mean to subtract, deviation to divide by, behind that.
+        said: what stands among the converter's parameters. activation: "relu" or "sigmoid". fixed: whether it pools under a
+            window of the map's size, and so answers for images of :data:`SIZE` only.
+    """
+    openvino = pytest.importorskip("openvino")
+    from openvino import opset13 as ops
+
+    def number(value: Any) -> Any:
+        return ops.constant(np.asarray(value, np.float32))
+
+    def convolved(x: Any, kernel: np.ndarray, stride: int, pad: int) -> Any:
+        return ops.convolution(x, number(kernel), [stride] * 2, [pad] * 2, [pad] * 2, [1, 1])
+
+    numbers = weights(seed)
+    images = x = ops.parameter([1, 3, *SIZE], np.float32, name="images")
+    if turned:
+        x = ops.gather(x, ops.constant(np.array([2, 1, 0])), ops.constant(np.array([1])))
+    if normalise is not None:
+        mean, deviation = (np.asarray(values).reshape(1, 3, 1, 1) for values in normalise)
+        x = ops.divide(ops.subtract(x, number(mean)), number(deviation))
+    x = getattr(ops, activation)(convolved(x, numbers["first"], 4, 2))
+    x = ops.relu(convolved(x, numbers["second"], 2, 1))
+    pooled = ops.reduce_mean(x, ops.constant(np.array([2, 3])), keep_dims=True)
+    x = ops.multiply(x, ops.sigmoid(convolved(pooled, numbers["gate"], 1, 0)))
+    if fixed:
+        x = ops.avg_pool(x, [8, 4], [0, 0], [0, 0], [8, 4], True)
+        x = ops.reshape(x, ops.constant(np.array([1, 12])), False)
+    else:
+        x = ops.reduce_mean(x, ops.constant(np.array([2, 3])), keep_dims=False)
+    model = openvino.Model([ops.matmul(x, number(numbers["linear"]), False, False)], [images])
+    for key, value in (said or {}).items():
+        model.set_rt_info(value, ["conversion_parameters", key])
+    openvino.save_model(model, path, compress_to_fp16=False)
+    return path
+
+
+def named(path: Path) -> str:
+    """The name of a backbone that is read from a file."""
+    return f"{KINDS[path.suffix]}{path}"
