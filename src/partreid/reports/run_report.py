@@ -182,8 +182,8 @@ def gather_report(evaluation: Evaluation) -> RunReport:
     """What the page says about an evaluation, its model and the model's training."""
     extractor = next(iter(evaluation.searched.values())).extractor
     # Of an extractor it is not known where it was loaded from, so nothing is known of its training.
-    folderless = isinstance(evaluation.model, PartExtractor) or is_network_file(evaluation.model)
-    checkpoint = None if folderless else find_checkpoint(evaluation.model)
+    model = evaluation.model
+    checkpoint = None if isinstance(model, PartExtractor) or is_network_file(model) else find_checkpoint(model)
     metrics = {} if checkpoint is None else read_metrics(checkpoint)
     config, note = _configuration(checkpoint, evaluation, extractor)
     environments = {"This report": describe_environment(extractor.device) | {"command": _command()}}

@@ -107,6 +107,13 @@ class TorchRunner:
         self.model = model.to(self.device).eval()
         self.preprocess = preprocess
         self.mirror = mirror
+        network = file_backbone(model.backbone)
+        if network is not None and (wrong := network.reads.contradictions(preprocess)):
+            expected = ", ".join(f"{field}={value!r}" for field, value in wrong.items())
+            raise ConfigError(
+                f"{network.source} says that its network reads other images: {expected}. Prepare them with "
+                "partreid.models.preprocess_for(model.config.backbone)."
+            )
         if mirror and has_unnamed(self.slots):
             raise ConfigError(
                 f"The parts of this model have no names ({', '.join(self.slots)}), so left and right cannot be told "

@@ -24,8 +24,10 @@ from partreid.errors import CheckpointError, TrainingError
 from partreid.files import atomic_folder
 from partreid.losses.extra import ExtraLosses
 from partreid.models.backbones.weights import load_exactly, read_state_dict
+from partreid.models.carried import check_same_file
 from partreid.models.checkpoint import (
     CHECKPOINT_FOLDER,
+    CONFIG_FILE,
     TRAIN_FILE,
     WEIGHTS_FILE,
     Checkpoint,
@@ -198,6 +200,7 @@ def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool 
         )
         _check_same_training(progress, pids, run, shares)
         weights = path.with_name(WEIGHTS_FILE)
+        check_same_file(learner.model.backbone, path.with_name(CONFIG_FILE))
         if state.get(_WEIGHTS, "") not in ("", _digest(weights)):
             raise CheckpointError(
                 f"{weights} and {path.name} beside it were not written together: they do not belong to one step. "

@@ -119,22 +119,22 @@ class TrainConfig(ConfigModel):
         outline = network_outline(name)
         if outline is None:
             return self
-        wrong = outline.reads.contradictions(given.mean, given.std, given.order)
-        if wrong:
+        if wrong := outline.reads.contradictions(given):
             lines = " ".join(
                 f"--set preprocess.{field}={json.dumps(value, separators=(',', ':')).strip(chr(34))}"
                 for field, value in wrong.items()
             )
             raise ValueError(
-                f"the file of model.backbone = {name} says that its network reads other images, and would answer with "
-                f"numbers that look right: {lines}"
+                f"the file of model.backbone = {name} says that its network reads other images; to these it would "
+                f"answer with numbers that look right: {lines}"
             )
         made_for = outline.reads.size
         if self.model.own_embedding and made_for not in (None, given.size) and not embeds(name, given.size):
             assert made_for is not None
             raise ValueError(
                 f"the own embedding of model.backbone = {name} is for images {made_for[0]}×{made_for[1]}, and not "
-                f"{given.height}×{given.width}: --set preprocess.height={made_for[0]} --set preprocess.width={made_for[1]}"
+                f"{given.height}×{given.width}: --set preprocess.height={made_for[0]} "
+                f"--set preprocess.width={made_for[1]}"
             )
         return self
 
@@ -143,7 +143,8 @@ class TrainConfig(ConfigModel):
         if (self.objective.consistency_weight > 0) != (self.batch.views == 2):
             raise ValueError(
                 f"objective.consistency_weight = {self.objective.consistency_weight:g} and batch.views = "
-                f"{self.batch.views}: two views of each image are what consistency compares, and nothing else needs them"
+                f"{self.batch.views}: two views of each image are what consistency compares, and nothing else needs "
+                "them"
             )
         return self
 

@@ -187,7 +187,7 @@ def embeds(name: str, size: tuple[int, int]) -> bool:
 
 
 def preprocess_for(name: str, *, height: int | None = None, width: int | None = None) -> PreprocessConfig:
-    """How images are prepared for a backbone: as its file says, and where it says nothing, as ImageNet's networks have it.
+    """How images are prepared for a backbone: as its file says, and where it says nothing, as for ImageNet's networks.
 
     Args:
         name: of the backbone. height, width: of the images; None = what the file was made for, else 256 × 128.
@@ -203,8 +203,8 @@ def preprocess_for(name: str, *, height: int | None = None, width: int | None = 
     said = FileInput() if outline is None else outline.reads
     made_for = said.size or PreprocessConfig().size
     fields = {"mean": said.mean, "std": said.std, "order": said.order}
-    size = {"height": height or made_for[0], "width": width or made_for[1]}
-    return PreprocessConfig(**size, **{key: value for key, value in fields.items() if value is not None})
+    known = {key: value for key, value in fields.items() if value is not None}
+    return PreprocessConfig.parse({"height": height or made_for[0], "width": width or made_for[1], **known})
 
 
 def gains_from_bfloat16(name: str) -> bool:

@@ -17,6 +17,8 @@ from xml.etree import ElementTree
 import torch
 from torch import Tensor
 
+from partreid.preprocessing import PreprocessConfig
+
 if TYPE_CHECKING:
     from partreid.models.backbones.graph import Graph
     from partreid.models.backbones.network_files import NetworkFiles
@@ -52,18 +54,18 @@ class FileInput:
     std: Triple | None = None
     order: Literal["rgb", "bgr"] | None = None
 
-    def contradictions(self, mean: Sequence[float], std: Sequence[float], order: str) -> dict[str, Any]:
-        """The fields of a preprocessing that contradict the file, with the values that it wants."""
+    def contradictions(self, given: PreprocessConfig) -> dict[str, Any]:
+        """The fields of a preprocessing that contradict the file, with the values that it wants; the size is none."""
         wrong: dict[str, Any] = {}
-        if self.mean is not None and self.std is not None and not (_near(mean, self.mean) and _near(std, self.std)):
+        if not (_near(given.mean, self.mean) and _near(given.std, self.std)):
             wrong |= {"mean": self.mean, "std": self.std}
-        if self.order is not None and order != self.order:
+        if self.order is not None and given.order != self.order:
             wrong["order"] = self.order
         return wrong
 
 
-def _near(a: Sequence[float], b: Sequence[float]) -> bool:
-    return all(abs(x - y) <= 1e-3 * max(abs(y), 1e-3) for x, y in zip(a, b, strict=True))
+def _near(a: Sequence[float], b: Sequence[float] | None) -> bool:
+    return b is None or all(abs(x - y) <= 1e-3 * max(abs(y), 1e-3) for x, y in zip(a, b, strict=True))
 
 
 def file_input(graph: Graph, files: NetworkFiles | None, size: tuple[int, int] | None, passages: Any) -> FileInput:
@@ -86,7 +88,8 @@ def file_input(graph: Graph, files: NetworkFiles | None, size: tuple[int, int] |
         order = "bgr" if order == "rgb" else "rgb"
     if order is None and turned:
         order = "bgr"  # networks are trained with RGB, unless their means say otherwise
-    return FileInput(size, *(reads or (None, None)), order)
+    mean, std = reads or (None, None)
+    return FileInput(size, mean, std, order)
 
 
 def _beginning(graph: Graph, passages: Sequence[str]) -> tuple[bool, Triple | None, Triple | None]:
