@@ -13,9 +13,10 @@ import torch
 from partreid.errors import ConfigError
 from partreid.models.backbones.base import Backbone, FineMap
 from partreid.models.backbones.file_input import FileInput
-from partreid.models.backbones.graph import FileBackbone, Graph
+from partreid.models.backbones.graph import FileBackbone
 from partreid.models.backbones.hrnet import hrnet_w32
 from partreid.models.backbones.network_files import NetworkFiles, NetworkName
+from partreid.models.backbones.nodes import Graph
 from partreid.models.backbones.resnet import resnet18, resnet50, resnet50_ibn_a
 from partreid.models.backbones.timm_seam import TimmBackbone
 from partreid.models.backbones.weights import load_backbone_weights
@@ -84,8 +85,14 @@ def _openvino(name: str, output_stride: int | None) -> Backbone:
     return _of_file(name, read_openvino)
 
 
+def _onnx(name: str, output_stride: int | None) -> Backbone:
+    from partreid.models.backbones.onnx_file import read_onnx
+
+    return _of_file(name, read_onnx)
+
+
 def _of_file(name: str, read: Callable[[Path], Graph]) -> Backbone:
-    """The network of ``openvino/FILE`` or ``openvino/FILE#MAP``."""
+    """The network of ``onnx/FILE``, ``openvino/FILE`` or either with ``#MAP`` behind it."""
     named = NetworkName.of(name)
     assert named is not None
     graph = read(named.path)
@@ -103,6 +110,7 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         # Its depthwise convolutions use no matrix units: measured slower in bfloat16 (docs/performance.md).
         "efficientnet_lite0": BackboneEntry(_efficientnet_lite0, bfloat16_on_cpu=False),
         "timm/": TimmBackbone,
+        "onnx/": _onnx,
         "openvino/": _openvino,
     },
 )

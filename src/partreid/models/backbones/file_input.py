@@ -20,8 +20,8 @@ from torch import Tensor
 from partreid.preprocessing import PreprocessConfig
 
 if TYPE_CHECKING:
-    from partreid.models.backbones.graph import Graph
     from partreid.models.backbones.network_files import NetworkFiles
+    from partreid.models.backbones.nodes import Graph
 
 Triple = tuple[float, float, float]
 
