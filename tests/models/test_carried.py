@@ -22,7 +22,7 @@ from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint, load_backbone, load_checkpoint, save_checkpoint
 from partreid.models.model_config import ModelConfig
 from partreid.runtime import RuntimeConfig
-from tests.models.tiny_networks import IMAGENET_BYTES, model_of, named, save_openvino
+from tests.models.tiny_networks import IMAGENET_BYTES, model_of, named, save_onnx, save_openvino
 
 CPU = RuntimeConfig(device="cpu")
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 3), dtype=np.uint8)
@@ -63,6 +63,22 @@ def test_a_checkpoint_is_whole_by_itself(fields: dict[str, object], file: Path, 
     shutil.rmtree(moved)
     last = save_checkpoint(Checkpoint(copy.deepcopy(again.model), again.preprocess), tmp_path / "last")
     assert fingerprint(load_checkpoint(last)) == expected.model
+
+
+def test_numbers_beside_an_onnx_file_go_along(tmp_path: Path) -> None:
+    (tmp_path / "user").mkdir()
+    file = save_onnx(tmp_path / "user" / "net.onnx", beside="numbers.data")
+    checkpoint = model_of(named(file))
+    folder = save_checkpoint(checkpoint, tmp_path / "model")
+    shutil.rmtree(file.parent)
+    assert sorted(path.name for path in (folder / "backbone").iterdir()) == ["net.onnx", "numbers.data"]
+    assert fingerprint(load_checkpoint(folder)) == fingerprint(checkpoint)
+    (folder / "backbone/numbers.data").write_bytes(bytes((folder / "backbone/numbers.data").stat().st_size))
+    with pytest.raises(CheckpointError, match=r"numbers.data is not the file that this model was saved with"):
+        load_checkpoint(folder)
+    odd = save_onnx(tmp_path / "net.onnx", beside="a b.bin")
+    with pytest.raises(CheckpointError, match=r"net.onnx has numbers in the file .*a b.bin. Expected one beside it"):
+        build_backbone(named(odd))
 
 
 def test_a_named_map_goes_along(file: Path, tmp_path: Path) -> None:
@@ -131,7 +147,7 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "changed bytes": (lambda f: (f / "backbone/a_net.bin").write_bytes(b"\0"), "a_net.bin is not the file that this"),
     "no numbers": (lambda f: (f / "backbone/a_net.bin").unlink(), "There is no .*a_net.bin: the checkpoint is"),
     "no folder": (lambda f: shutil.rmtree(f / "backbone"), r"There is no .*a_net.xml: the checkpoint is incomplete"),
-    "a link": (linked("backbone/a_net.bin", "numbers"), r"a_net.bin is a link that leads out of the checkpoint, to"),
+    "a link": (linked("backbone/a_net.bin", "numbers"), r"a_net.bin is a link that leads out of the checkpoint"),
     "a linked folder": (linked("backbone", "files"), "is a link that leads out of the checkpoint"),
     "a link to itself": (linked("backbone/a_net.bin", "model/backbone/a_net.bin"), "There is no .*a_net.bin"),
     "another kind": (name("hrnet_w32"), "the backbone hrnet_w32 has no embedding of its own"),
@@ -146,9 +162,13 @@ def test_what_is_refused(harm: str, folder: Path) -> None:
         load_checkpoint(folder)
 
 
-def test_links_of_the_hubs_cache_are_its_own(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [".xml", ".onnx"])
+def test_links_of_the_hubs_cache_are_its_own(kind: str, tmp_path: Path) -> None:
     """The Hub's library keeps files in ``blobs``, and a snapshot is a folder of links to them."""
-    snapshot = tmp_path / "cache/snapshots/0123"
+    file = tmp_path / f"net{kind}"
+    save_openvino(file) if kind == ".xml" else save_onnx(file, beside="numbers.data")
+    folder = save_checkpoint(model_of(named(file)), tmp_path / "model")
+    snapshot = tmp_path / "cache/models--org--name/snapshots/0123"
     (snapshot.parent.parent / "blobs").mkdir(parents=True)
     for number, path in enumerate(path for path in folder.rglob("*") if path.is_file()):
         blob = Path(shutil.copy(path, snapshot.parent.parent / "blobs" / str(number)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from partreid.models.backbones import network_outline, preprocess_for
 from partreid.models.backbones.file_input import FileInput
 from partreid.preprocessing import PreprocessConfig
 from partreid.training.train_config import TrainConfig
-from tests.models.tiny_networks import IMAGENET_BYTES, SIZE, named, save_openvino
+from tests.models.tiny_networks import IMAGENET_BYTES, SIZE, named, save_onnx, save_openvino
 
 BYTES = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3}
 UNIT = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
@@ -55,6 +56,21 @@ def said(tmp_path: Path, **fields: object) -> FileInput:
 def test_what_a_file_says(fields: dict[str, object], expected: dict[str, object], tmp_path: Path) -> None:
     reads = said(tmp_path, **fields)
     assert reads == FileInput(size=SIZE, **expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, {}),
+        ({"turned": True, "normalise": IMAGENET_BYTES}, {**BYTES, "order": "bgr"}),
+        ({"normalise": FRACTIONS}, {**UNIT, "order": "rgb"}),
+        ({"turned": True}, {}),
+    ],
+)
+def test_what_an_onnx_file_says(fields: dict[str, Any], expected: dict[str, Any], tmp_path: Path) -> None:
+    outline = network_outline(named(save_onnx(tmp_path / "a.onnx", **fields)))
+    assert outline is not None
+    assert outline.reads == FileInput(size=SIZE, **expected)
 
 
 def test_the_preprocessing_is_the_files(tmp_path: Path) -> None:

@@ -83,8 +83,14 @@ def named(path: Path) -> str:
     return f"{KINDS[path.suffix]}{path}"
 
 
-def save_onnx(path: Path) -> Path:
-    """The same network, which reads images as they are, as PyTorch's exporter writes it: for any number of images."""
+def save_onnx(
+    path: Path, *, turned: bool = False, normalise: Sequence[Sequence[float]] | None = None, beside: str | None = None
+) -> Path:
+    """The same network as PyTorch's exporter writes it: for any number of images.
+
+    Args:
+        path, turned, normalise: as of :func:`save_openvino`. beside: a file for its numbers, by its name.
+    """
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
@@ -97,8 +103,16 @@ def save_onnx(path: Path) -> Path:
         return helper.make_node("Conv", [x, name], [name + "_map"], kernel_shape=kernel, strides=[stride] * 2,
                                 pads=[pad] * 4)  # fmt: skip
 
-    nodes = [
-        convolved("images", "first"),
+    nodes, x, first = [], "images", dict[str, np.ndarray]()
+    if turned:
+        first["order"] = np.array([2, 1, 0])
+        nodes.append(helper.make_node("Gather", [x, "order"], [x := "turned"], axis=1))
+    if normalise is not None:
+        for name, kind, values in zip(("mean", "deviation"), ("Sub", "Div"), normalise, strict=True):
+            first[name] = np.asarray(values, np.float32).reshape(1, 3, 1, 1)
+            nodes.append(helper.make_node(kind, [x, name], [x := f"without_{name}"]))
+    nodes += [
+        convolved(x, "first"),
         helper.make_node("Relu", ["first_map"], ["a"]),
         convolved("a", "second"),
         helper.make_node("Relu", ["second_map"], ["b"]),
@@ -115,9 +129,10 @@ def save_onnx(path: Path) -> Path:
         "tiny",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, *SIZE])],
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 6])],
-        [numpy_helper.from_array(array, name) for name, array in numbers.items()],
+        [numpy_helper.from_array(array, name) for name, array in (first | numbers).items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path, save_as_external_data=beside is not None, location=beside, size_threshold=0)
     return path
 
 

@@ -6,7 +6,6 @@ So a checkpoint is whole by itself, wherever it is moved to, and its backbone is
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +15,7 @@ from partreid.json_files import read_json
 from partreid.models.backbones import FineMap, network_outline
 from partreid.models.backbones.base import Backbone
 from partreid.models.backbones.graph import FileBackbone
-from partreid.models.backbones.network_files import PLAIN_NAME, NetworkName
+from partreid.models.backbones.network_files import PLAIN_NAME, NetworkName, lies_in
 from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
 
@@ -95,7 +94,8 @@ def resolved(config: ModelConfig, folder: Path, digests: Mapping[str, str]) -> M
         )
     for name, digest in digests.items():
         path = folder / FOLDER / name
-        _check_inside(path, folder)
+        if not lies_in(path, folder):
+            raise CheckpointError(f"{path} is a link that leads out of the checkpoint. Copy the file itself.")
         if not path.is_file():
             raise CheckpointError(f"There is no {path}: the checkpoint is incomplete. Copy its whole folder.")
         try:
@@ -168,13 +168,3 @@ def check_same_file(backbone: Backbone, config_file: Path) -> None:
             f"The backbone of {config_file.parent} was read from another file than {mine.source}. Take the one that "
             f"lies there: model.backbone={name}"
         )
-
-
-def _check_inside(path: Path, folder: Path) -> None:
-    """Refuse a link that leads out of the checkpoint; those of the Hub's cache lead to its own store of files."""
-    inside = [folder.resolve()]
-    if folder.parent.name == "snapshots":
-        inside.append(folder.parent.parent.resolve() / "blobs")
-    target = Path(os.path.realpath(path))  # unlike resolve, no error of a link to itself
-    if not any(target.is_relative_to(one) for one in inside):
-        raise CheckpointError(f"{path} is a link that leads out of the checkpoint, to {target}. Copy the file itself.")

@@ -96,7 +96,7 @@ def _of_file(name: str, read: Callable[[Path], Graph]) -> Backbone:
     named = NetworkName.of(name)
     assert named is not None
     graph = read(named.path)
-    return FileBackbone(graph, named.map_name, files=NetworkFiles.read(graph.files or (named.path,)))
+    return FileBackbone(graph, named.map_name, files=NetworkFiles.read(named.kind, graph.files or (named.path,)))
 
 
 BACKBONES: Registry[Callable[..., Backbone]] = Registry(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,11 +70,11 @@ class NetworkFiles:
     content: Mapping[str, bytes]
 
     @classmethod
-    def read(cls, paths: Sequence[Path]) -> NetworkFiles:
+    def read(cls, kind: str, paths: Sequence[Path]) -> NetworkFiles:
         """The files as they are now.
 
         Args:
-            paths: the graph's file first; the others are found by their names, beside it.
+            kind: "openvino/" or "onnx/". paths: the graph's file first; the others are found by their names, beside it.
 
         Raises:
             CheckpointError: one cannot be read, or lies elsewhere.
@@ -81,7 +82,9 @@ class NetworkFiles:
         content = {}
         for path in paths:
             name = plain_name(path.name)
-            if path.suffix not in (".xml", ".bin", ".onnx") and (name != path.name or path.parent != paths[0].parent):
+            # OpenVINO calls the second file as the first; ONNX's graph holds the names of its others.
+            fixed = kind == "onnx/" and path != paths[0]
+            if fixed and (name != path.name or path.parent != paths[0].parent):
                 raise CheckpointError(
                     f"{paths[0]} has numbers in the file {path}. Expected one beside it whose name is of letters, "
                     "digits, points and dashes: save the network anew."
@@ -146,7 +149,17 @@ def is_network_file(source: object) -> bool:
         return True
     if named.path.exists():
         raise CheckpointError(
-            f"{source} may be the network file {named.path}, taken as it is, or the exported file ./{source}. Give the "
-            f"first with its whole path ({named.at(named.path.absolute())}), the second as ./{source}."
+            f"{source} may be the network file {named.path}, taken as it is, or the exported file ./{source}. Give "
+            f"the first with its whole path ({named.at(named.path.absolute())}), the second as ./{source}."
         )
     return False
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path, links followed, stays in a folder. Links of the Hub's cache may lead to its own store of files."""
+    allowed = [Path(os.path.realpath(folder))]
+    for place in (folder.absolute(), *folder.absolute().parents):
+        if place.name == "snapshots" and place.parent.name.startswith("models--"):
+            allowed.append(Path(os.path.realpath(place.parent / "blobs")))
+    target = Path(os.path.realpath(path))  # unlike resolve, no error of a link to itself
+    return any(target.is_relative_to(one) for one in allowed)

@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from partreid.models.backbones.network_files import lies_in
+
 _MOST_FIELDS = 1_000_000
 """Of all messages that are read; a network of two thousand operations has some fifty thousand."""
 _LONGEST_TEXT = 2**16
@@ -174,7 +176,8 @@ class Numbers:
         tensor: a TensorProto. folder: where files beside it may lie. name: for messages.
 
     Attributes:
-        shape: as the file says. kind: NumPy's, ``<f4``. place: the file beside it that holds them; None = the file itself.
+        shape: as the file says. kind: NumPy's, ``<f4``.
+        place: the file beside it that holds them; None = the file itself.
 
     Raises:
         ValueError: its type is not supported, its shape is absurd, or its bytes are not as many as the shape needs.
@@ -213,7 +216,7 @@ class Numbers:
         path = folder / place
         if not place or Path(place).is_absolute() or ".." in Path(place).parts or "\\" in place:
             raise ValueError(f"the constant {self.name!r:.80} lies in {place!r:.80}, which is not in the file's folder")
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not lies_in(path, folder):
             raise ValueError(f"the constant {self.name!r:.80} lies in {place!r:.80}, a link out of the file's folder")
         if not path.is_file():
             raise ValueError(f"the constant {self.name!r:.80} lies in {place!r:.80}, and there is no such file")
