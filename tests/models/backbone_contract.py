@@ -22,7 +22,9 @@ def check_backbone(build: Callable[[Path | None], Backbone], tmp_path: Path) -> 
     assert multiple % stride == 0
     size = (4 * multiple, 2 * multiple)
     images = torch.randn(2, 3, size[0] // 2, size[1] // 2)
-    backbone.train()(images).square().mean().backward()
+    trained = backbone.train().stages(images)
+    answers = [trained[stride]] + ([] if backbone.vector_dim is None else [backbone.vector(trained)])
+    sum(answer.square().mean() for answer in answers).backward()
     assert [key for key, p in backbone.named_parameters() if p.requires_grad and p.grad is None] == []
 
     backbone.eval()

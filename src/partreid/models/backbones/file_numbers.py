@@ -240,13 +240,19 @@ def permute(x: Tensor, order: Value = None) -> Tensor:
     return x.permute(order or list(range(x.ndim))[::-1])
 
 
-def squeeze(x: Value, axes: Value) -> Value:
-    """Without the axes named, whose sizes are 1."""
-    places = as_list(axes)
+def squeeze(x: Value, axes: Value = None) -> Value:
+    """Without the axes named, whose sizes are 1.
+
+    Raises:
+        ValueError: none are named for a tensor: a single image would lose the axis of images.
+    """
     if not isinstance(x, Tensor):
-        if places in ([0], [-1]):
+        if axes in (None, 0, -1, [0], [-1]):
             return as_number(x)
-        raise ValueError(f"numbers without the axes {places}")
+        raise ValueError(f"numbers without the axes {axes}")
+    if axes is None:
+        raise ValueError("it names no axes")
+    places = as_list(axes)
     if any(isinstance(size, int) and size != 1 for size in (x.shape[place] for place in places)):
         raise ValueError(f"an axis of {places} has not the size 1: {list(x.shape)}")
     return x.squeeze(tuple(places))
@@ -273,6 +279,8 @@ def gather(x: Value, index: Value, axis: Value = 0) -> Value:
         return [numbers[i] for i in _limited(index)] if isinstance(index, list) else numbers[index]
     size = x.shape[axis]
     places = [place + size if place < 0 else place for place in as_list(index)]
+    if any(isinstance(size, int) and not 0 <= place < size for place in places):
+        raise IndexError(f"there is no place {max(places)} among {size}")
     if not isinstance(index, list):
         return x.select(axis, places[0])
     return x.index_select(axis, torch.tensor(places, device=x.device))

@@ -13,7 +13,7 @@ import torch
 
 from partreid.models.backbones import file_numbers as num
 from partreid.models.backbones.fusing import fused
-from partreid.models.backbones.nodes import Graph, Node
+from partreid.models.backbones.nodes import SIZES, Graph, Node
 from partreid.models.backbones.operations import Value
 
 Call: TypeAlias = Callable[..., Value]
@@ -21,6 +21,9 @@ Call: TypeAlias = Callable[..., Value]
 MOST_OPERATIONS = 20_000
 """Of one network; ten times what the deepest usual ones have."""
 _MOST_INPUTS = 10 * MOST_OPERATIONS
+_MOST_CLAIMED = 2**31
+"""Numbers of all constants together: 8 GiB."""
+_LARGEST_SIDE = 4096
 _MISSING: Any = object()
 
 
@@ -59,6 +62,13 @@ class Attributes:
         if not isinstance(values, Sequence) or len(values) > num.MOST_NUMBERS:
             raise ValueError(f"{name} is no short list of numbers")
         return tuple(int(one) for one in values if not isinstance(one, str) or one.strip())
+
+    def positive(self, name: str, default: Any = ()) -> tuple[int, ...]:
+        """A kernel, strides or dilations: numbers from 1 on, and none that no map has."""
+        values = self.integers(name, default)
+        if any(not 1 <= value <= _LARGEST_SIDE for value in values):
+            raise ValueError(f"{name} = {list(values)}; expected 1 to {_LARGEST_SIDE}")
+        return values
 
     def flag(self, name: str, default: Any = _MISSING) -> bool:
         """Yes or no."""
@@ -124,7 +134,8 @@ class Parts:
 
     Attributes:
         source: the file, for messages. steps: in any order. constants: by name, what reads it.
-        input, output, shape, one_image, files: as in :class:`Graph`. bytes: of the file, or files.
+        input, output, shape, one_image: as in :class:`Graph`.
+        bytes: of the file, as far as it may hold numbers. further: files beside it, and their bytes.
     """
 
     source: str
@@ -135,7 +146,7 @@ class Parts:
     bytes: int
     steps: list[Step] = field(default_factory=list)
     constants: dict[str, Callable[[], np.ndarray]] = field(default_factory=dict)
-    files: list[Path] = field(default_factory=list)
+    further: dict[Path, int] = field(default_factory=dict)
 
 
 def image_shape(sizes: Sequence[int | None]) -> tuple[tuple[int | None, ...], bool]:
@@ -152,9 +163,6 @@ def image_shape(sizes: Sequence[int | None]) -> tuple[tuple[int | None, ...], bo
     if any(size is not None and not 1 <= size <= _LARGEST_SIDE for size in sizes[2:]):
         raise ValueError(f"images of the size {told}; 1 to {_LARGEST_SIDE} are allowed")
     return (1, 3, *sizes[2:]), sizes[0] == 1
-
-
-_LARGEST_SIDE = 4096
 
 
 def one_only(what: str, names: Sequence[str]) -> str:
@@ -187,21 +195,20 @@ def assemble(parts: Parts) -> Graph:
             finite numbers, or claim more than the file holds.
     """
     steps = _ordered(parts)
-    learned, direct = _learned(parts, steps)
-    plain = {name: f"\0numbers of {name}" for step in steps for port, name in enumerate(step.inputs)
-             if port in step.operation.numbers and name in parts.constants}  # fmt: skip
-    nodes, wanted = _nodes(steps, plain)
+    learned, direct, statistics = _learned(parts, steps)
+    nodes, wanted, plain = _nodes(steps, parts)
     wanted |= {parts.output}
     weights: dict[str, np.ndarray] = {}
     constants: dict[str, Value] = {}
-    claimed = 0
+    claimed, held = 0, parts.bytes + sum(parts.further.values())
     for name, read in parts.constants.items():
         if name not in wanted and plain.get(name) not in wanted:
             continue
-        array = _finite(name, read())
+        array = read()
         claimed += array.size
-        if claimed > parts.bytes + 2**20:
-            raise ValueError(f"its constants claim more numbers than a file of {parts.bytes} bytes holds")
+        if claimed > min(held + 2**20, _MOST_CLAIMED):
+            raise ValueError(f"its constants claim more numbers than a file of {held} bytes holds, or than fit")
+        _check_finite(name, array)
         if plain.get(name) in wanted or array.dtype.kind != "f":
             constants[plain.get(name, name)] = _numbers(name, array)
         if array.dtype.kind != "f":
@@ -210,11 +217,10 @@ def assemble(parts: Parts) -> Graph:
             weights[name] = _weight(name, array)
         elif name in wanted:
             constants[name] = float(array) if array.ndim == 0 else torch.tensor(np.asarray(array, np.float32))
-    statistics = {name for step in steps for port, name in enumerate(step.inputs) if port in step.operation.statistics}
     return Graph(
         parts.source, tuple(fused(nodes, weights)), parts.input, parts.output, parts.shape, weights, constants,
         statistics=frozenset(statistics & set(weights)), one_image=parts.one_image,
-        files=tuple(parts.files),
+        files=(Path(parts.source), *parts.further),
     )  # fmt: skip
 
 
@@ -260,14 +266,15 @@ def _giver(givers: Mapping[str, Step | None], name: str) -> Step | None:
     return step
 
 
-def _learned(parts: Parts, steps: Sequence[Step]) -> tuple[set[str], set[str]]:
+def _learned(parts: Parts, steps: Sequence[Step]) -> tuple[set[str], set[str], set[str]]:
     """Values that weights may be: operands on the way from the image from the first learned operation on.
 
     Returns:
-        All, and those that a learned operation takes itself, which are weights even if they are one number.
+        All; those that a learned operation takes itself, which are weights even if they are one number; and those
+        that are statistics, or of which these are made.
     """
     reached, behind = {parts.input}, set[str]()
-    learned, direct = set[str](), set[str]()
+    learned, direct, statistics = set[str](), set[str](), set[str]()
     for step in steps:
         if reached.isdisjoint(step.inputs):
             continue
@@ -276,35 +283,46 @@ def _learned(parts: Parts, steps: Sequence[Step]) -> tuple[set[str], set[str]]:
             behind.update(step.outputs)
             learned.update(n for port, n in enumerate(step.inputs) if port not in step.operation.numbers)
             direct.update(step.inputs if step.operation.learned else ())
+            statistics.update(n for port, n in enumerate(step.inputs) if port in step.operation.statistics)
     learned -= reached
     for step in reversed(steps):  # what weights are computed from
         if reached.isdisjoint(step.outputs) and not learned.isdisjoint(step.outputs):
             learned.update(n for port, n in enumerate(step.inputs) if port not in step.operation.numbers)
-    return learned, direct - reached
+            statistics.update(step.inputs if not statistics.isdisjoint(step.outputs) else ())
+    return learned, direct - reached, statistics
 
 
-def _nodes(steps: Sequence[Step], plain: Mapping[str, str]) -> tuple[list[Node], set[str]]:
-    """One node for each value, and the names of what they take."""
-    nodes, wanted = [], set[str]()
+def _nodes(steps: Sequence[Step], parts: Parts) -> tuple[list[Node], set[str], dict[str, str]]:
+    """One node for each value; the names of what they take; and of these, by constant, those of plain numbers.
+
+    A constant is taken as plain numbers by inputs that need them, and by what computes such inputs.
+    """
+    reckoned = set[str]()
+    for step in reversed(steps):
+        whole = step.kind not in SIZES and not reckoned.isdisjoint(step.outputs)
+        reckoned.update(name for port, name in enumerate(step.inputs) if whole or port in step.operation.numbers)
+    nodes, wanted, plain = [], set[str](), dict[str, str]()
     for step in steps:
-        inputs = tuple(
-            plain.get(name, name) if port in step.operation.numbers else name for port, name in enumerate(step.inputs)
-        )
+        whole = not reckoned.isdisjoint(step.outputs)
+        inputs = []
+        for port, name in enumerate(step.inputs):
+            numbers = name in parts.constants and (whole or port in step.operation.numbers)
+            inputs.append(plain.setdefault(name, f"\0numbers of {name}") if numbers else name)
         wanted.update(inputs)
         if not step.operation.pieces:
-            nodes.append(Node(step.outputs[0], step.kind, step.call, inputs))
+            nodes.append(Node(step.outputs[0], step.kind, step.call, tuple(inputs)))
             continue
-        whole = f"\0pieces of {step.outputs[0]}"
-        nodes.append(Node(whole, step.kind, step.call, inputs))
-        for index, name in enumerate(step.outputs):
-            nodes.append(Node(name, step.kind, partial(num.piece, index=index), (whole,)))
-    return nodes, wanted
+        pieces = f"\0pieces of {step.outputs[0]}"
+        nodes.append(Node(pieces, step.kind, step.call, tuple(inputs)))
+        nodes += [Node(name, step.kind, partial(num.piece, index=i), (pieces,)) for i, name in enumerate(step.outputs)]
+    return nodes, wanted, plain
 
 
-def _finite(name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"the constant {name!r:.80} holds numbers that are NaN or infinite")
-    return array
+def _check_finite(name: str, array: np.ndarray) -> None:
+    flat = array.reshape(-1)
+    for start in range(0, flat.size if array.dtype.kind == "f" else 0, 2**22):  # its answers take memory too
+        if not np.isfinite(flat[start : start + 2**22]).all():
+            raise ValueError(f"the constant {name!r:.80} holds numbers that are NaN or infinite")
 
 
 def _numbers(name: str, array: np.ndarray) -> Value:

@@ -22,7 +22,7 @@ from partreid.models.backbones import operations as op
 from partreid.models.backbones.base import Backbone
 from partreid.models.backbones.file_input import file_input
 from partreid.models.backbones.network_files import NetworkFiles
-from partreid.models.backbones.nodes import Graph, Node, Plan, ancestors, passages
+from partreid.models.backbones.nodes import SIZES, Graph, Node, Plan, ancestors, passages
 from partreid.models.backbones.operations import Value
 
 _MOST_OF_ONE = 2**28
@@ -81,7 +81,11 @@ class FileBackbone(Backbone):
         first = [node for node in graph.nodes if node.name in before]
         rest = [node for node in graph.nodes if node.name in needed and node.name not in before]
         reached = {map_name, "", *graph.weights, *graph.constants, *(node.name for node in rest)}
-        whole = map_name in needed and all(name in reached for node in rest for name in node.inputs)
+        # The sizes of the images are those of the map, times the stride.
+        whole = map_name in needed and all(
+            name in reached or (name == graph.input and node.operation in SIZES)
+            for node in rest for name in node.inputs
+        )  # fmt: skip
         if not (whole and graph.output in each and len(shapes[graph.output]) >= 2):
             rest = []
         self.vector_dim = prod(shapes[graph.output][1:]) if rest else None
@@ -150,7 +154,7 @@ class FileBackbone(Backbone):
         values = self._before.run(self._given() | {self._input: images})
         stages = {stride: values[name] for stride, name in self._stage_names.items()}
         own, stride = stages[self.output_stride], self.output_stride
-        if own.ndim != 4 or own.shape[2] != images.shape[2] // stride or own.shape[3] != images.shape[3] // stride:
+        if own.ndim != 4 or own.shape[2] * stride != images.shape[2] or own.shape[3] * stride != images.shape[3]:
             raise ShapeError(
                 f"{self.source}: expected images {self._sizes()}, got {images.shape[2]}×{images.shape[3]}: "
                 f"their map would be {tuple(own.shape)}."
@@ -166,17 +170,20 @@ class FileBackbone(Backbone):
         if self.vector_dim is None:
             return super().vector(stages)
         features = stages[self.output_stride]
+        size = [length * self.output_stride for length in features.shape[2:]]
+        images = features.new_zeros(1).expand(features.shape[0], 3, *size)  # for their sizes only
         problem: object = None
         try:
-            vector = self._after.run(self._given() | {self._map: features})[self._output].flatten(1)
+            given = self._given() | {self._map: features, self._input: images}
+            vector = self._after.run(given)[self._output].flatten(1)
         except ShapeError as error:
             problem = error
         else:
             if vector.shape[0] == features.shape[0] and vector.shape[1] == self.vector_dim:
                 return vector  # type: ignore[no-any-return]
             problem = f"Its answer would be {tuple(vector.shape)}, expected {(features.shape[0], self.vector_dim)}."
-        size = "other sizes" if self.size is None else f"{self.size[0]}×{self.size[1]}"
-        raise ShapeError(f"The own embedding of this network is for images {size}. {problem}")
+        made_for = "of other sizes" if self.size is None else f"{self.size[0]}×{self.size[1]}"
+        raise ShapeError(f"The own embedding of this network is for images {made_for}. {problem}")
 
 
 _LONGEST_NAME = 200

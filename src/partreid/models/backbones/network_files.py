@@ -156,7 +156,7 @@ def is_network_file(source: object) -> bool:
 
 
 def lies_in(path: Path, folder: Path) -> bool:
-    """Whether a path, links followed, stays in a folder. Links of the Hub's cache may lead to its own store of files."""
+    """Whether a path, links followed, stays in a folder. Links of the Hub's cache may lead to its own store."""
     allowed = [Path(os.path.realpath(folder))]
     for place in (folder.absolute(), *folder.absolute().parents):
         if place.name == "snapshots" and place.parent.name.startswith("models--"):

@@ -12,6 +12,9 @@ import torch
 from partreid.errors import ShapeError
 from partreid.models.backbones.operations import Value
 
+SIZES = ("Shape", "ShapeOf")
+"""Operations that give the sizes of a value: no way that an image takes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Node:
@@ -112,11 +115,11 @@ def passages(graph: Graph, needed: set[str], end: str) -> Iterator[str]:
     """Values through which every way from the input to ``end`` leads, in their order, ``end`` the last."""
     nodes = [node for node in graph.nodes if node.name in needed]
     place = {graph.input: 0} | {node.name: index + 1 for index, node in enumerate(nodes)}
-    # Nodes that only reckon with constants lie on no way from the image.
+    # Nodes that only reckon with constants or sizes lie on no way from the image.
     reached = {graph.input}
     furthest = [0] * (len(nodes) + 2)
     for node in nodes:
-        froms = [name for name in node.inputs if name in reached]
+        froms = [] if node.operation in SIZES else [name for name in node.inputs if name in reached]
         if froms:
             reached.add(node.name)
         for name in froms:

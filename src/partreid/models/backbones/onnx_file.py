@@ -65,7 +65,7 @@ def _parts(path: Path, model: Message, size: int) -> Parts:
     version = versions.get("", versions.get("ai.onnx", 0))
     if version not in OPSETS:
         raise ValueError(f"its operation set is {version}; expected one of {OPSETS[0]} to {OPSETS[-1]}")
-    parts = Parts(str(path), "", "", (), one_image=False, bytes=size, files=[path])
+    parts = Parts(str(path), "", "", (), one_image=False, bytes=size)
     for tensor in graph.messages(5):
         _add_constant(parts, tensor.text(8), Numbers(tensor, path.parent, tensor.text(8)))
     inputs = {one.text(1): one for one in graph.messages(11)}
@@ -82,9 +82,8 @@ def _add_constant(parts: Parts, name: str, numbers: Numbers) -> None:
     if name in parts.constants:
         raise ValueError(f"two things are named {name!r:.80}")
     parts.constants[name] = numbers.read
-    parts.bytes += numbers.outside
-    if numbers.place is not None and numbers.place not in parts.files:
-        parts.files.append(numbers.place)
+    if numbers.file is not None:
+        parts.further[numbers.file[0]] = numbers.file[1]
 
 
 def _sizes(value: Message) -> list[int | None]:

@@ -176,21 +176,25 @@ class Numbers:
         tensor: a TensorProto. folder: where files beside it may lie. name: for messages.
 
     Attributes:
-        shape: as the file says. kind: NumPy's, ``<f4``.
-        place: the file beside it that holds them; None = the file itself.
+        shape: as the file says. kind: NumPy's, ``<f4``. file: another file that holds it, and that file's bytes.
 
     Raises:
-        ValueError: its type is not supported, its shape is absurd, or its bytes are not as many as the shape needs.
+        ValueError: its shape is absurd, or its bytes are not as many as the shape needs.
     """
 
     def __init__(self, tensor: Message, folder: Path, name: str) -> None:
         self.name = name
         number = tensor.integer(2)
-        if number not in _TYPES:
-            raise ValueError(
+        self.shape: tuple[int, ...] = ()
+        self.kind = self._problem = ""
+        self.file: tuple[Path, int] | None = None
+        self._outside: np.ndarray | None = None
+        if number not in _TYPES:  # which matters only if the network needs it
+            self._problem = (
                 f"the constant {name!r:.80} is of the type {_NAMES.get(number, number)}, which is not supported; "
                 f"expected {', '.join(one for one, _, _ in _TYPES.values())}"
             )
+            return
         _, self.kind, self._field = _TYPES[number]
         self.shape = tuple(tensor.integers(1, 8))
         size = np.dtype(self.kind).itemsize
@@ -198,8 +202,6 @@ class Numbers:
             raise ValueError(f"the constant {name!r:.80} has the shape {list(self.shape)}")
         self._bytes = prod(self.shape) * size
         self._tensor = tensor
-        self._outside: np.ndarray | None = None
-        self.place: Path | None = None
         if tensor.integer(14) == 1 or 13 in tensor:
             self._outside = self._beside(folder)
         elif 9 in tensor and len(tensor.raw(9)) != self._bytes:
@@ -220,26 +222,23 @@ class Numbers:
             raise ValueError(f"the constant {self.name!r:.80} lies in {place!r:.80}, a link out of the file's folder")
         if not path.is_file():
             raise ValueError(f"the constant {self.name!r:.80} lies in {place!r:.80}, and there is no such file")
-        self.place = path
         offset, length = int(told.get("offset", "0")), int(told.get("length", self._bytes))
         held = path.stat().st_size
         if offset < 0 or length != self._bytes or offset + length > held:
             raise self._lies(min(max(held - offset, 0), max(length, 0)) if offset >= 0 else 0)
         if not length:
             return np.zeros(0, np.uint8)
+        self.file = (path.resolve(), held)
         return np.memmap(path, np.uint8, mode="r", offset=offset, shape=(length,))
-
-    @property
-    def outside(self) -> int:
-        """Bytes in other files."""
-        return 0 if self._outside is None else len(self._outside)
 
     def read(self) -> np.ndarray:
         """The numbers, without a copy where that can be.
 
         Raises:
-            ValueError: they are fewer or more than the shape says.
+            ValueError: its type is not supported, or they are fewer or more than the shape says.
         """
+        if self._problem:
+            raise ValueError(self._problem)
         tensor = self._tensor
         if self._outside is not None:
             return self._outside.view(self.kind).reshape(self.shape)

@@ -33,33 +33,26 @@ def _pads(a: Attributes) -> op.Pads:
     return () if auto == "VALID" else pads
 
 
-def _positive(a: Attributes, name: str, default: Any = ()) -> tuple[int, ...]:
-    values = a.integers(name, default)
-    if any(not 1 <= value < 2**31 for value in values):
-        raise ValueError(f"{name} = {list(values)}")
-    return values
-
-
 def _conv(a: Attributes) -> Call:
     a.ignore("kernel_shape")  # that of the weights
     groups = a.integer("group", 1)
     if not 1 <= groups < 2**31:
         raise ValueError(f"group = {groups}")
     return partial(
-        op.convolution, stride=_positive(a, "strides"), dilation=_positive(a, "dilations"), pads=_pads(a), groups=groups
+        op.convolution, stride=a.positive("strides"), dilation=a.positive("dilations"), pads=_pads(a), groups=groups
     )
 
 
 def _window(a: Attributes) -> dict[str, Any]:
     return {
-        "kernel": _positive(a, "kernel_shape"), "stride": _positive(a, "strides"), "pads": _pads(a),
+        "kernel": a.positive("kernel_shape"), "stride": a.positive("strides"), "pads": _pads(a),
         "ceil": a.flag("ceil_mode", 0),
     }  # fmt: skip
 
 
 def _max_pool(a: Attributes) -> Call:
     a.ignore("storage_order")  # of the second answer
-    return partial(op.max_pool, **_window(a), dilation=_positive(a, "dilations"))
+    return partial(op.max_pool, **_window(a), dilation=a.positive("dilations"))
 
 
 def _average_pool(a: Attributes) -> Call:
@@ -111,7 +104,7 @@ def _reduce(x: Tensor, axes: list[int] | None = None, *, how: str, keep: bool, t
 def _softmax(a: Attributes) -> Call:
     if a.version < 13:
         return partial(op.softmax_of_rest, axis=a.integer("axis", 1))
-    return partial(torch.softmax, dim=a.integer("axis", -1))
+    return partial(op.softmax, axis=a.integer("axis", -1))
 
 
 def _clip(a: Attributes) -> Call:
@@ -217,6 +210,7 @@ def _resize(a: Attributes) -> Call:
     mode = a.one_of("mode", ("nearest", "linear"), "nearest")
     a.one_of("antialias", (0,), 0)
     a.one_of("exclude_outside", (0,), 0)
+    a.one_of("keep_aspect_ratio_policy", ("stretch",), "stretch")
     a.ignore("cubic_coeff_a", "extrapolation_value")  # of modes that are refused
     if a.version < 11:
         if mode == "linear":

@@ -34,29 +34,20 @@ def _pads(a: Attributes) -> op.Pads:
     return () if auto == "valid" else (*begin, *end)
 
 
-def _positive(a: Attributes, name: str, default: Any = ()) -> tuple[int, ...]:
-    values = a.integers(name, default)
-    if any(not 1 <= value < 2**31 for value in values):
-        raise ValueError(f"{name} = {list(values)}")
-    return values
-
-
 def _convolution(function: Call) -> Callable[[Attributes], Call]:
-    return lambda a: partial(
-        function, stride=_positive(a, "strides"), dilation=_positive(a, "dilations"), pads=_pads(a)
-    )
+    return lambda a: partial(function, stride=a.positive("strides"), dilation=a.positive("dilations"), pads=_pads(a))
 
 
 def _window(a: Attributes) -> dict[str, Any]:
     return {
-        "kernel": _positive(a, "kernel"), "stride": _positive(a, "strides"), "pads": _pads(a),
+        "kernel": a.positive("kernel"), "stride": a.positive("strides"), "pads": _pads(a),
         "ceil": a.one_of("rounding_type", ("floor", "ceil", "ceil_torch"), "floor") != "floor",
     }  # fmt: skip
 
 
 def _max_pool(a: Attributes) -> Call:
     a.ignore("index_element_type", "axis")  # of the second answer
-    return partial(op.max_pool, **_window(a), dilation=_positive(a, "dilations"))
+    return partial(op.max_pool, **_window(a), dilation=a.positive("dilations"))
 
 
 def _average_pool(a: Attributes) -> Call:
@@ -65,7 +56,7 @@ def _average_pool(a: Attributes) -> Call:
 
 def _mean_variance_norm(a: Attributes) -> Call:
     a.one_of("normalize_variance", ("true", "1"))
-    a.one_of("eps_mode", ("inside_sqrt", "INSIDE_SQRT"))
+    a.one_of("eps_mode", ("INSIDE_SQRT", "inside_sqrt"))
     return partial(op.mean_variance_norm, eps=a.number("eps"))
 
 
@@ -163,9 +154,9 @@ def _strided_slice(a: Attributes) -> Call:
 def _strided(
     x: Value, begin: Value, end: Value, steps: Value = None, *, first: Sequence[int], last: Sequence[int]
 ) -> Value:  # fmt: skip
-    """Where a mask is 0, a slice begins at the first place, or ends behind the last."""
-    starts = [at if i >= len(first) or first[i] else 0 for i, at in enumerate(num.as_list(begin))]
-    ends = [at if i >= len(last) or last[i] else 2**31 for i, at in enumerate(num.as_list(end))]
+    """Where a mask is 1, a slice begins at the first place, or ends behind the last."""
+    starts = [0 if i < len(first) and first[i] else at for i, at in enumerate(num.as_list(begin))]
+    ends = [2**31 if i < len(last) and last[i] else at for i, at in enumerate(num.as_list(end))]
     return num.sliced(x, starts, ends, None, steps)
 
 
@@ -253,7 +244,7 @@ OPERATIONS: dict[str, Operation] = {
     "Erf": _plain(torch.erf),
     "Gelu": Operation(_gelu),
     "Clamp": Operation(lambda a: partial(torch.clamp, min=a.number("min"), max=a.number("max"))),
-    "Softmax": Operation(lambda a: partial(torch.softmax, dim=a.integer("axis", 1))),
+    "SoftMax": Operation(lambda a: partial(op.softmax, axis=a.integer("axis", 1))),
     "Exp": _plain(torch.exp),
     "Log": _plain(torch.log),
     "Sqrt": _plain(torch.sqrt),

@@ -176,7 +176,15 @@ def reduce(x: Tensor, axes: int | list[int] | None = None, *, how: str, keep: bo
 
 
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, *, eps: float) -> Tensor:
-    """By the statistics that were collected in training; they stay as they are, in training too."""
+    """By the statistics that were collected in training; they stay as they are, in training too.
+
+    Raises:
+        ValueError: they are not one of each channel.
+    """
+    if any(one.shape != x.shape[1:2] for one in (weight, bias, mean, variance)):
+        raise ValueError(
+            f"expected {x.shape[1]} numbers each, got {[list(o.shape) for o in (weight, bias, mean, variance)]}"
+        )
     return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
 
 
@@ -217,6 +225,8 @@ def group_norm(x: Tensor, weight: Tensor, bias: Tensor, *, groups: int, eps: flo
     if by_group:
         each = x.shape[1] // groups
         weight, bias = weight.repeat_interleave(each), bias.repeat_interleave(each)
+    if x.ndim < 3 or weight.shape != x.shape[1:2] or bias.shape != weight.shape:
+        raise ValueError(f"expected {x.shape[1]} numbers each, got {list(weight.shape)} and {list(bias.shape)}")
     return F.group_norm(x, groups, weight, bias, eps)
 
 
@@ -257,6 +267,12 @@ def hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:
 def swish(x: Tensor, beta: float = 1.0) -> Tensor:
     """x·sigmoid(beta·x)."""
     return F.silu(x) if beta == 1.0 else x * torch.sigmoid(x * beta)
+
+
+def softmax(x: Tensor, *, axis: int) -> Tensor:
+    """Along one axis."""
+    x.size(axis)  # fails where there is none, also before anything is computed
+    return x.softmax(axis)
 
 
 def softmax_of_rest(x: Tensor, *, axis: int) -> Tensor:
