@@ -226,9 +226,9 @@ class Numbers:
         held = path.stat().st_size
         if offset < 0 or length != self._bytes or offset + length > held:
             raise self._lies(min(max(held - offset, 0), max(length, 0)) if offset >= 0 else 0)
+        self.file = (path, held)  # by its own name, even if it is a link: so a checkpoint carries it
         if not length:
             return np.zeros(0, np.uint8)
-        self.file = (path.resolve(), held)
         return np.memmap(path, np.uint8, mode="r", offset=offset, shape=(length,))
 
     def read(self) -> np.ndarray:
