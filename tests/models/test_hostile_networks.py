@@ -22,6 +22,7 @@ from tests.models.network_files import OnnxNet, random, tiny_onnx, tiny_openvino
 
 HUGE = 10**9
 SECONDS = 10
+"""Of the processor, which other programs do not lengthen."""
 
 
 @pytest.fixture
@@ -35,10 +36,10 @@ def little_memory() -> Iterator[None]:
 
 
 def refused(name: str, message: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(PartReIDError, match=message) as caught:
         build_backbone(name)
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     assert len(str(caught.value)) < 1500, "a name of the file is told in part"
 
 
@@ -243,8 +244,8 @@ ONNX: dict[str, tuple[Change, str]] = {
     "a subgraph": (subgraph, "'then_branch' is a graph of its own"),
     "a function": (function, "it has functions of its own"),
     "a sparse tensor": (sparse, "sparse weights"),
-    "30000 operations": (many(30_000), "at most 20000 are allowed"),
-    "300000 operations": (many(300_000), "has more than 1000000 entries"),
+    "20001 nodes": (many(20_001), "at most 20000 operations are allowed"),
+    "300000 operations": (many(300_000), "at most 20000 operations are allowed"),
     "two inputs": (inputs(1, 3, 64, 32, number=2), "expected one input, images; got 'images', 'further1'"),
     "no input": (inputs(number=0), "expected one input, images; got none"),
     "two outputs": (lambda m: m.graph.output.add(name="stage1"), "expected one output, .* got '.*', 'stage1'"),
@@ -304,8 +305,8 @@ BYTES: dict[str, tuple[bytes, str]] = {
     "a number without end": (b"\xff" * 100, "ends within a number"),
     "two graphs": (b"\x08\x0a\x3a\x00\x3a\x00", "field 7 is there twice"),
     "an empty graph": (b"\x08\x0a\x3a\x00\x42\x02\x10\x11", "expected one input"),
-    "2 million empty nodes": (
-        b"\x08\x0a\x3a\x80\x92\xf4\x01" + b"\x0a\x00" * 2_000_000,
+    "a million empty nodes": (
+        b"\x08\x0a\x3a\xa0\xa5\x7b" + b"\x0a\x00" * 1_010_000,
         "has more than 1000000 entries",
     ),
     "no UTF-8": (b"\x08\x0a\x3a\x04\x2a\x02\x42\x00\x42\x05\x0a\x01\xff\x10\x11", "cannot be read as an ONNX network"),
@@ -340,7 +341,7 @@ XML: dict[str, tuple[Callable[[str], str], str]] = {
     "no layers": (lambda x: "<net/>", "expected <net> with"),
     "a document type": (lambda x: x.replace("?>", "?>" + LAUGHS, 1), "declares a document type"),
     "deep": (lambda x: "<net>" + "<a>" * 200_000, "or more than 50 within each other"),
-    "many elements": (lambda x: "<net>" + "<a/>" * 1_000_000 + "</net>", "more than 500000 elements"),
+    "many elements": (lambda x: "<net>" + "<a/>" * 310_000 + "</net>", "more than 300000 elements"),
     "a long attribute": (text(CONV, "2, " * 1_000_000), "an attribute of 3000000 characters"),
     "many digits": (text(CONV, "9" * 1_900), "strides ="),
     "no digits": (text(CONV, "two"), "invalid literal"),

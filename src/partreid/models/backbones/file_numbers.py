@@ -102,19 +102,17 @@ def power(a: Value, b: Value) -> Value:
     return _on(torch.pow, None, a, b)
 
 
-def _tensors(a: Value, b: Value) -> tuple[Tensor, Tensor]:
+def _alike(a: Value, b: Value) -> list[Tensor]:
     like = a if isinstance(a, Tensor) else b
-    return torch.as_tensor(a, dtype=like.dtype, device=like.device), torch.as_tensor(
-        b, dtype=like.dtype, device=like.device
-    )
+    return [torch.as_tensor(one, dtype=like.dtype, device=like.device) for one in (a, b)]
 
 
 def _larger(a: Value, b: Value) -> Tensor:
-    return torch.maximum(*_tensors(a, b))
+    return torch.maximum(*_alike(a, b))
 
 
 def _smaller(a: Value, b: Value) -> Tensor:
-    return torch.minimum(*_tensors(a, b))
+    return torch.minimum(*_alike(a, b))
 
 
 def largest(*values: Value) -> Value:

@@ -16,6 +16,7 @@ import numpy as np
 from partreid.errors import CheckpointError
 from partreid.files import nameable
 from partreid.models.backbones.file_reading import (
+    MOST_OPERATIONS,
     QUANTISED,
     Attributes,
     Parts,
@@ -59,6 +60,9 @@ def _parts(path: Path, model: Message, size: int) -> Parts:
         raise ValueError("it holds no graph")
     if model.count(25):
         raise ValueError("it has functions of its own; write it with them inlined (onnx.inliner)")
+    if graph.count(1) > MOST_OPERATIONS or graph.count(5) > 10 * MOST_OPERATIONS:
+        told = f"{graph.count(1)} operations and {graph.count(5)} constants"
+        raise ValueError(f"it has {told}; at most {MOST_OPERATIONS} operations are allowed")
     if graph.count(15):
         raise ValueError("sparse weights are not supported")
     versions = {one.text(1): one.integer(2) for one in model.messages(8)}

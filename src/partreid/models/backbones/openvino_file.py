@@ -33,7 +33,7 @@ from partreid.models.backbones.openvino_operations import NEWEST_OPSET, OPERATIO
 
 _LARGEST_XML = 32 * 2**20
 """Bytes; a layer takes about one thousand."""
-_MOST_ELEMENTS = 500_000
+_MOST_ELEMENTS = 300_000
 _DEEPEST = 50
 _LONGEST = 2000
 """Characters of an attribute that holds numbers."""
