@@ -19,6 +19,7 @@ from pydantic import Field
 from partreid.base_config import ConfigModel
 from partreid.errors import CheckpointError, DataError
 from partreid.json_files import parse_json
+from partreid.models.backbones.network_files import as_network
 from partreid.preprocessing import PreprocessConfig
 from partreid.types.slot_weights import SlotWeights
 
@@ -122,7 +123,8 @@ def _look(path: Path) -> tuple[int, str, str]:
             if len(found) != 1:
                 raise CheckpointError(
                     f"{path} was not written by partreid export, or by an earlier version, which kept no checksum of "
-                    "the weights. Export the run again."
+                    f"the weights. Export the run again. A network of another origin is taken as it is by the name "
+                    f"{as_network(path)}."
                 )
             start, end = found[0].span(1)
             claimed = found[0][1].decode()

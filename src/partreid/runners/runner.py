@@ -14,6 +14,7 @@ from torch import Tensor
 
 from partreid.errors import ConfigError
 from partreid.functional.merging import SlotSums
+from partreid.models.carried import file_backbone
 from partreid.models.network import ReIDNetwork
 from partreid.parts import PartSchema, flip_order, has_unnamed
 from partreid.preprocessing import PreprocessConfig, normalize
@@ -117,6 +118,13 @@ class TorchRunner:
         self.model = model.to(self.device).eval()
         self.preprocess = preprocess
         self.mirror = mirror
+        network = file_backbone(model.backbone)
+        if network is not None and (wrong := network.reads.contradictions(preprocess)):
+            expected = ", ".join(f"{field}={value!r}" for field, value in wrong.items())
+            raise ConfigError(
+                f"{network.source} says that its network reads other images: {expected}. Prepare them with "
+                "partreid.models.preprocess_for(model.config.backbone)."
+            )
         if mirror and has_unnamed(self.slots):
             raise ConfigError(
                 f"The parts of this model have no names ({', '.join(self.slots)}), so left and right cannot be told "
@@ -158,7 +166,8 @@ class TorchRunner:
         if not config.pose_guided:
             return None
         height, width = self.preprocess.size
-        return PoseInput(config.part_schema, (height // config.stride, width // config.stride))
+        stride = self.model.backbone.output_stride
+        return PoseInput(config.part_schema, (height // stride, width // stride))
 
     @property
     def fingerprint(self) -> str:
@@ -181,6 +190,9 @@ class TorchRunner:
 
     def _digest(self) -> str:
         config = self.model.config.model_dump(mode="json", exclude_defaults=True)
+        network = file_backbone(self.model.backbone)
+        if network is not None and network.identity is not None:
+            config["backbone"] = network.identity  # what the file holds, and not where it lies
         choices = [config, self.preprocess.model_dump(mode="json"), self.mirror]
         digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode())
         for name, tensor in sorted(self.model.state_dict().items()):

@@ -135,7 +135,7 @@ class Parts:
     Attributes:
         source: the file, for messages. steps: in any order. constants: by name, what reads it.
         input, output, shape, one_image: as in :class:`Graph`.
-        bytes: of the file. further: files beside it, and their bytes.
+        bytes: of the file, as far as it may hold numbers. further: files beside it, and their bytes.
     """
 
     source: str
@@ -220,6 +220,7 @@ def assemble(parts: Parts) -> Graph:
     return Graph(
         parts.source, tuple(fused(nodes, weights)), parts.input, parts.output, parts.shape, weights, constants,
         statistics=frozenset(statistics & set(weights)), one_image=parts.one_image,
+        files=(Path(parts.source), *parts.further),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from partreid.errors import ConfigError, ShapeError
 from partreid.models.backbones import operations as op
 from partreid.models.backbones.base import Backbone
+from partreid.models.backbones.file_input import file_input
+from partreid.models.backbones.network_files import NetworkFiles
 from partreid.models.backbones.nodes import SIZES, Graph, Node, Plan, ancestors, passages
 from partreid.models.backbones.operations import Value
 
@@ -39,9 +42,11 @@ class FileBackbone(Backbone):
     Args:
         graph: what the file holds.
         map_name: another value as the feature map; None = the one told above.
+        files: their bytes, which a checkpoint carries along; None = the model can only be used, and not be saved.
 
     Attributes:
         size: (height, width) that the file was made for; None where it leaves them open.
+        reads: what the file says of its input.
 
     Raises:
         ConfigError: there is no such value, or none has the shape of a feature map.
@@ -49,14 +54,15 @@ class FileBackbone(Backbone):
     """
 
     @torch.inference_mode(mode=False)  # a model may be loaded within inference mode, and trained later
-    def __init__(self, graph: Graph, map_name: str | None = None) -> None:
+    def __init__(self, graph: Graph, map_name: str | None = None, *, files: NetworkFiles | None = None) -> None:
         super().__init__()
-        self.source = graph.source
+        self.source, self.files = graph.source, files
         shape = [1, 3, graph.shape[2] or 256, graph.shape[3] or 128]
         self.size = None if None in graph.shape[2:] else (shape[2], shape[3])
         self._input, self._output = graph.input, graph.output
         needed = ancestors(graph.nodes, {graph.output})
         shapes = _shapes(graph, shape)
+        self.reads = file_input(graph, files, self.size, passages(graph, needed, graph.output))
         if map_name is None:
             map_name = _last_map(graph, needed, shapes)
         elif map_name not in shapes or not _is_map(shapes[map_name]):
@@ -117,6 +123,23 @@ class FileBackbone(Backbone):
     def imagenet_state(self) -> dict[str, Tensor]:
         """The file's own weights, which are there already."""
         return self.state_dict()
+
+    @property
+    def identity(self) -> str | None:
+        """What the network computes beside its weights: digest of its files, and its map; None where there are none."""
+        return None if self.files is None else " ".join([*self.files.digests.values(), self._map])
+
+    def embeds(self, size: tuple[int, int]) -> bool:
+        """Whether the network has an embedding of its own for images of this (height, width)."""
+        if self.vector_dim is None:
+            return False
+        copy = deepcopy(self).to("meta")
+        try:
+            with torch.no_grad():
+                copy.vector(copy.stages(torch.empty(2, 3, *size, device="meta")))
+        except ShapeError:
+            return False
+        return True
 
     def _given(self) -> dict[str, Value]:
         """Weights and constants by their names in the file."""

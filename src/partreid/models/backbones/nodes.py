@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,6 +58,7 @@ class Graph:
         constants: other values: small tensors, numbers, lists of numbers.
         statistics: those of ``weights`` that were collected, not learned, and are never trained.
         one_image: the file was made for one image at a time; where it reshapes to a first size 1, this is their number.
+        files: that the graph was read from: its own first, then those of its numbers.
     """
 
     source: str
@@ -68,6 +70,7 @@ class Graph:
     constants: Mapping[str, Value] = field(default_factory=dict)
     statistics: frozenset[str] = frozenset()
     one_image: bool = False
+    files: tuple[Path, ...] = ()
 
 
 class Plan:

@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from partreid.models.backbones.network_files import lies_in
+
 _MOST_FIELDS = 1_000_000
 """Of all messages that are read; a network of two thousand operations has some fifty thousand."""
 _LONGEST_TEXT = 2**16
@@ -216,7 +218,7 @@ class Numbers:
         path = folder / place
         if not place or Path(place).is_absolute() or ".." in Path(place).parts or "\\" in place:
             raise ValueError(f"the constant {self.name!r:.80} lies in {place!r:.80}, which is not in the file's folder")
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not lies_in(path, folder):
             raise ValueError(f"the constant {self.name!r:.80} lies in {place!r:.80}, a link out of the file's folder")
         if not path.is_file():
             raise ValueError(f"the constant {self.name!r:.80} lies in {place!r:.80}, and there is no such file")
@@ -224,9 +226,9 @@ class Numbers:
         held = path.stat().st_size
         if offset < 0 or length != self._bytes or offset + length > held:
             raise self._lies(min(max(held - offset, 0), max(length, 0)) if offset >= 0 else 0)
+        self.file = (path, held)  # by its own name, even if it is a link: so a checkpoint carries it
         if not length:
             return np.zeros(0, np.uint8)
-        self.file = (path.resolve(), held)
         return np.memmap(path, np.uint8, mode="r", offset=offset, shape=(length,))
 
     def read(self) -> np.ndarray:

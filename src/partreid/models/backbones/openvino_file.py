@@ -133,9 +133,8 @@ class _Reader:
         image = names[one_only("input", [self.names[one] for one in named["Parameter"]])]
         answers = {self._source(self.inputs[one][0]): None for one in named["Result"]}
         shape, one_image = image_shape(self._input_sizes(image))
-        parts = Parts(
-            str(self.path), self.names[image], one_only("output", list(answers)), shape, one_image, len(self.numbers)
-        )
+        parts = Parts(str(self.path), self.names[image], one_only("output", list(answers)), shape, one_image, 0)
+        parts.further[self.path.with_suffix(".bin")] = len(self.numbers)
         for identity in self.layers:
             self._add(parts, identity)
         return parts
