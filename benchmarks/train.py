@@ -27,9 +27,9 @@ from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import keep_freed_memory
 from partreid.training.distributed import gather
 from partreid.training.ema import WeightAverage
-from partreid.training.loop import SupervisedModel
 from partreid.training.presets import light, paper_occluded
 from partreid.training.state import Learner, Progress, save_run
+from partreid.training.supervised import SupervisedModel
 from partreid.training.train_config import TrainConfig
 
 TITLE = "Training"

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pytest
 
-from partreid.cli.options import _PRESETS, _datasets, _fields, _query_sets, _test_fields
+from partreid.cli.options import _NETWORK_PRESETS, _PRESETS, _datasets, _fields, _query_sets, _test_fields
 from partreid.datasets import SyntheticConfig
+from partreid.training.network_presets import NETWORK_PRESETS
 from partreid.training.presets import PRESETS
 from tests.cli.conftest import every_command
 
@@ -109,6 +110,7 @@ def test_every_option_says_what_it_does(options: Options) -> None:
 
 def test_values_are_completed(options: Options, blocks: Path) -> None:
     assert tuple(PRESETS) == _PRESETS
+    assert tuple(NETWORK_PRESETS) == _NETWORK_PRESETS
     assert "market1501" in _datasets()
     assert "optimizer.epochs=" in _fields()
     assert {"model.visibility=", "matching.slots="} <= set(_test_fields())

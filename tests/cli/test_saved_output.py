@@ -19,6 +19,7 @@ from partreid.base_config import flatten, meanings
 from partreid.cli import main
 from partreid.cli.console import console, emit, emit_json
 from partreid.retrieval import Gallery
+from partreid.training.network_presets import NETWORK_PRESETS
 from partreid.training.presets import PRESETS, get_preset
 from partreid.training.train_config import TrainConfig
 from partreid.types import PartEmbeddings
@@ -111,7 +112,8 @@ def test_tables_of_configurations(saved: Saved) -> None:
     some = [line.split("\t")[0] for line in saved("config", "fields", "Epochs").splitlines()]
     assert "optimizer.epochs" in some
     assert set(some) < {row[0] for row in rows}
-    assert [line.split("\t")[0] for line in saved("config", "list").splitlines()] == list(PRESETS)
+    on_networks = [f"{name} FILE" for name in NETWORK_PRESETS]
+    assert [line.split("\t")[0] for line in saved("config", "list").splitlines()] == [*PRESETS, *on_networks]
     differences = {
         line.split("\t")[0]: line.split("\t")[1:] for line in saved("config", "diff", "light", "bot").splitlines()
     }

@@ -35,6 +35,7 @@ SEARCHED = ("functional", "types", "retrieval", "inference", "runners", "trackin
 """Where everything public must be fuzzed."""
 
 INNER = {
+    "runners.in_memory.run_by_openvino": "called by cached_maps, with a network of a training",
     "functional.ranking.score_rows": "rank_block for distances that were checked before",
     "evaluation.dataset.query_sets": "called by evaluate and calibrate, which have read the data sets",
     "evaluation.dataset.with_needed_labels": "called by evaluate and calibrate",

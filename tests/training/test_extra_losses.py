@@ -14,8 +14,9 @@ from partreid.losses.extra import LOSSES, ExtraLosses, LossSetup
 from partreid.losses.objective import objective
 from partreid.models.checkpoint import read_metrics
 from partreid.runtime import RuntimeConfig
-from partreid.training.loop import Trainer, build_model
+from partreid.training.loop import Trainer
 from partreid.training.state import STATE_FILE, load_run_config
+from partreid.training.supervised import build_model
 from partreid.types import ReIDDataset
 from tests.conftest import tiny_config
 from tests.training import own_losses

@@ -18,9 +18,10 @@ from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
 from partreid.training.callbacks import StepRecord
-from partreid.training.loop import Trainer, build_model
+from partreid.training.loop import Trainer
 from partreid.training.presets import PRESETS
 from partreid.training.state import load_run_config
+from partreid.training.supervised import build_model
 from partreid.types import ReIDDataset, ReIDImage
 from tests.conftest import tiny_config
 

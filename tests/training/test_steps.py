@@ -16,9 +16,10 @@ from partreid.models.backbones import gains_from_bfloat16
 from partreid.runtime import RuntimeConfig, check_compiler, keep_freed_memory
 from partreid.training.callbacks import StepRecord
 from partreid.training.ema import WeightAverage
-from partreid.training.loop import SupervisedModel, Trainer, build_model
+from partreid.training.loop import Trainer
 from partreid.training.meter import STEPS_BETWEEN_READINGS, Meter
 from partreid.training.state import restore
+from partreid.training.supervised import SupervisedModel, build_model
 from tests.conftest import tiny_config
 
 CPU = RuntimeConfig(device="cpu", precision="float32")

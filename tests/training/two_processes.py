@@ -21,7 +21,8 @@ from partreid.losses.extra import ExtraLosses, LossSetup
 from partreid.runtime import RuntimeConfig
 from partreid.training.callbacks import StepRecord
 from partreid.training.distributed import gather, synchronize_batchnorm
-from partreid.training.loop import SupervisedModel, Trainer, build_model
+from partreid.training.loop import Trainer
+from partreid.training.supervised import SupervisedModel, build_model
 from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage
 from tests.conftest import tiny_config

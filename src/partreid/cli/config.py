@@ -16,8 +16,11 @@ app = typer.Typer(help="Show and compare configurations.", no_args_is_help=True)
 
 @app.command("list")
 def list_presets() -> None:
-    """List the presets."""
-    rows = [(name, (preset.__doc__ or "").partition("\n\n")[0].strip()) for name, preset in partreid.PRESETS.items()]
+    """List the presets; FILE is a network's file, or the name of a backbone."""
+    from partreid.training import NETWORK_PRESETS
+
+    named = {**partreid.PRESETS, **{f"{name} FILE": preset for name, preset in NETWORK_PRESETS.items()}}
+    rows = [(name, (preset.__doc__ or "").partition("\n\n")[0].strip()) for name, preset in named.items()]
     emit_rows("Presets", ("name", "what it is"), rows)
 
 

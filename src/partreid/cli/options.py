@@ -25,6 +25,8 @@ _PRESETS = (
     "paper-holistic-hrnet", "bot", "pcb", "official-occluded", "official-holistic", "light", "demo", "ablation",
     "osnet-x1-0", "osnet-x0-25", "osnet-ain-x1-0",
 )  # fmt: skip
+_NETWORK_PRESETS = ("parts-on", "fine-tune")
+_EVERY_PRESET = (*_PRESETS, *_NETWORK_PRESETS)
 
 
 def _completed(words: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
@@ -98,11 +100,16 @@ Labels = Annotated[str, typer.Option(help="Label folder in the data set's masks/
 Schema = Annotated[str, typer.Option(help="Part schema, e.g. five or eight.", autocompletion=_completed(PART_SCHEMAS))]
 Preset = Annotated[
     str,
-    typer.Option(help=f"Configuration to start from: {', '.join(_PRESETS)}.", autocompletion=_completed(_PRESETS)),
+    typer.Option(
+        help=f"Configuration to start from: {', '.join(_PRESETS)}; or, standing on a network, "
+        f"{', '.join(f'{name} FILE' for name in _NETWORK_PRESETS)}.",
+        autocompletion=_completed(_EVERY_PRESET),
+    ),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML file with any of the fields.")]
 Configuration = Annotated[
-    str, typer.Argument(help="A preset, a run's folder, or a TOML or YAML file.", autocompletion=_completed(_PRESETS))
+    str,
+    typer.Argument(help="A preset, a run's folder, or a TOML or YAML file.", autocompletion=_completed(_EVERY_PRESET)),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -192,6 +199,26 @@ def all_datasets(data: list[str] | None, more: list[str] | None = None) -> list[
     if not every:
         raise ConfigError("Expected a data set: give its folder or name, or --data NAME.")
     return every
+
+
+def with_network(preset: str, data: list[str], backbone: str | None) -> tuple[str, list[str], str | None]:
+    """A preset with the network that it stands on, the data sets without it, and the backbone if it was not that.
+
+    ``--preset parts-on FILE``: to the command line FILE is one more data set.
+
+    Raises:
+        ConfigError: several networks are named.
+    """
+    if preset not in _NETWORK_PRESETS:
+        return preset, data, backbone
+    from partreid.training import names_network
+
+    named = [word for word in data if names_network(word)]
+    if len(named) > 1 or (named and backbone is not None):
+        raise ConfigError(f"--preset {preset} stands on one network, got {', '.join([*named, backbone or ''])}.")
+    if named:
+        return f"{preset} {named[0]}", [word for word in data if word not in named], None
+    return (preset, data, None) if backbone is None else (f"{preset} {backbone}", data, None)
 
 
 def train_config(preset: str, config: Path | None, overrides: list[str] | None) -> TrainConfig:

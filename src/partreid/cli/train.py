@@ -12,7 +12,7 @@ import typer
 import partreid
 from partreid import processes, training
 from partreid.cli import options as opt
-from partreid.cli.console import ProgressCallback, console, errors, progress_bar
+from partreid.cli.console import ProgressCallback, console, errors, progress_bar, show_progress
 from partreid.cli.evaluate import evaluate_and_print
 from partreid.errors import ConfigError
 
@@ -40,6 +40,14 @@ def train(
     config: opt.ConfigFile = None,
     overrides: opt.Overrides = None,
     limit_ids: opt.LimitIds = None,
+    make_labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Make the labels that training images lack first: pose network (.xml, .tflite) or COCO keypoints "
+            "(.json, .npz). They go into the set's masks/, or into --out where that cannot be written.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out with its configuration.")] = False,
     allow_changes: Annotated[
         bool,
@@ -64,6 +72,10 @@ def train(
     Of several sets the training images are joined; equal person ids of two sets are different persons. Each set's
     labels are in its folder masks, and each that has queries is evaluated by itself.
 
+    --preset parts-on FILE trains parts, visibility and necks on a network that stays as it is, in minutes, and
+    --preset fine-tune FILE goes on training the network with them. FILE is OpenVINO's .xml, .onnx, weights of an OSNet
+    (.pth, .safetensors), or a backbone's name.
+
     `partreid config list` names the presets, `partreid config fields` everything that --set can change.
 
     After a stop, --resume continues from the last checkpoint, and the result is the same as without the stop. The
@@ -78,6 +90,8 @@ def train(
     )
     if allow_changes and not resume:
         raise ConfigError("--allow-changes is about resuming a run: it needs --resume.")
+    data = opt.all_datasets(data, more)
+    preset, data, backbone = opt.with_network(preset, data, backbone)
     source = context.get_parameter_source("preset")
     own = resume and config is None and (source is None or source.name == "DEFAULT")
     chosen = training.load_run_config(out) if own else opt.train_config(preset, config, None)
@@ -85,14 +99,17 @@ def train(
     chosen = _with_shortcuts(chosen, shortcuts, overrides or [])
     if resume and not allow_changes:
         check_same_config(out, chosen)  # before the data sets are read: another model may need other ones
-    data = opt.all_datasets(data, more)
-    datasets = partreid.read_datasets(data, labels=chosen.labels, unmatched="drop", limit_ids=limit_ids)
+    labels = chosen.labels if make_labels is None else None
+    datasets = partreid.read_datasets(data, labels=labels, unmatched="drop", limit_ids=limit_ids)
+    if make_labels is not None:
+        datasets = [_with_labels(dataset, make_labels, chosen, out) for dataset in datasets]
     for dataset in datasets:
         console.print(
             f"{dataset.name}: {len(dataset.train)} training images of {len(dataset.train_identities)} identities, "
             f"{len(dataset.gallery)} in the gallery"
         )
-    run_training(chosen, datasets, out, data, runtime=runtime, resume=resume, allow_changes=allow_changes)
+    command = [*data, *([] if make_labels is None else ["--make-labels", str(make_labels)])]
+    run_training(chosen, datasets, out, command, runtime=runtime, resume=resume, allow_changes=allow_changes)
     curves = f"tensorboard --logdir {out}/logs" if (out / "logs").exists() else f"{out}/checkpoint/metrics.json"
     console.print(f"Checkpoint: {out}/checkpoint    Curves: {curves}")
     tested = [dataset for dataset in datasets if dataset.queries]
@@ -101,6 +118,18 @@ def train(
     elif evaluate:
         console.print("No queries, so nothing to evaluate.")
     processes.leave()
+
+
+def _with_labels(dataset: ReIDDataset, file: Path, config: TrainConfig, out: Path) -> ReIDDataset:
+    """The set with the labels that it lacked; one without training images as it is."""
+    from partreid.datasets import complete_labels
+
+    if config.label_schema is None:
+        raise ConfigError("--make-labels: this configuration learns nothing from labels. Leave the option away.")
+    if not dataset.train:
+        return dataset
+    folder = out / "labels" / dataset.name
+    return complete_labels(dataset, file, out=folder, labels=config.labels, progress=show_progress)
 
 
 _SHORTCUTS = {
@@ -144,7 +173,8 @@ def run_training(
     """Train with a progress bar and TensorBoard. After Ctrl-C or SIGTERM, say how to resume.
 
     Args:
-        config, datasets, out, runtime: as for the trainer. data: the data sets, as they were given.
+        config, datasets, out, runtime: as for the trainer. data: the data sets, as they were given, and what else a
+            resumed training needs on its command line.
         resume, allow_changes: whether to resume the run in ``out``, and as :meth:`Trainer.resume`.
 
     Raises:
@@ -159,6 +189,7 @@ def run_training(
             trainer.resume(allow_changes=allow_changes)
             steps = f" and {trainer.progress.step} steps" if trainer.progress.step else ""
             console.print(f"Resumed after epoch {trainer.epoch}{steps} of {config.optimizer.epochs}.")
+        trainer.prepare(say=console.print, progress=show_progress)
         with progress_bar("training", config.optimizer.epochs, done=trainer.epoch) as (progress, task):
             trainer.callbacks = (ProgressCallback(progress, task), *tensorboard(out))
             trainer.fit()

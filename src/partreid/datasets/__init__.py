@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from partreid.datasets.augment import Augmentation, AugmentConfig
     from partreid.datasets.checks import DatasetReport, Finding, check_dataset
     from partreid.datasets.images import IMAGE_SUFFIXES, decode, read_image, resize
-    from partreid.datasets.labelling import label_dataset, label_source
+    from partreid.datasets.labelling import complete_labels, label_dataset, label_source
     from partreid.datasets.loaders import BatchConfig, ImageBatch, ImageDataset, TrainLoader
     from partreid.datasets.occlusion import OcclusionConfig, write_occluded_queries
     from partreid.datasets.readers import LAYOUTS, Layout, find_datasets, read_dataset, read_datasets, with_labels
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = [
     "IMAGE_SUFFIXES", "LAYOUTS", "AugmentConfig", "Augmentation", "BatchConfig", "DatasetReport", "Finding",
     "IdentityBatchSampler", "ImageBatch", "ImageDataset", "Layout", "OcclusionConfig", "ReIDDataset", "ReIDImage",
-    "SyntheticConfig", "TrainLoader", "check_dataset", "decode", "find_datasets", "label_dataset", "label_source",
-    "read_dataset", "read_datasets", "read_image", "read_images", "render_dataset", "resize", "shipped_split",
+    "SyntheticConfig", "TrainLoader", "check_dataset", "complete_labels", "decode", "find_datasets", "label_dataset",
+    "label_source", "read_dataset", "read_datasets", "read_image", "read_images", "render_dataset", "resize", "shipped_split",
     "with_labels", "write_occluded_queries",
 ]  # fmt: skip
 

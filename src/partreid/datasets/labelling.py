@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from partreid.datasets.images import read_image
+from partreid.datasets.readers import with_labels
 from partreid.datasets.readers.loose_images import read_images
 from partreid.errors import ConfigError, DataError, nearest
 from partreid.labels.generate import LabelJob, LabelSummary, make_labels
-from partreid.labels.locate import AUTO, MASKS, PUBLISHED_FOLDER, label_path, published_label_path
-from partreid.labels.providers import PoseProvider
+from partreid.labels.locate import (
+    AUTO,
+    MASKS,
+    PUBLISHED_FOLDER,
+    choose_label_folder,
+    find_label,
+    label_folders,
+    label_path,
+    published_label_path,
+)
+from partreid.labels.providers import DEFAULT_STRIDE, PoseProvider, load_provider
 from partreid.progress import Progress, no_progress
-from partreid.types import ReIDDataset
+from partreid.types import ReIDDataset, ReIDImage
 
 
 def label_dataset(
@@ -63,6 +75,63 @@ def label_dataset(
             provider, jobs, target / MASKS / folder, read=read_image, overwrite=overwrite, quantised=not published,
             source=f"{source or provider.name} {'published' if published else 'compact'}", advance=advance,
         )  # fmt: skip
+
+
+def complete_labels(
+    dataset: ReIDDataset, file: str | Path, *, out: str | Path, labels: str = AUTO, progress: Progress = no_progress
+) -> ReIDDataset:
+    """The set with labels of all its training images: those that are missing are made first.
+
+    Args:
+        dataset: the set. file: what finds the persons: a pose network (.xml of OpenVINO, .tflite of MoveNet), or COCO
+            keypoints (.json, .npz).
+        out: folder to write into where the set's own cannot be written.
+        labels: name of the label folder; "auto" = the only one there is, else named by what finds the persons.
+        progress: shows how far it is.
+
+    Raises:
+        ConfigError: ``file`` ends in something else, or ``labels`` is no name of a folder.
+        LabelError: there are several label folders and ``labels`` is "auto"; else as :func:`label_dataset`.
+        MissingDependencyError: what finds the persons needs a library that is not installed.
+    """
+    kind = _PROVIDERS.get(Path(file).suffix.lower())
+    if kind is None:
+        raise ConfigError(f"Expected a pose network (.xml, .tflite) or keypoints (.json, .npz), got {file}.")
+    several = labels != AUTO and not set(labels.split(",")) & set(label_folders(dataset.root))
+    folder = labels.partition(",")[0].strip() if several else choose_label_folder(dataset.root, labels)
+    if folder is not None and all(_label_of(image, dataset, folder) for image in dataset.train):
+        return with_labels(dataset, folder)
+    provider = load_provider(kind, model=file)
+    folder = folder or provider.name
+    own = _can_write(dataset.root / MASKS / folder)
+    target = dataset.root if own else Path(out)
+    missing = tuple(image for image in dataset.train if own or not _label_of(image, dataset, folder))
+    label_dataset(
+        replace(dataset, train=missing), provider, splits=["train"], out=target, labels=folder,
+        source=label_source(kind, file, stride=DEFAULT_STRIDE), progress=progress,
+    )  # fmt: skip
+    if own:
+        return with_labels(dataset, folder)
+    train = tuple(replace(image, label=_label_of(image, dataset, folder, target)) for image in dataset.train)
+    return replace(dataset, train=train)
+
+
+_PROVIDERS = {".xml": "openvino", ".tflite": "movenet", ".json": "keypoints", ".npz": "keypoints"}
+
+
+def _label_of(image: ReIDImage, dataset: ReIDDataset, folder: str, also: Path | None = None) -> Path | None:
+    """The label file of an image, in the set's folder or in another one."""
+    found = find_label(image.path, dataset.root, folder, dataset.label_naming)
+    if found is None and also is not None:
+        made = also / label_path(image.path, dataset.root, folder).relative_to(dataset.root)
+        found = made if made.is_file() else None
+    return found
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether a folder can be written into, or made."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    return os.access(there, os.W_OK)
 
 
 def label_source(provider: str, *files: str | Path | None, stride: int) -> str:

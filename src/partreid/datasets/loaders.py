@@ -213,11 +213,16 @@ class TrainLoader:
 
     def epoch(self, number: int, *, start: int = 0) -> Iterator[ImageBatch]:
         """The batches of one epoch from batch ``start`` on, in the sampler's order; those before it are not read."""
-        self.sampler.set_epoch(number, start=start)
+        order = self.order(number, start=start)
         read = read_ahead(
-            lambda index: [self.dataset[i] for i in index], self.sampler, threads=self._workers, ahead=2 * self._workers
+            lambda index: [self.dataset[i] for i in index], order, threads=self._workers, ahead=2 * self._workers
         )
         return (self.dataset.collate(images, pinned=self._pinned) for images in read)
+
+    def order(self, number: int, *, start: int = 0) -> Iterator[list[int]]:
+        """Which images the batches of one epoch have, as :meth:`epoch` reads them."""
+        self.sampler.set_epoch(number, start=start)
+        return iter(self.sampler)
 
     def describe(self) -> str:
         """How much of the images is kept in memory, for a log."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -23,83 +23,26 @@ from partreid.datasets.readers import DataLike
 from partreid.environment import describe_environment
 from partreid.errors import CheckpointError
 from partreid.files import hold_work, mend_folder, recover_folder
-from partreid.losses.extra import ExtraLosses, Gather, LossSetup
-from partreid.losses.loss_config import ObjectiveConfig
-from partreid.losses.objective import objective
-from partreid.models.backbones import Backbone, build_backbone, gains_from_bfloat16
-from partreid.models.build import build_network
-from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint, load_backbone
-from partreid.models.network import ReIDNetwork
+from partreid.models.backbones import Backbone, gains_from_bfloat16
+from partreid.models.checkpoint import CHECKPOINT_FOLDER, Checkpoint
 from partreid.objects import Guided
+from partreid.progress import Progress as Shows
+from partreid.progress import no_progress
 from partreid.runtime import RuntimeConfig, check_compiler, keep_freed_memory, resolve_arithmetic, resolve_device
+from partreid.training.cached_maps import CachedMaps, MapBatch, MapSource, cached_maps
 from partreid.training.callbacks import StepRecord, TrainingCallback
 from partreid.training.data import TrainingData, check_same_config, check_same_data, training_images
-from partreid.training.distributed import gather, start_fabric, synchronize_batchnorm
-from partreid.training.ema import WeightAverage
+from partreid.training.distributed import gather, start_fabric
 from partreid.training.meter import Meter
 from partreid.training.presets import get_preset
-from partreid.training.source import freeze, keep_frozen_statistics, parameter_groups, source_vectors
-from partreid.training.state import LOCK_FILE, Learner, Progress, checkpoint_stamp, restore, save_run
+from partreid.training.source import keep_frozen_statistics, keeps_whole, source_vectors
+from partreid.training.state import LOCK_FILE, Progress, checkpoint_stamp, restore, save_run
+from partreid.training.supervised import SupervisedModel, new_learner
 from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage, identities
 
 if TYPE_CHECKING:
     from lightning_fabric.wrappers import _FabricModule
-
-IMAGENET, NO_WEIGHTS = "imagenet", "none"
-"""Words that ``pretrained`` may be beside a path."""
-
-
-def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
-    """A new model with its pretrained backbone; new layers are random by ``config.seed``.
-
-    Raises:
-        CheckpointError: the pretrained weights are missing or do not fit.
-    """
-    torch.manual_seed(config.seed)
-    # A folder of ImageNet's images may well be called "imagenet".
-    trained = config.pretrained not in (IMAGENET, NO_WEIGHTS) and Path(config.pretrained).is_dir()
-    weights = None if config.pretrained == NO_WEIGHTS or trained else config.pretrained
-    model = config.model
-    backbone = build_backbone(
-        model.backbone, output_stride=model.output_stride, map_stride=model.map_stride, weights=weights
-    )
-    if trained:
-        load_backbone(backbone, config.pretrained)
-    return build_network(config.model, num_identities, backbone=backbone)
-
-
-class SupervisedModel(torch.nn.Module):
-    """Model and objective as one module: what Fabric wraps for precision and distribution.
-
-    Its output is a plain dictionary, the only structure that wrappers walk through. Where ``compiled``, the model runs
-    through torch.compile.
-    """
-
-    def __init__(
-        self,
-        model: ReIDNetwork,
-        config: ObjectiveConfig,
-        *,
-        extra: ExtraLosses | None = None,
-        gather: Gather | None = None,
-        compiled: bool = False,
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.config = config
-        self.extra = extra
-        self._gather = gather
-        # Only the call is compiled: the model itself, its keys and its copies stay what they are.
-        self._call: Callable[..., Any] = torch.compile(model.forward) if compiled else model
-
-    def forward(self, batch: Augmented, pid_index: Tensor, source: Tensor | None = None) -> dict[str, Tensor]:
-        """The report of :func:`objective`: ``loss``, and each term and statistic by its name."""
-        output = self._call(batch.images, batch.part_maps)
-        report = objective(
-            output, pid_index, batch.labels, self.config, gather=self._gather, extra=self.extra, source=source
-        )
-        return {"loss": report.total, **report.terms, **report.statistics}
 
 
 class Trainer(Guided):
@@ -162,33 +105,14 @@ class Trainer(Guided):
         self._gather = gather if processes.launched() and self._shares else None
         self._source: Backbone | None = None  # the network that the training starts from, until its vectors are known
         self._source_vectors: Tensor | None = None
-        self.learner = self._new_learner(device)
+        self._maps: CachedMaps | None = None  # of the images, where the whole backbone is kept
+        self._arithmetic = arithmetic
+        self.learner = new_learner(config, len(self.pids), device, self.fabric.strategy.precision, gather=self._gather)
+        if config.objective.distills:
+            self._source = copy.deepcopy(self.learner.model.backbone).eval()
         self.progress = Progress(0, {}, self.pids, processes=processes.count())
         self._saved_at = time.monotonic()
         self._stamp: tuple[int, ...] | None = None  # of the checkpoint that this training continues
-
-    def _new_learner(self, device: torch.device) -> Learner:
-        config = self.config.optimizer
-        model = build_model(self.config, len(self.pids))
-        # Channels last is the layout in which CPUs and GPUs convolve fastest; it changes no result.
-        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.config.distributed.sync_batchnorm and processes.launched():
-            model = synchronize_batchnorm(model, device)
-        if self.config.objective.distills:
-            self._source = copy.deepcopy(model.backbone).eval()
-        if config.frozen_stride is not None:
-            freeze(model.backbone, config.frozen_stride, self.config.preprocess.size)
-        setup = LossSetup(len(self.pids), model.dim, self.config.model.part_names, self._gather or (lambda rows: rows))
-        extra = ExtraLosses(self.config.objective.extra, setup).to(device)
-        optimizer = torch.optim.Adam(
-            parameter_groups(model, [extra], config.backbone_rate),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=device.type in ("cpu", "cuda"),  # one pass over all weights instead of a dozen
-        )
-        averages = config.ema_decay > 0 and processes.is_first()  # it is written there, and needed nowhere else
-        average = WeightAverage(model, config.ema_decay) if averages else None
-        return Learner(model, optimizer, average, self.fabric.strategy.precision, extra)
 
     @property
     def _batch_images(self) -> int:
@@ -242,11 +166,32 @@ class Trainer(Guided):
                 process trains in it.
         """
         with self._alone():
-            if processes.is_first():
-                self._check_folder()
-                if not self.progress.data:
-                    self.progress = replace(self.progress, data=self._describe_data().digests)
+            self._begin()
+            self._prepare(lambda text: None, no_progress)
             return self._fit()
+
+    def prepare(self, *, say: Callable[[str], object] = lambda text: None, progress: Shows = no_progress) -> None:
+        """Compute what is computed once: :meth:`fit` does so itself, but shows nothing of it.
+
+        These are the vectors of the network that the training starts from, where the model is drawn to them, and the
+        feature maps of all images, where the whole backbone is kept.
+
+        Args:
+            say: told what is done, in the first process. progress: shows how far it is.
+
+        Raises:
+            ConfigError: the maps do not fit into their budget.
+            CheckpointError: as :meth:`fit`, or a file cannot be written.
+        """
+        with self._alone():
+            self._begin()
+            self._prepare(say, progress)
+
+    def _begin(self) -> None:
+        if processes.is_first():
+            self._check_folder()
+            if not self.progress.data:
+                self.progress = replace(self.progress, data=self._describe_data().digests)
 
     def _alone(self) -> AbstractContextManager[None]:
         """While this lasts, no other process trains into the same folder."""
@@ -266,20 +211,36 @@ class Trainer(Guided):
         labels = self.config.label_schema is not None
         return TrainingData.of(self.loader.dataset.images, self.loader.pid_index, labels=labels)
 
-    def _keep_source(self) -> None:
-        """Have the first process find out what the source says of the clean images; the others read it."""
-        if self._source is None:
-            return
+    def _prepare(self, say: Callable[[str], object], progress: Shows) -> None:
+        """The first process computes what is kept in the run's folder; the others read it."""
         for first in (True, False):
             if processes.is_first() is first:
-                self._source_vectors = source_vectors(
-                    self._source, self.loader.dataset, self.config.preprocess, self.run
-                )
+                if self._maps is None and self._caches:
+                    self._maps = self._cache(say, progress)
+                    self._source_vectors = self._maps.clean_vectors() if self._source is not None else None
+                elif self._source is not None and self._source_vectors is None:
+                    self._source_vectors = source_vectors(
+                        self._source, self.loader.dataset, self.config.preprocess, self.run
+                    )
             self.fabric.barrier()
         self._source = None
 
+    @property
+    def _caches(self) -> bool:
+        whole = keeps_whole(self.learner.model.backbone, self.config.optimizer.frozen_stride)
+        return whole and self.config.cached_maps.variants > 0 and self.epoch < self.config.optimizer.epochs
+
+    def _cache(self, say: Callable[[str], object], progress: Shows) -> CachedMaps:
+        digests = self._describe_data().digests
+        source = MapSource.of(
+            self.learner.model, self.config, self.loader.dataset, self.pid_index, self.augmentation, digests
+        )
+        return cached_maps(
+            source, self.config.cached_maps, self.run, device=self.fabric.device, arithmetic=self._arithmetic, say=say,
+            progress=progress,
+        )  # fmt: skip
+
     def _fit(self) -> Checkpoint:
-        self._keep_source()
         supervised = SupervisedModel(
             self.learner.model,
             self.config.objective,
@@ -299,6 +260,8 @@ class Trainer(Guided):
             for callback in self._told:
                 callback.close()
         self.fabric.barrier()
+        if self._maps is not None and processes.is_first() and not self.config.cached_maps.keep:
+            self._maps.remove()
         return Checkpoint(self.learner.result.eval(), self.config.preprocess)
 
     def _train_epoch(self, model: _FabricModule, optimizer: torch.optim.Optimizer) -> None:
@@ -306,7 +269,8 @@ class Trainer(Guided):
         model.train()
         keep_frozen_statistics(model)
         epoch, size, sampler = self.epoch, self.config.optimizer.accumulation, self.loader.sampler
-        batches = iter(self.loader.epoch(epoch, start=self.progress.step * size))
+        read = self.loader.epoch if self._maps is None else self.loader.order
+        batches: Iterator[ImageBatch | list[int]] = iter(read(epoch, start=self.progress.step * size))
         steps = math.ceil(sampler.batches / size)
         meter = Meter(self.fabric.device, lambda values: cast(Tensor, self.fabric.all_reduce(values)))
         for step in range(self.progress.step, steps):
@@ -329,19 +293,25 @@ class Trainer(Guided):
                 self.learner.average.update(self.learner.model)
             self._report(records)
 
-    def _losses(self, batch: ImageBatch, number: int, model: torch.nn.Module) -> dict[str, Tensor]:
+    def _losses(self, batch: ImageBatch | list[int], number: int, model: torch.nn.Module) -> dict[str, Tensor]:
         """Vary a batch and compute its losses. ``number`` of the batch in its epoch."""
         # All randomness derives from the seed and the batch's place, so a resumed run draws what an unbroken one would.
         state = np.random.SeedSequence([self.config.seed, self.epoch, number, processes.rank()])
         augmenting, network = (int(seed) for seed in state.generate_state(2, np.uint32))
         generator = torch.Generator().manual_seed(augmenting)
         torch.manual_seed(network)
-        batch = batch.repeated(self.config.batch.views)
-        pid_index = self.pid_index[batch.index].to(self.fabric.device)
-        source = None if self._source_vectors is None else self._source_vectors[batch.index].to(self.fabric.device)
-        batch = batch.to(self.fabric.device)
-        varied = self.augmentation(batch.images, batch.part_maps, pid_index, generator)
-        varied = varied._replace(images=varied.images.contiguous(memory_format=torch.channels_last))
+        index = batch.index if isinstance(batch, ImageBatch) else torch.tensor(batch)
+        index = index.repeat(self.config.batch.views)
+        pid_index = self.pid_index[index].to(self.fabric.device)
+        source = None if self._source_vectors is None else self._source_vectors[index].to(self.fabric.device)
+        varied: Augmented | MapBatch
+        if isinstance(batch, ImageBatch):
+            batch = batch.repeated(self.config.batch.views).to(self.fabric.device)
+            varied = self.augmentation(batch.images, batch.part_maps, pid_index, generator)
+            varied = varied._replace(images=varied.images.contiguous(memory_format=torch.channels_last))
+        else:
+            assert self._maps is not None
+            varied = self._maps.draw(index, generator).to(self.fabric.device)
         losses: dict[str, Tensor] = model(varied, pid_index, source)
         return losses
 

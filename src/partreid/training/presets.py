@@ -13,6 +13,7 @@ from partreid.models.checkpoint import find_checkpoint
 from partreid.models.model_config import ModelConfig, bot_model, official_model, paper_model, pcb_model
 from partreid.objects import guided
 from partreid.preprocessing import PreprocessConfig
+from partreid.training.network_presets import NETWORK_PRESETS, NETWORK_SUFFIXES
 from partreid.training.started_with import load_train_config
 from partreid.training.train_config import OptimizerConfig, TrainConfig
 
@@ -196,14 +197,24 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
 
 @guided
 def get_preset(name: str) -> TrainConfig:
-    """The preset of that name.
+    """The preset of that name; of one that stands on a network, "parts-on FILE" or "fine-tune FILE".
 
     Raises:
-        ConfigError: there is none; the message names the nearest one.
+        ConfigError: there is none, and the message names the nearest one; or it needs a network, which is not named, or
+            of which there is no file.
+        CheckpointError: the network's file cannot be read.
     """
-    if name not in PRESETS:
-        raise ConfigError(f"Unknown preset {name!r}. {nearest(name, PRESETS)}")
-    return PRESETS[name]()
+    if name in PRESETS:
+        return PRESETS[name]()
+    first, _, network = str(name).partition(" ")
+    if first in NETWORK_PRESETS and network.strip():
+        return NETWORK_PRESETS[first](network.strip())
+    if first in NETWORK_PRESETS:
+        raise ConfigError(
+            f'The preset {first} stands on a network: expected "{first} FILE" with a file of one '
+            f"({', '.join(NETWORK_SUFFIXES)}) or a backbone's name such as resnet50, got {name!r}."
+        )
+    raise ConfigError(f"Unknown preset {name!r}. {nearest(name, (*PRESETS, *NETWORK_PRESETS))}")
 
 
 def find_config(source: str | Path) -> TrainConfig:
@@ -212,7 +223,7 @@ def find_config(source: str | Path) -> TrainConfig:
     Raises:
         ConfigError: it is none of these, or the file does not fit. CheckpointError: the folder holds no run.
     """
-    if str(source) in PRESETS:
+    if str(source) in PRESETS or str(source).partition(" ")[0] in NETWORK_PRESETS:
         return get_preset(str(source))
     path = Path(source)
     if path.is_dir():
@@ -220,5 +231,6 @@ def find_config(source: str | Path) -> TrainConfig:
     if path.exists():
         return TrainConfig.load(path)
     raise ConfigError(
-        f"Expected a preset, a run's folder or a file, got {str(source)!r}. {nearest(str(source), PRESETS)}"
+        f"Expected a preset, a run's folder or a file, got {str(source)!r}. "
+        f"{nearest(str(source), (*PRESETS, *NETWORK_PRESETS))}"
     )

@@ -44,7 +44,7 @@ def source_vectors(backbone: Backbone, dataset: ImageDataset, preprocess: Prepro
             "objective.distillation: this backbone has no embedding of its own that the model could be drawn to. Set "
             "its weights to 0, or take a backbone that was trained to embed people (docs/models.md)."
         )
-    path, key = run / SOURCE_FILE, _key(backbone, dataset, preprocess)
+    path, key = run / SOURCE_FILE, source_key(backbone, dataset, preprocess)
     if path.is_file():
         kept = load_file(path)
         if key in kept:
@@ -61,7 +61,7 @@ def source_vectors(backbone: Backbone, dataset: ImageDataset, preprocess: Prepro
     return found
 
 
-def _key(backbone: Backbone, dataset: ImageDataset, preprocess: PreprocessConfig) -> str:
+def source_key(backbone: Backbone, dataset: ImageDataset, preprocess: PreprocessConfig) -> str:
     """What the vectors depend on: weights, preprocessing, and which images come in which order."""
     digest = hashlib.sha256(preprocess.model_dump_json().encode())
     for name, tensor in sorted(backbone.state_dict().items()):
@@ -71,6 +71,11 @@ def _key(backbone: Backbone, dataset: ImageDataset, preprocess: PreprocessConfig
     for image in dataset.images:
         digest.update(f"{image.identity} {image.path.name}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def keeps_whole(backbone: Backbone, stride: int | None) -> bool:
+    """Whether keeping the weights up to the features of that stride keeps the whole feature map."""
+    return stride is not None and stride >= max(backbone.stage_channels)
 
 
 def freeze(backbone: Backbone, stride: int, size: tuple[int, int]) -> None:
@@ -84,6 +89,7 @@ def freeze(backbone: Backbone, stride: int, size: tuple[int, int]) -> None:
     Raises:
         ConfigError: the backbone has no features of that stride.
     """
+    stride = min(stride, max(backbone.stage_channels))
     if stride not in backbone.stage_channels:
         offered = ", ".join(map(str, sorted(backbone.stage_channels)))
         raise ConfigError(f"optimizer.frozen_stride = {stride}: this backbone has features of the strides {offered}.")

@@ -78,6 +78,18 @@ class DistributedConfig(ConfigModel):
     """Whether BN statistics are taken over all devices instead of each device's images."""
 
 
+class CachedMapsConfig(ConfigModel):
+    """Feature maps that are computed once, where ``optimizer.frozen_stride`` keeps the whole backbone."""
+
+    variants: Annotated[int, Field(ge=0)] = 4
+    """Variants of each image, the first as it is, the others augmented; as many of them as have room. 0 = none: maps
+    are computed anew at every step."""
+    gib: Positive = 4.0
+    """Room for them in the run's folder, in GiB."""
+    keep: bool = False
+    """Whether they stay there when the training is done."""
+
+
 class TrainConfig(ConfigModel):
     """Everything that shapes a trained model. The defaults are the paper's for occluded sets."""
 
@@ -93,6 +105,8 @@ class TrainConfig(ConfigModel):
     """What is minimised."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """How it is minimised."""
+    cached_maps: CachedMapsConfig = CachedMapsConfig()
+    """How heads alone are trained."""
     distributed: DistributedConfig = DistributedConfig()
     """How several devices share the work."""
     pretrained: str = "imagenet"

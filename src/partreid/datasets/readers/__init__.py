@@ -16,6 +16,7 @@ from partreid.datasets.readers.common import Layout, list_images, say_once, subf
 from partreid.datasets.readers.cuhk03 import CUHK03
 from partreid.datasets.readers.market1501 import DUKEMTMC, FOLDER, MARKET1501, MARKET1501_500K, OCCLUDED_DUKE
 from partreid.datasets.readers.msmt17 import MSMT17
+from partreid.datasets.readers.person_folders import PERSONS
 from partreid.datasets.readers.table import TABLE
 from partreid.errors import ConfigError, DataError, LabelError, nearest, warn
 from partreid.labels.locate import AUTO, choose_label_folder, find_label
@@ -29,6 +30,7 @@ __all__ = [
 
 LAYOUTS: tuple[Layout, ...] = (
     MARKET1501, DUKEMTMC, OCCLUDED_DUKE, OCCLUDED_REID, P_DUKEMTMC, PARTIAL_REID, *CUHK03, *MSMT17, MARKET1501_500K,
+    PERSONS,
 )  # fmt: skip
 """Every known set. Beside them there are any folder in Market layout and tables."""
 
@@ -301,5 +303,5 @@ def _only(found: tuple[FoundDataset, ...], path: Path, wanted: Layout | None = N
         raise DataError(f"{path} has no {wanted.name} ({wanted.key}): expected {wanted.holds}; found {folders}.")
     raise DataError(
         f"{path} holds no data set of a known layout: expected {FOLDER.holds}, a table (.csv, .parquet), or the folder "
-        f"of a known set ({', '.join(_BY_KEY)}); found {folders}."
+        f"of a known set ({', '.join(_BY_KEY)}); found {folders}. If each of these is a person: {PERSONS.key}={path}."
     )

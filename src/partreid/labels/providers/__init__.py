@@ -105,8 +105,12 @@ imported before it is asked for."""
 _NEEDED = {"openvino": "its network file, e.g. human-pose-estimation-0001.xml", "keypoints": "a .json or .npz file"}
 
 
+DEFAULT_STRIDE = 8
+"""Pixels between the nodes of a label."""
+
+
 def load_provider(
-    name: str, *, model: str | Path | None = None, stride: int = 8, images: str | Path | None = None
+    name: str, *, model: str | Path | None = None, stride: int = DEFAULT_STRIDE, images: str | Path | None = None
 ) -> PoseProvider:
     """A provider by name.
 
