@@ -142,6 +142,19 @@ def powers(model: onnx.ModelProto) -> None:
     model.graph.node.extend(net.nodes)
 
 
+def rows(model: onnx.ModelProto) -> None:
+    """Rows of numbers, which Python would repeat where a file multiplies them."""
+    net = OnnxNet()
+    x = net("Reshape", net("Shape", "images", name="shape"), np.array([-1, 2]), name="rows")
+    net("Reshape", "first", net("Mul", x, net.weight(np.array(HUGE), "huge"), name="many"), name="reshaped")
+    conv = node(model, "Conv")
+    net.nodes[-1].output[0], conv.output[0] = conv.output[0], "first"
+    model.graph.node.extend(net.nodes)
+    model.graph.initializer.extend(tensor for tensor in net.weights if tensor.name == "huge")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, 2]), "pairs"))
+    model.graph.node[-3].input[1] = "pairs"
+
+
 def subgraph(model: onnx.ModelProto) -> None:
     inner = helper.make_graph([], "inner", [], [])
     node(model, "Relu").attribute.append(helper.make_attribute("then_branch", inner))
@@ -226,6 +239,7 @@ ONNX: dict[str, tuple[Change, str]] = {
     "groups of 0": (appended("InstanceNormalization", np.float32([1]), np.float32([1, 2, 3])), "fails"),
     "lists that double": (lists, "a list of .* numbers; at most 1024"),
     "numbers that square": (powers, "more than 64 bits"),
+    "rows of numbers": (rows, "arithmetic with rows of numbers"),
     "a table": (appended("Gather", np.zeros((64, 64), np.int64), axis=1), "is a table of numbers"),
     "a long list": (appended("Gather", np.zeros(10_000, np.int64), axis=1), "is a table of numbers"),
     "a cycle": (rewired, "the graph has a cycle"),

@@ -65,6 +65,15 @@ def twice(net: OnnxNet) -> str:
     return net("Resize", X, "", "", size, mode="linear", coordinate_transformation_mode="half_pixel")
 
 
+def padded(net: OnnxNet) -> str:
+    """What the old exporter of PyTorch writes for ``F.pad(x, (1, 0, 2, 1))``."""
+    zeros = net("ConstantOfShape", np.array([4]), value=onnx.numpy_helper.from_array(np.array([0])))
+    rows = net("Reshape", net("Concat", np.array([1, 0, 2, 1]), zeros, axis=0), np.array([-1, 2]))
+    back = net("Slice", rows, np.array([-1]), np.array([-(2**63) + 1]), np.array([0]), np.array([-1]))
+    flat = net("Reshape", net("Transpose", back, perm=[1, 0]), np.array([-1]))
+    return net("Pad", X, net("Cast", flat, to=7), np.array(0.5, np.float32), mode="constant")
+
+
 def expanded(net: OnnxNet) -> str:
     ones = net("ConstantOfShape", np.array([4]), value=onnx.numpy_helper.from_array(np.array([1])))
     want = np.array([-1, 3, 12, 8])
@@ -161,6 +170,7 @@ CASES: dict[str, tuple[Build, int]] = {
     "Pad attribute": (one("Pad", pads=[0, 0, 2, 1, 0, 0, 1, 3], mode="reflect"), 10),
     "Pad edge": (one("Pad", np.array([2, 1, 1, 3]), "", np.array([2, -1]), mode="edge"), 18),
     "Pad cut": (one("Pad", np.array([0, 0, -1, 0, 0, 0, 0, -2])), 13),
+    "Pad by the old exporter": (padded, 13),
     "Cast": (one("Cast", to=1), 13),
     "Resize nearest": (one("Resize", "", np.array([1, 1, 2, 3], np.float32), mode="nearest",
                            coordinate_transformation_mode="asymmetric", nearest_mode="floor"), 13),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from partreid.models.backbones import file_numbers as num
+from partreid.models.backbones import file_shapes as shapes
 from partreid.models.backbones.fusing import fused
 from partreid.models.backbones.nodes import SIZES, Graph, Node
 from partreid.models.backbones.operations import Value
@@ -314,7 +315,9 @@ def _nodes(steps: Sequence[Step], parts: Parts) -> tuple[list[Node], set[str], d
             continue
         pieces = f"\0pieces of {step.outputs[0]}"
         nodes.append(Node(pieces, step.kind, step.call, tuple(inputs)))
-        nodes += [Node(name, step.kind, partial(num.piece, index=i), (pieces,)) for i, name in enumerate(step.outputs)]
+        nodes += [
+            Node(name, step.kind, partial(shapes.piece, index=i), (pieces,)) for i, name in enumerate(step.outputs)
+        ]
     return nodes, wanted, plain
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partreid.models.backbones import file_numbers as num
+from partreid.models.backbones import file_shapes as shapes
 from partreid.models.backbones import operations as op
 from partreid.models.backbones import resizing
 from partreid.models.backbones.file_reading import Attributes, Call, Operation
@@ -140,27 +141,27 @@ def _split(a: Attributes) -> Call:
 
 
 def _pieces(x: Value, sizes: Value = None, *, axis: int, told: list[int], number: int) -> Any:
-    return num.parts(x, axis, sizes or told, number=number)
+    return shapes.parts(x, axis, sizes or told, number=number)
 
 
 def _slice(a: Attributes) -> Call:
     if a.version >= 10:
-        return num.sliced
+        return shapes.sliced
     axes = a.integers("axes", ())
     return partial(_cut, starts=list(a.integers("starts")), ends=list(a.integers("ends")), axes=list(axes) or None)
 
 
 def _cut(x: Value, *, starts: list[int], ends: list[int], axes: list[int] | None) -> Value:
-    return num.sliced(x, starts, ends, axes)
+    return shapes.sliced(x, starts, ends, axes)
 
 
 def _shape(a: Attributes) -> Call:
     start, end = a.integer("start", 0), a.take("end", None)
-    return partial(_shape_between, start=start, end=end) if start or end is not None else num.shape_of
+    return partial(_shape_between, start=start, end=end) if start or end is not None else shapes.shape_of
 
 
 def _shape_between(x: Tensor, *, start: int, end: int | None) -> list[int]:
-    return num.shape_of(x)[start:end]
+    return shapes.shape_of(x)[start:end]
 
 
 def _cast(a: Attributes) -> Call:
@@ -172,7 +173,7 @@ def _filled(a: Attributes) -> Call:
     value = a.take("value", None)
     if value is None or value.kind not in ("<i4", "<i8") or value.shape not in ((), (1,)):
         raise ValueError("its value is no single whole number, which alone is supported")
-    return partial(num.filled, value=int(value.read().reshape(-1)[0]))
+    return partial(shapes.filled, value=int(value.read().reshape(-1)[0]))
 
 
 def _dropout(a: Attributes) -> Call:
@@ -303,17 +304,17 @@ OPERATIONS: dict[str, Operation] = {
     "Dropout": Operation(_dropout, numbers=(1, 2)),
     "Cast": Operation(_cast),
     "Flatten": Operation(lambda a: partial(op.flatten_from, axis=a.integer("axis", 1))),
-    "Reshape": Operation(lambda a: partial(num.reshape, zero_copies=not a.flag("allowzero", 0)), numbers=(1,)),
-    "Transpose": Operation(lambda a: partial(num.permute, order=list(a.integers("perm", ())))),
-    "Squeeze": Operation(_axes(num.squeeze), numbers=(1,)),
-    "Unsqueeze": Operation(_axes(num.unsqueeze), numbers=(1,)),
-    "Concat": Operation(lambda a: partial(num.concat, axis=a.integer("axis"))),
+    "Reshape": Operation(lambda a: partial(shapes.reshape, zero_copies=not a.flag("allowzero", 0)), numbers=(1,)),
+    "Transpose": Operation(lambda a: partial(shapes.permute, order=list(a.integers("perm", ())))),
+    "Squeeze": Operation(_axes(shapes.squeeze), numbers=(1,)),
+    "Unsqueeze": Operation(_axes(shapes.unsqueeze), numbers=(1,)),
+    "Concat": Operation(lambda a: partial(shapes.concat, axis=a.integer("axis"))),
     "Split": Operation(_split, numbers=(1,), pieces=True),
     "Slice": Operation(_slice, numbers=(1, 2, 3, 4)),
-    "Gather": Operation(lambda a: partial(num.gather, axis=a.integer("axis", 0)), numbers=(1,)),
+    "Gather": Operation(lambda a: partial(shapes.gather, axis=a.integer("axis", 0)), numbers=(1,)),
     "Shape": Operation(_shape),
     "ConstantOfShape": Operation(_filled, numbers=(0,)),
-    "Expand": Operation(lambda a: num.expand, numbers=(1,)),
+    "Expand": Operation(lambda a: shapes.expand, numbers=(1,)),
     "Pad": Operation(_pad, numbers=(1, 2, 3)),
     "Resize": Operation(_resize, numbers=(1, 2, 3)),
     "Upsample": Operation(_resize, numbers=(1,)),

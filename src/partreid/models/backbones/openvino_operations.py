@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partreid.models.backbones import file_numbers as num
+from partreid.models.backbones import file_shapes as shapes
 from partreid.models.backbones import operations as op
 from partreid.models.backbones import resizing
 from partreid.models.backbones.file_reading import Attributes, Call, Operation
@@ -107,7 +108,7 @@ def _normalize(a: Attributes) -> Call:
 
 def _gather(a: Attributes) -> Call:
     a.one_of("batch_dims", ("0",), "0")
-    return num.gather
+    return shapes.gather
 
 
 def _convert(a: Attributes) -> Call:
@@ -117,17 +118,17 @@ def _convert(a: Attributes) -> Call:
 
 def _expand(a: Attributes) -> Call:
     a.one_of("mode", ("numpy", "bidirectional"), "numpy")
-    return num.expand
+    return shapes.expand
 
 
 def _shape(a: Attributes) -> Call:
     a.ignore("output_type")
-    return num.shape_of
+    return shapes.shape_of
 
 
 def _squeeze(a: Attributes) -> Call:
     a.one_of("allow_axis_skip", ("false",), "false")
-    return num.squeeze
+    return shapes.squeeze
 
 
 def _pad(a: Attributes) -> Call:
@@ -141,7 +142,7 @@ def _padded(x: Tensor, before: Value, after: Value, value: Value = None, *, mode
 
 
 def _pieces(a: Attributes) -> Call:
-    return partial(num.parts, number=a.integer("num_splits"))
+    return partial(shapes.parts, number=a.integer("num_splits"))
 
 
 def _strided_slice(a: Attributes) -> Call:
@@ -157,11 +158,11 @@ def _strided(
     """Where a mask is 1, a slice begins at the first place, or ends behind the last."""
     starts = [0 if i < len(first) and first[i] else at for i, at in enumerate(num.as_list(begin))]
     ends = [2**31 if i < len(last) and last[i] else at for i, at in enumerate(num.as_list(end))]
-    return num.sliced(x, starts, ends, None, steps)
+    return shapes.sliced(x, starts, ends, None, steps)
 
 
 def _slice(x: Value, starts: Value, ends: Value, steps: Value, axes: Value = None) -> Value:
-    return num.sliced(x, starts, ends, axes, steps)
+    return shapes.sliced(x, starts, ends, axes, steps)
 
 
 def _interpolate(a: Attributes) -> Call:
@@ -253,15 +254,15 @@ OPERATIONS: dict[str, Operation] = {
     "Floor": _plain(num.rounded_down),
     "Ceiling": _plain(num.rounded_up),
     "Convert": Operation(_convert),
-    "Reshape": Operation(lambda a: partial(num.reshape, zero_copies=a.flag("special_zero", False)), numbers=(1,)),
-    "Transpose": Operation(lambda a: num.permute, numbers=(1,)),
+    "Reshape": Operation(lambda a: partial(shapes.reshape, zero_copies=a.flag("special_zero", False)), numbers=(1,)),
+    "Transpose": Operation(lambda a: shapes.permute, numbers=(1,)),
     "Squeeze": Operation(_squeeze, numbers=(1,)),
-    "Unsqueeze": _plain(num.unsqueeze),
+    "Unsqueeze": _plain(shapes.unsqueeze),
     "ShapeOf": Operation(_shape),
     "Gather": Operation(_gather, numbers=(1, 2)),
-    "Concat": Operation(lambda a: partial(num.concat, axis=a.integer("axis"))),
+    "Concat": Operation(lambda a: partial(shapes.concat, axis=a.integer("axis"))),
     "Split": Operation(_pieces, numbers=(1,), pieces=True),
-    "VariadicSplit": Operation(lambda a: num.parts, numbers=(1, 2), pieces=True),
+    "VariadicSplit": Operation(lambda a: shapes.parts, numbers=(1, 2), pieces=True),
     "StridedSlice": Operation(_strided_slice, numbers=(1, 2, 3)),
     "Slice": Operation(lambda a: _slice, numbers=(1, 2, 3, 4)),
     "Broadcast": Operation(_expand, numbers=(1,)),
