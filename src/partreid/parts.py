@@ -18,8 +18,8 @@ FOREGROUND = "foreground"
 """Name of the slot that holds the foreground embedding; it stands before the parts in every ``PartEmbeddings``."""
 
 GLOBAL = "global"
-"""Name of the slot that holds the embedding of the whole image: the only one of a model without parts, and the first of a
-model that keeps its backbone's own embedding."""
+"""Name of the slot that holds the embedding of the whole image: the only one of a model without parts, and the first of
+a model that keeps its backbone's own embedding."""
 
 HOLISTIC = (GLOBAL, FOREGROUND)
 """Names of slots that are no parts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class ColorRunner:
     slots = ("foreground", "torso", "legs")
     fingerprint = "colours"
     normalize_embeddings = False
+    slot_weights: ClassVar[dict[str, float]] = {}
     visibility = "argmax"
     visibility_threshold: float | None = None
     pose: PoseInput | None = None

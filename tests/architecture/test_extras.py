@@ -32,6 +32,7 @@ AREAS = {
     "functional/_compiled.py": "search",
     "labels/providers/openvino.py": "openvino",
     "models/backbones/timm_seam.py": "timm",
+    "models/backbones/timm_swin.py": "timm",
     "retrieval/search/": "search",
     "retrieval/stores/lance/": "gallery",
     "retrieval/stores/qdrant/": "qdrant",

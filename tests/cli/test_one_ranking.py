@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from partreid import Filter, Gallery, MatchingConfig, PartEmbeddings, PartExtractor, part_distances
 from partreid.app.messages import Question, Sighting
 from partreid.app.service import PageService
+from partreid.errors import ShapeError
 from partreid.evaluation.evaluator import evaluate_embeddings
 from partreid.evaluation.slots import slot_mapping, slot_table
 from partreid.inference.embedding_file import save_embeddings
@@ -29,8 +31,8 @@ from tests.cli.conftest import Run
 QUICK = ("bot", "light")
 ALIKE = ("demo", "ablation")  # light's network
 NETWORKS = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PRESETS if name not in ALIKE
-]
+    pytest.param(name, {}, marks=() if name in QUICK else pytest.mark.slow) for name in PRESETS if name not in ALIKE
+] + [pytest.param("light", {"foreground": 0.001, "head": 30}, id="light-weighed")]
 FOUND, SIZE = 6, (96, 32)
 
 
@@ -46,9 +48,9 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def random_run(name: str, folder: Path) -> Path:
+def random_run(name: str, folder: Path, slot_weights: dict[str, float]) -> Path:
     """A checkpoint of a preset's network, small images, random weights."""
-    config = PRESETS[name]()
+    config = PRESETS[name]().override({"model.slot_weights": slot_weights})
     torch.manual_seed(0)
     network = build_network(config.model, 3)
     for module in network.modules():
@@ -77,19 +79,23 @@ def names_of(ids: tuple[str, ...]) -> list[str]:
     return [Path(one).name for one in ids]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_way_gives_one_ranking(name: str, run: Run, crops: list[Path], tmp_path: Path) -> None:
-    model = random_run(name, tmp_path / "model")
+@pytest.mark.parametrize(("name", "weights"), NETWORKS)
+def test_every_way_gives_one_ranking(
+    name: str, weights: dict[str, float], run: Run, crops: list[Path], tmp_path: Path
+) -> None:
+    model = random_run(name, tmp_path / "model", weights)
     extractor = PartExtractor.from_pretrained(str(model))
     normalized = extractor.model.config.normalize_embeddings
     everyone = extractor.embed(crops)
-    distances = part_distances(everyone, everyone, normalize=normalized)
+    distances = part_distances(everyone, everyone, normalize=normalized, weights=weights)
     place = max(range(len(crops)), key=lambda i: clearness(distances[i]))
     query, items = crops[place], crops[:place] + crops[place + 1 :]
     ids = [str(item) for item in items]
     asked, stored = extractor.embed([query]), extractor.embed(items)
-    expected_distances = part_distances(asked, stored, normalize=normalized)[0]
+    expected_distances = part_distances(asked, stored, normalize=normalized, weights=weights)[0]
     expected = ranking(ids, expected_distances)
+    without = part_distances(asked, stored, normalize=normalized, weights={})[0]
+    assert (ranking(ids, without) != expected) == bool(weights)
     assert len(expected) == FOUND
 
     # Python, without a word about how to compare
@@ -118,6 +124,7 @@ def test_every_way_gives_one_ranking(name: str, run: Run, crops: list[Path], tmp
             assert names_of(found.ids[0]) == expected
             assert found.matching is not None
             assert found.matching.model_dump()["normalize"] is normalized
+            assert found.matching.model_dump()["slot_weights"] == weights
             assert np.allclose(found.distances[0], expected_distances.sort().values[:FOUND], rtol=2e-3)
 
     # commands
@@ -162,6 +169,12 @@ def test_embeddings_remember_how_they_are_compared(normalized: bool | None, tmp_
     assert PartEmbeddings.cat([e, e]).compare_normalized is normalized
     file = save_embeddings(tmp_path / "e.safetensors", e, names=[str(i) for i in range(20)])
     assert load_embeddings(file)[0].compare_normalized is normalized
+    weighed = replace(e, compare_weights={"b": 4})
+    assert torch.equal(part_distances(weighed, e), part_distances(e, e, weights={"b": 4}))
+    assert PartEmbeddings.cat([e, weighed]).compare_weights == weighed[1:].cpu().compare_weights == {"b": 4.0}
+    assert weighed.select("a").compare_weights == {}
+    assert MatchingConfig(slots=("b",)).resolved(weighed).slot_weights == {"b": 4.0}
+    assert MatchingConfig(slot_weights={}).resolved(weighed).slot_weights == {}
     unknown = embeddings(3, normalized=None)
     other = torch.cat([part_distances(e[:3], unknown), part_distances(unknown, e[:3]).T])
     assert torch.allclose(other[:3], other[3:])
@@ -177,6 +190,16 @@ def test_two_ways_are_never_mixed() -> None:
     ):
         with pytest.raises(ValueError, match="different models"):
             mixed()
+    one, two = (replace(no, compare_weights={"a": weight}) for weight in (2, 3))
+    for mixed in (
+        lambda: part_distances(one, two),
+        lambda: PartEmbeddings.cat([one, no, two]),
+        lambda: MatchingConfig().resolved(one, two),
+    ):
+        with pytest.raises(ShapeError, match="different models"):
+            mixed()
+    with pytest.raises(ShapeError, match="No slot 'c' for a weight"):
+        replace(no, compare_weights={"c": 2})
     gallery = Gallery()
     gallery.add(yes, list("abc"))
     for used in (lambda: gallery.search(no), lambda: gallery.add(no, list("defg"))):

@@ -196,6 +196,27 @@ def test_slot_table_with_continuous_visibility_and_thresholds_per_slot() -> None
         evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, matching=wrong)
 
 
+def test_weights_count_in_the_combinations_of_the_slot_table() -> None:
+    rule = MatchingConfig(slot_weights={"foreground": 3, "head": 1000, "legs": 0.001})
+    plain, weighed = (
+        {
+            r.name: r
+            for r in slot_table(slot_mapping(QUERY), slot_mapping(GALLERY), QUERY_IDS, GALLERY_IDS, matching=one)
+        }
+        for one in (None, rule)
+    )
+    assert all(weighed[slot] == plain[slot] for slot in QUERY.slots)  # alone, a weight changes nothing
+    assert weighed["parts, without visibility"] != plain["parts, without visibility"]
+    whole = evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, matching=rule)
+    assert weighed["foreground + parts, with visibility"].mean_ap == whole.mean_ap
+    reranked = EvaluationConfig(reranking=RerankingConfig(k1=5, k2=2))
+    scores = [
+        evaluate_embeddings(QUERY, GALLERY, QUERY_IDS, GALLERY_IDS, matching=one, options=reranked).mean_ap
+        for one in (None, rule)
+    ]
+    assert scores[0] != scores[1]
+
+
 def test_an_invisible_part_counts_in_stored_order() -> None:
     vectors = torch.tensor([0.0, 1.0, 2.0]).view(3, 1, 1)
     gallery = {"head": PartEmbeddings(vectors, torch.ones(3, 1), ("head",))}

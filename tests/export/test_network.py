@@ -39,6 +39,20 @@ def test_pixels_in_and_three_outputs_out(fields: dict[str, Any], map_stride: int
         assert 0 < float(visibility[:, 1:].mean()) < 1  # the images show some parts and not others
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_network_that_reads_bgr(mirror: bool) -> None:
+    checkpoint = tiny_checkpoint()
+    preprocess = PREPROCESS.model_copy(update={"order": "bgr"})
+    runner = TorchRunner(checkpoint.model, preprocess, RuntimeConfig(device="cpu"), mirror=mirror)
+    expected = runner.run(random_pixels(3), None).embeddings.vectors
+    pixels = torch.from_numpy(random_pixels(3))
+    with torch.inference_mode():
+        vectors, _, _ = ExportedNetwork(checkpoint.model, preprocess, mirror=mirror)(pixels)
+        other, _, _ = ExportedNetwork(checkpoint.model, PREPROCESS, mirror=mirror)(pixels)
+    torch.testing.assert_close(vectors, expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(vectors, other, atol=1e-3)
+
+
 def test_a_fine_map_is_never_built() -> None:
     network = ExportedNetwork(tiny_checkpoint(map_stride=4).model, PREPROCESS)
     assert isinstance(network.network, FineMapNetwork)

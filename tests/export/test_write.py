@@ -171,6 +171,9 @@ def test_the_description_is_the_models_own() -> None:
     assert isinstance(info, ExportInfo)
     assert (info.network, info.slots, info.part_names) == ("PCB", ("stripe_1", "stripe_2"), ("stripe_1", "stripe_2"))
     assert (info.visibility, info.normalize_embeddings, info.license) == ("argmax", True, None)
+    assert info.slot_weights == {}
+    weighed = tiny_checkpoint(attention="stripes", stripes=2, slot_weights={"stripe_1": 2})
+    assert write.describe(TorchRunner(weighed.model, PREPROCESS, CPU)).slot_weights == {"stripe_1": 2.0}
 
 
 @pytest.mark.slow

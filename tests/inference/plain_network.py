@@ -34,6 +34,7 @@ class PlainRunner:
         self.slots = ("foreground", "head")
         self.fingerprint = fingerprint
         self.normalize_embeddings = False
+        self.slot_weights: dict[str, float] = {}
         self.pose: PoseInput | None = None
         self.batches: list[int] = []
         self._pause, self._killer = pause, killer

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,20 @@ def shards(images: Path, tmp_path: Path) -> Path:
 
 
 # One file
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_weights_of_slots_come_back_and_say_nothing_where_there_are_none(suffix: str, tmp_path: Path) -> None:
+    plain = saved(tmp_path / f"plain.{suffix}")
+    assert "compare_weights" not in read_facts(plain).to_json()  # as in files of earlier versions, checksum included
+    assert load_embeddings(plain)[0].compare_weights == {}
+    weighed = replace(made(), compare_weights={"head": 3})
+    file = save_embeddings(tmp_path / f"weighed.{suffix}", weighed)
+    assert load_embeddings(file)[0].compare_weights == {"head": 3.0}
+    for wrong in ({"hat": 3}, {"head": 0}, [3]):
+        content = json.loads(read_facts(file).to_json()) | {"compare_weights": wrong}
+        with pytest.raises(PartReIDError, match="weight"):
+            FileFacts.from_json(json.dumps(content))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

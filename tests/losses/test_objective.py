@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from partreid.errors import ConfigError, LabelError
 from partreid.functional.losses import IGNORED_LABEL
-from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
-from partreid.losses.objective import gilt_terms, objective
+from partreid.losses.loss_config import DistillationConfig, GiLtConfig, ObjectiveConfig, RegionWeights
+from partreid.losses.objective import consistency_loss, distillation_terms, gilt_terms, objective
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
 
 B, K, D, H, W, IDENTITIES = 6, 3, 8, 4, 2, 5
@@ -235,3 +235,38 @@ def test_losses_on_what_a_model_does_not_have_count_for_nothing(output: ModelOut
     report = objective(no_foreground, PIDS, labels, ObjectiveConfig(gilt=gilt))
     assert set(report.terms) == {"identity/global_", "triplet/parts"}
     assert float(report.total.detach()) == pytest.approx(identity(output, "g") + triplet(output, "p"), rel=1e-5)
+
+
+def test_consistency_compares_what_both_views_show(output: ModelOutput) -> None:
+    seen = torch.tensor([[1.0, 1, 0], [1, 0, 0], [1, 1, 1], [0, 1, 1], [1, 1, 1], [1, 1, 1]])
+    output = replace(output, visibility=seen)
+    features = output.features
+    total = count = 0.0
+    for image in range(3):
+        pairs = [(features.global_[image], features.global_[image + 3])]
+        pairs += [(features.foreground[image], features.foreground[image + 3])]
+        for part in range(K):
+            if seen[image, part] and seen[image + 3, part]:
+                pairs.append((features.parts[image, part], features.parts[image + 3, part]))
+        total += sum(1 - F.cosine_similarity(a, b, dim=0) for a, b in pairs)
+        count += len(pairs)
+    torch.testing.assert_close(consistency_loss(output), total / count)
+
+
+def test_distillation_is_one_minus_the_cosine_to_the_source(output: ModelOutput) -> None:
+    source = torch.randn(B, D)
+    config = DistillationConfig(global_=2, foreground=3)
+    terms = distillation_terms(output, source, config)
+    for region in ("global_", "foreground"):
+        expected = (1 - F.cosine_similarity(getattr(output.features, region), source)).mean()
+        torch.testing.assert_close(terms[f"distillation/{region}"], expected)
+    nothing = GiLtConfig(identity=RegionWeights(), triplet=RegionWeights())
+    whole = ObjectiveConfig(gilt=nothing, part_attention_weight=0, distillation=config)
+    report = objective(output, PIDS, None, whole, source=source)
+    torch.testing.assert_close(report.total, 2 * terms["distillation/global_"] + 3 * terms["distillation/foreground"])
+
+
+@pytest.mark.parametrize("source", [None, torch.zeros(B, D + 1)])
+def test_distillation_without_fitting_vectors_is_refused(output: ModelOutput, source: Tensor | None) -> None:
+    with pytest.raises(ConfigError, match=r"expected the source's vectors \(6, 8\)"):
+        distillation_terms(output, source, DistillationConfig(global_=1))

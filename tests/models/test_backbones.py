@@ -23,6 +23,7 @@ from partreid.models.backbones import (
     gains_from_bfloat16,
     map_geometry,
 )
+from partreid.models.backbones.osnet import OSNETS
 from partreid.models.backbones.weights import IMAGENET_FILES, read_state_dict
 from partreid.models.model_config import ModelConfig
 from tests.models.backbone_contract import check_backbone
@@ -31,7 +32,8 @@ CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet50_ibn_a": 2048, "hrnet_w3
 OWN = {name: entry for name in CHANNELS if isinstance(entry := BACKBONES[name], BackboneEntry)}
 EVERY = [(name, stride) for name, entry in OWN.items() for stride in entry.strides or ()]
 STRIDED = [name for name, entry in OWN.items() if len(entry.strides or ()) > 1]
-FOREIGN = [name for name in BACKBONES.names() if name not in CHANNELS and not name.endswith("/")]
+KNOWN = {*CHANNELS, *OSNETS}  # test_osnet.py has the latter's
+FOREIGN = [name for name in BACKBONES.names() if name not in KNOWN and not name.endswith("/")]
 """Of the packages that are installed here: docs/extending.md has their authors run this file."""
 UNUSED = {
     "resnet50": ("fc.weight", "fc.bias"),

@@ -220,6 +220,11 @@ def test_model_config_messages() -> None:
         ModelConfig.parse({"parts": "fife"})
     with pytest.raises(ConfigError, match=r"output_stride = 4: .*8, 16 or 32"):
         ModelConfig.parse({"output_stride": 4})
+    with pytest.raises(ConfigError, match=r"no slot 'heat'. Did you mean 'head'"):
+        ModelConfig(slot_weights={"heat": 2})
+    with pytest.raises(ConfigError, match=r"slot_weights.head = 0: .*a weight is above 0"):
+        ModelConfig(slot_weights={"head": 0})
+    assert ModelConfig().override("slot_weights.head=2").slot_weights == {"head": 2.0}
 
 
 def test_output_map_reaches_every_tensor(images: Tensor) -> None:

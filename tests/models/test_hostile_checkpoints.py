@@ -70,7 +70,7 @@ def header(size: int, content: bytes = b"{}") -> bytes:
 
 HARMS: dict[str, tuple[Harm, str]] = {
     "10^9 identities": (entry("num_identities", 10**9), r"classifier.* is \(3, \d+\), expected \(1000000000, "),
-    "10^12 identities": (entry("num_identities", 10**12), "num_identities: expected a number from 1 to"),
+    "10^12 identities": (entry("num_identities", 10**12), "num_identities: expected a number from 0 to"),
     "true identities": (entry("num_identities", True), "num_identities: expected a number .* got True"),
     "half an identity": (entry("num_identities", 3.5), "num_identities: expected a number .* got 3.5"),
     "wide": (entry("embedding_dim", 65_536, "model"), r"expected \(65536, "),

@@ -17,6 +17,7 @@ from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 from partreid.runtime import RuntimeConfig
 from tests.inference.plain_network import plain_extractor
+from tests.models.tiny_networks import model_of, named, save_openvino
 
 
 class FolderHub:
@@ -102,3 +103,29 @@ def test_what_cannot_be_published(hub: FolderHub) -> None:
     for source in ("hf:name", "hf:", "hf:a/b/c"):
         with pytest.raises(CheckpointError, match="Expected hf:org/name, got"):
             PartExtractor.from_pretrained(source)
+
+
+def test_a_network_file_goes_along(hub: FolderHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def snapshot(repository: str, *, allow_patterns: list[str]) -> str:
+        asked.append(allow_patterns)
+        return hub.snapshot(repository, allow_patterns=allow_patterns)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    (tmp_path / "user").mkdir()
+    file = save_openvino(tmp_path / "user" / "a net.xml")
+    model = PartExtractor.from_pretrained(model_of(named(file)), device="cpu")
+    model.push_to_hub("org/name")
+    card = (hub.root / "org/name/README.md").read_text()
+    assert str(tmp_path) not in card
+    assert "- a_net\n" in card
+    shutil.rmtree(file.parent)
+    assert PartExtractor.from_pretrained("hf:org/name", device="cpu").fingerprint == model.fingerprint
+    plain = ["config.json", "model.safetensors", "metrics.json"]
+    assert asked == [plain, [*plain, "backbone/a_net.xml", "backbone/a_net.bin"]]
+    config = hub.root / "org/name/config.json"
+    config.write_text(config.read_text().replace('"a_net.bin"', '"*"'))
+    with pytest.raises(CheckpointError, match=r"'\*' is no plain name"):
+        PartExtractor.from_pretrained("hf:org/name")
+    assert len(asked) == 3, "nothing was asked for by such a name"

@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from partreid.datasets.readers import read_dataset
 from partreid.errors import CheckpointError
 from partreid.export.parity import TOLERANCE
 from partreid.export.write import export_checkpoint
 from partreid.models.backbones import Backbone, build_backbone, gains_from_bfloat16, map_geometry
-from partreid.models.backbones.osnet import OSNETS, InstanceNorm
+from partreid.models.backbones.osnet import OSNETS, InstanceNorm, OSBlock
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint
-from partreid.training.loop import build_model
+from partreid.runtime import RuntimeConfig
+from partreid.training.loop import Trainer, build_model
 from partreid.training.presets import get_preset
 from tests.export.tiny import PREPROCESS, random_pixels
 from tests.golden.official import FOLDER, official_state_dict
@@ -143,12 +145,39 @@ def test_presets_start_from_a_file_of_the_zoo(preset: str, tmp_path: Path) -> No
     assert all(torch.equal(trained[key], value) for key, value in state.items())
 
 
-@pytest.mark.parametrize("name", ["osnet_x0_25", "osnet_ain_x0_25"])
+def test_a_preset_trains_and_leaves_the_layer_of_the_vector_as_it_is(blocks: Path, tmp_path: Path) -> None:
+    size = ["preprocess.height=64", "preprocess.width=32", "augment.padding=2"]
+    batch = ["batch.identities_per_batch=3", "batch.images_per_identity=2"]
+    short = ["optimizer.epochs=1", "optimizer.warmup_epochs=0", "pretrained=none"]
+    config = get_preset("osnet-x0-25").override([*size, *batch, *short])
+    before = build_model(config, 6).backbone.state_dict()
+    runtime = RuntimeConfig(device="cpu", precision="float32")
+    trained = Trainer(config, read_dataset(blocks).train, tmp_path, runtime=runtime).fit().model.backbone.state_dict()
+    same = {key for key, value in before.items() if torch.equal(trained[key], value)}
+    assert same == {key for key in before if key.startswith("fc.")}
+
+
+class _Blocks(Backbone):
+    """A block of OSNet-AIN behind a convolution, then one of OSNet-IBN: tracing a whole network takes a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels, self.output_stride, self.input_multiple = 64, 16, 16
+        self.stage_channels = {16: 64}
+        self.stem = nn.Conv2d(3, 16, 16, stride=16)
+        self.blocks = nn.Sequential(OSBlock("ain", 16, 64, "inside"), OSBlock("ibn", 64, 64, "after"))
+
+    def stages(self, images: Tensor) -> dict[int, Tensor]:
+        return {16: self.blocks(self.stem(images))}
+
+
+@pytest.mark.parametrize("name", ["blocks", *(pytest.param(n, marks=pytest.mark.slow) for n in GOLDEN)])
 def test_export_to_onnx(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     torch.manual_seed(3)
-    model = build_network(get_preset("osnet-x0-25").model.model_copy(update={"backbone": name}), 3)
+    backbone = _Blocks() if name == "blocks" else build_backbone(name)
+    model = build_network(get_preset("osnet-x1-0").model, 3, backbone=backbone)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from partreid.functional import distance, losses, mining, pooling, ranking, visi
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
 RULES = st.sampled_from(["product", "geometric", "ignore"])
+WEIGHTS = st.dictionaries(st.sampled_from(["foreground", "head", "legs"]), st.floats(1e-4, 1e4))
 PAIR = {"query": embeddings(), "gallery": embeddings(), "normalize": st.booleans()}
 BUDGET = st.sampled_from([1000, 2**20])
 ATTENTION = tensors(2, 4, 3, 2, kind="uniform")
@@ -49,11 +50,11 @@ IDS = {"query_pids": whole_ids(3), "gallery_pids": whole_ids(5), "query_camids":
        "gallery_camids": np.ones(5, int)}  # fmt: skip
 
 TARGETS: list[Target] = [
-    fuzz(distance.part_distances, **PAIR, visibility=RULES, memory_budget=BUDGET),
-    fuzz(distance.distance_rows, **PAIR, visibility=RULES, memory_budget=BUDGET),
+    fuzz(distance.part_distances, **PAIR, visibility=RULES, weights=WEIGHTS, memory_budget=BUDGET),
+    fuzz(distance.distance_rows, **PAIR, visibility=RULES, weights=WEIGHTS, memory_budget=BUDGET),
     fuzz(distance.slot_distances, **PAIR),
     fuzz(distance.pairwise_slot_distances, nan=True, all=chosen()),
-    fuzz(distance.paired_distances, first=embeddings(n=3), second=embeddings(n=3), visibility=RULES),
+    fuzz(distance.paired_distances, first=embeddings(n=3), second=embeddings(n=3), visibility=RULES, weights=WEIGHTS),
     fuzz(distance.comparable_slots, query=embeddings(), gallery=embeddings(), visibility=RULES),
     fuzz(
         losses.part_attention_loss, part_logits=tensors(2, 4, 3, 2), labels=tensors(2, 3, 2, kind="integer", high=4),
@@ -81,6 +82,8 @@ TARGETS: list[Target] = [
     fuzz(visibility.argmax_visibility, attention=ATTENTION),
     fuzz(visibility.continuous_visibility, attention=ATTENTION),
     fuzz(visibility.slot_weights, visibility=tensors(2, 3, kind="uniform"), rule=RULES),
+    fuzz(visibility.query_weights, fixed=("slots",), visibility=tensors(2, 3, kind="uniform"), rule=RULES,
+         slots=("foreground", "head", "legs"), weights=WEIGHTS),
     fuzz(visibility.weighs_unseen, rule=RULES, slots=3),
 ]  # fmt: skip
 """One for each public function of ``functional``; ``PartEmbeddings`` and ``torch`` are what they speak."""

@@ -69,12 +69,14 @@ CONFIGS = st.sampled_from([MatchingConfig(), ModelConfig(), EvaluationConfig()])
 
 TARGETS: list[Target] = [
     fuzz(types.PartEmbeddings, vectors=tensors(2, 3, 4), visibility=tensors(2, 3, kind="uniform"),
-         slots=SLOTS, model=""),
+         slots=SLOTS, model="", compare_weights=st.sampled_from([{}, {"head": 2}])),
     fuzz(types.PartEmbeddings.validate, self=embeddings()),
     fuzz(types.PartEmbeddings.to, fixed=("device",), self=embeddings(), device="cpu", dtype=torch.float64),
     Target("types.tensors.PartEmbeddings.select", lambda self, slots: self.select(*slots),
            st.fixed_dictionaries({"self": embeddings(), "slots": st.just(("legs", "head"))})),
     Target("types.tensors.compares_normalized", lambda a, b: types.compares_normalized(a, b),
+           st.fixed_dictionaries({"a": embeddings(), "b": embeddings()}), fixed=("a", "b")),
+    Target("types.tensors.comparison_weights", lambda a, b: types.comparison_weights(a, b),
            st.fixed_dictionaries({"a": embeddings(), "b": embeddings()}), fixed=("a", "b")),
     fuzz(types.PartEmbeddings.detach, self=embeddings()),
     fuzz(types.PartEmbeddings.cpu, self=embeddings()),

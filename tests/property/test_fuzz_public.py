@@ -60,6 +60,7 @@ INNER = {
         )
     },
     "retrieval.filters.is_several": "called by Filter, for values of any kind",
+    "types.slot_weights": "called by PartEmbeddings and by the distances, with slots that are there",
     "tracking.video.leave_out": "called by embed_video and iter_frames",
     "tracking.boxes.TrackBoxes.where": "for messages, of rows that are there",
     "runners.exported": "called by PartExtractor.from_pretrained",

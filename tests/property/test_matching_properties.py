@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partreid.functional.distance import part_distances
+from partreid.functional.distance import paired_distances, part_distances
 from partreid.functional.ranking import evaluate_ranking, rank_block
 from partreid.types import PartEmbeddings
 
@@ -68,6 +71,46 @@ def test_symmetric(seed: int, rule: str) -> None:
     there = part_distances(query, gallery, visibility=rule)  # type: ignore[arg-type]
     back = part_distances(gallery, query, visibility=rule)  # type: ignore[arg-type]
     torch.testing.assert_close(there, back.T, rtol=1e-5, atol=1e-6)
+
+
+own_weights = st.dictionaries(st.sampled_from("abc"), st.floats(1e-4, 1e4))
+
+
+@fast
+@given(seeds, rules, st.booleans(), own_weights)
+def test_weights_of_slots_as_in_a_plain_loop(seed: int, rule: str, normalize: bool, weights: dict[str, float]) -> None:
+    query, gallery = pair(seed)
+    factor = {"product": lambda v: v, "geometric": math.sqrt, "ignore": lambda v: 1.0}[rule]
+    options = {"visibility": rule, "normalize": normalize, "weights": weights}
+    got = part_distances(query, gallery, **options)  # type: ignore[arg-type]
+    a, b = (e.normalized() if normalize else e for e in (query, gallery))
+    for q in range(len(query)):
+        paired = paired_distances(query[[q] * len(gallery)], gallery, **options)  # type: ignore[arg-type]
+        for g in range(len(gallery)):
+            above = below = 0.0
+            for s, slot in enumerate(query.slots):
+                weight = weights.get(slot, 1) * factor(float(a.visibility[q, s])) * factor(float(b.visibility[g, s]))
+                above += weight * math.dist(a.vectors[q, s].tolist(), b.vectors[g, s].tolist())
+                below += weight
+            expected = above / below if below else math.inf
+            assert float(got[q, g]) == pytest.approx(expected, rel=1e-4)
+            assert float(paired[g]) == pytest.approx(expected, rel=1e-4)
+
+
+@fast
+@given(seeds, rules, st.floats(1e-4, 1e4), own_weights, st.floats(0.1, 10))
+def test_only_the_ratios_of_weights_matter(
+    seed: int, rule: str, weight: float, weights: dict[str, float], scale: float
+) -> None:
+    query, gallery = pair(seed)
+    alike = part_distances(query, gallery, visibility=rule, weights=dict.fromkeys("abc", weight))
+    assert torch.equal(alike, part_distances(query, gallery, visibility=rule))
+    some = {slot: min(max(weights.get(slot, 1), 1e-3), 1e3) for slot in "abc"}
+    scaled = {slot: value * scale for slot, value in some.items()}
+    there, here = (part_distances(query, gallery, visibility=rule, weights=one) for one in (scaled, some))
+    torch.testing.assert_close(there, here, rtol=1e-5, atol=1e-6)
+    back = part_distances(gallery, query, visibility=rule, weights=some)
+    torch.testing.assert_close(back.T, here, rtol=1e-5, atol=1e-6)
 
 
 @fast

@@ -187,7 +187,9 @@ def extractor() -> PartExtractor:
 
 def test_round_trip_beside_a_checkpoint(extractor: PartExtractor, tmp_path: Path) -> None:
     run = save_checkpoint(Checkpoint(extractor.model, extractor.preprocess), tmp_path / "run" / "checkpoint").parent
-    matching = MatchingConfig(visibility_threshold={"head": 0.25}, slots=("foreground", "head"))
+    matching = MatchingConfig(
+        visibility_threshold={"head": 0.25}, slots=("foreground", "head"), slot_weights={"head": 2}
+    )
     written = TRUTH.model_copy(update={"matching": matching, "model": extractor.fingerprint, "fitted_on": "blocks"})
     written.save(run / "checkpoint" / CALIBRATION_FILE)
     loaded = PartExtractor.from_pretrained(run, runtime=RuntimeConfig(device="cpu"))

@@ -43,6 +43,24 @@ def extractor(config: ModelConfig) -> PartExtractor:
             ("continuous", {"head": 0.2}, False),
             "λ_v = 0.2 (head); weight √(v_q·v_g)",
         ),
+        (
+            ModelConfig(parts="five", slot_weights={"head": 2}),
+            MatchingConfig(slots=("foreground", "head")),
+            ("threshold", 0.4, False),
+            "weight v_q·v_g, times 2 (head);",
+        ),
+        (
+            ModelConfig(parts="five", slot_weights={"head": 2}),
+            MatchingConfig(slot_weights={}),
+            ("threshold", 0.4, False),
+            "weight v_q·v_g;",
+        ),
+        (
+            ModelConfig(),
+            MatchingConfig(slot_weights={"foreground": 3, "head": 0.5}),
+            ("threshold", 0.4, False),
+            "weight v_q·v_g, times 3 (foreground), 0.5 (head);",
+        ),
     ],
 )
 def test_what_is_in_effect(
@@ -130,11 +148,29 @@ def test_probabilities_belong_to_their_own_comparison() -> None:
     right = calibration.of_search(gallery.search(query, 3))  # the model's own way is the default
     assert torch.equal(right, calibration.of_search(gallery.search(query, 3, matching=calibration.matching)))
     assert right.max() > 0.5
-    for other in (MatchingConfig(normalize=False), MatchingConfig(slots=("a",)), MatchingConfig(visibility="ignore")):
+    for other in (
+        MatchingConfig(normalize=False),
+        MatchingConfig(slots=("a",)),
+        MatchingConfig(visibility="ignore"),
+        MatchingConfig(slot_weights={"a": 2}),
+    ):
         with pytest.raises(ConfigError, match=r"Search with matching=calibration\.matching"):
             calibration.of_search(gallery.search(query, 3, matching=other))
     open_rule = calibration.model_copy(update={"matching": MatchingConfig()})
     assert torch.equal(right, open_rule.of_search(gallery.search(query, 3)))
+    weighed = MatchCalibration.parse(calibration.model_dump() | {"matching": {"slot_weights": {"a": 2}}})
+    assert weighed.of_search(gallery.search(query, 3, matching=weighed.matching)).isfinite().all()
+    with pytest.raises(ConfigError, match=r"Search with matching=calibration\.matching"):
+        weighed.of_search(gallery.search(query, 3))
+
+
+def test_a_calibration_of_former_versions_was_fitted_without_weights() -> None:
+    content = MatchCalibration(prior=0.5, offsets=(2.0, 6.0), slopes=(1.0, 2.0)).model_dump()
+    del content["matching"]["slot_weights"]
+    calibration = MatchCalibration.parse(content)
+    assert calibration.fits(MatchingConfig())
+    assert calibration.fits(MatchingConfig(slot_weights={}))
+    assert not calibration.fits(MatchingConfig(slot_weights={"a": 2}))
 
 
 def test_probabilities_belong_to_their_own_model() -> None:

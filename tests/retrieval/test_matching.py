@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from partreid.errors import ConfigError, ShapeError
+from partreid.errors import ConfigError, ShapeError, WrongTypeError
 from partreid.functional.distance import comparable_slots, paired_distances, part_distances
 from partreid.retrieval import Gallery, MatchingConfig
 from partreid.types import PartEmbeddings
@@ -72,6 +72,50 @@ def test_messages_and_text() -> None:
     rule = MatchingConfig().override(["visibility_threshold={head: 0.3}"])
     assert rule.visibility_threshold == {"head": 0.3}
     assert MatchingConfig.parse(rule.model_dump(mode="json")) == rule
+
+
+def test_a_weight_is_of_a_slot_and_above_0() -> None:
+    for compared in (lambda rule: rule.prepare(QUERY), lambda rule: rule.distances(QUERY, GALLERY)):
+        with pytest.raises(ShapeError, match="No slot 'leg' for a weight. Did you mean 'legs'"):
+            compared(MatchingConfig(slot_weights={"leg": 2}))
+    with pytest.raises(ShapeError, match="No slot 'leg' for a weight. Did you mean 'legs'"):
+        part_distances(QUERY, GALLERY, weights={"leg": 2})
+    for wrong in (-1, 1e-5, 1e5, float("inf"), float("nan"), True, "much", None):
+        with pytest.raises(ConfigError, match="slot_weights.head"):
+            MatchingConfig.parse({"slot_weights": {"head": wrong}})
+        with pytest.raises(ShapeError, match="The weight of 'head' is"):
+            paired_distances(QUERY, QUERY, weights={"head": wrong})  # type: ignore[dict-item]
+    with pytest.raises(ConfigError, match=r"left out of matching\.slots"):
+        MatchingConfig(slot_weights={"head": 0})
+    with pytest.raises(WrongTypeError, match="weights by slot"):
+        part_distances(QUERY, GALLERY, weights=[1, 2, 3])  # type: ignore[arg-type]
+    rule = MatchingConfig().override(["slot_weights={head: 3}"])
+    assert rule.slot_weights == {"head": 3.0}
+    assert MatchingConfig.parse(rule.model_dump(mode="json")) == rule
+    assert MatchingConfig().resolved(QUERY).slot_weights == {}
+
+
+def test_weights_leave_visibilities_and_numbers_of_slots_as_they_are() -> None:
+    rule = MatchingConfig(slot_weights={"head": 100, "legs": 1e-4})
+    assert torch.equal(rule.prepare(QUERY).visibility, QUERY.visibility)
+    assert torch.equal(rule.comparable(QUERY, GALLERY), MatchingConfig().comparable(QUERY, GALLERY))
+    gallery = Gallery()
+    gallery.add(GALLERY, map(str, range(len(GALLERY))))
+    found, plain = (gallery.search(QUERY, len(GALLERY), matching=one) for one in (rule, None))
+    assert found.ids != plain.ids
+    assert torch.equal(found.compared.sum(dim=1), plain.compared.sum(dim=1))
+    for (query, items), parts in np.ndenumerate(np.array(found.ids)):
+        same = plain.ids[query].index(parts)
+        assert torch.equal(
+            found.part_distances[query, items].nan_to_num(-1), plain.part_distances[query, same].nan_to_num(-1)
+        )
+
+
+def test_a_weight_may_be_of_a_slot_that_is_not_compared() -> None:
+    rule = MatchingConfig(slot_weights={"foreground": 9, "head": 2}, slots=("legs", "head"))
+    expected = part_distances(QUERY.select("legs", "head"), GALLERY.select("legs", "head"), weights={"head": 2})
+    assert torch.equal(rule.distances(QUERY, GALLERY), expected)
+    assert torch.equal(rule.prepared.distances(rule.prepare(QUERY), rule.prepare(GALLERY)), expected)
 
 
 @pytest.mark.parametrize("rule", ["product", "geometric", "ignore"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from partreid.errors import MissingDependencyError, ShapeError
 from partreid.functional.distance import part_distances
+from partreid.functional.visibility import query_weights
 from partreid.retrieval import Filter, Gallery, MatchingConfig
 from partreid.retrieval.search import exact
 from partreid.retrieval.search.codes import SlotCodes, load_codes, save_codes
@@ -30,6 +31,7 @@ SLOTS = ("foreground", "head", "legs")
 KINDS = ("gaussian", "positive", "near duplicates", "duplicates", "outlier", "zeros", "lengths", "exact codes")
 FACTORS = {"product": lambda v: v, "geometric": torch.sqrt, "ignore": torch.ones_like, **OWN_RULES}
 seeds, kinds, rules = st.integers(0, 2**31), st.sampled_from(KINDS), st.sampled_from(sorted(FACTORS))
+own_weights = st.dictionaries(st.sampled_from(SLOTS), st.floats(1e-4, 1e4))
 fast = settings(max_examples=60, deadline=None, derandomize=True)
 
 
@@ -75,11 +77,12 @@ def true_distances(query: PartEmbeddings, items: PartEmbeddings, matching: Match
     slots = (q.vectors[:, None] - g.vectors[None]).norm(dim=3)
     factor = FACTORS[matching.visibility]
     weights = factor(q.visibility)[:, None] * factor(g.visibility)[None]
+    weights *= torch.tensor([(matching.slot_weights or {}).get(slot, 1.0) for slot in q.slots], dtype=torch.float64)
     return ((slots * weights).sum(dim=2) / weights.sum(dim=2)).nan_to_num(nan=torch.inf).numpy()
 
 
-def rule(name: str, normalize: bool = False) -> MatchingConfig:
-    return MatchingConfig.parse({"visibility": name, "normalize": normalize})
+def rule(name: str, normalize: bool = False, weights: dict[str, float] | None = None) -> MatchingConfig:
+    return MatchingConfig.parse({"visibility": name, "normalize": normalize, "slot_weights": weights})
 
 
 def filled(items: PartEmbeddings, **options: object) -> Gallery:
@@ -137,10 +140,12 @@ def check(found: Gallery, query: PartEmbeddings, k: int, matching: MatchingConfi
 
 
 @fast
-@given(seeds, kinds, rules, st.booleans())
-def test_bounds_enclose_every_distance(seed: int, kind: str, name: str, normalize: bool) -> None:
-    query, items, matching = people(kind, 4, seed), people(kind, 50, seed + 1), rule(name, normalize)
-    factors = [exact.weights_of(e, matching) for e in (query, items)]
+@given(seeds, kinds, rules, st.booleans(), own_weights)
+def test_bounds_enclose_every_distance(
+    seed: int, kind: str, name: str, normalize: bool, weights: dict[str, float]
+) -> None:
+    query, items, matching = people(kind, 4, seed), people(kind, 50, seed + 1), rule(name, normalize, weights)
+    factors = query_weights(query.visibility, name, SLOTS, weights).numpy(), exact.weights_of(items, matching)
     coded = engine.CodedQueries.build(query.vectors, factors[0], normalize=normalize)
     fragment = engine.CodedFragment(SlotCodes.build(items.vectors, torch.ones(50, 3, dtype=torch.bool)), factors[1])
     limits = np.full(4, np.inf, np.float32)
@@ -156,10 +161,10 @@ def test_bounds_enclose_every_distance(seed: int, kind: str, name: str, normaliz
 
 
 @fast
-@given(seeds, kinds, rules, st.booleans())
-def test_search_equals_brute_force(seed: int, kind: str, name: str, normalize: bool) -> None:
+@given(seeds, kinds, rules, st.booleans(), own_weights)
+def test_search_equals_brute_force(seed: int, kind: str, name: str, normalize: bool, weights: dict[str, float]) -> None:
     items = people(kind, 330, seed)
-    check(filled(items, engine="int8"), people(kind, 7, seed + 1), 9, rule(name, normalize))
+    check(filled(items, engine="int8"), people(kind, 7, seed + 1), 9, rule(name, normalize, weights))
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
@@ -206,6 +211,7 @@ def test_cameras_slots_thresholds_and_types() -> None:
     check(found, query, 4, MatchingConfig(slots=("legs", "head"), visibility_threshold={"head": 0.5}))
     check(found, query, 4, rule("ignore"))  # codes of unseen slots are made now
     check(found, query, 4, rule("geometric", normalize=True))
+    check(found, query, 4, MatchingConfig(slots=("legs", "head"), slot_weights={"foreground": 9, "legs": 3}))
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         check(filled(items.to(dtype=dtype), engine="int8"), query.to(dtype=dtype), 4, rule("product"))
     assert found.search(query[:0], 4).distances.shape == (0, 4)

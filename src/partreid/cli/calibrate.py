@@ -50,6 +50,7 @@ def calibrate(
     from partreid.models.checkpoint import find_checkpoint
     from partreid.retrieval.calibration import CALIBRATION_FILE
 
+    file = out or find_checkpoint(model) / CALIBRATION_FILE  # before the work: not every model has a place for it
     found = partreid.calibrate(
         model,
         opt.all_datasets(data, more),
@@ -63,7 +64,7 @@ def calibrate(
         progress=show_progress,
     )
     _print(found)
-    path = found.calibration.save(out or find_checkpoint(model) / CALIBRATION_FILE)
+    path = found.calibration.save(file)
     console.print(str(found.how), style="dim", soft_wrap=True)
     console.print(f"{path}: fitted on all of {found.calibration.fitted_on}.", soft_wrap=True)
 

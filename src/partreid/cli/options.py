@@ -158,7 +158,10 @@ Calibration = Annotated[
         autocompletion=_completed(["auto"]),
     ),
 ]
-_MODEL = "Run or checkpoint folder, exported file, or a Hugging Face repository org/name."
+_MODEL = (
+    "Run or checkpoint folder, exported file, Hugging Face repository org/name, or a ReID network of another origin: "
+    "openvino/FILE.xml, onnx/FILE.onnx."
+)
 Model = Annotated[str, typer.Argument(help=_MODEL)]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help=_MODEL)]
 _GALLERY = "A folder, qdrant://host:6333/name, or postgres://…/database?gallery=…"

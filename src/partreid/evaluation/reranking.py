@@ -147,6 +147,7 @@ def _pair_distances(
             everyone[columns[some]],
             normalize=matching.normalize,
             visibility=matching.visibility,
+            weights=matching.weights,
         )
         found[some] = block.cpu().numpy()
     return np.where(rows == columns, np.float32(0), found)

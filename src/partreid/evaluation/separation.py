@@ -110,7 +110,7 @@ def distance_distribution(
     if not len(query) or not len(gallery):
         raise ShapeError(f"Expected at least one pair, got {len(query)} queries and {len(gallery)} gallery images.")
     query, gallery = matching.prepare(query), matching.prepare(gallery)
-    matching = matching.model_copy(update={"slots": None, "visibility_threshold": None})  # done by prepare
+    matching = matching.prepared
     edges = np.linspace(0, _largest(query, gallery, normalize=bool(matching.normalize)), bins + 1)
     counts = np.zeros((2, bins + 1), np.int64)  # of different persons, of the same; the last bin: not comparable
     budget = options.memory_budget_mib * 2**20 // 2

@@ -71,7 +71,8 @@ def slot_mapping(
                 f"got {tuple(vectors.shape)}; the slots are {embeddings.slots}."
             )
         seen = vectors.new_ones(len(vectors), 1)
-        table[name] = replace(embeddings, vectors=vectors[:, None], visibility=seen, slots=(name,))
+        one = {"vectors": vectors[:, None], "visibility": seen, "slots": (name,), "compare_weights": {}}
+        table[name] = replace(embeddings, **one)  # type: ignore[arg-type]
     table |= {slot: embeddings.select(slot) for slot in embeddings.slots}
     parts = [slot for slot in embeddings.slots if slot not in HOLISTIC]
     if len(parts) > 1:
@@ -117,10 +118,14 @@ def slot_table(
     options = options.model_copy(update={"bootstrap": 0, "reranking": None})
     rows = []
     for name, asked in query.items():
-        rule, limits = matching, matching.visibility_threshold
-        if isinstance(limits, dict):
-            kept = {slot: limit for slot, limit in limits.items() if slot in asked.slots}
-            rule = matching.model_copy(update={"visibility_threshold": kept})
+        by_slot = {"visibility_threshold": matching.visibility_threshold, "slot_weights": matching.slot_weights}
+        rule = matching.model_copy(
+            update={
+                field: {slot: value for slot, value in values.items() if slot in asked.slots}
+                for field, values in by_slot.items()
+                if isinstance(values, dict)
+            }
+        )
         kinds = [(name, rule)]
         if len(asked.slots) > 1 and rule.visibility != "ignore":
             without = rule.model_copy(update={"visibility": "ignore"})

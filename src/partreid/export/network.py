@@ -90,8 +90,11 @@ class FineMapNetwork(nn.Module):
             attention = self.model.attend_by(self._scores(maps))
         else:  # looks at the map's size only
             attention = self.model.attend(maps[0], None)
-        own = self.backbone.vector(stages) if self.model.config.own_embedding else None
-        return self.model.finish(self._pool(maps, attention.maps), attention, own=own, classify=classify)
+        if self.model.config.own_embedding:
+            pooled = self.model.pool_own(stages, attention.maps)
+        else:
+            pooled = self._pool(maps, attention.maps)
+        return self.model.finish(pooled, attention, classify=classify)
 
     def _scores(self, maps: list[Tensor]) -> Tensor:
         """Scores of Eq. 1: the classifier's own channels of each map, upsampled and added up."""

@@ -112,6 +112,7 @@ def describe(runner: TorchRunner, *, license: str | None = None) -> ExportInfo:
         visibility=config.visibility,
         visibility_threshold=config.visibility_threshold,
         normalize_embeddings=config.normalize_embeddings,
+        slot_weights=config.slot_weights,
         fingerprint=runner.fingerprint,
         license=license,
     )

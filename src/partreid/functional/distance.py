@@ -11,15 +11,17 @@ None of these functions is differentiable; training has its own distance, whose 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
 from partreid.functional._blocks import DistanceRows, Side
 from partreid.functional._checks import is_whole
-from partreid.functional.visibility import VISIBILITY_RULES, slot_weights
+from partreid.functional.visibility import VISIBILITY_RULES, query_weights, slot_weights
 from partreid.objects import guided
-from partreid.types import PartEmbeddings, check_comparable, compares_normalized
+from partreid.types import PartEmbeddings, check_comparable, compares_normalized, comparison_weights
 from partreid.types.numbers import as_tensor, require_whole
 
 MEMORY_BUDGET = 256 * 2**20
@@ -34,6 +36,7 @@ def part_distances(
     *,
     normalize: bool | None = None,
     visibility: str = "product",
+    weights: Mapping[str, float] | None = None,
     memory_budget: int = MEMORY_BUDGET,
 ) -> Tensor:
     """Distance of every query to every gallery image: the visibility-weighted mean over the slots (Eq. 9).
@@ -47,6 +50,8 @@ def part_distances(
         visibility: the weight of a slot, one of :data:`~partreid.functional.visibility.VISIBILITY_RULES`: "product"
             v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (what the published code does with continuous visibilities),
             "ignore" 1.
+        weights: how much a slot counts beside that, by its name, in 0.0001..10000; 1 where it is not named. Only their
+            ratios matter. None = as the embeddings' model was made for (``PartEmbeddings.compare_weights``).
         memory_budget: bytes of extra memory, beside the result.
 
     Returns:
@@ -55,7 +60,7 @@ def part_distances(
 
     Raises:
         ShapeError: slots, widths or devices differ, a value is NaN or infinite, a visibility lies outside [0, 1], a
-            vector is too long to be squared.
+            vector is too long to be squared, a weight is of no such slot or out of range.
         ConfigError: there is no such visibility rule.
 
     Example:
@@ -64,7 +69,9 @@ def part_distances(
         >>> part_distances(q, g)
         tensor([[1.7321]])
     """
-    rows = distance_rows(query, gallery, normalize=normalize, visibility=visibility, memory_budget=memory_budget)
+    rows = distance_rows(
+        query, gallery, normalize=normalize, visibility=visibility, weights=weights, memory_budget=memory_budget
+    )
     return rows.whole()
 
 
@@ -76,6 +83,7 @@ def distance_rows(
     *,
     normalize: bool | None = None,
     visibility: str = "product",
+    weights: Mapping[str, float] | None = None,
     memory_budget: int = MEMORY_BUDGET,
 ) -> DistanceRows:
     """The distances of :func:`part_distances` for those who want them some queries at a time.
@@ -89,11 +97,14 @@ def distance_rows(
                 [3., 2., 0.]])
     """
     dtype, normalize = _checked(query, gallery, normalize, visibility, memory_budget)
+    weights = comparison_weights(query, gallery) if weights is None else weights
+    factors = (
+        query_weights(query.visibility.to(dtype), visibility, query.slots, weights),
+        slot_weights(gallery.visibility.to(dtype), visibility),
+    )
     a, b = (
-        Side.of(
-            e, slot_weights(e.visibility.to(dtype), visibility), normalize=normalize, memory_budget=memory_budget // 4
-        )
-        for e in (query, gallery)
+        Side.of(e, own, normalize=normalize, memory_budget=memory_budget // 4)
+        for e, own in zip((query, gallery), factors, strict=True)
     )
     return DistanceRows(a, b, memory_budget=memory_budget)
 
@@ -188,12 +199,13 @@ def paired_distances(
     *,
     normalize: bool | None = None,
     visibility: str = "product",
+    weights: Mapping[str, float] | None = None,
 ) -> Tensor:
     """Distance of each image to the one at the same place in another batch (Eq. 9), for chosen pairs.
 
     Args:
         first, second: [N, S, D], of the same slots.
-        normalize, visibility: as in :func:`part_distances`.
+        normalize, visibility, weights: as in :func:`part_distances`.
 
     Returns:
         [N]; infinity where no slot is visible in both.
@@ -212,9 +224,11 @@ def paired_distances(
     _check_finite(first, first)
     _check_finite(second, second)
     a, b = (e.normalized() if normalize else e for e in (first.to(dtype=dtype), second.to(dtype=dtype)))
-    weights = slot_weights(a.visibility, visibility) * slot_weights(b.visibility, visibility)
-    total = weights.sum(dim=1)
-    distances: Tensor = torch.linalg.vector_norm(a.vectors - b.vectors, dim=2) * weights
+    weights = comparison_weights(first, second) if weights is None else weights
+    asked = query_weights(a.visibility, visibility, a.slots, weights)
+    shared = asked * slot_weights(b.visibility, visibility)
+    total = shared.sum(dim=1)
+    distances: Tensor = torch.linalg.vector_norm(a.vectors - b.vectors, dim=2) * shared
     return distances.sum(dim=1).div_(total).masked_fill_(total == 0, torch.inf)
 
 

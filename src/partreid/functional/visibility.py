@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -12,6 +12,7 @@ from partreid.errors import ShapeError
 from partreid.functional._checks import require_attention, require_float, require_fraction
 from partreid.registry import Registry
 from partreid.types.numbers import require_whole
+from partreid.types.slot_weights import shares
 
 DEFAULT_THRESHOLD = 0.4
 """λ_v of Eq. 4."""
@@ -101,6 +102,30 @@ def slot_weights(visibility: Tensor, rule: str) -> Tensor:
     if (weights != function(torch.zeros_like(visibility)))[visibility == 0].any():
         raise ShapeError(f"{said} from that visibility alone: a slot that is not visible weighs more beside others.")
     return weights.to(visibility.dtype)
+
+
+def query_weights(visibility: Tensor, rule: str, slots: Sequence[str], weights: Mapping[str, float]) -> Tensor:
+    """What a query brings to the weight of each slot: w·f(v), w the slot's own weight divided by the largest one.
+
+    Weights of slots enter a comparison here alone. A slot then weighs w·f(v_q)·f(v_g): the query's side holds w, and
+    the gallery's is what it is without weights.
+
+    Args:
+        visibility, rule: as in :func:`slot_weights`. slots: S names. weights: by name; 1 where a slot is not named.
+
+    Returns:
+        [N, S] in [0, 1], in the visibility's floating type.
+
+    Raises:
+        ShapeError: a weight is of no such slot, or no number in 0.0001..10000; else as :func:`slot_weights`.
+
+    Example:
+        >>> query_weights(torch.tensor([[0.5, 1.0]]), "product", ("global", "head"), {"global": 4})
+        tensor([[0.5000, 0.2500]])
+    """
+    factors = slot_weights(visibility, rule)
+    by_slot = shares(weights, slots)
+    return factors * factors.new_tensor(by_slot) if min(by_slot, default=1) < 1 else factors
 
 
 def weighs_unseen(rule: str, slots: int) -> bool:

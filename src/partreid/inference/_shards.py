@@ -205,7 +205,7 @@ def embed_shards(
                 facts = FileFacts(
                     whole.slots, whole.model, tuple(names), tuple(skipped), whole.compare_normalized,
                     root_of([*names, *(one.name for one in skipped)], job.root or None), job.mark(shard),
-                    digests.pop(shard),
+                    digests.pop(shard), compare_weights=whole.compare_weights,
                 )  # fmt: skip
                 file = job.workplace / job.path(shard).name
                 write_file(file, whole, facts)

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from partreid.json_files import parse_json
 from partreid.objects import guided
 from partreid.types import PartEmbeddings
 from partreid.types.numbers import in_order
+from partreid.types.slot_weights import checked_weights
 
 PARQUET = ".parquet"
 SAFETENSORS = ".safetensors"
@@ -39,6 +40,7 @@ class FileFacts:
         compare_normalized: as in ``PartEmbeddings``; files of earlier versions do not say it.
         root: absolute folder from which relative names start; "" = all are absolute, or it is not known.
         shard: which one of which folder of shards (``ShardJob.mark``). images: digest of its images' files.
+        compare_weights: as in ``PartEmbeddings``; written where there are any.
         sha256: of all of this and of the tensors; "" = the file is of a version that did not write it.
     """
 
@@ -51,10 +53,13 @@ class FileFacts:
     shard: str = ""
     images: str = ""
     sha256: str = ""
+    compare_weights: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As the file's metadata."""
-        return json.dumps({_written(name): value for name, value in vars(self).items()})
+        # Without weights as in earlier versions, whose checksums are of this text.
+        said = {name: value for name, value in vars(self).items() if value or name != "compare_weights"}
+        return json.dumps({_written(name): value for name, value in said.items()})
 
     @classmethod
     def from_json(cls, text: str) -> FileFacts:
@@ -69,7 +74,8 @@ class FileFacts:
         compare = content.get("compare_normalized")
         if compare is not None and not isinstance(compare, bool):
             raise ValueError(f"compare_normalized is {compare!r}")
-        return cls(slots, str(content["model"]), names, skipped, compare, **later)
+        weights = checked_weights(content.get("compare_weights", {}), slots)
+        return cls(slots, str(content["model"]), names, skipped, compare, compare_weights=weights, **later)
 
     def in_order(self, first: int) -> Iterator[str]:
         """All names from the position ``first`` on, those of skipped images in their places."""
@@ -130,7 +136,13 @@ def save_embeddings(
     texts = tuple(map(str, names))
     start = root_of([*texts, *(name for _, name, _ in skipped)], root)
     facts = FileFacts(
-        embeddings.slots, embeddings.model, texts, tuple(skipped), embeddings.compare_normalized, root=start
+        embeddings.slots,
+        embeddings.model,
+        texts,
+        tuple(skipped),
+        embeddings.compare_normalized,
+        root=start,
+        compare_weights=embeddings.compare_weights,
     )
     write_file(nameable(path, error=DataError), embeddings.validate(), facts)
     return Path(path)
@@ -191,7 +203,8 @@ def read_file(path: Path) -> tuple[PartEmbeddings, FileFacts]:
             names = facts.names
             with safe_open(str(path), framework="pt") as file:
                 vectors, visibility = file.get_tensor("vectors"), file.get_tensor("visibility")
-        embeddings = PartEmbeddings(vectors, visibility, facts.slots, facts.model, facts.compare_normalized)
+        said = facts.slots, facts.model, facts.compare_normalized, facts.compare_weights
+        embeddings = PartEmbeddings(vectors, visibility, *said)
         if len(facts.names) != len(embeddings) or names != facts.names:
             raise ValueError(f"{len(facts.names)} names for {len(embeddings)} images, or others in the table")
         if facts.sha256 and facts.sha256 != facts.digest(embeddings):

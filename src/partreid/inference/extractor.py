@@ -15,6 +15,8 @@ from partreid.errors import ConfigError, DataError, WrongTypeError, nearest, war
 from partreid.inference.crops import check_corners, try_boxes, with_unseen
 from partreid.inference.inputs import ChannelOrder, ImageLike, ImagesLike, in_rgb, load_image, walk
 from partreid.inference.streaming import EmbeddingStream, OnError
+from partreid.models.backbones.network_files import is_network_file
+from partreid.models.carried import portable_config
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partreid.models.hub import model_card, upload
 from partreid.models.network import ReIDNetwork
@@ -91,7 +93,9 @@ class PartExtractor(Guided):
         Args:
             source: a run or checkpoint folder, a Hugging Face Hub repository (``"hf:org/name"``, or ``"org/name"``
                 where no such folder is near), a file that ``partreid export`` wrote (``.onnx``, or ``.xml`` with its
-                ``.bin`` beside it), or a checkpoint in memory, such as ``load_official`` returns.
+                ``.bin`` beside it), or a checkpoint in memory, such as ``load_official`` returns. A ReID network of
+                another origin is taken as it is by its name as a backbone: ``"openvino/FILE.xml"``,
+                ``"onnx/FILE.onnx"``.
             device: where to run: "cpu", "cuda:1", ...; a GPU if there is one where None.
             precision: "float32" where None, "bfloat16" or "float16"; an exported file knows its own.
             batch_size: images at once, 64 where None.
@@ -110,7 +114,7 @@ class PartExtractor(Guided):
             checkpoint = source
             if overrides:
                 raise ConfigError("A checkpoint in memory takes no overrides: give them to load_checkpoint.")
-        elif is_exported(source):
+        elif is_exported(source) and not is_network_file(source):
             if overrides:
                 raise ConfigError(f"{source} was exported with its visibility: it takes no overrides ({overrides}).")
             extractor = cls.from_runner(ExportedRunner(source, runtime), runtime=runtime)
@@ -275,7 +279,7 @@ class PartExtractor(Guided):
             ConfigError: the extractor is that of an exported file.
         """
         card = model_card(
-            repo_id, self.model.config, self.preprocess, self.metrics, mirror=self.mirror, license=license
+            repo_id, portable_config(self.model), self.preprocess, self.metrics, mirror=self.mirror, license=license
         )
         with TemporaryDirectory() as folder:
             path = self.save_pretrained(Path(folder) / "checkpoint")

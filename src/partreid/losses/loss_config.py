@@ -51,8 +51,8 @@ class GiLtConfig(ConfigModel):
 class DistillationConfig(ConfigModel):
     """Which embeddings are drawn to what the network that the training starts from says of the clean image.
 
-    Each weighs 1 - cosine. The images that are embedded are varied and hidden, those of the targets are not: so what the
-    network knows of people is kept, and what it says of a hidden person becomes what it says of the whole one.
+    Each weighs 1 - cosine. The images that are embedded are varied and hidden, those of the targets are not. So the
+    network keeps what it knows of people, and what it says of a hidden person becomes what it says of the whole one.
     """
 
     global_: Weight = 0.0

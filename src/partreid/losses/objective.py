@@ -154,8 +154,8 @@ def distillation_terms(output: ModelOutput, source: Tensor | None, config: Disti
         if source is None or source.shape != vectors.shape:
             got = "none" if source is None else tuple(source.shape)
             raise ConfigError(
-                f"objective.distillation.{region}: expected the source's vectors {tuple(vectors.shape)}, got {got}. Set "
-                "model.own_embedding=true, which gives the model the width of the source's."
+                f"objective.distillation.{region}: expected the source's vectors {tuple(vectors.shape)}, got {got}. "
+                "Set model.own_embedding=true, which gives the model the width of the source's."
             )
         terms[f"distillation/{region}"] = (1 - F.cosine_similarity(vectors, source, dim=1)).mean()
     return terms

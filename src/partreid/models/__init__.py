@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
-    from partreid.models.backbones import BACKBONES, Backbone, BackboneEntry, FineMap, build_backbone
+    from partreid.models.backbones import BACKBONES, Backbone, BackboneEntry, FineMap, build_backbone, preprocess_for
     from partreid.models.bpbreid import PCB, BoT, BPBReID
     from partreid.models.build import build_network
     from partreid.models.checkpoint import Checkpoint, load_backbone, load_checkpoint, save_checkpoint
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKBONES", "PCB", "BPBReID", "Backbone", "BackboneEntry", "BoT", "Checkpoint", "FineMap", "ModelConfig",
     "OfficialImport", "ReIDNetwork", "bot_model", "build_backbone", "build_network", "load_backbone",
-    "load_checkpoint", "load_official", "official_model", "paper_model", "pcb_model", "read_official",
-    "save_checkpoint",
+    "load_checkpoint", "load_official", "official_model", "paper_model", "pcb_model", "preprocess_for",
+    "read_official", "save_checkpoint",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

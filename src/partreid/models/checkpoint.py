@@ -1,4 +1,7 @@
-"""A checkpoint is a folder: ``config.json``, ``model.safetensors``, ``metrics.json``. It rebuilds its model."""
+"""A checkpoint is a folder: ``config.json``, ``model.safetensors``, ``metrics.json``. It rebuilds its model.
+
+One whose backbone was read from a network file carries that file along, in the folder ``backbone``.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,20 @@ from safetensors.torch import save_model
 from partreid.errors import CheckpointError, ConfigError, WrongTypeError
 from partreid.files import atomic_folder, nameable, recover_folder
 from partreid.json_files import read_json
-from partreid.models.backbones import Backbone, FineMap
+from partreid.models.backbones import Backbone, FineMap, build_backbone, preprocess_for
+from partreid.models.backbones.network_files import as_network, is_network_file
 from partreid.models.backbones.weights import load_exactly, plain_names, read_state_dict, tensor_shapes
-from partreid.models.build import build_fitting
+from partreid.models.build import build_fitting, build_network
+from partreid.models.carried import (
+    FILES_ENTRY,
+    FOLDER,
+    check_same_file,
+    check_whole,
+    named_files,
+    portable_config,
+    resolved,
+    write_network,
+)
 from partreid.models.hub import download
 from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
@@ -28,7 +42,7 @@ from partreid.preprocessing import PreprocessConfig
 from partreid.version import __version__
 
 FORMAT, VERSION = "partreid-checkpoint", 1
-CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE = "config.json", "model.safetensors", "metrics.json"
+CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE = _FILES = "config.json", "model.safetensors", "metrics.json"
 TRAIN_FILE = "train.toml"
 """Beside them in a run: how the model was trained."""
 CHECKPOINT_FOLDER = "checkpoint"
@@ -50,19 +64,21 @@ class Checkpoint(Guided):
 
 
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write the three files into an existing (temporary) folder.
+    """Write the files into an existing (temporary) folder.
 
     Raises:
         CheckpointError: the weights cannot be written. OSError: another file cannot.
     """
+    portable, files = portable_config(checkpoint.model), write_network(checkpoint.model, folder)
     config = {
         "format": FORMAT,
         "version": VERSION,
         "partreid": __version__,
         "num_identities": checkpoint.model.num_identities,
         "part_names": list(checkpoint.model.config.part_names),
-        "model": checkpoint.model.config.model_dump(mode="json"),
+        "model": portable.model_dump(mode="json"),
         "preprocess": checkpoint.preprocess.model_dump(mode="json"),
+        **({FILES_ENTRY: files} if files else {}),
     }
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / METRICS_FILE).write_text(json.dumps(dict(checkpoint.metrics), indent=2) + "\n", encoding="utf-8")
@@ -92,7 +108,8 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] | Mapping[st
     """Read a checkpoint folder, a run folder that holds one, or a Hugging Face Hub repository ``"hf:org/name"``.
 
     Args:
-        source: where it is.
+        source: where it is; or the name of a network file as a backbone, ``"openvino/FILE.xml"``, which is taken as it
+            is: its own embedding is the only slot, "global".
         overrides: other values of fields of the model that are read in its forward pass but need no other weights:
             ``{"visibility": "continuous"}`` or ``["visibility=continuous"]``.
 
@@ -101,6 +118,8 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] | Mapping[st
         CheckpointError: missing, incomplete, foreign, of a newer format, or its weights do not fit; every key
             that does not fit is listed.
     """
+    if is_network_file(source):
+        return _network_as_it_is(str(source), overrides)
     folder = find_checkpoint(source)
     config = _read_json(folder / CONFIG_FILE)
     if config.get("format") != FORMAT:
@@ -114,8 +133,8 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] | Mapping[st
         model_config = ModelConfig.parse(config["model"], source="model")
         preprocess = PreprocessConfig.parse(config["preprocess"], source="preprocess")
         num_identities = config["num_identities"]
-        if not isinstance(num_identities, int) or isinstance(num_identities, bool) or not 1 <= num_identities <= 10**9:
-            raise ConfigError(f"num_identities: expected a number from 1 to {10**9}, got {num_identities!r}.")
+        if not isinstance(num_identities, int) or isinstance(num_identities, bool) or not 0 <= num_identities <= 10**9:
+            raise ConfigError(f"num_identities: expected a number from 0 to {10**9}, got {num_identities!r}.")
     except KeyError as error:
         raise CheckpointError(f"{folder / CONFIG_FILE} lacks the entry {error}.") from None
     except ConfigError as error:
@@ -128,9 +147,20 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] | Mapping[st
         )
     metrics, weights = read_metrics(folder), folder / WEIGHTS_FILE
     shapes = plain_names(tensor_shapes(weights), source=str(weights))
+    files = named_files(config, source=str(folder / CONFIG_FILE))
+    model_config = resolved(model_config, folder, files)
     model = build_fitting(_overridden(model_config, overrides), num_identities, shapes, source=str(weights))
+    check_whole(model, files, source=str(folder / CONFIG_FILE))
     load_exactly(model, read_state_dict(weights), source=str(weights))
     return Checkpoint(model.eval(), preprocess, metrics)
+
+
+def _network_as_it_is(name: str, overrides: Sequence[str] | Mapping[str, object]) -> Checkpoint:
+    """A network file as a model: its own embedding, compared by the cosine, of images as it reads them."""
+    config = ModelConfig(backbone=name, attention="none", own_embedding=True, normalize_embeddings=True)
+    config = _overridden(config, overrides)
+    backbone = build_backbone(name)
+    return Checkpoint(build_network(config, 0, backbone=backbone).eval(), preprocess_for(name))
 
 
 def _overridden(config: ModelConfig, overrides: Sequence[str] | Mapping[str, object]) -> ModelConfig:
@@ -164,6 +194,7 @@ def load_backbone(backbone: Backbone, source: str | Path) -> None:
         CheckpointError: there is no checkpoint, or its backbone is another; every key that does not fit is listed.
     """
     path = find_checkpoint(source) / WEIGHTS_FILE
+    check_same_file(backbone, path.with_name(CONFIG_FILE))
     prefix = "backbone."
     state = {k.removeprefix(prefix): v for k, v in read_state_dict(path).items() if k.startswith(prefix)}
     state = {k.removeprefix(prefix): v for k, v in state.items()}  # FineMap holds the backbone once more
@@ -193,6 +224,11 @@ def find_checkpoint(source: str | Path) -> Path:
         raise WrongTypeError(
             f'Expected a run or checkpoint folder, or a Hugging Face Hub repository "hf:org/name", got {source!r:.80} '
             f"of type {type(source).__name__}."
+        )
+    if is_network_file(source):
+        raise CheckpointError(
+            f"{source} is a network file, and a checkpoint folder is needed here. Make one of it: "
+            f'PartExtractor.from_pretrained("{source}").save_pretrained(FOLDER).'
         )
     if isinstance(source, str) and (hub := _HUB.match(source)):
         if not _REPOSITORY.fullmatch(source[hub.end() :]):
@@ -227,7 +263,8 @@ def _no_folder(path: Path) -> str:
     if path.suffix in (".onnx", ".xml", ".bin"):
         return (
             f"{path} is an exported file, and the network itself is needed here. Give the run that it was exported "
-            "from; embed, tracks, gallery and app take the .onnx or .xml file, as PartExtractor.from_pretrained does."
+            "from; embed, tracks, gallery and app take the .onnx or .xml file, as PartExtractor.from_pretrained does. "
+            f"A network of another origin is taken as it is by {as_network(path)}."
         )
     return (
         f"{path} is a file, and a checkpoint is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}. A published BPBReID "
@@ -267,14 +304,16 @@ def _folders(folder: Path) -> list[Path]:
 
 def _from_hub(repository: str) -> Path:
     try:
-        folder = download(repository, (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE))
+        folder = download(repository, _FILES)
     except CheckpointError as error:
         raise CheckpointError(
             f"There is no folder {repository}, and {error} If a folder was meant: {_nearest(Path(repository))}"
         ) from None
     if not (folder / CONFIG_FILE).is_file():
         raise CheckpointError(f"The Hugging Face Hub's {repository} holds no partreid checkpoint: no {CONFIG_FILE}.")
-    return folder
+    names = named_files(_read_json(folder / CONFIG_FILE), source=f"{repository}, {CONFIG_FILE}")
+    # At once with the others: these may be of another state of the repository by now.
+    return download(repository, (*_FILES, *(f"{FOLDER}/{name}" for name in names))) if names else folder
 
 
 def _read_json(path: Path, *, nan: bool = False) -> dict[str, Any]:

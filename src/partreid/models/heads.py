@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -67,8 +69,10 @@ class BNNeck(nn.Module):
         super().__init__()
         self.bn = nn.BatchNorm1d(dim)
         self.bn.bias.requires_grad_(False)
-        self.classifier = nn.Linear(dim, num_identities, bias=False)
-        nn.init.normal_(self.classifier.weight, std=_WEIGHT_STD)
+        with warnings.catch_warnings():  # PyTorch warns of a network that knows nobody
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.classifier = nn.Linear(dim, num_identities, bias=False)
+            nn.init.normal_(self.classifier.weight, std=_WEIGHT_STD)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """[B, D] → normalised vectors [B, D]; ``classifier`` makes identity logits of them."""

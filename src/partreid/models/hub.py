@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import CheckpointError
+from partreid.models.backbones.network_files import NetworkName
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 
@@ -51,7 +52,9 @@ def model_card(
     """The text of a repository's ``README.md``: how to use the model, what it is, and what is known of its quality."""
     from huggingface_hub import ModelCardData
 
-    tags = ["person-re-identification", "part-based", model.backbone]
+    named = NetworkName.of(model.backbone)
+    backbone = model.backbone if named is None else named.path.stem
+    tags = ["person-re-identification", "part-based", backbone]
     data = ModelCardData(library_name="partreid", pipeline_tag="image-feature-extraction", tags=tags, license=license)
     known = [f"* {name}: {metrics[name]}" for name in _METRICS if isinstance(metrics.get(name), int | float)]
     options = ", mirror=True" if mirror else ""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from partreid.base_config import ConfigModel
+from partreid.errors import nearest
 from partreid.functional.visibility import DEFAULT_THRESHOLD
 from partreid.models.backbones import BACKBONES, map_geometry
 from partreid.parts import FOREGROUND, GLOBAL, PartSchema, get_part_schema
+from partreid.types.slot_weights import SlotWeights
 
 
 class ModelConfig(ConfigModel):
@@ -36,8 +38,10 @@ class ModelConfig(ConfigModel):
     embedding_dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Width D of a Linear + BatchNorm + ReLU head after pooling; none in the paper, 512 in the published weights."""
     own_embedding: bool = False
-    """Whether the backbone's own embedding of the whole image takes the place of f_g, and is compared beside the others as
-    the slot "global", always visible. Backbones that were trained to embed people have one; it then sets D."""
+    """Whether the backbone's own layers behind its map embed each region, in the place of pooling and head. f_g is then
+    its own embedding of the whole image, compared beside the others as the slot "global", always visible. Foreground
+    and parts are what it makes of its map weighted by their attention. Backbones that were trained to embed people can
+    do so; they set D."""
     foreground_pooling: Literal["weighted_average", "mean"] = "weighted_average"
     """Eq. 3, or the published weights' mean of M_f·G over all pixels."""
     part_classifier_batchnorm: bool = False
@@ -50,6 +54,9 @@ class ModelConfig(ConfigModel):
     """Which foreground vector is matched: raw f_f (Eq. 9), or its BN-neck output (published weights). BoT: f_g."""
     normalize_embeddings: bool = False
     """Whether matching divides each slot's vector by its length first; Eq. 9 does not, the published weights do."""
+    slot_weights: SlotWeights = Field(default_factory=dict)
+    """How much a slot counts in matching beside its visibility, by its name, in 0.0001..10000, for example
+    ``{"global": 3}``; 1 where it is not named, as in Eq. 9. ``MatchingConfig.slot_weights`` may choose otherwise."""
 
     @field_validator("backbone")
     @classmethod
@@ -61,6 +68,13 @@ class ModelConfig(ConfigModel):
     def _known_parts(cls, name: str) -> str:
         get_part_schema(name)  # its error is a ValueError
         return name
+
+    @model_validator(mode="after")
+    def _weights_of_slots(self) -> Self:
+        for slot in self.slot_weights:
+            if slot not in self.slots:
+                raise ValueError(f"slot_weights: there is no slot {slot!r}. {nearest(slot, self.slots)}")
+        return self
 
     @property
     def stride(self) -> int:

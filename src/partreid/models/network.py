@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from partreid.errors import ConfigError, ShapeError
+from partreid.functional.pooling import foreground_map
 from partreid.models.backbones import Backbone, build_backbone
 from partreid.models.heads import BNNeck, EmbeddingHead
 from partreid.models.model_config import ModelConfig
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
+
+_SMALLEST = 1e-6
+"""Mean weight of a region below which it counts as nowhere."""
 
 _HOLISTIC_NECKS = {"global_": "global_neck", "foreground": "foreground_neck", "concat": "concat_neck"}
 
@@ -57,13 +61,11 @@ class ReIDNetwork(nn.Module, ABC):
         self.backbone = backbone
         self.build_attention()
         num_parts, channels = len(config.part_names), backbone.channels
-        projected = config.own_embedding or config.embedding_dim is not None
         self.dim = dim = self._width(backbone)
         pooled = [name for name in ("global_", "foreground", "parts") if name in self.REGIONS]
         self.heads = nn.ModuleDict()
         for name in pooled:
-            own = config.own_embedding and name == "global_"
-            self.heads[name] = EmbeddingHead(channels, dim) if projected and not own else nn.Identity()
+            self.heads[name] = EmbeddingHead(channels, dim) if config.embedding_dim else nn.Identity()
         self.global_neck = BNNeck(dim, num_identities)
         if "foreground" in self.REGIONS:
             self.foreground_neck = BNNeck(dim, num_identities)
@@ -80,10 +82,10 @@ class ReIDNetwork(nn.Module, ABC):
                 f"model.own_embedding: the backbone {self.config.backbone} has no embedding of its own. Set "
                 "own_embedding=false, or take one that was trained to embed people (docs/models.md)."
             )
-        if self.config.embedding_dim not in (None, backbone.vector_dim):
+        if self.config.embedding_dim is not None:
             raise ConfigError(
-                f"model.embedding_dim = {self.config.embedding_dim}: the backbone's own embedding has {backbone.vector_dim} "
-                "numbers, and all slots have the same. Set embedding_dim=null."
+                f"model.embedding_dim = {self.config.embedding_dim}: with own_embedding every region is embedded by "
+                f"the backbone's own layers, in {backbone.vector_dim} numbers. Set embedding_dim=null."
             )
         return backbone.vector_dim
 
@@ -118,29 +120,54 @@ class ReIDNetwork(nn.Module, ABC):
             ShapeError: the images have another shape or are not normalised, or part maps are needed and missing.
         """
         self._check(images)
-        stages = self.backbone.stages(images)
-        own = self.backbone.vector(stages) if self.config.own_embedding else None
-        return self.embed(stages[self.backbone.output_stride], own, part_maps, classify=classify)
+        return self.embed(self.backbone.stages(images), part_maps, classify=classify)
 
     def embed(
-        self, features: Tensor, own: Tensor | None = None, part_maps: Tensor | None = None, *, classify: bool = True
+        self, stages: dict[int, Tensor], part_maps: Tensor | None = None, *, classify: bool = True
     ) -> ModelOutput:
         """Everything behind the backbone.
 
         Args:
-            features: G, [B, C, h, w]. own: the backbone's own embedding, [B, D], where it is kept.
+            stages: its features by stride; read are those of its output, and of its own embedding if that is kept.
             part_maps, classify: as of :meth:`forward`.
         """
+        features = stages[self.backbone.output_stride]  # G [B, C, h, w]
         attention = self.attend(features, part_maps)
-        pooled = self.pool(features, attention.maps)
-        return self.finish(pooled, attention, own=own, classify=classify)
+        if self.config.own_embedding:
+            pooled = self.pool_own(stages, attention.maps)
+        else:
+            pooled = self.pool(features, attention.maps)
+        return self.finish(pooled, attention, classify=classify)
 
-    def finish(
-        self, pooled: RegionVectors, attention: PartAttention, *, own: Tensor | None = None, classify: bool = False
-    ) -> ModelOutput:
-        """Everything behind the pooling: heads, BN necks, and what is matched. Arguments as of :meth:`embed`."""
-        if own is not None:
-            pooled = replace(pooled, global_=own)
+    def pool_own(self, stages: dict[int, Tensor], attention: Tensor) -> RegionVectors:
+        """Each region as the backbone itself would embed the image: its last map, weighted by the region's attention.
+
+        The weights of a region are divided by their mean, so that those of the whole image are 1. What the backbone
+        learned to make of a map, it so makes of a part of it: regions begin where it stands, not at random numbers.
+
+        Args:
+            stages: the backbone's features by stride. attention: [B, K+1, H, W], channel 0 = background.
+
+        Returns:
+            f_g, f_f [B, D] and f_1..f_K [B, K, D], those that there are.
+        """
+        features = stages[self.backbone.vector_stride]
+        masks = {"global_": torch.ones_like(attention[:, :1])}
+        if "foreground" in self.REGIONS:
+            masks["foreground"] = foreground_map(attention)
+        if "parts" in self.REGIONS:
+            masks["parts"] = attention[:, 1:]
+        weights = F.adaptive_avg_pool2d(torch.cat(list(masks.values()), dim=1), (features.shape[2], features.shape[3]))
+        weights = weights / weights.mean(dim=(2, 3), keepdim=True).clamp(min=_SMALLEST)
+        batch, count = weights.shape[:2]
+        maps = (features.unsqueeze(1) * weights.unsqueeze(2)).flatten(0, 1)
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        vectors = self.backbone.vector({self.backbone.vector_stride: maps}).view(batch, count, -1)
+        holistic = {name: vectors[:, index] for index, name in enumerate(masks) if name != "parts"}
+        return RegionVectors(**holistic, parts=vectors[:, len(holistic) :] if "parts" in masks else None)
+
+    def finish(self, pooled: RegionVectors, attention: PartAttention, *, classify: bool = False) -> ModelOutput:
+        """Everything behind the pooling: heads, BN necks, and what is matched. Arguments as of :meth:`forward`."""
         vectors = {name: head(getattr(pooled, name)) for name, head in self.heads.items()}
         concat = {"concat": vectors["parts"].flatten(1)} if "parts" in vectors else {}
         regions = RegionVectors(**vectors, **concat)
@@ -191,5 +218,10 @@ class ReIDNetwork(nn.Module, ABC):
         if regions.parts is not None:
             vectors.append(regions.parts)
             visible.append(visibility)
-        seen, normalized = torch.cat(visible, dim=1), self.config.normalize_embeddings
-        return PartEmbeddings(torch.cat(vectors, dim=1), seen, self.slots, compare_normalized=normalized)
+        return PartEmbeddings(
+            torch.cat(vectors, dim=1),
+            torch.cat(visible, dim=1),
+            self.slots,
+            compare_normalized=self.config.normalize_embeddings,
+            compare_weights=self.config.slot_weights,
+        )

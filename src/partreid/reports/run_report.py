@@ -17,6 +17,7 @@ from partreid.evaluation.protocols import PROTOCOLS
 from partreid.evaluation.separation import DistanceDistribution, distance_distribution
 from partreid.evaluation.slots import SlotRow
 from partreid.inference.extractor import PartExtractor
+from partreid.models.backbones.network_files import is_network_file
 from partreid.models.checkpoint import CONFIG_FILE, TRAIN_FILE, find_checkpoint, read_metrics
 from partreid.objects import Guided
 from partreid.reports.figures import attention_rows, ranking_row, spread
@@ -181,7 +182,8 @@ def gather_report(evaluation: Evaluation) -> RunReport:
     """What the page says about an evaluation, its model and the model's training."""
     extractor = next(iter(evaluation.searched.values())).extractor
     # Of an extractor it is not known where it was loaded from, so nothing is known of its training.
-    checkpoint = None if isinstance(evaluation.model, PartExtractor) else find_checkpoint(evaluation.model)
+    model = evaluation.model
+    checkpoint = None if isinstance(model, PartExtractor) or is_network_file(model) else find_checkpoint(model)
     metrics = {} if checkpoint is None else read_metrics(checkpoint)
     config, note = _configuration(checkpoint, evaluation, extractor)
     environments = {"This report": describe_environment(extractor.device) | {"command": _command()}}

@@ -13,10 +13,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -35,6 +35,8 @@ CALIBRATION_FILE = "calibration.json"
 """Name of a calibration beside a checkpoint."""
 
 _FORMAT, _VERSION = "partreid-calibration", 1
+
+Rule = TypeVar("Rule", bound=ConfigModel)
 
 _OFFSET_STEP, _SLOPE_STEP = 0.5, 0.2
 """How far the curves of n and n + 1 slots usually lie apart: in logits at the mean distance, and in ln(slope). Pairs
@@ -126,6 +128,11 @@ class MatchCalibration(ConfigModel):
     fitted_on: str = ""
     """The data it was fitted on, for people."""
 
+    @field_validator("matching", mode="after")
+    @classmethod
+    def _says_its_weights(cls, matching: MatchingConfig) -> MatchingConfig:
+        return _weighed(matching)
+
     @model_validator(mode="after")
     def _one_curve_each(self) -> Self:
         if not self.offsets or len(self.offsets) != len(self.slopes):
@@ -201,7 +208,7 @@ class MatchCalibration(ConfigModel):
         """Whether distances under this rule are those it was fitted on; an unknown rule is taken for its own."""
         if matching is not None and self.matching.normalize is None:
             matching = matching.model_copy(update={"normalize": None})
-        return matching is None or matching == self.matching
+        return matching is None or _weighed(matching) == _weighed(self.matching)
 
     def check_models(self, *models: str) -> None:
         """Whether embeddings of these fingerprints are those of its model; an unknown one ("") is taken for it.
@@ -265,6 +272,11 @@ class MatchCalibration(ConfigModel):
         except (ConfigError, DataError) as error:
             raise DataError(f"{str(error).rstrip('.')}. Make it again with `partreid calibrate`.") from None
         return calibration if extractor is None else calibration.check(extractor)
+
+
+def _weighed(matching: Rule) -> Rule:
+    """A rule that says which weights of slots it compares by: none, as in former versions, where it does not."""
+    return matching.model_copy(update={"slot_weights": matching.model_dump().get("slot_weights") or {}})
 
 
 def fit_curves(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -316,7 +316,9 @@ class Gallery(Guided):
         rule, header = MatchingConfig.given(matching), self.store.header()
         known = [query] if header is None else [query, header.example]
         if self.extractor is not None:
-            known.append(replace(query[:0], compare_normalized=self.extractor.runner.normalize_embeddings))
+            runner = self.extractor.runner
+            weights = {slot: weight for slot, weight in runner.slot_weights.items() if slot in query.slots}
+            known.append(replace(query[:0], compare_normalized=runner.normalize_embeddings, compare_weights=weights))
         unknown = all(embeddings.compare_normalized is None for embeddings in known)
         if rule.normalize is None and header is not None and header.model and unknown:
             warn(

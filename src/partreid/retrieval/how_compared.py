@@ -65,7 +65,7 @@ class HowCompared(Guided):
         """
         runner = extractor.runner
         seen, normalized = torch.empty(0, len(runner.slots)), runner.normalize_embeddings
-        nothing = PartEmbeddings(seen[..., None], seen, runner.slots, compare_normalized=normalized)
+        nothing = PartEmbeddings(seen[..., None], seen, runner.slots, "", normalized, runner.slot_weights)
         matching = MatchingConfig.given(matching).resolved(nothing)
         matching.prepare(nothing)  # refuses slots that there are not
         if matching.idle_fields and runner.visibility != "continuous":
@@ -114,12 +114,18 @@ class HowCompared(Guided):
         parts = [
             f"slots {', '.join(self.matching.slots)}" if self.matching.slots else "all slots",
             f"a part is visible {seen}",
-            f"weight {_WEIGHTS.get(rule, f'f(v_q)·f(v_g), f = the visibility rule {rule!r}')}",
+            f"weight {_WEIGHTS.get(rule, f'f(v_q)·f(v_g), f = the visibility rule {rule!r}')}{_times(self.matching)}",
             "vectors divided by their length" if self.matching.normalize else "vectors as they are",
             *([] if self.mirror is None else ["with mirror images" if self.mirror else "without mirror images"]),
             "no calibration" if self.calibration is None else f"calibrated on {self.calibration}",
         ]
         return f"Compared: {'; '.join(parts)}."
+
+
+def _times(matching: MatchingConfig) -> str:
+    """What slots weigh beside their visibility; nothing where all weigh the same."""
+    weights = matching.weights or {}
+    return f", times {', '.join(f'{weight:g} ({slot})' for slot, weight in weights.items())}" if weights else ""
 
 
 def load_for_comparison(

@@ -13,7 +13,8 @@ from partreid.errors import ShapeError, nearest, warn
 from partreid.functional._blocks import DistanceRows
 from partreid.functional.distance import MEMORY_BUDGET, comparable_slots, distance_rows
 from partreid.functional.visibility import VISIBILITY_RULES
-from partreid.types import PartEmbeddings, compares_normalized
+from partreid.types import PartEmbeddings, compares_normalized, comparison_weights
+from partreid.types.slot_weights import SlotWeights, checked_weights
 
 Threshold = Annotated[float, Field(ge=0, lt=1)]
 
@@ -37,6 +38,11 @@ class MatchingConfig(ConfigModel):
     slots: tuple[str, ...] | None = None
     """Names of the slots to compare, for example ``["foreground", "head"]``. None compares all."""
 
+    slot_weights: SlotWeights | None = None
+    """How much a slot counts beside its visibility, by its name, in 0.0001..10000, for example ``{"global": 3}``: a
+    factor of its weight in Eq. 9, 1 where a slot is not named. Only the ratios matter; a slot that is not to be
+    compared is left out of ``slots``. None = as the embeddings' model was made for; ``{}``: all count the same."""
+
     @field_validator("visibility", mode="before")
     @classmethod
     def _known_rule(cls, name: str) -> str:
@@ -46,9 +52,10 @@ class MatchingConfig(ConfigModel):
         """The slots to compare, with the threshold applied to their visibility.
 
         Raises:
-            ShapeError: there is no such slot (the message names the nearest one), or a threshold meets a visibility
-                outside [0, 1].
+            ShapeError: there is no such slot, or none for a threshold or a weight (the message names the nearest one);
+                or a threshold meets a visibility outside [0, 1].
         """
+        checked_weights(self.slot_weights or {}, embeddings.slots)
         if self.visibility_threshold is not None:
             embeddings = replace(embeddings, visibility=_threshold(embeddings, self.visibility_threshold))
         return embeddings if self.slots is None else embeddings.select(*self.slots)
@@ -79,14 +86,26 @@ class MatchingConfig(ConfigModel):
                 f"matching.{' and '.join(self.idle_fields)} changes nothing: every visibility is 0 or 1 already. Embed "
                 "with visibility=continuous, or leave it away."
             )
-        if self.normalize is not None:
-            return self
-        return self.model_copy(update={"normalize": compares_normalized(*embeddings)})
+        return self.model_copy(
+            update={
+                "normalize": compares_normalized(*embeddings) if self.normalize is None else self.normalize,
+                "slot_weights": comparison_weights(*embeddings) if self.slot_weights is None else self.slot_weights,
+            }
+        )
 
     @property
     def prepared(self) -> Self:
         """The same rule for embeddings that went through :meth:`prepare` already."""
-        return self.model_copy(update={"slots": None, "visibility_threshold": None})
+        done = {"slots": None, "visibility_threshold": None, "slot_weights": self.weights}
+        return self.model_copy(update=done)
+
+    @property
+    def weights(self) -> dict[str, float] | None:
+        """:attr:`slot_weights` of the slots that are compared; None where the rule leaves them to the embeddings."""
+        known = self.slot_weights
+        if known is None or self.slots is None:
+            return known
+        return {slot: known[slot] for slot in self.slots if slot in known}
 
     def comparable(self, query: PartEmbeddings, gallery: PartEmbeddings) -> Tensor:
         """[Q, G] number of slots that each pair compares under this rule; 0 = not comparable."""
@@ -108,6 +127,7 @@ class MatchingConfig(ConfigModel):
             self.prepare(gallery),
             normalize=self.normalize,
             visibility=self.visibility,
+            weights=self.weights,
             memory_budget=memory_budget,
         )
 

@@ -14,10 +14,14 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from partreid.base_config import ConfigModel
 from partreid.errors import CheckpointError, DataError
 from partreid.json_files import parse_json
+from partreid.models.backbones.network_files import as_network
 from partreid.preprocessing import PreprocessConfig
+from partreid.types.slot_weights import SlotWeights
 
 _MARK = "partreid-sha256:"
 UNSEALED = _MARK + "0" * 64
@@ -57,6 +61,8 @@ class ExportInfo(ConfigModel):
     """λ_v of Eq. 4, for the rule "threshold"."""
     normalize_embeddings: bool
     """Whether matching should divide each vector by its length first."""
+    slot_weights: SlotWeights = Field(default_factory=dict)
+    """How much slots count in matching beside their visibility (``ModelConfig.slot_weights``)."""
     fingerprint: str
     """That of the extractor it was made from: a gallery takes embeddings of either."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -117,7 +123,8 @@ def _look(path: Path) -> tuple[int, str, str]:
             if len(found) != 1:
                 raise CheckpointError(
                     f"{path} was not written by partreid export, or by an earlier version, which kept no checksum of "
-                    "the weights. Export the run again."
+                    f"the weights. Export the run again. A network of another origin is taken as it is by the name "
+                    f"{as_network(path)}."
                 )
             start, end = found[0].span(1)
             claimed = found[0][1].decode()

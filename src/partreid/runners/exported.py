@@ -220,6 +220,7 @@ class ExportedRunner:
         info, self.device = self.info, self.session.device
         self.slots, self.preprocess, self.mirror = info.slots, info.preprocess, info.mirror
         self.fingerprint, self.normalize_embeddings = info.fingerprint, info.normalize_embeddings
+        self.slot_weights = info.slot_weights
         self.visibility = "always" if info.network in ("BoT", "PCB") else info.visibility
         self.visibility_threshold = info.visibility_threshold if self.visibility == "threshold" else None
         self.pose: PoseInput | None = None  # networks that need one are not exported

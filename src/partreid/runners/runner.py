@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from partreid.errors import ConfigError
 from partreid.functional.merging import SlotSums
+from partreid.models.carried import file_backbone
 from partreid.models.network import ReIDNetwork
 from partreid.parts import PartSchema, flip_order, has_unnamed
 from partreid.preprocessing import PreprocessConfig, normalize
@@ -56,6 +58,11 @@ class Runner(Protocol):
         ...
 
     @property
+    def slot_weights(self) -> Mapping[str, float]:
+        """How much slots count in matching beside their visibility, by name; 1 where one is not named."""
+        ...
+
+    @property
     def visibility(self) -> str:
         """The rule of visibility, as ``ModelConfig.visibility``; "always" for networks that call every part visible."""
         ...
@@ -85,7 +92,12 @@ class Runner(Protocol):
 
 def signed(embeddings: PartEmbeddings, runner: Runner) -> PartEmbeddings:
     """Embeddings that say which model made them, and how it compares."""
-    return replace(embeddings, model=runner.fingerprint, compare_normalized=runner.normalize_embeddings)
+    return replace(
+        embeddings,
+        model=runner.fingerprint,
+        compare_normalized=runner.normalize_embeddings,
+        compare_weights=runner.slot_weights,
+    )
 
 
 def nothing(runner: Runner) -> PartEmbeddings:
@@ -106,6 +118,13 @@ class TorchRunner:
         self.model = model.to(self.device).eval()
         self.preprocess = preprocess
         self.mirror = mirror
+        network = file_backbone(model.backbone)
+        if network is not None and (wrong := network.reads.contradictions(preprocess)):
+            expected = ", ".join(f"{field}={value!r}" for field, value in wrong.items())
+            raise ConfigError(
+                f"{network.source} says that its network reads other images: {expected}. Prepare them with "
+                "partreid.models.preprocess_for(model.config.backbone)."
+            )
         if mirror and has_unnamed(self.slots):
             raise ConfigError(
                 f"The parts of this model have no names ({', '.join(self.slots)}), so left and right cannot be told "
@@ -126,6 +145,11 @@ class TorchRunner:
         return self.model.config.normalize_embeddings
 
     @property
+    def slot_weights(self) -> Mapping[str, float]:
+        """With which weights of slots the model is compared."""
+        return self.model.config.slot_weights
+
+    @property
     def visibility(self) -> str:
         """The rule of visibility; "always" for stripes and for a global embedding."""
         return self.model.config.visibility_rule
@@ -142,7 +166,8 @@ class TorchRunner:
         if not config.pose_guided:
             return None
         height, width = self.preprocess.size
-        return PoseInput(config.part_schema, (height // config.stride, width // config.stride))
+        stride = self.model.backbone.output_stride
+        return PoseInput(config.part_schema, (height // stride, width // stride))
 
     @property
     def fingerprint(self) -> str:
@@ -165,6 +190,9 @@ class TorchRunner:
 
     def _digest(self) -> str:
         config = self.model.config.model_dump(mode="json", exclude_defaults=True)
+        network = file_backbone(self.model.backbone)
+        if network is not None and network.identity is not None:
+            config["backbone"] = network.identity  # what the file holds, and not where it lies
         choices = [config, self.preprocess.model_dump(mode="json"), self.mirror]
         digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode())
         for name, tensor in sorted(self.model.state_dict().items()):

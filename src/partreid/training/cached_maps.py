@@ -46,12 +46,10 @@ class MapBatch(NamedTuple):
 
     Attributes:
         maps: float16 [B, C_s, h_s, w_s], from fine to coarse; several where the map is joined from several strides.
-        own: float32 [B, D], the backbone's own embedding, where the model keeps it.
         part_maps, labels: as of :class:`~partreid.datasets.augment.Augmented`.
     """
 
     maps: tuple[Tensor, ...]
-    own: Tensor | None
     part_maps: Tensor | None
     labels: Tensor | None
 
@@ -60,14 +58,17 @@ class MapBatch(NamedTuple):
         others = (None if one is None else one.to(device) for one in self[1:])
         return MapBatch(tuple(one.to(device) for one in self.maps), *others)
 
-    def features(self) -> Tensor:
-        """The feature map G, float32 [B, C, h, w]."""
+    def stages(self, backbone: Backbone) -> dict[int, Tensor]:
+        """Features by stride, float32, as the backbone that they are of would give them."""
         maps = [one.float() for one in self.maps]
-        return maps[0] if len(maps) == 1 else join_maps(maps, align_corners=False)
+        if not isinstance(backbone, FineMap):
+            return {backbone.output_stride: maps[0]}
+        stages = dict(zip(backbone.joined_strides, maps, strict=True))
+        return stages | {backbone.output_stride: join_maps(maps, align_corners=False)}
 
 
 class FrozenBackbone(nn.Module):
-    """What is cached of a backbone: its map, and its own embedding where ``vector``.
+    """What is cached of a backbone: its map, and its own embedding where ``vector``, which distillation asks for.
 
     Of a :class:`FineMap`, the maps that it joins: together they are several times smaller than what they become.
     """
@@ -90,7 +91,7 @@ class MapSource:
     """What maps are computed from.
 
     Attributes:
-        backbone: in evaluation mode. own: whether its own embedding is needed.
+        backbone: in evaluation mode. own: whether its own embedding is needed, for distillation.
         dataset: the training images. pid_index: [N] their classes. augmentation: how they are varied.
         fixed_attention: whether the model needs part maps beside the labels. seed: of every random number.
         key: digest of all that the numbers depend on.
@@ -111,7 +112,7 @@ class MapSource:
         augmentation: Augmentation, digests: Mapping[str, Tensor],
     ) -> MapSource:  # fmt: skip
         """The source of a training; ``digests`` of its images and labels, as of ``TrainingData``."""
-        own = config.model.own_embedding or config.objective.distills
+        own = config.objective.distills
         key = hashlib.sha256(source_key(model.backbone, dataset, config.preprocess).encode())
         for part in (config.augment.model_dump_json(), config.map_size, config.label_schema, own, config.seed):
             key.update(repr(part).encode())
@@ -197,7 +198,7 @@ class CachedMaps:
         while (one := gather(f"map{len(maps)}")) is not None:
             maps.append(one.permute(0, 3, 1, 2))
         labels = gather("labels")
-        return MapBatch(tuple(maps), gather("own"), gather("part_maps"), None if labels is None else labels.long())
+        return MapBatch(tuple(maps), gather("part_maps"), None if labels is None else labels.long())
 
     def clean_vectors(self) -> Tensor:
         """float32 [N, D], the backbone's own embedding of every image as it is."""

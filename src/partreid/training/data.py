@@ -14,6 +14,9 @@ from torch import Tensor
 
 from partreid.datasets.readers import DataLike, read_datasets
 from partreid.errors import CheckpointError, warn
+from partreid.models.backbones.network_files import NetworkName
+from partreid.models.carried import carried_network, same_network
+from partreid.models.checkpoint import CONFIG_FILE, find_checkpoint
 from partreid.objects import Guided
 from partreid.training.state import load_run_config
 from partreid.training.train_config import TrainConfig
@@ -90,8 +93,13 @@ class TrainingData(Guided):
 
 
 def check_same_config(run: Path, config: TrainConfig) -> None:
-    """See that a run is resumed with the configuration it was started with; the number of epochs may differ."""
-    differences = [(key, *one) for key, one in load_run_config(run).diff(config).items() if key not in _MAY_CHANGE]
+    """See that a run is resumed with the configuration it was started with; the number of epochs may differ.
+
+    A network file counts by its content: it may lie elsewhere now.
+    """
+    same_file = _check_same_network(run, config)
+    may_change = (*_MAY_CHANGE, *(["model.backbone"] if same_file else []))
+    differences = [(key, *one) for key, one in load_run_config(run).diff(config).items() if key not in may_change]
     if differences:
         key, there, here = differences[0]
         more = f" ({len(differences)} fields differ)" if len(differences) > 1 else ""
@@ -99,6 +107,21 @@ def check_same_config(run: Path, config: TrainConfig) -> None:
             f"{run} was started with {key} = {there!r}, and now it is {here!r}{more}. A resumed run keeps its "
             f"configuration: leave --preset, --config and --set away. {_WAY_OUT}"
         )
+
+
+def _check_same_network(run: Path, config: TrainConfig) -> bool:
+    """Whether a training's network file is the one that the run was started with; False where neither has one."""
+    named = NetworkName.of(config.model.backbone)
+    carried = carried_network(find_checkpoint(run) / CONFIG_FILE)
+    if named is None or carried is None:
+        return False
+    theirs = NetworkName.of(carried[0])
+    if not same_network(config.model.backbone, carried[1]):
+        raise CheckpointError(
+            f"{named.path} is not the file that {run} was started with: it has changed since, or it is another. Put it "
+            f"back, or resume with the copy in the checkpoint: --set model.backbone={carried[0]}"
+        )
+    return theirs is not None and theirs.map_name == named.map_name
 
 
 def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData) -> None:

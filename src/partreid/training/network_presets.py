@@ -12,12 +12,10 @@ from partreid.datasets.loaders import BatchConfig
 from partreid.datasets.paste import PasteConfig
 from partreid.errors import ConfigError
 from partreid.losses.loss_config import DistillationConfig, GiLtConfig, ObjectiveConfig, RegionWeights
-from partreid.models.backbones import BACKBONES, build_backbone
-from partreid.models.backbones.graph import FileBackbone
+from partreid.models.backbones import BACKBONES, build_backbone, preprocess_for
 from partreid.models.backbones.osnet import OSNETS, OSNet
 from partreid.models.backbones.weights import read_state_dict
 from partreid.models.model_config import ModelConfig
-from partreid.preprocessing import PreprocessConfig
 from partreid.training.train_config import OptimizerConfig, TrainConfig
 
 GRAPHS = {".xml": "openvino/", ".onnx": "onnx/"}
@@ -29,12 +27,15 @@ NETWORK_SUFFIXES = (*GRAPHS, *WEIGHTS)
 def parts_on(network: str) -> TrainConfig:
     """Heads only: parts, visibility and necks on a network that stays as it is; minutes on two cores.
 
-    The feature maps of the training images are computed once (:mod:`partreid.training.cached_maps`). The network's own
-    embedding, where it has one, is kept as the slot "global".
+    The feature maps of the training images are computed once (:mod:`partreid.training.cached_maps`). The layers behind
+    the map, where the network has an embedding of its own, learn to embed parts, and are held to what they say of the
+    whole image, the slot "global".
     """
     base = _on_network(network)
+    own = base.model.own_embedding
     return base.override(
         [
+            f"objective.distillation.global_={5 if own else 0}",
             f"optimizer.frozen_stride={_WHOLE}",
             "optimizer.epochs=10",
             "optimizer.warmup_epochs=1",
@@ -83,7 +84,7 @@ def _on_network(network: str) -> TrainConfig:
             visibility_threshold=0.3,
             normalize_embeddings=own,
         ),
-        preprocess=_preprocess(backbone, size, read=isinstance(built, FileBackbone)),
+        preprocess=preprocess_for(backbone, height=size[0], width=size[1]),
         batch=BatchConfig(identities_per_batch=8),
         augment=AugmentConfig(
             padding=10,
@@ -144,12 +145,3 @@ def _registered(name: str) -> bool:
 def names_network(word: str) -> bool:
     """Whether a word of a command line is a network's file or a backbone's name, and no data set."""
     return Path(word).suffix.lower() in NETWORK_SUFFIXES or (not Path(word).exists() and _registered(word))
-
-
-def _preprocess(backbone: str, size: tuple[int, int], *, read: bool) -> PreprocessConfig:
-    """What the input must look like: OpenVINO's files for people read blue first, 0..255; others as ImageNet's."""
-    height, width = size
-    if read and backbone.startswith(GRAPHS[".xml"]):
-        byte = (1 / 255, 1 / 255, 1 / 255)
-        return PreprocessConfig(height=height, width=width, mean=(0, 0, 0), std=byte, order="bgr")
-    return PreprocessConfig(height=height, width=width)

@@ -9,11 +9,12 @@ from partreid.datasets.augment import AugmentConfig
 from partreid.datasets.loaders import BatchConfig
 from partreid.errors import ConfigError, nearest
 from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
-from partreid.models.checkpoint import TRAIN_FILE, find_checkpoint
+from partreid.models.checkpoint import find_checkpoint
 from partreid.models.model_config import ModelConfig, bot_model, official_model, paper_model, pcb_model
 from partreid.objects import guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.training.network_presets import NETWORK_PRESETS, NETWORK_SUFFIXES
+from partreid.training.started_with import load_train_config
 from partreid.training.train_config import OptimizerConfig, TrainConfig
 
 
@@ -226,7 +227,7 @@ def find_config(source: str | Path) -> TrainConfig:
         return get_preset(str(source))
     path = Path(source)
     if path.is_dir():
-        return TrainConfig.load(find_checkpoint(path) / TRAIN_FILE)
+        return load_train_config(find_checkpoint(path))
     if path.exists():
         return TrainConfig.load(path)
     raise ConfigError(

@@ -41,8 +41,8 @@ def source_vectors(backbone: Backbone, dataset: ImageDataset, preprocess: Prepro
     """
     if backbone.vector_dim is None:
         raise ConfigError(
-            "objective.distillation: this backbone has no embedding of its own that the model could be drawn to. Set its "
-            "weights to 0, or take a backbone that was trained to embed people (docs/models.md)."
+            "objective.distillation: this backbone has no embedding of its own that the model could be drawn to. Set "
+            "its weights to 0, or take a backbone that was trained to embed people (docs/models.md)."
         )
     path, key = run / SOURCE_FILE, source_key(backbone, dataset, preprocess)
     if path.is_file():
@@ -74,7 +74,7 @@ def source_key(backbone: Backbone, dataset: ImageDataset, preprocess: Preprocess
 
 
 def keeps_whole(backbone: Backbone, stride: int | None) -> bool:
-    """Whether keeping the weights up to the features of that stride keeps all of the backbone."""
+    """Whether keeping the weights up to the features of that stride keeps the whole feature map."""
     return stride is not None and stride >= max(backbone.stage_channels)
 
 
@@ -83,30 +83,28 @@ def freeze(backbone: Backbone, stride: int, size: tuple[int, int]) -> None:
 
     Args:
         backbone: changed in place. size: (H, W) of its images.
-        stride: of the last features that are kept; that of the backbone's output, or more, keeps it as a whole, its own
-            embedding included.
+        stride: of the last features that are kept. That of the backbone's output keeps all of it but the layers of its
+            own embedding, which stand behind its map.
 
     Raises:
         ConfigError: the backbone has no features of that stride.
     """
-    if keeps_whole(backbone, stride):
-        kept = list(backbone.parameters())
-    elif stride not in backbone.stage_channels:
+    stride = min(stride, max(backbone.stage_channels))
+    if stride not in backbone.stage_channels:
         offered = ", ".join(map(str, sorted(backbone.stage_channels)))
         raise ConfigError(f"optimizer.frozen_stride = {stride}: this backbone has features of the strides {offered}.")
-    else:
-        weights = [p for p in backbone.parameters() if p.requires_grad]
-        with torch.enable_grad():
-            features = backbone.eval().stages(torch.zeros(1, 3, *size, device=weights[0].device))[stride]
-            reached = torch.autograd.grad(features.sum(), weights, allow_unused=True)
-        kept = [weight for weight, gradient in zip(weights, reached, strict=True) if gradient is not None]
-        backbone.train()
-    for weight in kept:
-        weight.requires_grad_(False)
+    weights = [weight for weight in backbone.parameters() if weight.requires_grad]
+    with torch.enable_grad():
+        features = backbone.eval().stages(torch.zeros(1, 3, *size, device=weights[0].device))[stride]
+        reached = torch.autograd.grad(features.sum(), weights, allow_unused=True)
+    backbone.train()
+    for weight, gradient in zip(weights, reached, strict=True):
+        if gradient is not None:
+            weight.requires_grad_(False)
 
 
 def keep_frozen_statistics(model: nn.Module) -> None:
-    """Let batch norms whose weights are kept use the statistics they have; to be called whenever a model trains again."""
+    """Let batch norms whose weights are kept use the statistics they have; call it whenever a model trains again."""
     for module in model.modules():
         weights = list(module.parameters(recurse=False))
         if isinstance(module, _BatchNorm) and weights and not any(weight.requires_grad for weight in weights):

@@ -2,7 +2,8 @@
 
 ::
 
-    RUN/checkpoint/   config.json, model.safetensors, metrics.json; train.toml, train_state.pt to resume
+    RUN/checkpoint/   config.json, model.safetensors, metrics.json; train.toml, train_state.pt to resume;
+                      backbone/ with the network file that the backbone was read from
     RUN/logs/         TensorBoard
 """
 
@@ -23,8 +24,10 @@ from partreid.errors import CheckpointError, TrainingError
 from partreid.files import atomic_folder
 from partreid.losses.extra import ExtraLosses
 from partreid.models.backbones.weights import load_exactly, read_state_dict
+from partreid.models.carried import check_same_file
 from partreid.models.checkpoint import (
     CHECKPOINT_FOLDER,
+    CONFIG_FILE,
     TRAIN_FILE,
     WEIGHTS_FILE,
     Checkpoint,
@@ -34,6 +37,7 @@ from partreid.models.checkpoint import (
 from partreid.models.network import ReIDNetwork
 from partreid.training.callbacks import StepRecord
 from partreid.training.ema import WeightAverage
+from partreid.training.started_with import load_train_config, to_keep
 from partreid.training.train_config import TrainConfig
 
 if TYPE_CHECKING:  # its import takes a second
@@ -145,7 +149,8 @@ def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Le
     _check_finite(learner, progress)
     with atomic_folder(run / CHECKPOINT_FOLDER, error=CheckpointError) as folder:
         write_checkpoint(checkpoint, folder)
-        (folder / TRAIN_FILE).write_text(config.to_toml(), encoding="utf-8")
+        kept = to_keep(config, run / CHECKPOINT_FOLDER)
+        (folder / TRAIN_FILE).write_text(kept.to_toml(), encoding="utf-8")
         state = {**vars(progress), **learner.state(), _WEIGHTS: _digest(folder / WEIGHTS_FILE)}
         try:
             torch.save(state, folder / STATE_FILE)
@@ -172,7 +177,7 @@ def load_run_config(run: Path) -> TrainConfig:
     Raises:
         CheckpointError: there is no run. ConfigError: its configuration does not fit this version.
     """
-    return TrainConfig.load(_part(run, TRAIN_FILE))
+    return load_train_config(_part(run, TRAIN_FILE).parent)
 
 
 def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool = True) -> Progress:
@@ -195,6 +200,7 @@ def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool 
         )
         _check_same_training(progress, pids, run, shares)
         weights = path.with_name(WEIGHTS_FILE)
+        check_same_file(learner.model.backbone, path.with_name(CONFIG_FILE))
         if state.get(_WEIGHTS, "") not in ("", _digest(weights)):
             raise CheckpointError(
                 f"{weights} and {path.name} beside it were not written together: they do not belong to one step. "

@@ -114,8 +114,7 @@ class SupervisedModel(torch.nn.Module):
     ) -> dict[str, Tensor]:
         """The report of :func:`objective`: ``loss``, and each term and statistic by its name."""
         if isinstance(batch, MapBatch):
-            own = batch.own if self.model.config.own_embedding else None  # else it is there for distillation only
-            output = self._embed(batch.features(), own, batch.part_maps)
+            output = self._embed(batch.stages(self.model.backbone), batch.part_maps)
         else:
             output = self._call(batch.images, batch.part_maps)
         report = objective(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from partreid.base_config import ConfigModel
 from partreid.datasets.augment import AugmentConfig
 from partreid.datasets.loaders import BatchConfig
 from partreid.losses.loss_config import ObjectiveConfig
+from partreid.models.backbones import embeds, network_outline
 from partreid.models.model_config import ModelConfig
 from partreid.parts import PartSchema
 from partreid.preprocessing import PreprocessConfig
@@ -126,11 +128,36 @@ class TrainConfig(ConfigModel):
         return self
 
     @model_validator(mode="after")
+    def _images_are_as_the_file_reads_them(self) -> TrainConfig:
+        name, given = self.model.backbone, self.preprocess
+        outline = network_outline(name)
+        if outline is None:
+            return self
+        if wrong := outline.reads.contradictions(given):
+            lines = " ".join(
+                f"--set preprocess.{field}={json.dumps(value, separators=(',', ':')).strip(chr(34))}"
+                for field, value in wrong.items()
+            )
+            raise ValueError(
+                f"the file of model.backbone = {name} says that its network reads other images; to these it would "
+                f"answer with numbers that look right: {lines}"
+            )
+        made_for = outline.reads.size
+        if self.model.own_embedding and made_for not in (None, given.size) and not embeds(name, given.size):
+            assert made_for is not None
+            raise ValueError(
+                f"the own embedding of model.backbone = {name} is for images {made_for[0]}×{made_for[1]}, and not "
+                f"{given.height}×{given.width}: --set preprocess.height={made_for[0]} "
+                f"--set preprocess.width={made_for[1]}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _two_views_are_compared(self) -> TrainConfig:
         if (self.objective.consistency_weight > 0) != (self.batch.views == 2):
             raise ValueError(
                 f"objective.consistency_weight = {self.objective.consistency_weight:g} and batch.views = "
-                f"{self.batch.views}: two views of each image are what consistency compares, and nothing else needs them"
+                f"{self.batch.views}: two views of each image are what consistency compares; nothing else needs them"
             )
         return self
 

@@ -10,12 +10,17 @@ if TYPE_CHECKING:
     from partreid.types.output import ModelOutput, RegionVectors
     from partreid.types.results import EvaluationResult, LossReport
     from partreid.types.search import Hit, SearchResult
-    from partreid.types.tensors import PartEmbeddings, check_comparable, compares_normalized
+    from partreid.types.tensors import (
+        PartEmbeddings,
+        check_comparable,
+        compares_normalized,
+        comparison_weights,
+    )
 
 __all__ = [
     "CameraSummary", "EvaluationResult", "GalleryItem", "GalleryRecords", "Hit", "Identity", "LabelNaming",
     "LossReport", "ModelOutput", "PartEmbeddings", "ReIDDataset", "ReIDImage", "RegionVectors", "SearchResult",
-    "check_comparable", "compares_normalized", "identities",
+    "check_comparable", "compares_normalized", "comparison_weights", "identities",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

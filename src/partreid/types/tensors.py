@@ -5,8 +5,8 @@ Shapes: B images, S slots (foreground + parts), D embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from partreid.errors import ShapeError, WrongTypeError, nearest
 from partreid.objects import Guided
 from partreid.types.numbers import as_tensor
+from partreid.types.slot_weights import checked_weights
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,9 +36,12 @@ class PartEmbeddings(Guided):
         model: fingerprint of the extractor that made them, "" = unknown. Those of two models are never compared.
         compare_normalized: whether their model was made for vectors that are divided by their length before they are
             compared: the default of every comparison. None = unknown, taken for no, as in the paper.
+        compare_weights: with which weights of slots their model is compared, by name, in 0.0001..10000; 1 where a slot
+            is not named: the default of every comparison. Empty = all slots count the same, or nobody knows.
 
     Raises:
-        ShapeError: the shapes do not fit together. Values are checked by :meth:`validate`.
+        ShapeError: the shapes do not fit together, or a weight is of no such slot or out of range. Values are checked
+            by :meth:`validate`.
 
     Example:
         >>> e = PartEmbeddings(torch.randn(4, 2, 8), torch.ones(4, 2), ("foreground", "head"))
@@ -50,6 +54,7 @@ class PartEmbeddings(Guided):
     slots: tuple[str, ...] = None  # type: ignore[assignment]
     model: str = ""
     compare_normalized: bool | None = None
+    compare_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vectors", _as_floating("vectors", self.vectors))
@@ -76,6 +81,7 @@ class PartEmbeddings(Guided):
             raise ShapeError(f"visibility must be numbers in [0, 1], got {self.visibility.dtype}.")
         if not isinstance(self.compare_normalized, bool | None):
             raise ShapeError(f"compare_normalized is True, False or None, got {self.compare_normalized!r:.80}.")
+        object.__setattr__(self, "compare_weights", checked_weights(self.compare_weights, self.slots))
         if not self.visibility.is_floating_point():
             object.__setattr__(self, "visibility", self.visibility.to(self.vectors.dtype))
         if self.visibility.device != self.vectors.device:
@@ -204,7 +210,13 @@ class PartEmbeddings(Guided):
             if slot not in self.slots:
                 raise ShapeError(f"No slot {slot!r}. {nearest(slot, self.slots)}")
         index = [self.slots.index(slot) for slot in slots]
-        return replace(self, vectors=self.vectors[:, index], visibility=self.visibility[:, index], slots=slots)
+        return replace(
+            self,
+            vectors=self.vectors[:, index],
+            visibility=self.visibility[:, index],
+            slots=slots,
+            compare_weights={slot: weight for slot, weight in self.compare_weights.items() if slot in slots},
+        )
 
     def normalized(self, eps: float = 1e-12) -> Self:
         """Each slot's vector divided by its Euclidean length (at least ``eps``).
@@ -234,6 +246,7 @@ class PartEmbeddings(Guided):
             batches[0].slots,
             batches[0].model if len({b.model for b in batches}) == 1 else "",
             _known_comparison(batches),
+            comparison_weights(*batches),
         )
 
 
@@ -280,6 +293,7 @@ def check_comparable(a: PartEmbeddings, b: PartEmbeddings) -> None:
             "with the same model, image size and mirror choice."
         )
     compares_normalized(a, b)
+    comparison_weights(a, b)
 
 
 def compares_normalized(*batches: PartEmbeddings) -> bool:
@@ -304,3 +318,24 @@ def _known_comparison(batches: Sequence[PartEmbeddings]) -> bool | None:
             "different models. Embed all with the same model."
         )
     return known.pop() if known else None
+
+
+def comparison_weights(*batches: PartEmbeddings) -> dict[str, float]:
+    """The weights of slots that these embeddings are made to be compared with; none where none of them says any.
+
+    Raises:
+        ShapeError: some are made for other weights than others.
+
+    Example:
+        >>> e = PartEmbeddings(torch.eye(2)[None], torch.ones(1, 2), ("head", "feet"))
+        >>> comparison_weights(e, replace(e, compare_weights={"head": 3}))
+        {'head': 3.0}
+    """
+    known = [dict(batch.compare_weights) for batch in batches if batch.compare_weights]
+    for weights in known[1:]:
+        if weights != known[0]:
+            raise ShapeError(
+                f"Some of the embeddings are made to be compared with the weights {known[0]}, others with {weights}: "
+                "they come from different models. Embed all with the same model."
+            )
+    return known[0] if known else {}

@@ -149,6 +149,7 @@ def _compare(
         if matching.normalize:
             a, b = ([x / max(math.hypot(*vector), 1e-12) for x in vector] for vector in (a, b))
         weight = FACTORS[matching.visibility](v) * FACTORS[matching.visibility](w)
+        weight *= (matching.slot_weights or {}).get(slot, 1)
         distance = math.dist(a, b)
         parts.append(distance if weight else math.nan)
         above, below = above + weight * distance, below + weight

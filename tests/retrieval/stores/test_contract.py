@@ -51,7 +51,13 @@ def matchings() -> list[MatchingConfig]:
         MatchingConfig(visibility_threshold=0.5),
         MatchingConfig(visibility_threshold={"head": 0.3}, normalize=True, visibility="geometric"),
         MatchingConfig(slots=("left leg", "foreground")),
+        MatchingConfig(slot_weights={"foreground": 3, "left leg": 0.5}),
+        MatchingConfig(
+            slot_weights={"head": 1e-4, "left leg": 1e4}, visibility="geometric", slots=("head", "left leg")
+        ),
+        MatchingConfig(slot_weights={"head": 7}, visibility_threshold={"head": 0.3}, normalize=True),
         MatchingConfig(visibility="ignore"),
+        MatchingConfig(visibility="ignore", slot_weights={"head": 7}),
         *(MatchingConfig(visibility=rule) for rule in OWN_RULES),
     ]
 
@@ -256,6 +262,29 @@ def test_a_model_that_another_handle_brings_binds_too(backend: Backend) -> None:
         with pytest.raises(DataError, match="different models, A and B"):
             second.store.write(GalleryRecords(tuple(named(1)), embeddings(1, model="B")), replace=False)
         assert (second.model, len(second)) == ("A", 2)
+
+
+def test_a_gallery_compares_with_the_weights_of_its_model(backend: Backend) -> None:
+    weights, plain = {"head": 5.0, "foreground": 0.1}, embeddings(30)
+    some, query = replace(plain, compare_weights=weights), embeddings(4, seed=1)
+    expected = MatchingConfig(slot_weights=weights)
+    held = GalleryRecords(tuple(named(30)), plain)
+    with backend.open() as gallery:
+        gallery.add(plain[:20], [item.id for item in held.items[:20]])  # nobody says how they are compared
+        assert gallery.search(query, 1).matching.slot_weights == {}  # type: ignore[union-attr]
+        gallery.add(some[20:], [item.id for item in held.items[20:]])
+        other = replace(query, compare_weights={"head": 2})
+        for call in (lambda: gallery.add(other, list("abcd")), lambda: gallery.search(other)):
+            with pytest.raises(ShapeError, match="made to be compared with the weights"):
+                call()
+    for asked in (query, replace(query, compare_weights=weights)):
+        # What was kept in a place is read from there once more.
+        with backend.open() if backend.location or backend.handles else gallery as again:
+            result = again.search(asked, 30)
+            assert_answers(result, by_loops(query, held, 30, expected, ALL))
+            assert result.matching == expected.model_copy(update={"normalize": False})
+            check_search(again, held, asked, 9, matching=MatchingConfig(slot_weights={}))
+            assert again.get([held.items[0].id]).embeddings.compare_weights == weights
 
 
 def test_numbers_kept_by_former_versions_are_found(backend: Backend) -> None:

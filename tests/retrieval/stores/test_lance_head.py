@@ -88,6 +88,9 @@ def header(**said: Any) -> Callable[[Body], object]:
         header(slots=[]),
         header(slots=[1, 2, 3]),
         header(model=None),
+        header(compare_weights={"hat": 2.0}),
+        header(compare_weights={"head": 0.0}),
+        header(compare_weights=[1.0, 2.0, 3.0]),
         lambda body: body.update(version="x"),
         lambda body: body.update(version=-1),
         lambda body: body.update(version=10**40),
@@ -144,7 +147,8 @@ def test_an_older_head_that_is_put_back_is_noticed(folder: Path) -> None:
 
 
 def test_galleries_of_before_are_read_and_written(folder: Path) -> None:
-    """They have no note of what was acknowledged."""
+    """They have no note of what was acknowledged, and no weights of slots."""
+    forge(folder, lambda body: body["header"].pop("compare_weights"))
     shutil.rmtree(folder / "acknowledged")
     store = LanceStore(folder, create=False)
     assert (store.count(ALL), store.verify()) == (19, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,22 @@ def test_another_format_is_refused(address: str) -> None:
     run(address, "DROP TABLE header")
     with pytest.raises(DataError, match="header"):
         Gallery.open(address)
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_a_gallery_of_former_versions_takes_weights(address: str, filled: bool) -> None:
+    """Its header has no column for them."""
+    with Gallery.open(address) as gallery:
+        if filled:
+            gallery.add(embeddings(2), ["a", "b"])
+    run(address, "ALTER TABLE header DROP COLUMN compare_weights")
+    with Gallery.open(address) as gallery:
+        assert len(gallery) == 2 * filled
+        gallery.add(replace(embeddings(1, model="A"), compare_weights={"head": 2}), ["c"])
+        assert gallery.get(["c"]).embeddings.compare_weights == {"head": 2.0}
+    with Gallery.open(address) as gallery:
+        assert gallery.store.header().compare_weights == {"head": 2.0}  # type: ignore[union-attr]
+        assert gallery.search(embeddings(1), 1).matching.slot_weights == {"head": 2.0}  # type: ignore[union-attr]
 
 
 def test_names_are_quoted_and_galleries_kept_apart(server: Callable[[], str]) -> None:

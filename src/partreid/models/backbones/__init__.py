@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -12,13 +12,17 @@ import torch
 
 from partreid.errors import ConfigError
 from partreid.models.backbones.base import Backbone, FineMap
-from partreid.models.backbones.graph import FileBackbone, Graph
+from partreid.models.backbones.file_input import FileInput
+from partreid.models.backbones.graph import FileBackbone
 from partreid.models.backbones.hrnet import hrnet_w32
+from partreid.models.backbones.network_files import NetworkFiles, NetworkName
+from partreid.models.backbones.nodes import Graph
 from partreid.models.backbones.osnet import OSNETS, OSNet
 from partreid.models.backbones.resnet import resnet18, resnet50, resnet50_ibn_a
 from partreid.models.backbones.timm_seam import TimmBackbone
 from partreid.models.backbones.weights import load_backbone_weights
 from partreid.objects import Guided
+from partreid.preprocessing import PreprocessConfig
 from partreid.registry import Registry
 
 __all__ = [
@@ -30,6 +34,8 @@ __all__ = [
     "build_backbone",
     "gains_from_bfloat16",
     "map_geometry",
+    "network_outline",
+    "preprocess_for",
 ]
 
 
@@ -84,13 +90,18 @@ def _openvino(name: str, output_stride: int | None) -> Backbone:
     return _of_file(name, read_openvino)
 
 
+def _onnx(name: str, output_stride: int | None) -> Backbone:
+    from partreid.models.backbones.onnx_file import read_onnx
+
+    return _of_file(name, read_onnx)
+
+
 def _of_file(name: str, read: Callable[[Path], Graph]) -> Backbone:
-    """The network of ``openvino/FILE`` or ``openvino/FILE#MAP``."""
-    path = name.partition("/")[2]
-    whole, mark, map_name = path.rpartition("#")
-    if mark and not Path(path).exists():
-        return FileBackbone(read(Path(whole)), map_name)
-    return FileBackbone(read(Path(path)))
+    """The network of ``onnx/FILE``, ``openvino/FILE`` or either with ``#MAP`` behind it."""
+    named = NetworkName.of(name)
+    assert named is not None
+    graph = read(named.path)
+    return FileBackbone(graph, named.map_name, files=NetworkFiles.read(named.kind, graph.files or (named.path,)))
 
 
 BACKBONES: Registry[Callable[..., Backbone]] = Registry(
@@ -101,10 +112,12 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         "resnet50": BackboneEntry(resnet50),
         "resnet50_ibn_a": BackboneEntry(resnet50_ibn_a),
         "hrnet_w32": BackboneEntry(lambda _: hrnet_w32(), strides=(4,), multiple=32),
-        # Depthwise convolutions use no matrix units: measured slower in bfloat16 (docs/performance.md).
+        # Its depthwise convolutions use no matrix units: measured slower in bfloat16 (docs/performance.md).
         "efficientnet_lite0": BackboneEntry(_efficientnet_lite0, bfloat16_on_cpu=False),
+        # They are made of the same kinds of convolution.
         **{name: BackboneEntry(partial(_osnet, name), strides=(16,), bfloat16_on_cpu=False) for name in OSNETS},
         "timm/": TimmBackbone,
+        "onnx/": _onnx,
         "openvino/": _openvino,
     },
 )
@@ -166,8 +179,47 @@ def map_geometry(name: str, output_stride: int | None = None) -> MapGeometry:
     entry = _entry(name)
     stride = entry.stride(name, output_stride)
     if stride is None or entry.strides is None:
-        return _built_geometry(name, output_stride, entry)
+        return _outline(name, output_stride, entry, _stamp(name)).geometry
     return MapGeometry(stride, entry.multiple or stride)
+
+
+def network_outline(name: str) -> Outline | None:
+    """What is known of a network file without its weights; None of a backbone that is no file.
+
+    Raises:
+        ConfigError, CheckpointError, ShapeError: the file cannot be read as a backbone.
+    """
+    return None if NetworkName.of(name) is None else _outline(name, None, _entry(name), _stamp(name))
+
+
+def embeds(name: str, size: tuple[int, int]) -> bool:
+    """Whether a network file has an embedding of its own for images of this (height, width).
+
+    Raises:
+        ConfigError, CheckpointError, ShapeError: the file cannot be read as a backbone.
+    """
+    return _embeds(name, size, _stamp(name))
+
+
+def preprocess_for(name: str, *, height: int | None = None, width: int | None = None) -> PreprocessConfig:
+    """How images are prepared for a backbone: as its file says, and where it says nothing, as for ImageNet's networks.
+
+    Args:
+        name: of the backbone. height, width: of the images; None = what the file was made for, else 256 × 128.
+
+    Raises:
+        ConfigError, CheckpointError, ShapeError: it is a file, and cannot be read as a backbone.
+
+    Example:
+        >>> preprocess_for("resnet50", height=384).size
+        (384, 128)
+    """
+    outline = network_outline(name)
+    said = FileInput() if outline is None else outline.reads
+    made_for = said.size or PreprocessConfig().size
+    fields = {"mean": said.mean, "std": said.std, "order": said.order}
+    known = {key: value for key, value in fields.items() if value is not None}
+    return PreprocessConfig.parse({"height": height or made_for[0], "width": width or made_for[1], **known})
 
 
 def gains_from_bfloat16(name: str) -> bool:
@@ -175,14 +227,43 @@ def gains_from_bfloat16(name: str) -> bool:
     return _entry(name).bfloat16_on_cpu
 
 
+class Outline(NamedTuple):
+    """What is known of a backbone that was built to be asked.
+
+    Attributes:
+        geometry: of its map. reads: what its file says of its input. identity: of its file (``FileBackbone.identity``).
+        digests: SHA-256 of its files by their plain names.
+    """
+
+    geometry: MapGeometry
+    reads: FileInput = FileInput()
+    identity: str | None = None
+    digests: Mapping[str, str] = {}
+
+
 def _entry(name: str) -> BackboneEntry:
     thing = BACKBONES[name]
     return thing if isinstance(thing, BackboneEntry) else BackboneEntry(thing, strides=None)
 
 
+def _stamp(name: str) -> Any:
+    """A key of the caches: another file may lie where one was before."""
+    named = NetworkName.of(name)
+    return None if named is None else named.stamp()
+
+
 @cache
-def _built_geometry(name: str, output_stride: int | None, entry: BackboneEntry) -> MapGeometry:
+def _outline(name: str, output_stride: int | None, entry: BackboneEntry, stamp: Any) -> Outline:
     """``entry`` is a key of the cache: another may be registered by the same name."""
     with torch.random.fork_rng(devices=[]):  # asking for a size draws no random numbers from whoever asks
         backbone = build_backbone(name, output_stride=output_stride)
-    return MapGeometry(backbone.output_stride, backbone.input_multiple)
+    geometry = MapGeometry(backbone.output_stride, backbone.input_multiple)
+    if not isinstance(backbone, FileBackbone):
+        return Outline(geometry)
+    return Outline(geometry, backbone.reads, backbone.identity, backbone.files.digests if backbone.files else {})
+
+
+@cache
+def _embeds(name: str, size: tuple[int, int], stamp: Any) -> bool:
+    backbone = build_backbone(name)
+    return isinstance(backbone, FileBackbone) and backbone.embeds(size)

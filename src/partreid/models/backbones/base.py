@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,11 @@ class Backbone(nn.Module, ABC):
     unused_keys: tuple[str, ...] = ()
     key_prefix: str = ""
 
+    @property
+    def vector_stride(self) -> int:
+        """Stride of the features that :meth:`vector` reads."""
+        return self.output_stride
+
     @abstractmethod
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """Features by stride, [B, C_s, H/s, W/s]: the deepest of each stride, the feature map among them."""
@@ -41,7 +46,7 @@ class Backbone(nn.Module, ABC):
         """What a network that was trained to embed people makes of the whole image, [B, vector_dim].
 
         Args:
-            stages: of :meth:`stages`, for the same images.
+            stages: of :meth:`stages`; only those of ``vector_stride`` are read.
 
         Raises:
             ConfigError: the network has no embedding of its own (``vector_dim`` is None).
@@ -56,6 +61,20 @@ class Backbone(nn.Module, ABC):
             CheckpointError: they cannot be had.
         """
         return None
+
+    def own_names(self, state: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
+        """A file's weights by the names of :meth:`imagenet_state`, where it was written by a program that is known.
+
+        Args:
+            state: name → tensor, behind any prefix. source: of the weights, for messages.
+
+        Returns:
+            The same, renamed; a key that is not known keeps its name.
+
+        Raises:
+            CheckpointError: this network computes something else than the weights were trained for.
+        """
+        return dict(state)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] → the feature map G, [B, C, H/output_stride, W/output_stride]."""
@@ -99,6 +118,11 @@ class FineMap(Backbone):
         self.output_stride = stride
         self.input_multiple = backbone.input_multiple
         self.vector_dim = backbone.vector_dim
+
+    @property
+    def vector_stride(self) -> int:
+        """Stride of the backbone's own map."""
+        return self.backbone.vector_stride
 
     def vector(self, stages: dict[int, Tensor]) -> Tensor:
         """The backbone's own embedding of the whole image, read off its own map."""

@@ -1,14 +1,16 @@
 """A network that is read from a file as a graph of operations, and what of it is a backbone.
 
-The readers (``openvino_file.py``, ``onnx_file.py``) make a :class:`Graph`; nothing in it has been computed yet. The sizes of all values are
-then found out without memory for them, and only a graph whose sizes agree gets its weights.
+The readers (``openvino_file.py``, ``onnx_file.py``) make a :class:`Graph`; nothing in it has been computed yet. The
+sizes of all values are then found out without memory for them, and only a graph whose sizes agree gets its weights.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -16,221 +18,243 @@ import torch
 from torch import Tensor, nn
 
 from partreid.errors import ConfigError, ShapeError
+from partreid.models.backbones import operations as op
 from partreid.models.backbones.base import Backbone
+from partreid.models.backbones.file_input import file_input
+from partreid.models.backbones.network_files import NetworkFiles
+from partreid.models.backbones.nodes import SIZES, Graph, Node, Plan, ancestors, passages
 from partreid.models.backbones.operations import Value
 
-_MOST_NUMBERS = 2**28
-"""Of one value of a network for one image; 1 GiB."""
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One operation.
-
-    Attributes:
-        name: of the value that it gives. operation: its name in the file, for messages.
-        call: computes the value. inputs: names of the values it is computed from; "" stands for None.
-    """
-
-    name: str
-    operation: str
-    call: Callable[..., Value]
-    inputs: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """What a file holds.
-
-    Attributes:
-        source: the file, for messages.
-        nodes: in an order in which each finds its inputs.
-        input, output: names of the images' value and of the network's answer.
-        shape: of the input for one image, [1, 3, H, W], with None where the file leaves a size open.
-        weights: numbers that are learned, as they lie in the file; memory for them is taken last.
-        constants: other values: small tensors, whole numbers, lists of them.
-    """
-
-    source: str
-    nodes: tuple[Node, ...]
-    input: str
-    output: str
-    shape: tuple[int | None, ...]
-    weights: Mapping[str, np.ndarray]
-    constants: Mapping[str, Value] = field(default_factory=dict)
-
-
-def run(nodes: Sequence[Node], values: dict[str, Value], keep: frozenset[str], *, source: str) -> dict[str, Value]:
-    """Compute nodes in their order; what is not kept is forgotten after its last use.
-
-    Args:
-        nodes: of a graph. values: those that are there already. keep: names that are wanted. source: for messages.
-
-    Raises:
-        ShapeError: an operation refuses the sizes that it meets.
-    """
-    last = {name: index for index, node in enumerate(nodes) for name in node.inputs}
-    values = {"": None, **values}
-    for index, node in enumerate(nodes):
-        try:
-            values[node.name] = node.call(*(values[name] for name in node.inputs))
-        except (RuntimeError, ValueError, IndexError, TypeError, KeyError, AttributeError) as error:
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ShapeError(f"{source}: the operation {node.operation} {node.name!r:.80} fails: {line:.200}") from None
-        for name in node.inputs:
-            if last[name] == index and name not in keep and name:
-                values.pop(name, None)
-    return values
+_MOST_OF_ONE = 2**28
+"""Numbers of one value of a network, for one image: 1 GiB."""
+_MOST_OF_ALL = 2**31
+"""Numbers of all values together, which a training keeps."""
+_PROBE = 7919
+"""A number of images that no size in a network is likely to equal."""
 
 
 class FileBackbone(Backbone):
     """A network read from a file, up to its feature map; and its own embedding behind it.
 
     The feature map is the last value of height and width through which every way from the image to the answer leads:
-    what follows pools. Every weight can be trained.
+    what follows pools. Every weight can be trained; the statistics of batch normalisation stay as they are.
 
     Args:
         graph: what the file holds.
         map_name: another value as the feature map; None = the one told above.
+        files: their bytes, which a checkpoint carries along; None = the model can only be used, and not be saved.
 
     Attributes:
         size: (height, width) that the file was made for; None where it leaves them open.
+        reads: what the file says of its input.
 
     Raises:
         ConfigError: there is no such value, or none has the shape of a feature map.
-        ShapeError: the sizes in the file contradict each other.
+        ShapeError: the sizes in the file contradict each other, or are absurd.
     """
 
-    def __init__(self, graph: Graph, map_name: str | None = None) -> None:
+    @torch.inference_mode(mode=False)  # a model may be loaded within inference mode, and trained later
+    def __init__(self, graph: Graph, map_name: str | None = None, *, files: NetworkFiles | None = None) -> None:
         super().__init__()
-        self.source = graph.source
-        shape = [1, 3, *(fallback if size is None else size for size, fallback in zip(graph.shape[2:], (256, 128)))]
+        self.source, self.files = graph.source, files
+        shape = [1, 3, graph.shape[2] or 256, graph.shape[3] or 128]
         self.size = None if None in graph.shape[2:] else (shape[2], shape[3])
         self._input, self._output = graph.input, graph.output
-        needed = _ancestors(graph.nodes, {graph.output})
+        needed = ancestors(graph.nodes, {graph.output})
         shapes = _shapes(graph, shape)
+        self.reads = file_input(graph, files, self.size, passages(graph, needed, graph.output))
         if map_name is None:
             map_name = _last_map(graph, needed, shapes)
-        elif map_name not in shapes or len(shapes[map_name]) != 4:
-            maps = [name for name, size in shapes.items() if len(size) == 4 and prod(size[2:]) > 1]
-            raise ConfigError(f"{graph.source} has no feature map {map_name!r}. It has: {', '.join(maps[-8:])}.")
+        elif map_name not in shapes or not _is_map(shapes[map_name]):
+            maps = [f"{name:.80}" for name, size in shapes.items() if _is_map(size)]
+            raise ConfigError(f"{graph.source} has no feature map {map_name!r:.80}. It has: {', '.join(maps[-8:])}.")
+        graph, many, failure = _for_many(graph, shape)
+        each = {name for name, size in shapes.items() if many.get(name) == (_PROBE, *size[1:]) and size[0] == 1}
+        if map_name not in each:
+            raise failure or ShapeError(f"{graph.source}: the map {map_name!r:.80} is not one of each image.")
         self._map = map_name
-        _, self.channels, height, width = shapes[map_name]
+        self.channels = shapes[map_name][1]
         self.output_stride = self.input_multiple = _stride(shape, shapes[map_name], graph.source, map_name)
-        before = _ancestors(graph.nodes, {map_name})
-        self._stage_names = _stages(graph, before, shapes, shape, map_name)
+        before = ancestors(graph.nodes, {map_name})
+        self._stage_names = _stages(graph, before, {name: shapes[name] for name in each}, shape, map_name)
         self.stage_channels = {stride: shapes[name][1] for stride, name in self._stage_names.items()}
-        self._before = tuple(node for node in graph.nodes if node.name in before)
-        after = tuple(node for node in graph.nodes if node.name in needed and node.name not in before)
-        reached = {map_name, "", *graph.weights, *graph.constants, *(node.name for node in after)}
-        whole = map_name in needed and all(name in reached for node in after for name in node.inputs)
-        self._after = after if whole and len(shapes[graph.output]) >= 2 else ()
-        self.vector_dim = prod(shapes[graph.output][1:]) if self._after else None
-        used = {name for node in (*self._before, *self._after) for name in node.inputs}
-        self._constants = {name: value for name, value in graph.constants.items() if name in used}
-        self.weights = nn.Module()
-        self._names: dict[str, str] = {}
-        for name in (name for name in graph.weights if name in used):
-            self._add(name, torch.tensor(np.asarray(graph.weights[name], dtype=np.float32)))
+        first = [node for node in graph.nodes if node.name in before]
+        rest = [node for node in graph.nodes if node.name in needed and node.name not in before]
+        reached = {map_name, "", *graph.weights, *graph.constants, *(node.name for node in rest)}
+        # The sizes of the images are those of the map, times the stride.
+        whole = map_name in needed and all(
+            name in reached or (name == graph.input and node.operation in SIZES)
+            for node in rest for name in node.inputs
+        )  # fmt: skip
+        if not (whole and graph.output in each and len(shapes[graph.output]) >= 2):
+            rest = []
+        self.vector_dim = prod(shapes[graph.output][1:]) if rest else None
+        self._before = Plan(first, set(self._stage_names.values()), graph.source)
+        self._after = Plan(rest, {graph.output}, graph.source)
+        self._take(graph, {name for node in (*first, *rest) for name in node.inputs})
 
-    def _add(self, name: str, weight: Tensor) -> None:
-        plain = re.sub(r"\W", "_", name) or "_"
+    def _take(self, graph: Graph, used: set[str]) -> None:
+        """Weights, statistics and constants that are used, the latter as buffers that no checkpoint needs."""
+        self.weights = nn.Module()
+        self._numbers: dict[str, Value] = {}
+        self._names: dict[str, str] = {}
+        for name, value in graph.constants.items():
+            if name in used and isinstance(value, Tensor):
+                self.weights.register_buffer(self._plain(name), value, persistent=False)
+            elif name in used:
+                self._numbers[name] = value
+        for name, array in graph.weights.items():
+            if name in used and name in graph.statistics:
+                self.weights.register_buffer(self._plain(name), torch.from_numpy(np.array(array, np.float32)))
+            elif name in used:
+                weight = torch.from_numpy(np.array(array, np.float32))
+                self.weights.register_parameter(self._plain(name), nn.Parameter(weight))
+
+    def _plain(self, name: str) -> str:
+        """A name that a state dict can have, for one that the file has."""
+        plain = re.sub(r"\W", "_", name[:_LONGEST_NAME], flags=re.ASCII) or "_"
+        if hasattr(self.weights, plain):
+            plain = f"{plain}__{len(self._names)}"
         while hasattr(self.weights, plain):
             plain += "_"
-        self.weights.register_parameter(plain, nn.Parameter(weight))
         self._names[name] = plain
+        return plain
 
     def imagenet_state(self) -> dict[str, Tensor]:
         """The file's own weights, which are there already."""
         return self.state_dict()
 
-    def _given(self, like: Tensor) -> dict[str, Value]:
+    @property
+    def identity(self) -> str | None:
+        """What the network computes beside its weights: digest of its files, and its map; None where there are none."""
+        return None if self.files is None else " ".join([*self.files.digests.values(), self._map])
+
+    def embeds(self, size: tuple[int, int]) -> bool:
+        """Whether the network has an embedding of its own for images of this (height, width)."""
+        if self.vector_dim is None:
+            return False
+        copy = deepcopy(self).to("meta")
+        try:
+            with torch.no_grad():
+                copy.vector(copy.stages(torch.empty(2, 3, *size, device="meta")))
+        except ShapeError:
+            return False
+        return True
+
+    def _given(self) -> dict[str, Value]:
         """Weights and constants by their names in the file."""
-        constants = {k: v.to(like) if isinstance(v, Tensor) else v for k, v in self._constants.items()}
-        return constants | {name: getattr(self.weights, plain) for name, plain in self._names.items()}
+        return self._numbers | {name: getattr(self.weights, plain) for name, plain in self._names.items()}
 
     def stages(self, images: Tensor) -> dict[int, Tensor]:
-        """Features by stride: of each stride, the last value through which every way to the feature map leads."""
-        given = self._given(images) | {self._input: images}
-        values = run(self._before, given, frozenset(self._stage_names.values()), source=self.source)
-        return {stride: values[name] for stride, name in self._stage_names.items()}
+        """Features by stride: of each stride, the last value through which every way to the feature map leads.
+
+        Raises:
+            ShapeError: the network is for images of another size only.
+        """
+        values = self._before.run(self._given() | {self._input: images})
+        stages = {stride: values[name] for stride, name in self._stage_names.items()}
+        own, stride = stages[self.output_stride], self.output_stride
+        if own.ndim != 4 or own.shape[2] * stride != images.shape[2] or own.shape[3] * stride != images.shape[3]:
+            raise ShapeError(
+                f"{self.source}: expected images {self._sizes()}, got {images.shape[2]}×{images.shape[3]}: "
+                f"their map would be {tuple(own.shape)}."
+            )
+        return stages
+
+    def _sizes(self) -> str:
+        wanted = f"whose height and width are multiples of {self.input_multiple}"
+        return wanted if self.size is None else f"{self.size[0]}×{self.size[1]}, or others {wanted}"
 
     def vector(self, stages: dict[int, Tensor]) -> Tensor:
         """What the file's network answers, [B, vector_dim]."""
         if self.vector_dim is None:
             return super().vector(stages)
         features = stages[self.output_stride]
-        given = self._given(features) | {self._map: features}
+        size = [length * self.output_stride for length in features.shape[2:]]
+        images = features.new_zeros(1).expand(features.shape[0], 3, *size)  # for their sizes only
+        problem: object = None
         try:
-            values = run(self._after, given, frozenset({self._output}), source=self.source)
+            given = self._given() | {self._map: features, self._input: images}
+            vector = self._after.run(given)[self._output].flatten(1)
         except ShapeError as error:
-            if self.size is None:
-                raise
-            raise ShapeError(
-                f"The own embedding of this network is for images {self.size[0]}×{self.size[1]}. {error}"
-            ) from None
-        vector: Tensor = values[self._output].flatten(1)
-        return vector
+            problem = error
+        else:
+            if vector.shape[0] == features.shape[0] and vector.shape[1] == self.vector_dim:
+                return vector  # type: ignore[no-any-return]
+            problem = f"Its answer would be {tuple(vector.shape)}, expected {(features.shape[0], self.vector_dim)}."
+        made_for = "of other sizes" if self.size is None else f"{self.size[0]}×{self.size[1]}"
+        raise ShapeError(f"The own embedding of this network is for images {made_for}. {problem}")
 
 
-def _ancestors(nodes: Sequence[Node], wanted: set[str]) -> set[str]:
-    """Names of the nodes that the wanted values need, themselves among them."""
-    needed = set(wanted)
-    for node in reversed(nodes):
-        if node.name in needed:
-            needed.update(node.inputs)
-    return {node.name for node in nodes if node.name in needed}
+_LONGEST_NAME = 200
+
+
+def _is_map(size: Sequence[int]) -> bool:
+    return len(size) == 4 and prod(size[2:]) > 1
+
+
+def _walk(graph: Graph, shape: Sequence[int], *, each_image: bool = False) -> Iterator[tuple[Node, Value]]:
+    """Every node with its value of that size for images of ``shape``, computed without memory for any.
+
+    Args:
+        each_image: a file for one image is read as one for any number: the nodes come so changed.
+    """
+    meta = {name: torch.empty(array.shape, dtype=torch.float32, device="meta") for name, array in graph.weights.items()}
+    constants = {k: v.to("meta") if isinstance(v, Tensor) else v for k, v in graph.constants.items()}
+    values = {"": None} | meta | constants | {graph.input: torch.empty(*shape, dtype=torch.float32, device="meta")}
+    for node, over in Plan(graph.nodes, set(), graph.source).steps:
+        if each_image and node.operation == "Reshape":
+            x, sizes = (values[name] for name in node.inputs[:2])
+            if (
+                isinstance(x, Tensor)
+                and x.ndim
+                and x.shape[0] == shape[0]
+                and isinstance(sizes, list)
+                and sizes[:1] == [1]
+            ):
+                node = replace(node, call=partial(node.call, each_image=True))
+        x = values[node.inputs[0]] if node.inputs else None
+        same = node.call in op.SAME_SIZE and isinstance(x, Tensor)  # what PyTorch would take a millisecond to say
+        values[node.name] = value = x if same else node.compute(values, graph.source)
+        yield node, value
+        for name in over:
+            values.pop(name, None)
 
 
 def _shapes(graph: Graph, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """The size of every tensor for one image, computed without memory for any."""
-    meta = {name: torch.empty(array.shape, device="meta") for name, array in graph.weights.items()}
-    constants = {k: v.to("meta") if isinstance(v, Tensor) else v for k, v in graph.constants.items()}
-    values = meta | constants | {graph.input: torch.empty(*shape, device="meta")}
-    names = frozenset(node.name for node in graph.nodes)
-    with torch.no_grad():
-        values = run(graph.nodes, values, names, source=graph.source)
-    shapes = {name: tuple(values[name].shape) for name in names if isinstance(values[name], Tensor)}
-    shapes = {node.name: shapes[node.name] for node in graph.nodes if node.name in shapes}  # in their order
-    for name, size in shapes.items():
-        if prod(size) > _MOST_NUMBERS:
+    """The size of every tensor for one image, in their order."""
+    shapes = {}
+    total = 0
+    for node, value in _walk(graph, shape):
+        if not isinstance(value, Tensor):
+            continue
+        size = shapes[node.name] = tuple(value.shape)
+        total += prod(size)
+        if not 0 < prod(size) <= _MOST_OF_ONE or total > _MOST_OF_ALL:
             raise ShapeError(
-                f"{graph.source}: the value {name!r:.80} would have {prod(size)} numbers for one image; at most "
-                f"{_MOST_NUMBERS} are allowed."
+                f"{graph.source}: the value {node.name!r:.80} would have {prod(size)} numbers for one image, and all "
+                f"up to it {total}; 1 to {_MOST_OF_ONE}, and together {_MOST_OF_ALL}, are allowed."
             )
-    if graph.output not in shapes:
-        raise ShapeError(f"{graph.source}: the answer {graph.output!r:.80} is no tensor.")
+    if len(shapes.get(graph.output, ())) < 1:
+        raise ShapeError(f"{graph.source}: the answer {graph.output!r:.80} is not computed from the image.")
     return shapes
 
 
-def _passages(graph: Graph, needed: set[str], end: str) -> Iterator[str]:
-    """Values through which every way from the input to ``end`` leads, in their order, ``end`` the last."""
-    nodes = [node for node in graph.nodes if node.name in needed]
-    place = {graph.input: 0} | {node.name: index + 1 for index, node in enumerate(nodes)}
-    # Nodes that only reckon with constants lie on no way from the image.
-    reached = {graph.input}
-    furthest = [0] * (len(nodes) + 2)
-    for node in nodes:
-        froms = [name for name in node.inputs if name in reached]
-        if froms:
-            reached.add(node.name)
-        for name in froms:
-            furthest[place[name]] = max(furthest[place[name]], place[node.name])
-    most = 0
-    for name, index in place.items():
-        if name in reached and most <= index:
-            yield name
-        most = max(most, furthest[index])
-        if name == end:
-            return
+def _for_many(graph: Graph, shape: Sequence[int]) -> tuple[Graph, dict[str, tuple[int, ...]], ShapeError | None]:
+    """The graph for any number of images, the sizes for ``_PROBE`` of them, and what failed, if anything did."""
+    nodes, many, failure = [], {}, None
+    try:
+        for node, value in _walk(graph, [_PROBE, *shape[1:]], each_image=graph.one_image):
+            nodes.append(node)
+            if isinstance(value, Tensor):
+                many[node.name] = tuple(value.shape)
+    except ShapeError as error:
+        failure = ShapeError(f"For several images: {error}")
+    return replace(graph, nodes=(*nodes, *graph.nodes[len(nodes) :])), many, failure
 
 
 def _last_map(graph: Graph, needed: set[str], shapes: dict[str, tuple[int, ...]]) -> str:
-    maps = [
-        name
-        for name in _passages(graph, needed, graph.output)
-        if len(s := shapes.get(name, ())) == 4 and prod(s[2:]) > 1
-    ]
+    maps = [name for name in passages(graph, needed, graph.output) if _is_map(shapes.get(name, ()))]
     if not maps:
         raise ConfigError(
             f"{graph.source} has no feature map: no value with height and width through which every way from the image "
@@ -244,7 +268,7 @@ def _stages(
 ) -> dict[int, str]:
     """By stride, the last value through which every way to the map leads."""
     found = {}
-    for name in _passages(graph, before, map_name):
+    for name in passages(graph, before, map_name):
         size = shapes.get(name, ())
         if name != graph.input and len(size) == 4 and shape[2] % size[2] == 0 and shape[3] % size[3] == 0:
             stride = shape[2] // size[2]
@@ -257,7 +281,7 @@ def _stages(
 def _stride(shape: Sequence[int], size: Sequence[int], source: str, name: str) -> int:
     if shape[2] % size[2] or shape[3] % size[3] or shape[2] // size[2] != shape[3] // size[3]:
         raise ConfigError(
-            f"{source}: the map {name!r:.80} is {size[2]}×{size[3]} for images {shape[2]}×{shape[3]}; expected one cell "
-            "for the same whole number of pixels in height and width. Name another: model.backbone=.../FILE#NAME."
+            f"{source}: the map {name!r:.80} is {size[2]}×{size[3]} for images {shape[2]}×{shape[3]}; expected one "
+            "cell for the same whole number of pixels in height and width. Name another: model.backbone=.../FILE#NAME."
         )
     return shape[2] // size[2]

@@ -1,11 +1,13 @@
-"""What the operations of network files compute: plain functions of tensors, and of sizes, which are lists of whole numbers.
+"""What the operations of network files compute: plain functions of tensors.
 
-A value is a tensor, or what a network file reckons with besides: a whole number, or a list of them (shapes, axes).
+A value is a tensor, or what a network file reckons with besides (``file_numbers.py``): a number, or a list of them.
+All functions stand at module level, so that a network made of them can be copied and pickled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, TypeAlias
 
 import torch
@@ -13,12 +15,27 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Value: TypeAlias = Any
-"""A tensor, a whole number or a list of whole numbers."""
+"""A tensor, a number or a list of numbers."""
 
-Pads: TypeAlias = tuple[int, ...]
-"""Rows and columns added around an image: (top, left, bottom, right)."""
+Pads: TypeAlias = tuple[int, ...] | str
+"""Rows and columns added around an image: (top, left, bottom, right); or "upper" or "lower": as many as give
+⌈size/stride⌉, the odd one behind or before."""
+
+SAME_SIZE: frozenset[Callable[..., Value]] = frozenset(
+    {torch.relu, torch.sigmoid, torch.tanh, torch.erf, torch.exp, torch.log, torch.sqrt, torch.abs, torch.reciprocal,
+     F.hardswish, F.hardsigmoid, F.mish, F.softplus}
+)  # fmt: skip
+"""Functions whose answer has the size of their operand."""
 
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {3: F.conv1d, 4: F.conv2d}
+_MAXIMA: dict[int, Callable[..., Tensor]] = {3: F.max_pool1d, 4: F.max_pool2d}
+_MEANS: dict[int, Callable[..., Tensor]] = {3: F.avg_pool1d, 4: F.avg_pool2d}
+
+
+def _chosen(functions: dict[int, Callable[..., Tensor]], x: Tensor) -> Callable[..., Tensor]:
+    if x.ndim not in functions:
+        raise ValueError(f"expected 3 or 4 dimensions, got a value of {x.ndim}")
+    return functions[x.ndim]
 
 
 def convolution(
@@ -31,63 +48,248 @@ def convolution(
     dilation: Sequence[int],
     groups: int = 1,
 ) -> Tensor:
-    """A 1-d or 2-d convolution."""
-    x, padding = padded(x, pads)
-    return _CONVOLUTIONS[x.ndim](x, weight, bias, tuple(stride), padding, tuple(dilation), groups)
+    """A 1-d or 2-d convolution; empty strides and dilations are 1, empty pads are 0."""
+    if (
+        not isinstance(pads, str)
+        and not any(pads)
+        and x.shape[2:] == weight.shape[2:]
+        and x.shape[1] == groups == len(weight)
+    ):
+        # A kernel as large as the map, one for each channel: a weighted sum. As a convolution it is many times slower.
+        total = (x * weight.transpose(0, 1)).sum(dim=tuple(range(2, x.ndim)), keepdim=True)
+        return total if bias is None else total + bias.view(-1, *(1,) * (x.ndim - 2))
+    function = _chosen(_CONVOLUTIONS, x)
+    ones = (1,) * (x.ndim - 2)
+    stride, dilation = tuple(stride) or ones, tuple(dilation) or ones
+    x, padding = _padded(x, _explicit(x, pads, weight.shape[2:], stride, dilation))
+    return function(x, weight, bias, stride, padding, dilation, groups)
 
 
-def padded(x: Tensor, pads: Pads, value: float = 0.0) -> tuple[Tensor, tuple[int, ...]]:
-    """The map and the padding that is left for the operation itself; what is not the same on both sides is added here."""
+def grouped_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None, **how: Any) -> Tensor:
+    """A convolution whose weights say the groups, [G, O, I, ...]."""
+    return convolution(x, weight.flatten(0, 1), bias, groups=weight.shape[0], **how)
+
+
+def _explicit(
+    x: Tensor, pads: Pads, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[int, ...]:
+    """Padding in numbers."""
+    if not isinstance(pads, str):
+        if len(pads) not in (0, 2 * len(x.shape[2:])):
+            raise ValueError(f"padding of {len(pads)} numbers for {x.ndim} dimensions")
+        return pads or (0, 0) * (x.ndim - 2)
+    before, after = [], []
+    for size, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True):
+        whole = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
+        less, more = whole // 2, whole - whole // 2
+        before.append(less if pads == "upper" else more)
+        after.append(more if pads == "upper" else less)
+    return (*before, *after)
+
+
+def _padded(x: Tensor, pads: tuple[int, ...], value: float = 0.0) -> tuple[Tensor, tuple[int, ...]]:
+    """The map, and the padding left for the operation itself: none where it is not the same on both sides."""
     half = len(pads) // 2
     before, after = pads[:half], pads[half:]
     if before == after:
-        return x, tuple(before)
-    sides = [side for pair in zip(reversed(before), reversed(after), strict=True) for side in pair]
-    return F.pad(x, sides, value=value), (0,) * half
+        return x, before
+    return F.pad(x, sides(before, after), value=value), (0,) * half
 
 
-def max_pool(x: Tensor, *, kernel: Sequence[int], stride: Sequence[int], pads: Pads, ceil: bool = False) -> Tensor:
-    """The largest value under a window."""
-    x, padding = padded(x, pads, value=float("-inf"))
-    return F.max_pool2d(x, tuple(kernel), tuple(stride), padding, ceil_mode=ceil)
+def sides(before: Sequence[int], after: Sequence[int]) -> list[int]:
+    """As PyTorch wants padding: from the last axis on, before and after."""
+    return [side for pair in zip(reversed(before), reversed(after), strict=True) for side in pair]
+
+
+def _is_whole(x: Tensor, kernel: Sequence[int], stride: Sequence[int], pads: tuple[int, ...]) -> bool:
+    """Whether windows end where the padded map ends, so that rounding up or down is the same."""
+    half = len(pads) // 2
+    spans = [size + pads[i] + pads[half + i] - kernel[i] for i, size in enumerate(x.shape[2:])]
+    return all(span % s == 0 for span, s in zip(spans, stride, strict=True))
+
+
+def max_pool(
+    x: Tensor,
+    *,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    pads: Pads,
+    dilation: Sequence[int] = (),
+    ceil: bool = False,
+) -> Tensor:
+    """The largest value under a window.
+
+    Raises:
+        ValueError: rounding up adds a window that lies in the padding alone, or a dilated window pads itself;
+            programs do not agree on these.
+    """
+    function = _chosen(_MAXIMA, x)
+    ones = (1,) * (x.ndim - 2)
+    stride, dilation = tuple(stride) or ones, tuple(dilation) or ones
+    if isinstance(pads, str) and set(dilation) != {1}:
+        raise ValueError("a dilated window that pads itself is not supported")
+    pads = _explicit(x, pads, kernel, stride, dilation)
+    half = len(pads) // 2
+    spread = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    ceil = ceil and not _is_whole(x, spread, stride, pads)
+    if ceil:
+        for i, size in enumerate(x.shape[2:]):
+            last = -(-(size + pads[i] + pads[half + i] - spread[i]) // stride[i]) * stride[i]
+            if last >= size + pads[i]:
+                raise ValueError("its last window, from rounding up, lies in the padding alone")
+    if pads[:half] == pads[half:] and all(2 * p <= k for p, k in zip(pads, kernel, strict=False)):
+        return function(x, tuple(kernel), tuple(stride), pads[:half], tuple(dilation), ceil_mode=ceil)
+    x = F.pad(x, sides(pads[:half], pads[half:]), value=float("-inf"))
+    return function(x, tuple(kernel), tuple(stride), 0, tuple(dilation), ceil_mode=ceil)
 
 
 def average_pool(
     x: Tensor, *, kernel: Sequence[int], stride: Sequence[int], pads: Pads, ceil: bool = False, count_pads: bool = False
 ) -> Tensor:
-    """The mean under a window; padding counts as zeros only with ``count_pads``."""
-    padding = tuple(pads[: len(pads) // 2])
-    return F.avg_pool2d(x, tuple(kernel), tuple(stride), padding, ceil_mode=ceil, count_include_pad=count_pads)
+    """The mean under a window; padding counts as zeros only with ``count_pads``.
+
+    Raises:
+        ValueError: rounding up adds a window that is not full; programs do not agree on its mean.
+    """
+    function = _chosen(_MEANS, x)
+    stride = tuple(stride) or (1,) * (x.ndim - 2)
+    pads = _explicit(x, pads, kernel, stride, (1,) * len(kernel))
+    if ceil and not _is_whole(x, kernel, stride, pads):
+        raise ValueError("its last window, from rounding up, is not full")
+    half = len(pads) // 2
+    window = (tuple(kernel), tuple(stride))
+    if pads[:half] == pads[half:] and all(2 * p <= k for p, k in zip(pads, kernel, strict=False)):
+        return function(x, *window, pads[:half], count_include_pad=count_pads)
+    around = sides(pads[:half], pads[half:])
+    mean = function(F.pad(x, around), *window)
+    return mean if count_pads else mean / function(F.pad(x.new_ones(1, 1, *x.shape[2:]), around), *window)
+
+
+def global_mean(x: Tensor) -> Tensor:
+    """The mean of every channel."""
+    return x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
+
+
+def global_max(x: Tensor) -> Tensor:
+    """The largest value of every channel."""
+    return x.amax(dim=tuple(range(2, x.ndim)), keepdim=True)
+
+
+def reduce(x: Tensor, axes: int | list[int] | None = None, *, how: str, keep: bool) -> Tensor:
+    """One number of each slice along axes, None = all of them: ``how`` is "mean", "sum", "amax", "amin" or "norm"."""
+    dim = tuple(range(x.ndim)) if axes is None else tuple(axes if isinstance(axes, list) else [axes])
+    if not dim:
+        raise ValueError("it names no axes")
+    if how == "norm":
+        length: Tensor = torch.linalg.vector_norm(x, dim=dim, keepdim=keep)
+        return length
+    answer: Tensor = getattr(x, how)(dim=dim, keepdim=keep)
+    return answer
+
+
+def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, *, eps: float) -> Tensor:
+    """By the statistics that were collected in training; they stay as they are, in training too.
+
+    Raises:
+        ValueError: they are not one of each channel.
+    """
+    if any(one.shape != x.shape[1:2] for one in (weight, bias, mean, variance)):
+        raise ValueError(
+            f"expected {x.shape[1]} numbers each, got {[list(o.shape) for o in (weight, bias, mean, variance)]}"
+        )
+    return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
 
 
 def instance_norm(
-    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *, axes: Sequence[int] = (2, 3), eps: float
+    x: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    axes: Sequence[int] | None = None,
+    eps: float,
 ) -> Tensor:
-    """Every image and channel by itself to mean 0 and deviation 1; then scaled and shifted, by [C] each, if given."""
-    variance, mean = torch.var_mean(x, dim=tuple(axes), correction=0, keepdim=True)
+    """Every image and channel by itself to mean 0 and deviation 1; then scaled and shifted, by [C] each, if given.
+
+    Args:
+        axes: over which mean and deviation are taken; None = all behind the channels.
+    """
+    dim = tuple(range(2, x.ndim)) if axes is None else tuple(axes)
+    if not dim:
+        raise ValueError("it names no axes")
+    variance, mean = torch.var_mean(x, dim=dim, correction=0, keepdim=True)
     scale = torch.rsqrt(variance + eps)
+    tail = [1] * (x.ndim - 2)
     if weight is not None:
-        scale = scale * weight.view(-1, 1, 1)
-    shift = -mean * scale if bias is None else bias.view(-1, 1, 1) - mean * scale
+        scale = scale * weight.view(-1, *tail)
+    shift = -mean * scale if bias is None else bias.view(-1, *tail) - mean * scale
     return torch.addcmul(shift, x, scale)
 
 
-def reshape(x: Value, shape: Sequence[int], *, zero_copies: bool = True) -> Value:
-    """A tensor in another shape, for any number of images.
+def mean_variance_norm(x: Tensor, axes: int | list[int], *affine: Tensor, eps: float) -> Tensor:
+    """:func:`instance_norm` with axes that are an input, as OpenVINO has it."""
+    if affine and x.ndim != 4:
+        raise ValueError(f"expected a map, got a value of {x.ndim} dimensions")
+    return instance_norm(x, *affine, axes=axes if isinstance(axes, list) else [axes], eps=eps)
 
-    Files that were made for one image often say so: a leading 1 that is the number of images follows ``x`` here.
-    """
-    shape = [int(x.shape[i]) if size == 0 and zero_copies else size for i, size in enumerate(shape)]
-    if shape and shape[0] == 1 and x.shape[0] != 1 and -1 not in shape[1:]:
-        shape[0] = x.shape[0]
-    elif shape and shape[0] == 1 and x.shape[0] != 1:
-        shape[0], shape[shape.index(-1)] = x.shape[0], -1
-    return x.reshape(shape)
+
+def group_norm(x: Tensor, weight: Tensor, bias: Tensor, *, groups: int, eps: float, by_group: bool = False) -> Tensor:
+    """Groups of channels to mean 0 and deviation 1; scale and shift are of channels, or of groups."""
+    if by_group:
+        each = x.shape[1] // groups
+        weight, bias = weight.repeat_interleave(each), bias.repeat_interleave(each)
+    if x.ndim < 3 or weight.shape != x.shape[1:2] or bias.shape != weight.shape:
+        raise ValueError(f"expected {x.shape[1]} numbers each, got {list(weight.shape)} and {list(bias.shape)}")
+    return F.group_norm(x, groups, weight, bias, eps)
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, axis: int, eps: float) -> Tensor:
+    """All axes from ``axis`` on to mean 0 and deviation 1, together."""
+    return F.layer_norm(x, x.shape[axis:], weight, bias, eps)
+
+
+def normalize_l2(x: Tensor, axes: int | list[int], *, eps: float, largest: bool) -> Tensor:
+    """To length 1; eps is added to the squared length, or is the least that it can be (``largest``)."""
+    squares = x.square().sum(dim=tuple(axes if isinstance(axes, list) else [axes]), keepdim=True)
+    return x / torch.sqrt(squares.clamp_min(eps) if largest else squares + eps)
 
 
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """x where it is positive, else slope·x; the slope stands for all channels or for each, in whatever shape."""
+    """x where it is positive, else slope·x; the slope is one number, or one of each channel.
+
+    Raises:
+        ValueError: the slope has another shape, as for every pixel of its own.
+    """
+    flat = slope.numel() == 1 or (slope.ndim == x.ndim - 1 and slope.shape[0] == slope.numel())
+    behind = slope.ndim == x.ndim and slope.shape[1] == slope.numel()
+    if not (flat or behind) or slope.numel() not in (1, x.shape[1]):
+        raise ValueError(f"a slope of the shape {tuple(slope.shape)} is not supported, only one of each channel")
     return F.prelu(x, slope.flatten())
+
+
+def channel_prelu(x: Tensor, slope: Tensor) -> Tensor:
+    """:func:`prelu` as OpenVINO has it: a list of slopes is one of each channel."""
+    return prelu(x, slope.view(1, -1, *[1] * (x.ndim - 2)) if slope.ndim == 1 and x.ndim > 1 else slope)
+
+
+def hard_sigmoid(x: Tensor, alpha: float, beta: float) -> Tensor:
+    """alpha·x + beta, within 0 and 1."""
+    return torch.clamp(x * alpha + beta, 0, 1)
+
+
+def swish(x: Tensor, beta: float = 1.0) -> Tensor:
+    """x·sigmoid(beta·x)."""
+    return F.silu(x) if beta == 1.0 else x * torch.sigmoid(x * beta)
+
+
+def softmax(x: Tensor, *, axis: int) -> Tensor:
+    """Along one axis."""
+    x.size(axis)  # fails where there is none, also before anything is computed
+    return x.softmax(axis)
+
+
+def softmax_of_rest(x: Tensor, *, axis: int) -> Tensor:
+    """Over all axes from ``axis`` on together, as ONNX had it before operation set 13."""
+    return x.flatten(axis).softmax(-1).view(x.shape)
 
 
 def matmul(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
@@ -96,23 +298,20 @@ def matmul(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool
     return torch.matmul(a, b.transpose(-1, -2) if transpose_b else b)
 
 
-def gather(x: Value, index: Value, axis: int | list[int] = 0) -> Value:
-    """Entries of a list, or of one axis of a tensor."""
-    (axis,) = axis if isinstance(axis, list) else [axis]
-    if isinstance(x, Tensor):
-        chosen = torch.tensor(index, device=x.device)
-        picked = x.index_select(axis, chosen.reshape(-1))
-        return picked if chosen.ndim == 1 else picked.squeeze(axis)
-    return [x[i] for i in index] if isinstance(index, list) else x[index]
+def gemm(
+    a: Tensor, b: Tensor, c: Tensor | float | None = None, *, alpha: float, beta: float, trans_a: bool, trans_b: bool
+) -> Tensor:
+    """alpha·a·b + beta·c, of matrices."""
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(f"expected two matrices, got {a.ndim} and {b.ndim} dimensions")
+    product = matmul(a, b, transpose_a=trans_a, transpose_b=trans_b)
+    product = product if alpha == 1 else product * alpha
+    if c is None:
+        return product
+    return product + (c if beta == 1 else c * beta)
 
 
-def concat(*values: Value, axis: int) -> Value:
-    """Tensors, or lists, one behind the other."""
-    if isinstance(values[0], Tensor):
-        return torch.cat(values, dim=axis)
-    return [one for value in values for one in (value if isinstance(value, list) else [value])]
-
-
-def shape_of(x: Tensor) -> list[int]:
-    """The sizes of a tensor."""
-    return list(x.shape)
+def flatten_from(x: Tensor, *, axis: int) -> Tensor:
+    """A matrix: the axes before ``axis``, and those from there on."""
+    axis = axis + x.ndim if axis < 0 else axis
+    return x.reshape(prod(x.shape[:axis]), prod(x.shape[axis:]))

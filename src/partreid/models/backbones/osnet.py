@@ -50,9 +50,9 @@ class OSNet(Backbone):
         self._path: list[tuple[str, str, str]] = []
         for number, (channels, norms) in enumerate(zip(_STAGES, _NORMS[kind], strict=True), start=2):
             outputs = int(width * channels)
-            blocks = [OSBlock(kind, i, outputs, norm) for i, norm in zip((inputs, outputs), norms, strict=True)]
-            stage = self._add_stage(number, kind, blocks, _conv_bn_relu(outputs, outputs))
-            self._path.append((f"conv{number}.0", f"conv{number}.1", stage))
+            blocks = [OSBlock(kind, i, outputs, where) for i, where in zip((inputs, outputs), norms, strict=True)]
+            last = self._add_stage(number, kind, blocks, _conv_bn_relu(outputs, outputs))
+            self._path.append((f"conv{number}.0", f"conv{number}.1", last))
             self.stage_channels[2**number] = inputs = outputs
         self.channels, self.output_stride, self.input_multiple = inputs, 16, 16
         self.vector_dim = 512

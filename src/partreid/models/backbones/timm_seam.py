@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,9 +14,53 @@ from torch import Tensor, nn
 
 from partreid.errors import CheckpointError, ConfigError, MissingDependencyError
 from partreid.models.backbones.base import Backbone
+from partreid.models.backbones.published_transformers import TimmModel, timm_names
 
 TIMM_PREFIX = "timm/"
 _PURPOSE = "A backbone whose name begins with timm/"
+
+
+@dataclass(frozen=True)
+class TimmName:
+    """``timm/<model name>[:<form>][@<height>x<width>]``.
+
+    Attributes:
+        model: timm's name of it.
+        form: what published weights were trained with, where timm's own model computes something else: "pass" = a ViT
+            with three tokens more, none of the four with a position; "solider" = a Swin that pads before it
+            shifts its windows of 7, in every stage. "" = as timm has it.
+        size: of the images that a ViT's position embeddings are for; None = timm's own.
+
+    Raises:
+        ConfigError: of :meth:`read`: no such form, or no size.
+    """
+
+    model: str
+    form: str = ""
+    size: tuple[int, int] | None = None
+
+    @classmethod
+    def read(cls, name: str) -> TimmName:
+        """The parts of a backbone's name."""
+        found = re.fullmatch(
+            r"([^:@]*)(?::(pass|solider))?(?:@([1-9]\d{0,3})x([1-9]\d{0,3}))?", name.removeprefix(TIMM_PREFIX)
+        )
+        if not found:
+            raise ConfigError(
+                f"Expected timm/MODEL, and behind it :pass or :solider and @HEIGHTxWIDTH where needed; got {name!r}."
+            )
+        model, form, height, width = found.groups()
+        return cls(model, form or "", (int(height), int(width)) if height else None)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What timm builds the model with."""
+        forms: dict[str, dict[str, Any]] = {
+            "pass": {"reg_tokens": 3, "no_embed_class": True},
+            "solider": {"always_partition": True},
+        }
+        size = {"img_size": self.size} if self.size else {}
+        return {**forms.get(self.form, {}), **size}
 
 
 class TimmBackbone(Backbone):
@@ -24,7 +71,7 @@ class TimmBackbone(Backbone):
     ``unused_keys``.
 
     Args:
-        name: ``timm/<model name>``.
+        name: ``timm/<model name>``, and what :class:`TimmName` allows behind it.
         output_stride: None = the model's own. A smaller one removes the last strides, as ReID does, where they
             belong to ordinary convolutions. timm's own ``output_stride`` would dilate the convolutions behind
             instead, which computes other features; it is not used.
@@ -59,7 +106,7 @@ class TimmBackbone(Backbone):
     def imagenet_state(self) -> dict[str, Tensor]:
         """The weights that timm keeps for the model, from its cache or the Hugging Face Hub."""
         try:
-            network = _import_timm().create_model(self.name.removeprefix(TIMM_PREFIX), pretrained=True)
+            network = _create(self.name, pretrained=True)
         except Exception as error:  # whatever the Hub, the network or the cache answers
             raise CheckpointError(
                 f"The weights of {self.name} could not be had from timm ({error}). Give a file of them as pretrained, "
@@ -67,6 +114,28 @@ class TimmBackbone(Backbone):
             ) from None
         state: dict[str, Tensor] = network.state_dict()
         return state
+
+    def own_names(self, state: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
+        """Weights of published ReID transformers by timm's names; see :func:`timm_names`.
+
+        Raises:
+            CheckpointError: this model computes something else than they were trained for.
+        """
+        network = self.network
+        patch, positions = getattr(network, "patch_embed", None), getattr(network, "pos_embed", None)
+        of_16 = isinstance(positions, Tensor) and positions.ndim == 3 and getattr(patch, "patch_size", 0) == (16, 16)
+        no_class = getattr(network, "no_embed_class", False)
+        activations = [type(m).__name__ for name, m in network.named_modules() if name.endswith("mlp.act")]
+        model = TimmModel(
+            name=TimmName.read(self.name).model,
+            form=TimmName.read(self.name).form,
+            shapes={key: value.shape for key, value in network.state_dict().items()},
+            grid=tuple(patch.grid_size) if patch is not None and of_16 else None,
+            prefix_positions=0 if no_class else getattr(network, "num_prefix_tokens", 0),
+            activation=activations[0] if activations else "",
+            resample=_resampled,
+        )
+        return timm_names(state, model, source=source)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] → the last feature map, [B, C, H/output_stride, W/output_stride]."""
@@ -155,24 +224,49 @@ class TimmBackbone(Backbone):
 
 def _probe(network: Any) -> Tensor:
     """A small image that fits the model's patches and strides, twice as high as wide, as persons are."""
-    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None) or 1
-    patch = max(patch) if isinstance(patch, tuple) else patch
+    patch = _patch(network)
     size = 4 * patch if patch >= 8 else 64  # plain transformers have one stride, their patch
     return torch.zeros(1, 3, 2 * size, size)
 
 
-def _create(name: str) -> nn.Module:
-    """The timm model with random weights, for images of any size where it knows such an option."""
-    timm, model = _import_timm(), name.removeprefix(TIMM_PREFIX)
-    if not timm.is_model(model):
-        close = get_close_matches(model, timm.list_models(), n=1)
+def _create(name: str, *, pretrained: bool = False) -> nn.Module:
+    """The timm model, with random weights or timm's, for images of any size where it knows such an option."""
+    timm, wanted = _import_timm(), TimmName.read(name)
+    if not timm.is_model(wanted.model):
+        close = get_close_matches(wanted.model, timm.list_models(), n=1)
         hint = f"Did you mean {TIMM_PREFIX}{close[0]}?" if close else "timm.list_models() lists them."
-        raise ConfigError(f"timm has no model {model!r}. {hint}")
+        raise ConfigError(f"timm has no model {wanted.model!r}. {hint}")
     try:
-        network: nn.Module = timm.create_model(model, dynamic_img_size=True)
-    except TypeError:  # convolutional models have no such option and need none
-        network = timm.create_model(model)
+        network: nn.Module = timm.create_model(
+            wanted.model, pretrained=pretrained, dynamic_img_size=True, **wanted.options
+        )
+    except (TypeError, AssertionError) as error:
+        if wanted.options:
+            raise ConfigError(f"{wanted.model} has no form :{wanted.form} or size {wanted.size}: {error}") from None
+        network = timm.create_model(wanted.model, pretrained=pretrained)  # convolutional models need no such option
+    if wanted.size and (getattr(network, "pos_embed", None) is None or any(s % _patch(network) for s in wanted.size)):
+        raise ConfigError(
+            f"@HEIGHTxWIDTH is for ViTs, whose position embeddings have a size, a multiple of the patch; got {name}."
+        )
+    if wanted.form == "solider":
+        from partreid.models.backbones.timm_swin import pad_before_shifting  # imports timm
+
+        pad_before_shifting(network, name)
     return network
+
+
+def _patch(network: Any) -> int:
+    """Pixels of a transformer's patch; 1 = it has none."""
+    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None) or 1
+    return max(patch) if isinstance(patch, tuple) else patch
+
+
+def _resampled(positions: Tensor, new: tuple[int, int], old: tuple[int, int], prefix: int) -> Tensor:
+    """Position embeddings [1, prefix + old, C] → [1, prefix + new, C], as timm does it for images of another size."""
+    from timm.layers import resample_abs_pos_embed
+
+    resampled: Tensor = resample_abs_pos_embed(positions, list(new), list(old), num_prefix_tokens=prefix)
+    return resampled
 
 
 def _import_timm() -> Any:

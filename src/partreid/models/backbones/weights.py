@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import re
 import zipfile
@@ -46,7 +47,7 @@ def load_backbone_weights(backbone: Backbone, name: str, weights: str | Path) ->
             f"No ImageNet weights for {name} come with a Python package. Give the path of the file{usual}, or "
             '"none" to start from random weights.'
         )
-    state = _of_backbone(backbone, state, source)
+    state = _of_backbone(backbone, backbone.own_names(state, source=source), source)
     state = {backbone.key_prefix + k: v for k, v in state.items() if not k.startswith(backbone.unused_keys)}
     load_exactly(backbone, state, source=source)
 
@@ -82,7 +83,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: missing, damaged, not a mapping of names to tensors, or several such mappings.
     """
-    return plain_names(_innermost(read_weights_file(path), str(path)), source=str(path))
+    content = read_weights_file(path, allowed=[argparse.Namespace])  # a training's options, plain values
+    return plain_names(_innermost(content, str(path)), source=str(path))
 
 
 def plain_names(state: Mapping[str, T], *, source: str) -> dict[str, T]:
@@ -116,9 +118,9 @@ def _innermost(content: Any, source: str) -> dict[str, Tensor]:
     for name in _USUAL:
         usual = [path for path in found if path.rpartition(".")[2] == name]
         if len(found) > 1 and len(usual) == 1:
-            others = ", ".join(repr(path) for path in found if path != usual[0])
-            warn(f"{source}: the network is {usual[0]!r}; not used: {others}.")
-            return dict(found[usual[0]])
+            return _chosen(found, usual[0], source)
+    if _averaged(found):
+        return _chosen(found, "teacher", source)
     if len(found) > 1:
         raise CheckpointError(
             f"{source} holds several networks: {', '.join(map(repr, found))}. Save the one that is meant in a file of "
@@ -127,6 +129,22 @@ def _innermost(content: Any, source: str) -> dict[str, Tensor]:
     if not found:
         raise CheckpointError(f"{source}: expected a mapping of names to tensors.")
     return dict(next(iter(found.values())))
+
+
+def _chosen(found: Mapping[str, Mapping[str, Tensor]], path: str, source: str) -> dict[str, Tensor]:
+    """One of several networks; the warning names the others, and of an optimiser's many tensors where they lie."""
+    top = path.partition(".")[0]
+    others = [p if p.partition(".")[0] == top else p.partition(".")[0] for p in found if p != path]
+    warn(f"{source}: the network is {path!r}; not used: {', '.join(map(repr, dict.fromkeys(others)))}.")
+    return dict(found[path])
+
+
+def _averaged(found: Mapping[str, Mapping[str, Tensor]]) -> bool:
+    """Whether this is a training of the DINO kind: its teacher, the average of its students, is what is used after."""
+    if not found.keys() >= {"student", "teacher"}:
+        return False
+    names = [_WRAPPERS.sub("", key) for key in found["teacher"]]
+    return all(name.startswith(("backbone.", "head.")) for name in names)
 
 
 def _states(content: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping[str, Tensor]]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from partreid.errors import MissingDependencyError
 from partreid.functional.distance import part_distances
-from partreid.functional.visibility import slot_weights, weighs_unseen
+from partreid.functional.visibility import query_weights, slot_weights, weighs_unseen
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.bound import SMALLEST
 from partreid.retrieval.search.codes import SlotCodes, suits
@@ -150,7 +150,8 @@ class ExactSearch:
         codes = self._codes_of(embeddings, weighs_unseen(matching.visibility, len(embeddings.slots)))
         asked = matching.prepare(query).validate()
         weights, sound = self._weights_of(embeddings, matching, codes)
-        mine = weights_of(asked, matching)
+        own = matching.weights or {}
+        mine = query_weights(asked.visibility.float(), matching.visibility, asked.slots, own).numpy()
         sound = sound and _sound(mine) and SlotCodes.build(asked.vectors, asked.visibility >= 0).bounded
         if not sound or not all(c.bounded for c in codes):
             return None
@@ -187,7 +188,7 @@ class ExactSearch:
 
 
 def weights_of(prepared: PartEmbeddings, matching: MatchingConfig) -> np.ndarray:
-    """[B, S] float32: what each image brings to the weight of a slot."""
+    """[B, S] float32: what each item brings to the weight of a slot."""
     return slot_weights(prepared.visibility.float(), matching.visibility).contiguous().numpy()
 
 
@@ -215,6 +216,7 @@ def _plain(query: PartEmbeddings, items: Embedded, rule: SearchRule, searched: n
                 matching.prepare(block),
                 normalize=matching.normalize,
                 visibility=matching.visibility,
+                weights=matching.weights,
                 memory_budget=max(1, memory_budget // 2),
             )
             # Those within the k-th smallest distance of their query, ties included.

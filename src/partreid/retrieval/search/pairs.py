@@ -81,6 +81,12 @@ def exact_distances(
     found = [np.empty(0, np.float32)]
     for start in range(0, len(pairs), step):
         left, right = (torch.from_numpy(column[start : start + step]) for column in (pairs.query, pairs.position))
-        some = paired_distances(query[left], items(right), normalize=matching.normalize, visibility=matching.visibility)
+        some = paired_distances(
+            query[left],
+            items(right),
+            normalize=matching.normalize,
+            visibility=matching.visibility,
+            weights=matching.weights,
+        )
         found.append(some.numpy())
     return np.concatenate(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Protocol, TypeVar
@@ -15,11 +15,13 @@ from torch import Tensor
 
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET
+from partreid.functional.visibility import query_weights
 from partreid.objects import Guided
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import LONGEST_ID, CameraSummary, GalleryRecords
+from partreid.types.slot_weights import SlotWeights
 from partreid.types.tensors import check_comparable
 
 FORMAT_VERSION = 2
@@ -36,17 +38,25 @@ class GalleryHeader(Guided):
     Attributes:
         slots: names of the slots. width: D. model: fingerprint of the extractor, "" = unknown.
         compare_normalized: as of ``PartEmbeddings``; None in galleries of former versions, too.
+        compare_weights: as of ``PartEmbeddings``; none in galleries of former versions.
     """
 
     slots: tuple[str, ...]
     width: int
     model: str = ""
     compare_normalized: bool | None = None
+    compare_weights: SlotWeights = field(default_factory=dict)
 
     @classmethod
     def of(cls, embeddings: PartEmbeddings) -> GalleryHeader:
         """The header of a gallery that begins with these embeddings."""
-        return cls(embeddings.slots, embeddings.width, embeddings.model, embeddings.compare_normalized)
+        return cls(
+            embeddings.slots,
+            embeddings.width,
+            embeddings.model,
+            embeddings.compare_normalized,
+            dict(embeddings.compare_weights),
+        )
 
     def bound_to(self, embeddings: PartEmbeddings, location: str) -> GalleryHeader:
         """The header once these embeddings are in the gallery at ``location``.
@@ -60,7 +70,12 @@ class GalleryHeader(Guided):
             raise DataError(f"Another process or thread began the gallery {location} differently. {error}") from None
         known = self.compare_normalized
         known = embeddings.compare_normalized if known is None else known
-        return replace(self, model=self.model or embeddings.model, compare_normalized=known)
+        return replace(
+            self,
+            model=self.model or embeddings.model,
+            compare_normalized=known,
+            compare_weights=self.compare_weights or dict(embeddings.compare_weights),
+        )
 
     @property
     def settled(self) -> bool:
@@ -74,7 +89,9 @@ class GalleryHeader(Guided):
 
     def embeddings(self, vectors: Tensor, visibility: Tensor) -> PartEmbeddings:
         """Items' vectors [N, S, D] and visibilities [N, S] as embeddings of this gallery."""
-        return PartEmbeddings(vectors, visibility, self.slots, self.model, self.compare_normalized)
+        return PartEmbeddings(
+            vectors, visibility, self.slots, self.model, self.compare_normalized, self.compare_weights
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,12 +107,12 @@ class SearchRule(Guided):
 
 @dataclass(frozen=True)
 class AskedSlot:
-    """A visible slot of a query: its name, its place among the gallery's, the query's visibility, the limit above which
-    an item's counts as 1 (None = as it is), and the vector."""
+    """A visible slot of a query: its name, its place among the gallery's, what the query brings to its weight, the
+    limit above which an item's visibility counts as 1 (None = as it is), and the vector."""
 
     name: str
     place: int
-    seen: float
+    weight: float
     limit: float | None
     vector: list[float]
 
@@ -103,18 +120,15 @@ class AskedSlot:
     def of(cls, query: PartEmbeddings, matching: MatchingConfig, header: GalleryHeader) -> list[AskedSlot]:
         """Those of a query [1, S, D] that is prepared for matching."""
         limits = matching.visibility_threshold
+        weights = query_weights(query.visibility.float(), matching.visibility, query.slots, matching.weights or {})[0]
         asked = []
-        for name, seen, vector in zip(query.slots, query.visibility[0], query.vectors[0].float(), strict=True):
+        for name, weight, vector in zip(query.slots, weights.tolist(), query.vectors[0].float(), strict=True):
             limit = limits.get(name) if isinstance(limits, dict) else limits
-            if seen > 0:
+            if weight > 0:
                 # As single precision, which the visibilities have: see MatchingConfig.prepare.
                 limit = None if limit is None else float(np.float32(limit))
-                asked.append(cls(name, header.slots.index(name), float(seen), limit, vector.tolist()))
+                asked.append(cls(name, header.slots.index(name), weight, limit, vector.tolist()))
         return asked
-
-    def weight(self, rule: str) -> float:
-        """What the query brings to the weight of the slot."""
-        return self.seen**0.5 if rule == "geometric" else self.seen
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -165,6 +165,6 @@ class MemoryStore:
         if len(self._batches) > 1:
             self._batches = [PartEmbeddings.cat(self._batches)]
         first = self._batches[0]
-        if (first.model, first.compare_normalized) != (self._header.model, self._header.compare_normalized):
+        if GalleryHeader.of(first) != self._header:
             self._batches = [self._header.embeddings(first.vectors, first.visibility)]
         return self._batches[0]

@@ -161,6 +161,8 @@ def _inconsistent(head: Head) -> str:
     row_bytes = 2 * len(head.header.slots) * head.header.width
     if row_bytes <= 0:
         return f"{len(head.header.slots)} slots of width {head.header.width}"
+    if other := set(head.header.compare_weights) - set(head.header.slots):
+        return f"a weight for {min(other)!r:.80}, which is no slot"
     if len({entry.file for entry in head.fragments}) < len(head.fragments):
         return "a file stands in it twice"
     for entry in head.fragments:

@@ -24,7 +24,8 @@ CREATE TABLE {s}.header (
     slots text[],
     width integer,
     model text,
-    compare_normalized boolean);
+    compare_normalized boolean,
+    compare_weights json);
 CREATE TABLE {s}.item (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id text COLLATE "C" NOT NULL UNIQUE,
@@ -146,7 +147,7 @@ def asked(query: PartEmbeddings, rule: SearchRule, header: GalleryHeader) -> lis
     if rule.matching.normalize:
         query = query.normalized()
     slots = AskedSlot.of(query, rule.matching, header)
-    rows = [[one.place, one.weight(rule.matching.visibility), one.limit, str(one.vector)] for one in slots]
+    rows = [[one.place, one.weight, one.limit, str(one.vector)] for one in slots]
     return [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
 
 

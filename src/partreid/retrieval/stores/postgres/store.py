@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -66,7 +68,7 @@ class PostgresStore:
         self._schema = f"partreid_{gallery}"
         self._lock = RLock()
         self._header: GalleryHeader | None = None  # once nothing of it can change any more
-        self._says_compared = True
+        self._says_compared = self._says_weights = True
         self._held: Any = None  # cursor of the transaction that all reads are made in, while an answer is made
         with self._explained():
             self._connection = self._connect()
@@ -240,8 +242,9 @@ class PostgresStore:
         if row is None:
             return None
         self._says_compared = "compare_normalized" in row[0]  # galleries of former versions have no such column
-        known = row[0].get("compare_normalized")
-        return GalleryHeader(tuple(row[0]["slots"]), row[0]["width"], row[0]["model"] or "", known)
+        self._says_weights = "compare_weights" in row[0]
+        known, weights = row[0].get("compare_normalized"), row[0].get("compare_weights") or {}
+        return GalleryHeader(tuple(row[0]["slots"]), row[0]["width"], row[0]["model"] or "", known, weights)
 
     def _agree(self, cursor: Any, new: PartEmbeddings) -> None:
         """Begin the gallery with these embeddings, or see that they are like those in it."""
@@ -254,7 +257,7 @@ class PostgresStore:
                 "UPDATE {s}.header SET slots = %s, width = %s, model = %s, compare_normalized = %s WHERE slots IS NULL",
                 [list(mine.slots), mine.width, mine.model, mine.compare_normalized],
             )
-            header = self._read_header(cursor) or mine
+            header = self._read_header(cursor) or dataclasses.replace(mine, compare_weights={})
         bound = header.bound_to(new, self.location)
         # These wait for another process that is doing the same, which may win.
         if bound.model != header.model:
@@ -262,7 +265,13 @@ class PostgresStore:
         if bound.compare_normalized != header.compare_normalized and self._says_compared:
             known = "UPDATE {s}.header SET compare_normalized = %s WHERE compare_normalized IS NULL"
             self._run(cursor, known, [bound.compare_normalized])
+        if bound.compare_weights != header.compare_weights:
+            if not self._says_weights:
+                self._run(cursor, "ALTER TABLE {s}.header ADD COLUMN IF NOT EXISTS compare_weights json")
+            weights = "UPDATE {s}.header SET compare_weights = %s::text::json WHERE compare_weights IS NULL"
+            self._run(cursor, weights, [json.dumps(bound.compare_weights)])
         if bound != header:
+            self._header = None
             (self._read_header(cursor) or bound).bound_to(new, self.location)
 
     def _write(self, cursor: Any, records: GalleryRecords, *, replace: bool) -> None:

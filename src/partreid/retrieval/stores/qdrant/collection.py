@@ -53,8 +53,8 @@ class Collection:
         if about is None:
             raise DataError(f"{self.location} holds a collection that is no gallery. Use another name.")
         check_version(self.location, about.get("version"))
-        known = about.get("compare_normalized")
-        return GalleryHeader(tuple(about["slots"]), about["width"], about["model"], known)
+        known, weights = about.get("compare_normalized"), about.get("compare_weights") or {}
+        return GalleryHeader(tuple(about["slots"]), about["width"], about["model"], known, weights)
 
     def begin(self, header: GalleryHeader) -> None:
         """Make the collection; an error of the client where there is one."""

@@ -120,7 +120,7 @@ def ranking(asked: Sequence[AskedSlot], rule: str, where: models.Filter, most: i
     Their scores are distances below 0. Each slot prefetches all of them: an item that is not prefetched in a slot takes
     the slot's default distance, 0, and that is right only where it has no vector and so a weight of 0.
     """
-    weights = [[slot.weight(rule), _shown(slot, rule)] for slot in asked]
+    weights = [[slot.weight, _shown(slot, rule)] for slot in asked]
     terms = [models.MultExpression(mult=[*weight, f"$score[{i}]"]) for i, weight in enumerate(weights)]
     mean = models.DivParams(
         left=models.SumExpression(sum=terms),

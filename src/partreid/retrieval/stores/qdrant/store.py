@@ -216,6 +216,7 @@ class QdrantStore:
             assert header is not None
         if (bound := header.bound_to(new, self.location)) != header:
             self._collection.describe(bound)
+            self._header = None
             return self._agree(new)  # another process may have been quicker
         return header
 
