@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from partreid.errors import CheckpointError, ConfigError
-from partreid.models.backbones import build_backbone
+from partreid.models.backbones import build_backbone, preprocess_for
 from partreid.training.network_presets import NETWORK_PRESETS
 from partreid.training.presets import find_config, get_preset
 from partreid.training.state import load_run_config
 from tests.cli.conftest import Run
 from tests.datasets.test_person_folders import write_keypoints, write_people
+from tests.models.tiny_networks import IMAGENET_BYTES, save_openvino
 
-TINY = (
-    "--height", "64", "--width", "32", "--epochs", "1", "--batch-size", "8", "--device", "cpu", "--precision",
-    "float32", "--set", "batch.identities_per_batch=2", "--set", "pretrained=none",
+SMALL = (
+    "--height", "64", "--width", "32", "--epochs", "1", "--device", "cpu", "--precision", "float32", "--set",
+    "batch.identities_per_batch=2", "--set", "pretrained=none",
 )  # fmt: skip
-SMALL = (*TINY[:6], *TINY[8:])
 
 
 @pytest.fixture
@@ -119,3 +119,18 @@ def test_what_a_network_is_told_by(osnet: Path, tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
     assert find_config(f"fine-tune {osnet}").objective.distillation.global_ == 5
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_network_file_trains_heads_and_evaluates(run: Run, blocks: Path, tmp_path: Path) -> None:
+    file = save_openvino(tmp_path / "net.xml", turned=True, normalise=IMAGENET_BYTES)
+    config = get_preset(f"parts-on {file}")
+    assert config.model.own_embedding
+    assert config.model.backbone == f"openvino/{file}"
+    assert config.preprocess == preprocess_for(f"openvino/{file}")
+    status, text = run(
+        "train", blocks, "--preset", "parts-on", file, "-o", tmp_path / "run", "--epochs", "1", "--batch-size", "8",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert status == 0, text
+    assert "Feature maps of 24 training images" in text
+    assert "rank-1" in text
