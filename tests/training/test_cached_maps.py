@@ -200,7 +200,8 @@ def test_the_source_says_of_clean_images_what_is_cached(blocks: Path, tmp_path: 
 def test_numbers_beyond_half_precision_are_refused(blocks: Path, tmp_path: Path) -> None:
     training = trainer(blocks, tmp_path)
     with torch.no_grad():
-        for parameter in training.learner.model.backbone.parameters():
+        assert training._source is not None
+        for parameter in training._source.parameters():
             parameter.mul_(1e4)
     with pytest.raises(TrainingError, match=r"beyond half precision.*cached_maps\.variants=0"):
         training.fit()

@@ -23,8 +23,8 @@ __all__ = [
     "IMAGE_SUFFIXES", "LAYOUTS", "AugmentConfig", "Augmentation", "BatchConfig", "DatasetReport", "Finding",
     "IdentityBatchSampler", "ImageBatch", "ImageDataset", "Layout", "OcclusionConfig", "ReIDDataset", "ReIDImage",
     "SyntheticConfig", "TrainLoader", "check_dataset", "complete_labels", "decode", "find_datasets", "label_dataset",
-    "label_source", "read_dataset", "read_datasets", "read_image", "read_images", "render_dataset", "resize", "shipped_split",
-    "with_labels", "write_occluded_queries",
+    "label_source", "read_dataset", "read_datasets", "read_image", "read_images", "render_dataset", "resize",
+    "shipped_split", "with_labels", "write_occluded_queries",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -169,11 +169,10 @@ class CachedMaps:
     """Variants of every training image behind the backbone, on disk.
 
     Args:
-        folder: of the variants. count: how many there are. order: [V, N] the image of each row of a variant.
+        folder: of the variants. order: [V, N] the image of each row of a variant.
     """
 
     def __init__(self, folder: Path, order: np.ndarray) -> None:
-        self.folder = folder
         self.variants = len(order)
         self._row = np.argsort(order, axis=1)  # of each image
         self._arrays = [_open(folder / f"variant-{variant}") for variant in range(self.variants)]
@@ -205,10 +204,10 @@ class CachedMaps:
         """float32 [N, D], the backbone's own embedding of every image as it is."""
         return torch.from_numpy(np.array(self._arrays[0]["own"]))  # variant 0 is in the images' own order
 
-    def remove(self) -> None:
-        """Take the files away; nothing can be drawn afterwards."""
-        self._arrays = []
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+def remove_maps(run: Path) -> None:
+    """Take the files out of a run's folder, where there are any."""
+    shutil.rmtree(run / MAPS_FOLDER, ignore_errors=True)
 
 
 def cached_maps(
@@ -256,10 +255,11 @@ def _affordable(size: int, config: CachedMapsConfig) -> int:
     """How many variants of ``size`` bytes there may be."""
     fit = int(config.gib * 2**30) // size
     if fit < 1:
+        needed = size / 2**30
         raise ConfigError(
-            f"cached_maps.gib = {config.gib:g}: the feature maps of all training images take {size / 2**30:.2f} GiB. "
-            f"Set cached_maps.gib={size / 2**30 + 0.1:.1f} or more, or cached_maps.variants=0, which computes them anew at "
-            "every step."
+            f"cached_maps.gib = {config.gib:g}: the feature maps of all training images take {needed:.2f} GiB. Set "
+            f"cached_maps.gib={needed + 0.1:.1f} or more, or cached_maps.variants=0, which computes them anew at every "
+            "step."
         )
     return min(config.variants, fit)
 

@@ -29,7 +29,7 @@ from partreid.objects import Guided
 from partreid.progress import Progress as Shows
 from partreid.progress import no_progress
 from partreid.runtime import RuntimeConfig, check_compiler, keep_freed_memory, resolve_arithmetic, resolve_device
-from partreid.training.cached_maps import CachedMaps, MapBatch, MapSource, cached_maps
+from partreid.training.cached_maps import CachedMaps, MapBatch, MapSource, cached_maps, remove_maps
 from partreid.training.callbacks import StepRecord, TrainingCallback
 from partreid.training.data import TrainingData, check_same_config, check_same_data, training_images
 from partreid.training.distributed import gather, start_fabric
@@ -212,7 +212,8 @@ class Trainer(Guided):
         return TrainingData.of(self.loader.dataset.images, self.loader.pid_index, labels=labels)
 
     def _prepare(self, say: Callable[[str], object], progress: Shows) -> None:
-        """The first process computes what is kept in the run's folder; the others read it."""
+        """The first process computes what is kept in the run's folder, and tells of it; the others read it."""
+        say = say if processes.is_first() else (lambda text: None)
         for first in (True, False):
             if processes.is_first() is first:
                 if self._maps is None and self._caches:
@@ -231,7 +232,7 @@ class Trainer(Guided):
         return whole and self.config.cached_maps.variants > 0 and self.epoch < self.config.optimizer.epochs
 
     def _cache(self, say: Callable[[str], object], progress: Shows) -> CachedMaps:
-        digests = self._describe_data().digests
+        digests = self.progress.data or self._describe_data().digests
         assert self._source is not None
         source = MapSource.of(
             self._source, self.config, self.loader.dataset, self.pid_index, self.augmentation, digests
@@ -261,8 +262,9 @@ class Trainer(Guided):
             for callback in self._told:
                 callback.close()
         self.fabric.barrier()
-        if self._maps is not None and processes.is_first() and not self.config.cached_maps.keep:
-            self._maps.remove()
+        self._maps = None
+        if processes.is_first() and not self.config.cached_maps.keep:
+            remove_maps(self.run)
         return Checkpoint(self.learner.result.eval(), self.config.preprocess)
 
     def _train_epoch(self, model: _FabricModule, optimizer: torch.optim.Optimizer) -> None:
