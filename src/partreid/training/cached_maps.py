@@ -27,7 +27,6 @@ from partreid.errors import CheckpointError, ConfigError, ExportError, MissingDe
 from partreid.files import atomic_folder, mend_folder
 from partreid.models.backbones import Backbone, FineMap
 from partreid.models.backbones.base import join_maps
-from partreid.models.network import ReIDNetwork
 from partreid.progress import Progress
 from partreid.runners.in_memory import PIECE, Run, run_by_openvino
 from partreid.runtime import Arithmetic
@@ -108,18 +107,19 @@ class MapSource:
 
     @classmethod
     def of(
-        cls, model: ReIDNetwork, config: TrainConfig, dataset: ImageDataset, pid_index: Tensor,
+        cls, backbone: Backbone, config: TrainConfig, dataset: ImageDataset, pid_index: Tensor,
         augmentation: Augmentation, digests: Mapping[str, Tensor],
     ) -> MapSource:  # fmt: skip
-        """The source of a training; ``digests`` of its images and labels, as of ``TrainingData``."""
+        """The source of a training: the backbone it starts from, in evaluation mode, and the digests of its
+        images and labels, as of ``TrainingData``."""
         own = config.objective.distills
-        key = hashlib.sha256(source_key(model.backbone, dataset, config.preprocess).encode())
+        key = hashlib.sha256(source_key(backbone, dataset, config.preprocess).encode())
         for part in (config.augment.model_dump_json(), config.map_size, config.label_schema, own, config.seed):
             key.update(repr(part).encode())
         for digest in digests.values():
             key.update(digest.numpy().tobytes())
         return cls(
-            model.backbone.eval(), own, dataset, pid_index, augmentation, config.model.pose_guided, config.seed,
+            backbone, own, dataset, pid_index, augmentation, config.model.pose_guided, config.seed,
             key.hexdigest(),
         )  # fmt: skip
 

@@ -103,14 +103,14 @@ class Trainer(Guided):
         self.pids = tuple(pid for _, pid in identities(images))
         self.fabric = start_fabric(device, arithmetic)
         self._gather = gather if processes.launched() and self._shares else None
-        self._source: Backbone | None = None  # the network that the training starts from, until its vectors are known
+        self.progress = Progress(0, {}, self.pids, processes=processes.count())
+        self._source: Backbone | None = None  # the network that the training starts from, until all is read off it
         self._source_vectors: Tensor | None = None
         self._maps: CachedMaps | None = None  # of the images, where the whole backbone is kept
         self._arithmetic = arithmetic
         self.learner = new_learner(config, len(self.pids), device, self.fabric.strategy.precision, gather=self._gather)
-        if config.objective.distills:
+        if config.objective.distills or self._caches:
             self._source = copy.deepcopy(self.learner.model.backbone).eval()
-        self.progress = Progress(0, {}, self.pids, processes=processes.count())
         self._saved_at = time.monotonic()
         self._stamp: tuple[int, ...] | None = None  # of the checkpoint that this training continues
 
@@ -218,8 +218,8 @@ class Trainer(Guided):
             if processes.is_first() is first:
                 if self._maps is None and self._caches:
                     self._maps = self._cache(say, progress)
-                    self._source_vectors = self._maps.clean_vectors() if self._source is not None else None
-                elif self._source is not None and self._source_vectors is None:
+                    self._source_vectors = self._maps.clean_vectors() if self.config.objective.distills else None
+                elif self.config.objective.distills and self._source is not None and self._source_vectors is None:
                     self._source_vectors = source_vectors(
                         self._source, self.loader.dataset, self.config.preprocess, self.run
                     )
@@ -233,8 +233,9 @@ class Trainer(Guided):
 
     def _cache(self, say: Callable[[str], object], progress: Shows) -> CachedMaps:
         digests = self.progress.data or self._describe_data().digests
+        assert self._source is not None
         source = MapSource.of(
-            self.learner.model, self.config, self.loader.dataset, self.pid_index, self.augmentation, digests
+            self._source, self.config, self.loader.dataset, self.pid_index, self.augmentation, digests
         )
         return cached_maps(
             source, self.config.cached_maps, self.run, device=self.fabric.device, arithmetic=self._arithmetic, say=say,
