@@ -271,10 +271,10 @@ def _learned(parts: Parts, steps: Sequence[Step]) -> tuple[set[str], set[str], s
     """Values that weights may be: operands on the way from the image from the first learned operation on.
 
     Returns:
-        All; those that a learned operation takes itself, which are weights even if they are one number; and those
-        that are statistics, or of which these are made.
+        All; those that a learned operation takes itself, or the sum right behind it as its bias, which are weights
+        even if they are one number; and those that are statistics, or of which these are made.
     """
-    reached, behind = {parts.input}, set[str]()
+    reached, behind, answers = {parts.input}, set[str](), set[str]()
     learned, direct, statistics = set[str](), set[str](), set[str]()
     for step in steps:
         if reached.isdisjoint(step.inputs):
@@ -283,7 +283,9 @@ def _learned(parts: Parts, steps: Sequence[Step]) -> tuple[set[str], set[str], s
         if step.operation.learned or not behind.isdisjoint(step.inputs):
             behind.update(step.outputs)
             learned.update(n for port, n in enumerate(step.inputs) if port not in step.operation.numbers)
-            direct.update(step.inputs if step.operation.learned else ())
+            is_bias = step.kind == "Add" and not answers.isdisjoint(step.inputs)
+            direct.update(step.inputs if step.operation.learned or is_bias else ())
+            answers.update(step.outputs if step.operation.learned else ())
             statistics.update(n for port, n in enumerate(step.inputs) if port in step.operation.statistics)
     learned -= reached
     for step in reversed(steps):  # what weights are computed from
