@@ -242,3 +242,13 @@ def test_the_whole_network_is_that_of_openvino(batch: int, tmp_path: Path) -> No
         vectors = backbone.vector(backbone.stages(torch.tensor(images)))
     expected = np.concatenate([run_openvino(path, images[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(vectors.numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_bias_of_one_number_is_a_weight_and_a_factor_is_not(tmp_path: Path) -> None:
+    def build(x: Any) -> Any:
+        one = ops.convolution(x, random(1, 3, 3, 3), [1, 1], [0, 0], [0, 0], [1, 1])
+        biased = ops.add(one, random(1, 1, 1, 1, seed=1))
+        return ops.multiply(ops.relu(biased), np.float32(0.5))
+
+    graph = read_openvino(save(build, tmp_path / "a.xml"))
+    assert sorted(array.size for array in graph.weights.values()) == [1, 27]
