@@ -16,6 +16,7 @@ from partreid.models.backbones import BACKBONES, build_backbone, preprocess_for
 from partreid.models.backbones.osnet import OSNETS, OSNet
 from partreid.models.backbones.weights import read_state_dict
 from partreid.models.model_config import ModelConfig
+from partreid.parts import GLOBAL
 from partreid.training.train_config import OptimizerConfig, TrainConfig
 
 GRAPHS = {".xml": "openvino/", ".onnx": "onnx/"}
@@ -83,8 +84,9 @@ def _on_network(network: str) -> TrainConfig:
             embedding_dim=None if own else 512,
             # The norm lets the part classifier learn in hundreds of steps what takes thousands without it.
             part_classifier_batchnorm=True,
-            visibility_threshold=0.3,
+            visibility_threshold=0.2,
             normalize_embeddings=own,
+            slot_weights={GLOBAL: 2} if own else {},
         ),
         preprocess=preprocess_for(backbone, height=size[0], width=size[1]),
         batch=BatchConfig(identities_per_batch=8),
