@@ -50,6 +50,7 @@ def test_results_say_how_images_were_compared(run: Run, blocks: Path, model: Pat
     found = json.loads((tmp_path / "a" / "results.json").read_text())["query"]
     assert (found["mirror"], found["visibility"]) == (True, "continuous")
     expected = {"normalize": False, "visibility": "geometric", "visibility_threshold": {"head": 0.2}, "slots": None}
+    expected["slot_weights"] = {}
     assert found["matching"] == expected
     assert found["reranked"]["protocol"] == found["protocol"] + ", re-ranked"
 

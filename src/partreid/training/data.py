@@ -97,9 +97,10 @@ def check_same_config(run: Path, config: TrainConfig) -> None:
 
     A network file counts by its content: it may lie elsewhere now.
     """
+    began = load_run_config(run)  # or there is nothing to resume
     same_file = _check_same_network(run, config)
     may_change = (*_MAY_CHANGE, *(["model.backbone"] if same_file else []))
-    differences = [(key, *one) for key, one in load_run_config(run).diff(config).items() if key not in may_change]
+    differences = [(key, *one) for key, one in began.diff(config).items() if key not in may_change]
     if differences:
         key, there, here = differences[0]
         more = f" ({len(differences)} fields differ)" if len(differences) > 1 else ""
