@@ -20,8 +20,8 @@ from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint
 from partreid.runtime import RuntimeConfig
 from partreid.training.loop import Trainer
-from partreid.training.supervised import build_model
 from partreid.training.presets import get_preset
+from partreid.training.supervised import build_model
 from tests.export.tiny import PREPROCESS, random_pixels
 from tests.golden.official import FOLDER, official_state_dict
 from tests.models.backbone_contract import check_backbone
