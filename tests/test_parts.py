@@ -107,7 +107,7 @@ def test_a_used_schema_can_be_pickled() -> None:
         ((), (), "at least one part"),
         (("a", "b"), ((0,),), "2 parts and 1 groups"),
         (("a", "a"), ((0,), (1,)), "must be unique"),
-        (("foreground",), ((0,),), "not 'foreground'"),
+        (("foreground",), ((0,),), "neither 'foreground' nor 'global'"),
         (("a",), ((36,),), r"Part 'a' .* 0\.\.35, got \(36,\)"),
         (("a",), ((-1,),), r"0\.\.35"),
     ],

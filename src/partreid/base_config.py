@@ -314,7 +314,8 @@ def _suggest(model: type[BaseModel], key: str, text: str | None = None) -> str:
     fields = {field: field.rpartition(".")[2] for field in meanings(model)}
     if where in fields:
         return f"{where} is a value and has no fields."
-    close = get_close_matches(name, set(fields.values()), n=1)
+    tops = {field.partition(".")[0] for field in fields}
+    close = get_close_matches(name, {*fields.values(), *([] if sections else tops)}, n=1)
     meant = (
         (get_close_matches(key, fields, n=1, cutoff=0.85) if sections else [])
         or [field for field, leaf in fields.items() if leaf == name]
@@ -325,7 +326,7 @@ def _suggest(model: type[BaseModel], key: str, text: str | None = None) -> str:
     if meant:
         return f"Did you mean {' or '.join(repr(f) if text is None else f'{f}={text}' for f in meant)}?"
     here = [field.removeprefix(f"{where}.") for field in fields if field.startswith(f"{where}.")] if where else []
-    return nearest(name, here or {field.partition(".")[0] for field in fields})
+    return nearest(name, here or tops)
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
