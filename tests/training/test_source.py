@@ -147,6 +147,15 @@ def test_a_stride_without_features_is_refused() -> None:
         freeze(Knowing(), 8, (64, 32))
 
 
+def test_layers_behind_the_map_are_left_where_nothing_uses_them(images: list[ReIDImage], tmp_path: Path) -> None:
+    """DistributedDataParallel waits for the gradient of every weight that learns."""
+    for used in (True, False):
+        fields = standing_on(f"model.own_embedding={str(used).lower()}")
+        model = Trainer(fields, images, tmp_path / str(used), runtime=CPU).learner.model
+        assert all(weight.requires_grad == used for weight in model.backbone.fc.parameters())
+        assert all(weight.requires_grad for weight in model.backbone.second.parameters())
+
+
 def test_only_frozen_norms_keep_their_statistics() -> None:
     backbone = Knowing()
     freeze(backbone, 4, (64, 32))

@@ -93,14 +93,29 @@ def freeze(backbone: Backbone, stride: int, size: tuple[int, int]) -> None:
     if stride not in backbone.stage_channels:
         offered = ", ".join(map(str, sorted(backbone.stage_channels)))
         raise ConfigError(f"optimizer.frozen_stride = {stride}: this backbone has features of the strides {offered}.")
+    for weight, needed in _needed(backbone, stride, size):
+        if needed:
+            weight.requires_grad_(False)
+
+
+def leave_own_embedding(backbone: Backbone, size: tuple[int, int]) -> None:
+    """Do not train the layers behind the map, where the model does not use them: no step would reach them.
+
+    Several processes would wait for their gradients. ``size``: (H, W) of the backbone's images.
+    """
+    for weight, needed in _needed(backbone, backbone.output_stride, size) if backbone.vector_dim is not None else []:
+        if not needed:
+            weight.requires_grad_(False)
+
+
+def _needed(backbone: Backbone, stride: int, size: tuple[int, int]) -> list[tuple[nn.Parameter, bool]]:
+    """Each weight that learns, and whether the features of that stride depend on it."""
     weights = [weight for weight in backbone.parameters() if weight.requires_grad]
     with torch.enable_grad():
         features = backbone.eval().stages(torch.zeros(1, 3, *size, device=weights[0].device))[stride]
         reached = torch.autograd.grad(features.sum(), weights, allow_unused=True)
     backbone.train()
-    for weight, gradient in zip(weights, reached, strict=True):
-        if gradient is not None:
-            weight.requires_grad_(False)
+    return [(weight, gradient is not None) for weight, gradient in zip(weights, reached, strict=True)]
 
 
 def keep_frozen_statistics(model: nn.Module) -> None:

@@ -21,7 +21,7 @@ from partreid.models.network import ReIDNetwork
 from partreid.training.cached_maps import MapBatch
 from partreid.training.distributed import synchronize_batchnorm
 from partreid.training.ema import WeightAverage
-from partreid.training.source import freeze, parameter_groups
+from partreid.training.source import freeze, leave_own_embedding, parameter_groups
 from partreid.training.state import Learner
 from partreid.training.train_config import TrainConfig
 
@@ -69,6 +69,8 @@ def new_learner(
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.distributed.sync_batchnorm and processes.launched():
         model = synchronize_batchnorm(model, device)
+    if not config.model.own_embedding:
+        leave_own_embedding(model.backbone, config.preprocess.size)
     if optimizing.frozen_stride is not None:
         freeze(model.backbone, optimizing.frozen_stride, config.preprocess.size)
     setup = LossSetup(num_identities, model.dim, config.model.part_names, gather or (lambda rows: rows))
