@@ -1,4 +1,4 @@
-"""Training on feature maps that are computed once: where the whole backbone is kept, only what follows it learns.
+"""Training on feature maps that are computed once: where the whole map is kept, only what follows it learns.
 
 ::
 

@@ -106,7 +106,7 @@ class Trainer(Guided):
         self.progress = Progress(0, {}, self.pids, processes=processes.count())
         self._source: Backbone | None = None  # the network that the training starts from, until all is read off it
         self._source_vectors: Tensor | None = None
-        self._maps: CachedMaps | None = None  # of the images, where the whole backbone is kept
+        self._maps: CachedMaps | None = None  # of the images, where the backbone up to its map is kept
         self._arithmetic = arithmetic
         self.learner = new_learner(config, len(self.pids), device, self.fabric.strategy.precision, gather=self._gather)
         if config.objective.distills or self._caches:
@@ -174,7 +174,7 @@ class Trainer(Guided):
         """Compute what is computed once: :meth:`fit` does so itself, but shows nothing of it.
 
         These are the vectors of the network that the training starts from, where the model is drawn to them, and the
-        feature maps of all images, where the whole backbone is kept.
+        feature maps of all images, where the backbone up to its map is kept.
 
         Args:
             say: told what is done, in the first process. progress: shows how far it is.

@@ -45,8 +45,8 @@ class OptimizerConfig(ConfigModel):
     backbone_rate: Positive = 1.0
     """Learning rate of the backbone as a fraction of the others' (paper: 1). Less keeps more of what it knows."""
     frozen_stride: Annotated[int, Field(ge=1)] | None = None
-    """The backbone's weights up to its features of this stride are kept as they are; its output's stride keeps all of
-    it. None trains all of them (paper)."""
+    """The backbone's weights up to its features of this stride are kept as they are; its output's stride keeps the
+    whole map, and then only what stands behind it learns. None trains all of them (paper)."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of an exponential moving average of the weights, BN statistics among them, which becomes the model in
     the checkpoint; 0 = none (paper). 0.999 averages about the last 1000 steps."""
@@ -79,7 +79,7 @@ class DistributedConfig(ConfigModel):
 
 
 class CachedMapsConfig(ConfigModel):
-    """Feature maps that are computed once, where ``optimizer.frozen_stride`` keeps the whole backbone."""
+    """Feature maps that are computed once, where ``optimizer.frozen_stride`` keeps the whole feature map."""
 
     variants: Annotated[int, Field(ge=0)] = 4
     """Variants of each image, the first as it is, the others augmented; as many of them as have room. 0 = none: maps
