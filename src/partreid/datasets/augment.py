@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from partreid.base_config import ConfigModel
 from partreid.datasets.paste import PasteConfig, inside_boxes, paste, random_boxes, within
+from partreid.datasets.photometric import PhotometricConfig, jitter, lower_resolution
 from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
 from partreid.labels.grouping import LABEL_THRESHOLD, label_map
@@ -41,6 +42,14 @@ class AugmentConfig(ConfigModel):
     """How often something is pasted over an image (not in the paper). Hidden parts' labels become background."""
     pasting: PasteConfig = PasteConfig()
     """What is pasted, and where."""
+    jitter_probability: Share = 0.0
+    """How often brightness, contrast, saturation and hue of an image change (not in the paper)."""
+    grayscale_probability: Share = 0.0
+    """How often an image loses its colour (not in the paper)."""
+    resolution_probability: Share = 0.0
+    """How often an image is reduced and enlarged again, which takes its details (not in the paper)."""
+    photometric: PhotometricConfig = PhotometricConfig()
+    """How far light, colour and resolution change."""
     label_threshold: Share = LABEL_THRESHOLD
     """λ_r of Eq. 10: a pixel whose largest part map is below it is background."""
     label_sampling: LabelSampling = "centre"
@@ -71,7 +80,7 @@ class Augmented(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Augmentation(Guided):
-    """Flips, pastes, crops, erases and normalises batches, the labels with them.
+    """Flips, pastes, recolours, crops, erases and normalises batches, the labels with them.
 
     Attributes:
         config: what to do. preprocess: normalisation. map_size: (H', W') of the feature map.
@@ -105,6 +114,13 @@ class Augmentation(Guided):
             images, part_maps = paste(
                 images, part_maps, pid_index, config.pasting, generator, probability=config.paste_probability
             )
+        if config.jitter_probability or config.grayscale_probability:
+            images = jitter(
+                images, config.photometric, generator,
+                probability=config.jitter_probability, grayscale=config.grayscale_probability,
+            )  # fmt: skip
+        if config.resolution_probability:
+            images = lower_resolution(images, config.photometric, generator, probability=config.resolution_probability)
         batch, _, height, width = images.shape
         pad = config.padding
         offsets = torch.randint(-pad, pad + 1, (batch, 2), generator=generator)
