@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _PRESETS = (
     "paper-occluded", "paper-holistic", "paper-occluded-ibn", "paper-holistic-ibn", "paper-occluded-hrnet",
-    "paper-holistic-hrnet", "bot", "pcb", "official-occluded", "official-holistic", "light", "demo", "ablation",
-    "osnet-x1-0", "osnet-x0-25", "osnet-ain-x1-0",
+    "paper-holistic-hrnet", "bot", "pcb", "official-occluded", "official-holistic", "light", "generalize", "demo",
+    "ablation", "osnet-x1-0", "osnet-x0-25", "osnet-ain-x1-0",
 )  # fmt: skip
 _NETWORK_PRESETS = ("parts-on", "fine-tune")
 _EVERY_PRESET = (*_PRESETS, *_NETWORK_PRESETS)

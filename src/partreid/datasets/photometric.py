@@ -16,7 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Factor = Annotated[float, Field(ge=1, le=10)]
 
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-"""RGB to grey (as JPEG and Pillow have it) and two axes of colour (NTSC). Turning these two changes hues, and no grey."""
+"""RGB to grey, as JPEG and Pillow have it, and two axes of colour (NTSC): turning these changes hues, and no grey."""
 
 
 class PhotometricConfig(ConfigModel):
@@ -51,7 +51,7 @@ def jitter(
     drawn = 2 * torch.rand(len(images), 4, generator=generator) - 1  # brightness, contrast, saturation, hue
     drawn *= chance[:, :1] < probability
     most = torch.tensor([config.brightness, config.contrast, config.saturation])
-    brightness, contrast, saturation = (most**drawn[:, :3]).T
+    brightness, contrast, saturation = (most ** drawn[:, :3]).T
     saturation = saturation.masked_fill(chance[:, 1] < grayscale, 0.0)
     matrix = _colour_matrix(saturation, 2 * math.pi * config.hue * drawn[:, 3]) * (brightness * contrast).view(-1, 1, 1)
     matrix, contrast, brightness = (values.to(images.device) for values in (matrix, contrast, brightness))
@@ -71,7 +71,8 @@ def _colour_matrix(saturation: Tensor, angle: Tensor) -> Tensor:
     turn[:, 1, 1] = turn[:, 2, 2] = saturation * angle.cos()
     turn[:, 2, 1] = saturation * angle.sin()
     turn[:, 1, 2] = -turn[:, 2, 1]
-    return torch.linalg.inv(_YIQ) @ turn @ _YIQ
+    matrix: Tensor = torch.linalg.inv(_YIQ) @ turn @ _YIQ
+    return matrix
 
 
 def lower_resolution(

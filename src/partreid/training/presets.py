@@ -101,6 +101,21 @@ def light() -> TrainConfig:
     )
 
 
+def generalize() -> TrainConfig:
+    """The light preset for people and cameras unlike those it is trained on: from rendered people to real ones.
+
+    Light, colour and resolution of the images vary, and early layers norm each image by itself (docs/training.md).
+    """
+    return light().override(
+        [
+            "model.backbone=efficientnet_lite0_in",
+            "augment.jitter_probability=0.8",
+            "augment.grayscale_probability=0.1",
+            "augment.resolution_probability=0.3",
+        ]
+    )
+
+
 def demo() -> TrainConfig:
     """The light preset, short enough for ``partreid demo`` on two cores."""
     return light().override(["optimizer.epochs=30"])
@@ -186,6 +201,7 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "official-occluded": official_occluded,
     "official-holistic": official_holistic,
     "light": light,
+    "generalize": generalize,
     "demo": demo,
     "ablation": ablation,
     "osnet-x1-0": osnet_x1_0,

@@ -114,9 +114,7 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         "hrnet_w32": BackboneEntry(lambda _: hrnet_w32(), strides=(4,), multiple=32),
         # Its depthwise convolutions use no matrix units: measured slower in bfloat16 (docs/performance.md).
         "efficientnet_lite0": BackboneEntry(_efficientnet_lite0, bfloat16_on_cpu=False),
-        "efficientnet_lite0_in": BackboneEntry(
-            partial(_efficientnet_lite0, instance_norm=True), bfloat16_on_cpu=False
-        ),
+        "efficientnet_lite0_in": BackboneEntry(partial(_efficientnet_lite0, instance_norm=True), bfloat16_on_cpu=False),
         # They are made of the same kinds of convolution.
         **{name: BackboneEntry(partial(_osnet, name), strides=(16,), bfloat16_on_cpu=False) for name in OSNETS},
         "timm/": TimmBackbone,
