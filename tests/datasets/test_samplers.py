@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 
 import pytest
+import torch
 
 from partreid.datasets.samplers import IdentityBatchSampler
 from partreid.errors import DataError, ShapeError
@@ -154,3 +155,44 @@ def test_what_cannot_be_shared_out() -> None:
         make().share(0, 2, split=True)
     with pytest.raises(DataError, match=r"An epoch has \d batches, and there are 40 devices"):
         make().share(0, 40, split=False)
+
+
+def test_look_alikes_share_a_batch() -> None:
+    """Twelve identities at four places, three at each, three a batch: those of a place make it."""
+    pids = [pid for pid in range(12) for _ in range(8)]
+    group = torch.arange(12) % 4  # four groups of three
+    angle = group * torch.pi / 2 + torch.linspace(0, 0.1, 12)
+    centres = torch.stack([angle.cos(), angle.sin()], dim=1) * torch.arange(1, 13).view(-1, 1)  # lengths do not count
+    sampler = IdentityBatchSampler(pids, identities=3, images=4)
+    before = list(sampler)
+    sampler.together(centres)
+    sampler.set_epoch(0)
+    batches = list(sampler)
+    assert len(batches) == len(sampler) == 8
+    for batch in batches:
+        assert set(Counter(pids[index] for index in batch).values()) == {4}
+        assert len({int(group[pids[index]]) for index in batch}) == 1
+    assert sorted(chain(*batches)) == list(range(len(pids)))  # every image is used once, as in any epoch
+    sampler.set_epoch(1)
+    assert list(sampler) != batches
+    sampler.together(None)
+    sampler.set_epoch(0)
+    assert list(sampler) == before
+
+
+def test_when_the_nearest_are_used_up_the_next_come() -> None:
+    sampler = make()
+    sampler.together(torch.randn(10, 4, generator=torch.Generator().manual_seed(0)))
+    for epoch in range(5):
+        sampler.set_epoch(epoch)
+        batches = list(sampler)
+        assert len(batches) == len(sampler) > 0
+        for batch in batches:
+            assert set(Counter(PIDS[index] for index in batch).values()) == {4}
+            assert len({PIDS[index] for index in batch}) == 3
+
+
+@pytest.mark.parametrize("shape", [(9, 4), (10,), (11, 4)])
+def test_every_class_needs_a_centre(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match="10, D"):
+        make().together(torch.zeros(shape))

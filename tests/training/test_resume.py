@@ -52,12 +52,15 @@ class StopAt:
 
 
 def config(*overrides: str) -> TrainConfig:
-    """With everything that draws random numbers or has a memory: drop-connect, pasting, averages, accumulation."""
+    """With all that draws random numbers or has a memory: drop-connect, look-alikes, averages, accumulation."""
     return tiny_config(
         "model.backbone=efficientnet_lite0",
         "batch.identities_per_batch=2",
+        "batch.look_alikes=true",
         "augment.flip_probability=0.5",
         "augment.paste_probability=0.5",
+        "augment.jitter_probability=0.5",
+        "augment.resolution_probability=0.5",
         "optimizer.accumulation=2",
         "optimizer.ema_decay=0.9",
         *overrides,

@@ -35,6 +35,9 @@ class BatchConfig(ConfigModel):
     """P: identities in a batch (paper §4.2: 16)."""
     images_per_identity: Annotated[int, Field(ge=2)] = 4
     """K: images of each (paper §4.2: 4)."""
+    look_alikes: bool = False
+    """Whether the identities of a batch look alike to the model as it is at the epoch's beginning, so that they are
+    hard to tell apart; else any identities make a batch (paper)."""
     views: Literal[1, 2] = 1
     """How often each of these images is in the batch, varied anew each time (paper: 1)."""
 

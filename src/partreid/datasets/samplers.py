@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Sampler
 
-from partreid.errors import DataError
+from partreid.errors import DataError, ShapeError
 from partreid.types._id_values import Ids
 from partreid.types.ids import person_classes
 from partreid.types.numbers import require_whole
@@ -41,9 +43,27 @@ class IdentityBatchSampler(Sampler[list[int]]):
                 f"Lower batch.identities_per_batch, or add images of more people."
             )
         self.identities, self.images, self.seed = identities, images, seed
+        self._centres: np.ndarray | None = None
         self.epoch = self.start = self.rank = 0
         self.ranks, self.split = 1, True
         self._whole = sum(1 for _ in self._batches())
+
+    def together(self, centres: Tensor | None) -> None:
+        """Put identities that look alike into one batch, as graph sampling does (Liao and Shao 2022).
+
+        A batch then holds a random identity and those nearest to it, of all whose images are not used up. Call it
+        before :meth:`set_epoch`.
+
+        Args:
+            centres: [C, D] a vector of each class, in their order; the greater the cosine, the nearer. None = batches
+                of any identities.
+
+        Raises:
+            ShapeError: they are not as many as the classes.
+        """
+        if centres is not None and (centres.ndim != 2 or len(centres) != len(self._images)):
+            raise ShapeError(f"Expected centres [{len(self._images)}, D] of all classes, got {tuple(centres.shape)}.")
+        self._centres = None if centres is None else F.normalize(centres.float(), dim=1).cpu().numpy()
 
     def share(self, rank: int, ranks: int, *, split: bool) -> None:
         """Yield one process's share of the batches from now on.
@@ -97,9 +117,15 @@ class IdentityBatchSampler(Sampler[list[int]]):
         hands = [self._deal(images, random) for images in self._images]
         left = np.array([len(hand) for hand in hands])
         while np.count_nonzero(left) >= self.identities:
-            chosen = random.choice(np.flatnonzero(left), self.identities, replace=False)
+            chosen = self._choose(left > 0, random)
             left[chosen] -= 1
             yield [int(index) for pid in chosen for index in hands[pid].pop()]
+
+    def _choose(self, ready: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        if self._centres is None:
+            return random.choice(np.flatnonzero(ready), self.identities, replace=False)
+        alike = self._centres @ self._centres[random.choice(np.flatnonzero(ready))]
+        return np.argsort(-np.where(ready, alike, -np.inf), kind="stable")[: self.identities]
 
     def _deal(self, theirs: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
         shuffled = random.permutation(theirs)

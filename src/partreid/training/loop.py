@@ -37,7 +37,7 @@ from partreid.training.meter import Meter
 from partreid.training.presets import get_preset
 from partreid.training.source import keep_frozen_statistics, keeps_whole, source_vectors
 from partreid.training.state import LOCK_FILE, Progress, checkpoint_stamp, restore, save_run
-from partreid.training.supervised import SupervisedModel, new_learner
+from partreid.training.supervised import SupervisedModel, class_centres, new_learner
 from partreid.training.train_config import TrainConfig
 from partreid.types import ReIDImage, identities
 
@@ -272,6 +272,9 @@ class Trainer(Guided):
         model.train()
         keep_frozen_statistics(model)
         epoch, size, sampler = self.epoch, self.config.optimizer.accumulation, self.loader.sampler
+        if self.config.batch.look_alikes and not self.progress.step:
+            self.progress = replace(self.progress, centres=class_centres(self.learner.model, self.config.objective))
+        sampler.together(self.progress.centres)
         read = self.loader.epoch if self._maps is None else self.loader.order
         batches: Iterator[ImageBatch | list[int]] = iter(read(epoch, start=self.progress.step * size))
         steps = math.ceil(sampler.batches / size)

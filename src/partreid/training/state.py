@@ -61,6 +61,7 @@ class Progress:
         processes: how many shared the steps of an epoch that is not whole.
         data: digests of :class:`TrainingData`; the first process has them, if the run was not begun with an earlier
             version.
+        centres: of the classes, at the beginning of the epoch that is not whole, where look-alikes share a batch.
     """
 
     epoch: int
@@ -71,6 +72,7 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     processes: int = 1
     data: Mapping[str, Tensor] = field(default_factory=dict, compare=False)
+    centres: Tensor | None = field(default=None, compare=False)
 
     @property
     def begun(self) -> bool:
@@ -89,7 +91,7 @@ class Progress:
         """Progress when the steps of an epoch are done."""
         epoch = self.epoch + 1
         history = {**self.history, epoch: self.sums}
-        return replace(self, epoch=epoch, means=self.sums, history=history, step=0, sums={})
+        return replace(self, epoch=epoch, means=self.sums, history=history, step=0, sums={}, centres=None)
 
     def metrics(self, environment: Mapping[str, str]) -> dict[str, Any]:
         """What stands in the checkpoint's ``metrics.json``; ``environment`` of the last epoch."""
@@ -197,6 +199,7 @@ def restore(run: Path, learner: Learner, pids: tuple[int, ...], *, shares: bool 
             dict(state.get("sums", {})),
             int(state.get("processes", 1)),
             dict(state.get("data", {})),
+            state.get("centres"),
         )
         _check_same_training(progress, pids, run, shares)
         weights = path.with_name(WEIGHTS_FILE)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from partreid import processes
 from partreid.datasets.augment import Augmented
+from partreid.errors import ConfigError
 from partreid.losses.extra import ExtraLosses, Gather, LossSetup
 from partreid.losses.loss_config import ObjectiveConfig
 from partreid.losses.objective import objective
@@ -84,6 +85,25 @@ def new_learner(
     averages = optimizing.ema_decay > 0 and processes.is_first()  # it is written there, and needed nowhere else
     average = WeightAverage(model, optimizing.ema_decay) if averages else None
     return Learner(model, optimizer, average, scaling, extra)
+
+
+def class_centres(model: ReIDNetwork, config: ObjectiveConfig) -> Tensor:
+    """[C, D] what the model takes each training class for: the weights of an identity classifier, on the CPU.
+
+    They point to where a class's embeddings lie, cost nothing, and are the same in every process.
+
+    Raises:
+        ConfigError: no embedding of the whole person learns identities.
+    """
+    for region in ("foreground", "global_", "concat"):
+        if getattr(config.gilt.identity, region) and region in model.REGIONS:
+            neck = model.get_submodule(f"{region.rstrip('_')}_neck.classifier")
+            weight = neck.get_parameter("weight").detach()
+            return weight.float().cpu().clone()
+    raise ConfigError(
+        "batch.look_alikes asks the identity classifiers who looks alike: set objective.gilt.identity.foreground (or "
+        ".global_ or .concat) above 0."
+    )
 
 
 class SupervisedModel(torch.nn.Module):
