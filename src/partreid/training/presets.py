@@ -104,7 +104,8 @@ def light() -> TrainConfig:
 def generalize() -> TrainConfig:
     """The light preset for people and cameras unlike those it is trained on: from rendered people to real ones.
 
-    Light, colour and resolution of the images vary, and early layers norm each image by itself (docs/training.md).
+    Light, colour and resolution of the images vary, early layers norm each image by itself, and people who look alike
+    share a batch (docs/training.md).
     """
     return light().override(
         [
@@ -112,6 +113,7 @@ def generalize() -> TrainConfig:
             "augment.jitter_probability=0.8",
             "augment.grayscale_probability=0.1",
             "augment.resolution_probability=0.3",
+            "batch.look_alikes=true",
         ]
     )
 
