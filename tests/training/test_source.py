@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,16 @@ def test_source_vectors_are_those_of_the_images_as_they_are_and_are_kept(
 ) -> None:
     dataset, preprocess = ImageDataset(images, size=(64, 32)), PreprocessConfig(height=64, width=32)
     backbone = Knowing().eval()
-    vectors = source_vectors(backbone, dataset, preprocess, tmp_path)
+    done: list[int] = []
+
+    @contextmanager
+    def shown(job: str, total: int) -> Iterator[Callable[[int], object]]:
+        done.append(-total)
+        yield done.append
+
+    vectors = source_vectors(backbone, dataset, preprocess, tmp_path, shown)
+    assert done[0] == -len(images)
+    assert sum(done) == 0  # a silence of minutes looks like a hang
     pixels = normalize(dataset.collate([dataset[5]]).images, preprocess)
     torch.testing.assert_close(vectors[5:6], backbone.vector(backbone.stages(pixels)).detach())
     (key,) = load_file(tmp_path / SOURCE_FILE)

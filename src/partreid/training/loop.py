@@ -221,7 +221,7 @@ class Trainer(Guided):
                     self._source_vectors = self._maps.clean_vectors() if self.config.objective.distills else None
                 elif self.config.objective.distills and self._source is not None and self._source_vectors is None:
                     self._source_vectors = source_vectors(
-                        self._source, self.loader.dataset, self.config.preprocess, self.run
+                        self._source, self.loader.dataset, self.config.preprocess, self.run, progress
                     )
             self.fabric.barrier()
         self._source = None

@@ -16,6 +16,7 @@ from partreid.errors import CheckpointError, ConfigError
 from partreid.files import atomic_file
 from partreid.models.backbones import Backbone
 from partreid.preprocessing import PreprocessConfig, normalize
+from partreid.progress import Progress, no_progress
 
 SOURCE_FILE = "source_vectors.safetensors"
 """In a run's folder: kept, so that a resumed training is drawn to the very same vectors."""
@@ -24,14 +25,16 @@ _BATCH = 64
 
 
 @torch.no_grad()
-def source_vectors(backbone: Backbone, dataset: ImageDataset, preprocess: PreprocessConfig, run: Path) -> Tensor:
+def source_vectors(
+    backbone: Backbone, dataset: ImageDataset, preprocess: PreprocessConfig, run: Path, progress: Progress = no_progress
+) -> Tensor:
     """The backbone's own embedding of every training image as it is: whole, not mirrored, nothing pasted over it.
 
     They are computed once for a run and kept in its folder.
 
     Args:
         backbone: the network that the training starts from, in evaluation mode. dataset: its images.
-        preprocess: what its input must look like. run: the run's folder.
+        preprocess: what its input must look like. run: the run's folder. progress: shows how far it is.
 
     Returns:
         float32 [N, vector_dim] in the order of the data set's images, on the CPU.
@@ -51,10 +54,12 @@ def source_vectors(backbone: Backbone, dataset: ImageDataset, preprocess: Prepro
             return kept[key]
     device = next(backbone.parameters()).device
     vectors = []
-    for start in range(0, len(dataset), _BATCH):
-        images = dataset.collate([dataset[i] for i in range(start, min(start + _BATCH, len(dataset)))]).images
-        stages = backbone.stages(normalize(images.to(device), preprocess))
-        vectors.append(backbone.vector(stages).float().cpu())
+    with progress("embeddings of the network as it is", len(dataset)) as advance:
+        for start in range(0, len(dataset), _BATCH):
+            images = dataset.collate([dataset[i] for i in range(start, min(start + _BATCH, len(dataset)))]).images
+            stages = backbone.stages(normalize(images.to(device), preprocess))
+            vectors.append(backbone.vector(stages).float().cpu())
+            advance(len(images))
     found = torch.cat(vectors)
     with atomic_file(path, error=CheckpointError) as temporary:
         save_file({key: found}, temporary)
