@@ -1,4 +1,8 @@
-"""Adapting a model to cameras without labels: batch-norm statistics of each camera, from crops that it took."""
+"""Adapting a model to cameras without labels: batch-norm statistics of each camera, from crops that it took.
+
+Li et al. 2016 (AdaBN) replace the statistics of a domain; here each camera is one, and what the model was trained with
+keeps a weight. Nothing is trained, and the model is left as it is.
+"""
 
 from __future__ import annotations
 
@@ -21,46 +25,114 @@ from partreid.runners.adapted import GatheringRunner
 from partreid.types.numbers import require_whole
 
 LEAST = 100
-"""Images of a camera without which its statistics are not estimated."""
+"""Images of a camera below which its statistics are not estimated (docs/adapt.md has what fewer cost)."""
 MOST = 300
 """Images of a camera that are looked at."""
 WEIGHT = 0.7
 """Of what was estimated, against what the model was trained with."""
+LEAST_SPREAD = 0.6
+"""Variance of a camera's embeddings over that of the model's training images below which a warning tells. A model of
+rendered people gave 0.2 to 0.7 on images of one person of Market-1501, 0.6 to 1.0 of three, 0.9 to 1.1 of ten."""
 
 
 @guided
 def adapt(
     extractor: PartExtractor,
     images: ImagesLike,
-    cameras: Cameras | None = None,
+    cameras: Cameras = None,
     *,
     weight: float = WEIGHT,
     most: int = MOST,
+    skip_damaged: bool = False,
     progress: Progress = no_progress,
 ) -> Adaptation:
-    by_camera: dict[str, list[ImageLike]] = defaultdict(list)
-    for image, camera in with_cameras(walk(images), cameras):
-        if camera is not None:
-            by_camera[camera].append(image)
-    few = {camera: len(some) for camera, some in by_camera.items() if len(some) < LEAST}
+    """Estimate the batch-norm statistics of each camera from unlabelled crops of persons.
+
+    Args:
+        extractor: the model, which is not changed; if it is adapted already, that has no part in it.
+        images: crops of any persons, at least 100 of each camera; cameras with fewer are left out, with a warning.
+        cameras: as in :meth:`PartExtractor.embed`; images whose camera is unknown are left out, with a warning.
+        weight: of what is estimated against what the model was trained with, in (0, 1].
+        most: images of a camera to look at, evenly over all that there are; at least 100.
+        skip_damaged: leave out images that cannot be read.
+        progress: shows how far it is.
+
+    Returns:
+        The adaptation, to be saved, and given to :meth:`PartExtractor.from_pretrained`. A warning names cameras whose
+        images look as if they were of very few persons.
+
+    Raises:
+        ConfigError: the network has no batch norms to adapt, is an exported file, or the weight is none.
+        DataError: no camera has enough images, or an image cannot be read.
+        ShapeError: ``most`` is no whole number of at least 100, or there are not as many cameras as images.
+    """
+    most = require_whole("most", most, least=LEAST)
+    network = extractor.model
     runners: dict[str, GatheringRunner] = {}
-    chosen = {camera: spread(by_camera[camera], most) for camera in sorted(by_camera) if camera not in few}
+    chosen = _chosen(images, cameras, most)
     with progress("adapting", sum(map(len, chosen.values()))) as advance:
         for camera, some in chosen.items():
-            runner = GatheringRunner(extractor.model, extractor.preprocess, extractor.runtime, weight=weight)
+            runner = GatheringRunner(network, extractor.preprocess, extractor.runtime, weight=weight)
             batches = in_batches(iter(some), extractor.runtime.batch_size)
-            with closing(run_batches(runner, batches, skip=False, readers=None)) as results:
+            with closing(run_batches(runner, batches, skip=skip_damaged, readers=None)) as results:
                 for batch, _ in results:
-                    advance(len(batch.names))
+                    advance(batch.end - batch.first)
+            if _enough(camera, runner.count) and (spread := runner.spread()) < LEAST_SPREAD:
+                warn(
+                    f"The {runner.count} images of camera {camera!r:.80} are much alike, as if they showed one or two "
+                    f"persons (spread {spread:.2f}, expected {LEAST_SPREAD} or more): its statistics may be those of "
+                    "their clothes. Give images of more persons."
+                )
             runners[camera] = runner
+    runners = {camera: runner for camera, runner in runners.items() if runner.count >= LEAST}
+    if not runners:
+        raise DataError(f"No camera has {LEAST} images that can be read, so there is nothing to adapt to.")
     each = [runner.statistics() for runner in runners.values()]
-    statistics = {name: Statistics(*map(torch.stack, zip(*(one[name] for one in each), strict=True))) for name in each[0]}
-    light = torch.stack([runner.light() for runner in runners.values()])
-    counts = tuple(map(len, chosen.values()))
-    return Adaptation(runner.network_fingerprint, tuple(chosen), counts, float(weight), statistics, light)
+    return Adaptation(
+        network=next(iter(runners.values())).network_fingerprint,
+        cameras=tuple(runners),
+        images=tuple(runner.count for runner in runners.values()),
+        weight=float(weight),
+        statistics={
+            name: Statistics(
+                torch.stack([one[name].mean for one in each]), torch.stack([one[name].variance for one in each])
+            )
+            for name in each[0]
+        },
+        light=torch.stack([runner.light() for runner in runners.values()]),
+    )
 
 
-def spread(images: Sequence[ImageLike], most: int) -> list[ImageLike]:
+def _chosen(images: ImagesLike, cameras: Cameras, most: int) -> dict[str, list[ImageLike]]:
+    """The images to look at by camera, in the order of the cameras' names."""
+    found: dict[str | None, list[ImageLike]] = defaultdict(list)
+    for image, camera in with_cameras(walk(images), cameras):
+        found[camera].append(image)
+    if unknown := found.pop(None, []):
+        if not found:
+            raise ConfigError(
+                f"It is not known which camera took the {len(unknown)} images. Say it: cameras=[...], or "
+                "cameras_from('name') (--camera-from name, folder, FILE.csv or a regular expression)."
+            )
+        warn(f"{len(unknown)} images are of no known camera, and were left out.")
+    return {
+        camera: _spread(found[camera], most)
+        for camera in sorted(name for name in found if name is not None)
+        if _enough(camera, len(found[camera]))
+    }
+
+
+def _enough(camera: str, count: int) -> bool:
+    """Whether so many images of a camera do; a warning where they do not."""
+    if count < LEAST:
+        warn(
+            f"Camera {camera!r:.80} has {count} images of at least {LEAST}: it is left out, and its images will be "
+            "embedded with the model's own statistics."
+        )
+    return count >= LEAST
+
+
+def _spread(images: Sequence[ImageLike], most: int) -> list[ImageLike]:
     """At most so many images, evenly over all: neighbours are often of one track."""
     count = min(most, len(images))
     return [images[i * len(images) // count] for i in range(count)]

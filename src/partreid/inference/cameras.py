@@ -24,8 +24,9 @@ Camera: TypeAlias = str | int
 CameraOf: TypeAlias = Callable[[ImageLike], Camera | None]
 """Says which camera an image is of; None where it is unknown."""
 
-Cameras: TypeAlias = Camera | Sequence[Camera | None] | CameraOf
-"""One camera for all images, one for each in their order, or what says it of an image."""
+Cameras: TypeAlias = Camera | Sequence[Camera | None] | CameraOf | None
+"""One camera for all images, one for each in their order, or what says it of an image; None = entries of data sets say
+theirs."""
 
 
 def own_camera(image: ImageLike) -> str | None:
@@ -38,7 +39,7 @@ def own_camera(image: ImageLike) -> str | None:
     return (image.camera_name or None) if isinstance(image, ReIDImage) else None
 
 
-def with_cameras(images: Iterator[ImageLike], cameras: Cameras | None) -> Iterator[tuple[ImageLike, str | None]]:
+def with_cameras(images: Iterator[ImageLike], cameras: Cameras) -> Iterator[tuple[ImageLike, str | None]]:
     """Each image with its camera's name, one at a time.
 
     Args:
@@ -95,7 +96,8 @@ def cameras_from(rule: str) -> CameraOf:
         raise ConfigError(f"{rule!r:.200} is no regular expression: {error}.") from None
     if "camera" not in pattern.groupindex:
         raise ConfigError(
-            f"Expected name, folder, a table FILE.csv, or a regular expression with a group (?P<camera>...), got {rule!r:.200}."
+            "Expected name, folder, a table FILE.csv, or a regular expression with a group (?P<camera>...), got "
+            f"{rule!r:.200}."
         )
     return lambda image: _matched(pattern, _path(image))
 

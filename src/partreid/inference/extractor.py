@@ -40,14 +40,12 @@ class PartExtractor(Guided):
         runtime: device, precision and batch size. "auto" precision means float32 here: embeddings of one
             model then agree between machines.
         mirror: embed each image and its mirror image, and average the two with left and right parts put back in
-            place (:func:`~partreid.runners.runner.merge_mirrored`). Takes twice as long. Compare only embeddings
-            made with the same choice.
+            place (:func:`~partreid.runners.runner.merge_mirrored`). Takes twice as long.
         metrics: what is known of the model's quality, kept where it is saved.
-        adaptation: statistics of cameras (:func:`~partreid.inference.adapting.adapt`), which images are embedded with.
+        adaptation: statistics of cameras to embed with, of :func:`~partreid.inference.adapting.adapt`.
 
     Raises:
-        ConfigError: a mirror is asked for, and nothing is known of the parts but their number; or the adaptation is
-            another model's.
+        ConfigError: the adaptation is another model's; a mirror is asked for, and the parts have no names.
 
     Example:
         >>> extractor = PartExtractor.from_pretrained("runs/light", device="cpu")  # doctest: +SKIP
@@ -76,9 +74,7 @@ class PartExtractor(Guided):
             runner: the network. runtime: the batch size; device and precision are the runner's.
         """
         extractor = cls.__new__(cls)
-        extractor.runtime = RuntimeConfig.given(runtime)
-        extractor.runner = runner
-        extractor.metrics = {}
+        extractor.runtime, extractor.runner, extractor.metrics = RuntimeConfig.given(runtime), runner, {}
         return extractor
 
     @classmethod
@@ -104,8 +100,7 @@ class PartExtractor(Guided):
                 ``"onnx/FILE.onnx"``.
             device: where to run: "cpu", "cuda:1", ...; a GPU if there is one where None.
             precision: "float32" where None, "bfloat16" or "float16"; an exported file knows its own.
-            batch_size: images at once, 64 where None.
-            mirror: as in the constructor.
+            batch_size: images at once, 64 where None. mirror: as in the constructor.
             overrides: as in :func:`~partreid.models.checkpoint.load_checkpoint`: ``{"visibility": "continuous"}``.
             adaptation: as in the constructor; or its file, or the run that it lies in ("auto": this one).
             runtime: device, precision and batch size together, instead of the three above.
@@ -123,18 +118,18 @@ class PartExtractor(Guided):
             if overrides:
                 raise ConfigError("A checkpoint in memory takes no overrides: give them to load_checkpoint.")
         elif is_exported(source) and not is_network_file(source):
-            if overrides:
-                raise ConfigError(f"{source} was exported with its visibility: it takes no overrides ({overrides}).")
-            if found is not None:
-                raise ConfigError(f"{source} was exported, and holds its batch norms no more: adapt the run itself.")
+            if overrides or found:
+                raise ConfigError(f"{source} was exported as it is: it takes no overrides ({overrides}) or adaptation.")
             extractor = cls.from_runner(ExportedRunner(source, runtime), runtime=runtime)
             if mirror and not extractor.mirror:
                 raise ConfigError(f"{source} was exported without mirror images. Export the run with --mirror.")
             return extractor
         else:
             checkpoint = load_checkpoint(source, overrides=overrides)
-        known = {"metrics": checkpoint.metrics, "adaptation": found}
-        return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror, **known)
+        return cls(
+            checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror, metrics=checkpoint.metrics,
+            adaptation=found,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         height, width = self.preprocess.size
@@ -193,18 +188,14 @@ class PartExtractor(Guided):
         return self.runner.slots
 
     @guided
-    def embed(
-        self, images: ImagesLike, *, order: ChannelOrder = "rgb", cameras: Cameras | None = None
-    ) -> PartEmbeddings:
+    def embed(self, images: ImagesLike, *, order: ChannelOrder = "rgb", cameras: Cameras = None) -> PartEmbeddings:
         """Embeddings of images, in their order, on the CPU; ``extractor(images)`` is the same.
 
         Args:
-            images: one, or any number of any kind, also from a generator; a folder means every image in it and in
-                the folders in it, sorted by name.
+            images: one, or any number, also from a generator; a folder means all images in it, sorted by name.
             order: of the channels of arrays and tensors: "bgr" for those that OpenCV reads.
             cameras: of an adapted model, one for all images, one for each, or a function that says it of an image;
-                entries of a data set say theirs. A camera that is not known is warned of, and its images are embedded
-                with the model's own statistics.
+                entries of a data set say theirs. Others are embedded with the model's own statistics, with a warning.
 
         Returns:
             [B, S, D], marked with :attr:`fingerprint`; [0, S, D] of an empty list.
@@ -212,8 +203,7 @@ class PartExtractor(Guided):
         Raises:
             DataError: a file is missing, truncated or no image, a folder is empty, or an array has another shape; the
                 message names it.
-            ConfigError: the order is neither word, or there are cameras, and no adaptation.
-            ShapeError: there are not as many cameras as images.
+            ConfigError: the order is neither word, or there are cameras, and no adaptation. ShapeError: or too few.
         """
         with self.stream(images, order=order, cameras=cameras) as stream:
             batches = [batch.embeddings for batch in stream]
@@ -265,7 +255,7 @@ class PartExtractor(Guided):
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write a checkpoint folder that :meth:`from_pretrained` reads; a checkpoint that was there is replaced.
 
-        ``mirror`` is no part of a checkpoint: say it again when the folder is read.
+        ``mirror`` and ``adaptation`` are no part of a checkpoint: say them again when the folder is read.
 
         Raises:
             CheckpointError: it cannot be written, or the folder holds something else.
@@ -323,7 +313,7 @@ class PartExtractor(Guided):
         order: ChannelOrder = "rgb",
         on_error: OnError = "raise",
         readers: int | None = None,
-        cameras: Cameras | None = None,
+        cameras: Cameras = None,
     ) -> EmbeddingStream:
         """Embeddings of any number of images, batch by batch, in bounded memory.
 
@@ -331,7 +321,7 @@ class PartExtractor(Guided):
         decoded by threads while the network runs.
 
         Args:
-            images, order, cameras: as in :meth:`embed`. Of a folder only the names are held, and those of one folder at a time.
+            images, order, cameras: as in :meth:`embed`. Of a folder only names are held, of one folder at a time.
             on_error: "skip" leaves out what cannot be read and tells it in ``skipped`` of the stream.
             readers: threads that decode ahead; 0 decodes between the batches. None takes one for each core, at most 4.
 
@@ -350,7 +340,7 @@ class PartExtractor(Guided):
         _one_of("on_error", on_error, get_args(OnError))
         _one_of("order", str(order).lower(), get_args(ChannelOrder))
         if cameras is not None and self.adaptation is None:
-            raise ConfigError("Cameras change nothing here: this extractor has no adaptation. Leave them away.")
+            raise ConfigError("Cameras change nothing without an adaptation: from_pretrained(..., adaptation=FILE).")
         batches = in_batches(in_rgb(walk(images), order), self.runtime.batch_size, cameras=cameras)
         return EmbeddingStream(self.runner, batches, skip=on_error == "skip", readers=readers)
 

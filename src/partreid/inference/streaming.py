@@ -114,7 +114,7 @@ class DecodedBatch:
 
 
 def in_batches(
-    images: Iterator[ImageLike], size: int, *, first: int = 0, cameras: Cameras | None = None
+    images: Iterator[ImageLike], size: int, *, first: int = 0, cameras: Cameras = None
 ) -> Iterator[ImageBatch]:
     """Images some at a time; ``first`` is the position of the first one, ``cameras`` as of ``with_cameras``."""
     pairs = with_cameras(images, cameras)

@@ -1,7 +1,7 @@
 """What was learned of cameras without labels: batch-norm statistics for each, in a file of their own.
 
-The file is safetensors: ``mean/LAYER`` and ``variance/LAYER`` [cameras, C] for each batch norm, ``light`` [cameras, 2, 3],
-and a description with a checksum. The model itself is not changed.
+The file is safetensors: ``mean/LAYER`` and ``variance/LAYER`` [cameras, C] for each batch norm, ``light``
+[cameras, 2, 3], and a description with a checksum. The model itself is not changed.
 """
 
 from __future__ import annotations

@@ -145,14 +145,15 @@ class GatheringRunner(TorchRunner):
         self._norms = batch_norms(model)
         if not any(name.startswith("backbone.") for name in self._norms):
             raise ConfigError(
-                f"The backbone {model.config.backbone} has no batch norms to adapt: it has other norms, or was read from "
-                "a file whose batch norms are part of its graph. Use the model as it is."
+                f"The backbone {model.config.backbone} has no batch norms to adapt: it has other norms, or was read "
+                "from a file whose batch norms are part of its graph. Use the model as it is."
             )
         self._gathered: dict[str, Gathered] = {}
         self._colors: list[np.ndarray] = []
+        self._embedded = Gathered()
 
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
-        """As :meth:`Runner.run`."""
+        """As :meth:`Runner.run`, of the network as it was trained; then once more to gather."""
 
         def change(name: str, x: Tensor) -> Tensor:
             gathered = self._gathered.setdefault(name, Gathered())
@@ -160,9 +161,26 @@ class GatheringRunner(TorchRunner):
             norm = self._norms[name]
             return change_to(norm, gathered.mixed(trained(norm), self.weight)).of(x)
 
+        output = super().run(pixels, part_maps)
+        assert output.features.global_ is not None  # every network has it
+        self._embedded.add(output.features.global_)
         self._colors.append(pixels.mean(axis=(1, 2)))
         with changed(self._norms, change):
-            return super().run(pixels, part_maps)
+            super().run(pixels, part_maps)
+        return output
+
+    @property
+    def count(self) -> int:
+        """How many images were seen."""
+        return sum(map(len, self._colors))
+
+    def spread(self) -> float:
+        """Variance of the images' embeddings, as the trained network makes them, over that of its training images.
+
+        Images of one person have less of it than those of many.
+        """
+        own = trained(self.model.global_neck.bn)
+        return float(self._embedded.mixed(own, 1.0).variance.sum() / own.variance.sum())
 
     def statistics(self) -> dict[str, Statistics]:
         """By the name of the batch norm, [C] each: of those that were run.
