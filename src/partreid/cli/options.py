@@ -216,7 +216,9 @@ Where = Annotated[
 NotWhere = Annotated[
     list[str] | None, typer.Option("--not", metavar="KEY=VALUE", help="No items with this metadata. Repeatable.")
 ]
-OneCamera = Annotated[str | None, typer.Option("--camera", help="The camera of all, for the gallery.")]
+OneCamera = Annotated[
+    str | None, typer.Option("--camera", help="The camera of all, for the gallery and an adaptation.")
+]
 Replace = Annotated[bool, typer.Option("--replace", help="Put items in the place of others that have their ids there.")]
 SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out what is damaged, and say what and why.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

@@ -30,9 +30,8 @@ MOST = 300
 """Images of a camera that are looked at."""
 WEIGHT = 0.7
 """Of what was estimated, against what the model was trained with."""
-LEAST_SPREAD = 0.6
-"""Variance of a camera's embeddings over that of the model's training images below which a warning tells. A model of
-rendered people gave 0.2 to 0.7 on images of one person of Market-1501, 0.6 to 1.0 of three, 0.9 to 1.1 of ten."""
+DISTINCT = 50
+"""Different images of a camera below which a warning tells that they are hardly different: frames of few tracks."""
 
 
 @guided
@@ -59,7 +58,7 @@ def adapt(
 
     Returns:
         The adaptation, to be saved, and given to :meth:`PartExtractor.from_pretrained`. A warning names cameras whose
-        images look as if they were of very few persons.
+        images are hardly different from one another.
 
     Raises:
         ConfigError: the network has no batch norms to adapt, is an exported file, or the weight is none.
@@ -77,11 +76,10 @@ def adapt(
             with closing(run_batches(runner, batches, skip=skip_damaged, readers=None)) as results:
                 for batch, _ in results:
                     advance(batch.end - batch.first)
-            if _enough(camera, runner.count) and (spread := runner.spread()) < LEAST_SPREAD:
+            if _enough(camera, runner.count) and (distinct := runner.distinct()) < DISTINCT:
                 warn(
-                    f"The {runner.count} images of camera {camera!r:.80} are much alike, as if they showed one or two "
-                    f"persons (spread {spread:.2f}, expected {LEAST_SPREAD} or more): its statistics may be those of "
-                    "their clothes. Give images of more persons."
+                    f"The {runner.count} images of camera {camera!r:.80} are hardly different, as of few tracks: they "
+                    f"count as about {distinct:.0f}. Give images of more persons, not each frame of a track."
                 )
             runners[camera] = runner
     runners = {camera: runner for camera, runner in runners.items() if runner.count >= LEAST}

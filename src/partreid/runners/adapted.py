@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from partreid.errors import ConfigError, DataError, warn
 from partreid.models.network import ReIDNetwork
@@ -18,6 +19,11 @@ from partreid.runners.adaptation import Adaptation
 from partreid.runners.runner import TorchRunner
 from partreid.runtime import RuntimeConfig
 from partreid.types import ModelOutput
+
+_SMALL = (16, 8)
+"""Height and width that images are brought to where they are compared with one another."""
+_ALIKE = 0.8
+"""Correlation of two such images from which they are hardly different (docs/adapt.md)."""
 
 
 class AdaptedRunner(TorchRunner):
@@ -150,10 +156,10 @@ class GatheringRunner(TorchRunner):
             )
         self._gathered: dict[str, Gathered] = {}
         self._colors: list[np.ndarray] = []
-        self._embedded = Gathered()
+        self._small: list[Tensor] = []
 
     def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
-        """As :meth:`Runner.run`, of the network as it was trained; then once more to gather."""
+        """As :meth:`Runner.run`, under the statistics so far, these images' among them."""
 
         def change(name: str, x: Tensor) -> Tensor:
             gathered = self._gathered.setdefault(name, Gathered())
@@ -161,26 +167,22 @@ class GatheringRunner(TorchRunner):
             norm = self._norms[name]
             return change_to(norm, gathered.mixed(trained(norm), self.weight)).of(x)
 
-        output = super().run(pixels, part_maps)
-        assert output.features.global_ is not None  # every network has it
-        self._embedded.add(output.features.global_)
         self._colors.append(pixels.mean(axis=(1, 2)))
+        self._small.append(F.adaptive_avg_pool2d(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), _SMALL))
         with changed(self._norms, change):
-            super().run(pixels, part_maps)
-        return output
+            return super().run(pixels, part_maps)
 
     @property
     def count(self) -> int:
         """How many images were seen."""
         return sum(map(len, self._colors))
 
-    def spread(self) -> float:
-        """Variance of the images' embeddings, as the trained network makes them, over that of its training images.
-
-        Images of one person have less of it than those of many.
-        """
-        own = trained(self.model.global_neck.bn)
-        return float(self._embedded.mixed(own, 1.0).variance.sum() / own.variance.sum())
+    def distinct(self) -> float:
+        """About how many of the images are different ones: those that hardly differ count together as one."""
+        small = torch.cat(self._small).flatten(1)
+        small = F.normalize(small - small.mean(dim=1, keepdim=True), dim=1)
+        alike = (small @ small.T > _ALIKE).fill_diagonal_(True)
+        return float((1 / alike.sum(dim=1)).sum())
 
     def statistics(self) -> dict[str, Statistics]:
         """By the name of the batch norm, [C] each: of those that were run.
