@@ -32,8 +32,8 @@ class Change(NamedTuple):
 
     def of(self, x: Tensor) -> Tensor:
         """Change x [N, C, ...]; the change is [C] for all or [N, C] for each."""
-        scale, shift = (one.view(-1, x.shape[1], *[1] * (x.ndim - 2)).to(x.dtype) for one in self)
-        return torch.addcmul(shift, x, scale)
+        scale, shift = (one.view(-1, x.shape[1], *[1] * (x.ndim - 2)) for one in self)
+        return torch.addcmul(shift, x.float(), scale).to(x.dtype)
 
 
 def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:

@@ -29,6 +29,9 @@ _ALIKE = 0.8
 class AdaptedRunner(TorchRunner):
     """Runs a network with PyTorch, each image under the statistics of its camera; the network is left as it is.
 
+    Where a network lets a batch norm see the parts of images as images of their own, those of one image must follow one
+    another, as in :meth:`ReIDNetwork.pool_own`.
+
     Args:
         adaptation: of this model. Others as of :class:`TorchRunner`.
 
@@ -97,7 +100,6 @@ class AdaptedRunner(TorchRunner):
 
         def change(name: str, x: Tensor) -> Tensor:
             scale, shift = self._changes[name]
-            # Parts of an image follow one another where a layer sees them as images of their own.
             each = index.repeat_interleave(x.shape[0] // len(rows))
             return Change(scale[each], shift[each]).of(x)
 
@@ -107,9 +109,10 @@ class AdaptedRunner(TorchRunner):
     def _tell(self, pixels: np.ndarray, cameras: Sequence[str | None], rows: Sequence[int]) -> None:
         """Warn of each unknown camera once, and of a camera whose light has changed."""
         known = self.adaptation.cameras
-        for camera in {camera for camera, row in zip(cameras, rows, strict=True) if row == len(known)} - self._told:
-            self._told.add(camera)
-            warn(self.adaptation.unknown(camera))
+        for camera, row in zip(cameras, rows, strict=True):
+            if row == len(known) and camera not in self._told:
+                self._told.add(camera)
+                warn(self.adaptation.unknown(camera))
         for row in self._light.changed(pixels, rows):
             warn(
                 f"The light of camera {known[row]!r:.80} is not what it was when the adaptation was made. Compare with "
