@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from partreid.inference.adapting import LEAST
+from partreid.inference.adapting import LEAST, WEIGHT
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import load_embeddings
 from partreid.runners.adaptation import ADAPTATION_FILE, Adaptation
@@ -35,7 +35,7 @@ def test_adapt_then_evaluate_embed_and_search(run: Run, crops: Path, adapted: Pa
     status, text = run("adapt", adapted, crops / "bounding_box_train", "--camera-from", "name", *cpu)
     assert status == 0, text
     made = Adaptation.load(adapted)
-    assert (made.cameras, made.images, made.weight) == (("1", "2"), (LEAST, LEAST), 0.7)
+    assert (made.cameras, made.images, made.weight) == (("1", "2"), (LEAST, LEAST), WEIGHT)
     assert made.fingerprint in text
     file = adapted / "checkpoint" / ADAPTATION_FILE
 

@@ -24,7 +24,7 @@ def adapt(
     ] = None,
     weight: Annotated[
         float, typer.Option(help="Of the estimated statistics against those that the model was trained with.")
-    ] = 0.7,
+    ] = 0.5,
     most: Annotated[int, typer.Option(min=100, help="Images of a camera to look at, evenly over all.")] = 300,
     skip_damaged: opt.SkipDamaged = False,
     device: opt.Device = "auto",

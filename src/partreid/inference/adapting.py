@@ -28,7 +28,7 @@ LEAST = 100
 """Images of a camera below which its statistics are not estimated (docs/adapt.md has what fewer cost)."""
 MOST = 300
 """Images of a camera that are looked at."""
-WEIGHT = 0.7
+WEIGHT = 0.5
 """Of what was estimated, against what the model was trained with."""
 DISTINCT = 50
 """Different images of a camera below which a warning tells that they are hardly different: frames of few tracks."""
