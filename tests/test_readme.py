@@ -67,6 +67,7 @@ def test_python_of_the_guides_runs(page: str, chosen: list[int], at_hand: Path) 
     ("page", "least"),
     [
         ("README.md", 5),
+        ("docs/adapt.md", 6),
         ("docs/app.md", 1),
         ("docs/data.md", 5),
         ("docs/embed.md", 2),

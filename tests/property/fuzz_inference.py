@@ -13,17 +13,19 @@ from PIL import Image
 
 from partreid import json_files
 from partreid.functional import merging
-from partreid.inference import crops, embedding_file, inputs, many, storage
+from partreid.inference import adapting, cameras, crops, embedding_file, inputs, many, storage
 from partreid.inference.extractor import PartExtractor
 from partreid.models import build, checkpoint, official
 from partreid.models.backbones import weights
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
+from partreid.runners import adaptation
 from partreid.runners import runner as runners
+from partreid.runners._batch_norms import Statistics
 from partreid.runtime import RuntimeConfig
 from partreid.tracking import _track_names as track_names
 from partreid.tracking import boxes, frame_folder, tracklets, video, video_tracks
-from partreid.types import PartEmbeddings
+from partreid.types import PartEmbeddings, ReIDImage
 from tests.property.fuzz_types import folder, output
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
@@ -84,6 +86,12 @@ def checkpoints(draw: st.DrawFn) -> Path:
     return path
 
 
+def made() -> adaptation.Adaptation:
+    """Statistics of one layer for two cameras; of another model than :func:`network`."""
+    both = Statistics(torch.zeros(2, 3), torch.ones(2, 3))
+    return adaptation.Adaptation("none", ("1", "gate"), (100, 300), 0.7, {"backbone.bn1": both}, torch.ones(2, 2, 3))
+
+
 CROPS = st.lists(st.sampled_from([image(), Image.fromarray(image())]), min_size=1, max_size=2)
 EXTRACTOR = st.builds(extractor)
 FRAMES = st.just([video.VideoFrame(0, 0.0, image()), video.VideoFrame(1, None, image())])
@@ -132,6 +140,16 @@ TARGETS: list[Target] = [
     fuzz(PartExtractor.embed_boxes, self=EXTRACTOR, frame=st.builds(image), boxes=BOXES, order="bgr", on_error="warn"),
     fuzz(PartExtractor.save_pretrained, self=EXTRACTOR, folder=st.builds(lambda: folder() / "saved")),
     fuzz(PartExtractor.push_to_hub, right=False, self=EXTRACTOR, repo_id=st.just("no/such/name"), private=True),
+    fuzz(adapting.adapt, right=False, extractor=EXTRACTOR, images=CROPS, cameras="1", weight=0.7, most=100,
+         skip_damaged=st.booleans()),
+    fuzz(cameras.own_camera, image=st.sampled_from([ReIDImage(Path("a.jpg"), 1, 0), "b.jpg"])),
+    fuzz(cameras.with_cameras, images=CROPS.map(iter), cameras=st.sampled_from([None, 1, "gate", lambda image: None])),
+    fuzz(cameras.cameras_from, rule=st.sampled_from(["name", "folder", r"c(?P<camera>\d)"])),
+    fuzz(adaptation.camera_text, camera=st.sampled_from([None, float("nan"), 3, 3.0, "3", np.int64(3), "gate"])),
+    fuzz(adaptation.find_adaptation, adaptation=st.builds(made), model=None),
+    fuzz(adaptation.Adaptation.save, self=st.builds(made), path=st.builds(lambda: folder() / "a.safetensors")),
+    fuzz(adaptation.Adaptation.load.__func__, all=st.builds(lambda: {
+        "cls": adaptation.Adaptation, "source": made().save(folder() / "whole.adaptation")})),
     fuzz(inputs.in_rgb, images=CROPS, order="bgr"),
     fuzz(inputs.walk, images=CROPS),
     fuzz(inputs.image_name, image=st.sampled_from([Path("a.jpg"), "b.jpg"]), position=st.integers(0, 9)),
@@ -172,6 +190,7 @@ TARGETS: list[Target] = [
     fuzz(crops.try_boxes, frame=st.builds(image), boxes=BOXES),
     fuzz(crops.check_corners, boxes=BOXES, width=60, height=40),
     fuzz(crops.are_fractions, corners=np.array([[0.1, 0.2, 0.3, 1.0], [1.0, 1.0, 30.0, 80.0]])),
+    fuzz(crops.tell_unseen, problems=st.just({}), others=st.integers(0, 3), raised=st.booleans()),
     fuzz(crops.with_unseen, seen=embeddings(n=2), unseen=[1, 3]),
     fuzz(video_tracks.open_frames, video=st.builds(frames), boxes=TABLE, fps=2.0, in_order=True),
     fuzz(video_tracks.embed_video, extractor=EXTRACTOR, frames=st.builds(frames), boxes=TABLE, every=1,

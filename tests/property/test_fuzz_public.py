@@ -63,6 +63,11 @@ INNER = {
     "types.slot_weights": "called by PartEmbeddings and by the distances, with slots that are there",
     "tracking.video.leave_out": "called by embed_video and iter_frames",
     "tracking.boxes.TrackBoxes.where": "for messages, of rows that are there",
+    "runners.adapted": "called by PartExtractor and adapt",
+    **{
+        f"runners.adaptation.Adaptation{name}": "tests/inference/test_adapting.py; made by adapt and by load"
+        for name in ("", ".row", ".unknown")
+    },
     "runners.exported": "called by PartExtractor.from_pretrained",
     "runners.runner": "called by PartExtractor",
     "inference.streaming": "called by PartExtractor.stream",

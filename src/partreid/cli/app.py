@@ -21,6 +21,7 @@ def app(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 = any free one.")] = 8000,
     calibration: opt.Calibration = None,
+    adaptation: opt.Adaptation = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="Another name to be asked by, e.g. a proxy's. Repeatable."),
@@ -39,7 +40,9 @@ def app(
     from partreid.app.threads import jobs_at_work
 
     runtime = opt.runtime_config(device, precision)
-    opened, known, problem = open_to_search(gallery, model, calibration, runtime=runtime, mirror=mirror)
+    opened, known, problem = open_to_search(
+        gallery, model, calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
+    )
     with opened:
         assert opened.extractor is not None
         said = (  # the page is no place for this machine's folders

@@ -36,6 +36,7 @@ def calibrate(
     folds: Annotated[int, typer.Option(min=2, help="Folds of identities for the printed quality.")] = 5,
     mirror: opt.Mirror = False,
     overrides: opt.TestOverrides = None,
+    adaptation: opt.Adaptation = None,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "float32",
     batch_size: opt.BatchSize = 64,
@@ -60,6 +61,7 @@ def calibrate(
         folds=folds,
         mirror=mirror,
         overrides=overrides or (),
+        adaptation=adaptation,
         runtime=opt.runtime_config(device, precision, batch_size=batch_size),
         progress=show_progress,
     )

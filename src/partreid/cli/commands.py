@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from partreid.cli import config, data, gallery, labels, show
+from partreid.cli.adapt import adapt
 from partreid.cli.app import app
 from partreid.cli.calibrate import calibrate
 from partreid.cli.compare import compare
@@ -58,7 +59,7 @@ def _fit_threads() -> None:
 
 
 for function in (
-    demo, synth, train, evaluate, calibrate, embed, tracks, compare, app, export, experiment, import_official,
+    demo, synth, train, evaluate, calibrate, adapt, embed, tracks, compare, app, export, experiment, import_official,
 ):  # fmt: skip
     program.command(cls=_Command)(function)
 for group in (data, labels, gallery, show, config):

@@ -23,6 +23,8 @@ def embed(
         Path, typer.Option("--out", "-o", help="File to write (.safetensors, .parquet), or a folder for shards.")
     ] = Path("embeddings.safetensors"),
     mirror: opt.Mirror = False,
+    adaptation: opt.Adaptation = None,
+    camera_from: opt.CameraFrom = None,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
     batch_size: opt.BatchSize = 64,
@@ -52,13 +54,16 @@ def embed(
         raise ConfigError("--part makes shards: give a folder with -o, not a file.")
     runtime = opt.runtime_config(device, precision, batch_size=batch_size)
     keep_freed_memory()
-    extractor = partreid.PartExtractor.from_pretrained(model, runtime=runtime, mirror=mirror)
+    extractor = partreid.PartExtractor.from_pretrained(model, runtime=runtime, mirror=mirror, adaptation=adaptation)
+    cameras = opt.cameras_of(camera_from)
     if to_file:
-        found = embed_to_file(extractor, images, out, skip_damaged=skip_damaged, progress=show_progress)
+        found = embed_to_file(
+            extractor, images, out, skip_damaged=skip_damaged, cameras=cameras, progress=show_progress
+        )
     else:
         found = embed_to_folder(
             extractor, images, out, shard_size=shard_size, file_type=file_type,
-            part=(int(numbers[1]), int(numbers[2])), skip_damaged=skip_damaged, told=console.print,
+            part=(int(numbers[1]), int(numbers[2])), skip_damaged=skip_damaged, cameras=cameras, told=console.print,
             progress=show_progress,
         )  # fmt: skip
     if found.skipped:

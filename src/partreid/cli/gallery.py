@@ -50,6 +50,7 @@ def add(
     skip_damaged: opt.SkipDamaged = False,
     mirror: opt.Mirror = False,
     calibration: opt.Calibration = None,
+    adaptation: opt.Adaptation = None,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
     batch_size: opt.BatchSize = 64,
@@ -80,7 +81,9 @@ def add(
     keep_freed_memory()
     if model:
         runtime = opt.runtime_config(device, precision, batch_size=batch_size)
-        extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=calibration)
+        extractor, _ = load_for_comparison(
+            model, runtime=runtime, mirror=mirror, calibration=calibration, adaptation=adaptation
+        )
     with retrieval.Gallery.open(gallery, extractor=extractor) as opened:
         names = [] if files else [Path(str(image)) for image in walk(list(sources))]
         with show_progress("adding", len(names)) as advance:
@@ -128,6 +131,8 @@ def search(
     as_json: opt.AsJson = False,
     mirror: opt.Mirror = False,
     calibration: opt.Calibration = None,
+    adaptation: opt.Adaptation = None,
+    camera_from: opt.CameraFrom = None,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
 ) -> None:
@@ -137,13 +142,16 @@ def search(
     chosen = opt.gallery_filter(cameras, not_cameras, since, until, where, not_where, undated)
     if model:
         runtime = opt.runtime_config(device, precision)
-        opened, known, _ = open_to_search(gallery, model, calibration, runtime=runtime, mirror=mirror)
+        opened, known, _ = open_to_search(
+            gallery, model, calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
+        )
     else:
         opened, known = retrieval.Gallery.open(gallery, create=False), None
     with opened:
         answer = retrieval.look_up(
             opened, images or (), like=like or (), one_person=one_person, k=k,
             parts=parts.replace(" ", "").split(",") if parts else (), where=chosen, calibration=known,
+            cameras=opt.cameras_of(camera_from),
         )  # fmt: skip
     if as_json:
         emit_json(answer.to_json())
@@ -156,8 +164,9 @@ def search(
 
 
 def open_to_search(
-    location: str, model: str, calibration: str | None, *, runtime: RuntimeConfig, mirror: bool
-) -> tuple[Gallery, MatchCalibration | None, str]:
+    location: str, model: str, calibration: str | None, *, runtime: RuntimeConfig, mirror: bool,
+    adaptation: str | None = None,
+) -> tuple[Gallery, MatchCalibration | None, str]:  # fmt: skip
     """A gallery with its model, the calibration to use, and why the one beside the model is not used.
 
     Raises:
@@ -167,7 +176,7 @@ def open_to_search(
     from partreid.retrieval.lookup import calibration_beside
 
     known = find_calibration(calibration, model)
-    extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=known)
+    extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=known, adaptation=adaptation)
     try:
         opened = retrieval.Gallery.open(location, extractor=extractor, create=False)
     except DataError:

@@ -19,6 +19,7 @@ from partreid.parts import PART_SCHEMAS
 
 if TYPE_CHECKING:
     from partreid import Filter, RuntimeConfig, TrainConfig
+    from partreid.inference.cameras import CameraOf
 
 _PRESETS = (
     "paper-occluded", "paper-holistic", "paper-occluded-ibn", "paper-holistic-ibn", "paper-occluded-hrnet",
@@ -158,6 +159,38 @@ Calibration = Annotated[
         autocompletion=_completed(["auto"]),
     ),
 ]
+Adaptation = Annotated[
+    str | None,
+    typer.Option(
+        "--adaptation",
+        metavar="auto|FILE",
+        help="Embed with the statistics of cameras that `partreid adapt` made: its file, or auto for the one beside "
+        "the model.",
+        autocompletion=_completed(["auto"]),
+    ),
+]
+_CAMERA_FROM = (
+    "Which camera took an image: name (0002_c1_...), folder, a table FILE.csv of path and camera, or a regular "
+    r"expression with a group `(?P<camera>\d+)`."
+)
+CameraFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--camera-from",
+        metavar="name|folder|FILE.csv|REGEX",
+        help=f"With --adaptation. {_CAMERA_FROM}",
+        autocompletion=_completed(["name", "folder"]),
+    ),
+]
+ToldCamera = Annotated[
+    str,
+    typer.Option(
+        "--camera-from",
+        metavar="name|folder|FILE.csv|REGEX",
+        help=_CAMERA_FROM,
+        autocompletion=_completed(["name", "folder"]),
+    ),
+]
 _MODEL = (
     "Run or checkpoint folder, exported file, Hugging Face repository org/name, or a ReID network of another origin: "
     "openvino/FILE.xml, onnx/FILE.onnx."
@@ -183,7 +216,9 @@ Where = Annotated[
 NotWhere = Annotated[
     list[str] | None, typer.Option("--not", metavar="KEY=VALUE", help="No items with this metadata. Repeatable.")
 ]
-OneCamera = Annotated[str | None, typer.Option("--camera", help="The camera of all, for the gallery.")]
+OneCamera = Annotated[
+    str | None, typer.Option("--camera", help="The camera of all, for the gallery and an adaptation.")
+]
 Replace = Annotated[bool, typer.Option("--replace", help="Put items in the place of others that have their ids there.")]
 SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out what is damaged, and say what and why.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -273,6 +308,13 @@ def gallery_filter(
         metadata=key_values(where),
         not_metadata=key_values(not_where),
     )
+
+
+def cameras_of(camera_from: str | None) -> CameraOf | None:
+    """What says the camera of an image. Errors as of ``cameras_from``."""
+    from partreid.inference.cameras import cameras_from
+
+    return None if camera_from is None else cameras_from(camera_from)
 
 
 def key_values(assignments: list[str] | None) -> dict[str, tuple[str, ...]]:

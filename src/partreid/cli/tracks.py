@@ -68,6 +68,7 @@ def tracks(
     skip_damaged: opt.SkipDamaged = False,
     mirror: opt.Mirror = False,
     calibration: opt.Calibration = None,
+    adaptation: opt.Adaptation = None,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
     batch_size: opt.BatchSize = 64,
@@ -87,7 +88,7 @@ def tracks(
     from partreid.tracking import FrameFolder, embed_video, open_frames, read_boxes
     from partreid.types.moments import parse_moment
 
-    if (camera or start) and not gallery:
+    if (start or (camera and not adaptation)) and not gallery:
         raise ConfigError("--camera and --start are kept in a gallery only: give --gallery too.")
     naming = VideoNaming(video, camera, None if start is None else parse_moment(start), name=name)
     left_out: list[str] = []
@@ -99,14 +100,16 @@ def tracks(
     if isinstance(frames, FrameFolder):
         _say_frames(frames, table, naming)
     runtime = opt.runtime_config(device, precision, batch_size=batch_size)
-    extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=calibration)
+    extractor, _ = load_for_comparison(
+        model, runtime=runtime, mirror=mirror, calibration=calibration, adaptation=adaptation
+    )
     opened = partreid.Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's at once
     if opened is not None:
         former_tracks(opened, table.names, naming)  # so does it a name that another video has
     with show_progress("embedding boxes", len(table)) as advance:
         found = embed_video(
             extractor, frames, table, every=every, crops=crops and naming.crops(crops), advance=advance,
-            on_error=on_error,
+            on_error=on_error, camera=camera if adaptation else None,
         )  # fmt: skip
     _say_left_out(left_out, set(table.names) - set(found.names))
     if out or not gallery:

@@ -24,6 +24,7 @@ from partreid.progress import Progress, no_progress
 from partreid.retrieval.calibration import LabelledPairs, MatchCalibration, fit_curves
 from partreid.retrieval.how_compared import HowCompared, fields_of, load_for_comparison
 from partreid.retrieval.matching import MatchingConfig
+from partreid.runners.adaptation import Adaptation
 from partreid.runtime import RuntimeConfig
 from partreid.types import Identity, ReIDDataset
 from partreid.types.numbers import require_whole
@@ -96,6 +97,7 @@ def calibrate(
     mirror: bool = False,
     overrides: Sequence[str] = (),
     limit_ids: int | None = None,
+    adaptation: str | Path | Adaptation | None = None,
     runtime: RuntimeConfig | None = None,
     progress: Progress = no_progress,
 ) -> FittedCalibration:
@@ -110,6 +112,7 @@ def calibrate(
         prior: fraction of the pairs that show one person where it will be used; that of these pairs where None.
         folds: of the persons, for the quality. mirror, overrides: how images are embedded and compared.
         limit_ids: only so many identities of each set, as for ``read_dataset``.
+        adaptation: as for :meth:`PartExtractor.from_pretrained`; the calibration is then for it alone.
         runtime: where the model runs. progress: shows how far the embedding is.
 
     Raises:
@@ -120,7 +123,9 @@ def calibrate(
         raise ConfigError(f"prior is a probability between 0 and 1, got {prior}.")
     datasets = read_datasets(data, labels="auto" if visibility else None, limit_ids=limit_ids)
     assignments = (*(("model.visibility=continuous",) if visibility else ()), *overrides)
-    extractor, how = load_for_comparison(model, runtime=runtime, mirror=mirror, overrides=assignments)
+    extractor, how = load_for_comparison(
+        model, runtime=runtime, mirror=mirror, overrides=assignments, adaptation=adaptation
+    )
     parts: tuple[PartVisibility, ...] = ()
     if visibility:
         parts = _visibility(extractor, datasets, progress)

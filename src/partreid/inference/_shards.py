@@ -20,6 +20,7 @@ from typing import Literal
 from partreid.errors import ConfigError, DataError
 from partreid.files import atomic_file, hold_folder, hold_work
 from partreid.inference import _parquet as parquet
+from partreid.inference.cameras import Camera, CameraOf, with_cameras
 from partreid.inference.embedding_file import FileFacts, read_facts, read_file, root_of, write_file
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, image_name, walk
@@ -64,6 +65,7 @@ class ShardJob:
         workplace: a folder in it for what this process has not finished. part: as in :func:`open_job`.
         offsets: where the names of each shard begin in the list of all, and where the last end.
         names_sha256: digest of all names. root: from where relative names start; "" = all are absolute.
+        cameras: of the images, for an adapted model. cameras_sha256: digest of all their cameras; "" = none are told.
     """
 
     folder: Path
@@ -75,6 +77,8 @@ class ShardJob:
     offsets: tuple[int, ...]
     names_sha256: str
     root: str
+    cameras: Camera | CameraOf | None = None
+    cameras_sha256: str = ""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -144,6 +148,7 @@ def open_job(
     settings: ShardSettings,
     *,
     part: tuple[int, int] = (1, 1),
+    cameras: Camera | CameraOf | None = None,
 ) -> Iterator[ShardJob]:
     """Begin a folder of shards or resume one, and be the only process that makes this part of it.
 
@@ -160,7 +165,7 @@ def open_job(
         shutil.rmtree(workplace, ignore_errors=True)  # of a process that was killed
         workplace.mkdir(exist_ok=True)
         try:
-            job = _list_images(folder, images, extractor.fingerprint, settings, part)
+            job = _list_images(folder, images, extractor.fingerprint, settings, part, cameras)
             with hold_folder(folder, error=DataError, patience=_PATIENCE):  # others may begin it at this moment
                 for name in (MANIFEST, SKIPPED):  # written by a process that was killed
                     for leftover in folder.glob(f".{Path(name).stem}.*"):
@@ -188,7 +193,8 @@ def embed_shards(
             names = job.names(shard)
             # Before they are decoded: of an image that changes meanwhile, the shard is made again next time.
             digests[shard] = _images_digest(names)
-            yield from in_batches(iter(names), job.settings.batch_size, first=job.first(shard))
+            first = job.first(shard)
+            yield from in_batches(iter(names), job.settings.batch_size, first=first, cameras=job.cameras)
 
     made: list[PartEmbeddings] = []
     names: list[str] = []
@@ -241,13 +247,19 @@ def write_skipped(path: Path, skipped: Sequence[SkippedImage]) -> None:
 
 
 def _list_images(
-    folder: Path, images: ImagesLike, model: str, settings: ShardSettings, part: tuple[int, int]
+    folder: Path,
+    images: ImagesLike,
+    model: str,
+    settings: ShardSettings,
+    part: tuple[int, int],
+    cameras: Camera | CameraOf | None,
 ) -> ShardJob:
-    """Write the names of all images to a file, one at a time; also a digest of them."""
+    """Write the names of all images to a file, one at a time; also a digest of them, and one of their cameras."""
+    seen = hashlib.sha256()
     digest, count, offsets, end, root = hashlib.sha256(), 0, [], 0, ""
     workplace = folder / _WORKPLACE.format(*part)
     with atomic_file(workplace / _LIST, error=DataError) as temporary, temporary.open("wb") as file:
-        for image in walk(images):
+        for image, camera in with_cameras(walk(images), cameras):
             if not isinstance(image, str | Path):
                 raise DataError(f"A folder of shards is made from files, got {type(image).__name__}. Use a stream.")
             if count % settings.shard_size == 0:
@@ -256,9 +268,13 @@ def _list_images(
             root = root or root_of([name], Path.cwd())
             line = name_bytes(name)
             digest.update(line)
+            seen.update(name_bytes(camera or ""))
             end += file.write(line)
             count += 1
-    return ShardJob(folder, workplace, part, model, settings, count, (*offsets, end), digest.hexdigest(), root)
+    told = "" if cameras is None else seen.hexdigest()
+    return ShardJob(
+        folder, workplace, part, model, settings, count, (*offsets, end), digest.hexdigest(), root, cameras, told
+    )
 
 
 def _begin(job: ShardJob, slots: Sequence[str]) -> None:
@@ -269,6 +285,7 @@ def _begin(job: ShardJob, slots: Sequence[str]) -> None:
     manifest = {
         "format": _FORMAT, "version": _VERSION, "model": job.model, "slots": list(slots), **asdict(job.settings),
         "images": job.images, "names_sha256": job.names_sha256, "root": job.root, "shards": len(job),
+        **({"cameras_sha256": job.cameras_sha256} if job.cameras_sha256 else {}),
     }  # fmt: skip
     if not path.exists():
         with atomic_file(path, error=DataError) as temporary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from partreid.errors import DataError, ShapeError
+from partreid.errors import DataError, ShapeError, warn
 from partreid.types import PartEmbeddings
 
 
@@ -112,6 +112,20 @@ def check_corners(boxes: ArrayLike, width: int, height: int) -> None:
 
 
 _BEYOND = 1.1  # widths or heights of the frame that boxes reach
+
+
+def tell_unseen(problems: Mapping[int, str], others: int, *, raised: bool) -> None:
+    """Warn of boxes that show nothing of the frame, or raise a DataError; nothing where there are none.
+
+    Args:
+        problems: of each such box by its number, as of :func:`try_boxes`. others: number of the other boxes.
+        raised: whether they are an error.
+    """
+    if problems and raised:
+        raise DataError(" ".join(problems.values()))
+    if problems:
+        told = f"{len(problems)} of {others + len(problems)} boxes show nothing of the frame, and get a row without"
+        warn(f"{told} any visible slot. {' '.join(problems.values())}")
 
 
 def with_unseen(seen: PartEmbeddings, unseen: Collection[int]) -> PartEmbeddings:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from partreid.errors import ConfigError, DataError, WrongTypeError, nearest, warn
-from partreid.inference.crops import check_corners, try_boxes, with_unseen
+from partreid.errors import ConfigError, DataError, WrongTypeError, nearest
+from partreid.inference.cameras import Camera, Cameras
+from partreid.inference.crops import check_corners, tell_unseen, try_boxes, with_unseen
 from partreid.inference.inputs import ChannelOrder, ImageLike, ImagesLike, in_rgb, load_image, walk
-from partreid.inference.streaming import EmbeddingStream, OnError
+from partreid.inference.streaming import EmbeddingStream, OnError, in_batches
 from partreid.models.backbones.network_files import is_network_file
 from partreid.models.carried import portable_config
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -22,6 +23,8 @@ from partreid.models.hub import model_card, upload
 from partreid.models.network import ReIDNetwork
 from partreid.objects import Guided, guided
 from partreid.preprocessing import PreprocessConfig
+from partreid.runners.adaptation import Adaptation, find_adaptation
+from partreid.runners.adapted import AdaptedRunner, runner_of
 from partreid.runners.exported import ExportedRunner, is_exported
 from partreid.runners.runner import Runner, TorchRunner, nothing
 from partreid.runtime import Precision, RuntimeConfig, runtime_of
@@ -37,12 +40,12 @@ class PartExtractor(Guided):
         runtime: device, precision and batch size. "auto" precision means float32 here: embeddings of one
             model then agree between machines.
         mirror: embed each image and its mirror image, and average the two with left and right parts put back in
-            place (:func:`~partreid.runners.runner.merge_mirrored`). Takes twice as long. Compare only embeddings
-            made with the same choice.
+            place (:func:`~partreid.runners.runner.merge_mirrored`). Takes twice as long.
         metrics: what is known of the model's quality, kept where it is saved.
+        adaptation: statistics of cameras to embed with, of :func:`~partreid.inference.adapting.adapt`.
 
     Raises:
-        ConfigError: a mirror is asked for, and nothing is known of the parts but their number.
+        ConfigError: the adaptation is another model's; a mirror is asked for, and the parts have no names.
 
     Example:
         >>> extractor = PartExtractor.from_pretrained("runs/light", device="cpu")  # doctest: +SKIP
@@ -52,7 +55,7 @@ class PartExtractor(Guided):
 
     def __init__(
         self, model: ReIDNetwork, preprocess: PreprocessConfig, *, runtime: RuntimeConfig | None = None,
-        mirror: bool = False, metrics: Mapping[str, Any] | None = None,
+        mirror: bool = False, metrics: Mapping[str, Any] | None = None, adaptation: Adaptation | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(model, ReIDNetwork):
             raise WrongTypeError(
@@ -60,7 +63,7 @@ class PartExtractor(Guided):
                 'a checkpoint, an exported file or "hf:org/name".'
             )
         self.runtime = RuntimeConfig.given(runtime)
-        self.runner: Runner = TorchRunner(model, preprocess, self.runtime, mirror=mirror)
+        self.runner: Runner = runner_of(model, preprocess, self.runtime, mirror=mirror, adaptation=adaptation)
         self.metrics = dict(metrics or {})
 
     @classmethod
@@ -71,9 +74,7 @@ class PartExtractor(Guided):
             runner: the network. runtime: the batch size; device and precision are the runner's.
         """
         extractor = cls.__new__(cls)
-        extractor.runtime = RuntimeConfig.given(runtime)
-        extractor.runner = runner
-        extractor.metrics = {}
+        extractor.runtime, extractor.runner, extractor.metrics = RuntimeConfig.given(runtime), runner, {}
         return extractor
 
     @classmethod
@@ -86,6 +87,7 @@ class PartExtractor(Guided):
         batch_size: int | None = None,
         mirror: bool = False,
         overrides: Sequence[str] | Mapping[str, object] = (),
+        adaptation: str | Path | Adaptation | None = None,
         runtime: RuntimeConfig | None = None,
     ) -> Self:
         """The extractor of whatever is called a model.
@@ -98,32 +100,36 @@ class PartExtractor(Guided):
                 ``"onnx/FILE.onnx"``.
             device: where to run: "cpu", "cuda:1", ...; a GPU if there is one where None.
             precision: "float32" where None, "bfloat16" or "float16"; an exported file knows its own.
-            batch_size: images at once, 64 where None.
-            mirror: as in the constructor.
+            batch_size: images at once, 64 where None. mirror: as in the constructor.
             overrides: as in :func:`~partreid.models.checkpoint.load_checkpoint`: ``{"visibility": "continuous"}``.
+            adaptation: as in the constructor; or its file, or the run that it lies in ("auto": this one).
             runtime: device, precision and batch size together, instead of the three above.
 
         Raises:
-            CheckpointError: it is missing, incomplete, damaged or foreign.
+            CheckpointError: it is missing, incomplete, damaged or foreign. DataError: so is the adaptation.
             ConfigError: an override names no field of the model, or its value does not fit; it cannot run on that
                 device or with that precision; an exported file is to be changed; ``runtime`` is given beside others.
             MissingDependencyError: the library that runs an exported file is not installed.
         """
         runtime = runtime_of(runtime, device=device, precision=precision, batch_size=batch_size)
+        found = find_adaptation(adaptation, source)
         if isinstance(source, Checkpoint):
             checkpoint = source
             if overrides:
                 raise ConfigError("A checkpoint in memory takes no overrides: give them to load_checkpoint.")
         elif is_exported(source) and not is_network_file(source):
-            if overrides:
-                raise ConfigError(f"{source} was exported with its visibility: it takes no overrides ({overrides}).")
+            if overrides or found:
+                raise ConfigError(f"{source} was exported as it is: it takes no overrides ({overrides}) or adaptation.")
             extractor = cls.from_runner(ExportedRunner(source, runtime), runtime=runtime)
             if mirror and not extractor.mirror:
                 raise ConfigError(f"{source} was exported without mirror images. Export the run with --mirror.")
             return extractor
         else:
             checkpoint = load_checkpoint(source, overrides=overrides)
-        return cls(checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror, metrics=checkpoint.metrics)
+        return cls(
+            checkpoint.model, checkpoint.preprocess, runtime=runtime, mirror=mirror, metrics=checkpoint.metrics,
+            adaptation=found,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         height, width = self.preprocess.size
@@ -159,13 +165,18 @@ class PartExtractor(Guided):
         return self.runner.mirror
 
     @property
+    def adaptation(self) -> Adaptation | None:
+        """The statistics of cameras that images are embedded with; None takes the model's own for all."""
+        return self.runner.adaptation if isinstance(self.runner, AdaptedRunner) else None
+
+    @property
     def device(self) -> torch.device:
         """Where the network runs."""
         return self.runner.device
 
     @property
     def fingerprint(self) -> str:
-        """A name for what its embeddings depend on: weights, the model's configuration, image size, mirror.
+        """A name for what its embeddings depend on: weights, configuration, image size, mirror, adaptation.
 
         Two extractors with the same one give the same embeddings, up to rounding (device, precision).
         """
@@ -177,13 +188,14 @@ class PartExtractor(Guided):
         return self.runner.slots
 
     @guided
-    def embed(self, images: ImagesLike, *, order: ChannelOrder = "rgb") -> PartEmbeddings:
+    def embed(self, images: ImagesLike, *, order: ChannelOrder = "rgb", cameras: Cameras = None) -> PartEmbeddings:
         """Embeddings of images, in their order, on the CPU; ``extractor(images)`` is the same.
 
         Args:
-            images: one, or any number of any kind, also from a generator; a folder means every image in it and in
-                the folders in it, sorted by name.
+            images: one, or any number, also from a generator; a folder means all images in it, sorted by name.
             order: of the channels of arrays and tensors: "bgr" for those that OpenCV reads.
+            cameras: of an adapted model, one for all images, one for each, or a function that says it of an image;
+                entries of a data set say theirs. Others are embedded with the model's own statistics, with a warning.
 
         Returns:
             [B, S, D], marked with :attr:`fingerprint`; [0, S, D] of an empty list.
@@ -191,9 +203,9 @@ class PartExtractor(Guided):
         Raises:
             DataError: a file is missing, truncated or no image, a folder is empty, or an array has another shape; the
                 message names it.
-            ConfigError: the order is neither word.
+            ConfigError: the order is neither word, or there are cameras, and no adaptation. ShapeError: or too few.
         """
-        with self.stream(images, order=order) as stream:
+        with self.stream(images, order=order, cameras=cameras) as stream:
             batches = [batch.embeddings for batch in stream]
         return PartEmbeddings.cat(batches or [nothing(self.runner)])
 
@@ -206,6 +218,7 @@ class PartExtractor(Guided):
         *,
         order: ChannelOrder = "rgb",
         on_error: Literal["warn", "raise"] = "warn",
+        camera: Camera | None = None,
     ) -> PartEmbeddings:
         """Embeddings of the persons in the boxes of a frame.
 
@@ -216,6 +229,7 @@ class PartExtractor(Guided):
             order: of the channels of an array or tensor: "bgr" for a frame that OpenCV reads.
             on_error: what becomes of a box that shows nothing of the frame: outside it, empty, not finite. "warn"
                 names it in a warning; its row is zeros, visible in no slot, so that no search finds it. "raise" stops.
+            camera: of the frame, for an adapted model.
 
         Returns:
             [N, S, D], row i of box i; [0, S, D] without boxes.
@@ -235,19 +249,13 @@ class PartExtractor(Guided):
         (image,) = map(load_image, in_rgb([frame], order))
         check_corners(boxes, image.shape[1], image.shape[0])
         crops, problems = try_boxes(image, boxes)
-        seen = self.embed(list(crops))
-        if not problems:
-            return seen
-        if on_error == "raise":
-            raise DataError(" ".join(problems.values()))
-        told = f"{len(problems)} of {len(crops) + len(problems)} boxes show nothing of the frame, and get a row without"
-        warn(f"{told} any visible slot. {' '.join(problems.values())}")
-        return with_unseen(seen, problems)
+        tell_unseen(problems, len(crops), raised=on_error == "raise")
+        return with_unseen(self.embed(list(crops), cameras=camera), problems)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write a checkpoint folder that :meth:`from_pretrained` reads; a checkpoint that was there is replaced.
 
-        ``mirror`` is no part of a checkpoint: say it again when the folder is read.
+        ``mirror`` and ``adaptation`` are no part of a checkpoint: say them again when the folder is read.
 
         Raises:
             CheckpointError: it cannot be written, or the folder holds something else.
@@ -305,6 +313,7 @@ class PartExtractor(Guided):
         order: ChannelOrder = "rgb",
         on_error: OnError = "raise",
         readers: int | None = None,
+        cameras: Cameras = None,
     ) -> EmbeddingStream:
         """Embeddings of any number of images, batch by batch, in bounded memory.
 
@@ -312,7 +321,7 @@ class PartExtractor(Guided):
         decoded by threads while the network runs.
 
         Args:
-            images, order: as in :meth:`embed`. Of a folder only the names are held, and those of one folder at a time.
+            images, order, cameras: as in :meth:`embed`. Of a folder only names are held, of one folder at a time.
             on_error: "skip" leaves out what cannot be read and tells it in ``skipped`` of the stream.
             readers: threads that decode ahead; 0 decodes between the batches. None takes one for each core, at most 4.
 
@@ -327,13 +336,13 @@ class PartExtractor(Guided):
             >>> with extractor.stream("archive", on_error="skip") as stream:  # doctest: +SKIP
             ...     for batch in stream:
             ...         gallery.add(batch.embeddings, batch.names)
-            >>> stream.skipped  # doctest: +SKIP
-            [SkippedImage(position=7, name='archive/7.jpg', reason='archive/7.jpg is a damaged JPEG: ...')]
         """
         _one_of("on_error", on_error, get_args(OnError))
         _one_of("order", str(order).lower(), get_args(ChannelOrder))
-        source = in_rgb(walk(images), order)
-        return EmbeddingStream(self.runner, source, self.runtime.batch_size, skip=on_error == "skip", readers=readers)
+        if cameras is not None and self.adaptation is None:
+            raise ConfigError("Cameras change nothing without an adaptation: from_pretrained(..., adaptation=FILE).")
+        batches = in_batches(in_rgb(walk(images), order), self.runtime.batch_size, cameras=cameras)
+        return EmbeddingStream(self.runner, batches, skip=on_error == "skip", readers=readers)
 
 
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:

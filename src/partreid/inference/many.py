@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from partreid.errors import ConfigError, DataError
 from partreid.inference import _parquet as parquet
 from partreid.inference._shards import SKIPPED, ShardSettings, embed_shards, finish_job, open_job, write_skipped
+from partreid.inference.cameras import Camera, CameraOf, Cameras
 from partreid.inference.embedding_file import PARQUET, SAFETENSORS, save_embeddings
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike, walk
@@ -50,6 +53,7 @@ def embed_to_file(
     out: str | Path,
     *,
     skip_damaged: bool = False,
+    cameras: Cameras = None,
     progress: Progress = no_progress,
 ) -> Embedded:
     """Embed images into one file, which is written once all are done.
@@ -57,6 +61,7 @@ def embed_to_file(
     Args:
         extractor: the model. images: files and folders. out: ``.safetensors`` or ``.parquet``.
         skip_damaged: leave out images that cannot be read. progress: shows how far it is.
+        cameras: of the images, for an adapted model, as in :meth:`PartExtractor.embed`.
 
     Raises:
         ConfigError: the file ends in something else, or there are too many images for one file.
@@ -76,7 +81,7 @@ def embed_to_file(
         )
     batches: list[PartEmbeddings] = []
     names: list[str] = []
-    stream = extractor.stream(items, on_error="skip" if skip_damaged else "raise")
+    stream = extractor.stream(items, on_error="skip" if skip_damaged else "raise", cameras=cameras)
     with closing(stream), progress("embedding", len(items)) as advance:
         for batch in stream:
             batches.append(batch.embeddings)
@@ -102,6 +107,7 @@ def embed_to_folder(
     file_type: FileType = "safetensors",
     part: tuple[int, int] = (1, 1),
     skip_damaged: bool = False,
+    cameras: Camera | CameraOf | None = None,
     told: Callable[[str], None] = lambda message: None,
     progress: Progress = no_progress,
 ) -> Embedded:
@@ -112,6 +118,7 @@ def embed_to_folder(
         shard_size: images in a shard. file_type: of shards, "safetensors" or "parquet".
         part: (i, n): make every n-th shard, beginning with the i-th, counted from 1; other processes make the rest.
         skip_damaged: leave out images that cannot be read; each shard says which.
+        cameras: of the images, for an adapted model: one for all, or a function that says it of an image.
         told: what is there already and what is made again. progress: shows how far it is.
 
     Raises:
@@ -124,8 +131,12 @@ def embed_to_folder(
         raise ConfigError(f"Expected a part (i, n) with 1 <= i <= n, such as (2, 8), got {part!r:.80}.")
     part = (require_whole("i of the part", part[0], least=1), require_whole("n of the part", part[1], least=1))
     shard_size = require_whole("shard_size", shard_size, least=1)
+    if cameras is not None and extractor.adaptation is None:
+        raise ConfigError("Cameras change nothing without an adaptation: from_pretrained(..., adaptation=FILE).")
+    if not callable(cameras) and np.ndim(cameras) > 0:  # type: ignore[arg-type]
+        raise ConfigError("Expected one camera, or a function that says it of an image, got several cameras.")
     settings = ShardSettings(shard_size, file_type, extractor.runtime.batch_size, _arithmetic(extractor))
-    with open_job(out, images, extractor, settings, part=part) as job:
+    with open_job(out, images, extractor, settings, part=part, cameras=cameras) as job:
         mine, faults = len(job.shards), job.faults()
         if len(faults) < mine:
             told(f"{mine - len(faults)} of {mine} shards are there already.")

@@ -16,9 +16,11 @@ from partreid.datasets.augment import part_maps_at
 from partreid.datasets.images import resize
 from partreid.datasets.read_ahead import read_ahead
 from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.inference.cameras import Cameras, with_cameras
 from partreid.inference.inputs import ImageLike, image_name, load_image
 from partreid.labels.fields import check_upright, read_part_maps
 from partreid.objects import Guided
+from partreid.runners.adapted import AdaptedRunner
 from partreid.runners.runner import PoseInput, Runner, signed
 from partreid.surroundings import usable_cores
 from partreid.types import ModelOutput, PartEmbeddings, ReIDImage
@@ -65,13 +67,11 @@ class EmbeddingStream(Iterator[EmbeddedBatch]):
         skipped: what was left out so far.
     """
 
-    def __init__(
-        self, runner: Runner, images: Iterator[ImageLike], batch_size: int, *, skip: bool, readers: int | None
-    ) -> None:
+    def __init__(self, runner: Runner, batches: Iterator[ImageBatch], *, skip: bool, readers: int | None) -> None:
         if readers is not None and (not isinstance(readers, int) or readers < 0):
             raise ConfigError(f"Expected no negative number of readers, or None, got {readers!r:.80}.")
         self.skipped: list[SkippedImage] = []
-        self._results = run_batches(runner, in_batches(images, batch_size), skip=skip, readers=readers)
+        self._results = run_batches(runner, batches, skip=skip, readers=readers)
 
     def __next__(self) -> EmbeddedBatch:
         for batch, output in self._results:
@@ -92,10 +92,11 @@ class EmbeddingStream(Iterator[EmbeddedBatch]):
 
 
 class ImageBatch(NamedTuple):
-    """Images to read, and the position of the first among all."""
+    """Images to read with the names of their cameras, and the position of the first among all."""
 
     first: int
     images: list[ImageLike]
+    cameras: list[str | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +106,20 @@ class DecodedBatch:
     first: int
     end: int
     names: tuple[str, ...]
+    cameras: tuple[str | None, ...]
     positions: np.ndarray
     pixels: np.ndarray
     part_maps: Tensor | None
     skipped: tuple[SkippedImage, ...]
 
 
-def in_batches(images: Iterator[ImageLike], size: int, *, first: int = 0) -> Iterator[ImageBatch]:
-    """Images some at a time; ``first`` is the position of the first one."""
-    while batch := list(islice(images, size)):
-        yield ImageBatch(first, batch)
+def in_batches(
+    images: Iterator[ImageLike], size: int, *, first: int = 0, cameras: Cameras = None
+) -> Iterator[ImageBatch]:
+    """Images some at a time; ``first`` is the position of the first one, ``cameras`` as of ``with_cameras``."""
+    pairs = with_cameras(images, cameras)
+    while batch := list(islice(pairs, size)):
+        yield ImageBatch(first, [image for image, _ in batch], [camera for _, camera in batch])
         first += len(batch)
 
 
@@ -131,7 +136,10 @@ def run_batches(
         if not batch.names:
             yield batch, None
             continue
-        output = runner.run(batch.pixels, batch.part_maps)
+        if isinstance(runner, AdaptedRunner):
+            output = runner.run(batch.pixels, batch.part_maps, batch.cameras)
+        else:
+            output = runner.run(batch.pixels, batch.part_maps)
         _check_numbers(output.embeddings, batch.names)
         yield batch, replace(output, embeddings=signed(output.embeddings, runner))
 
@@ -157,10 +165,11 @@ def _decode(batch: ImageBatch, runner: Runner, *, skip: bool) -> DecodedBatch:
     size, pose = runner.preprocess.size, runner.pose
     pixels = np.empty((len(batch.images), *size, 3), np.uint8)
     names: list[str] = []
+    cameras: list[str | None] = []
     positions: list[int] = []
     maps: list[Tensor] = []
     skipped: list[SkippedImage] = []
-    for position, image in enumerate(batch.images, batch.first):
+    for position, (image, camera) in enumerate(zip(batch.images, batch.cameras, strict=True), batch.first):
         name = image_name(image, position)
         try:
             pixels[len(names)], whole = _load(image, name, size)
@@ -172,10 +181,12 @@ def _decode(batch: ImageBatch, runner: Runner, *, skip: bool) -> DecodedBatch:
             skipped.append(SkippedImage(position, name, str(error)))
             continue
         names.append(name)
+        cameras.append(camera)
         positions.append(position)
     part_maps = torch.cat(maps) if maps else None
     places, end = np.array(positions, np.int64), batch.first + len(batch.images)
-    return DecodedBatch(batch.first, end, tuple(names), places, pixels[: len(names)], part_maps, tuple(skipped))
+    read = pixels[: len(names)]
+    return DecodedBatch(batch.first, end, tuple(names), tuple(cameras), places, read, part_maps, tuple(skipped))
 
 
 def _load(image: ImageLike, name: str, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:

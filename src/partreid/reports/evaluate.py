@@ -23,6 +23,7 @@ from partreid.progress import Progress, no_progress
 from partreid.reports.tables import as_csv, as_latex, in_words
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.how_compared import HowCompared, load_for_comparison, model_name
+from partreid.runners.adaptation import Adaptation
 from partreid.runners.runner import TorchRunner
 from partreid.runtime import Precision, RuntimeConfig, runtime_of
 from partreid.types import EvaluationResult, ReIDDataset
@@ -201,6 +202,7 @@ class _Options(TypedDict, total=False):
     mirror: bool
     overrides: Sequence[str]
     calibration: str | Path | MatchCalibration | None
+    adaptation: str | Path | Adaptation | None
     bootstrap: int
     rerank: bool
     device: str | int | None
@@ -229,6 +231,7 @@ def evaluate(
     mirror: bool = False,
     overrides: Sequence[str] = (),
     calibration: str | Path | MatchCalibration | None = None,
+    adaptation: str | Path | Adaptation | None = None,
     bootstrap: int = 0,
     rerank: bool = False,
     device: str | int | None = None,
@@ -249,6 +252,7 @@ def evaluate(
         query: the query sets to search; all where None.
         labels: label folder of the images that are drawn, and of all where the model needs labels.
         mirror, overrides, calibration: how to embed and compare; as the model was made for by default.
+        adaptation: statistics of the data set's cameras; as for :meth:`PartExtractor.from_pretrained`.
         bootstrap: resamplings of the queries for 95 % intervals, 0 = none. rerank: score k-reciprocal re-ranking too.
         device, precision, batch_size, runtime: as for :meth:`PartExtractor.from_pretrained`.
         out: folder for the files of :meth:`Evaluation.save`; several sets have a folder in it, each by its name.
@@ -266,7 +270,7 @@ def evaluate(
     if (device, precision, batch_size) != (None, None, None):
         runtime = runtime_of(runtime, device=device, precision=precision, batch_size=batch_size)
     extractor, how = load_for_comparison(
-        model, runtime=runtime, mirror=mirror, overrides=overrides, calibration=calibration
+        model, runtime=runtime, mirror=mirror, overrides=overrides, calibration=calibration, adaptation=adaptation
     )
     options = EvaluationConfig(bootstrap=bootstrap, reranking=RerankingConfig() if rerank else None)
     several, found = not isinstance(data, DataLike), {}

@@ -23,8 +23,13 @@ Query: TypeAlias = PartEmbeddings | ImagesLike
 """Embeddings, or images for the gallery's extractor."""
 
 
-def embeddings_of(query: Query, extractor: PartExtractor | None) -> PartEmbeddings:
-    """Embeddings as they are, or those of images. DataError without an extractor; WrongTypeError of other things."""
+def embeddings_of(
+    query: Query, extractor: PartExtractor | None, items: Sequence[GalleryItem] | None = None
+) -> PartEmbeddings:
+    """Embeddings as they are, or those of images; an adapted extractor reads their cameras off their items.
+
+    DataError without an extractor; WrongTypeError of other things.
+    """
     if isinstance(query, PartEmbeddings):
         return query
     if query is None or "float" in str(getattr(query, "dtype", "")):
@@ -37,7 +42,8 @@ def embeddings_of(query: Query, extractor: PartExtractor | None) -> PartEmbeddin
             "Only a gallery with an extractor takes images: Gallery(location, extractor=extractor). Or give "
             "embeddings: extractor.embed(images)."
         )
-    return extractor.embed(query)
+    adapted = items is not None and extractor.adaptation is not None
+    return extractor.embed(query, cameras=[item.camera for item in items or ()] if adapted else None)
 
 
 def check_once(items: Iterable[GalleryItem]) -> None:

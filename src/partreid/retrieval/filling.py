@@ -147,7 +147,8 @@ def add_images(
             waiting.clear()
 
     waiting: list[tuple[tuple[str, ...], PartEmbeddings]] = []
-    with extractor.stream(map(Path, wanted), on_error="skip" if skip_damaged else "raise") as stream:
+    cameras = None if extractor.adaptation is None else [naming.item(name).camera for name in wanted]
+    with extractor.stream(map(Path, wanted), on_error="skip" if skip_damaged else "raise", cameras=cameras) as stream:
         try:
             for batch in stream:
                 waiting.append((tuple(str(name) for name in batch.names), batch.embeddings))

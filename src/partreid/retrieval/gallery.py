@@ -77,8 +77,8 @@ class Gallery(Guided):
             if extractor is not None and self.model not in ("", extractor.fingerprint):
                 raise DataError(
                     f"The gallery in {self.store.location} was made by another model: expected the fingerprint "
-                    f"{self.model}, got {extractor.fingerprint}. Open it with the model, image size and mirror choice "
-                    "that it was made with, or make a new gallery."
+                    f"{self.model}, got {extractor.fingerprint}. Open it with the model, image size, mirror choice and "
+                    "adaptation that it was made with, or make a new gallery."
                 )
         except BaseException:
             if self.store is not location:
@@ -300,7 +300,7 @@ class Gallery(Guided):
 
     def _write(self, embeddings: Query, items: list[GalleryItem], *, replacing: bool) -> None:
         check_once(items)
-        new = embeddings_of(embeddings, self.extractor).detach()
+        new = embeddings_of(embeddings, self.extractor, items).detach()
         if len(items) != len(new):
             raise ShapeError(f"Expected {len(new)} ids, one per image, got {len(items)}.")
         new = new.validate()

@@ -17,6 +17,7 @@ from partreid.models.model_config import ModelConfig
 from partreid.objects import Guided
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
+from partreid.runners.adaptation import Adaptation
 from partreid.runtime import RuntimeConfig
 from partreid.types import PartEmbeddings, SearchResult
 
@@ -41,6 +42,8 @@ class HowCompared(Guided):
         matching: the rule of matching, with nothing left open.
         mirror: whether mirror images were embedded too; None where only the gallery is known.
         calibration: what the calibration in use was fitted on, None without one.
+        adaptation: the fingerprint of the statistics of cameras that were embedded with, None without any, and where
+            only the gallery is known.
     """
 
     visibility: str
@@ -48,6 +51,7 @@ class HowCompared(Guided):
     matching: MatchingConfig
     mirror: bool | None
     calibration: str | None = None
+    adaptation: str | None = None
 
     @classmethod
     def of(
@@ -81,6 +85,7 @@ class HowCompared(Guided):
             matching,
             runner.mirror,
             None if calibration is None else calibration.fitted_on or "unknown data",
+            None if extractor.adaptation is None else extractor.adaptation.fingerprint,
         )
 
     @classmethod
@@ -101,6 +106,7 @@ class HowCompared(Guided):
             "mirror": self.mirror,
             "matching": self.matching.model_dump(mode="json"),
             "calibration": self.calibration,
+            "adaptation": self.adaptation,
         }
 
     def __str__(self) -> str:
@@ -117,6 +123,7 @@ class HowCompared(Guided):
             f"weight {_WEIGHTS.get(rule, f'f(v_q)·f(v_g), f = the visibility rule {rule!r}')}{_times(self.matching)}",
             "vectors divided by their length" if self.matching.normalize else "vectors as they are",
             *([] if self.mirror is None else ["with mirror images" if self.mirror else "without mirror images"]),
+            *([] if self.adaptation is None else [f"cameras adapted to ({self.adaptation})"]),
             "no calibration" if self.calibration is None else f"calibrated on {self.calibration}",
         ]
         return f"Compared: {'; '.join(parts)}."
@@ -135,6 +142,7 @@ def load_for_comparison(
     mirror: bool = False,
     overrides: Sequence[str] = (),
     calibration: str | Path | MatchCalibration | None = None,
+    adaptation: str | Path | Adaptation | None = None,
 ) -> tuple[PartExtractor, HowCompared]:
     """A model, and how its embeddings are compared.
 
@@ -144,6 +152,7 @@ def load_for_comparison(
         overrides: assignments to fields of the model ("model.visibility=continuous") and of matching
             ("matching.visibility=geometric").
         calibration: as for :func:`find_calibration`; mirror and overrides are then those that it was fitted with.
+        adaptation: as for :meth:`PartExtractor.from_pretrained`.
 
     Raises:
         CheckpointError: the model is missing, incomplete or foreign.
@@ -157,10 +166,12 @@ def load_for_comparison(
     replaced = fields_of("model", overrides)
     if not isinstance(model, PartExtractor):
         embedding = (mirror, replaced) if known is None else (known.mirror, known.overrides)
-        model = PartExtractor.from_pretrained(model, runtime=runtime, mirror=embedding[0], overrides=embedding[1])
-    elif runtime is not None or mirror or replaced:
+        model = PartExtractor.from_pretrained(
+            model, runtime=runtime, mirror=embedding[0], overrides=embedding[1], adaptation=adaptation
+        )
+    elif runtime is not None or mirror or replaced or adaptation is not None:
         raise ConfigError(
-            "The extractor is loaded already: give runtime, mirror and model.FIELD=VALUE where it is made "
+            "The extractor is loaded already: give runtime, mirror, adaptation and model.FIELD=VALUE where it is made "
             "(PartExtractor.from_pretrained), or give the model's name instead of the extractor."
         )
     if known is not None:

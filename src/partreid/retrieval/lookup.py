@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import CheckpointError, ConfigError, DataError
+from partreid.inference.cameras import Cameras
 from partreid.inference.inputs import walk
 from partreid.models.checkpoint import find_checkpoint
 from partreid.objects import Guided
@@ -76,6 +77,7 @@ def look_up(
     parts: Sequence[str] = (),
     where: Filter | None = None,
     calibration: MatchCalibration | None = None,
+    cameras: Cameras = None,
 ) -> Lookup:
     """Find the k nearest items for each image and each item of the gallery that is asked for.
 
@@ -84,7 +86,7 @@ def look_up(
         like: ids of items to look for; they are not among what is found.
         one_person: all these show one person: search once, by what they show together.
         k: how many to find. parts: compare these slots only, all where empty. where: items to search.
-        calibration: of the model, for probabilities.
+        calibration: of the model, for probabilities. cameras: that took the images, for an adapted model.
 
     Raises:
         ConfigError: there is nobody to look for, or no model to embed images with.
@@ -93,7 +95,7 @@ def look_up(
     if not (images or like):
         raise ConfigError("Say whom to look for: images, or --like ID for an item of the gallery.")
     chosen = (where or Filter()).model_copy(update={"not_ids": tuple(like)})
-    query, names = _queries(gallery, images, like)
+    query, names = _queries(gallery, images, like, cameras)
     if one_person:
         query, names = merge_tracklet(query), [", ".join(names)]
     matching = calibration.matching if calibration else MatchingConfig()
@@ -132,13 +134,15 @@ def calibration_beside(model: str | Path, gallery: Gallery) -> tuple[MatchCalibr
         return None, f"No probabilities are told. {error}"
 
 
-def _queries(gallery: Gallery, images: Sequence[str | Path], like: Sequence[str]) -> tuple[PartEmbeddings, list[str]]:
+def _queries(
+    gallery: Gallery, images: Sequence[str | Path], like: Sequence[str], cameras: Cameras
+) -> tuple[PartEmbeddings, list[str]]:
     parts, names = [], []
     if images:
         if gallery.extractor is None:
             raise ConfigError("Embedding images needs a model: --model RUN, or Gallery.open(..., extractor=...).")
         files = [str(image) for image in walk(list(images))]
-        parts.append(gallery.extractor.embed(files))
+        parts.append(gallery.extractor.embed(files, cameras=cameras))
         names += files
     if like:
         records = gallery.get(like)

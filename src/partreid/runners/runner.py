@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from partreid.parts import PartSchema, flip_order, has_unnamed
 from partreid.preprocessing import PreprocessConfig, normalize
 from partreid.runtime import RuntimeConfig, resolve_arithmetic, resolve_device
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
+
+_COMPARING = ("visibility", "visibility_threshold", "normalize_embeddings", "slot_weights")
+"""Fields of the model that change no layer's output: what is visible, and how vectors are compared."""
 
 
 class PoseInput(NamedTuple):
@@ -174,7 +177,7 @@ class TorchRunner:
         """It follows the weights: a model that learned meanwhile, or whose statistics were adapted, has another."""
         state = self._state()
         if self._known is None or self._known[0] != state:
-            self._known = (state, self._digest())
+            self._known = (state, self._digest(self._choices()))
         return self._known[1]
 
     def _state(self) -> tuple[object, ...]:
@@ -188,12 +191,20 @@ class TorchRunner:
         numbers = torch.cat(samples).tolist() if samples else []
         return self.model.config, self.preprocess, self.mirror, tuple(places), tuple(versions), tuple(numbers)
 
-    def _digest(self) -> str:
+    @property
+    def network_fingerprint(self) -> str:
+        """A name for what the layers compute: weights, architecture and image size, however it is compared then."""
+        config, preprocess, _ = self._choices()
+        return self._digest([{name: config[name] for name in config if name not in _COMPARING}, preprocess])
+
+    def _choices(self) -> tuple[dict[str, Any], dict[str, Any], bool]:
         config = self.model.config.model_dump(mode="json", exclude_defaults=True)
         network = file_backbone(self.model.backbone)
         if network is not None and network.identity is not None:
             config["backbone"] = network.identity  # what the file holds, and not where it lies
-        choices = [config, self.preprocess.model_dump(mode="json"), self.mirror]
+        return config, self.preprocess.model_dump(mode="json"), self.mirror
+
+    def _digest(self, choices: Sequence[object]) -> str:
         digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())

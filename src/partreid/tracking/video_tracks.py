@@ -17,6 +17,7 @@ from PIL import Image
 
 from partreid.errors import ConfigError, DataError
 from partreid.files import replace_file
+from partreid.inference.cameras import Camera
 from partreid.inference.crops import crop_boxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImageLike, load_image
@@ -81,6 +82,7 @@ def embed_tracks(
     advance: Advance = lambda count: None,
     on_error: OnError | None = None,
     on_crop: OnCrop | None = None,
+    camera: Camera | None = None,
 ) -> tuple[PartEmbeddings, tuple[str, ...]]:
     """Embed every box and merge those of a track (:class:`~partreid.tracking.tracklets.Tracklet`).
 
@@ -91,7 +93,7 @@ def embed_tracks(
             beyond the last box.
         boxes: of the tracks. advance: told how many boxes were embedded, after each batch.
         on_error: told of each box that is left out, as it cannot be cut out of its frame or its frame never came.
-        on_crop: told of each crop that was embedded.
+        on_crop: told of each crop that was embedded. camera: of all frames, for an adapted model.
 
     Returns:
         [T, S, D] and the names of the T tracks, in the order of their first boxes. A track all of whose boxes were
@@ -117,7 +119,7 @@ def embed_tracks(
                 rows.append(row)
                 yield pixels
 
-    with extractor.stream(crops()) as stream:
+    with extractor.stream(crops(), cameras=camera) as stream:
         for batch in stream:
             for position, one in zip(batch.positions, batch.embeddings, strict=True):
                 tracks.add(rows[position], one)
@@ -173,6 +175,7 @@ def embed_video(
     crops: Path | None = None,
     advance: Advance = lambda count: None,
     on_error: OnError | None = None,
+    camera: Camera | None = None,
 ) -> VideoTracks:
     """Embed the tracks of a video file or of a folder of frames: :func:`embed_tracks`, and what is known of them.
 
@@ -180,6 +183,7 @@ def embed_video(
         extractor: the model. frames: as :func:`open_frames` gives them. boxes: of the tracks.
         every: only every n-th frame and its boxes. crops: folder for an image of each track, the one that shows the
             most. advance: told how many boxes were embedded. on_error: told of each frame and box that is left out.
+        camera: that took the video, for an adapted model.
 
     Raises:
         DataError: as ``embed_tracks``, and where a frame cannot be read or an image cannot be written.
@@ -200,7 +204,9 @@ def embed_video(
         if best is not None:
             best.add(boxes.names[boxes.tracks[row]], pixels, one)
 
-    embeddings, names = embed_tracks(extractor, noted(), boxes, advance=advance, on_error=on_error, on_crop=note)
+    embeddings, names = embed_tracks(
+        extractor, noted(), boxes, advance=advance, on_error=on_error, on_crop=note, camera=camera
+    )
     return VideoTracks(embeddings, names, boxes.only(used), seconds, best.files if best else {})
 
 

@@ -1,0 +1,206 @@
+"""A network under the batch-norm statistics of the camera that each image is of, and how these are estimated."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from partreid.errors import ConfigError, DataError, warn
+from partreid.models.network import ReIDNetwork
+from partreid.preprocessing import PreprocessConfig
+from partreid.runners._batch_norms import Change, Gathered, Statistics, batch_norms, change_to, changed, trained
+from partreid.runners._light import LightWatch
+from partreid.runners.adaptation import Adaptation
+from partreid.runners.runner import TorchRunner
+from partreid.runtime import RuntimeConfig
+from partreid.types import ModelOutput
+
+_SMALL = (16, 8)
+"""Height and width that images are brought to where they are compared with one another."""
+_ALIKE = 0.8
+"""Correlation of two such images from which they are hardly different (docs/adapt.md)."""
+
+
+class AdaptedRunner(TorchRunner):
+    """Runs a network with PyTorch, each image under the statistics of its camera; the network is left as it is.
+
+    Where a network lets a batch norm see the parts of images as images of their own, those of one image must follow one
+    another, as in :meth:`ReIDNetwork.pool_own`.
+
+    Args:
+        adaptation: of this model. Others as of :class:`TorchRunner`.
+
+    Raises:
+        ConfigError: the adaptation is another model's.
+    """
+
+    def __init__(
+        self,
+        model: ReIDNetwork,
+        preprocess: PreprocessConfig,
+        runtime: RuntimeConfig,
+        *,
+        mirror: bool = False,
+        adaptation: Adaptation,
+    ) -> None:
+        super().__init__(model, preprocess, runtime, mirror=mirror)
+        self.adaptation = adaptation
+        self._check()
+        self._own = super().fingerprint
+        self._norms = {name: norm for name, norm in batch_norms(model).items() if name in adaptation.statistics}
+        for name, (mean, _) in adaptation.statistics.items():
+            if name not in self._norms or mean.shape[1:] != trained(self._norms[name]).mean.shape:
+                raise ConfigError(f"The adaptation has statistics of a layer {name!r:.80} that this model has not.")
+        self._changes = {name: self._change(name) for name in self._norms}
+        self._told: set[str | None] = set()
+        self._light = LightWatch(adaptation.light)
+
+    def _change(self, name: str) -> Change:
+        """[cameras + 1, C]: the last is that of an unknown camera, which changes nothing."""
+        norm = self._norms[name]
+        wanted = Statistics(*(one.to(self.device) for one in self.adaptation.statistics[name]))
+        scale, shift = change_to(norm, wanted)
+        return Change(torch.cat([scale, torch.ones_like(scale[:1])]), torch.cat([shift, torch.zeros_like(shift[:1])]))
+
+    def _check(self) -> None:
+        if self.network_fingerprint != self.adaptation.network:
+            raise ConfigError(
+                f"The adaptation is of another model, or of another image size: it is of {self.adaptation.network}, "
+                f"this is {self.network_fingerprint}. Make one of this model with `partreid adapt`."
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """It follows the model and the adaptation as a whole: embeddings of its cameras have one."""
+        own = super().fingerprint
+        if own != self._own:  # the model learned meanwhile, or is compared otherwise
+            self._check()
+            self._own = own
+        whole = f"{own} {self.adaptation.fingerprint}"
+        return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+    def run(
+        self, pixels: np.ndarray, part_maps: Tensor | None, cameras: Sequence[str | None] | None = None
+    ) -> ModelOutput:
+        """As :meth:`Runner.run`; ``cameras`` names that of each image, and warns of unknown ones.
+
+        Without cameras the model's own statistics are taken.
+        """
+        rows = [self.adaptation.row(camera) for camera in cameras or ()]
+        if cameras is not None:
+            self._tell(pixels, cameras, rows)
+        if all(row == len(self.adaptation.cameras) for row in rows):
+            return super().run(pixels, part_maps)
+        index = torch.tensor(rows, device=self.device)
+
+        def change(name: str, x: Tensor) -> Tensor:
+            scale, shift = self._changes[name]
+            each = index.repeat_interleave(x.shape[0] // len(rows))
+            return Change(scale[each], shift[each]).of(x)
+
+        with changed(self._norms, change):
+            return super().run(pixels, part_maps)
+
+    def _tell(self, pixels: np.ndarray, cameras: Sequence[str | None], rows: Sequence[int]) -> None:
+        """Warn of each unknown camera once, and of a camera whose light has changed."""
+        known = self.adaptation.cameras
+        for camera, row in zip(cameras, rows, strict=True):
+            if row == len(known) and camera not in self._told:
+                self._told.add(camera)
+                warn(self.adaptation.unknown(camera))
+        for row in self._light.changed(pixels, rows):
+            warn(
+                f"The light of camera {known[row]!r:.80} is not what it was when the adaptation was made. Compare with "
+                "and without it, or make another with `partreid adapt`."
+            )
+
+
+def runner_of(
+    model: ReIDNetwork,
+    preprocess: PreprocessConfig,
+    runtime: RuntimeConfig,
+    *,
+    mirror: bool = False,
+    adaptation: Adaptation | None = None,
+) -> TorchRunner:
+    """What runs a network, with the adaptation if there is one. Errors as of the two classes."""
+    if adaptation is None:
+        return TorchRunner(model, preprocess, runtime, mirror=mirror)
+    return AdaptedRunner(model, preprocess, runtime, mirror=mirror, adaptation=adaptation)
+
+
+class GatheringRunner(TorchRunner):
+    """Runs a network under the statistics of all images that it has seen so far, those of one camera, and keeps them.
+
+    Args:
+        weight: of these images against what the model was trained with, in (0, 1].
+
+    Raises:
+        ConfigError: the network has no batch norms, or the weight is none.
+    """
+
+    def __init__(
+        self, model: ReIDNetwork, preprocess: PreprocessConfig, runtime: RuntimeConfig, *, weight: float
+    ) -> None:
+        super().__init__(model, preprocess, runtime)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= 1:
+            raise ConfigError(f"Expected a weight above 0 and of at most 1, got {weight!r:.80}.")
+        self.weight = weight
+        self._norms = batch_norms(model)
+        if not any(name.startswith("backbone.") for name in self._norms):
+            raise ConfigError(
+                f"The backbone {model.config.backbone} has no batch norms to adapt: it has other norms, or was read "
+                "from a file whose batch norms are part of its graph. Use the model as it is."
+            )
+        self._gathered: dict[str, Gathered] = {}
+        self._colors: list[np.ndarray] = []
+        self._small: list[Tensor] = []
+
+    def run(self, pixels: np.ndarray, part_maps: Tensor | None) -> ModelOutput:
+        """As :meth:`Runner.run`, under the statistics so far, these images' among them."""
+
+        def change(name: str, x: Tensor) -> Tensor:
+            gathered = self._gathered.setdefault(name, Gathered())
+            gathered.add(x)
+            norm = self._norms[name]
+            return change_to(norm, gathered.mixed(trained(norm), self.weight)).of(x)
+
+        self._colors.append(pixels.mean(axis=(1, 2)))
+        self._small.append(F.adaptive_avg_pool2d(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), _SMALL))
+        with changed(self._norms, change):
+            return super().run(pixels, part_maps)
+
+    @property
+    def count(self) -> int:
+        """How many images were seen."""
+        return sum(map(len, self._colors))
+
+    def distinct(self) -> float:
+        """About how many of the images are different ones: those that hardly differ count together as one."""
+        small = torch.cat(self._small).flatten(1)
+        small = F.normalize(small - small.mean(dim=1, keepdim=True), dim=1)
+        alike = (small @ small.T > _ALIKE).fill_diagonal_(True)
+        return float((1 / alike.sum(dim=1)).sum())
+
+    def statistics(self) -> dict[str, Statistics]:
+        """By the name of the batch norm, [C] each: of those that were run.
+
+        Raises:
+            DataError: no image was seen.
+        """
+        if not self._gathered:
+            raise DataError("Statistics need images: run some first.")
+        found = {
+            name: gathered.mixed(trained(self._norms[name]), self.weight) for name, gathered in self._gathered.items()
+        }
+        return {name: Statistics(both.mean.cpu(), both.variance.cpu()) for name, both in found.items()}
+
+    def light(self) -> Tensor:
+        """[2, 3]: mean and standard deviation over the images of their mean colour."""
+        colors = torch.from_numpy(np.concatenate(self._colors)).float()
+        return torch.stack([colors.mean(dim=0), colors.std(dim=0, correction=0)])
