@@ -70,8 +70,8 @@ class Camera:
 def make_camera(seed: tuple[int, ...], number: int, count: int, panorama: Floats | None = None) -> Camera:
     """Camera ``number`` of ``count`` that differ on purpose.
 
-    Heights, casts, exposures, sharpness and headings are spread evenly over all cameras and dealt out at random, the same
-    for the same ``seed``; the rest is the camera's own, so that one can be made without the others.
+    Heights, casts, exposures, sharpness and headings are spread evenly over all cameras and dealt out at random, the
+    same for the same ``seed``; the rest is the camera's own, so that one can be made without the others.
 
     Args:
         panorama: [h, w, 3] as :func:`read_panorama` gives it, for light and background; None makes them up.
@@ -80,7 +80,8 @@ def make_camera(seed: tuple[int, ...], number: int, count: int, panorama: Floats
     height, hue, quality, exposure, sharpness, heading = (
         float(shared.permutation(np.linspace(low, high, count, endpoint=closed))[number])
         for low, high, closed in (
-            (1.7, 5.2, True), (0, 2 * np.pi, False), (45, 95, True), (0.75, 1.45, True), (0, 1, True), (0, 2 * np.pi, False),
+            (1.7, 5.2, True), (0, 2 * np.pi, False), (45, 95, True), (0.5, 0.95, True), (0, 1, True),
+            (0, 2 * np.pi, False),
         )
     )  # fmt: skip
     rng = np.random.default_rng([*seed, number])

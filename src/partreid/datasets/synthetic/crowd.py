@@ -99,10 +99,10 @@ class Stage:
         shift = np.array([*place, 0.0], np.float32)
         mesh = made.mesh.moved(shift)
         outline = len(made.person.mesh.vertices)
-        body = framing.bounds(self.camera.project(mesh.vertices[:outline]))
+        around = framing.bounds(self.camera.project(mesh.vertices[:outline]))
         things = () if made.under is None else (made.under.moved(shift),)
         keypoints = (made.person.keypoints + shift).astype(np.float32)
-        return Actor(who, TracedMesh(mesh), body, outline, keypoints, yaw, pose, things)
+        return Actor(who, TracedMesh(mesh), around, outline, keypoints, yaw, pose, things)
 
     def someone(
         self, rng: np.random.Generator, place: tuple[float, float], taken: Sequence[int] = (),

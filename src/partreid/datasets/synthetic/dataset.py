@@ -56,10 +56,10 @@ def render_dataset(
 
     Args:
         config: what to render.
-        out: the folder; in Market-1501 layout, labels in ``masks/rendered`` (uint8 pose fields), body regions in
-            ``parts`` (0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then belongings: bags,
-            a bicycle ridden, a pram pushed), occlusion in ``pictures.csv``. Other people: the map of their regions in
-            ``others`` where there are any (16 n + region for person n), boxes and who they are in ``others.csv``.
+        out: the folder, in Market-1501 layout; labels in ``masks/rendered`` (uint8 pose fields), body regions in
+            ``parts`` (0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then belongings:
+            bags, a bicycle ridden, a pram pushed), occlusion in ``pictures.csv``. Other people: the map of their
+            regions in ``others`` where there are any (16 n + region for person n), their boxes in ``others.csv``.
         workers: processes; 1 renders in this one.
         progress: shows how many images are there.
 
@@ -123,7 +123,7 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
         raise ConfigError(f"{path} cannot be read ({error}). Remove the folder and render again.") from None
     if theirs["renderer"] != RENDERER_VERSION:
         raise ConfigError(
-            f"{out} holds a set of renderer {theirs['renderer']}; this one is {RENDERER_VERSION} and gives other images. "
+            f"{out} holds a set of renderer {theirs['renderer']}; renderer {RENDERER_VERSION} makes other images. "
             "The set can be used as it is; choose another folder to render."
         )
     flat = {"panoramas": mine["panoramas"], **mine["config"]}

@@ -118,7 +118,7 @@ def _hide(
 
 
 def _any(shape: framing.Silhouette, covers: Sequence[Mask]) -> Mask:
-    return np.logical_or.reduce([np.zeros(len(shape.rays), bool), *covers])
+    return np.asarray(np.logical_or.reduce([np.zeros(len(shape.rays), bool), *covers]), bool)
 
 
 def _is_in_the_way(stage: Stage, target: Actor, box: framing.Box, nose: NDArray[np.floating]) -> bool:

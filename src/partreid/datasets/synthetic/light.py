@@ -1,7 +1,7 @@
 """What lights a scene: an ambient light by direction, a sun, and the sky that is seen behind everything.
 
-The ambient light is kept as nine spherical harmonics, which hold a diffuse surface's light to about 1 % (R. Ramamoorthi and
-P. Hanrahan, "An efficient representation for irradiance environment maps", SIGGRAPH 2001).
+The ambient light is kept as nine spherical harmonics, which hold a diffuse surface's light to about 1 %
+(R. Ramamoorthi and P. Hanrahan, "An efficient representation for irradiance environment maps", SIGGRAPH 2001).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Light:
 
     Attributes:
         harmonics: [9, 3] of the ambient light. sun: unit vector [3] to it. sun_colour: [3], 0 without one.
-        softness: the sun's radius in radians. sky: radiance [N, 3] along directions [N, 3]. haze: colour [3] of far air.
+        softness: the sun's radius in radians. sky: radiance [N, 3] along directions [N, 3].
+        haze: colour [3] of far air.
     """
 
     harmonics: Floats
@@ -41,7 +42,8 @@ class Light:
 
     def ambient(self, normals: Floats) -> Floats:
         """Light [N, 3] that falls on white surfaces with these unit normals [N, 3], without the sun."""
-        return np.maximum(np.einsum("nk,kc->nc", harmonic_basis(normals), self.harmonics), np.float32(0.01))
+        light = np.einsum("nk,kc->nc", harmonic_basis(normals), self.harmonics)
+        return np.asarray(np.maximum(light, 0.01), np.float32)
 
 
 def harmonic_basis(directions: NDArray[np.floating]) -> Floats:
@@ -72,7 +74,7 @@ def harmonics_of(radiance: NDArray[np.floating]) -> Floats:
     directions, solid_angle = map_directions(*radiance.shape[:2])
     basis = harmonic_basis(directions).astype(float)
     weighted = radiance.astype(float) * solid_angle[..., None]
-    return (np.einsum("hwk,hwc->kc", basis, weighted) * _COSINE[:, None]).astype(np.float32)
+    return np.asarray(np.einsum("hwk,hwc->kc", basis, weighted) * _COSINE[:, None], np.float32)
 
 
 def made_up_light(rng: np.random.Generator) -> Light:

@@ -20,7 +20,8 @@ class Optics:
         gain: colour cast [3]. exposure, contrast, saturation: 1 = neutral. gamma: of the tone curve.
         blur: span of the defocus, a standard deviation in pixels of an image 128 high. motion: fraction of moving
         people that are smeared. noise: standard deviation in dark places, of 255. speckle: the share of it in colour.
-        sharpening: of edges, with the halo that it leaves; 0 none. haze: of the light that is lost in each metre of air.
+        sharpening: of edges, with the halo that it leaves; 0 none.
+        haze: share of the light that is lost in each metre of air.
         rows: span of the height in pixels at which a person's box is taken; the set's size is enlarged from it.
         quality: span of the first JPEG's quality. passes: how often it is compressed before the file is written.
         smooth: enlarged by cubic curves, else by straight lines. last_quality: of the file's JPEG.
@@ -47,8 +48,8 @@ class Optics:
 def make_optics(rng: np.random.Generator, hue: float, exposure: float, quality: float, sharpness: float) -> Optics:
     """Optics around what was dealt out to the camera.
 
-    ``hue``: of the colour cast in radians. ``exposure``: 1 = neutral. ``quality``: of the JPEG. ``sharpness``: in [0, 1],
-    by which a camera's people are small or large in pixels.
+    ``hue``: of the colour cast in radians. ``exposure``: 1 = neutral. ``quality``: of the JPEG.
+    ``sharpness``: in [0, 1], by which a camera's people are small or large in pixels.
     """
     cast = 1 + rng.uniform(0.01, 0.09) * np.array([cos(hue), cos(hue - 2 * pi / 3), cos(hue + 2 * pi / 3)])
     low = 40 + 90 * sharpness
@@ -56,15 +57,15 @@ def make_optics(rng: np.random.Generator, hue: float, exposure: float, quality: 
     return Optics(
         gain=cast,
         exposure=exposure,
-        contrast=float(rng.uniform(0.85, 1.2)),
-        saturation=float(rng.uniform(0.6, 1.15)),
+        contrast=float(rng.uniform(1.0, 1.32)),
+        saturation=float(rng.uniform(0.5, 0.95)),
         gamma=float(rng.uniform(0.85, 1.1)),
         blur=(blur, blur + rng.uniform(0.1, 0.7)),
         motion=float(rng.uniform(0.05, 0.5)),
-        noise=float(rng.uniform(0.8, 5.0)),
-        speckle=float(rng.uniform(0.2, 0.6)),
+        noise=float(rng.uniform(0.6, 4.0)),
+        speckle=float(rng.uniform(0.1, 0.4)),
         sharpening=float(rng.uniform(0.2, 1.3)) if rng.random() < 0.7 else 0.0,
-        haze=float(rng.uniform(0.0, 0.004)) if rng.random() < 0.75 else float(rng.uniform(0.004, 0.015)),
+        haze=float(rng.uniform(0.0, 0.002) if rng.random() < 0.75 else rng.uniform(0.002, 0.007)),
         rows=(low, low + rng.uniform(40, 150)),
         quality=(max(quality - 18, 25), quality),
         passes=int(rng.integers(1, 3)),

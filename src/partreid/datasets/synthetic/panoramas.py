@@ -1,7 +1,7 @@
 """Panoramas as light and background: equirectangular images of radiance, from a folder of the user's.
 
-Radiance files (.hdr) are read here, OpenEXR's (.exr) by the library OpenEXR. ``.exr.js`` is an OpenEXR file in base64 within a
-JavaScript module, as the npm package ``@pmndrs/assets`` brings Poly Haven's.
+Radiance files (.hdr) are read here, OpenEXR's (.exr) by the library OpenEXR. ``.exr.js`` is an OpenEXR file in base64
+within a JavaScript module, as the npm package ``@pmndrs/assets`` brings Poly Haven's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUFFIXES = (".exr", ".exr.js", ".hdr")
 _MOST_BYTES = 512 * 2**20
 _MOST_PIXELS = 8192 * 4096
 _KEPT_ROWS = 1024
-"""Higher panoramas are reduced to it; a person at ten metres is then 55 rows high, and background finer is never seen."""
+"""Higher panoramas are reduced to it; a person at ten metres then covers 55 rows."""
 _LIT_ROWS = 64
 """Height of the map that the light is computed from."""
 _GREY = np.array([0.2126, 0.7152, 0.0722])
@@ -37,7 +37,7 @@ _SUN_SHARE = 0.12
 """So much of a level surface's light comes from the brightest place, or it is no sun."""
 _BALANCED = 0.7
 """So much of the light's tint the camera's white balance takes away: 1 would be all."""
-_WHITE = 0.95
+_WHITE = 1.2
 """Mean light on white surfaces that stand or lie, after scaling: panoramas have no common unit."""
 
 
@@ -97,9 +97,12 @@ def read_panorama(path: Path) -> Floats:
 
 
 def light_of(panorama: Floats, heading: float) -> tuple[Light, Floats]:
-    """The light under a panorama for a camera that looks to ``heading`` (radians, clockwise), and the panorama so turned.
+    """The light under a panorama, for a camera that looks to ``heading`` (radians, clockwise).
 
-    The panorama [h, w, 3] comes back in the light's units. The brightest region becomes the sun, if it is strong enough.
+    The brightest region becomes the sun, if it is strong enough.
+
+    Returns:
+        The light, and the panorama [h, w, 3] so turned and in the light's units.
     """
     turned = np.roll(panorama, -round(heading / (2 * np.pi) * panorama.shape[1]), axis=1)
     small = _reduced(turned, _LIT_ROWS).astype(float)
@@ -113,10 +116,10 @@ def light_of(panorama: Floats, heading: float) -> tuple[Light, Floats]:
     light = Light(
         harmonics=(harmonics * scale).astype(np.float32),
         sun=sun,
-        sun_colour=np.minimum(colour * scale, 2.5),
+        sun_colour=np.minimum(colour * scale, 2.5).astype(float),
         softness=softness,
         sky=lambda rays: look_up(turned, rays),
-        haze=np.minimum(0.6 * float(horizon @ _GREY) + 0.4 * horizon, 0.9),
+        haze=np.minimum(0.6 * float(horizon @ _GREY) + 0.4 * horizon, 0.7),
     )
     return light, turned
 
@@ -136,7 +139,9 @@ def look_up(panorama: Floats, directions: Floats) -> Floats:
     return np.asarray(upper * (1 - y) + lower * y, np.float32)
 
 
-def _without_sun(radiance: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], Floats, float]:
+def _without_sun(
+    radiance: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
     """The map without its sun, the unit vector to the sun, its colour (0 without one), and its radius in radians."""
     directions, solid_angle = map_directions(*radiance.shape[:2])
     grey = radiance @ _GREY
@@ -149,14 +154,14 @@ def _without_sun(radiance: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
     weight = extra @ _GREY
     level = float((np.maximum(directions[..., 2], 0) * grey * solid_angle).sum() / np.pi)
     if float(colour @ _GREY) * peak[2] < _SUN_SHARE * level:
-        return radiance, np.array([0.0, 0.0, 1.0]), np.zeros(3, np.float32), 0.3
+        return radiance, np.array([0.0, 0.0, 1.0]), np.zeros(3), 0.3
     sun = (directions * weight[..., None]).sum(axis=(0, 1))
     sun /= np.linalg.norm(sun)
     spread = float(np.sqrt((weight * (1 - (directions @ sun))).sum() / weight.sum() * 2))
     return np.where(near[..., None], np.minimum(radiance, around), radiance), sun, colour, max(spread, 0.02)
 
 
-def _mean_light(harmonics: Floats, sun: NDArray[np.float64], colour: Floats) -> NDArray[np.float64]:
+def _mean_light(harmonics: Floats, sun: NDArray[np.float64], colour: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean colour [3] of white surfaces that face up, to the four sides, and between."""
     sides = [(0, 0, 1.0), *((np.cos(a), np.sin(a), z) for a in np.arange(4) * np.pi / 2 for z in (0.0, 1.0))]
     normals = np.array(sides) / np.linalg.norm(sides, axis=1, keepdims=True)

@@ -47,7 +47,10 @@ def shade(
     for x, y in feet:
         near_feet |= np.hypot(place[:, 0] - x, place[:, 1] - y) < _NEAR_FEET
     near_feet &= hit & (place[:, 2] < 0.05)
-    open_sky = _averaged(_sky_seen(scene, start, normal, is_thing | near_feet, rng), is_thing, grid)
+    # The sky is asked for one ray of each pixel: its neighbours' mean is what counts.
+    one = grid.height * grid.width
+    sky = _sky_seen(scene, start[:one], normal[:one], (is_thing | near_feet)[:one], rng)
+    open_sky = np.tile(_averaged(sky, is_thing[:one], (grid.height, grid.width)), grid.samples)
     ambient = light.ambient(normal) * (_BOUNCED + (1 - _BOUNCED) * open_sky)[:, None]
     out = albedo * (
         ambient + light.sun_colour.astype(np.float32) * _sun_seen(scene, light, start, normal, hit, rng)[:, None]
@@ -136,11 +139,11 @@ def _attributes(scene: Scene, hits: Hits, directions: Floats) -> tuple[Floats, F
         where = np.flatnonzero(hits.mesh == number)
         if not len(where):
             continue
-        corners, face = mesh.faces[hits.face[where]], hits.face[where]
+        face = hits.face[where]
         u, v = hits.uv[where].T
-        weights = np.stack([u, v, 1 - u - v], axis=1)[..., None]
-        coords = (mesh.coords[corners] * weights).sum(axis=1)
-        normal[where] = (mesh.normals[corners] * weights).sum(axis=1)
+        corners = [(mesh.faces[face, k], share[:, None]) for k, share in enumerate((u, v, 1 - u - v))]
+        coords = sum(mesh.coords[corner] * share for corner, share in corners)
+        normal[where] = sum(mesh.normals[corner] * share for corner, share in corners)
         surface = mesh.surface[face]
         for one in np.unique(surface):
             of_it = np.flatnonzero(surface == one)
@@ -151,39 +154,37 @@ def _attributes(scene: Scene, hits: Hits, directions: Floats) -> tuple[Floats, F
 
 
 def _dot(a: Floats, b: Floats) -> Floats:
-    return a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2]
+    """Products [N] of vectors [N, 3]."""
+    return np.asarray(a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2], np.float32)
 
 
 def _unit(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.maximum(np.sqrt(_dot(vectors, vectors)), np.float32(1e-9))[:, None], np.float32)
 
 
-def _averaged(values: Floats, group: NDArray[np.bool_], grid: Grid) -> Floats:
-    """Values [N] as their mean over the samples and 5×5 pixels around, over the same group's alone."""
-    shape = grid.samples, grid.height, grid.width
+def _averaged(values: Floats, group: NDArray[np.bool_], shape: tuple[int, int]) -> Floats:
+    """Values [H·W] as their mean over 5×5 pixels around, over the same group's alone."""
     result = np.zeros_like(values)
     for mask in (group, ~group):
         member = mask.astype(np.float32).reshape(shape)
-        total = _box((values.reshape(shape) * member).sum(axis=0))
-        mean = total / np.maximum(_box(member.sum(axis=0)), np.float32(1e-6))
-        result += np.broadcast_to(mean, shape).ravel() * mask
+        mean = _box(values.reshape(shape) * member) / np.maximum(_box(member), np.float32(1))
+        result += mean.ravel() * mask
     return result
 
 
 def _box(pixels: Floats) -> Floats:
     """Sum over 5×5 pixels."""
-    for axis in (0, 1):
-        padded = np.pad(pixels, [(2, 2) if a == axis else (0, 0) for a in (0, 1)])
-        size = pixels.shape[axis]
-        pixels = sum((padded.take(range(k, k + size), axis) for k in range(1, 5)), start=padded.take(range(size), axis))
-    return pixels
+    height, width = pixels.shape
+    padded = np.pad(pixels, 2)
+    rows = sum((padded[k : k + height] for k in range(1, 5)), start=padded[:height])
+    return np.asarray(sum((rows[:, k : k + width] for k in range(1, 5)), start=rows[:, :width]), np.float32)
 
 
 def _tones(light: NDArray[np.floating], optics: Optics) -> NDArray[np.floating]:
     """The camera's tone curve: values in about [0, 1] from linear light."""
     value = np.sqrt(np.clip(light, 0, 1.6)) ** optics.gamma
     value = np.where(value > 0.75, 0.75 + 0.25 * np.tanh((value - 0.75) / 0.25), value)  # highlights roll off
-    value = 0.45 + (value - 0.45) * optics.contrast
+    value = 0.4 + (value - 0.4) * optics.contrast
     grey = value @ np.array([0.299, 0.587, 0.114])
     return np.asarray(grey[..., None] + (value - grey[..., None]) * optics.saturation)
 
@@ -199,7 +200,7 @@ def _filled(pixels: NDArray[np.floating], moving: NDArray[np.floating]) -> NDArr
     """The picture with what moves replaced by the row's mean of what stands."""
     still = 1 - moving
     mean = (pixels * still).sum(axis=1, keepdims=True) / np.maximum(still.sum(axis=1, keepdims=True), 1e-3)
-    return pixels * still + mean * moving
+    return np.asarray(pixels * still + mean * moving)
 
 
 def _blur(pixels: NDArray[np.floating], sigma: float, axis: int) -> NDArray[np.floating]:

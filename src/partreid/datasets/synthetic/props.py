@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import cos, sin
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from partreid.datasets.synthetic.body import BELONGINGS
 from partreid.datasets.synthetic.meshes import (
@@ -85,14 +85,14 @@ def bicycle(rng: np.random.Generator, crank: Vector, *, saddle: Vector, bar: Vec
     tubes = [
         (rear, crank, 0.014), (crank, saddle, 0.018), (crank, head, 0.02), (head, saddle - [0, 0, 0.12], 0.018),
         (rear, saddle - [0, 0, 0.14], 0.012), (front, head, 0.016), (head, bar, 0.016),
-        (bar - [0.27, 0, 0], bar + [0.27, 0, 0], 0.016),
+        (_beside(bar, -0.27, 0, 0), _beside(bar, 0.27, 0, 0), 0.016),
     ]  # fmt: skip
     parts = [tube(a, b, radius, frame) for a, b, radius in tubes]
     parts += [_wheel(centre) for centre in (rear, front)]
     parts.append(superellipsoid(saddle, (0.08, 0.14, 0.03), _BLACK, segments=8))
     if rng.random() < 0.5:
         basket = plain(_colour(rng))
-        parts.append(box(front + [0, 0.06, 0.56], (0.34, 0.26, 0.24), basket))
+        parts.append(box(_beside(front, 0, 0.06, 0.56), (0.34, 0.26, 0.24), basket))
     return join(parts)
 
 
@@ -103,9 +103,9 @@ def parked_bicycle(rng: np.random.Generator) -> Mesh:
     return made.moved(np.zeros(3), about_z(np.pi / 2))
 
 
-def tube(start: Vector, end: Vector, radius: float, surface: Surface) -> Mesh:
+def tube(start: ArrayLike, end: ArrayLike, radius: float, surface: Surface) -> Mesh:
     """A round bar between two places [3]."""
-    along = np.asarray(end, float) - start
+    along = np.asarray(end, float) - np.asarray(start, float)
     bar = cylinder((0, 0, 0), float(np.linalg.norm(along)), radius, surface)
     return bar.moved(np.asarray(start, float), between(np.array([0, 0, 1.0]), along))
 
@@ -133,14 +133,14 @@ def _pram(rng: np.random.Generator, hands: Vector) -> Mesh:
     tub = middle * [1, 1, 0] + np.array([0, -0.08, 0.62])
     parts = [
         superellipsoid(tub, (0.22, 0.40, 0.17), cloth, squareness=0.6),
-        superellipsoid(tub + [0, -0.14, 0.20], (0.23, 0.26, 0.24), cloth, squareness=0.8),
-        tube(hands - [0.22, 0, 0], hands + [0.22, 0, 0], 0.018, _BLACK),
+        superellipsoid(_beside(tub, 0, -0.14, 0.20), (0.23, 0.26, 0.24), cloth, squareness=0.8),
+        tube(_beside(hands, -0.22, 0, 0), _beside(hands, 0.22, 0, 0), 0.018, _BLACK),
     ]
     for side in (-0.22, 0.22):
-        parts.append(tube(hands + [side, 0, 0], tub + [side, -0.25, -0.35], 0.014, _STEEL))
-        parts.append(tube(tub + [side, 0.28, -0.48], tub + [side, -0.1, -0.1], 0.014, _STEEL))
+        parts.append(tube(_beside(hands, side, 0, 0), _beside(tub, side, -0.25, -0.35), 0.014, _STEEL))
+        parts.append(tube(_beside(tub, side, 0.28, -0.48), _beside(tub, side, -0.1, -0.1), 0.014, _STEEL))
         for y in (-0.32, 0.28):
-            parts.append(superellipsoid(tub + [side, y, 0.13 - tub[2]], (0.025, 0.13, 0.13), _BLACK, segments=10))
+            parts.append(superellipsoid(_beside(tub, side, y, 0.13 - tub[2]), (0.025, 0.13, 0.13), _BLACK, segments=10))
     return join(parts)
 
 
@@ -157,6 +157,10 @@ def _bench(rng: np.random.Generator, hips: Vector) -> Mesh:
         for side in (-1, 1)
     ]
     return join([seat, *legs])
+
+
+def _beside(place: Vector, x: float, y: float, z: float) -> tuple[float, float, float]:
+    return float(place[0]) + x, float(place[1]) + y, float(place[2]) + z
 
 
 def _owned(mesh: Mesh) -> Mesh:

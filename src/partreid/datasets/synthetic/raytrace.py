@@ -85,7 +85,7 @@ class Scene:
         return [t.mesh for t in self._traced]
 
     def distances(self, origin: NDArray[np.floating], directions: Floats) -> Floats:
-        """Metres [2, N] to the target and to the nearest other along unit vectors [N, 3], each as if alone, -1: none."""
+        """Metres [2, N] to the target and to the nearest other along unit vectors [N, 3], as if alone; -1: none."""
         own, _ = self.target.distances(origin, directions)
         nearest = np.full(len(directions), np.inf, np.float32)
         for other in self.others:

@@ -27,7 +27,7 @@ from partreid.labels.fields import label_size
 
 _PASSERS_BY = 48
 _CAMERA_STREAM, _PEOPLE_STREAM, _PASSER_BY_STREAM = 101, 102, 103
-_LEAST_ROWS, _FEW_ROWS = 40, 80
+_LEAST_ROWS, _FEW_ROWS = 40, 64
 """No box is taken at fewer rows; up to the second number four rays a pixel cost little, and save thin things."""
 PERSON_STEP = 16
 """In a map of the others' parts, person n (from 1) has the values 16·n + region."""

@@ -39,7 +39,7 @@ class SyntheticConfig(ConfigModel):
     cameras: int = Field(default=20, ge=2, le=99)
     """Cameras, each with its own place, light, surroundings, optics and faults."""
     panoramas: str | None = None
-    """Folder of panoramas (.exr, .exr.js, .hdr) for light and background, dealt out to the cameras; None makes them up."""
+    """Folder of panoramas (.exr, .exr.js, .hdr) for light and background, dealt out to the cameras; None: made up."""
     train_occluded: float = Field(default=0.2, ge=0, le=1)
     """Fraction of training images with something in front of the person."""
     gallery_occluded: float = Field(default=0.1, ge=0, le=1)

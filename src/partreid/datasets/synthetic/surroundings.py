@@ -77,8 +77,8 @@ def ground_surface(rng: np.random.Generator) -> Surface:
             out = out * (0.85 + 0.3 * _cell(u / size, v / size))[:, None]
             out[_joint(u / size, v / size, 0.04)] *= 0.6
         elif kind == "bricks":
-            row = np.floor(v / 0.12)
-            out = out * (0.75 + 0.4 * _cell(u / 0.25 + 0.5 * row, v / 0.12))[:, None] * (1.1, 0.9, 0.8)
+            row = np.floor(v / 0.25)
+            out = out * (0.82 + 0.3 * _cell(u / 0.5 + 0.5 * row, v / 0.25))[:, None] * (1.1, 0.9, 0.8)
         elif kind == "grass":
             out = out * (0.72, 0.88, 0.50) * (0.6 + 0.6 * noise(u * 30, v * 30))[:, None]
         elif kind == "stripes":
