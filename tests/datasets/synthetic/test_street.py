@@ -115,7 +115,7 @@ def test_looks_between_pixels_and_around_the_seam() -> None:
 
 
 def test_reads_radiance(folder: Path) -> None:
-    np.testing.assert_allclose(read_panorama(folder / "one.hdr"), sunny(), rtol=0.01)
+    np.testing.assert_allclose(read_panorama(folder / "one.hdr"), sunny(), rtol=0.012)
 
 
 def test_reads_openexr_plain_and_in_javascript(tmp_path: Path) -> None:
@@ -127,7 +127,8 @@ def test_reads_openexr_plain_and_in_javascript(tmp_path: Path) -> None:
     (tmp_path / "b.exr.js").write_text(f"export default 'data:application/exr;base64,{text}'")
     for name in ("a.exr", "b.exr.js"):
         np.testing.assert_array_equal(read_panorama(tmp_path / name), sunny())
-    (tmp_path / "cut.exr").write_bytes((tmp_path / "a.exr").read_bytes()[:3000])
+    content = (tmp_path / "a.exr").read_bytes()
+    (tmp_path / "cut.exr").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="damaged"):
         read_panorama(tmp_path / "cut.exr")
 
