@@ -20,6 +20,8 @@ _SUN_FAR, _SKY_FAR = 60.0, 0.9
 _BOUNCED = 0.25
 """Share of the ambient light that still comes where the sky is covered: from what covers it."""
 _NEAR_FEET = 1.5
+_METERED = 0.22
+"""Mean linear light that a camera leaves as it is."""
 _HAZE_FAR = 80.0
 """Air further away changes nothing more: a ray that hits nothing has no distance."""
 
@@ -109,7 +111,9 @@ def develop(
         pixels = _smeared(pixels * share, reach) + still
     sigma = rng.uniform(*optics.blur) * height / 128
     pixels = _blur(_blur(pixels, sigma, 0), sigma, 1)
-    value = _tones(pixels * optics.gain * (optics.exposure * rng.uniform(0.85, 1.15)), optics)
+    # Cameras meter what they see, and make up for half of it.
+    metered = np.clip(np.sqrt(_METERED / max(float(pixels.mean()), 1e-3)), 0.6, 2.0)
+    value = _tones(pixels * optics.gain * (optics.exposure * metered * rng.uniform(0.85, 1.15)), optics)
     dark = np.sqrt(np.clip(1.25 - value.mean(axis=-1, keepdims=True), 0.25, 1))
     grain = rng.normal(0, optics.noise / 255, (height, width, 1))
     speckle = _blur(rng.normal(0, optics.speckle * optics.noise / 255, value.shape), 0.6, 1)
