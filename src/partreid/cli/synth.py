@@ -47,7 +47,7 @@ def synth(
 
     flags = {
         "train_identities": train_ids, "test_identities": test_ids, "image_height": height, "image_width": width,
-        "seed": seed, "detector_noise": detector_noise, "panoramas": None if panoramas is None else str(panoramas),
+        "seed": seed, "detector_noise": detector_noise, "panoramas": panoramas,
     }  # fmt: skip
     given = {field: value for field, value in flags.items() if value is not None}
     chosen = (SyntheticConfig.load(config) if config else SyntheticConfig()).override(given, overrides or [])

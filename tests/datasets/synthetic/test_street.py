@@ -167,11 +167,11 @@ def test_the_manifest_knows_panoramas_by_content(folder: Path, tmp_path: Path) -
     moved = tmp_path / "moved"
     moved.mkdir()
     (moved / "one.hdr").write_bytes((folder / "one.hdr").read_bytes())
-    config = CROWD.model_copy(update={"panoramas": str(folder)})
+    config = CROWD.model_copy(update={"panoramas": folder})
     mine = manifest_of(config)
     assert list(mine["panoramas"]) == ["one.hdr"]
     assert str(folder) not in json.dumps(mine)
-    assert manifest_of(CROWD.model_copy(update={"panoramas": str(moved)})) == mine
+    assert manifest_of(CROWD.model_copy(update={"panoramas": moved})) == mine
     out = tmp_path / "set"
     out.mkdir()
     (out / "synthetic.json").write_text(json.dumps(mine))

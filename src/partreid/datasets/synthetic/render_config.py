@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -38,7 +39,7 @@ class SyntheticConfig(ConfigModel):
     """Everything random derives from it."""
     cameras: int = Field(default=20, ge=2, le=99)
     """Cameras, each with its own place, light, surroundings, optics and faults."""
-    panoramas: str | None = None
+    panoramas: Path | None = None
     """Folder of panoramas (.exr, .exr.js, .hdr) for light and background, dealt out to the cameras; None: made up."""
     train_occluded: float = Field(default=0.2, ge=0, le=1)
     """Fraction of training images with something in front of the person."""
