@@ -12,7 +12,10 @@ from partreid.cli.console import console, show_progress
 
 
 def synth(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the set; a killed run resumes.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Folder for the set; a killed run resumes. With --preview a .png or .jpg."),
+    ],
     train_ids: Annotated[int | None, typer.Option(help="Identities to train on. Default: 100.")] = None,
     test_ids: Annotated[int | None, typer.Option(help="Identities of queries and gallery. Default: 60.")] = None,
     height: Annotated[int | None, typer.Option(help="Height of an image in pixels. Default: 256.")] = None,
@@ -22,6 +25,13 @@ def synth(
         float | None,
         typer.Option(help="Errors of the pose labels, as a detector makes them: 0 none, 1 strong. Default: 0."),
     ] = None,
+    panoramas: Annotated[
+        Path | None,
+        typer.Option(help="Folder of panoramas (.exr, .exr.js, .hdr) for light and background. Default: made up."),
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="One sheet of 96 of the set's images instead of the set.")
+    ] = False,
     config: opt.ConfigFile = None,
     overrides: opt.OtherOverrides = None,
     processes: Annotated[
@@ -32,14 +42,18 @@ def synth(
 
     Layout as Market-1501: train with `partreid train OUT --preset light -o RUN`. Needs `pip install "partreid[synth]"`.
     """
-    from partreid.datasets import SyntheticConfig, render_dataset
+    from partreid.datasets import SyntheticConfig, render_dataset, render_preview
     from partreid.surroundings import usable_cores
 
     flags = {
         "train_identities": train_ids, "test_identities": test_ids, "image_height": height, "image_width": width,
-        "seed": seed, "detector_noise": detector_noise,
+        "seed": seed, "detector_noise": detector_noise, "panoramas": panoramas,
     }  # fmt: skip
     given = {field: value for field, value in flags.items() if value is not None}
     chosen = (SyntheticConfig.load(config) if config else SyntheticConfig()).override(given, overrides or [])
+    if preview:
+        render_preview(chosen, out, progress=show_progress)
+        console.print(f"A sheet of the set's images: {out}")
+        return
     render_dataset(chosen, out, workers=processes or usable_cores(), progress=show_progress)
     console.print(f"Rendered into {out}. Next: partreid train {out} --preset light -o runs/rendered")

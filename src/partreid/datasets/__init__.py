@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from partreid.datasets.readers.loose_images import read_images
     from partreid.datasets.samplers import IdentityBatchSampler
     from partreid.datasets.synthetic.dataset import render_dataset
+    from partreid.datasets.synthetic.preview import render_preview
     from partreid.datasets.synthetic.render_config import SyntheticConfig
     from partreid.datasets.synthetic.shipped import shipped_split
     from partreid.types.data import ReIDDataset, ReIDImage
@@ -23,8 +24,8 @@ __all__ = [
     "IMAGE_SUFFIXES", "LAYOUTS", "AugmentConfig", "Augmentation", "BatchConfig", "DatasetReport", "Finding",
     "IdentityBatchSampler", "ImageBatch", "ImageDataset", "Layout", "OcclusionConfig", "ReIDDataset", "ReIDImage",
     "SyntheticConfig", "TrainLoader", "check_dataset", "complete_labels", "decode", "find_datasets", "label_dataset",
-    "label_source", "read_dataset", "read_datasets", "read_image", "read_images", "render_dataset", "resize",
-    "shipped_split", "with_labels", "write_occluded_queries",
+    "label_source", "read_dataset", "read_datasets", "read_image", "read_images", "render_dataset", "render_preview",
+    "resize", "shipped_split", "with_labels", "write_occluded_queries",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

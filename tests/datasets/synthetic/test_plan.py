@@ -15,10 +15,10 @@ from partreid.errors import ConfigError
 
 
 def test_names() -> None:
-    stems = [p.stem for p in plan_images(SHIPPED)]
+    stems = [p.stem for p in plan_images(SHIPPED.model_copy(update={"cameras": 99}))]
     assert len(set(stems)) == len(stems)
-    assert all(re.fullmatch(r"\d{4}_c\d_\d{6}", s) for s in stems)
-    assert not any(re.match(r"\d{4}_c\ds\d_", s) for s in stems)  # would pass for real Market-1501 files
+    assert all(re.fullmatch(r"\d{4}_c\d+_\d{6}", s) for s in stems)
+    assert not any(re.match(r"\d{4}_c\d+s\d_", s) for s in stems)  # would pass for real Market-1501 files
 
 
 def test_splits() -> None:
@@ -57,7 +57,12 @@ def test_identities_share_garments_but_no_outfit() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
-    [("query_occlusion", [0.8, 0.4], "least < greatest"), ("camera", 3, "cameras"), ("cameras", 1, "cameras")],
+    [
+        ("query_occlusion", [0.8, 0.4], "least < greatest"),
+        ("camera", 3, "cameras"),
+        ("cameras", 1, "cameras"),
+        ("cameras", 100, "cameras"),
+    ],
 )
 def test_messages(field: str, value: object, words: str) -> None:
     with pytest.raises(ConfigError, match=words):

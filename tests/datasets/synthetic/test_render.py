@@ -20,7 +20,7 @@ pytest.importorskip("warp")
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic import dataset
 from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats, load_body_model
-from partreid.datasets.synthetic.cameras import Camera, make_cameras
+from partreid.datasets.synthetic.cameras import Camera, make_camera
 from partreid.datasets.synthetic.dataset import render_dataset
 from partreid.datasets.synthetic.framing import Box, bounds, measure_occlusion, seen_keypoints, spoil_keypoints
 from partreid.datasets.synthetic.garments import dress
@@ -36,7 +36,7 @@ from partreid.parts import KEYPOINTS
 
 TINY = SyntheticConfig(
     train_identities=2, test_identities=2, train_images=2, gallery_images=2, query_images=1,
-    image_height=64, image_width=32, seed=3, samples=1, train_occluded=0.5,
+    image_height=64, image_width=32, seed=3, samples=1, train_occluded=0.5, cameras=3, company=0.8,
 )  # fmt: skip
 
 
@@ -99,6 +99,13 @@ def test_resume_after_a_kill(rendered: Path, tmp_path: Path, monkeypatch: pytest
 def test_other_options_in_the_same_folder(rendered: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="seed = 3 there, 4 here"):
         render_dataset(TINY.model_copy(update={"seed": 4}), rendered)
+    copied = tmp_path / "old"
+    copied.mkdir()
+    (copied / "synthetic.json").write_text(
+        (rendered / "synthetic.json").read_text().replace('"renderer": 2', '"renderer": 1')
+    )
+    with pytest.raises(ConfigError, match="renderer 1; renderer 2 makes other images"):
+        render_dataset(TINY, copied)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="not empty"):
         render_dataset(TINY, tmp_path)
@@ -112,7 +119,7 @@ def test_without_the_renderer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="module")
 def camera() -> Camera:
-    return make_cameras(np.random.default_rng(0), 2)[0]
+    return make_camera((0,), 0, 2)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +135,7 @@ def around(camera: Camera, person: PosedPerson) -> Box:
 
 
 def see(camera: Camera, person: PosedPerson, box: Box, wall: TracedMesh | None = None) -> Floats:
-    scene = Scene(TracedMesh(person.mesh), wall, None)
+    scene = Scene(TracedMesh(person.mesh), [] if wall is None else [wall], None)
     return seen_keypoints(scene, camera, person.keypoints, box, (128, 64)).astype(np.float32)
 
 
@@ -142,7 +149,7 @@ def test_stands_on_the_ground_and_faces_the_camera(person: PosedPerson) -> None:
 
 def test_whole_person_is_seen_whole(camera: Camera, person: PosedPerson) -> None:
     box = around(camera, person)
-    occlusion = measure_occlusion(Scene(TracedMesh(person.mesh), None, None), camera, box, box)
+    occlusion = measure_occlusion(Scene(TracedMesh(person.mesh), [], None), camera, box, box)
     assert occlusion.degree == 0
     assert (see(camera, person, box)[:, 2] >= 0.7).all()
 
@@ -152,11 +159,12 @@ def test_wall_up_to_the_hips(camera: Camera, person: PosedPerson) -> None:
     top = float(person.keypoints[11:13, 2].mean())
     wall = TracedMesh(make_box((0, camera.near - 1.2, top / 2), (6, 0.02, top), plain((1, 0, 0))))
     box = around(camera, person)
-    occlusion = measure_occlusion(Scene(TracedMesh(person.mesh), wall, None), camera, box, box)
+    occlusion = measure_occlusion(Scene(TracedMesh(person.mesh), [wall], None), camera, box, box)
     places = box.grid(150, 75)
-    distance, region = Scene(TracedMesh(person.mesh), None, None).distances(camera.origin, camera.rays(places))
+    distance, face = TracedMesh(person.mesh).distances(camera.origin, camera.rays(places))
+    region = person.mesh.region[face]
     edge = camera.project(np.array([[0.0, camera.near - 1.21, top]]))[0, 1]
-    expected = (places[(distance[0] >= 0) & (region != BELONGINGS), 1] > edge).mean()
+    expected = (places[(distance >= 0) & (region != BELONGINGS), 1] > edge).mean()
     assert occlusion.degree == pytest.approx(expected, abs=0.03)
     visible = dict(zip(REGIONS, occlusion.visible, strict=True))
     assert visible["head"] == 1
@@ -181,7 +189,7 @@ def test_outside_the_box_is_hidden(camera: Camera, person: PosedPerson) -> None:
     seen = see(camera, person, half)
     assert (seen[15:17, 2] == 0).all()
     assert seen[0, 2] > 0.7
-    degree = measure_occlusion(Scene(TracedMesh(person.mesh), None, None), camera, whole, half).degree
+    degree = measure_occlusion(Scene(TracedMesh(person.mesh), [], None), camera, whole, half).degree
     assert 0.25 < degree < 0.65
 
 

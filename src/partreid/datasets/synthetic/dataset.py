@@ -7,17 +7,19 @@ import importlib.util
 import json
 import math
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from partreid.datasets.synthetic.body import REGIONS
+from partreid.datasets.synthetic.panoramas import find_panoramas, read_panorama
 from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig, plan_images
 from partreid.errors import ConfigError, DataError, MissingDependencyError
 from partreid.files import atomic_file
@@ -27,15 +29,16 @@ from partreid.progress import Progress, no_progress
 if TYPE_CHECKING:
     from partreid.datasets.synthetic.render import RenderedImage, World
 
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 """Increased whenever the same configuration gives other images."""
 
-MANIFEST, INDEX = "synthetic.json", "pictures.csv"
+MANIFEST, INDEX, OTHERS = "synthetic.json", "pictures.csv", "others.csv"
 LABELS = "rendered"
 """Label folder within ``masks``."""
 
 _ROW = "partreid"
 _COLUMNS = ("path", "split", "pid", "camid", "occlusion", *(f"visible_{name}" for name in REGIONS))
+_OTHERS_COLUMNS = ("path", "number", "passer_by", "left", "top", "width", "height", "seen")
 _PALETTE = [
     0, 0, 0, 230, 60, 60, 60, 160, 60, 240, 200, 40, 240, 140, 40, 60, 90, 220, 90, 200, 230, 170, 60, 200,
     230, 150, 220, 140, 140, 140,
@@ -53,9 +56,10 @@ def render_dataset(
 
     Args:
         config: what to render.
-        out: the folder; in Market-1501 layout, labels in ``masks/rendered`` (uint8 pose fields), body regions in
-            ``parts`` (0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then bags),
-            occlusion in ``pictures.csv``.
+        out: the folder, in Market-1501 layout; labels in ``masks/rendered`` (uint8 pose fields), body regions in
+            ``parts`` (0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then belongings:
+            bags, a bicycle ridden, a pram pushed), occlusion in ``pictures.csv``. Other people: the map of their
+            regions in ``others`` where there are any (16 n + region for person n), their boxes in ``others.csv``.
         workers: processes; 1 renders in this one.
         progress: shows how many images are there.
 
@@ -65,11 +69,9 @@ def render_dataset(
     Raises:
         MissingDependencyError: anny or warp-lang is not installed.
         ConfigError: ``out`` holds a set of another configuration, or of another renderer.
-        DataError: a file cannot be written.
+        DataError: a panorama cannot be read, or a file cannot be written.
     """
-    for library, name in (("anny", "anny"), ("warp", "warp-lang")):
-        if importlib.util.find_spec(library) is None:
-            raise MissingDependencyError(name, extra="synth", purpose="Rendering pedestrians")
+    check_libraries()
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}.")
     out = Path(out)
@@ -81,6 +83,17 @@ def render_dataset(
             advance(done)
     _write_index(out, plan)
     return out
+
+
+def check_libraries() -> None:
+    """Whether the renderer's libraries are there, without importing them.
+
+    Raises:
+        MissingDependencyError: one is not installed.
+    """
+    for library, name in (("anny", "anny"), ("warp", "warp-lang")):
+        if importlib.util.find_spec(library) is None:
+            raise MissingDependencyError(name, extra="synth", purpose="Rendering pedestrians")
 
 
 def files_of(out: Path, planned: PlannedImage) -> tuple[Path, Path, Path]:
@@ -95,27 +108,46 @@ def files_of(out: Path, planned: PlannedImage) -> tuple[Path, Path, Path]:
 
 def _claim(out: Path, config: SyntheticConfig) -> None:
     """Write the manifest, or check the one that is there."""
-    manifest = {"renderer": RENDERER_VERSION, "config": config.model_dump(mode="json")}
+    mine = manifest_of(config)
     path = out / MANIFEST
     if not path.exists():
         if out.is_dir() and any(p for p in out.iterdir() if not p.name.startswith(".")):
             raise ConfigError(f"{out} is not empty and holds no {MANIFEST}. Choose a new folder for the rendered set.")
         with atomic_file(path, error=DataError) as file:
-            file.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            file.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
         return
     try:
         found = read_json(path, error=DataError)
-        # Former versions wrote train_pictures where train_images stands now.
-        config_there = {name.replace("pictures", "images"): value for name, value in found["config"].items()}
-        theirs = {"renderer": found["renderer"], **config_there}
+        theirs = {"renderer": found["renderer"], "panoramas": found.get("panoramas", {}), **found["config"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}). Remove the folder and render again.") from None
-    mine = {"renderer": RENDERER_VERSION, **json.loads(json.dumps(manifest["config"]))}
-    differing = [f"{k} = {theirs.get(k)} there, {mine.get(k)} here" for k in mine if mine.get(k) != theirs.get(k)]
+    if theirs["renderer"] != RENDERER_VERSION:
+        raise ConfigError(
+            f"{out} holds a set of renderer {theirs['renderer']}; renderer {RENDERER_VERSION} makes other images. "
+            "The set can be used as it is; choose another folder to render."
+        )
+    flat = {"panoramas": mine["panoramas"], **mine["config"]}
+    differing = [f"{k} = {theirs.get(k)} there, {flat[k]} here" for k in flat if flat[k] != theirs.get(k)]
     if differing:
         raise ConfigError(
             f"{out} holds a set made with other options: {'; '.join(differing)}. Choose another folder, or remove it."
         )
+
+
+def manifest_of(config: SyntheticConfig) -> dict[str, Any]:
+    """What the set's manifest says: renderer, configuration, and the panoramas' SHA-256 by name, wherever they lie.
+
+    Raises:
+        DataError: a panorama cannot be read.
+    """
+    panoramas = find_panoramas(config.panoramas) if config.panoramas else []
+    for panorama in panoramas:
+        read_panorama(panorama.path)  # a damaged one is told before anything is rendered
+    return {
+        "renderer": RENDERER_VERSION,
+        "config": config.model_dump(mode="json", exclude={"panoramas"}),
+        "panoramas": {panorama.path.name: panorama.sha256 for panorama in panoramas},
+    }
 
 
 def _render(config: SyntheticConfig, out: Path, plan: list[PlannedImage], workers: int) -> Iterator[int]:
@@ -152,25 +184,48 @@ def _write(out: Path, planned: PlannedImage, rendered: RenderedImage) -> None:
     label, parts, jpeg = files_of(out, planned)
     with atomic_file(label, error=DataError) as file:
         np.save(file, rendered.fields, allow_pickle=False)
-    info = PngImagePlugin.PngInfo()
+    if rendered.others:
+        _write_map(_others_file(out, planned), rendered.others_parts, [0, 0, 0, *_PALETTE[3:18] * 16], bits=8)
     occlusion = rendered.occlusion
-    row = {"occlusion": occlusion.degree, **dict(zip(REGIONS, occlusion.visible, strict=True))}
-    info.add_text(_ROW, json.dumps({k: None if math.isnan(v) else round(v, 4) for k, v in row.items()}))
-    image = Image.fromarray(rendered.parts).convert("P")
-    image.putpalette(_PALETTE)
-    with atomic_file(parts, error=DataError) as file:
-        image.save(file, format="PNG", pnginfo=info, bits=4, optimize=True)
+    shares = {"occlusion": occlusion.degree, **dict(zip(REGIONS, occlusion.visible, strict=True))}
+    row: dict[str, object] = {k: None if math.isnan(v) else round(v, 4) for k, v in shares.items()}
+    row["others"] = [(o.number, o.passer_by, *(round(v, 1) for v in o.box), round(o.seen, 4)) for o in rendered.others]
+    _write_map(parts, rendered.parts, _PALETTE, bits=4, text=json.dumps(row))
     with atomic_file(jpeg, error=DataError) as file:
         file.write_bytes(rendered.jpeg)
 
 
+def _write_map(path: Path, values: NDArray[np.uint8], palette: list[int], *, bits: int, text: str = "") -> None:
+    image = Image.fromarray(values).convert("P")
+    image.putpalette(palette)
+    info = PngImagePlugin.PngInfo()
+    if text:
+        info.add_text(_ROW, text)
+    with atomic_file(path, error=DataError) as file:
+        image.save(file, format="PNG", pnginfo=info, bits=bits, optimize=True)
+
+
+def _others_file(out: Path, planned: PlannedImage) -> Path:
+    """Of an image with other people; it is written before the image, as all its files are."""
+    return out / "others" / planned.folder / f"{planned.stem}.png"
+
+
 def _write_index(out: Path, plan: list[PlannedImage]) -> None:
-    with atomic_file(out / INDEX, error=DataError) as path, path.open("w", newline="", encoding="utf-8") as file:
+    rows: list[list[object]] = []
+    others: list[list[object]] = []
+    for planned in plan:
+        with Image.open(files_of(out, planned)[1]) as image:
+            row = json.loads(str(image.info[_ROW]))
+        split, name = _SPLITS.get(planned.folder, planned.folder), f"{planned.folder}/{planned.stem}.jpg"
+        visible = ["" if row[region] is None else row[region] for region in REGIONS]
+        rows.append([name, split, planned.pid, planned.camid, row["occlusion"], *visible])
+        others += [[name, *other] for other in row["others"]]
+    _write_table(out / OTHERS, _OTHERS_COLUMNS, others)
+    _write_table(out / INDEX, _COLUMNS, rows)
+
+
+def _write_table(path: Path, columns: Sequence[str], rows: list[list[object]]) -> None:
+    with atomic_file(path, error=DataError) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for planned in plan:
-            with Image.open(files_of(out, planned)[1]) as image:
-                row = json.loads(str(image.info[_ROW]))
-            split, name = _SPLITS.get(planned.folder, planned.folder), f"{planned.folder}/{planned.stem}.jpg"
-            visible = ["" if row[name] is None else row[name] for name in REGIONS]
-            writer.writerow([name, split, planned.pid, planned.camid, row["occlusion"], *visible])
+        writer.writerow(columns)
+        writer.writerows(rows)

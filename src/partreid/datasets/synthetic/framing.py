@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats
+from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats, Ints
 from partreid.datasets.synthetic.cameras import Camera
-from partreid.datasets.synthetic.raytrace import Scene
+from partreid.datasets.synthetic.raytrace import Scene, TracedMesh
 
 Vector = NDArray[np.float64]
 
@@ -80,34 +80,74 @@ def detect(rng: np.random.Generator, body: Box, *, faulty: float) -> Box:
     """A detector's box around the body: a little loose, tight or shifted; with probability ``faulty`` badly so."""
     height, width = body.bottom - body.top, body.right - body.left
     x, y = (body.left + body.right) / 2, (body.top + body.bottom) / 2
-    h = height * rng.uniform(1.0, 1.16)
-    w = max(h * rng.uniform(0.40, 0.50), width * rng.uniform(0.9, 1.12))
+    h = height * rng.uniform(0.98, 1.10)
+    w = max(h * rng.uniform(0.34, 0.46), width * rng.uniform(0.9, 1.1))
     x += rng.normal(0, 0.03) * w
     y += rng.normal(0, 0.015) * h
     if rng.random() < faulty:
-        match int(rng.integers(4)):
+        match int(rng.integers(5)):
             case 0:  # loose
                 h, w = h * 1.25, w * 1.3
-            case 1:  # feet cut off
+            case 1:  # very loose, the person somewhere in it
+                grown = rng.uniform(1.3, 1.6)
+                h, w = h * grown, w * grown
+                x, y = x + rng.normal(0, 0.08) * w, y + rng.normal(0, 0.06) * h
+            case 2:  # feet cut off
                 h, y = h * 0.82, y - 0.1 * h
-            case 2:  # shifted sideways
+            case 3:  # shifted sideways
                 x += rng.choice([-1, 1]) * 0.2 * w
             case _:  # tight
                 h, w = h * 0.9, w * 0.8
     return Box(x - w / 2, y - h / 2, x + w / 2, y + h / 2)
 
 
+@dataclass(frozen=True)
+class Silhouette:
+    """Where a body is on its own: of a regular grid of rays those that hit it.
+
+    Attributes:
+        rays: [N, 3] unit directions. distance: [N] metres. region: [N] value in a part map. inside: [N] in the box.
+    """
+
+    rays: Floats
+    distance: Floats
+    region: Ints
+    inside: NDArray[np.bool_]
+
+    def behind(self, camera: Camera, thing: TracedMesh, shift: Vector | None = None) -> NDArray[np.bool_]:
+        """[N] where a thing is in front. ``shift``: [3] as if the thing were moved by it."""
+        origin = camera.origin if shift is None else camera.origin - shift
+        distance, _ = thing.distances(origin, self.rays)
+        covered: NDArray[np.bool_] = (distance >= 0) & (distance < self.distance)
+        return covered
+
+    def hidden(self, covered: NDArray[np.bool_]) -> Occlusion:
+        """How much of the body is covered [N] or outside the box. Bags do not count."""
+        seen = self.inside & ~covered
+        is_body = self.region != BELONGINGS
+        visible = tuple(
+            float(seen[self.region == value].mean()) if (self.region == value).any() else float("nan")
+            for value in range(1, len(REGIONS) + 1)
+        )
+        return Occlusion(float(1 - seen[is_body].mean()) if is_body.any() else 1.0, visible)
+
+
+def silhouette(person: TracedMesh, camera: Camera, body: Box, box: Box) -> Silhouette:
+    """A person's silhouette from rays spread over ``body``, the box around it."""
+    places = body.grid(*_MEASURE)
+    rays = camera.rays(places)
+    distance, face = person.distances(camera.origin, rays)
+    hit = np.flatnonzero(distance >= 0)
+    return Silhouette(rays[hit], distance[hit], person.mesh.region[face[hit]], box.contains(places[hit]))
+
+
 def measure_occlusion(scene: Scene, camera: Camera, body: Box, box: Box) -> Occlusion:
     """How much of the target is hidden by other things in front or lies outside the box. Bags do not count."""
-    places = body.grid(*_MEASURE)
-    (own, other), region = scene.distances(camera.origin, camera.rays(places))
-    seen = ((other < 0) | (other > own)) & box.contains(places)
-    is_body = (own >= 0) & (region != BELONGINGS)
-    visible = tuple(
-        float(seen[region == value].mean()) if (region == value).any() else float("nan")
-        for value in range(1, len(REGIONS) + 1)
-    )
-    return Occlusion(float(1 - seen[is_body].mean()) if is_body.any() else 1.0, visible)
+    shape = silhouette(scene.target, camera, body, box)
+    covered = np.zeros(len(shape.rays), bool)
+    for other in scene.others:
+        covered |= shape.behind(camera, other)
+    return shape.hidden(covered)
 
 
 def seen_keypoints(scene: Scene, camera: Camera, keypoints: Floats, box: Box, image_size: tuple[int, int]) -> Vector:
@@ -122,7 +162,7 @@ def seen_keypoints(scene: Scene, camera: Camera, keypoints: Floats, box: Box, im
     offsets = np.array([[0, 0, 0], [0.045, 0, 0], [-0.045, 0, 0], [0, 0, 0.045], [0, 0, -0.045]])
     around = (keypoints[:, None] + offsets).reshape(-1, 3)
     reach = np.linalg.norm(around - camera.origin, axis=1)
-    (own, other), _ = scene.distances(camera.origin, camera.rays(camera.project(around)))
+    own, other = scene.distances(camera.origin, camera.rays(camera.project(around)))
     covered = ((other >= 0) & (other < reach)).reshape(-1, len(offsets)).mean(axis=1)
     depth = np.where(own >= 0, reach - own, 0).reshape(-1, len(offsets))[:, 0]
     confidence = 0.95 - 0.22 * np.clip((depth - 0.10) / 0.10, 0, 1)

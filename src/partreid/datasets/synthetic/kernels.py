@@ -16,17 +16,16 @@ def distance(
     mesh: wp.uint64,
     origin: wp.vec3,
     rays: wp.array(dtype=wp.vec3),
-    row: int,
-    out: wp.array2d(dtype=float),
-    face: wp.array2d(dtype=wp.int32),
+    out: wp.array(dtype=float),
+    face: wp.array(dtype=wp.int32),
 ):
     """How far the mesh is along each ray, -1 where it is missed, and the face hit."""
     i = wp.tid()
     hit = wp.mesh_query_ray(mesh, origin, rays[i], _FAR)
-    out[row, i] = -1.0
+    out[i] = -1.0
     if hit.result:
-        out[row, i] = hit.t
-        face[row, i] = hit.face
+        out[i] = hit.t
+        face[i] = hit.face
 
 
 @wp.kernel
@@ -56,74 +55,48 @@ def skin(
 
 @wp.kernel
 def trace(
-    target: wp.uint64,
-    others: wp.uint64,
-    surroundings: wp.uint64,
-    target_start: int,
-    others_start: int,
-    surroundings_start: int,
+    meshes: wp.array(dtype=wp.uint64),
+    count: int,
     origin: wp.vec3,
     rays: wp.array(dtype=wp.vec3),
-    sun: wp.vec3,
-    softness: float,
-    faces: wp.array2d(dtype=wp.int32),
-    normals: wp.array(dtype=wp.vec3),
-    coords: wp.array(dtype=wp.vec4),
-    kind: wp.array(dtype=wp.int32),
+    mesh: wp.array(dtype=wp.int32),
     face: wp.array(dtype=wp.int32),
-    distance: wp.array(dtype=float),
-    lit: wp.array(dtype=float),
-    hit_coords: wp.array(dtype=wp.vec4),
-    hit_normal: wp.array(dtype=wp.vec3),
+    place: wp.array(dtype=wp.vec3),
 ):
-    """First hit of one ray, its attributes there, and whether the sun reaches it."""
+    """First hit of one ray: the mesh's number and face, -1 for none, and u, v on the face and the distance."""
     i = wp.tid()
     ray = rays[i]
-    kind[i] = -1
+    mesh[i] = -1
     face[i] = -1
     nearest = wp.float32(_FAR)
     u = wp.float32(0.0)
     v = wp.float32(0.0)
-    a = wp.mesh_query_ray(target, origin, ray, nearest)
-    if a.result:
-        nearest = a.t
-        u = a.u
-        v = a.v
-        face[i] = a.face + target_start
-        kind[i] = 0
-    b = wp.mesh_query_ray(others, origin, ray, nearest)
-    if b.result:
-        nearest = b.t
-        u = b.u
-        v = b.v
-        face[i] = b.face + others_start
-        kind[i] = 1
-    c = wp.mesh_query_ray(surroundings, origin, ray, nearest)
-    if c.result:
-        nearest = c.t
-        u = c.u
-        v = c.v
-        face[i] = c.face + surroundings_start
-        kind[i] = 2
-    distance[i] = nearest
-    if kind[i] >= 0:
-        p = faces[face[i], 0]
-        q = faces[face[i], 1]
-        r = faces[face[i], 2]
-        w = 1.0 - u - v
-        normal = wp.normalize(u * normals[p] + v * normals[q] + w * normals[r])
-        if wp.dot(normal, ray) > 0.0:
-            normal = -normal
-        hit_normal[i] = normal
-        hit_coords[i] = u * coords[p] + v * coords[q] + w * coords[r]
-        state = wp.rand_init(17, i)
-        jitter = wp.vec3(wp.randf(state) - 0.5, wp.randf(state) - 0.5, wp.randf(state) - 0.5)
-        light = wp.normalize(sun + 2.0 * softness * jitter)
-        start = origin + nearest * ray + 0.015 * normal
-        lit[i] = 0.0
-        if wp.dot(normal, light) > 0.0:
-            blocked = wp.mesh_query_ray_anyhit(target, start, light, 60.0)
-            if not blocked:
-                blocked = wp.mesh_query_ray_anyhit(others, start, light, 60.0)
-            if not blocked:
-                lit[i] = 1.0
+    for m in range(count):
+        hit = wp.mesh_query_ray(meshes[m], origin, ray, nearest)
+        if hit.result:
+            nearest = hit.t
+            u = hit.u
+            v = hit.v
+            mesh[i] = m
+            face[i] = hit.face
+    place[i] = wp.vec3(u, v, nearest)
+
+
+@wp.kernel
+def reaches(
+    meshes: wp.array(dtype=wp.uint64),
+    count: int,
+    starts: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    far: float,
+    free: wp.array(dtype=float),
+):
+    """1 where nothing lies between a place and what is ``far`` metres off in its direction, else 0."""
+    i = wp.tid()
+    blocked = wp.bool(False)
+    for m in range(count):
+        if not blocked:
+            blocked = wp.mesh_query_ray_anyhit(meshes[m], starts[i], directions[i], far)
+    free[i] = 1.0
+    if blocked:
+        free[i] = 0.0

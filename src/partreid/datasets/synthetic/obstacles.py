@@ -8,6 +8,8 @@ import numpy as np
 
 from partreid.datasets.synthetic.body import Floats
 from partreid.datasets.synthetic.meshes import Mesh, Surface, box, cylinder, join, plain, superellipsoid
+from partreid.datasets.synthetic.poses import about_z
+from partreid.datasets.synthetic.props import parked_bicycle
 from partreid.datasets.synthetic.textures import noise
 from partreid.datasets.synthetic.wardrobe import COLOURS
 
@@ -116,21 +118,10 @@ def _fence(rng: Rng) -> Mesh:
     return join([*bars, *rails])
 
 
-def _bicycle(rng: Rng) -> Mesh:
-    frame, tyre = plain(_colour(rng)), plain((0.05, 0.05, 0.05))
-    parts: list[Mesh] = []
-    for x in (-0.52, 0.52):
-        for angle in np.arange(0, 2 * np.pi, np.pi / 9):
-            centre = (x + 0.32 * np.cos(angle), 0.0, 0.34 + 0.32 * np.sin(angle))
-            parts.append(box(centre, (0.10, 0.05, 0.10), tyre))
-    parts += [
-        box((0, 0, 0.82), (0.75, 0.05, 0.05), frame),
-        box((-0.2, 0, 0.6), (0.06, 0.05, 0.6), frame),
-        box((0.42, 0, 0.75), (0.06, 0.05, 0.6), frame),
-        box((-0.22, 0, 0.98), (0.28, 0.14, 0.07), tyre),
-        box((0.5, 0, 1.0), (0.3, 0.30, 0.16), frame),
-    ]
-    return join(parts)
+def _bicycles(rng: Rng) -> Mesh:
+    """A row of them, as at a rack."""
+    step = rng.uniform(0.45, 0.7)
+    return join([parked_bicycle(rng).moved(np.array([0, step * k, 0]), about_z(rng.normal(0, 0.1))) for k in range(4)])
 
 
 OBSTACLES: dict[str, Callable[[Rng], Mesh]] = {
@@ -146,6 +137,7 @@ OBSTACLES: dict[str, Callable[[Rng], Mesh]] = {
     "bin": lambda rng: cylinder((0, 0, 0), rng.uniform(0.9, 1.2), 0.27, _rough(rng), top=0.33),
     "crates": _crates,
     "fence": _fence,
-    "bicycle": _bicycle,
+    "bicycle": parked_bicycle,
+    "bicycles": _bicycles,
 }
 """Makers of things by name."""

@@ -1,62 +1,210 @@
-"""From hits to a photograph: light, then the lens, the sensor and the JPEG."""
+"""From hits to a photograph: light, then the lens, the sensor, the picture's processing and its JPEGs."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
+from PIL import Image
 
 from partreid.datasets.synthetic.body import Floats
 from partreid.datasets.synthetic.cameras import Camera
+from partreid.datasets.synthetic.light import Light
+from partreid.datasets.synthetic.optics import Optics
 from partreid.datasets.synthetic.raytrace import Hits, Scene
 
+_SUN_FAR, _SKY_FAR = 60.0, 0.9
+"""Metres within which something takes the sun, and within which it takes the sky."""
+_BOUNCED = 0.25
+"""Share of the ambient light that still comes where the sky is covered: from what covers it."""
+_NEAR_FEET = 1.5
+_METERED = 0.22
+"""Mean linear light that a camera leaves as it is."""
+_HAZE_FAR = 80.0
+"""Air further away changes nothing more: a ray that hits nothing has no distance."""
 
-def shade(scene: Scene, hits: Hits, camera: Camera, directions: Floats, feet: Floats) -> Floats:
-    """Linear light [N, 3] of each ray. ``feet``: [P, 2] places on the ground that darken it by contact."""
-    albedo = np.zeros((len(directions), 3), np.float32)
-    surfaces = scene.surfaces
-    for number in np.unique(hits.surface[hits.surface >= 0]):
-        where = np.flatnonzero(hits.surface == number)
-        albedo[where] = surfaces[number](hits.coords[where])
-    albedo = np.square(np.clip(albedo, 0.01, 1))  # a gamma of 2 is close enough, and fast
-    facing = np.clip(hits.normal @ camera.sun.astype(np.float32), 0, 1) * hits.lit
-    sky_share = 0.65 + 0.35 * hits.normal[:, 2]
+
+@dataclass(frozen=True)
+class Grid:
+    """N rays as ``samples`` times height × width pixels."""
+
+    samples: int
+    height: int
+    width: int
+
+
+def shade(
+    scene: Scene, camera: Camera, directions: Floats, hits: Hits, feet: Floats, grid: Grid, rng: np.random.Generator
+) -> Floats:
+    """Linear light [N, 3] of each ray. ``feet``: [P, 2] places on the ground, around which bodies cover the sky."""
+    albedo, normal = _attributes(scene, hits, directions)
+    light = camera.light
+    hit = hits.mesh >= 0
+    is_thing = hit & (hits.mesh < 1 + len(scene.others))
     place = camera.origin.astype(np.float32) + directions * hits.distance[:, None]
-    low = (hits.kind >= 0) & (place[:, 2] < 0.03)
-    contact = np.ones(len(directions), np.float32)
+    start = place + np.float32(0.015) * normal
+    near_feet = np.zeros(len(directions), bool)
     for x, y in feet:
-        square = (place[low, 0] - x) ** 2 + (place[low, 1] - y) ** 2
-        contact[low] *= 1 - np.float32(0.45) * np.exp(-square / np.float32(0.045))
-    light = (sky_share * contact)[:, None] * np.float32(camera.ambient) + (np.float32(camera.sun_strength) * facing)[
-        :, None
-    ]
-    out = np.where((hits.kind >= 0)[:, None], albedo * light, np.float32(camera.sky))
-    return np.asarray(out, np.float32)
+        near_feet |= np.hypot(place[:, 0] - x, place[:, 1] - y) < _NEAR_FEET
+    near_feet &= hit & (place[:, 2] < 0.05)
+    # The sky is asked for one ray of each pixel: its neighbours' mean is what counts.
+    one = grid.height * grid.width
+    sky = _sky_seen(scene, start[:one], normal[:one], (is_thing | near_feet)[:one], rng)
+    open_sky = np.tile(_averaged(sky, is_thing[:one], (grid.height, grid.width)), grid.samples)
+    ambient = light.ambient(normal) * (_BOUNCED + (1 - _BOUNCED) * open_sky)[:, None]
+    out = albedo * (
+        ambient + light.sun_colour.astype(np.float32) * _sun_seen(scene, light, start, normal, hit, rng)[:, None]
+    )
+    nothing = np.flatnonzero(~hit)
+    if len(nothing):
+        out[nothing] = light.sky(directions[nothing])
+    clear = np.exp(-np.float32(camera.optics.haze) * np.minimum(hits.distance, _HAZE_FAR))[:, None]
+    return np.asarray(out * clear + light.haze.astype(np.float32) * (1 - clear), np.float32)
+
+
+def _sun_seen(
+    scene: Scene, light: Light, start: Floats, normal: Floats, where: NDArray[np.bool_], rng: np.random.Generator
+) -> Floats:
+    """Share [N] of the sun that falls on places [N, 3], by one ray to a place on its disc."""
+    out = np.zeros(len(start), np.float32)
+    if not light.sun_colour.any():
+        return out
+    jitter = rng.random((len(start), 3), np.float32) - np.float32(0.5)
+    towards = _unit(light.sun.astype(np.float32) + np.float32(2 * light.softness) * jitter)
+    facing = np.clip(_dot(normal, towards), 0, 1)
+    asked = np.flatnonzero(where & (facing > 0))
+    out[asked] = facing[asked] * scene.free(start[asked], towards[asked], _SUN_FAR)
+    return out
+
+
+def _sky_seen(
+    scene: Scene, start: Floats, normal: Floats, where: NDArray[np.bool_], rng: np.random.Generator
+) -> Floats:
+    """1 where the sky is free in one random direction from a place, by the cosine, else 0; 1 where it is not asked."""
+    out = np.ones(len(start), np.float32)
+    asked = np.flatnonzero(where)
+    away = _unit(normal[asked] * np.float32(1.02) + _unit(rng.standard_normal((len(asked), 3), np.float32)))
+    out[asked] = scene.free(start[asked], away, _SKY_FAR)
+    return out
 
 
 def develop(
-    light: Floats, camera: Camera, rng: np.random.Generator, image_size: tuple[int, int], samples: int
-) -> NDArray[np.uint8]:
-    """The sensor's image, uint8 [H, W, 3], from light [samples·H·W, 3]."""
-    height, width = image_size
-    pixels = light.reshape(samples, height, width, 3).mean(axis=0)
-    sigma = camera.blur * rng.uniform(0.6, 1.5) * height / 128
+    light: Floats, moving: Floats, grid: Grid, optics: Optics, rng: np.random.Generator,
+    *, motion: float, image_size: tuple[int, int],
+) -> bytes:  # fmt: skip
+    """The bytes of the image's file.
+
+    Args:
+        light: [N, 3] linear, from a grid of as many pixels as the sensor has for the box. moving: [N] 1 where it is
+            of who moves.
+        motion: how far that goes sideways while the shutter is open, in pixels of an image 128 high.
+        image_size: height and width of the file's image.
+    """
+    height, width = grid.height, grid.width
+    pixels = light.reshape(grid.samples, height, width, 3).mean(axis=0)
+    if motion:
+        share = moving.reshape(grid.samples, height, width, 1).mean(axis=0)
+        reach = max(1, round(motion * height / 128))
+        still = _filled(pixels, share) * (1 - _smeared(share, reach))
+        pixels = _smeared(pixels * share, reach) + still
+    sigma = rng.uniform(*optics.blur) * height / 128
     pixels = _blur(_blur(pixels, sigma, 0), sigma, 1)
-    if rng.random() < 0.2:
-        pixels = _blur(pixels, rng.uniform(0.5, 1.3) * height / 128, 1)  # motion across the view
-    pixels = pixels * camera.gain * (camera.exposure * rng.uniform(0.88, 1.12))
-    value = np.sqrt(np.clip(pixels, 0, 1.3))
-    value = np.where(value > 0.8, 0.8 + 0.2 * np.tanh((value - 0.8) / 0.2), value)  # highlights roll off
-    value = 0.45 + (value - 0.45) * camera.contrast
-    grey = value @ np.array([0.299, 0.587, 0.114])
-    value = grey[..., None] + (value - grey[..., None]) * camera.saturation
-    grain = rng.normal(0, camera.noise / 255, (height, width, 1)) + rng.normal(0, 0.4 * camera.noise / 255, value.shape)
-    return np.asarray(np.clip(np.round((value + grain) * 255), 0, 255), np.uint8)
+    # Cameras meter what they see, and make up for half of it.
+    metered = np.clip(np.sqrt(_METERED / max(float(pixels.mean()), 1e-3)), 0.6, 2.0)
+    value = _tones(pixels * optics.gain * (optics.exposure * metered * rng.uniform(0.85, 1.15)), optics)
+    dark = np.sqrt(np.clip(1.25 - value.mean(axis=-1, keepdims=True), 0.25, 1))
+    grain = rng.normal(0, optics.noise / 255, (height, width, 1))
+    speckle = _blur(rng.normal(0, optics.speckle * optics.noise / 255, value.shape), 0.6, 1)
+    value = value + dark * (grain + 1.5 * speckle)
+    if optics.sharpening:
+        value = value + optics.sharpening * (value - _blur(_blur(value, 1.0, 0), 1.0, 1))
+    image = np.asarray(np.clip(np.round(value * 255), 0, 255), np.uint8)
+    for _ in range(optics.passes):
+        image = simplejpeg.decode_jpeg(encode_jpeg(image, round(rng.uniform(*optics.quality))))
+    if image.shape[:2] != image_size:
+        how = Image.Resampling.BICUBIC if optics.smooth else Image.Resampling.BILINEAR
+        image = np.asarray(Image.fromarray(image).resize(image_size[::-1], how))
+    return encode_jpeg(image, optics.last_quality)
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     """JPEG bytes with halved chroma, as cameras write them."""
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorsubsampling="420"))
+
+
+def _attributes(scene: Scene, hits: Hits, directions: Floats) -> tuple[Floats, Floats]:
+    """Linear albedo [N, 3] and the unit normal [N, 3] towards the camera, where each ray hits."""
+    albedo = np.zeros((len(directions), 3), np.float32)
+    normal = np.zeros((len(directions), 3), np.float32)
+    normal[:, 2] = 1
+    for number, mesh in enumerate(scene.meshes):
+        where = np.flatnonzero(hits.mesh == number)
+        if not len(where):
+            continue
+        face = hits.face[where]
+        u, v = hits.uv[where].T
+        corners = [(mesh.faces[face, k], share[:, None]) for k, share in enumerate((u, v, 1 - u - v))]
+        coords = sum(mesh.coords[corner] * share for corner, share in corners)
+        normal[where] = sum(mesh.normals[corner] * share for corner, share in corners)
+        surface = mesh.surface[face]
+        for one in np.unique(surface):
+            of_it = np.flatnonzero(surface == one)
+            albedo[where[of_it]] = mesh.surfaces[one](coords[of_it])
+    normal = _unit(normal)
+    normal *= np.where(_dot(normal, directions) > 0, np.float32(-1), np.float32(1))[:, None]
+    return np.square(np.clip(albedo, 0.01, 1)), normal  # a gamma of 2 is close enough, and fast
+
+
+def _dot(a: Floats, b: Floats) -> Floats:
+    """Products [N] of vectors [N, 3]."""
+    return np.asarray(a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2], np.float32)
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.maximum(np.sqrt(_dot(vectors, vectors)), np.float32(1e-9))[:, None], np.float32)
+
+
+def _averaged(values: Floats, group: NDArray[np.bool_], shape: tuple[int, int]) -> Floats:
+    """Values [H·W] as their mean over 5×5 pixels around, over the same group's alone."""
+    result = np.zeros_like(values)
+    for mask in (group, ~group):
+        member = mask.astype(np.float32).reshape(shape)
+        mean = _box(values.reshape(shape) * member) / np.maximum(_box(member), np.float32(1))
+        result += mean.ravel() * mask
+    return result
+
+
+def _box(pixels: Floats) -> Floats:
+    """Sum over 5×5 pixels."""
+    height, width = pixels.shape
+    padded = np.pad(pixels, 2)
+    rows = sum((padded[k : k + height] for k in range(1, 5)), start=padded[:height])
+    return np.asarray(sum((rows[:, k : k + width] for k in range(1, 5)), start=rows[:, :width]), np.float32)
+
+
+def _tones(light: NDArray[np.floating], optics: Optics) -> NDArray[np.floating]:
+    """The camera's tone curve: values in about [0, 1] from linear light."""
+    value = np.sqrt(np.clip(light, 0, 1.6)) ** optics.gamma
+    value = np.where(value > 0.75, 0.75 + 0.25 * np.tanh((value - 0.75) / 0.25), value)  # highlights roll off
+    value = 0.4 + (value - 0.4) * optics.contrast
+    grey = value @ np.array([0.299, 0.587, 0.114])
+    return np.asarray(grey[..., None] + (value - grey[..., None]) * optics.saturation)
+
+
+def _smeared(pixels: NDArray[np.floating], reach: int) -> NDArray[np.floating]:
+    """Mean over ``reach`` + 1 places along the rows."""
+    padded = np.pad(pixels, [(0, 0), (reach // 2, reach - reach // 2), (0, 0)], mode="edge")
+    width = pixels.shape[1]
+    return np.asarray(sum(padded[:, k : k + width] for k in range(reach + 1)) / (reach + 1))
+
+
+def _filled(pixels: NDArray[np.floating], moving: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The picture with what moves replaced by the row's mean of what stands."""
+    still = 1 - moving
+    mean = (pixels * still).sum(axis=1, keepdims=True) / np.maximum(still.sum(axis=1, keepdims=True), 1e-3)
+    return np.asarray(pixels * still + mean * moving)
 
 
 def _blur(pixels: NDArray[np.floating], sigma: float, axis: int) -> NDArray[np.floating]:

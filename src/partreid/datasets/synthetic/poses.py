@@ -1,10 +1,10 @@
-"""Poses of walking and standing people: a rotation for each bone that moves (x left, y back, z up, radians)."""
+"""Poses of people in streets: a rotation for each bone that moves (x left, y back, z up, radians)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import cos, exp, pi, radians, sin
-from typing import NamedTuple
+from math import acos, atan2, cos, exp, hypot, pi, radians, sin
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,25 +40,57 @@ ARMS: dict[str, ArmPose] = {
 """Standing arms by what they do; a walker may do them with one arm."""
 
 
-def draw_pose(rng: np.random.Generator, heads: Heads, *, carrying: bool = False) -> dict[str, Rotation]:
-    """A random pose, mostly walking: a rotation for each bone that :func:`pose_skeleton` is to turn.
+Pose = Literal["walking", "standing", "sitting", "cycling", "pushing"]
 
-    ``carrying``: the left arm hangs down with a hand bag.
+_SHARES: dict[Pose, float] = {"walking": 0.64, "standing": 0.22, "sitting": 0.04, "cycling": 0.06, "pushing": 0.04}
+CRANK = (0.20, 0.80)
+"""Where a cyclist's crank is from the hips: forward and down, of the leg's length."""
+PEDAL = 0.17
+"""Length of a crank in metres."""
+_PEDAL_TO_ANKLE = 0.10
+
+_HOLDS = {
+    "sitting": ArmPose((0.10, -0.28, -1), (-0.10, -0.90, -0.12)),
+    "cycling": ArmPose((0.10, -0.72, -0.70), (0.04, -0.86, -0.50)),
+    "pushing": ArmPose((0.14, -0.25, -1), (-0.06, -1.0, -0.10)),
+}
+"""What both arms do where the hands lie on knees, handlebar or handle."""
+
+
+def choose_pose(rng: np.random.Generator) -> Pose:
+    """What somebody in a street does: mostly walking."""
+    shares = np.array(list(_SHARES.values()))
+    return list(_SHARES)[int(rng.choice(len(shares), p=shares / shares.sum()))]
+
+
+def draw_pose(
+    rng: np.random.Generator, heads: Heads, pose: Pose | None = None, *, carrying: bool = False
+) -> dict[str, Rotation]:
+    """A random pose: a rotation for each bone that :func:`pose_skeleton` is to turn.
+
+    ``pose``: what the person does, None any of it on foot. ``carrying``: the left arm hangs down with a hand bag.
     """
-    walking = rng.random() < 0.7
+    walking = rng.random() < 0.7 if pose is None else pose in ("walking", "pushing")
     phase, stride = rng.random(), rng.uniform(0.55, 1.15) if walking else 0.0
     busy = str(rng.choice(list(ARMS))) if rng.random() < (0.25 if walking else 0.8) else "down"
     both = rng.random() < 0.4
     turn: dict[str, Rotation] = {}
-    _spine(rng, turn, phase, stride)
+    _spine(rng, turn, phase, stride, lean=24.0 if pose == "cycling" else 2.5)
     for side in "LR":
         leg = (phase + (0.0 if side == "L" else 0.5)) % 1
-        _leg(rng, turn, heads, side, leg, stride)
+        if pose == "sitting":
+            _place_leg(turn, heads, side, radians(rng.uniform(78, 92)), radians(rng.uniform(75, 100)), 0.10)
+        elif pose == "cycling":
+            _pedal(turn, heads, side, leg)
+        else:
+            _leg(rng, turn, heads, side, leg, stride)
         swing = -rng.uniform(12, 30) * stride * cos(2 * pi * leg)
-        pose = ARMS[busy] if both or side == "R" or busy == "crossed" else ARMS["down"]
+        arms = ARMS[busy] if both or side == "R" or busy == "crossed" else ARMS["down"]
         if carrying and side == "L":
-            pose, swing = ARMS["down"], swing * 0.3
-        _arm(rng, turn, heads, side, pose, swing if pose is ARMS["down"] else 0.3 * swing)
+            arms, swing = ARMS["down"], swing * 0.3
+        if pose in _HOLDS:
+            arms, swing = _HOLDS[pose], 0.0
+        _arm(rng, turn, heads, side, arms, swing if arms is ARMS["down"] else 0.3 * swing)
     return turn
 
 
@@ -82,12 +114,13 @@ def between(a: Vector, b: Vector) -> Rotation:
     return np.asarray(np.eye(3) + cross + cross @ cross / max(1 + cosine, 1e-6))
 
 
-def _spine(rng: np.random.Generator, turn: dict[str, Rotation], phase: float, stride: float) -> None:
+def _spine(rng: np.random.Generator, turn: dict[str, Rotation], phase: float, stride: float, *, lean: float) -> None:
+    """``lean``: how far the trunk is bent forward on average, in degrees."""
     twist = radians(8) * stride * cos(2 * pi * phase)
-    lean = radians(rng.uniform(-2, 7))
+    bent = radians(lean + rng.uniform(-4.5, 4.5))
     turn["root"] = about_z(-0.5 * twist)
     for bone, share in (("spine05", 0.2), ("spine04", 0.4), ("spine03", 0.6), ("spine02", 0.8), ("spine01", 1.0)):
-        turn[bone] = about_z(twist * (share - 0.3)) @ about_x(lean * share)
+        turn[bone] = about_z(twist * (share - 0.3)) @ about_x(bent * share)
     look = about_z(radians(rng.normal(0, 18))) @ about_x(radians(rng.normal(4, 9)))
     turn["neck02"], turn["head"] = turn["spine01"], look
 
@@ -110,13 +143,33 @@ def _leg(
     else:
         hip, knee, foot = radians(rng.uniform(-4, 6)), radians(rng.uniform(2, 9)), 0.0
         out = rng.uniform(0.02, 0.11)
+    _place_leg(turn, heads, side, hip, knee, out)
+    turn[f"foot.{side}"] = about_z(sign * radians(rng.uniform(0, 14))) @ about_x(foot)
+
+
+def _place_leg(turn: dict[str, Rotation], heads: Heads, side: str, hip: float, knee: float, out: float) -> None:
+    """Thigh ``hip`` forward of hanging down, knee bent by ``knee``, the leg ``out`` to its side for each metre down."""
+    sign = _SIGN[side]
     thigh = np.array([sign * out, -sin(hip), -cos(hip)])
     shank = np.array([sign * out * 0.8, -sin(hip - knee), -cos(hip - knee)])
     hip_at, knee_at, foot_at = (heads[f"{bone}.{side}"] for bone in ("upperleg01", "lowerleg01", "foot"))
     upper = between(knee_at - hip_at, thigh)
-    lower = between(upper @ (foot_at - knee_at), shank) @ upper
-    turn[f"upperleg01.{side}"], turn[f"lowerleg01.{side}"] = upper, lower
-    turn[f"foot.{side}"] = about_z(sign * radians(rng.uniform(0, 14))) @ about_x(foot)
+    turn[f"upperleg01.{side}"] = upper
+    turn[f"lowerleg01.{side}"] = between(upper @ (foot_at - knee_at), shank) @ upper
+    turn[f"foot.{side}"] = np.eye(3)
+
+
+def _pedal(turn: dict[str, Rotation], heads: Heads, side: str, phase: float) -> None:
+    """The foot on its pedal: two bones that reach from the hip to a place, by the law of cosines."""
+    hip_at, knee_at, foot_at = (heads[f"{bone}.{side}"] for bone in ("upperleg01", "lowerleg01", "foot"))
+    thigh, shank = (float(np.linalg.norm(b - a)) for a, b in ((hip_at, knee_at), (knee_at, foot_at)))
+    leg = thigh + shank
+    forward = CRANK[0] * leg + PEDAL * sin(2 * pi * phase)
+    down = CRANK[1] * leg + PEDAL * cos(2 * pi * phase) - _PEDAL_TO_ANKLE
+    reach = min(hypot(forward, down), 0.995 * leg)
+    at_hip = acos((thigh**2 + reach**2 - shank**2) / (2 * thigh * reach))
+    at_knee = acos((thigh**2 + shank**2 - reach**2) / (2 * thigh * shank))
+    _place_leg(turn, heads, side, atan2(forward, down) + at_hip, pi - at_knee, 0.03)
 
 
 def _arm(

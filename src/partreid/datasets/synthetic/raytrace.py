@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,13 @@ from numpy.typing import NDArray
 
 from partreid.datasets.synthetic import kernels
 from partreid.datasets.synthetic.body import Floats, Ints
-from partreid.datasets.synthetic.meshes import Mesh, join, plain, solid
+from partreid.datasets.synthetic.meshes import Mesh
 
-NOTHING, TARGET, OTHERS, SCENE = -1, 0, 1, 2
-"""What a ray hits first."""
+NOTHING = -1
+"""What a ray hits that hits nothing."""
+
+_LEAF = 4
+"""Triangles in a leaf of the tree: for so few rays the quickest to build and to ask together."""
 
 
 def start_warp() -> None:
@@ -37,19 +39,21 @@ def start_warp() -> None:
 
 
 class TracedMesh:
-    """A mesh ready to be hit by rays; building it takes milliseconds, so it is kept where it serves again."""
+    """A mesh ready to be hit by rays."""
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
         points = wp.array(mesh.vertices, dtype=wp.vec3, device="cpu")
         indices = wp.array(mesh.faces.ravel(), dtype=wp.int32, device="cpu")
-        self.handle: Any = wp.Mesh(points=points, indices=indices, bvh_constructor="sah")
+        self.handle: Any = wp.Mesh(points=points, indices=indices, bvh_constructor="cubql", bvh_leaf_size=_LEAF)
 
-    def move(self, vertices: Floats) -> None:
-        """Give it new vertices [V, 3] without rebuilding anything."""
-        self.mesh = replace(self.mesh, vertices=vertices)
-        self.handle.points.assign(wp.array(vertices, dtype=wp.vec3, device="cpu"))
-        self.handle.refit()
+    def distances(self, origin: NDArray[np.floating], directions: Floats) -> tuple[Floats, Ints]:
+        """Metres [N] along unit vectors [N, 3], -1 where it is missed, and the face hit [N]."""
+        out = wp.zeros(len(directions), dtype=float, device="cpu")
+        face = wp.zeros(len(directions), dtype=wp.int32, device="cpu")
+        inputs = [self.handle.id, wp.vec3(*origin), _vectors(directions)]
+        wp.launch(kernels.distance, len(directions), inputs=inputs, outputs=[out, face], device="cpu")
+        return np.array(out.numpy()), np.array(face.numpy())
 
 
 @dataclass(frozen=True)
@@ -57,89 +61,63 @@ class Hits:
     """First hit of each of N rays.
 
     Attributes:
-        kind: [N] NOTHING, TARGET, OTHERS or SCENE. distance: [N] metres.
-        surface, region: [N] of the face hit, -1 and 0 where nothing is. coords: [N, 4].
-        normal: [N, 3], towards the camera. lit: [N] 1 where the sun reaches, else 0.
+        mesh: [N] number in :attr:`Scene.meshes`, or NOTHING. face: [N] of that mesh.
+        uv: [N, 2] weights of the face's first two corners. distance: [N] metres.
     """
 
-    kind: Ints
+    mesh: Ints
+    face: Ints
+    uv: Floats
     distance: Floats
-    surface: Ints
-    region: Ints
-    coords: Floats
-    normal: Floats
-    lit: Floats
 
 
 class Scene:
     """The target, the other things of one image and the camera's surroundings, ready for rays; None: nothing there."""
 
-    def __init__(self, target: TracedMesh, others: TracedMesh | None, surroundings: TracedMesh | None) -> None:
-        self._traced = [m if m is not None else _nowhere() for m in (target, others, surroundings)]
+    def __init__(self, target: TracedMesh, others: Sequence[TracedMesh], surroundings: TracedMesh | None) -> None:
+        self.target, self.others = target, tuple(others)
+        self._casting = (target, *self.others)
+        self._traced = (*self._casting, *((surroundings,) if surroundings is not None else ()))
 
     @property
     def meshes(self) -> list[Mesh]:
+        """The target, the others in their order, the surroundings."""
         return [t.mesh for t in self._traced]
 
-    def distances(self, origin: NDArray[np.floating], directions: Floats) -> tuple[Floats, Ints]:
-        """Metres [2, N] to the target and to the others along unit vectors [N, 3], each as if alone, -1 = none; and
-        the target's region there [N].
-        """
-        out = wp.zeros((2, len(directions)), dtype=float, device="cpu")
-        face = wp.zeros((2, len(directions)), dtype=wp.int32, device="cpu")
-        rays = wp.array(directions, dtype=wp.vec3, device="cpu")
-        for row, traced in enumerate(self._traced[:2]):
-            wp.launch(
-                kernels.distance,
-                len(directions),
-                inputs=[traced.handle.id, wp.vec3(*origin), rays, row],
-                outputs=[out, face],
-                device="cpu",
-            )
-        distance = np.array(out.numpy())
-        region = np.where(distance[0] >= 0, self.meshes[TARGET].region[face.numpy()[0]], 0)
-        return distance, region.astype(np.int32)
+    def distances(self, origin: NDArray[np.floating], directions: Floats) -> Floats:
+        """Metres [2, N] to the target and to the nearest other along unit vectors [N, 3], as if alone; -1: none."""
+        own, _ = self.target.distances(origin, directions)
+        nearest = np.full(len(directions), np.inf, np.float32)
+        for other in self.others:
+            distance, _ = other.distances(origin, directions)
+            nearest = np.where(distance >= 0, np.minimum(nearest, distance), nearest)
+        return np.stack([own, np.where(np.isfinite(nearest), nearest, -1)]).astype(np.float32)
 
-    def trace(
-        self, origin: NDArray[np.floating], directions: Floats, sun: NDArray[np.floating], softness: float
-    ) -> Hits:
-        """First hits of rays [N, 3] from ``origin``; ``sun`` points to the light, ``softness`` is its radius in rad."""
+    def trace(self, origin: NDArray[np.floating], directions: Floats, *, surroundings: bool = True) -> Hits:
+        """First hits of rays [N, 3] from ``origin``."""
         count = len(directions)
-        whole = join(self.meshes)  # one after another: where each one's faces start is needed too
-        starts = [int(x) for x in np.cumsum([0] + [len(m.faces) for m in self.meshes[:-1]])]
-        kind, face = (wp.zeros(count, dtype=wp.int32, device="cpu") for _ in range(2))
-        distance, lit = (wp.zeros(count, dtype=float, device="cpu") for _ in range(2))
-        hit_coords = wp.zeros(count, dtype=wp.vec4, device="cpu")
-        hit_normal = wp.zeros(count, dtype=wp.vec3, device="cpu")
-        wp.launch(
-            kernels.trace,
-            count,
-            inputs=[
-                *(t.handle.id for t in self._traced), *starts, wp.vec3(*origin),
-                wp.array(directions, dtype=wp.vec3, device="cpu"), wp.vec3(*sun), softness,
-                wp.array(whole.faces, dtype=wp.int32, ndim=2, device="cpu"),
-                wp.array(whole.normals, dtype=wp.vec3, device="cpu"),
-                wp.array(whole.coords, dtype=wp.vec4, device="cpu"),
-            ],
-            outputs=[kind, face, distance, lit, hit_coords, hit_normal],
-            device="cpu",
-        )  # fmt: skip
-        index = np.array(face.numpy())
-        hit = index >= 0
-        return Hits(
-            kind=np.array(kind.numpy()),
-            distance=np.array(distance.numpy()),
-            surface=np.where(hit, whole.surface[index], -1).astype(np.int32),
-            region=np.where(hit, whole.region[index], 0).astype(np.int32),
-            coords=np.array(hit_coords.numpy()),
-            normal=np.array(hit_normal.numpy()),
-            lit=np.array(lit.numpy()),
-        )
+        meshes = self._traced if surroundings else self._casting
+        mesh, face = (wp.zeros(count, dtype=wp.int32, device="cpu") for _ in range(2))
+        place = wp.zeros(count, dtype=wp.vec3, device="cpu")
+        inputs = [_handles(meshes), len(meshes), wp.vec3(*origin), _vectors(directions)]
+        wp.launch(kernels.trace, count, inputs=inputs, outputs=[mesh, face, place], device="cpu")
+        where = np.array(place.numpy())
+        return Hits(np.array(mesh.numpy()), np.array(face.numpy()), where[:, :2], where[:, 2])
 
-    @property
-    def surfaces(self) -> Sequence[Any]:
-        """In the order of :attr:`Hits.surface`."""
-        return [s for m in self.meshes for s in m.surfaces]
+    def free(self, starts: Floats, directions: Floats, far: float) -> Floats:
+        """1 for each place [N, 3] from which nobody and nothing but the surroundings lies in its direction, else 0."""
+        out = wp.zeros(len(starts), dtype=float, device="cpu")
+        inputs = [_handles(self._casting), len(self._casting), _vectors(starts), _vectors(directions), far]
+        wp.launch(kernels.reaches, len(starts), inputs=inputs, outputs=[out], device="cpu")
+        return np.array(out.numpy())
+
+
+def _handles(meshes: Sequence[TracedMesh]) -> Any:
+    return wp.array([t.handle.id for t in meshes], dtype=wp.uint64, device="cpu")
+
+
+def _vectors(values: Floats) -> Any:
+    return wp.array(values, dtype=wp.vec3, device="cpu")
 
 
 def skin(
@@ -166,10 +144,3 @@ def skin(
         device="cpu",
     )
     return np.array(posed.numpy()), np.array(turned.numpy())
-
-
-@lru_cache(maxsize=1)
-def _nowhere() -> TracedMesh:
-    """A speck no ray meets: warp has no empty mesh."""
-    corner = np.array([[0, 0, -9e3], [1e-3, 0, -9e3], [0, 1e-3, -9e3]])
-    return TracedMesh(solid(corner, np.tile([0.0, 0, 1], (3, 1)), np.array([[0, 1, 2]]), plain((0, 0, 0))))

@@ -1,70 +1,52 @@
-"""One image from end to end: a person, a camera, perhaps something in front; image, labels, occlusion.
+"""One image from end to end: a person, a camera, who and what else is there; image, labels, occlusion.
 
 What the images of a set share, the body model, cameras and people, each process makes for itself, all the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from partreid.datasets.synthetic import framing
-from partreid.datasets.synthetic.body import BodyModel, Floats, load_body_model
-from partreid.datasets.synthetic.cameras import Camera, make_cameras
+from partreid.datasets.synthetic.body import load_body_model
+from partreid.datasets.synthetic.cameras import make_camera
+from partreid.datasets.synthetic.crowd import TARGET, Actor, Stage
 from partreid.datasets.synthetic.garments import DressedBody, dress
-from partreid.datasets.synthetic.meshes import Mesh, join
-from partreid.datasets.synthetic.obstacles import make_obstacle
-from partreid.datasets.synthetic.people import PosedPerson, pose_person
-from partreid.datasets.synthetic.photo import develop, encode_jpeg, shade
-from partreid.datasets.synthetic.raytrace import TARGET, Scene, TracedMesh, start_warp
+from partreid.datasets.synthetic.hiding import Shot, arrange
+from partreid.datasets.synthetic.panoramas import find_panoramas, read_panorama
+from partreid.datasets.synthetic.photo import Grid, develop, shade
+from partreid.datasets.synthetic.raytrace import Scene, TracedMesh, start_warp
 from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig
 from partreid.datasets.synthetic.wardrobe import Person, make_people, make_wardrobe
 from partreid.labels.draw import draw_pose_fields
 from partreid.labels.fields import label_size
 
-_PASSERS_BY = 24
+_PASSERS_BY = 48
 _CAMERA_STREAM, _PEOPLE_STREAM, _PASSER_BY_STREAM = 101, 102, 103
-_FAULTY_BOXES = 0.1
-_TRIES = 6
-_PLACES = 9
-_WITHIN_REACH = 0.05
-"""The wanted degree keeps this far from the upper limit: a person almost fully hidden can be told by nothing."""
-_CLOSE = 0.08
-"""So near to the wanted degree of occlusion is near enough."""
-_WHOLE = 0.12
-"""An image may be called whole with at most this fraction hidden, the box's errors included."""
+_LEAST_ROWS, _FEW_ROWS = 40, 64
+"""No box is taken at fewer rows; up to the second number four rays a pixel cost little, and save thin things."""
+PERSON_STEP = 16
+"""In a map of the others' parts, person n (from 1) has the values 16·n + region."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Where an image is taken: a camera, its surroundings, and who else may walk there."""
+class OtherPerson:
+    """Somebody else in an image.
 
-    config: SyntheticConfig
-    model: BodyModel
-    camera: Camera
-    surroundings: TracedMesh
-    passers_by: tuple[DressedBody, ...]
+    Attributes:
+        number: from 1, in the map of the others' parts. passer_by: who it is, the same in all images of a set.
+        box: left, top, width, height in pixels of the image; it may reach beyond it.
+        seen: fraction of the body's silhouette that is in the image and covered by nobody.
+    """
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self.config.image_height, self.config.image_width
-
-    def someone(self, rng: np.random.Generator) -> PosedPerson:
-        who = self.passers_by[int(rng.integers(len(self.passers_by)))]
-        return pose_person(self.model, who, rng, yaw=rng.uniform(0, 2 * np.pi))
-
-
-@dataclass(frozen=True)
-class _Shot:
-    """The target in its place: body and box in the image plane."""
-
-    person: PosedPerson
-    traced: TracedMesh
-    body: framing.Box
-    box: framing.Box
+    number: int
+    passer_by: int
+    box: tuple[float, float, float, float]
+    seen: float
 
 
 @dataclass(frozen=True)
@@ -73,125 +55,98 @@ class RenderedImage:
 
     Attributes:
         jpeg: the file's bytes. fields: uint8 [36, h, w], value/255. parts: uint8 [H, W], 0 = not the target.
+        others: the other people. others_parts: uint8 [H, W], see :data:`PERSON_STEP`; 0 = none of them.
     """
 
     jpeg: bytes
     fields: NDArray[np.uint8]
     parts: NDArray[np.uint8]
     occlusion: framing.Occlusion
+    others: tuple[OtherPerson, ...]
+    others_parts: NDArray[np.uint8]
 
 
 def _render_image(
-    target: DressedBody, stage: Stage, wanted: tuple[float, float] | None, rng: np.random.Generator
+    body: DressedBody, stage: Stage, wanted: tuple[float, float] | None, rng: np.random.Generator
 ) -> RenderedImage:
-    """Render one image of ``target``; everything random comes from ``rng``.
+    """Render one image of ``body``; everything random comes from ``rng``.
 
     ``wanted``: least and greatest hidden fraction, None for a whole person.
     """
-    camera, size, samples = stage.camera, stage.image_size, stage.config.samples
-    y = rng.uniform(camera.near, camera.far)
-    x = rng.uniform(-0.24, 0.24) * y
-    person = pose_person(stage.model, target, rng, yaw=rng.uniform(0, 2 * np.pi)).at(x, y)
-    body = framing.bounds(camera.project(person.mesh.vertices))
-    box = framing.detect(rng, body, faulty=_FAULTY_BOXES if wanted is None else 0.5 * _FAULTY_BOXES)
-    shot = _Shot(person, TracedMesh(person.mesh), body, box)
-    bystander = _bystander(stage, rng, x, y)
-    if wanted is not None:
-        scene, occlusion = _hide(stage, wanted, rng, shot, bystander)
-    else:
-        scene, occlusion = _whole(stage, shot, bystander)
-        if occlusion.degree > _WHOLE:
-            shot = replace(shot, box=framing.detect(rng, body, faulty=0.0))
-            scene, occlusion = _whole(stage, shot, None)
-    directions = camera.rays(shot.box.pixels(size, samples))
-    hits = scene.trace(camera.origin, directions, camera.sun, camera.softness)
-    light = shade(scene, hits, camera, directions, person.keypoints[15:17, :2])
-    jpeg = encode_jpeg(develop(light, camera, rng, size, samples), camera.quality)
-    region = np.where(hits.kind == TARGET, hits.region, 0).reshape(samples, *size)
-    return RenderedImage(jpeg, _fields(scene, stage, shot, rng), region[0].astype(np.uint8), occlusion)
+    y = rng.uniform(stage.camera.near, stage.camera.far)
+    target = stage.actor(TARGET, body, rng, (float(rng.uniform(-0.24, 0.24) * y), float(y)))
+    shot = arrange(stage, target, wanted, rng)
+    scene = shot.scene(stage)
+    jpeg = _photograph(scene, stage, shot, rng)
+    parts, others_parts = _part_maps(scene, stage, shot)
+    others = _others(stage, shot, others_parts)
+    return RenderedImage(jpeg, _fields(scene, stage, shot, rng), parts, shot.occlusion, others, others_parts)
 
 
-def _fields(scene: Scene, stage: Stage, shot: _Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
-    camera, person, box, image_size = stage.camera, shot.person, shot.box, stage.image_size
+def _photograph(scene: Scene, stage: Stage, shot: Shot, rng: np.random.Generator) -> bytes:
+    camera, optics, (height, width) = stage.camera, stage.camera.optics, stage.image_size
+    rows = min(height, max(_LEAST_ROWS, round(rng.uniform(*optics.rows))))
+    samples = 4 if stage.config.samples > 1 and rows <= _FEW_ROWS else stage.config.samples
+    grid = Grid(samples, rows, max(1, round(rows * width / height)))
+    directions = camera.rays(shot.box.pixels((grid.height, grid.width), samples))
+    hits = scene.trace(camera.origin, directions)
+    people = (shot.target, *shot.others)
+    feet = np.concatenate([actor.keypoints[15:17, :2] for actor in people])
+    light = shade(scene, camera, directions, hits, feet, grid, rng)
+    motion = 0.0
+    if shot.target.moves and rng.random() < optics.motion:
+        motion = float(rng.uniform(0.5, 4.0) * (0.3 + 0.7 * abs(np.sin(shot.target.yaw))))
+    moving = np.isin(hits.mesh, [k for k, actor in enumerate(people) if actor.moves]).astype(np.float32)
+    return develop(light, moving, grid, optics, rng, motion=motion, image_size=(height, width))
+
+
+def _part_maps(scene: Scene, stage: Stage, shot: Shot) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The target's regions and the others', uint8 [H, W] each, by the ray through each pixel's middle."""
+    camera = stage.camera
+    # Nothing of the surroundings is ever in front of people.
+    hits = scene.trace(camera.origin, camera.rays(shot.box.pixels(stage.image_size, 1)), surroundings=False)
+    target, others = np.zeros(len(hits.mesh), np.uint8), np.zeros(len(hits.mesh), np.uint8)
+    for number, actor in enumerate((shot.target, *shot.others)):
+        where = np.flatnonzero(hits.mesh == number)
+        region = actor.traced.mesh.region[hits.face[where]]
+        if number == 0:
+            target[where] = region
+        else:
+            others[where] = PERSON_STEP * number + region
+    return target.reshape(stage.image_size), others.reshape(stage.image_size)
+
+
+def _others(stage: Stage, shot: Shot, parts: NDArray[np.uint8]) -> tuple[OtherPerson, ...]:
+    """The others of whom anything is in the image."""
+    out = []
+    people = (shot.target, *shot.others)
+    for number in np.unique(parts // PERSON_STEP)[1 if (parts == 0).any() else 0 :]:
+        actor = people[number]
+        shape = framing.silhouette(actor.traced, stage.camera, actor.body, shot.box)
+        covered = np.zeros(len(shape.rays), bool)
+        for traced in (*(a.traced for a in people if a is not actor), *shot.things):
+            covered |= shape.behind(stage.camera, traced)
+        out.append(OtherPerson(int(number), actor.who, _pixels(actor, shot, stage), 1 - shape.hidden(covered).degree))
+    return tuple(out)
+
+
+def _pixels(actor: Actor, shot: Shot, stage: Stage) -> tuple[float, float, float, float]:
+    corners = np.array([[actor.body.left, actor.body.top], [actor.body.right, actor.body.bottom]])
+    (left, top), (right, bottom) = shot.box.to_pixels(corners, stage.image_size)
+    return float(left), float(top), float(right - left), float(bottom - top)
+
+
+def _fields(scene: Scene, stage: Stage, shot: Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
+    camera, person, box, image_size = stage.camera, shot.target, shot.box, stage.image_size
     keypoints = framing.seen_keypoints(scene, camera, person.keypoints, box, image_size)
-    x, y = person.keypoints[:, :2].mean(axis=0)
-    tall = float(person.mesh.vertices[:, 2].max())
+    x, y = person.place
+    tall = float(person.traced.mesh.vertices[: person.outline, 2].max())
     ends = box.to_pixels(camera.project(np.array([[x, y, 0.0], [x, y, tall]])), image_size)
     stature = float(abs(ends[1, 1] - ends[0, 1]))
     if stage.config.detector_noise:
         keypoints = framing.spoil_keypoints(rng, keypoints, stage.config.detector_noise, stature)
     fields = draw_pose_fields(keypoints, image_size=image_size, field_size=label_size(*image_size), scale=stature)
     return np.asarray(np.round(fields * 255), np.uint8)
-
-
-def _bystander(stage: Stage, rng: np.random.Generator, x: float, y: float) -> Mesh | None:
-    """Now and then someone behind or beside the target."""
-    if not stage.passers_by or rng.random() > 0.2:
-        return None
-    back = rng.uniform(0.6, 3.5)
-    side = rng.choice([-1, 1]) * rng.uniform(0.25, 0.9)
-    return stage.someone(rng).at(x * (y + back) / y + side, y + back).mesh
-
-
-def _whole(stage: Stage, shot: _Shot, bystander: Mesh | None) -> tuple[Scene, framing.Occlusion]:
-    others = TracedMesh(bystander) if bystander is not None else None
-    scene = Scene(shot.traced, others, stage.surroundings)
-    return scene, framing.measure_occlusion(scene, stage.camera, shot.body, shot.box)
-
-
-def _hide(
-    stage: Stage, wanted: tuple[float, float], rng: np.random.Generator, shot: _Shot, bystander: Mesh | None
-) -> tuple[Scene, framing.Occlusion]:
-    """Put something in front so that the hidden fraction falls into the wanted range; the nearest try counts else."""
-    low, high = wanted
-    high = max(high - _WITHIN_REACH, (low + high) / 2)
-    degree = rng.uniform(low, high)
-    best: tuple[float, Scene, framing.Occlusion, TracedMesh, Floats] | None = None
-    for _ in range(_TRIES):
-        front, nose = _front(stage, rng, shot.person)
-        others = TracedMesh(front if bystander is None else join([front, bystander]))
-        scene = Scene(shot.traced, others, stage.surroundings)
-        start, moving = others.mesh.vertices, (np.arange(len(others.mesh.vertices)) < len(front.vertices))[:, None]
-        for side in rng.permutation(np.linspace(-0.7, 0.7, _PLACES)):
-            vertices = (start + moving * np.array([side, 0, 0])).astype(np.float32)
-            others.move(vertices)
-            occlusion = framing.measure_occlusion(scene, stage.camera, shot.body, shot.box)
-            miss = abs(occlusion.degree - degree) + (0.0 if low <= occlusion.degree <= high else 1.0)
-            if nose is not None and _is_in_the_way(stage.camera, shot, np.add(nose, (side, 0, 0))):
-                miss += 0.5
-            if best is None or miss < best[0]:
-                best = miss, scene, occlusion, others, vertices
-            if miss < _CLOSE:
-                break
-        if best is not None and best[0] < 2 * _CLOSE:
-            break
-    assert best is not None
-    _, scene, occlusion, others, vertices = best
-    others.move(vertices)
-    return scene, occlusion
-
-
-def _is_in_the_way(camera: Camera, shot: _Shot, nose: NDArray[np.floating]) -> bool:
-    """Whether another's nose [3] is closer to the top centre of the box than the target's: he would be the target."""
-    places = camera.project(np.stack([nose, shot.person.keypoints[0]]))
-    box = shot.box
-    theirs, own = np.hypot(places[:, 0] - (box.left + box.right) / 2, places[:, 1] - box.top)
-    return bool(theirs < own)
-
-
-def _front(stage: Stage, rng: np.random.Generator, person: PosedPerson) -> tuple[Mesh, NDArray[np.floating] | None]:
-    """Something on the line from the target to the camera; the nose [3] if it is a person."""
-    x, y = (float(v) for v in person.keypoints[:, :2].mean(axis=0))
-    is_person = bool(stage.passers_by) and rng.random() < stage.config.people_in_front
-    gap = rng.uniform(0.35, 1.3) if is_person else rng.uniform(0.4, 1.8)
-    distance = y - min(gap, 0.4 * y)
-    if is_person:
-        other = stage.someone(rng).at(x * distance / y, distance)
-        return other.mesh, other.keypoints[0]
-    thing = make_obstacle(rng)
-    # A long thing such as a car stands closer to the camera, clear of the person.
-    distance -= max(0.0, float(thing.vertices[:, 1].max()) - 0.3)
-    return thing.moved(np.array([x * distance / y, distance, 0.0])), None
 
 
 class World:
@@ -201,17 +156,26 @@ class World:
         start_warp()
         self.config = config
         self.model = load_body_model()
-        cameras = make_cameras(np.random.default_rng([config.seed, _CAMERA_STREAM]), config.cameras)
         self.people = people_of(config)
         rng = np.random.default_rng([config.seed, _PASSER_BY_STREAM])
         wardrobe = make_wardrobe(np.random.default_rng([config.seed, _PEOPLE_STREAM]), len(self.people))
-        passers_by = tuple(dress(self.model, p) for p in make_people(rng, wardrobe, _PASSERS_BY))
-        self.stages = [Stage(config, self.model, c, TracedMesh(c.surroundings), passers_by) for c in cameras]
+        self._passers_by = make_people(rng, wardrobe, _PASSERS_BY)
+        self._panoramas = find_panoramas(config.panoramas) if config.panoramas else []
+        # Cameras and people are made when they are needed: short sets and previews need few.
         self._dress = lru_cache(maxsize=4)(lambda pid: dress(self.model, self.people[pid - 1]))
+        self._passer_by = lru_cache(maxsize=None)(lambda number: dress(self.model, self._passers_by[number]))
+        self._stage = lru_cache(maxsize=None)(self._make_stage)
 
     def render(self, planned: PlannedImage) -> RenderedImage:
+        """Render one image; it does not depend on those before."""
         rng = np.random.default_rng(planned.seed(self.config.seed))
-        return _render_image(self._dress(planned.pid), self.stages[planned.camid], planned.occlusion, rng)
+        return _render_image(self._dress(planned.pid), self._stage(planned.camid), planned.occlusion, rng)
+
+    def _make_stage(self, camid: int) -> Stage:
+        panorama = read_panorama(self._panoramas[camid % len(self._panoramas)].path) if self._panoramas else None
+        camera = make_camera((self.config.seed, _CAMERA_STREAM), camid, self.config.cameras, panorama)
+        surroundings = TracedMesh(camera.surroundings)
+        return Stage(self.config, self.model, camera, surroundings, _PASSERS_BY, self._passer_by)
 
 
 def people_of(config: SyntheticConfig) -> list[Person]:

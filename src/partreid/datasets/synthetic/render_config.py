@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -36,8 +37,10 @@ class SyntheticConfig(ConfigModel):
     """Width of an image in pixels."""
     seed: int = Field(default=0, ge=0)
     """Everything random derives from it."""
-    cameras: int = Field(default=6, ge=2, le=9)
-    """Cameras, each with its own place, optics and faults."""
+    cameras: int = Field(default=20, ge=2, le=99)
+    """Cameras, each with its own place, light, surroundings, optics and faults."""
+    panoramas: Path | None = None
+    """Folder of panoramas (.exr, .exr.js, .hdr) for light and background, dealt out to the cameras; None: made up."""
     train_occluded: float = Field(default=0.2, ge=0, le=1)
     """Fraction of training images with something in front of the person."""
     gallery_occluded: float = Field(default=0.1, ge=0, le=1)
@@ -47,7 +50,9 @@ class SyntheticConfig(ConfigModel):
     train_occlusion: tuple[float, float] = (0.15, 0.6)
     """The same for occluded training and gallery images."""
     people_in_front: float = Field(default=0.45, ge=0, le=1)
-    """Fraction of occlusions by another person; the rest are things."""
+    """Fraction of wanted occlusions by another person; the rest are things."""
+    company: float = Field(default=0.4, ge=0, le=1)
+    """Fraction of images with one to three other people beside, behind or partly in front of the person."""
     detector_noise: float = Field(default=0.0, ge=0, le=1)
     """Errors of the pose fields, as a pose detector makes them: 0 = none, 1 = strong."""
     samples: Literal[1, 2, 4] = 2

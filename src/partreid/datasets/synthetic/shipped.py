@@ -29,6 +29,7 @@ SHIPPED = SyntheticConfig(
     image_height=128,
     image_width=64,
     seed=2023,
+    cameras=6,
     samples=4,
 )
 """What the shipped set is made of."""

@@ -1,0 +1,172 @@
+"""What people in streets sit on, ride and push: made to fit a posed person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import cos, sin
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from partreid.datasets.synthetic.body import BELONGINGS
+from partreid.datasets.synthetic.meshes import (
+    Mesh,
+    Surface,
+    box,
+    cylinder,
+    grid_faces,
+    join,
+    plain,
+    solid,
+    superellipsoid,
+)
+from partreid.datasets.synthetic.people import PosedPerson
+from partreid.datasets.synthetic.poses import CRANK, Pose, about_z, between
+from partreid.datasets.synthetic.wardrobe import COLOURS
+from partreid.parts import KEYPOINTS
+
+Vector = NDArray[np.floating]
+
+_WHEEL, _CRANK_HEIGHT = 0.33, 0.28
+_BLACK = plain((0.05, 0.05, 0.05))
+_STEEL = plain((0.55, 0.55, 0.55))
+
+
+@dataclass(frozen=True)
+class Equipped:
+    """A person with what belongs to the pose.
+
+    Attributes:
+        person: lifted onto the saddle where there is one. carried: a bicycle or a pram, the person's own, as bags are.
+        under: a bench, which is nobody's.
+    """
+
+    person: PosedPerson
+    carried: Mesh | None = None
+    under: Mesh | None = None
+
+    @property
+    def mesh(self) -> Mesh:
+        """The person and what is the person's own."""
+        return self.person.mesh if self.carried is None else join([self.person.mesh, self.carried])
+
+
+def equip(person: PosedPerson, pose: Pose, yaw: float, rng: np.random.Generator) -> Equipped:
+    """Give a posed person at the origin, turned by ``yaw``, the bench, bicycle or pram that the pose is made for."""
+    turn = about_z(yaw)
+    # In the person's own frame (front = -y): things are made there, then turned.
+    points = dict(zip(KEYPOINTS, person.keypoints.astype(float) @ turn, strict=True))
+    hips = (points["left_hip"] + points["right_hip"]) / 2
+    hands = (points["left_wrist"] + points["right_wrist"]) / 2
+    origin = np.zeros(3)
+    if pose == "sitting":
+        return Equipped(person, under=_bench(rng, hips).moved(origin, turn))
+    if pose == "pushing":
+        return Equipped(person, _owned(_pram(rng, hands)).moved(origin, turn))
+    if pose == "cycling":
+        leg = float(
+            np.linalg.norm(points["left_hip"] - points["left_knee"])
+            + np.linalg.norm(points["left_knee"] - points["left_ankle"])
+        )
+        crank = hips + leg * np.array([0.0, -CRANK[0], -CRANK[1]])
+        lift = np.array([0.0, 0.0, _CRANK_HEIGHT - crank[2]])
+        vehicle = bicycle(rng, crank + lift, saddle=hips + lift - [0, 0, 0.11], bar=hands + lift - [0, 0, 0.03])
+        lifted = PosedPerson(person.mesh.moved(lift), (person.keypoints + lift).astype(np.float32))
+        return Equipped(lifted, _owned(vehicle).moved(origin, turn))
+    return Equipped(person)
+
+
+def bicycle(rng: np.random.Generator, crank: Vector, *, saddle: Vector, bar: Vector) -> Mesh:
+    """A bicycle that goes to -y; its crank, saddle and the middle of its handlebar at these places [3], in metres."""
+    frame = plain(_colour(rng))
+    rear = np.array([crank[0], crank[1] + 0.43, _WHEEL])
+    front = np.array([crank[0], crank[1] - 0.62, _WHEEL])
+    head = front + np.array([0, 0.20, 0.50])
+    tubes = [
+        (rear, crank, 0.014), (crank, saddle, 0.018), (crank, head, 0.02), (head, saddle - [0, 0, 0.12], 0.018),
+        (rear, saddle - [0, 0, 0.14], 0.012), (front, head, 0.016), (head, bar, 0.016),
+        (_beside(bar, -0.27, 0, 0), _beside(bar, 0.27, 0, 0), 0.016),
+    ]  # fmt: skip
+    parts = [tube(a, b, radius, frame) for a, b, radius in tubes]
+    parts += [_wheel(centre) for centre in (rear, front)]
+    parts.append(superellipsoid(saddle, (0.08, 0.14, 0.03), _BLACK, segments=8))
+    if rng.random() < 0.5:
+        basket = plain(_colour(rng))
+        parts.append(box(_beside(front, 0, 0.06, 0.56), (0.34, 0.26, 0.24), basket))
+    return join(parts)
+
+
+def parked_bicycle(rng: np.random.Generator) -> Mesh:
+    """A bicycle that stands along x at the origin."""
+    saddle, bar = (0.0, 0.17, rng.uniform(0.88, 1.0)), (0.0, -0.42, rng.uniform(1.0, 1.1))
+    made = bicycle(rng, np.array([0, 0, _CRANK_HEIGHT]), saddle=np.array(saddle), bar=np.array(bar))
+    return made.moved(np.zeros(3), about_z(np.pi / 2))
+
+
+def tube(start: ArrayLike, end: ArrayLike, radius: float, surface: Surface) -> Mesh:
+    """A round bar between two places [3]."""
+    along = np.asarray(end, float) - np.asarray(start, float)
+    bar = cylinder((0, 0, 0), float(np.linalg.norm(along)), radius, surface)
+    return bar.moved(np.asarray(start, float), between(np.array([0, 0, 1.0]), along))
+
+
+def _wheel(centre: Vector) -> Mesh:
+    """A tyre in the y-z plane, with a few spokes."""
+    around, across = np.linspace(0, 2 * np.pi, 21), np.linspace(0, 2 * np.pi, 6)
+    thick, radius = 0.022, _WHEEL - 0.022
+    a, b = np.meshgrid(around, across, indexing="ij")
+    out = np.stack([np.sin(b), np.cos(a) * np.cos(b), np.sin(a) * np.cos(b)], -1).reshape(-1, 3)
+    ring = np.stack([0 * a, np.cos(a), np.sin(a)], -1).reshape(-1, 3) * radius
+    tyre = solid(ring + thick * out + centre, out, grid_faces(len(around), len(across)), _BLACK)
+    spokes = []
+    for angle in np.arange(6) * np.pi / 6:
+        tip = radius * np.array([0, cos(angle), sin(angle)])
+        spokes.append(
+            box((0, 0, 0), (0.006, 2 * radius, 0.006), _STEEL).moved(centre, between(np.array([0, 1.0, 0]), tip))
+        )
+    return join([tyre, *spokes])
+
+
+def _pram(rng: np.random.Generator, hands: Vector) -> Mesh:
+    cloth = plain(_colour(rng))
+    middle = hands + np.array([0, -0.50, 0])
+    tub = middle * [1, 1, 0] + np.array([0, -0.08, 0.62])
+    parts = [
+        superellipsoid(tub, (0.22, 0.40, 0.17), cloth, squareness=0.6),
+        superellipsoid(_beside(tub, 0, -0.14, 0.20), (0.23, 0.26, 0.24), cloth, squareness=0.8),
+        tube(_beside(hands, -0.22, 0, 0), _beside(hands, 0.22, 0, 0), 0.018, _BLACK),
+    ]
+    for side in (-0.22, 0.22):
+        parts.append(tube(_beside(hands, side, 0, 0), _beside(tub, side, -0.25, -0.35), 0.014, _STEEL))
+        parts.append(tube(_beside(tub, side, 0.28, -0.48), _beside(tub, side, -0.1, -0.1), 0.014, _STEEL))
+        for y in (-0.32, 0.28):
+            parts.append(superellipsoid(_beside(tub, side, y, 0.13 - tub[2]), (0.025, 0.13, 0.13), _BLACK, segments=10))
+    return join(parts)
+
+
+def _bench(rng: np.random.Generator, hips: Vector) -> Mesh:
+    """A seat without a back, under the hips."""
+    height, width = float(hips[2]) - 0.13, rng.uniform(0.5, 1.6)
+    seat = box((hips[0], hips[1] - 0.06, height - 0.03), (width, 0.42, 0.06), plain(_colour(rng)))
+    legs = [
+        box(
+            (hips[0] + side * (width / 2 - 0.06), hips[1] - 0.06, height / 2 - 0.03),
+            (0.06, 0.36, height - 0.06),
+            _STEEL,
+        )
+        for side in (-1, 1)
+    ]
+    return join([seat, *legs])
+
+
+def _beside(place: Vector, x: float, y: float, z: float) -> tuple[float, float, float]:
+    return float(place[0]) + x, float(place[1]) + y, float(place[2]) + z
+
+
+def _owned(mesh: Mesh) -> Mesh:
+    return replace(mesh, region=np.full(len(mesh.faces), BELONGINGS, np.int32))
+
+
+def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
+    r, g, b = np.asarray(COLOURS[str(rng.choice(list(COLOURS)))]) * rng.uniform(0.8, 1.1)
+    return float(r), float(g), float(b)
