@@ -127,3 +127,17 @@ def trace(
                 blocked = wp.mesh_query_ray_anyhit(others, start, light, 60.0)
             if not blocked:
                 lit[i] = 1.0
+
+
+@wp.kernel
+def meets(
+    mesh: wp.uint64,
+    starts: wp.array(dtype=wp.vec3),
+    rays: wp.array(dtype=wp.vec3),
+    reach: float,
+    hit: wp.array(dtype=wp.int32),
+):
+    """Whether the mesh lies within reach along each ray."""
+    i = wp.tid()
+    if wp.mesh_query_ray_anyhit(mesh, starts[i], rays[i], reach):
+        hit[i] = 1

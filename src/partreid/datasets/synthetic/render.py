@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from partreid.datasets.synthetic import framing
 from partreid.datasets.synthetic.body import BodyModel, Floats, load_body_model
 from partreid.datasets.synthetic.cameras import Camera, make_cameras
+from partreid.datasets.synthetic.catalogue import load_catalogue
 from partreid.datasets.synthetic.garments import DressedBody, dress
 from partreid.datasets.synthetic.meshes import Mesh, join
 from partreid.datasets.synthetic.obstacles import make_obstacle
@@ -21,7 +22,7 @@ from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.photo import develop, encode_jpeg, shade
 from partreid.datasets.synthetic.raytrace import TARGET, Scene, TracedMesh, start_warp
 from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig
-from partreid.datasets.synthetic.wardrobe import Person, make_people, make_wardrobe
+from partreid.datasets.synthetic.wardrobe import Person, Stock, make_people, make_wardrobe
 from partreid.labels.draw import draw_pose_fields
 from partreid.labels.fields import label_size
 
@@ -204,10 +205,11 @@ class World:
         cameras = make_cameras(np.random.default_rng([config.seed, _CAMERA_STREAM]), config.cameras)
         self.people = people_of(config)
         rng = np.random.default_rng([config.seed, _PASSER_BY_STREAM])
-        wardrobe = make_wardrobe(np.random.default_rng([config.seed, _PEOPLE_STREAM]), len(self.people))
-        passers_by = tuple(dress(self.model, p) for p in make_people(rng, wardrobe, _PASSERS_BY))
+        catalogue = load_catalogue(config.assets) if config.assets else None
+        wardrobe = make_wardrobe(np.random.default_rng([config.seed, _PEOPLE_STREAM]), len(self.people), _stock(config))
+        passers_by = tuple(dress(self.model, p, catalogue) for p in make_people(rng, wardrobe, _PASSERS_BY))
         self.stages = [Stage(config, self.model, c, TracedMesh(c.surroundings), passers_by) for c in cameras]
-        self._dress = lru_cache(maxsize=4)(lambda pid: dress(self.model, self.people[pid - 1]))
+        self._dress = lru_cache(maxsize=4)(lambda pid: dress(self.model, self.people[pid - 1], catalogue))
 
     def render(self, planned: PlannedImage) -> RenderedImage:
         rng = np.random.default_rng(planned.seed(self.config.seed))
@@ -218,4 +220,8 @@ def people_of(config: SyntheticConfig) -> list[Person]:
     """The set's identities; number i has pid i + 1. No two wear the same outfit."""
     count = config.train_identities + config.test_identities
     rng = np.random.default_rng([config.seed, _PEOPLE_STREAM])
-    return make_people(rng, make_wardrobe(rng, count), count)
+    return make_people(rng, make_wardrobe(rng, count, _stock(config)), count)
+
+
+def _stock(config: SyntheticConfig) -> Stock | None:
+    return load_catalogue(config.assets).stock if config.assets else None

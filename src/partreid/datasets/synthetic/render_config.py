@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -52,6 +53,8 @@ class SyntheticConfig(ConfigModel):
     """Errors of the pose fields, as a pose detector makes them: 0 = none, 1 = strong."""
     samples: Literal[1, 2, 4] = 2
     """Rays a pixel."""
+    assets: Path | None = None
+    """Folder of MakeHuman clothes, shoes, hats and hair; people wear simple cloth without one."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +12,8 @@ from partreid.datasets.synthetic.textures import Cloth
 
 Colour = tuple[float, float, float]
 T = TypeVar("T")
+
+_FROM_STOCK = 0.8
 
 COLOURS: dict[str, Colour] = {
     "black": (0.07, 0.07, 0.08), "charcoal": (0.20, 0.20, 0.22), "grey": (0.48, 0.48, 0.50),
@@ -23,14 +25,48 @@ COLOURS: dict[str, Colour] = {
     "brown": (0.34, 0.20, 0.11), "beige": (0.78, 0.68, 0.52), "khaki": (0.58, 0.50, 0.36),
     "purple": (0.40, 0.16, 0.50),
 }  # fmt: skip
+WORN: dict[str, tuple[float, dict[str, float]]] = {
+    "top": (2, {
+        "black": 17, "white": 17, "grey": 10, "charcoal": 8, "navy": 8, "sky": 6, "red": 5, "silver": 4, "denim": 4,
+        "beige": 4, "pink": 4, "royal": 3, "burgundy": 3, "orange": 1, "purple": 1, "teal": 1,
+    }),
+    "outer": (1, {"black": 28, "navy": 14, "charcoal": 13, "grey": 10, "beige": 6, "brown": 5, "olive": 4, "white": 3}),
+    "bottom": (0.3, {
+        "black": 28, "denim": 16, "navy": 14, "charcoal": 13, "grey": 8, "beige": 5, "khaki": 4, "white": 3,
+        "brown": 3, "olive": 2,
+    }),
+    "shoes": (0.5, {"black": 36, "white": 22, "brown": 9, "grey": 9, "charcoal": 8, "navy": 5, "beige": 3, "red": 2}),
+    "bag": (1, {"black": 36, "charcoal": 10, "navy": 8, "brown": 8, "grey": 6, "beige": 4, "red": 3}),
+}  # fmt: skip
+"""How common colours are in streets, by what is worn: the weight of any colour, and of those named."""
 SKINS: tuple[Colour, ...] = (
-    (0.90, 0.72, 0.62), (0.85, 0.64, 0.50), (0.78, 0.57, 0.43), (0.64, 0.44, 0.31), (0.47, 0.31, 0.22),
-    (0.33, 0.21, 0.15),
+    (0.92, 0.76, 0.67), (0.87, 0.67, 0.54), (0.81, 0.60, 0.45), (0.73, 0.52, 0.38), (0.62, 0.43, 0.30),
+    (0.50, 0.33, 0.23), (0.40, 0.26, 0.18), (0.30, 0.19, 0.13),
 )  # fmt: skip
 HAIRS: tuple[Colour, ...] = (
     (0.05, 0.04, 0.04), (0.10, 0.07, 0.05), (0.22, 0.13, 0.07), (0.38, 0.23, 0.12), (0.70, 0.54, 0.32),
     (0.45, 0.18, 0.08), (0.60, 0.60, 0.60),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A piece of an asset folder by name, and whom it is made for: "female", "male", or "" for anybody."""
+
+    piece: str
+    wearer: str = ""
+
+
+@dataclass(frozen=True)
+class Stock:
+    """The cuts an asset folder offers of each part; a whole is worn in place of a top and a bottom."""
+
+    top: tuple[Cut, ...] = ()
+    bottom: tuple[Cut, ...] = ()
+    whole: tuple[Cut, ...] = ()
+    shoes: tuple[Cut, ...] = ()
+    hat: tuple[Cut, ...] = ()
+    hair: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +76,8 @@ class Top:
     Attributes:
         sleeve: where it ends on the arm, 0 shoulder .. 1 wrist. hem: height of its lower edge over the hip in
         metres on the template body. neck: how deep it is cut in front. skirt: for a dress, where the skirt ends on
-        the leg (0 hip .. 1 ankle), else 0.
+        the leg (0 hip .. 1 ankle), else 0. cut: the piece it is made of, whose own sleeves and hem count then.
+        whole: that piece covers the legs too.
     """
 
     cloth: Cloth
@@ -49,6 +86,8 @@ class Top:
     neck: float = 0.03
     thickness: float = 0.012
     skirt: float = 0.0
+    cut: Cut | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +112,7 @@ class Bottom:
     thickness: float = 0.014
     flare: float = 0.0
     skirt: bool = False
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True)
@@ -83,15 +123,20 @@ class Shoes:
     sole: Colour
     sock: Colour
     shaft: float = 0.99
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True)
 class Hair:
-    """``style`` is one of :data:`HAIR_STYLES`; ``hat`` the colour of a cap or beanie."""
+    """``style`` is one of :data:`HAIR_STYLES`, or "cut" for hair and "hat" for a hat of an asset folder.
+
+    ``hat``: the colour of a cap, beanie or hat.
+    """
 
     style: str
     colour: Colour
     hat: Colour = (0.1, 0.1, 0.1)
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +161,17 @@ class Outfit:
     hair: Hair
     bag: Bag
 
+    @property
+    def cuts(self) -> list[Cut]:
+        """The pieces of an asset folder that are worn, from the inside outwards."""
+        legs = None if self.covers_legs else self.bottom.cut
+        return [cut for cut in (self.shoes.cut, legs, self.top.cut, self.hair.cut) if cut is not None]
+
+    @property
+    def covers_legs(self) -> bool:
+        """Whether the top leaves nothing of the bottom to be seen."""
+        return self.top.whole or self.top.skirt > 0
+
 
 @dataclass(frozen=True)
 class Person:
@@ -131,33 +187,42 @@ Wardrobe = tuple[Sequence[Any], ...]
 """What identities choose from, for each field of :class:`Outfit`."""
 
 
-def make_wardrobe(rng: np.random.Generator, people: int) -> Wardrobe:
-    """A wardrobe for so many people; each top is worn by about four of them, each bottom by about six."""
+def make_wardrobe(rng: np.random.Generator, people: int, stock: Stock | None = None) -> Wardrobe:
+    """A wardrobe for so many people; each top is worn by about four of them, each bottom by about six.
+
+    ``stock``: cuts of an asset folder, of which most garments are made then.
+    """
     tops, bottoms = max(6, min(60, people // 4)), max(5, min(40, people // 6))
+    stock = stock or Stock()
     return (
-        [_top(rng) for _ in range(tops)],
-        [None] * max(6, tops // 2) + [_outer(rng) for _ in range(max(4, tops // 3))],
-        [_bottom(rng) for _ in range(bottoms)],
-        [_shoes(rng) for _ in range(9)],
-        [_hair(rng, i) for i in range(14)],
-        [Bag("none")] * 7 + [Bag(kind, _colour(rng)) for kind in ("backpack", "shoulder", "hand") for _ in range(3)],
+        [_of_stock(rng, _cut_top, stock.top * 4 + stock.whole) or _top(rng) for _ in range(tops)],
+        [None] * max(6, tops // 2 * (3 if stock.top else 1)) + [_outer(rng) for _ in range(max(4, tops // 3))],
+        [_of_stock(rng, _cut_bottom, stock.bottom) or _bottom(rng) for _ in range(bottoms)],
+        [_of_stock(rng, _cut_shoes, stock.shoes) or _shoes(rng) for _ in range(12 if stock.shoes else 9)],
+        [_of_stock(rng, _cut_hair, stock.hair * 5 + stock.hat) or _hair(rng, i) for i in range(28 if stock.hair else 14)],
+        [Bag("none")] * 7 + [Bag(kind, _colour(rng, "bag")) for kind in ("backpack", "shoulder", "hand") for _ in range(3)],
     )
 
 
 def make_people(rng: np.random.Generator, wardrobe: Wardrobe, count: int) -> list[Person]:
     """People of whom no two wear the same outfit."""
     people: list[Person] = []
-    seen: set[Outfit] = set()
+    seen: set[tuple[object, ...]] = set()
     while len(people) < count:
         outfit = Outfit(*(_pick(rng, garments) for garments in wardrobe))
-        if outfit not in seen:
-            seen.add(outfit)
+        # What nobody sees makes no difference.
+        key = (outfit.top, outfit.outer, None if outfit.covers_legs else outfit.bottom, outfit.shoes, outfit.hair, outfit.bag)
+        wearers = {cut.wearer for cut in outfit.cuts} - {""}
+        if key not in seen and len(wearers) < 2:
+            seen.add(key)
             people.append(_person(rng, outfit))
     return people
 
 
 def _person(rng: np.random.Generator, outfit: Outfit) -> Person:
+    wearers = {cut.wearer for cut in outfit.cuts} - {""}
     feminine = outfit.top.skirt > 0 or outfit.bottom.skirt or outfit.hair.style in ("long", "ponytail", "bun", "bob")
+    feminine = "female" in wearers if wearers else feminine
     gender = float(np.clip(rng.normal(0.85 if feminine else 0.2, 0.15), 0, 1))
     shape = {
         "gender": gender,
@@ -172,17 +237,48 @@ def _person(rng: np.random.Generator, outfit: Outfit) -> Person:
     return Person(rounded, stature, _pick(rng, SKINS), outfit)
 
 
-def _cloth(rng: np.random.Generator, patterns: Sequence[str]) -> Cloth:
-    colour = _colour(rng)
-    second = _colour(rng)
+def _of_stock(rng: np.random.Generator, make: Callable[[np.random.Generator, Cut], T], cuts: Sequence[Cut]) -> T | None:
+    """Mostly something made of one of the cuts; now and then None, for what an asset folder seldom has."""
+    return make(rng, _pick(rng, cuts)) if cuts and rng.random() < _FROM_STOCK else None
+
+
+def _cut_top(rng: np.random.Generator, cut: Cut) -> Top:
+    patterns = ("plain", "plain", "plain", "plain", "texture", "stripes", "checks", "block", "logo")
+    return Top(_cloth(rng, patterns, "top"), 1.0, cut=cut, whole=cut.piece.endswith(":whole"))
+
+
+def _cut_bottom(rng: np.random.Generator, cut: Cut) -> Bottom:
+    cloth = _denim(rng) if rng.random() < 0.35 else _cloth(rng, ("plain",) * 7 + ("texture", "pinstripes"), "bottom")
+    return Bottom(cloth, 1.0, cut=cut)
+
+
+def _cut_shoes(rng: np.random.Generator, cut: Cut) -> Shoes:
+    return replace(_shoes(rng), shaft=0.99, cut=cut)
+
+
+def _cut_hair(rng: np.random.Generator, cut: Cut) -> Hair:
+    style = "hat" if cut.piece.endswith(":hat") else "cut"
+    return Hair(style, _pick(rng, HAIRS), _colour(rng, "bag"), cut)
+
+
+def _cloth(rng: np.random.Generator, patterns: Sequence[str], use: str) -> Cloth:
+    colour = _colour(rng, use)
+    second = _colour(rng, use)
     while sum(abs(a - b) for a, b in zip(colour, second, strict=True)) < 0.5:
-        second = _colour(rng)
+        second = _colour(rng, use)
     return Cloth(colour, second, str(rng.choice(list(patterns))), float(rng.uniform(0.06, 0.14)))
+
+
+def _denim(rng: np.random.Generator) -> Cloth:
+    shade = rng.uniform(0.35, 1.3)
+    return Cloth((0.22 * shade, 0.31 * shade, 0.50 * shade), COLOURS["sky"], "plain")
 
 
 def _top(rng: np.random.Generator) -> Top:
     cloth = _cloth(
-        rng, ("plain", "plain", "plain", "stripes", "checks", "block", "logo", "logo", "gradient", "camouflage", "dots")
+        rng,
+        ("plain",) * 8 + ("stripes", "stripes", "checks", "block", "logo", "logo", "gradient", "camouflage", "dots"),
+        "top",
     )
     kind = rng.choice(["t-shirt", "long", "sleeveless", "shirt", "dress"], p=[0.38, 0.22, 0.08, 0.18, 0.14])
     neck = float(rng.uniform(0.01, 0.09))
@@ -194,7 +290,7 @@ def _top(rng: np.random.Generator) -> Top:
 
 
 def _outer(rng: np.random.Generator) -> Outer:
-    cloth = _cloth(rng, ("plain", "plain", "plain", "plain", "block", "pinstripes", "checks"))
+    cloth = _cloth(rng, ("plain", "plain", "plain", "plain", "block", "pinstripes", "checks"), "outer")
     kind = rng.choice(["jacket", "open", "hoodie", "waistcoat", "coat"], p=[0.2, 0.25, 0.25, 0.1, 0.2])
     if kind == "coat":
         return Outer(cloth, 1.0, -0.1, float(rng.choice([0.0, 0.05])), 0.03, coat=float(rng.uniform(0.25, 0.5)))
@@ -207,22 +303,20 @@ def _outer(rng: np.random.Generator) -> Outer:
 def _bottom(rng: np.random.Generator) -> Bottom:
     kind = rng.choice(["trousers", "jeans", "leggings", "shorts", "skirt"], p=[0.32, 0.26, 0.12, 0.18, 0.12])
     if kind == "jeans":
-        shade = rng.uniform(0.35, 1.3)
-        blue: Colour = (0.22 * shade, 0.31 * shade, 0.50 * shade)
-        return Bottom(Cloth(blue, COLOURS["sky"], "plain"), 1.0, float(rng.uniform(0.008, 0.018)))
+        return Bottom(_denim(rng), 1.0, float(rng.uniform(0.008, 0.018)))
     if kind == "skirt":
-        return Bottom(_cloth(rng, ("plain", "checks", "dots", "plain")), float(rng.uniform(0.25, 0.85)), skirt=True)
+        return Bottom(_cloth(rng, ("plain", "checks", "dots", "plain"), "bottom"), float(rng.uniform(0.25, 0.85)), skirt=True)
     if kind == "shorts":
-        cloth = _cloth(rng, ("plain", "plain", "checks", "camouflage"))
+        cloth = _cloth(rng, ("plain", "plain", "checks", "camouflage"), "bottom")
         return Bottom(cloth, float(rng.uniform(0.3, 0.52)), float(rng.uniform(0.012, 0.03)), 0.02)
     if kind == "leggings":
-        return Bottom(_cloth(rng, ("plain",)), float(rng.choice([0.8, 1.0])), 0.004)
-    cloth = _cloth(rng, ("plain", "plain", "plain", "pinstripes", "camouflage"))
+        return Bottom(_cloth(rng, ("plain",), "bottom"), float(rng.choice([0.8, 1.0])), 0.004)
+    cloth = _cloth(rng, ("plain", "plain", "plain", "pinstripes", "camouflage"), "bottom")
     return Bottom(cloth, 1.0, float(rng.uniform(0.01, 0.028)))
 
 
 def _shoes(rng: np.random.Generator) -> Shoes:
-    colour = _colour(rng)
+    colour = _colour(rng, "shoes")
     sole = COLOURS["white"] if rng.random() < 0.5 else COLOURS["black"]
     sock = COLOURS["white"] if rng.random() < 0.5 else COLOURS["charcoal"]
     return Shoes(colour, sole, sock, float(rng.choice([0.99, 0.97, 0.8], p=[0.6, 0.2, 0.2])))
@@ -230,13 +324,14 @@ def _shoes(rng: np.random.Generator) -> Shoes:
 
 def _hair(rng: np.random.Generator, number: int) -> Hair:
     style = HAIR_STYLES[(number * 2 + 1) % len(HAIR_STYLES)]
-    return Hair(style, _pick(rng, HAIRS), _colour(rng))
+    return Hair(style, _pick(rng, HAIRS), _colour(rng, "bag"))
 
 
-def _colour(rng: np.random.Generator) -> Colour:
-    """A colour people wear, each time a little different; dark and grey ones are common."""
+def _colour(rng: np.random.Generator, use: str) -> Colour:
+    """A colour as people wear it there, each time a little different."""
     names = list(COLOURS)
-    weights = np.array([3.0 if n in ("black", "white", "grey", "navy", "charcoal") else 1.0 for n in names])
+    any_colour, common = WORN[use]
+    weights = np.array([common.get(name, any_colour) for name in names])
     base = np.asarray(COLOURS[str(rng.choice(names, p=weights / weights.sum()))])
     r, g, b = (float(x) for x in np.clip(base * rng.uniform(0.85, 1.15) + rng.normal(0, 0.02, 3), 0.02, 0.97).round(4))
     return r, g, b
