@@ -22,6 +22,9 @@ def synth(
         float | None,
         typer.Option(help="Errors of the pose labels, as a detector makes them: 0 none, 1 strong. Default: 0."),
     ] = None,
+    assets: Annotated[
+        Path | None, typer.Option(help="Folder of MakeHuman clothes and hair, to dress people in.", show_default=False)
+    ] = None,
     config: opt.ConfigFile = None,
     overrides: opt.OtherOverrides = None,
     processes: Annotated[
@@ -37,7 +40,7 @@ def synth(
 
     flags = {
         "train_identities": train_ids, "test_identities": test_ids, "image_height": height, "image_width": width,
-        "seed": seed, "detector_noise": detector_noise,
+        "seed": seed, "detector_noise": detector_noise, "assets": assets,
     }  # fmt: skip
     given = {field: value for field, value in flags.items() if value is not None}
     chosen = (SyntheticConfig.load(config) if config else SyntheticConfig()).override(given, overrides or [])

@@ -95,7 +95,9 @@ def files_of(out: Path, planned: PlannedImage) -> tuple[Path, Path, Path]:
 
 def _claim(out: Path, config: SyntheticConfig) -> None:
     """Write the manifest, or check the one that is there."""
-    manifest = {"renderer": RENDERER_VERSION, "config": config.model_dump(mode="json")}
+    manifest: dict[str, Any] = {"renderer": RENDERER_VERSION, "config": config.model_dump(mode="json", exclude={"assets"})}
+    if config.assets:  # by content: the folder may move
+        manifest["assets"] = dict(load_catalogue(config.assets).digests)
     path = out / MANIFEST
     if not path.exists():
         if out.is_dir() and any(p for p in out.iterdir() if not p.name.startswith(".")):
@@ -107,11 +109,14 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
         found = read_json(path, error=DataError)
         # Former versions wrote train_pictures where train_images stands now.
         config_there = {name.replace("pictures", "images"): value for name, value in found["config"].items()}
-        theirs = {"renderer": found["renderer"], **config_there}
+        theirs = {"renderer": found["renderer"], "assets": found.get("assets", {}), **config_there}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}). Remove the folder and render again.") from None
     mine = {"renderer": RENDERER_VERSION, **json.loads(json.dumps(manifest["config"]))}
     differing = [f"{k} = {theirs.get(k)} there, {mine.get(k)} here" for k in mine if mine.get(k) != theirs.get(k)]
+    here, there = manifest.get("assets", {}), theirs["assets"]
+    if other := sorted(name for name in here | there if here.get(name) != there.get(name)):
+        differing.append(f"{len(other)} assets differ or are there only once, among them {other[0]}")
     if differing:
         raise ConfigError(
             f"{out} holds a set made with other options: {'; '.join(differing)}. Choose another folder, or remove it."

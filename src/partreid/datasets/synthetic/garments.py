@@ -89,7 +89,9 @@ def dress(model: BodyModel, person: Person, catalogue: Catalogue | None = None) 
     normals = vertex_normals(calm, model.faces)
     thickness = _thickness(coords, layer, outfit, marks) * (person.stature / 1.67)
     clothes = _fitted(person, catalogue)
-    under = covered(rest.vertices, normals, clothes) & (layer <= Layer.BOTTOM)
+    upper = [f for f in clothes if f.piece.part in ("top", "whole")]
+    under = covered(rest.vertices, normals, clothes) & (layer < Layer.BOTTOM)
+    under |= covered(rest.vertices, normals, upper) & (layer == Layer.BOTTOM)
     thickness = np.where(under, -_SUNK, thickness)
     # Near its edge a garment may stand off, and what is under it be seen.
     deep = under & (smooth(~under[:, None], model.edges, rounds=1)[:, 0] == 0)
@@ -143,7 +145,7 @@ def _under_coat(coords: Floats, outfit: Outfit, marks: Landmarks) -> NDArray[np.
     x, y, z, arm = coords.T
     end = outfit.outer.coat if outfit.outer is not None else 0.0
     leg = leg_coordinate(z, marks)
-    return (leg > -0.1) & (leg < end - 0.04) & (arm < NO_ARM / 2) & ((np.abs(x) > 0.06) | (y > 0)) & (end > 0)
+    return (leg > -0.1) & (leg < end - 0.04) & (arm < NO_ARM / 2) & ((np.abs(x) > 0.12) | (y > 0)) & (end > 0)
 
 
 def _lining(outfit: Outfit, marks: Landmarks) -> Surface:
@@ -277,7 +279,9 @@ def _thickness(coords: Floats, layer: NDArray[np.int8], outfit: Outfit, marks: L
     z, arm = coords[:, 2], coords[:, 3]
     leg = leg_coordinate(z, marks).clip(0, 1)
     outer = outfit.outer
-    top = np.full(len(coords), outfit.top.thickness)
+    # Trousers of an asset folder stand off the waist; what hangs over them does so too.
+    over = 0.028 * np.clip((marks.waist - z) / (marks.waist - marks.hip), 0, 1) if outfit.bottom.cut else 0.0
+    top = outfit.top.thickness + over * np.ones(len(coords), np.float32)
     loose_arm = np.where(arm > 0, 0.6, 1.0)
     coat = (outer.thickness if outer else 0.0) * loose_arm + 0.4 * outfit.top.thickness
     bottom = outfit.bottom.thickness * (0.5 + leg) + outfit.bottom.flare * leg

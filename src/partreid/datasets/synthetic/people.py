@@ -88,7 +88,8 @@ def _skirts(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]
         out.append(_tube(model, body, bones, outfit.bottom.cloth, outfit.bottom.end, flare=0.05))
     if outfit.outer is not None and outfit.outer.coat:
         gap = 0.25 + 3 * outfit.outer.opening
-        out.append(_tube(model, body, bones, outfit.outer.cloth, outfit.outer.coat, flare=0.06, gap=gap, slack=0.035))
+        slack = 0.035 if outfit.bottom.cut is None else 0.055
+        out.append(_tube(model, body, bones, outfit.outer.cloth, outfit.outer.coat, flare=0.06, gap=gap, slack=slack))
     return out
 
 

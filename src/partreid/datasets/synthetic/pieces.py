@@ -14,12 +14,12 @@ from partreid.datasets.synthetic.makehuman import Asset
 PARTS = ("top", "bottom", "whole", "shoes", "hat", "hair")
 """What a piece can be; a whole is worn in place of a top and a bottom."""
 
-_CELLS = {"shoes": 0.016, "hat": 0.012, "hair": 0.008}
+_CELLS = {"shoes": 0.018, "hat": 0.012, "hair": 0.011}
 """Metres within which a part's vertices are merged; else :data:`_CELL`."""
-_CELL = 0.014
+_CELL = 0.017
 _BONES = 4
 """Bones that move a vertex."""
-_HAIR_STEP = 0.012
+_HAIR_STEP = 0.015
 """Metres to which faces of hair are divided before what is transparent is dropped."""
 _ARM_SHIFT = 10.0
 """Added to a pattern's place on sleeves, so that nothing of the chest is there."""
@@ -136,7 +136,10 @@ def _split(asset: Asset, places: Floats, marks: Landmarks) -> dict[str, NDArray[
             if _spans(z[group], marks):
                 return {"whole": everything}
             below[group] = z[group].mean() < border
-    return {part: chosen for part, chosen in (("top", ~below), ("bottom", below)) if chosen.any()}
+    found = {part: chosen for part, chosen in (("top", ~below), ("bottom", below)) if chosen.any()}
+    if "top" in found and z[found["top"]].min() > marks.waist + 0.12:  # it bares the belly, which few do in a street
+        del found["top"]
+    return found
 
 
 def _spans(z: Floats, marks: Landmarks) -> bool:
@@ -178,7 +181,8 @@ def _piece(asset: Asset, base: BaseMesh, source: _Faces, part: str) -> Piece:
     heaviest = np.take_along_axis(rows, shares.argmax(axis=1)[:, None], axis=1)[:, 0]
     arm = base.arm[heaviest]
     template = np.column_stack([bound.places[kept], arm]).astype(np.float32)
-    place, coords, faces = _patterned(template, welded, face_uvs, source.uvs)
+    islands = components(len(source.uvs), face_uvs) if part != "hair" else np.zeros(len(source.uvs), np.int64)
+    place, coords, faces = _patterned(template, welded, source.uvs[face_uvs], islands[face_uvs])
     detail, tint = _maps(asset, coords[:, 2:])
     return Piece(
         name=f"{asset.name}:{part}",
@@ -222,8 +226,12 @@ def _merged(source: _Faces, cell: float) -> tuple[Ints, Ints, Ints]:
     return used[first], welded[chosen].astype(np.int32), face_uvs[chosen]
 
 
-def _patterned(template: Floats, welded: Ints, face_uvs: Ints, uvs: Floats) -> tuple[Ints, Floats, Ints]:
+def _patterned(
+    template: Floats, welded: Ints, uvs: Floats, islands: NDArray[np.int64]
+) -> tuple[Ints, Floats, Ints]:
     """Drawn vertices: a place stands once for each pattern coordinate and texture island that meets there.
+
+    ``uvs``: [F, 3, 2] texture coordinates of the corners. ``islands``: [F, 3].
 
     Returns:
         The place of each vertex [V], coordinates [V, 4] and faces [F, 3].
@@ -233,17 +241,14 @@ def _patterned(template: Floats, welded: Ints, face_uvs: Ints, uvs: Floats) -> t
     angle = np.arctan2(x, -(y + 0.02))[welded]
     # Behind the body the angle jumps: a face across the jump continues beyond it.
     behind = ((np.ptp(angle, axis=1) > np.pi) & ~is_arm)[:, None] & (angle < 0)
-    island = components(len(uvs), face_uvs)[face_uvs]
-    key = np.stack([welded, island, np.repeat(is_arm[:, None], 3, 1), behind], axis=-1).reshape(-1, 4)
+    key = np.stack([welded, islands, np.repeat(is_arm[:, None], 3, 1), behind], axis=-1).reshape(-1, 4)
     _, first, member = np.unique(key, axis=0, return_index=True, return_inverse=True)
     member = member.ravel()
     place = welded.ravel()[first]
     on_arm, turned = key[first, 2] > 0, key[first, 3]
     around = np.where(on_arm, y[place] + _ARM_SHIFT, (angle.ravel()[first] + 2 * np.pi * turned) * 0.15)
     up = np.where(on_arm, 0.45 - 0.55 * arm[place], z[place])
-    count = np.bincount(member)
-    texture = [np.bincount(member, uvs[face_uvs.ravel(), k]) / count for k in range(2)]
-    coords = np.column_stack([around, up, *texture]).astype(np.float32)
+    coords = np.column_stack([around, up, uvs.reshape(-1, 2)[first]]).astype(np.float32)
     return place.astype(np.int32), coords, member.reshape(-1, 3).astype(np.int32)
 
 
@@ -268,6 +273,9 @@ def _maps(asset: Asset, uvs: Floats) -> tuple[Floats, Floats]:
     if asset.diffuse is not None:
         colour = asset.diffuse[..., :3]
         luminance = colour @ np.array([0.299, 0.587, 0.114], np.float32)
+        if asset.kind == "hair":  # merged strands reach over the gaps between them
+            seen = asset.diffuse[..., 3] > 0.5
+            luminance = np.where(seen, luminance, luminance[seen].mean() if seen.any() else 1)
         detail = detail * _about_mean(luminance, uvs, 0.55, 1.6)
         tint = tint * np.stack([_about_mean(colour[..., k], uvs, 0.3, 2.0) for k in range(3)], axis=-1)
     return detail.clip(0.4, 1.7), tint.clip(0.25, 2.0)

@@ -13,7 +13,7 @@ from partreid.datasets.synthetic.textures import Cloth
 Colour = tuple[float, float, float]
 T = TypeVar("T")
 
-_FROM_STOCK = 0.8
+_TAILORED = 0.8
 
 COLOURS: dict[str, Colour] = {
     "black": (0.07, 0.07, 0.08), "charcoal": (0.20, 0.20, 0.22), "grey": (0.48, 0.48, 0.50),
@@ -44,8 +44,8 @@ SKINS: tuple[Colour, ...] = (
     (0.50, 0.33, 0.23), (0.40, 0.26, 0.18), (0.30, 0.19, 0.13),
 )  # fmt: skip
 HAIRS: tuple[Colour, ...] = (
-    (0.05, 0.04, 0.04), (0.10, 0.07, 0.05), (0.22, 0.13, 0.07), (0.38, 0.23, 0.12), (0.70, 0.54, 0.32),
-    (0.45, 0.18, 0.08), (0.60, 0.60, 0.60),
+    (0.05, 0.04, 0.04), (0.07, 0.05, 0.05), (0.10, 0.07, 0.05), (0.15, 0.10, 0.07), (0.22, 0.13, 0.07),
+    (0.24, 0.16, 0.10), (0.38, 0.23, 0.12), (0.70, 0.54, 0.32), (0.45, 0.18, 0.08), (0.60, 0.60, 0.60),
 )  # fmt: skip
 
 
@@ -195,11 +195,11 @@ def make_wardrobe(rng: np.random.Generator, people: int, stock: Stock | None = N
     tops, bottoms = max(6, min(60, people // 4)), max(5, min(40, people // 6))
     stock = stock or Stock()
     return (
-        [_of_stock(rng, _cut_top, stock.top * 4 + stock.whole) or _top(rng) for _ in range(tops)],
+        [_tailored(rng, _cut_top, stock.top * 4 + stock.whole, i) or _top(rng) for i in range(tops)],
         [None] * max(6, tops // 2 * (3 if stock.top else 1)) + [_outer(rng) for _ in range(max(4, tops // 3))],
-        [_of_stock(rng, _cut_bottom, stock.bottom) or _bottom(rng) for _ in range(bottoms)],
-        [_of_stock(rng, _cut_shoes, stock.shoes) or _shoes(rng) for _ in range(12 if stock.shoes else 9)],
-        [_of_stock(rng, _cut_hair, stock.hair * 5 + stock.hat) or _hair(rng, i) for i in range(28 if stock.hair else 14)],
+        [_tailored(rng, _cut_bottom, stock.bottom, i) or _bottom(rng) for i in range(bottoms)],
+        [_tailored(rng, _cut_shoes, stock.shoes, i) or _shoes(rng) for i in range(12 if stock.shoes else 9)],
+        [_tailored(rng, _cut_hair, stock.hair * 5 + stock.hat, i) or _hair(rng, i) for i in range(40 if stock.hair else 14)],
         [Bag("none")] * 7 + [Bag(kind, _colour(rng, "bag")) for kind in ("backpack", "shoulder", "hand") for _ in range(3)],
     )
 
@@ -234,12 +234,15 @@ def _person(rng: np.random.Generator, outfit: Outfit) -> Person:
     }
     stature = float(np.clip(rng.normal(1.77 - 0.13 * gender, 0.065), 1.48, 1.98))
     rounded = tuple((name, round(float(value), 4)) for name, value in shape.items())
-    return Person(rounded, stature, _pick(rng, SKINS), outfit)
+    fair_hair = outfit.hair.colour[0] - outfit.hair.colour[2] > 0.2
+    return Person(rounded, stature, _pick(rng, SKINS[:4] if fair_hair else SKINS), outfit)
 
 
-def _of_stock(rng: np.random.Generator, make: Callable[[np.random.Generator, Cut], T], cuts: Sequence[Cut]) -> T | None:
-    """Mostly something made of one of the cuts; now and then None, for what an asset folder seldom has."""
-    return make(rng, _pick(rng, cuts)) if cuts and rng.random() < _FROM_STOCK else None
+def _tailored(
+    rng: np.random.Generator, make: Callable[[np.random.Generator, Cut], T], cuts: Sequence[Cut], number: int
+) -> T | None:
+    """Mostly something made of the cuts, one after the other; now and then None, for what asset folders seldom have."""
+    return make(rng, cuts[number % len(cuts)]) if cuts and rng.random() < _TAILORED else None
 
 
 def _cut_top(rng: np.random.Generator, cut: Cut) -> Top:
@@ -277,7 +280,7 @@ def _denim(rng: np.random.Generator) -> Cloth:
 def _top(rng: np.random.Generator) -> Top:
     cloth = _cloth(
         rng,
-        ("plain",) * 8 + ("stripes", "stripes", "checks", "block", "logo", "logo", "gradient", "camouflage", "dots"),
+        ("plain",) * 9 + ("stripes", "stripes", "checks", "block", "logo", "logo", "gradient", "camouflage", "dots"),
         "top",
     )
     kind = rng.choice(["t-shirt", "long", "sleeveless", "shirt", "dress"], p=[0.38, 0.22, 0.08, 0.18, 0.14])
@@ -307,11 +310,11 @@ def _bottom(rng: np.random.Generator) -> Bottom:
     if kind == "skirt":
         return Bottom(_cloth(rng, ("plain", "checks", "dots", "plain"), "bottom"), float(rng.uniform(0.25, 0.85)), skirt=True)
     if kind == "shorts":
-        cloth = _cloth(rng, ("plain", "plain", "checks", "camouflage"), "bottom")
+        cloth = _cloth(rng, ("plain",) * 5 + ("checks", "camouflage"), "bottom")
         return Bottom(cloth, float(rng.uniform(0.3, 0.52)), float(rng.uniform(0.012, 0.03)), 0.02)
     if kind == "leggings":
         return Bottom(_cloth(rng, ("plain",), "bottom"), float(rng.choice([0.8, 1.0])), 0.004)
-    cloth = _cloth(rng, ("plain", "plain", "plain", "pinstripes", "camouflage"), "bottom")
+    cloth = _cloth(rng, ("plain",) * 7 + ("pinstripes", "camouflage"), "bottom")
     return Bottom(cloth, 1.0, float(rng.uniform(0.01, 0.028)))
 
 

@@ -22,6 +22,7 @@ _PUSHED = {"shoes": 0.002, "bottom": 0.004, "top": 0.008, "whole": 0.006, "hat":
 _OVER, _UNDER = 0.07, 0.025
 """A place is covered by what lies so many metres over it, or so many under it."""
 Where = Callable[[Floats], NDArray[np.bool_]]
+_TUCKED = 0.02
 CLOTHING = ("shoes", "bottom", "top", "whole")
 """Parts that hide what is under them, from the innermost outwards."""
 
@@ -93,10 +94,12 @@ def put_on(
         surface = np.zeros(int(kept.sum()), np.int32)
         if piece.part in ("top", "whole"):
             surface[has_strap(piece.template[piece.welded[kept]].mean(axis=1))] = 1
+        # What is left of covered faces at their edge lies close to the body.
+        places = fitted.places - np.float32(_TUCKED) * fitted.normals * gone[:, None]
         surfaces = (_surface(piece, outfit, marks), plain(outfit.bag.colour))
         meshes.append(
             Mesh(
-                fitted.places[piece.place],
+                places[piece.place],
                 fitted.normals[piece.place],
                 piece.coords,
                 piece.faces[kept],
