@@ -8,9 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from partreid.datasets.synthetic.outfits import make_people, make_wardrobe
 from partreid.datasets.synthetic.render_config import GALLERY, HOLISTIC, QUERY, TRAIN, SyntheticConfig, plan_images
 from partreid.datasets.synthetic.shipped import SHIPPED
-from partreid.datasets.synthetic.wardrobe import make_people, make_wardrobe
 from partreid.errors import ConfigError
 
 

@@ -153,7 +153,7 @@ def load_body_model() -> BodyModel:
 
 
 def locate(
-    template: NDArray[np.floating],
+    template: NDArray[np.float64],
     weights: NDArray[np.floating],
     bone_ids: NDArray[np.integer],
     bones: Sequence[str],

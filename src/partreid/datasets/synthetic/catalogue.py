@@ -80,5 +80,7 @@ def _assets(folder: Path) -> list[tuple[Path, str]]:
         if above:
             found.append((path, above[-1]))
     if len(found) > _MOST_ASSETS:
-        raise DataError(f"{folder} holds {len(found)} assets; at most {_MOST_ASSETS} can be used. Name a smaller folder.")
+        raise DataError(
+            f"{folder} holds {len(found)} assets; at most {_MOST_ASSETS} can be used. Name a smaller folder."
+        )
     return found

@@ -12,14 +12,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from partreid.datasets.synthetic.body import REGIONS
+from partreid.datasets.synthetic.catalogue import load_catalogue
 from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig, plan_images
-from partreid.errors import ConfigError, DataError, MissingDependencyError
+from partreid.errors import ConfigError, DataError, MissingDependencyError, warn
 from partreid.files import atomic_file
 from partreid.json_files import read_json
 from partreid.progress import Progress, no_progress
@@ -64,8 +65,8 @@ def render_dataset(
 
     Raises:
         MissingDependencyError: anny or warp-lang is not installed.
-        ConfigError: ``out`` holds a set of another configuration, or of another renderer.
-        DataError: a file cannot be written.
+        ConfigError: ``out`` holds a set of another configuration, of other assets, or of another renderer.
+        DataError: a file cannot be written, or ``config.assets`` holds nothing that can be used.
     """
     for library, name in (("anny", "anny"), ("warp", "warp-lang")):
         if importlib.util.find_spec(library) is None:
@@ -74,6 +75,9 @@ def render_dataset(
         raise ConfigError(f"workers must be at least 1, got {workers}.")
     out = Path(out)
     _claim(out, config)
+    if config.assets and (skipped := load_catalogue(config.assets).skipped):
+        some = "; ".join(f"{name}: {why}" for name, why in skipped[:3])
+        warn(f"{len(skipped)} assets of {config.assets} are not used. {some}")
     plan = plan_images(config)
     missing = [p for p in plan if not all(file.is_file() for file in files_of(out, p))]
     with progress("rendering", len(plan)) as advance:
@@ -95,7 +99,10 @@ def files_of(out: Path, planned: PlannedImage) -> tuple[Path, Path, Path]:
 
 def _claim(out: Path, config: SyntheticConfig) -> None:
     """Write the manifest, or check the one that is there."""
-    manifest: dict[str, Any] = {"renderer": RENDERER_VERSION, "config": config.model_dump(mode="json", exclude={"assets"})}
+    manifest: dict[str, Any] = {
+        "renderer": RENDERER_VERSION,
+        "config": config.model_dump(mode="json", exclude={"assets"}),
+    }
     if config.assets:  # by content: the folder may move
         manifest["assets"] = dict(load_catalogue(config.assets).digests)
     path = out / MANIFEST
@@ -109,7 +116,7 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
         found = read_json(path, error=DataError)
         # Former versions wrote train_pictures where train_images stands now.
         config_there = {name.replace("pictures", "images"): value for name, value in found["config"].items()}
-        theirs = {"renderer": found["renderer"], "assets": found.get("assets", {}), **config_there}
+        theirs = {"renderer": found["renderer"], "assets": dict(found.get("assets", {})), **config_there}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}). Remove the folder and render again.") from None
     mine = {"renderer": RENDERER_VERSION, **json.loads(json.dumps(manifest["config"]))}

@@ -94,7 +94,7 @@ def dress(model: BodyModel, person: Person, catalogue: Catalogue | None = None) 
     under |= covered(rest.vertices, normals, upper) & (layer == Layer.BOTTOM)
     thickness = np.where(under, -_SUNK, thickness)
     # Near its edge a garment may stand off, and what is under it be seen.
-    deep = under & (smooth(~under[:, None], model.edges, rounds=1)[:, 0] == 0)
+    deep = under & (smooth(1 - under[:, None].astype(np.float32), model.edges, rounds=1)[:, 0] == 0)
     kept = ~deep[model.faces].all(axis=1)
     vertices = (base + normals * thickness[:, None]).astype(np.float32)
     return DressedBody(
@@ -126,7 +126,7 @@ def _worn(clothes: Sequence[Fitted], outfit: Outfit, marks: Landmarks) -> Worn |
 
     def has_strap(coords: Floats) -> NDArray[np.bool_]:
         x, y, z, arm = coords.T
-        return _strap(outfit, marks, x, y, z) & (arm < NO_ARM / 2)
+        return np.asarray(_strap(outfit, marks, x, y, z) & (arm < NO_ARM / 2))
 
     hidden = []
     for fitted in clothes:
@@ -145,12 +145,15 @@ def _under_coat(coords: Floats, outfit: Outfit, marks: Landmarks) -> NDArray[np.
     x, y, z, arm = coords.T
     end = outfit.outer.coat if outfit.outer is not None else 0.0
     leg = leg_coordinate(z, marks)
-    return (leg > -0.1) & (leg < end - 0.04) & (arm < NO_ARM / 2) & ((np.abs(x) > 0.12) | (y > 0)) & (end > 0)
+    around = (leg > -0.1) & (leg < end - 0.04) & (arm < NO_ARM / 2)
+    return np.asarray(around & ((np.abs(x) > 0.12) | (y > 0)) & (end > 0))
 
 
 def _lining(outfit: Outfit, marks: Landmarks) -> Surface:
     """The colour of the body where a garment covers it, should a pose open a gap: the garment's own, in shadow."""
-    top, bottom = (np.asarray(c, np.float32) * np.float32(0.6) for c in (outfit.top.cloth.colour, outfit.bottom.cloth.colour))
+    top, bottom = (
+        np.asarray(c, np.float32) * np.float32(0.6) for c in (outfit.top.cloth.colour, outfit.bottom.cloth.colour)
+    )
 
     def colour(coords: Floats) -> Floats:
         upper = (coords[:, 2] > marks.hip + 0.08) | (coords[:, 3] > NO_ARM / 2) | outfit.covers_legs
@@ -281,7 +284,7 @@ def _thickness(coords: Floats, layer: NDArray[np.int8], outfit: Outfit, marks: L
     outer = outfit.outer
     # Trousers of an asset folder stand off the waist; what hangs over them does so too.
     over = 0.028 * np.clip((marks.waist - z) / (marks.waist - marks.hip), 0, 1) if outfit.bottom.cut else 0.0
-    top = outfit.top.thickness + over * np.ones(len(coords), np.float32)
+    top = np.full(len(coords), outfit.top.thickness) + over
     loose_arm = np.where(arm > 0, 0.6, 1.0)
     coat = (outer.thickness if outer else 0.0) * loose_arm + 0.4 * outfit.top.thickness
     bottom = outfit.bottom.thickness * (0.5 + leg) + outfit.bottom.flare * leg
@@ -295,4 +298,4 @@ def _thickness(coords: Floats, layer: NDArray[np.int8], outfit: Outfit, marks: L
         Layer.OUTER: coat,
         Layer.STRAP: (coat if outer else top) + 0.012,
     }
-    return np.select([layer == kind for kind in by_layer], list(by_layer.values()), 0.0).astype(np.float32)
+    return np.asarray(np.select([layer == kind for kind in by_layer], list(by_layer.values()), 0.0), np.float32)

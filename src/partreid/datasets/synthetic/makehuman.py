@@ -170,8 +170,8 @@ def _row(path: Path, words: list[str]) -> list[float]:
     )
     if not is_good:
         raise DataError(
-            f"{path} has the row {' '.join(words)!r:.80}. Expected a vertex below {BASE_VERTICES}, or three with weights "
-            f"and an offset, all at most {_FURTHEST:g}. The file is damaged."
+            f"{path} has the row {' '.join(words)!r:.80}. Expected a vertex below {BASE_VERTICES}, or three with "
+            f"weights and an offset, all at most {_FURTHEST:g}. The file is damaged."
         )
     return row
 
@@ -184,7 +184,9 @@ def _scale(path: Path, head: dict[str, list[str]], axis: str) -> tuple[int, int,
     except (ValueError, IndexError):
         first, second, length = -1, -1, 0.0
     if not (0 <= first < BASE_VERTICES and 0 <= second < BASE_VERTICES and 0.01 <= length <= _FURTHEST):
-        raise DataError(f"{path} has {axis} {' '.join(words)!r:.60}. Expected two vertices of the base mesh and a length.")
+        raise DataError(
+            f"{path} has {axis} {' '.join(words)!r:.60}. Expected two vertices of the base mesh and a length."
+        )
     return first, second, length
 
 
@@ -201,7 +203,7 @@ def _mesh(path: Path, count: int, files: _Files) -> tuple[Floats, Ints, Ints]:
             elif words[0] == "vt":
                 uvs.append([float(words[1]), float(words[2])])
             elif words[0] == "f":
-                face = [(w.split("/") + [""])[:2] for w in words[1:]]
+                face = [[*w.split("/"), ""][:2] for w in words[1:]]
                 if not 3 <= len(face) <= 4:
                     raise DataError(f"{path} has a face of {len(face)} corners. Triangles and quads can be used.")
                 face += face[2:3] * (4 - len(face))

@@ -161,8 +161,7 @@ def _strands(asset: Asset, bound: _Bound) -> _Faces:
     shares = np.einsum("sk,fkn->fskn", mix, bound.shares[quads]).reshape(-1, 4 * 3)
     rows = np.repeat(bound.rows[quads][:, None], len(mix), axis=1).reshape(-1, 4 * 3)
     offsets, places, uvs = (
-        np.einsum("sk,fka->fsa", mix, x).reshape(-1, x.shape[-1])
-        for x in (bound.offsets[quads], corners, uv_quads)
+        np.einsum("sk,fka->fsa", mix, x).reshape(-1, x.shape[-1]) for x in (bound.offsets[quads], corners, uv_quads)
     )
     faces = (np.arange(len(quads))[:, None, None] * len(mix) + cells).reshape(-1, 4).astype(np.int32)
     if asset.diffuse is not None:
@@ -226,9 +225,7 @@ def _merged(source: _Faces, cell: float) -> tuple[Ints, Ints, Ints]:
     return used[first], welded[chosen].astype(np.int32), face_uvs[chosen]
 
 
-def _patterned(
-    template: Floats, welded: Ints, uvs: Floats, islands: NDArray[np.int64]
-) -> tuple[Ints, Floats, Ints]:
+def _patterned(template: Floats, welded: Ints, uvs: Floats, islands: NDArray[np.int64]) -> tuple[Ints, Floats, Ints]:
     """Drawn vertices: a place stands once for each pattern coordinate and texture island that meets there.
 
     ``uvs``: [F, 3, 2] texture coordinates of the corners. ``islands``: [F, 3].
@@ -291,4 +288,4 @@ def lookup(values: Floats, uvs: Floats) -> Floats:
     height, width = values.shape[:2]
     column = (uvs[:, 0] * width).astype(np.int64) % width
     row = ((1 - uvs[:, 1]) * height).astype(np.int64) % height
-    return values[row, column]
+    return np.asarray(values[row, column])

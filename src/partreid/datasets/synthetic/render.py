@@ -18,11 +18,12 @@ from partreid.datasets.synthetic.catalogue import load_catalogue
 from partreid.datasets.synthetic.garments import DressedBody, dress
 from partreid.datasets.synthetic.meshes import Mesh, join
 from partreid.datasets.synthetic.obstacles import make_obstacle
+from partreid.datasets.synthetic.outfits import make_people, make_wardrobe
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.photo import develop, encode_jpeg, shade
 from partreid.datasets.synthetic.raytrace import TARGET, Scene, TracedMesh, start_warp
 from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig
-from partreid.datasets.synthetic.wardrobe import Person, Stock, make_people, make_wardrobe
+from partreid.datasets.synthetic.wardrobe import Person, Stock
 from partreid.labels.draw import draw_pose_fields
 from partreid.labels.fields import label_size
 

@@ -137,14 +137,13 @@ def _cloth(piece: Piece, cloth: Cloth) -> Surface:
 
 
 def _shaded(piece: Piece, flat: Colour) -> Surface:
-    return lambda coords: np.float32(flat) * lookup(piece.detail, coords[:, 2:])[:, None]
+    return lambda coords: np.asarray(flat, np.float32) * lookup(piece.detail, coords[:, 2:])[:, None]
 
 
 def _shoe(piece: Piece, outfit: Outfit, marks: Landmarks) -> Surface:
     def colour(coords: Floats) -> Floats:
         sole = coords[:, 1] < marks.ankle - 0.075
-        flat = np.where(sole[:, None], np.float32(outfit.shoes.sole), np.float32(outfit.shoes.colour))
+        flat = np.where(sole[:, None], outfit.shoes.sole, outfit.shoes.colour)
         return np.asarray(flat * lookup(piece.detail, coords[:, 2:])[:, None], np.float32)
 
     return colour
-
