@@ -209,6 +209,8 @@ def _mesh(path: Path, count: int, files: _Files) -> tuple[Floats, Ints, Ints]:
                 face += face[2:3] * (4 - len(face))
                 corners.append([int(v) - 1 for v, _ in face])
                 places.append([int(t or 0) for _, t in face])
+    except DataError:
+        raise
     except (ValueError, IndexError):
         raise DataError(f"{path} is no .obj file, or is damaged.") from None
     if vertices != count:
