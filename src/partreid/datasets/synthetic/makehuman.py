@@ -22,6 +22,7 @@ BASE_VERTICES = 19158
 _LARGEST_FILE = 64 * 2**20
 _MOST_VERTICES = 100_000
 _MOST_PIXELS = 64 * 2**20
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "TGA")
 _TEXTURE_SIZE = 256
 """Pixels a side of a texture in memory: a garment is fewer than that in any image."""
 _FURTHEST = 100.0
@@ -67,7 +68,7 @@ def read_asset(path: Path, root: Path, kind: str) -> Asset:
         DataError: a file is missing, damaged, too large, outside the folder, or for another base mesh.
     """
     files = _Files(root)
-    head, rows = _binding(path, files)
+    head, rows = _binding(files.inside(path, path.name), files)
     if head.get("basemesh", ["hm08"])[0] != "hm08":
         raise DataError(f"{path} is for the base mesh {head['basemesh'][0]!r}. Assets for hm08 can be used.")
     if "obj_file" not in head:
@@ -244,10 +245,12 @@ def _texture(path: Path | None, files: _Files) -> Floats | None:
         return None
     files.read(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > _MOST_PIXELS:
                 raise DataError(f"{path} has {image.width}×{image.height} pixels, more than any texture needs.")
             pixels: NDArray[np.uint8] = np.asarray(image.convert("RGBA").resize((_TEXTURE_SIZE, _TEXTURE_SIZE)))
+    except DataError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is no image that can be read: {error}.") from None
     return np.asarray(pixels, np.float32) / np.float32(255)
