@@ -192,6 +192,9 @@ def layers(coords: Floats, outfit: Outfit, marks: Landmarks) -> NDArray[np.int8]
         collar = marks.neck + (0.05 if outer.hood else 0.02)
         high = ~is_arm & ((z < collar) & ((y > 0.0) | (z < marks.neck)))
         out[(high & (z > marks.hip + outer.hem) & ~gap) | (is_arm & (arm < outer.sleeve))] = Layer.OUTER
+        if outer.hooded:
+            face = (y < -0.055) & (z < marks.chin + 0.8 * (marks.crown - marks.chin))
+            out[~is_arm & (z > marks.neck) & ~face] = Layer.OUTER
     out[_strap(outfit, marks, x, y, z) & (trunk | is_arm) & (out >= Layer.BOTTOM)] = Layer.STRAP
     return out
 

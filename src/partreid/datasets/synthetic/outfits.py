@@ -55,6 +55,7 @@ def make_wardrobe(rng: np.random.Generator, people: int, stock: Stock | None = N
         ],
         [Bag("none")] * 7
         + [Bag(kind, _colour(rng, "bag")) for kind in ("backpack", "shoulder", "hand") for _ in range(3)],
+        [None] * 30 + [_colour(rng, "top") for _ in range(3)],
     )
 
 
@@ -112,7 +113,7 @@ def _cut_top(rng: np.random.Generator, cut: Cut) -> Top:
 
 
 def _cut_bottom(rng: np.random.Generator, cut: Cut) -> Bottom:
-    cloth = _denim(rng) if rng.random() < 0.35 else _cloth(rng, ("plain",) * 7 + ("texture", "pinstripes"), "bottom")
+    cloth = _denim(rng) if rng.random() < 0.35 else _cloth(rng, ("plain",) * 7 + ("texture",), "bottom")
     return Bottom(cloth, 1.0, cut=cut)
 
 
@@ -161,7 +162,8 @@ def _outer(rng: np.random.Generator) -> Outer:
     opening = {"jacket": 0.0, "open": rng.uniform(0.05, 0.09), "hoodie": 0.0, "waistcoat": 0.03}[str(kind)]
     sleeve = 0.06 if kind == "waistcoat" else 1.0
     hem, thickness = float(rng.uniform(-0.08, 0.03)), float(rng.uniform(0.02, 0.035))
-    return Outer(cloth, sleeve, hem, float(opening), thickness, hood=kind == "hoodie")
+    hood = kind == "hoodie"
+    return Outer(cloth, sleeve, hem, float(opening), thickness, hood=hood, hooded=hood and rng.random() < 0.25)
 
 
 def _bottom(rng: np.random.Generator) -> Bottom:
@@ -177,7 +179,7 @@ def _bottom(rng: np.random.Generator) -> Bottom:
         return Bottom(cloth, float(rng.uniform(0.3, 0.52)), float(rng.uniform(0.012, 0.03)), 0.02)
     if kind == "leggings":
         return Bottom(_cloth(rng, ("plain",), "bottom"), float(rng.choice([0.8, 1.0])), 0.004)
-    cloth = _cloth(rng, ("plain",) * 7 + ("pinstripes", "camouflage"), "bottom")
+    cloth = _cloth(rng, ("plain",) * 8 + ("camouflage",), "bottom")
     return Bottom(cloth, 1.0, float(rng.uniform(0.01, 0.028)))
 
 

@@ -60,7 +60,8 @@ def pose_person(model: BodyModel, body: DressedBody, rng: np.random.Generator, *
     vertices, normals = skin(body.vertices, body.normals, model.weights, model.bone_ids, rotation, shift)
     trunk = Mesh(vertices, normals, body.coords, body.faces, body.surface, body.region, body.surfaces)
     worn = _pieces(body.worn, rotation, shift)
-    mesh = join([trunk, *worn, *_skirts(model, body, bones), *_hair(model, body, bones), *_bags(model, body, bones)])
+    loose = (*_skirts(model, body, bones), *_hair(model, body, bones), *_scarf(body, bones), *_bags(model, body, bones))
+    mesh = join([trunk, *worn, *loose])
     rest = body.rest.joint_vertices
     posed, _ = skin(rest, rest, model.joint_weights, model.joint_bone_ids, rotation, shift)
     keypoints = np.einsum("kn,na->ka", model.regressor, posed)
@@ -160,8 +161,20 @@ def _leg_extent(
     return np.array(out)[:, 0], np.array(out)[:, 1]
 
 
+def _scarf(body: DressedBody, bones: _Skeleton) -> list[Mesh]:
+    scarf = body.person.outfit.scarf
+    if scarf is None:
+        return []
+    size = body.person.stature / 1.7
+    place = bones.heads["neck01"] + np.array([0.0, -0.012, 0.03]) * size
+    ring = superellipsoid(place, np.array([0.092, 0.095, 0.042]) * size, plain(scarf), squareness=0.8, region=_TORSO)
+    return [bones.attached(ring, "neck01")]
+
+
 def _hair(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
     hair = body.person.outfit.hair
+    if body.person.outfit.is_hooded:
+        return []
     skull = body.rest.vertices[model.template[:, 2] > model.landmarks.chin]
     low, high = skull.min(axis=0), skull.max(axis=0)
     middle, half = (low + high) / 2, (high - low) / 2

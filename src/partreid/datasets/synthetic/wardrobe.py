@@ -85,7 +85,10 @@ class Top:
 
 @dataclass(frozen=True)
 class Outer:
-    """A jacket, hoodie, waistcoat or coat over the top; ``opening`` is half the gap in front in metres."""
+    """A jacket, hoodie, waistcoat or coat over the top.
+
+    ``opening``: half the gap in front in metres. ``hood``: it has one; ``hooded``: it is worn over the head.
+    """
 
     cloth: Cloth
     sleeve: float
@@ -94,6 +97,7 @@ class Outer:
     thickness: float
     hood: bool = False
     coat: float = 0.0
+    hooded: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,12 +157,19 @@ class Outfit:
     shoes: Shoes
     hair: Hair
     bag: Bag
+    scarf: Colour | None = None
 
     @property
     def cuts(self) -> list[Cut]:
         """The pieces of an asset folder that are worn, from the inside outwards."""
         legs = None if self.covers_legs else self.bottom.cut
-        return [cut for cut in (self.shoes.cut, legs, self.top.cut, self.hair.cut) if cut is not None]
+        hair = None if self.is_hooded else self.hair.cut
+        return [cut for cut in (self.shoes.cut, legs, self.top.cut, hair) if cut is not None]
+
+    @property
+    def is_hooded(self) -> bool:
+        """Whether a hood hides the hair."""
+        return self.outer is not None and self.outer.hooded
 
     @property
     def covers_legs(self) -> bool:
