@@ -32,6 +32,9 @@ def synth(
     preview: Annotated[
         bool, typer.Option("--preview", help="One sheet of 96 of the set's images instead of the set.")
     ] = False,
+    assets: Annotated[
+        Path | None, typer.Option(help="Folder of MakeHuman clothes and hair, to dress people in.", show_default=False)
+    ] = None,
     config: opt.ConfigFile = None,
     overrides: opt.OtherOverrides = None,
     processes: Annotated[
@@ -47,7 +50,7 @@ def synth(
 
     flags = {
         "train_identities": train_ids, "test_identities": test_ids, "image_height": height, "image_width": width,
-        "seed": seed, "detector_noise": detector_noise, "panoramas": panoramas,
+        "seed": seed, "detector_noise": detector_noise, "panoramas": panoramas, "assets": assets,
     }  # fmt: skip
     given = {field: value for field, value in flags.items() if value is not None}
     chosen = (SyntheticConfig.load(config) if config else SyntheticConfig()).override(given, overrides or [])

@@ -8,9 +8,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from partreid.datasets.synthetic.outfits import make_people, make_wardrobe
 from partreid.datasets.synthetic.render_config import GALLERY, HOLISTIC, QUERY, TRAIN, SyntheticConfig, plan_images
 from partreid.datasets.synthetic.shipped import SHIPPED
-from partreid.datasets.synthetic.wardrobe import make_people, make_wardrobe
+from partreid.datasets.synthetic.wardrobe import SKINS, Cut, Person, Stock
 from partreid.errors import ConfigError
 
 
@@ -53,6 +54,37 @@ def test_identities_share_garments_but_no_outfit() -> None:
         worn = Counter(getattr(p.outfit, part) for p in people)
         shared = sum(n for n in worn.values() if n > 1)
         assert shared > 0.8 * len(people), part
+
+
+def test_outfits_of_a_stock() -> None:
+    stock = Stock(
+        top=(Cut("a:top", "male"), Cut("b:top", "female")), bottom=(Cut("a:bottom", "male"), Cut("c:bottom")),
+        whole=(Cut("d:whole", "female"),), shoes=(Cut("e:shoes"),), hair=(Cut("f:hair", "female"),),
+    )  # fmt: skip
+
+    def draw(seed: int) -> list[Person]:
+        rng = np.random.default_rng(seed)
+        return make_people(rng, make_wardrobe(rng, 150, stock), 150)
+
+    people = draw(0)
+    assert people == draw(0)
+    assert people != draw(1)
+    worn = Counter(cut.piece for p in people for cut in p.outfit.cuts)
+    assert set(worn) == {"a:top", "b:top", "a:bottom", "c:bottom", "d:whole", "e:shoes", "f:hair"}
+    for person in people:
+        wearers = {cut.wearer for cut in person.outfit.cuts} - {""}
+        assert len(wearers) <= 1
+        if wearers:
+            assert (dict(person.shape)["gender"] > 0.5) == (wearers == {"female"})
+        assert not (person.outfit.top.whole and any(cut.piece.endswith(":bottom") for cut in person.outfit.cuts))
+
+
+def test_colours_are_those_of_the_street() -> None:
+    rng = np.random.default_rng(0)
+    people = make_people(rng, make_wardrobe(rng, 2000), 2000)
+    dark = np.mean([max(p.outfit.bottom.cloth.colour) < 0.4 for p in people])
+    assert dark > 0.5
+    assert Counter(p.skin for p in people).keys() == set(SKINS)
 
 
 @pytest.mark.parametrize(

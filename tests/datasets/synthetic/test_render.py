@@ -8,6 +8,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,14 @@ from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats, load_b
 from partreid.datasets.synthetic.cameras import Camera, make_camera
 from partreid.datasets.synthetic.dataset import render_dataset
 from partreid.datasets.synthetic.framing import Box, bounds, measure_occlusion, seen_keypoints, spoil_keypoints
-from partreid.datasets.synthetic.garments import dress
+from partreid.datasets.synthetic.garments import Layer, dress, layers
 from partreid.datasets.synthetic.meshes import box as make_box
 from partreid.datasets.synthetic.meshes import plain
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.raytrace import Scene, TracedMesh, start_warp
 from partreid.datasets.synthetic.render import people_of
 from partreid.datasets.synthetic.render_config import SyntheticConfig, plan_images
+from partreid.datasets.synthetic.wardrobe import Hair, Outer
 from partreid.errors import ConfigError, MissingDependencyError
 from partreid.labels.draw import draw_pose_fields
 from partreid.parts import KEYPOINTS
@@ -145,6 +147,25 @@ def test_stands_on_the_ground_and_faces_the_camera(person: PosedPerson) -> None:
     assert z["nose"] > z["left_shoulder"] > z["left_hip"] > z["left_knee"] > z["left_ankle"] > 0
     x = dict(zip(KEYPOINTS, person.keypoints[:, 0], strict=True))
     assert x["left_shoulder"] > x["right_shoulder"]  # yaw near 0 looks at the camera, the left is at its right
+
+
+def test_a_hood_hides_the_hair() -> None:
+    start_warp()
+    model, someone = load_body_model(), people_of(TINY)[0]
+    hood = Outer(someone.outfit.top.cloth, 1.0, 0.0, 0.0, 0.03, hood=True, hooded=True)
+    outfit = replace(someone.outfit, outer=hood, hair=Hair("bun", (0.2, 0.1, 0.1)), scarf=(0.5, 0.1, 0.1))
+    coords = np.concatenate([model.template, model.arm[:, None]], axis=1)
+    seen = layers(coords, outfit, model.landmarks)
+    z, y = model.template[:, 2], model.template[:, 1]
+    assert (seen[z > model.landmarks.crown - 0.03] == Layer.OUTER).all()
+    assert not (seen == Layer.HAIR)[y > 0].any()
+    assert (seen == Layer.SKIN)[(z > model.landmarks.chin) & (y < -0.08)].any(), "the face"
+    with_hood = pose_person(model, dress(model, replace(someone, outfit=outfit)), np.random.default_rng(1), yaw=0.0)
+    without = replace(outfit, outer=replace(hood, hooded=False), scarf=None)
+    bare = pose_person(model, dress(model, replace(someone, outfit=without)), np.random.default_rng(1), yaw=0.0)
+    colours = [{tuple(s(m.coords[:1])[0]) for s in m.surfaces[2:]} for m in (with_hood.mesh, bare.mesh)]
+    assert any(np.allclose(c, (0.5, 0.1, 0.1)) for c in colours[0])
+    assert any(np.allclose(c, (0.2, 0.1, 0.1)) for c in colours[1] - colours[0]), "no bun sticks out of a hood"
 
 
 def test_whole_person_is_seen_whole(camera: Camera, person: PosedPerson) -> None:

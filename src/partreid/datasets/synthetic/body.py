@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -91,7 +91,7 @@ class BodyModel:
 
     def rest(self, shape: Mapping[str, float], stature: float) -> RestBody:
         """A person of that shape in rest pose, scaled to a stature in metres."""
-        with _one_thread():
+        with one_thread():
             output = self.anny(phenotype_kwargs=dict(shape))
         vertices = output["rest_vertices"][0].numpy()
         scale = stature / float(np.ptp(vertices[:, 2]))
@@ -121,12 +121,10 @@ def load_body_model() -> BodyModel:
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     template = template[drawn]
     at = dict(zip(bones, heads, strict=True))
-    influence = np.array([_bone_region(bone) for bone in bones])[bone_ids[drawn]]
-    shares = (np.eye(len(REGIONS))[influence] * weights[drawn][..., None]).sum(axis=1)
-    region = shares.argmax(axis=1).astype(np.int32)
+    arm, region = locate(template, weights[drawn], bone_ids[drawn], bones, heads)
     return BodyModel(
         template=template.astype(np.float32),
-        arm=np.where(shares[:, 2:4].sum(axis=1) > 0.3, _along_arm(template, at), NO_ARM).astype(np.float32),
+        arm=arm,
         region=region,
         face_region=(np.sort(region[faces], axis=1)[:, 1] + 1).astype(np.int32),
         faces=faces.astype(np.int32),
@@ -152,6 +150,24 @@ def load_body_model() -> BodyModel:
         anny=model,
         drawn=drawn.astype(np.int32),
     )
+
+
+def locate(
+    template: NDArray[np.float64],
+    weights: NDArray[np.floating],
+    bone_ids: NDArray[np.integer],
+    bones: Sequence[str],
+    heads: NDArray[np.float64],
+) -> tuple[Floats, Ints]:
+    """Place along the arm and 0-based region [V] of vertices [V, 3], by the bones that move them most.
+
+    ``weights``, ``bone_ids``: [V, n]. ``heads``: [J, 3] of the template's bones.
+    """
+    influence = np.array([_bone_region(bone) for bone in bones])[bone_ids]
+    shares = (np.eye(len(REGIONS))[influence] * weights[..., None]).sum(axis=1)
+    along = _along_arm(template, dict(zip(bones, heads, strict=True)))
+    arm = np.where(shares[:, 2:4].sum(axis=1) > 0.3, along, NO_ARM)
+    return arm.astype(np.float32), shares.argmax(axis=1).astype(np.int32)
 
 
 def pose_skeleton(
@@ -194,7 +210,7 @@ def smooth(values: Floats, edges: Ints, *, rounds: int) -> Floats:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """PyTorch without gradients on one thread: for one body more are slower, and sums must not depend on them."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -205,17 +221,23 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _skin_faces(count: int, faces: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Faces [F, 3] of the skin; eyeballs and tongue are components of their own."""
+def components(count: int, faces: NDArray[np.integer]) -> NDArray[np.int64]:
+    """A number [count] for each vertex, the same for those that faces [F, n] connect."""
     label = np.arange(count)
     while True:
         lowest = label[faces].min(axis=1)
         new = label.copy()
-        for k in range(3):
+        for k in range(faces.shape[1]):
             np.minimum.at(new, faces[:, k], lowest)
+        new = new[new]
         if (new == label).all():
-            break
+            return label
         label = new
+
+
+def _skin_faces(count: int, faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Faces [F, 3] of the skin; eyeballs and tongue are components of their own."""
+    label = components(count, faces)
     names, sizes = np.unique(label[faces[:, 0]], return_counts=True)
     return np.asarray(faces[label[faces[:, 0]] == names[sizes.argmax()]])
 

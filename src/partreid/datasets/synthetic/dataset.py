@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from partreid.datasets.synthetic.body import REGIONS
+from partreid.datasets.synthetic.catalogue import load_catalogue
 from partreid.datasets.synthetic.panoramas import find_panoramas, read_panorama
 from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig, plan_images
-from partreid.errors import ConfigError, DataError, MissingDependencyError
+from partreid.errors import ConfigError, DataError, MissingDependencyError, warn
 from partreid.files import atomic_file
 from partreid.json_files import read_json
 from partreid.progress import Progress, no_progress
@@ -36,6 +37,8 @@ MANIFEST, INDEX, OTHERS = "synthetic.json", "pictures.csv", "others.csv"
 LABELS = "rendered"
 """Label folder within ``masks``."""
 
+_FILES = ("panoramas", "assets")
+"""In the manifest: SHA-256 by name, of files that are not the set's own."""
 _ROW = "partreid"
 _COLUMNS = ("path", "split", "pid", "camid", "occlusion", *(f"visible_{name}" for name in REGIONS))
 _OTHERS_COLUMNS = ("path", "number", "passer_by", "left", "top", "width", "height", "seen")
@@ -68,14 +71,18 @@ def render_dataset(
 
     Raises:
         MissingDependencyError: anny or warp-lang is not installed.
-        ConfigError: ``out`` holds a set of another configuration, or of another renderer.
-        DataError: a panorama cannot be read, or a file cannot be written.
+        ConfigError: ``out`` holds a set of another configuration, of other assets or panoramas, or of another renderer.
+        DataError: a panorama cannot be read, ``config.assets`` holds nothing that can be used, or a file cannot be
+            written.
     """
     check_libraries()
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, got {workers}.")
     out = Path(out)
     _claim(out, config)
+    if config.assets and (skipped := load_catalogue(config.assets).skipped):
+        some = "; ".join(f"{name}: {why}" for name, why in skipped[:3])
+        warn(f"{len(skipped)} assets of {config.assets} are not used. {some}")
     plan = plan_images(config)
     missing = [p for p in plan if not all(file.is_file() for file in files_of(out, p))]
     with progress("rendering", len(plan)) as advance:
@@ -118,7 +125,8 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
         return
     try:
         found = read_json(path, error=DataError)
-        theirs = {"renderer": found["renderer"], "panoramas": found.get("panoramas", {}), **found["config"]}
+        files = {kind: dict(found.get(kind, {})) for kind in _FILES}
+        theirs = {"renderer": found["renderer"], **files, **found["config"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}). Remove the folder and render again.") from None
     if theirs["renderer"] != RENDERER_VERSION:
@@ -126,8 +134,12 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
             f"{out} holds a set of renderer {theirs['renderer']}; renderer {RENDERER_VERSION} makes other images. "
             "The set can be used as it is; choose another folder to render."
         )
-    flat = {"panoramas": mine["panoramas"], **mine["config"]}
-    differing = [f"{k} = {theirs.get(k)} there, {flat[k]} here" for k in flat if flat[k] != theirs.get(k)]
+    here = mine["config"]
+    differing = [f"{k} = {theirs.get(k)} there, {here[k]} here" for k in here if here[k] != theirs.get(k)]
+    for kind in _FILES:
+        there = theirs[kind]
+        if other := sorted(name for name in mine[kind] | there if mine[kind].get(name) != there.get(name)):
+            differing.append(f"{len(other)} {kind} differ, among them {other[0]}")
     if differing:
         raise ConfigError(
             f"{out} holds a set made with other options: {'; '.join(differing)}. Choose another folder, or remove it."
@@ -135,18 +147,20 @@ def _claim(out: Path, config: SyntheticConfig) -> None:
 
 
 def manifest_of(config: SyntheticConfig) -> dict[str, Any]:
-    """What the set's manifest says: renderer, configuration, and the panoramas' SHA-256 by name, wherever they lie.
+    """What the set's manifest says: renderer, configuration, and SHA-256 of panoramas and assets by name, wherever they
+    lie.
 
     Raises:
-        DataError: a panorama cannot be read.
+        DataError: a panorama cannot be read, or the assets' folder holds nothing that can be used.
     """
     panoramas = find_panoramas(config.panoramas) if config.panoramas else []
     for panorama in panoramas:
         read_panorama(panorama.path)  # a damaged one is told before anything is rendered
     return {
         "renderer": RENDERER_VERSION,
-        "config": config.model_dump(mode="json", exclude={"panoramas"}),
+        "config": config.model_dump(mode="json", exclude=set(_FILES)),
         "panoramas": {panorama.path.name: panorama.sha256 for panorama in panoramas},
+        "assets": dict(load_catalogue(config.assets).digests) if config.assets else {},
     }
 
 

@@ -6,16 +6,30 @@ garment fits every shape and its seams are sharp whatever the mesh.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.datasets.synthetic.body import NO_ARM, BodyModel, Floats, Landmarks, RestBody, smooth, vertex_normals
+from partreid.datasets.synthetic.base_mesh import load_base_mesh
+from partreid.datasets.synthetic.body import (
+    NO_ARM,
+    BodyModel,
+    Floats,
+    Ints,
+    Landmarks,
+    RestBody,
+    smooth,
+    vertex_normals,
+)
+from partreid.datasets.synthetic.catalogue import Catalogue
 from partreid.datasets.synthetic.meshes import Surface
 from partreid.datasets.synthetic.textures import Cloth, noise
-from partreid.datasets.synthetic.wardrobe import Colour, Outfit, Person
+from partreid.datasets.synthetic.wardrobe import Bag, Colour, Outfit, Person
+from partreid.datasets.synthetic.wearing import CLOTHING, Fitted, Worn, covered, fit, is_over, put_on
+from partreid.errors import ConfigError
 
 
 class Layer(IntEnum):
@@ -34,8 +48,11 @@ class Layer(IntEnum):
 
 _HAIR_THICKNESS = {
     "bald": 0.0, "buzz": 0.004, "short": 0.016, "bob": 0.026, "long": 0.020, "ponytail": 0.012, "bun": 0.012,
-    "cap": 0.010, "beanie": 0.010,
+    "cap": 0.010, "beanie": 0.010, "cut": 0.002, "hat": 0.004,
 }  # fmt: skip
+
+_SUNK = 0.006
+"""Metres by which skin under a piece of an asset folder gives way."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,8 @@ class DressedBody:
 
     Attributes:
         rest: the body without garments. vertices, normals: [V, 3] with them. coords: [V, 4] template coordinates.
+        faces: [F, 3] that no piece of an asset folder hides. surface: [F] index into ``surfaces``. region: [F].
+        worn: pieces of an asset folder.
     """
 
     person: Person
@@ -51,19 +70,32 @@ class DressedBody:
     vertices: Floats
     normals: Floats
     coords: Floats
-    surface: Surface
+    faces: Ints
+    surface: Ints
+    region: Ints
+    surfaces: tuple[Surface, ...]
+    worn: Worn | None
 
 
-def dress(model: BodyModel, person: Person) -> DressedBody:
-    """Put the outfit on the person's body."""
+def dress(model: BodyModel, person: Person, catalogue: Catalogue | None = None) -> DressedBody:
+    """Put the outfit on the person's body. ``catalogue``: where the outfit's cuts are from."""
+    outfit, marks = person.outfit, model.landmarks
     rest = model.rest(dict(person.shape), person.stature)
     coords = np.concatenate([model.template, model.arm[:, None]], axis=1)
-    layer = layers(coords, person.outfit, model.landmarks)
+    layer = layers(coords, outfit, marks)
     calm = smooth(rest.vertices, model.edges, rounds=6)
     clothed = (layer >= Layer.SOCK)[:, None] & (layer != Layer.HAT)[:, None]
     base = np.where(clothed, calm, rest.vertices)
     normals = vertex_normals(calm, model.faces)
-    thickness = _thickness(coords, layer, person.outfit, model.landmarks) * (person.stature / 1.67)
+    thickness = _thickness(coords, layer, outfit, marks) * (person.stature / 1.67)
+    clothes = _fitted(person, catalogue)
+    upper = [f for f in clothes if f.piece.part in ("top", "whole")]
+    under = covered(rest.vertices, normals, clothes) & (layer < Layer.BOTTOM)
+    under |= covered(rest.vertices, normals, upper) & (layer == Layer.BOTTOM)
+    thickness = np.where(under, -_SUNK, thickness)
+    # Near its edge a garment may stand off, and what is under it be seen.
+    deep = under & (smooth(1 - under[:, None].astype(np.float32), model.edges, rounds=1)[:, 0] == 0)
+    kept = ~deep[model.faces].all(axis=1)
     vertices = (base + normals * thickness[:, None]).astype(np.float32)
     return DressedBody(
         person=person,
@@ -71,8 +103,63 @@ def dress(model: BodyModel, person: Person) -> DressedBody:
         vertices=vertices,
         normals=vertex_normals(vertices, model.faces),
         coords=coords.astype(np.float32),
-        surface=body_surface(person, model.landmarks),
+        faces=model.faces[kept],
+        surface=under[model.faces[kept]].all(axis=1).astype(np.int32),
+        region=model.face_region[kept],
+        surfaces=(body_surface(person, marks), _lining(outfit, marks)),
+        worn=_worn(clothes, outfit, marks),
     )
+
+
+def _fitted(person: Person, catalogue: Catalogue | None) -> list[Fitted]:
+    cuts = person.outfit.cuts
+    if not cuts:
+        return []
+    if catalogue is None:
+        raise ConfigError(f"The outfit is made of {cuts[0].piece!r} of an asset folder. Give its catalogue too.")
+    base = load_base_mesh().rest(dict(person.shape), person.stature)
+    return fit([catalogue.pieces[cut.piece] for cut in cuts], base)
+
+
+def _worn(clothes: Sequence[Fitted], outfit: Outfit, marks: Landmarks) -> Worn | None:
+    """Pieces without what is under other pieces, or under cloth that is drawn on the body."""
+
+    def has_strap(coords: Floats) -> NDArray[np.bool_]:
+        x, y, z, arm = coords.T
+        return np.asarray(_strap(outfit, marks, x, y, z) & (arm < NO_ARM / 2))
+
+    hidden = []
+    for fitted in clothes:
+        part, places = fitted.piece.part, fitted.piece.template
+        gone = covered(fitted.places, fitted.normals, [f for f in clothes if is_over(f.piece.part, part)])
+        if part in CLOTHING:
+            lowest = {"shoes": Layer.BOTTOM, "bottom": Layer.TOP}.get(part, Layer.OUTER)
+            gone |= layers(places, replace(outfit, bag=Bag("none")), marks) >= lowest
+            gone |= _under_coat(places, outfit, marks)
+        hidden.append(gone)
+    return put_on(clothes, hidden, outfit, marks, has_strap) if clothes else None
+
+
+def _under_coat(coords: Floats, outfit: Outfit, marks: Landmarks) -> NDArray[np.bool_]:
+    """Where a coat's tube hangs around the legs, but for its opening in front."""
+    x, y, z, arm = coords.T
+    end = outfit.outer.coat if outfit.outer is not None else 0.0
+    leg = leg_coordinate(z, marks)
+    around = (leg > -0.1) & (leg < end - 0.04) & (arm < NO_ARM / 2)
+    return np.asarray(around & ((np.abs(x) > 0.12) | (y > 0)) & (end > 0))
+
+
+def _lining(outfit: Outfit, marks: Landmarks) -> Surface:
+    """The colour of the body where a garment covers it, should a pose open a gap: the garment's own, in shadow."""
+    top, bottom = (
+        np.asarray(c, np.float32) * np.float32(0.6) for c in (outfit.top.cloth.colour, outfit.bottom.cloth.colour)
+    )
+
+    def colour(coords: Floats) -> Floats:
+        upper = (coords[:, 2] > marks.hip + 0.08) | (coords[:, 3] > NO_ARM / 2) | outfit.covers_legs
+        return np.where(upper[:, None], top, bottom)
+
+    return colour
 
 
 def leg_coordinate(z: Floats, marks: Landmarks) -> Floats:
@@ -90,19 +177,24 @@ def layers(coords: Floats, outfit: Outfit, marks: Landmarks) -> NDArray[np.int8]
     _head_layers(out, outfit, marks, x, y, z)
     trunk = ~is_arm & (z < marks.neck + 0.015)
     out[~is_arm & (leg > outfit.shoes.shaft - 0.12)] = Layer.SOCK
-    out[~is_arm & (leg > outfit.shoes.shaft)] = Layer.SHOE
+    if outfit.shoes.cut is None:
+        out[~is_arm & (leg > outfit.shoes.shaft)] = Layer.SHOE
     bottom = outfit.bottom
-    if not outfit.top.skirt:
+    if not outfit.covers_legs and bottom.cut is None:
         end = 0.3 if bottom.skirt else bottom.end
         out[trunk & (z < marks.hip + 0.12) & (leg < end)] = Layer.BOTTOM
     top, outer = outfit.top, outfit.outer
     neckline = marks.neck + 0.01 - np.where(y < 0.0, np.maximum(top.neck - 0.8 * np.abs(x), 0), 0)
-    out[(trunk & (z > marks.hip + top.hem) & (z < neckline)) | (is_arm & (arm < top.sleeve) & ~is_head)] = Layer.TOP
+    if top.cut is None:
+        out[(trunk & (z > marks.hip + top.hem) & (z < neckline)) | (is_arm & (arm < top.sleeve) & ~is_head)] = Layer.TOP
     if outer is not None:
         gap = (np.abs(x) < outer.opening * (0.6 + 0.5 * np.clip((z - marks.hip) / 0.5, 0, 1))) & (y < 0.0)
         collar = marks.neck + (0.05 if outer.hood else 0.02)
         high = ~is_arm & ((z < collar) & ((y > 0.0) | (z < marks.neck)))
         out[(high & (z > marks.hip + outer.hem) & ~gap) | (is_arm & (arm < outer.sleeve))] = Layer.OUTER
+        if outer.hooded:
+            face = (y < -0.055) & (z < marks.chin + 0.8 * (marks.crown - marks.chin))
+            out[~is_arm & (z > marks.neck) & ~face] = Layer.OUTER
     out[_strap(outfit, marks, x, y, z) & (trunk | is_arm) & (out >= Layer.BOTTOM)] = Layer.STRAP
     return out
 
@@ -193,7 +285,9 @@ def _thickness(coords: Floats, layer: NDArray[np.int8], outfit: Outfit, marks: L
     z, arm = coords[:, 2], coords[:, 3]
     leg = leg_coordinate(z, marks).clip(0, 1)
     outer = outfit.outer
-    top = np.full(len(coords), outfit.top.thickness)
+    # Trousers of an asset folder stand off the waist; what hangs over them does so too.
+    over = 0.028 * np.clip((marks.waist - z) / (marks.waist - marks.hip), 0, 1) if outfit.bottom.cut else 0.0
+    top = np.full(len(coords), outfit.top.thickness) + over
     loose_arm = np.where(arm > 0, 0.6, 1.0)
     coat = (outer.thickness if outer else 0.0) * loose_arm + 0.4 * outfit.top.thickness
     bottom = outfit.bottom.thickness * (0.5 + leg) + outfit.bottom.flare * leg
@@ -207,4 +301,4 @@ def _thickness(coords: Floats, layer: NDArray[np.int8], outfit: Outfit, marks: L
         Layer.OUTER: coat,
         Layer.STRAP: (coat if outer else top) + 0.012,
     }
-    return np.select([layer == kind for kind in by_layer], list(by_layer.values()), 0.0).astype(np.float32)
+    return np.asarray(np.select([layer == kind for kind in by_layer], list(by_layer.values()), 0.0), np.float32)

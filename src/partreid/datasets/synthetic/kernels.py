@@ -100,3 +100,17 @@ def reaches(
     free[i] = 1.0
     if blocked:
         free[i] = 0.0
+
+
+@wp.kernel
+def meets(
+    mesh: wp.uint64,
+    starts: wp.array(dtype=wp.vec3),
+    rays: wp.array(dtype=wp.vec3),
+    reach: float,
+    hit: wp.array(dtype=wp.int32),
+):
+    """Whether the mesh lies within reach along each ray."""
+    i = wp.tid()
+    if wp.mesh_query_ray_anyhit(mesh, starts[i], rays[i], reach):
+        hit[i] = 1

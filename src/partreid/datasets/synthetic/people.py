@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from partreid.datasets.synthetic.meshes import Mesh, Surface, grid_faces, join, 
 from partreid.datasets.synthetic.poses import Pose, about_z, draw_pose
 from partreid.datasets.synthetic.raytrace import skin
 from partreid.datasets.synthetic.textures import Cloth
+from partreid.datasets.synthetic.wearing import Worn
 
 _HEAD, _TORSO, _LEFT_LEG, _RIGHT_LEG = 1, 2, 5, 6
 
@@ -59,16 +60,26 @@ def pose_person(
     rotation, shift = pose_skeleton(model, body.rest.heads, draw_pose(rng, heads, pose, carrying=bag == "hand"))
     bones = _Skeleton(dict(zip(model.bones, zip(rotation, shift, strict=True), strict=True)), heads)
     vertices, normals = skin(body.vertices, body.normals, model.weights, model.bone_ids, rotation, shift)
-    surface = np.zeros(len(model.faces), np.int32)
-    trunk = Mesh(vertices, normals, body.coords, model.faces, surface, model.face_region, (body.surface,))
-    mesh = join([trunk, *_skirts(model, body, bones), *_hair(model, body, bones), *_bags(model, body, bones)])
+    trunk = Mesh(vertices, normals, body.coords, body.faces, body.surface, body.region, body.surfaces)
+    worn = _pieces(body.worn, rotation, shift)
+    loose = (*_skirts(model, body, bones), *_hair(model, body, bones), *_scarf(body, bones), *_bags(model, body, bones))
+    mesh = join([trunk, *worn, *loose])
     rest = body.rest.joint_vertices
     posed, _ = skin(rest, rest, model.joint_weights, model.joint_bone_ids, rotation, shift)
     keypoints = np.einsum("kn,na->ka", model.regressor, posed)
-    ground = float(vertices[:, 2].min())
+    ground = min(float(part.vertices[:, 2].min()) for part in (trunk, *worn))
     turn, lift = about_z(yaw), np.array([0.0, 0.0, -ground])
     points = np.einsum("ab,nb->na", turn, keypoints) + lift
     return PosedPerson(mesh.moved(lift, turn), points.astype(np.float32))
+
+
+def _pieces(worn: Worn | None, rotation: Floats, shift: Floats) -> list[Mesh]:
+    """The pieces of an asset folder, posed."""
+    if worn is None:
+        return []
+    mesh = worn.mesh
+    vertices, normals = skin(mesh.vertices, mesh.normals, worn.weights, worn.bone_ids, rotation, shift)
+    return [replace(mesh, vertices=vertices, normals=normals)]
 
 
 def _skirts(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
@@ -76,11 +87,12 @@ def _skirts(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]
     out = []
     if outfit.top.skirt:
         out.append(_tube(model, body, bones, outfit.top.cloth, outfit.top.skirt, flare=0.06))
-    elif outfit.bottom.skirt:
+    elif outfit.bottom.skirt and not outfit.covers_legs:
         out.append(_tube(model, body, bones, outfit.bottom.cloth, outfit.bottom.end, flare=0.05))
     if outfit.outer is not None and outfit.outer.coat:
         gap = 0.25 + 3 * outfit.outer.opening
-        out.append(_tube(model, body, bones, outfit.outer.cloth, outfit.outer.coat, flare=0.06, gap=gap, slack=0.035))
+        slack = 0.035 if outfit.bottom.cut is None else 0.055
+        out.append(_tube(model, body, bones, outfit.outer.cloth, outfit.outer.coat, flare=0.06, gap=gap, slack=slack))
     return out
 
 
@@ -151,8 +163,20 @@ def _leg_extent(
     return np.array(out)[:, 0], np.array(out)[:, 1]
 
 
+def _scarf(body: DressedBody, bones: _Skeleton) -> list[Mesh]:
+    scarf = body.person.outfit.scarf
+    if scarf is None:
+        return []
+    size = body.person.stature / 1.7
+    place = bones.heads["neck01"] + np.array([0.0, -0.012, 0.03]) * size
+    ring = superellipsoid(place, np.array([0.092, 0.095, 0.042]) * size, plain(scarf), squareness=0.8, region=_TORSO)
+    return [bones.attached(ring, "neck01")]
+
+
 def _hair(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
     hair = body.person.outfit.hair
+    if body.person.outfit.is_hooded:
+        return []
     skull = body.rest.vertices[model.template[:, 2] > model.landmarks.chin]
     low, high = skull.min(axis=0), skull.max(axis=0)
     middle, half = (low + high) / 2, (high - low) / 2

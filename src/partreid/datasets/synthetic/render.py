@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from partreid.datasets.synthetic import framing
 from partreid.datasets.synthetic.body import load_body_model
 from partreid.datasets.synthetic.cameras import make_camera
+from partreid.datasets.synthetic.catalogue import load_catalogue
 from partreid.datasets.synthetic.crowd import TARGET, Actor, Stage
 from partreid.datasets.synthetic.garments import DressedBody, dress
 from partreid.datasets.synthetic.hiding import Shot, arrange
+from partreid.datasets.synthetic.outfits import make_people, make_wardrobe
 from partreid.datasets.synthetic.panoramas import find_panoramas, read_panorama
 from partreid.datasets.synthetic.photo import Grid, develop, shade
 from partreid.datasets.synthetic.raytrace import Scene, TracedMesh, start_warp
 from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig
-from partreid.datasets.synthetic.wardrobe import Person, make_people, make_wardrobe
+from partreid.datasets.synthetic.wardrobe import Person, Stock
 from partreid.labels.draw import draw_pose_fields
 from partreid.labels.fields import label_size
 
@@ -158,12 +160,13 @@ class World:
         self.model = load_body_model()
         self.people = people_of(config)
         rng = np.random.default_rng([config.seed, _PASSER_BY_STREAM])
-        wardrobe = make_wardrobe(np.random.default_rng([config.seed, _PEOPLE_STREAM]), len(self.people))
+        wardrobe = make_wardrobe(np.random.default_rng([config.seed, _PEOPLE_STREAM]), len(self.people), _stock(config))
         self._passers_by = make_people(rng, wardrobe, _PASSERS_BY)
         self._panoramas = find_panoramas(config.panoramas) if config.panoramas else []
+        catalogue = load_catalogue(config.assets) if config.assets else None
         # Cameras and people are made when they are needed: short sets and previews need few.
-        self._dress = lru_cache(maxsize=4)(lambda pid: dress(self.model, self.people[pid - 1]))
-        self._passer_by = lru_cache(maxsize=None)(lambda number: dress(self.model, self._passers_by[number]))
+        self._dress = lru_cache(maxsize=4)(lambda pid: dress(self.model, self.people[pid - 1], catalogue))
+        self._passer_by = lru_cache(maxsize=None)(lambda number: dress(self.model, self._passers_by[number], catalogue))
         self._stage = lru_cache(maxsize=None)(self._make_stage)
 
     def render(self, planned: PlannedImage) -> RenderedImage:
@@ -182,4 +185,8 @@ def people_of(config: SyntheticConfig) -> list[Person]:
     """The set's identities; number i has pid i + 1. No two wear the same outfit."""
     count = config.train_identities + config.test_identities
     rng = np.random.default_rng([config.seed, _PEOPLE_STREAM])
-    return make_people(rng, make_wardrobe(rng, count), count)
+    return make_people(rng, make_wardrobe(rng, count, _stock(config)), count)
+
+
+def _stock(config: SyntheticConfig) -> Stock | None:
+    return load_catalogue(config.assets).stock if config.assets else None

@@ -57,6 +57,8 @@ class SyntheticConfig(ConfigModel):
     """Errors of the pose fields, as a pose detector makes them: 0 = none, 1 = strong."""
     samples: Literal[1, 2, 4] = 2
     """Rays a pixel."""
+    assets: Path | None = None
+    """Folder of MakeHuman clothes, shoes, hats and hair; people wear simple cloth without one."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -35,7 +35,7 @@ def _share(cloth: Cloth, u: Array, v: Array, front: NDArray[np.bool_]) -> NDArra
         case "stripes":
             share = _wave(v / s)
         case "pinstripes":
-            share = _wave(u / (0.6 * s))
+            share = np.asarray((u / (0.35 * s)) % 1 < 0.25, np.float32) * np.float32(0.6)
         case "checks":
             share = 0.5 * _wave(v / s) + 0.5 * _wave(u / s)
         case "block":

@@ -1,17 +1,12 @@
-"""Who there is and what they wear. Wardrobes are small and shared: no single part tells two persons apart."""
+"""What a person is and wears, and the colours of clothes, skin and hair."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import numpy as np
 
 from partreid.datasets.synthetic.textures import Cloth
 
 Colour = tuple[float, float, float]
-T = TypeVar("T")
 
 COLOURS: dict[str, Colour] = {
     "black": (0.07, 0.07, 0.08), "charcoal": (0.20, 0.20, 0.22), "grey": (0.48, 0.48, 0.50),
@@ -23,14 +18,48 @@ COLOURS: dict[str, Colour] = {
     "brown": (0.34, 0.20, 0.11), "beige": (0.78, 0.68, 0.52), "khaki": (0.58, 0.50, 0.36),
     "purple": (0.40, 0.16, 0.50),
 }  # fmt: skip
+WORN: dict[str, tuple[float, dict[str, float]]] = {
+    "top": (2, {
+        "black": 17, "white": 17, "grey": 10, "charcoal": 8, "navy": 8, "sky": 6, "red": 5, "silver": 4, "denim": 4,
+        "beige": 4, "pink": 4, "royal": 3, "burgundy": 3, "orange": 1, "purple": 1, "teal": 1,
+    }),
+    "outer": (1, {"black": 28, "navy": 14, "charcoal": 13, "grey": 10, "beige": 6, "brown": 5, "olive": 4, "white": 3}),
+    "bottom": (0.3, {
+        "black": 28, "denim": 16, "navy": 14, "charcoal": 13, "grey": 8, "beige": 5, "khaki": 4, "white": 3,
+        "brown": 3, "olive": 2,
+    }),
+    "shoes": (0.5, {"black": 36, "white": 22, "brown": 9, "grey": 9, "charcoal": 8, "navy": 5, "beige": 3, "red": 2}),
+    "bag": (1, {"black": 36, "charcoal": 10, "navy": 8, "brown": 8, "grey": 6, "beige": 4, "red": 3}),
+}  # fmt: skip
+"""How common colours are in streets, by what is worn: the weight of any colour, and of those named."""
 SKINS: tuple[Colour, ...] = (
-    (0.90, 0.72, 0.62), (0.85, 0.64, 0.50), (0.78, 0.57, 0.43), (0.64, 0.44, 0.31), (0.47, 0.31, 0.22),
-    (0.33, 0.21, 0.15),
+    (0.92, 0.76, 0.67), (0.87, 0.67, 0.54), (0.81, 0.60, 0.45), (0.73, 0.52, 0.38), (0.62, 0.43, 0.30),
+    (0.50, 0.33, 0.23), (0.40, 0.26, 0.18), (0.30, 0.19, 0.13),
 )  # fmt: skip
 HAIRS: tuple[Colour, ...] = (
-    (0.05, 0.04, 0.04), (0.10, 0.07, 0.05), (0.22, 0.13, 0.07), (0.38, 0.23, 0.12), (0.70, 0.54, 0.32),
-    (0.45, 0.18, 0.08), (0.60, 0.60, 0.60),
+    (0.05, 0.04, 0.04), (0.07, 0.05, 0.05), (0.10, 0.07, 0.05), (0.15, 0.10, 0.07), (0.22, 0.13, 0.07),
+    (0.24, 0.16, 0.10), (0.38, 0.23, 0.12), (0.70, 0.54, 0.32), (0.45, 0.18, 0.08), (0.45, 0.45, 0.45),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A piece of an asset folder by name, and whom it is made for: "female", "male", or "" for anybody."""
+
+    piece: str
+    wearer: str = ""
+
+
+@dataclass(frozen=True)
+class Stock:
+    """The cuts an asset folder offers of each part; a whole is worn in place of a top and a bottom."""
+
+    top: tuple[Cut, ...] = ()
+    bottom: tuple[Cut, ...] = ()
+    whole: tuple[Cut, ...] = ()
+    shoes: tuple[Cut, ...] = ()
+    hat: tuple[Cut, ...] = ()
+    hair: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +69,8 @@ class Top:
     Attributes:
         sleeve: where it ends on the arm, 0 shoulder .. 1 wrist. hem: height of its lower edge over the hip in
         metres on the template body. neck: how deep it is cut in front. skirt: for a dress, where the skirt ends on
-        the leg (0 hip .. 1 ankle), else 0.
+        the leg (0 hip .. 1 ankle), else 0. cut: the piece it is made of, whose own sleeves and hem count then.
+        whole: that piece covers the legs too.
     """
 
     cloth: Cloth
@@ -49,11 +79,16 @@ class Top:
     neck: float = 0.03
     thickness: float = 0.012
     skirt: float = 0.0
+    cut: Cut | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Outer:
-    """A jacket, hoodie, waistcoat or coat over the top; ``opening`` is half the gap in front in metres."""
+    """A jacket, hoodie, waistcoat or coat over the top.
+
+    ``opening``: half the gap in front in metres. ``hood``: it has one; ``hooded``: it is worn over the head.
+    """
 
     cloth: Cloth
     sleeve: float
@@ -62,6 +97,7 @@ class Outer:
     thickness: float
     hood: bool = False
     coat: float = 0.0
+    hooded: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +109,7 @@ class Bottom:
     thickness: float = 0.014
     flare: float = 0.0
     skirt: bool = False
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True)
@@ -83,15 +120,20 @@ class Shoes:
     sole: Colour
     sock: Colour
     shaft: float = 0.99
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True)
 class Hair:
-    """``style`` is one of :data:`HAIR_STYLES`; ``hat`` the colour of a cap or beanie."""
+    """``style`` is one of :data:`HAIR_STYLES`, or "cut" for hair and "hat" for a hat of an asset folder.
+
+    ``hat``: the colour of a cap, beanie or hat.
+    """
 
     style: str
     colour: Colour
     hat: Colour = (0.1, 0.1, 0.1)
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +157,24 @@ class Outfit:
     shoes: Shoes
     hair: Hair
     bag: Bag
+    scarf: Colour | None = None
+
+    @property
+    def cuts(self) -> list[Cut]:
+        """The pieces of an asset folder that are worn, from the inside outwards."""
+        legs = None if self.covers_legs else self.bottom.cut
+        hair = None if self.is_hooded else self.hair.cut
+        return [cut for cut in (self.shoes.cut, legs, self.top.cut, hair) if cut is not None]
+
+    @property
+    def is_hooded(self) -> bool:
+        """Whether a hood hides the hair."""
+        return self.outer is not None and self.outer.hooded
+
+    @property
+    def covers_legs(self) -> bool:
+        """Whether the top leaves nothing of the bottom to be seen."""
+        return self.top.whole or self.top.skirt > 0
 
 
 @dataclass(frozen=True)
@@ -125,122 +185,3 @@ class Person:
     stature: float
     skin: Colour
     outfit: Outfit
-
-
-Wardrobe = tuple[Sequence[Any], ...]
-"""What identities choose from, for each field of :class:`Outfit`."""
-
-
-def make_wardrobe(rng: np.random.Generator, people: int) -> Wardrobe:
-    """A wardrobe for so many people; each top is worn by about four of them, each bottom by about six."""
-    tops, bottoms = max(6, min(60, people // 4)), max(5, min(40, people // 6))
-    return (
-        [_top(rng) for _ in range(tops)],
-        [None] * max(6, tops // 2) + [_outer(rng) for _ in range(max(4, tops // 3))],
-        [_bottom(rng) for _ in range(bottoms)],
-        [_shoes(rng) for _ in range(9)],
-        [_hair(rng, i) for i in range(14)],
-        [Bag("none")] * 7 + [Bag(kind, _colour(rng)) for kind in ("backpack", "shoulder", "hand") for _ in range(3)],
-    )
-
-
-def make_people(rng: np.random.Generator, wardrobe: Wardrobe, count: int) -> list[Person]:
-    """People of whom no two wear the same outfit."""
-    people: list[Person] = []
-    seen: set[Outfit] = set()
-    while len(people) < count:
-        outfit = Outfit(*(_pick(rng, garments) for garments in wardrobe))
-        if outfit not in seen:
-            seen.add(outfit)
-            people.append(_person(rng, outfit))
-    return people
-
-
-def _person(rng: np.random.Generator, outfit: Outfit) -> Person:
-    feminine = outfit.top.skirt > 0 or outfit.bottom.skirt or outfit.hair.style in ("long", "ponytail", "bun", "bob")
-    gender = float(np.clip(rng.normal(0.85 if feminine else 0.2, 0.15), 0, 1))
-    shape = {
-        "gender": gender,
-        "age": rng.uniform(0.55, 0.85),
-        "muscle": rng.uniform(0.35, 0.7),
-        "weight": float(np.clip(rng.normal(0.5, 0.16), 0.15, 0.9)),
-        "height": rng.uniform(0.35, 0.65),
-        "proportions": rng.uniform(0.3, 0.9),
-    }
-    stature = float(np.clip(rng.normal(1.77 - 0.13 * gender, 0.065), 1.48, 1.98))
-    rounded = tuple((name, round(float(value), 4)) for name, value in shape.items())
-    return Person(rounded, stature, _pick(rng, SKINS), outfit)
-
-
-def _cloth(rng: np.random.Generator, patterns: Sequence[str]) -> Cloth:
-    colour = _colour(rng)
-    second = _colour(rng)
-    while sum(abs(a - b) for a, b in zip(colour, second, strict=True)) < 0.5:
-        second = _colour(rng)
-    return Cloth(colour, second, str(rng.choice(list(patterns))), float(rng.uniform(0.06, 0.14)))
-
-
-def _top(rng: np.random.Generator) -> Top:
-    cloth = _cloth(
-        rng, ("plain", "plain", "plain", "stripes", "checks", "block", "logo", "logo", "gradient", "camouflage", "dots")
-    )
-    kind = rng.choice(["t-shirt", "long", "sleeveless", "shirt", "dress"], p=[0.38, 0.22, 0.08, 0.18, 0.14])
-    neck = float(rng.uniform(0.01, 0.09))
-    if kind == "dress":
-        return Top(cloth, float(rng.choice([0.0, 0.25, 1.0])), -0.1, neck, 0.012, float(rng.uniform(0.35, 0.75)))
-    short, rolled = rng.uniform(0.22, 0.42), rng.choice([0.35, 0.6, 1.0])
-    sleeve = {"t-shirt": short, "long": 1.0, "sleeveless": 0.04, "shirt": rolled}
-    return Top(cloth, float(sleeve[str(kind)]), float(rng.uniform(-0.06, 0.06)), neck, float(rng.uniform(0.008, 0.02)))
-
-
-def _outer(rng: np.random.Generator) -> Outer:
-    cloth = _cloth(rng, ("plain", "plain", "plain", "plain", "block", "pinstripes", "checks"))
-    kind = rng.choice(["jacket", "open", "hoodie", "waistcoat", "coat"], p=[0.2, 0.25, 0.25, 0.1, 0.2])
-    if kind == "coat":
-        return Outer(cloth, 1.0, -0.1, float(rng.choice([0.0, 0.05])), 0.03, coat=float(rng.uniform(0.25, 0.5)))
-    opening = {"jacket": 0.0, "open": rng.uniform(0.05, 0.09), "hoodie": 0.0, "waistcoat": 0.03}[str(kind)]
-    sleeve = 0.06 if kind == "waistcoat" else 1.0
-    hem, thickness = float(rng.uniform(-0.08, 0.03)), float(rng.uniform(0.02, 0.035))
-    return Outer(cloth, sleeve, hem, float(opening), thickness, hood=kind == "hoodie")
-
-
-def _bottom(rng: np.random.Generator) -> Bottom:
-    kind = rng.choice(["trousers", "jeans", "leggings", "shorts", "skirt"], p=[0.32, 0.26, 0.12, 0.18, 0.12])
-    if kind == "jeans":
-        shade = rng.uniform(0.35, 1.3)
-        blue: Colour = (0.22 * shade, 0.31 * shade, 0.50 * shade)
-        return Bottom(Cloth(blue, COLOURS["sky"], "plain"), 1.0, float(rng.uniform(0.008, 0.018)))
-    if kind == "skirt":
-        return Bottom(_cloth(rng, ("plain", "checks", "dots", "plain")), float(rng.uniform(0.25, 0.85)), skirt=True)
-    if kind == "shorts":
-        cloth = _cloth(rng, ("plain", "plain", "checks", "camouflage"))
-        return Bottom(cloth, float(rng.uniform(0.3, 0.52)), float(rng.uniform(0.012, 0.03)), 0.02)
-    if kind == "leggings":
-        return Bottom(_cloth(rng, ("plain",)), float(rng.choice([0.8, 1.0])), 0.004)
-    cloth = _cloth(rng, ("plain", "plain", "plain", "pinstripes", "camouflage"))
-    return Bottom(cloth, 1.0, float(rng.uniform(0.01, 0.028)))
-
-
-def _shoes(rng: np.random.Generator) -> Shoes:
-    colour = _colour(rng)
-    sole = COLOURS["white"] if rng.random() < 0.5 else COLOURS["black"]
-    sock = COLOURS["white"] if rng.random() < 0.5 else COLOURS["charcoal"]
-    return Shoes(colour, sole, sock, float(rng.choice([0.99, 0.97, 0.8], p=[0.6, 0.2, 0.2])))
-
-
-def _hair(rng: np.random.Generator, number: int) -> Hair:
-    style = HAIR_STYLES[(number * 2 + 1) % len(HAIR_STYLES)]
-    return Hair(style, _pick(rng, HAIRS), _colour(rng))
-
-
-def _colour(rng: np.random.Generator) -> Colour:
-    """A colour people wear, each time a little different; dark and grey ones are common."""
-    names = list(COLOURS)
-    weights = np.array([3.0 if n in ("black", "white", "grey", "navy", "charcoal") else 1.0 for n in names])
-    base = np.asarray(COLOURS[str(rng.choice(names, p=weights / weights.sum()))])
-    r, g, b = (float(x) for x in np.clip(base * rng.uniform(0.85, 1.15) + rng.normal(0, 0.02, 3), 0.02, 0.97).round(4))
-    return r, g, b
-
-
-def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
-    return options[int(rng.integers(len(options)))]
