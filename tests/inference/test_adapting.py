@@ -33,8 +33,6 @@ from partreid.types import PartEmbeddings, ReIDImage
 from tests.inference.adapted import SIZE, adaptation, build, crops, network, write_crops, write_run
 from tests.inference.plain_network import plain_extractor
 
-UNKNOWN = "own statistics"
-
 
 def close(a: PartEmbeddings, b: PartEmbeddings) -> bool:
     return torch.allclose(a.vectors, b.vectors, atol=1e-4) and torch.equal(a.visibility, b.visibility)
@@ -122,16 +120,20 @@ def test_the_same_persons_in_another_light_come_closer() -> None:
     assert gap(build(adaptation()), cameras=True) < 0.8 * gap(build())
 
 
-def test_a_camera_that_is_not_known_is_told_once_and_embedded_by_the_model_itself() -> None:
-    adapted, images = build(adaptation()), crops("gate", 3)
-    with pytest.warns(UserWarning, match=r"no camera 'gate'.*own statistics"):
+def test_a_camera_that_is_not_known_is_told_once_and_gets_the_mean_of_those_that_are() -> None:
+    made = adaptation()
+    adapted, images = build(made), crops("gate", 3)
+    with pytest.warns(UserWarning, match=r"no camera 'gate'.*mean of its cameras' statistics"):
         seen = adapted.embed(images, cameras="gate")
-    with pytest.warns(UserWarning, match=r"camera is not known.*own statistics"):
+    with pytest.warns(UserWarning, match=r"camera is not known.*mean of its cameras' statistics"):
         assert torch.equal(adapted.embed(images).vectors, seen.vectors)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         again = adapted.embed(images, cameras=["gate", None, "gate"])
-    assert torch.equal(again.vectors, build().embed(images).vectors)
+    assert torch.equal(again.vectors, seen.vectors)
+    means = {name: Statistics(*(one.mean(0, keepdim=True) for one in both)) for name, both in made.statistics.items()}
+    mean = replace(made, cameras=("gate",), images=(LEAST,), statistics=means, light=made.light[:1])
+    assert close(again, replace(build(mean).embed(images, cameras="gate"), model=again.model))
     assert again.model == adapted.fingerprint
 
 

@@ -25,11 +25,11 @@ from partreid.runners.adapted import GatheringRunner
 from partreid.types.numbers import require_whole
 
 LEAST = 100
-"""Images of a camera below which its statistics are not estimated (docs/adapt.md has what fewer cost)."""
+"""Images of a camera below which its statistics are not estimated."""
 MOST = 300
 """Images of a camera that are looked at."""
 WEIGHT = 0.5
-"""Of what was estimated, against what the model was trained with."""
+"""Of what was estimated, against what the model was trained with (chosen in docs/adapt.md)."""
 DISTINCT = 50
 """Different images of a camera below which a warning tells that they are hardly different: frames of few tracks."""
 
@@ -125,7 +125,7 @@ def _enough(camera: str, count: int) -> bool:
     if count < LEAST:
         warn(
             f"Camera {camera!r:.80} has {count} images of at least {LEAST}: it is left out, and its images will be "
-            "embedded with the model's own statistics."
+            "embedded with the mean of the other cameras' statistics."
         )
     return count >= LEAST
 

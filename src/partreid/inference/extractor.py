@@ -195,7 +195,7 @@ class PartExtractor(Guided):
             images: one, or any number, also from a generator; a folder means all images in it, sorted by name.
             order: of the channels of arrays and tensors: "bgr" for those that OpenCV reads.
             cameras: of an adapted model, one for all images, one for each, or a function that says it of an image;
-                entries of a data set say theirs. Others are embedded with the model's own statistics, with a warning.
+                entries of a data set say theirs. Others get the mean of its cameras' statistics, with a warning.
 
         Returns:
             [B, S, D], marked with :attr:`fingerprint`; [0, S, D] of an empty list.

@@ -168,7 +168,7 @@ class Adaptation(Guided):
         """What is said of an image whose camera is not among these."""
         which = "An image's camera is not known" if camera is None else f"The adaptation has no camera {camera!r:.80}"
         hint = "" if camera is None else f" {nearest(camera, self.cameras)}"
-        return f"{which}: such images are embedded with the model's own statistics.{hint}"
+        return f"{which}: such images are embedded with the mean of its cameras' statistics.{hint}"
 
 
 def find_adaptation(adaptation: str | Path | Adaptation | None, model: object) -> Adaptation | None:

@@ -61,11 +61,10 @@ class AdaptedRunner(TorchRunner):
         self._light = LightWatch(adaptation.light)
 
     def _change(self, name: str) -> Change:
-        """[cameras + 1, C]: the last is that of an unknown camera, which changes nothing."""
-        norm = self._norms[name]
-        wanted = Statistics(*(one.to(self.device) for one in self.adaptation.statistics[name]))
-        scale, shift = change_to(norm, wanted)
-        return Change(torch.cat([scale, torch.ones_like(scale[:1])]), torch.cat([shift, torch.zeros_like(shift[:1])]))
+        """[cameras + 1, C]: the last is that of an unknown camera, which gets the mean of all statistics."""
+        known = (one.to(self.device) for one in self.adaptation.statistics[name])
+        wanted = Statistics(*(torch.cat([one, one.mean(dim=0, keepdim=True)]) for one in known))
+        return change_to(self._norms[name], wanted)
 
     def _check(self) -> None:
         if self.network_fingerprint != self.adaptation.network:
@@ -87,15 +86,10 @@ class AdaptedRunner(TorchRunner):
     def run(
         self, pixels: np.ndarray, part_maps: Tensor | None, cameras: Sequence[str | None] | None = None
     ) -> ModelOutput:
-        """As :meth:`Runner.run`; ``cameras`` names that of each image, and warns of unknown ones.
-
-        Without cameras the model's own statistics are taken.
-        """
-        rows = [self.adaptation.row(camera) for camera in cameras or ()]
+        """As :meth:`Runner.run`; ``cameras`` names that of each image, and warns of those that are not known."""
+        rows = [self.adaptation.row(camera) for camera in cameras or [None] * len(pixels)]
         if cameras is not None:
             self._tell(pixels, cameras, rows)
-        if all(row == len(self.adaptation.cameras) for row in rows):
-            return super().run(pixels, part_maps)
         index = torch.tensor(rows, device=self.device)
 
         def change(name: str, x: Tensor) -> Tensor:
