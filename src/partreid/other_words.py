@@ -11,8 +11,6 @@ OTHER_WORDS: dict[str, str] = {
     "get_features get_image_features infer inference predict process run transform extract_embeddings_from_paths",
     "embed_boxes": "boxes crop detect embed_crops embed_detections get_features extract_embeddings predict",
     "stream": "embed_stream embed_many iter_embed batches",
-    "from_pretrained": "load load_model load_pretrained load_weights open from_checkpoint from_exported from_file "
-    "from_folder from_hub from_onnx from_run model_path model_name checkpoint weights restore create",
     "save_pretrained": "save save_model write export dump save_checkpoint",
     "push_to_hub": "push upload upload_to_hub publish share",
     "source": "path model model_path model_name name checkpoint weights folder repo_id pretrained_model_name_or_path",
@@ -147,7 +145,9 @@ LINES: dict[str, dict[str, str]] = {
         'PartExtractor.from_pretrained(run, precision="float16")': "half float bfloat16",
         ".model, which is in evaluation mode already": "eval train requires_grad_ modules",
         "partreid.read_dataset(data), and partreid.evaluate(model, data)": "evaluate score test validate benchmark",
-        "PartExtractor.from_pretrained(run)": "missing model_name model_path path weights checkpoint run folder",
+        "PartExtractor.from_pretrained(run)": "missing model_name model_path path weights checkpoint run folder load "
+        "load_model load_pretrained load_weights open from_checkpoint from_exported from_file from_folder from_hub "
+        "from_onnx from_run restore create",
         ".embed(images).width": "width dim dims dimension embedding_dim feature_dim output_dim num_features "
         "get_embedding_dimension get_sentence_embedding_dimension",
         "Gallery(extractor=extractor)": "search add index query gallery",

@@ -155,7 +155,7 @@ def test_help_and_version(run: Run) -> None:
         (("train", "{blocks}", "-o", "{tmp}/r", "--preset", "light", "--precision", "int4"), "precision = 'int4'"),
         (("train", "{blocks}", "-o", "{tmp}/r", "--resume"), "no checkpoint"),
         (("evaluate", "{absent}", "{blocks}"), "no checkpoint folder"),
-        (("embed", "{blocks}", "{blocks}/query"), "holds no checkpoint"),
+        (("embed", "--model", "{blocks}", "{blocks}/query"), "holds no checkpoint"),
         (("config", "show", "--config", "{absent}"), "Cannot read configuration"),
     ],
 )

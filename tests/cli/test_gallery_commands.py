@@ -164,14 +164,14 @@ def test_copy_and_verify(run: Run, filled: Path, tmp_path: Path) -> None:
 def test_messages(run: Run, filled: Path, blocks: Path, tiny_run: Path, tmp_path: Path) -> None:
     folder = blocks / "query"
     for arguments, message in [
-        (("add", filled, folder), "needs a model: --model RUN"),
+        (("add", filled, folder), "was made by another model"),
         (("add", filled, folder, "-m", tiny_run, "--pattern", "("), "is no regular expression"),
         (("add", filled, folder, "-m", tiny_run, "--pattern", "c"), "Expected named groups"),
         (("add", filled, folder, "-m", tiny_run, "--pattern", "(?P<camera>x)"), "is not in the name"),
         (("add", filled, folder, "-m", tiny_run, "--pattern", "_(?P<time>c4)_"), "Cannot read the time 'c4'"),
         (("add", filled, folder, "-m", tiny_run, "--metadata", "x"), "Expected KEY=VALUE, got 'x'"),
         (("add", filled, folder, "-m", tiny_run, "--mirror"), "was made by another model"),
-        (("search", filled, folder), "needs a model"),
+        (("search", filled, folder), "got partreid-"),
         (("search", filled), "Say whom to look for"),
         (("search", filled, "--like", "nobody"), "Not in the gallery of 12 items: 'nobody'"),
         (("search", filled, folder, "-m", tiny_run, "--parts", "hed"), "No slot 'hed'"),

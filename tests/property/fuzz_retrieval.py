@@ -92,6 +92,7 @@ TARGETS: list[Target] = [
         lambda e: GalleryRecords((GalleryItem("new"), GalleryItem("other")), e))),
     fuzz(gallery.Gallery.cameras, self=galleries(), where=FILTERS),
     fuzz(gallery.Gallery.read, fixed=("answer",), self=galleries(), answer=lambda: 3),
+    fuzz(gallery.Gallery.embedder, self=st.builds(lambda: gallery.Gallery(extractor=extractor()))),
     fuzz(gallery.Gallery.count, self=galleries(), where=FILTERS),
     fuzz(filters.undated_left_out, fixed=("where", "count"), where=filters.Filter(until=NOON), count=lambda where: 3),
     fuzz(gallery.Gallery.add, all=additions()),

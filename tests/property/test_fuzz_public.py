@@ -42,6 +42,7 @@ INNER = {
     "evaluation.dataset.embed_sets": "called by search_sets and calibrate",
     "evaluation.dataset.search_sets": "called by evaluate",
     "retrieval.how_compared.find_calibration": "called by load_for_comparison",
+    "retrieval.how_compared.run_of": "called by find_calibration and calibration_beside",
     "evaluation.evaluator.MatchedIdentities.without_junk": "called with the embeddings whose ids were matched",
     "functional.ranking.QueryScores.spread": "called by evaluate_embeddings",
     "functional.merging.SlotSums.of": "called by Tracklet, which has checked the embeddings",

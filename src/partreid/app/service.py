@@ -31,6 +31,7 @@ from partreid.app.uploads import ItemFiles, Limits, UnknownImageError, crop, dec
 from partreid.errors import DataError
 from partreid.functional.visibility import weighs_unseen
 from partreid.inference.extractor import PartExtractor
+from partreid.models.shipped import named_model
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
@@ -81,8 +82,9 @@ class PageService:
     ) -> None:
         if gallery.model and gallery.model != extractor.fingerprint:
             raise DataError(
-                f"The gallery was made by the model {gallery.model}, and this one is {extractor.fingerprint}. Start "
-                "the page with the model, image size and mirror choice that the gallery was made with."
+                f"The gallery was made by the model {named_model(gallery.model)}, and this one is "
+                f"{named_model(extractor.fingerprint)}. Start the page with the model, image size and mirror choice "
+                "that the gallery was made with."
             )
         own = None if calibration is None else calibration.check(extractor).matching
         self.how = HowCompared.of(extractor, own, calibration=calibration)

@@ -11,11 +11,12 @@ import typer
 from partreid.cli import options as opt
 from partreid.cli.console import console, errors, say_warning
 from partreid.cli.gallery import open_to_search
+from partreid.cli.models import chosen
 
 
 def app(
     gallery: opt.GalleryOption,
-    model: opt.ModelOption,
+    model: opt.ModelOption = "",
     host: Annotated[
         str, typer.Option(help="Address to listen at. Any but 127.0.0.1 lets other machines in, without a password.")
     ] = "127.0.0.1",
@@ -41,7 +42,7 @@ def app(
 
     runtime = opt.runtime_config(device, precision)
     opened, known, problem = open_to_search(
-        gallery, model, calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
+        gallery, chosen(model), calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
     )
     with opened:
         assert opened.extractor is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,12 +9,19 @@ import typer
 import partreid
 from partreid.cli import options as opt
 from partreid.cli.console import console, plain_table
+from partreid.cli.models import before_files
+from partreid.models.shipped import is_shipped
 
 
 def compare(
-    model: opt.Model,
-    first: Annotated[Path, typer.Argument(help="An image.")],
-    second: Annotated[Path, typer.Argument(help="Another.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] FIRST SECOND",
+            help="Two images. Before them MODEL as of --model, where it is not the shipped one.",
+        ),
+    ],
+    model: opt.ModelOption = "",
     calibration: opt.Calibration = None,
     mirror: opt.Mirror = False,
     overrides: opt.TestOverrides = None,
@@ -24,14 +30,18 @@ def compare(
 ) -> None:
     """Compare two images: distance, the parts it was averaged over, and how probable it is that both show one person.
 
-    A part that one of the images does not show is not compared (Eq. 9).
+    A part that one of the images does not show is not compared (Eq. 9). The shipped model's own calibration is used
+    unless you choose how to compare.
     """
     from partreid.retrieval.how_compared import find_calibration, load_for_comparison
 
-    known = find_calibration(calibration, model)
+    chosen, (first, second) = before_files(words, model, ("FIRST", "SECOND"))
+    if is_shipped(chosen) and not (overrides or mirror):
+        calibration = calibration or "auto"
+    known = find_calibration(calibration, chosen)
     runtime = opt.runtime_config(device, precision)
     extractor, compared = load_for_comparison(
-        model, runtime=runtime, mirror=mirror, overrides=overrides or (), calibration=known
+        chosen, runtime=runtime, mirror=mirror, overrides=overrides or (), calibration=known
     )
     embeddings = extractor.embed([first, second])
     found = partreid.compare(embeddings[0], embeddings[1], matching=compared.matching, calibration=known)

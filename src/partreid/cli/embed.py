@@ -11,14 +11,20 @@ import typer
 import partreid
 from partreid.cli import options as opt
 from partreid.cli.console import console, show_progress
+from partreid.cli.models import before_images
 from partreid.errors import ConfigError
 
 
 def embed(
-    model: opt.Model,
-    images: Annotated[
-        list[Path], typer.Argument(help="Image files, or folders: all images in them, and in the folders in them.")
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] IMAGES...",
+            help="Image files, or folders: all images in them, and in the folders in them. Before them MODEL as of "
+            "--model, where it is not the shipped one.",
+        ),
     ],
+    model: opt.ModelOption = "",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="File to write (.safetensors, .parquet), or a folder for shards.")
     ] = Path("embeddings.safetensors"),
@@ -52,9 +58,10 @@ def embed(
     to_file = out.suffix in (".safetensors", ".parquet")
     if to_file and int(numbers[2]) > 1:
         raise ConfigError("--part makes shards: give a folder with -o, not a file.")
+    chosen, images = before_images(words, model)
     runtime = opt.runtime_config(device, precision, batch_size=batch_size)
     keep_freed_memory()
-    extractor = partreid.PartExtractor.from_pretrained(model, runtime=runtime, mirror=mirror, adaptation=adaptation)
+    extractor = partreid.PartExtractor.from_pretrained(chosen, runtime=runtime, mirror=mirror, adaptation=adaptation)
     cameras = opt.cameras_of(camera_from)
     if to_file:
         found = embed_to_file(

@@ -9,17 +9,28 @@ import typer
 
 from partreid.cli import options as opt
 from partreid.cli.console import console, plain_table, show_progress
+from partreid.models.shipped import SHIPPED
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Run or checkpoint folder, or a Hugging Face repository org/name.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Run or checkpoint folder, Hugging Face repository org/name, or shipped, the trained model inside "
+            "the package."
+        ),
+    ] = SHIPPED,
+    *,
     to: Annotated[
         Literal["onnx", "openvino"], typer.Option(help="onnx: one file. openvino: an .xml file and its .bin beside it.")
     ],
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="File to write. Default: model[-int8][-bf16].onnx or .xml in the run's folder."
+            "--out",
+            "-o",
+            help="File to write. Default: model[-int8][-bf16].onnx or .xml in the run's folder; of the shipped model "
+            "its name, in the current folder.",
         ),
     ] = None,
     int8: Annotated[

@@ -14,6 +14,7 @@ import typer
 from partreid import retrieval
 from partreid.cli import options as opt
 from partreid.cli.console import console, emit_json, errors, plain_table, say_warning, show_progress
+from partreid.cli.models import chosen as chosen_model
 from partreid.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -75,14 +76,12 @@ def add(
     files = [one for one in sources if one.suffix in (".safetensors", ".parquet") or (one / "manifest.json").is_file()]
     if files and len(files) < len(sources):
         raise ConfigError("Give either images or files of embeddings, not both at once.")
-    if not files and not model:
-        raise ConfigError("Embedding images needs a model: --model RUN.")
     extractor = None
     keep_freed_memory()
-    if model:
+    if model or not files:
         runtime = opt.runtime_config(device, precision, batch_size=batch_size)
         extractor, _ = load_for_comparison(
-            model, runtime=runtime, mirror=mirror, calibration=calibration, adaptation=adaptation
+            chosen_model(model), runtime=runtime, mirror=mirror, calibration=calibration, adaptation=adaptation
         )
     with retrieval.Gallery.open(gallery, extractor=extractor) as opened:
         names = [] if files else [Path(str(image)) for image in walk(list(sources))]
@@ -137,13 +136,11 @@ def search(
     precision: opt.PrecisionOption = "auto",
 ) -> None:
     """Find the people in images: distance, probability where the model is calibrated, and each part's distance."""
-    if images and not model:
-        raise ConfigError("Embedding images needs a model: --model RUN.")
     chosen = opt.gallery_filter(cameras, not_cameras, since, until, where, not_where, undated)
-    if model:
+    if model or images:
         runtime = opt.runtime_config(device, precision)
         opened, known, _ = open_to_search(
-            gallery, model, calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
+            gallery, chosen_model(model), calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
         )
     else:
         opened, known = retrieval.Gallery.open(gallery, create=False), None
@@ -226,6 +223,7 @@ def _print(answer: dict[str, Any], slots: Sequence[str]) -> None:
 @app.command()
 def info(gallery: opt.Gallery, as_json: opt.AsJson = False) -> None:
     """Say what a gallery holds: items, cameras, times, slots, the model it belongs to."""
+    from partreid.models.shipped import named_model
     from partreid.retrieval.stores.addresses import without_secrets
 
     with retrieval.Gallery.open(gallery, create=False) as opened:
@@ -233,7 +231,8 @@ def info(gallery: opt.Gallery, as_json: opt.AsJson = False) -> None:
     if as_json:
         emit_json(facts)
         return
-    rows = [(key, _plainly(value)) for key, value in facts.items() if value not in (None, [], {})]
+    facts["model"] = named_model(facts["model"] or "")
+    rows = [(key, _plainly(value)) for key, value in facts.items() if value not in (None, "", [], {})]
     console.print(plain_table(without_secrets(gallery), ("", ""), rows))
 
 

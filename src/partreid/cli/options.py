@@ -192,11 +192,11 @@ ToldCamera = Annotated[
     ),
 ]
 _MODEL = (
-    "Run or checkpoint folder, exported file, Hugging Face repository org/name, or a ReID network of another origin: "
-    "openvino/FILE.xml, onnx/FILE.onnx."
+    "Run or checkpoint folder, exported file, Hugging Face repository org/name, a ReID network of another origin "
+    "(openvino/FILE.xml, onnx/FILE.onnx), or shipped, the trained model inside the package."
 )
 Model = Annotated[str, typer.Argument(help=_MODEL)]
-ModelOption = Annotated[str, typer.Option("--model", "-m", help=_MODEL)]
+ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help=_MODEL, show_default="shipped")]
 _GALLERY = "A folder, qdrant://host:6333/name, or postgres://…/database?gallery=…"
 Gallery = Annotated[str, typer.Argument(metavar="GALLERY", help=_GALLERY)]
 GalleryOption = Annotated[str, typer.Option("--gallery", "-g", help=f"Gallery: {_GALLERY[0].lower()}{_GALLERY[1:]}")]

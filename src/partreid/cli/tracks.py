@@ -10,6 +10,7 @@ import typer
 import partreid
 from partreid.cli import options as opt
 from partreid.cli.console import console, errors, show_progress
+from partreid.cli.models import before_files
 from partreid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,17 +19,16 @@ if TYPE_CHECKING:
 
 
 def tracks(
-    model: opt.Model,
-    video: Annotated[
-        Path, typer.Argument(help="Video file, or a folder of frames as images, numbered in their names.")
-    ],
-    boxes: Annotated[
-        Path,
+    words: Annotated[
+        list[str],
         typer.Argument(
-            help="Boxes of a tracker: CSV with the columns frame, track, x1, y1, x2, y2 (frames from 0), or "
-            "MOTChallenge's text format."
+            metavar="[MODEL] VIDEO BOXES",
+            help="VIDEO: a file, or a folder of frames as images, numbered in their names. BOXES of a tracker: CSV "
+            "with the columns frame, track, x1, y1, x2, y2 (frames from 0), or MOTChallenge's text format. Before "
+            "them MODEL as of --model, where it is not the shipped one.",
         ),
     ],
+    model: opt.ModelOption = "",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="File to write; tracks.safetensors where neither it nor a gallery is given."),
@@ -90,6 +90,7 @@ def tracks(
 
     if (start or (camera and not adaptation)) and not gallery:
         raise ConfigError("--camera and --start are kept in a gallery only: give --gallery too.")
+    chosen, (video, boxes) = before_files(words, model, ("VIDEO", "BOXES"))
     naming = VideoNaming(video, camera, None if start is None else parse_moment(start), name=name)
     left_out: list[str] = []
     on_error = left_out.append if skip_damaged else None
@@ -101,7 +102,7 @@ def tracks(
         _say_frames(frames, table, naming)
     runtime = opt.runtime_config(device, precision, batch_size=batch_size)
     extractor, _ = load_for_comparison(
-        model, runtime=runtime, mirror=mirror, calibration=calibration, adaptation=adaptation
+        chosen, runtime=runtime, mirror=mirror, calibration=calibration, adaptation=adaptation
     )
     opened = partreid.Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's at once
     if opened is not None:

@@ -19,6 +19,7 @@ from partreid.export.quantise import CALIBRATION_IMAGES
 from partreid.export.write import CHECKED_IMAGES, ExportOptions, export_checkpoint
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import load_checkpoint
+from partreid.models.shipped import SHIPPED, is_shipped, shipped_name
 from partreid.objects import Guided
 from partreid.progress import Progress, no_progress
 from partreid.runtime import RuntimeConfig
@@ -49,7 +50,7 @@ class Exported(Guided):
 
 
 def export_model(
-    model: str | Path,
+    model: str | Path = SHIPPED,
     out: str | Path | None = None,
     *,
     suffix: str = ".onnx",
@@ -63,7 +64,8 @@ def export_model(
 
     Args:
         model: as for :func:`~partreid.models.checkpoint.load_checkpoint`.
-        out: the file; None = ``model[-int8][-bf16]`` with the suffix, in the run's folder.
+        out: the file; None = ``model[-int8][-bf16]`` with the suffix, in the run's folder. Of the model inside the
+            package: its name in the place of "model", in the current folder.
         suffix: ``.onnx`` or ``.xml`` (OpenVINO). options: how it is written.
         overrides: assignments to fields of the model, "model.visibility=continuous".
         images: folder of images to check and calibrate with; the data set's training images where None.
@@ -76,8 +78,9 @@ def export_model(
         CheckpointError, ExportError, MissingDependencyError: as :func:`~partreid.export.write.export_checkpoint`.
     """
     options = options or ExportOptions()
-    name = f"model{'-int8' * options.int8}{'-bf16' * options.bfloat16}{suffix}"
-    path = Path(out) if out else (Path(model) if Path(model).is_dir() else Path()) / name
+    stem, folder = (shipped_name(), Path()) if is_shipped(model) else ("model", Path(model))
+    name = f"{stem}{'-int8' * options.int8}{'-bf16' * options.bfloat16}{suffix}"
+    path = Path(out) if out else (folder if folder.is_dir() else Path()) / name
     if path.suffix != suffix:
         raise ConfigError(f"Expected a file that ends in {suffix} (--to), got {path}.")
     for assignment in overrides:

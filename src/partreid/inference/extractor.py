@@ -21,6 +21,7 @@ from partreid.models.carried import portable_config
 from partreid.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from partreid.models.hub import model_card, upload
 from partreid.models.network import ReIDNetwork
+from partreid.models.shipped import SHIPPED
 from partreid.objects import Guided, guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.runners.adaptation import Adaptation, find_adaptation
@@ -48,7 +49,7 @@ class PartExtractor(Guided):
         ConfigError: the adaptation is another model's; a mirror is asked for, and the parts have no names.
 
     Example:
-        >>> extractor = PartExtractor.from_pretrained("runs/light", device="cpu")  # doctest: +SKIP
+        >>> extractor = PartExtractor.from_pretrained(device="cpu")  # the model inside the package
         >>> extractor(["a.jpg", "b.jpg"])  # doctest: +SKIP
         PartEmbeddings(2 images, 6 slots ('foreground', 'head', ...), width 256, cpu)
     """
@@ -80,7 +81,7 @@ class PartExtractor(Guided):
     @classmethod
     def from_pretrained(
         cls,
-        source: str | Path | Checkpoint,
+        source: str | Path | Checkpoint = SHIPPED,
         *,
         device: str | int | torch.device | None = None,
         precision: Precision | None = None,
@@ -93,11 +94,11 @@ class PartExtractor(Guided):
         """The extractor of whatever is called a model.
 
         Args:
-            source: a run or checkpoint folder, a Hugging Face Hub repository (``"hf:org/name"``, or ``"org/name"``
-                where no such folder is near), a file that ``partreid export`` wrote (``.onnx``, or ``.xml`` with its
-                ``.bin`` beside it), or a checkpoint in memory, such as ``load_official`` returns. A ReID network of
-                another origin is taken as it is by its name as a backbone: ``"openvino/FILE.xml"``,
-                ``"onnx/FILE.onnx"``.
+            source: "shipped", the trained model inside the package; a run or checkpoint folder, a Hugging Face Hub
+                repository (``"hf:org/name"``, or ``"org/name"`` where no such folder is near), a file that
+                ``partreid export`` wrote (``.onnx``, or ``.xml`` with its ``.bin`` beside it), or a checkpoint in
+                memory, such as ``load_official`` returns. A ReID network of another origin is taken as it is by its
+                name as a backbone: ``"openvino/FILE.xml"``, ``"onnx/FILE.onnx"``.
             device: where to run: "cpu", "cuda:1", ...; a GPU if there is one where None.
             precision: "float32" where None, "bfloat16" or "float16"; an exported file knows its own.
             batch_size: images at once, 64 where None. mirror: as in the constructor.
@@ -241,9 +242,7 @@ class PartExtractor(Guided):
             ConfigError: ``order`` or ``on_error`` is no such word.
         """
         if np.ndim(boxes) == 3:
-            raise WrongTypeError(
-                "The boxes look like an image. Write embed_boxes(frame, boxes): the frame comes first."
-            )
+            raise WrongTypeError("The boxes look like an image. Write embed_boxes(frame, boxes): frame first.")
         _one_of("on_error", on_error, ("warn", "raise"))
         _one_of("order", str(order).lower(), get_args(ChannelOrder))
         (image,) = map(load_image, in_rgb([frame], order))

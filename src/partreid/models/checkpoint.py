@@ -37,6 +37,7 @@ from partreid.models.carried import (
 from partreid.models.hub import download
 from partreid.models.model_config import ModelConfig
 from partreid.models.network import ReIDNetwork
+from partreid.models.shipped import shipped_folder
 from partreid.objects import Guided, guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.version import __version__
@@ -108,8 +109,8 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] | Mapping[st
     """Read a checkpoint folder, a run folder that holds one, or a Hugging Face Hub repository ``"hf:org/name"``.
 
     Args:
-        source: where it is; or the name of a network file as a backbone, ``"openvino/FILE.xml"``, which is taken as it
-            is: its own embedding is the only slot, "global".
+        source: where it is; "shipped" is the model inside the package; or the name of a network file as a backbone,
+            ``"openvino/FILE.xml"``, which is taken as it is: its own embedding is the only slot, "global".
         overrides: other values of fields of the model that are read in its forward pass but need no other weights:
             ``{"visibility": "continuous"}`` or ``["visibility=continuous"]``.
 
@@ -214,6 +215,7 @@ def read_metrics(source: str | Path) -> dict[str, Any]:
 def find_checkpoint(source: str | Path) -> Path:
     """The checkpoint folder that ``source`` means.
 
+    ``"shipped"`` and the name of the model inside the package mean that one; ``"./shipped"`` is a folder.
     ``"hf:org/name"`` is asked of the Hugging Face Hub, and ``"org/name"`` if nothing of that name lies here, and no
     folder ``org`` either.
 
@@ -230,6 +232,8 @@ def find_checkpoint(source: str | Path) -> Path:
             f"{source} is a network file, and a checkpoint folder is needed here. Make one of it: "
             f'PartExtractor.from_pretrained("{source}").save_pretrained(FOLDER).'
         )
+    if isinstance(source, str) and (shipped := shipped_folder(source)) is not None:
+        return shipped
     if isinstance(source, str) and (hub := _HUB.match(source)):
         if not _REPOSITORY.fullmatch(source[hub.end() :]):
             raise CheckpointError(f"Expected hf:org/name, got {source!r:.80}.")
@@ -273,10 +277,20 @@ def _no_folder(path: Path) -> str:
     )
 
 
+def holds_models(folder: str | Path) -> bool:
+    """Whether a folder is, or holds in folders of its own, checkpoints or runs, whole or not."""
+    path = Path(folder)
+    known = (recover_folder(path / CHECKPOINT_FOLDER), path / CONFIG_FILE, path / WEIGHTS_FILE)
+    return any(one.exists() for one in known) or bool(_runs_in(path))
+
+
+def _runs_in(folder: Path) -> list[str]:
+    return [one.name for one in _folders(folder) if (one / CONFIG_FILE).is_file() or (one / CHECKPOINT_FOLDER).is_dir()]
+
+
 def _held(folder: Path) -> str:
     """What a folder without a checkpoint holds in its place."""
-    runs = [one.name for one in _folders(folder) if (one / CONFIG_FILE).is_file() or (one / CHECKPOINT_FOLDER).is_dir()]
-    if runs:
+    if runs := _runs_in(folder):
         return f"Runs in it: {', '.join(runs[:10])}. Give one of them."
     if (folder / WEIGHTS_FILE).is_file():
         return f"The weights are there, but not {CONFIG_FILE}, which says what network they belong to. Copy both."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, TypeAlias
@@ -13,8 +13,10 @@ import torch
 from partreid.errors import DataError, ShapeError, WrongTypeError
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImagesLike
+from partreid.models.shipped import named_model
 from partreid.objects import brief
 from partreid.retrieval.filters import is_several
+from partreid.retrieval.stores.base import GalleryStore
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, Time, as_text, id_text, is_unknown
 from partreid.types.numbers import in_order
@@ -24,11 +26,11 @@ Query: TypeAlias = PartEmbeddings | ImagesLike
 
 
 def embeddings_of(
-    query: Query, extractor: PartExtractor | None, items: Sequence[GalleryItem] | None = None
+    query: Query, embedder: Callable[[], PartExtractor], items: Sequence[GalleryItem] | None = None
 ) -> PartEmbeddings:
-    """Embeddings as they are, or those of images; an adapted extractor reads their cameras off their items.
+    """Embeddings as they are, or those of images by the extractor that ``embedder`` gives. WrongTypeError of others.
 
-    DataError without an extractor; WrongTypeError of other things.
+    An adapted extractor reads the images' cameras off their items.
     """
     if isinstance(query, PartEmbeddings):
         return query
@@ -37,13 +39,22 @@ def embeddings_of(
             f"Expected PartEmbeddings or images, got {brief(query)}. Write PartEmbeddings(vectors, visibility, slots), "
             "or extractor.embed(images)."
         )
-    if extractor is None:
-        raise DataError(
-            "Only a gallery with an extractor takes images: Gallery(location, extractor=extractor). Or give "
-            "embeddings: extractor.embed(images)."
-        )
+    extractor = embedder()
     adapted = items is not None and extractor.adaptation is not None
     return extractor.embed(query, cameras=[item.camera for item in items or ()] if adapted else None)
+
+
+def shipped_extractor(store: GalleryStore) -> PartExtractor:
+    """That of the model inside the package, for a gallery that is new or was made by it; else a DataError."""
+    shipped, header = PartExtractor.from_pretrained(), store.header()
+    if header is not None and header.model != shipped.fingerprint:
+        made = named_model(header.model) if header.model else "nobody knows which"
+        raise DataError(
+            f"The gallery in {store.location} was made by another model ({made}) than the one inside the package, "
+            f"{named_model(shipped.fingerprint)}. It takes images with its own: Gallery(location, extractor=extractor)."
+            " Or give embeddings: extractor.embed(images)."
+        )
+    return shipped
 
 
 def check_once(items: Iterable[GalleryItem]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +10,18 @@ from typing import Any, Self, Unpack
 import numpy as np
 import torch
 
-from partreid.errors import DataError, ShapeError, WrongTypeError, warn
+from partreid.errors import DataError, ShapeError, warn
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.inference.extractor import PartExtractor
-from partreid.objects import Guided, brief
+from partreid.models.shipped import named_model
+from partreid.objects import Guided
 from partreid.retrieval._answer import answer, nothing
-from partreid.retrieval._columns import Query, by_name, check_once, embeddings_of, items_of, narrowed
+from partreid.retrieval._columns import Query, by_name, check_once, embeddings_of, items_of, narrowed, shipped_extractor
 from partreid.retrieval.filters import Conditions, Filter, Where
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.exact import Engine
-from partreid.retrieval.stores import open_store
+from partreid.retrieval.stores import store_of
 from partreid.retrieval.stores.base import Answer, GalleryStore, SearchRule
-from partreid.retrieval.stores.memory import MemoryStore
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, Time
 from partreid.types.numbers import require_whole
@@ -43,7 +42,7 @@ class Gallery(Guided):
     Args:
         location: where the items are kept: a folder, ``"qdrant://host:6333/name"``,
             ``"postgres://user@host/database?gallery=name"``, or a store of yours; in memory where None.
-        extractor: embeds images given in place of embeddings.
+        extractor: embeds images given in place of embeddings; that of the model inside the package where None.
         create: whether to begin a new gallery where there is none.
         engine: of a gallery in memory, how to search: see
             :class:`~partreid.retrieval.search.exact.ExactSearch`.
@@ -71,14 +70,14 @@ class Gallery(Guided):
         create: bool = True,
         engine: Engine = "auto",
     ) -> None:
-        self.store = _store(location, create=create, engine=engine)
+        self.store = store_of(location, create=create, engine=engine)
         try:
             self.extractor = extractor
             if extractor is not None and self.model not in ("", extractor.fingerprint):
                 raise DataError(
                     f"The gallery in {self.store.location} was made by another model: expected the fingerprint "
-                    f"{self.model}, got {extractor.fingerprint}. Open it with the model, image size, mirror choice and "
-                    "adaptation that it was made with, or make a new gallery."
+                    f"{named_model(self.model)}, got {named_model(extractor.fingerprint)}. Open it with the model, "
+                    "image size, mirror choice and adaptation that it was made with, or make a new gallery."
                 )
         except BaseException:
             if self.store is not location:
@@ -129,6 +128,17 @@ class Gallery(Guided):
         """Fingerprint of the extractor that made the embeddings; "" = unknown."""
         header = self.store.header()
         return header.model if header else ""
+
+    def embedder(self) -> PartExtractor:
+        """What images are embedded with: the gallery's extractor, or else the model inside the package.
+
+        Raises:
+            DataError: the gallery was made by another model, or nobody knows by which.
+            CheckpointError: the model inside the package is damaged.
+        """
+        if self.extractor is None:
+            self.extractor = shipped_extractor(self.store)
+        return self.extractor
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
         """What ``answer`` returns: all calls on this gallery in it answer from one and the same state.
@@ -281,7 +291,7 @@ class Gallery(Guided):
             raise ShapeError(f"k is a whole number of at least 1, got {k!r}.")
         memory_budget = require_whole("memory_budget (bytes)", memory_budget, least=1)
         chosen = Filter.of(where, conditions)
-        asked = embeddings_of(query, self.extractor).to("cpu").validate()
+        asked = embeddings_of(query, self.embedder).to("cpu").validate()
 
         def found() -> SearchResult:
             self._check(asked)
@@ -300,7 +310,7 @@ class Gallery(Guided):
 
     def _write(self, embeddings: Query, items: list[GalleryItem], *, replacing: bool) -> None:
         check_once(items)
-        new = embeddings_of(embeddings, self.extractor, items).detach()
+        new = embeddings_of(embeddings, self.embedder, items).detach()
         if len(items) != len(new):
             raise ShapeError(f"Expected {len(new)} ids, one per image, got {len(items)}.")
         new = new.validate()
@@ -332,18 +342,3 @@ class Gallery(Guided):
         header = self.store.header()
         if header is not None:
             check_comparable(header.example, embeddings)
-
-
-def _store(location: str | Path | GalleryStore | None, *, create: bool, engine: Engine) -> GalleryStore:
-    if location is None:
-        return MemoryStore(engine=engine)
-    if location == ":memory:":
-        raise DataError("A gallery in memory has no location. Write Gallery().")
-    if isinstance(location, str | os.PathLike):
-        return open_store(location, create=create)
-    if not hasattr(location, "nearest"):
-        raise WrongTypeError(
-            f'Expected a folder or an address, got {brief(location)}. Write Gallery("people", extractor=extractor); '
-            "gallery.add(embeddings, ids) adds embeddings."
-        )
-    return location

@@ -14,6 +14,7 @@ from partreid.errors import ConfigError, nearest
 from partreid.inference.extractor import PartExtractor
 from partreid.labels.locate import AUTO
 from partreid.models.model_config import ModelConfig
+from partreid.models.shipped import is_shipped, shipped_name
 from partreid.objects import Guided
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
@@ -191,7 +192,12 @@ def find_calibration(
         return MatchCalibration.load(calibration) if isinstance(calibration, str | Path) else calibration
     if isinstance(model, PartExtractor):
         raise ConfigError("Expected a calibration or its file: which one lies beside a loaded extractor is not known.")
-    return MatchCalibration.load(Path(model).parent if Path(model).is_file() else model)  # a file lies in its run
+    return MatchCalibration.load(run_of(model))
+
+
+def run_of(model: str | Path) -> str | Path:
+    """Where what belongs to a model lies: an exported file lies in its run, all others are their own place."""
+    return Path(model).parent if Path(model).is_file() else model
 
 
 def fields_of(section: str, overrides: Sequence[str]) -> tuple[str, ...]:
@@ -215,4 +221,6 @@ def model_name(model: str | Path | PartExtractor) -> str:
     """What a model is called in a title: its folder, its repository, or an extractor's fingerprint."""
     if isinstance(model, PartExtractor):
         return model.fingerprint
+    if is_shipped(model):
+        return shipped_name()
     return Path(model).resolve().name if Path(model).exists() else str(model)

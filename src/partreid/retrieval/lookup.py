@@ -15,7 +15,7 @@ from partreid.objects import Guided
 from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
 from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
-from partreid.retrieval.how_compared import HowCompared
+from partreid.retrieval.how_compared import HowCompared, run_of
 from partreid.retrieval.matching import MatchingConfig
 from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings
@@ -82,15 +82,17 @@ def look_up(
     """Find the k nearest items for each image and each item of the gallery that is asked for.
 
     Args:
-        gallery: with its model, where there are images. images: files, or folders of them.
+        gallery: where there are images, with its model, if that is not the one inside the package. images: files, or
+            folders of them.
         like: ids of items to look for; they are not among what is found.
         one_person: all these show one person: search once, by what they show together.
         k: how many to find. parts: compare these slots only, all where empty. where: items to search.
         calibration: of the model, for probabilities. cameras: that took the images, for an adapted model.
 
     Raises:
-        ConfigError: there is nobody to look for, or no model to embed images with.
-        DataError: an image cannot be read, or an item is not there. ShapeError: there is no such slot.
+        ConfigError: there is nobody to look for.
+        DataError: an image cannot be read, an item is not there, or images are given without the gallery's model.
+        ShapeError: there is no such slot.
     """
     if not (images or like):
         raise ConfigError("Say whom to look for: images, or --like ID for an item of the gallery.")
@@ -123,7 +125,7 @@ def calibration_beside(model: str | Path, gallery: Gallery) -> tuple[MatchCalibr
     Args:
         model: what the gallery's extractor was loaded from. gallery: opened with it.
     """
-    source = Path(model).parent if Path(model).is_file() else Path(model)  # an exported file lies in its run
+    source = run_of(model)
     try:
         if gallery.extractor is None or not (find_checkpoint(source) / CALIBRATION_FILE).is_file():
             return None, ""
@@ -139,10 +141,8 @@ def _queries(
 ) -> tuple[PartEmbeddings, list[str]]:
     parts, names = [], []
     if images:
-        if gallery.extractor is None:
-            raise ConfigError("Embedding images needs a model: --model RUN, or Gallery.open(..., extractor=...).")
         files = [str(image) for image in walk(list(images))]
-        parts.append(gallery.extractor.embed(files, cameras=cameras))
+        parts.append(gallery.embedder().embed(files, cameras=cameras))
         names += files
     if like:
         records = gallery.get(like)

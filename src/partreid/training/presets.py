@@ -11,6 +11,7 @@ from partreid.errors import ConfigError, nearest
 from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
 from partreid.models.checkpoint import find_checkpoint
 from partreid.models.model_config import ModelConfig, bot_model, official_model, paper_model, pcb_model
+from partreid.models.shipped import is_shipped
 from partreid.objects import guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.training.network_presets import NETWORK_PRESETS, NETWORK_SUFFIXES
@@ -244,8 +245,8 @@ def find_config(source: str | Path) -> TrainConfig:
     if str(source) in PRESETS or str(source).partition(" ")[0] in NETWORK_PRESETS:
         return get_preset(str(source))
     path = Path(source)
-    if path.is_dir():
-        return load_train_config(find_checkpoint(path))
+    if is_shipped(source) or path.is_dir():
+        return load_train_config(find_checkpoint(source))
     if path.exists():
         return TrainConfig.load(path)
     raise ConfigError(

@@ -19,6 +19,7 @@ from partreid.models.backbones import build_backbone
 from partreid.models.build import build_network
 from partreid.models.checkpoint import load_backbone
 from partreid.models.network import ReIDNetwork
+from partreid.models.shipped import is_shipped
 from partreid.training.cached_maps import MapBatch
 from partreid.training.distributed import synchronize_batchnorm
 from partreid.training.ema import WeightAverage
@@ -41,7 +42,9 @@ def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
     """
     torch.manual_seed(config.seed)
     # A folder of ImageNet's images may well be called "imagenet".
-    trained = config.pretrained not in (IMAGENET, NO_WEIGHTS) and Path(config.pretrained).is_dir()
+    trained = config.pretrained not in (IMAGENET, NO_WEIGHTS) and (
+        is_shipped(config.pretrained) or Path(config.pretrained).is_dir()
+    )
     weights = None if config.pretrained == NO_WEIGHTS or trained else config.pretrained
     model = config.model
     backbone = build_backbone(

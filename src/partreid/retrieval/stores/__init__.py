@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from partreid.errors import DataError
+from partreid.errors import DataError, WrongTypeError
 from partreid.files import nameable
+from partreid.objects import brief
 from partreid.registry import Registry
+from partreid.retrieval.search.exact import Engine
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.stores.base import GalleryStore
+from partreid.retrieval.stores.memory import MemoryStore
 
 _QDRANT = "partreid.retrieval.stores.qdrant.store:QdrantStore.open"
 _POSTGRES = "partreid.retrieval.stores.postgres.store:PostgresStore"
@@ -47,3 +51,19 @@ def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
     from partreid.retrieval.stores.lance.store import LanceStore
 
     return LanceStore(nameable(location, error=DataError), create=create)
+
+
+def store_of(location: str | Path | GalleryStore | None, *, create: bool, engine: Engine) -> GalleryStore:
+    """As :func:`open_store`; a new one in memory where the location is None, and a store as it is."""
+    if location is None:
+        return MemoryStore(engine=engine)
+    if location == ":memory:":
+        raise DataError("A gallery in memory has no location. Write Gallery().")
+    if isinstance(location, str | os.PathLike):
+        return open_store(location, create=create)
+    if not hasattr(location, "nearest"):
+        raise WrongTypeError(
+            f'Expected a folder or an address, got {brief(location)}. Write Gallery("people", extractor=extractor); '
+            "gallery.add(embeddings, ids) adds embeddings."
+        )
+    return location

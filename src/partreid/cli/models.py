@@ -1,0 +1,69 @@
+"""Which model a command uses: the one that stands before its other words, that of ``--model``, or the shipped one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from partreid.cli.console import errors
+from partreid.errors import ConfigError
+from partreid.models.shipped import SHIPPED, is_shipped, shipped_name
+
+_WEIGHTS = frozenset((".onnx", ".xml", ".bin", ".safetensors", ".pth", ".pt", ".tar", ".ckpt"))
+
+
+def before_files(words: Sequence[str], option: str, names: Sequence[str]) -> tuple[str, list[Path]]:
+    """The model, and as many files as have names: ``[MODEL] FIRST SECOND``. A model takes a word more.
+
+    Args:
+        words: as given. option: what ``--model`` says, "" where it was not given. names: of the files, for the error.
+
+    Raises:
+        ConfigError: there are more or fewer words.
+    """
+    model, rest = option, list(words)
+    if not option and len(words) == len(names) + 1:
+        model, *rest = words
+    if len(rest) != len(names) or (not model and is_model(rest[0])):
+        raise ConfigError(f"Expected [MODEL] {' '.join(names)}, got {' '.join(words)}.")
+    return chosen(model), [Path(word) for word in rest]
+
+
+def before_images(words: Sequence[str], option: str) -> tuple[str, list[Path]]:
+    """The model, and any number of images and folders of them: ``[MODEL] IMAGES...``.
+
+    The first word is a model where it can be nothing else, or where nothing is there of that name.
+
+    Raises:
+        ConfigError: there are no images.
+    """
+    model, rest = option, list(words)
+    if not option and (is_model(words[0]) or not _may_be_images(words[0])):
+        model, *rest = words
+    if not rest:
+        raise ConfigError(f"Expected images after the model {model}.")
+    return chosen(model), [Path(word) for word in rest]
+
+
+def chosen(model: str) -> str:
+    """The model that was given, or the shipped one, which is then told."""
+    if not model:
+        errors.print(f"Model: {shipped_name()}, which comes with partreid. --model takes another.", style="dim")
+    return model or SHIPPED
+
+
+def is_model(word: str) -> bool:
+    """Whether a word can mean nothing but a model: the shipped one, a file of weights, a folder of a run or of runs.
+
+    Of a folder of runs a run's name was forgotten: the figures in it are not images to be embedded.
+    """
+    from partreid.models.checkpoint import holds_models
+
+    return is_shipped(word) or Path(word).suffix.lower() in _WEIGHTS or (Path(word).is_dir() and holds_models(word))
+
+
+def _may_be_images(word: str) -> bool:
+    """Whether a word that is surely no model means images: something that is there, or should be by its suffix."""
+    from partreid.datasets.images import IMAGE_SUFFIXES
+
+    return Path(word).exists() or Path(word).suffix.lower() in IMAGE_SUFFIXES
