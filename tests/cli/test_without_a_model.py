@@ -11,7 +11,7 @@ from partreid import Checkpoint, Gallery, PartExtractor, load_embeddings
 from partreid.cli.models import before_files, before_images, is_model
 from partreid.errors import ConfigError
 from partreid.export.parity import Agreement
-from partreid.models.shipped import shipped_name
+from partreid.models.shipped import FOLDER, shipped_name
 from partreid.runtime import RuntimeConfig
 from tests.cli.conftest import Run
 
@@ -163,3 +163,16 @@ def test_which_words_are_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         before_files(["run", "b.csv"], "", ("VIDEO", "BOXES"))
     with pytest.raises(ConfigError, match=r"Expected \[MODEL\] VIDEO BOXES, got x y z"):
         before_files(["x", "y", "z"], "run", ("VIDEO", "BOXES"))
+
+
+@pytest.mark.parametrize(
+    "words", [("calibrate", "shipped", "{0}"), ("adapt", "shipped", "{0}/query", "--camera-from", "name")]
+)
+def test_nothing_is_written_into_the_package(run: Run, blocks: Path, words: tuple[str, ...]) -> None:
+    # A calibration there would differ from its checksum, and the model would be refused as damaged.
+    before = {file: file.read_bytes() for file in FOLDER.rglob("*.json")}
+    status, text = run(*(word.format(blocks) for word in words), "--device", "cpu")
+    assert status == 2
+    assert "no folder of yours" in text
+    assert "-o FILE" in text
+    assert {file: file.read_bytes() for file in FOLDER.rglob("*.json")} == before

@@ -10,6 +10,7 @@ import typer
 import partreid
 from partreid.cli import options as opt
 from partreid.cli.console import console, plain_table, show_progress
+from partreid.cli.models import beside
 
 
 def adapt(
@@ -38,11 +39,10 @@ def adapt(
     """
     from partreid.inference import adapt as adapt_to
     from partreid.inference.cameras import cameras_from
-    from partreid.models.checkpoint import find_checkpoint
     from partreid.runners.adaptation import ADAPTATION_FILE
     from partreid.runtime import keep_freed_memory
 
-    file = out or find_checkpoint(model) / ADAPTATION_FILE  # before the work: not every model has a place for it
+    file = out or beside(model, ADAPTATION_FILE)  # before the work: not every model has a place for it
     told = cameras_from(camera_from)
     keep_freed_memory()
     runtime = opt.runtime_config(device, precision, batch_size=batch_size)
@@ -54,3 +54,6 @@ def adapt(
     rows = [(camera, str(count)) for camera, count in zip(made.cameras, made.images, strict=True)]
     console.print(plain_table("Adapted to", ("camera", "images"), rows))
     console.print(f"{file}: adaptation {made.fingerprint} of {model}", soft_wrap=True)
+    console.print(
+        "It does not help every model: compare with and without it on some images that you know.", style="dim"
+    )

@@ -10,6 +10,7 @@ import typer
 import partreid
 from partreid.cli import options as opt
 from partreid.cli.console import console, plain_table, show_progress
+from partreid.cli.models import beside
 
 if TYPE_CHECKING:
     from partreid.evaluation import FittedCalibration
@@ -48,10 +49,9 @@ def calibrate(
     `partreid evaluate --calibration auto`. Persons that were trained on must not be among the queries: their distances
     are too small.
     """
-    from partreid.models.checkpoint import find_checkpoint
     from partreid.retrieval.calibration import CALIBRATION_FILE
 
-    file = out or find_checkpoint(model) / CALIBRATION_FILE  # before the work: not every model has a place for it
+    file = out or beside(model, CALIBRATION_FILE)  # before the work: not every model has a place for it
     found = partreid.calibrate(
         model,
         opt.all_datasets(data, more),

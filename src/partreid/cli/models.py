@@ -52,6 +52,21 @@ def chosen(model: str) -> str:
     return model or SHIPPED
 
 
+def beside(model: str, name: str) -> Path:
+    """A file of that name in a model's checkpoint folder, where that is the user's own.
+
+    Raises:
+        ConfigError: it is the package's or the Hub's: what is written there is lost, or breaks the model.
+        CheckpointError: there is no such model.
+    """
+    from partreid.models.checkpoint import find_checkpoint
+
+    folder = find_checkpoint(model)
+    if is_shipped(model) or not Path(model).exists():
+        raise ConfigError(f"{model} lies in no folder of yours, so {name} cannot be kept there. Give a file: -o FILE.")
+    return folder / name
+
+
 def is_model(word: str) -> bool:
     """Whether a word can mean nothing but a model: the shipped one, a file of weights, a folder of a run or of runs.
 
