@@ -23,7 +23,7 @@ from partreid.datasets.synthetic import dataset
 from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats, load_body_model
 from partreid.datasets.synthetic.cameras import Camera, make_camera
 from partreid.datasets.synthetic.dataset import render_dataset
-from partreid.datasets.synthetic.framing import Box, bounds, measure_occlusion, seen_keypoints, spoil_keypoints
+from partreid.datasets.synthetic.framing import Box, Occlusion, bounds, seen_keypoints, silhouette, spoil_keypoints
 from partreid.datasets.synthetic.garments import Layer, dress, layers
 from partreid.datasets.synthetic.meshes import box as make_box
 from partreid.datasets.synthetic.meshes import plain
@@ -168,9 +168,16 @@ def test_a_hood_hides_the_hair() -> None:
     assert any(np.allclose(c, (0.2, 0.1, 0.1)) for c in colours[1] - colours[0]), "no bun sticks out of a hood"
 
 
+def occlusion_of(
+    person: PosedPerson, camera: Camera, body: Box, box: Box, thing: TracedMesh | None = None
+) -> Occlusion:
+    shape = silhouette(TracedMesh(person.mesh), camera, body, box)
+    return shape.hidden(np.zeros(len(shape.rays), bool) if thing is None else shape.behind(camera, thing))
+
+
 def test_whole_person_is_seen_whole(camera: Camera, person: PosedPerson) -> None:
     box = around(camera, person)
-    occlusion = measure_occlusion(Scene(TracedMesh(person.mesh), [], None), camera, box, box)
+    occlusion = occlusion_of(person, camera, box, box)
     assert occlusion.degree == 0
     assert (see(camera, person, box)[:, 2] >= 0.7).all()
 
@@ -180,7 +187,7 @@ def test_wall_up_to_the_hips(camera: Camera, person: PosedPerson) -> None:
     top = float(person.keypoints[11:13, 2].mean())
     wall = TracedMesh(make_box((0, camera.near - 1.2, top / 2), (6, 0.02, top), plain((1, 0, 0))))
     box = around(camera, person)
-    occlusion = measure_occlusion(Scene(TracedMesh(person.mesh), [wall], None), camera, box, box)
+    occlusion = occlusion_of(person, camera, box, box, wall)
     places = box.grid(150, 75)
     distance, face = TracedMesh(person.mesh).distances(camera.origin, camera.rays(places))
     region = person.mesh.region[face]
@@ -210,7 +217,7 @@ def test_outside_the_box_is_hidden(camera: Camera, person: PosedPerson) -> None:
     seen = see(camera, person, half)
     assert (seen[15:17, 2] == 0).all()
     assert seen[0, 2] > 0.7
-    degree = measure_occlusion(Scene(TracedMesh(person.mesh), [], None), camera, whole, half).degree
+    degree = occlusion_of(person, camera, whole, half).degree
     assert 0.25 < degree < 0.65
 
 

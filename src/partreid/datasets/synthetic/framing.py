@@ -141,15 +141,6 @@ def silhouette(person: TracedMesh, camera: Camera, body: Box, box: Box) -> Silho
     return Silhouette(rays[hit], distance[hit], person.mesh.region[face[hit]], box.contains(places[hit]))
 
 
-def measure_occlusion(scene: Scene, camera: Camera, body: Box, box: Box) -> Occlusion:
-    """How much of the target is hidden by other things in front or lies outside the box. Bags do not count."""
-    shape = silhouette(scene.target, camera, body, box)
-    covered = np.zeros(len(shape.rays), bool)
-    for other in scene.others:
-        covered |= shape.behind(camera, other)
-    return shape.hidden(covered)
-
-
 def seen_keypoints(scene: Scene, camera: Camera, keypoints: Floats, box: Box, image_size: tuple[int, int]) -> Vector:
     """Keypoints as a detector could see them.
 
