@@ -18,10 +18,10 @@ from partreid.retrieval import (
     how_compared,
     lookup,
     many,
-    track_filling,
     upkeep,
 )  # fmt: skip
 from partreid.retrieval.matching import MatchingConfig
+from partreid.tracking import filling as track_filling
 from partreid.tracking import video_tracks
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords

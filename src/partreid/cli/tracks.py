@@ -14,8 +14,7 @@ from partreid.cli.models import before_files
 from partreid.errors import ConfigError
 
 if TYPE_CHECKING:
-    from partreid.retrieval import VideoNaming
-    from partreid.tracking import FrameFolder, TrackBoxes
+    from partreid.tracking import FrameFolder, TrackBoxes, VideoNaming
 
 
 def tracks(
@@ -81,11 +80,10 @@ def tracks(
     boxes of no track. Video files need `pip install "partreid[video]"`.
     """
     from partreid.inference import save_embeddings
-    from partreid.retrieval import VideoNaming, add_tracks
     from partreid.retrieval.how_compared import load_for_comparison
     from partreid.retrieval.stores.addresses import without_secrets
-    from partreid.retrieval.track_filling import former_tracks
-    from partreid.tracking import FrameFolder, embed_video, open_frames, read_boxes
+    from partreid.tracking import FrameFolder, VideoNaming, add_tracks, embed_video, open_frames, read_boxes
+    from partreid.tracking.filling import former_tracks
     from partreid.types.moments import parse_moment
 
     if (start or (camera and not adaptation)) and not gallery:

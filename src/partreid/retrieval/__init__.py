@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from partreid.retrieval.stores import STORES
     from partreid.retrieval.stores.base import Candidates, GalleryHeader, GalleryStore, SearchRule
     from partreid.retrieval.stores.memory import MemoryStore
-    from partreid.retrieval.track_filling import VideoNaming, add_tracks
     from partreid.retrieval.upkeep import Deletion, carry_out, copy_gallery, gallery_facts, preview_deletion
 
 __all__ = [
     "STORES", "Candidates", "Deletion", "Filled", "Filter", "Gallery", "GalleryHeader", "GalleryStore",
     "HowCompared", "ImageComparison", "LabelledPairs", "Lookup", "MatchCalibration", "MatchingConfig",
-    "MemoryStore", "Naming", "SearchRule", "VideoNaming", "add_embeddings", "add_files", "add_images",
-    "add_tracks", "carry_out", "copy_gallery", "gallery_facts", "look_up", "preview_deletion", "search_many",
+    "MemoryStore", "Naming", "SearchRule", "add_embeddings", "add_files", "add_images",
+    "carry_out", "copy_gallery", "gallery_facts", "look_up", "preview_deletion", "search_many",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import CheckpointError, ConfigError, DataError
+from partreid.functional.merging import SlotSums
 from partreid.inference.cameras import Cameras
 from partreid.inference.inputs import walk
 from partreid.models.checkpoint import find_checkpoint
@@ -17,7 +18,6 @@ from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared, run_of
 from partreid.retrieval.matching import MatchingConfig
-from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings
 from partreid.types.search import Hit, SearchResult
 
@@ -99,7 +99,7 @@ def look_up(
     chosen = (where or Filter()).model_copy(update={"not_ids": tuple(like)})
     query, names = _queries(gallery, images, like, cameras)
     if one_person:
-        query, names = merge_tracklet(query), [", ".join(names)]
+        query, names = SlotSums.of(query.vectors[:, None], query.visibility[:, None]).mean(query), [", ".join(names)]
     matching = calibration.matching if calibration else MatchingConfig()
     if parts:
         matching = matching.model_copy(update={"slots": tuple(parts)})

@@ -13,8 +13,8 @@ import torch
 from partreid.errors import ConfigError, DataError
 from partreid.retrieval import Gallery
 from partreid.retrieval.filters import Filter
-from partreid.retrieval.track_filling import VideoNaming, add_tracks, former_tracks
 from partreid.tracking.boxes import TrackBoxes
+from partreid.tracking.filling import VideoNaming, add_tracks, former_tracks
 from partreid.tracking.video_tracks import VideoTracks
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
