@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from partreid.tracking.frame_embedder import FrameEmbedder
     from partreid.tracking.frame_folder import FrameFolder
     from partreid.tracking.memory import AppearanceMemory, cost, single_vector
+    from partreid.tracking.memory_file import load_memories, save_memories
     from partreid.tracking.tracklets import Tracklet, merge_tracklet, merge_tracklets
     from partreid.tracking.video import VideoFrame, iter_frames
     from partreid.tracking.video_tracks import BestCrops, VideoTracks, embed_tracks, embed_video, open_frames
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AppearanceMemory", "BestCrops", "BoxTable", "FrameEmbedder", "FrameFolder", "TrackBoxes", "Tracklet",
     "VideoFrame", "VideoNaming", "VideoTracks", "add_tracks", "cost", "embed_tracks", "embed_video", "iter_frames",
-    "merge_tracklet", "merge_tracklets", "open_frames", "read_boxes", "single_vector",
+    "load_memories",
+    "merge_tracklet", "merge_tracklets", "open_frames", "read_boxes", "save_memories", "single_vector",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

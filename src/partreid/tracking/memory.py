@@ -235,6 +235,7 @@ def cost(
         raise ConfigError(f"A gate is a cost between 0 and 1, got {gate}.")
     least_parts = require_whole("least_parts", least_parts, least=1)
     matching, calibration = calibration.matching, calibration.with_prior(prior)
+    calibration.check_models(detections.model)
     parts = parts_of(detections if matching.slots is None else detections.select(*matching.slots))
     if least_parts > len(parts):
         raise ShapeError(f"least_parts is at most {len(parts)}, the parts of these embeddings, got {least_parts}.")
@@ -243,7 +244,9 @@ def cost(
     for start in range(0, len(known), _AT_ONCE):
         rows = known[start : start + _AT_ONCE]
         tracks = _known([memories[row] for row in rows], time)
-        costs = 1 - calibration.probabilities(tracks, detections).double()
+        calibration.check_models(tracks.model)
+        distances = matching.distances(tracks, detections).double()  # 1 - P would lose a small cost's digits
+        costs = 1 - calibration.probability(distances, matching.comparable(tracks, detections))
         if gate is not None:
             costs[costs > gate] = math.inf
         shared = matching.model_copy(update={"slots": parts}).comparable(tracks, detections)
