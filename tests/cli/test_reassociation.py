@@ -15,7 +15,7 @@ def test_beside_retrieval_or_alone(run: Run, tiny_run: Path, blocks: Path, tmp_p
         "--every", "2", "-o", out, "--bootstrap", "20", "--device", "cpu",
     )  # fmt: skip
     assert status == 0, text
-    assert "Found again n frames later" in text
+    assert "Found again, by the visibility of lower" in text
     assert "[0, 0.6)" in text
     assert "all - foreground" in text
     assert "rank-5" not in text

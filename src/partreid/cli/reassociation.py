@@ -110,6 +110,7 @@ def _table(
     by_cell = {(row.gap, row.level, row.way): row for row in rows}
     first, *others = found.ways
     gains = {way: found.differences(way, first, by=by, levels=levels, bootstrap=max(bootstrap, 1)) for way in others}
+    apart = any(row.not_comparable for row in rows)
     lines = []
     for gap, level in dict.fromkeys((row.gap, row.level) for row in rows):
         of_way = [by_cell[gap, level, way] for way in found.ways]
@@ -120,12 +121,12 @@ def _table(
                 low, high = row.confidence["rank1"]
                 shown += f" [{100 * low:.1f}, {100 * high:.1f}]"
             margin = "-" if row.margin is None else f"{row.margin:+.3f}"
-            line.append(f"{shown} · {margin} · {100 * row.not_comparable:.1f}")
+            line.append(f"{shown} · {margin}{f' · {100 * row.not_comparable:.1f}' * apart}")
         for way in others:
             gain = gains[way][gap, level]
             interval = f" [{100 * gain.interval.low:+.1f}, {100 * gain.interval.high:+.1f}]" if bootstrap else ""
             line.append(f"{100 * gain.mean:+.1f}{interval}")
         lines.append(line)
-    title = f"Found again n frames later, %, by the visibility of {by}: rank-1 · margin · not comparable"
+    title = f"Found again, by the visibility of {by}: rank-1 % · margin{' · not comparable %' * apart}"
     gained = [f"{first} - {way}" for way in others]
     return plain_table(title, ["gap", "visible", "queries", "people", "chance", *found.ways, *gained], lines)
