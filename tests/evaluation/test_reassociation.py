@@ -167,6 +167,14 @@ def test_difference_of_two_ways_is_of_the_same_queries() -> None:
         found.differences("head", "all")
 
 
+def test_one_person_alone_gives_no_interval() -> None:
+    found = reassociate(line(0, 5, 0, 7), [0, 0, 1, 1], list("abac"), gaps=[1], alone=["slot_0"])
+    assert [(row.rank1, row.persons, row.confidence) for row in found.rows() if row.level == "all"] == [
+        (1.0, 1, {})
+    ] * 2
+    assert found.differences("slot_0", "all") == {}
+
+
 def test_values_of_a_group_are_drawn_together() -> None:
     values, groups = np.repeat([0.0, 1.0], 50), np.repeat([7, 3], 50)
     assert bootstrap_interval(values, groups=groups) == (0.0, 1.0)
@@ -205,7 +213,7 @@ RIGHT: dict[str, Any] = {
         ({"gaps": [1, 100]}, DataError, "gap 100 is longer than every sequence"),
         ({"gaps": [0]}, ShapeError, "gap in frames"),
         ({"gaps": []}, DataError, "one gap"),
-        ({"persons": list("abcd")}, DataError, "No person is found again"),
+        ({"persons": list("abcd")}, DataError, "No person has a box again"),
         ({"alone": ["head"]}, ShapeError, "No slot 'head' to compare alone"),
         ({"embeddings": line(), "frames": [], "persons": [], "visibility": None}, DataError, "one box"),
     ],

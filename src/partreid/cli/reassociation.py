@@ -123,7 +123,9 @@ def _table(
             margin = "-" if row.margin is None else f"{row.margin:+.3f}"
             line.append(f"{shown} · {margin}{f' · {100 * row.not_comparable:.1f}' * apart}")
         for way in others:
-            gain = gains[way][gap, level]
+            if (gain := gains[way].get((gap, level))) is None:
+                line.append("-")
+                continue
             interval = f" [{100 * gain.interval.low:+.1f}, {100 * gain.interval.high:+.1f}]" if bootstrap else ""
             line.append(f"{100 * gain.mean:+.1f}{interval}")
         lines.append(line)

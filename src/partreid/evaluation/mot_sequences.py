@@ -80,13 +80,13 @@ def reassociate_sequences(
     Raises:
         ConfigError: a gap cannot be read, or is in seconds, and the rate is not known.
         ShapeError: ``every`` is below 1, or there is no such slot.
-        DataError: there is no sequence, or one cannot be read; a gap is longer than every sequence; nobody is found
-            again among others; or as :func:`~partreid.tracking.video_tracks.embed_tracks`.
+        DataError: there is no sequence, or one cannot be read; a gap is longer than every sequence; nobody
+            comes again beside others; or as :func:`~partreid.tracking.video_tracks.embed_tracks`.
     """
     every = require_whole("every", every, least=1)
     known = _sequences(Path(folder))
     gaps = (gaps,) if isinstance(gaps, str | int) else gaps
-    steps = [{str(gap): _steps(gap, one) for gap in gaps} for one in known]
+    steps = [{str(gap).strip(): _steps(str(gap).strip(), one) for gap in gaps} for one in known]
     check_gaps(steps, [int(np.ptp(one.boxes.frames)) for one in known])
     rule = HowCompared.of(extractor, matching).matching
     collector = PairCollector(tuple(steps[0]), extractor.slots, rule, alone)
@@ -135,10 +135,9 @@ def _read(folder: Path, sequence: Path) -> _Sequence:
     return _Sequence(name, frames, boxes, np.array([visible[line] for line in boxes.lines.tolist()]))
 
 
-def _steps(gap: int | str, sequence: _Sequence) -> int:
+def _steps(gap: str, sequence: _Sequence) -> int:
     """A gap in frames of a sequence."""
-    match = _GAP.fullmatch(str(gap).strip()) if not isinstance(gap, bool) else None
-    rate = sequence.frames.rate
+    match, rate = _GAP.fullmatch(gap), sequence.frames.rate
     if match and match[2] and rate is None:
         raise ConfigError(
             f"The gap {gap!r:.40} is in seconds, but it is not known how many frames a second {sequence.name} has. "

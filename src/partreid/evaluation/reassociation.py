@@ -127,6 +127,8 @@ class Reassociation(Guided):
     ) -> dict[tuple[str, str], PairedDifference]:
         """Rank-1 of the second way minus that of the first over the same queries, by (gap, level).
 
+        Levels whose queries are of one person are left out: nothing says how sure their difference is.
+
         Raises:
             ConfigError: there is no such way; or as :meth:`rows`. ShapeError: ``bootstrap`` is below 1.
         """
@@ -141,6 +143,7 @@ class Reassociation(Guided):
                 bootstrap_interval(gained[queries], groups=self.pairs.person[queries], samples=bootstrap),
             )
             for gap, level, queries in self._cells(by, levels)
+            if len(np.unique(self.pairs.person[queries])) > 1
         }
 
     def _cells(self, by: VisibilityOf, levels: Sequence[float]) -> Iterator[tuple[int, str, NDArray[np.intp]]]:
@@ -212,7 +215,7 @@ def reassociate(
 
     Raises:
         ShapeError: numbers of boxes differ, or a value is not allowed. DataError: a box is of no person or sequence, a
-            person is twice in a frame, no sequence is as long as a gap, or nobody is found again among others.
+            person is twice in a frame, no sequence is as long as a gap, or nobody comes again beside others.
 
     Example:
         >>> import torch
@@ -259,8 +262,8 @@ def made(collector: PairCollector) -> Reassociation:
     if not len(pairs.gap):
         alone = sum(collector.alone)
         raise DataError(
-            f"No person is found again among others after {', '.join(collector.gaps)} frames"
-            f"{f', {alone} times somebody alone' * bool(alone)}. Give other gaps, or sequences with several people."
+            f"No person has a box again beside others' after a gap of {', '.join(collector.gaps)}"
+            f"{f', but {alone} times alone' * bool(alone)}. Give other gaps, or sequences of several people."
         )
     return Reassociation(pairs, collector.gaps, tuple(collector.alone))
 
