@@ -86,7 +86,7 @@ def test_boxes_of_sequences_as_of_arrays(walk: Path, extractor: PartExtractor) -
     named = {(way, {"4": "1s"}.get(gap, gap), level): s for (way, gap, level), s in scores(expected).items()}
     assert scores(found) == named
     assert named["all", "1s", "all"][0] == 3 * (LENGTH - 4)
-    assert named["all", "1s", "[0.3, 0.6)"][0] == 4
+    assert named["all", "1s", "[0.3, 0.6)"][0] == 8
 
 
 def test_parts_find_whom_one_vector_does_not(walk: Path, extractor: PartExtractor) -> None:

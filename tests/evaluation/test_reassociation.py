@@ -32,7 +32,7 @@ def test_every_number_by_hand() -> None:
         line(0, 10, 4, 1, 3, 12), [0, 0, 0, 2, 2, 2], list("abcabd"), [0.9, 0.5, 1, 0.2, 0.7, 1], gaps=[2]
     )
     # a: own 1, others 3 and 12: found, margin 2. b: own 7, others 9 and 2: not found, margin -5, one of two farther.
-    table = rows(found)
+    table = rows(found, by="query")
     every = table["all", "2", "all"]
     assert (every.queries, every.persons, every.rank1, every.margin) == (2, 2, 0.5, -1.5)
     assert every.chance == pytest.approx(1 / 3)
@@ -40,11 +40,9 @@ def test_every_number_by_hand() -> None:
     assert {level for *_, level in table} == {"all", "[0.8, 1]", "[0.3, 0.6)"}
     assert (table["all", "2", "[0.8, 1]"].rank1, table["all", "2", "[0.3, 0.6)"].margin) == (1.0, -5.0)
     assert {level for *_, level in rows(found, by="target")} == {"all", "[0, 0.3)", "[0.6, 0.8)"}
-    assert {level for *_, level in rows(found, by="lower")} == {"all", "[0, 0.3)", "[0.3, 0.6)"}
-    assert {level for *_, level in rows(found, levels=[0.5])} == {
-        "all",
-        "[0.5, 1]",
-    }  # a border is above
+    assert {level for *_, level in rows(found)} == {"all", "[0, 0.3)", "[0.3, 0.6)"}
+    at_border = rows(found, by="query", levels=[0.5])  # belongs to what is above
+    assert {level for *_, level in at_border} == {"all", "[0.5, 1]"}
     assert found.alone == (0,)
 
 

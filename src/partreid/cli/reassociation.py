@@ -37,7 +37,7 @@ Levels = Annotated[
 ]
 VisibilityOf = Annotated[
     Literal["query", "target", "lower"] | None,
-    typer.Option(help="Of --reassociation: whose visibility makes the level; the query's if not given."),
+    typer.Option(help="Of --reassociation: whose visibility makes the level; the lower of both if not given."),
 ]
 Every = Annotated[
     int | None, typer.Option(min=1, help="Of --reassociation: queries are the boxes of every n-th frame.")
@@ -75,7 +75,7 @@ def reassociate_and_print(
     bootstrap: int,
     gaps: str = "1,10,30,100",
     levels: str = "0.3,0.6,0.8",
-    by: Literal["query", "target", "lower"] = "query",
+    by: Literal["query", "target", "lower"] = "lower",
     every: int = 1,
     skip_damaged: bool = False,
     **how: Any,

@@ -97,7 +97,7 @@ class Reassociation(Guided):
 
     @guided
     def rows(
-        self, *, by: VisibilityOf = "query", levels: Sequence[float] = LEVELS, bootstrap: int = 1000
+        self, *, by: VisibilityOf = "lower", levels: Sequence[float] = LEVELS, bootstrap: int = 1000
     ) -> list[ReassociationRow]:
         """Scores by gap, level and way; of each gap all levels together first. Levels without a query are left out.
 
@@ -121,7 +121,7 @@ class Reassociation(Guided):
         first: str,
         second: str,
         *,
-        by: VisibilityOf = "query",
+        by: VisibilityOf = "lower",
         levels: Sequence[float] = LEVELS,
         bootstrap: int = 1000,
     ) -> dict[tuple[str, str], PairedDifference]:
