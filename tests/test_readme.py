@@ -74,6 +74,7 @@ def test_python_of_the_guides_runs(page: str, chosen: list[int], at_hand: Path) 
         ("docs/figures.md", 3),
         ("docs/labels.md", 3),
         ("docs/options.md", 3),
+        ("docs/reassociation.md", 3),
         ("docs/models.md", 3),
         ("docs/gallery.md", 8),
         ("docs/export.md", 3),

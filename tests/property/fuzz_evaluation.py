@@ -12,7 +12,9 @@ from partreid.evaluation import (
     calibration,
     dataset,
     evaluator,
+    mot_sequences,
     protocols,
+    reassociation,
     reranking,
     separation,
     slots,
@@ -51,6 +53,10 @@ RERANKER = st.builds(
     embeddings(n=3), embeddings(n=4),
 )  # fmt: skip
 
+AGAIN = {"frames": np.array([0, 0, 0, 1, 1, 1]), "persons": list("abcabd"), "sequences": ["x"] * 6, "gaps": [1]}
+FOUND = embeddings(n=6).map(lambda e: reassociation.reassociate(e, visibility=np.linspace(0, 1, 6), **AGAIN))
+LEVEL = {"by": "query", "levels": [0.3, 0.6], "bootstrap": st.integers(1, 9)}
+
 TARGETS: list[Target] = [
     fuzz(evaluator.evaluate_embeddings, id_arguments=tuple(IDS), **PAIR, **IDS, matching=MATCHING, options=OPTIONS),
     fuzz(evaluator.MatchedIdentities.of.__func__, fixed=("sizes",), id_arguments=("query", "gallery"), all=st.just(
@@ -58,13 +64,22 @@ TARGETS: list[Target] = [
     fuzz(protocols.reranked, protocol="rule"),
     fuzz(reranking.Reranker, **PAIR, matching=MatchingConfig(), config=reranking.RerankingConfig(k1=2)),
     fuzz(reranking.Reranker.rerank, self=RERANKER, distances=distances(3, 4).map(torch.from_numpy), first=0),
+    fuzz(reassociation.reassociate, nan=True, embeddings=embeddings(n=6), visibility=np.linspace(0, 1, 6), **AGAIN,
+         matching=MATCHING, alone=["head"]),
+    fuzz(reassociation.Reassociation.rows, self=FOUND, **LEVEL),
+    fuzz(reassociation.Reassociation.differences, self=FOUND, first="foreground", second="all", **LEVEL),
+    fuzz(reassociation.ReassociationRow.summary, self=FOUND.map(lambda found: found.rows()[0])),
+    fuzz(reassociation.check_levels, levels=[0.3, 0.6]),
+    fuzz(reassociation.read_visibility, nan=True, values=np.array([-1.0, 0.5, 1.0]), count=3, fixed=("count",)),
+    fuzz(mot_sequences.reassociate_sequences, right=False, extractor=st.builds(extractor), folder=Path("nowhere"),
+         gaps=[1, "2s"], every=2),
     fuzz(separation.distance_distribution, id_arguments=tuple(IDS), **PAIR, **IDS, matching=MATCHING,
          bins=st.integers(1, 99)),
     fuzz(separation.DistanceDistribution.coarse, self=DISTRIBUTION, bins=st.integers(1, 99)),
     fuzz(slots.slot_mapping, embeddings=embeddings(n=3), holistic={"global": torch.ones(3, 7)}),
     fuzz(slots.slot_table, nan=True, id_arguments=tuple(IDS), **NAMED, **IDS),
     fuzz(statistics.bootstrap_interval, values=tensors(5, kind="uniform").map(torch.Tensor.numpy),
-         samples=st.integers(1, 9), seed=0, confidence=0.9),
+         groups=np.array([0, 0, 1, 1, 2]), samples=st.integers(1, 9), seed=0, confidence=0.9),
     fuzz(statistics.with_confidence, result=RESULT, samples=9, seed=0),
     fuzz(statistics.paired_difference, first=RESULT, second=RESULT, samples=9, seed=0, confidence=0.9),
     fuzz(visibility.choose_threshold, nan=True, part="head", visibility=np.linspace(0, 1, 5), present=np.arange(5) > 2),

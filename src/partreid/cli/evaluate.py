@@ -11,6 +11,7 @@ import typer
 import partreid
 from partreid import processes
 from partreid.cli import options as opt
+from partreid.cli import reassociation as again
 from partreid.cli.console import console, scores_table, show_progress, slots_table
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ def evaluate(
     rerank: Annotated[
         bool, typer.Option("--rerank", help="Show scores with k-reciprocal re-ranking beside those without.")
     ] = False,
+    reassociation: again.Sequences = None,
+    gaps: again.Gaps = None,
+    levels: again.Levels = None,
+    visibility_of: again.VisibilityOf = None,
+    every: again.Every = None,
+    skip_damaged: again.SkipDamaged = False,
     mirror: opt.Mirror = False,
     overrides: opt.TestOverrides = None,
     calibration: opt.Calibration = None,
@@ -50,24 +57,25 @@ def evaluate(
     """Search every query in the gallery and print rank-k, mAP and mINP, overall and per embedding.
 
     Single query, no re-ranking unless asked for; gallery images of the query's person *and* camera are ignored, and
-    where cameras are unknown, the very same file. Several sets are evaluated each by itself.
+    where cameras are unknown, the very same file. Several sets are evaluated each by itself. --reassociation asks
+    another question, of sequences alone: is a person found again some frames later among those who are then present?
 
     On several devices: `torchrun --nproc-per-node 4 -m partreid evaluate ...` lets each embed a part.
     """
-    evaluate_and_print(
-        model,
-        partreid.read_datasets(opt.all_datasets(data, more), labels=None, limit_ids=limit_ids),
-        out,
-        query=query,
-        labels=labels,
-        mirror=mirror,
-        overrides=overrides or (),
-        calibration=calibration,
-        adaptation=adaptation,
-        bootstrap=bootstrap,
-        rerank=rerank,
-        runtime=opt.runtime_config(device, precision, batch_size=batch_size),
-    )
+    how: dict[str, Any] = {
+        "mirror": mirror,
+        "overrides": overrides or (),
+        "calibration": calibration,
+        "adaptation": adaptation,
+        "runtime": opt.runtime_config(device, precision, batch_size=batch_size),
+    }
+    asked = again.asked(gaps=gaps, levels=levels, by=visibility_of, every=every, skip_damaged=skip_damaged or None)
+    again.refuse_idle(reassociation, asked, of_retrieval=limit_ids or query or rerank, retrieval=data or more)
+    if data or more or reassociation is None:
+        datasets = partreid.read_datasets(opt.all_datasets(data, more), labels=None, limit_ids=limit_ids)
+        evaluate_and_print(model, datasets, out, query=query, labels=labels, bootstrap=bootstrap, rerank=rerank, **how)
+    if reassociation is not None and processes.is_first():
+        again.reassociate_and_print(model, reassociation, out, bootstrap=bootstrap, **asked, **how)
     processes.leave()
 
 

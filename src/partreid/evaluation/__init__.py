@@ -16,7 +16,9 @@ if TYPE_CHECKING:
         search_sets,
     )
     from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
+    from partreid.evaluation.mot_sequences import reassociate_sequences
     from partreid.evaluation.protocols import PROTOCOLS
+    from partreid.evaluation.reassociation import Reassociation, ReassociationRow, reassociate
     from partreid.evaluation.reranking import Reranker, RerankingConfig
     from partreid.evaluation.separation import DistanceDistribution, distance_distribution
     from partreid.evaluation.slots import SlotRow, slot_mapping, slot_table
@@ -33,10 +35,10 @@ if TYPE_CHECKING:
 __all__ = [
     "PROTOCOLS", "CalibrationQuality", "DistanceDistribution", "EmbeddedSplit", "EvaluationConfig",
     "FittedCalibration", "Identities", "Interval", "MatchingConfig", "PairedDifference", "PartVisibility",
-    "QuerySetScores", "Reranker", "RerankingConfig", "SearchedSet", "SlotRow", "bootstrap_interval",
-    "chance_rank1", "cross_validate", "distance_distribution", "embed_split", "evaluate_embeddings",
-    "fit_calibration", "paired_difference", "part_visibility", "score_query_set", "search_sets", "slot_mapping",
-    "slot_table", "with_confidence",
+    "QuerySetScores", "Reassociation", "ReassociationRow", "Reranker", "RerankingConfig", "SearchedSet", "SlotRow",
+    "bootstrap_interval", "chance_rank1", "cross_validate", "distance_distribution", "embed_split",
+    "evaluate_embeddings", "fit_calibration", "paired_difference", "part_visibility", "reassociate",
+    "reassociate_sequences", "score_query_set", "search_sets", "slot_mapping", "slot_table", "with_confidence",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -84,6 +84,22 @@ def slot_mapping(
     return table
 
 
+def rule_of(matching: MatchingConfig, slots: Sequence[str]) -> MatchingConfig:
+    """The rule for embeddings of these slots alone: what it says of other slots is left out, and all are compared.
+
+    Example:
+        >>> rule_of(MatchingConfig(slots=("head", "legs"), slot_weights={"head": 2, "legs": 3}), ["legs"]).slot_weights
+        {'legs': 3.0}
+    """
+    by_slot = {"visibility_threshold": matching.visibility_threshold, "slot_weights": matching.slot_weights}
+    own = {
+        field: {slot: value for slot, value in values.items() if slot in slots}
+        for field, values in by_slot.items()
+        if isinstance(values, dict)
+    }
+    return matching.model_copy(update={**own, "slots": None})
+
+
 def slot_table(
     query: Mapping[str, PartEmbeddings],
     gallery: Mapping[str, PartEmbeddings],
@@ -118,14 +134,7 @@ def slot_table(
     options = options.model_copy(update={"bootstrap": 0, "reranking": None})
     rows = []
     for name, asked in query.items():
-        by_slot = {"visibility_threshold": matching.visibility_threshold, "slot_weights": matching.slot_weights}
-        rule = matching.model_copy(
-            update={
-                field: {slot: value for slot, value in values.items() if slot in asked.slots}
-                for field, values in by_slot.items()
-                if isinstance(values, dict)
-            }
-        )
+        rule = rule_of(matching, asked.slots)
         kinds = [(name, rule)]
         if len(asked.slots) > 1 and rule.visibility != "ignore":
             without = rule.model_copy(update={"visibility": "ignore"})

@@ -46,16 +46,25 @@ class PairedDifference(Guided):
         return not self.interval.low <= 0 <= self.interval.high
 
 
-def bootstrap_interval(values: np.ndarray, *, samples: int = 1000, seed: int = 0, confidence: float = 0.95) -> Interval:
+def bootstrap_interval(
+    values: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    samples: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Interval:
     """Percentile bootstrap interval of a mean (Efron & Tibshirani 1993, §13.3).
 
     Args:
         values: [N], one per query, without NaN and infinity.
+        groups: [N] whole numbers: values of one number are alike and drawn together, as those of one person are. None
+            draws each by itself.
         samples: resamplings. seed: theirs; the same seed draws the same queries for every metric.
         confidence: fraction of the resampled means inside.
 
     Raises:
-        ShapeError: no value, one that is not finite, or an option out of range.
+        ShapeError: no value, one that is not finite, not as many groups, or an option out of range.
 
     Example:
         >>> bootstrap_interval(np.array([1.0, 1.0, 1.0]))
@@ -71,14 +80,27 @@ def bootstrap_interval(values: np.ndarray, *, samples: int = 1000, seed: int = 0
     seed = require_whole("seed", seed)
     if isinstance(confidence, bool) or not isinstance(confidence, Real) or not 0 < confidence < 1:
         raise ShapeError(f"confidence must lie in (0, 1), got {confidence!r:.80}.")
+    sums, counts = (values, None) if groups is None else _by_group(values, groups)
     rng = np.random.default_rng(seed)
     means = np.empty(samples)
-    step = max(1, _CHUNK // len(values))
+    step = max(1, _CHUNK // len(sums))
     for start in range(0, samples, step):
         rows = min(step, samples - start)
-        means[start : start + rows] = values[rng.integers(0, len(values), (rows, len(values)))].mean(axis=1)
+        drawn = rng.integers(0, len(sums), (rows, len(sums)))
+        means[start : start + rows] = sums[drawn].sum(axis=1) / (
+            len(values) if counts is None else counts[drawn].sum(axis=1)
+        )
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))
+
+
+def _by_group(values: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and number of the values of each group."""
+    numbers = np.asarray(groups)
+    if numbers.shape != values.shape or numbers.dtype.kind not in "iu" or np.ma.is_masked(groups):
+        raise ShapeError(f"Expected {len(values)} whole numbers as groups, got {numbers.dtype} {numbers.shape}.")
+    place = np.unique(numbers, return_inverse=True)[1]
+    return np.bincount(place, values), np.bincount(place)
 
 
 def with_confidence(result: EvaluationResult, *, samples: int = 1000, seed: int = 0) -> EvaluationResult:

@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from partreid.reports.figures import QueryChoice
     from partreid.reports.label_report import LabelReport, review_labels
     from partreid.reports.pages import attention_page, rankings_page
+    from partreid.reports.reassociation import ReassociationEvaluation, evaluate_reassociation
     from partreid.reports.run_report import QuerySetReport, RunReport
 
 __all__ = [
-    "Drawing", "Evaluation", "LabelReport", "QueryChoice", "QuerySetReport", "RunReport", "attention_page",
-    "draw_attention_of", "draw_rankings_of", "rankings_page", "review_labels",
+    "Drawing", "Evaluation", "LabelReport", "QueryChoice", "QuerySetReport", "ReassociationEvaluation", "RunReport",
+    "attention_page", "draw_attention_of", "draw_rankings_of", "evaluate_reassociation", "rankings_page",
+    "review_labels",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:
