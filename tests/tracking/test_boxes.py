@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from partreid.errors import ConfigError, DataError
-from partreid.tracking._box_rows import BoxForm
+from partreid.tracking.boxes import BoxForm
 from partreid.tracking._box_units import check_units
 from partreid.tracking.boxes import TrackBoxes, read_boxes
 

@@ -1,8 +1,8 @@
-"""Boxes of tracked persons from a table: CSV with a header, or the text files of MOTChallenge and most trackers."""
+"""Boxes of tracked persons from a table, in the formats of trackers, detectors and annotation tools."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 from partreid.errors import ConfigError, DataError, warn
 from partreid.objects import Guided, guided
 from partreid.tracking._box_choice import chosen_rows, named
-from partreid.tracking._box_rows import COLUMNS, MOT, BoxForm, BoxRows, read_rows
+from partreid.tracking._box_rows import BoxForm, BoxRows
 from partreid.tracking._box_units import check_fractions
 from partreid.tracking._track_names import track_key
+from partreid.tracking.formats.in_frames import Frames, frame_sizes, named_frames
+from partreid.tracking.formats.known import BoxFormat, read_rows
+from partreid.tracking.formats.objects import rows_of
+from partreid.tracking.formats.separated import COLUMNS, MOT
+from partreid.tracking.frame_folder import FrameFolder
 
-__all__ = ["COLUMNS", "BoxForm", "BoxTable", "TrackBoxes", "read_boxes"]
+__all__ = ["COLUMNS", "BoxForm", "BoxFormat", "BoxTable", "TrackBoxes", "boxes_of", "read_boxes"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,12 +32,19 @@ class BoxTable(Guided):
     Attributes:
         path: its file. form: how it writes a box, None where the user said how.
         first_frame: the number that it gives the first frame. first_pixel: and the first pixel, 0 or 1.
+        word: what ``TrackBoxes.lines`` counts. files: of a folder of files, that of each frame.
+        sizes: (width, height) of frames, where the table says it. by_image: whether boxes belong to images of a folder
+            by their names; these may have several sizes.
     """
 
     path: str = ""
     form: BoxForm | None = "xyxy"
     first_frame: int = 0
     first_pixel: int = 0
+    word: str = "line"
+    files: Mapping[int, str] = field(default_factory=dict)
+    sizes: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    by_image: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -104,7 +116,10 @@ class TrackBoxes(Guided):
     def where(self, row: int) -> str:
         """Which box this is, for messages."""
         name = f"Frame {self.frames[row]} (counted from 0), track {self.names[self.tracks[row]]}"
-        return name if self.lines is None else f"{name} ({self.table.path}, line {self.lines[row]})"
+        if self.lines is None:
+            return name
+        path = self.table.files.get(int(self.frames[row]), self.table.path)
+        return f"{name} ({path}, {self.table.word} {self.lines[row]})"
 
     def spans(self) -> NDArray[np.int64]:
         """[T, 3] first frame, last frame, and number of boxes of each track."""
@@ -164,72 +179,144 @@ class TrackBoxes(Guided):
 def read_boxes(
     path: str | Path,
     *,
+    format: BoxFormat | None = None,
+    frames: str | Path | FrameFolder | None = None,
+    each: bool = False,
     form: BoxForm | None = None,
     first_frame: int | None = None,
     person_classes: Collection[object] | None = None,
     on_error: Callable[[str], None] | None = None,
 ) -> TrackBoxes:
-    """Read boxes of tracks.
+    """Read boxes of tracks, or of detections.
 
-    Two formats: CSV whose first line names the columns :data:`COLUMNS` in any order, frames and pixels counted from 0,
-    tracks any names; or MOTChallenge's ``frame, id, left, top, width, height, confidence, ...`` without a header,
-    frames and pixels counted from 1. Commas, semicolons, tabs or spaces stand between the values. Names of other tools
-    are known too (``frame_index, tracker_id, x_min, ...``; ``frame, id, bb_left, ...``).
+    The formats are told by their content: CSV whose first line names the columns :data:`COLUMNS` in any order, frames
+    and pixels counted from 0, tracks any names (names of other tools are known too); MOTChallenge's ``frame, id, left,
+    top, width, height, confidence, ...`` without a header, frames and pixels counted from 1; KITTI's, YOLO's, COCO's,
+    CVAT's, and lists of JSON objects with the names of columns. ``docs/tracklets.md`` lists what each tool writes.
 
     Left out, with a warning, are boxes of confidence 0 (to be ignored), of other classes than a person,
-    and of visibility 0, in either format. What names a track is told at
+    and of visibility 0, in every format. What names a track is told at
     :func:`~partreid.tracking._track_names.track_key`.
 
     Args:
-        path: the file. form: how boxes are written, where the table says it wrongly.
+        path: the file; of YOLO and of KITTI's images the folder of files. format: None tells it by the content.
+        frames: video file or folder of images that the boxes are of, where the table names images or holds fractions
+            of them.
+        each: make every box a track of its own, as :func:`~partreid.tracking.detections.embed_detections` takes them,
+            also where the table has no tracks. Its name is the frame (the image's name in a folder) and its number among
+            the boxes that the table has in the frame, from 0: "12/0".
+        form: how boxes are written, where the table says it wrongly.
         first_frame: the number of the first frame, 0 or 1; None takes the format's.
         person_classes: classes that are persons, where there is a column of classes; None takes MOTChallenge's 1, and
             those that are called a person.
-        on_error: told of each box of no track, which is then left out.
+        on_error: told of each box of no track or of no image, which is then left out.
 
     Raises:
-        DataError: the file is missing or of neither format, a value is no number, a frame is below the first, boxes
-            belong to no track, a track is twice in a frame, or there is no box; or it is not known where frames are
-            counted from, which classes are persons, or the boxes are fractions of the frame. The message names
-            the line.
-        ConfigError: ``form`` or ``first_frame`` is another value.
+        DataError: the file is missing or of no known format or another one, a value is no number, a frame is below the
+            first, boxes belong to no track, a track is twice in a frame, or there is no box; or it is not known where
+            frames are counted from, which classes are persons, which frame an image is, or the boxes are fractions of
+            the frame. The message names the line.
+        ConfigError: ``format``, ``form`` or ``first_frame`` is another value.
     """
     path = Path(path)
     if form not in (None, "xyxy", "xywh"):
         raise ConfigError(f"Boxes are written as xyxy or xywh, got {form!r:.80}.")
     if first_frame not in (None, 0, 1) or isinstance(first_frame, bool | float):
         raise ConfigError(f"The first frame is number 0 or 1, got {first_frame!r:.80}.")
-    rows = read_rows(path)
-    if not rows.lines:
+    rows = read_rows(path, format)
+    if not len(rows):
         raise DataError(f"{path} holds no box. Expected a row for each: {', '.join(COLUMNS)}, or {MOT}.")
-    kept, notes = chosen_rows(path, rows, person_classes)
-    first = _first_frame(path, rows, first_frame)
-    if rows.columns.note:
-        notes.insert(0, f"{rows.columns.note}; frames are counted from {first}")
-    used = _with_track(path, rows, np.flatnonzero(kept), on_error)
-    corners, pixel = _corners(rows, form or rows.columns.form, first)
-    table = BoxTable(str(path), None if form else rows.columns.form, first, pixel)
-    frames, lines = np.array(rows.frames)[used] - first, np.array(rows.lines)[used]
-    boxes = TrackBoxes._ordered(frames, [str(rows.tracks[i]) for i in used], corners[used], lines, table)
-    check_fractions(boxes)
-    for note in notes:
+    if not isinstance(frames, FrameFolder | None):
+        frames = Path(frames)
+        if frames.is_dir():
+            frames = FrameFolder.open(frames, first=first_frame) if rows.images or rows.fractions else None
+    return _boxes(rows, frames, form, first_frame, person_classes, on_error, each=each)
+
+
+@guided
+def boxes_of(
+    results: Iterable[object],
+    *,
+    each: bool = False,
+    person_classes: Collection[object] | None = None,
+    on_error: Callable[[str], None] | None = None,
+) -> TrackBoxes:
+    """Boxes of live results, one for each frame from 0: supervision's ``Detections``, ultralytics' ``Results``, or any
+    objects with such fields (``xyxy`` and ``tracker_id``; ``boxes.xyxy`` and ``boxes.id``).
+
+    Args:
+        results: in the order of the frames; a generator is read to its end, and its images are not kept.
+        each, person_classes, on_error: as in :func:`read_boxes`, whose rules hold here too.
+
+    Raises:
+        DataError: as ``read_boxes``, or an object has no boxes.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> frame = SimpleNamespace(xyxy=[[10, 20, 40, 80]], tracker_id=[7], confidence=[0.9], class_id=[0])
+        >>> boxes_of([frame, frame]).spans().tolist()
+        [[0, 1, 2]]
+    """
+    rows = rows_of(results)
+    if not len(rows):
+        raise DataError("The results hold no box.")
+    return _boxes(rows, None, None, None, person_classes, on_error, each=each)
+
+
+def _boxes(
+    rows: BoxRows,
+    frames: Frames,
+    form: BoxForm | None,
+    first_frame: int | None,
+    person_classes: Collection[object] | None,
+    on_error: Callable[[str], None] | None,
+    *,
+    each: bool,
+) -> TrackBoxes:
+    kept, notes = chosen_rows(rows.path, rows, person_classes)
+    by_image, read = False, rows.note
+    if rows.images:
+        numbers, first, note, by_image = named_frames(rows, frames, first_frame)
+        notes.insert(0, note)
+    else:
+        first = _first_frame(rows, first_frame)
+        numbers = np.array(rows.frames, dtype=np.int64) - first
+        read = f"{read}; frames are counted from {first}" if read else ""
+    notes.insert(0, read)
+    used = _with_image(rows, np.flatnonzero(kept), numbers, frames, on_error)
+    names = _each(rows, numbers, frames) if each else [str(track) for track in rows.tracks]
+    if not each:
+        used = _with_track(rows, used, on_error)
+    corners, pixel = _corners(rows, form or rows.form, first)
+    if rows.fractions:
+        sizes = frame_sizes(rows, numbers[used], frames, each=each)
+        corners[used] *= np.array([sizes[number] * 2 for number in numbers[used].tolist()])
+    files = dict(zip(numbers.tolist(), rows.files, strict=True)) if rows.files else {}
+    table = BoxTable(
+        str(rows.path), None if form else rows.form, first, pixel, rows.word, files, _sizes(rows, numbers), by_image
+    )
+    lines = np.array(rows.lines, dtype=np.int64)[used]
+    boxes = TrackBoxes._ordered(numbers[used], [names[i] for i in used], corners[used], lines, table)
+    for note in filter(None, notes):
         warn(f"{note}.")
+    if not rows.fractions:
+        check_fractions(boxes)
     return boxes
 
 
-def _first_frame(path: Path, rows: BoxRows, given: int | None) -> int:
+def _first_frame(rows: BoxRows, first_frame: int | None) -> int:
     lowest = min(rows.frames)
-    first = rows.columns.first_frame if given is None else given
+    first = rows.first_frame if first_frame is None else first_frame
     if first is None and lowest == 0:
-        return 0
+        first = 0
     if first is None:
         raise DataError(
-            f"{rows.columns.note}; whether frames are counted from 0 or from 1 is not known: the lowest is {lowest}. "
+            f"{rows.note}; whether frames are counted from 0 or from 1 is not known: the lowest is {lowest}. "
             "Say it with --first-frame 0 or 1 (first_frame=)."
         )
     if lowest < first:
         raise DataError(
-            f"{path}, line {rows.lines[rows.frames.index(lowest)]}: expected the number of a frame from {first}, got "
+            f"{rows.where(rows.frames.index(lowest))}: expected the number of a frame from {first}, got "
             f"{lowest}. MOTChallenge counts from 1; a table with a header line counts from 0. Say it with "
             "--first-frame 0 (first_frame=0)."
         )
@@ -238,34 +325,75 @@ def _first_frame(path: Path, rows: BoxRows, given: int | None) -> int:
 
 def _corners(rows: BoxRows, form: BoxForm, first_frame: int) -> tuple[NDArray[np.float64], int]:
     """[N, 4] x1, y1, x2, y2 in pixels from 0, and the number of the first pixel. MOTChallenge counts frames and pixels
-    from 1; who counts frames from 0 has the pixels of a detector, and so has who writes corners."""
-    pixel = first_frame if rows.columns.form == "xywh" else 0
+    from 1; who counts frames from 0 has the pixels of a detector, and so has who writes corners, or names of images."""
+    pixel = first_frame if rows.form == "xywh" and not rows.images else 0
     boxes = np.array(rows.boxes).reshape(-1, 4)
     boxes[:, :2] -= pixel
     boxes[:, 2:] += boxes[:, :2] if form == "xywh" else -pixel
     return boxes, pixel
 
 
-def _with_track(
-    path: Path, rows: BoxRows, chosen: NDArray[np.int64], on_error: Callable[[str], None] | None
-) -> list[int]:
-    """The rows that name a track."""
+def _sizes(rows: BoxRows, numbers: NDArray[np.int64]) -> dict[int, tuple[float, float]]:
+    """What the table says of the sizes of its frames."""
+    if not rows.sizes:
+        return {}
+    images = rows.images or [""] * len(rows)
+    found = (
+        (number, rows.sizes.get(image, rows.sizes.get("")))
+        for number, image in zip(numbers.tolist(), images, strict=True)
+    )
+    return {number: size for number, size in found if size is not None}
+
+
+def _with_image(
+    rows: BoxRows, chosen: NDArray[np.int64], numbers: NDArray[np.int64], frames: Frames,
+    on_error: Callable[[str], None] | None,
+) -> list[int]:  # fmt: skip
+    """The rows whose image is there."""
     used = []
     for row in chosen.tolist():
-        if rows.tracks[row] is not None:
+        if numbers[row] >= 0:
             used.append(row)
             continue
-        message = (
-            f"{path}, line {rows.lines[row]}: the box belongs to no track: {rows.names[row]!r:.40} is no name of one."
-        )
+        folder = frames.folder if isinstance(frames, FrameFolder) else frames
+        message = f"{rows.where(row)}: the box is of the image {rows.images[row]!r:.80}, which is not in {folder}."
         if on_error is None:
-            raise DataError(
-                f"{message} Run a tracker on the detections, or leave such boxes out: --skip-damaged (on_error=)."
-            )
+            raise DataError(f"{message} Give all images, or leave such boxes out: --skip-damaged (on_error=).")
+        on_error(message)
+    return used
+
+
+def _with_track(rows: BoxRows, chosen: Sequence[int], on_error: Callable[[str], None] | None) -> list[int]:
+    """The rows that name a track."""
+    used = [row for row in chosen if rows.tracks[row] is not None]
+    none = (
+        "This table has no tracks: run a tracker on it, or embed each box alone with partreid embed-boxes (each=True)."
+    )
+    for row in chosen:
+        if rows.tracks[row] is not None:
+            continue
+        name = f"{rows.names[row]!r:.40} is no name of one" if rows.names[row] else "its row names none"
+        message = f"{rows.where(row)}: the box belongs to no track: {name}."
+        if on_error is None:
+            hint = "Run a tracker on the detections, or leave such boxes out: --skip-damaged (on_error=)."
+            raise DataError(f"{message} {hint if used else none}")
         on_error(message)
     if not used:
-        raise DataError(f"{path} holds no box of a track. Run a tracker on the detections first.")
+        raise DataError(f"{rows.path} holds no box of a track. {none}")
     return used
+
+
+def _each(rows: BoxRows, numbers: NDArray[np.int64], frames: Frames) -> list[str]:
+    """A name for every row: its frame, and how many rows of the frame the table has before it."""
+    labels: dict[int, str] = {}
+    if isinstance(frames, FrameFolder):
+        labels = {number: file.name for number, file in zip(frames.numbers, frames.files, strict=True)}
+    count: dict[int, int] = {}
+    names = []
+    for number in numbers.tolist():
+        place = count[number] = count.get(number, -1) + 1
+        names.append(f"{labels.get(number, number)}/{place}")
+    return names
 
 
 def _check_single(boxes: TrackBoxes) -> None:
@@ -277,8 +405,8 @@ def _check_single(boxes: TrackBoxes) -> None:
         frame, track = boxes.frames[first], boxes.names[boxes.tracks[first]]
         source, lines = "", ""
         if boxes.lines is not None:
-            source = f"{boxes.table.path}: "
-            lines = f", in lines {boxes.lines[first]} and {boxes.lines[second]}"
+            source = f"{boxes.table.files.get(int(frame), boxes.table.path)}: "
+            lines = f", in {boxes.table.word}s {boxes.lines[first]} and {boxes.lines[second]}".replace("ys ", "ies ")
         raise DataError(f"{source}track {track} has two boxes in frame {frame} (counted from 0){lines}. Keep one.")
 
 
