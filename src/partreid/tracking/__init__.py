@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
-    from partreid.tracking.boxes import BoxTable, TrackBoxes, read_boxes
+    from partreid.tracking.boxes import boxes_of, read_boxes
+    from partreid.tracking.detections import embed_detections
     from partreid.tracking.filling import VideoNaming, add_tracks
     from partreid.tracking.frame_folder import FrameFolder
+    from partreid.tracking.track_boxes import BoxTable, TrackBoxes
     from partreid.tracking.tracklets import Tracklet, merge_tracklet, merge_tracklets
     from partreid.tracking.video import VideoFrame, iter_frames
     from partreid.tracking.video_tracks import BestCrops, VideoTracks, embed_tracks, embed_video, open_frames
 
 __all__ = [
     "BestCrops", "BoxTable", "FrameFolder", "TrackBoxes", "Tracklet", "VideoFrame", "VideoNaming", "VideoTracks",
-    "add_tracks", "embed_tracks", "embed_video", "iter_frames", "merge_tracklet", "merge_tracklets",
-    "open_frames", "read_boxes",
+    "add_tracks", "boxes_of", "embed_detections", "embed_tracks", "embed_video", "iter_frames", "merge_tracklet",
+    "merge_tracklets", "open_frames", "read_boxes",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -25,9 +25,10 @@ def chosen_rows(
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """[N] which rows count, and a sentence for everything that was left out or assumed.
 
-    Left out are boxes of a confidence of 0, which MOTChallenge marks so to be ignored, those that the table itself
-    ignores, of another class than a person, and of a visibility of 0, which show nobody of the track. Where every confidence is 0 the column says nothing. Where
-    ``person_classes`` is None, 1 in MOTChallenge's text is a person, and what is called one.
+    Left out are boxes of a confidence of 0, which MOTChallenge marks so to be ignored, those that are marked as a group
+    or to be ignored, of another class than a person, and of a visibility of 0, which show nobody of the track. Where
+    every confidence is 0 the column says nothing. Where ``person_classes`` is None, 1 in MOTChallenge's text is a
+    person, and what is called one.
     """
     kinds, notes = _classes(path, rows, person_classes)
     persons, more = _persons(path, rows, kinds, person_classes)

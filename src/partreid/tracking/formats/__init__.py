@@ -1,1 +1,1 @@
-"""Readers of tables of boxes, one file per family of formats: from a file to :class:`~partreid.tracking._box_rows.BoxRows`."""
+"""Readers of tables of boxes, a file for each family of formats: they give ``BoxRows``."""

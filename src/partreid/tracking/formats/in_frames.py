@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +18,22 @@ from partreid.tracking.video import iter_frames
 
 Frames = Path | FrameFolder | None
 """What a table belongs to: a video file or a folder of images; None = it was not told."""
+
+
+def open_images(path: Path, first_frame: int | None, *, loose: bool) -> FrameFolder:
+    """The images of a folder as frames; with ``loose`` also images that are none, in the order of their names.
+
+    Raises:
+        DataError: as :meth:`FrameFolder.open`.
+    """
+    try:
+        return FrameFolder.open(path, first=first_frame)
+    except DataError:
+        if not loose:
+            raise
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the order means nothing
+        return FrameFolder.open(path, in_order=True)
 
 
 def named_frames(rows: BoxRows, frames: Frames, first_frame: int | None) -> tuple[NDArray[np.int64], int, str, bool]:
@@ -43,8 +60,8 @@ def named_frames(rows: BoxRows, frames: Frames, first_frame: int | None) -> tupl
             return numbers, first_frame or 0, "", True
         if any(Path(base).suffix.lower() in IMAGE_SUFFIXES for base in bases.values()):
             raise DataError(
-                f"{rows.path} names images such as {names[0]!r:.60}, and none of its {len(names)} is in {frames.folder}, "
-                f"which holds {frames.files[0].name} and others. Give the images that the boxes are of."
+                f"{rows.path} names images such as {names[0]!r:.60}, and none of its {len(names)} is in "
+                f"{frames.folder}, which holds {frames.files[0].name} and others. Give the images of the boxes."
             )
     if (
         first_frame is None
@@ -82,8 +99,8 @@ def _by_number(rows: BoxRows, bases: Mapping[str, str], first_frame: int | None)
     if None in starts or len(starts) > 1 or any(len(match[2]) > 15 for match in parts.values() if match):
         some = ", ".join(repr(name) for name in list(bases)[:3])
         raise DataError(
-            f"{rows.path} says which image a box is of by names such as {some:.120}, which do not end in the number of a "
-            "frame. Give the folder of these images (frames=), or boxes of one video."
+            f"{rows.path} says which image a box is of by names such as {some:.120}, which do not end in the number "
+            "of a frame. Give the folder of these images (frames=), or boxes of one video."
         )
     numbers = {name: int(match[2]) for name, match in parts.items() if match}
     lowest = min(numbers.values())
@@ -91,8 +108,8 @@ def _by_number(rows: BoxRows, bases: Mapping[str, str], first_frame: int | None)
     name = min(numbers, key=lambda name: numbers[name])
     if first is None:
         raise DataError(
-            f"{rows.path} says which frame a box is of by names such as {name!r:.60}; whether they count from 0 or from 1 is "
-            "not known. Say it with --first-frame 0 or 1 (first_frame=)."
+            f"{rows.path} says which frame a box is of by names such as {name!r:.60}; whether they count from 0 or "
+            "from 1 is not known. Say it with --first-frame 0 or 1 (first_frame=)."
         )
     if lowest < first:
         raise DataError(f"{rows.path}: {name!r:.60} is below the number of the first frame, {first}.")

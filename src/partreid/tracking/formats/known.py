@@ -90,8 +90,8 @@ def _seen(path: Path, content: Any) -> list[str]:
             return ["json"]
         inside = ", ".join(map(str, content))
         raise DataError(
-            f"{path} is a JSON object with {inside[:80] or 'nothing'}; expected COCO's 'images' and 'annotations', or a "
-            "list of boxes."
+            f"{path} is a JSON object with {inside[:80] or 'nothing'}; expected COCO's 'images' and 'annotations', or "
+            "a list of boxes."
         )
     with _opened(path) as file:
         if file.read(200).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
@@ -116,8 +116,8 @@ def _of_folder(path: Path) -> str:
             if is_yolo(cells) or len(cells) > 7:  # of polygons and keypoints, which its reader refuses
                 return "yolo"
             raise DataError(
-                f"{path} is a folder, and {file.name} in it has neither YOLO's nor KITTI's rows: {' '.join(cells)[:60]}. "
-                f"Give one file of {', '.join(COLUMNS)} or of MOTChallenge ({MOT})."
+                f"{path} is a folder, and {file.name} in it has neither YOLO's nor KITTI's rows: "
+                f"{' '.join(cells)[:60]}. Give one file of {', '.join(COLUMNS)} or of MOTChallenge ({MOT})."
             )
     inside = sorted({file.suffix or "folders" for file in path.iterdir()})
     what = f"It holds {len(files)} .txt files without a box" if files else f"It holds {', '.join(inside) or 'nothing'}"

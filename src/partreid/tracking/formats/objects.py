@@ -28,8 +28,8 @@ def rows_of(results: Iterable[object]) -> BoxRows:
         boxes = getattr(result, "boxes", result)
         if getattr(result, "obb", None) is not None or not hasattr(boxes, "xyxy"):
             raise DataError(
-                f"{where}: expected upright boxes, as sv.Detections (xyxy, tracker_id) or ultralytics' Results (boxes.xyxy, "
-                f"boxes.id) have them, got {type(result).__name__}."
+                f"{where}: expected upright boxes, as sv.Detections (xyxy, tracker_id) or ultralytics' Results "
+                f"(boxes.xyxy, boxes.id) have them, got {type(result).__name__}."
             )
         corners = _array(boxes.xyxy, where).reshape(-1, 4) if np.size(_array(boxes.xyxy, where)) else np.zeros((0, 4))
         count = len(corners)

@@ -1,4 +1,4 @@
-"""Tables with separators: columns that the first line names, or MOTChallenge's order; and records of JSON with names."""
+"""Tables with separators, whose first line names the columns or which have MOTChallenge's; and records of JSON."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def read_records(path: Path, content: Sequence[Any]) -> BoxRows:
 
 
 def looks_like_rows(first: str) -> str:
-    """Which table a first line begins: "csv", "mot", or "" for neither; a column that is named twice is refused later."""
+    """Which table a first line begins: "csv", "mot", or "" for neither. A column named twice is refused later."""
     try:
         columns, _ = _columns(Path(), first)
     except DataError as error:
@@ -161,14 +161,14 @@ def _no_columns(path: Path, found: Sequence[str]) -> DataError:
     names = [name.strip().lower() for name in found]
     if "box" in names or any(set(box) <= set(names) for _, box in _BOX):
         return DataError(
-            f"{path}: the columns {', '.join(found)[:80]} do not say which frame a box is of. Add a column 'frame' (from "
-            "0), or 'image' with the image's name: of ultralytics {**row, 'frame': i} for i, result in "
+            f"{path}: the columns {', '.join(found)[:80]} do not say which frame a box is of. Add a column 'frame' "
+            "(from 0), or 'image' with the image's name: of ultralytics {**row, 'frame': i} for i, result in "
             "enumerate(results) for row in result.summary(); of supervision sink.append(detections, {'frame': i})."
         )
     return DataError(
         f"{path}: expected a first line that names {', '.join(COLUMNS)}, or rows of MOTChallenge ({MOT}); "
-        f"found {', '.join(found)[:80] or 'an empty line'}. Names of other tools that are known: frame_index, tracker_id, "
-        "x_min to y_max, bb_left to bb_height, left to height."
+        f"found {', '.join(found)[:80] or 'an empty line'}. Names of other tools that are known: frame_index, "
+        "tracker_id, x_min to y_max, bb_left to bb_height, left to height."
     )
 
 

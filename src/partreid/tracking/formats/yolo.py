@@ -86,8 +86,8 @@ def _sixth(path: Path, texts: Sequence[str], lengths: set[int]) -> Sixth:
     if 5 in lengths or max(numbers) > 1:
         return "track"
     raise DataError(
-        f"{path}: the sixth column may be a confidence or a track: all of its values are {', '.join(sorted(set(texts)))}. "
-        "Say which: --format yolo-confidence or yolo-track (format=)."
+        f"{path}: the sixth column may be a confidence or a track: all of its values are "
+        f"{', '.join(sorted(set(texts)))}. Say which: --format yolo-confidence or yolo-track (format=)."
     )
 
 
