@@ -150,6 +150,7 @@ def _boxes(
         _sizes(rows, numbers),
         frames if isinstance(frames, FrameFolder) else None,
         by_image,
+        each,
     )
     lines = np.array(rows.lines, dtype=np.int64)[used]
     boxes = TrackBoxes._ordered(numbers[used], [names[i] for i in used], corners[used], lines, table)

@@ -27,6 +27,7 @@ class BoxTable(Guided):
         word: what ``TrackBoxes.lines`` counts. files: of a folder of files, that of each frame.
         sizes: (width, height) of frames, where the table says it. folder: of the images that it was read with.
         by_image: whether it names these images; they need not be frames of one video and size.
+        each: whether every box is a track of its own.
     """
 
     path: str = ""
@@ -38,6 +39,7 @@ class BoxTable(Guided):
     sizes: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     folder: FrameFolder | None = None
     by_image: bool = False
+    each: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,7 +149,7 @@ class TrackBoxes(Guided):
             raise DataError(f"Expected every n-th frame with a whole n of at least 1, got {step!r:.80}.")
         # Beyond the last frame one step is like another, and NumPy knows no numbers without end.
         some = self.only(np.flatnonzero(self.frames % min(int(step), int(self.frames.max(initial=0)) + 1) == 0))
-        if gone := set(self.names) - set(some.names):
+        if (gone := set(self.names) - set(some.names)) and not self.table.each:
             frames = f"frames 0, {step}, {2 * step}, ..."
             warn(f"Left out {named(gone, 'track')} without a box in {frames}")
         return some

@@ -31,8 +31,10 @@ def rows_of(results: Iterable[object]) -> BoxRows:
                 f"{where}: expected upright boxes, as sv.Detections (xyxy, tracker_id) or ultralytics' Results "
                 f"(boxes.xyxy, boxes.id) have them, got {type(result).__name__}."
             )
-        corners = _array(boxes.xyxy, where).reshape(-1, 4) if np.size(_array(boxes.xyxy, where)) else np.zeros((0, 4))
-        count = len(corners)
+        corners = _array(boxes.xyxy, where)
+        if corners.shape[1:] != (4,) and corners.size:
+            raise DataError(f"{where}: expected boxes [N, 4], got shape {corners.shape}.")
+        count = len(corners) if corners.size else 0
         if not np.isfinite(corners).all():
             raise DataError(f"{where}: a box is not finite.")
         tracks = _texts(_field(boxes, "tracker_id", "id"), count, where)
@@ -82,9 +84,6 @@ def _text(value: object) -> str:
 
 def _array(values: Any, where: str) -> NDArray[np.float64]:
     try:
-        array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=np.float64)
+        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: expected numbers, got {type(values).__name__}: {error}.") from None
-    if array.size and array.shape[-1:] != (4,) and array.ndim != 1:
-        raise DataError(f"{where}: expected boxes [N, 4], got shape {array.shape}.")
-    return array
