@@ -175,6 +175,8 @@ def test_what_the_sixth_column_is_can_be_said(tmp_path: Path) -> None:
     write(tmp_path / "labels" / "1.txt", f"{YOLO} 1\n")
     assert read_boxes(tmp_path / "labels", frames=frames, format="yolo-track").names == ("1",)
     assert read_boxes(tmp_path / "labels", frames=frames, format="yolo-confidence", each=True).names == ("1.png/0",)
+    with pytest.raises(ConfigError, match="YOLO's boxes have one form"):
+        read_boxes(tmp_path / "labels", frames=frames, format="yolo-track", form="xywh")
     with pytest.raises(ConfigError, match="Unknown format of boxes 'yolov8'"):
         read_boxes(tmp_path / "labels", format="yolov8")  # type: ignore[arg-type]
 
@@ -217,6 +219,21 @@ def test_results_of_ultralytics(name: dict[str, Any], tmp_path: Path) -> None:
     file = write(tmp_path / "predictions.json", json.dumps([entry, {**entry, "score": 0}]))
     boxes = read_boxes(file, frames=frames, each=True)
     assert (boxes.names, boxes.frames.tolist(), boxes.corners[0].tolist()) == (("000002.png/0",), [1], BOX)
+
+
+def test_a_number_for_a_name_is_told(tmp_path: Path) -> None:
+    frames = images(tmp_path / "hall", "000001.png", "000002.png")
+    file = write(tmp_path / "results.json", json.dumps([{"image_id": 2, "bbox": [10, 20, 30, 60]}]))
+    with pytest.warns(UserWarning, match="the number 2 is taken for the image 000002.png"):
+        read_boxes(file, frames=frames, each=True)
+
+
+def test_photos_are_not_counted(tmp_path: Path) -> None:
+    """Names that are not there must not fall back to numbers in a folder without any."""
+    frames = images(tmp_path / "photos", "bus.jpg", "zidane.jpg")
+    write(tmp_path / "labels" / "frame_0.txt", f"{YOLO} 0.9\n")
+    with pytest.raises(DataError, match="bus.jpg has no number in its name|not named alike"):
+        read_boxes(tmp_path / "labels", frames=frames, each=True)
 
 
 @pytest.mark.parametrize(

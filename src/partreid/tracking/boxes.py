@@ -72,12 +72,14 @@ def read_boxes(
     if first_frame not in (None, 0, 1) or isinstance(first_frame, bool | float):
         raise ConfigError(f"The first frame is number 0 or 1, got {first_frame!r:.80}.")
     rows = read_rows(path, format)
+    if rows.fractions and form is not None:
+        raise ConfigError(f"YOLO's boxes have one form, so that --boxes (form=) changes nothing for {path}.")
     if not len(rows):
         raise DataError(f"{path} holds no box. Expected a row for each: {', '.join(COLUMNS)}, or {MOT}.")
     if not isinstance(frames, FrameFolder | None):
         frames = Path(frames)
         if frames.is_dir():
-            frames = open_images(frames, first_frame, loose=each) if rows.images or rows.fractions else None
+            frames = open_images(frames, rows, first_frame, loose=each) if rows.images or rows.fractions else None
     return _boxes(rows, frames, form, first_frame, person_classes, on_error, each=each)
 
 
@@ -149,7 +151,7 @@ def _boxes(
         files,
         _sizes(rows, numbers),
         frames if isinstance(frames, FrameFolder) else None,
-        by_image,
+        by_image and each,
         each,
     )
     lines = np.array(rows.lines, dtype=np.int64)[used]

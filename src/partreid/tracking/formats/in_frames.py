@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,8 +21,8 @@ Frames = Path | FrameFolder | None
 """What a table belongs to: a video file or a folder of images; None = it was not told."""
 
 
-def open_images(path: Path, first_frame: int | None, *, loose: bool) -> FrameFolder:
-    """The images of a folder as frames; with ``loose`` also images that are none, in the order of their names.
+def open_images(path: Path, rows: BoxRows, first_frame: int | None, *, loose: bool) -> FrameFolder:
+    """The images of a folder as frames; with ``loose`` also images that are none, if the rows name any of them.
 
     Raises:
         DataError: as :meth:`FrameFolder.open`.
@@ -29,11 +30,14 @@ def open_images(path: Path, first_frame: int | None, *, loose: bool) -> FrameFol
     try:
         return FrameFolder.open(path, first=first_frame)
     except DataError:
-        if not loose:
+        if not loose or not rows.images:
             raise
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the order means nothing
-        return FrameFolder.open(path, in_order=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the order means nothing, and there is no time
+            folder = replace(FrameFolder.open(path, in_order=True), rate=None)
+        if not _in_folder(_bases(rows), folder):
+            raise
+        return folder
 
 
 def named_frames(rows: BoxRows, frames: Frames, first_frame: int | None) -> tuple[NDArray[np.int64], int, str, bool]:
@@ -46,8 +50,8 @@ def named_frames(rows: BoxRows, frames: Frames, first_frame: int | None) -> tupl
     Raises:
         DataError: images of several folders have one name, or names tell no frame.
     """
-    names = list(dict.fromkeys(rows.images))
-    bases = {name: PurePosixPath(name.replace("\\", "/")).name for name in names}
+    bases = _bases(rows)
+    names = list(bases)
     if len(set(bases.values())) < len(bases):
         one = next(name for name in names if list(bases.values()).count(bases[name]) > 1)
         raise DataError(
@@ -57,7 +61,7 @@ def named_frames(rows: BoxRows, frames: Frames, first_frame: int | None) -> tupl
         found = _in_folder(bases, frames)
         if found:
             numbers = np.array([found.get(name, -1) for name in rows.images], np.int64)
-            return numbers, first_frame or 0, "", True
+            return numbers, first_frame or 0, _by_value(rows, bases, found, frames), True
         if any(Path(base).suffix.lower() in IMAGE_SUFFIXES for base in bases.values()):
             raise DataError(
                 f"{rows.path} names images such as {names[0]!r:.60}, and none of its {len(names)} is in "
@@ -81,6 +85,18 @@ def _in_folder(bases: Mapping[str, str], frames: FrameFolder) -> dict[str, int]:
         stems[stem] = None if stem in stems else number  # None: of several, so of none
     found = {name: files.get(base, stems.get(_plain(base))) for name, base in bases.items()}
     return {name: number for name, number in found.items() if number is not None}
+
+
+def _bases(rows: BoxRows) -> dict[str, str]:
+    """The images that rows name, without folders."""
+    return {name: PurePosixPath(name.replace("\\", "/")).name for name in dict.fromkeys(rows.images)}
+
+
+def _by_value(rows: BoxRows, bases: Mapping[str, str], found: Mapping[str, int], frames: FrameFolder) -> str:
+    """What is to be said where a number is taken for an image's name: it may be one of another list."""
+    files = dict(zip(frames.numbers, frames.files, strict=True))
+    name = next((name for name in found if bases[name].isdecimal() and bases[name] != files[found[name]].stem), None)
+    return "" if name is None else f"{rows.path}: the number {name} is taken for the image {files[found[name]].name}"
 
 
 def _plain(base: str) -> str:
