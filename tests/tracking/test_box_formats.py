@@ -89,6 +89,14 @@ def test_kitti_detection(tmp_path: Path) -> None:
         read_boxes(tmp_path / "label_2", frames=frames, each=True)
 
 
+def test_rows_of_both_kinds(tmp_path: Path) -> None:
+    row = kitti((0, 2, "Pedestrian"))
+    with pytest.raises(DataError, match="line 2: some boxes are of an image, others of a frame"):
+        read_boxes(write(tmp_path / "0000.txt", row + row.split(maxsplit=2)[2]))
+    with pytest.raises(DataError, match="should be coco, but it is not COCO's JSON"):
+        read_boxes(write(tmp_path / "0000.txt", "hello\n"), format="coco")
+
+
 # YOLO: a box of 10 to 40 and 20 to 80 in 200 × 100.
 
 YOLO = "0 0.125 0.5 0.15 0.6"
@@ -310,6 +318,10 @@ def test_cvat_of_images(tmp_path: Path) -> None:
         (CVAT.format(track(1, "person", '<box frame="1" xtl="1" ytl="x" xbr="2" ybr="3"/>')), "line 4: .*got 'x'"),
         (CVAT.format(track(1, "person", box(-1))), "line 4: expected the number of a frame"),
         (CVAT.format(""), "holds no box"),
+        (
+            CVAT.format(track(1, "person", box(1)) + f'<image name="1.png">{box(1)}</image>'),
+            "of an image, others of a frame",
+        ),
     ],
 )
 def test_cvat_that_is_wrong(text: str, message: str, tmp_path: Path) -> None:
@@ -347,7 +359,7 @@ def test_sinks_of_supervision(tmp_path: Path) -> None:
     file = write(tmp_path / "sink.json", json.dumps([row, {**row, "frame_index": 1, "tracker_id": 8}]))
     assert read_boxes(file).names == ("7", "8")
     untracked = write(tmp_path / "sink.json", json.dumps([{**row, "tracker_id": ""}] * 2))
-    with pytest.raises(DataError, match="entry 0: the box belongs to no track: its row names none.*embed-boxes"):
+    with pytest.raises(DataError, match="entry 0: the box belongs to no track.*embed-boxes"):
         read_boxes(untracked)
     assert read_boxes(untracked, each=True).names == ("0/0", "0/1")
     cells = "10,20,40,80,0,0.9,7,person,0\n"
@@ -412,7 +424,7 @@ def test_live_results() -> None:
         boxes = boxes_of(iter([tracked, nobody, tracked]))
     assert (boxes.names, boxes.frames.tolist(), boxes.corners[0].tolist()) == (("7",), [0, 2], BOX)
     detections = SimpleNamespace(xyxy=np.array([BOX]), confidence=None, class_id=None, tracker_id=None, data={})
-    with pytest.raises(DataError, match="results, box 0: the box belongs to no track"):
+    with pytest.raises(DataError, match="result 0, box 0: the box belongs to no track"):
         boxes_of([detections])
     assert boxes_of([detections], each=True).names == ("0/0",)
 

@@ -73,7 +73,13 @@ class BoxRows:
         file: str = "",
         ignored: bool = False,
     ) -> None:
-        """One more row."""
+        """One more row.
+
+        Raises:
+            DataError: it names an image where those before it number frames, or the reverse.
+        """
+        if len(self) and bool(image) != bool(self.images):
+            raise DataError(f"{file or self.path}, {self.word} {line}: some boxes are of an image, others of a frame.")
         if ignored:
             self.ignored.add(len(self))
         self.lines.append(line)

@@ -231,8 +231,7 @@ def _with_track(rows: BoxRows, chosen: Sequence[int], on_error: Callable[[str], 
     for row in chosen:
         if rows.tracks[row] is not None:
             continue
-        name = f"{rows.names[row]!r:.40} is no name of one" if rows.names[row] else "its row names none"
-        message = f"{rows.where(row)}: the box belongs to no track: {name}."
+        message = f"{rows.where(row)}: the box belongs to no track: {rows.names[row]!r:.40} is no name of one."
         if on_error is None:
             hint = "Run a tracker on the detections, or leave such boxes out: --skip-damaged (on_error=)."
             raise DataError(f"{message} {hint if used else none}")

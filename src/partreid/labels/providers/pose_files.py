@@ -70,7 +70,7 @@ def mmpose_persons(content: Any, source: str) -> list[dict[str, Any]]:
     listed = content["instance_info"] if isinstance(content, dict) else content
     if isinstance(content, dict):
         _check_names(content.get("meta_info"), source)
-    found = []
+    found: list[dict[str, Any]] = []
     for frame in listed:
         instances = frame.get("instances") if isinstance(frame, dict) and "instances" in frame else [frame]
         where = {"image_id": frame.get("frame_id")} if isinstance(frame, dict) and "instances" in frame else {}

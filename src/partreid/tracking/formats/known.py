@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 from partreid.errors import ConfigError, DataError, nearest
 from partreid.json_files import read_json
@@ -28,7 +28,6 @@ _WHAT = {
     "coco": "COCO's JSON",
     "json": "a list of JSON objects",
     "cvat": "XML",
-    "openpose": "JSON of keypoints",
 }
 
 
@@ -65,8 +64,8 @@ def read_rows(path: Path, format: BoxFormat | None = None) -> BoxRows:
         "json": lambda: read_records(path, content),
         "cvat": lambda: read_cvat(path),
     }
-    if chosen not in readers or (content is None and chosen in ("coco", "json")):
-        raise DataError(f"{path} holds no boxes that are known: {_WHAT.get(chosen, 'no JSON')}.")
+    if content is None and chosen in ("coco", "json"):
+        raise DataError(f"{path} should be {chosen}, but it is not {_WHAT[chosen]}.")
     return readers[chosen]()
 
 
@@ -127,7 +126,7 @@ def _of_folder(path: Path) -> str:
     )
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:

@@ -46,7 +46,7 @@ def rows_of(results: Iterable[object]) -> BoxRows:
         for number in range(count):
             rows.add(
                 number, corners[number].tolist(), frame=frame, track=tracks[number], kind=kinds[number],
-                confidence=float(scores[number]),
+                confidence=float(scores[number]), file=where,
             )  # fmt: skip
     return rows
 
