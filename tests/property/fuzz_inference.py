@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from partreid.runners import runner as runners
 from partreid.runners._batch_norms import Statistics
 from partreid.runtime import RuntimeConfig
 from partreid.tracking import _track_names as track_names
-from partreid.tracking import boxes, frame_folder, tracklets, video, video_tracks
+from partreid.tracking import boxes, detections, frame_folder, track_boxes, tracklets, video, video_tracks
 from partreid.types import PartEmbeddings, ReIDImage
 from tests.property.fuzz_types import folder, output
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
@@ -96,7 +97,13 @@ CROPS = st.lists(st.sampled_from([image(), Image.fromarray(image())]), min_size=
 EXTRACTOR = st.builds(extractor)
 FRAMES = st.just([video.VideoFrame(0, 0.0, image()), video.VideoFrame(1, None, image())])
 BOXES = st.builds(lambda: [[0, 0, 20, 30], [-5, 3.5, 20, 99]])
-TABLE = st.builds(lambda: boxes.TrackBoxes(np.array([0, 1]), np.array([0, 0]), np.array([[0.0, 0, 9, 9]] * 2), ("a",)))
+TABLE = st.builds(
+    lambda: track_boxes.TrackBoxes(np.array([0, 1]), np.array([0, 0]), np.array([[0.0, 0, 9, 9]] * 2), ("a",))
+)
+EACH = st.builds(
+    lambda: track_boxes.TrackBoxes(np.array([0, 1]), np.array([0, 1]), np.array([[0.0, 0, 9, 9]] * 2), ("0/0", "1/0"))
+)
+RESULT = SimpleNamespace(xyxy=np.array([[0.0, 0, 9, 9]]), tracker_id=[7], confidence=[0.5], class_id=[0])
 
 NAMES = st.one_of(
     st.sampled_from([None, np.datetime64("NaT"), float("nan"), np.float32("nan"), np.int64(7), 7, 7.0, "7", True, -1]),
@@ -170,18 +177,21 @@ TARGETS: list[Target] = [
     fuzz(runners.swap_sides, embeddings=embeddings()),
     fuzz(runners.merge_mirrored, output=OUTPUT, mirrored=OUTPUT),
     fuzz(boxes.read_boxes, path=files(".csv"), form=st.sampled_from([None, "xyxy", "xywh"]), first_frame=0,
-         person_classes=None, on_error=lambda message: None),
-    fuzz(boxes.TrackBoxes, all=TABLE.map(lambda made: {
+         person_classes=None, on_error=lambda message: None, format=st.sampled_from([None, "csv"]),
+         frames=st.builds(frames), each=st.booleans()),
+    fuzz(boxes.boxes_of, results=st.just([RESULT, RESULT]), each=st.booleans(), person_classes=None,
+         on_error=lambda message: None),
+    fuzz(track_boxes.TrackBoxes, all=TABLE.map(lambda made: {
         "frames": made.frames, "tracks": made.tracks, "corners": made.corners, "names": made.names})),
-    fuzz(boxes.TrackBoxes.only, self=TABLE, rows=[0, 1]),
+    fuzz(track_boxes.TrackBoxes.only, self=TABLE, rows=[0, 1]),
     fuzz(frame_folder.FrameFolder.open.__func__, all=frame_folders().map(lambda path: {
         "cls": frame_folder.FrameFolder, "path": path, "fps": 2.0, "first": 0, "in_order": True})),
     fuzz(frame_folder.FrameFolder.seconds, number=3, self=frame_folder.FrameFolder(Path(), (), (), 2.0)),
     fuzz(frame_folder.video_name, path=st.builds(frames)),
     fuzz(frame_folder.video_path, path=st.builds(frames)),
-    fuzz(boxes.TrackBoxes.rows, self=TABLE, frame=st.integers(0, 3)),
-    fuzz(boxes.TrackBoxes.spans, self=TABLE),
-    fuzz(boxes.TrackBoxes.every, self=TABLE, step=st.integers(1, 3)),
+    fuzz(track_boxes.TrackBoxes.rows, self=TABLE, frame=st.integers(0, 3)),
+    fuzz(track_boxes.TrackBoxes.spans, self=TABLE),
+    fuzz(track_boxes.TrackBoxes.every, self=TABLE, step=st.integers(1, 3)),
     fuzz(video_tracks.BestCrops, folder=st.builds(folder)),
     fuzz(video_tracks.BestCrops.add, self=st.builds(lambda: video_tracks.BestCrops(folder())), track="7",
          pixels=st.builds(image), embeddings=embeddings(n=1)),
@@ -200,6 +210,8 @@ TARGETS: list[Target] = [
     fuzz(many.embed_to_folder, extractor=EXTRACTOR, images=files(".png").map(lambda path: [path]),
          out=st.builds(lambda: folder() / f"shards{next(FOLDERS)}"), shard_size=1, file_type="safetensors",
          part=(1, 1), skip_damaged=st.booleans()),
+    fuzz(detections.embed_detections, extractor=EXTRACTOR, frames=st.builds(frames), boxes=EACH, every=1,
+         on_error=lambda message: None),
     fuzz(video_tracks.embed_tracks, extractor=EXTRACTOR, frames=FRAMES, boxes=TABLE),
     fuzz(build.build_network, config=MODEL, num_identities=st.integers(1, 3)),
     fuzz(checkpoint.load_checkpoint, source=checkpoints(), overrides=st.just(["visibility=continuous"])),

@@ -66,7 +66,9 @@ INNER = {
     "retrieval.filters.is_several": "called by Filter, for values of any kind",
     "types.slot_weights": "called by PartEmbeddings and by the distances, with slots that are there",
     "tracking.video.leave_out": "called by embed_video and iter_frames",
-    "tracking.boxes.TrackBoxes.where": "for messages, of rows that are there",
+    "tracking.track_boxes.TrackBoxes.where": "for messages, of rows that are there",
+    "tracking.formats": "called by read_boxes and boxes_of; test_tables_of_boxes.py gives them any content",
+    "tracking.video_tracks.in_frames": "called by embed_tracks and embed_detections",
     "runners.adapted": "called by PartExtractor and adapt",
     **{
         f"runners.adaptation.Adaptation{name}": "tests/inference/test_adapting.py; made by adapt and by load"

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from partreid.errors import ConfigError, DataError
-from partreid.tracking._box_rows import BoxForm
 from partreid.tracking._box_units import check_units
-from partreid.tracking.boxes import TrackBoxes, read_boxes
+from partreid.tracking.boxes import BoxForm, TrackBoxes, read_boxes
 
 CSV = "frame,track,x1,y1,x2,y2\n"
 BOX = [10.0, 20.0, 40.0, 80.0]  # what each of READ says of its first row

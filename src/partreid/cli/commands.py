@@ -16,6 +16,7 @@ from partreid.cli.compare import compare
 from partreid.cli.console import emit
 from partreid.cli.demo import demo
 from partreid.cli.embed import embed
+from partreid.cli.embed_boxes import embed_boxes
 from partreid.cli.evaluate import evaluate
 from partreid.cli.experiment import experiment
 from partreid.cli.export import export
@@ -59,7 +60,8 @@ def _fit_threads() -> None:
 
 
 for function in (
-    demo, synth, train, evaluate, calibrate, adapt, embed, tracks, compare, app, export, experiment, import_official,
+    demo, synth, train, evaluate, calibrate, adapt, embed, embed_boxes, tracks, compare, app, export, experiment,
+    import_official,
 ):  # fmt: skip
     program.command(cls=_Command)(function)
 for group in (data, labels, gallery, show, config):

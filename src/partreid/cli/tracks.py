@@ -1,9 +1,10 @@
-"""``partreid tracks``."""
+"""``partreid tracks``, and what it shares with ``partreid embed-boxes``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,7 +15,34 @@ from partreid.cli.models import before_files
 from partreid.errors import ConfigError
 
 if TYPE_CHECKING:
-    from partreid.tracking import FrameFolder, TrackBoxes, VideoNaming
+    from partreid.tracking import FrameFolder, TrackBoxes, VideoNaming, VideoTracks
+
+Name = Annotated[
+    str, typer.Option(help="What the video is called, before its tracks' names. Its file's or folder's if not given.")
+]
+Start = Annotated[
+    str | None, typer.Option(help="When the video began, for the gallery: 2h (ago), or 2026-11-23T14:30 (local).")
+]
+FramesASecond = Annotated[
+    float | None, typer.Option("--fps", help="Frames a second of a folder; that of seqinfo.ini if not given.")
+]
+InOrder = Annotated[
+    bool, typer.Option("--in-order", help="Count a folder's images in the order of their names, not by their numbers.")
+]
+Format = Annotated[
+    Literal["csv", "mot", "kitti", "yolo", "yolo-confidence", "yolo-track", "coco", "json", "cvat"] | None,
+    typer.Option("--format", help="Format of BOXES, where its content leaves it open."),
+]
+Form = Annotated[
+    Literal["xyxy", "xywh"] | None,
+    typer.Option("--boxes", help="How the four numbers of a box are to be read, where the table says it wrongly."),
+]
+FirstFrame = Annotated[int | None, typer.Option(min=0, max=1, help="The number that the table gives the first frame.")]
+PersonClass = Annotated[
+    list[str] | None,
+    typer.Option(help="Class of the table that is a person; others are left out. Repeatable. MOTChallenge's is 1."),
+]
+Every = Annotated[int, typer.Option(min=1, help="Use every n-th frame only.")]
 
 
 def tracks(
@@ -23,8 +51,8 @@ def tracks(
         typer.Argument(
             metavar="[MODEL] VIDEO BOXES",
             help="VIDEO: a file, or a folder of frames as images, numbered in their names. BOXES of a tracker: CSV "
-            "with the columns frame, track, x1, y1, x2, y2 (frames from 0), or MOTChallenge's text format. Before "
-            "them MODEL as of --model, where it is not the shipped one.",
+            "with the columns frame, track, x1, y1, x2, y2 (frames from 0), MOTChallenge's text, or one of the other "
+            "formats of docs/tracklets.md. Before them MODEL as of --model, where it is not the shipped one.",
         ),
     ],
     model: opt.ModelOption = "",
@@ -33,37 +61,20 @@ def tracks(
         typer.Option("--out", "-o", help="File to write; tracks.safetensors where neither it nor a gallery is given."),
     ] = None,
     gallery: opt.GalleryOption = "",
-    name: Annotated[
-        str,
-        typer.Option(help="What the video is called, before its tracks' names. Its file's or folder's if not given."),
-    ] = "",
+    name: Name = "",
     camera: opt.OneCamera = None,
-    start: Annotated[
-        str | None, typer.Option(help="When the video began, for the gallery: 2h (ago), or 2026-11-23T14:30 (local).")
-    ] = None,
-    fps: Annotated[
-        float | None, typer.Option(help="Frames a second of a folder; that of seqinfo.ini if not given.")
-    ] = None,
-    in_order: Annotated[
-        bool,
-        typer.Option("--in-order", help="Count a folder's images in the order of their names, not by their numbers."),
-    ] = False,
-    form: Annotated[
-        Literal["xyxy", "xywh"] | None,
-        typer.Option("--boxes", help="How the four numbers of a box are to be read, where the table says it wrongly."),
-    ] = None,
-    first_frame: Annotated[
-        int | None, typer.Option(min=0, max=1, help="The number that the table gives the first frame.")
-    ] = None,
-    person_class: Annotated[
-        list[str] | None,
-        typer.Option(help="Class of the table that is a person; others are left out. Repeatable. MOTChallenge's is 1."),
-    ] = None,
+    start: Start = None,
+    fps: FramesASecond = None,
+    in_order: InOrder = False,
+    format: Format = None,
+    form: Form = None,
+    first_frame: FirstFrame = None,
+    person_class: PersonClass = None,
     crops: Annotated[
         Path | None,
         typer.Option(help="Folder for an image of each track, the one that shows the most; in a folder of the video."),
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Use every n-th frame only.")] = 1,
+    every: Every = 1,
     skip_damaged: opt.SkipDamaged = False,
     mirror: opt.Mirror = False,
     calibration: opt.Calibration = None,
@@ -77,51 +88,82 @@ def tracks(
     Per slot the mean over the track, weighted by visibility. The file is like that of `partreid embed`, with the
     tracks' names in the place of the images'; in a gallery a track is an item with its camera and time, and takes the
     place of those that were added from this video before. --skip-damaged leaves out damaged frames, wrong boxes, and
-    boxes of no track. Video files need `pip install "partreid[video]"`.
+    boxes of no track. Video files need `pip install "partreid[video]"`. Tables without tracks: `partreid embed-boxes`.
     """
+    from partreid.tracking import embed_video
+
+    fill(
+        words, model, out, gallery, name, camera, start, fps, crops, every, skip_damaged, mirror, calibration,
+        adaptation, opt.runtime_config(device, precision, batch_size=batch_size), what="tracks", embed=embed_video,
+        table={"format": format, "form": form, "first_frame": first_frame, "person_classes": person_class or None},
+        in_order=in_order,
+    )  # fmt: skip
+
+
+def fill(
+    words: list[str],
+    model: str,
+    out: Path | None,
+    gallery: str,
+    name: str,
+    camera: str | None,
+    start: str | None,
+    fps: float | None,
+    crops: Path | None,
+    every: int,
+    skip_damaged: bool,
+    mirror: bool,
+    calibration: str | None,
+    adaptation: str | None,
+    runtime: partreid.RuntimeConfig,
+    *,
+    what: Literal["tracks", "boxes"],
+    embed: Callable[..., VideoTracks],
+    table: dict[str, Any],
+    in_order: bool,
+) -> None:
+    """Embed what a table says of a video, and keep it in a file, a gallery or both."""
     from partreid.inference import save_embeddings
     from partreid.retrieval.how_compared import load_for_comparison
     from partreid.retrieval.stores.addresses import without_secrets
-    from partreid.tracking import FrameFolder, VideoNaming, add_tracks, embed_video, open_frames, read_boxes
+    from partreid.tracking import FrameFolder, VideoNaming, add_tracks, open_frames, read_boxes
     from partreid.tracking.filling import former_tracks
     from partreid.types.moments import parse_moment
 
     if (start or (camera and not adaptation)) and not gallery:
         raise ConfigError("--camera and --start are kept in a gallery only: give --gallery too.")
-    chosen, (video, boxes) = before_files(words, model, ("VIDEO", "BOXES"))
+    chosen, (video, path) = before_files(words, model, ("FRAMES" if what == "boxes" else "VIDEO", "BOXES"))
     naming = VideoNaming(video, camera, None if start is None else parse_moment(start), name=name)
     left_out: list[str] = []
     on_error = left_out.append if skip_damaged else None
-    table = read_boxes(
-        boxes, form=form, first_frame=first_frame, person_classes=person_class or None, on_error=on_error
-    ).every(every)
-    frames = open_frames(video, table, fps=fps, in_order=in_order)
-    if isinstance(frames, FrameFolder):
-        _say_frames(frames, table, naming)
-    runtime = opt.runtime_config(device, precision, batch_size=batch_size)
+    told = FrameFolder.open(video, fps=fps, in_order=True) if in_order and video.is_dir() else video
+    boxes = read_boxes(path, frames=told, each=what == "boxes", on_error=on_error, **table).every(every)
+    frames = told if isinstance(told, FrameFolder) else open_frames(video, boxes, fps=fps, in_order=in_order)
+    if isinstance(frames, FrameFolder) and not boxes.table.by_image:
+        _say_frames(frames, boxes, naming)
     extractor, _ = load_for_comparison(
         chosen, runtime=runtime, mirror=mirror, calibration=calibration, adaptation=adaptation
     )
     opened = partreid.Gallery.open(gallery, extractor=extractor) if gallery else None  # refuses another model's at once
     if opened is not None:
-        former_tracks(opened, table.names, naming)  # so does it a name that another video has
-    with show_progress("embedding boxes", len(table)) as advance:
-        found = embed_video(
-            extractor, frames, table, every=every, crops=crops and naming.crops(crops), advance=advance,
+        former_tracks(opened, boxes.names, naming)  # so does it a name that another video has
+    with show_progress("embedding boxes", len(boxes)) as advance:
+        found = embed(
+            extractor, frames, boxes, every=every, crops=crops and naming.crops(crops), advance=advance,
             on_error=on_error, camera=camera if adaptation else None,
         )  # fmt: skip
-    _say_left_out(left_out, set(table.names) - set(found.names))
+    _say_left_out(left_out, set(boxes.names) - set(found.names) if what == "tracks" else set())
     if out or not gallery:
-        out = out or Path("tracks.safetensors")
+        out = out or Path(f"{what}.safetensors")
         save_embeddings(out, found.embeddings, names=[naming.track_id(track) for track in found.names])
-        console.print(f"{out}: {len(found.names)} tracks, {found.embeddings}", soft_wrap=True)
+        console.print(f"{out}: {len(found.names)} {what}, {found.embeddings}", soft_wrap=True)
     if opened is not None:
         with opened:
             gone = add_tracks(opened, found, naming)
-            count = f"{len(found.names)} tracks added, {len(opened)} items"
+            count = f"{len(found.names)} {what} added, {len(opened)} items"
             console.print(f"{without_secrets(gallery)}: {count}.")
             if gone:
-                console.print(f"{gone} former tracks of this video were removed.")
+                console.print(f"{gone} former {what if what == 'tracks' else 'items'} of this video were removed.")
 
 
 def _say_frames(frames: FrameFolder, table: TrackBoxes, naming: VideoNaming) -> None:

@@ -21,9 +21,10 @@ from partreid.progress import Progress, no_progress
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.tracking._box_choice import named
-from partreid.tracking._box_rows import read_rows
-from partreid.tracking.boxes import TrackBoxes, read_boxes
+from partreid.tracking.boxes import read_boxes
+from partreid.tracking.formats.known import read_rows
 from partreid.tracking.frame_folder import SEQINFO, FrameFolder
+from partreid.tracking.track_boxes import TrackBoxes
 from partreid.tracking.video import OnError, iter_frames
 from partreid.tracking.video_tracks import embed_tracks, open_frames
 from partreid.types import PartEmbeddings

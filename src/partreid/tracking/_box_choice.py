@@ -14,7 +14,7 @@ from partreid.tracking._box_rows import BoxRows
 from partreid.tracking._track_names import track_key
 
 _PERSON = "1"  # of MOTChallenge's classes; 2 to 13 are vehicles, occluders, reflections and the like
-_PERSONS = frozenset(("person", "persons", "people", "pedestrian", "pedestrians", "human"))
+_PERSONS = frozenset(("person", "persons", "people", "pedestrian", "pedestrians", "human", "person_sitting"))
 _LABELS = "labels.txt"  # CVAT writes the classes' names beside gt.txt, a line for each
 
 _SHOWN = 5
@@ -25,9 +25,10 @@ def chosen_rows(
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """[N] which rows count, and a sentence for everything that was left out or assumed.
 
-    Left out are boxes of a confidence of 0, which MOTChallenge marks so to be ignored, of another class than a person,
-    and of a visibility of 0, which show nobody of the track. Where every confidence is 0 the column says nothing. Where
-    ``person_classes`` is None, 1 in MOTChallenge's text is a person, and what is called one.
+    Left out are boxes of a confidence of 0, which MOTChallenge marks so to be ignored, those that are marked as a group
+    or to be ignored, of another class than a person, and of a visibility of 0, which show nobody of the track. Where
+    every confidence is 0 the column says nothing. Where ``person_classes`` is None, 1 in MOTChallenge's text is a
+    person, and what is called one.
     """
     kinds, notes = _classes(path, rows, person_classes)
     persons, more = _persons(path, rows, kinds, person_classes)
@@ -37,10 +38,14 @@ def chosen_rows(
     if ignored.all() and len(ignored):
         notes.append(f"{path}: every confidence is 0, so the column is taken to say nothing; beside others 0 = ignore")
         ignored[:] = False
-    others = ~np.isin(kinds, ["", *persons]) & ~ignored
-    hidden = (visible == 0) & ~ignored & ~others
-    kept = ~(ignored | others | hidden)
+    groups = np.zeros(len(rows), dtype=np.bool_)
+    groups[sorted(rows.ignored)] = True
+    ignored &= ~groups
+    others = ~np.isin(kinds, ["", *persons]) & ~ignored & ~groups
+    hidden = (visible == 0) & ~ignored & ~groups & ~others
+    kept = ~(ignored | groups | others | hidden)
     reasons = [
+        _count(groups, "of a group, or marked to be ignored"),
         _count(ignored, "of confidence 0 (to be ignored)"),
         _count(others, f"of other classes than a person ({_tally(kinds[others])}; persons: {_list(sorted(persons))})"),
         _count(hidden, "of visibility 0 (nobody is to be seen)"),
@@ -94,7 +99,7 @@ def _classes(path: Path, rows: BoxRows, given: Collection[object] | None) -> tup
         return np.where(said, world, kinds), [f"{path}: {note}"]
     if all(text.isdecimal() for text in world[said]) and (world[said] != "0").any():
         raise DataError(
-            f"{path}, line {rows.lines[int(said.argmax())]}: expected -1 in the eighth of 10 columns or more, or a "
+            f"{rows.where(int(said.argmax()))}: expected -1 in the eighth of 10 columns or more, or a "
             f"place in the world, got {world[said][0]}, as if it were a class. Say which classes are persons with "
             "--person-class (person_classes=), or write -1 there."
         )
@@ -117,7 +122,7 @@ def _persons(
     if not present:
         return set(), []
     words = {kind for kind in present if kind.casefold() in _PERSONS}
-    if rows.columns.first_frame == 1 and not words:  # MOTChallenge's, with its own names or without
+    if rows.mot_classes and not words:  # MOTChallenge's, with its own names or without
         if labels := _labels(path):
             persons = {number for number, label in labels.items() if label.casefold() in _PERSONS}
             if not persons:

@@ -11,7 +11,7 @@ from partreid.errors import DataError, warn
 from partreid.inference.crops import are_fractions
 
 if TYPE_CHECKING:
-    from partreid.tracking.boxes import TrackBoxes
+    from partreid.tracking.track_boxes import TrackBoxes
 
 _ENOUGH = 5  # boxes, before a part of them says something
 _MOST, _FEW = 0.2, 0.05  # of the boxes may lie outside, and may be an exception
@@ -53,6 +53,16 @@ def check_units(boxes: TrackBoxes, width: int, height: int) -> None:
         warn(
             f"All boxes lie in the upper left quarter of the frame of {width}×{height} pixels: none reaches beyond "
             f"({x2.max():g}, {y2.max():g}). If they were found in smaller frames, or are percent, scale them."
+        )
+
+
+def check_size(boxes: TrackBoxes, frame: int, width: int, height: int) -> None:
+    """Refuse a frame that has another size than the table of its boxes says."""
+    said = boxes.table.sizes.get(frame)
+    if said is not None and said != (width, height):
+        raise DataError(
+            f"{boxes.table.path} says that frame {frame} (counted from 0) has {said[0]:g}×{said[1]:g} pixels, but it "
+            f"has {width}×{height}. Give the frames that the boxes were made in."
         )
 
 

@@ -18,14 +18,14 @@ from PIL import Image
 from partreid.errors import ConfigError, DataError
 from partreid.files import replace_file
 from partreid.inference.cameras import Camera
-from partreid.inference.crops import crop_boxes
+from partreid.inference.crops import check_corners, crop_boxes
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.inputs import ImageLike, load_image
 from partreid.objects import Guided
 from partreid.progress import Advance
-from partreid.tracking._box_units import check_units
-from partreid.tracking.boxes import TrackBoxes
-from partreid.tracking.frame_folder import FrameFolder
+from partreid.tracking._box_units import check_size, check_units
+from partreid.tracking.frame_folder import FrameFolder, video_path
+from partreid.tracking.track_boxes import TrackBoxes
 from partreid.tracking.tracklets import Tracklet
 from partreid.tracking.video import OnError, VideoFrame, iter_frames, leave_out
 from partreid.types import PartEmbeddings
@@ -110,7 +110,7 @@ def embed_tracks(
     waiting: dict[int, NDArray[np.uint8]] = {}  # crops that somebody wants to see, until they are embedded
 
     def crops() -> Iterator[ImageLike]:
-        for row, pixels in _in_frames(frames, boxes, on_error):
+        for row, pixels in in_frames(frames, boxes, on_error):
             if pixels is None:
                 tracks.one_less(row)
             else:
@@ -154,13 +154,21 @@ def open_frames(
         video: the file or folder. boxes: of its tracks. fps, in_order: of a folder, as :meth:`FrameFolder.open`.
 
     Raises:
-        DataError: there is no box, or the folder's images are no frames. ConfigError: a file needs no ``fps``.
+        DataError: there is no box, the boxes were read with the images of another folder, or the folder's images are no
+            frames. ConfigError: a file needs no ``fps``.
     """
     if not len(boxes):
         raise DataError(f"No box of {boxes.table.path} is left. Use more of the frames: a smaller --every.")
-    path = Path(video)
+    path, known = Path(video), boxes.table.folder
+    if known is not None and video_path(path) != video_path(known.folder):
+        raise DataError(f"The boxes of {boxes.table.path} were read with the images of {known.folder}, not of {path}.")
+    if known is not None and fps is None:
+        return known
     if path.is_dir():
-        return FrameFolder.open(path, fps=fps, first=boxes.table.first_frame, in_order=in_order)
+        folder = FrameFolder.open(path, fps=fps, first=boxes.table.first_frame, in_order=in_order)
+        if known is not None and folder.numbers != known.numbers:
+            raise DataError(f"The boxes of {boxes.table.path} were read with other numbers of the images in {path}.")
+        return folder
     if fps is not None or in_order:
         raise ConfigError(f"--fps and --in-order are for folders of images; {video} is none.")
     return path
@@ -210,7 +218,7 @@ def embed_video(
     return VideoTracks(embeddings, names, boxes.only(used), seconds, best.files if best else {})
 
 
-def _in_frames(
+def in_frames(
     frames: Iterable[VideoFrame], boxes: TrackBoxes, on_error: OnError | None
 ) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
     """Every box's row with its crop, None where it is left out; by frame."""
@@ -221,7 +229,8 @@ def _in_frames(
             raise DataError(f"Expected frames as iter_frames gives them, {what}.")
         frame = VideoFrame(*came)
         height, width = frame.pixels.shape[:2]
-        if before == -1:
+        check_size(boxes, frame.number, width, height)
+        if before == -1 and not boxes.table.by_image:
             size = width, height
             check_units(boxes, width, height)
         if frame.number <= before:
@@ -234,7 +243,9 @@ def _in_frames(
         for row in rows:
             crop = None
             try:
-                if (width, height) != size:
+                if boxes.table.by_image:
+                    check_corners(boxes.corners[rows.start : rows.stop], width, height)
+                elif (width, height) != size:
                     raise DataError(
                         f"its frame has {width}×{height} pixels, but the first one {size[0]}×{size[1]}: boxes of the "
                         "one do not fit the other."

@@ -14,6 +14,13 @@ from numpy.typing import NDArray
 
 from partreid.errors import LabelError, warn
 from partreid.labels.providers.keypoint_lists import image_list, image_of, without_other_categories
+from partreid.labels.providers.pose_files import (
+    OPENPOSE,
+    is_mmpose,
+    is_openpose,
+    mmpose_persons,
+    openpose_persons,
+)
 from partreid.parts import KEYPOINTS
 
 _NUMBERS = 3 * len(KEYPOINTS)
@@ -62,7 +69,9 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
       (``image_id``, ``keypoints``). Entries of other categories than persons are left out, with a warning.
     - COCO results JSON: a list of ``{image_id, keypoints}``. ``image_id`` is the image's name, with or without its
       suffix, or a number that ``images`` explains; a ``file_name`` beside it counts more.
-    - OpenPifPaf's ``NAME.predictions.json``: a list of the persons of the image NAME; or a folder of such files.
+    - OpenPifPaf's ``NAME.predictions.json``, OpenPose's ``NAME_keypoints.json`` (its models BODY_25 and COCO), MMPose's
+      ``NAME.json``: the persons of the image NAME; or a folder of such files. Of a video MMPose numbers the frames;
+      ``images`` says which images they are.
     - ``.npz`` with ``paths`` [N] (text) and ``keypoints`` [N, 17, 3].
 
     The third number of a keypoint is its confidence in [0, 1]. Where all of a file's are 0, 1 or 2 and a 2 is among
@@ -72,7 +81,7 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
     A person without any confident keypoint is left out.
 
     Args:
-        path: the file, or OpenPifPaf's folder.
+        path: the file, or the folder.
         images: a JSON with a list ``images``, for results whose ``image_id`` are numbers.
 
     Raises:
@@ -126,7 +135,7 @@ def _from_arrays(path: Path) -> tuple[list[str], NDArray[np.float64]]:
 def _from_json(
     path: Path, images: Path | None
 ) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64], list[str]]:
-    content, told = _predictions(path) if path.is_dir() or path.name.endswith(_PREDICTIONS) else (_load_json(path), [])
+    content, told = _load_folder(path) if path.is_dir() else _load_file(path, path.name)
     if isinstance(content, dict):
         entries, listed = content.get("annotations"), content
     else:
@@ -155,20 +164,51 @@ def _from_json(
     return names, keypoints, sizes, [*(image.name for image in known.values()), *told, *names]
 
 
-def _predictions(path: Path) -> tuple[list[Any], list[str]]:
-    """OpenPifPaf's persons, each with the ``file_name`` of its image; and the names of all images."""
-    files = sorted(path.rglob(f"*{_PREDICTIONS}")) if path.is_dir() else [path]
+def _load_folder(path: Path) -> tuple[list[Any], list[str]]:
+    """The persons of all files of the tool that wrote them, each with the ``file_name`` of its image; and the names of
+    all images."""
+    files = sorted(path.rglob("*.json"))
+    for suffix in (_PREDICTIONS, OPENPOSE):
+        files = [file for file in files if file.name.endswith(suffix)] or files
     if not files:
-        raise LabelError(f"{path} holds no *{_PREDICTIONS}. Expected the folder of openpifpaf.predict --json-output.")
+        raise LabelError(
+            f"{path} holds no *{_PREDICTIONS}. Expected the folder of openpifpaf.predict --json-output, of OpenPose's "
+            f"--write_json (*{OPENPOSE}), or MMPose's predictions."
+        )
     entries, names = [], []
     for file in files:
-        start = path if path.is_dir() else path.parent
-        names.append(file.relative_to(start).as_posix().removesuffix(_PREDICTIONS))
-        persons = _load_json(file)
-        if not isinstance(persons, list) or not all(isinstance(person, dict) for person in persons):
-            raise LabelError(f"{file} is no list of persons, as openpifpaf.predict --json-output writes it.")
-        entries += [{**person, "file_name": names[-1]} for person in persons]
+        persons, told = _load_file(file, file.relative_to(path).as_posix())
+        if not told:
+            raise LabelError(
+                f"{file} is not what OpenPifPaf, OpenPose or MMPose writes of an image. Give a file of COCO's alone."
+            )
+        entries += persons
+        names += told
     return entries, names
+
+
+def _load_file(file: Path, name: str) -> tuple[Any, list[str]]:
+    """Of a file of one image the persons and the image's name, which is the file's without the tool's ending; of any
+    other file the content."""
+    content = _load_json(file)
+    if name.endswith(_PREDICTIONS):
+        if not isinstance(content, list) or not all(isinstance(person, dict) for person in content):
+            raise LabelError(f"{file} is no list of persons, as openpifpaf.predict --json-output writes it.")
+        persons, image = content, name.removesuffix(_PREDICTIONS)
+    elif is_openpose(content):
+        persons, image = (
+            openpose_persons(content["people"], str(file)),
+            name.removesuffix(".json").removesuffix("_keypoints"),
+        )
+    elif is_mmpose(content) or content == []:
+        persons, image = mmpose_persons(content, str(file)), name.removesuffix(".json")
+        if isinstance(content, dict):  # of its demo, results_NAME.json
+            image = (Path(image).parent / Path(image).name.removeprefix("results_")).as_posix()
+        if any("image_id" in person for person in persons):  # of a video
+            return persons, []
+    else:
+        return content, []
+    return [{**person, "file_name": image} for person in persons], [image]
 
 
 def _load_json(path: Path) -> Any:
