@@ -19,7 +19,7 @@ class SequenceConfig(ConfigModel):
     """Scenes; no two have a person in common."""
     cameras: int = Field(default=2, ge=1, le=8)
     """Cameras of each scene. They see different places, between which people walk."""
-    people: int = Field(default=10, ge=1, le=99)
+    people: int = Field(default=12, ge=1, le=99)
     """People of each scene, in the pictures or between them."""
     seconds: float = Field(default=25.0, gt=0, le=600)
     """How long a scene lasts."""
@@ -29,12 +29,12 @@ class SequenceConfig(ConfigModel):
     """Height of a frame in pixels."""
     image_width: int = Field(default=640, ge=64, le=3840)
     """Width of a frame in pixels."""
-    field_of_view: float = Field(default=60.0, ge=20, le=100)
+    field_of_view: float = Field(default=52.0, ge=20, le=100)
     """Degrees that a camera sees across."""
     gap: float = Field(default=8.0, ge=1, le=500)
     """Metres between the places that two cameras see, where nobody sees people."""
     obstacles: int = Field(default=6, ge=1, le=20)
-    """Things at each camera's place that people walk behind: poles, pillars, signs, cars. Fewer where there is no room."""
+    """Things at each camera's place that people walk behind: poles, signs, cars. Fewer where there is no room."""
     seed: int = Field(default=0, ge=0)
     """Everything random derives from it."""
     panoramas: Path | None = None

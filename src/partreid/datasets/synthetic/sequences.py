@@ -13,11 +13,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from partreid.datasets.synthetic.body import REGIONS
 from partreid.datasets.synthetic.dataset import write_table
-from partreid.datasets.synthetic.lenses import Lens
 from partreid.datasets.synthetic.manifest import begin_set
 from partreid.datasets.synthetic.sequence_config import SequenceConfig
 from partreid.errors import DataError
@@ -160,6 +157,7 @@ def _write_calibration(config: SequenceConfig, out: Path, scene: int) -> None:
     path = sequence_folder(out, config, scene, 0).parent / CALIBRATION
     if path.exists():
         return
+    from partreid.datasets.synthetic.lenses import Lens
     from partreid.datasets.synthetic.scenes import begins_of, sites_of
 
     lens, begins = Lens.of(config), begins_of(config, scene)

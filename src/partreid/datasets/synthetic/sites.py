@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import pi, radians, tan
+from dataclasses import dataclass, replace
+from math import atan2, pi, radians, tan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,14 @@ from partreid.datasets.synthetic.sequence_config import SequenceConfig
 
 Vector = NDArray[np.float64]
 
-HALF_STREET = 2.5
+HALF_STREET = 2.2
 """Metres from the street's middle line within which people walk; it is the x axis of a scene's world, z is up."""
 _DIFFERENT = 8
 """A scene's cameras are the first of so many that differ on purpose."""
 _SMALL = 0.75
 """What reaches no further than so many metres from its middle may stand in the street; the rest stands before it."""
+_WAIST = 0.9
+"""The middle of the picture is so many metres over the street's middle line."""
 _PACE = 0.6
 """A picture's place begins so many metres outside it: who is further off is not in it."""
 
@@ -82,8 +84,9 @@ def make_sites(config: SequenceConfig, seed: tuple[int, ...], panoramas: Sequenc
     sites: list[Site] = []
     end = 0.0
     for number in range(config.cameras):
-        camera = make_camera(seed, number, _DIFFERENT, panoramas[number], sides=False)
-        away = (camera.near + camera.far) / 2
+        made = make_camera(seed, number, _DIFFERENT, panoramas[number], sides=False)
+        away = (made.near + made.far) / 2
+        camera = replace(made, pitch=atan2(made.height - _WAIST, away))
         half = (away + HALF_STREET) * tan(radians(config.field_of_view / 2)) + _PACE
         rng = np.random.default_rng([*seed, 1, number])
         things = _obstacles(rng, config.obstacles, away, config.field_of_view)

@@ -29,7 +29,7 @@ _EAGER = 0.45
 """Seconds within which somebody comes to the wanted speed."""
 _LEG = 0.53
 """Length of a leg, of the stature."""
-_IN_PAIRS, _PAUSE, _TURN_BACK = 0.3, 0.18, 0.2
+_IN_PAIRS, _STAY, _PAUSE, _TURN_BACK = 0.35, 0.45, 0.15, 0.2
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,18 @@ def simulate(rng: np.random.Generator, sites: Sequence[Site], statures: Sequence
     """Walks of as many people as there are ``statures`` (metres), for so many seconds."""
     zones = _zones(sites)
     count = len(statures)
-    place, routes = _start(rng, zones, count, legs=8 + int(seconds / 2))
+    circles = np.array([[*s.world(np.array(o.circle[:2])), o.circle[2]] for s in sites for o in s.obstacles])
+    place, routes = _start(rng, zones, count, circles, legs=8 + int(seconds / 2))
     speed = rng.uniform(1.0, 1.6, count)
     usual = rng.uniform(0.8, 1.05, count)
     partner = np.full(count, -1)
     for k in range(1, count):
-        if partner[k - 1] < 0 and rng.random() < _IN_PAIRS:
+        side = -0.7 if place[k - 1, 1] > 0 else 0.7
+        beside = place[k - 1] + [0.0, side]
+        if partner[k - 1] < 0 and rng.random() < _IN_PAIRS and _is_free(beside, np.delete(place, k, axis=0), circles):
             partner[k], partner[k - 1] = k - 1, k
-            side = -0.7 if place[k - 1, 1] > 0 else 0.7
-            place[k], speed[k] = place[k - 1] + [0.0, side], speed[k - 1]
+            place[k], speed[k] = beside, speed[k - 1]
             routes[k] = [(x, y + side, pause) for x, y, pause in routes[k - 1]]
-    circles = np.array([[*s.world(np.array(o.circle[:2])), o.circle[2]] for s in sites for o in s.obstacles])
     crowd = _Crowd(place, routes, speed, partner, circles)
     legs = _LEG * np.asarray(statures)
     rows: list[tuple[Vector, ...]] = []
@@ -97,8 +98,8 @@ def simulate(rng: np.random.Generator, sites: Sequence[Site], statures: Sequence
         fast = np.hypot(*crowd.velocity.T)
         stride = usual * np.clip(fast / speed, 0.03, 1.15)
         rows.append((crowd.place.copy(), crowd.yaw.copy(), phase.copy(), stride))
-        phase = phase + _STEP * fast / cycle_length(legs, stride)
         crowd.step()
+        phase = phase + np.hypot(*(crowd.place - rows[-1][0]).T) / cycle_length(legs, stride)
     return Walks(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -187,7 +188,7 @@ def _zones(sites: Sequence[Site]) -> list[_Zone]:
 
 
 def _start(
-    rng: np.random.Generator, zones: Sequence[_Zone], count: int, legs: int
+    rng: np.random.Generator, zones: Sequence[_Zone], count: int, circles: Vector, legs: int
 ) -> tuple[Vector, list[list[tuple[float, float, float]]]]:
     """Where people begin [P, 2], and for each the places (x, y, seconds of rest there) that are gone to in turn."""
     seen = [k for k, zone in enumerate(zones) if zone.seen]
@@ -196,18 +197,24 @@ def _start(
         zone = int(rng.choice(seen)) if rng.random() < 0.7 else int(rng.integers(len(zones)))
         for _ in range(50):
             place = np.array([rng.uniform(zones[zone].low, zones[zone].high), _across(rng)])
-            if all(np.hypot(*(place - other)) > 0.9 for other in places):
+            if _is_free(place, np.array(places).reshape(-1, 2), circles):
                 break
         places.append(place)
         routes.append(_route(rng, zones, zone, legs))
     return np.array(places), routes
 
 
+def _is_free(place: Vector, people: Vector, circles: Vector) -> bool:
+    """Whether nobody of [P, 2] and no obstacle of [O, 3] is close to a place [2]."""
+    near = (np.hypot(*(people - place).T) < 0.6).any()
+    return not near and not (np.hypot(*(circles[:, :2] - place).T) < circles[:, 2] + 0.4).any()
+
+
 def _route(rng: np.random.Generator, zones: Sequence[_Zone], zone: int, legs: int) -> list[tuple[float, float, float]]:
     way = int(rng.choice([-1, 1]))
     out = []
     for _ in range(legs):
-        if not (zones[zone].seen and rng.random() < 0.35):
+        if not (zones[zone].seen and rng.random() < _STAY):
             way = -way if rng.random() < _TURN_BACK else way
             way = way if 0 <= zone + way < len(zones) else -way
             zone += way
