@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from norfair import Detection, Tracker
+from partreid.tracking.memory import AppearanceMemory, cost
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -33,7 +34,6 @@ from partreid.inference.storage import load_embeddings
 from partreid.models.shipped import SHIPPED
 from partreid.parts import GLOBAL
 from partreid.retrieval.calibration import MatchCalibration
-from partreid.tracking.memory import AppearanceMemory, cost
 from partreid.types import PartEmbeddings
 
 LEAST_SEEN = 0.25
@@ -113,7 +113,7 @@ class PartMemory:
 
 
 class Distance:
-    """norfair's distance: boxes that do not overlap, and looks, in shares. It says how far tracks and detections are."""
+    """norfair's distance: how little boxes overlap, and looks, in shares."""
 
     def __init__(self, looks: Appearance | None, share: float) -> None:
         self.looks, self.share, self.now = looks, share, 0
