@@ -67,7 +67,7 @@ def synth(
     if sequences is not None:
         if preview or any(value is not None for value in of_set.values()):
             raise ConfigError(
-                "--preview, --train-ids, --test-ids, --detector-noise: of a set of images. Leave them out with --sequences."
+                "--preview, --train-ids, --test-ids, --detector-noise are of images. Leave them out with --sequences."
             )
         _sequences(out, {"scenes": sequences, **common}, config, overrides or [], workers)
         return
