@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from partreid.models.backbones.efficientnet_lite import DepthwiseConv2d
+from partreid.models.backbones.depthwise import DepthwiseConv2d
 
 
 def convolution(kernel: int, *, stride: int = 1, padding: int | None = None) -> nn.Conv2d:
@@ -51,3 +51,19 @@ def test_no_gradient_for_images_that_need_none():
     ours = DepthwiseConv2d(convolution(5))
     ours(torch.randn(2, 6, 8, 4, dtype=torch.float64)).sum().backward()
     assert ours.weight.grad is not None
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_under_autocast_a_wide_kernel_trains_in_float32(stride):
+    plain, ours = convolution(5, stride=stride).float(), DepthwiseConv2d(convolution(5, stride=stride).float())
+    images = torch.randn(2, 6, 8, 4).bfloat16()
+    inputs = [images.clone().requires_grad_() for _ in range(2)]
+    expected = plain(inputs[0].float())
+    expected.sum().backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        result = ours(inputs[1])
+    assert result.dtype == torch.bfloat16
+    result.float().sum().backward()
+    # In bfloat16 the weights' gradient, a sum over 64 cells, would be off in its third digit.
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(inputs[1].grad, inputs[0].grad)

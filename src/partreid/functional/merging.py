@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -59,6 +60,26 @@ class SlotSums:
             weight=self.weight + other.weight,
             visibility=torch.maximum(self.visibility, other.visibility),
             count=self.count + other.count,
+        )
+
+    def decayed(self, factor: Tensor) -> SlotSums:
+        """The sums in which what was added so far counts ``factor`` [..., S] times as much as what is added later."""
+        return replace(self, weighted=self.weighted * factor[..., None], weight=self.weight * factor)
+
+    def kept(self, slots: Tensor) -> SlotSums:
+        """Without the slots that are 0 in [..., S]: as if they had never been seen."""
+        return replace(self.decayed(slots), visibility=self.visibility * slots)
+
+    @classmethod
+    def cat(cls, several: Sequence[SlotSums]) -> Self:
+        """Sums [..., B, S, D] of several persons side by side in the dimension B, each by its own count."""
+        counts = torch.cat([sums.plain.new_full((sums.plain.shape[-3],), sums.count) for sums in several])
+        return cls(
+            weighted=torch.cat([sums.weighted for sums in several], dim=-3),
+            plain=torch.cat([sums.plain for sums in several], dim=-3) / counts[:, None, None],
+            weight=torch.cat([sums.weight for sums in several], dim=-2),
+            visibility=torch.cat([sums.visibility for sums in several], dim=-2),
+            count=1,
         )
 
     def mean(self, like: PartEmbeddings) -> PartEmbeddings:

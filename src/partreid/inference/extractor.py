@@ -245,11 +245,12 @@ class PartExtractor(Guided):
             raise WrongTypeError("The boxes look like an image. Write embed_boxes(frame, boxes): frame first.")
         _one_of("on_error", on_error, ("warn", "raise"))
         _one_of("order", str(order).lower(), get_args(ChannelOrder))
-        (image,) = map(load_image, in_rgb([frame], order))
+        image = load_image(frame)
         check_corners(boxes, image.shape[1], image.shape[0])
         crops, problems = try_boxes(image, boxes)
         tell_unseen(problems, len(crops), raised=on_error == "raise")
-        return with_unseen(self.embed(list(crops), cameras=camera), problems)
+        given = order if isinstance(frame, np.ndarray | torch.Tensor) else "rgb"  # what was decoded here is RGB
+        return with_unseen(self.embed(list(crops), order=given, cameras=camera), problems)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write a checkpoint folder that :meth:`from_pretrained` reads; a checkpoint that was there is replaced.

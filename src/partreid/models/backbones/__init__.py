@@ -112,10 +112,9 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
         "resnet50": BackboneEntry(resnet50),
         "resnet50_ibn_a": BackboneEntry(resnet50_ibn_a),
         "hrnet_w32": BackboneEntry(lambda _: hrnet_w32(), strides=(4,), multiple=32),
-        # Its depthwise convolutions use no matrix units: measured slower in bfloat16 (docs/performance.md).
-        "efficientnet_lite0": BackboneEntry(_efficientnet_lite0, bfloat16_on_cpu=False),
-        "efficientnet_lite0_in": BackboneEntry(partial(_efficientnet_lite0, instance_norm=True), bfloat16_on_cpu=False),
-        # They are made of the same kinds of convolution.
+        "efficientnet_lite0": BackboneEntry(_efficientnet_lite0),
+        "efficientnet_lite0_in": BackboneEntry(partial(_efficientnet_lite0, instance_norm=True)),
+        # Measured: no faster in bfloat16 (docs/performance.md).
         **{name: BackboneEntry(partial(_osnet, name), strides=(16,), bfloat16_on_cpu=False) for name in OSNETS},
         "timm/": TimmBackbone,
         "onnx/": _onnx,
