@@ -3,7 +3,8 @@
 Both folders hold sequences in MOTChallenge's layout, such as ``partreid synth --sequences`` makes. Thresholds are
 chosen on the first and reported on the second. Detections are made from the truth: boxes of what is seen of a person,
 jittered, some missed, some false, none of whom less than a quarter is seen. The tracker is norfair's, the same in all
-rows; scores are TrackEval's: ``pip install norfair==2.3.0 trackeval==1.3.0``.
+rows, and scores are TrackEval's: ``pip install scipy`` and ``pip install --no-deps norfair==2.3.0 filterpy==1.4.5
+trackeval==1.3.0``, because norfair asks for an older rich, and TrackEval for OpenCV, which is not used here.
 """
 
 from __future__ import annotations

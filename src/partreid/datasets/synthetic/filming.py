@@ -134,7 +134,7 @@ class Film:
         posed = self._posed(walkers)
         layers = [self._layer(person, posed, rng) for person in posed]
         light, distance = self._still.copy(), self._distance.copy()
-        owner = np.full(distance.shape, -1, np.int16)
+        owner = np.full(distance.shape, -1, np.int32)
         changed = self._shadows(light, posed, rng)
         for k, layer in enumerate(layers):
             inside = layer.rect.within(self._lens.frame)
@@ -219,7 +219,7 @@ class Film:
             return Rect(0, 0, 0, 0)
         rect = self._lens.around(camera.project(ground)).grown(2).within(self._lens.frame)
         asked = np.flatnonzero(self._sunny[rect.index].max(axis=-1, initial=0) > 0)
-        starts = self._places[rect.index].reshape(-1, 3)[asked] + np.float32([0, 0, 0.01])
+        starts = self._places[rect.index].reshape(-1, 3)[asked] + np.array([0, 0, 0.01], np.float32)
         jitter = rng.random((len(asked), 3), np.float32) - np.float32(0.5)
         rays = towards + np.float32(2 * camera.light.softness) * jitter
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)

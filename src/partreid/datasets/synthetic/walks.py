@@ -192,7 +192,8 @@ def _start(
 ) -> tuple[Vector, list[list[tuple[float, float, float]]]]:
     """Where people begin [P, 2], and for each the places (x, y, seconds of rest there) that are gone to in turn."""
     seen = [k for k, zone in enumerate(zones) if zone.seen]
-    places, routes = [], []
+    places: list[Vector] = []
+    routes = []
     for _ in range(count):
         zone = int(rng.choice(seen)) if rng.random() < 0.7 else int(rng.integers(len(zones)))
         for _ in range(50):
