@@ -22,7 +22,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from norfair import Detection, Tracker
-from partreid.tracking.memory import AppearanceMemory, cost
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -35,6 +34,7 @@ from partreid.inference.storage import load_embeddings
 from partreid.models.shipped import SHIPPED
 from partreid.parts import GLOBAL
 from partreid.retrieval.calibration import MatchCalibration
+from partreid.tracking.memory import AppearanceMemory, cost
 from partreid.types import PartEmbeddings
 
 LEAST_SEEN = 0.25

@@ -218,14 +218,16 @@ class Film:
         if not len(ground):
             return Rect(0, 0, 0, 0)
         rect = self._lens.around(camera.project(ground)).grown(2).within(self._lens.frame)
-        asked = np.flatnonzero(self._sunny[rect.index].max(axis=-1, initial=0) > 0)
+        if not rect.area:
+            return rect
+        asked = np.flatnonzero(self._sunny[rect.index].max(axis=-1) > 0)
         starts = self._places[rect.index].reshape(-1, 3)[asked] + np.array([0, 0, 0.01], np.float32)
         jitter = rng.random((len(asked), 3), np.float32) - np.float32(0.5)
         rays = towards + np.float32(2 * camera.light.softness) * jitter
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
         free = np.ones((rect.area, 1), np.float32)
         free[asked, 0] = Scene(person.traced, [], None).free(starts, rays, 60.0)
-        soft = photo.blurred(free.reshape(*rect.shape, 1), 0.8) if rect.area else free
+        soft = photo.blurred(free.reshape(*rect.shape, 1), 0.8)
         np.minimum(sun[rect.index], soft, out=sun[rect.index])
         return rect
 

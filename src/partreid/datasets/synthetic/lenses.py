@@ -20,7 +20,7 @@ _WASTE = 1.15
 
 @dataclass(frozen=True)
 class Rect:
-    """Pixels from (left, top) up to, without, (right, bottom); none where these are not below and to the right."""
+    """Pixels from (left, top) up to, without, (right, bottom)."""
 
     left: int
     top: int
@@ -28,11 +28,9 @@ class Rect:
     bottom: int
 
     def within(self, other: Rect) -> Rect:
-        """What of it lies in another one."""
-        return Rect(
-            max(self.left, other.left), max(self.top, other.top), min(self.right, other.right),
-            min(self.bottom, other.bottom),
-        )  # fmt: skip
+        """What of it lies in another one; an empty one where nothing does, so that it never counts from the end."""
+        left, top = max(self.left, other.left), max(self.top, other.top)
+        return Rect(left, top, max(left, min(self.right, other.right)), max(top, min(self.bottom, other.bottom)))
 
     def joined(self, other: Rect) -> Rect:
         """The smallest one around both."""
@@ -59,7 +57,7 @@ class Rect:
     @property
     def area(self) -> int:
         """Pixels in it."""
-        return max(self.shape[0], 0) * max(self.shape[1], 0)
+        return self.shape[0] * self.shape[1]
 
     @property
     def index(self) -> tuple[slice, slice]:
