@@ -1,14 +1,16 @@
-"""``partreid synth``: render a set of pedestrians."""
+"""``partreid synth``: render a set of pedestrians, or videos of people who cross."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from partreid.cli import options as opt
 from partreid.cli.console import console, show_progress
+from partreid.errors import ConfigError
 
 
 def synth(
@@ -18,8 +20,12 @@ def synth(
     ],
     train_ids: Annotated[int | None, typer.Option(help="Identities to train on. Default: 100.")] = None,
     test_ids: Annotated[int | None, typer.Option(help="Identities of queries and gallery. Default: 60.")] = None,
-    height: Annotated[int | None, typer.Option(help="Height of an image in pixels. Default: 256.")] = None,
-    width: Annotated[int | None, typer.Option(help="Width of an image in pixels. Default: 128.")] = None,
+    height: Annotated[
+        int | None, typer.Option(help="Height of an image in pixels; 360 with --sequences. Default: 256.")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Width of an image in pixels; 640 with --sequences. Default: 128.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Everything random derives from it. Default: 0.")] = None,
     detector_noise: Annotated[
         float | None,
@@ -32,6 +38,10 @@ def synth(
     preview: Annotated[
         bool, typer.Option("--preview", help="One sheet of 96 of the set's images instead of the set.")
     ] = False,
+    sequences: Annotated[
+        int | None,
+        typer.Option(help="Instead of the set: so many scenes of people who cross, filmed by several cameras."),
+    ] = None,
     assets: Annotated[
         Path | None, typer.Option(help="Folder of MakeHuman clothes and hair, to dress people in.", show_default=False)
     ] = None,
@@ -44,19 +54,41 @@ def synth(
     """Render pedestrians into OUT, with pose labels, body regions and the degree of occlusion.
 
     Layout as Market-1501: train with `partreid train OUT --preset light -o RUN`. Needs `pip install "partreid[synth]"`.
+    With --sequences, videos with the true boxes and identities in MOTChallenge's layout.
     """
     from partreid.datasets import SyntheticConfig, render_dataset, render_preview
     from partreid.surroundings import usable_cores
 
-    flags = {
-        "train_identities": train_ids, "test_identities": test_ids, "image_height": height, "image_width": width,
-        "seed": seed, "detector_noise": detector_noise, "panoramas": panoramas, "assets": assets,
+    workers = processes or usable_cores()
+    common = {
+        "image_height": height, "image_width": width, "seed": seed, "panoramas": panoramas, "assets": assets,
     }  # fmt: skip
-    given = {field: value for field, value in flags.items() if value is not None}
-    chosen = (SyntheticConfig.load(config) if config else SyntheticConfig()).override(given, overrides or [])
+    of_set = {"train_identities": train_ids, "test_identities": test_ids, "detector_noise": detector_noise}
+    if sequences is not None:
+        if preview or any(value is not None for value in of_set.values()):
+            raise ConfigError(
+                "--preview, --train-ids, --test-ids, --detector-noise are of images. Leave them out with --sequences."
+            )
+        _sequences(out, {"scenes": sequences, **common}, config, overrides or [], workers)
+        return
+    chosen = (SyntheticConfig.load(config) if config else SyntheticConfig()).override(
+        _given(common | of_set), overrides or []
+    )
     if preview:
         render_preview(chosen, out, progress=show_progress)
         console.print(f"A sheet of the set's images: {out}")
         return
-    render_dataset(chosen, out, workers=processes or usable_cores(), progress=show_progress)
+    render_dataset(chosen, out, workers=workers, progress=show_progress)
     console.print(f"Rendered into {out}. Next: partreid train {out} --preset light -o runs/rendered")
+
+
+def _sequences(out: Path, fields: dict[str, Any], config: Path | None, overrides: Sequence[str], workers: int) -> None:
+    from partreid.datasets import SequenceConfig, render_sequences
+
+    chosen = (SequenceConfig.load(config) if config else SequenceConfig()).override(_given(fields), overrides)
+    render_sequences(chosen, out, workers=workers, progress=show_progress)
+    console.print(f"Rendered into {out}. In each SCENE/CAMERA: img1, gt/gt.txt, parts.csv.")
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {field: value for field, value in fields.items() if value is not None}

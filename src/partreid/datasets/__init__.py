@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from partreid.datasets.synthetic.dataset import render_dataset
     from partreid.datasets.synthetic.preview import render_preview
     from partreid.datasets.synthetic.render_config import SyntheticConfig
+    from partreid.datasets.synthetic.sequence_config import SequenceConfig
+    from partreid.datasets.synthetic.sequences import render_sequences
     from partreid.datasets.synthetic.shipped import shipped_split
     from partreid.types.data import ReIDDataset, ReIDImage
 
 __all__ = [
     "IMAGE_SUFFIXES", "LAYOUTS", "AugmentConfig", "Augmentation", "BatchConfig", "DatasetReport", "Finding",
     "IdentityBatchSampler", "ImageBatch", "ImageDataset", "Layout", "OcclusionConfig", "ReIDDataset", "ReIDImage",
-    "SyntheticConfig", "TrainLoader", "check_dataset", "complete_labels", "decode", "find_datasets", "label_dataset",
-    "label_source", "read_dataset", "read_datasets", "read_image", "read_images", "render_dataset", "render_preview",
-    "resize", "shipped_split", "with_labels", "write_occluded_queries",
+    "SequenceConfig", "SyntheticConfig", "TrainLoader", "check_dataset", "complete_labels", "decode", "find_datasets",
+    "label_dataset", "label_source", "read_dataset", "read_datasets", "read_image", "read_images", "render_dataset",
+    "render_preview", "render_sequences", "resize", "shipped_split", "with_labels", "write_occluded_queries",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

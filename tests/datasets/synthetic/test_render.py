@@ -19,7 +19,7 @@ pytest.importorskip("anny")
 pytest.importorskip("warp")
 
 from partreid.datasets.readers import read_dataset
-from partreid.datasets.synthetic import dataset
+from partreid.datasets.synthetic import dataset, manifest
 from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats, load_body_model
 from partreid.datasets.synthetic.cameras import Camera, make_camera
 from partreid.datasets.synthetic.dataset import render_dataset
@@ -114,7 +114,7 @@ def test_other_options_in_the_same_folder(rendered: Path, tmp_path: Path) -> Non
 
 
 def test_without_the_renderer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(manifest.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"pip install \"partreid\[synth\]\""):
         render_dataset(TINY, tmp_path / "set")
 

@@ -14,7 +14,8 @@ from PIL import Image
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic import shipped
 from partreid.datasets.synthetic.body import BELONGINGS, REGIONS
-from partreid.datasets.synthetic.dataset import RENDERER_VERSION, manifest_of
+from partreid.datasets.synthetic.dataset import RENDERER_VERSION
+from partreid.datasets.synthetic.manifest import manifest_of
 from partreid.datasets.synthetic.render_config import plan_images
 from partreid.errors import DataError
 from partreid.labels.fields import read_pose_fields
@@ -48,7 +49,7 @@ def test_counts(root: Path) -> None:
 
 def test_made_from_the_configuration_in_the_code(root: Path, rows: list[dict[str, str]]) -> None:
     manifest = json.loads((root / "synthetic.json").read_text().replace("_pictures", "_images"))
-    mine = manifest_of(shipped.SHIPPED)
+    mine = manifest_of(shipped.SHIPPED, RENDERER_VERSION)
     assert 1 <= manifest["renderer"] <= RENDERER_VERSION
     assert {name: mine["config"][name] for name in manifest["config"]} == manifest["config"]
     if manifest["renderer"] == RENDERER_VERSION:

@@ -20,9 +20,10 @@ pytest.importorskip("warp")
 from partreid.datasets.readers.common import LeftOutWarning
 from partreid.datasets.synthetic.body import BELONGINGS, load_body_model
 from partreid.datasets.synthetic.cameras import make_camera
-from partreid.datasets.synthetic.dataset import manifest_of, render_dataset
+from partreid.datasets.synthetic.dataset import RENDERER_VERSION, render_dataset
 from partreid.datasets.synthetic.garments import dress
 from partreid.datasets.synthetic.light import harmonics_of, made_up_light, map_directions
+from partreid.datasets.synthetic.manifest import manifest_of
 from partreid.datasets.synthetic.panoramas import find_panoramas, light_of, look_up, read_panorama
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
 from partreid.datasets.synthetic.photo import Grid, develop
@@ -168,10 +169,10 @@ def test_the_manifest_knows_panoramas_by_content(folder: Path, tmp_path: Path) -
     moved.mkdir()
     (moved / "one.hdr").write_bytes((folder / "one.hdr").read_bytes())
     config = CROWD.model_copy(update={"panoramas": folder})
-    mine = manifest_of(config)
+    mine = manifest_of(config, RENDERER_VERSION)
     assert list(mine["panoramas"]) == ["one.hdr"]
     assert str(folder) not in json.dumps(mine)
-    assert manifest_of(CROWD.model_copy(update={"panoramas": moved})) == mine
+    assert manifest_of(CROWD.model_copy(update={"panoramas": moved}), RENDERER_VERSION) == mine
     out = tmp_path / "set"
     out.mkdir()
     (out / "synthetic.json").write_text(json.dumps(mine))

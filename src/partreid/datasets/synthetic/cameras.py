@@ -67,7 +67,9 @@ class Camera:
         return np.asarray((x * axes[0] + y * axes[1] + axes[2]) / np.sqrt(1 + x * x + y * y), np.float32)
 
 
-def make_camera(seed: tuple[int, ...], number: int, count: int, panorama: Floats | None = None) -> Camera:
+def make_camera(
+    seed: tuple[int, ...], number: int, count: int, panorama: Floats | None = None, *, sides: bool = True
+) -> Camera:
     """Camera ``number`` of ``count`` that differ on purpose.
 
     Heights, casts, exposures, sharpness and headings are spread evenly over all cameras and dealt out at random, the
@@ -75,6 +77,7 @@ def make_camera(seed: tuple[int, ...], number: int, count: int, panorama: Floats
 
     Args:
         panorama: [h, w, 3] as :func:`read_panorama` gives it, for light and background; None makes them up.
+        sides: as of :func:`make_surroundings`.
     """
     shared = np.random.default_rng(seed)
     height, hue, quality, exposure, sharpness, heading = (
@@ -101,5 +104,5 @@ def make_camera(seed: tuple[int, ...], number: int, count: int, panorama: Floats
         far=far,
         light=light,
         optics=make_optics(rng, hue, exposure, quality, sharpness),
-        surroundings=make_surroundings(rng, near=near, far=far, ground=ground),
+        surroundings=make_surroundings(rng, near=near, far=far, ground=ground, sides=sides),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import math
 import multiprocessing
@@ -12,19 +11,17 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from partreid.datasets.synthetic.body import REGIONS
-from partreid.datasets.synthetic.catalogue import load_catalogue
-from partreid.datasets.synthetic.panoramas import find_panoramas, read_panorama
+from partreid.datasets.synthetic.manifest import begin_set
 from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig, plan_images
-from partreid.errors import ConfigError, DataError, MissingDependencyError, warn
+from partreid.errors import DataError
 from partreid.files import atomic_file
-from partreid.json_files import read_json
 from partreid.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -33,12 +30,10 @@ if TYPE_CHECKING:
 RENDERER_VERSION = 2
 """Increased whenever the same configuration gives other images."""
 
-MANIFEST, INDEX, OTHERS = "synthetic.json", "pictures.csv", "others.csv"
+INDEX, OTHERS = "pictures.csv", "others.csv"
 LABELS = "rendered"
 """Label folder within ``masks``."""
 
-_FILES = ("panoramas", "assets")
-"""In the manifest: SHA-256 by name, of files that are not the set's own."""
 _ROW = "partreid"
 _COLUMNS = ("path", "split", "pid", "camid", "occlusion", *(f"visible_{name}" for name in REGIONS))
 _OTHERS_COLUMNS = ("path", "number", "passer_by", "left", "top", "width", "height", "seen")
@@ -75,14 +70,8 @@ def render_dataset(
         DataError: a panorama cannot be read, ``config.assets`` holds nothing that can be used, or a file cannot be
             written.
     """
-    check_libraries()
-    if workers < 1:
-        raise ConfigError(f"workers must be at least 1, got {workers}.")
     out = Path(out)
-    _claim(out, config)
-    if config.assets and (skipped := load_catalogue(config.assets).skipped):
-        some = "; ".join(f"{name}: {why}" for name, why in skipped[:3])
-        warn(f"{len(skipped)} assets of {config.assets} are not used. {some}")
+    begin_set(config, out, RENDERER_VERSION, workers)
     plan = plan_images(config)
     missing = [p for p in plan if not all(file.is_file() for file in files_of(out, p))]
     with progress("rendering", len(plan)) as advance:
@@ -90,17 +79,6 @@ def render_dataset(
             advance(done)
     _write_index(out, plan)
     return out
-
-
-def check_libraries() -> None:
-    """Whether the renderer's libraries are there, without importing them.
-
-    Raises:
-        MissingDependencyError: one is not installed.
-    """
-    for library, name in (("anny", "anny"), ("warp", "warp-lang")):
-        if importlib.util.find_spec(library) is None:
-            raise MissingDependencyError(name, extra="synth", purpose="Rendering pedestrians")
 
 
 def files_of(out: Path, planned: PlannedImage) -> tuple[Path, Path, Path]:
@@ -111,57 +89,6 @@ def files_of(out: Path, planned: PlannedImage) -> tuple[Path, Path, Path]:
         out / "parts" / place.with_suffix(".png"),
         out / place.with_suffix(".jpg"),
     )
-
-
-def _claim(out: Path, config: SyntheticConfig) -> None:
-    """Write the manifest, or check the one that is there."""
-    mine = manifest_of(config)
-    path = out / MANIFEST
-    if not path.exists():
-        if out.is_dir() and any(p for p in out.iterdir() if not p.name.startswith(".")):
-            raise ConfigError(f"{out} is not empty and holds no {MANIFEST}. Choose a new folder for the rendered set.")
-        with atomic_file(path, error=DataError) as file:
-            file.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
-        return
-    try:
-        found = read_json(path, error=DataError)
-        files = {kind: dict(found.get(kind, {})) for kind in _FILES}
-        theirs = {"renderer": found["renderer"], **files, **found["config"]}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}). Remove the folder and render again.") from None
-    if theirs["renderer"] != RENDERER_VERSION:
-        raise ConfigError(
-            f"{out} holds a set of renderer {theirs['renderer']}; renderer {RENDERER_VERSION} makes other images. "
-            "The set can be used as it is; choose another folder to render."
-        )
-    here = mine["config"]
-    differing = [f"{k} = {theirs.get(k)} there, {here[k]} here" for k in here if here[k] != theirs.get(k)]
-    for kind in _FILES:
-        there = theirs[kind]
-        if other := sorted(name for name in mine[kind] | there if mine[kind].get(name) != there.get(name)):
-            differing.append(f"{len(other)} {kind} differ, among them {other[0]}")
-    if differing:
-        raise ConfigError(
-            f"{out} holds a set made with other options: {'; '.join(differing)}. Choose another folder, or remove it."
-        )
-
-
-def manifest_of(config: SyntheticConfig) -> dict[str, Any]:
-    """What the set's manifest says: renderer, configuration, and SHA-256 of panoramas and assets by name, wherever they
-    lie.
-
-    Raises:
-        DataError: a panorama cannot be read, or the assets' folder holds nothing that can be used.
-    """
-    panoramas = find_panoramas(config.panoramas) if config.panoramas else []
-    for panorama in panoramas:
-        read_panorama(panorama.path)  # a damaged one is told before anything is rendered
-    return {
-        "renderer": RENDERER_VERSION,
-        "config": config.model_dump(mode="json", exclude=set(_FILES)),
-        "panoramas": {panorama.path.name: panorama.sha256 for panorama in panoramas},
-        "assets": dict(load_catalogue(config.assets).digests) if config.assets else {},
-    }
 
 
 def _render(config: SyntheticConfig, out: Path, plan: list[PlannedImage], workers: int) -> Iterator[int]:
@@ -234,11 +161,12 @@ def _write_index(out: Path, plan: list[PlannedImage]) -> None:
         visible = ["" if row[region] is None else row[region] for region in REGIONS]
         rows.append([name, split, planned.pid, planned.camid, row["occlusion"], *visible])
         others += [[name, *other] for other in row["others"]]
-    _write_table(out / OTHERS, _OTHERS_COLUMNS, others)
-    _write_table(out / INDEX, _COLUMNS, rows)
+    write_table(out / OTHERS, _OTHERS_COLUMNS, others)
+    write_table(out / INDEX, _COLUMNS, rows)
 
 
-def _write_table(path: Path, columns: Sequence[str], rows: list[list[object]]) -> None:
+def write_table(path: Path, columns: Sequence[str], rows: list[list[object]]) -> None:
+    """Write a CSV file, whole or not at all."""
     with atomic_file(path, error=DataError) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

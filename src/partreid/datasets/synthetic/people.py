@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from partreid.datasets.synthetic.body import BELONGINGS, NO_ARM, BodyModel, Floats, Landmarks, pose_skeleton
 from partreid.datasets.synthetic.garments import DressedBody, cloth_colour, leg_coordinate
 from partreid.datasets.synthetic.meshes import Mesh, Surface, grid_faces, join, plain, solid, superellipsoid
-from partreid.datasets.synthetic.poses import Pose, about_z, draw_pose
+from partreid.datasets.synthetic.poses import Gait, Pose, about_z, draw_pose
 from partreid.datasets.synthetic.raytrace import skin
 from partreid.datasets.synthetic.textures import Cloth
 from partreid.datasets.synthetic.wearing import Worn
@@ -52,12 +52,17 @@ class _Skeleton:
 
 
 def pose_person(
-    model: BodyModel, body: DressedBody, rng: np.random.Generator, *, yaw: float, pose: Pose | None = None
-) -> PosedPerson:
-    """A random pose of the person, turned by ``yaw`` (radians; 0 faces -y). ``pose``: None stands or walks."""
+    model: BodyModel, body: DressedBody, rng: np.random.Generator, *,
+    yaw: float, pose: Pose | None = None, gait: Gait | None = None,
+) -> PosedPerson:  # fmt: skip
+    """A random pose of the person, turned by ``yaw`` (radians; 0 faces -y). ``pose``: None stands or walks.
+
+    ``gait``: as of :func:`draw_pose`.
+    """
     bag = body.person.outfit.bag.kind
     heads = dict(zip(model.bones, body.rest.heads, strict=True))
-    rotation, shift = pose_skeleton(model, body.rest.heads, draw_pose(rng, heads, pose, carrying=bag == "hand"))
+    turns = draw_pose(rng, heads, pose, carrying=bag == "hand", gait=gait)
+    rotation, shift = pose_skeleton(model, body.rest.heads, turns)
     bones = _Skeleton(dict(zip(model.bones, zip(rotation, shift, strict=True), strict=True)), heads)
     vertices, normals = skin(body.vertices, body.normals, model.weights, model.bone_ids, rotation, shift)
     trunk = Mesh(vertices, normals, body.coords, body.faces, body.surface, body.region, body.surfaces)

@@ -110,16 +110,9 @@ def develop(
         still = _filled(pixels, share) * (1 - _smeared(share, reach))
         pixels = _smeared(pixels * share, reach) + still
     sigma = rng.uniform(*optics.blur) * height / 128
-    pixels = _blur(_blur(pixels, sigma, 0), sigma, 1)
-    # Cameras meter what they see, and make up for half of it.
-    metered = np.clip(np.sqrt(_METERED / max(float(pixels.mean()), 1e-3)), 0.6, 2.0)
-    value = _tones(pixels * optics.gain * (optics.exposure * metered * rng.uniform(0.85, 1.15)), optics)
-    dark = np.sqrt(np.clip(1.25 - value.mean(axis=-1, keepdims=True), 0.25, 1))
-    grain = rng.normal(0, optics.noise / 255, (height, width, 1))
-    speckle = _blur(rng.normal(0, optics.speckle * optics.noise / 255, value.shape), 0.6, 1)
-    value = value + dark * (grain + 1.5 * speckle)
-    if optics.sharpening:
-        value = value + optics.sharpening * (value - _blur(_blur(value, 1.0, 0), 1.0, 1))
+    pixels = blurred(pixels, sigma)
+    value = toned(pixels, optics, optics.exposure * metered(pixels) * rng.uniform(0.85, 1.15))
+    value = sharpened(value + darkness(value) * noise(rng, optics, (height, width)), optics)
     image = np.asarray(np.clip(np.round(value * 255), 0, 255), np.uint8)
     for _ in range(optics.passes):
         image = simplejpeg.decode_jpeg(encode_jpeg(image, round(rng.uniform(*optics.quality))))
@@ -127,6 +120,38 @@ def develop(
         how = Image.Resampling.BICUBIC if optics.smooth else Image.Resampling.BILINEAR
         image = np.asarray(Image.fromarray(image).resize(image_size[::-1], how))
     return encode_jpeg(image, optics.last_quality)
+
+
+def blurred(pixels: NDArray[np.floating], sigma: float) -> NDArray[np.floating]:
+    """An image [H, W, n] out of focus by a standard deviation in pixels."""
+    return _blur(_blur(pixels, sigma, 0), sigma, 1)
+
+
+def metered(pixels: NDArray[np.floating]) -> float:
+    """The exposure that a camera chooses for linear light: it meters what it sees, and makes up for half of it."""
+    return float(np.clip(np.sqrt(_METERED / max(float(pixels.mean()), 1e-3)), 0.6, 2.0))
+
+
+def toned(pixels: NDArray[np.floating], optics: Optics, exposure: float) -> NDArray[np.floating]:
+    """The camera's values in about [0, 1] for linear light [H, W, 3]. ``exposure``: 1 is neutral."""
+    return _tones(pixels * optics.gain * exposure, optics)
+
+
+def noise(rng: np.random.Generator, optics: Optics, size: tuple[int, int]) -> NDArray[np.floating]:
+    """The sensor's noise [H, W, 3], as it is where :func:`darkness` is 1."""
+    grain = rng.normal(0, optics.noise / 255, (*size, 1))
+    speckle = _blur(rng.normal(0, optics.speckle * optics.noise / 255, (*size, 3)), 0.6, 1)
+    return np.asarray(grain + 1.5 * speckle)
+
+
+def darkness(value: NDArray[np.floating]) -> NDArray[np.floating]:
+    """How strong noise is, [H, W, 1], in a picture of values [H, W, 3]."""
+    return np.asarray(np.sqrt(np.clip(1.25 - value.mean(axis=-1, keepdims=True), 0.25, 1)))
+
+
+def sharpened(value: NDArray[np.floating], optics: Optics) -> NDArray[np.floating]:
+    """A picture with the halo that the camera's sharpening leaves around edges."""
+    return value + optics.sharpening * (value - blurred(value, 1.0)) if optics.sharpening else value
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:

@@ -26,6 +26,22 @@ class ArmPose(NamedTuple):
     fore: tuple[float, float, float]
 
 
+class Gait(NamedTuple):
+    """Where a walker is in the cycle of two steps, in [0, 1), and how far the legs swing: 1 is a usual walk, 0 none."""
+
+    phase: float
+    stride: float
+
+
+_SWING = 23.0
+"""Degrees by which a leg swings forward and back at stride 1."""
+
+
+def cycle_length(leg: NDArray[np.floating], stride: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Metres of way in one cycle of the gait, so that feet do not slide. ``leg``: its length in metres."""
+    return np.asarray(4 * leg * np.sin(np.radians(_SWING * stride)))
+
+
 ARMS: dict[str, ArmPose] = {
     "down": ArmPose((0.14, 0.03, -1), (0.08, -0.16, -1)),
     "pocket": ArmPose((0.26, 0.22, -1), (-0.12, -0.42, -0.9)),
@@ -64,14 +80,22 @@ def choose_pose(rng: np.random.Generator) -> Pose:
 
 
 def draw_pose(
-    rng: np.random.Generator, heads: Heads, pose: Pose | None = None, *, carrying: bool = False
+    rng: np.random.Generator,
+    heads: Heads,
+    pose: Pose | None = None,
+    *,
+    carrying: bool = False,
+    gait: Gait | None = None,
 ) -> dict[str, Rotation]:
     """A random pose: a rotation for each bone that :func:`pose_skeleton` is to turn.
 
     ``pose``: what the person does, None any of it on foot. ``carrying``: the left arm hangs down with a hand bag.
+    ``gait``: of a walker, in place of a random one; all else is as ``rng`` gives it.
     """
     walking = rng.random() < 0.7 if pose is None else pose in ("walking", "pushing")
     phase, stride = rng.random(), rng.uniform(0.55, 1.15) if walking else 0.0
+    if gait is not None:
+        phase, stride = gait
     busy = str(rng.choice(list(ARMS))) if rng.random() < (0.25 if walking else 0.8) else "down"
     both = rng.random() < 0.4
     turn: dict[str, Rotation] = {}
@@ -131,7 +155,7 @@ def _leg(
     """Gait curves over the cycle from heel strike (0) to heel strike, after clinical gait tables."""
     sign = _SIGN[side]
     if stride:
-        hip = radians(4 + 23 * stride * cos(2 * pi * phase))
+        hip = radians(4 + _SWING * stride * cos(2 * pi * phase))
         knee = radians(
             6 + 12 * exp(-(((phase - 0.13) / 0.08) ** 2)) + 52 * stride * exp(-(((phase - 0.72) / 0.11) ** 2))
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from partreid.datasets.synthetic.dataset import check_libraries
+from partreid.datasets.synthetic.manifest import check_libraries
 from partreid.datasets.synthetic.render_config import SyntheticConfig, plan_images
 from partreid.errors import ConfigError, DataError
 from partreid.files import atomic_file

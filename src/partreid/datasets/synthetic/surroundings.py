@@ -20,10 +20,13 @@ _AWAY = 1.8
 """Metres between the people's strip and what stands behind it."""
 
 
-def make_surroundings(rng: np.random.Generator, *, near: float, far: float, ground: Surface | None = None) -> Mesh:
+def make_surroundings(
+    rng: np.random.Generator, *, near: float, far: float, ground: Surface | None = None, sides: bool = True
+) -> Mesh:
     """Ground, a wall behind, sometimes one at a side, and clutter behind the walkers' strip near..far (metres).
 
     ``ground``: what it looks like, as a function of metres from (-40, -2); where it is given, walls are rarer.
+    ``sides``: whether walls may stand at the sides, where people walk out of the picture otherwise.
     """
     wall = far + rng.uniform(3.0, 12.0)
     open_view = ground is not None and rng.random() < 0.6
@@ -31,7 +34,7 @@ def make_surroundings(rng: np.random.Generator, *, near: float, far: float, grou
     parts = [quad((-40, -2, 0), (80, 0, 0), (0, depth, 0), ground or ground_surface(rng))]
     if not open_view:
         parts.append(quad((-40, wall, 0), (80, 0, 0), (0, 0, rng.uniform(3, 9)), _wall_surface(rng)))
-    if not open_view and rng.random() < 0.5:
+    if not open_view and rng.random() < 0.5 and sides:
         side = rng.choice([-1, 1]) * (0.3 * far + rng.uniform(2.6, 4.5))
         parts.append(quad((side, near - 3, 0), (0, wall, 0), (0, 0, rng.uniform(2, 5)), _wall_surface(rng)))
     for _ in range(int(rng.integers(8, 20))):
