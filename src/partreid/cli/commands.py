@@ -20,6 +20,7 @@ from partreid.cli.evaluate import evaluate
 from partreid.cli.experiment import experiment
 from partreid.cli.export import export
 from partreid.cli.import_official import import_official
+from partreid.cli.link import link
 from partreid.cli.synth import synth
 from partreid.cli.tracks import tracks
 from partreid.cli.train import train
@@ -59,7 +60,8 @@ def _fit_threads() -> None:
 
 
 for function in (
-    demo, synth, train, evaluate, calibrate, adapt, embed, tracks, compare, app, export, experiment, import_official,
+    demo, synth, train, evaluate, calibrate, adapt, embed, tracks, link, compare, app, export, experiment,
+    import_official,
 ):  # fmt: skip
     program.command(cls=_Command)(function)
 for group in (data, labels, gallery, show, config):

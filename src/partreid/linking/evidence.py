@@ -79,7 +79,7 @@ def gather_evidence(
     if 4 * count * count > memory:
         raise DataError(
             f"All pairs of {count} tracks would take {4 * count * count / 2**30:.3g} GiB; at most "
-            f"{int((memory / 4) ** 0.5)} tracks fit into {memory / 2**30:.3g} GiB. Link some hours or some cameras at a "
+            f"{int((memory / 4) ** 0.5)} tracks fit into {memory / 2**30:.3g} GiB. Link some hours or cameras at a "
             "time (--since, --until, --camera), or give more memory (link(memory=...))."
         )
     calibration.check_models(embeddings.model)

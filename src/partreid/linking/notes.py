@@ -18,8 +18,8 @@ def notes_of(tracks: Sequence[LinkTrack], unknown: int, travel: Sequence[TravelT
     timeless = [t for t in tracks if not (t.video and t.first is not None) and not (t.camera and t.start)]
     if timeless and len(tracks) > 1:
         notes.append(
-            f"Of {len(timeless)} of {len(tracks)} tracks it is not known where or when they were seen: two of them that "
-            "were seen at once are not kept apart. Give cameras and times (partreid tracks --camera --start), or --boxes."
+            f"Of {len(timeless)} of {len(tracks)} tracks it is not known where or when they were seen: two that were "
+            "seen at once are not kept apart. Give cameras and times (partreid tracks --camera --start), or --boxes."
         )
     videos: dict[str, set[str]] = {}
     for track in tracks:
