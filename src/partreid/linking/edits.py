@@ -49,13 +49,13 @@ def merge_persons(gallery: Gallery, file: str | Path, person: str, other: str, *
         raise DataError(f"Expected two persons, got {person!r:.80} twice.")
     sides = [items_of_person(gallery, name) for name in (person, other)]
     tracks = [[LinkTrack.of_item(item) for item in side] for side in sides]
-    _check_times(tracks[0], tracks[1])
     given = [name for name, side in zip((person, other), tracks, strict=True) if any(track.known for track in side)]
     if len(given) == 2:
         raise DataError(
             f"People named both, {person!r:.80} and {other!r:.80}: give their items one name first "
             "(partreid gallery add --replace --metadata person=NAME)."
         )
+    _check_times(tracks[0], tracks[1])
     name = given[0] if given else person
     ids = [[item.id for item in side] for side in sides]
     pair = [max(side, key=lambda item: (_sure(item), item.id)).id for side in sides]

@@ -140,7 +140,7 @@ def _one_person(tracks: LinkTracks, clocks: Clocks, groups: Iterable[list[int]])
     found = sorted(sorted(one) for one in joined if len(one) > 1)
     for group in found:
         some = np.array(group)
-        apart = np.argwhere(clocks.apart(some, len(tracks))[:, some])
+        apart = np.argwhere(np.triu(clocks.apart(some, len(tracks))[:, some], 1))
         if len(apart):
             a, b = (tracks.tracks[group[i]] for i in apart[0])
             same = (
