@@ -19,6 +19,9 @@ from rich.table import Table
 from partreid.datasets.readers import read_dataset
 from partreid.inference.extractor import PartExtractor
 from partreid.linking import LinkTrack, LinkTracks, link
+from partreid.linking.clocks import Clocks
+from partreid.linking.distances import logistic
+from partreid.linking.evidence import gather_evidence
 from partreid.models.shipped import SHIPPED
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.tracking.tracklets import merge_tracklet
@@ -88,23 +91,23 @@ def compare(tracks: LinkTracks, person: np.ndarray, calibration: MatchCalibratio
     )
     columns = ("--max-wrong", "links", "expected wrong, %", "wrong, %", "found, %", "persons")
     console.print(table(title, columns, rows))
-    chance = calibration.with_prior(found.prior).probabilities(tracks.embeddings, tracks.embeddings).numpy()
-    np.fill_diagonal(chance, 0)
-    rows = []
-    for threshold in (0.5, 0.8, 0.9, 0.95, 0.99):
-        links, wrong, recall = measured(chained(chance, threshold), person)
-        rows.append([f"{threshold:g}", str(links), f"{100 * wrong:.1f}", f"{100 * recall:.1f}"])
-    console.print(table("Chains of pairs above a probability", ("at least", "links", "wrong, %", "found, %"), rows))
-    bins = [0, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 1.01]
-    same, one = (person[:, None] == person[None])[later], chance[later]
-    rows = []
-    for low, high in pairwise(bins):
-        some = (one >= low) & (one < high)
-        if some.any():
-            rows.append(
-                [f"{low:g}..{min(high, 1):g}", str(some.sum()), f"{one[some].mean():.3f}", f"{same[some].mean():.3f}"]
-            )
-    console.print(table("Single pairs", ("probability", "pairs", "mean", "of one person"), rows))
+    evidence = gather_evidence(tracks.embeddings, Clocks(tracks.tracks), calibration)
+    chance = logistic(evidence.ratio + np.log(evidence.prior / (1 - evidence.prior)))
+    plain = calibration.probabilities(tracks.embeddings, tracks.embeddings).numpy()
+    np.fill_diagonal(plain, 0)
+    same = (person[:, None] == person[None])[later]
+    for name, one in (("calibration as it is", plain), ("strangers brought to the calibration's", chance)):
+        rows = []
+        for threshold in (0.5, 0.8, 0.9, 0.95, 0.99):
+            links, wrong, recall = measured(chained(one, threshold), person)
+            rows.append([f"{threshold:g}", str(links), f"{100 * wrong:.1f}", f"{100 * recall:.1f}"])
+        console.print(table(f"Chains of pairs, {name}", ("at least", "links", "wrong, %", "found, %"), rows))
+        rows = []
+        for low, high in pairwise((0, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 1.01)):
+            some = (one[later] >= low) & (one[later] < high)
+            shares = (f"{values[some].mean():.3f}" for values in (one[later], same)) if some.any() else ("", "")
+            rows.append([f"{low:g}..{min(high, 1):g}", str(some.sum()), *shares])
+        console.print(table(f"Single pairs, {name}", ("probability", "pairs", "mean", "of one person"), rows))
 
 
 def made_up(count: int, *, each: int = 10, seed: int = 0) -> tuple[LinkTracks, np.ndarray]:
@@ -138,7 +141,8 @@ def main() -> None:
         took, worked = time.perf_counter() - began, time.process_time() - worked
         links, wrong, recall = measured(np.array(found.persons), person)
         console.print(
-            f"{len(tracks)} tracks: {took:.1f} s, {worked:.1f} s of CPU; {len(found.sizes)} persons, {links} links, {100 * wrong:.2f} % wrong "
+            f"{len(tracks)} tracks: {took:.1f} s, {worked:.1f} s of CPU; "
+            f"{len(found.sizes)} persons, {links} links, {100 * wrong:.2f} % wrong "
             f"({100 * found.expected_wrong:.2f} expected), {100 * recall:.1f} % found"
         )
         return

@@ -15,7 +15,8 @@ from partreid.linking import Corrections, LinkTrack, LinkTracks, TravelTime, lin
 from partreid.linking.clocks import Clocks
 from partreid.linking.cluster import agglomerate
 from partreid.linking.evidence import gather_evidence
-from partreid.retrieval import MatchCalibration
+from partreid.retrieval import LabelledPairs, MatchCalibration
+from partreid.retrieval.calibration import fit_curves, usual_strangers
 from partreid.types import PartEmbeddings
 from tests.linking.people import CURVES, NOON, looks, seen, tracks
 
@@ -25,10 +26,10 @@ def persons(found: object) -> dict[str, str]:
 
 
 def test_people_are_linked_across_cameras() -> None:
-    found = link(tracks((seen("a/1", "a"), 0.0), (seen("a/2", "a"), 9.0), (seen("b/1", "b"), 0.1)), CURVES)
+    found = link(tracks((seen("a/1", "a"), 0.0), (seen("a/2", "a"), 9.0), (seen("b/1", "b"), 0.1)), CURVES, prior=0.1)
     assert persons(found) == {"a/1": "p1", "a/2": "p2", "b/1": "p1"}
     assert found.links == 1
-    chance = CURVES.with_prior(found.prior).probability(torch.tensor([0.1]), torch.tensor([2])).item()
+    chance = CURVES.with_prior(0.1).probability(torch.tensor([0.1]), torch.tensor([2])).item()
     assert found.probabilities == (pytest.approx(chance, abs=1e-5), None, pytest.approx(chance, abs=1e-5))
     assert found.expected_wrong == pytest.approx(1 - found.lowest, abs=1e-6)  # type: ignore[operator]
     assert [track.id for track in found.of("p1")] == ["a/1", "b/1"]
@@ -287,8 +288,42 @@ def test_what_is_wrong_is_said() -> None:
 
 
 def test_what_was_not_known_is_said() -> None:
-    (note,) = link(tracks((seen("a/1", "a"), 0.0), (seen("b/1", "b", 3), 9.0)), CURVES).notes
+    few, note = link(tracks((seen("a/1", "a"), 0.0), (seen("b/1", "b", 3), 9.0)), CURVES).notes
+    assert few.startswith("Distances are taken as they are, because 1 pairs are too few")
     assert note.startswith("Of 1 of 2 tracks it is not known where or when")
     several = [(LinkTrack(f"{v}/1", "a", v, first=0.0, last=1.0), 0.0) for v in ("v", "w")]
-    (note,) = link(tracks(*several), CURVES).notes
+    _, note = link(tracks(*several), CURVES).notes
     assert note.startswith("Camera a has several videos without times")
+
+
+def test_merged_tracks_are_judged_by_where_their_strangers_lie() -> None:
+    """Distances of merged tracks shrink; a calibration of images, taken as it is, would make all of them one person."""
+    generator = torch.Generator().manual_seed(5)
+    person = torch.arange(120) % 40
+
+    def made(noise: float) -> LinkTracks:
+        vectors = 2 * torch.randn(40, 30, generator=generator)[person] / 30**0.5
+        vectors = vectors + noise * torch.randn(120, 30, generator=generator) / 30**0.5
+        names = tuple(seen(f"{i:03d}", str(i // 40)) for i in range(120))
+        return LinkTracks(names, PartEmbeddings(vectors[:, None], torch.ones(120, 1), ("foreground",)))
+
+    def wrong(found: object) -> float:
+        label = np.array(found.persons)  # type: ignore[attr-defined]
+        linked = np.triu(label[:, None] == label[None], 1)
+        return float((linked & (person[:, None] != person[None]).numpy()).sum() / max(1, linked.sum()))
+
+    images, merged = made(1.4), made(0.7)
+    first, second = torch.triu_indices(120, 120, 1)
+    distances = CURVES.matching.distances(images.embeddings, images.embeddings)[first, second].double()
+    one, other = person[first], person[second]
+    pairs = LabelledPairs(distances, torch.ones(7140).long(), one == other, torch.ones(7140).double(), one, other)
+    (offset,), (slope,) = fit_curves(pairs, num_slots=1)
+    plain = MatchCalibration(prior=pairs.base_rate, offsets=(offset,), slopes=(slope,))
+    fitted = plain.model_copy(update={"strangers": usual_strangers(pairs, num_slots=1)})
+    taken_as_they_are, found = link(merged, plain), link(merged, fitted)
+    assert wrong(taken_as_they_are) > 0.9
+    assert any("partreid calibrate" in note for note in taken_as_they_are.notes)
+    assert not any("taken as they are" in note for note in found.notes)
+    assert wrong(found) <= 0.1, found.expected_wrong
+    assert found.links > 60  # of 120
+    assert found.prior == pytest.approx(2 / 119, rel=0.5)

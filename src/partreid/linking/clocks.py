@@ -118,6 +118,12 @@ class Clocks:
         self._different = np.array(sorted({(a, b) for pair in different for a, b in (pair, pair[::-1])}), np.int64)
         self._least, self._most = _ways(tracks, travel)
 
+    def one_camera(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether one camera, or one video, saw both. ``i`` and ``j`` are positions of any like shapes."""
+        place = (self.camera[i] == self.camera[j]) & (self.camera[i] >= 0)
+        found: NDArray[np.bool_] = place | ((self.video[i] == self.video[j]) & (self.video[i] >= 0))
+        return found
+
     def overlap(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether two tracks were seen at once by one camera. ``i`` and ``j`` are positions of any like shapes.
 

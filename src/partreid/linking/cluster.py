@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partreid.errors import ConfigError, DataError
-from partreid.linking.evidence import Evidence, logistic
+from partreid.linking.distances import logistic
+from partreid.linking.evidence import Evidence
 from partreid.objects import Guided
 
-GROWTH = 0.1
+GROWTH = 0.0
 """How fast evidence grows with the number of pairs it comes from: as its power. 0 is the plain mean over pairs, 1 their
 sum, as if all pairs were independent (docs/link.md)."""
 

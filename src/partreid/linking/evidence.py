@@ -10,18 +10,17 @@ from numpy.typing import NDArray
 
 from partreid.errors import DataError
 from partreid.linking.clocks import Clocks
+from partreid.linking.distances import DistanceFit
 from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 
 MEMORY = 4 * 2**30
 """Bytes that the evidence of all pairs may take."""
 
 _ROWS = 256
-_FARTHEST = 30.0  # log-likelihood ratios beyond say no more: they are as good as certain
-_BINS = 6000
-_PAIRS_BEFORE = 200  # by how many pairs the calibration's own prior counts
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,26 +32,21 @@ class Evidence(Guided):
             -infinity where they cannot be, and on the diagonal.
         pattern: [N] which slots a track shows, as a row of ``comparable``.
         comparable: [P, P] bool: whether tracks of two patterns share a slot.
-        prior: the fraction of the possible pairs that show one person, estimated from these pairs.
+        fit: from distances to ratios, and the fraction of the possible pairs that show one person.
         unknown: pairs that are possible and share no slot. impossible: pairs that are not.
     """
 
     ratio: NDArray[np.float32]
     pattern: NDArray[np.int64]
     comparable: NDArray[np.bool_]
-    prior: float
+    fit: DistanceFit
     unknown: int
     impossible: int
 
-    def probability(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Probabilities of pairs by position; NaN where no slot was compared, 0 where they cannot be one person."""
-        found = logistic(self.ratio[i, j].astype(np.float64) + np.log(self.prior / (1 - self.prior)))
-        return np.where(self.comparable[self.pattern[i], self.pattern[j]], found, np.nan)
-
-
-def logistic(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities of log odds, -infinity among them."""
-    return 1 / (1 + np.exp(-np.clip(log_odds, -700, 700)))
+    @property
+    def prior(self) -> float:
+        """What the ratios are to be taken with: :attr:`DistanceFit.prior`."""
+        return self.fit.prior
 
 
 def gather_evidence(
@@ -83,55 +77,47 @@ def gather_evidence(
             "time (--since, --until, --camera), or give more memory (link(memory=...))."
         )
     calibration.check_models(embeddings.model)
-    even = calibration.with_prior(0.5 if prior is None else prior).with_prior(0.5)  # refuses a prior that is none
-    shown, matching = (
-        calibration.matching.resolved(embeddings).prepare(embeddings),
-        calibration.matching.resolved(embeddings).prepared,
-    )
+    calibration = calibration if prior is None else calibration.with_prior(prior)  # refuses a prior that is none
+    rule = calibration.matching.resolved(embeddings)
+    shown, rule = rule.prepare(embeddings), rule.prepared
     seen, pattern = np.unique((shown.visibility > 0).numpy(), axis=0, return_inverse=True)
-    ratio = np.empty((count, count), np.float32)
-    heights, unknown, impossible = np.zeros(_BINS, np.int64), 0, 0
+    pattern = pattern.reshape(-1)
+    slots = _compared(seen, shown, rule)
+    ratio, fit = np.empty((count, count), np.float32), DistanceFit(calibration)
+    unknown = impossible = 0
+
+    def kinds_of(rows: NDArray[np.int64], start: int) -> NDArray[np.int64]:
+        one_camera = clocks.one_camera(rows[:, None], np.arange(start, count)[None])
+        return fit.kinds(slots[pattern[rows]][:, pattern[start:]], one_camera)
+
     for start in range(0, count, _ROWS):
         rows = np.arange(start, min(start + _ROWS, count))
-        distances = matching.distances(shown[rows], shown[start:]).double()
-        compared = matching.comparable(shown[rows], shown[start:])
-        chance = even.probability(distances, compared).numpy()
-        with np.errstate(divide="ignore"):
-            block = np.clip(np.log(chance) - np.log1p(-chance), -_FARTHEST, _FARTHEST)
+        block = rule.distances(shown[rows], shown[start:]).numpy()
+        number, kinds = slots[pattern[rows]][:, pattern[start:]], kinds_of(rows, start)
         apart = clocks.apart(rows, count)[:, start:]
         later = np.arange(start, count)[None] > rows[:, None]
-        some = later & ~apart & (compared.numpy() > 0)
-        heights += np.histogram(block[some], _BINS, (-_FARTHEST, _FARTHEST))[0]
+        some = later & ~apart
+        fit.add(block[some & (number > 0)], kinds[some & (number > 0)])
         impossible += int((later & apart).sum())
-        unknown += int((later & ~apart & (compared.numpy() == 0)).sum())
+        unknown += int((some & (number == 0)).sum())
         block[apart] = -np.inf
         ratio[rows, start:] = block
-        ratio[start:, rows] = block.T
         advance(len(rows))
+    fit.fit(prior)
+    for start in range(0, count, _ROWS):
+        rows = np.arange(start, min(start + _ROWS, count))
+        block, number = ratio[rows, start:], slots[pattern[rows]][:, pattern[start:]]
+        found = np.where(number > 0, fit.ratio(block, kinds_of(rows, start)), 0)
+        found[np.isneginf(block)] = -np.inf
+        ratio[rows, start:] = found
+        ratio[start:, rows] = found.T
     np.fill_diagonal(ratio, -np.inf)
-    found = _fitted_prior(heights, calibration.prior) if prior is None else prior
-    return Evidence(ratio, pattern.reshape(-1), _comparable(seen, shown, calibration), found, unknown, impossible)
+    return Evidence(ratio, pattern, slots > 0, fit, unknown, impossible)
 
 
-def _comparable(seen: NDArray[np.bool_], like: PartEmbeddings, calibration: MatchCalibration) -> NDArray[np.bool_]:
-    """[P, P] whether tracks that show these slots share one."""
+def _compared(seen: NDArray[np.bool_], like: PartEmbeddings, rule: MatchingConfig) -> NDArray[np.int64]:
+    """[P, P] how many slots tracks share that show these."""
     visibility = torch.from_numpy(seen.astype(np.float32))
     example = PartEmbeddings(torch.zeros(*visibility.shape, 1), visibility, like.slots)
-    matching = calibration.matching.prepared
-    found: NDArray[np.bool_] = (matching.comparable(example, example) > 0).numpy()
+    found: NDArray[np.int64] = rule.comparable(example, example).numpy()
     return found
-
-
-def _fitted_prior(heights: NDArray[np.int64], start: float) -> float:
-    """The fraction of pairs of one person under which the ratios are likeliest, by expectation-maximisation.
-
-    Few pairs say little: the calibration's own prior counts as some more.
-    """
-    odds = np.exp((np.arange(_BINS) + 0.5) * (2 * _FARTHEST / _BINS) - _FARTHEST)
-    prior, total = start, heights.sum() + _PAIRS_BEFORE
-    for _ in range(1000):
-        expected = heights @ (odds * prior / (odds * prior + 1 - prior)) + _PAIRS_BEFORE * start
-        before, prior = prior, float(expected / total)
-        if abs(prior - before) < 1e-6 * before:
-            break
-    return min(max(prior, 1e-9), 0.5)

@@ -13,6 +13,7 @@ from partreid.errors import DataError
 from partreid.linking.clocks import Clocks, TravelTime
 from partreid.linking.cluster import Clusters, agglomerate
 from partreid.linking.corrections import Corrections
+from partreid.linking.distances import DistanceFit, logistic
 from partreid.linking.evidence import MEMORY, gather_evidence
 from partreid.linking.names import in_time, names_of
 from partreid.linking.notes import notes_of
@@ -20,6 +21,7 @@ from partreid.linking.tracks import LinkTrack, LinkTracks
 from partreid.objects import Guided, guided
 from partreid.progress import Advance
 from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.matching import MatchingConfig
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,8 +35,8 @@ class Linked(Guided):
         links: how many pairs of tracks were made one person by appearance. expected_wrong: the share of them that is to
             be expected wrong; 0 where there are none.
         lowest: the least probability by which two groups of tracks were joined; None where none were.
-        prior: the fraction of the possible pairs that show one person. impossible: pairs that clocks, travel times,
-            names or people exclude.
+        prior: the fraction of the possible pairs that show one person, as far as the pairs tell.
+        impossible: pairs that clocks, travel times, names or people exclude.
         notes: what to know, in words.
     """
 
@@ -106,17 +108,17 @@ def link(
     clocks = Clocks(tracks.tracks, travel, pairs_apart)
     evidence = gather_evidence(tracks.embeddings, clocks, calibration, prior=prior, memory=memory, advance=advance)
     same = _one_person(tracks, clocks, [*places, *_named_alike(tracks.tracks)])
-    notes = notes_of(tracks.tracks, evidence.unknown, travel)
+    notes = notes_of(tracks.tracks, evidence, travel)
     clusters = agglomerate(evidence, same, max_wrong=max_wrong)
     persons = names_of(tracks, clusters.label, only_known=only_known)
     return Linked(
         tracks.tracks,
         tuple(persons),
-        _probabilities(tracks, clusters, same, calibration.with_prior(evidence.prior)),
+        _probabilities(tracks, clusters, same, clocks, evidence.fit, calibration.matching),
         clusters.links,
         clusters.wrong / clusters.links if clusters.links else 0.0,
         None if np.isnan(clusters.lowest) else clusters.lowest,
-        evidence.prior,
+        evidence.fit.share,
         evidence.impossible,
         tuple(notes),
     )
@@ -155,18 +157,26 @@ def _one_person(tracks: LinkTracks, clocks: Clocks, groups: Iterable[list[int]])
 
 
 def _probabilities(
-    tracks: LinkTracks, clusters: Clusters, same: Iterable[Sequence[int]], calibration: MatchCalibration
+    tracks: LinkTracks,
+    clusters: Clusters,
+    same: Iterable[Sequence[int]],
+    clocks: Clocks,
+    fit: DistanceFit,
+    matching: MatchingConfig,
 ) -> tuple[float | None, ...]:
     """Of each track, the mean over the others of its person; what was said is certain."""
     found: list[float | None] = [None] * len(tracks)
     group = {place: k for k, one in enumerate(same) for place in one}
+    rule, base = matching.resolved(tracks.embeddings), np.log(fit.prior / (1 - fit.prior))
     order = np.argsort(clusters.label, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(clusters.label[order])) + 1):
         if len(rows) < 2:
             continue
         some = tracks.embeddings[rows].to(dtype=torch.float32)
-        chance = calibration.probabilities(some, some).numpy()
-        counts = (calibration.matching.comparable(some, some) > 0).numpy()
+        slots = rule.comparable(some, some).numpy()
+        kinds = fit.kinds(slots, clocks.one_camera(rows[:, None], rows[None]))
+        chance = logistic(fit.ratio(rule.distances(some, some).numpy(), kinds) + base)
+        counts = slots > 0
         said = np.array([group.get(int(row), -1 - k) for k, row in enumerate(rows)])
         sure = said[:, None] == said[None]
         chance, counts = np.where(sure, 1.0, chance), counts | sure

@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from partreid.linking.clocks import TravelTime
+from partreid.linking.distances import FEWEST
+from partreid.linking.evidence import Evidence
 from partreid.linking.tracks import LinkTrack
 
 
-def notes_of(tracks: Sequence[LinkTrack], unknown: int, travel: Sequence[TravelTime]) -> list[str]:
+def notes_of(tracks: Sequence[LinkTrack], evidence: Evidence, travel: Sequence[TravelTime]) -> list[str]:
     """Sentences.
 
     Args:
-        tracks: that were linked. unknown: pairs of them that share no visible part. travel: times that were given.
+        tracks: that were linked. evidence: of all their pairs. travel: times that were given.
     """
     notes = []
+    if evidence.fit.pairs and not evidence.fit.adapted:
+        why = (
+            f"{evidence.fit.pairs} pairs are too few to tell where strangers lie"
+            if evidence.fit.pairs < FEWEST
+            else "the calibration does not say where its strangers lie (fit it again: partreid calibrate)"
+        )
+        notes.append(
+            f"Distances are taken as they are, because {why}. Merged tracks lie nearer to each other than the "
+            "images it was fitted on, so probabilities may be far too high: look at the links."
+        )
     timeless = [t for t in tracks if not (t.video and t.first is not None) and not (t.camera and t.start)]
     if timeless and len(tracks) > 1:
         notes.append(
@@ -36,6 +48,6 @@ def notes_of(tracks: Sequence[LinkTrack], unknown: int, travel: Sequence[TravelT
             notes.append(f"Travel times name cameras that have no track here: {', '.join(map(str, strange[:5]))}.")
         if unplaced := sum(track.camera is None or track.start is None for track in tracks):
             notes.append(f"Travel times say nothing of {unplaced} tracks without a camera or a time.")
-    if unknown:
-        notes.append(f"{unknown} pairs share no visible part: they speak neither for nor against one person.")
+    if evidence.unknown:
+        notes.append(f"{evidence.unknown} pairs share no visible part: they speak neither for nor against one person.")
     return notes
