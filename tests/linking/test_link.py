@@ -142,7 +142,7 @@ def test_the_order_of_the_tracks_changes_nothing() -> None:
     assert expected.links
 
 
-def naive(evidence: object, *, growth: float, max_wrong: float) -> list[set[int]]:
+def naive(evidence: object, *, max_wrong: float) -> list[set[int]]:
     """Agglomeration by all pairs of groups, each time anew."""
     ratio, prior = evidence.ratio.astype(float), evidence.prior  # type: ignore[attr-defined]
     shares = evidence.comparable[evidence.pattern][:, evidence.pattern]  # type: ignore[attr-defined]
@@ -155,7 +155,7 @@ def naive(evidence: object, *, growth: float, max_wrong: float) -> list[set[int]
                 m = shares[some].sum()
                 if not m or np.isneginf(ratio[some]).any():
                     continue
-                odds = np.log(prior / (1 - prior)) + ratio[some].sum() * m ** (growth - 1)
+                odds = np.log(prior / (1 - prior)) + ratio[some].sum() / m
                 if best is None or odds > best[0] + 1e-9:
                     best = (odds, i, j)
         if best is None or best[0] < 0:
@@ -176,7 +176,7 @@ def test_it_is_the_plain_algorithm(seed: int, hidden: bool) -> None:
     some = tuple(seen(f"c/{i:02d}", f"{i % 2}", 5 * i, 7) for i in range(30))
     made = gather_evidence(looks(*values, unseen=unseen), Clocks(some), CURVES, prior=0.3)
     assert bool(made.comparable.all()) is not hidden
-    expected = naive(made, growth=0.1, max_wrong=0.2)
+    expected = naive(made, max_wrong=0.2)
     label = agglomerate(made, max_wrong=0.2).label
     assert {frozenset(np.flatnonzero(label == one).tolist()) for one in set(label.tolist())} == set(
         map(frozenset, expected)
@@ -302,8 +302,8 @@ def test_merged_tracks_are_judged_by_where_their_strangers_lie() -> None:
     person = torch.arange(120) % 40
 
     def made(noise: float) -> LinkTracks:
-        vectors = 2 * torch.randn(40, 30, generator=generator)[person] / 30**0.5
-        vectors = vectors + noise * torch.randn(120, 30, generator=generator) / 30**0.5
+        vectors = 2 * torch.randn(40, 80, generator=generator)[person] / 80**0.5
+        vectors = vectors + noise * torch.randn(120, 80, generator=generator) / 80**0.5
         names = tuple(seen(f"{i:03d}", str(i // 40)) for i in range(120))
         return LinkTracks(names, PartEmbeddings(vectors[:, None], torch.ones(120, 1), ("foreground",)))
 
@@ -321,9 +321,9 @@ def test_merged_tracks_are_judged_by_where_their_strangers_lie() -> None:
     plain = MatchCalibration(prior=pairs.base_rate, offsets=(offset,), slopes=(slope,))
     fitted = plain.model_copy(update={"strangers": usual_strangers(pairs, num_slots=1)})
     taken_as_they_are, found = link(merged, plain), link(merged, fitted)
-    assert wrong(taken_as_they_are) > 0.9
+    assert wrong(taken_as_they_are) > 3 * taken_as_they_are.expected_wrong
     assert any("partreid calibrate" in note for note in taken_as_they_are.notes)
     assert not any("taken as they are" in note for note in found.notes)
-    assert wrong(found) <= 0.1, found.expected_wrong
+    assert wrong(found) <= found.expected_wrong <= 0.1
     assert found.links > 60  # of 120
     assert found.prior == pytest.approx(2 / 119, rel=0.5)

@@ -32,7 +32,7 @@ def link(
     model: opt.ModelOption = "",
     max_wrong: Annotated[
         float, typer.Option(min=0, max=1, help="The largest share of wrong links to expect among those that are made.")
-    ] = 0.05,
+    ] = 0.1,
     prior: Annotated[
         float | None,
         typer.Option(

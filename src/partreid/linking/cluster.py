@@ -14,10 +14,6 @@ from partreid.linking.distances import logistic
 from partreid.linking.evidence import Evidence
 from partreid.objects import Guided
 
-GROWTH = 0.0
-"""How fast evidence grows with the number of pairs it comes from: as its power. 0 is the plain mean over pairs, 1 their
-sum, as if all pairs were independent (docs/link.md)."""
-
 LEAST = 0.5
 """No link is made that is likelier wrong than right."""
 
@@ -38,12 +34,12 @@ class Clusters(Guided):
     lowest: float
 
 
-def agglomerate(evidence: Evidence, same: Iterable[Sequence[int]] = (), *, max_wrong: float = 0.05) -> Clusters:
+def agglomerate(evidence: Evidence, same: Iterable[Sequence[int]] = (), *, max_wrong: float = 0.1) -> Clusters:
     """Join the two groups of tracks that are one person most probably, again and again.
 
-    The log odds of two groups are those of the prior, plus the mean log-likelihood ratio of their m pairs that share a
-    slot, times m to the power of :data:`GROWTH`. Pairs that share none say nothing. Two groups with an impossible pair
-    are never joined.
+    The log odds of two groups are those of the prior, plus the mean log-likelihood ratio of their pairs that share a
+    slot. The mean, not the sum: who looks like somebody in one pair does so in all, so pairs are not independent. Pairs
+    that share none say nothing. Two groups with an impossible pair are never joined.
 
     It ends before the expected share of wrong links would exceed ``max_wrong``, or a link were likelier wrong than
     right. Equal probabilities are decided by position.
@@ -116,7 +112,7 @@ class _Joining:
         else:
             pairs = (self.shows[some] @ (self.evidence.comparable @ self.shows[a])).astype(np.float64)
             some, pairs = some[pairs > 0], pairs[pairs > 0]
-        odds[some] = self.base + self.sums[a, some] * pairs ** (GROWTH - 1)
+        odds[some] = self.base + self.sums[a, some] / pairs
         return odds
 
     def look(self, a: int) -> None:

@@ -68,7 +68,7 @@ def link(
     tracks: LinkTracks,
     calibration: MatchCalibration,
     *,
-    max_wrong: float = 0.05,
+    max_wrong: float = 0.1,
     prior: float | None = None,
     travel: Sequence[TravelTime] = (),
     corrections: Corrections | None = None,
