@@ -7,12 +7,13 @@ are shifted and scaled to where the strangers of the calibration lie. Speaker ve
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.calibration import UPPER, MatchCalibration
 
 FEWEST = 30
 """Pairs from which on it is tried."""
@@ -20,9 +21,9 @@ FEWEST = 30
 _OWN = 500  # pairs with a number of slots, from which on that number is fitted alone
 _FARTHEST = 30.0  # log-likelihood ratios beyond say no more: they are as good as certain
 _BINS, _ENDS = 8000, (-40.0, 40.0)
-_SIXTH = 0.1587
+_LOWER = 1.04  # how much wider the nearer half of strangers is than the farther one, usually
 _PAIRS_BEFORE = 200  # by how many pairs the calibration's own prior counts
-_ROUNDS, _STEPS = 10, 100
+_ROUNDS, _STEPS = 4, 200
 
 
 def logistic(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -55,6 +56,7 @@ class DistanceFit:
         )
         self._slots, self._knows_strangers = count + 1, bool(calibration.strangers)
         self._shift, self._scale = np.zeros(2 * self._slots), np.ones(2 * self._slots)
+        self._even = np.zeros(2 * self._slots)
         self._heights = np.zeros((2 * self._slots, _BINS), np.int64)
         self._priors, self._prior_before = np.full(2, calibration.prior), calibration.prior
         self.share, self.adapted = calibration.prior, False
@@ -82,23 +84,25 @@ class DistanceFit:
     def fit(self, prior: float | None) -> None:
         """Find where the strangers lie among what was looked at, and the priors where none is given.
 
-        Both at once: pairs count as strangers as far as they are likely to be.
+        Strangers are all pairs but the nearest, of which the prior says how many there are. They are not weighed by how
+        likely they are strangers: then any prior would fit.
         """
         self._priors[:] = self._prior_before if prior is None else prior
         self.adapted = self._knows_strangers and self.pairs >= FEWEST
         halves = [slice(0, self._slots), slice(self._slots, 2 * self._slots)]
         if any(self._heights[half].sum() < _OWN for half in halves):
             halves = [slice(0, 2 * self._slots)]
-        chance = np.zeros(self._heights.shape)
+        chance, shares = np.zeros(self._heights.shape), [float(one) for one in self._priors[: len(halves)]]
         kinds = np.arange(len(self._heights))[:, None]
         for _ in range(_ROUNDS if self.adapted else 1):
             if self.adapted:
-                for half in halves:
-                    self._place_strangers(half, self._heights[half] * (1 - chance[half]))
+                for half, share in zip(halves, shares, strict=True):
+                    self._place_strangers(half, share)
             odds = np.exp(np.clip(self._ratio_of(self._centres[None], kinds), -_FARTHEST, _FARTHEST))
             for k, half in enumerate(halves):
                 if prior is None:
                     self._priors[k:] = self._likeliest_prior(self._heights[half], odds[half])
+                shares[k] = self._priors[k]
                 chance[half] = odds[half] * self._priors[k] / (odds[half] * self._priors[k] + 1 - self._priors[k])
         self.share = float((self._heights * chance).sum() / max(1, self.pairs)) if prior is None else prior
 
@@ -125,20 +129,30 @@ class DistanceFit:
 
     def _ratio_of(self, standard: NDArray[np.float64], kinds: NDArray[np.int64]) -> NDArray[np.float64]:
         moved = self._middle[kinds] + self._spread[kinds] * (standard - self._shift[kinds]) / self._scale[kinds]
-        found: NDArray[np.float64] = self._offsets[kinds] - self._slopes[kinds] * moved
+        found: NDArray[np.float64] = self._offsets[kinds] - self._slopes[kinds] * moved - self._even[kinds]
         return found
 
-    def _place_strangers(self, half: slice, mass: NDArray[np.float64]) -> None:
-        """Median and lower spread of strangers, for each number of slots that many pairs have, else of all together."""
-        whole = self._quantiles(mass.sum(axis=0))
-        for kind, one in zip(range(half.start, half.stop), mass, strict=True):
-            own = self._quantiles(one) if one.sum() >= _OWN else None
-            self._shift[kind], self._scale[kind] = own or whole or (0.0, 1.0)
+    def _place_strangers(self, half: slice, same: float) -> None:
+        """Where strangers lie, for each number of slots that many pairs have, else of all together.
 
-    def _quantiles(self, mass: NDArray[np.float64]) -> tuple[float, float] | None:
-        total = np.cumsum(mass)
-        low, middle = (float(self._centres[np.searchsorted(total, share * total[-1])]) for share in (_SIXTH, 0.5))
-        return (middle, middle - low) if middle > low else None
+        Args:
+            half: kinds. same: the share of these pairs that is of one person.
+        """
+        whole = self._heights[half].sum(axis=0)
+        for kind in range(half.start, half.stop):
+            heights = self._heights[kind] if self._heights[kind].sum() >= _OWN else whole
+            total = np.cumsum(heights)
+            wanted = [(same + share * (1 - same)) * total[-1] for share in (0.5, UPPER)]
+            middle, upper = (float(self._centres[np.searchsorted(total, one)]) for one in wanted)
+            self._shift[kind], self._scale[kind] = (middle, upper - middle) if upper > middle else (0.0, 1.0)
+            self._even[kind] = 0.0
+            # A likelihood ratio is 1 in the mean over strangers. The nearer half of them is hidden behind pairs of one
+            # person, so it is taken for a mirror image of the farther one.
+            far = (self._centres > middle) & (heights > 0)
+            if far.any():
+                mirrored = np.stack([self._centres, middle - _LOWER * (self._centres - middle)])[:, far]
+                ratios = np.exp(np.clip(self._ratio_of(mirrored, np.array(kind)), -_FARTHEST, _FARTHEST))
+                self._even[kind] = math.log(np.average(ratios.mean(axis=0), weights=heights[far]))
 
     def _likeliest_prior(self, heights: NDArray[np.int64], odds: NDArray[np.float64]) -> float:
         """By expectation-maximisation; few pairs say little, so the calibration's own prior counts as some more."""

@@ -46,8 +46,8 @@ _OFFSET_RANGE, _SLOPE_RANGE = 10.0, 3.0
 
 
 _FEW_PAIRS = 50
-_SIXTH = 0.1587
-"""The share of a normal distribution that lies more than a standard deviation below its middle."""
+UPPER = 0.8413
+"""The share of a normal distribution that lies below a standard deviation above its middle."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,8 +123,8 @@ class MatchCalibration(ConfigModel):
     slopes: tuple[Annotated[float, Field(gt=0)], ...]
     """By how much it falls with each unit of distance, for 1, 2, ... compared slots."""
     strangers: tuple[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]], ...] = ()
-    """Of pairs of two persons, for 1, 2, ... compared slots: the median of their distances, and how far below it the
-    nearest sixth lies (one standard deviation, were they normal). Linking brings other cameras' and merged tracks'
+    """Of pairs of two persons, for 1, 2, ... compared slots: the median of their distances, and how far above it the
+    farthest sixth begins (one standard deviation, were they normal). Linking brings other cameras' and merged tracks'
     distances to these (docs/link.md). Empty in files of former versions."""
     matching: MatchingConfig = MatchingConfig()
     """How the images were compared."""
@@ -298,18 +298,21 @@ def usual_strangers(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[floa
             of the nearest other one.
 
     Returns:
-        ``num_slots`` medians and spreads; none where no number of slots has 50 pairs that differ.
+        ``num_slots`` medians and spreads; none where no number of slots has 50 pairs of two persons.
+
+    Raises:
+        ShapeError: ``num_slots`` is no whole number of at least 1.
     """
-    found: dict[int, tuple[float, float]] = {}
+    num_slots, found = require_whole("num_slots", num_slots, least=1), dict[int, tuple[float, float]]()
     for slots in range(1, num_slots + 1):
         some = pairs[(pairs.comparable == slots) & ~pairs.same]
         if len(some) < _FEW_PAIRS:
             continue
         distances, order = some.distances.double().sort()
         mass = some.weights[order].double().cumsum(0)
-        low, middle = (float(distances[int((mass < share * mass[-1]).sum())]) for share in (_SIXTH, 0.5))
-        if middle > low:
-            found[slots] = middle, middle - low
+        middle, upper = (float(distances[int((mass < share * mass[-1]).sum())]) for share in (0.5, UPPER))
+        if upper > middle:
+            found[slots] = middle, upper - middle
     nearest = (min(found, key=lambda known: (abs(known - slots), -known)) for slots in range(1, num_slots + 1) if found)
     return tuple(found[known] for known in nearest)
 
