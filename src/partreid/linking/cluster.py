@@ -165,7 +165,7 @@ class _Joining:
 
     def _share(self, group: list[int]) -> None:
         """What is impossible with one of a person's groups is impossible with all; among them nothing is joined."""
-        impossible = np.isneginf(self.sums[group]).any(axis=0)
+        impossible: NDArray[np.bool_] = (self.sums[group] == -np.inf).any(axis=0)
         impossible[group] = True
         for a in group:
             self.mates[a] = group

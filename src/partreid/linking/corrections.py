@@ -125,7 +125,7 @@ class Corrections(Guided):
             for pair in pairs:
                 if isinstance(pair, str) or len(pair) != 2:
                     raise DataError(f"Expected pairs of tracks, got {pair!r:.80}.")
-                more.append(Correction(*pair, same=is_same, time=now, who=who))
+                more.append(Correction(pair[0], pair[1], is_same, now, who))
         pairs_said = [one.pair for one in more]
         if twice := {one.pair for one in more if pairs_said.count(one.pair) > 1}:
             raise DataError(f"{' and '.join(min(twice))} are corrected twice in one call. Say it once.")

@@ -120,7 +120,8 @@ class DistanceFit:
 
     @cached_property
     def _centres(self) -> NDArray[np.float64]:
-        return (np.arange(_BINS) + 0.5) * ((_ENDS[1] - _ENDS[0]) / _BINS) + _ENDS[0]
+        edges = np.linspace(*_ENDS, _BINS + 1, dtype=np.float64)
+        return (edges[1:] + edges[:-1]) / 2
 
     def _standard(self, distances: NDArray[np.float32], kinds: NDArray[np.int64]) -> NDArray[np.float64]:
         """How far pairs lie from the calibration's strangers, in their spreads."""

@@ -44,7 +44,7 @@ def notes_of(tracks: Sequence[LinkTrack], evidence: Evidence, travel: Sequence[T
         )
     if travel:
         cameras = {track.camera for track in tracks}
-        if strange := sorted({name for one in travel for name in (one.origin, one.target)} - cameras):  # type: ignore[type-var]
+        if strange := sorted({name for one in travel for name in (one.origin, one.target)} - cameras):
             notes.append(f"Travel times name cameras that have no track here: {', '.join(map(str, strange[:5]))}.")
         if unplaced := sum(track.camera is None or track.start is None for track in tracks):
             notes.append(f"Travel times say nothing of {unplaced} tracks without a camera or a time.")
