@@ -77,6 +77,7 @@ def test_python_of_the_guides_runs(page: str, chosen: list[int], at_hand: Path) 
         ("docs/reassociation.md", 3),
         ("docs/models.md", 3),
         ("docs/gallery.md", 8),
+        ("docs/link.md", 9),
         ("docs/export.md", 3),
         ("docs/extending.md", 4),
         ("docs/scale.md", 1),

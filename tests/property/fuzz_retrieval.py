@@ -142,6 +142,7 @@ TARGETS: list[Target] = [
     fuzz(calibration.MatchCalibration.check, extractor=st.builds(extractor), self=st.builds(
         lambda: CURVES.model_copy(update={"model": extractor().fingerprint}))),
     fuzz(calibration.fit_curves, pairs=pairs(), num_slots=3),
+    fuzz(calibration.usual_strangers, pairs=pairs(), num_slots=3),
     fuzz(compare.compare, nan=True, first=embeddings(n=2), second=embeddings(n=3), matching=None,
          calibration=st.sampled_from([None, CURVES])),
     fuzz(compare.ImageComparison.parts, first=0, second=1, self=st.builds(

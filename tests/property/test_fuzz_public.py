@@ -20,6 +20,7 @@ from tests.property import (
     fuzz_evaluation,
     fuzz_functional,
     fuzz_inference,
+    fuzz_linking,
     fuzz_retrieval,
     fuzz_types,
     fuzz_viz,
@@ -27,10 +28,19 @@ from tests.property import (
 from tests.property.fuzzing import OTHER_TYPES, STRINGS, Target, check_right, check_wrong
 
 PACKAGE = Path(partreid.__file__).parent
-AREAS = (fuzz_functional, fuzz_types, fuzz_retrieval, fuzz_inference, fuzz_evaluation, fuzz_viz, fuzz_data)
+AREAS = (
+    fuzz_functional,
+    fuzz_types,
+    fuzz_retrieval,
+    fuzz_inference,
+    fuzz_linking,
+    fuzz_evaluation,
+    fuzz_viz,
+    fuzz_data,
+)
 TARGETS = [target for area in AREAS for target in area.TARGETS]
 
-SEARCHED = ("functional", "types", "retrieval", "inference", "runners", "tracking", "evaluation", "parts",
+SEARCHED = ("functional", "types", "retrieval", "inference", "runners", "tracking", "linking", "evaluation", "parts",
             "base_config", "preprocessing")  # fmt: skip
 """Where everything public must be fuzzed."""
 
@@ -79,6 +89,12 @@ INNER = {
     "inference.streaming": "called by PartExtractor.stream",
     "reports.evaluate.evaluate": "tests/reports; its arguments are checked by read_datasets and load_for_comparison",
     "training.loop.Trainer": "tests/training; its arguments are checked by read_dataset and TrainConfig",
+    **{
+        f"linking.{name}": "called by link, which has checked the arguments; tests/linking/test_link.py"
+        for name in ("clocks.Clocks", "cluster", "distances", "evidence", "names.in_time", "names.names_of", "notes")
+    },
+    "linking.edits.items_of_person": "called by merge_persons, split_tracks and the page",
+    "linking.output.rename": "called by save_persons, merge_persons and split_tracks",
     "retrieval.search": "called by Gallery; tests/retrieval/test_search.py compares it with plain search",
     "retrieval.stores": "called by Gallery; one suite of tests for all stores",
 }

@@ -17,14 +17,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from partreid.app.guard import Guard, Hosts
-from partreid.app.messages import ItemQuestion, Question
+from partreid.app.messages import ItemQuestion, MergeQuestion, Question, SplitQuestion
 from partreid.app.service import PageService
 from partreid.app.turns import Budget, BusyError, Turns
 from partreid.app.uploads import Limits, TooLargeError, UnknownImageError, too_many_bytes
+from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError, DataError, PartReIDError
 
 _Handler = Callable[[Request], Awaitable[Response]]
-_Asked = TypeVar("_Asked", bound=Question)
+_Asked = TypeVar("_Asked", bound=ConfigModel)
 
 _JSON_BYTES, _QUESTIONS_BYTES = 2**18, 2**24
 _ABOUT_SECONDS, _RETRY_SECONDS = 0.5, "5"
@@ -83,6 +84,15 @@ class Endpoints:
         except DataError as error:
             raise HTTPException(404, str(error)) from None
 
+    async def persons(self, request: Request) -> Response:
+        """GET: the persons of the gallery."""
+        return _answer(asdict(await self.images.run(request, self.service.journeys.persons)))
+
+    async def journey(self, request: Request) -> Response:
+        """GET of a person's journey: ?person=."""
+        name = request.query_params.get("person", "")
+        return _answer(asdict(await self.images.run(request, lambda: self.service.journeys.journey(name))))
+
     def asked(self, kind: type[_Asked], answer: Callable[[_Asked], Any]) -> _Handler:
         """POST of a question, which the service answers."""
 
@@ -113,7 +123,9 @@ def create_app(service: PageService, hosts: Hosts) -> Guard:
 
     async def file(request: Request) -> Response:
         # Only files read at the start are served: no path leads elsewhere, and no disk is waited for.
-        name = request.path_params.get("name", "index.html")
+        name = request.path_params.get(
+            "name", "persons.html" if request.url.path.endswith("/persons") else "index.html"
+        )
         if name not in static:
             raise HTTPException(404)
         content, kind = static[name]
@@ -121,6 +133,7 @@ def create_app(service: PageService, hosts: Hosts) -> Guard:
 
     routes = [
         Route("/", file),
+        Route("/persons", file),
         Route("/static/{name}", file),
         Route("/health", page.health),
         Route("/api/about", page.about),
@@ -130,6 +143,10 @@ def create_app(service: PageService, hosts: Hosts) -> Guard:
         Route("/api/look", page.asked(Question, lambda one: service.look(one.query)), methods=["POST"]),
         Route("/api/search", page.asked(Question, service.search), methods=["POST"]),
         Route("/api/compare", page.asked(ItemQuestion, service.compare), methods=["POST"]),
+        Route("/api/persons", page.persons),
+        Route("/api/journey", page.journey),
+        Route("/api/merge", page.asked(MergeQuestion, service.journeys.merge), methods=["POST"]),
+        Route("/api/split", page.asked(SplitQuestion, service.journeys.split), methods=["POST"]),
     ]
     statuses = {
         PartReIDError: 400, SlowError: 408, UnknownImageError: 410, TooLargeError: 413, BusyError: 503,

@@ -9,6 +9,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from partreid.base_config import ConfigModel
 from partreid.retrieval.filters import Filter
+from partreid.types.gallery import LONGEST_ID
 
 MOST_IMAGES, MOST_RESULTS = 8, 200
 
@@ -50,6 +51,22 @@ class ItemQuestion(Question):
 
     item: str
     """The item's id."""
+
+
+class MergeQuestion(ConfigModel):
+    """Two persons that are one."""
+
+    person: Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
+    """Whose name stays, unless somebody gave the other's."""
+    other: Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
+    """Who is the same."""
+
+
+class SplitQuestion(ConfigModel):
+    """Tracks of one person that are of somebody else."""
+
+    tracks: Annotated[tuple[str, ...], Field(min_length=1, max_length=200)]
+    """Their ids."""
 
 
 @dataclass(frozen=True)
@@ -176,3 +193,70 @@ class ComparisonAnswer:
     item: str
     problems: tuple[str, ...]
     full_bar: float | None
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who was linked.
+
+    Attributes:
+        name: of the person. known: whether somebody gave it. tracks: how many. cameras: that saw the person.
+        first, last: when, in UTC as ISO 8601 writes it; None where not known. best: id of the item to show.
+    """
+
+    name: str
+    known: bool
+    tracks: int
+    cameras: tuple[str, ...]
+    first: str | None
+    last: str | None
+    best: str
+
+
+@dataclass(frozen=True)
+class Persons:
+    """Who there is.
+
+    Attributes:
+        persons: those that are listed. total: all of them. unlinked: items without a person.
+        edits: whether the page may merge and split. problem: why not, in words.
+    """
+
+    persons: tuple[Person, ...]
+    total: int
+    unlinked: int
+    edits: bool
+    problem: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A track of a journey.
+
+    Attributes:
+        id, camera: the item's. start, end: in UTC as ISO 8601 writes it; None where not known.
+        probability: that it is of this person; None where nobody computed it, or people said so.
+        known: whether somebody named it.
+    """
+
+    id: str
+    camera: str | None
+    start: str | None
+    end: str | None
+    probability: float | None
+    known: bool
+
+
+@dataclass(frozen=True)
+class Journey:
+    """Where a person was: the steps in the order of time, those without one last; the first ones of very many."""
+
+    person: Person
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Edited:
+    """The name of the person who was made: of both, or of the tracks that were split off."""
+
+    person: str

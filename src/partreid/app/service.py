@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from partreid.app.answers import Seen, farthest_usual, found_items, short_name
+from partreid.app.journeys import Journeys
 from partreid.app.messages import (
     About,
     ComparedSide,
@@ -31,6 +33,7 @@ from partreid.app.uploads import ItemFiles, Limits, UnknownImageError, crop, dec
 from partreid.errors import DataError
 from partreid.functional.visibility import weighs_unseen
 from partreid.inference.extractor import PartExtractor
+from partreid.linking.corrections import corrections_of
 from partreid.models.shipped import named_model
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter, undated_left_out
@@ -66,6 +69,11 @@ class PageService:
         calibration: from distances to probabilities; there are none without it.
         calibration_problem: why there is none, for the page to say.
         limits: how much it accepts from its clients.
+        corrections: the file of what people say of persons; that in the gallery's folder where None.
+        edits: whether the page may merge and split persons.
+
+    Attributes:
+        journeys: the persons of the gallery.
 
     Raises:
         DataError: gallery or calibration belong to another model.
@@ -79,6 +87,8 @@ class PageService:
         calibration: MatchCalibration | None = None,
         calibration_problem: str = "",
         limits: Limits | None = None,
+        corrections: Path | None = None,
+        edits: bool = False,
     ) -> None:
         if gallery.model and gallery.model != extractor.fingerprint:
             raise DataError(
@@ -101,6 +111,8 @@ class PageService:
         self._sample: PartEmbeddings | None = None
         self._bars: dict[str, float | None] = {}
         self._gallery_lock = Lock()  # stores need not be safe against two threads
+        corrections = corrections or corrections_of(gallery)
+        self.journeys = Journeys(gallery, self._gallery_lock, corrections=corrections, edits=edits)
 
     def about(self) -> About:
         """What the page shows before anything is asked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,19 @@ def app(
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="Another name to be asked by, e.g. a proxy's. Repeatable."),
     ] = None,
+    edit: Annotated[
+        bool | None,
+        typer.Option(
+            "--edit/--no-edit",
+            help="Whether the page may merge and split persons. Only on this machine (127.0.0.1) if not given.",
+        ),
+    ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(
+            help="File that keeps these merges and splits. corrections.json in the gallery's folder if not given."
+        ),
+    ] = None,
     mirror: opt.Mirror = False,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
@@ -34,8 +48,10 @@ def app(
     """Open a web page to look for people in a gallery.
 
     Drop an image, draw a box if there is more to see, and get the nearest people with distance, probability, camera
-    and time; choose which parts count, filter, and look at one result part by part. Nothing leaves this machine.
+    and time; choose which parts count, filter, and look at one result part by part. After `partreid link` it shows
+    where each person was, and lets you merge and split persons. Nothing leaves this machine.
     """
+    from partreid.app.guard import is_local
     from partreid.app.server import PageServer
     from partreid.app.service import PageService
     from partreid.app.threads import jobs_at_work
@@ -50,7 +66,10 @@ def app(
             "No probabilities are told: the calibration beside the model is damaged, or belongs to another model or "
             "way of embedding. The terminal that the page runs in says more."
         )
-        service = PageService(opened, opened.extractor, calibration=known, calibration_problem=said if problem else "")
+        service = PageService(
+            opened, opened.extractor, calibration=known, calibration_problem=said if problem else "",
+            corrections=corrections, edits=is_local(host) if edit is None else edit,
+        )  # fmt: skip
         server = PageServer(service, host, port, names=allow_host or ())
         if not server.local:
             say_warning(
@@ -61,7 +80,9 @@ def app(
         server.run()
         if jobs_at_work():
             # A thread is still at work: a disk that does not answer would hold the program for ever.
-            errors.print("Ended with work unfinished. Nothing is lost: the page writes nothing.")
+            errors.print(
+                "Ended with work unfinished. What the page wrote is whole: each change is all there, or not at all."
+            )
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)

@@ -21,6 +21,7 @@ from partreid.cli.evaluate import evaluate
 from partreid.cli.experiment import experiment
 from partreid.cli.export import export
 from partreid.cli.import_official import import_official
+from partreid.cli.link import link
 from partreid.cli.synth import synth
 from partreid.cli.tracks import tracks
 from partreid.cli.train import train
@@ -60,7 +61,7 @@ def _fit_threads() -> None:
 
 
 for function in (
-    demo, synth, train, evaluate, calibrate, adapt, embed, embed_boxes, tracks, compare, app, export, experiment,
+    demo, synth, train, evaluate, calibrate, adapt, embed, embed_boxes, tracks, link, compare, app, export, experiment,
     import_official,
 ):  # fmt: skip
     program.command(cls=_Command)(function)

@@ -21,7 +21,7 @@ from partreid.functional.distance import MEMORY_BUDGET
 from partreid.inference.extractor import PartExtractor
 from partreid.objects import Guided, guided
 from partreid.progress import Progress, no_progress
-from partreid.retrieval.calibration import LabelledPairs, MatchCalibration, fit_curves
+from partreid.retrieval.calibration import LabelledPairs, MatchCalibration, fit_curves, usual_strangers
 from partreid.retrieval.how_compared import HowCompared, fields_of, load_for_comparison
 from partreid.retrieval.matching import MatchingConfig
 from partreid.runners.adaptation import Adaptation
@@ -226,7 +226,12 @@ def fit_calibration(pairs: LabelledPairs, *, num_slots: int, prior: float | None
         DataError: no comparable pair shows one person, or all do.
     """
     offsets, slopes = fit_curves(pairs, num_slots=num_slots)
-    return MatchCalibration(prior=pairs.base_rate if prior is None else prior, offsets=offsets, slopes=slopes)
+    return MatchCalibration(
+        prior=pairs.base_rate if prior is None else prior,
+        offsets=offsets,
+        slopes=slopes,
+        strangers=usual_strangers(pairs, num_slots=num_slots),
+    )
 
 
 def cross_validate(

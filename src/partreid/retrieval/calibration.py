@@ -45,6 +45,11 @@ _OFFSET_RANGE, _SLOPE_RANGE = 10.0, 3.0
 """Bounds in the same units for all curves together: persons who can be told apart perfectly stay finite."""
 
 
+_FEW_PAIRS = 50
+UPPER = 0.8413
+"""The share of a normal distribution that lies below a standard deviation above its middle."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class LabelledPairs(Guided):
     """Pairs of a query and a gallery image of which it is known whether they show one person.
@@ -117,6 +122,10 @@ class MatchCalibration(ConfigModel):
     """Log-likelihood ratio at distance 0, for 1, 2, ... compared slots."""
     slopes: tuple[Annotated[float, Field(gt=0)], ...]
     """By how much it falls with each unit of distance, for 1, 2, ... compared slots."""
+    strangers: tuple[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]], ...] = ()
+    """Of pairs of two persons, for 1, 2, ... compared slots: the median of their distances, and how far above it the
+    farthest sixth begins (one standard deviation, were they normal). Linking brings other cameras' and merged tracks'
+    distances to these (docs/link.md). Empty in files of former versions."""
     matching: MatchingConfig = MatchingConfig()
     """How the images were compared."""
     overrides: tuple[str, ...] = ()
@@ -137,6 +146,8 @@ class MatchCalibration(ConfigModel):
     def _one_curve_each(self) -> Self:
         if not self.offsets or len(self.offsets) != len(self.slopes):
             raise ValueError(f"expected an offset and a slope for 1, 2, ... slots, got {self.offsets}, {self.slopes}")
+        if self.strangers and len(self.strangers) != len(self.offsets):
+            raise ValueError(f"expected strangers for 1, 2, ... {len(self.offsets)} slots, got {len(self.strangers)}")
         return self
 
     def with_prior(self, prior: float) -> Self:
@@ -277,6 +288,33 @@ class MatchCalibration(ConfigModel):
 def _weighed(matching: Rule) -> Rule:
     """A rule that says which weights of slots it compares by: none, as in former versions, where it does not."""
     return matching.model_copy(update={"slot_weights": matching.model_dump().get("slot_weights") or {}})
+
+
+def usual_strangers(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[float, float], ...]:
+    """What :attr:`MatchCalibration.strangers` says of these pairs.
+
+    Args:
+        pairs: with their weights. num_slots: how many curves. A number of slots that few pairs have takes what is known
+            of the nearest other one.
+
+    Returns:
+        ``num_slots`` medians and spreads; none where no number of slots has 50 pairs of two persons.
+
+    Raises:
+        ShapeError: ``num_slots`` is no whole number of at least 1.
+    """
+    num_slots, found = require_whole("num_slots", num_slots, least=1), dict[int, tuple[float, float]]()
+    for slots in range(1, num_slots + 1):
+        some = pairs[(pairs.comparable == slots) & ~pairs.same]
+        if len(some) < _FEW_PAIRS:
+            continue
+        distances, order = some.distances.double().sort()
+        mass = some.weights[order].double().cumsum(0)
+        middle, upper = (float(distances[int((mass < share * mass[-1]).sum())]) for share in (0.5, UPPER))
+        if upper > middle:
+            found[slots] = middle, upper - middle
+    nearest = (min(found, key=lambda known: (abs(known - slots), -known)) for slots in range(1, num_slots + 1) if found)
+    return tuple(found[known] for known in nearest)
 
 
 def fit_curves(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

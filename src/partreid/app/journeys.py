@@ -1,0 +1,120 @@
+"""Persons that were linked, as the page shows them: who there is, where each one was, and saying who is who."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from threading import Lock
+
+from partreid.app.messages import Edited, Journey, MergeQuestion, Person, Persons, SplitQuestion, Step
+from partreid.errors import ConfigError
+from partreid.linking.edits import items_of_person, merge_persons, split_tracks
+from partreid.linking.names import in_time
+from partreid.linking.output import PROBABILITY
+from partreid.linking.tracks import PERSON, LinkTrack
+from partreid.retrieval.gallery import Gallery
+from partreid.types import GalleryItem
+
+MOST_PERSONS, MOST_STEPS = 1000, 500
+"""Persons that the page lists, and tracks that it shows of one."""
+
+_READ_ONLY = "This page changes nothing. Start it with --edit to merge and split persons."
+_NO_FILE = (
+    "There is no folder to keep corrections in: the gallery lies in memory or on a server. Start the page with "
+    "--corrections FILE."
+)
+
+
+class Journeys:
+    """Persons of a gallery. Its methods may be called from several threads.
+
+    Args:
+        gallery: that was linked. lock: held while it is used. corrections: the file of what people say.
+        edits: whether the page may change who is who.
+    """
+
+    def __init__(self, gallery: Gallery, lock: Lock, *, corrections: Path | None, edits: bool) -> None:
+        self._gallery, self._lock, self._file, self._edits = gallery, lock, corrections, edits
+
+    def persons(self) -> Persons:
+        """Who there is: those of most cameras first, then of most tracks."""
+        found: dict[str, list[GalleryItem]] = {}
+        unlinked = 0
+        with self._lock:
+            for item in self._gallery:
+                name = LinkTrack.of_item(item).person
+                if name:
+                    found.setdefault(name, []).append(item)
+                else:
+                    unlinked += 1
+        every = [_person(name, items) for name, items in found.items()]
+        every.sort(key=lambda one: (-len(one.cameras), -one.tracks, one.name))
+        problem = "" if self._edits and self._file else _NO_FILE if self._edits else _READ_ONLY
+        return Persons(tuple(every[:MOST_PERSONS]), len(every), unlinked, not problem, problem)
+
+    def journey(self, name: str) -> Journey:
+        """Where a person was, in the order of time.
+
+        Raises:
+            DataError: there is no such person.
+        """
+        with self._lock:
+            items = items_of_person(self._gallery, name)
+        by_id = {item.id: item for item in items}
+        tracks = in_time(LinkTrack.of_item(item) for item in items)
+        steps = tuple(_step(track, by_id[track.id]) for track in tracks[:MOST_STEPS])
+        return Journey(_person(name, items), steps)
+
+    def merge(self, question: MergeQuestion) -> Edited:
+        """Two persons are one.
+
+        Raises:
+            ConfigError: the page may change nothing. DataError: as :func:`~partreid.linking.edits.merge_persons`.
+        """
+        return self._edit(lambda file: merge_persons(self._gallery, file, question.person, question.other, who="page"))
+
+    def split(self, question: SplitQuestion) -> Edited:
+        """Tracks are somebody else.
+
+        Raises:
+            ConfigError: the page may change nothing. DataError: as :func:`~partreid.linking.edits.split_tracks`.
+        """
+        return self._edit(lambda file: split_tracks(self._gallery, file, question.tracks, who="page"))
+
+    def _edit(self, change: Callable[[Path], str]) -> Edited:
+        if not self._edits or self._file is None:
+            raise ConfigError(_NO_FILE if self._edits else _READ_ONLY)
+        with self._lock:
+            return Edited(change(self._file))
+
+
+def _person(name: str, items: Iterable[GalleryItem]) -> Person:
+    tracks = [(LinkTrack.of_item(item), item) for item in items]
+    cameras = sorted({track.camera for track, _ in tracks if track.camera is not None})
+    starts, ends = ([t for one, _ in tracks if (t := getattr(one, end)) is not None] for end in ("start", "end"))
+    best = max(tracks, key=lambda one: ("file" in one[1].metadata, _probability(one[1]) or 0.0, one[0].id))
+    return Person(
+        name=name,
+        known=any(track.known for track, _ in tracks),
+        tracks=len(tracks),
+        cameras=tuple(cameras),
+        first=min(starts).isoformat() if starts else None,
+        last=max(ends).isoformat() if ends else None,
+        best=best[0].id,
+    )
+
+
+def _step(track: LinkTrack, item: GalleryItem) -> Step:
+    return Step(
+        id=track.id,
+        camera=track.camera,
+        start=None if track.start is None else track.start.isoformat(),
+        end=None if track.end is None else track.end.isoformat(),
+        probability=_probability(item),
+        known=track.known and bool(item.metadata.get(PERSON)),
+    )
+
+
+def _probability(item: GalleryItem) -> float | None:
+    value = item.metadata.get(PROBABILITY)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1 else None

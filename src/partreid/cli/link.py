@@ -1,0 +1,234 @@
+"""``partreid link``: one name for a person across cameras and videos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from partreid import retrieval
+from partreid.cli import options as opt
+from partreid.cli.console import console, errors, show_progress
+from partreid.cli.models import chosen
+from partreid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from partreid import MatchCalibration
+    from partreid.linking import Corrections, Linked, LinkTracks, TravelTime
+    from partreid.tracking import TrackBoxes
+
+    Change = Callable[[Corrections], tuple[Corrections, Corrections]]
+
+_FILES = (".safetensors", ".parquet")
+
+
+def link(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="GALLERY | FILES...", help="A gallery, or files that `partreid tracks` wrote."),
+    ],
+    model: opt.ModelOption = "",
+    max_wrong: Annotated[
+        float, typer.Option(min=0, max=1, help="The largest share of wrong links to expect among those that are made.")
+    ] = 0.1,
+    prior: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction of all pairs of tracks that show one person. Estimated from the pairs if not given."
+        ),
+    ] = None,
+    travel: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FROM,TO,LEAST[,MOST] | FILE.csv",
+            help="Seconds that people take from one camera to another, both ways. Repeatable; or a table with the "
+            "columns from, to, least, most.",
+        ),
+    ] = None,
+    same: Annotated[
+        list[str] | None, typer.Option(metavar="TRACK,TRACK", help="These two are one person; kept. Repeatable.")
+    ] = None,
+    different: Annotated[
+        list[str] | None, typer.Option(metavar="TRACK,TRACK", help="These two are not; kept. Repeatable.")
+    ] = None,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TRACK,TRACK", help="Take back what was said of these two. Repeatable."),
+    ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(help="File that keeps what was said. corrections.json in the gallery's folder if not given."),
+    ] = None,
+    who: Annotated[str, typer.Option(help="Who says so, for that file.")] = "",
+    known: Annotated[
+        str, typer.Option(metavar="GALLERY", help="Another gallery, of people who have a name (metadata person).")
+    ] = "",
+    only_known: Annotated[
+        bool, typer.Option("--only-known", help="Tracks of nobody with a given name get none, instead of p1, p2, ...")
+    ] = False,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VIDEO=TABLE", help="Boxes that a video's tracks were made of: when, and for --mot."),
+    ] = None,
+    first_frame: Annotated[
+        int | None, typer.Option(min=0, max=1, help="The number that the tables of --boxes give the first frame.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV table to write. Of files: persons.csv if not given.")
+    ] = None,
+    mot: Annotated[
+        Path | None,
+        typer.Option(help="Folder for VIDEO.txt of each --boxes, as MOTChallenge has it, with the persons."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Leave the gallery and the corrections as they are.")
+    ] = False,
+    cameras: opt.Cameras = None,
+    not_cameras: opt.NotCameras = None,
+    since: opt.Since = None,
+    until: opt.Until = None,
+    where: opt.Where = None,
+    not_where: opt.NotWhere = None,
+    undated: opt.Undated = False,
+    calibration: opt.Calibration = None,
+) -> None:
+    """Give tracks of one person one name, across cameras and videos.
+
+    In a gallery each item gets it as `person`, which `gallery search --where person=p7` finds. Names that
+    somebody gave (`gallery add --metadata person=anna`) stay, and new tracks of those people get them. Two tracks that
+    one camera saw at once are never one person.
+    """
+    from partreid.linking import Corrections, LinkTracks, corrections_of
+    from partreid.linking import link as link_tracks
+    from partreid.linking.output import save_links, save_mot, save_persons
+
+    tables = _tables(boxes, first_frame)
+    if mot is not None and not tables:
+        raise ConfigError("--mot writes the boxes of --boxes VIDEO=TABLE: give those too.")
+    times, change = _travel_times(travel), _change(same, different, forget, who)
+    curves = _calibration(calibration, model)
+    chosen_items = opt.gallery_filter(cameras, not_cameras, since, until, where, not_where, undated)
+    opened = None if _are_files(sources) else retrieval.Gallery.open(sources[0], create=False)
+    try:
+        if opened is None:
+            if chosen_items != retrieval.Filter():
+                raise ConfigError(
+                    "Files know neither cameras nor times: --camera, --since and the like need a gallery."
+                )
+            tracks = LinkTracks.of_files(sources, tables)
+        else:
+            tracks = LinkTracks.of_gallery(opened, chosen_items)
+            corrections = corrections or corrections_of(opened)
+        if known:
+            with retrieval.Gallery.open(known, create=False) as others:
+                tracks = tracks.with_known(LinkTracks.of_gallery(others))
+        if corrections is None and change is not None:
+            raise ConfigError("There is no folder to keep corrections in: give a file with --corrections.")
+        said = before = Corrections() if corrections is None else Corrections.load(corrections)
+        if change is not None:
+            said, _ = change(before)
+            _check_tracks(said, before, tracks)
+        with show_progress("comparing", len(tracks)) as advance:
+            found = link_tracks(
+                tracks, curves, max_wrong=max_wrong, prior=prior, travel=times, corrections=said,
+                only_known=only_known, advance=advance,
+            )  # fmt: skip
+        _tell(found)
+        if not dry_run and corrections is not None and change is not None:
+            Corrections.change(corrections, change)
+        if opened is not None and not dry_run:
+            console.print(f"{save_persons(opened, found)} items of the gallery changed.")
+    finally:
+        if opened is not None:
+            opened.close()
+    if out or opened is None:
+        console.print(f"{save_links(out or Path('persons.csv'), found)}: {len(found)} tracks.", soft_wrap=True)
+    for path in save_mot(mot, found, tables) if mot is not None else ():
+        console.print(f"{path}: boxes with the persons' numbers.", soft_wrap=True)
+
+
+def _tell(found: Linked) -> None:
+    """What was found, and what is to be known of it."""
+    for note in found.notes:
+        errors.print(note, soft_wrap=True)
+    sizes = found.sizes
+    several = [size for size in sizes.values() if size > 1]
+    nobody = len(found) - sum(sizes.values())
+    said = f"{len(found)} tracks, {len(sizes)} persons, {len(several)} of them with several tracks"
+    console.print(said + (f"; {nobody} tracks of nobody known." if nobody else "."), soft_wrap=True)
+    if found.links:
+        console.print(
+            f"{found.links} links by appearance, {100 * found.expected_wrong:.1f} % of them to be expected wrong; the "
+            f"least likely has a probability of {found.lowest:.2f}. {100 * found.prior:.2g} % of the pairs show one "
+            "person, as far as the pairs tell.",
+            soft_wrap=True,
+        )
+
+
+def _calibration(calibration: str | None, model: str) -> MatchCalibration:
+    from partreid.retrieval.how_compared import find_calibration
+
+    found = find_calibration(calibration or "auto", model or (chosen("") if calibration in (None, "auto") else ""))
+    assert found is not None
+    return found
+
+
+def _change(same: list[str] | None, different: list[str] | None, forget: list[str] | None, who: str) -> Change | None:
+    """What turns what was said before into what is said now; None where nothing is."""
+    pairs = [_pairs(words) for words in (same, different)]
+    gone = _pairs(forget)
+    if not any((*pairs, gone)):
+        return None
+
+    def change(before: Corrections) -> tuple[Corrections, Corrections]:
+        now = (before.without(gone) if gone else before).with_said(*pairs, who=who)
+        return now, now
+
+    return change
+
+
+def _check_tracks(said: Corrections, before: Corrections, tracks: LinkTracks) -> None:
+    """Whether what is said now is said of tracks that there are: a misspelt one would never be obeyed."""
+    for one in {*said.said} - {*before.said}:
+        for track in one.pair:
+            if tracks.position(track) is None:
+                raise ConfigError(f"There is no track {track!r} among the {len(tracks)} that are linked.")
+
+
+def _are_files(sources: list[str]) -> bool:
+    files = [Path(one).suffix in _FILES or (Path(one) / "manifest.json").is_file() for one in sources]
+    if not all(files) and len(sources) > 1:
+        raise ConfigError(
+            "Expected one gallery, or files that `partreid tracks` wrote; several galleries cannot be linked."
+        )
+    return all(files)
+
+
+def _travel_times(words: list[str] | None) -> list[TravelTime]:
+    from partreid.linking import TravelTime
+
+    found: list[TravelTime] = []
+    for word in words or ():
+        found += TravelTime.read(word) if word.endswith(".csv") else [TravelTime.parse(word)]
+    return found
+
+
+def _pairs(words: list[str] | None) -> list[tuple[str, str]]:
+    pairs = []
+    for word in words or ():
+        first, comma, second = word.partition(",")
+        if not comma or not first or not second or "," in second:
+            raise ConfigError(f"Expected two tracks, TRACK,TRACK, got {word!r}.")
+        pairs.append((first, second))
+    return pairs
+
+
+def _tables(words: list[str] | None, first_frame: int | None) -> dict[str, TrackBoxes]:
+    from partreid.tracking import read_boxes
+
+    named = opt.key_values(words)
+    if twice := [video for video, paths in named.items() if len(paths) > 1]:
+        raise ConfigError(f"The video {twice[0]!r} has two tables in --boxes. Give one.")
+    return {video: read_boxes(paths[0], first_frame=first_frame) for video, paths in named.items()}
