@@ -22,6 +22,9 @@ class BoxMOTEncoder(Guided):
         requirements: BoxMOT's own ``EncoderRequirements()``, by which it knows an encoder.
         least_parts: how many body parts a detection must show.
 
+    Attributes:
+        embedding_dim: the width of every vector, S·D.
+
     Raises:
         ConfigError: the embedder takes frames in BGR.
     """
@@ -31,11 +34,7 @@ class BoxMOTEncoder(Guided):
             raise ConfigError('BoxMOT gives its encoder frames in RGB. Write FrameEmbedder(..., order="rgb").')
         self.requirements = requirements
         self._embedder, self._unit = embedder, UnitVectors(least_parts=least_parts)
-
-    @property
-    def embedding_dim(self) -> int:
-        """Width of every vector: S·D."""
-        return self._unit(nobody(self._embedder)).shape[1]
+        self.embedding_dim = self._unit(nobody(embedder)).shape[1]
 
     def encode(self, frames: Sequence[Any], detections: Sequence[Any]) -> list[Tensor]:
         """A [N, S·D] float32 tensor per frame.
@@ -51,6 +50,6 @@ class BoxMOTEncoder(Guided):
         if len(frames) != len(detections):
             raise ShapeError(f"Expected detections for each frame, got {len(frames)} and {len(detections)}.")
         return [
-            self._unit(self._embedder(frame.image, found.geometry.values))
+            self._unit(self._embedder(frame.image.permute(1, 2, 0).numpy(), found.geometry.values))
             for frame, found in zip(frames, detections, strict=True)
         ]

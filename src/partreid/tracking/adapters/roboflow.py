@@ -1,4 +1,4 @@
-"""Roboflow's trackers and reid: an object that turns detections of supervision into vectors."""
+"""Roboflow's trackers: an object that turns detections of supervision into vectors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from partreid.tracking.frame_embedder import FrameEmbedder
 
 
 class RoboflowFeatures(Guided):
-    """One vector per detection, as :class:`UnitVectors` makes them, under the names that Roboflow's packages use.
+    """One vector per detection, as :class:`UnitVectors` makes them, by the name that Roboflow announced.
 
     Args:
-        embedder: with ``order="bgr"``, as their frames are.
+        embedder: with ``order="bgr"``, as the frames of ``trackers`` are.
         least_parts: how many body parts a detection must show.
 
     Raises:
@@ -39,5 +39,3 @@ class RoboflowFeatures(Guided):
             DataError, ShapeError: as the embedder raises them.
         """
         return self._unit(self._embedder(frame, detections)).numpy()
-
-    extract_embeddings = extract_features

@@ -36,7 +36,7 @@ def tracklab_columns(embedder: FrameEmbedder, image: ImageLike, detections: Any)
     if embedder.order != "rgb":
         raise ConfigError('TrackLab reads images in RGB. Write FrameEmbedder(..., order="rgb").')
     if "bbox_ltwh" not in detections:
-        raise DataError(f"Expected detections with the column bbox_ltwh, got {list(detections):.200}.")
+        raise DataError(f"Expected detections with the column bbox_ltwh, got {list(detections)!s:.200}.")
     boxes = np.array([*detections["bbox_ltwh"]], dtype=float).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     found = embedder(image, boxes).to("cpu")
