@@ -11,11 +11,13 @@ import torch
 from partreid.errors import ConfigError, ExportError, ShapeError
 from partreid.export import export_single_vector, single_vector
 from partreid.runners.runner import TorchRunner
+from partreid.runtime import RuntimeConfig
 from partreid.tracking import memory
 from tests.export.tiny import random_pixels, tiny_checkpoint
 
 pytest.importorskip("onnxruntime")
 
+CPU = RuntimeConfig(device="cpu", precision="float32")
 PIXELS = np.concatenate([random_pixels(3), np.zeros((1, 64, 32, 3), np.uint8)])
 
 
@@ -32,7 +34,7 @@ def test_the_file_gives_what_single_vector_gives(model: Path) -> None:
     path = export_single_vector(model, least_parts=3)
     assert path == model / "model-vector.onnx"
     checkpoint = single_vector.load_checkpoint(model)
-    found = TorchRunner(checkpoint.model, checkpoint.preprocess).run(PIXELS, None).embeddings
+    found = TorchRunner(checkpoint.model, checkpoint.preprocess, CPU).run(PIXELS, None).embeddings
     expected = memory.single_vector(found, least_parts=3)
     shown = (found.visibility[:, 1:] > 0).sum(1)
     assert (shown < 3).any(), shown  # the others are compared
@@ -55,3 +57,22 @@ def test_wrong_arguments_are_told(model: Path) -> None:
         export_single_vector(model, model / "a.xml")
     with pytest.raises(ShapeError, match="at most 5"):
         export_single_vector(model, model / "a.onnx", least_parts=6)
+
+
+def test_ultralytics_itself_reads_the_file(model: Path) -> None:
+    """Where ultralytics is installed: it is under the AGPL, and no dependency of the tests."""
+    reid = pytest.importorskip("ultralytics.trackers.utils.reid")
+    encoder = reid.ReID(str(export_single_vector(model)), device="cpu")
+    assert encoder.imgsz == (64, 32)
+    frame = np.concatenate([PIXELS[0], PIXELS[1], PIXELS[2]], axis=1)  # RGB
+    # Ultralytics takes 10 pixels more on each side, and 2 % more: this box comes to the whole frame.
+    (found,) = encoder(np.ascontiguousarray(frame[..., ::-1]), np.array([[48.0, 32, 76 / 1.02, 44 / 1.02]]))
+    checkpoint = single_vector.load_checkpoint(model)
+    small = torch.nn.functional.interpolate(
+        torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float(), size=(64, 32), mode="bilinear"
+    )
+    pixels = small.permute(0, 2, 3, 1).round().byte().numpy()
+    expected = memory.single_vector(
+        TorchRunner(checkpoint.model, checkpoint.preprocess, CPU).run(pixels, None).embeddings
+    )
+    assert float(torch.from_numpy(found) @ expected[0]) > 0.999
