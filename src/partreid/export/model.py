@@ -91,7 +91,7 @@ def export_model(
     checkpoint = load_checkpoint(model, overrides=[one.removeprefix("model.") for one in overrides])
     dataset = data if isinstance(data, ReIDDataset) else read_dataset(data or shipped_split(), labels=None)
     count = CALIBRATION_IMAGES if options.int8 else CHECKED_IMAGES
-    pixels = _pixels(dataset, images, checkpoint.preprocess.size, count)
+    pixels = chosen_pixels(dataset, images, checkpoint.preprocess.size, count)
     agreement = export_checkpoint(checkpoint, path, pixels, options=options)
     quality = None
     if options.int8 or options.bfloat16:
@@ -103,7 +103,9 @@ def export_model(
     return Exported(path, agreement, dataset, quality)
 
 
-def _pixels(dataset: ReIDDataset, folder: str | Path | None, size: tuple[int, int], count: int) -> NDArray[np.uint8]:
+def chosen_pixels(
+    dataset: ReIDDataset, folder: str | Path | None, size: tuple[int, int], count: int
+) -> NDArray[np.uint8]:
     """Up to ``count`` images from all over the training images, or of a folder, at the model's size."""
     images = dataset.train if folder is None else read_images(folder, labels=None).train
     if not images:

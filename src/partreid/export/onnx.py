@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from partreid.errors import ExportError, needs_extra
 from partreid.export.network import ExportedNetwork
@@ -20,30 +21,38 @@ OPSET = 18
 
 
 def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
-    """An ``onnx.ModelProto`` that ONNX's checker and shape inference accept; the network is on the CPU, evaluating."""
+    """An ``onnx.ModelProto`` of what takes bytes; the network is on the CPU, evaluating."""
+    # Two sizes are special to the tracer: 0 and 1. What it sees of 3 holds for any.
+    return traced(network, torch.zeros(3, *info.preprocess.size, 3, dtype=torch.uint8), OUTPUTS, name=info.network)
+
+
+def traced(network: nn.Module, example: Tensor, outputs: Sequence[str], *, name: str) -> Any:
+    """An ``onnx.ModelProto`` that ONNX's checker and shape inference accept.
+
+    Args:
+        network: on the CPU, evaluating, called ``name`` in messages. example: three images. outputs: their names.
+    """
     with needs_extra("export", "Exporting"):
         import onnx
         import onnxscript  # noqa: F401 - PyTorch's exporter needs it
-    height, width = info.preprocess.size
-    # Two sizes are special to the tracer: 0 and 1. What it sees of 3 holds for any.
-    example = torch.zeros(3, height, width, 3, dtype=torch.uint8)
     with torch.no_grad(), _quiet():
         try:
             program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
             exported = torch.onnx.export(
-                program, dynamo=True, opset_version=OPSET, input_names=[INPUT], output_names=list(OUTPUTS),
+                program, dynamo=True, opset_version=OPSET, input_names=[INPUT], output_names=list(outputs),
                 verbose=False,
             )  # fmt: skip
             assert exported is not None
             model = exported.model_proto
             _name_batch(model)
-            _cast_first(model)
+            if example.dtype == torch.uint8:
+                _cast_first(model)
             # Strictly: a shape that cannot be inferred, or contradicts what is written, is an error.
             inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
             onnx.checker.check_model(inferred, full_check=True)
         except Exception as error:  # the tracer, the translator and ONNX have no common base
             line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ExportError(f"{info.network} cannot be exported to ONNX: {line}") from error
+            raise ExportError(f"{name} cannot be exported to ONNX: {line}") from error
     return inferred
 
 
