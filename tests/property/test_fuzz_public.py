@@ -22,6 +22,7 @@ from tests.property import (
     fuzz_inference,
     fuzz_linking,
     fuzz_retrieval,
+    fuzz_trackers,
     fuzz_types,
     fuzz_viz,
 )
@@ -37,6 +38,7 @@ AREAS = (
     fuzz_evaluation,
     fuzz_viz,
     fuzz_data,
+    fuzz_trackers,
 )
 TARGETS = [target for area in AREAS for target in area.TARGETS]
 
