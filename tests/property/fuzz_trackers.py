@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 
 from partreid.tracking.adapters import boxmot, deep_sort_realtime, norfair, roboflow, tracklab, vectors
-from tests.property.fuzzing import Target, embeddings, fuzz
+from tests.property.fuzzing import Target, fuzz
 from tests.tracking.adapters.scene import BLUE, RED, colours, scene
 
 RGB, BGR = colours(), colours("bgr")
