@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from partreid.linking import clocks, corrections, edits, link, names, output, tracks
+from partreid.linking import clocks, corrections, edits, linked, names, output, tracks
 from partreid.retrieval.gallery import Gallery
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.moments import as_time
@@ -27,8 +27,8 @@ def tracked(made: PartEmbeddings) -> tracks.LinkTracks:
     return tracks.LinkTracks(every, made)
 
 
-def linked(made: PartEmbeddings) -> link.Linked:
-    return link.link(tracked(made), CURVES)
+def found(made: PartEmbeddings) -> linked.Linked:
+    return linked.link(tracked(made), CURVES)
 
 
 def named(location: Path) -> Gallery:
@@ -46,7 +46,7 @@ def embeddings_of_four() -> PartEmbeddings:
 
 
 TRACKED = embeddings(n=4).map(tracked)
-LINKED = embeddings(n=4).map(linked)
+LINKED = embeddings(n=4).map(found)
 OUT = st.builds(lambda: folder() / "out.csv")
 TARGETS: list[Target] = [
     fuzz(tracks.LinkTrack, **SEEN),
@@ -77,11 +77,11 @@ TARGETS: list[Target] = [
         "cls": corrections.Corrections, "path": SAID.save(folder() / "corrections.json"),
         "how": lambda said: (said, 3)})),
     fuzz(corrections.corrections_of, gallery=galleries()),
-    fuzz(link.link, tracks=TRACKED, calibration=CURVES, max_wrong=0.1, prior=st.sampled_from([None, 0.3]),
+    fuzz(linked.link, tracks=TRACKED, calibration=CURVES, max_wrong=0.1, prior=st.sampled_from([None, 0.3]),
          travel=[clocks.TravelTime("0", "1", 5)], corrections=SAID, only_known=st.booleans()),
-    fuzz(link.Linked.of, self=LINKED, person="p1"),
+    fuzz(linked.Linked.of, self=LINKED, person="p1"),
     fuzz(output.save_links, path=OUT, linked=LINKED),
-    fuzz(output.save_mot, folder=st.builds(folder), linked=embeddings(n=1).map(lambda made: link.link(
+    fuzz(output.save_mot, folder=st.builds(folder), linked=embeddings(n=1).map(lambda made: linked.link(
         tracks.LinkTracks((tracks.LinkTrack("v/a"),), made), CURVES)), boxes=TABLE.map(lambda table: {"v": table})),
     fuzz(output.save_persons, gallery=galleries(), linked=LINKED),
     fuzz(edits.merge_persons, gallery=OUT.map(named), file=st.builds(lambda: folder() / "merged.json"), person="p1",

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from partreid.linking.clocks import TravelTime
     from partreid.linking.corrections import Correction, Corrections, corrections_of
     from partreid.linking.edits import merge_persons, split_tracks
-    from partreid.linking.link import Linked, link
+    from partreid.linking.linked import Linked, link
     from partreid.linking.output import save_links, save_mot, save_persons
     from partreid.linking.tracks import LinkTrack, LinkTracks
 

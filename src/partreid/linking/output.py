@@ -11,7 +11,7 @@ import numpy as np
 
 from partreid.errors import DataError
 from partreid.files import atomic_file
-from partreid.linking.link import Linked
+from partreid.linking.linked import Linked
 from partreid.linking.names import person_numbers
 from partreid.linking.tracks import LINK, NAMED_BY, PERSON
 from partreid.objects import guided
@@ -33,7 +33,7 @@ def save_links(path: str | Path, linked: Linked) -> Path:
     empty.
 
     Args:
-        path: the file. linked: as :func:`~partreid.linking.link.link` gives it.
+        path: the file. linked: as :func:`~partreid.linking.linked.link` gives it.
 
     Raises:
         DataError: the file cannot be written.
@@ -55,7 +55,7 @@ def save_mot(folder: str | Path, linked: Linked, boxes: Mapping[str, TrackBoxes]
     """Write the boxes of videos as MOTChallenge has them, with the persons' numbers in place of the tracks'.
 
     Args:
-        folder: where ``VIDEO.txt`` is written for each. linked: as :func:`~partreid.linking.link.link` gives it.
+        folder: where ``VIDEO.txt`` is written for each. linked: as :func:`~partreid.linking.linked.link` gives it.
         boxes: of each video, by its name. Tracks that were not linked, or have no person, are left out.
 
     Returns:
@@ -88,7 +88,7 @@ def save_persons(gallery: Gallery, linked: Linked) -> int:
     Names that somebody gave are left alone, and so are items that were deleted meanwhile.
 
     Args:
-        gallery: that the tracks came from. linked: as :func:`~partreid.linking.link.link` gives it.
+        gallery: that the tracks came from. linked: as :func:`~partreid.linking.linked.link` gives it.
 
     Returns:
         How many items changed.
