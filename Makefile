@@ -47,4 +47,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) -e ".[dev,all]"
+	# These ask for NumPy 1, Rich 14 and opencv-python, and run with what is there.
+	$(INSTALL) --no-deps norfair deep-sort-realtime trackers
 	touch $@

@@ -79,6 +79,7 @@ def test_python_of_the_guides_runs(page: str, chosen: list[int], at_hand: Path) 
         ("docs/export.md", 3),
         ("docs/extending.md", 4),
         ("docs/scale.md", 1),
+        ("docs/tracking.md", 1),
         ("docs/tracklets.md", 1),
         ("docs/training.md", 3),
     ],

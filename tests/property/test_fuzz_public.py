@@ -21,13 +21,23 @@ from tests.property import (
     fuzz_functional,
     fuzz_inference,
     fuzz_retrieval,
+    fuzz_trackers,
     fuzz_types,
     fuzz_viz,
 )
 from tests.property.fuzzing import OTHER_TYPES, STRINGS, Target, check_right, check_wrong
 
 PACKAGE = Path(partreid.__file__).parent
-AREAS = (fuzz_functional, fuzz_types, fuzz_retrieval, fuzz_inference, fuzz_evaluation, fuzz_viz, fuzz_data)
+AREAS = (
+    fuzz_functional,
+    fuzz_types,
+    fuzz_retrieval,
+    fuzz_inference,
+    fuzz_evaluation,
+    fuzz_viz,
+    fuzz_data,
+    fuzz_trackers,
+)
 TARGETS = [target for area in AREAS for target in area.TARGETS]
 
 SEARCHED = ("functional", "types", "retrieval", "inference", "runners", "tracking", "evaluation", "parts",

@@ -9,6 +9,7 @@ import typer
 
 from partreid.cli import options as opt
 from partreid.cli.console import console, plain_table, show_progress
+from partreid.errors import ConfigError
 from partreid.models.shipped import SHIPPED
 
 
@@ -42,6 +43,13 @@ def export(
     bf16: Annotated[
         bool, typer.Option("--bf16", help="OpenVINO computes in bfloat16 where the processor can (AMX, AVX-512).")
     ] = False,
+    single_vector: Annotated[
+        bool,
+        typer.Option(
+            "--single-vector",
+            help="ONNX for ultralytics' trackers instead: crops in, one vector each out. No command takes this file.",
+        ),
+    ] = False,
     mirror: opt.Mirror = False,
     overrides: Annotated[
         list[str] | None,
@@ -69,8 +77,14 @@ def export(
     Every command that takes a MODEL takes the file too.
     """
     from partreid.export.model import export_model
+    from partreid.export.single_vector import export_single_vector
     from partreid.export.write import ExportOptions
 
+    if single_vector:
+        if to != "onnx" or int8 or bf16 or mirror or overrides or images or data or license:
+            raise ConfigError("--single-vector goes with --to onnx and --out alone.")
+        console.print(f"{export_single_vector(model, out)}: one vector per crop, as PyTorch gives it.", soft_wrap=True)
+        return
     found = export_model(
         model,
         out,
