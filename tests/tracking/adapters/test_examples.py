@@ -41,6 +41,12 @@ def names() -> dict[str, Any]:
     return begin
 
 
+def test_your_own_tracker(names: dict[str, Any]) -> None:
+    found = dict(names)
+    exec(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], found)
+    assert [len(memory) for memory in found["memories"]] == [5, 4]
+
+
 def test_norfair(names: dict[str, Any]) -> None:
     found = dict(names)
     exec(example("norfair").replace('"iou",', '"iou", initialization_delay=1,'), found)
