@@ -68,6 +68,10 @@ def save_mot(folder: str | Path, linked: Linked, boxes: Mapping[str, TrackBoxes]
     person = {track.id: numbers.get(name) for track, name in zip(linked.tracks, linked.persons, strict=True)}
     found = []
     for video, table in boxes.items():
+        if not isinstance(table, TrackBoxes) or "/" in video:
+            raise DataError(
+                f"Expected boxes as read_boxes gives them, by names of videos without a slash, got {video!r:.80}."
+            )
         known = [person.get(f"{video}/{name}") for name in table.names]
         if not any(known):
             raise DataError(f"No track of the boxes of {video!r:.80} ({table.table.path}) was linked.")
