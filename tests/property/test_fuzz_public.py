@@ -61,6 +61,10 @@ INNER = {
     "evaluation.evaluator.MatchedIdentities.without_junk": "called with the embeddings whose ids were matched",
     "functional.ranking.QueryScores.spread": "called by evaluate_embeddings",
     "functional.merging.SlotSums.of": "called by Tracklet, which has checked the embeddings",
+    "functional.merging.SlotSums.cat": "called by AppearanceMemory, with sums of its own",
+    "functional.merging.SlotSums.decayed": "called by AppearanceMemory",
+    "functional.merging.SlotSums.kept": "called by AppearanceMemory",
+    "tracking.memory.parts_of": "called by cost and single_vector",
     "inference.embedding_file.FileFacts": "called by storage",
     "inference.embedding_file.write_file": "called by save_embeddings, which has checked the arguments",
     **{
@@ -81,6 +85,15 @@ INNER = {
     "tracking.track_boxes.TrackBoxes.where": "for messages, of rows that are there",
     "tracking.formats": "called by read_boxes and boxes_of; test_tables_of_boxes.py gives them any content",
     "tracking.video_tracks.in_frames": "called by embed_tracks and embed_detections",
+    **{
+        f"tracking.adapters.{name}": "called by the tracker, with its own objects; tests/tracking/adapters"
+        for name in (
+            "norfair.NorfairAppearance.distances",
+            "norfair.NorfairAppearance.reid_distances",
+            "boxmot.BoxMOTEncoder.encode",
+        )
+    },
+    "tracking.boxes.TrackBoxes.where": "for messages, of rows that are there",
     "runners.adapted": "called by PartExtractor and adapt",
     **{
         f"runners.adaptation.Adaptation{name}": "tests/inference/test_adapting.py; made by adapt and by load"
