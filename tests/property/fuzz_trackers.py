@@ -12,6 +12,7 @@ from partreid.retrieval import MatchCalibration
 from partreid.tracking import frame_embedder, memory, memory_file
 from partreid.tracking.adapters import boxmot, deep_sort_realtime, norfair, roboflow, tracklab, vectors
 from partreid.types import PartEmbeddings
+from tests.property.fuzz_inference import extractor
 from tests.property.fuzz_types import folder
 from tests.property.fuzzing import Target, embeddings, fuzz
 from tests.tracking.adapters.scene import BLUE, RED, colours, scene
@@ -38,7 +39,7 @@ def remembering(first: PartEmbeddings, *, times: int = 1) -> memory.AppearanceMe
 
 MEMORIES = st.builds(remembering, embeddings(n=1), times=st.integers(0, 2))
 SEEN = st.builds(remembering, embeddings(n=1))
-FRAMES = frame_embedder.FrameEmbedder(RGB.extractor, order="rgb")
+FRAMES = st.builds(lambda: frame_embedder.FrameEmbedder(extractor(), order="rgb"))
 
 TARGETS: list[Target] = [
     fuzz(memory.AppearanceMemory, momentum=st.floats(0, 1), window=st.integers(1, 3), forget_after=st.floats(0, 9)),
@@ -49,11 +50,12 @@ TARGETS: list[Target] = [
          time=st.floats(2, 9), gate=st.floats(0, 1), unknown=0.5, least_parts=st.integers(1, 2),
          prior=st.floats(0.01, 0.99)),
     fuzz(memory.single_vector, embeddings=embeddings(), matching=None, least_parts=st.integers(1, 2)),
-    fuzz(memory_file.save_memories, path=st.builds(lambda: folder() / "memories"), memories=st.builds(dict, a=MEMORIES)),
+    fuzz(memory_file.save_memories, path=st.builds(lambda: folder() / "memories"),
+         memories=st.builds(dict, a=MEMORIES)),
     fuzz(memory_file.load_memories, path=st.builds(
         lambda known: memory_file.save_memories(folder() / "memories", {"a": known}), MEMORIES)),
-    fuzz(frame_embedder.FrameEmbedder, model=RGB.extractor, order=st.sampled_from(["rgb", "bgr"]), calibration=None,
-         runtime=None, fixed=("model",)),
+    fuzz(frame_embedder.FrameEmbedder, model=st.builds(extractor), order=st.sampled_from(["rgb", "bgr"]),
+         calibration=None, runtime=None, fixed=("model",)),
     fuzz(frame_embedder.FrameEmbedder.__call__, self=FRAMES, frame=FRAME, boxes=BOXES, fixed=("frame",)),
     fuzz(norfair.NorfairAppearance, embedder=RGB, weight=st.floats(0, 1), gate=st.floats(0, 1), **OPTIONS),
     fuzz(norfair.NorfairAppearance.attach, self=NORFAIR, tracker=SimpleNamespace(reid_distance_threshold=0.5)),

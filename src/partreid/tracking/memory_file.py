@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from partreid.errors import DataError, PartReIDError
+from partreid.errors import DataError, PartReIDError, WrongTypeError
 from partreid.files import atomic_file, nameable
 from partreid.functional.merging import SlotSums
 from partreid.json_files import parse_json
@@ -49,7 +49,10 @@ def save_memories(path: str | Path, memories: Mapping[str, AppearanceMemory]) ->
 
     Raises:
         DataError: the file cannot be written, or a name is no text. ShapeError: they are of several models.
+        WrongTypeError: they are no memories by names.
     """
+    if not isinstance(memories, Mapping) or not all(isinstance(one, AppearanceMemory) for one in memories.values()):
+        raise WrongTypeError(f"Expected memories by their tracks' names, got {memories!r:.80}.")
     if any(not isinstance(name, str) for name in memories):
         raise DataError(f"Expected tracks by their names, got {[*memories][:3]!r:.80}. Write str(track).")
     likes = [memory._like for memory in memories.values() if memory._like is not None]

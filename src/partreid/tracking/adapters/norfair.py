@@ -70,7 +70,7 @@ class NorfairAppearance(Guided):
         if not hasattr(tracker, "reid_distance_threshold"):
             raise WrongTypeError(f"Expected a norfair.Tracker, got {type(tracker).__name__}.")
         tracker.distance_function = _Distance(self.distances)  # type: ignore[attr-defined]
-        if tracker.reid_distance_threshold > 0:  # type: ignore[attr-defined]
+        if tracker.reid_distance_threshold > 0:
             tracker.reid_distance_function = _Distance(self.reid_distances)  # type: ignore[attr-defined]
         return tracker
 
