@@ -93,12 +93,13 @@ class DeepSortAppearance(Guided):
             ShapeError: the rows are of another width.
         """
         slots, width = self._like.shape[1:]
-        packed = as_tensor("rows", rows).float()
-        if packed.ndim != 2 or packed.shape[1] != slots * (width + 1):
+        packed = as_tensor("rows", rows)
+        if packed.is_complex() or packed.ndim != 2 or packed.shape[1] != slots * (width + 1):
             raise ShapeError(
                 f"Expected [N, {slots * (width + 1)}] numbers, {slots} vectors of {width} and {slots} visibilities, "
                 f"got {tuple(packed.shape)}. Give DeepSort the embeds of this adapter's detections."
             )
+        packed = packed.float()
         vectors = packed[:, : slots * width].reshape(-1, slots, width)
         return replace(self._like, vectors=vectors, visibility=packed[:, slots * width :])
 
