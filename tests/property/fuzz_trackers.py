@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import torch
 from hypothesis import strategies as st
 
 from partreid.tracking.adapters import boxmot, deep_sort_realtime, norfair, roboflow, tracklab, vectors
@@ -22,36 +21,20 @@ NORFAIR = st.builds(lambda: norfair.NorfairAppearance(RGB))
 OPTIONS = {"least_parts": st.integers(1, 2), "momentum": st.floats(0, 1)}
 TABLE = pd.DataFrame({"bbox_ltwh": [np.array([100.0, 20, 40, 80])]})
 
-
-class Tracked:
-    """As norfair keeps a detection or an object."""
-
-    def __init__(self, row: int) -> None:
-        self.points = self.estimate = BOXES[row].reshape(2, 2)
-        self.embedding, self.label, self.last_detection = FOUND[row], None, self
-
-
-BOTH = [Tracked(0), Tracked(1)]
-
 TARGETS: list[Target] = [
     fuzz(norfair.NorfairAppearance, embedder=RGB, weight=st.floats(0, 1), gate=st.floats(0, 1), **OPTIONS),
     fuzz(norfair.NorfairAppearance.attach, self=NORFAIR, tracker=SimpleNamespace(reid_distance_threshold=0.5)),
-    fuzz(norfair.NorfairAppearance.distances, self=NORFAIR, objects=BOTH, detections=BOTH),
-    fuzz(norfair.NorfairAppearance.reid_distances, self=NORFAIR, objects=BOTH, new=BOTH),
     fuzz(deep_sort_realtime.DeepSortAppearance, embedder=RGB, max_cost=st.floats(0, 1), **OPTIONS),
     fuzz(deep_sort_realtime.DeepSortAppearance.detections, self=METRICS, frame=FRAME, boxes=BOXES,
          confidences=[0.5, 1.0], fixed=("frame", "boxes")),
     fuzz(deep_sort_realtime.DeepSortAppearance.pack, self=METRICS, embeddings=FOUND),
     fuzz(deep_sort_realtime.DeepSortAppearance.unpack, self=METRICS, rows=ROWS),
     fuzz(deep_sort_realtime.DeepSortAppearance.partial_fit, self=METRICS, features=ROWS, targets=["1", "2"],
-         active_targets=["1"], fixed=("active_targets",)),
+         active_targets=["1"], fixed=("targets", "active_targets")),
     fuzz(deep_sort_realtime.DeepSortAppearance.distance, self=METRICS, features=ROWS, targets=["1", "2"],
          fixed=("targets",)),
     fuzz(vectors.UnitVectors, least_parts=st.integers(1, 9)),
     fuzz(boxmot.BoxMOTEncoder, embedder=RGB, requirements=None, least_parts=1),
-    fuzz(boxmot.BoxMOTEncoder.encode, self=boxmot.BoxMOTEncoder(RGB, None),
-         frames=[SimpleNamespace(image=torch.from_numpy(FRAME).permute(2, 0, 1))],
-         detections=[SimpleNamespace(geometry=SimpleNamespace(values=torch.from_numpy(BOXES)))]),
     fuzz(roboflow.RoboflowFeatures, embedder=BGR, least_parts=1),
     fuzz(roboflow.RoboflowFeatures.extract_features, self=roboflow.RoboflowFeatures(BGR),
          detections=SimpleNamespace(xyxy=BOXES), frame=FRAME, fixed=("detections", "frame")),

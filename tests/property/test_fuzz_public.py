@@ -73,6 +73,14 @@ INNER = {
     "retrieval.filters.is_several": "called by Filter, for values of any kind",
     "types.slot_weights": "called by PartEmbeddings and by the distances, with slots that are there",
     "tracking.video.leave_out": "called by embed_video and iter_frames",
+    **{
+        f"tracking.adapters.{name}": "called by the tracker, with its own objects; tests/tracking/adapters"
+        for name in (
+            "norfair.NorfairAppearance.distances",
+            "norfair.NorfairAppearance.reid_distances",
+            "boxmot.BoxMOTEncoder.encode",
+        )
+    },
     "tracking.boxes.TrackBoxes.where": "for messages, of rows that are there",
     "runners.adapted": "called by PartExtractor and adapt",
     **{

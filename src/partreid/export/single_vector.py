@@ -13,10 +13,11 @@ from torch.nn import functional as F
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic.shipped import shipped_split
 from partreid.errors import ConfigError, ExportError, needs_extra
-from partreid.export.model import CHECKED_IMAGES, chosen_pixels
+from partreid.export.model import chosen_pixels
 from partreid.export.network import ExportedNetwork
 from partreid.export.onnx import traced
 from partreid.export.parity import TOLERANCE
+from partreid.export.write import CHECKED_IMAGES
 from partreid.files import atomic_file
 from partreid.models.checkpoint import load_checkpoint
 from partreid.models.shipped import SHIPPED, is_shipped, shipped_name
@@ -50,7 +51,8 @@ class SingleVectorNetwork(nn.Module):
         vectors, visibility, _ = self.network((images * 255).permute(0, 2, 3, 1))
         vectors = F.normalize(vectors, dim=2) * (visibility * self.weights)[..., None]
         shown = ((visibility > 0) & self.parts).sum(1, keepdim=True)
-        return F.normalize(vectors.flatten(1), dim=1) * (shown >= self.least_parts)
+        result: Tensor = F.normalize(vectors.flatten(1), dim=1) * (shown >= self.least_parts)
+        return result
 
 
 def export_single_vector(model: str | Path = SHIPPED, out: str | Path | None = None, *, least_parts: int = 1) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class DeepSortAppearance(Guided):
         packed = self.pack(self.embedder(frame, boxes))
         corners = np.asarray(getattr(boxes, "xyxy", [] if boxes is None else boxes), dtype=float).reshape(-1, 4)
         given = getattr(boxes, "confidence", None) if confidences is None else confidences
-        certain = np.ones(len(corners)) if given is None else np.asarray(given, dtype=float)
+        certain = np.ones(len(corners)) if given is None else as_tensor("confidences", given).double().numpy()
         if certain.shape != (len(corners),):
             raise ShapeError(f"Expected {len(corners)} confidences, one per box, got shape {certain.shape}.")
         # DeepSort leaves out boxes without area, but not what they look like: all that follow would be mixed up.
@@ -92,13 +93,14 @@ class DeepSortAppearance(Guided):
             ShapeError: the rows are of another width.
         """
         slots, width = self._like.shape[1:]
-        packed = as_tensor("rows", rows).float()
-        if packed.ndim != 2 or packed.shape[1] != slots * (width + 1):
+        packed = as_tensor("rows", rows)
+        if packed.is_complex() or packed.ndim != 2 or packed.shape[1] != slots * (width + 1):
             raise ShapeError(
                 f"Expected [N, {slots * (width + 1)}] numbers, {slots} vectors of {width} and {slots} visibilities, "
                 f"got {tuple(packed.shape)}. Give DeepSort the embeds of this adapter's detections."
             )
-        vectors = packed[:, : slots * width].unflatten(1, (slots, width))
+        packed = packed.float()
+        vectors = packed[:, : slots * width].reshape(-1, slots, width)
         return replace(self._like, vectors=vectors, visibility=packed[:, slots * width :])
 
     def partial_fit(self, features: ArrayLike, targets: Iterable[Any], active_targets: Iterable[Any]) -> None:
@@ -111,18 +113,18 @@ class DeepSortAppearance(Guided):
             active_targets: names of the tracks that are still there.
 
         Raises:
-            ShapeError: as :meth:`unpack`.
+            ShapeError: there is not one row per target; others as :meth:`unpack`.
         """
-        rows = np.asarray(features, dtype=np.float32)
-        start = 0
-        for track, group in groupby(targets):
-            count = len(list(group))
+        rows, names = as_tensor("features", features).float().numpy(), list(targets)
+        if len(rows) != len(names):
+            raise ShapeError(f"Expected a row for each of {len(names)} targets, got {len(rows)}.")
+        for track, group in groupby(zip(names, rows, strict=True), key=itemgetter(0)):
             memory, last = self._tracks.get(track, (self._costs.memory(), None))
-            new = rows[start : start + count]
-            start += count
-            for row in new[1:] if last is not None and np.array_equal(new[0], last) else new:
-                take(memory, self.unpack(row[None]))
-            self._tracks[track] = memory, new[-1]
+            for _, row in group:
+                if last is None or not np.array_equal(row, last):
+                    take(memory, self.unpack(row[None]))
+                    self._tracks[track] = memory, row
+                last = None
         self._tracks = {track: self._tracks[track] for track in active_targets if track in self._tracks}
 
     def distance(self, features: ArrayLike, targets: Iterable[Any]) -> NDArray[np.float64]:

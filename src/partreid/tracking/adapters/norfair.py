@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.errors import ConfigError, DataError, ShapeError, WrongTypeError
 from partreid.objects import Guided
 from partreid.tracking.adapters._appearance import Costs, take
 from partreid.tracking.frame_embedder import FrameEmbedder
@@ -63,9 +63,14 @@ class NorfairAppearance(Guided):
         ``reid_distance_threshold`` is above 0.
 
         norfair's constructor would call a function for each pair.
+
+        Raises:
+            WrongTypeError: it is no tracker of norfair.
         """
+        if not hasattr(tracker, "reid_distance_threshold"):
+            raise WrongTypeError(f"Expected a norfair.Tracker, got {type(tracker).__name__}.")
         tracker.distance_function = _Distance(self.distances)  # type: ignore[attr-defined]
-        if tracker.reid_distance_threshold > 0:  # type: ignore[attr-defined]
+        if tracker.reid_distance_threshold > 0:
             tracker.reid_distance_function = _Distance(self.reid_distances)  # type: ignore[attr-defined]
         return tracker
 
@@ -145,4 +150,5 @@ def _iou(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.
     shared = (lower - upper).clip(0).prod(axis=2)
     areas, other_areas = ((one[:, 2:] - one[:, :2]).clip(0).prod(axis=1) for one in (boxes, others))
     union = areas[:, None] + other_areas - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    found: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return found
