@@ -21,6 +21,8 @@ DIFFERENT_DEFAULTS = {
     "--precision": "what scores or draws computes in float32, so that scores of two machines can be compared; what "
     "embeds or trains takes what is quick",
     "--out": "what is written differs",
+    "--format": "embeddings are written in one, and what a table of boxes is read in its content tells",
+    "--every": "evaluate uses frames with --reassociation only, and refuses it without",
     "--batch-size": "training's is a field of its configuration",
     "--schema": "an official file says its own",
     "--split": "labels are made for what has none, and shown of the training images",
@@ -30,6 +32,8 @@ DIFFERENT_DEFAULTS = {
 DIFFERENT_TYPES = {
     "--camera": "items are of one camera, and searched in several",
     "--query": "a figure is of one query set",
+    "--format": "embeddings are written in one, and a table of boxes is read in another",
+    "--boxes": "link is given the tables of several videos, the others what the numbers of one mean",
     "--data": "an export is measured on one data set",
     "--split": "labels are shown of one split, and made for several",
 }
