@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from partreid.cli.export import export
 from partreid.errors import ConfigError, ExportError, ShapeError
 from partreid.export import export_single_vector, single_vector
 from partreid.runners.runner import TorchRunner
@@ -79,3 +80,8 @@ def test_ultralytics_itself_reads_the_file(model: Path) -> None:
         TorchRunner(checkpoint.model, checkpoint.preprocess, CPU).run(pixels, None).embeddings
     )
     assert float(torch.from_numpy(found) @ expected[0]) > 0.999
+
+
+def test_the_command_takes_no_option_that_it_would_not_follow() -> None:
+    with pytest.raises(ConfigError, match="--to onnx"):
+        export(to="openvino", single_vector=True)

@@ -241,7 +241,7 @@ class PartExtractor(Guided):
             ShapeError, WrongTypeError: the boxes are not [N, 4] numbers.
             ConfigError: ``order`` or ``on_error`` is no such word.
         """
-        if np.ndim(boxes) == 3:
+        if np.ndim(getattr(boxes, "xyxy", boxes)) == 3:  # detections are no array by themselves
             raise WrongTypeError("The boxes look like an image. Write embed_boxes(frame, boxes): frame first.")
         _one_of("on_error", on_error, ("warn", "raise"))
         _one_of("order", str(order).lower(), get_args(ChannelOrder))

@@ -97,7 +97,7 @@ def test_roboflow_gets_an_array() -> None:
     found = sv.Detections(xyxy=boxes)
     vectors = features.extract_features(found, frame)
     assert (vectors.dtype, vectors.shape) == (np.float32, (2, 6))
-    np.testing.assert_allclose(vectors[1], [0, 0, 0.8**0.5, 0, 0, 0.2**0.5], rtol=1e-6)
+    np.testing.assert_allclose(vectors[1], [0, 0, 0.5**0.5, 0, 0, 0.5**0.5], rtol=1e-6)
     assert features.extract_features(sv.Detections.empty(), frame).shape == (0, 6)
 
 
