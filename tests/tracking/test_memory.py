@@ -134,6 +134,8 @@ def test_what_is_wrong_is_refused_and_changes_nothing() -> None:
         (lambda: memory.update(rows(ALL)["head"], time=6), ShapeError, "slots"),
         (lambda: memory.at(1.0), DataError, "at least 5.0"),
         (lambda: cost([memory], rows(ALL), CURVES, time=1.0), DataError, "at least 5.0"),
+        (lambda: cost([memory], rows(WALL, value=math.nan), CURVES), ShapeError, "NaN"),
+        (lambda: cost([], rows(ALL, value=math.nan), CURVES), ShapeError, "NaN"),
         (lambda: cost([memory], rows(ALL), CURVES, gate=2), ConfigError, "gate"),
         (lambda: cost([memory], rows(ALL), CURVES, prior=0), ConfigError, "prior"),
         (lambda: cost([memory], rows(ALL), CURVES, least_parts=3), ShapeError, "at most 2"),

@@ -235,7 +235,7 @@ def cost(
         raise ConfigError(f"A gate is a cost between 0 and 1, got {gate}.")
     least_parts = require_whole("least_parts", least_parts, least=1)
     matching, calibration = calibration.matching, calibration.with_prior(prior)
-    calibration.check_models(detections.model)
+    calibration.check_models(detections.validate().model)
     parts = parts_of(detections if matching.slots is None else detections.select(*matching.slots))
     if least_parts > len(parts):
         raise ShapeError(f"least_parts is at most {len(parts)}, the parts of these embeddings, got {least_parts}.")
@@ -251,13 +251,6 @@ def cost(
             costs[costs > gate] = math.inf
         shared = matching.model_copy(update={"slots": parts}).comparable(tracks, detections)
         result[rows] = torch.where(shared < least_parts, float(unknown), costs).cpu().numpy()
-    return result
-    tracks = PartEmbeddings.cat(memories[row].embeddings if time is None else memories[row].at(time) for row in rows)
-    costs = 1 - calibration.probabilities(tracks, detections).double()
-    if gate is not None:
-        costs[costs > gate] = math.inf
-    shared = matching.model_copy(update={"slots": parts}).comparable(tracks, detections)
-    result[rows] = torch.where(shared < least_parts, float(unknown), costs).cpu().numpy()
     return result
 
 
