@@ -22,6 +22,8 @@ OPSET = 18
 
 def to_onnx(network: ExportedNetwork, info: ExportInfo) -> Any:
     """An ``onnx.ModelProto`` of what takes bytes; the network is on the CPU, evaluating."""
+    with needs_extra("export", "Exporting"):
+        import onnxscript  # noqa: F401
     # Two sizes are special to the tracer: 0 and 1. What it sees of 3 holds for any.
     return traced(network, torch.zeros(3, *info.preprocess.size, 3, dtype=torch.uint8), OUTPUTS, name=info.network)
 
