@@ -213,6 +213,25 @@ class GalleryStore(Protocol):
             ConfigError: the store cannot compare by this matching rule.
         """
 
+    def compact(self) -> tuple[str, ...]:
+        """Write what is kept again without what was deleted, so that nothing of it stays, as far as that can be
+        promised; it can be repeated with no harm.
+
+        Returns:
+            Where something may be left for all that; the words complete "It says nothing of: ".
+        """
+
+    def overwrite(self, records: Callable[[], Iterable[GalleryRecords]]) -> None:
+        """Put other items in the place of all, in one step: readers see all of the former ones or all of the new ones.
+
+        Args:
+            records: gives at least one item, each once; slots, width and model become those of the first. It is called,
+                and gone through, while nobody else can write, and may read this gallery: what it held before.
+
+        Raises:
+            ConfigError: the store cannot do it in one step.
+        """
+
     def verify(self) -> list[str]:
         """Read and check everything there is; a sentence for each problem."""
 
@@ -256,6 +275,27 @@ def pages(page: Callable[[str], GalleryRecords]) -> Iterator[GalleryRecords]:
     while len(records := page(after)):
         yield records
         after = records.items[-1].id
+
+
+def first_header(several: Iterable[GalleryRecords]) -> tuple[GalleryHeader, Iterator[GalleryRecords]]:
+    """The header of a gallery that begins with these records, and all of them.
+
+    Raises:
+        DataError: there is none, or they are not alike.
+    """
+    rest = (records for records in several if len(records))
+    first = next(rest, None)
+    if first is None:
+        raise DataError("Expected at least one item to put in the place of all, got none.")
+    header = GalleryHeader.of(first.embeddings)
+
+    def checked() -> Iterator[GalleryRecords]:
+        yield first
+        for records in rest:
+            check_comparable(header.example, records.embeddings)
+            yield records
+
+    return header, checked()
 
 
 def check_version(location: str, version: object) -> None:
