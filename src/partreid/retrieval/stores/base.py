@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -213,6 +213,17 @@ class GalleryStore(Protocol):
             ConfigError: the store cannot compare by this matching rule.
         """
 
+    def verify(self) -> list[str]:
+        """Read and check everything there is; a sentence for each problem."""
+
+    def close(self) -> None:
+        """Let go of files and connections; the store is not used any more."""
+
+
+@runtime_checkable
+class CompactableStore(Protocol):
+    """A store that can remove what was deleted for good."""
+
     def compact(self) -> tuple[str, ...]:
         """Write what is kept again without what was deleted, so that nothing of it stays, as far as that can be
         promised; it can be repeated with no harm.
@@ -221,22 +232,18 @@ class GalleryStore(Protocol):
             Where something may be left for all that; the words complete "It says nothing of: ".
         """
 
+
+@runtime_checkable
+class OverwritableStore(Protocol):
+    """A store that can put other items, also of another model, in the place of all."""
+
     def overwrite(self, records: Callable[[], Iterable[GalleryRecords]]) -> None:
         """Put other items in the place of all, in one step: readers see all of the former ones or all of the new ones.
 
         Args:
-            records: gives at least one item, each once; slots, width and model become those of the first. It is called,
+            records: gives at least one item, each once, as :meth:`write` takes them; slots, width and model become those of the first. It is called,
                 and gone through, while nobody else can write, and may read this gallery: what it held before.
-
-        Raises:
-            ConfigError: the store cannot do it in one step.
         """
-
-    def verify(self) -> list[str]:
-        """Read and check everything there is; a sentence for each problem."""
-
-    def close(self) -> None:
-        """Let go of files and connections; the store is not used any more."""
 
 
 def reach(width: int, *, normalize: bool) -> tuple[float, float]:

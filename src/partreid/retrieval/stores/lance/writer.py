@@ -69,7 +69,9 @@ def rewrite(snapshot: Snapshot) -> None:
     if holed:
         none = [np.empty(0, np.int64)] * len(snapshot.live)
         head = _acknowledged(
-            snapshot, snapshot.header, lambda: snapshot.head.count,
+            snapshot,
+            snapshot.header,
+            lambda: snapshot.head.count,
             lambda: _committed(snapshot, none, nothing, snapshot.live, holed),
         )
     _remove_former(snapshot.folder, head)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Self
@@ -164,12 +164,6 @@ class QdrantStore:
             with self._collection.explained():
                 self._collection.vacuum()
         return COMPACTED
-
-    def overwrite(self, records: Callable[[], Iterable[GalleryRecords]]) -> None:
-        raise ConfigError(
-            "Qdrant cannot put all items in the place of others in one step. Give a new gallery with --to "
-            "qdrant://HOST/NEW_NAME (to=...), and let programs use that one once it is complete."
-        )
 
     def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
         return self._page(self._names(where), limit=limit)
