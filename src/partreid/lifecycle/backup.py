@@ -60,8 +60,8 @@ def backup_gallery(
         skip_missing: whether items may be without their image. advance: told how many items were done.
 
     Raises:
-        DataError: the gallery is empty, or cannot be read to its end; there is something at the path; an image cannot be
-            read; the folder cannot be written, or is not what was written.
+        DataError: the gallery is empty, or cannot be read to its end; there is something at the path; an image cannot
+            be read; the folder cannot be written, or is not what was written.
         ConfigError: the model is to go along, and none is given, or it runs as an exported file, which can be copied.
     """
     path = Path(path)

@@ -103,7 +103,7 @@ class Moved(Guided):
     """What became of files that have moved.
 
     Attributes:
-        moved: items that name the new place. elsewhere: items whose file is not in the former folder, or that have none.
+        moved: items that name the new place. elsewhere: those whose file is not in the former folder, or have none.
         missing: files that are not in the new folder, as they would be called there; their items are as they were.
     """
 
@@ -146,8 +146,8 @@ def move_files(
             missing.append(str(target))
     if missing and not (skip_missing or dry_run):
         raise DataError(
-            f"{len(missing)} files are not in {now}, such as {missing[0]}. Nothing was changed. Move them there first, or "
-            "leave their items as they are with --skip-missing (skip_missing=True)."
+            f"{len(missing)} files are not in {now}, such as {missing[0]}. Nothing was changed. Move them there first, "
+            "or leave their items as they are with --skip-missing (skip_missing=True)."
         )
     if not dry_run:
         moved = 0

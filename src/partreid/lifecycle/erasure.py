@@ -50,9 +50,9 @@ class Erasure(Guided):
 class ErasureReceipt(Guided):
     """What was erased, without saying who: it may be kept where the person's data may not.
 
-    An id may say something of a person, so it stands here as the SHA-256 of ``salt`` and id. Whoever knows an id can see
-    whether it was erased (:meth:`names`). Ids that can be guessed, such as numbers, can be tried out by whoever has the
-    receipt.
+    An id may say something of a person, so it stands here as the SHA-256 of ``salt`` and id. Whoever knows an id can
+    see whether it was erased (:meth:`names`). Ids that can be guessed, such as numbers, can be tried out by whoever has
+    the receipt.
 
     Attributes:
         time: when, as ISO 8601 writes it in UTC. gallery: its location, without secrets. model: its fingerprint.
@@ -145,10 +145,10 @@ def preview_erasure(gallery: Gallery, ids: Sequence[str], *, with_crops: bool = 
 
 @guided
 def erase(gallery: Gallery, erasure: Erasure) -> ErasureReceipt:
-    """Delete what was looked at, image files first, and compact the gallery: see docs/lifecycle.md for what that promises.
+    """Delete what was looked at, image files first, and compact the gallery; docs/lifecycle.md says what that promises.
 
-    Killed half-way, the same call with the same ids does the rest; its receipt counts what was still there. Ids that are
-    not in the gallery are no error: of items that were only deleted, the bytes are erased.
+    Killed half-way, the same call with the same ids does the rest; its receipt counts what was still there. Ids that
+    are not in the gallery are no error: of items that were only deleted, the bytes are erased.
 
     Raises:
         DataError: the gallery was changed meanwhile, also by somebody who adds the items again; or an image file cannot

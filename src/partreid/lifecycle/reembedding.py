@@ -1,4 +1,4 @@
-"""Another model for a gallery: its items are embedded again from their images, and take the former ones' place at once."""
+"""Another model for a gallery: its items are embedded again, and take the place of the former ones at once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def re_embed(
     gallery: Gallery,
     extractor: PartExtractor,
     *,
-    to: Gallery | None = None,
+    target: Gallery | None = None,
     workplace: str | Path | None = None,
     skip_missing: bool = False,
     tracks_from_one_image: bool = False,
@@ -53,13 +53,14 @@ def re_embed(
 ) -> Reembedded:
     """Embed the items of a gallery with another model, from the images that they name.
 
-    New embeddings are kept beside the gallery, which answers with the former ones meanwhile. At the end all of them take
-    the former ones' place in one step, and items that others added, changed or deleted meanwhile are seen to. Stopped,
-    the same call resumes. Deleted embeddings: see :func:`~partreid.lifecycle.compaction.compact_gallery`.
+    New embeddings are kept beside the gallery, which answers with the former ones meanwhile. At the end all of them
+    take the former ones' place in one step, and items that others added, changed or deleted meanwhile are seen to.
+    Stopped, the same call resumes. Former embeddings are then deleted, and their bytes go with
+    :func:`~partreid.lifecycle.compaction.compact_gallery`.
 
     Args:
         gallery: of the former model. extractor: the new model.
-        to: another gallery to write into, new or of an interrupted call; then nothing changes in ``gallery``.
+        target: another gallery to write into, new or of an interrupted call; then nothing changes in ``gallery``.
         workplace: a folder for new embeddings until the end; None = beside a gallery in a folder, in memory for one in
             memory. It needs the extra ``gallery``.
         skip_missing: leave items out of the new gallery that cannot be embedded; else nothing begins if there are any.
@@ -69,7 +70,8 @@ def re_embed(
 
     Raises:
         DataError: the gallery is of this model already, or empty; items cannot be embedded; another process does the
-            same. ConfigError: the gallery's store cannot change all items in one step, and there is no ``to``; or no
+            same.
+        ConfigError: the gallery's store cannot change all items in one step, and there is no ``target``; or no
             workplace is known.
     """
     if gallery.model == extractor.fingerprint:
@@ -78,16 +80,15 @@ def re_embed(
         raise DataError("The gallery is empty: there is nothing to embed again.")
     work = _Work(extractor, skip_missing, tracks_from_one_image)
     work.refuse_missing(gallery)
-    if to is not None:
-        work.fill(gallery, to, advance)
-        gone = [name for page in to.records() for name in page.ids if name not in gallery.known(page.ids)]
-        to.delete(gone)
-        return Reembedded(len(to), work.left_out)
+    if target is not None:
+        work.fill(gallery, target, advance)
+        target.delete([name for page in target.records() for name in page.ids if name not in gallery.known(page.ids)])
+        return Reembedded(len(target), work.left_out)
     store = gallery.store
     if not isinstance(store, OverwritableStore):
         raise ConfigError(
             f"The store of {without_secrets(store.location)} cannot put all items in the place of others in one step. "
-            "Give a new gallery with --to (to=...), and let programs use that one once it is complete."
+            "Give a new gallery with --target (target=...), and let programs use that one once it is complete."
         )
     with _workplace(gallery, extractor, workplace) as beside:
         work.fill(gallery, beside, advance)
@@ -174,8 +175,8 @@ class _Work:
         kinds = Counter(problems.values()).most_common(3)
         told = "; ".join(f"{count} × {problem:.200}" for problem, count in kinds)
         raise DataError(
-            f"{len(problems)} items cannot be embedded again ({told}), such as {next(iter(problems))!r:.80}. The gallery "
-            "is as it was. Tell it where images have moved to (partreid gallery move-files); make tracks again with "
+            f"{len(problems)} items cannot be embedded again ({told}), such as {min(problems)!r:.80}. The "
+            "gallery is as it was. Tell it where images have moved to (partreid gallery move-files); make tracks again with "
             "partreid tracks, or from one image each with --tracks-from-one-image; or leave such items out with "
             "--skip-missing."
         )

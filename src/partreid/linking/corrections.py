@@ -152,8 +152,8 @@ class Corrections(Guided):
         ))  # fmt: skip
 
     def without_tracks(self, gone: Collection[str]) -> Self:
-        """These without a word of some tracks. What was said of others by way of them stays: of a = b and b = c, without
-        b, a = c.
+        """These without a word of some tracks. What was said of others by way of them stays: of a = b and b = c,
+        without b, a = c.
 
         Example:
             >>> said = Corrections().with_said(same=[("a", "b"), ("b", "c")], different=[("b", "d")])

@@ -136,8 +136,8 @@ def refuse_other_items(
     if others:
         raise DataError(
             f"{len(others)} ids of {where_from} stand for other items in {without_secrets(target.store.location)}: "
-            f"{', '.join(map(repr, others[:5]))}. Nothing was copied. Copy into a new gallery, or put these in the place "
-            "of those with --replace."
+            f"{', '.join(map(repr, others[:5]))}. Nothing was copied. Copy into a new gallery, or put these in the "
+            "place of those with --replace."
         )
     return found
 
@@ -146,7 +146,7 @@ def copy_records(
     records: Iterable[GalleryRecords], target: Gallery, *, replace: bool = False,
     advance: Advance = lambda count: None,
 ) -> tuple[int, int]:  # fmt: skip
-    """Write items into a gallery, those that it has already left out; arguments and result as of :func:`copy_gallery`."""
+    """Write items into a gallery, but those that it has already; arguments and result as of :func:`copy_gallery`."""
     copied = known = 0
     for page in records:
         present = set() if replace else target.known(page.ids)

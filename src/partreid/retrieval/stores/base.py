@@ -241,8 +241,9 @@ class OverwritableStore(Protocol):
         """Put other items in the place of all, in one step: readers see all of the former ones or all of the new ones.
 
         Args:
-            records: gives at least one item, each once, as :meth:`write` takes them; slots, width and model become those of the first. It is called,
-                and gone through, while nobody else can write, and may read this gallery: what it held before.
+            records: gives at least one item, each once, as :meth:`GalleryStore.write` takes them; slots, width and
+                model become those of the first. It is called, and gone through, while nobody else can write, and may
+                read this gallery: what it held before.
         """
 
 

@@ -101,8 +101,8 @@ class LanceStore:
             return int(gone.sum())
 
     def compact(self) -> tuple[str, ...]:
-        """Nothing of a deleted item is in any file of the folder afterwards. Other processes that read lose no answer: they
-        go on from the newest version, but a walk that they had begun ends with an error."""
+        """Nothing of a deleted item is in any file of the folder afterwards. Other processes that read go on from the
+        newest version; a walk that they had begun ends with an error."""
         with self._writing() as snapshot:
             if snapshot.head.header is not None:
                 rewrite(snapshot)
@@ -134,8 +134,9 @@ class LanceStore:
                     if self._read(lambda newest: newest) is snapshot:
                         raise
                     raise DataError(
-                        f"The gallery in {self._path} was changed while all of it was read, and then compacted, or more "
-                        f"than ten minutes ago: what it held is cleared away. Read it again from the start. ({error})"
+                        f"The gallery in {self._path} was changed while all of it was read, and then compacted, or "
+                        f"more than ten minutes ago: what it held is cleared away. Read it again from the start. "
+                        f"({error})"
                     ) from None
 
         if snapshot.head.header is not None:

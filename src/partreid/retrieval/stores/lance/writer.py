@@ -58,8 +58,8 @@ def apply(snapshot: Snapshot, gone: Sequence[np.ndarray], new: GalleryRecords, h
 
 
 def rewrite(snapshot: Snapshot) -> None:
-    """Write every file that has deleted rows again without them, in one step, and remove whatever is of no version or of
-    a former one: what was deleted is in no file of the folder afterwards.
+    """Write every file that has deleted rows again without them, in one step, and remove whatever is of no version, or
+    of a former one: what was deleted is in no file of the folder afterwards.
 
     Raises:
         DataError: as :func:`apply`; or a former file cannot be removed, which the message names.
@@ -284,8 +284,8 @@ def _still_of_use(path: Path, head: Head) -> bool:
 
 
 def _remove_former(folder: Path, head: Head) -> None:
-    """Remove at once whatever the version does not need, data before codes: a reader that has just saved codes of a file
-    that is gone removes them itself."""
+    """Remove at once whatever the version does not need, data before codes: a reader that has just saved codes of a
+    file that is gone removes them itself."""
     order = ("data", "_deletions", "_versions", "_transactions", CODES)
     former = [folder / file for file in _files(folder) - head.files]
     former = sorted(
@@ -298,8 +298,8 @@ def _remove_former(folder: Path, head: Head) -> None:
             force_to_disk(path)
     except OSError as error:
         raise DataError(
-            f"{error.filename} cannot be removed, and may hold deleted items: {error.strerror or error}. The gallery is "
-            "whole; compact it again once the file can be removed."
+            f"{error.filename} cannot be removed, and may hold deleted items: {error.strerror or error}. The gallery "
+            "is whole; compact it again once the file can be removed."
         ) from None
 
 
