@@ -83,11 +83,8 @@ def move_files(
     dry_run: DryRun = False,
 ) -> None:
     """Tell a gallery that its image files have moved. Ids stay as they are. Stopped, the same command goes on."""
-    with retrieval.Gallery.open(gallery, create=False) as opened:
-        with show_progress("moving", len(opened)) as advance:
-            done = lifecycle.move_files(
-                opened, former, folder, skip_missing=skip_missing, dry_run=dry_run, advance=advance
-            )
+    with retrieval.Gallery.open(gallery, create=False) as opened, show_progress("moving", len(opened)) as advance:
+        done = lifecycle.move_files(opened, former, folder, skip_missing=skip_missing, dry_run=dry_run, advance=advance)
     for name in done.missing[:10]:
         errors.print(f"not there: {name}", soft_wrap=True)
     if len(done.missing) > 10:

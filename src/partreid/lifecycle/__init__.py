@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
-    from partreid.lifecycle.backup import BackupFacts, backup_gallery, restore_gallery, verify_backup
+    from partreid.lifecycle.backup import backup_gallery, restore_gallery, verify_backup
+    from partreid.lifecycle.backup_files import BackupFacts
     from partreid.lifecycle.compaction import Compaction, compact_gallery
     from partreid.lifecycle.crop_files import CropFiles, Moved, crops_of, delete_crops, move_files
     from partreid.lifecycle.erasure import Erasure, ErasureReceipt, erase, preview_erasure

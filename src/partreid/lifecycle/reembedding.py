@@ -13,7 +13,7 @@ from partreid.errors import ConfigError, DataError
 from partreid.files import hold_work
 from partreid.inference.crops import crop_boxes
 from partreid.inference.extractor import PartExtractor
-from partreid.inference.inputs import load_image
+from partreid.inference.inputs import ImageLike, load_image
 from partreid.lifecycle.crop_files import BOX, FILE
 from partreid.linking.corrections import corrections_of
 from partreid.models.shipped import named_model
@@ -101,7 +101,7 @@ def re_embed(
                 records = _there(beside, page.items)
                 if records is not None:
                     count += len(records)
-                    dtype = store.dtype  # type: ignore[attr-defined]
+                    dtype = store.dtype
                     kept = records.embeddings if dtype is None else narrowed(records.embeddings, dtype)
                     yield GalleryRecords(records.items, kept)
 
@@ -144,7 +144,7 @@ class _Work:
 
     def _embedded(self, items: Sequence[GalleryItem], problems: dict[str, str]) -> GalleryRecords:
         """Items with embeddings of their images; those that cannot be read are told in ``problems``."""
-        images, shown = [], []
+        images, shown = list[ImageLike](), list[GalleryItem]()
         for item in items:
             try:
                 images.append(_image(item))
@@ -175,14 +175,14 @@ class _Work:
         kinds = Counter(problems.values()).most_common(3)
         told = "; ".join(f"{count} × {problem:.200}" for problem, count in kinds)
         raise DataError(
-            f"{len(problems)} items cannot be embedded again ({told}), such as {min(problems)!r:.80}. The "
-            "gallery is as it was. Tell it where images have moved to (partreid gallery move-files); make tracks again with "
+            f"{len(problems)} items cannot be embedded again ({told}), such as {min(problems)!r:.80}. The gallery is "
+            "as it was. Tell it where images have moved to (partreid gallery move-files); make tracks again with "
             "partreid tracks, or from one image each with --tracks-from-one-image; or leave such items out with "
             "--skip-missing."
         )
 
 
-def _image(item: GalleryItem) -> object:
+def _image(item: GalleryItem) -> ImageLike:
     """What shows an item: its file, or the box in it."""
     name, box = Path(str(item.metadata[FILE])), item.metadata.get(BOX)
     return name if box is None else crop_boxes(load_image(name), [box])[0]

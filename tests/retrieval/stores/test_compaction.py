@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -47,13 +47,14 @@ def test_all_items_take_the_place_of_others_at_once(backend: Backend) -> None:
         items, some = named(25), embeddings(25, seed=3, width=4, model="next")
         half, seen = narrowed(some, torch.float16), list[int]()
 
-        def records() -> list[GalleryRecords]:
-            seen.append(sum(len(page) for page in gallery.records()))  # what it held can be read
-            return [GalleryRecords(tuple(items[:20]), half[:20]), GalleryRecords(tuple(items[20:]), half[20:])]
+        def records() -> Iterator[GalleryRecords]:
+            for some in (slice(0, 20), slice(20, None)):
+                seen.append(sum(len(page) for page in gallery.records()))  # what it held can be read
+                yield GalleryRecords(tuple(items[some]), half[some])
 
         assert isinstance(gallery.store, OverwritableStore)
         gallery.store.overwrite(records)
-        assert seen == [30]
+        assert seen == [30, 30]
         assert gallery.model == "next"
         assert_holds(gallery, items, some)
         assert gallery.verify() == []

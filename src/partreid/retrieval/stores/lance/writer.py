@@ -78,23 +78,32 @@ def rewrite(snapshot: Snapshot) -> None:
 
 
 def replace_all(snapshot: Snapshot, records: Iterable[GalleryRecords], header: GalleryHeader) -> None:
-    """Put other items, at least one, in the place of all, in one step. Errors as of :func:`apply`."""
-    folder, head, schema = snapshot.folder, snapshot.head, schema_of(header)
-    count = 0
+    """Put other items, at least one, in the place of all, in one step. Errors as of :func:`apply`.
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        nonlocal count
-        for some in records:
-            count += len(some)
-            yield from batches_of(some, schema)
+    Args:
+        snapshot: the newest. header: of the gallery from now on.
+        records: gone through by this thread, which may read the gallery for them: Lance's own would wait for its lock.
+    """
+    folder, head, schema, full = snapshot.folder, snapshot.head, schema_of(header), _full(header)
+    mode = "overwrite" if head.version else "create"
+    fragments: list[lance.FragmentMetadata] = []
+
+    def write(some: list[GalleryRecords]) -> None:
+        fragments.extend(_written(folder, batches_of(GalleryRecords.cat(some), schema), schema, mode=mode, most=full))
 
     def committed() -> lance.LanceDataset:
-        mode = "overwrite" if head.version else "create"
-        fragments = _written(folder, batches(), schema, mode=mode, most=_full(header))
+        waiting: list[GalleryRecords] = []
+        for one in records:
+            waiting.append(one)
+            if sum(map(len, waiting)) >= full:
+                write(waiting)
+                waiting = []
+        if waiting:
+            write(waiting)
         operation, version = lance.LanceOperation.Overwrite(schema, fragments), head.version or None
         return lance.LanceDataset.commit(str(folder), operation, read_version=version)
 
-    _acknowledged(snapshot, header, lambda: count, committed)
+    _acknowledged(snapshot, header, lambda: sum(one.physical_rows for one in fragments), committed)
 
 
 def _acknowledged(
