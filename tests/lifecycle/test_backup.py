@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import random
 import shutil
 import signal
@@ -51,7 +50,7 @@ def test_with_images_and_model_and_back(tmp_path: Path) -> None:
     assert torch.equal(gallery.get(NAMES).embeddings.vectors, again.get(NAMES).embeddings.vectors)
     assert again.verify() == []
     assert len(Corrections.load(tmp_path / "again" / "people" / "corrections.json")) == 1
-    assert os.listdir(tmp_path / "again") == ["people"]
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["people"]
     with pytest.raises(DataError, match="a gallery there stays as it is"):
         restore_gallery(tmp_path / "backup", tmp_path / "again" / "people")
 
@@ -106,7 +105,7 @@ def test_what_cannot_be_backed_up(tmp_path: Path) -> None:
     paths[2].unlink()
     with pytest.raises(DataError, match=r"The image of 'person-2' cannot be read.*move-files"):
         backup_gallery(gallery, tmp_path / "backup", with_images=True)
-    assert os.listdir(tmp_path) == ["crops"]
+    assert [path.name for path in tmp_path.iterdir()] == ["crops"]
     facts = backup_gallery(gallery, tmp_path / "backup", with_images=True, skip_missing=True)
     assert (facts.items, facts.images) == (6, 5)
     with pytest.raises(DataError, match="A backup takes nobody's place"):

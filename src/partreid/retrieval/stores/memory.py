@@ -147,15 +147,16 @@ class MemoryStore:
     def compact(self) -> tuple[str, ...]:
         with self._lock:
             self.search.clear()
-        return ("freed memory of this process, which nothing overwrites",)
+        freed = "freed memory of this process, which nothing overwrites"
+        return (freed,) if type(self) is MemoryStore else (freed, f"what {type(self).__name__} keeps elsewhere")
 
     def overwrite(self, records: Callable[[], Iterable[GalleryRecords]]) -> None:
         with self._lock:
-            header, several = first_header(records())
+            _, several = first_header(records())
             every = GalleryRecords.cat(several)
-            self._header, self._batches, self._items = header, [every.embeddings], list(every.items)
-            self._places = {name: i for i, name in enumerate(every.ids)}
+            self._header, self._batches, self._items, self._places = None, [], [], {}
             self.search.clear()
+            self.write(every, replace=False)  # by which a store that is made of this one keeps them
 
     def verify(self) -> list[str]:
         return []  # nothing can be wrong that was let in
