@@ -44,8 +44,8 @@ AREAS = (
 )
 TARGETS = [target for area in AREAS for target in area.TARGETS]
 
-SEARCHED = ("functional", "types", "retrieval", "inference", "runners", "tracking", "linking", "lifecycle", "evaluation", "parts",
-            "base_config", "preprocessing")  # fmt: skip
+SEARCHED = ("functional", "types", "retrieval", "inference", "runners", "tracking", "linking", "lifecycle",
+            "evaluation", "parts", "base_config", "preprocessing")  # fmt: skip
 """Where everything public must be fuzzed."""
 
 INNER = {
@@ -114,7 +114,7 @@ INNER = {
     "linking.output.rename": "called by save_persons, merge_persons and split_tracks",
     "retrieval.upkeep.refuse_other_items": "called by copy_gallery and restore_gallery",
     "retrieval.upkeep.copy_records": "called by copy_gallery and restore_gallery",
-    "lifecycle.backup_files": "called by backup_gallery, restore_gallery and verify_backup; test_backup.py damages files",
+    "lifecycle.backup_files": "called by backup_gallery, restore_gallery and verify_backup; damaged by test_backup.py",
     "lifecycle.retention.delete_again": "called by expire and erase",
     "retrieval.search": "called by Gallery; tests/retrieval/test_search.py compares it with plain search",
     "retrieval.stores": "called by Gallery; one suite of tests for all stores",

@@ -23,6 +23,7 @@ from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.upkeep import Deletion, carry_out, preview_deletion
+from partreid.types.gallery import id_text
 from partreid.version import __version__
 
 _FORMAT, _VERSION = "partreid-erasure-receipt", 1
@@ -78,15 +79,18 @@ class ErasureReceipt(Guided):
     says_nothing_of: tuple[str, ...]
     partreid: str = field(default=__version__)
 
-    def names(self, item: str) -> bool:
+    def names(self, item: str | int) -> bool:
         """Whether an id was among those that were asked for.
+
+        Raises:
+            DataError: it is none.
 
         Example:
             >>> gallery = Gallery()
             >>> erase(gallery, preview_erasure(gallery, ["anna"])).names("anna")
             True
         """
-        return _hash(self.salt, item) in self.ids
+        return _hash(self.salt, id_text(item)) in self.ids
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
