@@ -32,12 +32,12 @@ def backup(
 
     The folder appears once it was read again and every file has its SHA-256.
     """
-    from partreid.models.shipped import named_model
+    from partreid.models.shipped import named_model, shipped_name
     from partreid.retrieval.how_compared import load_for_comparison
 
     with retrieval.Gallery.open(gallery, create=False) as opened:
         extractor = None
-        if model or with_model or named_model(opened.model) != opened.model:
+        if model or with_model or named_model(opened.model).startswith(f"{shipped_name()} ("):
             extractor, _ = load_for_comparison(
                 chosen_model(model), runtime=opt.runtime_config("auto", "auto"), mirror=mirror, adaptation=adaptation
             )
@@ -60,6 +60,7 @@ def restore(
     dry_run: DryRun = False,
 ) -> None:
     """Put a backup into a new gallery, once all of it was checked. Stopped, the same command resumes."""
+    from partreid.lifecycle.backup_files import read_facts
     from partreid.retrieval.stores.addresses import without_secrets
 
     if dry_run:
@@ -68,7 +69,7 @@ def restore(
             f"{source} is whole: {facts.items} items and {facts.images} images of {facts.time}.", soft_wrap=True
         )
     else:
-        with show_progress("restoring", 0) as advance:
+        with show_progress("restoring", read_facts(source).items) as advance:
             facts = lifecycle.restore_gallery(source, to, images_to=images_to, advance=advance)
         console.print(f"{facts.items} items in {without_secrets(to)}.", soft_wrap=True)
     if facts.model.folder:

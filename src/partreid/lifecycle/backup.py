@@ -209,32 +209,32 @@ def restore_gallery(
             items = tuple(one.item if images is None else one.with_image(images) for one in stored)
             yield GalleryRecords(items, embeddings)
 
-    if images is not None:
-        for stored, _ in _each(folder, facts):
-            for one in stored:
-                one.write_image(folder, images)
     with _target(to) as (gallery, beside):
-        _fill(records, gallery, facts, advance)
+        _refuse_others(records, gallery, facts)
+        if images is not None:
+            for stored, _ in _each(folder, facts):
+                for one in stored:
+                    one.write_image(folder, images)
+        copy_records(records(), gallery, advance=advance)
+        if len(gallery) != facts.items:
+            where = without_secrets(gallery.store.location)
+            raise DataError(f"Expected {facts.items} items in {where}, found {len(gallery)}: others write there.")
         if beside is not None and CORRECTIONS_FILE in facts.files:
             replace_file(beside / CORRECTIONS_FILE, (folder / CORRECTIONS_FILE).read_bytes(), error=DataError)
     return facts
 
 
-def _fill(
-    records: Callable[[], Iterator[GalleryRecords]], gallery: Gallery, facts: BackupFacts, advance: Advance
-) -> None:
+def _refuse_others(records: Callable[[], Iterator[GalleryRecords]], gallery: Gallery, facts: BackupFacts) -> None:
+    """See that a gallery holds nothing but what an interrupted call put there."""
     where = without_secrets(gallery.store.location)
     if gallery.model and gallery.model != facts.header.model:
         raise DataError(f"{where} was made by another model ({gallery.model}). Restore into a new gallery.")
-    there = refuse_other_items(records, gallery, where_from="this backup")
+    there = refuse_other_items(records, gallery, of="of this backup ", advice="Restore into a new gallery.")
     if there != len(gallery):
         raise DataError(
             f"{where} holds {len(gallery) - there} items that are not of this backup. Restore into a new gallery, and "
             "copy it there with `partreid gallery copy`."
         )
-    copy_records(records(), gallery, advance=advance)
-    if len(gallery) != facts.items:
-        raise DataError(f"Expected {facts.items} items in {where}, found {len(gallery)}: others write there.")
 
 
 @contextmanager

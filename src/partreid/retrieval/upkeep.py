@@ -114,17 +114,18 @@ def copy_gallery(
     if source.model and target.model and source.model != target.model:
         raise DataError(f"{there} was made by another model ({target.model}) than {here} ({source.model}).")
     if not replace:
-        refuse_other_items(source.records, target, where_from=f"items in {here}")
+        advice = "Copy into a new gallery, or put these in the place of those with --replace."
+        refuse_other_items(source.records, target, of=f"of {here} ", advice=advice)
     return copy_records(source.records(), target, replace=replace, advance=advance)
 
 
 def refuse_other_items(
-    records: Callable[[], Iterable[GalleryRecords]], target: Gallery, *, where_from: str = "what is to be written"
+    records: Callable[[], Iterable[GalleryRecords]], target: Gallery, *, of: str, advice: str
 ) -> int:
     """How many of some items are in a gallery already.
 
     Args:
-        records: gives the items. target: to look in. where_from: what to call them in the message.
+        records: gives the items. target: to look in. of, advice: whose items these are, and what to do, for the message.
 
     Raises:
         DataError: ids stand for other items there.
@@ -135,9 +136,8 @@ def refuse_other_items(
         others += _others(page, target)
     if others:
         raise DataError(
-            f"{len(others)} ids of {where_from} stand for other items in {without_secrets(target.store.location)}: "
-            f"{', '.join(map(repr, others[:5]))}. Nothing was copied. Copy into a new gallery, or put these in the "
-            "place of those with --replace."
+            f"{len(others)} ids {of}stand for other items in {without_secrets(target.store.location)}: "
+            f"{', '.join(map(repr, others[:5]))}. Nothing was copied. {advice}"
         )
     return found
 
