@@ -115,7 +115,7 @@ def copy_gallery(
         raise DataError(f"{there} was made by another model ({target.model}) than {here} ({source.model}).")
     if not replace:
         advice = "Copy into a new gallery, or put these in the place of those with --replace."
-        refuse_other_items(source.records, target, of=f"of {here} ", advice=advice)
+        refuse_other_items(source.records, target, of="", advice=advice)
     return copy_records(source.records(), target, replace=replace, advance=advance)
 
 
@@ -125,7 +125,8 @@ def refuse_other_items(
     """How many of some items are in a gallery already.
 
     Args:
-        records: gives the items. target: to look in. of, advice: whose items these are, and what to do, for the message.
+        records: gives the items. target: to look in.
+        of, advice: whose items these are, and what to do, for the message.
 
     Raises:
         DataError: ids stand for other items there.
