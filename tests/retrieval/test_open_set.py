@@ -102,7 +102,9 @@ def test_nobody_is_said_in_every_form() -> None:
     assert f"0: {some.named[0].id} is named; " in repr(some) and found.decision.statement in repr(some)  # type: ignore[union-attr]
     assert "0: nobody; " in repr(found[found.named.index(None) :])
     said = found.decision.to_json()
-    assert said["statement"].startswith("With 95 % confidence, at most 6 % of searches whose person is not among the 30")
+    assert said["statement"].startswith(
+        "With 95 % confidence, at most 6 % of searches whose person is not among the 30"
+    )
     assert "prior): not told" in said["statement"] and said["max_wrong"] is None
     assert not any(isinstance(value, torch.Tensor) for value in said.values())
     plain = gallery.search(world.images(people[:1]))

@@ -41,7 +41,9 @@ def energy_test(first: Tensor, second: Tensor, *, permutations: int = 999, seed:
     count, ones = len(every), len(first)
     apart = torch.cdist(every, every)
     generator = torch.Generator().manual_seed(seed)
-    order = torch.stack([torch.arange(count), *(torch.randperm(count, generator=generator) for _ in range(permutations))])
+    order = torch.stack(
+        [torch.arange(count), *(torch.randperm(count, generator=generator) for _ in range(permutations))]
+    )
     shares = torch.full(order.shape, -1 / (count - ones), dtype=torch.float64)
     shares.scatter_(1, order[:, :ones], 1 / ones)
     energy = -((shares @ apart) * shares).sum(dim=1)

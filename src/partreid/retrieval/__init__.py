@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from partreid.retrieval.many import search_many
     from partreid.retrieval.matching import MatchingConfig
     from partreid.retrieval.open_set import OpenSetRule
+    from partreid.retrieval.sightings import rule_of_gallery, two_sightings
     from partreid.retrieval.stores import STORES
     from partreid.retrieval.stores.base import Candidates, GalleryHeader, GalleryStore, SearchRule
     from partreid.retrieval.stores.memory import MemoryStore
@@ -24,7 +25,8 @@ __all__ = [
     "STORES", "Candidates", "Deletion", "Filled", "Filter", "Gallery", "GalleryHeader", "GalleryStore",
     "HowCompared", "ImageComparison", "LabelledPairs", "Lookup", "MatchCalibration", "MatchingConfig",
     "MemoryStore", "Naming", "OpenSetRule", "SearchRule", "add_embeddings", "add_files", "add_images",
-    "carry_out", "copy_gallery", "gallery_facts", "look_up", "preview_deletion", "search_many",
+    "carry_out", "copy_gallery", "gallery_facts", "look_up", "preview_deletion", "rule_of_gallery", "search_many",
+    "two_sightings",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

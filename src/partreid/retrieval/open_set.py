@@ -228,8 +228,12 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         if facts.names != tuple(f"{fitted_on}/{kind}/{i}" for kind in _KINDS for i in range(count)):
             raise DataError(f"{path} holds embeddings, but no rule. Make one with `partreid calibrate --rule FILE`.")
         both = both.to(dtype=torch.float32)
-        least = max(cls.max_false, share_above(count, 1, confidence=cls.confidence) + 1e-9) if count else cls.max_false
-        return cls(both[:count], both[count:], calibration, fitted_on, max_false=least)
+        return cls(both[:count], both[count:], calibration, fitted_on, max_false=cls.least_promise(count))
+
+    @classmethod
+    def least_promise(cls, count: int) -> float:
+        """The least ``max_false`` that so many persons allow with the usual confidence, but not below the usual one."""
+        return max(cls.max_false, share_above(count, 1, confidence=cls.confidence) + 1e-9) if count else cls.max_false
 
     def _pairs(self, one: PartEmbeddings, other: PartEmbeddings) -> Tensor:
         """[N, M] scores of all pairs."""
