@@ -79,7 +79,8 @@ def measured(rule: OpenSetRule, there: Persons, strangers: Persons, *, images: i
     gallery.add(there.embeddings[items], [f"{there.persons[i]}/{i}" for i in items])
     asked = gallery.search(there.embeddings[list(firsts.values())], rule=rule)
     others = gallery.search(strangers.embeddings, rule=rule)
-    assert asked.decision is not None and others.decision is not None
+    assert asked.decision is not None
+    assert others.decision is not None
     names = [None if hit is None else int(hit.id.partition("/")[0]) for hit in asked.named]
     right = sum(name == person for name, person in zip(names, firsts, strict=True)) / len(firsts)
     wrong = sum(name not in (None, person) for name, person in zip(names, firsts, strict=True)) / len(firsts)

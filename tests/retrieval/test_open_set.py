@@ -63,7 +63,8 @@ def test_the_promises_are_broken_at_most_as_often_as_their_confidence_allows() -
         gallery = filled(world.images(residents))
         strangers = gallery.search(world.images(world.people(600)), rule=rule)
         there = gallery.search(world.images(residents.repeat(6, 1, 1)), rule=rule)
-        assert strangers.decision is not None and there.decision is not None
+        assert strangers.decision is not None
+        assert there.decision is not None
         named = torch.tensor([hit is not None for hit in strangers.named]).double().mean()
         right = [hit is not None and int(hit.id) == i % 50 for i, hit in enumerate(there.named)]
         errors = [hit is not None and int(hit.id) != i % 50 for i, hit in enumerate(there.named)]
@@ -84,7 +85,8 @@ def test_more_items_fewer_hits_and_filters_change_the_threshold() -> None:
     shares = []
     for gallery, conditions in ((many, {}), (few, {}), (many, {"cameras": "0"})):
         found = gallery.search(query, rule=rule, **conditions)  # type: ignore[arg-type]
-        assert found.decision is not None and found.decision.searched == gallery.count(**conditions)  # type: ignore[arg-type]
+        assert found.decision is not None
+        assert found.decision.searched == gallery.count(**conditions)  # type: ignore[arg-type]
         shares.append(sum(hit is not None for hit in found.named) / len(query))
     assert max(shares) <= 0.05
 
@@ -94,7 +96,8 @@ def test_nobody_is_said_in_every_form() -> None:
     rule, people = world.rule(60, max_false=0.06), world.people(30)
     gallery = filled(world.images(people))
     found = gallery.search(world.images(torch.cat([people[:12], world.people(20)])), rule=rule)
-    assert found.decision is not None and len(found.decision) == len(found) == 32
+    assert found.decision is not None
+    assert len(found.decision) == len(found) == 32
     assert {None} < set(found.named)
     first = next(i for i, hit in enumerate(found.named) if hit is not None)
     some = found[first:]
@@ -155,10 +158,12 @@ def test_it_says_where_pictures_look_otherwise_and_where_it_cannot_tell() -> Non
     for world, fits in ((alike, True), (shifted, False)):
         gallery = filled(world.images(world.people(80)))
         found = gallery.search(world.images(world.people(40)), rule=rule)
-        assert found.decision is not None and found.decision.fits == fits
+        assert found.decision is not None
+        assert found.decision.fits == fits
         assert ("do not look like" in found.decision.statement) != fits
     few = filled(alike.images(alike.people(5))).search(alike.images(alike.people(2)), rule=rule)
-    assert few.decision is not None and few.decision.unlike == {"queries": None, "items": None}
+    assert few.decision is not None
+    assert few.decision.unlike == {"queries": None, "items": None}
     assert "Too few queries to test" in few.decision.statement
 
 
