@@ -74,7 +74,8 @@ def test_the_promises_are_broken_at_most_as_often_as_their_confidence_allows() -
         lost += rate < there.decision.found
         wrong += mistakes / max(1e-9, mistakes + 0.3 * rate) > (there.decision.max_wrong or 0)
         assert rate > 0.15, "it does name people"
-    assert false <= 6 and lost <= 3 and wrong <= 6, (false, lost, wrong)  # of 30, each may be 3 in the mean
+    broken = max(false, wrong, 2 * lost)  # of 30: 3 in the mean are allowed, ``found`` has half of the risk
+    assert broken <= 6, (false, lost, wrong)
 
 
 def test_more_items_fewer_hits_and_filters_change_the_threshold() -> None:
@@ -102,13 +103,15 @@ def test_nobody_is_said_in_every_form() -> None:
     first = next(i for i, hit in enumerate(found.named) if hit is not None)
     some = found[first:]
     assert [hit and hit.id for hit in some.named] == [hit and hit.id for hit in found.named[first:]]
-    assert f"0: {some.named[0].id} is named; " in repr(some) and found.decision.statement in repr(some)  # type: ignore[union-attr]
+    assert f"0: {some.ids[0][int(found.decision.best[first])]} is named; " in repr(some)
+    assert found.decision.statement in repr(some)
     assert "0: nobody; " in repr(found[found.named.index(None) :])
     said = found.decision.to_json()
     assert said["statement"].startswith(
         "With 95 % confidence, at most 6 % of searches whose person is not among the 30"
     )
-    assert "prior): not told" in said["statement"] and said["max_wrong"] is None
+    assert "prior): not told" in said["statement"]
+    assert said["max_wrong"] is None
     assert not any(isinstance(value, torch.Tensor) for value in said.values())
     plain = gallery.search(world.images(people[:1]))
     with pytest.raises(ConfigError, match="rule=rule"):

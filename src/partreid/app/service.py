@@ -203,12 +203,12 @@ class PageService:
             others = 0 if len(found) == min(question.k, searched) else searched - len(found)
             note = f"No visible part in common with the query: {others} of {searched} items searched." if others else ""
         notes = (note, f"Not searched, as nobody knows their time: {undated} more items." if undated else "")
-        notes = tuple(filter(None, notes))
+        told = tuple(filter(None, notes))
         if result.decision is None:
-            return Ranking(found, searched, notes)
+            return Ranking(found, searched, told)
         named = result.named[0]
         said = result.decision.statement
-        return Ranking(found, searched, notes, said, None if named is None else named.id, result.decision.fits)
+        return Ranking(found, searched, told, said, None if named is None else named.id, result.decision.fits)
 
     def compare(self, question: ItemQuestion) -> ComparisonAnswer:
         """An item beside the query: the distance of each part, and where the model looks for it in both.

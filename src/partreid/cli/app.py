@@ -64,7 +64,7 @@ def app(
         gallery, chosen_name, calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
     )
     with opened:
-        named = known and page_rule(rule, chosen_name, known)
+        named = None if known is None else page_rule(rule, chosen_name, known)
         assert opened.extractor is not None
         said = (  # the page is no place for this machine's folders
             "No probabilities are told: the calibration beside the model is damaged, or belongs to another model or "

@@ -34,14 +34,15 @@ def least_ratio(rule: OpenSetRule, embeddings: PartEmbeddings, fit: DistanceFit)
         slots = matching.comparable(some, tracks).numpy()
         ratio = fit.ratio(matching.distances(some, tracks).numpy(), fit.kinds(slots, np.zeros(slots.shape, bool)))
         likeliest.append(np.where(slots > 0, ratio, -np.inf).max(axis=1, initial=-np.inf))
-    return max(float(np.sort(np.concatenate(likeliest))[-rule.rank]), rule.own_threshold())
+    return max(float(np.sort(np.concatenate(likeliest))[-rule.rank]), rule.own_threshold(len(embeddings)))
 
 
 def rule_notes(rule: OpenSetRule, embeddings: PartEmbeddings) -> list[str]:
     """What a rule promises of links, and whether these tracks look like what it was fitted on, in sentences."""
     notes = [
         f"With {100 * rule.confidence:.3g} % confidence, at most {100 * rule.max_false:.3g} % of the tracks whose "
-        f"person has no other track here are linked to somebody by their looks ({len(rule)} strangers of {rule.fitted_on})."
+        f"person has no other track here are linked to somebody by their looks ({len(rule)} strangers of "
+        f"{rule.fitted_on})."
     ]
     p = rule.unlike(embeddings)
     if p is None:

@@ -272,8 +272,8 @@ def _rule(fitted: FittedCalibration) -> str:
     least = share_above(len(fitted.rule), 1, confidence=fitted.rule.confidence)
     return (
         f"The rule to answer nobody (`{OPEN_SET_FILE}`, `partreid gallery search --max-false`) rests on "
-        f"{len(fitted.rule)} persons of {fitted.rule.fitted_on}:\nwith {100 * fitted.rule.confidence:g} % confidence it "
-        f"can promise {100 * least:.2g} % or more. On other cameras fit your own: `partreid calibrate --rule FILE`."
+        f"{len(fitted.rule)} persons of {fitted.rule.fitted_on}:\nwith {100 * fitted.rule.confidence:g} % confidence "
+        f"it can promise {100 * least:.2g} % or more. On other cameras fit your own: `partreid calibrate --rule FILE`."
     )
 
 

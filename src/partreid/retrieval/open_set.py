@@ -128,8 +128,12 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         Raises:
             ConfigError: as the rule itself.
         """
-        changes = {"max_false": max_false, "confidence": confidence, "prior": prior}
-        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+        return replace(
+            self,
+            max_false=self.max_false if max_false is None else max_false,
+            confidence=self.confidence if confidence is None else confidence,
+            prior=self.prior if prior is None else prior,
+        )
 
     def scores(self, distances: Tensor, comparable: Tensor) -> Tensor:
         """Log-likelihood ratios of pairs; -infinity where nothing was compared, which names nobody.
@@ -144,13 +148,19 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         curves = zip(self.calibration.offsets, self.calibration.slopes, strict=True)
         return tuple(max(0.0, (offset - threshold) / slope) for offset, slope in curves)
 
-    def own_threshold(self) -> float:
-        """The strangers' own scores among each other's mates, as far as the promise reaches.
+    def own_threshold(self, searched: int) -> float:
+        """The threshold of a search of each stranger among so many of the others' mates, as far as there are any.
 
         No threshold is lower. It is for galleries that the strangers look nothing like: they would score low in them,
         and a threshold by them alone would name anybody.
+
+        Args:
+            searched: items of the gallery.
         """
-        scores = self._pairs(self.strangers, self.mates).fill_diagonal_(-torch.inf)
+        count = len(self)
+        away = (torch.arange(count)[None] - torch.arange(count)[:, None]) % count  # places behind each stranger
+        others = (away >= 1) & (away <= searched)
+        scores = self._pairs(self.strangers, self.mates).masked_fill(~others, -torch.inf)
         return float(scores.amax(dim=1).sort(descending=True).values[self.rank - 1])
 
     def decide(
@@ -165,8 +175,8 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         """
         if matching is not None and not self.calibration.fits(matching):
             raise ConfigError(
-                f"The rule compares by {self.calibration.matching!r}, and {matching!r} was asked for: its promise would "
-                "not hold. Leave matching (--parts) away."
+                f"The rule compares by {self.calibration.matching!r}, and {matching!r} was asked for: its promise "
+                "would not hold. Leave matching (--parts) away."
             )
         both = PartEmbeddings.cat([query.to("cpu", torch.float32), self.strangers.to(dtype=torch.float32)])
         found, searched, items = gallery.read(
@@ -177,7 +187,7 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
             )
         )
         answer, strangers = found[: len(query)], found[len(query) :]
-        threshold, right = self._threshold(strangers)
+        threshold, right = self._threshold(strangers, searched)
         scores = self.scores(answer.distances, answer.compared)
         passed = scores > threshold
         best = torch.full((len(query),), -1)
@@ -240,12 +250,12 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         rule = self.calibration.matching.resolved(one, other)
         return self.scores(rule.distances(one, other), rule.comparable(one, other))
 
-    def _threshold(self, strangers: SearchResult) -> tuple[float, float]:
+    def _threshold(self, strangers: SearchResult, searched: int) -> tuple[float, float]:
         """What a hit must score above, and the share of persons who are there that at least is named rightly."""
         count = len(self)
         scores = self.scores(strangers.distances, strangers.compared)
         likeliest = scores.amax(dim=1) if scores.shape[1] else torch.full((count,), -torch.inf)
-        threshold = max(float(likeliest.sort(descending=True).values[self.rank - 1]), self.own_threshold())
+        threshold = max(float(likeliest.sort(descending=True).values[self.rank - 1]), self.own_threshold(searched))
         rule = self.calibration.matching.resolved(self.strangers, self.mates)
         one, other = rule.prepare(self.strangers), rule.prepare(self.mates)
         distances = paired_distances(
@@ -267,8 +277,8 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
             false = share_above(len(self), self.rank, confidence=(1 + self.confidence) / 2)
             wrong = false / (false + self.prior * right)
         return OpenSetDecision(
-            passed, best, self.max_false, self.confidence, len(self), self.fitted_on, searched, right, self.prior, wrong,
-            unlike,
+            passed, best, self.max_false, self.confidence, len(self), self.fitted_on, searched, right, self.prior,
+            wrong, unlike,
         )  # fmt: skip
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CameraSummary", "EvaluationResult", "GalleryItem", "GalleryRecords", "Hit", "Identity", "LabelNaming",
-    "LossReport", "ModelOutput", "OpenSetDecision", "PartEmbeddings", "ReIDDataset", "ReIDImage", "RegionVectors", "SearchResult",
-    "check_comparable", "compares_normalized", "comparison_weights", "identities",
+    "LossReport", "ModelOutput", "OpenSetDecision", "PartEmbeddings", "ReIDDataset", "ReIDImage", "RegionVectors",
+    "SearchResult", "check_comparable", "compares_normalized", "comparison_weights", "identities",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -170,8 +170,8 @@ class SearchResult(Guided):
         """
         if self.decision is None:
             raise ConfigError(
-                "Nobody is named without a rule: gallery.search(query, rule=rule). The nearest item alone, result[0][0], "
-                "may be of anybody."
+                "Nobody is named without a rule: gallery.search(query, rule=rule). The nearest item alone, "
+                "result[0][0], may be of anybody."
             )
         return tuple(
             None if best < 0 else hits[best] for hits, best in zip(self, self.decision.best.tolist(), strict=True)
