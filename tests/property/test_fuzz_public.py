@@ -110,6 +110,9 @@ INNER = {
         f"linking.{name}": "called by link, which has checked the arguments; tests/linking/test_link.py"
         for name in ("clocks.Clocks", "cluster", "distances", "evidence", "names.in_time", "names.names_of", "notes")
     },
+    "linking.strangers.least_ratio": "called by link, with its own fit; tests/linking/test_strangers.py",
+    "retrieval.open_set.OpenSetRule.decide": "called by Gallery.search, which has checked the arguments",
+    "retrieval.sightings.promising": "called by calibrate and rule_of_gallery",
     "linking.edits.items_of_person": "called by merge_persons, split_tracks and the page",
     "linking.output.rename": "called by save_persons, merge_persons and split_tracks",
     "retrieval.upkeep.refuse_other_items": "called by copy_gallery and restore_gallery",
