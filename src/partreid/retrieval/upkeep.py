@@ -14,6 +14,7 @@ from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.types import CameraSummary, GalleryRecords
 
@@ -120,13 +121,15 @@ def copy_gallery(
             "copied. Copy into a new gallery, or put these in the place of those with --replace."
         )
     copied = known = 0
-    for page in source.records():
-        present = set() if replace else target.known(page.ids)
-        new = page[[i for i, name in enumerate(page.ids) if name not in present]]
-        if len(new):
-            target.add_records(new, replace=replace)
-        copied, known = copied + len(new), known + len(page) - len(new)
-        advance(len(page))
+    with recorded(source, "copy", {"to": there, "replace": replace}) as event:
+        for page in source.records():
+            present = set() if replace else target.known(page.ids)
+            new = page[[i for i, name in enumerate(page.ids) if name not in present]]
+            if len(new):
+                target.add_records(new, replace=replace)
+            copied, known = copied + len(new), known + len(page) - len(new)
+            event.results = copied
+            advance(len(page))
     return copied, known
 
 
