@@ -55,7 +55,9 @@ def atomic_file(
         temporary = Path(name)
         try:
             yield temporary
-            temporary.chmod(0o600 if private else 0o666 & ~_umask())  # now: some libraries write a file of their own in its place
+            temporary.chmod(
+                0o600 if private else 0o666 & ~_umask()
+            )  # now: some libraries write a file of their own in its place
             force_to_disk(temporary)
             os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
         finally:

@@ -62,9 +62,9 @@ def test_ctrl_c_ends_it_though_the_model_does_not_answer() -> None:
         half.sendall(HALF)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         headers = {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
-        connection.request("POST", "/api/images", IMAGE, headers)
+        connection.request("POST", "/api/v1/images", IMAGE, headers)
         name = json.load(connection.getresponse())["image"]
-        connection.request("POST", "/api/look", json.dumps({"query": [{"image": name}]}), headers)
+        connection.request("POST", "/api/v1/look", json.dumps({"query": [{"image": name}]}), headers)
         assert process.stdout is not None
         assert process.stdout.readline() == "stuck\n"
         process.send_signal(signal.SIGINT)

@@ -153,9 +153,7 @@ def test_writers_that_are_killed_leave_a_whole_chain(tmp_path: Path) -> None:
         "import sys\nfrom partreid.retrieval.audit_log import AuditLog\nlog = AuditLog(sys.argv[1], rotate_bytes=900)\n"
         "print('ready', flush=True)\nwhile True: log.append({'action': 'search', 'padding': 'x' * 200})"
     )
-    writers = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(2)
-    ]
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(2)]
     for writer in writers:
         assert writer.stdout is not None
         writer.stdout.readline()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from partreid.app.answers import Seen, farthest_usual, found_items, short_name
+from partreid.app.changes import Changes
 from partreid.app.journeys import Journeys
 from partreid.app.messages import (
     About,
@@ -29,7 +30,7 @@ from partreid.app.messages import (
     Slot,
 )
 from partreid.app.recent import Recent
-from partreid.app.uploads import ItemFiles, Limits, UnknownImageError, crop, decode_image, encode, item_image
+from partreid.app.uploads import ItemFiles, Kept, Limits, UnknownImageError, crop, decode_image, encode, item_image
 from partreid.errors import DataError
 from partreid.functional.visibility import weighs_unseen
 from partreid.inference.extractor import PartExtractor
@@ -40,6 +41,7 @@ from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.recording import record_refusal, recorded
 from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords
@@ -73,7 +75,7 @@ class PageService:
         edits: whether the page may merge and split persons.
 
     Attributes:
-        journeys: the persons of the gallery.
+        journeys: the persons of the gallery. changes: what programs may change. edits: as given.
 
     Raises:
         DataError: gallery or calibration belong to another model.
@@ -102,7 +104,7 @@ class PageService:
         self.calibration = None if calibration is None else calibration.model_copy(update={"matching": self.matching})
         self._calibration_problem = calibration_problem
         self.limits = limits or Limits()
-        self.kept = Recent[np.ndarray](self.limits.kept_bytes, size=lambda image: image.nbytes)
+        self.kept = Recent[Kept](self.limits.kept_bytes, size=lambda one: one.image.nbytes)
         self._files = ItemFiles(self.limits)
         self._gallery, self._extractor = gallery, extractor
         self._outputs = Recent[tuple[PartEmbeddings, np.ndarray]](_OUTPUTS)
@@ -112,7 +114,12 @@ class PageService:
         self._bars: dict[str, float | None] = {}
         self._gallery_lock = Lock()  # stores need not be safe against two threads
         corrections = corrections or corrections_of(gallery)
+        self.edits = edits
         self.journeys = Journeys(gallery, self._gallery_lock, corrections=corrections, edits=edits)
+        self.changes = Changes(
+            gallery, self._gallery_lock, extractor, self._model_lock, kept=self._kept,
+            calibration=self.calibration, corrections=corrections,
+        )  # fmt: skip
 
     def about(self) -> About:
         """What the page shows before anything is asked."""
@@ -143,12 +150,12 @@ class PageService:
         """
         image = decode_image(data, self.limits)
         name = secrets.token_urlsafe(16)  # nobody can guess it
-        self.kept.put(name, image)
+        self.kept.put(name, Kept(image, hashlib.sha256(data).hexdigest()))
         return KeptImage(name, image.shape[1], image.shape[0])
 
     def preview(self, image: str) -> bytes:
         """A kept image as JPEG, shrunk to what a screen shows; an UnknownImageError where it is not kept."""
-        return encode(self._kept(image), longest=_PREVIEW)
+        return encode(self._kept(image).image, longest=_PREVIEW)
 
     def item_image(self, item: str) -> bytes:
         """An item's image as JPEG.
@@ -174,6 +181,12 @@ class PageService:
             UnknownImageError: an image is not kept any more.
             PartReIDError: a box, an item, a part or the way to compare is wrong.
         """
+        with recorded(self._gallery, "search", self._told(question)) as event:
+            ranking = self._search(question)
+            event.results = len(ranking.results)
+        return ranking
+
+    def _search(self, question: Question) -> Ranking:
         query, matching = self._embed(question.query), self._matching(question)
         asked = matching.prepare(query)
         with self._gallery_lock:
@@ -205,6 +218,11 @@ class PageService:
             UnknownImageError: an image is not kept any more.
             PartReIDError: a box, an item, a part or the way to compare is wrong.
         """
+        with recorded(self._gallery, "compare", self._told(question)) as event:
+            event.results = 1
+            return self._compare(question)
+
+    def _compare(self, question: ItemQuestion) -> ComparisonAnswer:
         query, matching = self._embed(question.query), self._matching(question)
         record = self._record(question.item)
         with self._gallery_lock:
@@ -235,6 +253,19 @@ class PageService:
             tuple(dict.fromkeys(problems)),
             full_bar,
         )
+
+    def record_refusal(self, operation: str, why: str) -> None:
+        """Record in the gallery's audit log that somebody was refused something."""
+        record_refusal(self._gallery, operation, {}, why)
+
+    def _told(self, question: Question) -> dict[str, Any]:
+        """A question as the audit log has it: an image by the hash of its file."""
+        told = question.model_dump(mode="json", exclude_defaults=True)
+        for one in told["query"]:
+            if (name := one.pop("image", None)) is not None:
+                kept = self.kept.get(name)
+                one["sha256"] = "not kept any more" if kept is None else kept.sha256
+        return told
 
     def _full_bar(self, matching: MatchingConfig) -> float | None:
         """Where the bars of distances end, from a sample of the gallery: no single result changes the scale."""
@@ -273,7 +304,7 @@ class PageService:
         ]
         return every[0] if len(every) == 1 else merge_tracklet(PartEmbeddings.cat(every))
 
-    def _kept(self, name: str) -> np.ndarray:
+    def _kept(self, name: str) -> Kept:
         """An image that was sent."""
         image = self.kept.get(name)
         if image is None:
@@ -284,7 +315,7 @@ class PageService:
         """What the model sees in an image that was sent, or in an item's; it runs only once for each image."""
         name: Hashable
         if one.image is not None:
-            image, name = crop(self._kept(one.image), one.box), (one.image, one.box)
+            image, name = crop(self._kept(one.image).image, one.box), (one.image, one.box)
         else:
             image = item_image(self._record(one.item or "").items[0], self.limits, self._files)
             # Not by its name: another image may stand under it by now.

@@ -59,6 +59,14 @@ class Limits:
     """How long reading the file of an item's image may take."""
 
 
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """An image that was sent: uint8 [H, W, 3], and the SHA-256 of its file, by which the audit log names it."""
+
+    image: np.ndarray
+    sha256: str
+
+
 def decode_image(data: bytes, limits: Limits) -> np.ndarray:
     """An image file's content as uint8 [H, W, 3] RGB, upright, as :func:`~partreid.datasets.images.decode` reads it.
 

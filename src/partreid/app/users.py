@@ -93,7 +93,9 @@ class Users:
             except OSError as error:
                 raise DataError(f"{self.path} cannot be read: {error.strerror}.") from None
             if facts.st_mode & 0o022:
-                raise DataError(f"Others may write to {self.path}, and so let themselves in. Run: chmod 600 {self.path}")
+                raise DataError(
+                    f"Others may write to {self.path}, and so let themselves in. Run: chmod 600 {self.path}"
+                )
             seen = facts.st_ino, facts.st_size, facts.st_mtime_ns
             if seen != self._seen:
                 self._known, self._seen = _read(self.path), seen

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from partreid.retrieval.upkeep import Deletion, carry_out, copy_gallery, gallery_facts, preview_deletion
 
 __all__ = [
-    "STORES", "AuditCheck", "AuditLog", "Candidates", "Deletion", "Filled", "Filter", "Gallery", "GalleryHeader", "GalleryStore",
-    "HowCompared", "ImageComparison", "LabelledPairs", "Lookup", "MatchCalibration", "MatchingConfig",
-    "MemoryStore", "Naming", "SearchRule", "acting", "add_embeddings", "add_files", "add_images",
-    "audit_log_of", "begin_audit_log", "carry_out", "copy_gallery", "gallery_facts", "look_up", "preview_deletion", "recorded", "search_many",
+    "STORES", "AuditCheck", "AuditLog", "Candidates", "Deletion", "Filled", "Filter", "Gallery", "GalleryHeader",
+    "GalleryStore", "HowCompared", "ImageComparison", "LabelledPairs", "Lookup", "MatchCalibration",
+    "MatchingConfig", "MemoryStore", "Naming", "SearchRule", "acting", "add_embeddings", "add_files",
+    "add_images", "audit_log_of", "begin_audit_log", "carry_out", "copy_gallery", "gallery_facts", "look_up",
+    "preview_deletion", "recorded", "search_many",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -218,7 +218,8 @@ class AuditLog(Guided):
             torn = torn or rest
             if line:
                 record = _parsed(line, str(file))
-                if not isinstance(number := record.get("number"), int):
+                number = record.get("number", 0)
+                if not isinstance(number, int) or number < 1:
                     raise DataError(f"{file}: its last line is no record. See: partreid audit verify {self.folder}")
                 head = sha256(line).hexdigest()
                 break

@@ -159,7 +159,8 @@ def calibration_beside(model: str | Path, gallery: Gallery) -> tuple[MatchCalibr
 def _queries(
     gallery: Gallery, files: Sequence[str], like: Sequence[str], cameras: Cameras
 ) -> tuple[PartEmbeddings, list[str]]:
-    parts, names = [], []
+    parts: list[PartEmbeddings] = []
+    names: list[str] = []
     if files:
         parts.append(gallery.embedder().embed(list(files), cameras=cameras))
         names += files

@@ -273,8 +273,8 @@ def check_model(location: str, made_by: str, model: str) -> None:
     if made_by not in ("", model):
         raise DataError(
             f"The gallery in {location} was made by another model: expected the fingerprint {named_model(made_by)}, "
-            f"got {named_model(model)}. Open it with the model, image size, mirror choice and adaptation that it was made "
-            "with, or make a new gallery."
+            f"got {named_model(model)}. Open it with the model, image size, mirror choice and adaptation that it was "
+            "made with, or make a new gallery."
         )
 
 
