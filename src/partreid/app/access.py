@@ -19,6 +19,7 @@ from partreid.app.users import ROLES, Role, User, Users
 SESSION_SECONDS = 12 * 3600
 """How long a browser's session lasts."""
 
+_WHO_IS_WHO = ("merge", "split")  # the service says whether it changes them
 _MOST_SESSIONS = 1000
 _FAILURES = 10  # wrong tokens a minute from one address
 _LONGEST_TOKEN = 200
@@ -42,13 +43,12 @@ class Access:
     """Decides on each request.
 
     Args:
-        users: that there are; where None anybody may search, and, where ``edits``, merge and split persons.
+        users: that there are; where None anybody may search, and say who is who where the page lets people do so.
         rate: limit of requests, for each user, and for each address of others; None = no limit.
-        edits: whether the page may merge and split persons.
     """
 
-    def __init__(self, users: Users | None, rate: RateLimit | None, *, edits: bool) -> None:
-        self.users, self._rate, self._edits = users, rate, edits
+    def __init__(self, users: Users | None, rate: RateLimit | None) -> None:
+        self.users, self._rate = users, rate
         self._failures = RateLimit(_FAILURES)
         self._sessions = Recent[tuple[str, float]](_MOST_SESSIONS)  # hash of the user's token, and the end
 
@@ -57,7 +57,7 @@ class Access:
 
         Raises:
             HTTPException: 401 where a token is given that is nobody's, 429 where that was tried too often.
-            DataError: the file of users cannot be read. BusyError: its disk does not answer.
+            UsersError: the file of users cannot be read. BusyError: its disk does not answer.
         """
         address = request.client.host if request.client else ""
         if self.users is None:
@@ -83,8 +83,7 @@ class Access:
             wait = self._rate.take(f"user {caller.name}" if caller.name else f"address {caller.address}")
             if wait:
                 raise _too_many(wait, f"At most {self._rate.per_minute} requests a minute are answered.")
-        edits = self.users is None and self._edits and operation.name in ("merge", "split")
-        if not (caller.may(operation.role) or edits):
+        if not (caller.may(operation.role) or (self.users is None and operation.name in _WHO_IS_WHO)):
             if caller.role is None:
                 raise _unknown("This needs a token: log in, or send the header Authorization: Bearer TOKEN.")
             advice = "start the page with --users FILE" if self.users is None else "ask for a token of that role"

@@ -65,7 +65,7 @@ class ExpireQuestion(ConfigModel):
 class LinkQuestion(ConfigModel):
     """How to find the tracks that show one person."""
 
-    max_wrong: Annotated[float, Field(ge=0, le=1)] = 0.1
+    max_wrong: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.1
     """The largest share of wrong links to expect among those that are made."""
     only_known: StrictBool = False
     """Whether tracks of nobody with a given name get none, instead of a new one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -26,9 +27,10 @@ from partreid.app.service import PageService
 from partreid.app.threads import jobs_at_work
 from partreid.app.turns import Budget, BusyError, Turns, run_soon
 from partreid.app.uploads import TooLargeError, UnknownImageError, too_many_bytes
-from partreid.app.users import Users
+from partreid.app.users import Users, UsersError
 from partreid.base_config import ConfigModel
-from partreid.errors import DataError, PartReIDError
+from partreid.errors import ConfigError, DataError, PartReIDError
+from partreid.retrieval.audit_log import AuditLogError
 from partreid.retrieval.recording import acting
 
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -38,6 +40,7 @@ _JSON_BYTES, _QUESTIONS_BYTES = 2**18, 2**24
 _ABOUT_SECONDS, _LOG_SECONDS, _RETRY_SECONDS = 0.5, 30.0, "5"
 _MOST_WORDS = 1000
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_log = logging.getLogger("uvicorn.error")  # the terminal
 _NOT_YOURS = "Your token may only search: merging and splitting persons needs the role add."
 
 
@@ -70,8 +73,22 @@ class Endpoints:
             "expire": service.changes.expire,
         }
 
-    def route(self, operation: Operation) -> Route:
-        """The route of an operation: admitted, counted, and answered."""
+    def routes(self) -> list[Route]:
+        """A route for each path, so that the answer to another method names all that it has."""
+        paths: dict[str, dict[str, _Handler]] = {}
+        for operation in OPERATIONS:
+            paths.setdefault(API + operation.path, {})[operation.method] = self._endpoint(operation)
+
+        def of_path(handlers: Mapping[str, _Handler]) -> _Handler:
+            async def endpoint(request: Request) -> Response:
+                return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+            return endpoint
+
+        return [Route(path, of_path(handlers), methods=[*handlers]) for path, handlers in paths.items()]
+
+    def _endpoint(self, operation: Operation) -> _Handler:
+        """What answers an operation: admitted, and counted."""
         handler: _Handler = (
             self._asked(operation, self.answers()[operation.name])
             if operation.name in self.answers()
@@ -82,6 +99,7 @@ class Endpoints:
             began, status = time.monotonic(), 500
             try:
                 request.state.caller = await self._admit(request, operation)
+                _check_parameter(request, operation.parameter)
                 answer = await handler(request)
                 status = answer.status_code
                 return answer
@@ -91,7 +109,7 @@ class Endpoints:
             finally:
                 self.metrics_kept.answered(operation.name, status, time.monotonic() - began)
 
-        return Route(API + operation.path, endpoint, methods=[operation.method])
+        return endpoint
 
     async def _admit(self, request: Request, operation: Operation) -> Caller:
         """Who asks, if they may; a refusal is recorded."""
@@ -173,12 +191,12 @@ class Endpoints:
 
     async def image(self, request: Request) -> Response:
         """A kept image: ?id=."""
-        name = request.query_params.get("id", "")
+        name = request.query_params["id"]
         return _image(await self.images.run(request, lambda: self.service.preview(name)))
 
     async def item(self, request: Request) -> Response:
         """An item's image: ?id=."""
-        name = request.query_params.get("id", "")
+        name = request.query_params["id"]
         try:
             return _image(
                 await self.images.run(request, self._as_caller(request, lambda: self.service.item_image(name)))
@@ -195,7 +213,7 @@ class Endpoints:
 
     async def journey(self, request: Request) -> Response:
         """A person's journey: ?person=."""
-        name = request.query_params.get("person", "")
+        name = request.query_params["person"]
         job = self._as_caller(request, lambda: self.service.journeys.journey(name))
         return answer_json(asdict(await self.images.run(request, job)))
 
@@ -231,6 +249,12 @@ class Endpoints:
         return run
 
 
+def _check_parameter(request: Request, name: str) -> None:
+    """ConfigError where what the query string must say is missing, empty, or said twice."""
+    if name and (len(given := request.query_params.getlist(name)) != 1 or not given[0]):
+        raise ConfigError(f"Expected ?{name}=... once, got it {len(given)} times, or empty.")
+
+
 def create_app(
     service: PageService, hosts: Hosts, *, users: Users | None = None, rate: RateLimit | None = None
 ) -> Guard:
@@ -240,7 +264,7 @@ def create_app(
         service: what answers. hosts: the names that it answers to.
         users: who may ask; anybody may search where None. rate: how often.
     """
-    page = Endpoints(service, Access(users, rate, edits=service.edits))
+    page = Endpoints(service, Access(users, rate))
     static = {
         entry.name: (entry.read_bytes(), _TYPES[entry.name.rpartition(".")[2]])
         for entry in (files("partreid.app") / "static").iterdir()
@@ -262,10 +286,10 @@ def create_app(
         Route("/persons", file),
         Route("/static/{name}", file),
         Route("/health", page.health),
-        *map(page.route, OPERATIONS),
+        *page.routes(),
     ]
     handlers: Mapping[Any, Any] = {
-        **{kind: _saying(status) for kind, status in _STATUSES.items()},
+        **{kind: _saying(status, _UNSAID if status == 500 else "") for kind, status in _STATUSES.items()},
         HTTPException: _http_problem,
         Exception: _saying(500, "Something went wrong inside the page; the terminal it runs in tells more."),
     }
@@ -274,7 +298,10 @@ def create_app(
     return Guard(app, hosts)
 
 
+_UNSAID = "The page cannot read or write a file that it needs for this, so it was not done; its terminal tells more."
+
 _STATUSES: dict[type[Exception], int] = {
+    AuditLogError: 500, UsersError: 500,
     SlowError: 408, UnknownImageError: 410, TooLargeError: 413, BusyError: 503, ClientDisconnect: 400,
     PartReIDError: 400,
 }  # fmt: skip
@@ -299,6 +326,8 @@ def _image(data: bytes) -> Response:
 
 def _saying(status: int, said: str = "") -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handler(request: Request, error: Exception) -> Response:
+        if said == _UNSAID:
+            _log.error("%s", error)
         words = said or str(error) or "Nobody waited for the answer."
         answer = answer_json({"error": words if len(words) <= _MOST_WORDS else words[:_MOST_WORDS] + " …"}, status)
         if status == 503:

@@ -116,6 +116,7 @@ REFUSALS = {
     415: "The body has another content type than expected.",
     421: "The server does not answer to that host name.",
     429: "Too many requests. Wait as many seconds as Retry-After says.",
+    500: "Something is wrong inside the server; its terminal tells more.",
     503: "The server is busy. Wait as many seconds as Retry-After says.",
 }
 """Statuses that any operation may answer with, and what they mean. The body is a :class:`Problem`."""

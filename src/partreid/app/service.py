@@ -75,7 +75,7 @@ class PageService:
         edits: whether the page may merge and split persons.
 
     Attributes:
-        journeys: the persons of the gallery. changes: what programs may change. edits: as given.
+        journeys: the persons of the gallery. changes: what programs may change.
 
     Raises:
         DataError: gallery or calibration belong to another model.
@@ -114,7 +114,6 @@ class PageService:
         self._bars: dict[str, float | None] = {}
         self._gallery_lock = Lock()  # stores need not be safe against two threads
         corrections = corrections or corrections_of(gallery)
-        self.edits = edits
         self.journeys = Journeys(gallery, self._gallery_lock, corrections=corrections, edits=edits)
         self.changes = Changes(
             gallery, self._gallery_lock, extractor, self._model_lock, kept=self._kept,

@@ -43,7 +43,7 @@ class Limits:
     """Width times height of an image."""
     kept_bytes: int = 512 * 2**20
     """Memory for the pixels of images that were sent; the least recently used ones go first."""
-    waiting: int = 8
+    waiting: int = 64
     """Requests that may wait for the model; more are refused."""
     unfinished_bytes: int = 128 * 2**20
     """Memory for images that are being sent or wait to be decoded; more are refused."""

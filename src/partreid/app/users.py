@@ -29,6 +29,10 @@ _PREFIX = "partreid_"  # by which scanners of repositories find a token that was
 _NAME = re.compile(r"[\w.@-]{1,80}")
 
 
+class UsersError(DataError):
+    """The file of users cannot be read or written."""
+
+
 @dataclass(frozen=True)
 class User:
     """A user.
@@ -82,7 +86,7 @@ class Users:
         """All users, in the order in which they were added; none where there is no file.
 
         Raises:
-            DataError: the file is damaged, is of another kind, or others may write to it.
+            UsersError: the file is damaged, is of another kind, or others may write to it.
         """
         with self._turn:
             try:
@@ -91,7 +95,7 @@ class Users:
                 self._seen, self._known = None, ()
                 return ()
             except OSError as error:
-                raise DataError(f"{self.path} cannot be read: {error.strerror}.") from None
+                raise UsersError(f"{self.path} cannot be read: {error.strerror}.") from None
             if facts.st_mode & 0o022:
                 raise DataError(
                     f"Others may write to {self.path}, and so let themselves in. Run: chmod 600 {self.path}"
@@ -105,7 +109,7 @@ class Users:
         """Whose token that is; None where it is nobody's.
 
         Raises:
-            DataError: as :meth:`listed`.
+            UsersError: as :meth:`listed`.
         """
         return self.of_hash(sha256(token.encode("utf-8", "replace")).hexdigest())
 
@@ -142,7 +146,7 @@ class Users:
         """Take a user's token away, for good.
 
         Raises:
-            ConfigError: there is nobody of that name. DataError: as :meth:`listed`.
+            ConfigError: there is nobody of that name. UsersError: as :meth:`listed`.
         """
 
         def change(users: tuple[User, ...]) -> tuple[User, ...]:
@@ -155,21 +159,21 @@ class Users:
         self._change(change)
 
     def _change(self, how: Callable[[tuple[User, ...]], tuple[User, ...]]) -> None:
-        with hold_work(self.path.with_name(f".{self.path.name}.lock"), f"changing {self.path}", error=DataError):
+        with hold_work(self.path.with_name(f".{self.path.name}.lock"), f"changing {self.path}", error=UsersError):
             users = how(self.listed())
             content = {"format": _FORMAT, "version": _VERSION, "users": [asdict(user) for user in users]}
-            with atomic_file(self.path, error=DataError, private=True) as temporary:
+            with atomic_file(self.path, error=UsersError, private=True) as temporary:
                 temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _read(path: Path) -> tuple[User, ...]:
-    content = read_json(path, error=DataError)
+    content = read_json(path, error=UsersError)
     try:
         if (content["format"], content["version"]) != (_FORMAT, _VERSION):
             raise ValueError(f"format {content['format']!r:.40}, version {content['version']!r:.40}")
         users = tuple(User(**user) for user in content["users"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} holds no users as this version writes them: {error}") from None
+        raise UsersError(f"{path} holds no users as this version writes them: {error}") from None
     if len({user.name for user in users}) < len(users):
-        raise DataError(f"{path} has two users of one name. Take one of them out.")
+        raise UsersError(f"{path} has two users of one name. Take one of them out.")
     return users

@@ -28,6 +28,10 @@ _TAIL = 2**16
 _MOST_PROBLEMS = 20
 
 
+class AuditLogError(DataError):
+    """An audit log cannot be read or written, or was changed."""
+
+
 @dataclass(frozen=True, repr=False)
 class AuditCheck(Guided):
     """What :meth:`AuditLog.verify` found.
@@ -65,7 +69,7 @@ class AuditLog(Guided):
     """
 
     def __init__(self, folder: str | Path, *, rotate_bytes: int = _ROTATED) -> None:
-        self.folder = nameable(folder, error=DataError)
+        self.folder = nameable(folder, error=AuditLogError)
         self._rotate_bytes = require_whole("rotate_bytes", rotate_bytes, least=1)
         self._turn = Lock()
 
@@ -79,16 +83,16 @@ class AuditLog(Guided):
             Its number; the first has 1.
 
         Raises:
-            DataError: it is no JSON, the log cannot be written, or its end is damaged: nothing is written then.
+            AuditLogError: it is no JSON, the log cannot be written, or its end is damaged: nothing is written then.
         """
-        with self._turn, hold_folder(self.folder, error=DataError, patience=_PATIENCE):
+        with self._turn, hold_folder(self.folder, error=AuditLogError, patience=_PATIENCE):
             try:
                 return self._append(record)
             except (TypeError, ValueError, RecursionError, OSError) as error:
-                if isinstance(error, DataError):
+                if isinstance(error, AuditLogError):
                     raise
                 reason = error.strerror if isinstance(error, OSError) else error
-                raise DataError(f"The audit log {self.folder} cannot take a record: {reason}.") from None
+                raise AuditLogError(f"The audit log {self.folder} cannot take a record: {reason}.") from None
 
     def _append(self, record: Mapping[str, Any]) -> int:
         number, previous, torn = self._end()
@@ -110,14 +114,14 @@ class AuditLog(Guided):
         if new:
             force_to_disk(self.folder)
         head = {"number": number, "sha256": sha256(data).hexdigest()}
-        replace_file(self.folder / _HEAD, json.dumps(head).encode(), error=DataError)
+        replace_file(self.folder / _HEAD, json.dumps(head).encode(), error=AuditLogError)
         return number
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All records, oldest first.
 
         Raises:
-            DataError: a line is damaged, or a file cannot be read.
+            AuditLogError: a line is damaged, or a file cannot be read.
         """
         for file, place, line in self._lines():
             if line.endswith(b"\n"):
@@ -133,10 +137,10 @@ class AuditLog(Guided):
                 away on purpose, the last head before the first record that is left.
 
         Raises:
-            DataError: a file cannot be read.
+            AuditLogError: a file cannot be read.
         """
         wanted = {expect} if isinstance(expect, str) else {*expect}
-        with self._turn, hold_folder(self.folder, error=DataError, patience=_PATIENCE):
+        with self._turn, hold_folder(self.folder, error=AuditLogError, patience=_PATIENCE):
             return self._verify(wanted)
 
     def _verify(self, wanted: set[str]) -> AuditCheck:
@@ -186,7 +190,7 @@ class AuditLog(Guided):
             found = (file for file in self.folder.iterdir() if file.suffix == ".jsonl" and file.stem.isdecimal())
             return sorted(found, key=lambda file: int(file.stem))
         except OSError as error:
-            raise DataError(f"The audit log {self.folder} cannot be read: {error.strerror or error}.") from None
+            raise AuditLogError(f"The audit log {self.folder} cannot be read: {error.strerror or error}.") from None
 
     def _newest(self) -> tuple[Path, int]:
         """The file that is written to, and its size."""
@@ -200,12 +204,12 @@ class AuditLog(Guided):
                     for place, line in enumerate(stream, 1):
                         yield file, place, line
             except OSError as error:
-                raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
+                raise AuditLogError(f"{file} cannot be read: {error.strerror or error}.") from None
 
     def _head(self) -> tuple[int, str] | None:
         """Number and hash of the last record as they were kept; None where a power failure left nothing of them."""
         try:
-            content = parse_json((self.folder / _HEAD).read_bytes(), source=_HEAD, error=DataError)
+            content = parse_json((self.folder / _HEAD).read_bytes(), source=_HEAD, error=AuditLogError)
             return int(content["number"]), str(content["sha256"])
         except (OSError, DataError, KeyError, TypeError, ValueError):
             return None
@@ -220,12 +224,12 @@ class AuditLog(Guided):
                 record = _parsed(line, str(file))
                 number = record.get("number", 0)
                 if not isinstance(number, int) or number < 1:
-                    raise DataError(f"{file}: its last line is no record. See: partreid audit verify {self.folder}")
+                    raise AuditLogError(f"{file}: its last line is no record. See: partreid audit verify {self.folder}")
                 head = sha256(line).hexdigest()
                 break
         kept = self._head()
         if kept is not None and (kept[0] > number or (kept[0] == number and kept[1] != head)):
-            raise DataError(
+            raise AuditLogError(
                 f"The end of the audit log {self.folder} was changed or cut off, so nothing more is written to it, and "
                 f"nothing is done that would have to be. See: partreid audit verify {self.folder}. Keep that folder "
                 "elsewhere as evidence; a new log begins in its place."
@@ -250,7 +254,7 @@ def _last_line(file: Path) -> tuple[bytes, int]:
 
 
 def _parsed(line: bytes, where: str) -> dict[str, Any]:
-    record = parse_json(line, source=where, error=DataError)
+    record = parse_json(line, source=where, error=AuditLogError)
     if not isinstance(record, dict):
-        raise DataError(f"{where} is no record of an audit log.")
+        raise AuditLogError(f"{where} is no record of an audit log.")
     return record

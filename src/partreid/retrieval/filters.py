@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, TypeAlias, TypedDict
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StrictBool
 
 from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError, WrongTypeError
@@ -95,7 +95,7 @@ class Filter(ConfigModel):
     2099). Items whose time is unknown are left out."""
     until: Moment = None
     """Only items seen before this moment."""
-    undated: bool = False
+    undated: StrictBool = False
     """Whether items whose time is unknown meet ``since`` and ``until``."""
     metadata: _ByKey = Field(default={})
     """Only items whose metadata has one of these values under each key."""

@@ -94,7 +94,7 @@ def recorded(
         changes: whether the gallery is changed.
 
     Raises:
-        DataError: the log cannot be written. Nothing is done then.
+        AuditLogError: the log cannot be written. Nothing is done then.
 
     Example:
         >>> from partreid.retrieval.gallery import Gallery
@@ -127,7 +127,7 @@ def record_refusal(gallery: Gallery, action: str, asked: Mapping[str, Any], why:
         gallery: that has the log. action: what was tried. asked: as in :func:`recorded`. why: in words.
 
     Raises:
-        DataError: the log cannot be written.
+        AuditLogError: the log cannot be written.
     """
     log = audit_log_of(gallery.store.location)
     if log is not None:
