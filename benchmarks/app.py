@@ -1,8 +1,8 @@
-"""``python -m benchmarks.app [--minutes 10] [--clients 50]``: many clients and a writer on the page's API.
+"""``python -m benchmarks.app [--minutes 10] [--clients 50] [--pause 10]``: many clients and a writer on the page's API.
 
 The page runs as a process of its own, as ``partreid app`` starts it: with users, an audit log, and a gallery in a
-folder. Each client has a token and a connection that it keeps, and asks as soon as it has its answer: mostly for the
-nearest of an item, now and then for a person in an image. The writer sends images, adds them, and deletes them.
+folder. Each client has a token and a connection that it keeps. It looks at an answer for a while, and asks again: mostly
+for the nearest of an item, now and then for a person in an image. The writer sends images, adds them, and deletes them.
 Printed are the errors, the answers' times, and the memory of the page's process over time.
 """
 
@@ -85,9 +85,10 @@ def images() -> list[bytes]:
     return [file.read_bytes() for file in sorted(shipped_split().rglob("*.jpg"))[:20]]
 
 
-def look_for(client: Client, names: list[str], pictures: list[bytes], end: float, seed: int) -> None:
+def look_for(client: Client, names: list[str], pictures: list[bytes], end: float, seed: int, pause: float) -> None:
     """What a client does."""
     chance = random.Random(seed)
+    time.sleep(chance.uniform(0, pause))  # they do not come all at once
     while time.monotonic() < end:
         if chance.random() < 0.05:
             kept = client.ask("images", raw=chance.choice(pictures))
@@ -95,6 +96,7 @@ def look_for(client: Client, names: list[str], pictures: list[bytes], end: float
         else:
             query = {"item": chance.choice(names)}
         client.ask("search", {"query": [query], "k": 10})
+        time.sleep(chance.uniform(0.5 * pause, 1.5 * pause))
 
 
 def write(client: Client, pictures: list[bytes], end: float) -> None:
@@ -114,7 +116,8 @@ def main() -> None:
     """Run all of it, and print what came of it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.app", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="how long")
-    parser.add_argument("--clients", type=int, default=50, help="how many ask at once")
+    parser.add_argument("--clients", type=int, default=50, help="how many there are")
+    parser.add_argument("--pause", type=float, default=10, help="seconds that a client looks at an answer, on average")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder, users = Path(place) / "people", Users(Path(place) / "users.json")
@@ -129,7 +132,7 @@ def main() -> None:
             said = page.stdout.readline()
             found = re.search(r":(\d+)/", said)
             assert found, said
-            measure(page.pid, int(found[1]), tokens, writer, names, pictures, 60 * options.minutes)
+            measure(page.pid, int(found[1]), tokens, writer, names, pictures, options)
         finally:
             page.terminate()
             page.wait(60)
@@ -143,13 +146,22 @@ def resident_mib(process: int) -> float:
 
 
 def measure(
-    process: int, port: int, tokens: list[str], writer: str, names: list[str], pictures: list[bytes], seconds: float
+    process: int,
+    port: int,
+    tokens: list[str],
+    writer: str,
+    names: list[str],
+    pictures: list[bytes],
+    options: argparse.Namespace,
 ) -> None:
-    """Ask for so many seconds; print what was seen."""
+    """Ask for so many minutes; print what was seen."""
+    seconds = 60 * options.minutes
     seen, times = Counter[str](), list[float]()
     end = time.monotonic() + seconds
     threads = [
-        threading.Thread(target=look_for, args=(Client(port, token, seen, times), names, pictures, end, seed))
+        threading.Thread(
+            target=look_for, args=(Client(port, token, seen, times), names, pictures, end, seed, options.pause)
+        )
         for seed, token in enumerate(tokens)
     ]
     threads.append(threading.Thread(target=write, args=(Client(port, writer, seen, times), pictures, end)))
@@ -165,7 +177,9 @@ def measure(
     answers = seen.pop("answers", 0)
     warm = [size for at, size in memory if at >= min(WARM_SECONDS, seconds / 3)]
     third = max(1, len(warm) // 3)
-    print(f"{len(tokens)} clients and a writer, {seconds:.0f} s: {answers} answers, errors: {dict(seen) or 'none'}")
+    print(
+        f"{len(tokens)} clients with pauses of {options.pause:g} s and a writer, {seconds:.0f} s: {answers} answers, errors: {dict(seen) or 'none'}"
+    )
     ordered = sorted(times)
     print(f"seconds to an answer: median {ordered[len(ordered) // 2]:.2f}, "
           f"99 of 100 {ordered[int(len(ordered) * 0.99)]:.2f}, most {ordered[-1]:.2f}")  # fmt: skip

@@ -111,7 +111,11 @@ def app(
                 f"Tokens and images go to {server.address} unencrypted. Put a proxy with TLS before it: docs/app.md."
             )
         console.print(f"Open {server.address} in a browser. Ctrl-C ends it.", soft_wrap=True)
-        server.run()
+        status = 0
+        try:
+            server.run()
+        except SystemExit as stop:  # SIGTERM, of a service manager
+            status = int(stop.code or 0)
         if jobs_at_work():
             # A thread is still at work: a disk that does not answer would hold the program for ever.
             errors.print(
@@ -119,4 +123,6 @@ def app(
             )
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(0)
+            os._exit(status)
+        if status:
+            raise SystemExit(status)
