@@ -1,9 +1,9 @@
 """``python -m benchmarks.app [--minutes 10] [--clients 50] [--pause 10]``: many clients and a writer on the page's API.
 
 The page runs as a process of its own, as ``partreid app`` starts it: with users, an audit log, and a gallery in a
-folder. Each client has a token and a connection that it keeps. It looks at an answer for a while, and asks again: mostly
-for the nearest of an item, now and then for a person in an image. The writer sends images, adds them, and deletes them.
-Printed are the errors, the answers' times, and the memory of the page's process over time.
+folder. Each client has a token and a connection that it keeps. It looks at an answer for a while, and asks again:
+mostly for the nearest of an item, now and then for a person in an image. The writer sends images, adds them, and
+deletes them. Printed are the errors, the answers' times, and the memory of the page's process over time.
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ def measure(
     warm = [size for at, size in memory if at >= min(WARM_SECONDS, seconds / 3)]
     third = max(1, len(warm) // 3)
     print(
-        f"{len(tokens)} clients with pauses of {options.pause:g} s and a writer, {seconds:.0f} s: {answers} answers, errors: {dict(seen) or 'none'}"
+        f"{len(tokens)} clients with pauses of {options.pause:g} s and a writer, {seconds:.0f} s: {answers} answers, "
+        f"errors: {dict(seen) or 'none'}"
     )
     ordered = sorted(times)
     print(f"seconds to an answer: median {ordered[len(ordered) // 2]:.2f}, "
