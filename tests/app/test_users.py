@@ -207,8 +207,11 @@ def test_the_page_records_who_did_what(
     client.post("/api/v1/delete", json={"ids": ["anna_c1"]}, headers=anna)
     client.post("/api/v1/delete", json={"ids": ["anna_c1"]}, headers=ben)
     client.get("/api/v1/about", headers=bearer("x"))
+    client.post("/api/v1/session", json={"token": "y"}, headers=OWN)
+    for _ in range(20):  # beyond ten nothing more is recorded: nobody can fill the log
+        client.get("/api/v1/about", headers=bearer("x"))
     log = AuditLog(tmp_path / "log")
-    search, missing, refused, begun, deleted, stranger = log.records()
+    search, missing, refused, begun, deleted, stranger, at_login, *more = log.records()
     assert (search["who"], search["source"], search["results"]) == ("anna", "page", 3)
     assert search["address"] == "testclient"
     assert search["asked"]["where"] == {"cameras": ["2"]}
@@ -219,6 +222,8 @@ def test_the_page_records_who_did_what(
     assert (refused["who"], refused["action"], refused["outcome"]) == ("anna", "delete", "refused")
     assert (begun["who"], deleted["deleted"], deleted["asked"]["ids"]) == ("ben", 1, ["anna_c1"])
     assert (stranger["outcome"], stranger["action"]) == ("refused", "about")
+    assert (at_login["outcome"], at_login["action"]) == ("refused", "log_in")
+    assert len(more) == 8
     assert log.verify().problems == ()
     assert len(gallery) == 5
 

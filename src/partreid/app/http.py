@@ -118,15 +118,15 @@ class Endpoints:
             caller = await self.access.identify(request)
             self.access.admit(caller, operation)
         except HTTPException as error:
-            if operation.role is not None:
-                await self._record_refusal(caller, operation, error.detail)
+            if error.status_code != 429:  # anybody could fill the log with these
+                await self._record_refusal(caller, operation.name, error.detail)
             raise
         return caller
 
-    async def _record_refusal(self, caller: Caller, operation: Operation, why: str) -> None:
+    async def _record_refusal(self, caller: Caller, operation: str, why: str) -> None:
         def record() -> None:
             with acting(caller.name or "page", source="page", address=caller.address):
-                self.service.record_refusal(operation.name, why)
+                self.service.record_refusal(operation, why)
 
         await run_soon(record, seconds=_LOG_SECONDS, problem="The audit log does not answer. Try again later.")
 
@@ -151,7 +151,12 @@ class Endpoints:
                 400, "This page knows no users, so there is nobody to log in. It was started without --users."
             )
         caller = request.state.caller
-        user = await self.access.check_token(question.token, caller.address)
+        try:
+            user = await self.access.check_token(question.token, caller.address)
+        except HTTPException as error:
+            if error.status_code != 429:
+                await self._record_refusal(caller, "log_in", error.detail)
+            raise
         answer = answer_json(asdict(Session(user.name, user.role, True)))
         # Its path is that of this request, so that several pages can stand on one server.
         answer.set_cookie(
