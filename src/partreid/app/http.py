@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -13,34 +11,32 @@ from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from partreid.app.access import SESSION_SECONDS, Access, Caller
-from partreid.app.bodies import SlowError, body, parse_question
+from partreid.app.bodies import body, parse_question
 from partreid.app.guard import Guard, Hosts
 from partreid.app.metrics import Metrics
 from partreid.app.operations import API, OPERATIONS, SESSION_COOKIE, Operation, Session, TokenQuestion, describe
 from partreid.app.rates import RateLimit
+from partreid.app.refusals import answer_json, error_handlers, status_of
 from partreid.app.service import PageService
 from partreid.app.threads import jobs_at_work
 from partreid.app.turns import Budget, BusyError, Turns, run_soon
-from partreid.app.uploads import TooLargeError, UnknownImageError, too_many_bytes
-from partreid.app.users import Users, UsersError
+from partreid.app.uploads import too_many_bytes
+from partreid.app.users import Users
 from partreid.base_config import ConfigModel
-from partreid.errors import ConfigError, DataError, PartReIDError
-from partreid.retrieval.audit_log import AuditLogError
+from partreid.errors import ConfigError, DataError
 from partreid.retrieval.recording import acting
 
 _Handler = Callable[[Request], Awaitable[Response]]
 _Result = TypeVar("_Result")
 
 _JSON_BYTES, _QUESTIONS_BYTES = 2**18, 2**24
-_ABOUT_SECONDS, _LOG_SECONDS, _RETRY_SECONDS = 0.5, 30.0, "5"
-_MOST_WORDS = 1000
+_ABOUT_SECONDS, _LOG_SECONDS = 0.5, 30.0
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_log = logging.getLogger("uvicorn.error")  # the terminal
 _NOT_YOURS = "Your token may only search: merging and splitting persons needs the role add."
 
 
@@ -293,57 +289,10 @@ def create_app(
         Route("/health", page.health),
         *page.routes(),
     ]
-    handlers: Mapping[Any, Any] = {
-        **{kind: _saying(status, _UNSAID if status == 500 else "") for kind, status in _STATUSES.items()},
-        HTTPException: _http_problem,
-        Exception: _saying(500, "Something went wrong inside the page; the terminal it runs in tells more."),
-    }
-    app = Starlette(routes=routes, exception_handlers=handlers)
+    app = Starlette(routes=routes, exception_handlers=error_handlers())
     app.router.redirect_slashes = False  # one address for each thing
     return Guard(app, hosts)
 
 
-_UNSAID = "The page cannot read or write a file that it needs for this, so it was not done; its terminal tells more."
-
-_STATUSES: dict[type[Exception], int] = {
-    AuditLogError: 500, UsersError: 500,
-    SlowError: 408, UnknownImageError: 410, TooLargeError: 413, BusyError: 503, ClientDisconnect: 400,
-    PartReIDError: 400,
-}  # fmt: skip
-
-
-def status_of(error: Exception) -> int:
-    """The status that an error is answered with."""
-    if isinstance(error, HTTPException):
-        return int(error.status_code)
-    return next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
-
-
-def answer_json(content: Mapping[str, Any], status: int = 200) -> Response:
-    """An answer as JSON."""
-    # ASCII: a text may hold half of a surrogate pair, which UTF-8 cannot.
-    return Response(json.dumps(content, allow_nan=False), status, media_type="application/json")
-
-
 def _image(data: bytes) -> Response:
     return Response(data, media_type="image/jpeg")
-
-
-def _saying(status: int, said: str = "") -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def handler(request: Request, error: Exception) -> Response:
-        if said == _UNSAID:
-            _log.error("%s", error)
-        words = said or str(error) or "Nobody waited for the answer."
-        answer = answer_json({"error": words if len(words) <= _MOST_WORDS else words[:_MOST_WORDS] + " …"}, status)
-        if status == 503:
-            answer.headers["retry-after"] = _RETRY_SECONDS
-        return answer
-
-    return handler
-
-
-async def _http_problem(request: Request, error: HTTPException) -> Response:
-    response = answer_json({"error": error.detail[:_MOST_WORDS]}, error.status_code)
-    for name, value in (error.headers or {}).items():
-        response.headers[name] = value
-    return response
