@@ -81,7 +81,7 @@ INNER = {
     },
     **{
         f"retrieval.recording.{name}": "tests/retrieval/test_audit_log.py; blocks around calls that check the arguments"
-        for name in ("acting", "actor", "recorded", "begin_audit_log")
+        for name in ("acting", "actor", "recorded", "recorded_search", "begin_audit_log")
     },
     "retrieval.filters.is_several": "called by Filter, for values of any kind",
     "types.slot_weights": "called by PartEmbeddings and by the distances, with slots that are there",
@@ -112,6 +112,9 @@ INNER = {
         f"linking.{name}": "called by link, which has checked the arguments; tests/linking/test_link.py"
         for name in ("clocks.Clocks", "cluster", "distances", "evidence", "names.in_time", "names.names_of", "notes")
     },
+    "linking.strangers.least_ratio": "called by link, with its own fit; tests/linking/test_strangers.py",
+    "retrieval.open_set.OpenSetRule.decide": "called by Gallery.search, which has checked the arguments",
+    "retrieval.sightings.promising": "called by calibrate and rule_of_gallery",
     "linking.edits.items_of_person": "called by merge_persons, split_tracks and the page",
     "linking.output.rename": "called by save_persons, merge_persons and split_tracks",
     "retrieval.search": "called by Gallery; tests/retrieval/test_search.py compares it with plain search",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from partreid.app.answers import Seen, farthest_usual, found_items, short_name
+from partreid.app.answers import FullBar, Seen, found_items, short_name, told
 from partreid.app.changes import Changes
 from partreid.app.journeys import Journeys
 from partreid.app.messages import (
@@ -31,7 +31,7 @@ from partreid.app.messages import (
 )
 from partreid.app.recent import Recent
 from partreid.app.uploads import ItemFiles, Kept, Limits, UnknownImageError, crop, decode_image, encode, item_image
-from partreid.errors import DataError
+from partreid.errors import ConfigError, DataError
 from partreid.functional.visibility import weighs_unseen
 from partreid.inference.extractor import PartExtractor
 from partreid.linking.corrections import corrections_of
@@ -41,6 +41,7 @@ from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.open_set import OpenSetRule
 from partreid.retrieval.recording import record_refusal, recorded
 from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings
@@ -51,7 +52,7 @@ from partreid.viz.colors import css, part_colors, readable
 MOST_CAMERAS = 200
 """Cameras that the page lists."""
 
-_PREVIEW, _THUMBNAIL, _SAMPLE, _OUTPUTS = 1600, 512, 64, 256
+_PREVIEW, _THUMBNAIL, _OUTPUTS = 1600, 512, 256
 
 NOTHING_VISIBLE = (
     "No part is visible in the query, so nothing can be compared. Draw the box closer around the person, or take "
@@ -73,6 +74,7 @@ class PageService:
         limits: how much it accepts from its clients.
         corrections: the file of what people say of persons; that in the gallery's folder where None.
         edits: whether the page may merge and split persons.
+        rule: names somebody or nobody, where the page asks for it.
 
     Attributes:
         journeys: the persons of the gallery. changes: what programs may change.
@@ -91,6 +93,7 @@ class PageService:
         limits: Limits | None = None,
         corrections: Path | None = None,
         edits: bool = False,
+        rule: OpenSetRule | None = None,
     ) -> None:
         if gallery.model and gallery.model != extractor.fingerprint:
             raise DataError(
@@ -102,16 +105,14 @@ class PageService:
         self.how = HowCompared.of(extractor, own, calibration=calibration)
         self.matching = self.how.matching
         self.calibration = None if calibration is None else calibration.model_copy(update={"matching": self.matching})
-        self._calibration_problem = calibration_problem
+        self._calibration_problem, self._rule = calibration_problem, rule
         self.limits = limits or Limits()
         self.kept = Recent[Kept](self.limits.kept_bytes, size=lambda one: one.image.nbytes)
         self._files = ItemFiles(self.limits)
         self._gallery, self._extractor = gallery, extractor
         self._outputs = Recent[tuple[PartEmbeddings, np.ndarray]](_OUTPUTS)
         self._model_lock = Lock()
-        self._sampled = -1
-        self._sample: PartEmbeddings | None = None
-        self._bars: dict[str, float | None] = {}
+        self._full_bar = FullBar(gallery)
         self._gallery_lock = Lock()  # stores need not be safe against two threads
         corrections = corrections or corrections_of(gallery)
         self.journeys = Journeys(gallery, self._gallery_lock, corrections=corrections, edits=edits)
@@ -136,6 +137,7 @@ class PageService:
             normalize=bool(self.matching.normalize),
             calibration=None if self.calibration is None else self.calibration.fitted_on or "unknown data",
             calibration_problem=self._calibration_problem,
+            rule=None if self._rule is None else f"{len(self._rule)} persons of {self._rule.fitted_on}",
             compared=str(self.how),
             matching=self.how.to_json(),
             upload_bytes=self.limits.upload_bytes,
@@ -180,24 +182,27 @@ class PageService:
             UnknownImageError: an image is not kept any more.
             PartReIDError: a box, an item, a part or the way to compare is wrong.
         """
-        with recorded(self._gallery, "search", self._told(question)) as event:
+        with recorded(self._gallery, "search", told(question, self.kept)) as event:
             ranking = self._search(question)
             event.results = len(ranking.results)
         return ranking
 
     def _search(self, question: Question) -> Ranking:
         query, matching = self._embed(question.query), self._matching(question)
-        asked = matching.prepare(query)
+        asked, rule = matching.prepare(query), self._asked_rule(question, matching)
         with self._gallery_lock:
             empty, searched, undated, result = self._gallery.read(
                 lambda: (
                     not len(self._gallery),
                     self._gallery.count(question.where),
                     undated_left_out(question.where, self._gallery.count),
-                    self._gallery.search(query, question.k, matching=matching, where=question.where),
+                    self._gallery.search(query, question.k, matching=matching, where=question.where, rule=rule),
                 )
             )
-        found = tuple(found for found in self._found(result, matching) if found.distance is not None)
+        every = self._found(
+            result, matching, prior=None if question.prior is None else question.prior / max(1, searched)
+        )
+        found = tuple(found for found in every if found.distance is not None)
         if not asked.visibility.any() and not weighs_unseen(matching.visibility, len(asked.slots)):
             note = NOTHING_CHOSEN_VISIBLE if self.matching.prepare(query).visibility.any() else NOTHING_VISIBLE
         elif not searched:
@@ -208,7 +213,12 @@ class PageService:
             others = 0 if len(found) == min(question.k, searched) else searched - len(found)
             note = f"No visible part in common with the query: {others} of {searched} items searched." if others else ""
         notes = (note, f"Not searched, as nobody knows their time: {undated} more items." if undated else "")
-        return Ranking(found, searched, tuple(filter(None, notes)))
+        told = tuple(filter(None, notes))
+        if result.decision is None:
+            return Ranking(found, searched, told)
+        named = result.named[0]
+        said = result.decision.statement
+        return Ranking(found, searched, told, said, None if named is None else named.id, result.decision.fits)
 
     def compare(self, question: ItemQuestion) -> ComparisonAnswer:
         """An item beside the query: the distance of each part, and where the model looks for it in both.
@@ -217,7 +227,7 @@ class PageService:
             UnknownImageError: an image is not kept any more.
             PartReIDError: a box, an item, a part or the way to compare is wrong.
         """
-        with recorded(self._gallery, "compare", self._told(question)) as event:
+        with recorded(self._gallery, "compare", told(question, self.kept)) as event:
             event.results = 1
             return self._compare(question)
 
@@ -226,7 +236,7 @@ class PageService:
         record = self._record(question.item)
         with self._gallery_lock:
             result = self._gallery.search(query, 1, matching=matching, where=Filter(ids=(question.item,)))
-            full_bar = self._full_bar(matching)
+            full_bar = self._full_bar.of(matching)
         if not result.items[0]:
             raise DataError("The item is not in the gallery any more. Search again.")
         asked, there = matching.prepare(query), matching.prepare(record.embeddings)
@@ -257,28 +267,6 @@ class PageService:
         """Record in the gallery's audit log that somebody was refused something."""
         record_refusal(self._gallery, operation, {}, why)
 
-    def _told(self, question: Question) -> dict[str, Any]:
-        """A question as the audit log has it: an image by the hash of its file."""
-        told = question.model_dump(mode="json", exclude_defaults=True)
-        for one in told["query"]:
-            if (name := one.pop("image", None)) is not None:
-                kept = self.kept.get(name)
-                one["sha256"] = "not kept any more" if kept is None else kept.sha256
-        return told
-
-    def _full_bar(self, matching: MatchingConfig) -> float | None:
-        """Where the bars of distances end, from a sample of the gallery: no single result changes the scale."""
-        if (sampled := len(self._gallery).bit_length()) != self._sampled:  # at first, and when the gallery has doubled
-            self._sampled, self._sample = sampled, None
-            if (page := next(self._gallery.records(), None)) is not None:
-                some = np.linspace(0, len(page) - 1, min(_SAMPLE, len(page))).round().astype(int)
-                self._sample = page[some].embeddings.to("cpu", torch.float32)
-            self._bars.clear()
-        key = matching.model_dump_json()
-        if key not in self._bars:
-            self._bars[key] = None if self._sample is None else farthest_usual(self._sample, matching)
-        return self._bars[key]
-
     def _matching(self, question: Question) -> MatchingConfig:
         """How to compare: the model's or the calibration's way, with what the question changes."""
         changes: dict[str, Any] = {}
@@ -292,6 +280,16 @@ class PageService:
                 raise DataError("Choose at least one part to compare.")
             changes["slots"] = tuple(slot for slot in every if slot in question.parts)
         return self.matching.model_copy(update=changes)
+
+    def _asked_rule(self, question: Question, matching: MatchingConfig) -> OpenSetRule | None:
+        """The rule with the promise that is asked for."""
+        if question.max_false is None:
+            return None
+        if self._rule is None:
+            raise ConfigError("There is no rule to answer nobody. Make one with: partreid calibrate --rule")
+        if not self._rule.calibration.fits(matching):
+            raise ConfigError("The rule to answer nobody is for all parts, compared its own way. Choose all parts.")
+        return self._rule.at(max_false=question.max_false, prior=question.prior)
 
     def _embed(self, query: Sequence[Sighting]) -> PartEmbeddings:
         """[1, S, D] of one person in several images."""
@@ -340,8 +338,10 @@ class PageService:
         with self._gallery_lock:
             return self._gallery.get([item])
 
-    def _found(self, result: SearchResult, matching: MatchingConfig) -> list[FoundItem]:
-        """The results of one query."""
+    def _found(self, result: SearchResult, matching: MatchingConfig, *, prior: float | None = None) -> list[FoundItem]:
+        """The results of one query; probabilities under the calibration's prior, or another of each item."""
         # A calibration knows no other way of comparing than its own.
         known = self.calibration if self.calibration and self.calibration.fits(matching) else None
+        if known is not None and prior is not None:
+            known = known.with_prior(prior)
         return found_items(result, None if known is None else known.of_search(result)[0].tolist())

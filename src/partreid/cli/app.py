@@ -13,6 +13,7 @@ from partreid.cli import options as opt
 from partreid.cli.console import console, errors, say_warning
 from partreid.cli.gallery import open_to_search
 from partreid.cli.models import chosen
+from partreid.cli.open_set import RuleFile, page_rule
 from partreid.errors import ConfigError
 
 
@@ -24,6 +25,7 @@ def app(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 = any free one.")] = 8000,
     calibration: opt.Calibration = None,
+    rule: RuleFile = None,
     adaptation: opt.Adaptation = None,
     allow_host: Annotated[
         list[str] | None,
@@ -84,10 +86,12 @@ def app(
     open_to_all = known_users is None and not is_local(host)
 
     runtime = opt.runtime_config(device, precision)
+    chosen_name = chosen(model)
     opened, known, problem = open_to_search(
-        gallery, chosen(model), calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
+        gallery, chosen_name, calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
     )
     with opened:
+        named = None if known is None else page_rule(rule, chosen_name, known)
         assert opened.extractor is not None
         said = (  # the page is no place for this machine's folders
             "No probabilities are told: the calibration beside the model is damaged, or belongs to another model or "
@@ -95,7 +99,7 @@ def app(
         )
         service = PageService(
             opened, opened.extractor, calibration=known, calibration_problem=said if problem else "",
-            corrections=corrections, edits=not open_to_all if edit is None else edit,
+            corrections=corrections, edits=not open_to_all if edit is None else edit, rule=named,
         )  # fmt: skip
         limit = RateLimit(rate) if known_users is not None or open_to_all else None
         server = PageServer(

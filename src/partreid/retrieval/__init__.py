@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from partreid.retrieval.lookup import Lookup, look_up
     from partreid.retrieval.many import search_many
     from partreid.retrieval.matching import MatchingConfig
+    from partreid.retrieval.open_set import OpenSetRule
     from partreid.retrieval.recording import acting, audit_log_of, begin_audit_log, recorded
+    from partreid.retrieval.sightings import rule_of_gallery, two_sightings
     from partreid.retrieval.stores import STORES
     from partreid.retrieval.stores.base import Candidates, GalleryHeader, GalleryStore, SearchRule
     from partreid.retrieval.stores.memory import MemoryStore
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = [
     "STORES", "AuditCheck", "AuditLog", "Candidates", "Deletion", "Filled", "Filter", "Gallery", "GalleryHeader",
     "GalleryStore", "HowCompared", "ImageComparison", "LabelledPairs", "Lookup", "MatchCalibration",
-    "MatchingConfig", "MemoryStore", "Naming", "SearchRule", "acting", "add_embeddings", "add_files",
-    "add_images", "audit_log_of", "begin_audit_log", "carry_out", "copy_gallery", "gallery_facts", "look_up",
-    "preview_deletion", "recorded", "search_many",
+    "MatchingConfig", "MemoryStore", "Naming", "OpenSetRule", "SearchRule", "acting", "add_embeddings",
+    "add_files", "add_images", "audit_log_of", "begin_audit_log", "carry_out", "copy_gallery", "gallery_facts",
+    "look_up", "preview_deletion", "recorded", "rule_of_gallery", "search_many", "two_sightings",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

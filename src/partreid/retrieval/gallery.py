@@ -18,7 +18,8 @@ from partreid.retrieval._answer import answer, nothing
 from partreid.retrieval._columns import Query, by_name, check_once, embeddings_of, items_of, narrowed, shipped_extractor
 from partreid.retrieval.filters import Conditions, Filter, Where
 from partreid.retrieval.matching import MatchingConfig
-from partreid.retrieval.recording import record_refusal, recorded
+from partreid.retrieval.open_set import OpenSetRule
+from partreid.retrieval.recording import record_refusal, recorded, recorded_search
 from partreid.retrieval.search.exact import Engine
 from partreid.retrieval.stores import store_of
 from partreid.retrieval.stores.base import Answer, GalleryStore, SearchRule, check_model
@@ -264,6 +265,7 @@ class Gallery(Guided):
         *,
         matching: MatchingConfig | None = None,
         where: Where = None,
+        rule: OpenSetRule | None = None,
         memory_budget: int = MEMORY_BUDGET,
         **conditions: Unpack[Conditions],
     ) -> SearchResult:
@@ -274,6 +276,7 @@ class Gallery(Guided):
             k: how many; fewer where fewer items meet ``where``.
             matching: how to compare; as the model was made for where None.
             where: which items to search: a :class:`Filter`, a mapping of its fields or None for all.
+            rule: names whoever passes, or nobody, with a guarantee; compares its own way. None = ranks only.
             conditions: fields of a filter as keywords: ``cameras=[3]``, ``since=time``, ``metadata={"track": 17}``.
             memory_budget: bytes to work in, beside what is kept of the gallery.
 
@@ -291,16 +294,15 @@ class Gallery(Guided):
         memory_budget = require_whole("memory_budget (bytes)", memory_budget, least=1)
         chosen = Filter.of(where, conditions)
         asked = embeddings_of(query, self.embedder).to("cpu").validate()
+        if rule is not None:
+            return rule.decide(self, asked, int(k), matching=matching, where=chosen, memory_budget=memory_budget)
 
         def found() -> SearchResult:
             self._check(asked)
             rule = SearchRule(int(k), self._resolved(matching, asked), chosen, memory_budget)
             return nothing(asked, rule) if self.store.header() is None else answer(asked, self.store, rule)
 
-        with recorded(self, "search", {"queries": len(asked), "k": k, "where": chosen}) as event:
-            result = self.store.read(found)
-            event.results = sum(map(len, result.items))
-        return result
+        return recorded_search(self, {"queries": len(asked), "k": k, "where": chosen}, lambda: self.store.read(found))
 
     def verify(self) -> list[str]:
         """Read and check everything; a sentence for each problem found, none where all is well."""
@@ -321,8 +323,7 @@ class Gallery(Guided):
             return
         if (dtype := self.store.dtype) is not None:
             new = narrowed(new, dtype)
-        asked = {"ids": [item.id for item in items], "replace": replacing}
-        with recorded(self, "add", asked, changes=True) as event:
+        with recorded(self, "add", {"ids": [i.id for i in items], "replace": replacing}, changes=True) as event:
             self.store.write(GalleryRecords(tuple(items), new), replace=replacing)
             event.added = len(items)
 

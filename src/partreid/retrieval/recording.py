@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from partreid.retrieval.stores.addresses import without_secrets
 
 if TYPE_CHECKING:
     from partreid.retrieval.gallery import Gallery
+    from partreid.types.search import SearchResult
 
 AUDIT_FOLDER = "audit"
 """Name of the folder of the log in a gallery's own folder. Where it is, whatever is done is recorded."""
@@ -118,6 +119,14 @@ def recorded(
         log.append(_record(gallery, action, asked, begun | {"outcome": "done"} | _outcome(event)))
     finally:
         _inside.reset(token)
+
+
+def recorded_search(gallery: Gallery, asked: Mapping[str, Any], search: Callable[[], SearchResult]) -> SearchResult:
+    """What a search finds, recorded; arguments and errors as of :func:`recorded`."""
+    with recorded(gallery, "search", asked) as event:
+        result = search()
+        event.results = sum(map(len, result.items))
+    return result
 
 
 def record_refusal(gallery: Gallery, action: str, asked: Mapping[str, Any], why: str) -> None:
