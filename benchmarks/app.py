@@ -1,7 +1,7 @@
 """``python -m benchmarks.app [--minutes 10] [--clients 50] [--pause 10]``: many clients and a writer on the page's API.
 
 The page runs as a process of its own, as ``partreid app`` starts it: with users, an audit log, and a gallery in a
-folder. Each client has a token and a connection that it keeps. It looks at an answer for a while, and asks again:
+folder. Each client has a token. It looks at an answer for a while, and asks again:
 mostly for the nearest of an item, now and then for a person in an image. The writer sends images, adds them, and
 deletes them. Printed are the errors, the answers' times, and the memory of the page's process over time.
 """
@@ -37,11 +37,10 @@ WARM_SECONDS, EVERY_SECONDS = 60.0, 10.0
 
 
 class Client:
-    """Somebody with a token, who asks one thing after the other over one connection."""
+    """Somebody with a token, who asks one thing after the other; the page closes a connection that is idle for 10 s."""
 
     def __init__(self, port: int, token: str, seen: Counter[str], times: list[float]) -> None:
         self._port, self._token, self._seen, self._times = port, token, seen, times
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
     def ask(self, path: str, body: Any = None, *, raw: bytes | None = None) -> dict[str, Any]:
         """An answer; what is no answer is counted."""
@@ -50,14 +49,16 @@ class Client:
         if raw is None and body is not None:
             data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
         began = time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
         try:
-            self._connection.request("GET" if data is None else "POST", f"/api/v1/{path}", data, headers)
-            answer = self._connection.getresponse()
+            connection.request("GET" if data is None else "POST", f"/api/v1/{path}", data, headers)
+            answer = connection.getresponse()
             content = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
-            self._connection.close()
             self._seen[f"{path}: {type(error).__name__}"] += 1
             return {}
+        finally:
+            connection.close()
         self._times.append(time.monotonic() - began)
         self._seen["answers" if answer.status == 200 else f"{path}: {answer.status} {content.get('error')}"] += 1
         return content if answer.status == 200 else {}
