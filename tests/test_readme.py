@@ -48,7 +48,7 @@ def test_python_runs(at_hand: Path, blocks: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(
     ("page", "chosen"),
-    [("gallery", [0]), ("embed", [0, 1, 3]), ("tracklets", [0, 1]), ("app", [0])],
+    [("gallery", [0]), ("embed", [0, 1, 3]), ("tracklets", [0, 1]), ("app", [1])],
 )
 def test_python_of_the_guides_runs(page: str, chosen: list[int], at_hand: Path) -> None:
     blocks = _blocks("python", (ROOT / f"docs/{page}.md").read_text(encoding="utf-8"))

@@ -37,12 +37,15 @@ def nameable(path: str | Path, *, error: type[PartReIDError] = PartReIDError) ->
 
 
 @contextmanager
-def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -> Iterator[Path]:
+def atomic_file(
+    path: str | Path, *, error: type[PartReIDError] = PartReIDError, private: bool = False
+) -> Iterator[Path]:
     """A temporary path in the same folder that becomes ``path`` if the block succeeds, else vanishes.
 
     Args:
         path: the file to write; its folder is made if missing.
         error: raised in place of an ``OSError`` (a full disk, a read-only folder).
+        private: whether only the user may read it, whatever the system's habit.
     """
     path = nameable(path, error=error)
     with _explained(path, error):
@@ -52,7 +55,9 @@ def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
         temporary = Path(name)
         try:
             yield temporary
-            temporary.chmod(0o666 & ~_umask())  # now: some libraries write a file of their own in its place
+            temporary.chmod(
+                0o600 if private else 0o666 & ~_umask()
+            )  # now: some libraries write a file of their own in its place
             force_to_disk(temporary)
             os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
         finally:

@@ -81,6 +81,10 @@ INNER = {
             "shard_name",
         )
     },
+    **{
+        f"retrieval.recording.{name}": "tests/retrieval/test_audit_log.py; blocks around calls that check the arguments"
+        for name in ("acting", "actor", "recorded", "recorded_search", "begin_audit_log")
+    },
     "retrieval.filters.is_several": "called by Filter, for values of any kind",
     "types.slot_weights": "called by PartEmbeddings and by the distances, with slots that are there",
     "tracking.video.leave_out": "called by embed_video and iter_frames",

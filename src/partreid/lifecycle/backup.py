@@ -27,6 +27,7 @@ from partreid.models.shipped import named_model
 from partreid.objects import guided
 from partreid.progress import Advance
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.stores.base import GalleryHeader
 from partreid.retrieval.upkeep import copy_records, refuse_other_items
@@ -78,7 +79,8 @@ def backup_gallery(
     header = gallery.store.header()
     if header is None or not len(gallery):
         raise DataError(f"There is nothing to back up in {without_secrets(gallery.store.location)}: it has no items.")
-    with atomic_folder(path, error=DataError) as folder:
+    asked = {"to": str(path), "with_model": with_model, "with_images": with_images}
+    with recorded(gallery, "backup", asked) as event, atomic_folder(path, error=DataError) as folder:
         files: dict[str, str] = {}
         items = images = 0
         for number, records in enumerate(_large(gallery.records())):
@@ -98,6 +100,7 @@ def backup_gallery(
         if with_model and extractor is not None:
             files |= _write_model(extractor, folder)
         write_facts(folder, BackupFacts(without_secrets(gallery.store.location), header, items, images, model, files))
+        event.results = items
         return verify_backup(folder)
 
 
@@ -209,13 +212,16 @@ def restore_gallery(
             items = tuple(one.item if images is None else one.with_image(images) for one in stored)
             yield GalleryRecords(items, embeddings)
 
-    with _target(to) as (gallery, beside):
+    with (
+        _target(to) as (gallery, beside),
+        recorded(gallery, "restore", {"from": str(folder)}, changes=True) as event,
+    ):
         _refuse_others(records, gallery, facts)
         if images is not None:
             for stored, _ in _each(folder, facts):
                 for one in stored:
                     one.write_image(folder, images)
-        copy_records(records(), gallery, advance=advance)
+        event.added, _ = copy_records(records(), gallery, advance=advance)
         if len(gallery) != facts.items:
             where = without_secrets(gallery.store.location)
             raise DataError(f"Expected {facts.items} items in {where}, found {len(gallery)}: others write there.")

@@ -10,6 +10,7 @@ from partreid.errors import ConfigError, DataError
 from partreid.linking.corrections import CORRECTIONS_FILE, Corrections, corrections_of
 from partreid.objects import Guided, guided
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.stores.base import CompactableStore
 
@@ -52,13 +53,14 @@ def compact_gallery(gallery: Gallery) -> Compaction:
             f"The store of {where} has no way to be compacted. Copy the gallery to a new place with "
             "`partreid gallery copy`, and remove the former one as a whole."
         )
-    file = corrections_of(gallery)
-    folder = None if file is None else file.parent
-    before = None if folder is None else _bytes(folder)
-    says_nothing_of = store.compact()
-    removed = 0 if file is None else _forget(gallery, file)
-    left = () if folder is None else tuple(sorted(_others(folder)))
-    return Compaction(before, None if folder is None else _bytes(folder), removed, left, says_nothing_of)
+    with recorded(gallery, "compact", changes=True):
+        file = corrections_of(gallery)
+        folder = None if file is None else file.parent
+        before = None if folder is None else _bytes(folder)
+        says_nothing_of = store.compact()
+        removed = 0 if file is None else _forget(gallery, file)
+        left = () if folder is None else tuple(sorted(_others(folder)))
+        return Compaction(before, None if folder is None else _bytes(folder), removed, left, says_nothing_of)
 
 
 def _forget(gallery: Gallery, file: Path) -> int:

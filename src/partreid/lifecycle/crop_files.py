@@ -12,6 +12,7 @@ from partreid.objects import Guided, guided
 from partreid.progress import Advance
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.types import GalleryItem
 from partreid.types.gallery import LONGEST_ID, GalleryRecords
 
@@ -135,26 +136,29 @@ def move_files(
         DataError: a file is not in the new folder, or the gallery cannot be written.
     """
     before, now = (Path(os.path.abspath(place)) for place in (former, folder))  # noqa: PTH100 - as items name them
-    elsewhere, moved, missing = 0, 0, list[str]()
-    for item in gallery:
-        target = _moved(item, before, now)
-        if target is None:
-            elsewhere += 1
-        elif target.is_file():
-            moved += 1
-        else:
-            missing.append(str(target))
-    if missing and not (skip_missing or dry_run):
-        raise DataError(
-            f"{len(missing)} files are not in {now}, such as {missing[0]}. Nothing was changed. Move them there first, "
-            "or leave their items as they are with --skip-missing (skip_missing=True)."
-        )
-    if not dry_run:
-        moved = 0
-        for page in gallery.records():
-            moved += _write_moved(gallery, page, before, now)
-            advance(len(page))
-    return Moved(moved, elsewhere, tuple(missing))
+    asked = {"from": str(before), "to": str(now), "dry_run": dry_run}
+    with recorded(gallery, "move-files", asked, changes=not dry_run) as event:
+        elsewhere, moved, missing = 0, 0, list[str]()
+        for item in gallery:
+            target = _moved(item, before, now)
+            if target is None:
+                elsewhere += 1
+            elif target.is_file():
+                moved += 1
+            else:
+                missing.append(str(target))
+        if missing and not (skip_missing or dry_run):
+            raise DataError(
+                f"{len(missing)} files are not in {now}, such as {missing[0]}. Nothing was changed. Move them there "
+                "first, or leave their items as they are with --skip-missing (skip_missing=True)."
+            )
+        if not dry_run:
+            moved = event.changed = 0
+            for page in gallery.records():
+                moved += _write_moved(gallery, page, before, now)
+                event.changed = moved
+                advance(len(page))
+        return Moved(moved, elsewhere, tuple(missing))
 
 
 def _write_moved(gallery: Gallery, page: GalleryRecords, before: Path, now: Path) -> int:

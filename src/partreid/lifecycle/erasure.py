@@ -21,6 +21,7 @@ from partreid.lifecycle.retention import delete_again
 from partreid.objects import Guided, guided
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.upkeep import Deletion, carry_out, preview_deletion
 from partreid.types.gallery import id_text
@@ -159,14 +160,21 @@ def erase(gallery: Gallery, erasure: Erasure) -> ErasureReceipt:
             be deleted, which comes before any item is. ConfigError: the gallery's store cannot be compacted.
     """
     deletion = erasure.deletion
-    if gallery.count(deletion.where) != deletion.count:
-        raise DataError("The gallery was changed meanwhile. Nothing was deleted: look again.")
-    crops = delete_again(gallery, deletion.where, erasure.crops)
-    items = carry_out(gallery, deletion)
-    compaction = compact_gallery(gallery)
-    if back := gallery.count(deletion.where):
-        raise DataError(f"{back} of these items were added again meanwhile. Stop whoever adds them, and erase again.")
-    return _receipt(gallery, erasure, items, crops, compaction)
+    asked = {
+        "ids": len(deletion.where.ids or ()),
+        "with_crops": erasure.crops is not None,
+    }  # not which: they may be names
+    with recorded(gallery, "erase", asked, changes=True) as event:
+        if gallery.count(deletion.where) != deletion.count:
+            raise DataError("The gallery was changed meanwhile. Nothing was deleted: look again.")
+        crops = delete_again(gallery, deletion.where, erasure.crops)
+        items = event.deleted = carry_out(gallery, deletion)
+        compaction = compact_gallery(gallery)
+        if back := gallery.count(deletion.where):
+            raise DataError(
+                f"{back} of these items were added again meanwhile. Stop whoever adds them, and erase again."
+            )
+        return _receipt(gallery, erasure, items, crops, compaction)
 
 
 def _receipt(gallery: Gallery, erasure: Erasure, items: int, crops: int, compaction: Compaction) -> ErasureReceipt:

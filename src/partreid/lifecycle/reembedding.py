@@ -21,6 +21,7 @@ from partreid.objects import Guided, guided
 from partreid.progress import Advance
 from partreid.retrieval._columns import narrowed
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.retrieval.stores.base import OverwritableStore
 from partreid.retrieval.stores.memory import MemoryStore
@@ -74,11 +75,26 @@ def re_embed(
         ConfigError: the gallery's store cannot change all items in one step, and there is no ``target``; or no
             workplace is known.
     """
+    asked = {
+        "model": extractor.fingerprint,
+        "target": None if target is None else without_secrets(target.store.location),
+    }
+    with recorded(gallery, "re-embed", asked, changes=True) as event:
+        done = _re_embed(
+            gallery, extractor, target, workplace, _Work(extractor, skip_missing, tracks_from_one_image), advance
+        )
+        event.changed = done.items
+        return done
+
+
+def _re_embed(
+    gallery: Gallery, extractor: PartExtractor, target: Gallery | None, workplace: str | Path | None, work: _Work,
+    advance: Advance,
+) -> Reembedded:  # fmt: skip
     if gallery.model == extractor.fingerprint:
         raise DataError(f"The gallery was made by {named_model(gallery.model)} already. There is nothing to do.")
     if not len(gallery):
         raise DataError("The gallery is empty: there is nothing to embed again.")
-    work = _Work(extractor, skip_missing, tracks_from_one_image)
     work.refuse_missing(gallery)
     if target is not None:
         work.fill(gallery, target, advance)

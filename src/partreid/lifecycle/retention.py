@@ -11,6 +11,7 @@ from partreid.lifecycle.crop_files import CropFiles, crops_of, delete_crops
 from partreid.objects import Guided, guided
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.retrieval.upkeep import Deletion, carry_out, preview_deletion
 
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
@@ -71,10 +72,12 @@ def expire(gallery: Gallery, expiry: Expiry) -> int:
         DataError: the gallery was changed meanwhile, or an image file cannot be deleted; no item is deleted then.
     """
     where = expiry.deletion.where
-    if gallery.count(where) != expiry.deletion.count:
-        raise DataError("The gallery was changed meanwhile. Nothing was deleted: look again.")
-    delete_again(gallery, where, expiry.crops)
-    return carry_out(gallery, expiry.deletion)
+    with recorded(gallery, "expire", where, changes=True) as event:
+        if gallery.count(where) != expiry.deletion.count:
+            raise DataError("The gallery was changed meanwhile. Nothing was deleted: look again.")
+        delete_again(gallery, where, expiry.crops)
+        event.deleted = carry_out(gallery, expiry.deletion)
+        return event.deleted
 
 
 def delete_again(gallery: Gallery, where: Filter, crops: CropFiles | None) -> int:

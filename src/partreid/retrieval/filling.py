@@ -19,6 +19,7 @@ from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval._known import FILE, Newcomers
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 from partreid.types.moments import written_time
@@ -128,6 +129,21 @@ def add_images(
             the same call resumes behind it.
     """
     names = list(map(str, images))
+    with recorded(gallery, "add", {"images": names, "replace": replace}, changes=True) as event:
+        filled = _add_images(gallery, extractor, names, naming, replace, skip_damaged, advance)
+        event.added = filled.added
+    return filled
+
+
+def _add_images(
+    gallery: Gallery,
+    extractor: PartExtractor,
+    names: list[str],
+    naming: Naming,
+    replace: bool,
+    skip_damaged: bool,
+    advance: Advance,
+) -> Filled:
     newcomers = Newcomers(gallery, replacing=replace)
     wanted: list[str] = []
     for start in range(0, len(names), WRITTEN):

@@ -14,6 +14,7 @@ from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.types import CameraSummary, GalleryRecords
 
@@ -116,7 +117,10 @@ def copy_gallery(
     if not replace:
         advice = "Copy into a new gallery, or put these in the place of those with --replace."
         refuse_other_items(source.records, target, of="", advice=advice)
-    return copy_records(source.records(), target, replace=replace, advance=advance)
+    with recorded(source, "copy", {"to": there, "replace": replace}) as event:
+        copied, known = copy_records(source.records(), target, replace=replace, advance=advance)
+        event.results = copied
+    return copied, known
 
 
 def refuse_other_items(

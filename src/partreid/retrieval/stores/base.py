@@ -16,6 +16,7 @@ from torch import Tensor
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.functional.visibility import query_weights
+from partreid.models.shipped import named_model
 from partreid.objects import Guided
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
@@ -312,6 +313,16 @@ def check_version(location: str, version: object) -> None:
         raise DataError(
             f"{location} has format version {version}; this partreid reads {FORMAT_VERSION}. "
             "Use the partreid that made it, or make a new gallery."
+        )
+
+
+def check_model(location: str, made_by: str, model: str) -> None:
+    """DataError where a gallery was made by another model than that of these fingerprints; "" is unknown."""
+    if made_by not in ("", model):
+        raise DataError(
+            f"The gallery in {location} was made by another model: expected the fingerprint {named_model(made_by)}, "
+            f"got {named_model(model)}. Open it with the model, image size, mirror choice and adaptation that it was "
+            "made with, or make a new gallery."
         )
 
 
