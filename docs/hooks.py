@@ -78,8 +78,10 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     """Make links of docstrings' cross-references, such as ``:func:`~partreid.files.atomic_file```."""
     return re.sub(
         r":\w+:<code>(~?)([\w.]+)</code>",
-        lambda role: f'<autoref optional identifier="{role[2]}"><code>'
-        f"{role[2].rpartition('.')[2] if role[1] else role[2]}</code></autoref>",
+        lambda role: (
+            f'<autoref optional identifier="{role[2]}"><code>'
+            f"{role[2].rpartition('.')[2] if role[1] else role[2]}</code></autoref>"
+        ),
         html,
     )
 
@@ -123,7 +125,12 @@ def _reference(door: str) -> str:
 
 def _index() -> str:
     """The first page of the reference: the doors, what each is for, and its names."""
-    lines = ["# Reference", "", "Import from these packages. What a package does not name is not public, and may change.", ""]
+    lines = [
+        "# Reference",
+        "",
+        "Import from these packages. What a package does not name is not public, and may change.",
+        "",
+    ]
     lines += ["The same as commands: [the command line](commands.md).", ""]
     for door in DOORS:
         listed = ", ".join(f"`{name}`" for name in names(door))
