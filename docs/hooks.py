@@ -1,4 +1,4 @@
-"""What the site (``mkdocs.yml``) has beside the pages of this folder: the reference, and pages of the repository's root.
+"""What the site (``mkdocs.yml``) has beside the pages of this folder: the reference, examples, pages of the root.
 
 MkDocs calls these functions by their names. Nothing here is written into the repository.
 """
@@ -189,7 +189,6 @@ def _broken(file: Path, pages: dict[Path, _Links]) -> Iterator[str]:
             continue
         there = (file.parent / unquote(parts.path)).resolve() if parts.path else file
         there = there / "index.html" if there.is_dir() else there
-        if not there.exists():
-            yield target
-        elif parts.fragment and there in pages and unquote(parts.fragment) not in pages[there].anchors:
+        missing = parts.fragment and there in pages and unquote(parts.fragment) not in pages[there].anchors
+        if missing or not there.exists():
             yield target

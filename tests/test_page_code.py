@@ -15,7 +15,14 @@ import pytest
 from PIL import Image
 
 from partreid import (
-    BPBReID, Filter, Gallery, MatchCalibration, ModelConfig, PartExtractor, PreprocessConfig, read_dataset,
+    BPBReID,
+    Filter,
+    Gallery,
+    MatchCalibration,
+    ModelConfig,
+    PartExtractor,
+    PreprocessConfig,
+    read_dataset,
     save_checkpoint,
 )  # fmt: skip
 from partreid.models.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""What the README and docs/ show is there: commands' names and options, links, files and names; the README's Python runs.
+"""What the README and docs/ show is there: the README's Python runs; commands, links, files and names exist.
 
 The Python of docs/ runs in test_page_code.py.
 """
