@@ -38,7 +38,12 @@ FROM_THE_ROOT = {
     CARD: "model_card.md",
 }
 """Files outside docs/ that are pages of the site."""
-ELSEWHERE = {"README.md": "index.md", "src/partreid/models/shipped_models": "model_card.md", "examples": "examples.md"}
+ELSEWHERE = {
+    "README.md": "index.md",
+    "examples/README.md": "examples.md",
+    "src/partreid/models/shipped_models": "model_card.md",
+    "tests/api/public_api.txt": "reference/index.md",
+}
 """What stands for other files and folders that pages link to."""
 
 

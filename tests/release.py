@@ -24,7 +24,7 @@ NEVER = (".pyc", ".pt", ".pth", ".tar")
 def build(out: Path) -> tuple[Path, Path]:
     """The wheel and the source distribution, made anew."""
     shutil.rmtree(out, ignore_errors=True)
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT)
+    run(sys.executable, "-m", "build", "--outdir", out, ROOT)
     (wheel,), (source,) = out.glob("*.whl"), out.glob("*.tar.gz")
     run(sys.executable, "-m", "twine", "check", "--strict", wheel, source)
     return wheel, source

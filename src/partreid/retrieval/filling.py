@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import ConfigError, DataError
+from partreid.files import posix_name
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import images_root, iter_embeddings
 from partreid.inference.streaming import SkippedImage
@@ -127,7 +128,7 @@ def add_images(
             id is there for another image, or with another camera, time or metadata. What was added until then stays:
             the same call resumes behind it.
     """
-    names = list(map(str, images))
+    names = [posix_name(image) for image in images]
     newcomers = Newcomers(gallery, replacing=replace)
     wanted: list[str] = []
     for start in range(0, len(names), WRITTEN):

@@ -10,7 +10,7 @@ from typing import Any
 from partreid.errors import CheckpointError, ConfigError, DataError
 from partreid.functional.merging import SlotSums
 from partreid.inference.cameras import Cameras
-from partreid.inference.inputs import walk
+from partreid.inference.inputs import image_name, walk
 from partreid.models.checkpoint import find_checkpoint
 from partreid.objects import Guided
 from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
@@ -141,7 +141,7 @@ def _queries(
 ) -> tuple[PartEmbeddings, list[str]]:
     parts, names = [], []
     if images:
-        files = [str(image) for image in walk(list(images))]
+        files = [image_name(image, place) for place, image in enumerate(walk(list(images)))]
         parts.append(gallery.embedder().embed(files, cameras=cameras))
         names += files
     if like:
