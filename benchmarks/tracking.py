@@ -69,7 +69,7 @@ class Appearance(Protocol):
     """What a tracker knows of people's looks; all of it lies in one object per track."""
 
     def costs(self, tracks: Sequence[Any], rows: Sequence[int], time: int) -> np.ndarray:
-        """[T, N] of detections' rows; 1 is where they stop to be one person, NaN is unknown."""
+        """[T, N] of detections' rows, in [0, 1]; above 1 they cannot be one person, NaN is unknown."""
 
     def take(self, track: Any, row: int, time: int) -> Any:
         """The track's memory after a detection; ``track`` is None before the first."""
@@ -103,8 +103,8 @@ class PartMemory:
     gate: float
 
     def costs(self, tracks: Sequence[Any], rows: Sequence[int], time: int) -> np.ndarray:
-        """1 - P(one person) over the gate."""
-        return cost(tracks, self.table[list(rows)], self.calibration, time=time) / self.gate
+        """partreid's costs, infinite from the gate on."""
+        return cost(tracks, self.table[list(rows)], self.calibration, time=time, gate=self.gate)
 
     def take(self, track: Any, row: int, time: int) -> Any:
         """An AppearanceMemory."""
@@ -298,7 +298,7 @@ class Method:
 
     def settings(self) -> list[dict[str, float]]:
         """What is tried while tuning: gate, share of looks, limit, patience in frames."""
-        shares = (0.4, 0.7) if self.looks else (0.0,)
+        shares = (0.4, 0.55, 0.7) if self.looks else (0.0,)
         limits = (0.8,) if self.looks else (0.6, 0.8, 0.95)
         names = ("gate", "share", "limit", "patience")
         return [dict(zip(names, v, strict=True)) for v in itertools.product(self.gates, shares, limits, (10, 30))]
@@ -345,7 +345,7 @@ def main() -> None:
     methods = [
         Method("motion alone", None, (0.0,)),
         Method("one vector, own", lambda f, g: OneVector(vectors(f, "own", None), g), cosines, "own"),
-        Method("part memory", lambda f, g: PartMemory(f.tables["own"], calibration, g), (0.5, 0.8, 0.95, 0.99), "own"),
+        Method("part memory", lambda f, g: PartMemory(f.tables["own"], calibration, g), (0.5, 0.7, 0.85, 1.0), "own"),
     ]
     models: dict[str, Callable[[np.ndarray, Boxes], PartEmbeddings]] = {"own": extractor.embed_boxes}
     if options.onnx:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from partreid.functional import distance, losses, mining, pooling, ranking, visibility
+from partreid.functional import distance, losses, mining, pooling, ranking, tolerance, two_sample, visibility
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
 
 RULES = st.sampled_from(["product", "geometric", "ignore"])
@@ -85,5 +85,11 @@ TARGETS: list[Target] = [
     fuzz(visibility.query_weights, fixed=("slots",), visibility=tensors(2, 3, kind="uniform"), rule=RULES,
          slots=("foreground", "head", "legs"), weights=WEIGHTS),
     fuzz(visibility.weighs_unseen, rule=RULES, slots=3),
+    fuzz(tolerance.require_share, name="share", value=0.1),
+    fuzz(tolerance.tolerance_rank, count=st.integers(0, 99), share=0.1, confidence=0.9),
+    fuzz(tolerance.share_above, count=50, rank=st.integers(1, 50), confidence=0.9),
+    fuzz(tolerance.draws_needed, share=0.1, confidence=0.9),
+    fuzz(tolerance.share_below, count=50, found=st.integers(0, 50), confidence=0.9),
+    fuzz(two_sample.energy_test, first=tensors(3, 4), second=tensors(5, 4), permutations=9, seed=0),
 ]  # fmt: skip
 """One for each public function of ``functional``; ``PartEmbeddings`` and ``torch`` are what they speak."""

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from partreid.linking import clocks, corrections, edits, linked, names, output, tracks
+from partreid.linking import clocks, corrections, edits, linked, names, output, strangers, tracks
 from partreid.retrieval.gallery import Gallery
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.moments import as_time
 from tests.property.fuzz_inference import TABLE, files
-from tests.property.fuzz_retrieval import CURVES, galleries
+from tests.property.fuzz_retrieval import CURVES, RULE, galleries
 from tests.property.fuzz_types import NOON, folder
 from tests.property.fuzzing import Target, embeddings, fuzz
 
@@ -88,6 +88,7 @@ TARGETS: list[Target] = [
          other="p2", who="ann"),
     fuzz(edits.split_tracks, gallery=OUT.map(named), file=st.builds(lambda: folder() / "split.json"), tracks=["1"],
          who="ann"),
+    fuzz(strangers.rule_notes, rule=RULE, embeddings=embeddings()),
     fuzz(names.next_number, names=["p1", "anna"]),
     fuzz(names.person_numbers, persons=["p1", "anna"]),
 ]  # fmt: skip

@@ -18,6 +18,8 @@ from partreid.retrieval import (
     how_compared,
     lookup,
     many,
+    open_set,
+    sightings,
     upkeep,
 )  # fmt: skip
 from partreid.retrieval.matching import MatchingConfig
@@ -80,6 +82,8 @@ def batches(items: PartEmbeddings) -> list[tuple[PartEmbeddings, list[str]]]:
 
 
 DISTANCES = torch.tensor([0.5, torch.inf, 2.0])
+PERSONS = PartEmbeddings(torch.arange(1440.0).reshape(60, 3, 8), torch.ones(60, 3), ("foreground", "head", "legs"))
+RULE = open_set.OpenSetRule(PERSONS, PERSONS, CURVES, max_false=0.1)
 
 VIDEO = track_filling.VideoNaming(Path("a.mp4"), "1", as_time(NOON))
 
@@ -141,6 +145,20 @@ TARGETS: list[Target] = [
         lambda path: {"cls": calibration.MatchCalibration, "source": path})),
     fuzz(calibration.MatchCalibration.check, extractor=st.builds(extractor), self=st.builds(
         lambda: CURVES.model_copy(update={"model": extractor().fingerprint}))),
+    fuzz(calibration.MatchCalibration.log_ratio, self=CURVES, distances=DISTANCES, comparable=torch.tensor([1, 0, 3])),
+    fuzz(open_set.OpenSetRule, strangers=PERSONS, mates=PERSONS, calibration=CURVES, fitted_on="made up",
+         max_false=0.1, confidence=0.9, prior=st.sampled_from([None, 0.2])),
+    fuzz(open_set.OpenSetRule.at, self=RULE, max_false=0.2, confidence=0.9, prior=0.1),
+    fuzz(open_set.OpenSetRule.scores, self=RULE, distances=DISTANCES, comparable=torch.tensor([1, 0, 3])),
+    fuzz(open_set.OpenSetRule.limits, self=RULE, threshold=1.5),
+    fuzz(open_set.OpenSetRule.own_threshold, self=RULE, searched=st.integers(0, 99)),
+    fuzz(open_set.OpenSetRule.unlike, self=RULE, embeddings=embeddings()),
+    fuzz(open_set.OpenSetRule.save, self=RULE, path=st.builds(lambda: folder() / "rule.safetensors")),
+    fuzz(open_set.OpenSetRule.load.__func__, all=st.builds(lambda: {
+        "cls": open_set.OpenSetRule, "source": RULE.save(folder() / "rule.safetensors"), "calibration": CURVES})),
+    fuzz(open_set.OpenSetRule.least_promise.__func__, all=st.just({"cls": open_set.OpenSetRule, "count": 60})),
+    fuzz(sightings.two_sightings, persons=["a", "b", "a"], views=[1, 2, 2], seed=0),
+    fuzz(sightings.rule_of_gallery, right=False, gallery=galleries(), calibration=CURVES),
     fuzz(calibration.fit_curves, pairs=pairs(), num_slots=3),
     fuzz(calibration.usual_strangers, pairs=pairs(), num_slots=3),
     fuzz(compare.compare, nan=True, first=embeddings(n=2), second=embeddings(n=3), matching=None,

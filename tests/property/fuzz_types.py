@@ -19,7 +19,7 @@ from partreid.functional.ranking import evaluate_ranking
 from partreid.models.model_config import ModelConfig
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import _id_values as id_values
-from partreid.types import data, gallery, ids, moments, numbers, results
+from partreid.types import data, gallery, ids, moments, numbers, open_set, results
 from partreid.types import output as outputs
 from partreid.types import tensors as types
 from tests.property.fuzzing import Target, embeddings, fuzz, tensors
@@ -71,6 +71,8 @@ TARGETS: list[Target] = [
     fuzz(types.PartEmbeddings, vectors=tensors(2, 3, 4), visibility=tensors(2, 3, kind="uniform"),
          slots=SLOTS, model="", compare_weights=st.sampled_from([{}, {"head": 2}])),
     fuzz(types.PartEmbeddings.validate, self=embeddings()),
+    fuzz(open_set.OpenSetDecision.to_json, self=open_set.OpenSetDecision(
+        torch.ones(1, 2).bool(), torch.zeros(1).long(), 0.01, 0.95, 300, "made up", 9, 0.5, 0.2, 0.1, {"items": 0.3})),
     fuzz(types.PartEmbeddings.to, fixed=("device",), self=embeddings(), device="cpu", dtype=torch.float64),
     Target("types.tensors.PartEmbeddings.select", lambda self, slots: self.select(*slots),
            st.fixed_dictionaries({"self": embeddings(), "slots": st.just(("legs", "head"))})),

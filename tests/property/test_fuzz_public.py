@@ -108,6 +108,9 @@ INNER = {
         f"linking.{name}": "called by link, which has checked the arguments; tests/linking/test_link.py"
         for name in ("clocks.Clocks", "cluster", "distances", "evidence", "names.in_time", "names.names_of", "notes")
     },
+    "linking.strangers.least_ratio": "called by link, with its own fit; tests/linking/test_strangers.py",
+    "retrieval.open_set.OpenSetRule.decide": "called by Gallery.search, which has checked the arguments",
+    "retrieval.sightings.promising": "called by calibrate and rule_of_gallery",
     "linking.edits.items_of_person": "called by merge_persons, split_tracks and the page",
     "linking.output.rename": "called by save_persons, merge_persons and split_tracks",
     "retrieval.search": "called by Gallery; tests/retrieval/test_search.py compares it with plain search",

@@ -13,6 +13,8 @@ from partreid import MatchCalibration, PartExtractor, read_dataset
 from partreid.errors import CheckpointError
 from partreid.models import shipped
 from partreid.reports.shipped import CARD_FILE, main, ship
+from partreid.retrieval import OpenSetRule
+from partreid.retrieval.open_set import OPEN_SET_FILE
 from partreid.runtime import RuntimeConfig
 from partreid.training.loop import Trainer
 from tests.conftest import tiny_config
@@ -54,7 +56,22 @@ def test_a_run_becomes_the_shipped_model(run: Path, box: Path, blocks: Path, tmp
     card = (box / "partreid-tiny-1" / CARD_FILE).read_text()
     assert "# partreid-tiny-1\n\nTrained from random weights: no ImageNet weights were used.\n\n## Limits" in card
     assert f"| {blocks.name} | query | 4 | 12 | {100 * ours.metrics['figures'][0]['rank1']:.1f} |" in card
+    assert "There is no rule to answer nobody" in card
     assert str(tmp_path) not in "".join(file.read_text() for file in (box / "partreid-tiny-1").glob("*.[jmt]*o*"))
+
+
+def test_a_rule_to_answer_nobody_goes_along(
+    run: Path, box: Path, blocks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("evaluation.calibration", "retrieval.open_set"):
+        monkeypatch.setattr(f"partreid.{module}.FEWEST_PERSONS", 2)
+    made = ship(run, "partreid-tiny-1", "About.", calibrated_on=[blocks])
+    rule = OpenSetRule.load("partreid-tiny-1", calibration=MatchCalibration.load("partreid-tiny-1"))
+    dataset = read_dataset(blocks)
+    assert len(rule) == len({image.pid for image in dataset.queries["query"]})
+    assert rule.fitted_on == dataset.name
+    assert OPEN_SET_FILE in shipped.read_index()["files"]
+    assert f"rests on {len(rule)} persons of {dataset.name}" in (made / CARD_FILE).read_text()
 
 
 def test_names_stand_for_the_same_weights_for_ever(

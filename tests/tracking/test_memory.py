@@ -89,14 +89,25 @@ def test_costs_are_calibrated_and_too_little_is_unknown() -> None:
     here = rows(ALL, UPPER, (1.0, 0.0, 1.0), WALL, (0.0, 0.0, 0.0), value=[1.0, 3.0, 1.0, 1.0, 1.0])
     costs = cost([track, AppearanceMemory()], here, CURVES)
     assert costs.shape == (2, 5)
-    odds = [math.exp(4.0), math.exp(4.0 - 2 * math.sqrt(2))]  # two slots in both; the prior is even
-    np.testing.assert_allclose(costs[0, :2], [1 / (1 + odd) for odd in odds], rtol=1e-5)
+    # Two slots in both, and even odds before: sigmoid(4 - d) is 2 % at d = 4 + ln 49.
+    dear = 2 * math.sqrt(2) / (4 + math.log(49))
+    np.testing.assert_allclose(costs[0, :2], [0.0, dear], rtol=1e-5)
     assert np.isnan(costs[0, 2:]).all()  # no part in common: the foreground alone may be a wall
     assert np.isnan(costs[1]).all()  # nothing known yet
-    assert cost([track], here, CURVES, unknown=0.5, gate=0.1)[0].tolist() == [
-        pytest.approx(1 / (1 + odds[0])), math.inf, 0.5, 0.5, 0.5,
-    ]  # fmt: skip
+    assert cost([track], here, CURVES, unknown=0.5, gate=0.1)[0].tolist() == [0.0, math.inf, 0.5, 0.5, 0.5]
     assert np.isnan(cost([track], here[:1], CURVES, least_parts=2)).all()
+
+
+def test_the_fewer_slots_the_dearer_as_calibrated_and_never_above_1() -> None:
+    track = remembered((rows(ALL, value=1.0), 0))
+    here = rows(ALL, UPPER, ALL, value=[2.0, 2.0, 99.0])
+    both = math.sqrt(2)  # of one slot, in two dimensions
+    assert cost([track], here, CURVES)[0] == pytest.approx(
+        [both * 2 / (6 + math.log(49)), both / (4 + math.log(49)), 1.0], rel=1e-5
+    )
+    assert cost([track], here, CURVES, gate=1)[0, 2] == math.inf
+    hopeless = MatchCalibration(prior=0.5, offsets=(-9.0,) * 3, slopes=(1.0,) * 3, model="m")
+    assert cost([track], rows(ALL), hopeless)[0, 0] == 1.0  # no distance makes it probable
 
 
 def test_many_tracks_at_once_are_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:

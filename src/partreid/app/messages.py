@@ -44,6 +44,10 @@ class Question(ConfigModel):
     """How many results."""
     where: Filter = Filter()
     """Which items to search."""
+    max_false: Annotated[StrictFloat, Field(gt=0, lt=1)] | None = None
+    """The largest share of searches whose person is not there that may name somebody; None = rank only."""
+    prior: Annotated[StrictFloat, Field(gt=0, lt=1)] | None = None
+    """How often the person is there at all; None = not told."""
 
 
 class ItemQuestion(Question):
@@ -87,6 +91,7 @@ class About:
         more_cameras: whether there may be others. normalize: what the model was made for.
         calibration: what the probabilities were fitted on; None = there are none.
         calibration_problem: why there are none although there is a calibration; "" = there is none, or it is used.
+        rule: what the rule to answer nobody was fitted on; None = there is none.
         compared: how images are compared, in words. matching: the same as its fields.
         upload_bytes, most_images, most_results: limits.
     """
@@ -99,6 +104,7 @@ class About:
     normalize: bool
     calibration: str | None
     calibration_problem: str
+    rule: str | None
     compared: str
     matching: dict[str, Any]
     upload_bytes: int
@@ -150,12 +156,16 @@ class Ranking:
 
     Attributes:
         results: those that can be compared. searched: number of items that met the filter. notes: what to know, in
-            words.
+            words. statement: what the rule promises; "" = no rule was asked for. named: the item that it names, None =
+            nobody. fits: whether the images look like those that the rule was fitted on, as far as was tested.
     """
 
     results: tuple[FoundItem, ...]
     searched: int
     notes: tuple[str, ...]
+    statement: str = ""
+    named: str | None = None
+    fits: bool = True
 
 
 @dataclass(frozen=True)

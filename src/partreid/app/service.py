@@ -30,7 +30,7 @@ from partreid.app.messages import (
 )
 from partreid.app.recent import Recent
 from partreid.app.uploads import ItemFiles, Limits, UnknownImageError, crop, decode_image, encode, item_image
-from partreid.errors import DataError
+from partreid.errors import ConfigError, DataError
 from partreid.functional.visibility import weighs_unseen
 from partreid.inference.extractor import PartExtractor
 from partreid.linking.corrections import corrections_of
@@ -40,6 +40,7 @@ from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.open_set import OpenSetRule
 from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords
@@ -71,6 +72,7 @@ class PageService:
         limits: how much it accepts from its clients.
         corrections: the file of what people say of persons; that in the gallery's folder where None.
         edits: whether the page may merge and split persons.
+        rule: names somebody or nobody, where the page asks for it.
 
     Attributes:
         journeys: the persons of the gallery.
@@ -89,6 +91,7 @@ class PageService:
         limits: Limits | None = None,
         corrections: Path | None = None,
         edits: bool = False,
+        rule: OpenSetRule | None = None,
     ) -> None:
         if gallery.model and gallery.model != extractor.fingerprint:
             raise DataError(
@@ -100,7 +103,7 @@ class PageService:
         self.how = HowCompared.of(extractor, own, calibration=calibration)
         self.matching = self.how.matching
         self.calibration = None if calibration is None else calibration.model_copy(update={"matching": self.matching})
-        self._calibration_problem = calibration_problem
+        self._calibration_problem, self._rule = calibration_problem, rule
         self.limits = limits or Limits()
         self.kept = Recent[np.ndarray](self.limits.kept_bytes, size=lambda image: image.nbytes)
         self._files = ItemFiles(self.limits)
@@ -130,6 +133,7 @@ class PageService:
             normalize=bool(self.matching.normalize),
             calibration=None if self.calibration is None else self.calibration.fitted_on or "unknown data",
             calibration_problem=self._calibration_problem,
+            rule=None if self._rule is None else f"{len(self._rule)} persons of {self._rule.fitted_on}",
             compared=str(self.how),
             matching=self.how.to_json(),
             upload_bytes=self.limits.upload_bytes,
@@ -175,17 +179,20 @@ class PageService:
             PartReIDError: a box, an item, a part or the way to compare is wrong.
         """
         query, matching = self._embed(question.query), self._matching(question)
-        asked = matching.prepare(query)
+        asked, rule = matching.prepare(query), self._asked_rule(question, matching)
         with self._gallery_lock:
             empty, searched, undated, result = self._gallery.read(
                 lambda: (
                     not len(self._gallery),
                     self._gallery.count(question.where),
                     undated_left_out(question.where, self._gallery.count),
-                    self._gallery.search(query, question.k, matching=matching, where=question.where),
+                    self._gallery.search(query, question.k, matching=matching, where=question.where, rule=rule),
                 )
             )
-        found = tuple(found for found in self._found(result, matching) if found.distance is not None)
+        every = self._found(
+            result, matching, prior=None if question.prior is None else question.prior / max(1, searched)
+        )
+        found = tuple(found for found in every if found.distance is not None)
         if not asked.visibility.any() and not weighs_unseen(matching.visibility, len(asked.slots)):
             note = NOTHING_CHOSEN_VISIBLE if self.matching.prepare(query).visibility.any() else NOTHING_VISIBLE
         elif not searched:
@@ -196,7 +203,12 @@ class PageService:
             others = 0 if len(found) == min(question.k, searched) else searched - len(found)
             note = f"No visible part in common with the query: {others} of {searched} items searched." if others else ""
         notes = (note, f"Not searched, as nobody knows their time: {undated} more items." if undated else "")
-        return Ranking(found, searched, tuple(filter(None, notes)))
+        told = tuple(filter(None, notes))
+        if result.decision is None:
+            return Ranking(found, searched, told)
+        named = result.named[0]
+        said = result.decision.statement
+        return Ranking(found, searched, told, said, None if named is None else named.id, result.decision.fits)
 
     def compare(self, question: ItemQuestion) -> ComparisonAnswer:
         """An item beside the query: the distance of each part, and where the model looks for it in both.
@@ -263,6 +275,16 @@ class PageService:
             changes["slots"] = tuple(slot for slot in every if slot in question.parts)
         return self.matching.model_copy(update=changes)
 
+    def _asked_rule(self, question: Question, matching: MatchingConfig) -> OpenSetRule | None:
+        """The rule with the promise that is asked for."""
+        if question.max_false is None:
+            return None
+        if self._rule is None:
+            raise ConfigError("There is no rule to answer nobody. Make one with: partreid calibrate --rule")
+        if not self._rule.calibration.fits(matching):
+            raise ConfigError("The rule to answer nobody is for all parts, compared its own way. Choose all parts.")
+        return self._rule.at(max_false=question.max_false, prior=question.prior)
+
     def _embed(self, query: Sequence[Sighting]) -> PartEmbeddings:
         """[1, S, D] of one person in several images."""
         every = [
@@ -310,8 +332,10 @@ class PageService:
         with self._gallery_lock:
             return self._gallery.get([item])
 
-    def _found(self, result: SearchResult, matching: MatchingConfig) -> list[FoundItem]:
-        """The results of one query."""
+    def _found(self, result: SearchResult, matching: MatchingConfig, *, prior: float | None = None) -> list[FoundItem]:
+        """The results of one query; probabilities under the calibration's prior, or another of each item."""
         # A calibration knows no other way of comparing than its own.
         known = self.calibration if self.calibration and self.calibration.fits(matching) else None
+        if known is not None and prior is not None:
+            known = known.with_prior(prior)
         return found_items(result, None if known is None else known.of_search(result)[0].tolist())

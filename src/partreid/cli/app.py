@@ -13,6 +13,7 @@ from partreid.cli import options as opt
 from partreid.cli.console import console, errors, say_warning
 from partreid.cli.gallery import open_to_search
 from partreid.cli.models import chosen
+from partreid.cli.open_set import RuleFile, page_rule
 
 
 def app(
@@ -23,6 +24,7 @@ def app(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 = any free one.")] = 8000,
     calibration: opt.Calibration = None,
+    rule: RuleFile = None,
     adaptation: opt.Adaptation = None,
     allow_host: Annotated[
         list[str] | None,
@@ -57,10 +59,12 @@ def app(
     from partreid.app.threads import jobs_at_work
 
     runtime = opt.runtime_config(device, precision)
+    chosen_name = chosen(model)
     opened, known, problem = open_to_search(
-        gallery, chosen(model), calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
+        gallery, chosen_name, calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
     )
     with opened:
+        named = None if known is None else page_rule(rule, chosen_name, known)
         assert opened.extractor is not None
         said = (  # the page is no place for this machine's folders
             "No probabilities are told: the calibration beside the model is damaged, or belongs to another model or "
@@ -68,7 +72,7 @@ def app(
         )
         service = PageService(
             opened, opened.extractor, calibration=known, calibration_problem=said if problem else "",
-            corrections=corrections, edits=is_local(host) if edit is None else edit,
+            corrections=corrections, edits=is_local(host) if edit is None else edit, rule=named,
         )  # fmt: skip
         server = PageServer(service, host, port, names=allow_host or ())
         if not server.local:

@@ -11,9 +11,11 @@ import partreid
 from partreid.cli import options as opt
 from partreid.cli.console import console, plain_table, show_progress
 from partreid.cli.models import beside
+from partreid.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from partreid.evaluation import FittedCalibration
+    from partreid.retrieval import OpenSetRule
 
 
 def calibrate(
@@ -24,6 +26,25 @@ def calibrate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write. Default: calibration.json in the checkpoint.")
     ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            "--rule",
+            metavar="auto|FILE",
+            help="Also write a rule to answer nobody (`gallery search --max-false`): a file, or auto for beside the "
+            "model. It holds embeddings of two images of each person, of at most 1000.",
+        ),
+    ] = None,
+    gallery: Annotated[
+        str | None,
+        typer.Option(
+            "--gallery",
+            "-g",
+            help="With --rule, instead of DATA: a gallery whose items have a person in their metadata. The calibration "
+            "stays as it is.",
+        ),
+    ] = None,
+    calibration: opt.Calibration = None,
     visibility: Annotated[
         bool,
         typer.Option(
@@ -50,7 +71,16 @@ def calibrate(
     are too small.
     """
     from partreid.retrieval.calibration import CALIBRATION_FILE
+    from partreid.retrieval.open_set import FEWEST_PERSONS, OPEN_SET_FILE
 
+    rule_file = beside(model, OPEN_SET_FILE) if rule == "auto" else Path(rule) if rule else None
+    if gallery is not None:
+        if rule_file is None or data or more:
+            raise ConfigError("--gallery goes with --rule FILE, and without DATA.")
+        _of_gallery(gallery, model, calibration, rule_file)
+        return
+    if calibration is not None:
+        raise ConfigError("--calibration goes with --gallery: with DATA the calibration is fitted anew.")
     file = out or beside(model, CALIBRATION_FILE)  # before the work: not every model has a place for it
     found = partreid.calibrate(
         model,
@@ -69,6 +99,38 @@ def calibrate(
     path = found.calibration.save(file)
     console.print(str(found.how), style="dim", soft_wrap=True)
     console.print(f"{path}: fitted on all of {found.calibration.fitted_on}.", soft_wrap=True)
+    if rule_file is not None:
+        if found.rule is None:
+            raise DataError(
+                f"No rule was written: it needs two images of each of at least {FEWEST_PERSONS} query persons."
+            )
+        _tell(found.rule, found.rule.save(rule_file))
+
+
+def _of_gallery(gallery: str, model: str, calibration: str | None, file: Path) -> None:
+    """Write a rule for a model that is calibrated, from a gallery that names its persons."""
+    from partreid.retrieval import Gallery, rule_of_gallery
+    from partreid.retrieval.how_compared import find_calibration
+    from partreid.retrieval.stores.addresses import without_secrets
+
+    curves = find_calibration(calibration or "auto", model)
+    assert curves is not None
+    with Gallery.open(gallery, create=False) as opened:
+        rule = rule_of_gallery(opened, curves, fitted_on=without_secrets(gallery))
+    _tell(rule, rule.save(file))
+
+
+def _tell(rule: OpenSetRule, file: Path) -> None:
+    """What a rule can promise."""
+    from partreid.functional.tolerance import draws_needed, share_above
+
+    least = share_above(len(rule), 1, confidence=rule.confidence)
+    console.print(
+        f"{file}: a rule of {len(rule)} persons. With {100 * rule.confidence:g} % confidence it can promise a "
+        f"--max-false of {100 * least:.2g} % or more; 1 % needs {draws_needed(0.01, confidence=rule.confidence)} "
+        "persons.",
+        soft_wrap=True,
+    )
 
 
 def _print(found: FittedCalibration) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from partreid import retrieval
 from partreid.cli import options as opt
 from partreid.cli.console import console, emit_json, errors, plain_table, say_warning, show_progress
+from partreid.cli.found import print_found
 from partreid.cli.models import chosen as chosen_model
+from partreid.cli.open_set import Confidence, MaxFalse, RuleFile, asked_rule, warn_of
 from partreid.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -127,6 +128,13 @@ def search(
     where: opt.Where = None,
     not_where: opt.NotWhere = None,
     undated: opt.Undated = False,
+    max_false: MaxFalse = None,
+    confidence: Confidence = 0.95,
+    prior: Annotated[
+        float | None,
+        typer.Option(help="How often the person is there at all, 0 to 1: for probabilities, and for wrong names."),
+    ] = None,
+    rule: RuleFile = None,
     as_json: opt.AsJson = False,
     mirror: opt.Mirror = False,
     calibration: opt.Calibration = None,
@@ -135,28 +143,37 @@ def search(
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
 ) -> None:
-    """Find the people in images: distance, probability where the model is calibrated, and each part's distance."""
+    """Find the people in images: distance, probability where the model is calibrated, and each part's distance.
+
+    With --max-false it names somebody or says "nobody", and says which error that has.
+    """
     chosen = opt.gallery_filter(cameras, not_cameras, since, until, where, not_where, undated)
-    if model or images:
+    if model or images or max_false is not None:
+        model = chosen_model(model)
         runtime = opt.runtime_config(device, precision)
         opened, known, _ = open_to_search(
-            gallery, chosen_model(model), calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
+            gallery, model, calibration, runtime=runtime, mirror=mirror, adaptation=adaptation
         )
     else:
         opened, known = retrieval.Gallery.open(gallery, create=False), None
     with opened:
+        named = asked_rule(rule, model, known, max_false=max_false, confidence=confidence, prior=prior)
         answer = retrieval.look_up(
             opened, images or (), like=like or (), one_person=one_person, k=k,
             parts=parts.replace(" ", "").split(",") if parts else (), where=chosen, calibration=known,
-            cameras=opt.cameras_of(camera_from),
+            cameras=opt.cameras_of(camera_from), rule=named, prior=prior,
         )  # fmt: skip
+    if answer.found.decision is not None:
+        warn_of(answer.found.decision)
     if as_json:
         emit_json(answer.to_json())
         return
     if answer.undated:
         errors.print(f"{answer.undated} items have no time, and were not searched (--undated searches them too).")
     for one in answer.to_json():
-        _print(one, answer.found.slots)
+        print_found(one, answer.found.slots)
+    if answer.found.decision is not None:
+        console.print(answer.found.decision.statement, soft_wrap=True)
     console.print(str(answer.how), style="dim", soft_wrap=True)
 
 
@@ -190,34 +207,6 @@ def open_to_search(
     if problem:
         say_warning(problem)
     return opened, known, problem
-
-
-def _print(answer: dict[str, Any], slots: Sequence[str]) -> None:
-    """A table of what was found; each part's distance where the terminal is wide enough."""
-    found = answer["found"]
-    levels = zip(*(row["id"].split("/")[:-1] for row in found), strict=False)
-    under = "".join(f"{level[0]}/" for level in takewhile(lambda level: len(set(level)) == 1, levels))
-    columns: dict[str, list[str]] = {
-        "": [str(rank) for rank in range(1, len(found) + 1)],
-        "item": [row["id"].removeprefix(under) for row in found],
-        "distance": ["no part in common" if row["distance"] is None else f"{row['distance']:.3f}" for row in found],
-        "probability": ["" if row["probability"] is None else f"{100 * row['probability']:.1f} %" for row in found],
-        "camera": [row["camera"] or "" for row in found],
-        "time": [(row["time"] or "")[:19].replace("T", " ") for row in found],
-    }
-    columns = {head: cells for head, cells in columns.items() if any(cells)}
-    parts = {slot: [f"{row['parts'][slot]:.2f}" if slot in row["parts"] else "·" for row in found] for slot in slots}
-    # 3 characters of a frame beside each column.
-    width = sum(3 + max(map(len, [head, *cells])) for head, cells in (columns | parts).items()) + 1
-    narrow = {"parts": [f"{row['compared']} of {len(slots)}" for row in found]}
-    columns |= parts if width <= console.width else narrow
-    shows = ", ".join(answer["visible"]) or "no part"
-    console.print(f"{answer['query']} shows {shows}", soft_wrap=True)
-    if not found:
-        console.print("There is nothing to search: no item meets the conditions.")
-        return
-    title = f"{len(found)} found{f' in {under}' if under else ''}"
-    console.print(plain_table(title, list(columns), zip(*columns.values(), strict=True)))
 
 
 @app.command()

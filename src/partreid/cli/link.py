@@ -12,6 +12,7 @@ from partreid import retrieval
 from partreid.cli import options as opt
 from partreid.cli.console import console, errors, show_progress
 from partreid.cli.models import chosen
+from partreid.cli.open_set import Confidence, MaxFalse, RuleFile, asked_rule
 from partreid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def link(
             help="Fraction of all pairs of tracks that show one person. Estimated from the pairs if not given."
         ),
     ] = None,
+    max_false: MaxFalse = None,
+    confidence: Confidence = 0.95,
+    rule: RuleFile = None,
     travel: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,7 +112,8 @@ def link(
     if mot is not None and not tables:
         raise ConfigError("--mot writes the boxes of --boxes VIDEO=TABLE: give those too.")
     times, change = _travel_times(travel), _change(same, different, forget, who)
-    curves = _calibration(calibration, model)
+    curves, model = _calibration(calibration, model)
+    asked = asked_rule(rule, model, curves, max_false=max_false, confidence=confidence)
     chosen_items = opt.gallery_filter(cameras, not_cameras, since, until, where, not_where, undated)
     opened = None if _are_files(sources) else retrieval.Gallery.open(sources[0], create=False)
     try:
@@ -133,7 +138,7 @@ def link(
         with show_progress("comparing", len(tracks)) as advance:
             found = link_tracks(
                 tracks, curves, max_wrong=max_wrong, prior=prior, travel=times, corrections=said,
-                only_known=only_known, advance=advance,
+                only_known=only_known, rule=asked, advance=advance,
             )  # fmt: skip
         _tell(found)
         if not dry_run and corrections is not None and change is not None:
@@ -167,12 +172,15 @@ def _tell(found: Linked) -> None:
         )
 
 
-def _calibration(calibration: str | None, model: str) -> MatchCalibration:
+def _calibration(calibration: str | None, model: str) -> tuple[MatchCalibration, str]:
+    """The calibration, and the model that it is looked for beside."""
+    from partreid.models.shipped import SHIPPED
     from partreid.retrieval.how_compared import find_calibration
 
-    found = find_calibration(calibration or "auto", model or (chosen("") if calibration in (None, "auto") else ""))
+    model = model or (chosen("") if calibration in (None, "auto") else SHIPPED)
+    found = find_calibration(calibration or "auto", model)
     assert found is not None
-    return found
+    return found, model
 
 
 def _change(same: list[str] | None, different: list[str] | None, forget: list[str] | None, who: str) -> Change | None:

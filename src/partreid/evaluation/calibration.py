@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from partreid.datasets.readers import DataLike, read_datasets
 from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.evaluation._persons import dealer, person_number
 from partreid.evaluation.dataset import EmbeddedSplit, embed_sets, query_sets, with_needed_labels
 from partreid.evaluation.evaluator import MatchedIdentities
 from partreid.evaluation.visibility import PartVisibility, part_visibility
@@ -24,9 +23,11 @@ from partreid.progress import Progress, no_progress
 from partreid.retrieval.calibration import LabelledPairs, MatchCalibration, fit_curves, usual_strangers
 from partreid.retrieval.how_compared import HowCompared, fields_of, load_for_comparison
 from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.open_set import FEWEST_PERSONS, OpenSetRule
+from partreid.retrieval.sightings import promising, two_sightings
 from partreid.runners.adaptation import Adaptation
 from partreid.runtime import RuntimeConfig
-from partreid.types import Identity, ReIDDataset
+from partreid.types import PartEmbeddings, ReIDDataset
 from partreid.types.numbers import require_whole
 
 MAX_NEGATIVES = 1_000_000
@@ -77,6 +78,7 @@ class FittedCalibration(Guided):
     Attributes:
         calibration: fitted on all pairs. quality: as :func:`cross_validate`.
         pairs: all pairs. parts: the threshold of each part, where thresholds were chosen. how: images were compared.
+        rule: to answer "nobody", on two images of each query person; None where fewer than 50 have two.
     """
 
     calibration: MatchCalibration
@@ -84,6 +86,7 @@ class FittedCalibration(Guided):
     pairs: LabelledPairs
     parts: tuple[PartVisibility, ...]
     how: HowCompared
+    rule: OpenSetRule | None = None
 
 
 @guided
@@ -132,11 +135,12 @@ def calibrate(
         limits = {part.part: part.threshold for part in parts if part.threshold is not None}
         content = how.matching.model_dump() | {"visibility_threshold": limits}
         how = HowCompared.of(extractor, MatchingConfig.parse(content, source="thresholds"))
-    found = []
+    found, sightings = [], []
     for dataset in datasets:
         labelled = with_needed_labels(extractor, dataset)
         queries, gallery = embed_sets(extractor, labelled, query_sets(dataset), progress=progress)
         found += [labelled_pairs(query, gallery, matching=how.matching) for query in queries.values()]
+        sightings.append(_two_of_each([*queries.values(), gallery]))
     pairs = LabelledPairs.cat(found)
     slots = len(how.matching.slots or extractor.slots)
     quality = cross_validate(pairs, num_slots=slots, folds=folds, prior=prior)
@@ -149,7 +153,21 @@ def calibrate(
             "fitted_on": ", ".join(f"{dataset.name} ({' + '.join(dataset.queries)})" for dataset in datasets),
         }
     )
-    return FittedCalibration(calibration, quality, pairs, parts, how)
+    strangers, mates = (PartEmbeddings.cat(side) for side in zip(*sightings, strict=True))
+    rule = None
+    if len(strangers) >= FEWEST_PERSONS:
+        rule = promising(strangers, mates, calibration, ", ".join(dataset.name for dataset in datasets))
+    return FittedCalibration(calibration, quality, pairs, parts, how, rule)
+
+
+def _two_of_each(splits: Sequence[EmbeddedSplit]) -> tuple[PartEmbeddings, PartEmbeddings]:
+    """Two images of each person of the query sets; the gallery, which comes last, has others and junk."""
+    asked = {image.identity for split in splits[:-1] for image in split.images if image.pid >= 0}
+    images = [image for split in splits for image in split.images]
+    persons = [image.identity if image.identity in asked else None for image in images]
+    every = PartEmbeddings.cat(split.embeddings for split in splits)
+    first, second = two_sightings(persons, [image.view for image in images])
+    return every[first], every[second]
 
 
 def _visibility(
@@ -183,7 +201,9 @@ def labelled_pairs(
     matched = MatchedIdentities.of(query.ids, gallery.ids, sizes=(len(query.images), len(gallery.images)))
     asked, stored, ids = matched.without_junk(query.embeddings, gallery.embeddings)
     query_pids, gallery_pids = (
-        torch.tensor([_person(image.identity) for image in split.images], dtype=torch.int64)[torch.from_numpy(counted)]
+        torch.tensor([person_number(image.identity) for image in split.images], dtype=torch.int64)[
+            torch.from_numpy(counted)
+        ]
         for split, counted in zip((query, gallery), matched.counted, strict=True)
     )
     views = None if ids.views is None else [torch.from_numpy(side) for side in ids.views]
@@ -263,7 +283,7 @@ def cross_validate(
             f"Cross-validation needs 4 persons with a match, 2 in each of at least 2 folds, got {len(persons)} persons."
         )
     folds = min(folds, len(persons) // 2)
-    deal = _dealer(persons, pairs, folds, seed)
+    deal = dealer(persons, pairs, folds, seed)
     query_fold, gallery_fold = deal(pairs.query_person), deal(pairs.gallery_person)
     judged: dict[str, list[Tensor]] = {BY_PARTS: [], BY_DISTANCE: [], BASE_RATE: []}
     kept = []
@@ -326,23 +346,3 @@ def _rows(
         fraction = total / float(pairs.weights.sum())
         rows.append(ReliabilityRow(name(value), int(chosen.sum()), fraction, predicted, observed))
     return tuple(rows)
-
-
-def _dealer(persons: Tensor, pairs: LabelledPairs, folds: int, seed: int) -> Callable[[Tensor], Tensor]:
-    """Which fold a person is in: those with a match are dealt first, so that each fold has as many of them."""
-    everyone = torch.unique(torch.cat([pairs.query_person, pairs.gallery_person]))
-    others = everyone[~torch.isin(everyone, persons)]
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.cat([group[torch.randperm(len(group), generator=generator)] for group in (persons, others)])
-    fold = torch.empty_like(everyone)
-    fold[torch.searchsorted(everyone, order)] = torch.arange(len(order)) % folds
-    return lambda people: fold[torch.searchsorted(everyone, people)]
-
-
-def _person(identity: Identity) -> int:
-    """A number for a person, different for equal ids of different data sets, the same in every call."""
-    dataset, pid = identity
-    if 0 <= pid < 2**31:
-        return (zlib.crc32(dataset.encode()) << 31) + pid
-    digest = hashlib.blake2b(f"{dataset}\0{pid}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1

@@ -34,7 +34,9 @@ class Clusters(Guided):
     lowest: float
 
 
-def agglomerate(evidence: Evidence, same: Iterable[Sequence[int]] = (), *, max_wrong: float = 0.1) -> Clusters:
+def agglomerate(
+    evidence: Evidence, same: Iterable[Sequence[int]] = (), *, max_wrong: float = 0.1, least_ratio: float = -math.inf
+) -> Clusters:
     """Join the two groups of tracks that are one person most probably, again and again.
 
     The log odds of two groups are those of the prior, plus the mean log-likelihood ratio of their pairs that share a
@@ -48,6 +50,7 @@ def agglomerate(evidence: Evidence, same: Iterable[Sequence[int]] = (), *, max_w
         evidence: of N tracks; its ratios are overwritten.
         same: positions that are one person in any case. Each keeps its own looks: what joins one of them joins all.
         max_wrong: the largest expected share of wrong links among those that are made.
+        least_ratio: groups whose mean log-likelihood ratio is not above it are not joined.
 
     Raises:
         ConfigError: ``max_wrong`` is not in 0..1. DataError: tracks that are to be one person cannot be.
@@ -63,6 +66,8 @@ def agglomerate(evidence: Evidence, same: Iterable[Sequence[int]] = (), *, max_w
         a, b, log_odds = found
         chance = float(logistic(np.float64(log_odds)))  # type: ignore[arg-type]
         more = work.tracks(a) * work.tracks(b)
+        if log_odds - work.base <= least_ratio:
+            break
         if chance < LEAST or wrong + more * (1 - chance) > max_wrong * (links + more):
             break
         links, wrong, lowest = links + more, wrong + more * (1 - chance), chance

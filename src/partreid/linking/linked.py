@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,13 @@ from partreid.linking.distances import DistanceFit, logistic
 from partreid.linking.evidence import MEMORY, gather_evidence
 from partreid.linking.names import in_time, names_of
 from partreid.linking.notes import notes_of
+from partreid.linking.strangers import least_ratio, rule_notes
 from partreid.linking.tracks import LinkTrack, LinkTracks
 from partreid.objects import Guided, guided
 from partreid.progress import Advance
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.open_set import OpenSetRule
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,6 +76,7 @@ def link(
     travel: Sequence[TravelTime] = (),
     corrections: Corrections | None = None,
     only_known: bool = False,
+    rule: OpenSetRule | None = None,
     memory: int = MEMORY,
     advance: Advance = lambda count: None,
 ) -> Linked:
@@ -85,6 +89,7 @@ def link(
         prior: the fraction of the possible pairs that show one person; estimated from the pairs where None.
         travel: how long people take between cameras. corrections: what people said, which is obeyed.
         only_known: whether tracks of nobody who was named by somebody get no name, instead of a new one.
+        rule: links so few whose person has no other track here as it promises; the notes say so.
         memory: bytes that the evidence of all pairs may take. advance: told how many tracks were compared.
 
     Raises:
@@ -109,7 +114,11 @@ def link(
     evidence = gather_evidence(tracks.embeddings, clocks, calibration, prior=prior, memory=memory, advance=advance)
     same = _one_person(tracks, clocks, [*places, *_named_alike(tracks.tracks)])
     notes = notes_of(tracks.tracks, evidence, travel)
-    clusters = agglomerate(evidence, same, max_wrong=max_wrong)
+    least = -math.inf
+    if rule is not None:
+        least = least_ratio(rule, tracks.embeddings, evidence.fit)
+        notes += rule_notes(rule, tracks.embeddings)
+    clusters = agglomerate(evidence, same, max_wrong=max_wrong, least_ratio=least)
     persons = names_of(tracks, clusters.label, only_known=only_known)
     return Linked(
         tracks.tracks,

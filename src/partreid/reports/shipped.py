@@ -27,6 +27,7 @@ from partreid.environment import describe_environment
 from partreid.errors import CheckpointError, PartReIDError
 from partreid.evaluation.calibration import BY_PARTS, FittedCalibration, calibrate
 from partreid.files import atomic_folder, write_text
+from partreid.functional.tolerance import share_above
 from partreid.inference.extractor import PartExtractor
 from partreid.json_files import read_json
 from partreid.models import shipped
@@ -44,6 +45,7 @@ from partreid.models.checkpoint import (
 )
 from partreid.reports.evaluate import evaluate
 from partreid.retrieval.calibration import CALIBRATION_FILE
+from partreid.retrieval.open_set import OPEN_SET_FILE
 from partreid.runtime import RuntimeConfig
 from partreid.types import PartEmbeddings
 
@@ -102,6 +104,8 @@ def ship(
         started = _copy_training(find_checkpoint(run), draft, start)
         fitted = calibrate(str(draft), list(calibrated_on), runtime=_CPU)
         fitted.calibration.save(draft / CALIBRATION_FILE)
+        if fitted.rule is not None:
+            fitted.rule.save(draft / OPEN_SET_FILE)
         figures = _figures(draft, scored_on)
         metrics = {key: value for key, value in read_metrics(run).items() if key in ("epoch", "history", "environment")}
         write_text(draft / METRICS_FILE, json.dumps({**metrics, "figures": figures}, indent=1) + "\n")
@@ -256,7 +260,21 @@ Probabilities (`calibration.json`) were fitted on {fitted.calibration.fitted_on}
 Of these pairs {100 * fitted.calibration.prior:.2f} % show one person. Cross-validated over identities, the expected
 calibration error is {quality.calibration_error:.4f}. On other cameras it is larger; to fit probabilities to yours:
 `partreid calibrate shipped DATA -o FILE`.
+
+{_rule(fitted)}
 """
+
+
+def _rule(fitted: FittedCalibration) -> str:
+    """What the card says of answering nobody."""
+    if fitted.rule is None:
+        return "There is no rule to answer nobody: the data have too few persons."
+    least = share_above(len(fitted.rule), 1, confidence=fitted.rule.confidence)
+    return (
+        f"The rule to answer nobody (`{OPEN_SET_FILE}`, `partreid gallery search --max-false`) rests on "
+        f"{len(fitted.rule)} persons of {fitted.rule.fitted_on}:\nwith {100 * fitted.rule.confidence:g} % confidence "
+        f"it can promise {100 * least:.2g} % or more. On other cameras fit your own: `partreid calibrate --rule FILE`."
+    )
 
 
 def _install(draft: Path, folder: Path, name: str, fingerprint: str, former: Mapping[str, Any]) -> Path:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from partreid.retrieval.lookup import Lookup, look_up
     from partreid.retrieval.many import search_many
     from partreid.retrieval.matching import MatchingConfig
+    from partreid.retrieval.open_set import OpenSetRule
+    from partreid.retrieval.sightings import rule_of_gallery, two_sightings
     from partreid.retrieval.stores import STORES
     from partreid.retrieval.stores.base import Candidates, GalleryHeader, GalleryStore, SearchRule
     from partreid.retrieval.stores.memory import MemoryStore
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = [
     "STORES", "Candidates", "Deletion", "Filled", "Filter", "Gallery", "GalleryHeader", "GalleryStore",
     "HowCompared", "ImageComparison", "LabelledPairs", "Lookup", "MatchCalibration", "MatchingConfig",
-    "MemoryStore", "Naming", "SearchRule", "add_embeddings", "add_files", "add_images",
-    "carry_out", "copy_gallery", "gallery_facts", "look_up", "preview_deletion", "search_many",
+    "MemoryStore", "Naming", "OpenSetRule", "SearchRule", "add_embeddings", "add_files", "add_images",
+    "carry_out", "copy_gallery", "gallery_facts", "look_up", "preview_deletion", "rule_of_gallery", "search_many",
+    "two_sightings",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

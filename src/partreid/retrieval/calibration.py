@@ -119,6 +119,20 @@ class MatchCalibration(ConfigModel):
         Raises:
             ShapeError: the shapes differ, or more slots were compared than there are curves.
         """
+        return torch.sigmoid(math.log(self.prior / (1 - self.prior)) + self.log_ratio(distances, comparable))
+
+    def log_ratio(self, distances: Tensor, comparable: Tensor) -> Tensor:
+        """Log-likelihood ratios that pairs are of one person, not of two: what is known without the prior.
+
+        Args:
+            distances, comparable: as in :meth:`probability`.
+
+        Returns:
+            [the same], in the distances' type; 0 where nothing was compared.
+
+        Raises:
+            ShapeError: as :meth:`probability`.
+        """
         if distances.shape != comparable.shape or not distances.is_floating_point() or comparable.is_complex():
             raise ShapeError(
                 "Expected floating-point distances and numbers of slots, of one shape, got "
@@ -132,8 +146,7 @@ class MatchCalibration(ConfigModel):
         curve = (comparable.long() - 1).clamp(min=0)
         offsets, slopes = (distances.new_tensor(values)[curve] for values in (self.offsets, self.slopes))
         nothing = (comparable == 0) | torch.isinf(distances)
-        ratio = (offsets - slopes * distances).masked_fill(nothing, 0)
-        return torch.sigmoid(math.log(self.prior / (1 - self.prior)) + ratio)
+        return (offsets - slopes * distances).masked_fill(nothing, 0)
 
     def probabilities(self, query: PartEmbeddings, gallery: PartEmbeddings) -> Tensor:
         """[Q, G] probabilities of all pairs, compared by ``matching``.

@@ -19,6 +19,7 @@ from partreid.retrieval._answer import answer, nothing
 from partreid.retrieval._columns import Query, by_name, check_once, embeddings_of, items_of, narrowed, shipped_extractor
 from partreid.retrieval.filters import Conditions, Filter, Where
 from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.open_set import OpenSetRule
 from partreid.retrieval.search.exact import Engine
 from partreid.retrieval.stores import store_of
 from partreid.retrieval.stores.base import Answer, GalleryStore, SearchRule
@@ -265,6 +266,7 @@ class Gallery(Guided):
         *,
         matching: MatchingConfig | None = None,
         where: Where = None,
+        rule: OpenSetRule | None = None,
         memory_budget: int = MEMORY_BUDGET,
         **conditions: Unpack[Conditions],
     ) -> SearchResult:
@@ -275,6 +277,7 @@ class Gallery(Guided):
             k: how many; fewer where fewer items meet ``where``.
             matching: how to compare; as the model was made for where None.
             where: which items to search: a :class:`Filter`, a mapping of its fields or None for all.
+            rule: names whoever passes, or nobody, with a guarantee; compares its own way. None = ranks only.
             conditions: fields of a filter as keywords: ``cameras=[3]``, ``since=time``, ``metadata={"track": 17}``.
             memory_budget: bytes to work in, beside what is kept of the gallery.
 
@@ -292,6 +295,8 @@ class Gallery(Guided):
         memory_budget = require_whole("memory_budget (bytes)", memory_budget, least=1)
         chosen = Filter.of(where, conditions)
         asked = embeddings_of(query, self.embedder).to("cpu").validate()
+        if rule is not None:
+            return rule.decide(self, asked, int(k), matching=matching, where=chosen, memory_budget=memory_budget)
 
         def found() -> SearchResult:
             self._check(asked)

@@ -53,6 +53,7 @@ class HowCompared(Guided):
     mirror: bool | None
     calibration: str | None = None
     adaptation: str | None = None
+    prior: float | None = None
 
     @classmethod
     def of(
@@ -87,6 +88,7 @@ class HowCompared(Guided):
             runner.mirror,
             None if calibration is None else calibration.fitted_on or "unknown data",
             None if extractor.adaptation is None else extractor.adaptation.fingerprint,
+            None if calibration is None else calibration.prior,
         )
 
     @classmethod
@@ -108,6 +110,7 @@ class HowCompared(Guided):
             "matching": self.matching.model_dump(mode="json"),
             "calibration": self.calibration,
             "adaptation": self.adaptation,
+            "prior": self.prior,
         }
 
     def __str__(self) -> str:
@@ -118,6 +121,7 @@ class HowCompared(Guided):
             over = limits if isinstance(limits, float) else ", ".join(f"{limit:g} ({s})" for s, limit in limits.items())
             seen = f"where its map's maximum is above λ_v = {over}"
         rule = self.matching.visibility
+        prior = "" if self.prior is None else f", prior {100 * self.prior:.2g} % of pairs"
         parts = [
             f"slots {', '.join(self.matching.slots)}" if self.matching.slots else "all slots",
             f"a part is visible {seen}",
@@ -125,7 +129,7 @@ class HowCompared(Guided):
             "vectors divided by their length" if self.matching.normalize else "vectors as they are",
             *([] if self.mirror is None else ["with mirror images" if self.mirror else "without mirror images"]),
             *([] if self.adaptation is None else [f"cameras adapted to ({self.adaptation})"]),
-            "no calibration" if self.calibration is None else f"calibrated on {self.calibration}",
+            "no calibration" if self.calibration is None else f"calibrated on {self.calibration}{prior}",
         ]
         return f"Compared: {'; '.join(parts)}."
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from partreid.errors import CheckpointError, ConfigError, DataError
 from partreid.functional.merging import SlotSums
+from partreid.functional.tolerance import require_share
 from partreid.inference.cameras import Cameras
 from partreid.inference.inputs import image_name, walk
 from partreid.models.checkpoint import find_checkpoint
@@ -18,6 +19,7 @@ from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared, run_of
 from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.open_set import OpenSetRule
 from partreid.types import PartEmbeddings
 from partreid.types.search import Hit, SearchResult
 
@@ -42,7 +44,9 @@ class Lookup(Guided):
 
     def to_json(self) -> list[dict[str, Any]]:
         """An entry per query: who is asked for, what was found, how it was compared."""
-        undated = {"undated": self.undated} if self.undated else {}
+        more: dict[str, Any] = {"undated": self.undated} if self.undated else {}
+        if self.found.decision is not None:
+            more["rule"] = self.found.decision.to_json()
         return [
             {
                 "query": name,
@@ -50,9 +54,17 @@ class Lookup(Guided):
                 "found": [self._row(hit, q) for hit in self.found[q]],
                 "compared": self.how.to_json(),
             }
-            | undated
+            | self._named(q)
+            | more
             for q, name in enumerate(self.names)
         ]
+
+    def _named(self, query: int) -> dict[str, str | None]:
+        """Whom the rule names: an item's id, None for nobody; nothing without a rule."""
+        if self.found.decision is None:
+            return {}
+        hit = self.found[query : query + 1].named[0]
+        return {"named": None if hit is None else hit.id}
 
     def _row(self, hit: Hit, query: int) -> dict[str, Any]:
         return {
@@ -78,6 +90,8 @@ def look_up(
     where: Filter | None = None,
     calibration: MatchCalibration | None = None,
     cameras: Cameras = None,
+    rule: OpenSetRule | None = None,
+    prior: float | None = None,
 ) -> Lookup:
     """Find the k nearest items for each image and each item of the gallery that is asked for.
 
@@ -88,9 +102,11 @@ def look_up(
         one_person: all these show one person: search once, by what they show together.
         k: how many to find. parts: compare these slots only, all where empty. where: items to search.
         calibration: of the model, for probabilities. cameras: that took the images, for an adapted model.
+        rule: names whoever passes, or nobody; see :meth:`Gallery.search`.
+        prior: how often the person is there at all: probabilities are then of that, shared among the items searched.
 
     Raises:
-        ConfigError: there is nobody to look for.
+        ConfigError: there is nobody to look for, a prior that is none or without a calibration, or parts with a rule.
         DataError: an image cannot be read, an item is not there, or images are given without the gallery's model.
         ShapeError: there is no such slot.
     """
@@ -103,9 +119,17 @@ def look_up(
     matching = calibration.matching if calibration else MatchingConfig()
     if parts:
         matching = matching.model_copy(update={"slots": tuple(parts)})
-    found, undated = gallery.read(
-        lambda: (gallery.search(query, k, matching=matching, where=chosen), undated_left_out(chosen, gallery.count))
+    found, undated, count = gallery.read(
+        lambda: (
+            gallery.search(query, k, matching=None if rule and not parts else matching, where=chosen, rule=rule),
+            undated_left_out(chosen, gallery.count),
+            gallery.count(chosen),
+        )
     )
+    if prior is not None:
+        if calibration is None:
+            raise ConfigError("A prior is for probabilities, which need a calibration (partreid calibrate).")
+        calibration = calibration.with_prior(require_share("prior", prior) / max(1, count))
     # A calibration knows its own way of comparing only.
     known = calibration if calibration and calibration.fits(found.matching) else None
     shown = (matching.prepare(query).visibility > 0).tolist()

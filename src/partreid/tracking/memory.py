@@ -24,6 +24,8 @@ from partreid.types import PartEmbeddings, check_comparable
 from partreid.types.numbers import require_whole
 
 _AT_ONCE = 4096  # tracks, so that a block stays far below 1 GB
+FAR = 0.02
+"""The probability of one person at which a pair costs 1. Chosen on rendered sequences (docs/tracking.md)."""
 
 
 class Sight(NamedTuple):
@@ -201,13 +203,18 @@ def cost(
     least_parts: int = 1,
     prior: float = 0.5,
 ) -> NDArray[np.float64]:
-    """What it costs to take each detection for each track: 1 - P(one person), from the distance of Eq. 9.
+    """What it costs to take each detection for each track: the distance of Eq. 9 on one scale for all pairs.
+
+    A cost of 0 is the same appearance; 1 is the distance at which the probability of one person falls to 2 %, for as
+    many slots as the pair shares; beyond it stays 1. Within a track nearly all probabilities are close to 1, so 1 - P
+    would leave nothing to choose by; distances still tell who is nearer, and fewer slots make the same distance cheaper
+    or dearer as the calibration found it.
 
     Args:
         memories: of T tracks. detections: [N, S, D] of one frame.
         calibration: of the model that made both, which turns distances into probabilities.
         time: of the frame, for memories that forget; None = as after each track's last detection.
-        gate: pairs of a higher cost become infinite; None = none.
+        gate: pairs that reach this cost become infinite, as they must not match; 1 takes those below 2 %; None = none.
         unknown: the cost of pairs that share fewer than ``least_parts`` parts, and of tracks of which nothing is known.
             NaN by default, as such a pair is neither near nor far: take 0.5, or leave it to the motion.
         least_parts: how many body parts both must show. The foreground alone is no part: behind a wall it is the
@@ -224,12 +231,12 @@ def cost(
 
     Example:
         >>> calibration = MatchCalibration(prior=0.5, offsets=(2.0, 6.0), slopes=(1.0, 2.0))
-        >>> here = PartEmbeddings(torch.tensor([[[0.0], [0.0]], [[9.0], [9.0]], [[0.0], [0.0]]]),
-        ...     torch.tensor([[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]), ("head", "legs"))
+        >>> here = PartEmbeddings(torch.tensor([[[0.0], [0.0]], [[2.0], [2.0]], [[9.0], [9.0]], [[0.0], [0.0]]]),
+        ...     torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]), ("head", "legs"))
         >>> memory = AppearanceMemory()
         >>> memory.update(here[0], time=0)
         >>> cost([memory], here, calibration).round(3)
-        array([[0.002, 1.   ,   nan]])
+        array([[0.   , 0.404, 1.   ,   nan]])
     """
     if gate is not None and not 0 <= gate <= 1:
         raise ConfigError(f"A gate is a cost between 0 and 1, got {gate}.")
@@ -245,13 +252,21 @@ def cost(
         rows = known[start : start + _AT_ONCE]
         tracks = _known([memories[row] for row in rows], time)
         calibration.check_models(tracks.model)
-        distances = matching.distances(tracks, detections).double()  # 1 - P would lose a small cost's digits
-        costs = 1 - calibration.probability(distances, matching.comparable(tracks, detections))
+        far = _far(calibration)[matching.comparable(tracks, detections).long()]
+        costs = torch.where(far > 0, matching.distances(tracks, detections).double() / far, 1).clamp(max=1)
         if gate is not None:
-            costs[costs > gate] = math.inf
+            costs[costs >= gate] = math.inf
         shared = matching.model_copy(update={"slots": parts}).comparable(tracks, detections)
         result[rows] = torch.where(shared < least_parts, float(unknown), costs).cpu().numpy()
     return result
+
+
+def _far(calibration: MatchCalibration) -> Tensor:
+    """[S + 1] at which distance the probability falls to ``FAR``, by the number of compared slots; 0 for none, as
+    nothing was compared."""
+    odds = math.log(calibration.prior / (1 - calibration.prior)) - math.log(FAR / (1 - FAR))
+    curves = zip(calibration.offsets, calibration.slopes, strict=True)
+    return torch.tensor([0.0, *((offset + odds) / slope for offset, slope in curves)], dtype=torch.float64)
 
 
 def parts_of(embeddings: PartEmbeddings) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ from typing import Any, Self, overload
 from torch import Tensor
 
 from partreid.base_config import ConfigModel
-from partreid.errors import WrongTypeError
+from partreid.errors import ConfigError, WrongTypeError
 from partreid.objects import Guided, html_table
 from partreid.types.gallery import GalleryItem
+from partreid.types.open_set import OpenSetDecision
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,6 +76,7 @@ class SearchResult(Guided):
         slots: S names of the compared slots.
         matching: the ``MatchingConfig`` that they were compared by, with nothing left open; None = unknown.
         model: fingerprint of the extractor that made the gallery, "" = unknown.
+        decision: who is named, or nobody, and what that promises; None without an open-set rule.
     """
 
     items: tuple[tuple[GalleryItem, ...], ...]
@@ -84,6 +86,7 @@ class SearchResult(Guided):
     slots: tuple[str, ...]
     matching: ConfigModel | None = None
     model: str = ""
+    decision: OpenSetDecision | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -107,7 +110,7 @@ class SearchResult(Guided):
             tables = {
                 name: getattr(self, name)[query] for name in ("items", "distances", "comparable", "part_distances")
             }
-            return replace(self, **tables)
+            return replace(self, **tables, decision=self.decision and self.decision[query])
         try:
             items, distances = self.items[query], self.distances[query].tolist()
         except TypeError:
@@ -124,14 +127,17 @@ class SearchResult(Guided):
 
     def __repr__(self) -> str:
         head = f"SearchResult({len(self)} queries, {self.distances.shape[1]} hits each"
+        named = self.named if self.decision else ()
         lines = (
             f"\n  {number}: "
+            + "".join(f"{hit.id:.30} is named; " if hit else "nobody; " for hit in named[number : number + 1])
             + ", ".join(f"{hit.id:.30} {hit.distance:.4g}" for hit in hits[:3])
             + ", ..." * (len(hits) > 3)
             for number, hits in enumerate(self[:4])
             if hits
         )
-        return head + "".join(lines) + "\n  ..." * (len(self) > 4) + ")"
+        said = f"\n  {self.decision.statement}" if self.decision else ""
+        return head + "".join(lines) + "\n  ..." * (len(self) > 4) + said + ")"
 
     def _repr_html_(self) -> str:
         rows = (
@@ -154,6 +160,22 @@ class SearchResult(Guided):
     def ids(self) -> tuple[tuple[str, ...], ...]:
         """[Q][k] ids of the items found."""
         return tuple(tuple(item.id for item in row) for row in self.items)
+
+    @property
+    def named(self) -> tuple[Hit | None, ...]:
+        """[Q] the likeliest hit that passes the rule; None = nobody.
+
+        Raises:
+            ConfigError: it was searched without a rule.
+        """
+        if self.decision is None:
+            raise ConfigError(
+                "Nobody is named without a rule: gallery.search(query, rule=rule). The nearest item alone, "
+                "result[0][0], may be of anybody."
+            )
+        return tuple(
+            None if best < 0 else hits[best] for hits, best in zip(self, self.decision.best.tolist(), strict=True)
+        )
 
     @property
     def compared(self) -> Tensor:

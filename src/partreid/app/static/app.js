@@ -84,6 +84,9 @@ function seconds(id) {
   return text ? new Date(text).getTime() / 1000 : null;
 }
 
+// A share that was written in per cent; null where nothing was.
+const share = (id) => ($(id).value ? Number($(id).value) / 100 : null);
+
 function question() {
   const parts = checked("part");
   const cameras = checked("camera"), tracks = $("tracks").value.split(",").map((name) => name.trim()).filter(Boolean);
@@ -98,6 +101,8 @@ function question() {
     normalize: $("normalize").checked === state.about.normalize ? null : $("normalize").checked,
     k: Math.min(Math.max(Math.round(Number($("count").value)) || 24, 1), state.about.most_results),
     where,
+    max_false: share("max-false"),
+    prior: share("prior"),
   };
 }
 
@@ -124,6 +129,7 @@ async function search() {
   complain("");
   if (missing()) {
     state.ranking = null;
+    showNamed(null);
     showResults({ results: [], notes: [] }, [], () => {});
     showVisibility(null);
     say(missing());
@@ -160,8 +166,18 @@ async function ask(signal, again = false) {
     return;
   }
   const { results, searched } = state.ranking;
+  showNamed(state.ranking);
   showResults(state.ranking, state.about.slots, openResult);
   say(results.length ? `The nearest ${results.length} of ${searched} searched.` : `Nothing found among ${searched} searched.`);
+}
+
+// Whom the rule names, or nobody, and what that promises.
+function showNamed(ranking) {
+  $("named").hidden = !ranking?.statement;
+  if ($("named").hidden) return;
+  const name = ranking.named === null ? "Nobody." : `This is ${brief(ranking.named)}.`;
+  $("named").replaceChildren(make("b", {}, name), " ", make("span", {}, ranking.statement));
+  $("named").classList.toggle("problem", !ranking.fits);
 }
 
 function showVisibility(visibility) {
@@ -230,6 +246,8 @@ function showAbout(about) {
   $("calibration-problem").textContent = about.calibration_problem;
   $("calibration-problem").hidden = !about.calibration_problem;
   $("compared").textContent = about.compared;
+  $("rule").textContent = about.rule === null ? "There is no rule for it (partreid calibrate --rule)." : `The rule rests on ${about.rule}. It holds for all parts.`;
+  for (const id of ["max-false", "prior"]) $(id).disabled = id === "max-false" ? about.rule === null : about.calibration === null;
   $("part-checks").replaceChildren(...about.slots.map((slot) => {
     const label = check("part", slot.name, swatch(slot.color), slot.label, make("span", { className: "mark" }));
     label.dataset.slot = slot.name;

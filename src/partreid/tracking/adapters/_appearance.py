@@ -19,13 +19,13 @@ class Costs:
     """Costs of tracks and detections of one embedder; its calibration is needed.
 
     Args:
-        least_parts: as in :func:`~partreid.tracking.memory.cost`. momentum: of the tracks' memories.
+        least_parts, gate: as in :func:`~partreid.tracking.memory.cost`. momentum: of the tracks' memories.
 
     Raises:
         ConfigError: the embedder has no calibration, or a number lies outside its range.
     """
 
-    def __init__(self, embedder: FrameEmbedder, *, momentum: float, least_parts: int) -> None:
+    def __init__(self, embedder: FrameEmbedder, *, momentum: float, least_parts: int, gate: float | None = 1.0) -> None:
         if embedder.calibration is None:
             raise ConfigError(
                 "A tracker needs costs, and this model has no calibration that turns distances into them. Fit one with "
@@ -33,19 +33,22 @@ class Costs:
             )
         self._calibration = embedder.calibration
         self._momentum = AppearanceMemory(momentum=momentum).momentum
-        self._least_parts = require_whole("least_parts", least_parts, least=1)
+        self._least_parts, self._gate = require_whole("least_parts", least_parts, least=1), gate
 
     def memory(self) -> AppearanceMemory:
         """Of a new track."""
         return AppearanceMemory(momentum=self._momentum)
 
     def __call__(self, memories: Sequence[AppearanceMemory], detections: PartEmbeddings) -> NDArray[np.float64]:
-        """[T, N] costs in [0, 1], NaN where nothing is known.
+        """[T, N] costs in [0, 1], infinite from the gate on, NaN where nothing is known.
 
         Raises:
             ShapeError: a value is not allowed: a NaN of a broken embedding would look like one of these.
         """
-        return cost(memories, detections.validate(), self._calibration, unknown=math.nan, least_parts=self._least_parts)
+        return cost(
+            memories, detections.validate(), self._calibration, gate=self._gate, unknown=math.nan,
+            least_parts=self._least_parts,
+        )  # fmt: skip
 
 
 def take(memory: AppearanceMemory, embeddings: PartEmbeddings) -> None:

@@ -28,7 +28,7 @@ Raw = tuple[list[float], float, Any]
 class DeepSortAppearance(Guided):
     """A metric for ``DeepSort.tracker.metric``: it compares by Eq. 9, and remembers each confirmed track part by part.
 
-    The cost of a pair is 1 - P(one person) (:func:`~partreid.tracking.memory.cost`). A pair of which appearance says
+    The cost of a pair is that of :func:`~partreid.tracking.memory.cost`. A pair of which appearance says
     nothing is infinite, so that DeepSort leaves it to its second stage: IoU, with tracks of the frame before. A track
     that was lost for longer comes back by its appearance only.
 

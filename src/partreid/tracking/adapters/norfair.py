@@ -23,8 +23,8 @@ class NorfairAppearance(Guided):
     """Distances for a ``norfair.Tracker`` whose detections are boxes with ``embedding=`` a row of the embedder.
 
     The distance of a detection from an object is ``(1 - weight) · (1 - IoU) + weight · cost``, with the cost of
-    :func:`~partreid.tracking.memory.cost`, 1 - P(one person). Where appearance says nothing it is ``1 - IoU``. It is
-    infinite where the boxes do not overlap, the labels differ or the cost is above ``gate``.
+    :func:`~partreid.tracking.memory.cost`. Where appearance says nothing it is ``1 - IoU``. It is infinite where the
+    boxes do not overlap, the labels differ or the cost reaches ``gate``.
 
     Objects that were lost are compared with new ones by the cost alone, wherever they are. Where appearance says
     nothing they stay two.
@@ -33,7 +33,7 @@ class NorfairAppearance(Guided):
 
     Args:
         embedder: that made the detections' embeddings; with a calibration.
-        weight: of appearance, in [0, 1]. gate: in [0, 1], the highest cost of a match.
+        weight: of appearance, in [0, 1]. gate: in [0, 1], the cost from which on nothing matches; None = none.
         momentum: of the tracks' memories (:class:`~partreid.tracking.memory.AppearanceMemory`).
         least_parts: how many body parts both must show.
 
@@ -46,15 +46,15 @@ class NorfairAppearance(Guided):
         embedder: FrameEmbedder,
         *,
         weight: float = 0.5,
-        gate: float = 1.0,
+        gate: float | None = 1.0,
         momentum: float = 0.9,
         least_parts: int = 1,
     ) -> None:
-        for name, value in (("weight", weight), ("gate", gate)):
+        for name, value in (("weight", weight), ("gate", 1 if gate is None else gate)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"{name} lies between 0 and 1, got {value}.")
-        self.weight, self.gate = float(weight), float(gate)
-        self._costs = Costs(embedder, momentum=momentum, least_parts=least_parts)
+        self.weight, self.gate = float(weight), gate
+        self._costs = Costs(embedder, momentum=momentum, least_parts=least_parts, gate=gate)
         self._known: WeakKeyDictionary[Any, tuple[AppearanceMemory, Any]] = WeakKeyDictionary()
         """Of each object: its memory, and the last detection in it."""
 
@@ -84,9 +84,10 @@ class NorfairAppearance(Guided):
             return np.empty((len(detections), len(objects)))
         costs = self._compared(objects, PartEmbeddings.cat(map(_embedding, detections)))
         overlap = _iou(_corners([one.points for one in detections]), _corners([one.estimate for one in objects]))
-        mixed = (1 - self.weight) * (1 - overlap) + self.weight * costs
+        known = np.where(np.isfinite(costs), costs, 1)
+        mixed = (1 - self.weight) * (1 - overlap) + self.weight * known
         found = np.where(np.isnan(costs), 1 - overlap, mixed)
-        return self._gated(found, costs, objects, detections, overlap > 0)
+        return self._possible(found, objects, detections, (overlap > 0) & ~np.isinf(costs))
 
     def reid_distances(self, objects: Sequence[Any], new: Sequence[Any]) -> NDArray[np.float64]:
         """[new objects, lost objects]: appearance alone.
@@ -97,17 +98,17 @@ class NorfairAppearance(Guided):
         if not objects or not new:
             return np.empty((len(new), len(objects)))
         costs = self._compared(objects, PartEmbeddings.cat(self._memory(one).embeddings for one in new))
-        return self._gated(costs, costs, objects, new, ~np.isnan(costs))
+        return self._possible(costs, objects, new, ~np.isnan(costs))
 
     def _compared(self, objects: Sequence[Any], embeddings: PartEmbeddings) -> NDArray[np.float64]:
         return self._costs([self._memory(one) for one in objects], embeddings).T
 
-    def _gated(
-        self, found: NDArray[np.float64], costs: NDArray[np.float64], objects: Sequence[Any], others: Sequence[Any],
-        possible: NDArray[np.bool_],
-    ) -> NDArray[np.float64]:  # fmt: skip
+    @staticmethod
+    def _possible(
+        found: NDArray[np.float64], objects: Sequence[Any], others: Sequence[Any], possible: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
         alike = np.array([[one.label == other.label for one in objects] for other in others])
-        return np.where(possible & alike & ~(costs > self.gate), found, np.inf)
+        return np.where(possible & alike, found, np.inf)
 
     def _memory(self, tracked: Any) -> AppearanceMemory:
         """Of an object, with the detection that it was matched with since it was looked at."""

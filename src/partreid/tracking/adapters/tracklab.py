@@ -49,9 +49,9 @@ def tracklab_columns(embedder: FrameEmbedder, image: ImageLike, detections: Any)
 class TrackLabDistance(Guided):
     """The comparison of TrackLab's part-based StrongSORT, which otherwise needs a package that is not on PyPI.
 
-    The cost of a pair is 1 - P(one person) (:func:`~partreid.tracking.memory.cost`), so that ``max_dist: 0.5`` means a
-    probability of a half. A pair of which appearance says nothing is infinite: StrongSORT leaves it to its second
-    stage, IoU with tracks of the frame before. The tracks' averages are StrongSORT's own.
+    The cost of a pair is that of :func:`~partreid.tracking.memory.cost`. A pair of which appearance says nothing is
+    infinite: StrongSORT leaves it to its second stage, IoU with tracks of the frame before. So is one that is less
+    probable than 2 %. The tracks' averages are StrongSORT's own.
 
     Args:
         embedder: that filled the columns; with a calibration.

@@ -1,0 +1,39 @@
+"""What a search found, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
+
+from partreid.cli.console import console, plain_table
+
+
+def print_found(answer: dict[str, Any], slots: Sequence[str]) -> None:
+    """A table of what was found; each part's distance where the terminal is wide enough."""
+    found = answer["found"]
+    levels = zip(*(row["id"].split("/")[:-1] for row in found), strict=False)
+    under = "".join(f"{level[0]}/" for level in takewhile(lambda level: len(set(level)) == 1, levels))
+    columns: dict[str, list[str]] = {
+        "": [str(rank) for rank in range(1, len(found) + 1)],
+        "item": [row["id"].removeprefix(under) for row in found],
+        "distance": ["no part in common" if row["distance"] is None else f"{row['distance']:.3f}" for row in found],
+        "probability": ["" if row["probability"] is None else f"{100 * row['probability']:.1f} %" for row in found],
+        "camera": [row["camera"] or "" for row in found],
+        "time": [(row["time"] or "")[:19].replace("T", " ") for row in found],
+    }
+    columns = {head: cells for head, cells in columns.items() if any(cells)}
+    parts = {slot: [f"{row['parts'][slot]:.2f}" if slot in row["parts"] else "·" for row in found] for slot in slots}
+    # 3 characters of a frame beside each column.
+    width = sum(3 + max(map(len, [head, *cells])) for head, cells in (columns | parts).items()) + 1
+    narrow = {"parts": [f"{row['compared']} of {len(slots)}" for row in found]}
+    columns |= parts if width <= console.width else narrow
+    shows = ", ".join(answer["visible"]) or "no part"
+    console.print(f"{answer['query']} shows {shows}", soft_wrap=True)
+    if not found:
+        console.print("There is nothing to search: no item meets the conditions.")
+        return
+    title = f"{len(found)} found{f' in {under}' if under else ''}"
+    console.print(plain_table(title, list(columns), zip(*columns.values(), strict=True)))
+    if "named" in answer:
+        console.print(f"Named: {answer['named'] or 'nobody'}.", soft_wrap=True)

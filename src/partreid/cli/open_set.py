@@ -1,0 +1,110 @@
+"""Options of commands that may answer "nobody", and the rule that they ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from partreid.cli.console import say_warning
+from partreid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from partreid import MatchCalibration
+    from partreid.retrieval import OpenSetRule
+    from partreid.types import OpenSetDecision
+
+
+def share(text: str) -> float:
+    """A share: ``1%`` or ``0.01``.
+
+    Raises:
+        BadParameter: it is neither.
+
+    Example:
+        >>> share("1%"), share("0.5 %"), share("0.01")
+        (0.01, 0.005, 0.01)
+    """
+    number, percent, rest = text.strip().partition("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError:
+        value = -1.0
+    if rest or not 0 < value < 1:
+        raise typer.BadParameter(f"expected a share such as 1% or 0.01, got {text!r:.80}")
+    return value
+
+
+MaxFalse = Annotated[
+    float | None,
+    typer.Option(
+        "--max-false",
+        metavar="SHARE",
+        parser=share,
+        help="Answer nobody where it must be: name somebody in at most this share of searches whose person is not "
+        "there, e.g. 1%. Needs a rule (`partreid calibrate --rule`).",
+    ),
+]
+Confidence = Annotated[
+    float, typer.Option(min=0.5, max=0.9999, help="With --max-false: how surely it is kept, whatever the images.")
+]
+RuleFile = Annotated[
+    str | None,
+    typer.Option(
+        "--rule",
+        metavar="auto|FILE",
+        help="The rule of --max-false, that `partreid calibrate --rule` writes; auto is the one beside the model.",
+    ),
+]
+
+
+def asked_rule(
+    rule: str | None,
+    model: str,
+    calibration: MatchCalibration | None,
+    *,
+    max_false: float | None,
+    confidence: float,
+    prior: float | None = None,
+) -> OpenSetRule | None:
+    """The rule that the options ask for; None without ``--max-false``.
+
+    Raises:
+        ConfigError: a rule is given without ``--max-false``, it promises less, or there is no calibration for it.
+        DataError: there is no rule, or it is another model's.
+    """
+    from partreid.retrieval.how_compared import run_of
+    from partreid.retrieval.open_set import OpenSetRule
+
+    if max_false is None:
+        if rule is not None:
+            raise ConfigError("--rule is for --max-false: say which share of searches may name a stranger, e.g. 1%.")
+        return None
+    if calibration is None:
+        raise ConfigError(
+            "--max-false needs the model's calibration (`partreid calibrate`), which says how images score."
+        )
+    found = OpenSetRule.load(run_of(model) if rule in (None, "auto") else rule, calibration=calibration)
+    return found.at(max_false=max_false, confidence=confidence, prior=prior)
+
+
+def page_rule(rule: str | None, model: str, calibration: MatchCalibration) -> OpenSetRule | None:
+    """The rule that the page may be asked for: that of the option, or the one beside the model where there is one.
+
+    Raises:
+        DataError: as :func:`asked_rule`.
+    """
+    from partreid.models.checkpoint import find_checkpoint
+    from partreid.retrieval.how_compared import run_of
+    from partreid.retrieval.open_set import OPEN_SET_FILE, OpenSetRule
+
+    place = run_of(model)
+    if rule is None and not (find_checkpoint(place) / OPEN_SET_FILE).is_file():
+        return None
+    return OpenSetRule.load(place if rule in (None, "auto") else rule, calibration=calibration)
+
+
+def warn_of(decision: OpenSetDecision) -> None:
+    """Say it where the images do not look like those that the rule was fitted on."""
+    if not decision.fits:
+        say_warning("The images do not look like those that the rule was fitted on: its figures do not hold for them.")

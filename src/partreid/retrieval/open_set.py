@@ -1,0 +1,285 @@
+"""When to answer "nobody": a rule for open-set identification, with a guarantee that holds for any gallery.
+
+A rule keeps images of people of whom it is known that they are not in the gallery: strangers, each a draw of one person
+(a *cohort*, as speaker verification says). They are searched in the same items, in the same way and at the same moment
+as the queries. By how the likeliest hit of each scores, it is known how the likeliest hit of any stranger scores, for
+this number of items and these filters, whatever the embeddings' distribution: the r-th largest score of n strangers is
+exceeded by at most a share p of all strangers, with the confidence of :func:`tolerance_rank`. A hit is named if it
+scores above that. Scores are the calibration's log-likelihood ratios, which one shared part cannot make large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import Tensor
+
+from partreid.errors import ConfigError, DataError, ShapeError
+from partreid.functional.distance import MEMORY_BUDGET, paired_distances
+from partreid.functional.tolerance import draws_needed, require_share, share_above, share_below, tolerance_rank
+from partreid.functional.two_sample import energy_test
+from partreid.inference.embedding_file import read_file, save_embeddings
+from partreid.models.checkpoint import find_checkpoint
+from partreid.objects import Guided
+from partreid.parts import FOREGROUND
+from partreid.retrieval.calibration import MatchCalibration
+from partreid.retrieval.filters import Filter
+from partreid.retrieval.matching import MatchingConfig
+from partreid.types import OpenSetDecision, PartEmbeddings, SearchResult
+from partreid.types.tensors import check_comparable
+
+if TYPE_CHECKING:
+    from partreid.retrieval.gallery import Gallery
+
+OPEN_SET_FILE = "open_set.safetensors"
+"""Name of a rule's file beside a checkpoint."""
+
+FEWEST_PERSONS = 50
+"""Persons that a rule needs: with fewer it could promise hardly anything."""
+
+_FEWEST_TESTED, _MOST_TESTED = 10, 200  # images, for the two-sample test
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OpenSetRule(Guided):
+    """A rule that names a hit, or nobody, with a stated error.
+
+    Args:
+        strangers: [n, S, D] one image of each of n persons, none of whom is in the galleries that will be searched.
+            Whoever is there after all makes the rule stricter, never laxer.
+        mates: [n, S, D] another image of each, of another camera: how well a person who is there is found.
+        calibration: of the same model, for the scores and the way to compare.
+        fitted_on: where they come from, for people.
+        max_false: the largest share of searches whose person is not there that name somebody.
+        confidence: of the guarantee. prior: how often the person of a search is there at all; None = not told.
+
+    Raises:
+        ConfigError: a share is not between 0 and 1, or these persons are too few to promise ``max_false``; the message
+            says what can be promised, and how many are needed.
+        DataError: fewer than :data:`FEWEST_PERSONS`, or another model than the calibration's.
+        ShapeError: strangers and mates are not as many, or of other models.
+
+    Example:
+        >>> people = PartEmbeddings(torch.arange(400.0)[:, None, None], torch.ones(400, 1), ("foreground",))
+        >>> curve = MatchCalibration(prior=0.5, offsets=(8.0,), slopes=(8.0,))
+        >>> rule = OpenSetRule(people, people, curve, max_false=0.01, confidence=0.95)
+        >>> rule.at(max_false=0.005)
+        Traceback (most recent call last):
+        partreid.errors.ConfigError: From 400 persons at most 0.746 % can be promised with 95 % confidence, and 0.5 % \
+was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or fit on more persons.
+    """
+
+    strangers: PartEmbeddings
+    mates: PartEmbeddings
+    calibration: MatchCalibration
+    fitted_on: str = "unknown data"
+    max_false: float = 0.01
+    confidence: float = 0.95
+    prior: float | None = None
+
+    def __post_init__(self) -> None:
+        check_comparable(self.strangers, self.mates)
+        count = len(self.strangers)
+        if len(self.mates) != count:
+            raise ShapeError(f"Expected two images of each person, got {count} and {len(self.mates)}.")
+        if count < FEWEST_PERSONS:
+            raise DataError(
+                f"A rule needs two images of each of at least {FEWEST_PERSONS} persons, got {count} persons. With "
+                f"{draws_needed(0.01, confidence=0.95)} it can promise 1 % with 95 % confidence."
+            )
+        self.calibration.check_models(self.strangers.model, self.mates.model)
+        max_false, confidence = require_share("max_false", self.max_false), require_share("confidence", self.confidence)
+        if confidence < 0.5:
+            raise ConfigError(f"confidence is at least 0.5, got {confidence}.")
+        if self.prior is not None:
+            require_share("prior", self.prior)
+        if not self.rank:
+            least = share_above(count, 1, confidence=confidence)
+            raise ConfigError(
+                f"From {count} persons at most {100 * least:.3g} % can be promised with {100 * confidence:g} % "
+                f"confidence, and {100 * max_false:g} % was asked for. That needs "
+                f"{draws_needed(max_false, confidence=confidence)} persons. Ask for max_false of "
+                f"{least + 5e-6:.3g} or more, or fit on more persons."
+            )
+
+    def __len__(self) -> int:
+        return len(self.strangers)
+
+    @property
+    def rank(self) -> int:
+        """Which of the strangers' scores, from the largest, a hit must exceed."""
+        return tolerance_rank(len(self), self.max_false, confidence=self.confidence)
+
+    def at(
+        self, *, max_false: float | None = None, confidence: float | None = None, prior: float | None = None
+    ) -> Self:
+        """The same with another promise; what is None stays.
+
+        Raises:
+            ConfigError: as the rule itself.
+        """
+        return replace(
+            self,
+            max_false=self.max_false if max_false is None else max_false,
+            confidence=self.confidence if confidence is None else confidence,
+            prior=self.prior if prior is None else prior,
+        )
+
+    def scores(self, distances: Tensor, comparable: Tensor) -> Tensor:
+        """Log-likelihood ratios of pairs; -infinity where nothing was compared, which names nobody.
+
+        Args:
+            distances: of any shape. comparable: [the same] number of compared slots.
+        """
+        return self.calibration.log_ratio(distances, comparable).masked_fill(comparable == 0, -torch.inf)
+
+    def limits(self, threshold: float) -> tuple[float, ...]:
+        """The distances below which a pair of 1, 2, ... shared slots scores above a threshold; 0 = never."""
+        curves = zip(self.calibration.offsets, self.calibration.slopes, strict=True)
+        return tuple(max(0.0, (offset - threshold) / slope) for offset, slope in curves)
+
+    def own_threshold(self, searched: int) -> float:
+        """The threshold of a search of each stranger among so many of the others' mates, as far as there are any.
+
+        No threshold is lower. It is for galleries that the strangers look nothing like: they would score low in them,
+        and a threshold by them alone would name anybody.
+
+        Args:
+            searched: items of the gallery.
+        """
+        count = len(self)
+        away = (torch.arange(count)[None] - torch.arange(count)[:, None]) % count  # places behind each stranger
+        others = (away >= 1) & (away <= searched)
+        scores = self._pairs(self.strangers, self.mates).masked_fill(~others, -torch.inf)
+        return float(scores.amax(dim=1).sort(descending=True).values[self.rank - 1])
+
+    def decide(
+        self, gallery: Gallery, query: PartEmbeddings, k: int, *, matching: MatchingConfig | None = None,
+        where: Filter | None = None, memory_budget: int = MEMORY_BUDGET,
+    ) -> SearchResult:  # fmt: skip
+        """What ``gallery.search(query, k, rule=rule)`` answers: queries and strangers searched together.
+
+        Raises:
+            ConfigError: ``matching`` is another way to compare than the calibration's.
+            ShapeError, DataError: as :meth:`Gallery.search`, or the query is of another model than the rule.
+        """
+        if matching is not None and not self.calibration.fits(matching):
+            raise ConfigError(
+                f"The rule compares by {self.calibration.matching!r}, and {matching!r} was asked for: its promise "
+                "would not hold. Leave matching (--parts) away."
+            )
+        both = PartEmbeddings.cat([query.to("cpu", torch.float32), self.strangers.to(dtype=torch.float32)])
+        found, searched, items = gallery.read(
+            lambda: (
+                gallery.search(both, k, matching=self.calibration.matching, where=where, memory_budget=memory_budget),
+                gallery.count(where),
+                next(gallery.records(where), None),
+            )
+        )
+        answer, strangers = found[: len(query)], found[len(query) :]
+        threshold, right = self._threshold(strangers, searched)
+        scores = self.scores(answer.distances, answer.compared)
+        passed = scores > threshold
+        best = torch.full((len(query),), -1)
+        if scores.shape[1]:
+            best = torch.where(passed.any(dim=1), scores.argmax(dim=1), best)
+        unlike = {
+            "queries": self.unlike(query), "items": None if items is None else self.unlike(items.embeddings),
+        }  # fmt: skip
+        return replace(answer, decision=self._decision(passed, best, right, searched, unlike))
+
+    def unlike(self, embeddings: PartEmbeddings) -> float | None:
+        """The p-value of the energy test of images against the strangers, by their foreground.
+
+        At most 200 of each take part, evenly chosen. None for fewer than 10 images.
+        """
+        if len(embeddings) < _FEWEST_TESTED:
+            return None
+        slot = FOREGROUND if FOREGROUND in embeddings.slots else embeddings.slots[0]
+        one, other = (_some(e).vectors.float()[:, e.slots.index(slot)] for e in (embeddings, self.strangers))
+        return energy_test(one.cpu(), other.cpu())
+
+    def save(self, path: str | Path) -> Path:
+        """Write strangers and mates in half precision, whole or not at all; the calibration has a file of its own.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        both = PartEmbeddings.cat([self.strangers, self.mates]).to("cpu", torch.float16)
+        names = [f"{self.fitted_on}/{kind}/{i}" for kind in _KINDS for i in range(len(self))]
+        return save_embeddings(path, both, names=names)
+
+    @classmethod
+    def load(cls, source: str | Path, *, calibration: MatchCalibration) -> Self:
+        """Read a rule; it promises the default, or the least that its persons allow.
+
+        Args:
+            source: the file, or the run or checkpoint folder that it lies in. calibration: that it was fitted with.
+
+        Raises:
+            DataError: there is none, it is damaged, or belongs to another model than the calibration.
+            CheckpointError: the source is neither a file nor a checkpoint.
+        """
+        path = Path(source) if Path(source).is_file() else find_checkpoint(source) / OPEN_SET_FILE
+        if not path.is_file():
+            raise DataError(f"There is no rule {path}. Make it with `partreid calibrate --rule auto`.")
+        both, facts = read_file(path)
+        count, (fitted_on, *_) = len(both) // 2, (*(facts.names[0] if facts.names else "").split("/strangers/"), "")
+        if facts.names != tuple(f"{fitted_on}/{kind}/{i}" for kind in _KINDS for i in range(count)):
+            raise DataError(f"{path} holds embeddings, but no rule. Make one with `partreid calibrate --rule FILE`.")
+        both = both.to(dtype=torch.float32)
+        return cls(both[:count], both[count:], calibration, fitted_on, max_false=cls.least_promise(count))
+
+    @classmethod
+    def least_promise(cls, count: int) -> float:
+        """The least ``max_false`` that so many persons allow with the usual confidence, but not below the usual one."""
+        return max(cls.max_false, share_above(count, 1, confidence=cls.confidence) + 1e-9) if count else cls.max_false
+
+    def _pairs(self, one: PartEmbeddings, other: PartEmbeddings) -> Tensor:
+        """[N, M] scores of all pairs."""
+        rule = self.calibration.matching.resolved(one, other)
+        return self.scores(rule.distances(one, other), rule.comparable(one, other))
+
+    def _threshold(self, strangers: SearchResult, searched: int) -> tuple[float, float]:
+        """What a hit must score above, and the share of persons who are there that at least is named rightly."""
+        count = len(self)
+        scores = self.scores(strangers.distances, strangers.compared)
+        likeliest = scores.amax(dim=1) if scores.shape[1] else torch.full((count,), -torch.inf)
+        threshold = max(float(likeliest.sort(descending=True).values[self.rank - 1]), self.own_threshold(searched))
+        rule = self.calibration.matching.resolved(self.strangers, self.mates)
+        one, other = rule.prepare(self.strangers), rule.prepare(self.mates)
+        distances = paired_distances(
+            one, other, normalize=rule.normalize, visibility=rule.visibility, weights=rule.weights
+        )
+        mates = self.scores(distances, rule.comparable(self.strangers, self.mates).diagonal())
+        there = (mates > threshold) & (mates > likeliest)
+        if scores.shape[1]:  # and near enough to be among the hits
+            there &= distances <= strangers.distances[:, -1]
+        return threshold, share_below(count, int(there.sum()), confidence=(1 + self.confidence) / 2)
+
+    def _decision(
+        self, passed: Tensor, best: Tensor, right: float, searched: int, unlike: Mapping[str, float | None]
+    ) -> OpenSetDecision:
+        wrong = None
+        if self.prior is not None:
+            # Whether the person is there or not, somebody else is named in at most this share of searches. Half of the
+            # risk is of this bound, half of ``right``.
+            false = share_above(len(self), self.rank, confidence=(1 + self.confidence) / 2)
+            wrong = false / (false + self.prior * right)
+        return OpenSetDecision(
+            passed, best, self.max_false, self.confidence, len(self), self.fitted_on, searched, right, self.prior,
+            wrong, unlike,
+        )  # fmt: skip
+
+
+_KINDS = "strangers", "mates"
+
+
+def _some(embeddings: PartEmbeddings) -> PartEmbeddings:
+    """At most so many as are tested, evenly chosen."""
+    count = min(len(embeddings), _MOST_TESTED)
+    return embeddings[torch.linspace(0, len(embeddings) - 1, count).round().long()]
