@@ -37,6 +37,7 @@ ROOT = Path(__file__).parents[1]
 ELSEWHERE = {
     "extending": "tests/test_extending.py",
     "models 0": "tests/models/test_official.py: it takes a published file",
+    "nobody": "tests/cli/test_open_set_commands.py: it takes a rule that was fitted on hundreds of images",
     "scale 0": "tests/retrieval/stores: it takes servers",
     "tracking": "tests/tracking/adapters/test_examples.py",
     "tracklets 2": "tests/tracking/test_detections.py: it takes ultralytics",
