@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import ConfigError, DataError
+from partreid.files import posix_name
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import images_root, iter_embeddings
 from partreid.inference.streaming import SkippedImage
@@ -128,7 +129,7 @@ def add_images(
             id is there for another image, or with another camera, time or metadata. What was added until then stays:
             the same call resumes behind it.
     """
-    names = list(map(str, images))
+    names = [posix_name(image) for image in images]
     with recorded(gallery, "add", {"images": names, "replace": replace}, changes=True) as event:
         filled = _add_images(gallery, extractor, names, naming, replace, skip_damaged, advance)
         event.added = filled.added

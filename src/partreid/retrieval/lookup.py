@@ -11,7 +11,7 @@ from partreid.errors import CheckpointError, ConfigError, DataError
 from partreid.functional.merging import SlotSums
 from partreid.functional.tolerance import require_share
 from partreid.inference.cameras import Cameras
-from partreid.inference.inputs import walk
+from partreid.inference.inputs import image_name, walk
 from partreid.models.checkpoint import find_checkpoint
 from partreid.objects import Guided
 from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
@@ -113,7 +113,7 @@ def look_up(
     """
     if not (images or like):
         raise ConfigError("Say whom to look for: images, or --like ID for an item of the gallery.")
-    files = [str(image) for image in walk(list(images))] if images else []
+    files = [image_name(image, place) for place, image in enumerate(walk(list(images)))] if images else []
     asked = {"images": file_hashes(files), "like": like, "one_person": one_person, "k": k, "parts": parts}
     with recorded(gallery, "search", asked | {"where": where}) as event:
         found = _look_up(gallery, files, like, one_person, k, parts, where, calibration, cameras, rule, prior)
