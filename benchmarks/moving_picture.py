@@ -1,8 +1,9 @@
-"""``python -m benchmarks.moving_picture SEQUENCE -o FILE.webp``: the README's moving picture of a tracker with part memory.
+"""``python -m benchmarks.moving_picture SEQUENCE -o FILE.webp``: the README's moving picture of a tracker.
 
 SEQUENCE is a camera of ``partreid synth --sequences``. Boxes are those of what is seen of each person, as a detector
-would find them. norfair tracks them with :class:`partreid.tracking.adapters.NorfairAppearance`; the number and colour of
-a box are norfair's. The chips under a box are the body parts that the model sees: head, arms, torso, legs, feet.
+would find them. norfair tracks them with :class:`partreid.tracking.adapters.NorfairAppearance`; the number and the
+colour of a box are norfair's. The chips under a box are the body parts that the model sees: head, arms, torso, legs,
+feet. The README's is ``report/scene3/cam2 --frames 15 105`` of docs/tracking.md.
 """
 
 from __future__ import annotations

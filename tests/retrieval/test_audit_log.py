@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from partreid.errors import DataError
-from partreid.retrieval import Gallery
+from partreid.retrieval import Gallery, MatchCalibration, OpenSetRule
 from partreid.retrieval.audit_log import AuditLog
 from partreid.retrieval.recording import (
     AUDIT_VARIABLE,
@@ -221,6 +221,15 @@ def test_a_gallery_with_a_log_is_not_used_without_it(gallery: Gallery) -> None:
     assert "Already in the gallery" in failed["error"]
     with pytest.raises(DataError, match="on already"):
         begin_audit_log(gallery.store.location)
+
+
+def test_a_search_with_a_rule_is_one_event_without_the_rules_strangers(gallery: Gallery) -> None:
+    people = PartEmbeddings(torch.randn(60, 1, 3), torch.ones(60, 1), ("foreground",), gallery.model)
+    curve = MatchCalibration(prior=0.5, offsets=(8.0,), slopes=(8.0,), model=gallery.model)
+    query = gallery.get(["a"]).embeddings
+    begin_audit_log(gallery.store.location)
+    gallery.search(query, k=2, rule=OpenSetRule(people, people, curve, max_false=0.06))
+    assert [(one["action"], one.get("results")) for one in told(gallery)] == [("audit on", None), ("search", 2)]
 
 
 def test_nothing_is_done_that_cannot_be_recorded(gallery: Gallery) -> None:

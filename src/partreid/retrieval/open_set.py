@@ -29,6 +29,7 @@ from partreid.parts import FOREGROUND
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
+from partreid.retrieval.recording import recorded_search
 from partreid.types import OpenSetDecision, PartEmbeddings, SearchResult
 from partreid.types.tensors import check_comparable
 
@@ -172,6 +173,12 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
                 f"The rule compares by {self.calibration.matching!r}, and {matching!r} was asked for: its promise "
                 "would not hold. Leave matching (--parts) away."
             )
+        asked = {"queries": len(query), "k": k, "where": where, "max_false": self.max_false}
+        return recorded_search(gallery, asked, lambda: self._decided(gallery, query, k, where, memory_budget))
+
+    def _decided(
+        self, gallery: Gallery, query: PartEmbeddings, k: int, where: Filter | None, memory_budget: int
+    ) -> SearchResult:
         both = PartEmbeddings.cat([query.to("cpu", torch.float32), self.strangers.to(dtype=torch.float32)])
         found, searched, items = gallery.read(
             lambda: (
