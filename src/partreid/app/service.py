@@ -135,7 +135,7 @@ class PageService:
             cameras=tuple(cameras[:MOST_CAMERAS]),
             more_cameras=len(cameras) > MOST_CAMERAS,
             normalize=bool(self.matching.normalize),
-            calibration=known and f"{known.fitted_on or 'unknown data'}, prior {100 * known.prior:.2g} %",
+            calibration=f"{known.fitted_on or 'unknown data'}, prior {100 * known.prior:.2g} %" if known else None,
             calibration_problem=self._calibration_problem,
             rule=None if self._rule is None else f"{len(self._rule)} persons of {self._rule.fitted_on}",
             compared=str(self.how),
