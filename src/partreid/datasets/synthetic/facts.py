@@ -25,11 +25,11 @@ INDEX = "pictures.csv"
 """The table of a rendered set's images."""
 
 FACTS = ("view", "pose", "distance", "rows", "light", "exposure", "skin", "gender", "age", "weight", "stature")
-"""Columns of the table: the angle in degrees between where the person faces and the camera (0 = seen from the front, 180
-= from behind); what the person does; metres to the camera; pixel rows at which the person's box was taken, before it was
-enlarged; the light's kind (:func:`light_kind`); the camera's exposure (1 = neutral); the skin's individual typology
-angle in degrees (:func:`typology_angle`); gender (0 = male, 1 = female), age and weight of the parametric body as anny
-scales them, in [0, 1]; stature in metres."""
+"""Columns of the table: the angle in degrees between where the person faces and the camera (0 = seen from the front,
+180 = from behind); what the person does; metres to the camera; pixel rows at which the person's box was taken, before
+it was enlarged; the light's kind (:func:`light_kind`); the camera's exposure (1 = neutral); the skin's individual
+typology angle in degrees (:func:`typology_angle`); gender (0 = male, 1 = female), age and weight of the parametric
+body as anny scales them, in [0, 1]; stature in metres."""
 
 Facts = Mapping[str, float | str]
 
