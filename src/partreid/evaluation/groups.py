@@ -66,8 +66,8 @@ def score_groups(
 ) -> list[GroupScore]:
     """Scores of each group of queries, with 95 % bootstrap intervals over persons.
 
-    The intervals of the differences hold together with 95 % (Bonferroni): of many groups, one would else seem to be worse
-    by chance. Two groups are one comparison.
+    The intervals of the differences hold together with 95 % (Bonferroni): of many groups, one would else seem to be
+    worse by chance. Two groups are one comparison.
 
     Args:
         values: by metric, [N] of each query, NaN for one that does not count; in [0, 1], as
