@@ -56,7 +56,6 @@ RERANKER = st.builds(
 
 AGAIN = {"frames": np.array([0, 0, 0, 1, 1, 1]), "persons": list("abcabd"), "sequences": ["x"] * 6, "gaps": [1]}
 FOUND = embeddings(n=6).map(lambda e: reassociation.reassociate(e, visibility=np.linspace(0, 1, 6), **AGAIN))
-ESTIMATE = groups.Estimate(0.5, statistics.Interval(0.4, 0.6))
 LEVEL = {"by": "query", "levels": [0.3, 0.6], "bootstrap": st.integers(1, 9)}
 
 TARGETS: list[Target] = [
@@ -84,8 +83,6 @@ TARGETS: list[Target] = [
          groups=np.array([0, 0, 1, 1, 2]), samples=st.integers(1, 9), seed=0, confidence=0.9),
     fuzz(groups.score_groups, values={"mAP": np.linspace(0, 1, 24)}, persons=np.arange(24), groups=np.arange(24) % 2,
          names=["a", "b"], samples=st.integers(1, 9), seed=0),
-    fuzz(groups.Estimate.summary, self=ESTIMATE),
-    fuzz(groups.GroupScore.summary, self=groups.GroupScore("a", 20, 10, {"mAP": ESTIMATE})),
     fuzz(statistics.with_confidence, result=RESULT, samples=9, seed=0),
     fuzz(statistics.paired_difference, first=RESULT, second=RESULT, samples=9, seed=0, confidence=0.9),
     fuzz(visibility.choose_threshold, nan=True, part="head", visibility=np.linspace(0, 1, 5), present=np.arange(5) > 2),

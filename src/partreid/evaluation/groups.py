@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -24,10 +23,6 @@ class Estimate(Guided):
     value: float
     interval: Interval
 
-    def summary(self) -> dict[str, float]:
-        """As plain values, for JSON."""
-        return {"value": self.value, "low": self.interval.low, "high": self.interval.high}
-
 
 @dataclass(frozen=True, repr=False)
 class GroupScore(Guided):
@@ -45,14 +40,6 @@ class GroupScore(Guided):
     persons: int
     scores: Mapping[str, Estimate] = field(default_factory=dict)
     differences: Mapping[str, Estimate] = field(default_factory=dict)
-
-    def summary(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        found = {"scores": self.scores, "differences": self.differences}
-        return {
-            "name": self.name, "queries": self.queries, "persons": self.persons,
-            **{kind: {metric: one.summary() for metric, one in of.items()} for kind, of in found.items()},
-        }  # fmt: skip
 
 
 def score_groups(

@@ -57,6 +57,7 @@ def taken(preprocess: PreprocessConfig) -> str:
     )
 
 
-def given(dimension: int, slots: Sequence[str]) -> str:
-    """What comes out of a model, in a sentence."""
-    return f"Output: {dimension} numbers and a visibility for each of {', '.join(slots)}."
+def given(dimension: int | None, slots: Sequence[str]) -> str:
+    """What comes out of a model, in a sentence; None is the backbone's own width."""
+    vector = "a vector" if dimension is None else f"{dimension} numbers"
+    return f"Output: {vector} and a visibility for each of {', '.join(slots)}."

@@ -21,11 +21,6 @@ class DataTerms(ConfigModel):
     people: str = NOT_STATED
     """Who is on it, and whether they agreed."""
 
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """A row of a table."""
-        return self.name, self.source, self.terms, self.people
-
 
 class AboutModel(ConfigModel):
     """What a model's makers state of it. Nothing of this can be measured; what is missing is "not stated"."""

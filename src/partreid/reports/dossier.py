@@ -147,14 +147,15 @@ def gather_dossier(
     stated = AboutModel.load(about) if isinstance(about, str | Path) else AboutModel.given(about)
     checkpoint = find_checkpoint(model)
     datasets = read_datasets(data, labels=None)
-    chosen = [query_sets(one) for one in datasets]
+    known = [(query_sets(one), read_manifest(one.root), read_pictures(one.root) or {}) for one in datasets]
     if (device, precision, batch_size) != (None, None, None):
         runtime = runtime_of(runtime, device=device, precision=precision, batch_size=batch_size)
     extractor, how = load_for_comparison(model, runtime=runtime, calibration=calibration)
     measured = []
-    for dataset, names in zip(datasets, chosen, strict=True):
+    for dataset, (names, manifest, pictures) in zip(datasets, known, strict=True):
         found = search_sets(extractor, with_needed_labels(extractor, dataset), names, how=how, progress=progress)
-        measured.append(_measure(dataset, found, stated))
+        terms = _terms(dataset.name, manifest, stated.test_data)
+        measured.append(_measure(dataset, found, pictures, terms, rendered=manifest is not None))
     card, license = _card_of(checkpoint)
     config = extractor.model.config
     return Dossier(
@@ -179,10 +180,14 @@ def gather_dossier(
     )
 
 
-def _measure(dataset: ReIDDataset, found: Mapping[str, SearchedSet], about: AboutModel) -> Measured:
-    manifest, pictures = read_manifest(dataset.root), read_pictures(dataset.root) or {}
+def _measure(
+    dataset: ReIDDataset, found: Mapping[str, SearchedSet], pictures: Mapping[str, Row], terms: DataTerms, *,
+    rendered: bool,
+) -> Measured:  # fmt: skip
+    """``pictures``: rows of a rendered set's table by the image's path in the set."""
+    rendered = rendered and _all_listed(dataset, pictures)
     images = [image for searched in found.values() for image in searched.query.images]
-    rows = [pictures.get(_within(image, dataset.root), {}) for image in images] if manifest else [{} for _ in images]
+    rows = [pictures.get(_within(image, dataset.root), {}) if rendered else {} for image in images]
     results = [searched.scores.result for searched in found.values()]
     precision = np.concatenate([one.average_precision for one in results])
     first = np.concatenate([one.first_match for one in results])
@@ -206,9 +211,9 @@ def _measure(dataset: ReIDDataset, found: Mapping[str, SearchedSet], about: Abou
             for name, searched in found.items()
         },
         groups=group_tables(images, rows, values, persons),
-        rendered=manifest is not None,
-        failures=_failures(found, rows) if manifest else (),
-        terms=_terms(dataset.name, manifest, about),
+        rendered=rendered,
+        failures=_failures(found, rows) if rendered else (),
+        terms=terms,
     )  # fmt: skip
 
 
@@ -217,31 +222,35 @@ def _within(image: ReIDImage, root: Path) -> str:
 
 
 def _failures(found: Mapping[str, SearchedSet], rows: Sequence[Row]) -> list[RankingRow]:
-    """Rankings of the worst queries that the set's table knows, each of another person, the worst first."""
+    """Rankings of the worst queries, each of another person, the worst first."""
     every = [(searched, i) for searched in found.values() for i in range(len(searched.query.images))]
     precision = np.concatenate([searched.scores.result.average_precision for searched in found.values()])
     shown: dict[int, RankingRow] = {}
     for place in spread(precision, len(precision))[::-1]:
         (searched, i), row = every[place], rows[place]
         image = searched.query.images[i]
-        known = row and _all_rendered(searched, image)
-        if known and image.pid not in shown and len(shown) < _FAILURES:
+        if image.pid not in shown and len(shown) < _FAILURES:
             told = ", ".join(f"{name} {row[name]}" for name in ("occlusion", "view", "rows", "light") if row.get(name))
             shown[image.pid] = ranking_row(searched, i, title=f"{image.path.name}: {told}")
     return list(shown.values())
 
 
-def _all_rendered(searched: SearchedSet, image: ReIDImage) -> bool:
-    """Whether the query and the whole gallery lie in one folder: nobody real was linked in."""
-    root = image.path.resolve().parent.parent
-    return all(one.path.resolve().is_relative_to(root) for one in searched.gallery.images)
+def _all_listed(dataset: ReIDDataset, pictures: Mapping[str, Row]) -> bool:
+    """Whether the set's table lists every query and gallery image, and each lies in the set: nobody real was put in."""
+    root, images = (
+        dataset.root.resolve(),
+        [*dataset.gallery, *(one for some in dataset.queries.values() for one in some)],
+    )
+    return all(
+        _within(image, dataset.root) in pictures and image.path.resolve().is_relative_to(root) for image in images
+    )
 
 
-def _terms(name: str, manifest: Mapping[str, Any] | None, about: AboutModel, *, training: bool = False) -> DataTerms:
+def _terms(name: str, manifest: Mapping[str, Any] | None, stated: Sequence[DataTerms]) -> DataTerms:
     """What the makers state of a set, else what it says itself."""
-    for stated in about.training_data if training else about.test_data:
-        if stated.name == name:
-            return stated
+    for one in stated:
+        if one.name == name:
+            return one
     if manifest is None:
         return DataTerms(name=name)
     files = {kind: manifest.get(kind) or {} for kind in ("assets", "panoramas")}
@@ -292,7 +301,7 @@ def _trained_on(checkpoint: Path, about: AboutModel) -> list[DataTerms]:
     told = []
     for one in named:
         rendered = one.get("rendered")
-        terms = _terms(str(one["name"]), rendered if isinstance(rendered, dict) else None, about, training=True)
+        terms = _terms(str(one["name"]), rendered if isinstance(rendered, dict) else None, about.training_data)
         count = f"{one.get('images')} images of {one.get('identities')} identities"
         told.append(terms.model_copy(update={"source": f"{count}; {terms.source}"}))
     known = {terms.name for terms in told}

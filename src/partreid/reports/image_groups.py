@@ -162,8 +162,7 @@ def _word(column: str) -> Callable[[ReIDImage, Row], str | None]:
 
 
 def _occlusion(image: ReIDImage, row: Row) -> float | None:
-    found = _number("occlusion")(image, row)
-    return image.occlusion if found is None else found
+    return image.occlusion
 
 
 def _seen(regions: Sequence[str]) -> Callable[[ReIDImage, Row], float | None]:
@@ -203,7 +202,7 @@ def _attributes(*, rendered: bool) -> list[Attribute]:
             _seen(regions),
             f"Whether the {part} can be seen, exactly, as it was rendered.",
             (0.5,),
-            (f"{part} hidden by half or more", f"{part} seen"),
+            ("hidden by half or more", "seen"),
         )
         for part, regions in _PARTS.items()
     ]
