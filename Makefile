@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check lint bench shipped clean
+.PHONY: help demo test test-all check lint docs bench shipped release clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +21,17 @@ test: $(VENV)/.installed-dev ## run the tests (minutes)
 test-all: $(VENV)/.installed-dev ## run the slow tests too
 	$(BIN)/python -m tests -m "slow or not slow" --hypothesis-profile=thorough
 
-lint: $(VENV)/.installed-dev ## linter, format, types, import layers
+lint: $(VENV)/.installed-dev ## linter, format, types, import layers, .github
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+docs: $(VENV)/.installed-dev ## build the site into build/site; checks all its links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 check: lint test ## lint + test: what must pass before a commit
 
@@ -35,8 +41,11 @@ bench: $(VENV)/.installed-dev ## measure; prints ratios taken in one run
 shipped: $(VENV)/.installed-dev ## render the shipped images again
 	$(BIN)/python -m partreid.datasets.synthetic.shipped
 
+release: $(VENV)/.installed-dev ## build sdist and wheel into dist/, and try the wheel in an empty environment
+	$(BIN)/python -m tests.release
+
 clean: ## remove the environment and what runs left behind
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -46,7 +55,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(INSTALL) -e ".[dev,all]"
+	$(INSTALL) -e ".[dev,docs,all]"
 	# These ask for NumPy 1, Rich 14 and opencv-python, and run with what is there.
 	$(INSTALL) --no-deps norfair deep-sort-realtime trackers
 	touch $@

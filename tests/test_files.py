@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
@@ -265,3 +265,44 @@ def test_work_that_cannot_be_begun_is_the_error_asked_for(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="Cannot write"), hold_work(tmp_path / "file" / "x", "busy", error=DataError):
         pass
+
+
+class TestOnWindows:
+    """What Windows does otherwise, as far as it can be tried elsewhere."""
+
+    def test_names_are_as_long_as_their_longest_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(files, "Path", PureWindowsPath)
+        assert str(files.nameable("C:\\" + "\\".join(["a" * 200] * 3))).startswith("C:\\aaa")
+        with pytest.raises(PartReIDError, match="no name"):
+            files.nameable("C:\\" + "a" * 300)
+
+    def test_what_waits_for_the_disk_may_write(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened = []
+        monkeypatch.setattr(files.sys, "platform", "win32")
+        monkeypatch.setattr(files.os, "open", lambda path, flags: opened.append(flags) or os.dup(keep.fileno()))
+        with (tmp_path / "a.txt").open("w") as keep:
+            files.force_to_disk(tmp_path / "a.txt")
+        assert opened == [os.O_RDWR]
+
+    def test_the_file_of_some_work_is_closed_before_it_goes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held: list[int] = []
+
+        def unlink(path: Path) -> None:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(held[0])
+            held.append(0)
+
+        monkeypatch.setattr(files, "_lock", lambda handle: held.append(handle))
+        monkeypatch.setattr(files.sys, "platform", "win32")
+        monkeypatch.setattr(files.Path, "unlink", unlink)
+        with hold_work(tmp_path / "work", "busy"):
+            os.fstat(held[0])
+        assert held[1:] == [0]
+
+    def test_names_have_slashes_everywhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert files.posix_name(PureWindowsPath("crops", "gate", "7.jpg")) == "crops/gate/7.jpg"
+        assert files.posix_name("a\\b.jpg") == "a\\b.jpg"  # a name that other systems allow
+        monkeypatch.setattr(files.os, "sep", "\\")
+        assert files.posix_name("crops\\gate\\7.jpg") == "crops/gate/7.jpg"

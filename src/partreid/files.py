@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from filelock import lock_descriptor
 
@@ -28,21 +28,38 @@ def nameable(path: str | Path, *, error: type[PartReIDError] = PartReIDError) ->
         path: as it came. error: raised for one with a NUL, half a surrogate pair, or a very long name.
     """
     try:
-        encoded = os.fsencode(path)
+        encoded, names = os.fsencode(path), [os.fsencode(part) for part in Path(path).parts]
     except UnicodeEncodeError:
-        encoded = b"\0"
-    if b"\0" in encoded or len(encoded) > _LONGEST_PATH or any(len(n) > _LONGEST_NAME for n in encoded.split(b"/")):
+        encoded, names = b"\0", []
+    if b"\0" in encoded or len(encoded) > _LONGEST_PATH or any(len(name) > _LONGEST_NAME for name in names):
         raise error(f"{str(path)!r:.80} is no name that a file or folder can have. Choose another.")
     return Path(path)
 
 
+def posix_name(path: str | PurePath) -> str:
+    """A path as text with "/" between its parts on every system: ids, patterns and tables go from one to another.
+
+    Args:
+        path: as it came; a text stays as it is where the system itself writes "/".
+
+    Example:
+        >>> from pathlib import PureWindowsPath
+        >>> posix_name(PureWindowsPath("crops", "gate", "7.jpg")), posix_name("./7.jpg")
+        ('crops/gate/7.jpg', './7.jpg')
+    """
+    return path.as_posix() if isinstance(path, PurePath) else path.replace(os.sep, "/")
+
+
 @contextmanager
-def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError) -> Iterator[Path]:
+def atomic_file(
+    path: str | Path, *, error: type[PartReIDError] = PartReIDError, private: bool = False
+) -> Iterator[Path]:
     """A temporary path in the same folder that becomes ``path`` if the block succeeds, else vanishes.
 
     Args:
         path: the file to write; its folder is made if missing.
         error: raised in place of an ``OSError`` (a full disk, a read-only folder).
+        private: whether only the user may read it, whatever the system's habit.
     """
     path = nameable(path, error=error)
     with _explained(path, error):
@@ -52,7 +69,9 @@ def atomic_file(path: str | Path, *, error: type[PartReIDError] = PartReIDError)
         temporary = Path(name)
         try:
             yield temporary
-            temporary.chmod(0o666 & ~_umask())  # now: some libraries write a file of their own in its place
+            temporary.chmod(
+                0o600 if private else 0o666 & ~_umask()
+            )  # now: some libraries write a file of their own in its place
             force_to_disk(temporary)
             os.replace(temporary, path)  # noqa: PTH105 - replaces an existing file on every system
         finally:
@@ -153,6 +172,8 @@ def hold_work(path: str | Path, work: str, *, error: type[PartReIDError] = PartR
     try:
         yield
     finally:
+        if sys.platform == "win32":
+            stream.close()  # it removes no open file
         with suppress(OSError):
             path.unlink()
             if new:
@@ -285,7 +306,7 @@ def _previous(path: Path) -> Path:
 
 def force_to_disk(path: Path) -> None:
     """Wait until a file's content, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)  # there only writers may wait
     try:
         os.fsync(handle)
     finally:

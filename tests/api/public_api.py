@@ -13,9 +13,9 @@ from pathlib import Path
 DOORS = (
     "partreid", "partreid.app", "partreid.datasets", "partreid.datasets.readers", "partreid.errors",
     "partreid.evaluation", "partreid.experiments", "partreid.export", "partreid.functional", "partreid.inference",
-    "partreid.labels", "partreid.linking", "partreid.losses", "partreid.models", "partreid.reports",
-    "partreid.retrieval", "partreid.runners", "partreid.tracking", "partreid.tracking.adapters", "partreid.training",
-    "partreid.types", "partreid.viz",
+    "partreid.labels", "partreid.lifecycle", "partreid.linking", "partreid.losses", "partreid.models",
+    "partreid.reports", "partreid.retrieval", "partreid.runners", "partreid.tracking", "partreid.tracking.adapters",
+    "partreid.training", "partreid.types", "partreid.viz",
 )  # fmt: skip
 LISTED = Path(__file__).with_name("public_api.txt")
 

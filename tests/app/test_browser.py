@@ -118,7 +118,7 @@ def names(page: Any) -> list[str]:
 
 def change(page: Any, act: Any) -> None:
     """Do something that is searched for, and wait for the new answer."""
-    with page.expect_response(lambda response: "api/search" in response.url):
+    with page.expect_response(lambda response: "api/v1/search" in response.url):
         act()
     settled(page)
 
@@ -237,7 +237,7 @@ def test_words_instead_of_results(open_page: Any) -> None:
     assert page.locator("#refused").is_visible()  # until other images are given
     give(page, person(RED, GREEN))
     assert page.locator("#refused").is_hidden()
-    page.route("**/api/search", lambda route: route.abort())
+    page.route("**/api/v1/search", lambda route: route.abort())
     page.set_input_files("#file", [{"name": "a.png", "mimeType": "image/png", "buffer": png(person(RED, GREEN))}])
     api.expect(page.locator("#problem")).to_contain_text("Is it still running")
 
@@ -327,9 +327,9 @@ def test_what_is_compared_and_why_there_are_no_probabilities(open_page: Any, sit
     page = open_page()
     assert "Compared: all slots; a part is visible" in page.inner_text("#compared")
     assert page.locator("#calibration-problem").is_hidden()
-    about = json.loads(page.evaluate("fetch('api/about').then((answer) => answer.text())"))
+    about = json.loads(page.evaluate("fetch('api/v1/about').then((answer) => answer.text())"))
     about |= {"calibration": None, "calibration_problem": f"It is for another model. {EVIL}"}
-    page.route("**/api/about", lambda route: route.fulfill(json=about))
+    page.route("**/api/v1/about", lambda route: route.fulfill(json=about))
     page.reload()
     api.expect(page.locator("#calibration-problem")).to_have_text(about["calibration_problem"])
     assert "distances without probabilities" in page.inner_text("#about")
@@ -345,7 +345,7 @@ def test_an_item_that_cannot_be_compared_any_more(open_page: Any) -> None:
         answer["full_bar"] = None
         route.fulfill(json=answer)
 
-    page.route("**/api/compare", nothing)
+    page.route("**/api/v1/compare", nothing)
     page.locator(".card").first.click()
     api.expect(page.locator("#compare .facts")).to_contain_text("nothing compared")
     assert page.locator(".meter").count() == 0

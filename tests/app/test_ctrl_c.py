@@ -57,19 +57,20 @@ def memory(process: subprocess.Popen[str]) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
-def test_ctrl_c_ends_it_though_the_model_does_not_answer() -> None:
+@pytest.mark.parametrize(("stop", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_end_it_though_the_model_does_not_answer(stop: signal.Signals, status: int) -> None:
     with program() as (process, port), socket.create_connection(("127.0.0.1", port), PATIENCE) as half:
         half.sendall(HALF)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         headers = {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
-        connection.request("POST", "/api/images", IMAGE, headers)
+        connection.request("POST", "/api/v1/images", IMAGE, headers)
         name = json.load(connection.getresponse())["image"]
-        connection.request("POST", "/api/look", json.dumps({"query": [{"image": name}]}), headers)
+        connection.request("POST", "/api/v1/look", json.dumps({"query": [{"image": name}]}), headers)
         assert process.stdout is not None
         assert process.stdout.readline() == "stuck\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(stop)
         _, words = process.communicate(timeout=12)
-        assert process.returncode == 0, words
+        assert process.returncode == status, words
         assert "work unfinished" in words
         assert "Traceback" not in words
         assert b"closed" in connection.getresponse().read()

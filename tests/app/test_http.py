@@ -41,8 +41,8 @@ from tests.app.people import COLORS, EVIL, person, png
 PAGE = "http://localhost:8000"
 OWN = {"origin": PAGE}
 RED, GREEN = COLORS["anna"], COLORS["ben"]
-GETS = ("/", "/static/app.js", "/api/about", "/api/image", "/api/item", "/nothing")
-POSTS = ("/api/images", "/api/look", "/api/search", "/api/compare")
+GETS = ("/", "/static/app.js", "/api/v1/about", "/api/v1/image", "/api/v1/item", "/nothing")
+POSTS = ("/api/v1/images", "/api/v1/look", "/api/v1/search", "/api/v1/compare")
 
 
 def open_client(service: PageService, **hosts: Any) -> TestClient:
@@ -57,7 +57,7 @@ def client(service: PageService) -> Iterator[TestClient]:
 
 
 def upload(client: TestClient, image: np.ndarray) -> str:
-    answer = client.post("/api/images", content=png(image), headers=OWN)
+    answer = client.post("/api/v1/images", content=png(image), headers=OWN)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["image"])
 
@@ -71,18 +71,18 @@ def error(answer: Any, status: int) -> str:
 
 
 def test_from_a_image_to_a_comparison(client: TestClient, service: PageService) -> None:
-    about = client.get("/api/about").json()
+    about = client.get("/api/v1/about").json()
     assert (about["items"], about["cameras"], about["calibration"]) == (6, ["1", "2"], None)
     assert [slot["name"] for slot in about["slots"]] == ["foreground", "torso", "legs"]
     name = upload(client, person(RED, GREEN))
-    with Image.open(io.BytesIO(client.get("/api/image", params={"id": name}).content)) as preview:
+    with Image.open(io.BytesIO(client.get("/api/v1/image", params={"id": name}).content)) as preview:
         assert (preview.format, preview.size) == ("JPEG", (32, 64))
     question = {"query": [{"image": name}], "k": 2, "where": {"cameras": [2]}, "parts": ["torso"]}
-    assert client.post("/api/look", json=question, headers=OWN).json()["visibility"]["torso"] == 1
-    found = client.post("/api/search", json=question, headers=OWN).json()["results"]
+    assert client.post("/api/v1/look", json=question, headers=OWN).json()["visibility"]["torso"] == 1
+    found = client.post("/api/v1/search", json=question, headers=OWN).json()["results"]
     assert [one["id"] for one in found] == ["anna_c2", "ben_c2"] or found[0]["id"] == "anna_c2"
-    assert client.get("/api/item", params={"id": found[0]["id"]}).headers["content-type"] == "image/jpeg"
-    compared = client.post("/api/compare", json=question | {"item": "ben_c1"}, headers=OWN).json()
+    assert client.get("/api/v1/item", params={"id": found[0]["id"]}).headers["content-type"] == "image/jpeg"
+    compared = client.post("/api/v1/compare", json=question | {"item": "ben_c1"}, headers=OWN).json()
     assert [part["slot"] for part in compared["parts"]] == ["torso"]
 
 
@@ -152,13 +152,13 @@ def test_only_the_page_itself_may_send(client: TestClient, headers: dict[str, st
     for path in POSTS:
         answer = client.post(path, content=png(person(RED, GREEN)), headers=headers)
         assert (answer.status_code == 403) is not allowed
-    assert (client.get("/api/about", headers={"sec-fetch-site": "cross-site"})).status_code == 403
+    assert (client.get("/api/v1/about", headers={"sec-fetch-site": "cross-site"})).status_code == 403
     assert (client.get("/", headers={"sec-fetch-site": "cross-site"})).status_code == 200
 
 
 def test_a_form_of_another_kind_is_not_read(client: TestClient) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
-        answer = client.post("/api/search", content="{}", headers=OWN | {"content-type": kind})
+        answer = client.post("/api/v1/search", content="{}", headers=OWN | {"content-type": kind})
         assert "application/json" in error(answer, 415)
 
 
@@ -185,16 +185,16 @@ def test_large_uploads_stop_early(gallery: Gallery, extractor: PartExtractor) ->
             pass
 
         headers = [(b"host", b"localhost"), (b"origin", b"http://localhost")]
-        scope = {"type": "http", "method": "POST", "path": "/api/images", "headers": headers, "query_string": b"",
-                 "raw_path": b"/api/images", "root_path": "", "scheme": "http", "http_version": "1.1"}  # fmt: skip
+        scope = {"type": "http", "method": "POST", "path": "/api/v1/images", "headers": headers, "query_string": b"",
+                 "raw_path": b"/api/v1/images", "root_path": "", "scheme": "http", "http_version": "1.1"}  # fmt: skip
         await client.app(scope, receive, send)  # type: ignore[arg-type]
         return taken
 
     assert anyio.run(read_body) == 110_000
-    assert "larger than" in error(client.post("/api/images", content=endless(), headers=OWN), 413)
-    announced = client.post("/api/images", content=b"", headers=OWN | {"content-length": "99999999999"})
+    assert "larger than" in error(client.post("/api/v1/images", content=endless(), headers=OWN), 413)
+    announced = client.post("/api/v1/images", content=b"", headers=OWN | {"content-length": "99999999999"})
     assert "larger than" in error(announced, 413)
-    assert "longer" in error(client.post("/api/search", json={"query": "x" * 300_000}, headers=OWN), 413)
+    assert "longer" in error(client.post("/api/v1/search", json={"query": "x" * 300_000}, headers=OWN), 413)
 
 
 @pytest.mark.parametrize(
@@ -208,23 +208,25 @@ def test_no_path_leads_out(client: TestClient, name: str) -> None:
 
 def test_refusals_are_words(client: TestClient) -> None:
     post = client.post
-    assert "not kept any more" in error(client.get("/api/image?id=x"), 410)
-    assert "not kept any more" in error(post("/api/search", json={"query": [{"image": "x"}]}, headers=OWN), 410)
-    assert "Not in the gallery" in error(client.get("/api/item", params={"id": "../../etc/passwd"}), 404)
-    assert "no image" in error(post("/api/images", content=b"<svg onload=alert(1)>", headers=OWN), 400)
-    assert "JSON" in error(post("/api/search", content=b"{", headers=OWN | {"content-type": "application/json"}), 400)
-    assert "Did you mean 'query'" in error(post("/api/search", json={"qery": 1}, headers=OWN), 400)
-    error(client.get("/api/search"), 405)
+    assert "not kept any more" in error(client.get("/api/v1/image?id=x"), 410)
+    assert "not kept any more" in error(post("/api/v1/search", json={"query": [{"image": "x"}]}, headers=OWN), 410)
+    assert "Not in the gallery" in error(client.get("/api/v1/item", params={"id": "../../etc/passwd"}), 404)
+    assert "no image" in error(post("/api/v1/images", content=b"<svg onload=alert(1)>", headers=OWN), 400)
+    assert "JSON" in error(
+        post("/api/v1/search", content=b"{", headers=OWN | {"content-type": "application/json"}), 400
+    )
+    assert "Did you mean 'query'" in error(post("/api/v1/search", json={"qery": 1}, headers=OWN), 400)
+    error(client.get("/api/v1/search"), 405)
     error(client.get("/nowhere"), 404)
 
 
 def test_texts_stay_texts(client: TestClient, gallery: Gallery, extractor: PartExtractor) -> None:
     gallery.add(extractor.embed([person(RED, GREEN)]), [EVIL], cameras=EVIL, metadata=[{"file": EVIL, EVIL: EVIL}])
     question = {"query": [{"image": upload(client, person(RED, GREEN))}], "k": 1}
-    answer = client.post("/api/search", json=question, headers=OWN)
+    answer = client.post("/api/v1/search", json=question, headers=OWN)
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["results"][0]["id"] == EVIL
-    assert "image file" in error(client.get("/api/item", params={"id": EVIL}), 404)
+    assert "image file" in error(client.get("/api/v1/item", params={"id": EVIL}), 404)
 
 
 def test_an_own_fault_tells_nothing_of_the_inside(client: TestClient, service: PageService) -> None:
@@ -232,7 +234,7 @@ def test_an_own_fault_tells_nothing_of_the_inside(client: TestClient, service: P
         raise RuntimeError("secret path /home/someone")
 
     service.about = broken  # type: ignore[assignment, method-assign]
-    assert error(client.get("/api/about"), 500) == (
+    assert error(client.get("/api/v1/about"), 500) == (
         "Something went wrong inside the page; the terminal it runs in tells more."
     )
 
@@ -322,8 +324,8 @@ def test_one_at_a_time_few_wait_and_who_left_is_passed_over() -> None:
 )  # fmt: skip
 def test_hostile_questions(client: TestClient, body: bytes, words: str) -> None:
     body = body.replace(b"KEPT", upload(client, person(RED, GREEN)).encode())
-    for path in ("/api/search", "/api/look", "/api/compare"):
-        if path == "/api/compare" and body.startswith(b'{"query"'):
+    for path in ("/api/v1/search", "/api/v1/look", "/api/v1/compare"):
+        if path == "/api/v1/compare" and body.startswith(b'{"query"'):
             body = b'{"item": "ben_c1", ' + body[1:]
         answer = client.post(path, content=body, headers=OWN | {"content-type": "application/json"})
         assert re.search(words, error(answer, 400)), answer.text
@@ -357,7 +359,7 @@ def test_whatever_comes(
     if not hasattr(client, "kept"):
         client.kept = upload(client, person(RED, GREEN))  # type: ignore[attr-defined]
     body = body.replace(b"KEPT", client.kept.encode())  # type: ignore[attr-defined]
-    headers = OWN | ({} if path == "/api/images" else {"content-type": "application/json"})
+    headers = OWN | ({} if path == "/api/v1/images" else {"content-type": "application/json"})
     answer = client.request(method, path, params=params, content=body, headers=headers)
     assert answer.status_code == 200 or 400 <= answer.status_code < 500, answer.text
     if answer.status_code != 200 and method != "HEAD":
@@ -377,7 +379,7 @@ def test_damaged_images(service: PageService, data: st.DataObject, kind: str) ->
     for _ in range(data.draw(st.integers(0, 6))):
         content[data.draw(st.integers(0, min(len(content) - 1, 200)))] = data.draw(st.integers(0, 255))
     end = data.draw(st.integers(0, len(content)) | st.just(len(content)))
-    answer = open_client(service).post("/api/images", content=bytes(content[:end]), headers=OWN)
+    answer = open_client(service).post("/api/v1/images", content=bytes(content[:end]), headers=OWN)
     assert answer.status_code in (200, 400, 413), answer.text
 
 

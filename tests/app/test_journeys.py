@@ -51,37 +51,37 @@ def client(linked: Gallery, extractor: PartExtractor, tmp_path: Path) -> TestCli
 
 
 def test_who_there_is(client: TestClient) -> None:
-    answer = client.get("/api/persons").json()
+    answer = client.get("/api/v1/persons").json()
     assert (answer["total"], answer["unlinked"], answer["edits"], answer["problem"]) == (3, 1, True, "")
     assert [(one["name"], one["tracks"], one["cameras"]) for one in answer["persons"]] == [
         ("p1", 2, ["1", "2"]), ("p2", 2, ["1", "2"]), ("p3", 1, ["1"])
     ]  # fmt: skip
     assert answer["persons"][0]["first"] == "2026-01-01T01:00:00+00:00"
-    assert client.get("/api/item", params={"id": answer["persons"][0]["best"]}).status_code == 200
+    assert client.get("/api/v1/item", params={"id": answer["persons"][0]["best"]}).status_code == 200
 
 
 def test_where_one_was(client: TestClient) -> None:
-    journey = client.get("/api/journey", params={"person": "p1"}).json()
+    journey = client.get("/api/v1/journey", params={"person": "p1"}).json()
     assert [(step["id"], step["camera"], step["probability"]) for step in journey["steps"]] == [
         ("anna_c1", "1", 0.9), ("anna_c2", "2", 0.9)
     ]  # fmt: skip
     assert journey["steps"][0]["start"] == journey["steps"][0]["end"] == "2026-01-01T01:00:00+00:00"
-    answer = client.get("/api/journey", params={"person": "p9"})
+    answer = client.get("/api/v1/journey", params={"person": "p9"})
     assert (answer.status_code, "no person 'p9'" in answer.json()["error"]) == (400, True)
 
 
 def test_merged_and_split(client: TestClient, linked: Gallery, tmp_path: Path) -> None:
-    assert client.post("/api/merge", json={"person": "p1", "other": "p2"}, headers=OWN).json() == {"person": "p1"}
+    assert client.post("/api/v1/merge", json={"person": "p1", "other": "p2"}, headers=OWN).json() == {"person": "p1"}
     assert {item.id: item.metadata.get("person") for item in linked} == {
         "anna_c1": "p1", "anna_c2": "p1", "ben_c1": "p1", "ben_c2": "p1", "carla_c1": "p3", "carla_c2": None
     }  # fmt: skip
     body = {"tracks": ["ben_c1", "ben_c2"]}
-    assert client.post("/api/split", json=body, headers=OWN).json() == {"person": "p4"}
+    assert client.post("/api/v1/split", json=body, headers=OWN).json() == {"person": "p4"}
     said = Corrections.load(tmp_path / "said.json")
     assert said.same_persons() == [("ben_c1", "ben_c2")]
     assert len(said.different()) == 4
     assert {one.who for one in said.said} == {"page"}
-    assert client.get("/api/persons").json()["total"] == 3
+    assert client.get("/api/v1/persons").json()["total"] == 3
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_merged_and_split(client: TestClient, linked: Gallery, tmp_path: Path) -
 )  # fmt: skip
 def test_what_is_refused(path: str, body: dict[str, Any], client: TestClient, linked: Gallery, tmp_path: Path) -> None:
     before = [(item.id, item.metadata) for item in linked]
-    answer = client.post(f"/api/{path}", json=body, headers=OWN)
+    answer = client.post(f"/api/v1/{path}", json=body, headers=OWN)
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
     assert [(item.id, item.metadata) for item in linked] == before
     assert not (tmp_path / "said.json").exists()
@@ -104,9 +104,9 @@ def test_what_is_refused(path: str, body: dict[str, Any], client: TestClient, li
 def test_other_sites_change_nothing(client: TestClient, tmp_path: Path) -> None:
     for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}, {}):
         for path, body in (("merge", {"person": "p1", "other": "p2"}), ("split", {"tracks": ["anna_c1"]})):
-            assert client.post(f"/api/{path}", json=body, headers=headers).status_code == 403
+            assert client.post(f"/api/v1/{path}", json=body, headers=headers).status_code == 403
     form = client.post(
-        "/api/merge", content=b'{"person": "p1", "other": "p2"}', headers=OWN | {"content-type": "text/plain"}
+        "/api/v1/merge", content=b'{"person": "p1", "other": "p2"}', headers=OWN | {"content-type": "text/plain"}
     )
     assert form.status_code == 415
     assert not (tmp_path / "said.json").exists()
@@ -117,14 +117,14 @@ def test_a_page_that_changes_nothing_says_so(
     edits: bool, words: str, linked: Gallery, extractor: PartExtractor
 ) -> None:
     client = client_of(linked, extractor, edits=edits)  # in memory: there is no folder for corrections
-    answer = client.get("/api/persons").json()
+    answer = client.get("/api/v1/persons").json()
     assert (answer["edits"], words in answer["problem"]) == (False, True)
-    refused = client.post("/api/merge", json={"person": "p1", "other": "p2"}, headers=OWN)
+    refused = client.post("/api/v1/merge", json={"person": "p1", "other": "p2"}, headers=OWN)
     assert (refused.status_code, words in refused.json()["error"]) == (400, True)
 
 
 def test_the_page_is_as_guarded_as_the_other(client: TestClient) -> None:
-    for path in ("/persons", "/static/persons.js", "/static/persons.css", "/api/persons"):
+    for path in ("/persons", "/static/persons.js", "/static/persons.css", "/api/v1/persons"):
         answer = client.get(path)
         assert answer.status_code == 200
         assert {header: answer.headers[header] for header in HEADERS} == HEADERS
@@ -138,5 +138,5 @@ def test_the_page_is_as_guarded_as_the_other(client: TestClient) -> None:
 
 def test_names_are_only_text(client: TestClient, linked: Gallery) -> None:
     name(linked, {"carla_c2": EVIL[:400]}, person_probability="much")
-    journey = client.get("/api/journey", params={"person": EVIL[:400]}).json()
+    journey = client.get("/api/v1/journey", params={"person": EVIL[:400]}).json()
     assert (journey["person"]["name"], journey["steps"][0]["probability"]) == (EVIL[:400], None)

@@ -353,7 +353,9 @@ def test_the_page_sees_what_a_command_sees(service: PageService, tmp_path: Path,
     exif[0x0112] = 6
     Image.fromarray(np.rot90(person(RED, GREEN))).save(tmp_path / "phone", form, exif=exif)
     kept = service.keep((tmp_path / "phone").read_bytes())
-    np.testing.assert_array_equal(service.kept.get(kept.image), read_image(tmp_path / "phone"))
+    found = service.kept.get(kept.image)
+    assert found is not None
+    np.testing.assert_array_equal(found.image, read_image(tmp_path / "phone"))
     assert (kept.height, kept.width) == person(RED, GREEN).shape[:2]
 
 

@@ -72,7 +72,8 @@ class Site:
 
 def upload_head(length: int) -> bytes:
     return (
-        f"POST /api/images HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\nContent-Length: {length}\r\n\r\n"
+        "POST /api/v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n"
+        f"Content-Length: {length}\r\n\r\n"
     ).encode()
 
 
@@ -168,7 +169,7 @@ def test_who_is_answered_is_not_put_out(site: Site) -> None:
 
     site.service.preview = slow  # type: ignore[assignment, method-assign]
     kept = http.client.HTTPConnection("127.0.0.1", site.server.port, timeout=PATIENCE)
-    kept.request("GET", "/api/image?id=x")
+    kept.request("GET", "/api/v1/image?id=x")
     assert begun.wait(PATIENCE)
     for _ in range(2 * LIMITS.connections):
         site.connect(HALF)
@@ -180,18 +181,18 @@ def test_who_is_answered_is_not_put_out(site: Site) -> None:
 
 def test_unfinished_uploads_hold_no_more_than_their_share(site: Site) -> None:
     unfinished = [site.upload(200_000, b"x" * 150_000) for _ in range(2)]
-    refused = site.ask("/api/images", b"x" * 150_000, "application/octet-stream")
-    until(lambda: site.ask("/api/images", b"x" * 150_000, "application/octet-stream")[0] == 503)
+    refused = site.ask("/api/v1/images", b"x" * 150_000, "application/octet-stream")
+    until(lambda: site.ask("/api/v1/images", b"x" * 150_000, "application/octet-stream")[0] == 503)
     assert refused[0] in (400, 503)  # 400: the others' heads had not been read yet
-    _, headers, words = site.ask("/api/images", b"x" * 150_000, "application/octet-stream")
+    _, headers, words = site.ask("/api/v1/images", b"x" * 150_000, "application/octet-stream")
     assert headers["retry-after"] == "5"
     assert "busy" in json.loads(words)["error"]
     # Questions have a share of their own, and these need none.
-    assert site.ask("/api/search", b'{"query": [{"item": "anna_c1"}]}')[0] == 200
-    assert site.ask("/api/about")[0] == 200
+    assert site.ask("/api/v1/search", b'{"query": [{"item": "anna_c1"}]}')[0] == 200
+    assert site.ask("/api/v1/about")[0] == 200
     assert [status(connection) for connection in unfinished] == [408, 408]
     until(lambda: all(map(ended, unfinished)))
-    assert site.ask("/api/images", IMAGE, "application/octet-stream")[0] == 200
+    assert site.ask("/api/v1/images", IMAGE, "application/octet-stream")[0] == 200
 
 
 def test_a_body_that_drips(site: Site) -> None:
@@ -243,17 +244,17 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 def test_a_file_that_does_not_answer(site: Site, silent: threading.Event) -> None:
     for _ in range(3):
-        code, _, words = site.ask("/api/item?id=anna_c1")
+        code, _, words = site.ask("/api/v1/item?id=anna_c1")
         assert code == 404
         assert "did not answer within 0.3 seconds" in json.loads(words)["error"]
-    assert site.ask("/api/item?id=ben_c1")[0] == 200
-    ranking = json.loads(site.ask("/api/search", b'{"query": [{"item": "anna_c1"}]}')[2])
+    assert site.ask("/api/v1/item?id=ben_c1")[0] == 200
+    ranking = json.loads(site.ask("/api/v1/search", b'{"query": [{"item": "anna_c1"}]}')[2])
     assert len(ranking["results"]) == 6
-    compared = json.loads(site.ask("/api/compare", b'{"query": [{"item": "ben_c1"}], "item": "anna_c1"}')[2])
+    compared = json.loads(site.ask("/api/v1/compare", b'{"query": [{"item": "ben_c1"}], "item": "anna_c1"}')[2])
     assert "did not answer" in compared["problems"][0]
     assert compared["found"]["distance"] > 0
     silent.set()
-    until(lambda: site.ask("/api/item?id=anna_c1")[0] == 200)
+    until(lambda: site.ask("/api/v1/item?id=anna_c1")[0] == 200)
 
 
 def test_many_files_that_do_not_answer(silent: threading.Event, tmp_path: Path) -> None:
@@ -296,25 +297,25 @@ def test_a_model_that_does_not_answer(hasty: Site) -> None:
         return run(*args)
 
     hasty.runner.run = stuck  # type: ignore[method-assign]
-    name = json.loads(hasty.ask("/api/images", IMAGE, "x/y")[2])["image"]
+    name = json.loads(hasty.ask("/api/v1/images", IMAGE, "x/y")[2])["image"]
     question = json.dumps({"query": [{"image": name}]}).encode()
-    code, headers, words = hasty.ask("/api/search", question)
+    code, headers, words = hasty.ask("/api/v1/search", question)
     assert (code, headers["retry-after"]) == (503, "5")
     assert "no answer within 1 seconds" in json.loads(words)["error"]
-    assert hasty.ask("/api/look", question)[0] == 503
+    assert hasty.ask("/api/v1/look", question)[0] == 503
     assert hasty.ask("/health")[0] == 200
-    assert json.loads(hasty.ask("/api/about")[2])["items"] == 6
-    until(lambda: hasty.ask("/api/item?id=ben_c1")[0] == 200)
+    assert json.loads(hasty.ask("/api/v1/about")[2])["items"] == 6
+    until(lambda: hasty.ask("/api/v1/item?id=ben_c1")[0] == 200)
     go.set()
-    until(lambda: hasty.ask("/api/search", question)[0] == 200)
+    until(lambda: hasty.ask("/api/v1/search", question)[0] == 200)
 
 
 def test_a_gallery_that_does_not_answer(hasty: Site) -> None:
     with hasty.service._gallery_lock:
-        assert hasty.ask("/api/search", b'{"query": [{"item": "anna_c1"}]}')[0] == 503
+        assert hasty.ask("/api/v1/search", b'{"query": [{"item": "anna_c1"}]}')[0] == 503
         start = time.monotonic()
         for _ in range(4):
-            assert json.loads(hasty.ask("/api/about")[2])["items"] == 6
+            assert json.loads(hasty.ask("/api/v1/about")[2])["items"] == 6
         assert hasty.ask("/health")[0] == 200
         assert time.monotonic() - start < 10
-    until(lambda: hasty.ask("/api/search", b'{"query": [{"item": "anna_c1"}]}')[0] == 200)
+    until(lambda: hasty.ask("/api/v1/search", b'{"query": [{"item": "anna_c1"}]}')[0] == 200)

@@ -37,7 +37,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     def ask(self: server.PageServer) -> None:
         thread = threading.Thread(target=run, args=(self,))
         thread.start()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/about", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/about", timeout=20) as answer:
             told.update(json.load(answer))
         self.stop()
         thread.join(20)

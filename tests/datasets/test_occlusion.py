@@ -118,3 +118,13 @@ def test_what_is_missing_is_said_and_nothing_is_left(labelled: ReIDDataset, tmp_
         write_occluded_queries(bare, out)
     with pytest.raises(ConfigError, match=r"least = 0\.7 must not exceed most = 0\.6"):
         OcclusionConfig.parse({"least": 0.7})
+
+
+def test_a_disk_without_links_is_told(labelled: ReIDDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(1, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(DataError, match="privilege is not held.*developer mode"):
+        write_occluded_queries(labelled, tmp_path / "hidden")
+    assert not (tmp_path / "hidden").exists()

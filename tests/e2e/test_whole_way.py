@@ -51,7 +51,7 @@ def served(*arguments: object) -> Iterator[str]:
         assert address, said + (process.stderr.read() if process.stderr and process.poll() is not None else "")
         for _ in range(100):
             try:
-                urllib.request.urlopen(address[0] + "/api/about", timeout=5).close()
+                urllib.request.urlopen(address[0] + "/api/v1/about", timeout=5).close()
                 break
             except OSError:
                 time.sleep(0.1)
@@ -94,7 +94,7 @@ def test_from_nothing_to_the_page(tmp_path: Path) -> None:
     with served("--gallery", gallery, "--model", tmp_path / "model.onnx") as address:
         with urllib.request.urlopen(address, timeout=30) as page:
             assert "<html" in page.read().decode()
-        image = ask(address, "/api/images", query.read_bytes())["image"]
-        answer = ask(address, "/api/search", {"query": [{"image": image}], "k": 6})
+        image = ask(address, "/api/v1/images", query.read_bytes())["image"]
+        answer = ask(address, "/api/v1/search", {"query": [{"image": image}], "k": 6})
     assert [one["id"] for one in answer["results"]] == [name for name, _ in own[0]]
     assert "6 items, no problem" in partreid("gallery", "verify", gallery)

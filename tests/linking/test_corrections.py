@@ -99,3 +99,17 @@ def test_a_correction_is_about_two_tracks() -> None:
     assert Correction("b", "a", True).pair == ("a", "b")
     with pytest.raises(DataError, match="twice"):
         Correction("a", "a", True)
+
+
+def test_what_was_said_by_way_of_tracks_that_are_gone_stays() -> None:
+    said = Corrections().with_said(
+        same=[("a", "b"), ("b", "c"), ("c", "d"), ("x", "y")], different=[("b", "x"), ("a", "z"), ("b", "q")], who="ann"
+    )
+    left = said.without_tracks({"b", "x", "q"})
+    assert left.same_persons() == [("a", "c", "d")]
+    assert left.different() == [("a", "y"), ("a", "z")]
+    assert {str(one): one.who for one in left.said} == {
+        "a = c": "", "a = d": "", "a ≠ y": "", "c = d": "ann", "a ≠ z": "ann",
+    }  # fmt: skip
+    assert said.without_tracks(set()) == said
+    assert len(said.without_tracks({"a", "b", "c", "d", "x", "y"})) == 0

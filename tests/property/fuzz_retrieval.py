@@ -10,6 +10,7 @@ import torch
 from hypothesis import strategies as st
 
 from partreid.retrieval import (
+    audit_log,
     calibration,
     compare,
     filling,
@@ -19,6 +20,7 @@ from partreid.retrieval import (
     lookup,
     many,
     open_set,
+    recording,
     sightings,
     upkeep,
 )  # fmt: skip
@@ -77,6 +79,14 @@ def calibration_files(draw: st.DrawFn) -> Path:
     return CURVES.save(folder() / f"calibration{draw(st.integers(0, 1))}.json")
 
 
+@st.composite
+def audit_logs(draw: st.DrawFn) -> audit_log.AuditLog:
+    """An audit log with a record."""
+    log = audit_log.AuditLog(folder() / "log")
+    log.append({"action": draw(st.sampled_from(["search", "delete"]))})
+    return log
+
+
 def batches(items: PartEmbeddings) -> list[tuple[PartEmbeddings, list[str]]]:
     return [(items, [f"new{i}" for i in range(len(items))])]
 
@@ -88,6 +98,13 @@ RULE = open_set.OpenSetRule(PERSONS, PERSONS, CURVES, max_false=0.1)
 VIDEO = track_filling.VideoNaming(Path("a.mp4"), "1", as_time(NOON))
 
 TARGETS: list[Target] = [
+    fuzz(audit_log.AuditLog, folder=st.builds(lambda: folder() / "log"), rotate_bytes=1000),
+    fuzz(audit_log.AuditLog.append, self=audit_logs(), record={"action": "search", "asked": {"k": 3}}),
+    fuzz(audit_log.AuditLog.records, self=audit_logs()),
+    fuzz(audit_log.AuditLog.verify, self=audit_logs(), expect=["0" * 64]),
+    fuzz(recording.audit_log_of, location="people"),
+    fuzz(recording.file_hashes, files=["a.jpg"]),
+    fuzz(recording.record_refusal, gallery=galleries(), action="add", asked={"ids": ["a"]}, why="no"),
     fuzz(gallery.Gallery, location=None, extractor=None, create=True, engine="auto"),
     fuzz(gallery.Gallery.open.__func__, all=st.builds(
         lambda: {"cls": gallery.Gallery, "location": folder() / "gallery", "create": True})),

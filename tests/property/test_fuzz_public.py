@@ -20,6 +20,7 @@ from tests.property import (
     fuzz_evaluation,
     fuzz_functional,
     fuzz_inference,
+    fuzz_lifecycle,
     fuzz_linking,
     fuzz_retrieval,
     fuzz_trackers,
@@ -35,6 +36,7 @@ AREAS = (
     fuzz_retrieval,
     fuzz_inference,
     fuzz_linking,
+    fuzz_lifecycle,
     fuzz_evaluation,
     fuzz_viz,
     fuzz_data,
@@ -42,8 +44,8 @@ AREAS = (
 )
 TARGETS = [target for area in AREAS for target in area.TARGETS]
 
-SEARCHED = ("functional", "types", "retrieval", "inference", "runners", "tracking", "linking", "evaluation", "parts",
-            "base_config", "preprocessing")  # fmt: skip
+SEARCHED = ("functional", "types", "retrieval", "inference", "runners", "tracking", "linking", "lifecycle",
+            "evaluation", "parts", "base_config", "preprocessing")  # fmt: skip
 """Where everything public must be fuzzed."""
 
 INNER = {
@@ -79,6 +81,10 @@ INNER = {
             "shard_name",
         )
     },
+    **{
+        f"retrieval.recording.{name}": "tests/retrieval/test_audit_log.py; blocks around calls that check the arguments"
+        for name in ("acting", "actor", "recorded", "recorded_search", "begin_audit_log")
+    },
     "retrieval.filters.is_several": "called by Filter, for values of any kind",
     "types.slot_weights": "called by PartEmbeddings and by the distances, with slots that are there",
     "tracking.video.leave_out": "called by embed_video and iter_frames",
@@ -113,6 +119,10 @@ INNER = {
     "retrieval.sightings.promising": "called by calibrate and rule_of_gallery",
     "linking.edits.items_of_person": "called by merge_persons, split_tracks and the page",
     "linking.output.rename": "called by save_persons, merge_persons and split_tracks",
+    "retrieval.upkeep.refuse_other_items": "called by copy_gallery and restore_gallery",
+    "retrieval.upkeep.copy_records": "called by copy_gallery and restore_gallery",
+    "lifecycle.backup_files": "called by backup_gallery, restore_gallery and verify_backup; damaged by test_backup.py",
+    "lifecycle.retention.delete_again": "called by expire and erase",
     "retrieval.search": "called by Gallery; tests/retrieval/test_search.py compares it with plain search",
     "retrieval.stores": "called by Gallery; one suite of tests for all stores",
 }

@@ -7,21 +7,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 
-from partreid.app.messages import FoundItem
-from partreid.app.uploads import TRACK, encode
+from partreid.app.messages import FoundItem, Question
+from partreid.app.recent import Recent
+from partreid.app.uploads import TRACK, Kept, encode
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.parts import FOREGROUND
+from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 from partreid.types.search import SearchResult
 from partreid.viz.attention import slot_maps
 from partreid.viz.overlay import enlarge, overlay_heat, overlay_parts
 
-_MOST_PAIRS, _LONGEST = 100, 2000
+_MOST_PAIRS, _LONGEST, _SAMPLE = 100, 2000, 64
 _SHOWN = 144, 288
 
 
@@ -67,6 +70,42 @@ def farthest_usual(embeddings: PartEmbeddings, matching: MatchingConfig) -> floa
     known = apart[first, second].double()
     known = known[known.isfinite()]
     return float(known.quantile(0.95)) if len(known) and known.max() > 0 else None
+
+
+class FullBar:
+    """Where the bars of distances end, from a sample of the gallery: no single result changes the scale.
+
+    Args:
+        gallery: that is sampled, at first and when it has doubled.
+    """
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery, self._sampled = gallery, -1
+        self._sample: PartEmbeddings | None = None
+        self._bars: dict[str, float | None] = {}
+
+    def of(self, matching: MatchingConfig) -> float | None:
+        """Under a way of comparing; None where too few items are there to tell."""
+        if (sampled := len(self._gallery).bit_length()) != self._sampled:
+            self._sampled, self._sample = sampled, None
+            if (page := next(self._gallery.records(), None)) is not None:
+                some = np.linspace(0, len(page) - 1, min(_SAMPLE, len(page))).round().astype(int)
+                self._sample = page[some].embeddings.to("cpu", torch.float32)
+            self._bars.clear()
+        key = matching.model_dump_json()
+        if key not in self._bars:
+            self._bars[key] = None if self._sample is None else farthest_usual(self._sample, matching)
+        return self._bars[key]
+
+
+def told(question: Question, kept: Recent[Kept]) -> dict[str, Any]:
+    """A question as the audit log has it: an image by the hash of its file."""
+    found = question.model_dump(mode="json", exclude_defaults=True)
+    for one in found["query"]:
+        if (name := one.pop("image", None)) is not None:
+            image = kept.get(name)
+            one["sha256"] = "not kept any more" if image is None else image.sha256
+    return found
 
 
 def _text(value: object) -> str:

@@ -123,6 +123,8 @@ class Guard:
     @staticmethod
     def _from_page(scope: Scope, given: Headers, host: str) -> bool:
         """Whether the browser says that the page itself asks; anybody may open the page."""
+        if given.get("authorization", "").lower().startswith("bearer "):
+            return True  # no page of another site can send it: a browser would ask first, and is not answered
         site: str | None = given.get("sec-fetch-site")
         if scope["method"] in ("GET", "HEAD"):
             return site in (None, "same-origin", "none") or scope["path"] == "/"

@@ -1,47 +1,50 @@
-"""The page over HTTP: requests become calls of the service, its answers become JSON."""
+"""The page and its API over HTTP: requests become calls of the service, its answers become JSON."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
 from importlib.resources import files
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from partreid.app.access import SESSION_SECONDS, Access, Caller
+from partreid.app.bodies import body, parse_question
 from partreid.app.guard import Guard, Hosts
-from partreid.app.messages import ItemQuestion, MergeQuestion, Question, SplitQuestion
+from partreid.app.metrics import Metrics
+from partreid.app.operations import API, OPERATIONS, SESSION_COOKIE, Operation, Session, TokenQuestion, describe
+from partreid.app.rates import RateLimit
+from partreid.app.refusals import answer_json, error_handlers, status_of
 from partreid.app.service import PageService
-from partreid.app.turns import Budget, BusyError, Turns
-from partreid.app.uploads import Limits, TooLargeError, UnknownImageError, too_many_bytes
+from partreid.app.threads import jobs_at_work
+from partreid.app.turns import Budget, BusyError, Turns, run_soon
+from partreid.app.uploads import too_many_bytes
+from partreid.app.users import Users
 from partreid.base_config import ConfigModel
-from partreid.errors import ConfigError, DataError, PartReIDError
+from partreid.errors import ConfigError, DataError
+from partreid.retrieval.recording import acting
 
 _Handler = Callable[[Request], Awaitable[Response]]
-_Asked = TypeVar("_Asked", bound=ConfigModel)
+_Result = TypeVar("_Result")
 
 _JSON_BYTES, _QUESTIONS_BYTES = 2**18, 2**24
-_ABOUT_SECONDS, _RETRY_SECONDS = 0.5, "5"
-_MOST_WORDS = 1000
+_ABOUT_SECONDS, _LOG_SECONDS = 0.5, 30.0
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-
-
-class SlowError(PartReIDError, TimeoutError):
-    """The body of a request does not arrive in time."""
+_NOT_YOURS = "Your token may only search: merging and splitting persons needs the role add."
 
 
 class Endpoints:
-    """One method for each address; each answers with JSON or an image."""
+    """Answers each operation with JSON or an image: by the method of its name, or by what :meth:`answers` names."""
 
-    def __init__(self, service: PageService) -> None:
-        self.service = service
+    def __init__(self, service: PageService, access: Access) -> None:
+        self.service, self.access, self.metrics_kept = service, access, Metrics()
         limits = service.limits
         # The model runs once at a time; images are small work, and a browser asks for many at once.
         self.model = Turns(together=1, waiting=limits.waiting, seconds=limits.answer_seconds)
@@ -49,72 +52,220 @@ class Endpoints:
         self.look_around = Turns(together=1, waiting=32, seconds=min(_ABOUT_SECONDS, limits.answer_seconds))
         self.known = service.about()
         self.uploads, self.questions = Budget(limits.unfinished_bytes), Budget(_QUESTIONS_BYTES)
+        self.description = describe()
+
+    def answers(self) -> dict[str, Callable[[Any], Any]]:
+        """What answers each question that is JSON, by the operation's name."""
+        service = self.service
+        return {
+            "look": lambda one: service.look(one.query),
+            "search": service.search,
+            "compare": service.compare,
+            "merge": service.journeys.merge,
+            "split": service.journeys.split,
+            "add": service.changes.add,
+            "link": service.changes.link,
+            "delete": service.changes.delete,
+            "expire": service.changes.expire,
+        }
+
+    def routes(self) -> list[Route]:
+        """A route for each path, so that the answer to another method names all that it has."""
+        paths: dict[str, dict[str, _Handler]] = {}
+        for operation in OPERATIONS:
+            paths.setdefault(API + operation.path, {})[operation.method] = self._endpoint(operation)
+
+        def of_path(handlers: Mapping[str, _Handler]) -> _Handler:
+            async def endpoint(request: Request) -> Response:
+                return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+            return endpoint
+
+        return [Route(path, of_path(handlers), methods=[*handlers]) for path, handlers in paths.items()]
+
+    def _endpoint(self, operation: Operation) -> _Handler:
+        """What answers an operation: admitted, and counted."""
+        handler: _Handler = (
+            self._asked(operation, self.answers()[operation.name])
+            if operation.name in self.answers()
+            else getattr(self, operation.name)
+        )
+
+        async def endpoint(request: Request) -> Response:
+            began, status = time.monotonic(), 500
+            try:
+                request.state.caller = await self._admit(request, operation)
+                _check_parameter(request, operation.parameter)
+                answer = await handler(request)
+                status = answer.status_code
+                return answer
+            except Exception as error:
+                status = status_of(error)
+                raise
+            finally:
+                self.metrics_kept.answered(operation.name, status, time.monotonic() - began)
+
+        return endpoint
+
+    async def _admit(self, request: Request, operation: Operation) -> Caller:
+        """Who asks, if they may; a refusal is recorded."""
+        caller = Caller("", None, request.client.host if request.client else "")
+        try:
+            caller = await self.access.identify(request)
+            self.access.admit(caller, operation)
+        except HTTPException as error:
+            if error.status_code != 429:  # anybody could fill the log with these
+                await self._record_refusal(caller, operation.name, error.detail)
+            raise
+        return caller
+
+    async def _record_refusal(self, caller: Caller, operation: str, why: str) -> None:
+        def record() -> None:
+            with acting(caller.name or "page", source="page", address=caller.address):
+                self.service.record_refusal(operation, why)
+
+        await run_soon(record, seconds=_LOG_SECONDS, problem="The audit log does not answer. Try again later.")
 
     async def health(self, request: Request) -> Response:
-        """GET: the page runs. Waits neither for the model nor for the disk."""
-        return _answer({"ok": True})
+        """The page runs. Waits neither for the model nor for the disk."""
+        return answer_json({"ok": True})
+
+    async def openapi(self, request: Request) -> Response:
+        """The description of the API."""
+        return answer_json(self.description)
+
+    async def session(self, request: Request) -> Response:
+        """Who asks."""
+        caller = request.state.caller
+        return answer_json(asdict(Session(caller.name, caller.role, self.access.users is not None)))
+
+    async def log_in(self, request: Request) -> Response:
+        """Begin a session, and set its cookie."""
+        question = await self._read(request, TokenQuestion)
+        if self.access.users is None:
+            raise HTTPException(
+                400, "This page knows no users, so there is nobody to log in. It was started without --users."
+            )
+        caller = request.state.caller
+        try:
+            user = await self.access.check_token(question.token, caller.address)
+        except HTTPException as error:
+            if error.status_code != 429:
+                await self._record_refusal(caller, "log_in", error.detail)
+            raise
+        answer = answer_json(asdict(Session(user.name, user.role, True)))
+        # Its path is that of this request, so that several pages can stand on one server.
+        answer.set_cookie(
+            SESSION_COOKIE, self.access.begin_session(user), max_age=SESSION_SECONDS, path=None,
+            secure=request.url.scheme == "https", httponly=True, samesite="strict",
+        )  # fmt: skip
+        return answer
+
+    async def log_out(self, request: Request) -> Response:
+        """End a session."""
+        self.access.end_session(request)
+        answer = answer_json(asdict(Session("", None, self.access.users is not None)))
+        answer.set_cookie(SESSION_COOKIE, "", max_age=0, path=None, httponly=True, samesite="strict")
+        return answer
+
+    async def metrics(self, request: Request) -> Response:
+        """Counts and times for Prometheus."""
+        text = self.metrics_kept.text(items=self.known.items, jobs=jobs_at_work())
+        return Response(text, media_type=Metrics.media_type)
 
     async def about(self, request: Request) -> Response:
-        """GET: what the page is about; the last known answer where the gallery does not answer at once."""
+        """What the page is about; the last known answer where the gallery does not answer at once."""
 
         def ask() -> None:
             self.known = self.service.about()
 
         with suppress(BusyError):
             await self.look_around.run(request, ask)
-        return _answer(asdict(self.known))
+        return answer_json(asdict(self.known))
 
-    async def keep(self, request: Request) -> Response:
-        """POST of an image file."""
+    async def send_image(self, request: Request) -> Response:
+        """Take an image file."""
         limits = self.service.limits
         async with body(request, limits, limits.upload_bytes, too_many_bytes(limits), self.uploads) as data:
             kept = await self.model.run(request, lambda: self.service.keep(data))
-        return _answer(asdict(kept))
+        return answer_json(asdict(kept))
 
     async def image(self, request: Request) -> Response:
-        """GET of a kept image: ?id=."""
-        name = request.query_params.get("id", "")
+        """A kept image: ?id=."""
+        name = request.query_params["id"]
         return _image(await self.images.run(request, lambda: self.service.preview(name)))
 
     async def item(self, request: Request) -> Response:
-        """GET of an item's image: ?id=."""
-        name = request.query_params.get("id", "")
+        """An item's image: ?id=."""
+        name = request.query_params["id"]
         try:
-            return _image(await self.images.run(request, lambda: self.service.item_image(name)))
+            return _image(
+                await self.images.run(request, self._as_caller(request, lambda: self.service.item_image(name)))
+            )
         except DataError as error:
             raise HTTPException(404, str(error)) from None
 
     async def persons(self, request: Request) -> Response:
-        """GET: the persons of the gallery."""
-        return _answer(asdict(await self.images.run(request, self.service.journeys.persons)))
+        """The persons of the gallery."""
+        found = await self.images.run(request, self._as_caller(request, self.service.journeys.persons))
+        if self.access.users is not None and not request.state.caller.may("add") and found.edits:
+            found = replace(found, edits=False, problem=_NOT_YOURS)
+        return answer_json(asdict(found))
 
     async def journey(self, request: Request) -> Response:
-        """GET of a person's journey: ?person=."""
-        name = request.query_params.get("person", "")
-        return _answer(asdict(await self.images.run(request, lambda: self.service.journeys.journey(name))))
+        """A person's journey: ?person=."""
+        name = request.query_params["person"]
+        job = self._as_caller(request, lambda: self.service.journeys.journey(name))
+        return answer_json(asdict(await self.images.run(request, job)))
 
-    def asked(self, kind: type[_Asked], answer: Callable[[_Asked], Any]) -> _Handler:
+    def _asked(self, operation: Operation, answer: Callable[[Any], Any]) -> _Handler:
         """POST of a question, which the service answers."""
+        kind = operation.question
+        assert isinstance(kind, type)
 
         async def handler(request: Request) -> Response:
-            # A form of any other site can send other types without a preflight request.
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                raise HTTPException(415, "Expected the content type application/json.")
-            problem = f"The question is longer than {_JSON_BYTES} bytes."
-            async with body(request, self.service.limits, _JSON_BYTES, problem, self.questions) as content:
-                question = kind.parse(parse_question(content), source="question")
-            return _answer(asdict(await self.model.run(request, lambda: answer(question))))
+            question = await self._read(request, kind)
+            job = self._as_caller(request, lambda: answer(question))
+            return answer_json(asdict(await self.model.run(request, job)))
 
         return handler
 
+    async def _read(self, request: Request, kind: type[ConfigModel]) -> Any:
+        """The question in a body."""
+        # A form of any other site can send other types without a preflight request.
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise HTTPException(415, "Expected the content type application/json.")
+        problem = f"The question is longer than {_JSON_BYTES} bytes."
+        async with body(request, self.service.limits, _JSON_BYTES, problem, self.questions) as content:
+            return kind.parse(parse_question(content), source="question")
 
-def create_app(service: PageService, hosts: Hosts) -> Guard:
-    """The page as an ASGI application.
+    def _as_caller(self, request: Request, job: Callable[[], _Result]) -> Callable[[], _Result]:
+        """The job, of which the audit log says whose it is."""
+        caller: Caller = request.state.caller
+
+        def run() -> _Result:
+            with acting(caller.name or "page", source="page", address=caller.address):
+                return job()
+
+        return run
+
+
+def _check_parameter(request: Request, name: str) -> None:
+    """ConfigError where what the query string must say is missing, empty, or said twice."""
+    if name and (len(given := request.query_params.getlist(name)) != 1 or not given[0]):
+        raise ConfigError(f"Expected ?{name}=... once, got it {len(given)} times, or empty.")
+
+
+def create_app(
+    service: PageService, hosts: Hosts, *, users: Users | None = None, rate: RateLimit | None = None
+) -> Guard:
+    """The page and its API as an ASGI application.
 
     Args:
         service: what answers. hosts: the names that it answers to.
+        users: who may ask; anybody may search where None. rate: how often.
     """
-    page = Endpoints(service)
+    page = Endpoints(service, Access(users, rate))
     static = {
         entry.name: (entry.read_bytes(), _TYPES[entry.name.rpartition(".")[2]])
         for entry in (files("partreid.app") / "static").iterdir()
@@ -136,118 +287,12 @@ def create_app(service: PageService, hosts: Hosts) -> Guard:
         Route("/persons", file),
         Route("/static/{name}", file),
         Route("/health", page.health),
-        Route("/api/about", page.about),
-        Route("/api/images", page.keep, methods=["POST"]),
-        Route("/api/image", page.image),
-        Route("/api/item", page.item),
-        Route("/api/look", page.asked(Question, lambda one: service.look(one.query)), methods=["POST"]),
-        Route("/api/search", page.asked(Question, service.search), methods=["POST"]),
-        Route("/api/compare", page.asked(ItemQuestion, service.compare), methods=["POST"]),
-        Route("/api/persons", page.persons),
-        Route("/api/journey", page.journey),
-        Route("/api/merge", page.asked(MergeQuestion, service.journeys.merge), methods=["POST"]),
-        Route("/api/split", page.asked(SplitQuestion, service.journeys.split), methods=["POST"]),
+        *page.routes(),
     ]
-    statuses = {
-        PartReIDError: 400, SlowError: 408, UnknownImageError: 410, TooLargeError: 413, BusyError: 503,
-        ClientDisconnect: 400,
-    }  # fmt: skip
-    handlers: Mapping[Any, Any] = {
-        **{kind: _saying(status) for kind, status in statuses.items()},
-        HTTPException: _http_problem,
-        Exception: _saying(500, "Something went wrong inside the page; the terminal it runs in tells more."),
-    }
-    app = Starlette(routes=routes, exception_handlers=handlers)
+    app = Starlette(routes=routes, exception_handlers=error_handlers())
     app.router.redirect_slashes = False  # one address for each thing
     return Guard(app, hosts)
 
 
-@asynccontextmanager
-async def body(request: Request, limits: Limits, most: int, problem: str, budget: Budget) -> AsyncIterator[bytes]:
-    """The body of a request of at most ``most`` bytes, which count in the budget while the block runs.
-
-    Raises:
-        TooLargeError: it is too large, with the message ``problem``; nothing is read where its announced length is.
-        SlowError: it takes too long, or pauses too long.
-        ClientDisconnect: the client leaves. BusyError: the budget is used up.
-    """
-    announced = request.headers.get("content-length", "")
-    # A longer number is too large anyway.
-    size = int(announced[:20]) if announced.isascii() and announced.isdecimal() else most
-    if size > most:
-        raise TooLargeError(problem)
-    with budget.take(size):
-        content, stream = bytearray(), request.stream()
-        try:
-            async with asyncio.timeout(limits.transfer_seconds):
-                some = b"-"
-                while some:
-                    async with asyncio.timeout(limits.silence_seconds):
-                        some = await anext(stream, b"")
-                    content += some
-                    if len(content) > most:
-                        raise TooLargeError(problem)
-        except TimeoutError:
-            raise SlowError(
-                f"The image or question did not arrive in time: it may take {limits.transfer_seconds:g} seconds, with "
-                f"no pause longer than {limits.silence_seconds:g}. Make the image smaller, or try a faster connection."
-            ) from None
-        yield bytes(content)
-
-
-def parse_question(body: bytes) -> dict[str, Any]:
-    """A JSON object with each name once and finite numbers only; else a ConfigError.
-
-    Example:
-        >>> parse_question(b'{"k": 3}')
-        {'k': 3}
-    """
-    try:
-        content = json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
-    except ConfigError:
-        raise
-    except (ValueError, RecursionError):
-        raise ConfigError("The question is not valid JSON.") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"Expected a JSON object, got {type(content).__name__}.")
-    return content
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"The question has {twice!r:.80} twice. Say it once.")
-    return content
-
-
-def _no_constant(text: str) -> None:
-    raise ConfigError(f"JSON has no number {text}. Expected a finite one.")
-
-
-def _answer(content: Mapping[str, Any], status: int = 200) -> Response:
-    # ASCII: a text may hold half of a surrogate pair, which UTF-8 cannot.
-    return Response(json.dumps(content, allow_nan=False), status, media_type="application/json")
-
-
 def _image(data: bytes) -> Response:
     return Response(data, media_type="image/jpeg")
-
-
-def _saying(status: int, said: str = "") -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def handler(request: Request, error: Exception) -> Response:
-        words = said or str(error) or "Nobody waited for the answer."
-        answer = _answer({"error": words if len(words) <= _MOST_WORDS else words[:_MOST_WORDS] + " …"}, status)
-        if status == 503:
-            answer.headers["retry-after"] = _RETRY_SECONDS
-        return answer
-
-    return handler
-
-
-async def _http_problem(request: Request, error: HTTPException) -> Response:
-    response = _answer({"error": error.detail[:_MOST_WORDS]}, error.status_code)
-    for name, value in (error.headers or {}).items():
-        response.headers[name] = value
-    return response

@@ -7,12 +7,14 @@ from pathlib import Path
 from threading import Lock
 
 from partreid.app.messages import Edited, Journey, MergeQuestion, Person, Persons, SplitQuestion, Step
+from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError
 from partreid.linking.edits import items_of_person, merge_persons, split_tracks
 from partreid.linking.names import in_time
 from partreid.linking.output import PROBABILITY
 from partreid.linking.tracks import PERSON, LinkTrack
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import actor, recorded
 from partreid.types import GalleryItem
 
 MOST_PERSONS, MOST_STEPS = 1000, 500
@@ -40,13 +42,14 @@ class Journeys:
         """Who there is: those of most cameras first, then of most tracks."""
         found: dict[str, list[GalleryItem]] = {}
         unlinked = 0
-        with self._lock:
+        with self._lock, recorded(self._gallery, "persons") as event:
             for item in self._gallery:
                 name = LinkTrack.of_item(item).person
                 if name:
                     found.setdefault(name, []).append(item)
                 else:
                     unlinked += 1
+            event.results = len(found)
         every = [_person(name, items) for name, items in found.items()]
         every.sort(key=lambda one: (-len(one.cameras), -one.tracks, one.name))
         problem = "" if self._edits and self._file else _NO_FILE if self._edits else _READ_ONLY
@@ -58,8 +61,9 @@ class Journeys:
         Raises:
             DataError: there is no such person.
         """
-        with self._lock:
+        with self._lock, recorded(self._gallery, "journey", {"person": name}) as event:
             items = items_of_person(self._gallery, name)
+            event.results = len(items)
         by_id = {item.id: item for item in items}
         tracks = in_time(LinkTrack.of_item(item) for item in items)
         steps = tuple(_step(track, by_id[track.id]) for track in tracks[:MOST_STEPS])
@@ -71,7 +75,10 @@ class Journeys:
         Raises:
             ConfigError: the page may change nothing. DataError: as :func:`~partreid.linking.edits.merge_persons`.
         """
-        return self._edit(lambda file: merge_persons(self._gallery, file, question.person, question.other, who="page"))
+        person, other = question.person, question.other
+        return self._edit(
+            "merge", question, lambda file: merge_persons(self._gallery, file, person, other, who=actor())
+        )
 
     def split(self, question: SplitQuestion) -> Edited:
         """Tracks are somebody else.
@@ -79,12 +86,14 @@ class Journeys:
         Raises:
             ConfigError: the page may change nothing. DataError: as :func:`~partreid.linking.edits.split_tracks`.
         """
-        return self._edit(lambda file: split_tracks(self._gallery, file, question.tracks, who="page"))
+        return self._edit(
+            "split", question, lambda file: split_tracks(self._gallery, file, question.tracks, who=actor())
+        )
 
-    def _edit(self, change: Callable[[Path], str]) -> Edited:
-        if not self._edits or self._file is None:
-            raise ConfigError(_NO_FILE if self._edits else _READ_ONLY)
-        with self._lock:
+    def _edit(self, action: str, question: ConfigModel, change: Callable[[Path], str]) -> Edited:
+        with self._lock, recorded(self._gallery, action, question, changes=True):
+            if not self._edits or self._file is None:
+                raise ConfigError(_NO_FILE if self._edits else _READ_ONLY)
             return Edited(change(self._file))
 
 

@@ -40,9 +40,19 @@ class Recent(Generic[Value]):
             return self._values.get(name)
 
     def put(self, name: Hashable, value: Value) -> None:
-        """Remember a value under a new name."""
+        """Remember a value, in the place of the one of that name if there is one."""
         with self._lock:
+            self._remove(name)
             self._values[name] = value
             self._taken += self._size(value)
             while self._taken > self._limit and len(self._values) > 1:
                 self._taken -= self._size(self._values.popitem(last=False)[1])
+
+    def forget(self, name: Hashable) -> None:
+        """Forget the value of that name, if there is one."""
+        with self._lock:
+            self._remove(name)
+
+    def _remove(self, name: Hashable) -> None:
+        if name in self._values:
+            self._taken -= self._size(self._values.pop(name))

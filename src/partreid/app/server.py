@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
+from partreid.app.rates import RateLimit
 from partreid.app.service import PageService
+from partreid.app.users import Users
 from partreid.errors import ConfigError, needs_extra
 
 _BACKLOG = 64
@@ -18,13 +20,25 @@ class PageServer:
     Args:
         service: what answers. host: address or name to listen at. port: 0 takes any that is free.
         names: further names that it answers to, such as a proxy's.
+        users: who may ask; anybody may search where None. rate: how often.
+        proxies: addresses that are believed who asks and by which scheme (X-Forwarded-For, X-Forwarded-Proto).
 
     Raises:
         ConfigError: it cannot listen there.
         MissingDependencyError: the extra ``app`` is not installed.
     """
 
-    def __init__(self, service: PageService, host: str, port: int, *, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        service: PageService,
+        host: str,
+        port: int,
+        *,
+        names: Sequence[str] = (),
+        users: Users | None = None,
+        rate: RateLimit | None = None,
+        proxies: Sequence[str] = (),
+    ) -> None:
         with needs_extra("app", "The web page"):
             import uvicorn
 
@@ -39,12 +53,13 @@ class PageServer:
         if shown != host:  # the name that is printed must work
             names = [*names, shown]
         config = uvicorn.Config(
-            create_app(service, Hosts.bound_to(host, names)),
+            create_app(service, Hosts.bound_to(host, names), users=users, rate=rate),
             http=connection_class(service.limits),
             log_level="warning",
             access_log=False,
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
             lifespan="off",
             ws="none",
             backlog=_BACKLOG,

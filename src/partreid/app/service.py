@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from partreid.app.answers import Seen, farthest_usual, found_items, short_name
+from partreid.app.answers import FullBar, Seen, found_items, short_name, told
+from partreid.app.changes import Changes
 from partreid.app.journeys import Journeys
 from partreid.app.messages import (
     About,
@@ -29,7 +30,7 @@ from partreid.app.messages import (
     Slot,
 )
 from partreid.app.recent import Recent
-from partreid.app.uploads import ItemFiles, Limits, UnknownImageError, crop, decode_image, encode, item_image
+from partreid.app.uploads import ItemFiles, Kept, Limits, UnknownImageError, crop, decode_image, encode, item_image
 from partreid.errors import ConfigError, DataError
 from partreid.functional.visibility import weighs_unseen
 from partreid.inference.extractor import PartExtractor
@@ -41,6 +42,7 @@ from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.open_set import OpenSetRule
+from partreid.retrieval.recording import record_refusal, recorded
 from partreid.tracking.tracklets import merge_tracklet
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords
@@ -50,7 +52,7 @@ from partreid.viz.colors import css, part_colors, readable
 MOST_CAMERAS = 200
 """Cameras that the page lists."""
 
-_PREVIEW, _THUMBNAIL, _SAMPLE, _OUTPUTS = 1600, 512, 64, 256
+_PREVIEW, _THUMBNAIL, _OUTPUTS = 1600, 512, 256
 
 NOTHING_VISIBLE = (
     "No part is visible in the query, so nothing can be compared. Draw the box closer around the person, or take "
@@ -75,7 +77,7 @@ class PageService:
         rule: names somebody or nobody, where the page asks for it.
 
     Attributes:
-        journeys: the persons of the gallery.
+        journeys: the persons of the gallery. changes: what programs may change.
 
     Raises:
         DataError: gallery or calibration belong to another model.
@@ -105,17 +107,19 @@ class PageService:
         self.calibration = None if calibration is None else calibration.model_copy(update={"matching": self.matching})
         self._calibration_problem, self._rule = calibration_problem, rule
         self.limits = limits or Limits()
-        self.kept = Recent[np.ndarray](self.limits.kept_bytes, size=lambda image: image.nbytes)
+        self.kept = Recent[Kept](self.limits.kept_bytes, size=lambda one: one.image.nbytes)
         self._files = ItemFiles(self.limits)
         self._gallery, self._extractor = gallery, extractor
         self._outputs = Recent[tuple[PartEmbeddings, np.ndarray]](_OUTPUTS)
         self._model_lock = Lock()
-        self._sampled = -1
-        self._sample: PartEmbeddings | None = None
-        self._bars: dict[str, float | None] = {}
+        self._full_bar = FullBar(gallery)
         self._gallery_lock = Lock()  # stores need not be safe against two threads
         corrections = corrections or corrections_of(gallery)
         self.journeys = Journeys(gallery, self._gallery_lock, corrections=corrections, edits=edits)
+        self.changes = Changes(
+            gallery, self._gallery_lock, extractor, self._model_lock, kept=self._kept,
+            calibration=self.calibration, corrections=corrections,
+        )  # fmt: skip
 
     def about(self) -> About:
         """What the page shows before anything is asked."""
@@ -147,12 +151,12 @@ class PageService:
         """
         image = decode_image(data, self.limits)
         name = secrets.token_urlsafe(16)  # nobody can guess it
-        self.kept.put(name, image)
+        self.kept.put(name, Kept(image, hashlib.sha256(data).hexdigest()))
         return KeptImage(name, image.shape[1], image.shape[0])
 
     def preview(self, image: str) -> bytes:
         """A kept image as JPEG, shrunk to what a screen shows; an UnknownImageError where it is not kept."""
-        return encode(self._kept(image), longest=_PREVIEW)
+        return encode(self._kept(image).image, longest=_PREVIEW)
 
     def item_image(self, item: str) -> bytes:
         """An item's image as JPEG.
@@ -178,6 +182,12 @@ class PageService:
             UnknownImageError: an image is not kept any more.
             PartReIDError: a box, an item, a part or the way to compare is wrong.
         """
+        with recorded(self._gallery, "search", told(question, self.kept)) as event:
+            ranking = self._search(question)
+            event.results = len(ranking.results)
+        return ranking
+
+    def _search(self, question: Question) -> Ranking:
         query, matching = self._embed(question.query), self._matching(question)
         asked, rule = matching.prepare(query), self._asked_rule(question, matching)
         with self._gallery_lock:
@@ -217,11 +227,16 @@ class PageService:
             UnknownImageError: an image is not kept any more.
             PartReIDError: a box, an item, a part or the way to compare is wrong.
         """
+        with recorded(self._gallery, "compare", told(question, self.kept)) as event:
+            event.results = 1
+            return self._compare(question)
+
+    def _compare(self, question: ItemQuestion) -> ComparisonAnswer:
         query, matching = self._embed(question.query), self._matching(question)
         record = self._record(question.item)
         with self._gallery_lock:
             result = self._gallery.search(query, 1, matching=matching, where=Filter(ids=(question.item,)))
-            full_bar = self._full_bar(matching)
+            full_bar = self._full_bar.of(matching)
         if not result.items[0]:
             raise DataError("The item is not in the gallery any more. Search again.")
         asked, there = matching.prepare(query), matching.prepare(record.embeddings)
@@ -248,18 +263,9 @@ class PageService:
             full_bar,
         )
 
-    def _full_bar(self, matching: MatchingConfig) -> float | None:
-        """Where the bars of distances end, from a sample of the gallery: no single result changes the scale."""
-        if (sampled := len(self._gallery).bit_length()) != self._sampled:  # at first, and when the gallery has doubled
-            self._sampled, self._sample = sampled, None
-            if (page := next(self._gallery.records(), None)) is not None:
-                some = np.linspace(0, len(page) - 1, min(_SAMPLE, len(page))).round().astype(int)
-                self._sample = page[some].embeddings.to("cpu", torch.float32)
-            self._bars.clear()
-        key = matching.model_dump_json()
-        if key not in self._bars:
-            self._bars[key] = None if self._sample is None else farthest_usual(self._sample, matching)
-        return self._bars[key]
+    def record_refusal(self, operation: str, why: str) -> None:
+        """Record in the gallery's audit log that somebody was refused something."""
+        record_refusal(self._gallery, operation, {}, why)
 
     def _matching(self, question: Question) -> MatchingConfig:
         """How to compare: the model's or the calibration's way, with what the question changes."""
@@ -295,7 +301,7 @@ class PageService:
         ]
         return every[0] if len(every) == 1 else merge_tracklet(PartEmbeddings.cat(every))
 
-    def _kept(self, name: str) -> np.ndarray:
+    def _kept(self, name: str) -> Kept:
         """An image that was sent."""
         image = self.kept.get(name)
         if image is None:
@@ -306,7 +312,7 @@ class PageService:
         """What the model sees in an image that was sent, or in an item's; it runs only once for each image."""
         name: Hashable
         if one.image is not None:
-            image, name = crop(self._kept(one.image), one.box), (one.image, one.box)
+            image, name = crop(self._kept(one.image).image, one.box), (one.image, one.box)
         else:
             image = item_image(self._record(one.item or "").items[0], self.limits, self._files)
             # Not by its name: another image may stand under it by now.

@@ -69,6 +69,19 @@ class Turns:
             work.exception()  # else asyncio reports an error that nobody has fetched
 
 
+async def run_soon(job: Callable[[], Result], *, seconds: float, problem: str) -> Result:
+    """What a short job returns that reads or writes a file; it waits for no turn.
+
+    Raises:
+        BusyError: it takes longer than ``seconds``; with the message ``problem``.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.wrap_future(start(job))
+    except TimeoutError:
+        raise BusyError(problem) from None
+
+
 class Budget:
     """A number of bytes that bodies may hold together.
 

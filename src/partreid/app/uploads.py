@@ -43,7 +43,7 @@ class Limits:
     """Width times height of an image."""
     kept_bytes: int = 512 * 2**20
     """Memory for the pixels of images that were sent; the least recently used ones go first."""
-    waiting: int = 8
+    waiting: int = 64
     """Requests that may wait for the model; more are refused."""
     unfinished_bytes: int = 128 * 2**20
     """Memory for images that are being sent or wait to be decoded; more are refused."""
@@ -57,6 +57,14 @@ class Limits:
     """The longest wait for an answer."""
     file_seconds: float = 5.0
     """How long reading the file of an item's image may take."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """An image that was sent: uint8 [H, W, 3], and the SHA-256 of its file, by which the audit log names it."""
+
+    image: np.ndarray
+    sha256: str
 
 
 def decode_image(data: bytes, limits: Limits) -> np.ndarray:

@@ -14,13 +14,14 @@ from partreid.cli.console import console, errors, say_warning
 from partreid.cli.gallery import open_to_search
 from partreid.cli.models import chosen
 from partreid.cli.open_set import RuleFile, page_rule
+from partreid.errors import ConfigError
 
 
 def app(
     gallery: opt.GalleryOption,
     model: opt.ModelOption = "",
     host: Annotated[
-        str, typer.Option(help="Address to listen at. Any but 127.0.0.1 lets other machines in, without a password.")
+        str, typer.Option(help="Address to listen at. Any but 127.0.0.1 lets other machines in: give --users then.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 = any free one.")] = 8000,
     calibration: opt.Calibration = None,
@@ -30,11 +31,30 @@ def app(
         list[str] | None,
         typer.Option("--allow-host", metavar="NAME", help="Another name to be asked by, e.g. a proxy's. Repeatable."),
     ] = None,
+    users: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the users (`partreid users add`): everybody needs a token. Nobody does if not given."
+        ),
+    ] = None,
+    rate: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Requests a minute of each user. Without --users, of each address that is not this machine."
+        ),
+    ] = 1200,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS", help="A proxy that is believed who asks (X-Forwarded-For, -Proto). Repeatable."
+        ),
+    ] = None,
     edit: Annotated[
         bool | None,
         typer.Option(
             "--edit/--no-edit",
-            help="Whether the page may merge and split persons. Only on this machine (127.0.0.1) if not given.",
+            help="Whether the page may merge and split persons. With --users, and on this machine (127.0.0.1), if not "
+            "given.",
         ),
     ] = None,
     corrections: Annotated[
@@ -54,9 +74,16 @@ def app(
     where each person was, and lets you merge and split persons. Nothing leaves this machine.
     """
     from partreid.app.guard import is_local
+    from partreid.app.rates import RateLimit
     from partreid.app.server import PageServer
     from partreid.app.service import PageService
     from partreid.app.threads import jobs_at_work
+    from partreid.app.users import Users
+
+    known_users = None if users is None else Users(users)
+    if known_users is not None and not known_users.listed():
+        raise ConfigError(f"There is no user in {users}. Add one with: partreid users add {users} NAME")
+    open_to_all = known_users is None and not is_local(host)
 
     runtime = opt.runtime_config(device, precision)
     chosen_name = chosen(model)
@@ -72,16 +99,27 @@ def app(
         )
         service = PageService(
             opened, opened.extractor, calibration=known, calibration_problem=said if problem else "",
-            corrections=corrections, edits=is_local(host) if edit is None else edit, rule=named,
+            corrections=corrections, edits=not open_to_all if edit is None else edit, rule=named,
         )  # fmt: skip
-        server = PageServer(service, host, port, names=allow_host or ())
-        if not server.local:
+        limit = RateLimit(rate) if known_users is not None or open_to_all else None
+        server = PageServer(
+            service, host, port, names=allow_host or (), users=known_users, rate=limit, proxies=proxy or ()
+        )
+        if open_to_all:
             say_warning(
-                f"{server.address} is open to every machine that reaches it, without a password. Put a proxy with one "
-                "before it: docs/app.md."
+                f"{server.address} is open to every machine that reaches it, without a password: whoever comes may "
+                "search. Give --users FILE (partreid users add), and put a proxy with TLS before it: docs/app.md."
+            )
+        elif not server.local:
+            say_warning(
+                f"Tokens and images go to {server.address} unencrypted. Put a proxy with TLS before it: docs/app.md."
             )
         console.print(f"Open {server.address} in a browser. Ctrl-C ends it.", soft_wrap=True)
-        server.run()
+        status = 0
+        try:
+            server.run()
+        except SystemExit as stop:  # SIGTERM, of a service manager
+            status = int(stop.code or 0)
         if jobs_at_work():
             # A thread is still at work: a disk that does not answer would hold the program for ever.
             errors.print(
@@ -89,4 +127,6 @@ def app(
             )
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(0)
+            os._exit(status)
+        if status:
+            raise SystemExit(status)

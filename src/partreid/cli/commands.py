@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from partreid.cli import config, data, gallery, labels, show
+from partreid.cli import audit, config, data, gallery, labels, show, users
 from partreid.cli.adapt import adapt
 from partreid.cli.app import app
 from partreid.cli.calibrate import calibrate
@@ -48,9 +48,12 @@ def version_option(version: bool = typer.Option(False, "--version", help="Print 
 
 class _Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, on no more threads than it may use."""
+        """Run the command, on no more threads than it may use; audit logs say that it was a command."""
+        from partreid.retrieval.recording import acting
+
         _fit_threads()
-        return super().invoke(ctx)
+        with acting(source="command"):
+            return super().invoke(ctx)
 
 
 def _fit_threads() -> None:
@@ -66,7 +69,7 @@ for function in (
     dossier, import_official,
 ):  # fmt: skip
     program.command(cls=_Command)(function)
-for group in (data, labels, gallery, show, config):
+for group in (data, labels, gallery, audit, users, show, config):
     for command in group.app.registered_commands:
         command.cls = _Command
     program.add_typer(group.app, name=group.__name__.rpartition(".")[2])

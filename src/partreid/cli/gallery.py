@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,15 +9,16 @@ import typer
 
 from partreid import retrieval
 from partreid.cli import options as opt
-from partreid.cli.console import console, emit_json, errors, plain_table, say_warning, show_progress
+from partreid.cli.console import console, emit_json, errors, say_warning, show_progress
 from partreid.cli.found import print_found
+from partreid.cli.gallery_backup import backup, move_files, re_embed, restore
+from partreid.cli.gallery_upkeep import compact, copy, delete, erase, expire, info, verify
 from partreid.cli.models import chosen as chosen_model
 from partreid.cli.open_set import Confidence, MaxFalse, RuleFile, asked_rule, warn_of
 from partreid.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from partreid import Gallery, MatchCalibration, RuntimeConfig
-    from partreid.retrieval import Deletion
 
 app = typer.Typer(
     help="Galleries: keep people seen, with camera, time and anything else, and find them again.", no_args_is_help=True
@@ -209,127 +207,7 @@ def open_to_search(
     return opened, known, problem
 
 
-@app.command()
-def info(gallery: opt.Gallery, as_json: opt.AsJson = False) -> None:
-    """Say what a gallery holds: items, cameras, times, slots, the model it belongs to."""
-    from partreid.models.shipped import named_model
-    from partreid.retrieval.stores.addresses import without_secrets
-
-    with retrieval.Gallery.open(gallery, create=False) as opened:
-        facts = retrieval.gallery_facts(opened)
-    if as_json:
-        emit_json(facts)
-        return
-    facts["model"] = named_model(facts["model"] or "")
-    rows = [(key, _plainly(value)) for key, value in facts.items() if value not in (None, "", [], {})]
-    console.print(plain_table(without_secrets(gallery), ("", ""), rows))
-
-
-def _plainly(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {count}" for key, count in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-@app.command()
-def verify(gallery: opt.Gallery) -> None:
-    """Read and check everything a gallery keeps. Exit status 0: all is well, 1: problems."""
-    with retrieval.Gallery.open(gallery, create=False) as opened:
-        problems = opened.verify()
-        for problem in problems:
-            console.print(f"problem: {problem}", soft_wrap=True)
-        count = "no problem" if not problems else "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        console.print(f"{len(opened)} items, {count}.")
-    raise typer.Exit(1 if problems else 0)
-
-
-@app.command()
-def delete(
-    gallery: opt.Gallery,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Items to delete.")] = None,
-    cameras: opt.Cameras = None,
-    not_cameras: opt.NotCameras = None,
-    since: opt.Since = None,
-    until: opt.Until = None,
-    where: opt.Where = None,
-    not_where: opt.NotWhere = None,
-    undated: opt.Undated = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
-) -> None:
-    """Delete items, by id or by conditions: `partreid gallery delete G --until 30d` forgets what is older.
-
-    By conditions, how many there are, of which cameras and times, is shown and asked first. Items whose time nobody
-    knows are not deleted by time, but with --undated.
-    """
-    chosen = opt.gallery_filter(cameras, not_cameras, since, until, where, not_where, undated)
-    if undated and chosen.since is None and chosen.until is None:
-        raise ConfigError("--undated goes with --since or --until.")
-    with retrieval.Gallery.open(gallery, create=False) as opened:
-        if ids:
-            chosen = chosen.model_copy(update={"ids": retrieval.Filter.parse({"ids": ids}).ids})
-            known = opened.known(ids)
-            if missing := [repr(name) for name in dict.fromkeys(ids) if name not in known]:
-                errors.print(f"Not in the gallery: {_few(missing)}.", soft_wrap=True)
-        deletion = retrieval.preview_deletion(opened, chosen)
-        if not ids or dry_run:
-            _show(deletion)
-        if deletion.undated:
-            errors.print(
-                f"{deletion.undated} more have no time, and stay (--undated deletes them too).", soft_wrap=True
-            )
-        if dry_run:
-            console.print("Nothing was deleted.")
-            return
-        if deletion.count and not ids and not yes:
-            _ask(deletion.count)
-        console.print(f"{retrieval.carry_out(opened, deletion)} deleted, {len(opened)} left.")
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-
-
-def _show(deletion: Deletion) -> None:
-    """What is to be deleted: how many, the oldest and the newest, and the cameras."""
-    said = f"{deletion.count} of {deletion.total} items meet the conditions."
-    first, last = deletion.span
-    if first is not None and last is not None:
-        said += f" The oldest is of {_shown(first)}, the newest of {_shown(last)}."
-    if names := [f"{one.camera or 'unknown'} ({one.count})" for one in deletion.cameras]:
-        said += f" Cameras: {_few(names)}."
-    console.print(said, soft_wrap=True)
-
-
-def _ask(count: int) -> None:
-    """Go on only if someone says so."""
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            "Nothing was deleted: there is nobody to ask. Add --yes to delete without a question, or --dry-run to look "
-            "only."
-        )
-    if not typer.confirm(f"Delete these {count} items for good?"):
-        raise ConfigError("Nothing was deleted.")
-
-
-def _shown(time: datetime) -> str:
-    return f"{time.astimezone():%Y-%m-%d %H:%M:%S %z}" if 1 < time.year < 9999 else time.isoformat()
-
-
-@app.command()
-def copy(
-    gallery: opt.Gallery,
-    to: Annotated[str, typer.Argument(help="Where to: a folder, qdrant://… or postgres://…")],
-    replace: opt.Replace = False,
-) -> None:
-    """Copy all items into another gallery, on another kind of store too. Stopped, the same command resumes.
-
-    An id that stands there for another item is refused before anything is written, but with --replace.
-    """
-    from partreid.retrieval.stores.addresses import without_secrets
-
-    with retrieval.Gallery.open(gallery, create=False) as source, retrieval.Gallery.open(to) as target:
-        with show_progress("copying", len(source)) as advance:
-            copied, there = retrieval.copy_gallery(source, target, replace=replace, advance=advance)
-        shown = without_secrets(to)
-        console.print(f"{copied} copied, {there} there already. {shown} holds {len(target)} items.")
+for _function in (
+    info, verify, delete, copy, expire, erase, compact, backup, restore, move_files, re_embed
+):  # fmt: skip
+    app.command()(_function)

@@ -91,7 +91,7 @@ def write_occluded_queries(
     rows = [_row(image, Path(_ORIGINAL) / image.path.resolve().relative_to(root), split)
             for split, images in (("query", queries), ("gallery", dataset.gallery)) for image in images]  # fmt: skip
     with atomic_folder(out, error=DataError) as folder:
-        (folder / _ORIGINAL).symlink_to(root, target_is_directory=True)
+        _link(folder / _ORIGINAL, root)
         for kind in config.occluders:
             (folder / kind).mkdir()
             for number, query in enumerate(queries):
@@ -155,6 +155,17 @@ def hide_behind_object(image: Pixels, other: ReIDImage, config: OcclusionConfig,
     patch = np.ascontiguousarray(surface[y : y + sides[0], x : x + sides[1]])
     result[top : top + rows, left : left + columns] = resize(patch, (rows, columns))
     return result
+
+
+def _link(place: Path, root: Path) -> None:
+    """Make a link to a folder; Windows lets only developers."""
+    try:
+        place.symlink_to(root, target_is_directory=True)
+    except OSError as problem:
+        raise DataError(
+            f"Cannot make a link to {root}: {problem.strerror or problem}. Choose a folder on a disk that has links. "
+            "On Windows, switch on the developer mode, which allows them."
+        ) from None
 
 
 def _others(images: Sequence[ReIDImage], query: ReIDImage, random: np.random.Generator) -> Iterator[ReIDImage]:

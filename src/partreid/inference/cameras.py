@@ -13,7 +13,7 @@ import numpy as np
 
 from partreid.datasets.readers.market1501 import parse_name
 from partreid.errors import ConfigError, DataError, ShapeError
-from partreid.files import nameable
+from partreid.files import nameable, posix_name
 from partreid.inference.inputs import ImageLike
 from partreid.runners.adaptation import camera_text
 from partreid.types import ReIDImage
@@ -111,7 +111,7 @@ def _path(image: ImageLike) -> Path:
 
 
 def _matched(pattern: re.Pattern[str], path: Path) -> str:
-    match = pattern.search(str(path))
+    match = pattern.search(posix_name(path))
     if match is None or not match["camera"]:
         raise DataError(f"The pattern {pattern.pattern!r} finds no camera in the name {path}. Give another.")
     return match["camera"]

@@ -16,6 +16,7 @@ from torch import Tensor
 from partreid.datasets.images import from_pil, read_image
 from partreid.datasets.readers.common import LeftOut, folder_files, subfolders
 from partreid.errors import DataError
+from partreid.files import posix_name
 from partreid.types import ReIDImage
 
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor | ReIDImage
@@ -70,15 +71,15 @@ def walk(images: ImagesLike) -> Iterator[ImageLike]:
 
 
 def image_name(image: ImageLike, position: int) -> str:
-    """What an image is called: its file, or its place in the stream where it has none.
+    """What an image is called: its file, with "/" on every system, or its place in the stream where it has none.
 
     Example:
         >>> image_name(Path("a.jpg"), 4), image_name(np.zeros((8, 4, 3), np.uint8), 4)
         ('a.jpg', '#4')
     """
     if isinstance(image, ReIDImage):
-        return str(image.path)
-    return str(image) if isinstance(image, str | Path) else f"#{position}"
+        return posix_name(image.path)
+    return posix_name(image) if isinstance(image, str | Path) else f"#{position}"
 
 
 def in_rgb(images: Iterable[ImageLike], order: ChannelOrder) -> Iterator[ImageLike]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,6 +150,28 @@ class Corrections(Guided):
             if one.same != same or not ((one.first in one_side and one.second in other_side)
                                         or (one.second in one_side and one.first in other_side))
         ))  # fmt: skip
+
+    def without_tracks(self, gone: Collection[str]) -> Self:
+        """These without a word of some tracks. What was said of others by way of them stays: of a = b and b = c,
+        without b, a = c.
+
+        Example:
+            >>> said = Corrections().with_said(same=[("a", "b"), ("b", "c")], different=[("b", "d")])
+            >>> [str(one) for one in said.without_tracks({"b"}).said]
+            ['a = c', 'a ≠ d']
+        """
+        away, made, others = {*gone}, list[Correction](), dict[str, str]()
+        for chain in self.same_persons():
+            rest = [track for track in chain if track not in away]
+            if rest and len(rest) < len(chain):
+                others |= {track: rest[0] for track in chain if track in away}
+                made += [Correction(rest[0], track, True) for track in rest[1:]]
+        for one in self.said:
+            first, second = (others.get(track, track) for track in one.pair)
+            if not (one.same or away.isdisjoint(one.pair)) and away.isdisjoint((first, second)):
+                made.append(Correction(first, second, False))
+        # What somebody said in these words comes last, and counts, with its time and name.
+        return type(self)((*made, *(one for one in self.said if away.isdisjoint(one.pair))))
 
     def check(self, tracks: LinkTracks) -> None:
         """Whether tracks can obey: none that are to be one person were seen at once, or have two given names.

@@ -16,6 +16,7 @@ from partreid.linking.names import person_numbers
 from partreid.linking.tracks import LINK, NAMED_BY, PERSON
 from partreid.objects import guided
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.tracking.boxes import TrackBoxes
 from partreid.types.gallery import GalleryRecords
 
@@ -101,9 +102,10 @@ def save_persons(gallery: Gallery, linked: Linked) -> int:
         DataError: the gallery cannot be written.
     """
     rows = zip(linked.tracks, linked.persons, linked.probabilities, strict=True)
-    return rename(
-        gallery, {track.id: (name, chance) for track, name, chance in rows if not (track.known and track.person)}
-    )
+    names = {track.id: (name, chance) for track, name, chance in rows if not (track.known and track.person)}
+    with recorded(gallery, "link", {"tracks": len(linked), "persons": len(linked.sizes)}, changes=True) as event:
+        event.changed = rename(gallery, names)
+    return event.changed
 
 
 def rename(gallery: Gallery, persons: Mapping[str, tuple[str, float | None]]) -> int:

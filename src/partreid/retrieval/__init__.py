@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
+    from partreid.retrieval.audit_log import AuditCheck, AuditLog
     from partreid.retrieval.calibration import LabelledPairs, MatchCalibration
     from partreid.retrieval.compare import ImageComparison
     from partreid.retrieval.filling import Filled, Naming, add_embeddings, add_files, add_images
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from partreid.retrieval.many import search_many
     from partreid.retrieval.matching import MatchingConfig
     from partreid.retrieval.open_set import OpenSetRule
+    from partreid.retrieval.recording import acting, audit_log_of, begin_audit_log, recorded
     from partreid.retrieval.sightings import rule_of_gallery, two_sightings
     from partreid.retrieval.stores import STORES
     from partreid.retrieval.stores.base import Candidates, GalleryHeader, GalleryStore, SearchRule
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
     from partreid.retrieval.upkeep import Deletion, carry_out, copy_gallery, gallery_facts, preview_deletion
 
 __all__ = [
-    "STORES", "Candidates", "Deletion", "Filled", "Filter", "Gallery", "GalleryHeader", "GalleryStore",
-    "HowCompared", "ImageComparison", "LabelledPairs", "Lookup", "MatchCalibration", "MatchingConfig",
-    "MemoryStore", "Naming", "OpenSetRule", "SearchRule", "add_embeddings", "add_files", "add_images",
-    "carry_out", "copy_gallery", "gallery_facts", "look_up", "preview_deletion", "rule_of_gallery", "search_many",
-    "two_sightings",
+    "STORES", "AuditCheck", "AuditLog", "Candidates", "Deletion", "Filled", "Filter", "Gallery", "GalleryHeader",
+    "GalleryStore", "HowCompared", "ImageComparison", "LabelledPairs", "Lookup", "MatchCalibration",
+    "MatchingConfig", "MemoryStore", "Naming", "OpenSetRule", "SearchRule", "acting", "add_embeddings",
+    "add_files", "add_images", "audit_log_of", "begin_audit_log", "carry_out", "copy_gallery", "gallery_facts",
+    "look_up", "preview_deletion", "recorded", "rule_of_gallery", "search_many", "two_sightings",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import ConfigError, DataError
+from partreid.files import posix_name
 from partreid.inference.extractor import PartExtractor
 from partreid.inference.storage import images_root, iter_embeddings
 from partreid.inference.streaming import SkippedImage
@@ -19,6 +20,7 @@ from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval._known import FILE, Newcomers
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 from partreid.types.moments import written_time
@@ -127,7 +129,22 @@ def add_images(
             id is there for another image, or with another camera, time or metadata. What was added until then stays:
             the same call resumes behind it.
     """
-    names = list(map(str, images))
+    names = [posix_name(image) for image in images]
+    with recorded(gallery, "add", {"images": names, "replace": replace}, changes=True) as event:
+        filled = _add_images(gallery, extractor, names, naming, replace, skip_damaged, advance)
+        event.added = filled.added
+    return filled
+
+
+def _add_images(
+    gallery: Gallery,
+    extractor: PartExtractor,
+    names: list[str],
+    naming: Naming,
+    replace: bool,
+    skip_damaged: bool,
+    advance: Advance,
+) -> Filled:
     newcomers = Newcomers(gallery, replacing=replace)
     wanted: list[str] = []
     for start in range(0, len(names), WRITTEN):

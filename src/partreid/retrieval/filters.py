@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, TypeAlias, TypedDict
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StrictBool
 
 from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError, WrongTypeError
@@ -55,10 +55,17 @@ def _moment(value: Any) -> datetime | None:
     return written_time(value, local=False) if isinstance(value, str) else as_time(value)
 
 
-_Cameras = Annotated[tuple[str, ...], BeforeValidator(_cameras)]
-_Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
-_ByKey = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_by_key)]
-_Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+_Word: TypeAlias = str | float
+_Value: TypeAlias = str | float | bool | None
+# The types after json_schema_input_type are what a JSON schema says may come.
+_Cameras = Annotated[tuple[str, ...], BeforeValidator(_cameras, json_schema_input_type=_Word | tuple[_Word, ...])]
+_Ids = Annotated[tuple[str, ...], BeforeValidator(_ids, json_schema_input_type=_Word | tuple[_Word, ...])]
+_ByKey = Annotated[
+    dict[str, tuple[str, ...]],
+    BeforeValidator(_by_key, json_schema_input_type=dict[str, _Value | tuple[_Value, ...]]),
+]
+Moment = Annotated[datetime | None, BeforeValidator(_moment, json_schema_input_type=_Word | None)]
+"""A time as JSON has it: seconds since 1970, or a text with a zone as ISO 8601 writes it. None = not said."""
 
 
 class Filter(ConfigModel):
@@ -83,12 +90,12 @@ class Filter(ConfigModel):
     """Only items of these cameras; None = of all, and of unknown ones."""
     not_cameras: _Cameras = ()
     """No items of these cameras."""
-    since: _Moment = None
+    since: Moment = None
     """Only items seen at this moment or later; a datetime with a time zone, or seconds since 1970 (a time from 1990 to
     2099). Items whose time is unknown are left out."""
-    until: _Moment = None
+    until: Moment = None
     """Only items seen before this moment."""
-    undated: bool = False
+    undated: StrictBool = False
     """Whether items whose time is unknown meet ``since`` and ``until``."""
     metadata: _ByKey = Field(default={})
     """Only items whose metadata has one of these values under each key."""

@@ -13,16 +13,16 @@ import torch
 from partreid.errors import DataError, ShapeError, warn
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.inference.extractor import PartExtractor
-from partreid.models.shipped import named_model
 from partreid.objects import Guided
 from partreid.retrieval._answer import answer, nothing
 from partreid.retrieval._columns import Query, by_name, check_once, embeddings_of, items_of, narrowed, shipped_extractor
 from partreid.retrieval.filters import Conditions, Filter, Where
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.open_set import OpenSetRule
+from partreid.retrieval.recording import record_refusal, recorded, recorded_search
 from partreid.retrieval.search.exact import Engine
 from partreid.retrieval.stores import store_of
-from partreid.retrieval.stores.base import Answer, GalleryStore, SearchRule
+from partreid.retrieval.stores.base import Answer, GalleryStore, SearchRule, check_model
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, Time
 from partreid.types.numbers import require_whole
@@ -74,13 +74,10 @@ class Gallery(Guided):
         self.store = store_of(location, create=create, engine=engine)
         try:
             self.extractor = extractor
-            if extractor is not None and self.model not in ("", extractor.fingerprint):
-                raise DataError(
-                    f"The gallery in {self.store.location} was made by another model: expected the fingerprint "
-                    f"{named_model(self.model)}, got {named_model(extractor.fingerprint)}. Open it with the model, "
-                    "image size, mirror choice and adaptation that it was made with, or make a new gallery."
-                )
-        except BaseException:
+            if extractor is not None:
+                check_model(self.store.location, self.model, extractor.fingerprint)
+        except BaseException as error:
+            record_refusal(self, "open", {}, str(error))
             if self.store is not location:
                 self.store.close()
             raise
@@ -221,7 +218,9 @@ class Gallery(Guided):
             raise DataError(
                 "undated=True goes with since or until; alone it chooses nothing, and other items would go too."
             )
-        return 0 if self.store.header() is None else self.store.delete(chosen)
+        with recorded(self, "delete", chosen, changes=True) as event:
+            event.deleted = 0 if self.store.header() is None else self.store.delete(chosen)
+        return event.deleted
 
     def get(self, ids: Collection[str | int]) -> GalleryRecords:
         """Items and embeddings by id, in the order of their ids.
@@ -303,7 +302,7 @@ class Gallery(Guided):
             rule = SearchRule(int(k), self._resolved(matching, asked), chosen, memory_budget)
             return nothing(asked, rule) if self.store.header() is None else answer(asked, self.store, rule)
 
-        return self.store.read(found)
+        return recorded_search(self, {"queries": len(asked), "k": k, "where": chosen}, lambda: self.store.read(found))
 
     def verify(self) -> list[str]:
         """Read and check everything; a sentence for each problem found, none where all is well."""
@@ -324,7 +323,9 @@ class Gallery(Guided):
             return
         if (dtype := self.store.dtype) is not None:
             new = narrowed(new, dtype)
-        self.store.write(GalleryRecords(tuple(items), new), replace=replacing)
+        with recorded(self, "add", {"ids": [i.id for i in items], "replace": replacing}, changes=True) as event:
+            self.store.write(GalleryRecords(tuple(items), new), replace=replacing)
+            event.added = len(items)
 
     def _resolved(self, matching: MatchingConfig | None, query: PartEmbeddings) -> MatchingConfig:
         """How to compare, with nothing left open: what the rule does not say, the model was made for."""

@@ -11,7 +11,7 @@ from partreid.errors import CheckpointError, ConfigError, DataError
 from partreid.functional.merging import SlotSums
 from partreid.functional.tolerance import require_share
 from partreid.inference.cameras import Cameras
-from partreid.inference.inputs import walk
+from partreid.inference.inputs import image_name, walk
 from partreid.models.checkpoint import find_checkpoint
 from partreid.objects import Guided
 from partreid.retrieval.calibration import CALIBRATION_FILE, MatchCalibration
@@ -20,6 +20,7 @@ from partreid.retrieval.gallery import Gallery
 from partreid.retrieval.how_compared import HowCompared, run_of
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.open_set import OpenSetRule
+from partreid.retrieval.recording import file_hashes, recorded
 from partreid.types import PartEmbeddings
 from partreid.types.search import Hit, SearchResult
 
@@ -112,8 +113,29 @@ def look_up(
     """
     if not (images or like):
         raise ConfigError("Say whom to look for: images, or --like ID for an item of the gallery.")
+    files = [image_name(image, place) for place, image in enumerate(walk(list(images)))] if images else []
+    asked = {"images": file_hashes(files), "like": like, "one_person": one_person, "k": k, "parts": parts}
+    with recorded(gallery, "search", asked | {"where": where}) as event:
+        found = _look_up(gallery, files, like, one_person, k, parts, where, calibration, cameras, rule, prior)
+        event.results = sum(map(len, found.found.items))
+    return found
+
+
+def _look_up(
+    gallery: Gallery,
+    files: Sequence[str],
+    like: Sequence[str],
+    one_person: bool,
+    k: int,
+    parts: Sequence[str],
+    where: Filter | None,
+    calibration: MatchCalibration | None,
+    cameras: Cameras,
+    rule: OpenSetRule | None,
+    prior: float | None,
+) -> Lookup:
     chosen = (where or Filter()).model_copy(update={"not_ids": tuple(like)})
-    query, names = _queries(gallery, images, like, cameras)
+    query, names = _queries(gallery, files, like, cameras)
     if one_person:
         query, names = SlotSums.of(query.vectors[:, None], query.visibility[:, None]).mean(query), [", ".join(names)]
     matching = calibration.matching if calibration else MatchingConfig()
@@ -161,12 +183,12 @@ def calibration_beside(model: str | Path, gallery: Gallery) -> tuple[MatchCalibr
 
 
 def _queries(
-    gallery: Gallery, images: Sequence[str | Path], like: Sequence[str], cameras: Cameras
+    gallery: Gallery, files: Sequence[str], like: Sequence[str], cameras: Cameras
 ) -> tuple[PartEmbeddings, list[str]]:
-    parts, names = [], []
-    if images:
-        files = [str(image) for image in walk(list(images))]
-        parts.append(gallery.embedder().embed(files, cameras=cameras))
+    parts: list[PartEmbeddings] = []
+    names: list[str] = []
+    if files:
+        parts.append(gallery.embedder().embed(list(files), cameras=cameras))
         names += files
     if like:
         records = gallery.get(like)

@@ -36,7 +36,7 @@ def two_sightings(
 
     Example:
         >>> two_sightings(["ann", "ben", "ann", "ben"], [1, 1, 2, 1])
-        ([0], [2])
+        ([2], [0])
     """
     if len(persons) != len(views):
         raise ShapeError(f"Expected a view for each of {len(persons)} images, got {len(views)}.")

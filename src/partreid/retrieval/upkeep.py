@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval.filters import Filter, undated_left_out
 from partreid.retrieval.gallery import Gallery
+from partreid.retrieval.recording import recorded
 from partreid.retrieval.stores.addresses import without_secrets
 from partreid.types import CameraSummary, GalleryRecords
 
@@ -113,14 +114,46 @@ def copy_gallery(
     here, there = (without_secrets(one.store.location) for one in (source, target))
     if source.model and target.model and source.model != target.model:
         raise DataError(f"{there} was made by another model ({target.model}) than {here} ({source.model}).")
-    others = [] if replace or not len(target) else [name for page in source.records() for name in _others(page, target)]
+    if not replace:
+        advice = "Copy into a new gallery, or put these in the place of those with --replace."
+        refuse_other_items(source.records, target, of="", advice=advice)
+    with recorded(source, "copy", {"to": there, "replace": replace}) as event:
+        copied, known = copy_records(source.records(), target, replace=replace, advance=advance)
+        event.results = copied
+    return copied, known
+
+
+def refuse_other_items(
+    records: Callable[[], Iterable[GalleryRecords]], target: Gallery, *, of: str, advice: str
+) -> int:
+    """How many of some items are in a gallery already.
+
+    Args:
+        records: gives the items. target: to look in.
+        of, advice: whose items these are, and what to do, for the message.
+
+    Raises:
+        DataError: ids stand for other items there.
+    """
+    found, others = 0, list[str]()
+    for page in records() if len(target) else ():
+        found += len(target.known(page.ids))
+        others += _others(page, target)
     if others:
         raise DataError(
-            f"{len(others)} ids stand for other items in {there}: {', '.join(map(repr, others[:5]))}. Nothing was "
-            "copied. Copy into a new gallery, or put these in the place of those with --replace."
+            f"{len(others)} ids {of}stand for other items in {without_secrets(target.store.location)}: "
+            f"{', '.join(map(repr, others[:5]))}. Nothing was copied. {advice}"
         )
+    return found
+
+
+def copy_records(
+    records: Iterable[GalleryRecords], target: Gallery, *, replace: bool = False,
+    advance: Advance = lambda count: None,
+) -> tuple[int, int]:  # fmt: skip
+    """Write items into a gallery, but those that it has already; arguments and result as of :func:`copy_gallery`."""
     copied = known = 0
-    for page in source.records():
+    for page in records:
         present = set() if replace else target.known(page.ids)
         new = page[[i for i, name in enumerate(page.ids) if name not in present]]
         if len(new):

@@ -50,8 +50,13 @@ class EdgeClient:
         self._shard = edge.EdgeShard.create(str(self._folder), edge.EdgeConfig(vectors=vectors))
         self._about.write_text(json.dumps(metadata))
 
-    def update_collection(self, name: str, *, metadata: dict[str, Any]) -> None:
-        self._about.write_text(json.dumps(metadata))
+    def update_collection(
+        self, name: str, *, metadata: dict[str, Any] | None = None, optimizers_config: Any = None
+    ) -> None:
+        if metadata is not None:
+            self._about.write_text(json.dumps(metadata))
+        if optimizers_config is not None:
+            self._open.optimize()
 
     def create_payload_index(self, name: str, key: str, kind: Any) -> None:
         kinds = edge.PayloadSchemaType

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from partreid.errors import DataError
 from partreid.retrieval import Gallery
+from partreid.retrieval._columns import narrowed
 from partreid.retrieval.filters import Filter
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords
@@ -234,3 +236,29 @@ def test_a_search_takes_one_state_of_the_gallery(address: str) -> None:
         finally:
             stop.set()
             thread.join()
+
+
+def test_compaction_leaves_nothing_in_the_tables(server: Callable[[], str]) -> None:
+    location = server() + "&gallery=compacted"
+    with Gallery.open(location) as gallery:
+        some = narrowed(embeddings(300), torch.float16)
+        ids = [f"victim-{i}-Qz7" if i < 200 else f"kept-{i}" for i in range(300)]
+        gallery.add(some, ids, cameras="camera-Xk9", metadata=[{"note": f"note of {name}"} for name in ids])
+        gallery.delete(where=Filter(ids=ids[:200]))
+        with psycopg.connect(location.partition("&")[0], autocommit=True) as connection:
+            connection.execute("CHECKPOINT")  # what is in the server's memory is in its files
+            folder = Path(connection.execute("SHOW data_directory").fetchone()[0]) / "base"  # type: ignore[index]
+            seen = some[:200].visibility > 0
+            secrets = [b"victim-", *(vector.numpy().tobytes() for vector in some[:200].vectors[seen])]
+            assert in_files(folder, secrets) == len(secrets)
+            gallery.store.compact()  # type: ignore[attr-defined]
+            connection.execute("CHECKPOINT")
+            assert in_files(folder, secrets) == 0
+        assert len(gallery) == 100
+        assert gallery.verify() == []
+
+
+def in_files(folder: Path, secrets: list[bytes]) -> int:
+    """How many of some bytes stand in any file below a folder."""
+    content = b"\n".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    return sum(secret in content for secret in secrets)

@@ -1,4 +1,7 @@
 // Talking to the page's server: JSON in and out, errors in words.
+import { logIn } from "./login.js";
+
+const UNKNOWN = 401;
 
 export class Problem extends Error {
   constructor(message, status = 0) {
@@ -22,6 +25,10 @@ async function answer(path, options) {
     if (error.name === "AbortError") throw error;
   }
   if (response.ok && content) return content;
+  if (response.status === UNKNOWN) {
+    await logIn();
+    return answer(path, options);
+  }
   const words = content?.error || (response.status === 503 ? "The page is busy. Wait a moment, then try again."
     : `The server answered with the status ${response.status}.`);
   throw new Problem(words, response.status);
@@ -33,9 +40,9 @@ export const send = (path, body, signal) => answer(path, {
   method: "POST", signal, body: JSON.stringify(body), headers: { "content-type": "application/json" },
 });
 
-export const upload = (file, signal) => answer("api/images", {
+export const upload = (file, signal) => answer("api/v1/images", {
   method: "POST", signal, body: file, headers: { "content-type": "application/octet-stream" },
 });
 
-export const itemImage = (id) => `api/item?id=${encodeURIComponent(id)}`;
-export const keptImage = (id) => `api/image?id=${encodeURIComponent(id)}`;
+export const itemImage = (id) => `api/v1/item?id=${encodeURIComponent(id)}`;
+export const keptImage = (id) => `api/v1/image?id=${encodeURIComponent(id)}`;

@@ -152,10 +152,10 @@ async function search() {
 async function ask(signal, again = false) {
   try {
     say("Looking for the parts …");
-    const look = await send("api/look", { query: question().query }, signal);
+    const look = await send("api/v1/look", { query: question().query }, signal);
     showVisibility(look.visibility);
     say("Searching …");
-    state.ranking = await send("api/search", question(), signal);
+    state.ranking = await send("api/v1/search", question(), signal);
   } catch (error) {
     // The server keeps images for a while only: those it lost are sent once more.
     const files = state.people.filter((one) => one.file);
@@ -306,7 +306,7 @@ narrow.addEventListener("change", fold);
 fold();
 
 try {
-  state.about = await get("api/about");
+  state.about = await get("api/v1/about");
   showAbout(state.about);
   say(state.about.items ? missing() : "The gallery is empty. Put images into it with: partreid gallery add");
 } catch (error) {

@@ -16,7 +16,7 @@ const count = (number, word) => `${number.toLocaleString()} ${word}${number === 
 // ---- who there is ----------------------------------------------------------------------------------------------
 
 async function ask() {
-  state.persons = await get("api/persons");
+  state.persons = await get("api/v1/persons");
   const { persons, total, unlinked, edits, problem } = state.persons;
   const others = unlinked ? ` · ${count(unlinked, "item")} without a person` : "";
   $("about").textContent = total ? count(total, "person") + others : "Nobody is linked yet. Run: partreid link GALLERY";
@@ -51,7 +51,7 @@ async function show(name, move = false) {
   complain("");
   say("Looking …");
   try {
-    const journey = await get(`api/journey?person=${encodeURIComponent(name)}`, state.asked.signal);
+    const journey = await get(`api/v1/journey?person=${encodeURIComponent(name)}`, state.asked.signal);
     state.person = name;
     draw(journey);
     for (const button of $("persons").querySelectorAll(".person")) {
@@ -149,12 +149,12 @@ async function change(path, body, words) {
 $("edit").addEventListener("submit", (event) => {
   event.preventDefault();
   const tracks = chosen(), from = state.person;
-  if (tracks.length) change("api/split", { tracks }, (person) => `${count(tracks.length, "track")} of ${from} ${tracks.length === 1 ? "is" : "are"} ${person} now. To undo, merge both.`);
+  if (tracks.length) change("api/v1/split", { tracks }, (person) => `${count(tracks.length, "track")} of ${from} ${tracks.length === 1 ? "is" : "are"} ${person} now. To undo, merge both.`);
 });
 $("merge").addEventListener("click", () => {
   const other = $("other").value.trim(), person = state.person;
   if (!other) return complain("Write the name of the person who is the same.");
-  return change("api/merge", { person, other }, (name) => `${person} and ${other} are ${name} now.`);
+  return change("api/v1/merge", { person, other }, (name) => `${person} and ${other} are ${name} now.`);
 });
 $("filter").addEventListener("input", list);
 

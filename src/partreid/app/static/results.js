@@ -73,7 +73,7 @@ export async function compare(question, found, context) {
   $("compare-body").replaceChildren(make("p", { className: "soft", role: "status" }, "Looking where the parts are …"));
   if (!$("compare").open) $("compare").showModal();
   try {
-    const answer = await send("api/compare", { ...question, item: found.id }, asked.signal);
+    const answer = await send("api/v1/compare", { ...question, item: found.id }, asked.signal);
     $("compare-body").replaceChildren(...comparison(answer, context));
   } catch (error) {
     if (error.name !== "AbortError") $("compare-body").replaceChildren(make("p", { className: "problem", role: "alert" }, error.message));

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.functional.visibility import query_weights
+from partreid.models.shipped import named_model
 from partreid.objects import Guided
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.matching import MatchingConfig
@@ -220,6 +221,33 @@ class GalleryStore(Protocol):
         """Let go of files and connections; the store is not used any more."""
 
 
+@runtime_checkable
+class CompactableStore(Protocol):
+    """A store that can remove what was deleted for good."""
+
+    def compact(self) -> tuple[str, ...]:
+        """Write what is kept again without what was deleted, so that nothing of it stays, as far as that can be
+        promised; it can be repeated with no harm.
+
+        Returns:
+            Where something may be left for all that; the words complete "It says nothing of: ".
+        """
+
+
+@runtime_checkable
+class OverwritableStore(Protocol):
+    """A store that can put other items, also of another model, in the place of all."""
+
+    def overwrite(self, records: Callable[[], Iterable[GalleryRecords]]) -> None:
+        """Put other items in the place of all, in one step: readers see all of the former ones or all of the new ones.
+
+        Args:
+            records: gives at least one item, each once, as :meth:`GalleryStore.write` takes them; slots, width and
+                model become those of the first. It is called, and gone through, while nobody else can write, and may
+                read this gallery: what it held before.
+        """
+
+
 def reach(width: int, *, normalize: bool) -> tuple[float, float]:
     """A factor and an addend: what is among the k nearest by the gallery's own distances lies, by those of a server
     that computes in single precision too, within its k-th distance times the factor plus the addend.
@@ -258,12 +286,43 @@ def pages(page: Callable[[str], GalleryRecords]) -> Iterator[GalleryRecords]:
         after = records.items[-1].id
 
 
+def first_header(several: Iterable[GalleryRecords]) -> tuple[GalleryHeader, Iterator[GalleryRecords]]:
+    """The header of a gallery that begins with these records, and all of them.
+
+    Raises:
+        DataError: there is none, or they are not alike.
+    """
+    rest = (records for records in several if len(records))
+    first = next(rest, None)
+    if first is None:
+        raise DataError("Expected at least one item to put in the place of all, got none.")
+    header = GalleryHeader.of(first.embeddings)
+
+    def checked() -> Iterator[GalleryRecords]:
+        yield first
+        for records in rest:
+            check_comparable(header.example, records.embeddings)
+            yield records
+
+    return header, checked()
+
+
 def check_version(location: str, version: object) -> None:
     """DataError where a gallery on a server has another format than is read here."""
     if version != FORMAT_VERSION:
         raise DataError(
             f"{location} has format version {version}; this partreid reads {FORMAT_VERSION}. "
             "Use the partreid that made it, or make a new gallery."
+        )
+
+
+def check_model(location: str, made_by: str, model: str) -> None:
+    """DataError where a gallery was made by another model than that of these fingerprints; "" is unknown."""
+    if made_by not in ("", model):
+        raise DataError(
+            f"The gallery in {location} was made by another model: expected the fingerprint {named_model(made_by)}, "
+            f"got {named_model(model)}. Open it with the model, image size, mirror choice and adaptation that it was "
+            "made with, or make a new gallery."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from threading import RLock
 
@@ -12,7 +12,16 @@ import torch
 from partreid.errors import DataError
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.exact import Engine, ExactSearch
-from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, by_camera, pages, taken
+from partreid.retrieval.stores.base import (
+    Answer,
+    Candidates,
+    GalleryHeader,
+    SearchRule,
+    by_camera,
+    first_header,
+    pages,
+    taken,
+)
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords
 
@@ -134,6 +143,20 @@ class MemoryStore:
             pairs = search.nearest(query.to(items.vectors.device), items, rule, searched)
             positions, record = np.unique(pairs.position, return_inverse=True)
             return Candidates(state.records(positions.tolist()), pairs.query, record)
+
+    def compact(self) -> tuple[str, ...]:
+        with self._lock:
+            self.search.clear()
+        freed = "freed memory of this process, which nothing overwrites"
+        return (freed,) if type(self) is MemoryStore else (freed, f"what {type(self).__name__} keeps elsewhere")
+
+    def overwrite(self, records: Callable[[], Iterable[GalleryRecords]]) -> None:
+        with self._lock:
+            _, several = first_header(records())
+            every = GalleryRecords.cat(several)
+            self._header, self._batches, self._items, self._places = None, [], [], {}
+            self.search.clear()
+            self.write(every, replace=False)  # by which a store that is made of this one keeps them
 
     def verify(self) -> list[str]:
         return []  # nothing can be wrong that was let in

@@ -122,7 +122,10 @@ class Fragment:
             return made
         with suppress(DataError):  # a gallery that may only be read, a full disk: kept in memory
             save_codes(path, made, key)
-            return load_codes(path, key) or made
+            found = load_codes(path, key)
+            if not self.path.exists():  # compacted meanwhile: what was deleted is to be in no file
+                path.unlink(missing_ok=True)
+            return found or made
         return made
 
     def check(self) -> list[str]:

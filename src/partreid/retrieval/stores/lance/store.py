@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,15 +15,21 @@ from partreid.errors import DataError
 from partreid.files import hold_folder
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.exact import Engine, ExactSearch
-from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, pages, taken
+from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, first_header, pages, taken
 from partreid.retrieval.stores.lance.head import HEAD, Head, damaged, newest_acknowledged, outdated
 from partreid.retrieval.stores.lance.snapshot import Snapshot
-from partreid.retrieval.stores.lance.writer import apply
+from partreid.retrieval.stores.lance.writer import apply, replace_all, rewrite
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords
 
 PATIENCE = 60.0
 """Seconds that a write waits for another one in the same folder."""
+
+COMPACTED = (
+    "copies that the file system, the disk or a backup of the folder made",
+    "the memory of other processes that have the gallery open, until they ask it the next time or end",
+)
+"""What the compaction of a folder says nothing of."""
 
 _TRIES = 4
 _LEASE = 60.0  # seconds after which whoever walks through a version says again that its files are needed
@@ -94,6 +100,21 @@ class LanceStore:
                 apply(snapshot, snapshot.by_fragment(gone), nothing, snapshot.header)
             return int(gone.sum())
 
+    def compact(self) -> tuple[str, ...]:
+        """Nothing of a deleted item is in any file of the folder afterwards. Other processes that read go on from the
+        newest version; a walk that they had begun ends with an error."""
+        with self._writing() as snapshot:
+            if snapshot.head.header is not None:
+                rewrite(snapshot)
+        with self._lock:
+            self.search.clear()
+        return COMPACTED
+
+    def overwrite(self, records: Callable[[], Iterable[GalleryRecords]]) -> None:
+        with self._writing() as snapshot:
+            header, every = first_header(records())
+            replace_all(snapshot, every, header)
+
     def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
         return self._read(lambda snapshot: snapshot.first_by_id(where, limit=limit))
 
@@ -113,8 +134,9 @@ class LanceStore:
                     if self._read(lambda newest: newest) is snapshot:
                         raise
                     raise DataError(
-                        f"The gallery in {self._path} was changed while all of it was read, and more than ten minutes "
-                        f"ago: what it held is cleared away. Read it again from the start. ({error})"
+                        f"The gallery in {self._path} was changed while all of it was read, and then compacted, or "
+                        f"more than ten minutes ago: what it held is cleared away. Read it again from the start. "
+                        f"({error})"
                     ) from None
 
         if snapshot.head.header is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -46,23 +46,88 @@ def apply(snapshot: Snapshot, gone: Sequence[np.ndarray], new: GalleryRecords, h
     Raises:
         DataError: the disk is full or cannot be written, or the gallery is damaged. Nothing has changed then.
     """
-    folder, head = snapshot.folder, snapshot.head
     live = [rows.copy() for rows in snapshot.live]
     for rows, some in zip(live, gone, strict=True):
         rows[some] = False
+    rewritten = _rewritten(live, len(new), _full(snapshot.header))
     count = sum(int(rows.sum()) for rows in live) + len(new)
+    changed = _acknowledged(snapshot, header, lambda: count, lambda: _committed(snapshot, gone, new, live, rewritten))
+    if changed.version % _CLEAN_EVERY == 0:
+        with suppress(OSError):
+            _clean(snapshot.folder, changed)
+
+
+def rewrite(snapshot: Snapshot) -> None:
+    """Write every file that has deleted rows again without them, in one step, and remove whatever is of no version, or
+    of a former one: what was deleted is in no file of the folder afterwards.
+
+    Raises:
+        DataError: as :func:`apply`; or a former file cannot be removed, which the message names.
+    """
+    head, nothing = snapshot.head, snapshot.records(np.empty(0, np.int64))
+    holed = [i for i, rows in enumerate(snapshot.live) if not rows.all()]
+    if holed:
+        none = [np.empty(0, np.int64)] * len(snapshot.live)
+        head = _acknowledged(
+            snapshot,
+            snapshot.header,
+            lambda: snapshot.head.count,
+            lambda: _committed(snapshot, none, nothing, snapshot.live, holed),
+        )
+    _remove_former(snapshot.folder, head)
+
+
+def replace_all(snapshot: Snapshot, records: Iterable[GalleryRecords], header: GalleryHeader) -> None:
+    """Put other items, at least one, in the place of all, in one step. Errors as of :func:`apply`.
+
+    Args:
+        snapshot: the newest. header: of the gallery from now on.
+        records: gone through by this thread, which may read the gallery for them: Lance's own would wait for its lock.
+    """
+    folder, head, schema, full = snapshot.folder, snapshot.head, schema_of(header), _full(header)
+    mode = "overwrite" if head.version else "create"
+    fragments: list[lance.FragmentMetadata] = []
+
+    def write(some: list[GalleryRecords]) -> None:
+        fragments.extend(_written(folder, batches_of(GalleryRecords.cat(some), schema), schema, mode=mode, most=full))
+
+    def committed() -> lance.LanceDataset:
+        waiting: list[GalleryRecords] = []
+        for one in records:
+            waiting.append(one)
+            if sum(map(len, waiting)) >= full:
+                write(waiting)
+                waiting = []
+        if waiting:
+            write(waiting)
+        operation, version = lance.LanceOperation.Overwrite(schema, fragments), head.version or None
+        return lance.LanceDataset.commit(str(folder), operation, read_version=version)
+
+    _acknowledged(snapshot, header, lambda: sum(one.physical_rows for one in fragments), committed)
+
+
+def _acknowledged(
+    snapshot: Snapshot, header: GalleryHeader, count: Callable[[], int], commit: Callable[[], lance.LanceDataset]
+) -> Head:
+    """Commit a change and put ``gallery.json`` in its place: all of it, or nothing where anything goes wrong.
+
+    Args:
+        snapshot: the newest. header: of the gallery from now on. commit: makes the dataset with the change.
+        count: of its items, asked for after that.
+    """
+    folder, head = snapshot.folder, snapshot.head
     with lance_errors(folder, _unwritable):
         there = _files(folder)
         _forget_unacknowledged(folder, head)
     try:
         with lance_errors(folder, _unwritable):
-            changed = _head_of(snapshot, _committed(snapshot, gone, new, live), header)
+            changed = _head_of(snapshot, commit(), header)
             _force_to_disk(folder, changed.files - head.files)
-        if changed.version != head.version + 1 or changed.count != count:
+        if changed.version != head.version + 1 or changed.count != count():
             raise _unwritable(
                 folder,
                 f"something else than partreid writes there, or the disk knows no locks: expected version "
-                f"{head.version + 1} with {count} items, got {changed.version} with {changed.count}",
+                f"{head.version + 1} with {count()} items, got {changed.version} with {changed.count}",
             )
         changed.write(folder)
     except BaseException:
@@ -76,8 +141,7 @@ def apply(snapshot: Snapshot, gone: Sequence[np.ndarray], new: GalleryRecords, h
     with suppress(OSError):
         for file in head.files - changed.files:
             os.utime(folder / file)
-        if changed.version % _CLEAN_EVERY == 0:
-            _clean(folder, changed)
+    return changed
 
 
 def _unwritable(folder: Path, reason: str) -> DataError:
@@ -85,11 +149,19 @@ def _unwritable(folder: Path, reason: str) -> DataError:
 
 
 def _committed(
-    snapshot: Snapshot, gone: Sequence[np.ndarray], new: GalleryRecords, live: Sequence[np.ndarray]
+    snapshot: Snapshot,
+    gone: Sequence[np.ndarray],
+    new: GalleryRecords,
+    live: Sequence[np.ndarray],
+    rewritten: Sequence[int],
 ) -> lance.LanceDataset:
-    """The Lance dataset with the change in it; ``live`` says of each fragment's rows what is there after it."""
+    """The Lance dataset with the change in it.
+
+    Args:
+        snapshot, gone, new: as of :func:`apply`. live: of each fragment's rows, which are there after it.
+        rewritten: fragments whose rows are written again, together with the new ones.
+    """
     folder, head, schema, full = snapshot.folder, snapshot.head, schema_of(snapshot.header), _full(snapshot.header)
-    rewritten = _rewritten(live, len(new), full)
     added = itertools.chain(
         *(snapshot.fragments[i].batches(live[i].nonzero()[0], schema) for i in rewritten),
         batches_of(new, schema),
@@ -204,17 +276,40 @@ def _files(folder: Path) -> set[str]:
 
 def _clean(folder: Path, head: Head) -> None:
     """Remove what belongs to no version any more, when no reader can need it."""
-    names = {entry.file.removesuffix(".lance") for entry in head.fragments}
     for file in _files(folder) - head.files:
         path = folder / file
-        kept = {
-            CODES: path.name.partition("-")[0].partition(".")[0] in names,
-            "_transactions": path.name.startswith(f"{head.version - 1}-"),
-        }
-        if not kept.get(path.parent.name, False) and path.suffix != ".json":
+        if not _still_of_use(path, head) and path.suffix != ".json":
             _remove_old(path)
     for path in folder.glob(f".{Path(HEAD).stem}.*"):
         _remove_old(path)
+
+
+def _still_of_use(path: Path, head: Head) -> bool:
+    """Whether a file that ``gallery.json`` does not name is of its version: codes, and the log of its commit."""
+    if path.parent.name == CODES:
+        names = {entry.file.removesuffix(".lance") for entry in head.fragments}
+        return path.name.partition("-")[0].partition(".")[0] in names
+    return path.parent.name == "_transactions" and path.name.startswith(f"{head.version - 1}-")
+
+
+def _remove_former(folder: Path, head: Head) -> None:
+    """Remove at once whatever the version does not need, data before codes: a reader that has just saved codes of a
+    file that is gone removes them itself."""
+    order = ("data", "_deletions", "_versions", "_transactions", CODES)
+    former = [folder / file for file in _files(folder) - head.files]
+    former = sorted(
+        (path for path in former if not _still_of_use(path, head)), key=lambda path: order.index(path.parent.name)
+    )
+    try:
+        for path in [*former, *folder.glob(f".{Path(HEAD).stem}.*")]:
+            path.unlink(missing_ok=True)
+        for path in {path.parent for path in former} if os.name == "posix" else ():
+            force_to_disk(path)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename} cannot be removed, and may hold deleted items: {error.strerror or error}. The gallery "
+            "is whole; compact it again once the file can be removed."
+        ) from None
 
 
 def _remove_old(path: Path) -> None:

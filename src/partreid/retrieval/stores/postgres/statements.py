@@ -96,6 +96,16 @@ _DISTANCES = {
     True: "l2_normalize(part.vector::vector) <-> asked.vector",
 }
 
+# ANALYZE: the server keeps samples of ids, cameras and tags for its plans.
+COMPACT = ("VACUUM (FULL, ANALYZE) {s}.item", "VACUUM (FULL, ANALYZE) {s}.part")
+COMPACTED = (
+    "the server's log (pg_wal), archives and replicas of it",
+    "former samples in the server's statistics (pg_statistic), until it vacuums them",
+    "what a transaction that is older than the deletion, and still open, can see",
+    "copies that the file system, the disk or a dump made",
+)
+"""What the compaction of a gallery in PostgreSQL says nothing of."""
+
 PARTS = "SELECT item, slot, visibility, vector FROM {s}.part WHERE item = ANY(%s)"
 
 COUNT = "SELECT count(*) FROM {s}.item WHERE {condition}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any
@@ -23,6 +23,7 @@ from partreid.retrieval.stores.base import (
     SearchRule,
     check_rule,
     check_version,
+    first_header,
     pages,
     reach,
     taken,
@@ -115,6 +116,38 @@ class PostgresStore:
     def delete(self, where: Filter) -> int:
         with self._transaction(writing=True) as cursor:
             return int(self._run_where(cursor, statements.DELETE, where).rowcount)
+
+    def compact(self) -> tuple[str, ...]:
+        """Write both tables again without what was deleted. Readers wait meanwhile."""
+        with self._lock, self._explained():
+            if self._connection.closed:
+                self._connection = self._connect()
+            self._connection.read_only = False
+            cursor = self._connection.cursor()
+            cursor.execute("SET lock_timeout = '60s'")  # for those that read the whole gallery
+            try:
+                for statement in statements.COMPACT:  # each for itself: none runs in a transaction
+                    self._run(cursor, statement)
+            finally:
+                cursor.execute("RESET lock_timeout")
+        return statements.COMPACTED
+
+    def overwrite(self, records: Callable[[], Iterable[GalleryRecords]]) -> None:
+        with self._transaction(writing=True) as cursor:
+            self._run(cursor, "LOCK TABLE {s}.item IN EXCLUSIVE MODE")  # readers go on
+            header, several = first_header(records())
+            self._run(cursor, "DELETE FROM {s}.item")
+            self._run(
+                cursor,
+                "UPDATE {s}.header SET slots = NULL, width = NULL, model = NULL, compare_normalized = NULL"
+                + (", compare_weights = NULL" if self._says_weights else ""),
+            )
+            self._header = None
+            self._agree(cursor, header.example)
+            for some in several:
+                for start in range(0, len(some), _SOME):
+                    self._write(cursor, some[range(start, min(start + _SOME, len(some)))], replace=False)
+            self._header = None
 
     def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
         with self._transaction() as cursor:

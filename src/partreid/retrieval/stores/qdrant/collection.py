@@ -74,6 +74,11 @@ class Collection:
     def describe(self, header: GalleryHeader) -> None:
         self.client.update_collection(self.name, metadata=_about(header))
 
+    def vacuum(self) -> None:
+        """Have segments written again as soon as anything in them is deleted: by default a fifth must be, of 1000."""
+        often = models.OptimizersConfigDiff(deleted_threshold=1e-6, vacuum_min_vector_number=100)
+        self.client.update_collection(self.name, optimizers_config=often)
+
     def ask(self, requests: list[models.QueryRequest]) -> list[list[Any]]:
         return [answer.points for answer in self.client.query_batch_points(self.name, requests)]
 

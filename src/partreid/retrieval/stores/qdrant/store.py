@@ -40,6 +40,14 @@ from partreid.retrieval.stores.qdrant.query import (
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords
 
+COMPACTED = (
+    "segments that the server has not written again yet: it does so in the background, and segments of less than "
+    "100 points it leaves as they are",
+    "the server's log (WAL), snapshots and replicas",
+    "copies that the file system, the disk or a backup made",
+)
+"""What the compaction of a gallery on Qdrant says nothing of."""
+
 _MOST_NAMED = 50_000
 """Candidates named in one request; more are found again by the filter."""
 
@@ -149,6 +157,13 @@ class QdrantStore:
             with self._collection.explained():
                 self._collection.remove(asking.condition(where))
         return count
+
+    def compact(self) -> tuple[str, ...]:
+        """Ask the server to write segments with any deleted points again, from now on."""
+        if self.header() is not None:
+            with self._collection.explained():
+                self._collection.vacuum()
+        return COMPACTED
 
     def fetch(self, where: Filter, *, limit: int) -> GalleryRecords:
         return self._page(self._names(where), limit=limit)

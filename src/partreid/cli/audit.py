@@ -1,0 +1,85 @@
+"""``partreid audit``: who did what with a gallery."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from partreid import retrieval
+from partreid.cli import options as opt
+from partreid.cli.console import console, emit, emit_rows
+from partreid.errors import DataError
+
+if TYPE_CHECKING:
+    from partreid.retrieval import AuditLog
+
+app = typer.Typer(help="The audit log of a gallery: who did what, and whether it is whole.", no_args_is_help=True)
+
+Log = Annotated[str, typer.Argument(metavar="GALLERY | LOG", help="A gallery with an audit log, or the log's folder.")]
+
+_KNOWN = ("number", "time", "who", "source", "address", "action", "outcome", "results", "added", "deleted", "changed")
+
+
+@app.command()
+def on(gallery: opt.Gallery) -> None:
+    """Record from now on who does what with a gallery in a folder: commands, the page and Python alike.
+
+    The log is the folder `audit` in the gallery's. For a gallery on a server, or a log elsewhere, set PARTREID_AUDIT
+    to the log's folder wherever the gallery is used.
+    """
+    with retrieval.Gallery.open(gallery, create=False) as opened:
+        folder = retrieval.begin_audit_log(opened.store.location)
+    console.print(f"Everything that is done with {gallery} is recorded in {folder}.", soft_wrap=True)
+
+
+@app.command()
+def show(log: Log, as_json: opt.AsJson = False) -> None:
+    """Print the records, oldest first.
+
+    Into a file or a pipe, a line per record with tabs between; with --json whole records, one per line.
+    """
+    records = _log(log).records()
+    if as_json:
+        for record in records:
+            emit(json.dumps(record, ensure_ascii=False))
+        return
+    rows = [
+        (*(str(record.get(key, "")) for key in _KNOWN), json.dumps(record.get("asked", {}), ensure_ascii=False)
+         + str(record.get("error", ""))) for record in records
+    ]  # fmt: skip
+    emit_rows(f"Audit log of {log}", (*_KNOWN, "asked"), rows)
+
+
+@app.command()
+def verify(
+    log: Log,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HASH", help="A head that was kept elsewhere: it must be in the log. Repeatable."),
+    ] = None,
+) -> None:
+    """Check the chain of hashes, and print the head. Exit status 0: the log is whole, 1: it was changed.
+
+    Keep the head elsewhere, and give it to --expect later: without it nobody can tell a log that was made anew as a
+    whole. A line that a killed process left half-written is said, and is no change.
+    """
+    check = _log(log).verify(expect or ())
+    for note in check.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    for problem in check.problems:
+        console.print(f"problem: {problem}", soft_wrap=True)
+    count = "no problem" if not check.problems else f"problems: {len(check.problems)}"
+    console.print(f"{check.records} records, {count}. Head: {check.head}", soft_wrap=True)
+    raise typer.Exit(1 if check.problems else 0)
+
+
+def _log(log: str) -> AuditLog:
+    if "://" not in log and not (Path(log) / "gallery.json").exists() and any(Path(log).glob("*.jsonl")):
+        return retrieval.AuditLog(log)
+    found = retrieval.audit_log_of(log)
+    if found is None or not found.folder.is_dir():
+        raise DataError(f"There is no audit log of {log}. Switch it on with: partreid audit on {log}")
+    return found

@@ -1,0 +1,308 @@
+"""``partreid gallery``: what looks after a gallery: what it holds, deleting, erasing, copying."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from partreid import lifecycle, retrieval
+from partreid.cli import options as opt
+from partreid.cli.console import console, emit_json, errors, plain_table, say_warning, show_progress
+from partreid.cli.models import chosen as chosen_model
+from partreid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from partreid.lifecycle import CropFiles
+    from partreid.retrieval import Deletion
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+WithCrops = Annotated[
+    bool, typer.Option("--with-crops", help="Delete the items' image files too, but none that show others.")
+]
+
+
+def info(gallery: opt.Gallery, as_json: opt.AsJson = False) -> None:
+    """Say what a gallery holds: items, cameras, times, slots, the model it belongs to."""
+    from partreid.models.shipped import named_model
+    from partreid.retrieval.stores.addresses import without_secrets
+
+    with retrieval.Gallery.open(gallery, create=False) as opened:
+        facts = retrieval.gallery_facts(opened)
+    if as_json:
+        emit_json(facts)
+        return
+    facts["model"] = named_model(facts["model"] or "")
+    rows = [(key, _plainly(value)) for key, value in facts.items() if value not in (None, "", [], {})]
+    console.print(plain_table(without_secrets(gallery), ("", ""), rows))
+
+
+def _plainly(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {count}" for key, count in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def verify(gallery: opt.Gallery) -> None:
+    """Read and check everything a gallery keeps. Exit status 0: all is well, 1: problems."""
+    with retrieval.Gallery.open(gallery, create=False) as opened:
+        problems = opened.verify()
+        for problem in problems:
+            console.print(f"problem: {problem}", soft_wrap=True)
+        count = "no problem" if not problems else "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        console.print(f"{len(opened)} items, {count}.")
+    raise typer.Exit(1 if problems else 0)
+
+
+def delete(
+    gallery: opt.Gallery,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Items to delete.")] = None,
+    cameras: opt.Cameras = None,
+    not_cameras: opt.NotCameras = None,
+    since: opt.Since = None,
+    until: opt.Until = None,
+    where: opt.Where = None,
+    not_where: opt.NotWhere = None,
+    undated: opt.Undated = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete items, by id or by conditions: `partreid gallery delete G --until 30d` forgets what is older.
+
+    By conditions, how many there are, of which cameras and times, is shown and asked first. Items whose time nobody
+    knows are not deleted by time, but with --undated.
+    """
+    chosen = opt.gallery_filter(cameras, not_cameras, since, until, where, not_where, undated)
+    if undated and chosen.since is None and chosen.until is None:
+        raise ConfigError("--undated goes with --since or --until.")
+    with retrieval.Gallery.open(gallery, create=False) as opened:
+        if ids:
+            chosen = chosen.model_copy(update={"ids": retrieval.Filter.parse({"ids": ids}).ids})
+            known = opened.known(ids)
+            if missing := [repr(name) for name in dict.fromkeys(ids) if name not in known]:
+                errors.print(f"Not in the gallery: {_few(missing)}.", soft_wrap=True)
+        deletion = retrieval.preview_deletion(opened, chosen)
+        if not ids or dry_run:
+            _show(deletion)
+        if deletion.undated:
+            errors.print(
+                f"{deletion.undated} more have no time, and stay (--undated deletes them too).", soft_wrap=True
+            )
+        if dry_run:
+            console.print("Nothing was deleted.")
+            return
+        if deletion.count and not ids and not yes:
+            _ask(deletion.count)
+        console.print(f"{retrieval.carry_out(opened, deletion)} deleted, {len(opened)} left.")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _show(deletion: Deletion) -> None:
+    """What is to be deleted: how many, the oldest and the newest, and the cameras."""
+    said = f"{deletion.count} of {deletion.total} items meet the conditions."
+    first, last = deletion.span
+    if first is not None and last is not None:
+        said += f" The oldest is of {_shown(first)}, the newest of {_shown(last)}."
+    if names := [f"{one.camera or 'unknown'} ({one.count})" for one in deletion.cameras]:
+        said += f" Cameras: {_few(names)}."
+    console.print(said, soft_wrap=True)
+
+
+def _ask(count: int) -> None:
+    """Go on only if someone says so."""
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "Nothing was deleted: there is nobody to ask. Add --yes to delete without a question, or --dry-run to look "
+            "only."
+        )
+    if not typer.confirm(f"Delete these {count} items for good?"):
+        raise ConfigError("Nothing was deleted.")
+
+
+def _shown(time: datetime) -> str:
+    return f"{time.astimezone():%Y-%m-%d %H:%M:%S %z}" if 1 < time.year < 9999 else time.isoformat()
+
+
+def copy(
+    gallery: opt.Gallery,
+    to: Annotated[str, typer.Argument(help="Where to: a folder, qdrant://… or postgres://…")],
+    replace: opt.Replace = False,
+) -> None:
+    """Copy all items into another gallery, on another kind of store too. Stopped, the same command resumes.
+
+    An id that stands there for another item is refused before anything is written, but with --replace.
+    """
+    from partreid.retrieval.stores.addresses import without_secrets
+
+    with retrieval.Gallery.open(gallery, create=False) as source, retrieval.Gallery.open(to) as target:
+        with show_progress("copying", len(source)) as advance:
+            copied, there = retrieval.copy_gallery(source, target, replace=replace, advance=advance)
+        shown = without_secrets(to)
+        console.print(f"{copied} copied, {there} there already. {shown} holds {len(target)} items.")
+
+
+def expire(
+    gallery: opt.Gallery,
+    older_than: Annotated[
+        str, typer.Option("--older-than", help="Items seen before then expire: 30d or 12h (ago), or 2026-11-23T14:30.")
+    ],
+    cameras: opt.Cameras = None,
+    undated: Annotated[bool, typer.Option("--undated", help="Also items whose time is not known.")] = False,
+    with_crops: WithCrops = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete items that are older than they may be: how many there are is shown and asked first.
+
+    Items whose time nobody knows are named, and stay. `partreid gallery compact` removes the bytes of what was deleted.
+    """
+    from partreid.types.moments import parse_moment
+
+    with retrieval.Gallery.open(gallery, create=False) as opened:
+        expiry = lifecycle.preview_expiry(
+            opened, parse_moment(older_than), cameras=cameras, undated=undated, with_crops=with_crops
+        )
+        _show(expiry.deletion)
+        if expiry.undated:
+            errors.print(
+                f"{len(expiry.undated)} more have no time, and stay (--undated deletes them too): "
+                f"{_few(expiry.undated)}.",
+                soft_wrap=True,
+            )
+        _show_crops(expiry.crops)
+        if dry_run:
+            console.print("Nothing was deleted.")
+            return
+        if expiry.deletion.count and not yes:
+            _ask(expiry.deletion.count)
+        deleted = lifecycle.expire(opened, expiry)
+        console.print(
+            f"{deleted} deleted, {len(opened)} left. Their bytes stay in files for a while: `partreid gallery compact` "
+            "removes them.",
+            soft_wrap=True,
+        )
+
+
+def erase(
+    gallery: opt.Gallery,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Items that show the person.")] = None,
+    images: Annotated[
+        list[str] | None, typer.Option("--image", help="Look for the person in this image. Repeatable.")
+    ] = None,
+    like: Annotated[
+        list[str] | None, typer.Option("--like", metavar="ID", help="Look for an item of the gallery. Repeatable.")
+    ] = None,
+    k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many to find for each query.")] = 10,
+    model: opt.ModelOption = "",
+    mirror: opt.Mirror = False,
+    adaptation: opt.Adaptation = None,
+    with_crops: WithCrops = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Receipt to write, as JSON.")] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Erase a person: delete items, compact the gallery, and write a receipt.
+
+    Give the ids of the items that show the person. With --image or --like the nearest items are shown, and you say
+    which of them show the person: nothing is erased because it looks alike.
+    """
+    from partreid.cli.gallery import open_to_search
+
+    if images:
+        runtime = opt.runtime_config("auto", "auto")
+        opened, _, _ = open_to_search(
+            gallery, chosen_model(model), None, runtime=runtime, mirror=mirror, adaptation=adaptation
+        )
+    else:
+        opened = retrieval.Gallery.open(gallery, create=False)
+    with opened:
+        chosen = [*(ids or ())]
+        if images or like:
+            chosen += _chosen(retrieval.look_up(opened, images or (), like=like or (), k=k).to_json(), like or ())
+        if not chosen:
+            raise ConfigError("Nothing was deleted: say which items show the person, by their ids.")
+        erasure = lifecycle.preview_erasure(opened, chosen, with_crops=with_crops)
+        if erasure.missing:
+            errors.print(f"Not in the gallery: {_few([*map(repr, erasure.missing)])}.", soft_wrap=True)
+        _show(erasure.deletion)
+        _show_crops(erasure.crops)
+        if dry_run:
+            console.print("Nothing was deleted.")
+            return
+        if not yes:
+            _ask(erasure.deletion.count)
+        receipt = lifecycle.erase(opened, erasure)
+        console.print(f"{receipt.items} items erased, {receipt.crops} image files deleted, {len(opened)} items left.")
+        for reason, count in receipt.crops_left.items():
+            console.print(f"{count} image files stay: {reason}.", soft_wrap=True)
+        console.print(f"It says nothing of: {'; '.join(receipt.says_nothing_of)}.", soft_wrap=True)
+        if out is not None:
+            console.print(f"Receipt: {receipt.save(out)}", soft_wrap=True)
+
+
+def _chosen(answers: Sequence[Mapping[str, Any]], like: Sequence[str]) -> list[str]:
+    """The ids of the found items that somebody at the terminal says are the person."""
+    rows = dict.fromkeys(like, ("", "", ""))
+    for answer in answers:
+        for row in answer["found"]:
+            distance = "no part in common" if row["distance"] is None else f"{row['distance']:.3f}"
+            rows.setdefault(row["id"], (distance, row["camera"] or "", (row["time"] or "")[:19].replace("T", " ")))
+    names = [*rows]
+    cells = [(str(number), name, *rows[name]) for number, name in enumerate(names, 1)]
+    console.print(plain_table(f"{len(names)} found", ("", "item", "distance", "camera", "time"), cells))
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "Nothing was deleted: there is nobody to say which of these show the person. Look at them, and give "
+            "their ids."
+        )
+    said = typer.prompt("Which show the person? Numbers such as 1 3-5", default="", show_default=False)
+    return [names[number - 1] for number in _numbers(said, len(names))]
+
+
+def _numbers(text: str, most: int) -> list[int]:
+    """Numbers such as 1 3-5, each from 1 to ``most``."""
+    found: list[int] = []
+    for word in text.replace(",", " ").split():
+        first, _, last = word.partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal() and 1 <= int(first) <= int(last or first) <= most):
+            raise ConfigError(
+                f"Nothing was deleted: expected numbers from 1 to {most}, such as 1 3-5, got {word!r:.40}."
+            )
+        found += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(found))
+
+
+def _show_crops(crops: CropFiles | None) -> None:
+    if crops is None:
+        return
+    console.print(f"{len(crops.files)} image files would be deleted with them.")
+    for file, reason in list(crops.left.items())[:10]:
+        errors.print(f"stays: {file}: {reason}", soft_wrap=True)
+    if len(crops.left) > 10:
+        errors.print(f"and {len(crops.left) - 10} more files stay.")
+
+
+def compact(gallery: opt.Gallery, as_json: opt.AsJson = False) -> None:
+    """Write the gallery again without what was deleted, so that nothing of it is left in any file."""
+    from dataclasses import asdict
+
+    with retrieval.Gallery.open(gallery, create=False) as opened:
+        done = lifecycle.compact_gallery(opened)
+    if as_json:
+        emit_json(asdict(done))
+        return
+    if done.bytes_before is not None and done.bytes_after is not None:
+        console.print(f"{done.bytes_before / 2**20:.1f} MiB before, {done.bytes_after / 2**20:.1f} MiB now.")
+    if done.corrections:
+        console.print(f"{done.corrections} corrections of linking named items that are gone, and were removed.")
+    if done.left:
+        say_warning(f"Other files in the folder were not looked into: {_few(done.left)}.")
+    console.print(f"It says nothing of: {'; '.join(done.says_nothing_of)}.", soft_wrap=True)
