@@ -38,8 +38,8 @@ check: lint test ## lint + test: what must pass before a commit
 bench: $(VENV)/.installed-dev ## measure; prints ratios taken in one run
 	$(BIN)/python -m benchmarks
 
-shipped: $(VENV)/.installed-dev ## render the shipped images again
-	$(BIN)/python -m partreid.datasets.synthetic.shipped
+shipped: $(VENV)/.installed-dev ## render the shipped images again: ASSETS=folder PANORAMAS=folder
+	$(BIN)/python -m partreid.datasets.synthetic.shipped "$(ASSETS)" "$(PANORAMAS)"
 
 release: $(VENV)/.installed-dev ## build sdist and wheel into dist/, and try the wheel in an empty environment
 	$(BIN)/python -m tests.release

@@ -26,6 +26,7 @@ from partreid import (
     save_checkpoint,
 )  # fmt: skip
 from partreid.models.checkpoint import Checkpoint
+from partreid.retrieval import begin_audit_log
 from partreid.retrieval.calibration import CALIBRATION_FILE
 from tests.conftest import tiny_config
 from tests.evaluation.test_mot_sequences import film
@@ -35,6 +36,7 @@ from tests.models.tiny_networks import save_openvino
 ROOT = Path(__file__).parents[1]
 
 ELSEWHERE = {
+    "app 0": "tests/app/test_api.py: it takes a page that runs",
     "extending": "tests/test_extending.py",
     "models 0": "tests/models/test_official.py: it takes a published file",
     "nobody": "tests/cli/test_open_set_commands.py: it takes a rule that was fitted on hundreds of images",
@@ -129,6 +131,10 @@ def given(page: str) -> dict[str, Any]:
             for number in range(100):
                 save_noise(f"crops/{camera}/{number}.jpg", seed=number)
             save_noise(f"{camera}/{7 if camera == 'gate' else 3}.jpg")
+    elif page == "audit":
+        with Gallery("people", extractor=extractor) as people:
+            people.add(["a.jpg"], ["a"], times=[datetime(2026, 10, 30, tzinfo=UTC)])
+        begin_audit_log("people")
     elif page == "link":
         with Gallery("linked") as linked:
             fill(linked)

