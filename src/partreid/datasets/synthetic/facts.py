@@ -65,7 +65,7 @@ def _view(target: Actor) -> float:
 
 
 def light_kind(camera: Camera) -> str:
-    """ "sun": shadows with an edge; "lamps": a broad light from one side; "diffuse": light from everywhere."""
+    """The kind of light: "sun" (shadows with an edge), "lamps" (broadly from one side), or "diffuse"."""
     if not camera.light.sun_colour.any():
         return "diffuse"
     return "lamps" if camera.light.softness >= _BROAD else "sun"
