@@ -135,7 +135,7 @@ def drop(page: Any, selector: str, image: np.ndarray) -> None:
 def test_drop_a_image_and_look_at_a_result(open_page: Any) -> None:
     page = open_page()
     assert "7 items" in page.inner_text("#about")
-    assert "probabilities fitted on colours" in page.inner_text("#about")
+    assert "probabilities fitted on colours, prior 30 %" in page.inner_text("#about")
     drop(page, "#drop", person(RED, GREEN))
     settled(page)
     assert set(names(page)[:2]) == {"anna_c1", "anna_c2"}

@@ -123,7 +123,7 @@ class PageService:
 
     def about(self) -> About:
         """What the page shows before anything is asked."""
-        slots = self._extractor.slots
+        slots, known = self._extractor.slots, self.calibration
         colors = part_colors(slots)
         with self._gallery_lock:
             cameras = [one.camera for one in self._gallery.cameras() if one.camera is not None]
@@ -135,7 +135,7 @@ class PageService:
             cameras=tuple(cameras[:MOST_CAMERAS]),
             more_cameras=len(cameras) > MOST_CAMERAS,
             normalize=bool(self.matching.normalize),
-            calibration=None if self.calibration is None else self.calibration.fitted_on or "unknown data",
+            calibration=None if known is None else f"{known.fitted_on or 'unknown data'}, prior {100 * known.prior:.2g} %",
             calibration_problem=self._calibration_problem,
             rule=None if self._rule is None else f"{len(self._rule)} persons of {self._rule.fitted_on}",
             compared=str(self.how),
