@@ -48,6 +48,7 @@ ELSEWHERE = {
 
 INSTEAD = {
     "app": {"(40, 10, 120, 250)": "(4, 1, 12, 25)"},
+    "dossier": {'"shipped", "pedestrians"': '"runs/light", "DATA"'},
     "evaluate": {'"shipped", "pedestrians"': '"runs/light", "DATA"'},
     "export": {'("model.onnx")': '("runs/light/model.onnx")'},
     "figures": {"market1501": "DATA"},

@@ -60,6 +60,7 @@ def test_python_runs(at_hand: Path, blocks: Path, monkeypatch: pytest.MonkeyPatc
         ("docs/adapt.md", 6),
         ("docs/app.md", 1),
         ("docs/data.md", 5),
+        ("docs/dossier.md", 3),
         ("docs/embed.md", 2),
         ("docs/figures.md", 3),
         ("docs/evaluate.md", 4),

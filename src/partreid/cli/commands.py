@@ -15,6 +15,7 @@ from partreid.cli.calibrate import calibrate
 from partreid.cli.compare import compare
 from partreid.cli.console import emit
 from partreid.cli.demo import demo
+from partreid.cli.dossier import dossier
 from partreid.cli.embed import embed
 from partreid.cli.embed_boxes import embed_boxes
 from partreid.cli.evaluate import evaluate
@@ -65,7 +66,7 @@ def _fit_threads() -> None:
 
 for function in (
     demo, synth, train, evaluate, calibrate, adapt, embed, embed_boxes, tracks, link, compare, app, export, experiment,
-    import_official,
+    dossier, import_official,
 ):  # fmt: skip
     program.command(cls=_Command)(function)
 for group in (data, labels, gallery, audit, users, show, config):

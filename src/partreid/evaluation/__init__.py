@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         search_sets,
     )
     from partreid.evaluation.evaluator import EvaluationConfig, Identities, evaluate_embeddings
+    from partreid.evaluation.groups import Estimate, GroupScore, score_groups
     from partreid.evaluation.mot_sequences import reassociate_sequences
     from partreid.evaluation.protocols import PROTOCOLS
     from partreid.evaluation.reassociation import Reassociation, ReassociationRow, reassociate
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
     from partreid.retrieval.matching import MatchingConfig
 
 __all__ = [
-    "PROTOCOLS", "CalibrationQuality", "DistanceDistribution", "EmbeddedSplit", "EvaluationConfig",
-    "FittedCalibration", "Identities", "Interval", "MatchingConfig", "PairedDifference", "PartVisibility",
-    "QuerySetScores", "Reassociation", "ReassociationRow", "Reranker", "RerankingConfig", "SearchedSet", "SlotRow",
-    "bootstrap_interval", "chance_rank1", "cross_validate", "distance_distribution", "embed_split",
-    "evaluate_embeddings", "fit_calibration", "paired_difference", "part_visibility", "reassociate",
-    "reassociate_sequences", "score_query_set", "search_sets", "slot_mapping", "slot_table", "with_confidence",
+    "PROTOCOLS", "CalibrationQuality", "DistanceDistribution", "EmbeddedSplit", "Estimate", "EvaluationConfig",
+    "FittedCalibration", "GroupScore", "Identities", "Interval", "MatchingConfig", "PairedDifference",
+    "PartVisibility", "QuerySetScores", "Reassociation", "ReassociationRow", "Reranker", "RerankingConfig",
+    "SearchedSet", "SlotRow", "bootstrap_interval", "chance_rank1", "cross_validate", "distance_distribution",
+    "embed_split", "evaluate_embeddings", "fit_calibration", "paired_difference", "part_visibility", "reassociate",
+    "reassociate_sequences", "score_groups", "score_query_set", "search_sets", "slot_mapping", "slot_table",
+    "with_confidence",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from partreid.errors import CheckpointError
-from partreid.models.backbones.network_files import NetworkName
+from partreid.models.card import COMMAND, front_matter, given, taken, uses
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
 
@@ -49,22 +49,19 @@ def model_card(
     mirror: bool = False,
     license: str | None = None,
 ) -> str:
-    """The text of a repository's ``README.md``: how to use the model, what it is, and what is known of its quality."""
-    from huggingface_hub import ModelCardData
+    """The text of a repository's ``README.md``: how to use the model, what it is, and what is known of its quality.
 
-    named = NetworkName.of(model.backbone)
-    backbone = model.backbone if named is None else named.path.stem
-    tags = ["person-re-identification", "part-based", backbone]
-    data = ModelCardData(library_name="partreid", pipeline_tag="image-feature-extraction", tags=tags, license=license)
+    It is the short form of the dossier (:func:`partreid.reports.gather_dossier`).
+    """
     known = [f"* {name}: {metrics[name]}" for name in _METRICS if isinstance(metrics.get(name), int | float)]
     options = ", mirror=True" if mirror else ""
     settings = json.dumps(model.model_dump(mode="json", exclude_defaults=True), indent=2)
-    return f"""---
-{data.to_yaml()}
----
+    return f"""{front_matter(model, license)}
 # {repository}
 
-Part-based person re-identification: one vector and one visibility for each of {", ".join(model.slots)}.
+Part-based person re-identification.
+
+{uses()}
 
 ```python
 from partreid import PartExtractor, part_distances
@@ -74,7 +71,8 @@ embeddings = extractor.embed(["a.jpg", "b.jpg"])
 distances = part_distances(embeddings, embeddings)
 ```
 
-Input: {preprocess.height}×{preprocess.width} pixels (height × width), RGB; the extractor resizes and normalises.
+* {taken(preprocess)}
+* {given(model.embedding_dim, model.slots)}
 
 Settings other than the defaults:
 
@@ -85,4 +83,6 @@ Settings other than the defaults:
 {"Scores that were written beside it:" if known else "No scores were written beside it."}
 
 {chr(10).join(known)}
+
+By occlusion, part, light, resolution and kinds of people: `{COMMAND} hf:{repository} --data DATA`.
 """.rstrip() + "\n"  # fmt: skip

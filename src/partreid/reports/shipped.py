@@ -27,11 +27,11 @@ from partreid.environment import describe_environment
 from partreid.errors import CheckpointError, PartReIDError
 from partreid.evaluation.calibration import BY_PARTS, FittedCalibration, calibrate
 from partreid.files import atomic_folder, write_text
-from partreid.functional.tolerance import share_above
 from partreid.inference.extractor import PartExtractor
 from partreid.json_files import read_json
 from partreid.models import shipped
 from partreid.models.build import build_network
+from partreid.models.card import CARD_FILE, COMMAND, front_matter, given, taken, uses
 from partreid.models.checkpoint import (
     CONFIG_FILE,
     METRICS_FILE,
@@ -44,6 +44,7 @@ from partreid.models.checkpoint import (
     save_checkpoint,
 )
 from partreid.reports.evaluate import evaluate
+from partreid.reports.promises import rule_words
 from partreid.retrieval.calibration import CALIBRATION_FILE
 from partreid.retrieval.open_set import OPEN_SET_FILE
 from partreid.runtime import RuntimeConfig
@@ -52,7 +53,6 @@ from partreid.types import PartEmbeddings
 LARGEST = 12 * 10**6
 """Bytes that the model may take in the wheel."""
 
-CARD_FILE = "README.md"
 _NAME = re.compile(r"partreid-[a-z][a-z0-9-]*-[1-9]\d*", re.ASCII)
 _CPU = RuntimeConfig(device="cpu", precision="float32")
 _COMPARED = 64
@@ -107,7 +107,8 @@ def ship(
         if fitted.rule is not None:
             fitted.rule.save(draft / OPEN_SET_FILE)
         figures = _figures(draft, scored_on)
-        metrics = {key: value for key, value in read_metrics(run).items() if key in ("epoch", "history", "environment")}
+        kept = ("epoch", "history", "environment", "data")
+        metrics = {key: value for key, value in read_metrics(run).items() if key in kept}
         write_text(draft / METRICS_FILE, json.dumps({**metrics, "figures": figures}, indent=1) + "\n")
         extractor = PartExtractor.from_pretrained(draft, runtime=_CPU)
         card = _card(name, extractor, [started, about.strip()], fitted, figures, farthest)
@@ -220,20 +221,14 @@ def _card(
         f"| {100 * one['rank1']:.1f} | {100 * one['mAP']:.1f} | {100 * one['mINP']:.1f} |"
         for one in figures
     ]
-    return f"""---
-license: apache-2.0
-library_name: partreid
-pipeline_tag: image-feature-extraction
-tags:
-- person-re-identification
-- part-based
-- {Path(config.backbone).name}
----
+    return f"""{front_matter(config, "apache-2.0")}
 # {name}
 
 {(chr(10) * 2).join(words)}
 
 ## Use
+
+{uses()}
 
 ```python
 from partreid import PartExtractor
@@ -241,8 +236,8 @@ from partreid import PartExtractor
 extractor = PartExtractor.from_pretrained("{name}")  # or without a name: the model inside the package
 ```
 
-* Input: {size.height}×{size.width} pixels (height × width), RGB; the extractor resizes and normalises.
-* Output: {config.embedding_dim} numbers and a visibility for each of {", ".join(extractor.slots)}.
+* {taken(size)}
+* {given(config.embedding_dim, extractor.slots)}
 * Fingerprint: `{extractor.fingerprint}`.
 * Weights are kept in half precision and used in float32. That moves a vector by at most {farthest:.1e} of its length
   ({_COMPARED} images).
@@ -256,25 +251,15 @@ Rank-1, mAP and mINP in percent, of this file in float32, single query, no re-ra
 |---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
+By occlusion, part, light, resolution and kinds of people: `{COMMAND} {name} --data DATA`.
+
 Probabilities (`calibration.json`) were fitted on {fitted.calibration.fitted_on}.
 Of these pairs {100 * fitted.calibration.prior:.2f} % show one person. Cross-validated over identities, the expected
 calibration error is {quality.calibration_error:.4f}. On other cameras it is larger; to fit probabilities to yours:
 `partreid calibrate shipped DATA -o FILE`.
 
-{_rule(fitted)}
+{rule_words(fitted.rule)}
 """
-
-
-def _rule(fitted: FittedCalibration) -> str:
-    """What the card says of answering nobody."""
-    if fitted.rule is None:
-        return "There is no rule to answer nobody: the data have too few persons."
-    least = share_above(len(fitted.rule), 1, confidence=fitted.rule.confidence)
-    return (
-        f"The rule to answer nobody (`{OPEN_SET_FILE}`, `partreid gallery search --max-false`) rests on "
-        f"{len(fitted.rule)} persons of {fitted.rule.fitted_on}:\nwith {100 * fitted.rule.confidence:g} % confidence "
-        f"it can promise {100 * least:.2g} % or more. On other cameras fit your own: `partreid calibrate --rule FILE`."
-    )
 
 
 def _install(draft: Path, folder: Path, name: str, fingerprint: str, former: Mapping[str, Any]) -> Path:

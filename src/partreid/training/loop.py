@@ -19,6 +19,7 @@ from torch import Tensor
 from partreid import processes
 from partreid.datasets.augment import Augmentation, Augmented
 from partreid.datasets.loaders import ImageBatch, TrainLoader
+from partreid.datasets.provenance import describe_data
 from partreid.datasets.readers import DataLike
 from partreid.environment import describe_environment
 from partreid.errors import CheckpointError
@@ -101,6 +102,7 @@ class Trainer(Guided):
         self.augmentation = Augmentation(config.augment, config.preprocess, config.map_size, config.label_schema)
         self.pid_index = torch.tensor(self.loader.pid_index)
         self.pids = tuple(pid for _, pid in identities(images))
+        self._trained_on = describe_data(images)
         self.fabric = start_fabric(device, arithmetic)
         self._gather = gather if processes.launched() and self._shares else None
         self.progress = Progress(0, {}, self.pids, processes=processes.count())
@@ -337,7 +339,7 @@ class Trainer(Guided):
     def _save(self) -> None:
         self._saved_at = time.monotonic()
         if processes.is_first():
-            metrics = self.progress.metrics(describe_environment(self.fabric.device))
+            metrics = self.progress.metrics(describe_environment(self.fabric.device)) | {"data": self._trained_on}
             checkpoint = Checkpoint(self.learner.result, self.config.preprocess, metrics)
             save_run(self.run, checkpoint, self.config, self.learner, self.progress)
             self._stamp = checkpoint_stamp(self.run)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from partreid.datasets.synthetic import dataset, manifest
 from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats, load_body_model
 from partreid.datasets.synthetic.cameras import Camera, make_camera
 from partreid.datasets.synthetic.dataset import render_dataset
+from partreid.datasets.synthetic.facts import FACTS, facts_of, light_kind, typology_angle
 from partreid.datasets.synthetic.framing import Box, Occlusion, bounds, seen_keypoints, silhouette, spoil_keypoints
 from partreid.datasets.synthetic.garments import Layer, dress, layers
 from partreid.datasets.synthetic.meshes import box as make_box
@@ -236,3 +239,63 @@ def test_images_show_something(rendered: Path) -> None:
         assert image.std() > 12
         parts = np.asarray(Image.open(rendered / "parts" / "bounding_box_train" / f"{path.stem}.png"))
         assert 0.08 < (parts > 0).mean() < 0.7
+
+
+def pictures(root: Path) -> list[dict[str, str]]:
+    with (root / "pictures.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_facts_of_each_image_are_told(rendered: Path) -> None:
+    people = people_of(TINY)
+    for row in pictures(rendered):
+        person, camera = people[int(row["pid"]) - 1], make_camera((3, 101), int(row["camid"]), 3)
+        assert float(row["stature"]) == pytest.approx(person.stature, abs=1e-3)
+        assert float(row["gender"]) == dict(person.shape)["gender"]
+        assert float(row["skin"]) == pytest.approx(typology_angle(person.skin), abs=0.1)
+        assert float(row["exposure"]) == pytest.approx(camera.optics.exposure, abs=1e-3)
+        assert row["light"] == light_kind(camera)
+        assert 40 <= int(row["rows"]) <= TINY.image_height
+        assert 0 <= float(row["view"]) <= 180
+        assert camera.near <= float(row["distance"]) <= 1.1 * camera.far + camera.height
+        assert row["pose"] in ("walking", "standing", "cycling", "sitting", "pushing")
+
+
+def test_an_older_set_gets_its_facts_without_its_images_being_touched(rendered: Path, tmp_path: Path) -> None:
+    out = tmp_path / "old"
+    shutil.copytree(rendered, out)
+    first, second, *_ = plan_images(TINY)
+    for planned in (first, second):
+        _, parts, jpeg = dataset.files_of(out, planned)
+        with Image.open(parts) as image:
+            row, values = json.loads(image.info["partreid"]), np.asarray(image)
+        del row["facts"]
+        if planned is second:  # as if another machine had rendered another image
+            row["occlusion"] = 0.9
+        dataset._write_map(parts, values, dataset._PALETTE, bits=4, text=json.dumps(row))
+        jpeg.write_bytes(b"nobody renders this again")
+    with pytest.warns(UserWarning, match="1 of 2 images that were rendered before come out otherwise"):
+        render_dataset(TINY, out)
+    now, before = digest(out), digest(rendered)
+    images = {dataset.files_of(Path(), one)[2].as_posix() for one in (first, second)}
+    assert {name for name in now if now[name] != before[name]} - images == {
+        "pictures.csv", dataset.files_of(Path(), second)[1].as_posix()
+    }  # fmt: skip
+    assert pictures(out)[0] == pictures(rendered)[0]
+    assert pictures(out)[1] == pictures(rendered)[1] | {"occlusion": "0.9"} | dict.fromkeys(FACTS, "")
+    assert pictures(out)[2:] == pictures(rendered)[2:]
+
+
+def test_facts_of_a_made_up_shot() -> None:
+    camera = make_camera((3, 101), 0, 3)
+    stage = SimpleNamespace(place=np.array([1.0, 4.0]), pose="walking")
+    person = people_of(TINY)[0]
+    towards = float(np.arctan2(-1.0, 4.0))  # faces the camera's foot
+    for turned, view in ((0, 0), (np.pi / 2, 90), (-np.pi / 2, 90), (np.pi, 180)):
+        stage.yaw = towards + turned
+        assert facts_of(person, stage, camera, 64)["view"] == pytest.approx(view, abs=0.1)
+    assert (
+        typology_angle((0.92, 0.76, 0.67)) > 55 > typology_angle((0.62, 0.43, 0.30)) > typology_angle((0.3, 0.19, 0.13))
+    )
+    # CIE L* = 65, a* = 12, b* = 18: arctan(15 / 18).
+    assert typology_angle((0.7452, 0.5854, 0.4951)) == pytest.approx(39.8, abs=0.1)

@@ -6,21 +6,22 @@ import csv
 import json
 import math
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from partreid.datasets.synthetic.body import REGIONS
+from partreid.datasets.synthetic.facts import FACTS, INDEX
 from partreid.datasets.synthetic.manifest import begin_set
 from partreid.datasets.synthetic.render_config import PlannedImage, SyntheticConfig, plan_images
-from partreid.errors import DataError
+from partreid.errors import DataError, warn
 from partreid.files import atomic_file
 from partreid.progress import Progress, no_progress
 
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 RENDERER_VERSION = 2
 """Increased whenever the same configuration gives other images."""
 
-INDEX, OTHERS = "pictures.csv", "others.csv"
+OTHERS = "others.csv"
 LABELS = "rendered"
 """Label folder within ``masks``."""
 
 _ROW = "partreid"
-_COLUMNS = ("path", "split", "pid", "camid", "occlusion", *(f"visible_{name}" for name in REGIONS))
+_COLUMNS = ("path", "split", "pid", "camid", "occlusion", *(f"visible_{name}" for name in REGIONS), *FACTS)
+_SAME = 0.005
+"""Two processors' occlusions of one image differ by no more: by a few of the rays that measure it."""
 _OTHERS_COLUMNS = ("path", "number", "passer_by", "left", "top", "width", "height", "seen")
 _PALETTE = [
     0, 0, 0, 230, 60, 60, 60, 160, 60, 240, 200, 40, 240, 140, 40, 60, 90, 220, 90, 200, 230, 170, 60, 200,
@@ -56,8 +59,10 @@ def render_dataset(
         config: what to render.
         out: the folder, in Market-1501 layout; labels in ``masks/rendered`` (uint8 pose fields), body regions in
             ``parts`` (0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then belongings:
-            bags, a bicycle ridden, a pram pushed), occlusion in ``pictures.csv``. Other people: the map of their
-            regions in ``others`` where there are any (16 n + region for person n), their boxes in ``others.csv``.
+            bags, a bicycle ridden, a pram pushed), occlusion and :data:`~partreid.datasets.synthetic.facts.FACTS` in
+            ``pictures.csv``, also of images that were rendered before these were written. Other people: the map of
+            their regions in ``others`` where there are any (16 n + region for person n), their boxes in
+            ``others.csv``.
         workers: processes; 1 renders in this one.
         progress: shows how many images are there.
 
@@ -75,8 +80,17 @@ def render_dataset(
     plan = plan_images(config)
     missing = [p for p in plan if not all(file.is_file() for file in files_of(out, p))]
     with progress("rendering", len(plan)) as advance:
-        for done in chain((len(plan) - len(missing),), _render(config, out, missing, workers)):
+        for done in chain((len(plan) - len(missing),), _each(_render_group, config, out, missing, workers)):
             advance(done)
+    if unknown := [planned for planned in plan if "facts" not in _row(out, planned)]:
+        with progress("describing", len(unknown)) as advance:
+            for done in _each(_describe_group, config, out, unknown, workers):
+                advance(done)
+        if differing := sum(not _row(out, planned)["facts"] for planned in unknown):
+            warn(
+                f"{differing} of {len(unknown)} images that were rendered before come out otherwise here, so their "
+                f"{', '.join(FACTS)} stay unknown. Another processor rendered them, or another version of a library."
+            )
     _write_index(out, plan)
     return out
 
@@ -91,15 +105,18 @@ def files_of(out: Path, planned: PlannedImage) -> tuple[Path, Path, Path]:
     )
 
 
-def _render(config: SyntheticConfig, out: Path, plan: list[PlannedImage], workers: int) -> Iterator[int]:
-    """Render and yield how many images each step finished."""
+def _each(
+    work: Callable[[SyntheticConfig, Path, list[PlannedImage]], int], config: SyntheticConfig, out: Path,
+    plan: list[PlannedImage], workers: int,
+) -> Iterator[int]:  # fmt: skip
+    """Render or describe images, and yield how many each step finished."""
     if workers == 1:
-        yield from (_render_group(config, out, [planned]) for planned in plan)
+        yield from (work(config, out, [planned]) for planned in plan)
         return
     # Whole identities go to one process: dressing a body costs as much as an image.
     groups = [list(g) for _, g in groupby(plan, key=lambda p: p.pid)]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_render_group, config, out, group) for group in groups]
+        futures = [pool.submit(work, config, out, group) for group in groups]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -120,6 +137,25 @@ def _render_group(config: SyntheticConfig, out: Path, plan: list[PlannedImage]) 
     return len(plan)
 
 
+def _describe_group(config: SyntheticConfig, out: Path, plan: list[PlannedImage]) -> int:
+    """Add the facts of images that are there, if these are what the configuration renders here."""
+    for planned in plan:
+        row, (degree, facts) = _row(out, planned), _world(config).describe(planned)
+        row["facts"] = facts if abs(degree - row["occlusion"]) <= _SAME else {}
+        path = files_of(out, planned)[1]
+        with Image.open(path) as image:
+            values = np.asarray(image)
+        _write_map(path, values, _PALETTE, bits=4, text=json.dumps(row))
+    return len(plan)
+
+
+def _row(out: Path, planned: PlannedImage) -> dict[str, Any]:
+    """What is kept about an image in the map of its regions."""
+    with Image.open(files_of(out, planned)[1]) as image:
+        row = json.loads(str(image.info[_ROW]))
+    return dict(row)
+
+
 def _write(out: Path, planned: PlannedImage, rendered: RenderedImage) -> None:
     """Labels first, the image last: where the image is, all is."""
     label, parts, jpeg = files_of(out, planned)
@@ -131,6 +167,7 @@ def _write(out: Path, planned: PlannedImage, rendered: RenderedImage) -> None:
     shares = {"occlusion": occlusion.degree, **dict(zip(REGIONS, occlusion.visible, strict=True))}
     row: dict[str, object] = {k: None if math.isnan(v) else round(v, 4) for k, v in shares.items()}
     row["others"] = [(o.number, o.passer_by, *(round(v, 1) for v in o.box), round(o.seen, 4)) for o in rendered.others]
+    row["facts"] = rendered.facts
     _write_map(parts, rendered.parts, _PALETTE, bits=4, text=json.dumps(row))
     with atomic_file(jpeg, error=DataError) as file:
         file.write_bytes(rendered.jpeg)
@@ -155,11 +192,11 @@ def _write_index(out: Path, plan: list[PlannedImage]) -> None:
     rows: list[list[object]] = []
     others: list[list[object]] = []
     for planned in plan:
-        with Image.open(files_of(out, planned)[1]) as image:
-            row = json.loads(str(image.info[_ROW]))
+        row = _row(out, planned)
         split, name = _SPLITS.get(planned.folder, planned.folder), f"{planned.folder}/{planned.stem}.jpg"
         visible = ["" if row[region] is None else row[region] for region in REGIONS]
-        rows.append([name, split, planned.pid, planned.camid, row["occlusion"], *visible])
+        facts = [row["facts"].get(fact, "") for fact in FACTS]
+        rows.append([name, split, planned.pid, planned.camid, row["occlusion"], *visible, *facts])
         others += [[name, *other] for other in row["others"]]
     write_table(out / OTHERS, _OTHERS_COLUMNS, others)
     write_table(out / INDEX, _COLUMNS, rows)

@@ -16,6 +16,7 @@ from partreid.datasets.synthetic.body import load_body_model
 from partreid.datasets.synthetic.cameras import make_camera
 from partreid.datasets.synthetic.catalogue import load_catalogue
 from partreid.datasets.synthetic.crowd import TARGET, Actor, Stage
+from partreid.datasets.synthetic.facts import Facts, facts_of
 from partreid.datasets.synthetic.garments import DressedBody, dress
 from partreid.datasets.synthetic.hiding import Shot, arrange
 from partreid.datasets.synthetic.outfits import make_people, make_wardrobe
@@ -58,6 +59,7 @@ class RenderedImage:
     Attributes:
         jpeg: the file's bytes. fields: uint8 [36, h, w], value/255. parts: uint8 [H, W], 0 = not the target.
         others: the other people. others_parts: uint8 [H, W], see :data:`PERSON_STEP`; 0 = none of them.
+        facts: what else is known of the image, under the names of ``FACTS``.
     """
 
     jpeg: bytes
@@ -66,28 +68,37 @@ class RenderedImage:
     occlusion: framing.Occlusion
     others: tuple[OtherPerson, ...]
     others_parts: NDArray[np.uint8]
+    facts: Facts
 
 
-def _render_image(
+def _compose(
     body: DressedBody, stage: Stage, wanted: tuple[float, float] | None, rng: np.random.Generator
-) -> RenderedImage:
-    """Render one image of ``body``; everything random comes from ``rng``.
+) -> tuple[Shot, int]:
+    """Who and what stands where, and at how many rows the box is taken: all that facts need, before any light.
 
     ``wanted``: least and greatest hidden fraction, None for a whole person.
     """
     y = rng.uniform(stage.camera.near, stage.camera.far)
     target = stage.actor(TARGET, body, rng, (float(rng.uniform(-0.24, 0.24) * y), float(y)))
     shot = arrange(stage, target, wanted, rng)
+    return shot, min(stage.image_size[0], max(_LEAST_ROWS, round(rng.uniform(*stage.camera.optics.rows))))
+
+
+def _render_image(
+    body: DressedBody, stage: Stage, wanted: tuple[float, float] | None, rng: np.random.Generator
+) -> RenderedImage:
+    """Render one image of ``body``; everything random comes from ``rng``. ``wanted``: as of :func:`_compose`."""
+    shot, rows = _compose(body, stage, wanted, rng)
     scene = shot.scene(stage)
-    jpeg = _photograph(scene, stage, shot, rng)
+    jpeg = _photograph(scene, stage, shot, rows, rng)
     parts, others_parts = _part_maps(scene, stage, shot)
     others = _others(stage, shot, others_parts)
-    return RenderedImage(jpeg, _fields(scene, stage, shot, rng), parts, shot.occlusion, others, others_parts)
+    facts = facts_of(body.person, shot.target, stage.camera, rows)
+    return RenderedImage(jpeg, _fields(scene, stage, shot, rng), parts, shot.occlusion, others, others_parts, facts)
 
 
-def _photograph(scene: Scene, stage: Stage, shot: Shot, rng: np.random.Generator) -> bytes:
+def _photograph(scene: Scene, stage: Stage, shot: Shot, rows: int, rng: np.random.Generator) -> bytes:
     camera, optics, (height, width) = stage.camera, stage.camera.optics, stage.image_size
-    rows = min(height, max(_LEAST_ROWS, round(rng.uniform(*optics.rows))))
     samples = 4 if stage.config.samples > 1 and rows <= _FEW_ROWS else stage.config.samples
     grid = Grid(samples, rows, max(1, round(rows * width / height)))
     directions = camera.rays(shot.box.pixels((grid.height, grid.width), samples))
@@ -171,8 +182,20 @@ class World:
 
     def render(self, planned: PlannedImage) -> RenderedImage:
         """Render one image; it does not depend on those before."""
+        return _render_image(*self._given(planned))
+
+    def describe(self, planned: PlannedImage) -> tuple[float, Facts]:
+        """The hidden fraction and the facts of an image, without rendering it."""
+        body, stage, wanted, rng = self._given(planned)
+        shot, rows = _compose(body, stage, wanted, rng)
+        return shot.occlusion.degree, facts_of(body.person, shot.target, stage.camera, rows)
+
+    def _given(
+        self, planned: PlannedImage
+    ) -> tuple[DressedBody, Stage, tuple[float, float] | None, np.random.Generator]:
+        """What an image is made from."""
         rng = np.random.default_rng(planned.seed(self.config.seed))
-        return _render_image(self._dress(planned.pid), self._stage(planned.camid), planned.occlusion, rng)
+        return self._dress(planned.pid), self._stage(planned.camid), planned.occlusion, rng
 
     def _make_stage(self, camid: int) -> Stage:
         panorama = read_panorama(self._panoramas[camid % len(self._panoramas)].path) if self._panoramas else None
