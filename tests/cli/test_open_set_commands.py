@@ -12,7 +12,7 @@ import typer
 
 from partreid.app.messages import Question, Sighting
 from partreid.app.service import PageService
-from partreid.cli.open_set import share
+from partreid.cli.shares import share
 from partreid.errors import ConfigError
 from partreid.inference.extractor import PartExtractor
 from partreid.models.checkpoint import find_checkpoint
@@ -121,6 +121,6 @@ def test_what_cannot_be_promised_is_refused(run: Run, model: Path, labelled: Pat
 
 def test_shares_are_written_in_two_ways() -> None:
     assert [share(text) for text in ("1%", "0.01", " 2.5 % ")] == [0.01, 0.01, 0.025]
-    for wrong in ("0", "1", "100%", "-1%", "a", "1%%", ""):
+    for wrong in ("2", "101%", "-1%", "a", "1%%", "", "nan"):
         with pytest.raises(typer.BadParameter, match="1% or 0.01"):
             share(wrong)

@@ -11,6 +11,7 @@ import partreid
 from partreid.cli import options as opt
 from partreid.cli.console import console, plain_table, show_progress
 from partreid.cli.models import beside
+from partreid.cli.shares import share
 from partreid.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ def calibrate(
     ] = False,
     prior: Annotated[
         float | None,
-        typer.Option(help="Fraction of pairs of one person where it will be used. Default: as here."),
+        typer.Option(
+            metavar="SHARE",
+            parser=share,
+            help="Fraction of pairs of one person where it will be used. Default: as here.",
+        ),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of identities for the printed quality.")] = 5,
     mirror: opt.Mirror = False,

@@ -15,6 +15,7 @@ from partreid.cli.gallery_backup import backup, move_files, re_embed, restore
 from partreid.cli.gallery_upkeep import compact, copy, delete, erase, expire, info, verify
 from partreid.cli.models import chosen as chosen_model
 from partreid.cli.open_set import Confidence, MaxFalse, RuleFile, asked_rule, warn_of
+from partreid.cli.shares import share
 from partreid.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -130,7 +131,11 @@ def search(
     confidence: Confidence = 0.95,
     prior: Annotated[
         float | None,
-        typer.Option(help="How often the person is there at all, 0 to 1: for probabilities, and for wrong names."),
+        typer.Option(
+            metavar="SHARE",
+            parser=share,
+            help="How often the person is there at all, e.g. 30%: for probabilities, and for wrong names.",
+        ),
     ] = None,
     rule: RuleFile = None,
     as_json: opt.AsJson = False,

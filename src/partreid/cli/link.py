@@ -13,6 +13,7 @@ from partreid.cli import options as opt
 from partreid.cli.console import console, errors, show_progress
 from partreid.cli.models import chosen
 from partreid.cli.open_set import Confidence, MaxFalse, RuleFile, asked_rule
+from partreid.cli.shares import share
 from partreid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,12 +33,17 @@ def link(
     ],
     model: opt.ModelOption = "",
     max_wrong: Annotated[
-        float, typer.Option(min=0, max=1, help="The largest share of wrong links to expect among those that are made.")
+        float,
+        typer.Option(
+            metavar="SHARE", parser=share, help="The largest share of wrong links to expect among those that are made."
+        ),
     ] = 0.1,
     prior: Annotated[
         float | None,
         typer.Option(
-            help="Fraction of all pairs of tracks that show one person. Estimated from the pairs if not given."
+            metavar="SHARE",
+            parser=share,
+            help="Fraction of all pairs of tracks that show one person. Estimated from the pairs if not given.",
         ),
     ] = None,
     max_false: MaxFalse = None,

@@ -7,32 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from partreid.cli.console import say_warning
+from partreid.cli.shares import share
 from partreid.errors import ConfigError
 
 if TYPE_CHECKING:
     from partreid import MatchCalibration
     from partreid.retrieval import OpenSetRule
     from partreid.types import OpenSetDecision
-
-
-def share(text: str) -> float:
-    """A share: ``1%`` or ``0.01``.
-
-    Raises:
-        BadParameter: it is neither.
-
-    Example:
-        >>> share("1%"), share("0.5 %"), share("0.01")
-        (0.01, 0.005, 0.01)
-    """
-    number, percent, rest = text.strip().partition("%")
-    try:
-        value = float(number) / (100 if percent else 1)
-    except ValueError:
-        value = -1.0
-    if rest or not 0 < value < 1:
-        raise typer.BadParameter(f"expected a share such as 1% or 0.01, got {text!r:.80}")
-    return value
 
 
 MaxFalse = Annotated[
@@ -46,7 +27,10 @@ MaxFalse = Annotated[
     ),
 ]
 Confidence = Annotated[
-    float, typer.Option(min=0.5, max=0.9999, help="With --max-false: how surely it is kept, whatever the images.")
+    float,
+    typer.Option(
+        metavar="SHARE", parser=share, help="With --max-false: how surely it is kept, whatever the images; from 50%."
+    ),
 ]
 RuleFile = Annotated[
     str | None,

@@ -102,7 +102,8 @@ def test_second_call_unpacks_nothing_and_repairs(tmp_path: Path, monkeypatch: py
     shipped.shipped_split()
     assert lost.stat().st_size > 0
     assert cut.stat().st_size > 10
-    assert [p.name for p in tmp_path.iterdir()] == [first.name]
+    assert list(tmp_path.iterdir()) == [first.parent]
+    assert list(first.parent.iterdir()) == [first]
 
 
 def test_damaged_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

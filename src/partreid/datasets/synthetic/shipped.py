@@ -56,7 +56,7 @@ def shipped_split() -> Path:
         content = ARCHIVE.read_bytes()
     except OSError as error:
         raise DataError(f"The shipped images {ARCHIVE} cannot be read: {error}. Install partreid again.") from None
-    folder = cache_folder() / f"pedestrians-{hashlib.sha256(content).hexdigest()[:12]}"
+    folder = cache_folder() / f"pedestrians-{hashlib.sha256(content).hexdigest()[:12]}" / "pedestrians"
     try:
         with zipfile.ZipFile(ARCHIVE) as archive:
             if not _is_whole(folder, archive):
