@@ -21,7 +21,7 @@ FEWEST = 30
 _OWN = 500  # pairs with a number of slots, from which on that number is fitted alone
 _FARTHEST = 30.0  # log-likelihood ratios beyond say no more: they are as good as certain
 _BINS, _ENDS = 8000, (-40.0, 40.0)
-_LOWER = 1.04  # how much wider the nearer half of strangers is than the farther one, usually
+_WIDEST = 3.0  # how much wider the nearer half of strangers may be than the farther one
 _PAIRS_BEFORE = 200  # by how many pairs the calibration's own prior counts
 _ROUNDS, _STEPS = 4, 200
 
@@ -30,6 +30,26 @@ def logistic(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities of log odds, -infinity among them."""
     found: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(log_odds, -700, 700)))
     return found
+
+
+def _wider_half(offset: float, slope: float, middle: float, spread: float) -> float:
+    """How much wider the nearer half of a calibration's strangers is than the farther one: such that the likelihood
+    ratio is 1 in the mean over them, where both halves are normal. Distances of vectors of length 1 are crooked, as
+    they end at 0.
+
+    Args:
+        offset, slope: of the log-likelihood ratio. middle, spread: the strangers' median, and the farther half's width.
+    """
+    level, steep = offset - slope * middle, slope * spread
+
+    def mean(width: float) -> float:  # over one half: exp(level + steep * width * |z|) for a standard normal z
+        return math.exp(min(700.0, level + (steep * width) ** 2 / 2)) * (1 + math.erf(steep * width / math.sqrt(2)))
+
+    low, high = 1.0, _WIDEST
+    for _ in range(40):
+        width = (low + high) / 2
+        low, high = (width, high) if mean(-1.0) + mean(width) < 2 else (low, width)
+    return low
 
 
 class DistanceFit:
@@ -55,6 +75,9 @@ class DistanceFit:
             np.array([1.0, *values] * 2, dtype=np.float64) for values in columns
         )
         self._slots, self._knows_strangers = count + 1, bool(calibration.strangers)
+        # How much wider the nearer half of strangers is than the farther one.
+        lines = zip(self._offsets, self._slopes, self._middle, self._spread, strict=True)
+        self._wider = np.array([_wider_half(*line) for line in lines])
         self._shift, self._scale = np.zeros(2 * self._slots), np.ones(2 * self._slots)
         self._even = np.zeros(2 * self._slots)
         self._heights = np.zeros((2 * self._slots, _BINS), np.int64)
@@ -148,10 +171,10 @@ class DistanceFit:
             self._shift[kind], self._scale[kind] = (middle, upper - middle) if upper > middle else (0.0, 1.0)
             self._even[kind] = 0.0
             # A likelihood ratio is 1 in the mean over strangers. The nearer half of them is hidden behind pairs of one
-            # person, so it is taken for a mirror image of the farther one.
+            # person, so it is taken for a mirror image of the farther one, as much wider as the calibration's is.
             far = (self._centres > middle) & (heights > 0)
             if far.any():
-                mirrored = np.stack([self._centres, middle - _LOWER * (self._centres - middle)])[:, far]
+                mirrored = np.stack([self._centres, middle - self._wider[kind] * (self._centres - middle)])[:, far]
                 ratios = np.exp(np.clip(self._ratio_of(mirrored, np.array(kind)), -_FARTHEST, _FARTHEST))
                 self._even[kind] = math.log(np.average(ratios.mean(axis=0), weights=heights[far]))
 
