@@ -121,6 +121,7 @@ DOORS = {
     'Gallery.open("qdrant://host/a")': "qdrant",
     'Gallery(engine="int8")': "search",
     'PageServer(None, "127.0.0.1", 0)': "app",
+    'page(gallery="people")': "app",
     "to_onnx(None, None)": "export",
     "to_openvino(None)": "export",
     "quantise(None, None)": "export",
@@ -153,6 +154,7 @@ def test_without_a_library_one_line_names_its_extra(tmp_path: Path) -> None:
     code = f"""
 from partreid import Gallery
 from partreid.app.server import PageServer
+from partreid.cli.app import app as page
 from partreid.datasets.readers import cuhk03
 from partreid.datasets.readers.table import read_table
 from partreid.datasets.synthetic.dataset import render_dataset

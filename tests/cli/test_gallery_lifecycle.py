@@ -50,7 +50,7 @@ def test_expire(run: Run, people: Path, tmp_path: Path) -> None:
     status, printed = run("gallery", "compact", people)
     assert status == 0
     assert "MiB before" in printed
-    assert "It says nothing of: copies" in printed
+    assert "Not covered: copies" in printed
     assert json.loads(run("gallery", "compact", people, "--json")[1])["corrections"] == 0
 
 

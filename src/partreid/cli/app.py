@@ -14,7 +14,7 @@ from partreid.cli.console import console, errors, say_warning
 from partreid.cli.gallery import open_to_search
 from partreid.cli.models import chosen
 from partreid.cli.open_set import RuleFile, page_rule
-from partreid.errors import ConfigError
+from partreid.errors import ConfigError, needs_extra
 
 
 def app(
@@ -73,7 +73,8 @@ def app(
     and time; choose which parts count, filter, and look at one result part by part. After `partreid link` it shows
     where each person was, and lets you merge and split persons. Nothing leaves this machine.
     """
-    from partreid.app.guard import is_local
+    with needs_extra("app", "The web page"):
+        from partreid.app.guard import is_local
     from partreid.app.rates import RateLimit
     from partreid.app.server import PageServer
     from partreid.app.service import PageService

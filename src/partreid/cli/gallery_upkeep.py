@@ -243,7 +243,7 @@ def erase(
         console.print(f"{receipt.items} items erased, {receipt.crops} image files deleted, {len(opened)} items left.")
         for reason, count in receipt.crops_left.items():
             console.print(f"{count} image files stay: {reason}.", soft_wrap=True)
-        console.print(f"It says nothing of: {'; '.join(receipt.says_nothing_of)}.", soft_wrap=True)
+        console.print(f"Not covered: {'; '.join(receipt.says_nothing_of)}.", soft_wrap=True)
         if out is not None:
             console.print(f"Receipt: {receipt.save(out)}", soft_wrap=True)
 
@@ -305,4 +305,4 @@ def compact(gallery: opt.Gallery, as_json: opt.AsJson = False) -> None:
         console.print(f"{done.corrections} corrections of linking named items that are gone, and were removed.")
     if done.left:
         say_warning(f"Other files in the folder were not looked into: {_few(done.left)}.")
-    console.print(f"It says nothing of: {'; '.join(done.says_nothing_of)}.", soft_wrap=True)
+    console.print(f"Not covered: {'; '.join(done.says_nothing_of)}.", soft_wrap=True)

@@ -230,7 +230,7 @@ class CompactableStore(Protocol):
         promised; it can be repeated with no harm.
 
         Returns:
-            Where something may be left for all that; the words complete "It says nothing of: ".
+            Where something may be left for all that; the words complete "Not covered: ".
         """
 
 
