@@ -79,7 +79,7 @@ def test_a_calibration_must_belong_to_the_model(
     options = ("app", "--gallery", "people", "--model", tiny_run, "--port", 0, "--calibration")
     status, text = run(*options, own.save(tmp_path / "own.json"))
     assert status == 0, text
-    assert answers["calibration"] == "blocks"
+    assert answers["calibration"] == "blocks, prior 10 %"
     status, text = run(*options, own.model_copy(update={"model": "other"}).save(tmp_path / "other.json"))
     assert status == 2
     assert "another model" in text

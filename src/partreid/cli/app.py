@@ -11,9 +11,9 @@ import typer
 
 from partreid.cli import options as opt
 from partreid.cli.console import console, errors, say_warning
-from partreid.cli.gallery import open_to_search
 from partreid.cli.models import chosen
 from partreid.cli.open_set import RuleFile, page_rule
+from partreid.cli.searching import open_to_search
 from partreid.errors import ConfigError, needs_extra
 
 

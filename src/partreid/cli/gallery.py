@@ -9,17 +9,17 @@ import typer
 
 from partreid import retrieval
 from partreid.cli import options as opt
-from partreid.cli.console import console, emit_json, errors, say_warning, show_progress
-from partreid.cli.found import print_found
+from partreid.cli.console import console, emit_json, errors, show_progress
 from partreid.cli.gallery_backup import backup, move_files, re_embed, restore
 from partreid.cli.gallery_upkeep import compact, copy, delete, erase, expire, info, verify
 from partreid.cli.models import chosen as chosen_model
 from partreid.cli.open_set import Confidence, MaxFalse, RuleFile, asked_rule, warn_of
+from partreid.cli.searching import open_to_search, print_found
 from partreid.cli.shares import share
-from partreid.errors import ConfigError, DataError
+from partreid.errors import ConfigError
 
 if TYPE_CHECKING:
-    from partreid import Gallery, MatchCalibration, RuntimeConfig
+    pass
 
 app = typer.Typer(
     help="Galleries: keep people seen, with camera, time and anything else, and find them again.", no_args_is_help=True
@@ -178,38 +178,6 @@ def search(
     if answer.found.decision is not None:
         console.print(answer.found.decision.statement, soft_wrap=True)
     console.print(str(answer.how), style="dim", soft_wrap=True)
-
-
-def open_to_search(
-    location: str, model: str, calibration: str | None, *, runtime: RuntimeConfig, mirror: bool,
-    adaptation: str | None = None,
-) -> tuple[Gallery, MatchCalibration | None, str]:  # fmt: skip
-    """A gallery with its model, the calibration to use, and why the one beside the model is not used.
-
-    Raises:
-        DataError: there is no gallery, it is another model's, or the calibration asks for another way of embedding.
-    """
-    from partreid.retrieval.how_compared import find_calibration, load_for_comparison
-    from partreid.retrieval.lookup import calibration_beside
-
-    known = find_calibration(calibration, model)
-    extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=known, adaptation=adaptation)
-    try:
-        opened = retrieval.Gallery.open(location, extractor=extractor, create=False)
-    except DataError:
-        ways = [] if known is None else [*known.overrides, *(["mirror"] if known.mirror else [])]
-        if not ways:
-            raise
-        with retrieval.Gallery.open(location, create=False) as found:
-            raise DataError(
-                f"The calibration is for images embedded with {', '.join(ways)} ({extractor.fingerprint}), "
-                f"the gallery was made otherwise ({found.model or 'unknown'}). Make a calibration for the "
-                "gallery's way with `partreid calibrate`, or leave --calibration away."
-            ) from None
-    known, problem = (known, "") if known else calibration_beside(model, opened)
-    if problem:
-        say_warning(problem)
-    return opened, known, problem
 
 
 for _function in (

@@ -14,6 +14,7 @@ from partreid import lifecycle, retrieval
 from partreid.cli import options as opt
 from partreid.cli.console import console, emit_json, errors, plain_table, say_warning, show_progress
 from partreid.cli.models import chosen as chosen_model
+from partreid.cli.searching import open_to_search
 from partreid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -214,7 +215,6 @@ def erase(
     Give the ids of the items that show the person. With --image or --like the nearest items are shown, and you say
     which of them show the person: nothing is erased because it looks alike.
     """
-    from partreid.cli.gallery import open_to_search
 
     if images:
         runtime = opt.runtime_config("auto", "auto")

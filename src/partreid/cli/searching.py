@@ -1,12 +1,49 @@
-"""What a search found, as a table."""
+"""Opening a gallery to search it, and what was found as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from partreid.cli.console import console, plain_table
+from partreid import retrieval
+from partreid.cli.console import console, plain_table, say_warning
+from partreid.errors import DataError
+
+if TYPE_CHECKING:
+    from partreid import Gallery, MatchCalibration, RuntimeConfig
+
+
+def open_to_search(
+    location: str, model: str, calibration: str | None, *, runtime: RuntimeConfig, mirror: bool,
+    adaptation: str | None = None,
+) -> tuple[Gallery, MatchCalibration | None, str]:  # fmt: skip
+    """A gallery with its model, the calibration to use, and why the one beside the model is not used.
+
+    Raises:
+        DataError: there is no gallery, it is another model's, or the calibration asks for another way of embedding.
+    """
+    from partreid.retrieval.how_compared import find_calibration, load_for_comparison
+    from partreid.retrieval.lookup import calibration_beside
+
+    known = find_calibration(calibration, model)
+    extractor, _ = load_for_comparison(model, runtime=runtime, mirror=mirror, calibration=known, adaptation=adaptation)
+    try:
+        opened = retrieval.Gallery.open(location, extractor=extractor, create=False)
+    except DataError:
+        ways = [] if known is None else [*known.overrides, *(["mirror"] if known.mirror else [])]
+        if not ways:
+            raise
+        with retrieval.Gallery.open(location, create=False) as found:
+            raise DataError(
+                f"The calibration is for images embedded with {', '.join(ways)} ({extractor.fingerprint}), "
+                f"the gallery was made otherwise ({found.model or 'unknown'}). Make a calibration for the "
+                "gallery's way with `partreid calibrate`, or leave --calibration away."
+            ) from None
+    known, problem = (known, "") if known else calibration_beside(model, opened)
+    if problem:
+        say_warning(problem)
+    return opened, known, problem
 
 
 def print_found(answer: dict[str, Any], slots: Sequence[str]) -> None:
