@@ -12,9 +12,6 @@ SLACK = 1 + 2.0**-9
 SMALLEST, LARGEST = 2.0**-30, 2.0**30
 """Lengths, and weights from below, between which nothing overflows or loses digits to underflow."""
 
-LEVELS = 127
-"""The largest number in the code of an item."""
-
 MOST_SLOTS, WIDEST = 1000, 2**16
 """Slots, and numbers per vector, up to which the proof's count of roundings holds and products fit 32 bits."""
 

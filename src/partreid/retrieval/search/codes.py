@@ -16,7 +16,7 @@ from torch import Tensor
 
 from partreid.errors import DataError, ShapeError
 from partreid.files import atomic_file
-from partreid.retrieval.search.bound import LARGEST, LEVELS, MOST_SLOTS, SMALLEST, WIDEST, Rows
+from partreid.retrieval.search.bound import LARGEST, MOST_SLOTS, SMALLEST, WIDEST, Rows
 
 _VERSION = "2"  # of files of codes: changes with what the numbers beside codes mean
 _CHUNK = 2048  # vectors converted to single precision at once
@@ -46,12 +46,11 @@ class SlotCodes:
     rows: Rows
 
     @classmethod
-    def build(cls, vectors: Tensor, seen: Tensor, *, levels: int = LEVELS) -> Self:
+    def build(cls, vectors: Tensor, seen: Tensor) -> Self:
         """Code vectors, each by its largest coordinate.
 
         Args:
             vectors: [N, S, D] finite numbers. seen: [N, S] bool, which of them to code.
-            levels: the largest number in a code.
 
         Raises:
             ShapeError: the shapes do not fit, or are beyond what codes are made for. ImportError: there is no numba.
@@ -71,7 +70,7 @@ class SlotCodes:
         rows = Rows(**columns)
         for start in range(0, len(items), _CHUNK):
             part = slice(start, start + _CHUNK)
-            quantise(vectors[items[part], slots[part]].float().numpy(), levels, codes[part], Rows(*(r[part] for r in rows)))
+            quantise(vectors[items[part], slots[part]].float().numpy(), codes[part], Rows(*(r[part] for r in rows)))
         return cls(len(vectors), starts, codes, rows)
 
     @functools.cached_property

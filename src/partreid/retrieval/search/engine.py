@@ -54,7 +54,7 @@ class CodedQueries:
         queries, slots, width = vectors.shape
         filled = queries if queries == 1 else -(-queries // _LANES) * _LANES
         multiplier = quickest(queries == 1)
-        coded = SlotCodes.build(vectors, torch.ones(queries, slots, dtype=torch.bool), levels=multiplier.levels)
+        coded = SlotCodes.build(vectors, torch.ones(queries, slots, dtype=torch.bool))
         _, scale, length, error, norm = coded.rows
         if normalize:
             scale, length, error = normalised(scale, length, error, norm)
@@ -149,12 +149,18 @@ def nearest(
 
 
 @functools.lru_cache(maxsize=2)
-def _workers(process: int, count: int) -> ThreadPoolExecutor:  # noqa: ARG001 - threads do not survive a fork
-    """Threads that share a search, in which PyTorch starts no others."""
-    pool = ThreadPoolExecutor(count, "search", initializer=torch.set_num_threads, initargs=(1,))
+def _workers(process: int, count: int) -> ThreadPoolExecutor:
+    """Threads that share a search, in which PyTorch starts no others; of this process, as none survives a fork."""
     all_there = threading.Barrier(count + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # PyTorch sets a thread up when it is first asked: now, with the 1 of the line above
+        all_there.wait()
+
+    pool = ThreadPoolExecutor(count, "search", initializer=begin)
     for _ in range(count):
-        pool.submit(all_there.wait)
+        pool.submit(int)
     all_there.wait()
     torch.set_num_threads(count)  # each worker's call also counted for threads that are still to come
     return pool

@@ -19,6 +19,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ZERO = np.float32(0)
 
+LEVELS = 127  # a code is a whole number of -127..127 in each coordinate
 TINY = 1e-30  # a vector whose coordinates are all smaller is coded as zero
 
 ERROR_OF_SINGLE = 2.0**-22
@@ -52,8 +53,8 @@ def normalised(scale: Any, length: Any, error: Any, norm: Any) -> tuple[Any, Any
 
 
 @compiled("reassoc")
-def quantise(vectors: Array, levels: int, codes: Array, rows: Rows) -> None:
-    """Write codes [N, D] of -levels..levels of the vectors [N, D] float32, and all of ``rows`` but the items."""
+def quantise(vectors: Array, codes: Array, rows: Rows) -> None:
+    """Write codes [N, D] of the vectors [N, D] float32, and all of ``rows`` but the items."""
     for i in range(len(vectors)):
         vector, code = vectors[i], codes[i]
         peak = _ZERO
@@ -61,7 +62,7 @@ def quantise(vectors: Array, levels: int, codes: Array, rows: Rows) -> None:
             peak = max(peak, abs(vector[d]))
         scale, inverse = _ZERO, _ZERO
         if peak > np.float32(TINY):
-            scale, inverse = peak / np.float32(levels), np.float32(levels) / peak
+            scale, inverse = peak / np.float32(LEVELS), np.float32(LEVELS) / peak
         square, rest, norm = np.int32(0), 0.0, 0.0
         for d in range(len(vector)):
             level = np.int32(np.rint(vector[d] * inverse))
