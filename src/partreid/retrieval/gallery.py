@@ -126,7 +126,7 @@ class Gallery(Guided):
 
     @property
     def engine(self) -> str | None:
-        """How the latest search here ran: "plain" or "int8 (library)" (docs/search.md); None where a server searches."""
+        """How the latest search here ran: "plain", or "int8 (library)" (docs/search.md); None where a server does."""
         return getattr(getattr(self.store, "search", None), "described", None)
 
     def embedder(self) -> PartExtractor:
