@@ -116,14 +116,14 @@ def choose(block: Block, terms: Terms, limits: Array, shared: Array) -> tuple[Ar
     slots, queries = terms.weights.shape
     pairs, bounds, count = np.empty((64, 2), np.int32), np.empty((64, 2), np.float32), 0
     for j in range(len(shared)):
-        low, of_row, some = block.low[j], shared[j], np.int32(0)
+        low, of_row, some = block.low[j], shared[j], False
         for i in range(queries):  # few rows hold a candidate: find them at full width before looking one by one
-            some += np.int32((low[i] <= limits[i] * of_row[i]) & (of_row[i] > 0))
-        if some == 0:
+            some |= (low[i] <= limits[i] * of_row[i]) & (of_row[i] > 0)
+        if not some:
             continue
-        if count + some > len(pairs):
-            pairs = np.concatenate((pairs, np.empty((len(pairs) + some, 2), np.int32)))
-            bounds = np.concatenate((bounds, np.empty((len(bounds) + some, 2), np.float32)))
+        if count + queries > len(pairs):
+            pairs = np.concatenate((pairs, np.empty((len(pairs) + queries, 2), np.int32)))
+            bounds = np.concatenate((bounds, np.empty((len(bounds) + queries, 2), np.float32)))
         for i in range(queries):
             if low[i] <= limits[i] * of_row[i] and of_row[i] > 0:
                 weight, missing = of_row[i], _ZERO
