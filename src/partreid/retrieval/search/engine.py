@@ -28,7 +28,7 @@ from partreid.types import PartEmbeddings
 _LANES = 16  # numbers that one instruction works on
 _QUERIES = 256  # at once: their sums over a task's items stay in the processor's cache
 _TASK_PAIRS, _TASK_ITEMS = 2**17, 2**15
-_SEED, _GROWTH = 128, 8  # items that give the first limits; how much further each limit carries
+_SEED, _GROWTH = 256, 3  # items that give the first limits; how much further each limit carries
 _CACHED = 2**24  # bytes of vectors gathered and compared at once, intermediate results included
 _PAIR_BYTES = 64  # of a candidate, sorted copies included
 _WORTHWHILE = 0.05  # fraction of pairs above which the plain way is quicker
@@ -226,10 +226,11 @@ def _waves(
     for fragment in fragments:
         first = 0
         while first < fragment.codes.count:
-            last = min(first + (step if seen else min(step, seed)), fragment.codes.count)
+            wanted = min(max(seed, _GROWTH * seen), most)  # items of this wave
+            last = min(first + min(step, wanted), fragment.codes.count)
             wave.append((fragment, offset, range(first, last)))
             waiting, first = waiting + last - first, last
-            if waiting >= min(max(seed, _GROWTH * seen), most):
+            if waiting >= wanted:
                 yield wave
                 wave, waiting, seen = [], 0, seen + waiting
         offset += fragment.codes.count

@@ -102,6 +102,18 @@ def accumulate(products: Array, rows: Rows, terms: Terms, normalize: bool, slot:
 
 
 @compiled()
+def _near(low: Array, limits: Array, shared: Array) -> Array:
+    """[n] whether a row holds a candidate of :func:`choose`: apart, as a loop that takes memory is much slower."""
+    found = np.empty(len(low), np.bool_)
+    for j in range(len(low)):
+        sums, weights, some = low[j], shared[j], False
+        for i in range(len(limits)):
+            some |= (sums[i] <= limits[i] * weights[i]) & (weights[i] > 0)
+        found[j] = some
+    return found
+
+
+@compiled()
 def choose(block: Block, terms: Terms, limits: Array, shared: Array) -> tuple[Array, Array]:
     """The pairs that share a slot and whose lower bound lies within the query's limit.
 
@@ -115,12 +127,8 @@ def choose(block: Block, terms: Terms, limits: Array, shared: Array) -> tuple[Ar
     weights = block.weights
     slots, queries = terms.weights.shape
     pairs, bounds, count = np.empty((64, 2), np.int32), np.empty((64, 2), np.float32), 0
-    for j in range(len(shared)):
-        low, of_row, some = block.low[j], shared[j], False
-        for i in range(queries):  # few rows hold a candidate: find them at full width before looking one by one
-            some |= (low[i] <= limits[i] * of_row[i]) & (of_row[i] > 0)
-        if not some:
-            continue
+    for j in np.flatnonzero(_near(block.low, limits, shared)):
+        low, of_row = block.low[j], shared[j]
         if count + queries > len(pairs):
             pairs = np.concatenate((pairs, np.empty((len(pairs) + queries, 2), np.int32)))
             bounds = np.concatenate((bounds, np.empty((len(bounds) + queries, 2), np.float32)))
