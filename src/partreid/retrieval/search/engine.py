@@ -103,8 +103,8 @@ def candidates(
             accumulate(out, rows, Terms(*(term[s] for term in queries.terms)), queries.normalize, s, block)
     filled = np.zeros(width, np.float32)
     filled[: len(limits)] = np.minimum(limits, np.finfo(np.float32).max)
-    shared = torch.mm(torch.from_numpy(block.weights), torch.from_numpy(queries.terms.weights)).numpy()
-    return choose(block, queries.terms, filled, shared)
+    # By NumPy: PyTorch may be told to multiply in fewer bits than the proof counts with.
+    return choose(block, queries.terms, filled, block.weights @ queries.terms.weights)
 
 
 @dataclass(frozen=True, eq=False)

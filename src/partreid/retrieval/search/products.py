@@ -86,6 +86,6 @@ def onednn_is_exact() -> bool:
 
     Without such instructions (AVX2) oneDNN adds pairs of products in 16 bits, and cuts off what is too large.
     """
-    there = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    suited = torch.backends.mkldnn.is_available() and any(there.get(name) for name in _INT8_INSTRUCTIONS)
-    return suited and ONEDNN.exact(_QUERIES)
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    built_in = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    return built_in and any(known.get(name) for name in _INT8_INSTRUCTIONS) and ONEDNN.exact(_QUERIES)
