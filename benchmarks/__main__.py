@@ -22,6 +22,9 @@ GROUPS = ("head", "matching", "data", "search", "gallery", "stores", "export", "
 The last three let this process keep freed memory, which quickens PyTorch: nothing may be measured after them that does
 not say so."""
 
+INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm")
+"""Names of instruction sets, as Linux writes them, that decide how quick products are."""
+
 
 def main() -> None:
     """Run the groups asked for."""
@@ -60,11 +63,14 @@ def table(title: str, figures: list[Figure]) -> Table:
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """The processor's name, and which instructions it has for products, where the system tells it."""
+    about: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+        key, _, value = line.partition(":")
+        about.setdefault(key.strip(), value.strip())
+    name = about.get("model name") or platform.processor() or platform.machine()
+    flags = about.get("flags", about.get("Features", "")).split()
+    return f"{name} ({', '.join(known for known in INSTRUCTIONS if known in flags) or 'instructions unknown'})"
 
 
 if __name__ == "__main__":

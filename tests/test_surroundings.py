@@ -210,5 +210,8 @@ def test_a_command_starts_no_more_threads_than_it_is_granted(monkeypatch: pytest
         monkeypatch.delenv("OMP_NUM_THREADS")
         commands._fit_threads()
         assert torch.get_num_threads() == 1
+        monkeypatch.delitem(sys.modules, "torch")  # it reads the variable when it is imported
+        commands._fit_threads()
+        assert os.environ.pop("OMP_NUM_THREADS") == "1"
     finally:
         torch.set_num_threads(before)

@@ -11,6 +11,7 @@ import pytest
 
 import partreid
 from partreid.cli import commands
+from partreid.retrieval import AuditLog
 from tests.cli.conftest import Run, every_command
 
 COMMANDS = every_command()
@@ -43,6 +44,19 @@ def test_no_help_waits_for_pytorch() -> None:
                           capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Usage:") == 1 + len(COMMANDS)
+
+
+def test_the_audit_log_does_not_wait_for_pytorch(tmp_path: Path) -> None:
+    AuditLog(tmp_path).append({"who": "ana", "action": "search"})
+    code = (
+        "import sys; from partreid.cli.commands import program\n"
+        "program(['audit', 'show', sys.argv[1]], standalone_mode=False)\n"
+        "assert not {'torch', 'numpy'} & sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=os.environ | SOURCES,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "ana" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from tests.retrieval.stores.contract import OWN_RULES
 pytest.importorskip("numkong")
 pytest.importorskip("numba")
 
-from partreid.retrieval.search import engine
+from partreid.retrieval.search import engine, products
 
 SLOTS = ("foreground", "head", "legs")
 KINDS = ("gaussian", "positive", "near duplicates", "duplicates", "outlier", "zeros", "lengths", "exact codes")
@@ -266,16 +268,73 @@ def test_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     items, query = people("gaussian", 400, 1), people("gaussian", 3, 2)
     found = filled(items)
     assert searcher(found).ran is None
+    assert found.engine is None
     found.search(query, 3)
-    assert searcher(found).ran == "plain"  # small
+    assert searcher(found).ran == found.engine == "plain"  # small
     monkeypatch.setattr(exact, "CODES_FROM", 300)
-    found.search(query, 3)
-    assert searcher(found).ran == "int8"
+    for asked in (query, query[:1]):
+        found.search(asked, 3)
+        assert searcher(found).ran == "int8"
+        assert found.engine == f"int8 ({products.quickest(len(asked) == 1).name})"
     monkeypatch.setattr(exact, "can_run", lambda: False)
     found.search(query, 3)
     assert searcher(found).ran == "plain"
     with pytest.raises(MissingDependencyError, match=r"needs numkong or numba.*partreid\[search\]"):
         Gallery(engine="int8")
+
+
+@pytest.mark.parametrize("way", [products.NUMBA, products.NUMKONG, products.ONEDNN], ids=lambda way: way.name)
+@pytest.mark.parametrize("queries", [1, 3, 16, 33])
+def test_every_library_that_is_trusted_multiplies_exactly(way: products.Multiplier, queries: int) -> None:
+    if way is products.ONEDNN and not products.onednn_is_exact():
+        pytest.skip("this processor has no instructions for int8 products")
+    rng = np.random.default_rng(1)
+    for count, width in ((1, 1), (7, 31), (70, 512), (700, 95)):
+        vectors, asked = (rng.integers(-127, 128, (n, width), np.int8) for n in (count, queries))
+        vectors[0], asked[-1] = 127, -127
+        found = np.empty((count, queries), np.int32)
+        way.multiply(vectors, way.pack(asked), found)
+        np.testing.assert_array_equal(found, vectors.astype(np.int32) @ asked.T.astype(np.int32))
+    assert way.exact(queries)
+
+
+def test_a_library_that_cuts_products_off_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As oneDNN does where the processor adds up pairs of products in 16 bits."""
+
+    def saturating(vectors: np.ndarray, packed: np.ndarray, out: np.ndarray) -> None:
+        pairs = vectors.astype(np.int32)[:, None] * packed
+        out[:] = pairs.reshape(*out.shape, -1, 2).sum(axis=3).clip(-(2**14), 2**14).sum(axis=2)
+
+    bad = products.Multiplier("bad", lambda codes: codes.astype(np.int32), saturating)
+    assert not bad.exact(16)
+    monkeypatch.setattr(products, "ONEDNN", bad)
+    products.quickest.cache_clear()
+    try:
+        assert not products.onednn_is_exact()
+        assert products.quickest(alone=False) in (products.NUMBA, products.NUMKONG)
+    finally:
+        products.quickest.cache_clear()
+
+
+@pytest.mark.parametrize("way", [products.NUMBA, products.NUMKONG], ids=lambda way: way.name)
+def test_the_answer_does_not_depend_on_the_library(monkeypatch: pytest.MonkeyPatch, way: products.Multiplier) -> None:
+    monkeypatch.setattr(engine, "quickest", lambda alone: way)
+    items, query = people("near duplicates", 500, 1), people("near duplicates", 7, 2)
+    check(filled(items, engine="int8"), query, 6, rule("product"))
+    check(filled(items, engine="int8"), query[:1], 6, rule("product", normalize=True))
+
+
+def test_threads_of_a_search_leave_pytorch_its_own() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        filled(people("gaussian", 400, 1), engine="int8").search(people("gaussian", 3, 2), 4)
+        with ThreadPoolExecutor(1) as fresh:
+            assert fresh.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+        workers = engine._workers(os.getpid(), 3)
+        assert {workers.submit(torch.get_num_threads).result() for _ in range(9)} == {1}
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

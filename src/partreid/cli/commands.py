@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import typer
@@ -58,10 +59,12 @@ class _Command(TyperCommand):
 
 def _fit_threads() -> None:
     """No more threads than there are processors for them: PyTorch does not know what a container is granted."""
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cores():
-        torch.set_num_threads(usable_cores())
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(min(usable_cores(), torch.get_num_threads()))
+    else:  # read when PyTorch is imported: a command that needs none does not wait for it
+        os.environ["OMP_NUM_THREADS"] = str(usable_cores())
 
 
 for function in (

@@ -183,9 +183,10 @@ def pairwise_slot_distances(
     for start in range(0, len(right), step):
         a, b = query[left[start : start + step]], gallery[right[start : start + step]]
         x, y = (e.normalized() if normalize else e for e in (a.to(dtype=dtype), b.to(dtype=dtype)))
-        _check_finite(a, query)
-        _check_finite(b, gallery)
         block = torch.linalg.vector_norm(x.vectors - y.vectors, dim=2)
+        if not torch.isfinite(block).all():
+            _check_finite(a, query)
+            _check_finite(b, gallery)
         seen, shown = (slot_weights(e.visibility, visibility) > 0 for e in (a, b))
         block[~(seen & shown)] = torch.nan
         result[start : start + step] = block
@@ -221,14 +222,16 @@ def paired_distances(
     dtype, normalize = _checked(first, second, normalize, visibility)
     if len(first) != len(second):
         raise ShapeError(f"Expected as many images on both sides, got {len(first)} and {len(second)}.")
-    _check_finite(first, first)
-    _check_finite(second, second)
     a, b = (e.normalized() if normalize else e for e in (first.to(dtype=dtype), second.to(dtype=dtype)))
     weights = comparison_weights(first, second) if weights is None else weights
     asked = query_weights(a.visibility, visibility, a.slots, weights)
     shared = asked * slot_weights(b.visibility, visibility)
     total = shared.sum(dim=1)
-    distances: Tensor = torch.linalg.vector_norm(a.vectors - b.vectors, dim=2) * shared
+    slots = torch.linalg.vector_norm(a.vectors - b.vectors, dim=2)
+    if not torch.isfinite(slots).all():  # then only: to look at all vectors takes as long as their distances
+        _check_finite(first, first)
+        _check_finite(second, second)
+    distances: Tensor = slots * shared
     return distances.sum(dim=1).div_(total).masked_fill_(total == 0, torch.inf)
 
 

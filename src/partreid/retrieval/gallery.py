@@ -112,20 +112,22 @@ class Gallery(Guided):
         return isinstance(item, str | int) and item != "" and self.count(ids=[item]) > 0
 
     def __repr__(self) -> str:
-        slots = f", slots {self.slots}" if self.slots else ""
-        return f"Gallery({len(self)} items in {self.store.location}{slots})"
+        return f"Gallery({len(self)} items in {self.store.location}{f', slots {self.slots}' if self.slots else ''})"
 
     @property
     def slots(self) -> tuple[str, ...]:
         """The slots' names; empty before anything was added."""
-        header = self.store.header()
-        return header.slots if header else ()
+        return header.slots if (header := self.store.header()) else ()
 
     @property
     def model(self) -> str:
         """Fingerprint of the extractor that made the embeddings; "" = unknown."""
-        header = self.store.header()
-        return header.model if header else ""
+        return header.model if (header := self.store.header()) else ""
+
+    @property
+    def engine(self) -> str | None:
+        """How the latest search here ran: "plain", or "int8 (library)" (docs/search.md); None where a server does."""
+        return getattr(getattr(self.store, "search", None), "described", None)
 
     def embedder(self) -> PartExtractor:
         """What images are embedded with: the gallery's extractor, or else the model inside the package.
@@ -317,8 +319,7 @@ class Gallery(Guided):
         new = embeddings_of(embeddings, self.embedder, items).detach()
         if len(items) != len(new):
             raise ShapeError(f"Expected {len(new)} ids, one per image, got {len(items)}.")
-        new = new.validate()
-        self._check(new)
+        self._check(new := new.validate())
         if not len(new):
             return
         if (dtype := self.store.dtype) is not None:
@@ -345,6 +346,5 @@ class Gallery(Guided):
         return rule.resolved(*known)
 
     def _check(self, embeddings: PartEmbeddings) -> None:
-        header = self.store.header()
-        if header is not None:
+        if (header := self.store.header()) is not None:
             check_comparable(header.example, embeddings)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from partreid.errors import ShapeError
+
+if TYPE_CHECKING:  # what only counts must not wait for PyTorch
+    from torch import Tensor
 
 
 def require_whole(name: str, value: object, *, least: int = 0, most: int = 2**63 - 1) -> int:
@@ -26,7 +25,7 @@ def require_whole(name: str, value: object, *, least: int = 0, most: int = 2**63
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = least - 1
-    if isinstance(value, bool | np.bool_) or not least <= number <= most:
+    if isinstance(value, bool) or not least <= number <= most:
         came = f"one of {number.bit_length()} bits" if number.bit_length() > 256 else f"{value!r:.80}"
         limits = f"of at most {most}" if number > most else f"of at least {least}"
         raise ShapeError(f"{name} is a whole number {limits}, got {came}.")
@@ -56,7 +55,10 @@ def as_tensor(name: str, values: Any) -> Tensor:
         >>> as_tensor("vectors", np.ones((2, 3), np.float16)[::-1]).dtype
         torch.float16
     """
-    if isinstance(values, Tensor):
+    import numpy as np
+    import torch
+
+    if isinstance(values, torch.Tensor):
         return values
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ShapeError(f"{name}: some values are masked. Fill them in, or leave them out.")

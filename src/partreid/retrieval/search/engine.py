@@ -5,12 +5,14 @@ docs/search.md proves that nothing is lost. The exact distances are those of ``f
 
 from __future__ import annotations
 
+import functools
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numkong
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,12 +22,13 @@ from partreid.retrieval.search.bound import SLACK, Block, Terms
 from partreid.retrieval.search.codes import SlotCodes
 from partreid.retrieval.search.kernels import ERROR_OF_NORMALISING, accumulate, choose, normalised, smallest
 from partreid.retrieval.search.pairs import Pairs, exact_distances
+from partreid.retrieval.search.products import Multiplier, quickest
 from partreid.types import PartEmbeddings
 
 _LANES = 16  # numbers that one instruction works on
 _QUERIES = 256  # at once: their sums over a task's items stay in the processor's cache
 _TASK_PAIRS, _TASK_ITEMS = 2**17, 2**15
-_SEED, _GROWTH = 128, 8  # items that give the first limits; how much further each limit carries
+_SEED, _GROWTH = 256, 3  # items that give the first limits; how much further each limit carries
 _CACHED = 2**24  # bytes of vectors gathered and compared at once, intermediate results included
 _PAIR_BYTES = 64  # of a candidate, sorted copies included
 _WORTHWHILE = 0.05  # fraction of pairs above which the plain way is quicker
@@ -36,10 +39,11 @@ class CodedQueries:
     """Q queries as :func:`candidates` takes them. Several are filled up to whole lanes with ones that see nothing.
 
     Attributes:
-        codes: one packed [Q, D] matrix per slot. terms: each [S, Q].
+        multiplier: what multiplies their codes. codes: one packed [Q, D] matrix per slot. terms: each [S, Q].
         normalize: whether vectors are compared by their direction alone.
     """
 
+    multiplier: Multiplier
     codes: Sequence[Any]
     terms: Terms
     normalize: bool
@@ -49,6 +53,7 @@ class CodedQueries:
         """From [Q, S, D] vectors and their [Q, S] weights."""
         queries, slots, width = vectors.shape
         filled = queries if queries == 1 else -(-queries // _LANES) * _LANES
+        multiplier = quickest(queries == 1)
         coded = SlotCodes.build(vectors, torch.ones(queries, slots, dtype=torch.bool))
         _, scale, length, error, norm = coded.rows
         if normalize:
@@ -58,7 +63,7 @@ class CodedQueries:
             term[:, :queries] = values.reshape(slots, queries)
         codes = np.zeros((slots, filled, width), np.int8)
         codes[:, :queries] = coded.codes.reshape(slots, queries, width)
-        return cls([numkong.dots_pack(matrix, dtype="int8") for matrix in codes], Terms(*terms), normalize)
+        return cls(multiplier, [multiplier.pack(matrix) for matrix in codes], Terms(*terms), normalize)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +99,12 @@ def candidates(
             vectors, rows = fragment.codes.block(slot, items.start, items.stop)
             out = products[: len(vectors)]
             if len(vectors):
-                numkong.dots_packed(vectors, queries.codes[s], out=numkong.from_dlpack(out))
+                queries.multiplier.multiply(vectors, queries.codes[s], out)
             accumulate(out, rows, Terms(*(term[s] for term in queries.terms)), queries.normalize, s, block)
     filled = np.zeros(width, np.float32)
-    filled[: len(limits)] = limits
-    return choose(block, queries.terms, filled)
+    filled[: len(limits)] = np.minimum(limits, np.finfo(np.float32).max)
+    # By NumPy: PyTorch may be told to multiply in fewer bits than the proof counts with.
+    return choose(block, queries.terms, filled, block.weights @ queries.terms.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,16 +136,34 @@ def nearest(
         many items that the plain way is quicker.
     """
     found, scored = [], 0
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for start in range(0, len(query), _QUERIES):
-            part = slice(start, start + _QUERIES)
-            survivors = _survivors(query[part], weights[part], items, k, pool, memory_budget)
-            if survivors is None:
-                return None
-            pairs, count = _decide(query[part], survivors, items, k, memory_budget)
-            found.append(Pairs(pairs.query + start, pairs.position, pairs.numbers))
-            scored += count
+    pool = _workers(os.getpid(), torch.get_num_threads())
+    for start in range(0, len(query), _QUERIES):
+        part = slice(start, start + _QUERIES)
+        survivors = _survivors(query[part], weights[part], items, k, pool, memory_budget)
+        if survivors is None:
+            return None
+        pairs, count = _decide(query[part], survivors, items, k, memory_budget)
+        found.append(Pairs(pairs.query + start, pairs.position, pairs.numbers))
+        scored += count
     return Pairs.cat(found), scored
+
+
+@functools.lru_cache(maxsize=2)
+def _workers(process: int, count: int) -> ThreadPoolExecutor:
+    """Threads that share a search, in which PyTorch starts no others; of this process, as none survives a fork."""
+    all_there = threading.Barrier(count + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # PyTorch sets a thread up when it is first asked: now, with the 1 of the line above
+        all_there.wait()
+
+    pool = ThreadPoolExecutor(count, "search", initializer=begin)
+    for _ in range(count):
+        pool.submit(int)
+    all_there.wait()
+    torch.set_num_threads(count)  # each worker's call also counted for threads that are still to come
+    return pool
 
 
 def _survivors(
@@ -202,10 +226,11 @@ def _waves(
     for fragment in fragments:
         first = 0
         while first < fragment.codes.count:
-            last = min(first + (step if seen else min(step, seed)), fragment.codes.count)
+            wanted = min(max(seed, _GROWTH * seen), most)  # items of this wave
+            last = min(first + min(step, wanted), fragment.codes.count)
             wave.append((fragment, offset, range(first, last)))
             waiting, first = waiting + last - first, last
-            if waiting >= min(max(seed, _GROWTH * seen), most):
+            if waiting >= wanted:
                 yield wave
                 wave, waiting, seen = [], 0, seen + waiting
         offset += fragment.codes.count

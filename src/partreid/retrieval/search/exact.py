@@ -76,8 +76,8 @@ class ExactSearch:
             too; made of the embeddings in memory where None.
 
     Attributes:
-        ran: how the latest search ran; None before the first. scored: how many exact distances the latest through codes
-            took.
+        ran: how the latest search ran; None before the first. described: the same, with what multiplied codes.
+        scored: how many exact distances the latest through codes took.
 
     Raises:
         MissingDependencyError: "int8" without the extra ``search``.
@@ -91,6 +91,7 @@ class ExactSearch:
         self._wanted = engine
         self._codes_of = self.codes_in_memory if codes is None else codes
         self.ran: Literal["int8", "plain"] | None = None
+        self.described: str | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -122,9 +123,14 @@ class ExactSearch:
         suited = few and len(query) and query.vectors.device.type == "cpu" and suits(len(items.slots), items.width)
         found = None
         if suited and (large or self._wanted == "int8"):
+            from partreid.retrieval.search.products import quickest
+
             found = self._through_codes(query, items, replace(rule, k=min(rule.k, count)), searched)
-        self.ran = "plain" if found is None else "int8"
-        return _plain(query, items, rule, searched) if found is None else found
+        if found is None:
+            self.ran = self.described = "plain"
+            return _plain(query, items, rule, searched)
+        self.ran, self.described = "int8", f"int8 ({quickest(len(query) == 1).name})"
+        return found
 
     def codes_in_memory(self, embeddings: Embedded, unseen: bool) -> list[SlotCodes]:
         """Codes of all items, making those that are missing."""

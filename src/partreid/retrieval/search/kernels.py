@@ -32,7 +32,8 @@ ERROR_OF_NORMALISING = 2.0**-16
 """How far a vector divided by its rounded length may lie from the vector of length 1."""
 
 
-def _compiled(*reorder: str) -> Callable[[Function], Function]:
+def compiled(*reorder: str) -> Callable[[Function], Function]:
+    """Compiled by numba, with these liberties to reorder sums; kept on disk where that is possible."""
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", *reorder}}
 
     def compile_it(function: Function) -> Function:
@@ -44,14 +45,14 @@ def _compiled(*reorder: str) -> Callable[[Function], Function]:
     return compile_it
 
 
-@_compiled()
+@compiled()
 def normalised(scale: Any, length: Any, error: Any, norm: Any) -> tuple[Any, Any, Any]:
     """Scale, squared length and error where vectors are divided by their length: numbers or arrays, float32."""
     inverse = np.float32(1) / np.maximum(norm, np.float32(TINY))
     return scale * inverse, length * inverse * inverse, error * inverse + np.float32(ERROR_OF_NORMALISING)
 
 
-@_compiled("reassoc")
+@compiled("reassoc")
 def quantise(vectors: Array, codes: Array, rows: Rows) -> None:
     """Write codes [N, D] of the vectors [N, D] float32, and all of ``rows`` but the items."""
     for i in range(len(vectors)):
@@ -76,7 +77,7 @@ def quantise(vectors: Array, codes: Array, rows: Rows) -> None:
         rows.errors[i] = error * (1 + ERROR_OF_SINGLE) + norm * ERROR_OF_SINGLE
 
 
-@_compiled()
+@compiled()
 def accumulate(products: Array, rows: Rows, terms: Terms, normalize: bool, slot: int, block: Block) -> None:
     """Add one slot to a block's sums.
 
@@ -100,59 +101,50 @@ def accumulate(products: Array, rows: Rows, terms: Terms, normalize: bool, slot:
             low[i] += (weight * terms.weights[i]) * max(distance - (terms.errors[i] + error), _ZERO)
 
 
-@_compiled()
-def choose(block: Block, terms: Terms, limits: Array) -> tuple[Array, Array]:
+@compiled()
+def _near(low: Array, limits: Array, shared: Array) -> Array:
+    """[n] whether a row holds a candidate of :func:`choose`: apart, as a loop that takes memory is much slower."""
+    found = np.empty(len(low), np.bool_)
+    for j in range(len(low)):
+        sums, weights, some = low[j], shared[j], False
+        for i in range(len(limits)):
+            some |= (sums[i] <= limits[i] * weights[i]) & (weights[i] > 0)
+        found[j] = some
+    return found
+
+
+@compiled()
+def choose(block: Block, terms: Terms, limits: Array, shared: Array) -> tuple[Array, Array]:
     """The pairs that share a slot and whose lower bound lies within the query's limit.
 
     Args:
         terms: of all slots. limits: [Q] float32 largest distance that is of interest.
+        shared: [n, Q] float32 weight that item and query share in all slots.
 
     Returns:
         [P, 2] int32 query and row of the block; [P, 2] float32 lower and upper bound of the distance (Eq. 9).
     """
-    low, weights = block.low, block.weights
+    weights = block.weights
     slots, queries = terms.weights.shape
     pairs, bounds, count = np.empty((64, 2), np.int32), np.empty((64, 2), np.float32), 0
-    reach = np.zeros(queries, np.float32)  # above any limit times shared weight, as no weight exceeds 1
-    for s in range(slots):
-        reach += terms.weights[s]
-    for i in range(queries):
-        reach[i] = limits[i] * reach[i] if reach[i] > 0 else np.float32(-1)
-    shared = np.empty(queries, np.float32)
-    for j in range(len(low)):
-        some = False
-        for i in range(queries):
-            some |= low[j, i] <= reach[i]
-        if not some:
-            continue
-        if queries > 1:  # few of these rows hold a candidate: find them at full width before looking one by one
-            shared[:] = 0
-            for s in range(slots):
-                for i in range(queries):
-                    shared[i] += weights[j, s] * terms.weights[s, i]
-            some = False
-            for i in range(queries):
-                some |= low[j, i] <= limits[i] * shared[i]
-            if not some:
-                continue
+    for j in np.flatnonzero(_near(block.low, limits, shared)):
+        low, of_row = block.low[j], shared[j]
         if count + queries > len(pairs):
             pairs = np.concatenate((pairs, np.empty((len(pairs) + queries, 2), np.int32)))
             bounds = np.concatenate((bounds, np.empty((len(bounds) + queries, 2), np.float32)))
         for i in range(queries):
-            if low[j, i] <= reach[i]:
-                weight, missing = _ZERO, _ZERO
+            if low[i] <= limits[i] * of_row[i] and of_row[i] > 0:
+                weight, missing = of_row[i], _ZERO
                 for s in range(slots):
-                    weight += weights[j, s] * terms.weights[s, i]
                     missing += terms.weights[s, i] * (block.missing[j, s] + weights[j, s] * terms.errors[s, i])
-                if weight > 0 and low[j, i] <= limits[i] * weight:
-                    pairs[count, 0], pairs[count, 1] = i, j
-                    bounds[count, 0] = low[j, i] / weight
-                    bounds[count, 1] = (low[j, i] + 2 * missing) / weight
-                    count += 1
+                pairs[count, 0], pairs[count, 1] = i, j
+                bounds[count, 0] = low[i] / weight
+                bounds[count, 1] = (low[i] + 2 * missing) / weight
+                count += 1
     return pairs[:count], bounds[:count]
 
 
-@_compiled()
+@compiled()
 def smallest(queries: Array, numbers: Array, found: Array) -> None:
     """Keep the k smallest numbers of each query.
 

@@ -6,15 +6,17 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from partreid.errors import DataError, WrongTypeError
 from partreid.files import nameable
 from partreid.objects import brief
 from partreid.registry import Registry
-from partreid.retrieval.search.exact import Engine
 from partreid.retrieval.stores.addresses import without_secrets
-from partreid.retrieval.stores.base import GalleryStore
-from partreid.retrieval.stores.memory import MemoryStore
+
+if TYPE_CHECKING:  # every command enters this package for its addresses, and need not wait for PyTorch
+    from partreid.retrieval.search.exact import Engine
+    from partreid.retrieval.stores.base import GalleryStore
 
 _QDRANT = "partreid.retrieval.stores.qdrant.store:QdrantStore.open"
 _POSTGRES = "partreid.retrieval.stores.postgres.store:PostgresStore"
@@ -56,6 +58,8 @@ def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
 def store_of(location: str | Path | GalleryStore | None, *, create: bool, engine: Engine) -> GalleryStore:
     """As :func:`open_store`; a new one in memory where the location is None, and a store as it is."""
     if location is None:
+        from partreid.retrieval.stores.memory import MemoryStore
+
         return MemoryStore(engine=engine)
     if location == ":memory:":
         raise DataError("A gallery in memory has no location. Write Gallery().")
