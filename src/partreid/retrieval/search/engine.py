@@ -151,7 +151,7 @@ def nearest(
 @functools.lru_cache(maxsize=2)
 def _workers(process: int, count: int) -> ThreadPoolExecutor:
     """Threads that share a search, in which PyTorch starts no others; of this process, as none survives a fork."""
-    all_there = threading.Barrier(count + 1)
+    all_there = threading.Barrier(count + 1, timeout=60)  # seconds; a thread may fail to start
 
     def begin() -> None:
         torch.set_num_threads(1)
