@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import re
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable
@@ -15,10 +16,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from partreid.app.users import Users
 from partreid.base_config import flatten, meanings
 from partreid.cli import main
 from partreid.cli.console import console, emit, emit_json
-from partreid.retrieval import Gallery
+from partreid.retrieval import Gallery, begin_audit_log
 from partreid.training.network_presets import NETWORK_PRESETS
 from partreid.training.presets import PRESETS, get_preset
 from partreid.training.train_config import TrainConfig
@@ -35,6 +37,9 @@ ROUND_TRIPS = {
     "config fields",
     "gallery info",
     "gallery search",
+    "gallery compact",
+    "audit show",
+    "users list",
     "data check",
 }
 """Commands whose output or file is read again by a test below."""
@@ -133,6 +138,23 @@ def test_a_gallery_as_json(saved: Saved, gallery: Path) -> None:
             (item,) = opened.get([row["id"]]).items
             assert (row["metadata"], row["camera"]) == (item.metadata, item.camera)
             assert datetime.fromisoformat(row["time"]) == item.time
+
+
+def test_the_records_of_an_audit_log_and_what_a_compaction_did(saved: Saved, gallery: Path, tmp_path: Path) -> None:
+    people = Path(shutil.copytree(gallery, tmp_path / "people [v2]"))
+    begin_audit_log(people)
+    saved("gallery", "search", people, "--like", AWKWARD[0])
+    done = json.loads(saved("gallery", "compact", people, "--json"))
+    assert done["bytes_after"] > 0
+    records = [json.loads(line) for line in saved("audit", "show", people, "--json").splitlines()]
+    searched = next(record for record in records if record["action"] == "search")
+    assert searched["asked"]["like"] == [AWKWARD[0]]
+
+
+def test_the_users_of_a_page(saved: Saved, tmp_path: Path) -> None:
+    Users(tmp_path / "users.json").add("zoe@gate-2", "add")
+    (user,) = json.loads(saved("users", "list", tmp_path / "users.json", "--json"))
+    assert (user["name"], user["role"]) == ("zoe@gate-2", "add")
 
 
 def test_the_findings_of_a_check(saved: Saved, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_calibrate_writes_where_told(run: Run, blocks: Path, model: Path, tmp_pa
         (("evaluate", "--set", "model.visibility_threshold=0.6"), "model.visibility_threshold changes nothing"),
         (("evaluate", "--set", "model.stripes=3"), "model.stripes changes nothing"),
         (("evaluate", "--set", "model.parts=five"), "The weights are those of the slots"),
-        (("calibrate", "--prior", "1.5"), "prior is a probability between 0 and 1, got 1.5"),
+        (("calibrate", "--prior", "1.5"), "expected a share such as 1% or 0.01, got '1.5'"),
     ],
 )
 def test_mistakes(run: Run, blocks: Path, model: Path, arguments: tuple[str, ...], message: str) -> None:
