@@ -70,7 +70,7 @@ def test_rankings_of_the_shipped_test_split_are_the_same(exported: Path, network
     order = expected.argsort(dim=1, stable=True)
     # In the network's order the file's distances rise too; two that only rounding tells apart may change places.
     rises = got.gather(1, order).diff(dim=1)
-    assert float(rises.min()) > -1e-6 * float(expected.mean())
+    assert float(rises.min()) > -1e-5 * float(expected.mean())
     assert float((got.argsort(dim=1, stable=True) == order).float().mean()) > 0.999
     assert float(expected.std()) > 0.1 * float(expected.mean())  # embeddings that are all alike would pass the above
 
