@@ -3,9 +3,9 @@
 from partreid import MatchCalibration, PartExtractor, compare
 from partreid.datasets import shipped_split
 
-queries = sorted((shipped_split() / "query").glob("*.jpg"))
-same = [image for image in queries if image.name[:4] == queries[0].name[:4]][:2]  # the name begins with the person
-other = next(image for image in queries if image.name[:4] != queries[0].name[:4])
+images = sorted((shipped_split() / "bounding_box_test").glob("*.jpg"))
+same = [images[1], images[4]]  # the name begins with the person: one, as two cameras saw him
+other = images[7]
 
 extractor = PartExtractor.from_pretrained()
 calibration = MatchCalibration.load("shipped", extractor=extractor)
