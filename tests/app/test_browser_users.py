@@ -126,6 +126,7 @@ def test_persons_after_logging_in_by_keyboard(page: Any, site: Site, role: Any) 
     api.expect(page.locator("#about")).to_contain_text("6 persons", timeout=PATIENCE)
     tab_to(page, ".person")
     page.keyboard.press("Enter")
+    api.expect(page.locator("#journey")).to_be_focused(timeout=PATIENCE)  # the answer is there
     api.expect(page.locator("#steps li")).to_have_count(1, timeout=PATIENCE)
     fits(page)
     if role == "search":

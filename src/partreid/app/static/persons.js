@@ -50,6 +50,7 @@ async function show(name, move = false) {
   state.asked = new AbortController();
   complain("");
   say("Looking …");
+  if (name !== state.person) $("other").value = ""; // now: what is written while the answer is on its way stays
   try {
     const journey = await get(`api/v1/journey?person=${encodeURIComponent(name)}`, state.asked.signal);
     state.person = name;
@@ -71,7 +72,6 @@ function draw({ person, steps }) {
   const more = steps.length < person.tracks ? ` The first ${steps.length} are shown.` : "";
   say(`${count(person.tracks, "track")} in ${count(person.cameras.length, "camera")}.${more}`);
   $("edit").hidden = !state.persons.edits;
-  $("other").value = "";
   drawStrip(steps);
   $("steps").replaceChildren(...steps.map((step) => {
     const box = make("input", { type: "checkbox", value: step.id, name: "track" });
@@ -137,6 +137,7 @@ async function change(path, body, words) {
   say("Writing …");
   try {
     const { person } = await send(path, body);
+    $("other").value = "";
     await ask();
     await show(person);
     say(words(person));
