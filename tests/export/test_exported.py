@@ -66,11 +66,15 @@ def test_rankings_of_the_shipped_test_split_are_the_same(exported: Path, network
     dataset = read_dataset(shipped_split(), labels=None)
     queries, gallery = list(dataset.query[::2]), list(dataset.gallery[::2])
     extractor = PartExtractor.from_pretrained(exported, runtime=CPU)
-    expected, got = (part_distances(e.embed(queries), e.embed(gallery)) for e in (network, extractor))
+    people = network.embed(queries)
+    expected, got = (part_distances(*e) for e in (
+        (people, network.embed(gallery)), (extractor.embed(queries), extractor.embed(gallery)),
+    ))  # fmt: skip
     order = expected.argsort(dim=1, stable=True)
-    # In the network's order the file's distances rise too; two that only rounding tells apart may change places.
+    # In the network's order the file's distances rise too; two that only rounding tells apart may change places. A
+    # distance of vectors is rounded as they are, and these are far longer than the distances between them.
     rises = got.gather(1, order).diff(dim=1)
-    assert float(rises.min()) > -1e-5 * float(expected.mean())
+    assert float(rises.min()) > -1e-6 * float(people.vectors.norm(dim=2).mean())
     assert float((got.argsort(dim=1, stable=True) == order).float().mean()) > 0.999
     assert float(expected.std()) > 0.1 * float(expected.mean())  # embeddings that are all alike would pass the above
 
