@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
-import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
-from torch.nn import functional as F
 
 from partreid.errors import DataError
+from partreid.lazy import torch
 
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
@@ -145,7 +144,9 @@ def _double(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     """
     pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
     # The batch of one comes first: its strides must say channels-last, or the result is planar and slower.
-    resized = F.interpolate(pixels.unsqueeze(0).permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True)
+    resized = torch.nn.functional.interpolate(
+        pixels.unsqueeze(0).permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True
+    )
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
-import torch
 
 from partreid.errors import DataError, ShapeError, warn
 from partreid.functional.distance import MEMORY_BUDGET
-from partreid.inference.extractor import PartExtractor
+from partreid.lazy import no_grad
 from partreid.objects import Guided
 from partreid.retrieval._answer import answer, nothing
 from partreid.retrieval._columns import Query, by_name, check_once, embeddings_of, items_of, narrowed, shipped_extractor
@@ -28,6 +27,9 @@ from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, T
 from partreid.types.numbers import require_whole
 from partreid.types.search import SearchResult
 from partreid.types.tensors import check_comparable
+
+if TYPE_CHECKING:
+    from partreid.inference.extractor import PartExtractor
 
 _PAGE = 1024
 
@@ -259,7 +261,7 @@ class Gallery(Guided):
         a gallery of any size. They are those of one state, that at the first page."""
         return self.store.walk(Filter.of(where), size=_PAGE)
 
-    @torch.no_grad()
+    @no_grad
     def search(
         self,
         query: Query,
