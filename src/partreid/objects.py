@@ -6,6 +6,7 @@ import functools
 import html
 import inspect
 import re
+import sys
 import types
 from abc import ABCMeta
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -82,10 +83,12 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The arguments' types, as far as the names in them are known."""
     called = inspect.unwrap(function.__init__ if inspect.isclass(function) else function)
     hints: dict[str, Any] = {}
+    loaded = getattr(sys.modules.get("torch"), "Tensor", None)  # modules that import it late name it in text alone
+    known = ({} if loaded is None else {"Tensor": loaded}) | called.__globals__
     for name, hint in inspect.get_annotations(called).items():
         with suppress(NameError, TypeError):  # a name that only a type checker imports
             one = types.SimpleNamespace(__annotations__={name: hint})
-            hints |= get_type_hints(one, called.__globals__)
+            hints |= get_type_hints(one, known)
     return hints
 
 

@@ -14,12 +14,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
-import torch
-from torch import Tensor
-
+from partreid.lazy import torch
 from partreid.preprocessing import PreprocessConfig
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from partreid.models.backbones.network_files import NetworkFiles
     from partreid.models.backbones.nodes import Graph
 

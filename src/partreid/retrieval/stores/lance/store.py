@@ -12,6 +12,7 @@ import numpy as np
 
 from partreid.errors import DataError
 from partreid.files import hold_folder
+from partreid.lazy import torch
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.exact import Engine, ExactSearch
 from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, first_header, pages, taken
