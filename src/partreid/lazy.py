@@ -11,12 +11,11 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
     import torch as torch
     from torch import Tensor
-    from typing_extensions import TypeIs
 else:
 
     class _Lazy(ModuleType):
@@ -42,7 +41,7 @@ def no_grad(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def is_tensor(value: object) -> TypeIs[Tensor]:
+def is_tensor(value: object) -> TypeGuard[Tensor]:
     """Whether a value is a tensor of PyTorch, which is not imported for it: before that there are none.
 
     Example:

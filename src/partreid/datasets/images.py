@@ -132,6 +132,8 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
         raise DataError(f"An image's size must be at least 1×1, got {height}×{width}.")
     if image.shape[:2] == (height, width):
         return image
+    if image.strides[2] < 0:  # channels in reverse order: each is resized by itself, and a small image is soon turned
+        return resize(image[:, :, ::-1], size)[:, :, ::-1]
     if all(new in (old, 2 * old) for new, old in zip(size, image.shape, strict=False)):
         return _double(image, size)
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -47,8 +47,7 @@ class Gallery(Guided):
             ``"postgres://user@host/database?gallery=name"``, or a store of yours; in memory where None.
         extractor: embeds images given in place of embeddings; that of the model inside the package where None.
         create: whether to begin a new gallery where there is none.
-        engine: of a gallery in memory, how to search: see
-            :class:`~partreid.retrieval.search.exact.ExactSearch`.
+        engine: of a gallery in memory, see :class:`~partreid.retrieval.search.exact.ExactSearch`.
 
     Raises:
         DataError: there is none and none is to be made, it cannot be reached, is damaged, of another format version, or
@@ -286,8 +285,7 @@ class Gallery(Guided):
 
         Returns:
             Items by distance, equal distances by id. Items that share no visible slot with the query have an infinite
-            distance, ``comparable = False``, and rank last. An empty gallery, and a filter that leaves nothing, give
-            [Q, 0].
+            distance, ``comparable = False``, and rank last. [Q, 0] of an empty gallery, or where a filter leaves none.
 
         Raises:
             ShapeError: ``k`` is below 1, or the query's slots, width or model differ from the gallery's.
