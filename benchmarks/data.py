@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from benchmarks.timing import Figure, cpu_seconds
 from partreid.datasets.augment import Augmentation, AugmentConfig
-from partreid.datasets.loaders import BatchConfig, TrainLoader
+from partreid.datasets.batch_config import BatchConfig
+from partreid.datasets.loaders import TrainLoader
 from partreid.labels.fields import label_size, write_pose_fields
 from partreid.parts import NUM_POSE_FIELDS, PART_SCHEMAS
 from partreid.preprocessing import PreprocessConfig

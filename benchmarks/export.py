@@ -26,6 +26,7 @@ from partreid.export.quantise import quantise
 from partreid.export.write import describe
 from partreid.models.build import build_network
 from partreid.preprocessing import normalize
+from partreid.runners._export_info import seal
 from partreid.runners.exported import ExportedRunner
 from partreid.runners.runner import Runner, TorchRunner
 from partreid.runtime import RuntimeConfig, keep_freed_memory
@@ -75,6 +76,7 @@ def _network(
         else:
             graph, precision = to_openvino(model), "bfloat16"
             save_openvino(quantise(graph, pixels[:CALIBRATION]) if kind == "int8" else graph, info, file)
+        seal(file)
         exported = ExportedRunner(file, CPU.model_copy(update={"precision": precision}))
         title = f"{name}: {NAMES[kind]}"
         figure = _times_as_fast(f"{title}, over PyTorch as it comes", _plain(reference), exported, pixels, rounds)

@@ -17,6 +17,8 @@ from partreid.training.presets import light, paper_occluded
 TITLE = "Part attention, heads and losses over the bare backbone"
 LIMIT = 1.05
 IDENTITIES = 751
+UNJOINED = "over its maps before they are joined"
+"""The network itself does not join them: what is left is the head alone."""
 
 
 def measure(*, rounds: int = 5) -> Iterator[Figure]:
@@ -26,13 +28,13 @@ def measure(*, rounds: int = 5) -> Iterator[Figure]:
         ("light, K = 5, 128×64", light().model, (128, 64), 64),
     )
     for name, config, size, batch in models:
-        yield _inference(name, config, size, batch, rounds)
+        yield from _inference(name, config, size, batch, rounds)
     keep_freed_memory()  # as training does
     for name, config, size, batch in models:
-        yield _training(name, config, size, batch, rounds)
+        yield from _training(name, config, size, batch, rounds)
 
 
-def _inference(name: str, config: ModelConfig, size: tuple[int, int], batch: int, rounds: int) -> Figure:
+def _inference(name: str, config: ModelConfig, size: tuple[int, int], batch: int, rounds: int) -> Iterator[Figure]:
     model, images = _model(config), _images(batch, size)
     model.eval()
 
@@ -44,10 +46,17 @@ def _inference(name: str, config: ModelConfig, size: tuple[int, int], batch: int
     def bare() -> None:
         model.backbone(images)
 
-    return compare(f"inference, {name}, batch {batch}", whole, bare, rounds=rounds, limit=LIMIT)
+    @torch.inference_mode()
+    def unjoined() -> None:
+        model.backbone.unjoined(images)
+
+    title = f"inference, {name}, batch {batch}"
+    yield compare(title, whole, bare, rounds=rounds, limit=LIMIT)
+    if len(model.backbone.joined_strides) > 1:
+        yield compare(f"{title}, {UNJOINED}", whole, unjoined, rounds=rounds)
 
 
-def _training(name: str, config: ModelConfig, size: tuple[int, int], batch: int, rounds: int) -> Figure:
+def _training(name: str, config: ModelConfig, size: tuple[int, int], batch: int, rounds: int) -> Iterator[Figure]:
     model, images = _model(config).train(), _images(batch, size)
     pid_index = torch.arange(batch) // 4
     stride = config.stride
@@ -57,14 +66,26 @@ def _training(name: str, config: ModelConfig, size: tuple[int, int], batch: int,
         model.zero_grad()
         objective(model(images), pid_index, labels, ObjectiveConfig()).total.backward()
 
-    # As large as the map, as the heads send it back: that of a mean is one number, on which some layers are slow.
+    # As large as the map, as heads send it back: that of a mean is one number, on which some layers are slow.
     gradient = torch.randn_like(model.backbone(images).detach())
 
     def bare() -> None:
         model.zero_grad()
         model.backbone(images).backward(gradient)
 
-    return compare(f"forward + backward, {name}, batch {batch}", whole, bare, rounds=rounds, limit=LIMIT)
+    strides = model.backbone.joined_strides
+    found = model.backbone.unjoined(images)
+    gradients = [torch.randn_like(found[stride].detach()) for stride in strides]
+
+    def unjoined() -> None:
+        model.zero_grad()
+        maps = model.backbone.unjoined(images)
+        torch.autograd.backward([maps[stride] for stride in strides], gradients)
+
+    title = f"forward + backward, {name}, batch {batch}"
+    yield compare(title, whole, bare, rounds=rounds, limit=LIMIT)
+    if len(strides) > 1:
+        yield compare(f"{title}, {UNJOINED}", whole, unjoined, rounds=rounds)
 
 
 def _model(config: ModelConfig) -> BPBReID:

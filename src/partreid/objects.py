@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import html
 import inspect
 import re
+import sys
 import types
 from abc import ABCMeta
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Union, Unpack, get_args, get_origin, get_type_hints
 
 from partreid.errors import PartReIDError, WrongNameError, WrongTypeError
@@ -82,11 +85,30 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The arguments' types, as far as the names in them are known."""
     called = inspect.unwrap(function.__init__ if inspect.isclass(function) else function)
     hints: dict[str, Any] = {}
+    late = _LateNames(called.__module__)
     for name, hint in inspect.get_annotations(called).items():
-        with suppress(NameError, TypeError):  # a name that only a type checker imports
+        with suppress(NameError, TypeError, ImportError):
             one = types.SimpleNamespace(__annotations__={name: hint})
-            hints |= get_type_hints(one, called.__globals__)
+            hints |= get_type_hints(one, called.__globals__, late)
     return hints
+
+
+class _LateNames(dict[str, Any]):
+    """Names that a module imports for type checkers alone, because that takes long: imported when asked for."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__()
+        self._module = module
+        self._homes: dict[str, str] = {}
+        with suppress(OSError):  # an application that was frozen without the source
+            tree = ast.parse(inspect.getsource(sys.modules[module]))
+            imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+            self._homes = {name.asname or name.name: node.module or "" for node in imports for name in node.names}
+
+    def __missing__(self, name: str) -> Any:
+        if name in vars(sys.modules[self._module]) or name not in self._homes:
+            raise KeyError(name)
+        return getattr(import_module(self._homes[name]), name)
 
 
 def _shown(parameters: Mapping[str, inspect.Parameter]) -> list[str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from partreid.base_config import ConfigModel
 from partreid.errors import ShapeError
+from partreid.lazy import torch
 from partreid.runtime import empty
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Mean = Annotated[float, Field(ge=-100, le=100)]
 Channels = tuple[Mean, Mean, Mean]

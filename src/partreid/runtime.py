@@ -8,16 +8,18 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from partreid import processes
 from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError
+from partreid.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Arithmetic = Literal["float32", "bfloat16", "float16"]

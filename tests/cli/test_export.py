@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,19 @@ from partreid.runners.exported import ExportedRunner
 from tests.cli.conftest import Run
 
 
-def test_fewer_bits_and_what_they_cost(run: Run, tiny_run: Path, blocks: Path, tmp_path: Path) -> None:
+def test_fewer_bits_and_what_they_cost(
+    run: Run, tiny_run: Path, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("openvino")
+    monkeypatch.setenv("PARTREID_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "new" / "m.xml"
     status, text = run("export", tiny_run, "--to", "openvino", "--bf16", "--data", blocks, "-o", file,
                        "--license", "CC0-1.0")  # fmt: skip
     assert status == 0, text
     assert "m.xml and .bin: " in text
     assert "agrees with PyTorch on 16 images, alone and in a batch: vectors within" in text
+    assert re.search(r"an image takes \d+\.\d+ ms in bfloat16, \d+\.\d+ ms in float32: here the file runs in", text)
+    assert len(list((tmp_path / "cache" / "quickest").iterdir())) == 1  # later commands do not measure again
     assert "PyTorch, float32" in text
     assert f"points (4 queries in 12 images of {blocks.name}" in text
     info = ExportedRunner(file).info

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import partreid
+from partreid import Gallery, PartEmbeddings
+from partreid.app.users import Users
 from partreid.cli import commands
 from partreid.retrieval import AuditLog
 from tests.cli.conftest import Run, every_command
@@ -57,6 +60,33 @@ def test_the_audit_log_does_not_wait_for_pytorch(tmp_path: Path) -> None:
                           capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "ana" in done.stdout
+
+
+WITHOUT_A_NETWORK = (
+    "data list", "config list", "config show --preset light --set optimizer.epochs=3", "config fields",
+    "config diff light demo", "gallery info GALLERY", "gallery info --json GALLERY", "audit on GALLERY",
+    "audit show GALLERY", "audit verify GALLERY", "users add USERS ben", "users list USERS", "users revoke USERS ana",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WITHOUT_A_NETWORK)
+def test_a_command_without_a_network_does_not_wait_for_pytorch(tmp_path: Path, words: str) -> None:
+    people = PartEmbeddings(torch.eye(3)[:, None], torch.ones(3, 1), ("foreground",))
+    with Gallery(tmp_path / "people") as gallery:
+        gallery.add(people, ["ana", "ben", "cleo"], cameras=[1, 1, 2])
+    if words != "audit on GALLERY":
+        AuditLog(tmp_path / "people" / "audit").append({"who": "ana", "action": "search"})
+    Users(tmp_path / "users.json").add("ana", "search")
+    code = (
+        "import sys; from partreid.cli.commands import program\n"
+        "try: program(sys.argv[1:], standalone_mode=False)\n"
+        "finally: assert 'torch' not in sys.modules, 'PyTorch was imported'"
+    )
+    given = words.replace("GALLERY", str(tmp_path / "people")).replace("USERS", str(tmp_path / "users.json"))
+    done = subprocess.run([sys.executable, "-c", code, *given.split()], env=os.environ | SOURCES,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 @pytest.mark.parametrize(

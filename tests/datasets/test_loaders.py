@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from partreid.datasets.loaders import BatchConfig, ImageBatch, TrainLoader
+from partreid.datasets.batch_config import BatchConfig
+from partreid.datasets.loaders import ImageBatch, TrainLoader
 from partreid.datasets.readers import read_dataset
 from partreid.errors import DataError, LabelError
 from partreid.parts import PART_SCHEMAS

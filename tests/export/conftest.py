@@ -34,6 +34,12 @@ def _trace_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured of files that are soon gone is not kept among the user's own."""
+    monkeypatch.setenv("PARTREID_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(scope="session")
 def checkpoint() -> Checkpoint:
     """BPBReID with a fine map and five parts."""

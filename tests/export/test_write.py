@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint
 from partreid.models.model_config import ModelConfig
 from partreid.preprocessing import PreprocessConfig
+from partreid.runners import exported
 from partreid.runners._export_info import ExportInfo
 from partreid.runners.exported import ExportedRunner
 from partreid.runners.runner import TorchRunner
@@ -127,6 +128,31 @@ def test_parity_sees_every_output_and_every_batch(checkpoint: Checkpoint) -> Non
         what = "attention"
         with pytest.raises(ExportError, match="attention .*batch of 1 .* by inf at image 0, channel 4"):
             check_agreement(reference, wrong, random_pixels(3))
+
+
+@pytest.mark.parametrize("quicker", ["float32", "bfloat16"])
+def test_where_bfloat16_is_allowed_the_quicker_one_is_taken(
+    quicker: Literal["float32", "bfloat16"], checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    export_checkpoint(checkpoint, tmp_path / "m.xml", random_pixels(2), options=ExportOptions(bfloat16=True))
+    monkeypatch.setattr(exported, "milliseconds", lambda ways, of: {way: 16 + 16 * (way != quicker) for way in ways})
+    runner = ExportedRunner(tmp_path / "m.xml")
+    assert runner.precision == quicker
+    assert runner.milliseconds == {"bfloat16": 1 + (quicker != "bfloat16"), "float32": 1 + (quicker != "float32")}
+    asked = ExportedRunner(tmp_path / "m.xml", RuntimeConfig(device="cpu", precision=quicker))
+    assert (asked.precision, asked.milliseconds) == (quicker, {})
+    mine, theirs = (one.run(random_pixels(4), None).embeddings.vectors for one in (runner, asked))
+    assert torch.equal(mine, theirs)
+
+
+def test_where_it_is_not_allowed_nothing_is_chosen(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(exported, "milliseconds", None)  # nobody asks how long anything takes
+    export_checkpoint(checkpoint, tmp_path / "m.xml", random_pixels(2))
+    assert ExportedRunner(tmp_path / "m.xml").precision == "float32"
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])

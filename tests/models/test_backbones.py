@@ -23,7 +23,7 @@ from partreid.models.backbones import (
     gains_from_bfloat16,
     map_geometry,
 )
-from partreid.models.backbones.osnet import OSNETS
+from partreid.models.backbones.osnet_names import OSNETS
 from partreid.models.backbones.weights import IMAGENET_FILES, read_state_dict
 from partreid.models.model_config import ModelConfig
 from tests.models.backbone_contract import check_backbone

@@ -21,6 +21,7 @@ B, K, C, H, W, IDENTITIES = 3, 5, 512, 8, 4, 7
 SMALL = {"backbone": "resnet18", "parts": "five"}
 PAPER = paper_model().model_copy(update=SMALL)
 OFFICIAL = official_model().model_copy(update={**SMALL, "embedding_dim": 24})
+FINE = {"map_stride": 8}
 
 
 def build(config: ModelConfig) -> BPBReID:
@@ -47,7 +48,8 @@ def plain(model: BPBReID, images: Tensor, *, official: bool) -> dict[str, Tensor
     model = model.double()
     s = model.state_dict()
     out = {name: [] for name in ("attention", "visibility", "vectors", "concat", "global", "parts_bn", "id_f", "id_p")}
-    for g in model.backbone(images.double()):  # [C, H, W]
+    for g in model.backbone(images.double()):  # [C, H, W], upsampled and joined where there is a finer map
+        channels, height, width = g.shape
 
         def norm(x: Tensor, key: str) -> Tensor:
             scale = s[f"{key}.weight"] / (s[f"{key}.running_var"] + 1e-5).sqrt()
@@ -59,20 +61,20 @@ def plain(model: BPBReID, images: Tensor, *, official: bool) -> dict[str, Tensor
             key = f"heads.{region}.layers"
             return norm(s[f"{key}.0.weight"] @ x + s[f"{key}.0.bias"], f"{key}.1").clamp(min=0)
 
-        attention = torch.zeros(K + 1, H, W, dtype=torch.float64)
-        weight = s["part_classifier.classifier.weight"].view(K + 1, C)
-        for y in range(H):
-            for x in range(W):
+        attention = torch.zeros(K + 1, height, width, dtype=torch.float64)
+        weight = s["part_classifier.classifier.weight"].view(K + 1, channels)
+        for y in range(height):
+            for x in range(width):
                 pixel = norm(g[:, y, x], "part_classifier.bn") if official else g[:, y, x]
                 scores = [float(weight[c] @ pixel + s["part_classifier.classifier.bias"][c]) for c in range(K + 1)]
                 total = sum(math.exp(score) for score in scores)
                 attention[:, y, x] = torch.tensor([math.exp(score) / total for score in scores])
 
-        pooled = torch.zeros(K + 2, C, dtype=torch.float64)  # global, foreground, parts
+        pooled = torch.zeros(K + 2, channels, dtype=torch.float64)  # global, foreground, parts
         mass = torch.zeros(K + 2, dtype=torch.float64)
         visible = torch.zeros(K, dtype=torch.float64)
-        for y in range(H):
-            for x in range(W):
+        for y in range(height):
+            for x in range(width):
                 here = attention[:, y, x].tolist()
                 for row, m in enumerate((1.0, max(here[1:]), *here[1:])):
                     pooled[row] += m * g[:, y, x]
@@ -81,7 +83,7 @@ def plain(model: BPBReID, images: Tensor, *, official: bool) -> dict[str, Tensor
                     wins = here.index(max(here)) == part + 1 if official else here[part + 1] > 0.4
                     visible[part] = max(float(visible[part]), float(wins))
         if official:
-            mass[1] = H * W
+            mass[1] = height * width
         pooled = pooled / mass.clamp(min=1e-6).unsqueeze(1)  # a part that is nowhere
         global_, foreground = head(pooled[0], "global_"), head(pooled[1], "foreground")
         parts = [head(pooled[2 + part], "parts") for part in range(K)]
@@ -101,10 +103,11 @@ def plain(model: BPBReID, images: Tensor, *, official: bool) -> dict[str, Tensor
     return {name: torch.stack(values) for name, values in out.items()}
 
 
+@pytest.mark.parametrize("finer", [{}, FINE], ids=["", "fine"])
 @pytest.mark.parametrize(("config", "official"), [(PAPER, False), (OFFICIAL, True)], ids=["paper", "official"])
 @torch.no_grad()
-def test_forward_equals_plain_loops(config: ModelConfig, official: bool, images: Tensor) -> None:
-    model = build(config)
+def test_forward_equals_plain_loops(config: ModelConfig, official: bool, finer: dict[str, int], images: Tensor) -> None:
+    model = build(config.model_copy(update=finer))
     expected = plain(model, images, official=official)
     assert 0 < expected["visibility"][:, 1:].mean() < 1  # else the test shows nothing about it
     output = model(images)
@@ -204,6 +207,30 @@ def test_wrong_shapes_are_named(shape: tuple[int, ...]) -> None:
 def test_raw_images_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"normalised .* got torch.uint8"):
         build(PAPER)(torch.zeros(1, 3, 128, 64, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("config", [PAPER, OFFICIAL], ids=["paper", "official"])
+def test_gradients_are_those_of_the_joined_map(config: ModelConfig, images: Tensor) -> None:
+    model = build(config.model_copy(update=FINE)).double().train()
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    found = []
+    for joined in (False, True):
+        model.load_state_dict(state)
+        model.zero_grad()
+        if joined:
+            features = model.backbone(images.double())
+            attention = model.attend([features], None)
+            output = model.finish(model.pool([features], attention.maps), attention, classify=True)
+        else:
+            output = model(images.double())
+        assert output.identity_logits is not None
+        total = output.attention.square().sum() + output.embeddings.vectors.square().sum()
+        (total + output.identity_logits.concat.square().sum()).backward()
+        found.append({key: p.grad for key, p in model.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    largest = max(float(gradient.abs().max()) for gradient in found[1].values())
+    for key, gradient in found[1].items():
+        torch.testing.assert_close(found[0][key], gradient, rtol=1e-6, atol=1e-9 * largest, msg=key)
 
 
 def test_the_finer_map_reaches_the_output(images: Tensor) -> None:

@@ -15,7 +15,8 @@ from partreid.errors import CheckpointError
 from partreid.export.parity import TOLERANCE
 from partreid.export.write import export_checkpoint
 from partreid.models.backbones import Backbone, build_backbone, gains_from_bfloat16, map_geometry
-from partreid.models.backbones.osnet import OSNETS, InstanceNorm, OSBlock
+from partreid.models.backbones.osnet import InstanceNorm, OSBlock
+from partreid.models.backbones.osnet_names import OSNETS
 from partreid.models.build import build_network
 from partreid.models.checkpoint import Checkpoint
 from partreid.runtime import RuntimeConfig

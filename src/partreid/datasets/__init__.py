@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
-    from partreid.datasets.augment import Augmentation, AugmentConfig
+    from partreid.datasets.augment import Augmentation
+    from partreid.datasets.batch_config import AugmentConfig, BatchConfig
     from partreid.datasets.checks import DatasetReport, Finding, check_dataset
     from partreid.datasets.images import IMAGE_SUFFIXES, decode, read_image, resize
     from partreid.datasets.labelling import complete_labels, label_dataset, label_source
-    from partreid.datasets.loaders import BatchConfig, ImageBatch, ImageDataset, TrainLoader
+    from partreid.datasets.loaders import ImageBatch, ImageDataset, TrainLoader
     from partreid.datasets.occlusion import OcclusionConfig, write_occluded_queries
     from partreid.datasets.readers import LAYOUTS, Layout, find_datasets, read_dataset, read_datasets, with_labels
     from partreid.datasets.readers.loose_images import read_images

@@ -3,64 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from partreid.base_config import ConfigModel
-from partreid.datasets.paste import PasteConfig, inside_boxes, paste, random_boxes, within
-from partreid.datasets.photometric import PhotometricConfig, jitter, lower_resolution
+from partreid.datasets.batch_config import AugmentConfig, LabelSampling
+from partreid.datasets.paste import inside_boxes, paste, random_boxes, within
+from partreid.datasets.photometric import jitter, lower_resolution
 from partreid.errors import ConfigError
 from partreid.functional.losses import IGNORED_LABEL
-from partreid.labels.grouping import LABEL_THRESHOLD, label_map
+from partreid.labels.grouping import label_map
 from partreid.objects import Guided
 from partreid.parts import PartSchema
 from partreid.preprocessing import PreprocessConfig, normalize
 from partreid.runtime import empty
-
-Share = Annotated[float, Field(ge=0, le=1)]
-LabelSampling = Literal["centre", "quarters"]
-
-
-class AugmentConfig(ConfigModel):
-    """The paper's augmentation: padding with random crop, then random erasing. What it does not have is off."""
-
-    padding: Annotated[int, Field(ge=0)] = 10
-    """Pixels of black padding on every side, of which a crop of the input size is taken (paper §4.2: 10)."""
-    erase_probability: Share = 0.5
-    """How often a box is erased (paper §4.2: 0.5). Erased pixels' labels become background."""
-    erase_min: Annotated[float, Field(gt=0, le=1)] = 0.15
-    """Shortest side of the erased box, as a fraction of the image's side."""
-    erase_max: Annotated[float, Field(gt=0, le=1)] = 0.65
-    """Longest side of the erased box, as a fraction of the image's side."""
-    flip_probability: Share = 0.0
-    """How often an image is mirrored, its left and right parts exchanged with it (not in the paper)."""
-    paste_probability: Share = 0.0
-    """How often something is pasted over an image (not in the paper). Hidden parts' labels become background."""
-    pasting: PasteConfig = PasteConfig()
-    """What is pasted, and where."""
-    jitter_probability: Share = 0.0
-    """How often brightness, contrast, saturation and hue of an image change (not in the paper)."""
-    grayscale_probability: Share = 0.0
-    """How often an image loses its colour (not in the paper)."""
-    resolution_probability: Share = 0.0
-    """How often an image is reduced and enlarged again, which takes its details (not in the paper)."""
-    photometric: PhotometricConfig = PhotometricConfig()
-    """How far light, colour and resolution change."""
-    label_threshold: Share = LABEL_THRESHOLD
-    """λ_r of Eq. 10: a pixel whose largest part map is below it is background."""
-    label_sampling: LabelSampling = "centre"
-    """Where labels are read: at the "centre" of a map's cell (paper), or at the centres of its four "quarters", of
-    which the strongest counts. Labels as fine as the map leave a part of one node, a foot, halfway between centres."""
-
-    @model_validator(mode="after")
-    def _box_is_a_range(self) -> AugmentConfig:
-        if self.erase_min > self.erase_max:
-            raise ValueError(f"erase_min = {self.erase_min} must not exceed erase_max = {self.erase_max}")
-        return self
 
 
 class Augmented(NamedTuple):

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
-import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
-from torch.nn import functional as F
 
 from partreid.errors import DataError
+from partreid.lazy import torch
 
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
@@ -133,6 +132,8 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
         raise DataError(f"An image's size must be at least 1×1, got {height}×{width}.")
     if image.shape[:2] == (height, width):
         return image
+    if image.strides[2] < 0:  # channels in reverse order: each is resized by itself, and a small image is soon turned
+        return resize(image[:, :, ::-1], size)[:, :, ::-1]
     if all(new in (old, 2 * old) for new, old in zip(size, image.shape, strict=False)):
         return _double(image, size)
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
@@ -145,7 +146,9 @@ def _double(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     """
     pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
     # The batch of one comes first: its strides must say channels-last, or the result is planar and slower.
-    resized = F.interpolate(pixels.unsqueeze(0).permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True)
+    resized = torch.nn.functional.interpolate(
+        pixels.unsqueeze(0).permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True
+    )
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 

@@ -6,17 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from partreid.base_config import ConfigModel
+from partreid.datasets.batch_config import BatchConfig
 from partreid.datasets.images import read_image, resize
 from partreid.datasets.read_ahead import read_ahead
 from partreid.datasets.samplers import IdentityBatchSampler
@@ -26,20 +25,6 @@ from partreid.objects import Guided
 from partreid.parts import PartSchema
 from partreid.runtime import RuntimeConfig, empty, resolve_device
 from partreid.types import ReIDImage, identities
-
-
-class BatchConfig(ConfigModel):
-    """How training batches are drawn."""
-
-    identities_per_batch: Annotated[int, Field(ge=2)] = 16
-    """P: identities in a batch (paper §4.2: 16)."""
-    images_per_identity: Annotated[int, Field(ge=2)] = 4
-    """K: images of each (paper §4.2: 4)."""
-    look_alikes: bool = False
-    """Whether the identities of a batch look alike to the model as it is at the epoch's beginning, so that they are
-    hard to tell apart; else any identities make a batch (paper)."""
-    views: Literal[1, 2] = 1
-    """How often each of these images is in the batch, varied anew each time (paper: 1)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -18,8 +18,9 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from partreid.base_config import ConfigModel
+from partreid.datasets.batch_config import PasteConfig
 from partreid.datasets.images import read_image, resize
-from partreid.datasets.paste import CUT_THRESHOLD, PasteConfig, placed, placement
+from partreid.datasets.paste import CUT_THRESHOLD, placed, placement
 from partreid.errors import DataError, LabelError
 from partreid.files import atomic_folder
 from partreid.labels.fields import read_pose_fields

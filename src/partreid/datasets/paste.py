@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from partreid.base_config import ConfigModel
+from partreid.datasets.batch_config import PasteConfig
 from partreid.errors import LabelError
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 CUT_THRESHOLD = 0.3
 """Of E: a person is cut out somewhat wider than Eq. 10 labels him, skin and clothes included."""
-
-
-class PasteConfig(ConfigModel):
-    """What is pasted over an image in training."""
-
-    people: Share = 1.0
-    """Fraction of the pastes that are people, cut out of another image along its pose fields; the rest are boxes."""
-    box_min: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """Shortest side of a pasted box, as a fraction of the image's side."""
-    box_max: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """Longest side of a pasted box, as a fraction of the image's side."""
-    aside: tuple[float, float] = (0.2, 0.7)
-    """How far to the left or right a person is moved, least and most, in image widths."""
-    down: tuple[float, float] = (-0.1, 0.4)
-    """How far down a person is moved, in image heights; below 0 is up."""
-    scale: tuple[float, float] = (0.9, 1.4)
-    """How much larger than in his own image a person is pasted: who stands in front is nearer."""
-    max_hidden: Share = 0.75
-    """A paste that hides more than this fraction of the person below it is left out."""
-
-    @model_validator(mode="after")
-    def _ranges(self) -> PasteConfig:
-        ranges = {"aside": self.aside, "down": self.down, "scale": self.scale}
-        for name, (low, high) in {"box_min, box_max": (self.box_min, self.box_max), **ranges}.items():
-            if low > high or (name == "scale" and low <= 0):
-                raise ValueError(f"{name}: expected a range from low to high (scale above 0), got {low} to {high}")
-        return self
 
 
 def paste(

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from partreid.base_config import ConfigModel
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Factor = Annotated[float, Field(ge=1, le=10)]
+from partreid.datasets.batch_config import PhotometricConfig
 
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 """RGB to grey, as JPEG and Pillow have it, and two axes of colour (NTSC): turning these changes hues, and no grey."""
-
-
-class PhotometricConfig(ConfigModel):
-    """How far images are changed. A factor x stands for 1/x to x: halved as often as doubled."""
-
-    brightness: Factor = 2.0
-    """Largest factor of all values."""
-    contrast: Factor = 2.0
-    """Largest factor of the distance from the image's mean grey."""
-    saturation: Factor = 2.0
-    """Largest factor of a pixel's distance from its own grey."""
-    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Furthest turn of the hue to either side, as a fraction of the circle of colours."""
-    resolution_min: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Smallest size to which an image is reduced before it is enlarged again, as a fraction of its sides."""
 
 
 def jitter(

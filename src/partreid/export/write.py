@@ -22,7 +22,7 @@ from partreid.objects import Guided
 from partreid.runners._export_info import ExportInfo, seal
 from partreid.runners.exported import SESSIONS, ExportedRunner
 from partreid.runners.runner import TorchRunner
-from partreid.runtime import RuntimeConfig
+from partreid.runtime import Precision, RuntimeConfig
 from partreid.version import __version__
 
 _FLOAT32 = RuntimeConfig(device="cpu", precision="float32")
@@ -95,7 +95,7 @@ def export_checkpoint(
             precision = "bfloat16" if options.bfloat16 else "float32"
             info = info.model_copy(update={"quantized": options.int8, "precision": precision})
             _save(quantise(model, pixels) if options.int8 else model, info, draft)
-            _check_finite(draft, pixels[:2])
+            _check_finite(draft, pixels[:2], "bfloat16" if options.bfloat16 else "auto")
     return agreement
 
 
@@ -124,10 +124,11 @@ def _save(model: Any, info: ExportInfo, path: Path) -> None:
     seal(path)
 
 
-def _check_finite(path: Path, pixels: np.ndarray) -> None:
+def _check_finite(path: Path, pixels: np.ndarray, precision: Precision) -> None:
     """Whether a file in fewer bits can be run at all; what it costs in mAP is measured on a data set."""
     try:
-        ExportedRunner(path, RuntimeConfig(device="cpu")).run(pixels, None).embeddings.validate()
+        runtime = RuntimeConfig(device="cpu", precision=precision)
+        ExportedRunner(path, runtime).run(pixels, None).embeddings.validate()
     except (ShapeError, CheckpointError) as error:
         raise ExportError(f"The network in fewer bits cannot be run: {error}") from None
 

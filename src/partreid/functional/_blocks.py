@@ -15,15 +15,17 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from partreid.errors import ShapeError
 from partreid.functional._loops import compiled_loops
+from partreid.lazy import no_grad, torch
 from partreid.types import PartEmbeddings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PER_SLOT = 4  # numbers kept all the time for an image's slot: length, factor, scale, and what is on the way to them
 _BUFFERS = 4  # arrays of a block's size: sums, products, what is spread over columns, what computing again needs
@@ -65,7 +67,7 @@ class DistanceRows:
         left = self._memory * 7 // 8 - _BUFFERS * self._height * self._breadth - image * self._breadth
         return even_slices(len(self._query), left // (image + beside // self.dtype.itemsize))
 
-    @torch.no_grad()
+    @no_grad
     def whole(self) -> Tensor:
         """All distances, [Q, G]."""
         result = torch.empty(len(self._query), len(self._gallery), dtype=self.dtype, device=self._query.vectors.device)
@@ -77,7 +79,7 @@ class DistanceRows:
         """An empty [queries, G] to write into."""
         return self._gallery.lengths.new_empty(queries, len(self._gallery))
 
-    @torch.no_grad()
+    @no_grad
     def write(self, some: slice, out: Tensor) -> Tensor:
         """Distances of some queries, of :meth:`blocks`, to the whole gallery; ``out`` [q, G] is filled and returned."""
         work = out.new_empty(_BUFFERS, self._height * self._breadth)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from numbers import Real
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from partreid.errors import ShapeError, WrongTypeError
+from partreid.lazy import is_tensor, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def require_float(tensor: Tensor, shape: str) -> Tensor:
@@ -17,7 +19,7 @@ def require_float(tensor: Tensor, shape: str) -> Tensor:
     Raises:
         ShapeError: it is not, or is empty but for its batch. WrongTypeError: it is no tensor.
     """
-    if not isinstance(tensor, Tensor):
+    if not is_tensor(tensor):
         raise WrongTypeError(f"Expected floating-point {shape} as a tensor, got {type(tensor).__name__}.")
     if tensor.ndim != shape.count(",") + 1 or 0 in tensor.shape[1:] or not tensor.is_floating_point():
         raise ShapeError(f"Expected floating-point {shape}, got {tensor.dtype} {tuple(tensor.shape)}.")
@@ -43,7 +45,7 @@ def require_identities(name: str, pids: Tensor) -> Tensor:
     Raises:
         ShapeError: they are not.
     """
-    if not isinstance(pids, Tensor):
+    if not is_tensor(pids):
         raise WrongTypeError(f"Expected {name} [B] as a tensor of whole numbers, got {type(pids).__name__}.")
     if pids.ndim != 1 or not is_whole(pids):
         raise ShapeError(f"Expected {name} [B] of whole numbers, got {pids.dtype} {tuple(pids.shape)}.")

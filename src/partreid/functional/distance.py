@@ -12,24 +12,26 @@ None of these functions is differentiable; training has its own distance, whose 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from partreid.errors import ShapeError
 from partreid.functional._blocks import DistanceRows, Side
 from partreid.functional._checks import is_whole
 from partreid.functional.visibility import VISIBILITY_RULES, query_weights, slot_weights
+from partreid.lazy import no_grad, torch
 from partreid.objects import guided
 from partreid.types import PartEmbeddings, check_comparable, compares_normalized, comparison_weights
 from partreid.types.numbers import as_tensor, require_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MEMORY_BUDGET = 256 * 2**20
 """Bytes that a computation may use beside its input and its result, unless told otherwise."""
 
 
 @guided
-@torch.no_grad()
+@no_grad
 def part_distances(
     query: PartEmbeddings,
     gallery: PartEmbeddings,
@@ -76,7 +78,7 @@ def part_distances(
 
 
 @guided
-@torch.no_grad()
+@no_grad
 def distance_rows(
     query: PartEmbeddings,
     gallery: PartEmbeddings,
@@ -110,7 +112,7 @@ def distance_rows(
 
 
 @guided
-@torch.no_grad()
+@no_grad
 def slot_distances(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize: bool | None = None) -> Tensor:
     """Distance of every query to every gallery image in each slot alone, whatever the visibility.
 
@@ -139,7 +141,7 @@ def slot_distances(query: PartEmbeddings, gallery: PartEmbeddings, *, normalize:
     return torch.stack(list(slots), dim=2)
 
 
-@torch.no_grad()
+@no_grad
 def pairwise_slot_distances(
     query: PartEmbeddings,
     gallery: PartEmbeddings,
@@ -193,7 +195,7 @@ def pairwise_slot_distances(
     return result.view(*indices.shape, len(query.slots))
 
 
-@torch.no_grad()
+@no_grad
 def paired_distances(
     first: PartEmbeddings,
     second: PartEmbeddings,

@@ -54,9 +54,7 @@ def weighted_average_pool(features: Tensor, maps: Tensor) -> Tensor:
         >>> torch.allclose(weighted_average_pool(g, whole)[:, 0], g.mean(dim=(2, 3)), atol=1e-6)
         True
     """
-    weights = _flat_maps(features, maps)
-    mass = weights.sum(dim=2, keepdim=True).clamp(min=MIN_MASS)
-    return torch.bmm(weights / mass, features.flatten(2).transpose(1, 2))
+    return weighted_sum_pool(features, average_weights(_same_size(features, maps)))
 
 
 def mean_pool(features: Tensor, maps: Tensor) -> Tensor:
@@ -64,8 +62,22 @@ def mean_pool(features: Tensor, maps: Tensor) -> Tensor:
 
     Shapes and errors as in :func:`weighted_average_pool`.
     """
-    weights = _flat_maps(features, maps)
-    return torch.bmm(weights / weights.shape[2], features.flatten(2).transpose(1, 2))
+    return weighted_sum_pool(features, mean_weights(_same_size(features, maps)))
+
+
+def average_weights(maps: Tensor) -> Tensor:
+    """M_i / ΣM_i of Eq. 3, [B, M, H, W]; a sum is clamped at :data:`MIN_MASS`."""
+    return maps / maps.sum(dim=(2, 3), keepdim=True).clamp(min=MIN_MASS)
+
+
+def mean_weights(maps: Tensor) -> Tensor:
+    """M_i / (H·W), [B, M, H, W]: the weights of :func:`mean_pool`."""
+    return maps / (maps.shape[2] * maps.shape[3])
+
+
+def weighted_sum_pool(features: Tensor, weights: Tensor) -> Tensor:
+    """Σ G·W_i for every map of weights, [B, C, H, W] and [B, M, H, W] → [B, M, C]."""
+    return torch.bmm(weights.flatten(2), features.flatten(2).transpose(1, 2))
 
 
 @guided
@@ -100,7 +112,7 @@ def stripe_maps(stripes: int, size: tuple[int, int]) -> Tensor:
     return (lower - upper).clamp(min=0)[None, :, :, None].expand(-1, -1, -1, width)
 
 
-def _flat_maps(features: Tensor, maps: Tensor) -> Tensor:
+def _same_size(features: Tensor, maps: Tensor) -> Tensor:
     require_float(features, "features [B, C, H, W]")
     if maps.ndim != 4 or maps.is_complex() or features.shape[0] != maps.shape[0]:
         raise ShapeError(
@@ -111,4 +123,4 @@ def _flat_maps(features: Tensor, maps: Tensor) -> Tensor:
         raise ShapeError(
             f"Feature map {tuple(features.shape[2:])} and attention maps {tuple(maps.shape[2:])} differ in size."
         )
-    return maps.flatten(2).to(features.dtype)
+    return maps.to(features.dtype)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from partreid.errors import ShapeError
+from partreid.lazy import torch
 from partreid.types.numbers import require_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def energy_test(first: Tensor, second: Tensor, *, permutations: int = 999, seed: int = 0) -> float:

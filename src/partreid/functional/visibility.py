@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from partreid.errors import ShapeError
 from partreid.functional._checks import require_attention, require_float, require_fraction
+from partreid.lazy import is_tensor, torch
 from partreid.registry import Registry
 from partreid.types.numbers import require_whole
 from partreid.types.slot_weights import shares
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 DEFAULT_THRESHOLD = 0.4
 """λ_v of Eq. 4."""
 
-VisibilityRule: TypeAlias = Callable[[Tensor], Tensor]
+VisibilityRule: TypeAlias = "Callable[[Tensor], Tensor]"
 """f of :func:`slot_weights`: visibilities [N, S] → weights [N, S] in [0, 1], each from its own slot's visibility."""
 
 VISIBILITY_RULES: Registry[VisibilityRule] = Registry(
     "visibility rule",
     group="partreid.visibility_rules",
-    own={"product": lambda visibility: visibility, "geometric": torch.sqrt, "ignore": torch.ones_like},
+    own={
+        "product": lambda visibility: visibility,
+        "geometric": lambda visibility: visibility.sqrt(),
+        "ignore": lambda visibility: torch.ones_like(visibility),
+    },
 )
 """How visibility weighs a slot, by name: "product" v_q·v_g (Eq. 9), "geometric" sqrt(v_q·v_g) (the published code with
 continuous visibilities), "ignore" 1, and those of your own (docs/extending.md)."""
@@ -94,8 +99,8 @@ def slot_weights(visibility: Tensor, rule: str) -> Tensor:
     if rule in VISIBILITY_RULES.own:
         return weights
     said = f"The visibility rule {rule!r} must give a weight in [0, 1] for each visibility [N, S]"
-    if not isinstance(weights, Tensor) or weights.shape != visibility.shape:
-        got = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+    if not is_tensor(weights) or weights.shape != visibility.shape:
+        got = tuple(weights.shape) if is_tensor(weights) else type(weights).__name__
         raise ShapeError(f"{said}, got {got} for {tuple(visibility.shape)}.")
     if not ((weights >= 0) & (weights <= 1)).all():
         raise ShapeError(f"{said}, got {weights.min():g}..{weights.max():g}.")

@@ -94,8 +94,12 @@ def in_rgb(images: Iterable[ImageLike], order: ChannelOrder) -> Iterator[ImageLi
     """
     for image in images:
         array = _from_tensor(image) if isinstance(image, Tensor) else image
-        color = isinstance(array, np.ndarray) and array.ndim == 3 and array.shape[2] == 3
-        yield np.ascontiguousarray(array[:, :, ::-1]) if color and order.lower() == "bgr" else array  # type: ignore[index]
+        if order.lower() == "bgr" and isinstance(array, np.ndarray) and array.ndim == 3 and array.shape[2] == 3:
+            # A copy, because whoever gives frames may fill the same array again. To turn the channels of it takes 90
+            # times as long; ``resize`` turns what is left of them.
+            yield array.copy()[:, :, ::-1]
+        else:
+            yield array
 
 
 def load_image(image: ImageLike) -> np.ndarray:

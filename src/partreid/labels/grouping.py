@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from partreid.errors import LabelError
+from partreid.lazy import is_tensor, torch
 from partreid.parts import NUM_POSE_FIELDS, PartSchema
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LABEL_THRESHOLD = 0.5
 """λ_r: a place where no part reaches it is background (Eq. 10)."""
@@ -69,7 +71,7 @@ def label_map(
         LabelError: ``part_maps`` has another shape, or more than 255 parts.
     """
     check_part_maps(part_maps)
-    if not isinstance(part_maps, Tensor):
+    if not is_tensor(part_maps):
         maps = torch.from_numpy(np.require(part_maps, requirements=["C", "W"]))
         return label_map(maps, threshold).numpy().astype(np.uint8)
     strongest, part = part_maps.max(dim=-3)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from partreid.doors import door
 
 if TYPE_CHECKING:
-    from partreid.losses.extra import LOSSES, ExtraLosses, LossSetup
-    from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
+    from partreid.losses.extra import ExtraLosses, LossSetup
+    from partreid.losses.loss_config import LOSSES, GiLtConfig, ObjectiveConfig, RegionWeights
     from partreid.losses.objective import gilt_terms
 
 __all__ = [

@@ -9,17 +9,12 @@ from typing import TypeAlias
 from torch import Tensor, nn
 
 from partreid.errors import ShapeError
+from partreid.losses.loss_config import LOSSES
 from partreid.objects import Guided
-from partreid.registry import Registry
 from partreid.types import ModelOutput
 
 Gather: TypeAlias = Callable[[Tensor], Tensor]
 """Joins the rows of one tensor from several processes, each of which has a part of the batch."""
-
-LOSSES: Registry[Callable[..., object]] = Registry("loss", group="partreid.losses")
-"""Losses by name. A loss is a function ``(output, pid_index, labels) → a number``, or a class whose objects are such
-and are built with a :class:`LossSetup`. The three arguments are those of
-:func:`~partreid.losses.objective.objective`."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from partreid.base_config import ConfigModel
-from partreid.losses.extra import LOSSES
+from partreid.registry import Registry
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+LOSSES: Registry[Callable[..., object]] = Registry("loss", group="partreid.losses")
+"""Losses by name. A loss is a function ``(output, pid_index, labels) → a number``, or a class whose objects are such
+and are built with a :class:`~partreid.losses.extra.LossSetup`. The three arguments are those of
+:func:`~partreid.losses.objective.objective`."""
 
 
 class RegionWeights(ConfigModel):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from partreid.errors import ShapeError
-from partreid.functional.pooling import foreground_map, mean_pool, stripe_maps, weighted_average_pool
+from partreid.functional.pooling import average_weights, foreground_map, mean_weights, stripe_maps
 from partreid.functional.visibility import argmax_visibility, continuous_visibility, threshold_visibility
 from partreid.models.heads import PixelPartClassifier
 from partreid.models.network import PartAttention, ReIDNetwork
-from partreid.types import RegionVectors
 
 
 class BPBReID(ReIDNetwork):
@@ -34,11 +34,13 @@ class BPBReID(ReIDNetwork):
                 self.backbone.channels, len(self.config.part_names), batchnorm=self.config.part_classifier_batchnorm
             )
 
-    def attend(self, features: Tensor, part_maps: Tensor | None) -> PartAttention:
+    def attend(self, maps: Sequence[Tensor], part_maps: Tensor | None) -> PartAttention:
         """Eq. 1; or the part maps E, behind a softmax or as they are."""
         if self.config.attention == "learned":
-            return self.attend_by(self.part_classifier(features))
-        expected = (len(features), len(self.config.part_names), *features.shape[2:])
+            logits = self.part_classifier(maps)
+            attention = logits.softmax(dim=1)
+            return PartAttention(attention, self._visibility(attention), logits)
+        expected = (len(maps[0]), len(self.config.part_names), *maps[0].shape[2:])
         if part_maps is None or part_maps.shape != expected:
             raise ShapeError(
                 f"Fixed attention pools under the part maps of each image: expected part_maps {expected}, got "
@@ -52,22 +54,15 @@ class BPBReID(ReIDNetwork):
         visibility = self._visibility(torch.cat([background, part_maps], dim=1))
         return PartAttention(torch.cat([background, weights], dim=1), visibility)
 
-    def attend_by(self, logits: Tensor) -> PartAttention:
-        """Eq. 1 behind its scores [B, K+1, H, W]: their softmax, and which parts it shows."""
-        maps = logits.softmax(dim=1)
-        return PartAttention(maps, self._visibility(maps), logits)
-
-    def pool(self, features: Tensor, attention: Tensor) -> RegionVectors:
-        """Eq. 3, as one matrix product where the numerics allow."""
+    def region_weights(self, attention: Tensor) -> dict[str, Tensor]:
+        """Eq. 3; or the published weights' mean for the foreground."""
         foreground = foreground_map(attention)
-        whole = torch.ones_like(foreground)  # GAP is a weighted average under equal weights
-        if self.config.foreground_pooling == "weighted_average":
-            pooled = weighted_average_pool(features, torch.cat([whole, foreground, attention[:, 1:]], dim=1))
-            return RegionVectors(global_=pooled[:, 0], foreground=pooled[:, 1], parts=pooled[:, 2:])
-        pooled = weighted_average_pool(features, torch.cat([whole, attention[:, 1:]], dim=1))
-        return RegionVectors(
-            global_=pooled[:, 0], foreground=mean_pool(features, foreground)[:, 0], parts=pooled[:, 1:]
-        )
+        weigh = average_weights if self.config.foreground_pooling == "weighted_average" else mean_weights
+        return {
+            "global_": mean_weights(torch.ones_like(foreground)),
+            "foreground": weigh(foreground),
+            "parts": average_weights(attention[:, 1:]),
+        }
 
     def _visibility(self, maps: Tensor) -> Tensor:
         if self.config.visibility == "argmax":
@@ -90,14 +85,14 @@ class BoT(ReIDNetwork):
     REGIONS: ClassVar[tuple[str, ...]] = ("global_",)
     MATCHED: ClassVar[str | None] = "global_"
 
-    def attend(self, features: Tensor, part_maps: Tensor | None) -> PartAttention:
+    def attend(self, maps: Sequence[Tensor], part_maps: Tensor | None) -> PartAttention:
         """No parts: [B, 1, H, W], all background."""
-        maps = torch.zeros_like(features[:, :1])
-        return PartAttention(maps, maps.new_zeros(maps.shape[0], 0))
+        nothing = torch.zeros_like(maps[0][:, :1])
+        return PartAttention(nothing, nothing.new_zeros(nothing.shape[0], 0))
 
-    def pool(self, features: Tensor, attention: Tensor) -> RegionVectors:
+    def region_weights(self, attention: Tensor) -> dict[str, Tensor]:
         """Global average pooling."""
-        return RegionVectors(global_=mean_pool(features, torch.ones_like(features[:, :1]))[:, 0])
+        return {"global_": mean_weights(torch.ones_like(attention))}
 
 
 class PCB(ReIDNetwork):
@@ -115,15 +110,16 @@ class PCB(ReIDNetwork):
     REGIONS: ClassVar[tuple[str, ...]] = ("global_", "concat", "parts")
     MATCHED: ClassVar[str | None] = None
 
-    def attend(self, features: Tensor, part_maps: Tensor | None) -> PartAttention:
+    def attend(self, maps: Sequence[Tensor], part_maps: Tensor | None) -> PartAttention:
         """The same stripes in every image."""
-        batch, _, height, width = features.shape
-        stripes = stripe_maps(self.config.stripes, (height, width)).to(features).expand(batch, -1, -1, -1)
-        maps = torch.cat([torch.zeros_like(stripes[:, :1]), stripes], dim=1)
-        return PartAttention(maps, stripes.new_ones(stripes.shape[:2]))
+        batch, _, height, width = maps[0].shape
+        stripes = stripe_maps(self.config.stripes, (height, width)).to(maps[0]).expand(batch, -1, -1, -1)
+        attention = torch.cat([torch.zeros_like(stripes[:, :1]), stripes], dim=1)
+        return PartAttention(attention, stripes.new_ones(stripes.shape[:2]))
 
-    def pool(self, features: Tensor, attention: Tensor) -> RegionVectors:
+    def region_weights(self, attention: Tensor) -> dict[str, Tensor]:
         """Global average pooling, and the average of each stripe."""
-        whole = torch.ones_like(attention[:, :1])
-        pooled = weighted_average_pool(features, torch.cat([whole, attention[:, 1:]], dim=1))
-        return RegionVectors(global_=pooled[:, 0], parts=pooled[:, 1:])
+        return {
+            "global_": mean_weights(torch.ones_like(attention[:, :1])),
+            "parts": average_weights(attention[:, 1:]),
+        }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from partreid.models.backbones.base import join_maps, upsampled
 
 _WEIGHT_STD = 0.001
 """Standard deviation of a new part or identity classifier's weights."""
@@ -28,16 +31,36 @@ class PixelPartClassifier(nn.Module):
         nn.init.normal_(self.classifier.weight, std=_WEIGHT_STD)
         nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
 
-    def forward(self, features: Tensor) -> Tensor:
-        """[B, C, H, W] → scores [B, K+1, H, W]; their softmax over dim 1 is M of Eq. 1."""
-        features = self.bn(features)
-        conv = self.classifier
-        if not (torch.is_grad_enabled() and features.is_contiguous(memory_format=torch.channels_last)):
-            scores: Tensor = conv(features)
-            return scores
-        # The same product without a copy of the map; its backward takes half the time of the convolution's.
-        weight = conv.weight.permute(0, 2, 3, 1).flatten(1)
-        return F.linear(features.permute(0, 2, 3, 1), weight, conv.bias).permute(0, 3, 1, 2)
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Scores [B, K+1, H, W] of the map that is joined of these; their softmax over dim 1 is M of Eq. 1.
+
+        A 1×1 convolution is linear, and so is upsampling: each map is convolved with its own channels' weights as it
+        is, and K+1 scores are upsampled in the place of a thousand channels.
+
+        Args:
+            maps: [B, C_s, H_s, W_s] from fine to coarse, as :func:`~partreid.models.backbones.base.join_maps` joins
+                them.
+        """
+        if len(maps) > 1 and isinstance(self.bn, nn.BatchNorm2d):  # its statistics are those of the joined map
+            maps = [join_maps(maps, align_corners=False)]
+        scores: Tensor | None = None
+        first = 0
+        for features in maps:
+            mine = slice(first, first := first + features.shape[1])
+            part = _convolved(
+                self.bn(features), self.classifier.weight[:, mine], self.classifier.bias if scores is None else None
+            )
+            scores = part if scores is None else scores + upsampled(part, scores)
+        assert scores is not None
+        return scores
+
+
+def _convolved(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if not (torch.is_grad_enabled() and features.is_contiguous(memory_format=torch.channels_last)):
+        return F.conv2d(features, weight, bias)
+    # The same product without a copy of the map; its backward takes half the time of the convolution's.
+    flat = weight.permute(0, 2, 3, 1).flatten(1)
+    return F.linear(features.permute(0, 2, 3, 1), flat, bias).permute(0, 3, 1, 2)
 
 
 class EmbeddingHead(nn.Module):

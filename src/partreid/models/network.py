@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partreid.errors import ConfigError, ShapeError
-from partreid.functional.pooling import foreground_map
+from partreid.functional.pooling import foreground_map, weighted_sum_pool
 from partreid.models.backbones import Backbone, build_backbone
+from partreid.models.backbones.base import lowered
 from partreid.models.heads import BNNeck, EmbeddingHead
 from partreid.models.model_config import ModelConfig
 from partreid.types import ModelOutput, PartEmbeddings, RegionVectors
@@ -101,12 +102,32 @@ class ReIDNetwork(nn.Module, ABC):
         """
 
     @abstractmethod
-    def attend(self, features: Tensor, part_maps: Tensor | None) -> PartAttention:
-        """Part attention over the feature map G [B, C, H, W]; ``part_maps`` as in :meth:`forward`."""
+    def attend(self, maps: Sequence[Tensor], part_maps: Tensor | None) -> PartAttention:
+        """Part attention over the feature map G [B, C, H, W]; ``part_maps`` as in :meth:`forward`.
+
+        Args:
+            maps: G, or what is joined to G, from fine to coarse: H and W are those of the first.
+        """
 
     @abstractmethod
-    def pool(self, features: Tensor, attention: Tensor) -> RegionVectors:
-        """Pool G under the maps [B, K+1, H, W] → f_g, f_f [B, C] and f_1..f_K [B, K, C], those that there are."""
+    def region_weights(self, attention: Tensor) -> dict[str, Tensor]:
+        """How much each cell of G counts in each region's vector: [B, 1, H, W] for "global_" and "foreground",
+        [B, K, H, W] for "parts", last; those that there are.
+
+        Args:
+            attention: [B, K+1, H, W], channel 0 = background.
+        """
+
+    def pool(self, maps: Sequence[Tensor], attention: Tensor) -> RegionVectors:
+        """Pool G under the maps [B, K+1, H, W] → f_g, f_f [B, C] and f_1..f_K [B, K, C], those that there are.
+
+        Sums are linear, and so is upsampling: each map is pooled as it is, under weights brought to its size.
+        """
+        regions = self.region_weights(attention)
+        weights = torch.cat(list(regions.values()), dim=1).to(maps[0].dtype)
+        vectors = [weighted_sum_pool(maps[0], weights)]
+        vectors += [weighted_sum_pool(one, lowered(weights, one.shape[2:])) for one in maps[1:]]
+        return _by_region(torch.cat(vectors, dim=2), list(regions))
 
     def forward(self, images: Tensor, part_maps: Tensor | None = None, *, classify: bool = True) -> ModelOutput:
         """Embed normalised images.
@@ -120,7 +141,7 @@ class ReIDNetwork(nn.Module, ABC):
             ShapeError: the images have another shape or are not normalised, or part maps are needed and missing.
         """
         self._check(images)
-        return self.embed(self.backbone.stages(images), part_maps, classify=classify)
+        return self.embed(self.backbone.unjoined(images), part_maps, classify=classify)
 
     def embed(
         self, stages: dict[int, Tensor], part_maps: Tensor | None = None, *, classify: bool = True
@@ -128,15 +149,13 @@ class ReIDNetwork(nn.Module, ABC):
         """Everything behind the backbone.
 
         Args:
-            stages: its features by stride; read are those of its output, and of its own embedding if that is kept.
+            stages: its features by stride (``Backbone.unjoined``); read are those that make up its map, and of its own
+                embedding if that is kept.
             part_maps, classify: as of :meth:`forward`.
         """
-        features = stages[self.backbone.output_stride]  # G [B, C, h, w]
-        attention = self.attend(features, part_maps)
-        if self.config.own_embedding:
-            pooled = self.pool_own(stages, attention.maps)
-        else:
-            pooled = self.pool(features, attention.maps)
+        maps = [stages[stride] for stride in self.backbone.joined_strides]  # G [B, C, h, w], as far as it is joined
+        attention = self.attend(maps, part_maps)
+        pooled = self.pool_own(stages, attention.maps) if self.config.own_embedding else self.pool(maps, attention.maps)
         return self.finish(pooled, attention, classify=classify)
 
     def pool_own(self, stages: dict[int, Tensor], attention: Tensor) -> RegionVectors:
@@ -162,9 +181,7 @@ class ReIDNetwork(nn.Module, ABC):
         batch, count = weights.shape[:2]
         maps = (features.unsqueeze(1) * weights.unsqueeze(2)).flatten(0, 1)
         maps = maps.contiguous(memory_format=torch.channels_last)
-        vectors = self.backbone.vector({self.backbone.vector_stride: maps}).view(batch, count, -1)
-        holistic = {name: vectors[:, index] for index, name in enumerate(masks) if name != "parts"}
-        return RegionVectors(**holistic, parts=vectors[:, len(holistic) :] if "parts" in masks else None)
+        return _by_region(self.backbone.vector({self.backbone.vector_stride: maps}).view(batch, count, -1), list(masks))
 
     def finish(self, pooled: RegionVectors, attention: PartAttention, *, classify: bool = False) -> ModelOutput:
         """Everything behind the pooling: heads, BN necks, and what is matched. Arguments as of :meth:`forward`."""
@@ -225,3 +242,9 @@ class ReIDNetwork(nn.Module, ABC):
             compare_normalized=self.config.normalize_embeddings,
             compare_weights=self.config.slot_weights,
         )
+
+
+def _by_region(vectors: Tensor, names: Sequence[str]) -> RegionVectors:
+    """Vectors [B, M, C] of one map each, and of all parts behind them."""
+    holistic = {name: vectors[:, index] for index, name in enumerate(names) if name != "parts"}
+    return RegionVectors(**holistic, parts=vectors[:, len(holistic) :] if "parts" in names else None)

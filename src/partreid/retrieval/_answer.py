@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
 
 from partreid.functional.distance import pairwise_slot_distances
+from partreid.lazy import torch
 from partreid.retrieval.search.pairs import Pairs, exact_distances
 from partreid.retrieval.stores.base import GalleryStore, SearchRule
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords
 from partreid.types.search import SearchResult
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _TRIES = 4
 

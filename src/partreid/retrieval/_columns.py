@@ -6,13 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, TypeAlias
-
-import torch
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from partreid.errors import DataError, ShapeError, WrongTypeError
-from partreid.inference.extractor import PartExtractor
-from partreid.inference.inputs import ImagesLike
+from partreid.lazy import torch
 from partreid.models.shipped import named_model
 from partreid.objects import brief
 from partreid.retrieval.filters import is_several
@@ -21,7 +18,11 @@ from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryItem, Time, as_text, id_text, is_unknown
 from partreid.types.numbers import in_order
 
-Query: TypeAlias = PartEmbeddings | ImagesLike
+if TYPE_CHECKING:
+    from partreid.inference.extractor import PartExtractor
+    from partreid.inference.inputs import ImagesLike
+
+Query: TypeAlias = "PartEmbeddings | ImagesLike"
 """Embeddings, or images for the gallery's extractor."""
 
 
@@ -46,6 +47,8 @@ def embeddings_of(
 
 def shipped_extractor(store: GalleryStore) -> PartExtractor:
     """That of the model inside the package, for a gallery that is new or was made by it; else a DataError."""
+    from partreid.inference.extractor import PartExtractor
+
     shipped, header = PartExtractor.from_pretrained(), store.header()
     if header is not None and header.model != shipped.fingerprint:
         made = named_model(header.model) if header.model else "nobody knows which"

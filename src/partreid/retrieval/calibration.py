@@ -11,23 +11,24 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Self, TypeVar
 
-import torch
 from pydantic import Field, field_validator, model_validator
-from torch import Tensor
-from torch.nn import functional as F
 
 from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.files import atomic_file
-from partreid.inference.extractor import PartExtractor
 from partreid.json_files import read_json
-from partreid.models.checkpoint import find_checkpoint
+from partreid.lazy import torch
 from partreid.retrieval.labelled_pairs import LabelledPairs as LabelledPairs
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings, SearchResult
 from partreid.types.numbers import require_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from partreid.inference.extractor import PartExtractor
 
 CALIBRATION_FILE = "calibration.json"
 """Name of a calibration beside a checkpoint."""
@@ -229,6 +230,8 @@ class MatchCalibration(ConfigModel):
             DataError: there is none, it is damaged or of another version, or belongs to another model.
             CheckpointError: the source is neither a file nor a checkpoint.
         """
+        from partreid.models.checkpoint import find_checkpoint
+
         path = Path(source) if Path(source).is_file() else find_checkpoint(source) / CALIBRATION_FILE
         if not path.exists():
             raise DataError(f"There is no calibration {path}. Make it with `partreid calibrate`.")
@@ -312,7 +315,9 @@ def fit_curves(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[float, ..
     def closure() -> Tensor:
         optimizer.zero_grad()
         logits = height[curve] - steepness.exp()[curve] * x
-        loss = F.binary_cross_entropy_with_logits(logits, seen.same.double(), seen.weights, reduction="sum")
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits, seen.same.double(), seen.weights, reduction="sum"
+        )
         for values, step, far in ((height, _OFFSET_STEP, _OFFSET_RANGE), (steepness, _SLOPE_STEP, _SLOPE_RANGE)):
             loss = loss + (values.diff() / step).square().sum() / 2 + (values / far).square().mean() / 2
         loss.backward()  # type: ignore[no-untyped-call]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
-import torch
 
 from partreid.errors import DataError, ShapeError, warn
 from partreid.functional.distance import MEMORY_BUDGET
-from partreid.inference.extractor import PartExtractor
+from partreid.lazy import no_grad
 from partreid.objects import Guided
 from partreid.retrieval._answer import answer, nothing
 from partreid.retrieval._columns import Query, by_name, check_once, embeddings_of, items_of, narrowed, shipped_extractor
@@ -28,6 +27,9 @@ from partreid.types.gallery import CameraSummary, GalleryItem, GalleryRecords, T
 from partreid.types.numbers import require_whole
 from partreid.types.search import SearchResult
 from partreid.types.tensors import check_comparable
+
+if TYPE_CHECKING:
+    from partreid.inference.extractor import PartExtractor
 
 _PAGE = 1024
 
@@ -45,8 +47,7 @@ class Gallery(Guided):
             ``"postgres://user@host/database?gallery=name"``, or a store of yours; in memory where None.
         extractor: embeds images given in place of embeddings; that of the model inside the package where None.
         create: whether to begin a new gallery where there is none.
-        engine: of a gallery in memory, how to search: see
-            :class:`~partreid.retrieval.search.exact.ExactSearch`.
+        engine: of a gallery in memory, see :class:`~partreid.retrieval.search.exact.ExactSearch`.
 
     Raises:
         DataError: there is none and none is to be made, it cannot be reached, is damaged, of another format version, or
@@ -259,7 +260,7 @@ class Gallery(Guided):
         a gallery of any size. They are those of one state, that at the first page."""
         return self.store.walk(Filter.of(where), size=_PAGE)
 
-    @torch.no_grad()
+    @no_grad
     def search(
         self,
         query: Query,
@@ -284,8 +285,7 @@ class Gallery(Guided):
 
         Returns:
             Items by distance, equal distances by id. Items that share no visible slot with the query have an infinite
-            distance, ``comparable = False``, and rank last. An empty gallery, and a filter that leaves nothing, give
-            [Q, 0].
+            distance, ``comparable = False``, and rank last. [Q, 0] of an empty gallery, or where a filter leaves none.
 
         Raises:
             ShapeError: ``k`` is below 1, or the query's slots, width or model differ from the gallery's.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from partreid.base_config import ConfigModel
 from partreid.errors import ShapeError, nearest, warn
@@ -15,6 +14,9 @@ from partreid.functional.distance import MEMORY_BUDGET, comparable_slots, distan
 from partreid.functional.visibility import VISIBILITY_RULES
 from partreid.types import PartEmbeddings, compares_normalized, comparison_weights
 from partreid.types.slot_weights import SlotWeights, checked_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Threshold = Annotated[float, Field(ge=0, lt=1)]
 

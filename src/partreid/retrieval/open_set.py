@@ -15,15 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import torch
-from torch import Tensor
-
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET, paired_distances
 from partreid.functional.tolerance import draws_needed, require_share, share_above, share_below, tolerance_rank
 from partreid.functional.two_sample import energy_test
-from partreid.inference.embedding_file import read_file, save_embeddings
-from partreid.models.checkpoint import find_checkpoint
+from partreid.lazy import torch
 from partreid.objects import Guided
 from partreid.parts import FOREGROUND
 from partreid.retrieval.calibration import MatchCalibration
@@ -34,6 +30,8 @@ from partreid.types import OpenSetDecision, PartEmbeddings, SearchResult
 from partreid.types.tensors import check_comparable
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from partreid.retrieval.gallery import Gallery
 
 OPEN_SET_FILE = "open_set.safetensors"
@@ -216,6 +214,8 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         Raises:
             DataError: the file cannot be written.
         """
+        from partreid.inference.embedding_file import save_embeddings
+
         both = PartEmbeddings.cat([self.strangers, self.mates]).to("cpu", torch.float16)
         names = [f"{self.fitted_on}/{kind}/{i}" for kind in _KINDS for i in range(len(self))]
         return save_embeddings(path, both, names=names)
@@ -231,6 +231,9 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
             DataError: there is none, it is damaged, or belongs to another model than the calibration.
             CheckpointError: the source is neither a file nor a checkpoint.
         """
+        from partreid.inference.embedding_file import read_file
+        from partreid.models.checkpoint import find_checkpoint
+
         path = Path(source) if Path(source).is_file() else find_checkpoint(source) / OPEN_SET_FILE
         if not path.is_file():
             raise DataError(f"There is no rule {path}. Make it with `partreid calibrate --rule auto`.")

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import torch
-
 from partreid.errors import ConfigError, DataError
+from partreid.lazy import torch
 from partreid.objects import Guided
 from partreid.progress import Advance
 from partreid.retrieval.filters import Filter, undated_left_out

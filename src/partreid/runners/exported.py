@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from partreid.errors import CheckpointError, ConfigError, needs_extra
 from partreid.files import nameable
 from partreid.runners._export_info import INPUT, METADATA_KEY, OUTPUTS, ExportInfo, check_seal
+from partreid.runners._quickest import milliseconds
 from partreid.runners.runner import PoseInput
 from partreid.runtime import RuntimeConfig
 from partreid.surroundings import cache_folder
@@ -53,6 +55,8 @@ class OnnxSession:
                 raise ConfigError(f"onnxruntime cannot use device {runtime.device!r} here. Check CUDA, or take cpu.")
         self._session = session
         self._input = session.get_inputs()[0].name  # "pictures" in files of former versions
+        self.precision = "float32" if runtime.precision == "auto" else runtime.precision
+        self.milliseconds: dict[str, float] = {}
 
     def __call__(self, pixels: np.ndarray) -> Arrays:
         """uint8 [B, H, W, 3] → vectors, visibility, attention."""
@@ -118,15 +122,37 @@ class OpenVinoSession:
         known = model.has_rt_info([METADATA_KEY])
         self.info = _info(model.get_rt_info([METADATA_KEY]).astype(str) if known else None, path)
         self.device = torch.device("cpu")
-        precision = self.info.precision if runtime.precision == "auto" else runtime.precision
+        named = self.info.precision if runtime.precision == "auto" else runtime.precision
+        # Whoever exported with --bf16 allowed bfloat16, and float32 is nearer to the model: the quicker one is taken.
+        allowed = ("bfloat16", "float32") if (runtime.precision, named) == ("auto", "bfloat16") else (named,)
+        with _damaged(path, "OpenVINO"):
+            compiled = {precision: _Compiled(core, model, precision) for precision in allowed}
+            self.milliseconds: dict[str, float] = {}
+            if len(allowed) > 1:
+                shape = (_TRIED, *self.info.preprocess.size, 3)
+                images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+                ways = {precision: partial(one, images) for precision, one in compiled.items()}
+                found = milliseconds(ways, of=f"{self.info.content} OpenVINO {openvino.__version__}")
+                self.milliseconds = {precision: spent / _TRIED for precision, spent in found.items()}
+        self.precision: str = min(allowed, key=lambda precision: self.milliseconds.get(precision, 0.0))
+        self._run = compiled[self.precision]
+
+    def __call__(self, pixels: np.ndarray) -> Arrays:
+        """uint8 [B, H, W, 3] → vectors, visibility, attention."""
+        return self._run(pixels)
+
+
+class _Compiled:
+    """A model that OpenVINO compiled for an arithmetic."""
+
+    def __init__(self, core: Any, model: Any, precision: str) -> None:
         settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
             # Without it OpenVINO takes bfloat16 where the processor has it: other vectors on other machines.
             "INFERENCE_PRECISION_HINT": _OPENVINO_TYPES[precision],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
-        with _damaged(path, "OpenVINO"):
-            compiled = core.compile_model(model, "CPU", settings)
+        compiled = core.compile_model(model, "CPU", settings)
         count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [compiled.create_infer_request() for _ in range(count)]
 
@@ -144,6 +170,9 @@ class OpenVinoSession:
             results.append(_outputs(self._requests[index % len(self._requests)]))
         return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
 
+
+_TRIED = 16
+"""Images that a way of running is measured with: about the people in a frame."""
 
 _OPENVINO_TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
@@ -196,7 +225,12 @@ class ExportedRunner:
         file: ``.onnx`` or ``.xml`` (with its ``.bin`` beside it), written by ``partreid export``.
         runtime: device and precision. For ONNX the device is "cpu", "cuda" or "tensorrt", the latter two with a number
             (``cuda:1``) if there are several; "auto" is a GPU where this onnxruntime can use one. An OpenVINO file runs
-            on the CPU. "auto" precision is what the file says.
+            on the CPU. "auto" precision is what the file says; of bfloat16 and float32 the quicker one here, where the
+            file says bfloat16: measured when it is first opened on a machine, and kept in the cache.
+
+    Attributes:
+        precision: the arithmetic of what is not in 8-bit integers. milliseconds: processor time an image of each
+            arithmetic that there was to choose from; empty where there was no choice.
 
     Raises:
         CheckpointError: there is no such file, it is not as it was exported, or partreid did not write it.
@@ -218,6 +252,7 @@ class ExportedRunner:
         self.session = SESSIONS[path.suffix](path, runtime or RuntimeConfig())
         self.info = self.session.info
         info, self.device = self.info, self.session.device
+        self.precision, self.milliseconds = self.session.precision, self.session.milliseconds
         self.slots, self.preprocess, self.mirror = info.slots, info.preprocess, info.mirror
         self.fingerprint, self.normalize_embeddings = info.fingerprint, info.normalize_embeddings
         self.slot_weights = info.slot_weights

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from partreid.datasets.augment import Augmentation, AugmentConfig, Augmented
+from partreid.datasets.augment import Augmentation, Augmented
+from partreid.datasets.batch_config import AugmentConfig
 from partreid.datasets.loaders import ImageDataset
 from partreid.errors import CheckpointError, ConfigError, ExportError, MissingDependencyError, TrainingError
 from partreid.files import atomic_folder, mend_folder
-from partreid.models.backbones import Backbone, FineMap
-from partreid.models.backbones.base import join_maps
+from partreid.models.backbones import Backbone
 from partreid.progress import Progress
 from partreid.runners.in_memory import PIECE, Run, run_by_openvino
 from partreid.runtime import Arithmetic
@@ -58,12 +58,8 @@ class MapBatch(NamedTuple):
         return MapBatch(tuple(one.to(device) for one in self.maps), *others)
 
     def stages(self, backbone: Backbone) -> dict[int, Tensor]:
-        """Features by stride, float32, as the backbone that they are of would give them."""
-        maps = [one.float() for one in self.maps]
-        if not isinstance(backbone, FineMap):
-            return {backbone.output_stride: maps[0]}
-        stages = dict(zip(backbone.joined_strides, maps, strict=True))
-        return stages | {backbone.output_stride: join_maps(maps, align_corners=False)}
+        """Features by stride, float32, as ``unjoined`` of the backbone that they are of would give them."""
+        return dict(zip(backbone.joined_strides, (one.float() for one in self.maps), strict=True))
 
 
 class FrozenBackbone(nn.Module):
@@ -74,13 +70,12 @@ class FrozenBackbone(nn.Module):
 
     def __init__(self, backbone: Backbone, *, vector: bool) -> None:
         super().__init__()
-        self.backbone = backbone.backbone if isinstance(backbone, FineMap) else backbone
-        self.strides = backbone.joined_strides if isinstance(backbone, FineMap) else [backbone.output_stride]
+        self.backbone, self.strides = backbone, backbone.joined_strides
         self.vector = vector
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Normalised images → maps from fine to coarse, then the own embedding."""
-        stages = self.backbone.stages(images)
+        stages = self.backbone.unjoined(images)
         vector = (self.backbone.vector(stages),) if self.vector else ()
         return (*(stages[stride] for stride in self.strides), *vector)
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from partreid.datasets.augment import AugmentConfig
-from partreid.datasets.loaders import BatchConfig
-from partreid.datasets.paste import PasteConfig
+from partreid.datasets.batch_config import AugmentConfig, BatchConfig, PasteConfig
 from partreid.errors import ConfigError
+from partreid.lazy import torch
 from partreid.losses.loss_config import DistillationConfig, GiLtConfig, ObjectiveConfig, RegionWeights
 from partreid.models.backbones import BACKBONES, build_backbone, preprocess_for
-from partreid.models.backbones.osnet import OSNETS, OSNet
-from partreid.models.backbones.weights import read_state_dict
+from partreid.models.backbones.osnet_names import OSNETS
 from partreid.models.model_config import ModelConfig
 from partreid.parts import GLOBAL
 from partreid.training.train_config import OptimizerConfig, TrainConfig
@@ -127,6 +123,9 @@ def find_network(network: str) -> tuple[str, str]:
 
 def _osnet_of(path: Path) -> str:
     """The OSNet whose weights a file holds, told by their names and shapes."""
+    from partreid.models.backbones.osnet import OSNet
+    from partreid.models.backbones.weights import read_state_dict
+
     found = {key: tuple(tensor.shape) for key, tensor in read_state_dict(path).items()}
     for name, (kind, width) in OSNETS.items():
         with torch.device("meta"):  # shapes without numbers

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from partreid.datasets.augment import AugmentConfig
-from partreid.datasets.loaders import BatchConfig
+from partreid.datasets.batch_config import AugmentConfig, BatchConfig
 from partreid.errors import ConfigError, nearest
 from partreid.losses.loss_config import GiLtConfig, ObjectiveConfig, RegionWeights
-from partreid.models.checkpoint import find_checkpoint
 from partreid.models.model_config import ModelConfig, bot_model, official_model, paper_model, pcb_model
 from partreid.models.shipped import is_shipped
 from partreid.objects import guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.training.network_presets import NETWORK_PRESETS, NETWORK_SUFFIXES
-from partreid.training.started_with import load_train_config
 from partreid.training.train_config import OptimizerConfig, TrainConfig
 
 
@@ -250,6 +247,9 @@ def find_config(source: str | Path) -> TrainConfig:
         return get_preset(str(source))
     path = Path(source)
     if is_shipped(source) or path.is_dir():
+        from partreid.models.checkpoint import find_checkpoint  # a run is opened with PyTorch, a preset without
+        from partreid.training.started_with import load_train_config
+
         return load_train_config(find_checkpoint(source))
     if path.exists():
         return TrainConfig.load(path)

@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from partreid.base_config import ConfigModel
-from partreid.datasets.augment import AugmentConfig
-from partreid.datasets.loaders import BatchConfig
+from partreid.datasets.batch_config import AugmentConfig, BatchConfig
 from partreid.losses.loss_config import ObjectiveConfig
 from partreid.models.backbones import embeds, network_outline
 from partreid.models.model_config import ModelConfig

@@ -5,15 +5,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from partreid.errors import ShapeError
+from partreid.lazy import is_tensor, torch
 
-Ids: TypeAlias = Sequence[int | str | None] | np.ndarray | Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Ids: TypeAlias = "Sequence[int | str | None] | np.ndarray | Tensor"
 """Whole numbers or text, None where unknown: lists, arrays, tensors, and columns of pandas, pyarrow or polars."""
 
 UNKNOWN_TEXT = frozenset({
@@ -34,7 +36,7 @@ def as_id(value: object) -> int | str | None:
         >>> as_id(np.float32(3)), as_id("0003_c1"), as_id(float("nan")), as_id(" ")
         (3, '0003_c1', None, None)
     """
-    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0 and value is not np.ma.masked:
+    if (isinstance(value, np.ndarray) or is_tensor(value)) and value.ndim == 0 and value is not np.ma.masked:
         value = value.item()
     if isinstance(value, bytes):
         value = value.decode("utf-8", errors="surrogateescape")
@@ -126,7 +128,7 @@ def read_ids(name: str, values: object, size: int | None) -> np.ndarray:
 def _array(name: str, values: object, size: int | None) -> np.ndarray:
     """The values as an array, none of them changed."""
     try:
-        if isinstance(values, Tensor):
+        if is_tensor(values):
             return _array_of_tensor(name, values)
         if isinstance(values, np.ma.MaskedArray):
             return items(values.tolist()) if values.ndim == 1 else np.asarray(values)  # None where masked

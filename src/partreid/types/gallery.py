@@ -8,17 +8,20 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from partreid.errors import DataError
+from partreid.lazy import is_tensor
 from partreid.objects import Guided
 from partreid.types import _id_values as id_values
 from partreid.types.moments import Time as Time
 from partreid.types.moments import as_time
 from partreid.types.tensors import PartEmbeddings
+
+if TYPE_CHECKING:
+    pass
 
 LONGEST_ID = 500
 """Characters of an id, a camera's name or a filter's value."""
@@ -126,7 +129,7 @@ def is_unknown(value: object) -> bool:
 
 def scalar(value: object) -> object:
     """A number or text of numpy or PyTorch as Python's own; anything else as it is."""
-    alone = isinstance(value, np.generic | np.ndarray | Tensor) and not value.ndim
+    alone = (isinstance(value, np.generic | np.ndarray) or is_tensor(value)) and not value.ndim
     return value if not alone or isinstance(value, np.datetime64 | np.timedelta64) else value.item()  # type: ignore[attr-defined]
 
 

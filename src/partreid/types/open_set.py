@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Self
 
 from partreid.objects import Guided
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNLIKE = 0.01
 """Below this p-value images are said not to look like those that a rule was fitted on."""

@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Self, overload
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from partreid.base_config import ConfigModel
 from partreid.errors import ConfigError, WrongTypeError
 from partreid.objects import Guided, html_table
 from partreid.types.gallery import GalleryItem
 from partreid.types.open_set import OpenSetDecision
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)

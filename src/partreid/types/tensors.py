@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from partreid.errors import ShapeError, WrongTypeError, nearest
+from partreid.lazy import is_tensor, torch
 from partreid.objects import Guided
 from partreid.types.numbers import as_tensor
 from partreid.types.slot_weights import checked_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,15 +125,17 @@ class PartEmbeddings(Guided):
             return self.select(index)
         if isinstance(index, Sequence) and index and all(isinstance(one, str) for one in index):
             return self.select(*index)
-        if isinstance(index, int | np.integer) or (isinstance(index, Tensor | np.ndarray) and index.ndim == 0):
+        if isinstance(index, int | np.integer) or (
+            (is_tensor(index) or isinstance(index, np.ndarray)) and index.ndim == 0
+        ):
             if not -len(self) <= int(index) < len(self):
                 raise IndexError(f"image {int(index)} of {len(self)}")
             index = [int(index)]
         if isinstance(index, slice) and index.step is not None and index.step < 0:
             index = range(*index.indices(len(self)))  # tensors know no negative step
-        if isinstance(index, Tensor) and index.dtype == torch.uint8:
+        if is_tensor(index) and index.dtype == torch.uint8:
             index = index.long()  # PyTorch takes bytes for a mask; NumPy's are positions
-        if not isinstance(index, slice | Tensor):
+        if not (isinstance(index, slice) or is_tensor(index)):
             positions = np.asarray(index)
             if positions.size and positions.dtype.kind not in "iub":
                 raise WrongTypeError(

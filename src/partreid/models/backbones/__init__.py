@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-
+from partreid.doors import door
 from partreid.errors import ConfigError
-from partreid.models.backbones.base import Backbone, FineMap
+from partreid.lazy import torch
 from partreid.models.backbones.file_input import FileInput
-from partreid.models.backbones.graph import FileBackbone
-from partreid.models.backbones.hrnet import hrnet_w32
 from partreid.models.backbones.network_files import NetworkFiles, NetworkName
-from partreid.models.backbones.nodes import Graph
-from partreid.models.backbones.osnet import OSNETS, OSNet
-from partreid.models.backbones.resnet import resnet18, resnet50, resnet50_ibn_a
-from partreid.models.backbones.timm_seam import TimmBackbone
-from partreid.models.backbones.weights import load_backbone_weights
+from partreid.models.backbones.osnet_names import OSNETS
 from partreid.objects import Guided
 from partreid.preprocessing import PreprocessConfig
 from partreid.registry import Registry
+
+if TYPE_CHECKING:  # a configuration names a backbone; whoever builds one needs PyTorch
+    from partreid.models.backbones.base import Backbone, FineMap
+    from partreid.models.backbones.nodes import Graph
 
 __all__ = [
     "BACKBONES",
@@ -74,14 +72,14 @@ class BackboneEntry(Guided):
         return self.strides[0]
 
 
+def _built(module: str, what: str, *args: Any, **kwargs: Any) -> Backbone:
+    """A backbone of a module here, which is imported now."""
+    backbone: Backbone = getattr(import_module(f"{__name__}.{module}"), what)(*args, **kwargs)
+    return backbone
+
+
 def _osnet(name: str, _output_stride: int) -> Backbone:
-    return OSNet(*OSNETS[name])
-
-
-def _efficientnet_lite0(output_stride: int, *, instance_norm: bool = False) -> Backbone:
-    from partreid.models.backbones.efficientnet_lite import EfficientNetLite  # loads a library
-
-    return EfficientNetLite(output_stride, instance_norm=instance_norm)
+    return _built("osnet", "OSNet", *OSNETS[name])
 
 
 def _openvino(name: str, output_stride: int | None) -> Backbone:
@@ -98,6 +96,8 @@ def _onnx(name: str, output_stride: int | None) -> Backbone:
 
 def _of_file(name: str, read: Callable[[Path], Graph]) -> Backbone:
     """The network of ``onnx/FILE``, ``openvino/FILE`` or either with ``#MAP`` behind it."""
+    from partreid.models.backbones.graph import FileBackbone
+
     named = NetworkName.of(name)
     assert named is not None
     graph = read(named.path)
@@ -108,15 +108,17 @@ BACKBONES: Registry[Callable[..., Backbone]] = Registry(
     "backbone",
     group="partreid.backbones",
     own={
-        "resnet18": BackboneEntry(resnet18),
-        "resnet50": BackboneEntry(resnet50),
-        "resnet50_ibn_a": BackboneEntry(resnet50_ibn_a),
-        "hrnet_w32": BackboneEntry(lambda _: hrnet_w32(), strides=(4,), multiple=32),
-        "efficientnet_lite0": BackboneEntry(_efficientnet_lite0),
-        "efficientnet_lite0_in": BackboneEntry(partial(_efficientnet_lite0, instance_norm=True)),
+        "resnet18": BackboneEntry(partial(_built, "resnet", "resnet18")),
+        "resnet50": BackboneEntry(partial(_built, "resnet", "resnet50")),
+        "resnet50_ibn_a": BackboneEntry(partial(_built, "resnet", "resnet50_ibn_a")),
+        "hrnet_w32": BackboneEntry(lambda _: _built("hrnet", "hrnet_w32"), strides=(4,), multiple=32),
+        "efficientnet_lite0": BackboneEntry(partial(_built, "efficientnet_lite", "EfficientNetLite")),
+        "efficientnet_lite0_in": BackboneEntry(
+            partial(_built, "efficientnet_lite", "EfficientNetLite", instance_norm=True)
+        ),
         # Measured: no faster in bfloat16 (docs/performance.md).
         **{name: BackboneEntry(partial(_osnet, name), strides=(16,), bfloat16_on_cpu=False) for name in OSNETS},
-        "timm/": TimmBackbone,
+        "timm/": partial(_built, "timm_seam", "TimmBackbone"),
         "onnx/": _onnx,
         "openvino/": _openvino,
     },
@@ -151,6 +153,9 @@ def build_backbone(
         MissingDependencyError: it needs timm, which is missing or does not work.
         CheckpointError: there are no such weights, or a key does not fit; every such key is listed.
     """
+    from partreid.models.backbones.base import Backbone, FineMap
+    from partreid.models.backbones.weights import load_backbone_weights
+
     entry = _entry(name)
     stride = entry.stride(name, output_stride)
     backbone = entry(name, stride) if BACKBONES.key(name).endswith("/") else entry(stride)
@@ -255,6 +260,8 @@ def _stamp(name: str) -> Any:
 @cache
 def _outline(name: str, output_stride: int | None, entry: BackboneEntry, stamp: Any) -> Outline:
     """``entry`` is a key of the cache: another may be registered by the same name."""
+    from partreid.models.backbones.graph import FileBackbone
+
     with torch.random.fork_rng(devices=[]):  # asking for a size draws no random numbers from whoever asks
         backbone = build_backbone(name, output_stride=output_stride)
     geometry = MapGeometry(backbone.output_stride, backbone.input_multiple)
@@ -265,5 +272,11 @@ def _outline(name: str, output_stride: int | None, entry: BackboneEntry, stamp: 
 
 @cache
 def _embeds(name: str, size: tuple[int, int], stamp: Any) -> bool:
+    from partreid.models.backbones.graph import FileBackbone
+
     backbone = build_backbone(name)
     return isinstance(backbone, FileBackbone) and backbone.embeds(size)
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = door(__name__)

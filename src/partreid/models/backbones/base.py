@@ -38,6 +38,15 @@ class Backbone(nn.Module, ABC):
         """Stride of the features that :meth:`vector` reads."""
         return self.output_stride
 
+    @property
+    def joined_strides(self) -> Sequence[int]:
+        """Of the features that are the feature map, from fine to coarse: coarser ones are upsampled and appended."""
+        return (self.output_stride,)
+
+    def unjoined(self, images: Tensor) -> dict[int, Tensor]:
+        """As :meth:`stages`; a map that is joined of others is not built."""
+        return self.stages(images)
+
     @abstractmethod
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """Features by stride, [B, C_s, H/s, W/s]: the deepest of each stride, the feature map among them."""
@@ -84,9 +93,33 @@ class Backbone(nn.Module, ABC):
 def join_maps(maps: Sequence[Tensor], *, align_corners: bool) -> Tensor:
     """Feature maps from fine to coarse, upsampled to the finest (bilinear) and concatenated, [B, ΣC, H, W]."""
     finest, *coarser = maps
-    size = finest.shape[2:]
-    upsampled = [F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners) for x in coarser]
-    return torch.cat([finest, *upsampled], dim=1)
+    return torch.cat([finest, *(upsampled(x, finest, align_corners=align_corners) for x in coarser)], dim=1)
+
+
+def upsampled(x: Tensor, like: Tensor, *, align_corners: bool = False) -> Tensor:
+    """A map [B, C, h, w] at the height and width of another (bilinear)."""
+    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=align_corners)
+
+
+def lowered(weights: Tensor, size: Sequence[int]) -> Tensor:
+    """Weights of a fine map's cells as those of a coarse map that is upsampled to it: the sums are the same.
+
+    Σ w·up(G) = Σ lowered(w)·G, because upsampling (bilinear, as of :func:`join_maps` without corners) is linear.
+
+    Args:
+        weights: [B, M, H, W]. size: (h, w) of the coarse map.
+
+    Returns:
+        [B, M, h, w].
+    """
+    rows, columns = (_upsampling(c, f, weights) for c, f in zip(size, weights.shape[2:], strict=True))
+    return rows @ weights @ columns.T
+
+
+def _upsampling(coarse: int, fine: int, like: Tensor) -> Tensor:
+    """[coarse, fine] what a cell of one axis gives to each of the upsampled axis."""
+    cells = torch.eye(coarse, dtype=like.dtype, device=like.device).view(1, coarse, coarse, 1)
+    return F.interpolate(cells, size=(fine, 1), mode="bilinear", align_corners=False).view(coarse, fine)
 
 
 class FineMap(Backbone):
@@ -99,9 +132,6 @@ class FineMap(Backbone):
     Args:
         backbone: gives features of several strides. stride: of the finer map.
 
-    Attributes:
-        joined_strides: of the features that are concatenated, from fine to coarse.
-
     Raises:
         ConfigError: the backbone has no features of that stride.
     """
@@ -112,8 +142,8 @@ class FineMap(Backbone):
             finer = sorted(s for s in backbone.stage_channels if s < backbone.output_stride)
             raise ConfigError(f"map_stride = {stride}: this backbone offers the finer strides {finer}.")
         self.backbone = backbone
-        self.joined_strides = sorted(s for s in backbone.stage_channels if s >= stride)
-        self.channels = sum(backbone.stage_channels[s] for s in self.joined_strides)
+        self._joined = sorted(s for s in backbone.stage_channels if s >= stride)
+        self.channels = sum(backbone.stage_channels[s] for s in self._joined)
         self.stage_channels = backbone.stage_channels | {stride: self.channels}
         self.output_stride = stride
         self.input_multiple = backbone.input_multiple
@@ -124,11 +154,20 @@ class FineMap(Backbone):
         """Stride of the backbone's own map."""
         return self.backbone.vector_stride
 
+    @property
+    def joined_strides(self) -> Sequence[int]:
+        """Of the backbone's features, those from ``stride`` on."""
+        return self._joined
+
+    def unjoined(self, images: Tensor) -> dict[int, Tensor]:
+        """The backbone's own features, which :meth:`stages` joins."""
+        return self.backbone.stages(images)
+
     def vector(self, stages: dict[int, Tensor]) -> Tensor:
         """The backbone's own embedding of the whole image, read off its own map."""
         return self.backbone.vector(stages)
 
     def stages(self, images: Tensor) -> dict[int, Tensor]:
         """The backbone's features, those of ``stride`` replaced by all from there on, [B, ΣC_s, H/stride, W/stride]."""
-        stages = self.backbone.stages(images)
+        stages = self.unjoined(images)
         return stages | {self.output_stride: join_maps([stages[s] for s in self.joined_strides], align_corners=False)}

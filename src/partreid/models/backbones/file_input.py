@@ -14,12 +14,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
-import torch
-from torch import Tensor
-
+from partreid.lazy import is_tensor, torch
 from partreid.preprocessing import PreprocessConfig
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from partreid.models.backbones.network_files import NetworkFiles
     from partreid.models.backbones.nodes import Graph
 
@@ -126,7 +126,7 @@ def _beginning(graph: Graph, passages: Sequence[str]) -> tuple[bool, Triple | No
 
 def _affine(images: Tensor, answer: Any) -> tuple[list[int], Tensor, Tensor] | None:
     """Which channel each one of the answer comes from, times what, plus what; None if it is anything else."""
-    if not isinstance(answer, Tensor) or answer.shape != images.shape:
+    if not is_tensor(answer) or answer.shape != images.shape:
         return None
     offset = answer[0, :, 0, 0]
     factors = (answer[1:4, :, 0, 0] - offset).T  # [answer's channel, image's channel]

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partreid.models.backbones.base import Backbone
+from partreid.models.backbones.osnet_names import Kind
 
-Kind = Literal["plain", "ibn", "ain"]
 Norm = Literal["none", "inside", "after"]
 """A block's instance norm: none; inside, on the branch alone; after, on the sum of branch and shortcut."""
 
@@ -26,7 +26,6 @@ _NORMS: dict[Kind, tuple[tuple[Norm, Norm], ...]] = {
     "ain": (("inside", "inside"), ("none", "inside"), ("inside", "none")),  # found by its authors' search
 }
 _STEM, *_STAGES = 64, 256, 384, 512  # channels at width 1
-_WIDTHS = {"1_0": 1.0, "0_75": 0.75, "0_5": 0.5, "0_25": 0.25}
 _STREAMS = ("conv2a", "conv2b", "conv2c", "conv2d")
 
 
@@ -167,14 +166,6 @@ class InstanceNorm(nn.InstanceNorm2d):
         """[B, C, H, W] → the same shape."""
         kept = x.is_contiguous(memory_format=torch.channels_last)
         return super().forward(x).contiguous(memory_format=torch.channels_last if kept else torch.contiguous_format)
-
-
-OSNETS: dict[str, tuple[Kind, float]] = {
-    **{f"osnet_x{size}": ("plain", width) for size, width in _WIDTHS.items()},
-    "osnet_ibn_x1_0": ("ibn", 1.0),
-    **{f"osnet_ain_x{size}": ("ain", width) for size, width in _WIDTHS.items()},
-}
-"""Those of torchreid's model zoo, by its names: kind and width."""
 
 
 def _named(**modules: nn.Module) -> nn.Sequential:

@@ -18,7 +18,7 @@ from torch import Tensor
 from partreid.errors import CheckpointError, warn
 from partreid.files import nameable
 from partreid.models.backbones.base import Backbone
-from partreid.models.backbones.osnet import OSNETS
+from partreid.models.backbones.osnet_names import OSNETS
 
 T = TypeVar("T")
 

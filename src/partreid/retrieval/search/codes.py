@@ -7,16 +7,18 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from torch import Tensor
 
 from partreid.errors import DataError, ShapeError
 from partreid.files import atomic_file
 from partreid.retrieval.search.bound import LARGEST, MOST_SLOTS, SMALLEST, WIDEST, Rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _VERSION = "2"  # of files of codes: changes with what the numbers beside codes mean
 _CHUNK = 2048  # vectors converted to single precision at once

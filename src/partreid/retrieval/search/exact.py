@@ -7,21 +7,23 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from partreid.errors import MissingDependencyError
 from partreid.functional.distance import part_distances
 from partreid.functional.visibility import query_weights, slot_weights, weighs_unseen
+from partreid.lazy import no_grad, torch
 from partreid.retrieval.matching import MatchingConfig
 from partreid.retrieval.search.bound import SMALLEST
 from partreid.retrieval.search.codes import SlotCodes, suits
 from partreid.retrieval.search.pairs import Pairs, with_ties
 from partreid.retrieval.stores.base import SearchRule
 from partreid.types import PartEmbeddings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Engine = Literal["auto", "int8", "plain"]
 CODES_FROM = 10_000
@@ -102,7 +104,7 @@ class ExactSearch:
         self._useless: tuple[MatchingConfig, int] | None = None
         self.scored = 0
 
-    @torch.no_grad()
+    @no_grad
     def nearest(
         self,
         query: PartEmbeddings,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from partreid.functional.distance import paired_distances
+from partreid.lazy import torch
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
 
-Number = TypeVar("Number", Tensor, np.ndarray)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Number = TypeVar("Number", "Tensor", np.ndarray)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from partreid.errors import ConfigError, DataError, ShapeError
 from partreid.functional.distance import MEMORY_BUDGET
 from partreid.functional.visibility import query_weights
+from partreid.lazy import torch
 from partreid.models.shipped import named_model
 from partreid.objects import Guided
 from partreid.retrieval.filters import Filter
@@ -24,6 +23,9 @@ from partreid.types import PartEmbeddings
 from partreid.types.gallery import LONGEST_ID, CameraSummary, GalleryRecords
 from partreid.types.slot_weights import SlotWeights
 from partreid.types.tensors import check_comparable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT_VERSION = 2
 """Of what stores keep; 1 was one file for all vectors. Another one is refused."""
@@ -154,15 +156,19 @@ class GalleryStore(Protocol):
 
     Attributes:
         location: where it is, as ``Gallery.open`` takes it.
-        dtype: floating type in which vectors are kept; None = as they come. Those given to :meth:`write` have it, lie
-            on the CPU, and are finite.
 
     Raises:
         DataError: from any method: the store cannot be reached, read or written, or is damaged.
     """
 
     location: str
-    dtype: torch.dtype | None
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """Floating type in which vectors are kept; None = as they come.
+
+        Those given to :meth:`write` have it, lie on the CPU, and are finite.
+        """
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
         """What ``answer`` returns: all that it reads of this store is of one state, whoever writes meanwhile.

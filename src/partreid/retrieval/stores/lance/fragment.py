@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from partreid.errors import DataError
+from partreid.lazy import torch
 from partreid.retrieval.search.codes import SlotCodes, load_codes, save_codes
 from partreid.retrieval.stores.base import GalleryHeader
 from partreid.retrieval.stores.lance import lance, lance_errors

@@ -8,14 +8,14 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
-from torch import Tensor
 
 from partreid.errors import DataError
+from partreid.lazy import torch
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.codes import SlotCodes
 from partreid.retrieval.stores.base import GalleryHeader
@@ -25,6 +25,9 @@ from partreid.retrieval.stores.lance.head import FragmentEntry, Head, check_size
 from partreid.retrieval.stores.lance.rows import NO_TIME, as_moment
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import CameraSummary, GalleryRecords
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Snapshot:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from partreid.errors import DataError
 from partreid.files import hold_folder
+from partreid.lazy import torch
 from partreid.retrieval.filters import Filter
 from partreid.retrieval.search.exact import Engine, ExactSearch
 from partreid.retrieval.stores.base import Answer, Candidates, GalleryHeader, SearchRule, first_header, pages, taken
@@ -50,8 +50,6 @@ class LanceStore:
             another format version.
     """
 
-    dtype: torch.dtype | None = torch.float16
-
     def __init__(self, path: Path, *, create: bool, engine: Engine = "auto") -> None:
         self.location = str(path)
         self.search = ExactSearch(engine, lambda snapshot, unseen: snapshot.codes(unseen=unseen))
@@ -64,6 +62,10 @@ class LanceStore:
         if not _holds_gallery(path) and not create:
             raise DataError(f"No gallery in {path}: expected a folder with {HEAD}. Add items to begin one there.")
         self._read(lambda _: None)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float16
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
         return self._read(lambda _: answer())
