@@ -41,18 +41,31 @@ class PixelPartClassifier(nn.Module):
             maps: [B, C_s, H_s, W_s] from fine to coarse, as :func:`~partreid.models.backbones.base.join_maps` joins
                 them.
         """
-        if len(maps) > 1 and isinstance(self.bn, nn.BatchNorm2d):  # its statistics are those of the joined map
-            maps = [join_maps(maps, align_corners=False)]
+        if len(maps) > 1 and self.training and isinstance(self.bn, nn.BatchNorm2d):
+            maps = [join_maps(maps, align_corners=False)]  # the batch's statistics are those of the joined map
         scores: Tensor | None = None
         first = 0
         for features in maps:
             mine = slice(first, first := first + features.shape[1])
             part = _convolved(
-                self.bn(features), self.classifier.weight[:, mine], self.classifier.bias if scores is None else None
+                self._normed(features, mine),
+                self.classifier.weight[:, mine],
+                self.classifier.bias if scores is None else None,
             )
             scores = part if scores is None else scores + upsampled(part, scores)
         assert scores is not None
         return scores
+
+    def _normed(self, features: Tensor, mine: slice) -> Tensor:
+        """The norm of those channels of the joined map that these features are."""
+        norm = self.bn
+        if not isinstance(norm, nn.BatchNorm2d) or features.shape[1] == norm.num_features:
+            normed: Tensor = norm(features)
+            return normed
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        mean, variance = norm.running_mean[mine], norm.running_var[mine]
+        return F.batch_norm(features, mean, variance, norm.weight[mine], norm.bias[mine], eps=norm.eps)
 
 
 def _convolved(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
