@@ -82,7 +82,7 @@ def tiny_config(*overrides: str) -> TrainConfig:
             "batch.images_per_identity=2",
             "optimizer.epochs=2",
             "optimizer.warmup_epochs=1",
-            "optimizer.frozen_stride=null",
+            "optimizer.backbone_rate=1",
             "pretrained=none",
             *overrides,
         ]
