@@ -143,7 +143,7 @@ class MemoryStore:
             search = self.search if newest else ExactSearch(self._engine)
             pairs = search.nearest(query.to(items.vectors.device), items, rule, searched)
             positions, record = np.unique(pairs.position, return_inverse=True)
-            return Candidates(state.records(positions.tolist()), pairs.query, record)
+            return Candidates(state.records(positions.tolist()), pairs.query, record, pairs.distances)
 
     def compact(self) -> tuple[str, ...]:
         with self._lock:
