@@ -299,6 +299,16 @@ def test_every_library_that_is_trusted_multiplies_exactly(way: products.Multipli
     assert way.exact(queries)
 
 
+@pytest.mark.parametrize("queries", [1, 3, 64])
+def test_queries_begin_a_cache_line(queries: int) -> None:
+    """Wherever their memory comes from: a third of the speed was lost where it did not happen to."""
+    asked = np.random.default_rng(0).integers(-127, 128, (queries, 95), np.int8)
+    packed = products.NUMBA.pack(asked)
+    assert packed.ctypes.data % 64 == 0
+    assert packed.dtype == np.int16
+    np.testing.assert_array_equal(packed, asked)
+
+
 def test_a_library_that_cuts_products_off_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """As oneDNN does where the processor adds up pairs of products in 16 bits."""
 
