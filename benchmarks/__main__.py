@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import time
 from dataclasses import asdict
 from datetime import date
 from importlib import import_module
@@ -39,11 +41,16 @@ def main() -> None:
     console = Console()
     machine = f"{processor()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}"
     console.print(f"{machine}, {date.today()}. CPU seconds, median of {options.rounds} turns; ratios within this run.")
+    if hasattr(os, "getloadavg"):
+        console.print(f"Load of the machine before the first turn: {os.getloadavg()[0]:.1f}.")
+    started = time.perf_counter()
     results: dict[str, list[Figure]] = {}
     for name in options.groups or GROUPS:
         group = import_module(f"benchmarks.{name}")
         results[name] = list(group.measure(rounds=options.rounds))
         console.print(table(group.TITLE, results[name]))
+    minutes = (time.perf_counter() - started) / 60, time.process_time() / 60
+    console.print(f"{minutes[0]:.1f} minutes by the clock, {minutes[1]:.1f} of CPU in this process.")
     if options.json:
         figures = {name: [asdict(figure) for figure in group] for name, group in results.items()}
         content = {"machine": machine, "date": date.today().isoformat(), "figures": figures}

@@ -42,6 +42,8 @@ def make(count: int = 5, width: int = 4) -> PartEmbeddings:
         (np.array([2, 1], np.uint16), [2, 1]),
         (np.array([False, True, False, False, True]), [1, 4]),
         (torch.tensor([3, 3]), [3, 3]),
+        (torch.tensor([-1, 0, -5]), [4, 0, 0]),
+        (torch.tensor([2, 0], dtype=torch.int32), [2, 0]),
         (torch.arange(5) > 2, [3, 4]),
         (range(1, 4), [1, 2, 3]),
     ],
@@ -64,6 +66,8 @@ def test_a_slice_is_a_view() -> None:
 def test_beyond_the_batch(index: Any) -> None:
     with pytest.raises(IndexError, match=r"of 5"):
         make()[index]
+    with pytest.raises(IndexError, match=rf"index {int(index)} is out of bounds .* size 5"):
+        make()[[0, int(index)]]
     with pytest.raises(TypeError, match=r"integers or a mask"):
         make()[[0.5]]  # type: ignore[list-item]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from partreid.functional.distance import pairwise_slot_distances
 from partreid.lazy import torch
-from partreid.retrieval.search.pairs import Pairs, exact_distances
+from partreid.retrieval.search.pairs import CACHED, Pairs, exact_distances
 from partreid.retrieval.stores.base import GalleryStore, SearchRule
 from partreid.types import PartEmbeddings
 from partreid.types.gallery import GalleryRecords
@@ -40,13 +40,15 @@ def _one_answer(query: PartEmbeddings, store: GalleryStore, rule: SearchRule) ->
     asked, records = rule.matching.prepare(query), found.records
     count = wanted = min(rule.k, store.count(rule.where))
     query_of, record_of = (np.asarray(column, np.int64) for column in (found.query, found.record))
-    distances = exact_distances(
-        asked,
-        lambda some: rule.matching.prepare(records.embeddings[some]),
-        Pairs(query_of, record_of, np.empty((len(record_of), 0))),
-        rule.matching,
-        memory_budget=rule.memory_budget,
-    )
+    distances = found.distances
+    if distances is None:
+        distances = exact_distances(
+            asked,
+            lambda some: rule.matching.prepare(records.embeddings[some]),
+            Pairs(query_of, record_of, np.empty((len(record_of), 0))),
+            rule.matching,
+            memory_budget=rule.memory_budget,
+        )
     order = np.array(sorted(range(len(records)), key=lambda r: found.records.items[r].id), np.int64)
     pairs = Pairs(query_of, np.argsort(order)[record_of], distances[:, None])  # positions in the order of ids
     pairs, rank = pairs[np.isfinite(distances)].ranked()
@@ -94,7 +96,7 @@ def _result(
         torch.from_numpy(chosen),
         normalize=rule.matching.normalize,
         visibility=rule.matching.visibility,
-        memory_budget=rule.memory_budget,
+        memory_budget=min(rule.memory_budget, CACHED),
     )
     items = tuple(tuple(records.items[r] for r in row) for row in chosen)
     model = records.embeddings.model or asked.model

@@ -143,7 +143,7 @@ class PartEmbeddings(Guided):
                     f"e[{self.slots[0] if self.slots else 'head'!r}], or one after the other."
                 )
             index = torch.from_numpy(positions.astype(bool if positions.dtype == bool else np.int64))
-        return replace(self, vectors=self.vectors[index], visibility=self.visibility[index])
+        return replace(self, vectors=_chosen(self.vectors, index), visibility=_chosen(self.visibility, index))
 
     def __repr__(self) -> str:
         b, s, d = self.vectors.shape
@@ -265,6 +265,15 @@ def _as_floating(name: str, values: Tensor | np.ndarray | Sequence[Any]) -> Tens
     tensor = as_tensor(name, values)
     own = tensor.dtype == torch.float64 and isinstance(values, Sequence)
     return tensor.to(torch.get_default_dtype()) if own else tensor
+
+
+def _chosen(rows: Tensor, index: slice | Tensor) -> Tensor:
+    """``rows[index]``; on the CPU positions go through ``index_select``, which takes a third of the time."""
+    if isinstance(index, slice) or index.ndim != 1 or index.dtype != torch.int64 or not len(index):
+        return rows[index]
+    if rows.device.type == index.device.type == "cpu" and 0 <= int(index.min()) <= int(index.max()) < len(rows):
+        return rows.index_select(0, index)
+    return rows[index]  # brackets know negative positions, and say which one is wrong
 
 
 def _finite(vectors: Tensor) -> Tensor:

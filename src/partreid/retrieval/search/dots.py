@@ -20,6 +20,16 @@ from partreid.retrieval.search.kernels import Array, compiled
 _LANES = 32
 _CACHED = 32  # codes that stay in the first cache while all queries pass
 _TOGETHER = 4  # queries that share the reading and widening of a code
+_LINE = 64  # bytes of a cache line: a register read across two takes twice as long
+
+
+def aligned(queries: Array) -> Array:
+    """[Q, D] int8 queries as :func:`dots` takes them, int16, and reads them quickest: from the start of a line."""
+    room = np.empty(2 * queries.size + _LINE, np.uint8)
+    start = -room.ctypes.data % _LINE
+    found = room[start : start + 2 * queries.size].view(np.int16).reshape(queries.shape)
+    found[:] = queries
+    return found
 
 
 @compiled()

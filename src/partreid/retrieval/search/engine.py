@@ -29,7 +29,6 @@ _LANES = 16  # numbers that one instruction works on
 _QUERIES = 256  # at once: their sums over a task's items stay in the processor's cache
 _TASK_PAIRS, _TASK_ITEMS = 2**17, 2**15
 _SEED, _GROWTH = 256, 3  # items that give the first limits; how much further each limit carries
-_CACHED = 2**24  # bytes of vectors gathered and compared at once, intermediate results included
 _PAIR_BYTES = 64  # of a candidate, sorted copies included
 _WORTHWHILE = 0.05  # fraction of pairs above which the plain way is quicker
 
@@ -204,7 +203,6 @@ def _decide(query: PartEmbeddings, survivors: Pairs, items: Items, k: int, memor
 
 
 def _exact(query: PartEmbeddings, pairs: Pairs, items: Items, memory_budget: int) -> Pairs:
-    memory_budget = min(memory_budget, _CACHED)
     distances = exact_distances(query, items.fetch, pairs, items.matching, memory_budget=memory_budget)
     return Pairs(pairs.query, pairs.position, distances[:, None])
 

@@ -114,6 +114,8 @@ class ExactSearch:
     ) -> Pairs:
         """Every item among the k nearest comparable ones of some query, ties of the k-th included, and some others.
 
+        Their distances are told where they were computed as for an answer: through codes, pair by pair.
+
         Args:
             query: [Q, S, D]. items: N, on the same device. rule: how to search; its filter is not looked at.
             searched: [N] bool, the items that count; all where None.
@@ -212,7 +214,7 @@ def _plain(query: PartEmbeddings, items: Embedded, rule: SearchRule, searched: n
     some = max(1, min(len(asked), memory_budget // (4 * _PAIR_BYTES * max(1, k))))  # queries
     most = max(1, memory_budget // (2 * max(_PAIR_BYTES * some, 8 * asked.width * len(items.slots))))  # items
     positions = torch.arange(len(items)) if searched is None else torch.from_numpy(searched.nonzero()[0])
-    found = [Pairs.none()]
+    found = [Pairs.none(0)]
     for q in range(0, len(asked), some):
         best = Pairs.none()
         for start in range(0, len(positions), most):
@@ -232,5 +234,5 @@ def _plain(query: PartEmbeddings, items: Embedded, rule: SearchRule, searched: n
             row, column = ((distances <= limit) & torch.isfinite(distances)).nonzero(as_tuple=True)
             near = Pairs(row.cpu().numpy(), place[column.cpu()].numpy(), distances[row, column].cpu().numpy()[:, None])
             best = Pairs.cat([best, near]).nearest(k)
-        found.append(Pairs(best.query + q, best.position, best.numbers))
+        found.append(Pairs(best.query + q, best.position, best.numbers[:, :0]))
     return Pairs.cat(found)

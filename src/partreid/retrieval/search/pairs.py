@@ -16,6 +16,9 @@ from partreid.types import PartEmbeddings
 if TYPE_CHECKING:
     from torch import Tensor
 
+CACHED = 2**24
+"""Bytes in which chosen pairs are compared at once, intermediate results included; more leave the processor's cache."""
+
 Number = TypeVar("Number", "Tensor", np.ndarray)
 
 
@@ -24,7 +27,8 @@ class Pairs:
     """P pairs of a query and an item with some numbers each.
 
     Attributes:
-        query, position: [P] int64. numbers: [P, 2] lower and upper bound of the distance, or [P, 1] the distance.
+        query, position: [P] int64.
+        numbers: [P, 2] lower and upper bound of the distance, [P, 1] the distance, or [P, 0] nothing.
     """
 
     query: np.ndarray
@@ -36,6 +40,11 @@ class Pairs:
 
     def __getitem__(self, some: np.ndarray) -> Pairs:
         return Pairs(self.query[some], self.position[some], self.numbers[some])
+
+    @property
+    def distances(self) -> np.ndarray | None:
+        """[P], where they are known."""
+        return self.numbers[:, 0] if self.numbers.shape[1] == 1 else None
 
     @classmethod
     def none(cls, numbers: int = 1) -> Pairs:
@@ -79,7 +88,7 @@ def exact_distances(
         query: [Q, S, D], prepared by ``matching``. items: those at some positions, prepared too.
         memory_budget: bytes to work in.
     """
-    step = max(1, memory_budget // (8 * 4 * query.width * len(query.slots)))
+    step = max(1, min(memory_budget, CACHED) // (8 * 4 * query.width * len(query.slots)))
     found = [np.empty(0, np.float32)]
     for start in range(0, len(pairs), step):
         left, right = (torch.from_numpy(column[start : start + step]) for column in (pairs.query, pairs.position))

@@ -12,7 +12,7 @@ import numkong
 import numpy as np
 import torch
 
-from partreid.retrieval.search.dots import dots
+from partreid.retrieval.search.dots import aligned, dots
 from partreid.retrieval.search.kernels import LEVELS
 
 _ROWS, _QUERIES, _WIDTH, _TURNS = 2**9, 64, 512, 5  # of the products that are tried
@@ -52,7 +52,7 @@ def _onednn(vectors: np.ndarray, packed: torch.Tensor, out: np.ndarray) -> None:
     torch._int_mm(torch.from_numpy(vectors), packed, out=torch.from_numpy(out))
 
 
-NUMBA = Multiplier("numba", lambda codes: codes.astype(np.int16), dots)
+NUMBA = Multiplier("numba", aligned, dots)
 NUMKONG = Multiplier("numkong", functools.partial(numkong.dots_pack, dtype="int8"), _numkong)
 ONEDNN = Multiplier("oneDNN", lambda codes: torch.from_numpy(codes).T, _onednn)
 

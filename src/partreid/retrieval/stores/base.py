@@ -140,11 +140,14 @@ class Candidates(Guided):
 
     Attributes:
         records: R items, each once. query: [P] int64 of each pair. record: [P] int64 its item's place in ``records``.
+        distances: [P] of each pair by :func:`~partreid.functional.distance.paired_distances`, where the store knows
+            them; None = they are computed from ``records``.
     """
 
     records: GalleryRecords
     query: np.ndarray
     record: np.ndarray
+    distances: np.ndarray | None = None
 
 
 class GalleryStore(Protocol):

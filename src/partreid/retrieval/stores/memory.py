@@ -89,7 +89,8 @@ class MemoryStore:
 
     def count(self, where: Filter) -> int:
         with self._lock:
-            return len(self._state().positions(where))
+            state = self._state()
+            return state.count if where == Filter() else len(state.positions(where))  # a list of all takes longer
 
     def cameras(self, where: Filter) -> list[CameraSummary]:
         with self._lock:
@@ -142,7 +143,7 @@ class MemoryStore:
             search = self.search if newest else ExactSearch(self._engine)
             pairs = search.nearest(query.to(items.vectors.device), items, rule, searched)
             positions, record = np.unique(pairs.position, return_inverse=True)
-            return Candidates(state.records(positions.tolist()), pairs.query, record)
+            return Candidates(state.records(positions.tolist()), pairs.query, record, pairs.distances)
 
     def compact(self) -> tuple[str, ...]:
         with self._lock:

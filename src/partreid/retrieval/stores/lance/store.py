@@ -159,7 +159,7 @@ class LanceStore:
         searched = snapshot.mask(rule.where)
         pairs = self.search.nearest(query, snapshot, rule, None if searched.all() else searched)
         positions, record = np.unique(pairs.position, return_inverse=True)
-        return Candidates(snapshot.records(positions), pairs.query, record)
+        return Candidates(snapshot.records(positions), pairs.query, record, pairs.distances)
 
     def _read(self, answer: Callable[[Snapshot], Answer]) -> Answer:
         """An answer from the newest version; where a writer cleared that away meanwhile, from the next."""
