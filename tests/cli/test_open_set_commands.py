@@ -107,12 +107,12 @@ def test_what_cannot_be_promised_is_refused(run: Run, model: Path, labelled: Pat
     rule = ("--rule", tmp_path / "rule.safetensors")
     status, text = run(*search, *rule, "--max-false", "1%")
     assert (status != 0, "needs 299 persons" in " ".join(text.split())) == (True, True)
-    assert "--rule is for --max-false" in run(*search, *rule)[1]
+    assert "--rule needs --max-false" in run(*search, *rule)[1]
     assert "share such as 1%" in " ".join(run(*search, *rule, "--max-false", "7")[1].replace("│", "").split())
     assert "promise would not hold" in " ".join(
         run(*search, *rule, "--max-false", "5%", "--parts", "foreground")[1].split()
     )
-    assert "--gallery goes with --rule FILE" in run("calibrate", model, "-g", labelled)[1]
+    assert "--gallery needs --rule FILE" in run("calibrate", model, "-g", labelled)[1]
     assert run(*search, *rule, "--max-false", "5%")[0] == 0
     status, text = run("link", labelled, "-m", model, "--max-false", "5%", *rule, "--dry-run")
     assert status == 0, text

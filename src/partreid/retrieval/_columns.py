@@ -1,4 +1,4 @@
-"""What a gallery takes and gives, as others have it: columns of items, embeddings to keep, cameras in order."""
+"""Conversion of a gallery's inputs and outputs: columns of items, embeddings to store, cameras in order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ Query: TypeAlias = PartEmbeddings | ImagesLike
 def embeddings_of(
     query: Query, embedder: Callable[[], PartExtractor], items: Sequence[GalleryItem] | None = None
 ) -> PartEmbeddings:
-    """Embeddings as they are, or those of images by the extractor that ``embedder`` gives. WrongTypeError of others.
+    """Embeddings unchanged, or embeddings of images by the extractor that ``embedder`` returns. WrongTypeError for
+    others.
 
     An adapted extractor reads the images' cameras off their items.
     """
@@ -58,7 +59,7 @@ def shipped_extractor(store: GalleryStore) -> PartExtractor:
 
 
 def check_once(items: Iterable[GalleryItem]) -> None:
-    """DataError where an id is given more than once."""
+    """Raise a DataError if an id is given more than once."""
     twice = sorted(name for name, count in Counter(item.id for item in items).items() if count > 1)
     if twice:
         raise DataError(f"Each id may be given once; given more often: {', '.join(map(repr, twice[:5]))}.")
@@ -101,7 +102,9 @@ def narrowed(embeddings: PartEmbeddings, dtype: torch.dtype) -> PartEmbeddings:
 
 
 def by_name(summaries: Iterable[CameraSummary]) -> list[CameraSummary]:
-    """Cameras by number, then by name, the unknown one last; each once, though former versions kept 3.0 beside 3."""
+    """Cameras by number, then by name, the unknown one last. Each is listed once, although former versions stored 3.0
+    beside 3.
+    """
     found: dict[str | None, CameraSummary] = {}
     for one in summaries:
         name = None if is_unknown(one.camera) else as_text(one.camera, "A camera")
