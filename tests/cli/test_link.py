@@ -78,7 +78,8 @@ def test_files_with_their_boxes(run: Run, curves: Path, tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--mot", "m"), "Give --boxes too"), (("--camera", "1"), "need a gallery"), (("--same", "hall/1"), "two tracks"),
+        (("--mot", "m"), "Give --boxes too"),
+        (("--camera", "1"), "need a gallery"), (("--same", "hall/1"), "two tracks"),
         (("--same", "hall/1,hall/2"), "--corrections"), (("--max-wrong", "2"), "max-wrong"),
         (("--travel", "a,b"), "FROM,TO,LEAST,MOST"), (("--prior", "0"), "between 0 and 1"),
         (("--same", "hall/1,none", "--corrections", "c.json"), "no track 'none'"),

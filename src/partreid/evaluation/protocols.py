@@ -1,4 +1,4 @@
-"""The rules under which a score was computed, by the name that stands in the result.
+"""The rules for computing scores, by the name that the result contains.
 
 Scores are comparable only under one rule. CUHK03's old protocol (100 random galleries) and other conventions of AP
 (interpolated, or with the area between points) give other figures and are not implemented here.

@@ -1,4 +1,4 @@
-"""How a model is trained: every choice in one tree, kept beside the checkpoint."""
+"""The configuration of a training: every choice in one tree, stored beside the checkpoint."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class OptimizerConfig(ConfigModel):
 
 
 class DistributedConfig(ConfigModel):
-    """Training on several devices, one process each (torchrun). On a single one nothing of this matters."""
+    """Training on several devices, one process each (torchrun). On a single device it has no effect."""
 
     batch: Literal["across_devices", "per_device"] = "across_devices"
     """Whether a batch of P × K images is one batch across all devices, each with P / devices identities, whose
@@ -79,7 +79,7 @@ class DistributedConfig(ConfigModel):
 
 
 class CachedMapsConfig(ConfigModel):
-    """Feature maps that are computed once, where ``optimizer.frozen_stride`` keeps the whole feature map."""
+    """Feature maps that are computed once, if ``optimizer.frozen_stride`` freezes the whole feature map."""
 
     variants: Annotated[int, Field(ge=0)] = 4
     """Variants of each image, the first as it is, the others augmented; as many of them as have room. 0 = none: maps
