@@ -107,7 +107,7 @@ def test_stopped_and_begun_again(run: Run, filled: Path, blocks: Path, tiny_run:
     )
     status, printed = run(*again)
     assert status == 2  # 8 would keep their camera, and be told neither time nor site
-    assert "8 of the items are in the gallery with something else said of them" in " ".join(printed.split())
+    assert "8 of the items are in the gallery with other values" in " ".join(printed.split())
     status, printed = run("gallery", "add", filled, folder, "-m", tiny_run)
     assert status == 0
     assert "4 added, 8 there already, 0 left out" in printed
@@ -172,7 +172,7 @@ def test_messages(run: Run, filled: Path, blocks: Path, tiny_run: Path, tmp_path
         (("add", filled, folder, "-m", tiny_run, "--metadata", "x"), "Expected KEY=VALUE, got 'x'"),
         (("add", filled, folder, "-m", tiny_run, "--mirror"), "was made by another model"),
         (("search", filled, folder), "got partreid-"),
-        (("search", filled), "Say whom to look for"),
+        (("search", filled), "Give a query: images"),
         (("search", filled, "--like", "nobody"), "Not in the gallery of 12 items: 'nobody'"),
         (("search", filled, folder, "-m", tiny_run, "--parts", "hed"), "No slot 'hed'"),
         (("search", filled, folder, "-m", tiny_run, "--since", "soon"), "Cannot read the time 'soon'"),
@@ -268,7 +268,7 @@ def test_other_facts_of_what_is_there(run: Run, filled: Path, blocks: Path, tiny
     ):
         status, printed = run(*add, *facts)
         assert status == 2, facts
-        assert "12 of the items are in the gallery with something else said of them" in " ".join(printed.split())
+        assert "12 of the items are in the gallery with other values" in " ".join(printed.split())
         assert said in " ".join(printed.split())
         assert run(*add, *facts, "--replace")[0] == 0
     with Gallery.open(filled) as gallery:

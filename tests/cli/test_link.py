@@ -66,7 +66,7 @@ def test_files_with_their_boxes(run: Run, curves: Path, tmp_path: Path, monkeypa
     command = ("link", hall, yard, "--calibration", curves, "--prior", "0.5")
     status, text = run(*command)
     assert (status, "3 tracks, 1 persons" in text) == (0, True), text
-    assert "it is not known where or when" in text
+    assert "tracks is unknown, so two that were seen at the same time are not kept apart" in text
     status, text = run(*command, "--boxes", f"hall={boxes}", "--mot", "mot")
     assert (status, "3 tracks, 2 persons" in text) == (0, True), text
     assert (tmp_path / "mot" / "hall.txt").read_text().splitlines() == [

@@ -142,7 +142,7 @@ def test_what_is_said_otherwise_is_not_passed_over(gallery: Gallery, first: Nami
     first, second = replace(first, root=None), replace(second, root=None)
     batch = [(people(0), ["3_17"])]
     add_embeddings(gallery, batch, first)
-    with pytest.raises(DataError, match=f"something else said of them; the first is '3_17': {said}"):
+    with pytest.raises(DataError, match=f"with other values; the first is '3_17': {said}"):
         add_embeddings(gallery, batch, second)
     assert gallery.get(["3_17"]).items[0] == first.item("3_17")
     for same in (first, Naming(root=None)):  # who says nothing, says nothing else

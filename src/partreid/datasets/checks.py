@@ -152,7 +152,7 @@ def _check_identity(found: FoundDataset, dataset: ReIDDataset) -> Iterator[Findi
         if hashlib.md5(names.encode(), usedforsecurity=False).hexdigest() != expected:
             yield Finding("problem", "names", f"{split}: the file names are not those of {layout.name}. Make it again.")
     if any(image.camid is None for split in dataset.splits.values() for image in split):
-        yield Finding("note", "cameras", "cameras are unknown: only a query's very file is dropped from the gallery")
+        yield Finding("note", "cameras", "cameras are unknown: only the query's own file is dropped from the gallery")
     trained = {image.pid for image in dataset.train}
     tested = {image.pid for name, split in dataset.splits.items() if name != TRAIN for image in split}
     both = sorted(trained & tested)

@@ -29,9 +29,8 @@ def reranked(protocol: str) -> str:
 
 _JUNK = {
     CROSS_CAMERA: "Gallery images of the same person and the same camera are dropped.",
-    OTHER_FILE: "Cameras are unknown, so only the query's very file is dropped; figures come out higher than with "
-    "cameras.",
-    ALL_CAMERAS: "Cameras are unknown, so nothing is dropped; figures come out higher than with them.",
+    OTHER_FILE: "Cameras are unknown, so only the query's own file is dropped; figures are higher than with cameras.",
+    ALL_CAMERAS: "Cameras are unknown, so nothing is dropped; figures are higher than with cameras.",
 }
 
 PROTOCOLS = {

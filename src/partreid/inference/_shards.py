@@ -302,7 +302,7 @@ def _begin(job: ShardJob, slots: Sequence[str]) -> None:
     if differing:
         what = "; ".join(f"{key} was {found.get(key)}, now {manifest[key]}" for key in differing)
         raise DataError(
-            f"{path.parent} was begun differently: {what}. Give what was given then, or embed into another folder."
+            f"{path.parent} was begun differently: {what}. Use the same options as then, or embed into another folder."
         )
 
 

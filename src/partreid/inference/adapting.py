@@ -109,10 +109,10 @@ def _chosen(images: ImagesLike, cameras: Cameras, most: int) -> dict[str, list[I
     if unknown := found.pop(None, []):
         if not found:
             raise ConfigError(
-                f"It is not known which camera took the {len(unknown)} images. Say it: cameras=[...], or "
+                f"The cameras of the {len(unknown)} images are unknown. Give them by cameras=[...], or "
                 "cameras_from('name') (--camera-from name, folder, FILE.csv or a regular expression)."
             )
-        warn(f"{len(unknown)} images are of no known camera, and were left out.")
+        warn(f"{len(unknown)} images have no known camera, and were left out.")
     return {
         camera: _spread(found[camera], most)
         for camera in sorted(name for name in found if name is not None)

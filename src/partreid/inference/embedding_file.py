@@ -185,7 +185,7 @@ def read_facts(path: Path) -> FileFacts:
             with safe_open(str(path), framework="pt") as file:
                 metadata = file.metadata() or {}
         if _FORMAT not in metadata:
-            raise ValueError("it does not say what it holds, as partreid embed has it")
+            raise ValueError("it lacks the metadata that partreid embed writes")
         return FileFacts.from_json(metadata[_FORMAT])
 
 
@@ -208,7 +208,7 @@ def read_file(path: Path) -> tuple[PartEmbeddings, FileFacts]:
         if len(facts.names) != len(embeddings) or names != facts.names:
             raise ValueError(f"{len(facts.names)} names for {len(embeddings)} images, or others in the table")
         if facts.sha256 and facts.sha256 != facts.digest(embeddings):
-            raise ValueError("its content is not what was written: the checksum differs")
+            raise ValueError("its content has changed since it was written: the checksum differs")
         return embeddings.validate(), facts  # files of earlier versions have no checksum: their numbers must be sound
 
 

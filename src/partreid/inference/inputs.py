@@ -47,7 +47,7 @@ def walk(images: ImagesLike) -> Iterator[ImageLike]:
         [(8, 4, 3), (8, 4, 3)]
     """
     if isinstance(images, set | frozenset):
-        raise DataError("A set of images has no order, so nobody knows whose row is which. Give sorted(images).")
+        raise DataError("A set of images has no order, so rows cannot be assigned to images. Give sorted(images).")
     if isinstance(images, str | Path | Image.Image | ReIDImage | bytes | bytearray | io.IOBase):
         images = [images]  # of bytes and open files too loading says what was expected
     elif isinstance(images, np.ndarray):

@@ -77,8 +77,8 @@ def shard_files(folder: Path) -> list[Path]:
     found = sorted((int(match[1]), file) for file in folder.iterdir() if (match := _SHARD.fullmatch(file.name)))
     if foreign := [file for i, file in found if i >= count or file.name != shard_name(i, suffix)]:
         raise DataError(
-            f"{folder} holds {foreign[0].name}, and its {MANIFEST} says that there are {count} shards of type "
-            f"{suffix}: one of the two was changed. Move what does not belong there away, or embed into another folder."
+            f"{folder} contains {foreign[0].name}, but its {MANIFEST} lists {count} shards of type {suffix}, so one of "
+            "the two was changed. Move away what does not belong there, or embed into another folder."
         )
     there = dict(found)
     if len(there) < count:

@@ -1,4 +1,4 @@
-"""What a model is. It travels in the checkpoint and rebuilds the model."""
+"""The configuration of a model. The checkpoint contains it, and the model is rebuilt from it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class ModelConfig(ConfigModel):
 
     @property
     def idle_fields(self) -> frozenset[str]:
-        """Fields of the forward pass that change nothing, given the others."""
+        """Fields of the forward pass that have no effect, given the others."""
         idle = set()
         if self.visibility_rule != "threshold":
             idle.add("visibility_threshold")

@@ -49,11 +49,11 @@ def shipped_extractor(store: GalleryStore) -> PartExtractor:
     """That of the model inside the package, for a gallery that is new or was made by it; else a DataError."""
     shipped, header = PartExtractor.from_pretrained(), store.header()
     if header is not None and header.model != shipped.fingerprint:
-        made = named_model(header.model) if header.model else "nobody knows which"
+        made = named_model(header.model) if header.model else "unknown"
         raise DataError(
             f"The gallery in {store.location} was made by another model ({made}) than the one inside the package, "
-            f"{named_model(shipped.fingerprint)}. It takes images with its own: Gallery(location, extractor=extractor)."
-            " Or give embeddings: extractor.embed(images)."
+            f"{named_model(shipped.fingerprint)}. Give the gallery's own model for images: "
+            "Gallery(location, extractor=extractor). Or give embeddings: extractor.embed(images)."
         )
     return shipped
 

@@ -21,7 +21,7 @@ FILE = "file"
 
 _ALIKE = 2e-3  # of their length, by which embeddings of one image differ in half precision and other batches
 
-_NOBODY = "an image whose file nobody knows"
+_NOBODY = "an image with an unknown file"
 _ADVICE = (
     "Give images by a longer path, absolute or from the folder above, or begin the ids with something of their own: "
     "--prefix site2/ (in Python Naming(prefix=...))."
@@ -87,9 +87,9 @@ class Newcomers:
             )
         if differing:
             raise DataError(
-                f"{len(differing)} of the items are in the gallery with something else said of them; the first is "
-                f"{differing[0][0]!r}: {differing[0][1]}. They were left as they are. Say the same as then (a time "
-                "such as now or 2h is another one at each call), or replace them with --replace (in Python "
+                f"{len(differing)} of the items are in the gallery with other values; the first is "
+                f"{differing[0][0]!r}: {differing[0][1]}. They were left as they are. Give the same values as then (a "
+                "time such as now or 2h differs at each call), or replace them with --replace (in Python "
                 "replace=True)."
             )
         self.renamed |= {given.id: item.id for given, item in zip(items, found, strict=True) if given.id != item.id}

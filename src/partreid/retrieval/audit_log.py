@@ -154,27 +154,27 @@ class AuditLog(Guided):
             where = f"{file.name}, line {place}"
             if not line.endswith(b"\n"):
                 notes.append(
-                    f"{where} ends in the middle: a process was killed while it wrote, before it did what it was about "
-                    "to do. The next record will say so."
+                    f"{where} is incomplete: a process was killed while it wrote this record, and so before it did "
+                    "anything. The next record will say so."
                 )
                 continue
             try:
                 record = _parsed(line, where)
                 here, previous = int(record["number"]), str(record["previous"])
             except (DataError, KeyError, TypeError, ValueError):
-                problems.append(f"{where} is no record: it was changed.")
+                problems.append(f"{where} is not a record: it was changed.")
                 head = sha256(line.rstrip(b"\n")).hexdigest()
                 number += 1
                 continue
             if not count and here != 1:
                 if previous not in wanted:
                     problems.append(
-                        f"The log begins with record {here}: those before it were taken away. Where that was meant, "
+                        f"The log begins with record {here}: earlier records were removed. If this was intended, "
                         "give the head of that time (--expect)."
                     )
                 known.add(previous)
             elif here != number + 1:
-                problems.append(f"{where}: expected record {number + 1}, got {here}: records were taken away or added.")
+                problems.append(f"{where}: expected record {number + 1}, got {here}: records were removed or added.")
             elif previous != head:
                 problems.append(f"{where}: record {here} does not follow the one before: one of the two was changed.")
             number, count, head = here, count + 1, sha256(line.rstrip(b"\n")).hexdigest()

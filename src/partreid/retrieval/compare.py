@@ -84,7 +84,7 @@ def compare(
         own = calibration.matching.resolved(first, second)
         if matching is not None and matching.resolved(first, second) != own:
             raise ConfigError(
-                "A calibration holds for its own way of matching: leave `matching` away, or make another."
+                "A calibration is only valid for its own way of matching. Leave `matching` out, or fit another one."
             )
         matching = own
     a, b = matching.prepare(first), matching.prepare(second)

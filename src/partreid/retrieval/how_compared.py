@@ -75,8 +75,8 @@ class HowCompared(Guided):
         matching.prepare(nothing)  # refuses slots that there are not
         if matching.idle_fields and runner.visibility != "continuous":
             raise ConfigError(
-                f"matching.{matching.idle_fields[0]} changes nothing here: this model says of each part whether it is "
-                f"visible, 0 or 1 (visibility = {runner.visibility}). Leave it away, embed with "
+                f"matching.{matching.idle_fields[0]} changes nothing here, because this model's visibilities are all "
+                f"0 or 1 (visibility = {runner.visibility}). Leave it out, embed with "
                 "model.visibility=continuous, or change the model's own threshold: model.visibility_threshold."
             )
         own = runner.visibility_threshold
@@ -166,7 +166,7 @@ def load_for_comparison(
     """
     known = find_calibration(calibration, model)
     if known is not None and (overrides or mirror):
-        raise ConfigError("A calibration says how to embed and compare: leave --set and --mirror away.")
+        raise ConfigError("A calibration decides how to embed and compare. Leave --set and --mirror out.")
     replaced = fields_of("model", overrides)
     if not isinstance(model, PartExtractor):
         embedding = (mirror, replaced) if known is None else (known.mirror, known.overrides)

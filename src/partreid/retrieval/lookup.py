@@ -115,7 +115,7 @@ def look_up(
         ShapeError: there is no such slot.
     """
     if not (images or like):
-        raise ConfigError("Say whom to look for: images, or --like ID for an item of the gallery.")
+        raise ConfigError("Give a query: images, or --like ID for an item of the gallery.")
     files = [image_name(image, place) for place, image in enumerate(walk(list(images)))] if images else []
     asked = {"images": file_hashes(files), "like": like, "one_person": one_person, "k": k, "parts": parts}
     with recorded(gallery, "search", asked | {"where": where}) as event:
@@ -182,7 +182,7 @@ def calibration_beside(model: str | Path, gallery: Gallery) -> tuple[MatchCalibr
     except CheckpointError:
         return None, ""
     except DataError as error:
-        return None, f"No probabilities are told. {error}"
+        return None, f"There are no probabilities. {error}"
 
 
 def _queries(

@@ -86,7 +86,7 @@ class MatchingConfig(ConfigModel):
         if self.idle_fields and several and all(bool(((v == 0) | (v == 1)).all()) for v in several):
             warn(
                 f"matching.{' and '.join(self.idle_fields)} changes nothing: every visibility is 0 or 1 already. Embed "
-                "with visibility=continuous, or leave it away."
+                "with visibility=continuous, or leave it out."
             )
         return self.model_copy(
             update={

@@ -173,8 +173,8 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         """
         if matching is not None and not self.calibration.fits(matching):
             raise ConfigError(
-                f"The rule compares by {self.calibration.matching!r}, and {matching!r} was asked for: its promise "
-                "would not hold. Leave matching (--parts) away."
+                f"The rule compares by {self.calibration.matching!r}, but {matching!r} was asked for, so its promise "
+                "would not hold. Leave matching (--parts) out."
             )
         asked = {"queries": len(query), "k": k, "where": where, "max_false": self.max_false}
         return recorded_search(gallery, asked, lambda: self._decided(gallery, query, k, where, memory_budget))

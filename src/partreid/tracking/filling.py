@@ -85,8 +85,8 @@ class VideoNaming(Guided):
             return GalleryItem(name, self.camera, None, metadata)
         if first not in seconds:
             raise DataError(
-                f"Track {name} was first seen in frame {first}, of which no time is known: {self.start} cannot be its "
-                "time. Give the frames a second (--fps), or no start."
+                f"Track {name} was first seen in frame {first}, whose time is unknown, so {self.start} cannot be its "
+                "time. Give the frames per second (--fps), or no start."
             )
         return GalleryItem(name, self.camera, as_time(self.start.timestamp() + seconds[first]), metadata)
 

@@ -106,7 +106,7 @@ def check_same_config(run: Path, config: TrainConfig) -> None:
         more = f" ({len(differences)} fields differ)" if len(differences) > 1 else ""
         raise CheckpointError(
             f"{run} was started with {key} = {there!r}, and now it is {here!r}{more}. A resumed run keeps its "
-            f"configuration: leave --preset, --config and --set away. {_WAY_OUT}"
+            f"configuration: leave --preset, --config and --set out. {_WAY_OUT}"
         )
 
 

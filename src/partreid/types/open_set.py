@@ -60,22 +60,22 @@ class OpenSetDecision(Guided):
     def statement(self) -> str:
         """The guarantee, the origin of the rule, and whether it applies here, in words."""
         words = [
-            f"With {_percent(self.confidence)} confidence, at most {_percent(self.max_false)} of searches whose person "
-            f"is not among the {self.searched} items name somebody ({self.persons} strangers of {self.fitted_on} were "
-            f"searched here), and at least {_percent(self.found)} of those whose person is there, in one image, name "
-            "the right one.",
-            "How many of the names are wrong depends on how often the person is there at all (prior): not told."
+            f"With {_percent(self.confidence)} confidence: if the person is not among the {self.searched} items, at "
+            f"most {_percent(self.max_false)} of the searches name somebody ({self.persons} strangers of "
+            f"{self.fitted_on} were searched here). If the person is there with one image, at least "
+            f"{_percent(self.found)} of the searches name the right person.",
+            "The share of wrong names depends on how often the person is in the gallery (prior), which was not given."
             if self.prior is None or self.max_wrong is None
             else f"If the person is there in {_percent(self.prior)} of the searches, at most "
             f"{_percent(self.max_wrong)} of the names are wrong.",
         ]
         for what, p in self.unlike.items():
             if p is None:
-                words.append(f"Too few {what} to test whether they look like those it was fitted on.")
+                words.append(f"Too few {what} to test whether they look like the images of the rule.")
             elif p < UNLIKE:
                 words.append(
-                    f"These {what} do not look like the images it was fitted on (p = {p:.2g}): do not rely on these "
-                    "figures, fit a rule on your own cameras."
+                    f"These {what} do not look like the images of the rule (p = {p:.2g}). Do not rely on these "
+                    "figures, but fit a rule on your own cameras."
                 )
         return " ".join(words)
 
