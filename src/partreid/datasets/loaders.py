@@ -36,10 +36,11 @@ class BatchConfig(ConfigModel):
     images_per_identity: Annotated[int, Field(ge=2)] = 4
     """K: images of each (paper §4.2: 4)."""
     look_alikes: bool = False
-    """Whether the identities of a batch look alike to the model as it is at the epoch's beginning, so that they are
-    hard to tell apart; else any identities make a batch (paper)."""
+    """Whether a batch consists of identities that look alike to the model at the beginning of the epoch, so that they
+    are hard to distinguish; otherwise of any identities (paper).
+    """
     views: Literal[1, 2] = 1
-    """How often each of these images is in the batch, varied anew each time (paper: 1)."""
+    """How often each of these images is in the batch, with a new augmentation each time (paper: 1)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -32,7 +32,7 @@ class PasteConfig(ConfigModel):
     down: tuple[float, float] = (-0.1, 0.4)
     """How far down a person is moved, in image heights; below 0 is up."""
     scale: tuple[float, float] = (0.9, 1.4)
-    """How much larger than in his own image a person is pasted: who stands in front is nearer."""
+    """Enlargement of a pasted person, because a person in front is nearer to the camera."""
     max_hidden: Share = 0.75
     """A paste that hides more than this fraction of the person below it is left out."""
 
