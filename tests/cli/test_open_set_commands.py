@@ -89,7 +89,7 @@ def test_from_labelled_items_to_nobody(run: Run, model: Path, labelled: Path, bl
         assert (found.named, found.statement, found.fits) == (answer["named"], answer["rule"]["statement"], False)
         assert found.results[0].probability == pytest.approx(answer["found"][0]["probability"], abs=1e-6)
         assert service.about().rule == f"{PERSONS} persons of {labelled}"
-        with pytest.raises(ConfigError, match="for all parts"):
+        with pytest.raises(ConfigError, match="compares all parts in its own way"):
             service.search(Question(query=(Sighting(image=kept),), parts=("foreground",), max_false=0.05))
         plain = PageService(gallery, extractor, calibration=curves)
         assert plain.about().rule is None

@@ -59,7 +59,9 @@ def test_two_files_with_the_same_names(gallery: Gallery, tmp_path: Path) -> None
         add_files(gallery, [a, b], Naming())
     assert len(gallery) == 0
     add_files(gallery, [a], Naming())
-    with pytest.raises(DataError, match=r"2 of the images have the id of another image.*'1\.jpg'.*nobody knows"):
+    with pytest.raises(
+        DataError, match=r"2 of the images have the id of another image.*'1\.jpg'.*an image with an unknown file"
+    ):
         add_files(gallery, [b], Naming())
     assert add_files(gallery, [b], Naming(prefix="b/")).added == 2
     found = gallery.search(people(0, 2), 1)
