@@ -71,7 +71,7 @@ def test_from_labelled_items_to_nobody(run: Run, model: Path, labelled: Path, bl
     assert f"Named: {images[0].stem}." in text, "the image itself"
     assert "if the person is not among the 12 items, at most 5 % of the searches name somebody" in text
     assert "If the person is there in 25 % of the searches, at most" in text
-    assert "do not rely on these figures" in text, "made-up numbers look like no image"
+    assert "Do not rely on these figures" in text, "made-up numbers look like no image"
     assert "prior 2.1 % of pairs" in text
     status, text = run(*search, "--like", images[0].stem, "--where", "file=nowhere", "--json")
     (answer,), _ = json.JSONDecoder().raw_decode(text, text.index("["))
