@@ -95,7 +95,7 @@ def test_a_calibration_beside_the_model_that_is_no_use_is_said(
     for words in ("another model", "cannot be read"):
         status, text = run("app", "--gallery", "people", "--model", tmp_path / "run", "--port", 0)
         assert status == 0, text
-        assert "No probabilities" in text
+        assert "There are no probabilities" in text
         assert words in " ".join(text.split())
         assert "another model or another way of embedding" in str(answers["calibration_problem"])
         assert str(tmp_path) not in str(answers["calibration_problem"])
