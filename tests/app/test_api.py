@@ -121,8 +121,8 @@ def test_adding_searching_and_deleting(site: Site) -> None:
 @pytest.mark.parametrize(
     ("change", "words", "status"),
     [
-        ({"metadata": {"file": "/etc/passwd"}}, "cannot say 'file'", 400),
-        ({"metadata": {"box": [0, 0, 9, 9]}}, "cannot say 'box'", 400),
+        ({"metadata": {"file": "/etc/passwd"}}, "cannot contain 'file'", 400),
+        ({"metadata": {"box": [0, 0, 9, 9]}}, "cannot contain 'box'", 400),
         ({"box": [0, 0, 1, 1]}, "less than 4×4", 400),
         ({"image": "x"}, "not kept", 410),
         ({"id": ""}, "at least 1", 400),
@@ -154,7 +154,7 @@ def test_old_items_expire(site: Site) -> None:
     done = site.post("expire", question).json()
     assert (done["count"], done["deleted"], done["items"]) == (2, 2, 4)
     assert "future" in site.post("expire", {"until": "2099-01-01T00:00Z"}).json()["error"]
-    assert "Say until when" in site.post("expire", {"until": None}).json()["error"]
+    assert "Give the moment (until)" in site.post("expire", {"until": None}).json()["error"]
     assert len(site.gallery) == 4
 
 

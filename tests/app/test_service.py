@@ -161,7 +161,7 @@ def test_items_left_out_for_want_of_a_time_are_said(service: PageService, galler
     known = gallery.get(["anna_c2"])
     undated = replace(known.items[0], id="undated", time=None)
     gallery.add_records(GalleryRecords((undated,), known.embeddings))
-    note = "Not searched, as nobody knows their time: 1 more items."
+    note = "Not searched, because their time is unknown: 1 more items."
     found = service.search(ask(service, person(RED, GREEN), where={"since": DAY}))
     assert (found.searched, found.notes) == (len(gallery) - 1, (note,))
     nowhere = service.search(ask(service, person(RED, GREEN), where={"until": DAY - 3600}))

@@ -95,9 +95,9 @@ def test_a_calibration_beside_the_model_that_is_no_use_is_said(
     for words in ("another model", "cannot be read"):
         status, text = run("app", "--gallery", "people", "--model", tmp_path / "run", "--port", 0)
         assert status == 0, text
-        assert "No probabilities" in text
+        assert "There are no probabilities" in text
         assert words in " ".join(text.split())
-        assert "another model or way of embedding" in str(answers["calibration_problem"])
+        assert "another model or another way of embedding" in str(answers["calibration_problem"])
         assert str(tmp_path) not in str(answers["calibration_problem"])
         assert answers["calibration"] is None
         file.write_text("{")
@@ -120,5 +120,5 @@ def test_a_calibration_for_another_way_of_embedding_than_the_gallerys(run: Run, 
         status, text = run(*words, "--calibration", file)
         assert status == 2
         assert "embedded with visibility=continuous" in " ".join(text.split())
-        assert "leave --calibration away" in " ".join(text.split())
+        assert "leave --calibration out" in " ".join(text.split())
     assert run(*command)[0] == 0

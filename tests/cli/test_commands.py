@@ -105,7 +105,7 @@ def test_a_table_without_cameras_is_evaluated_by_its_own_rule(
     (root / "people.csv").write_text("\n".join(rows))
     status, text = run("train", root / "people.csv", "-o", tmp_path / "run", "--config", tiny_toml, "--device", "cpu")
     assert status == 0, text
-    assert "only the query's very file is dropped" in " ".join(text.split())
+    assert "only the query's own file is dropped" in " ".join(text.split())
     results = json.loads((tmp_path / "run" / "evaluation" / "results.json").read_text())
     assert results["query"]["protocol"] == OTHER_FILE
 

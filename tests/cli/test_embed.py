@@ -54,7 +54,7 @@ def test_one_file_of_each_kind(run: Run, tiny_run: Path, images: Path, tmp_path:
     assert names == other_names == tuple(map(str, sorted(images.rglob("*.jpg"))))
     status, text = run("embed", tiny_run, images, "-o", tmp_path / "f.parquet", "--part", "1/2")
     assert status == 2
-    assert "give a folder with -o" in text
+    assert "so -o must be a folder, not a file" in text
 
 
 def test_what_is_left_out_of_a_folder_is_told(run: Run, tiny_run: Path, images: Path, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_compare_says_what_was_compared(run: Run, tiny_run: Path, blocks: Path, 
     status, text = run("compare", tmp_path / "run", a, b, "--device", "cpu", "--calibration", "auto")
     probability = float(calibration.probabilities(embeddings[0], embeddings[1]))
     assert status == 0, text
-    assert f"Probability of one person: {probability:.3f} (before anything was compared: 0.250)" in text
+    assert f"Probability of one person: {probability:.3f} (prior: 0.250)" in text
 
 
 @pytest.mark.slow

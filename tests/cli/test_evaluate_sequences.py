@@ -24,7 +24,7 @@ def test_beside_retrieval_or_alone(run: Run, tiny_run: Path, blocks: Path, tmp_p
     assert status == 0, text
     assert text.index("Retrieval on") < text.index("Found again")
     for arguments, message in (
-        ((blocks, "--gaps", "1"), "give --reassociation FOLDER"),
+        ((blocks, "--gaps", "1"), "Add --reassociation FOLDER"),
         (("--reassociation", walk, "--rerank"), "are for data sets"),
         (("--reassociation", walk), "gap 30 is longer"),
         (("--reassociation", walk, "--levels", "0.8,0.2"), "ascending"),

@@ -35,7 +35,7 @@ def filled(run: Run, blocks: Path, tiny_run: Path, tmp_path: Path) -> Path:
     folder = blocks / "bounding_box_test"
     status, printed = run("gallery", "add", tmp_path / "people", folder, "-m", tiny_run, "--pattern", PATTERN)
     assert status == 0, printed
-    assert "12 added, 0 there already, 0 left out. The gallery holds 12 items." in printed
+    assert "12 added, 0 there already, 0 left out. The gallery has 12 items." in printed
     return tmp_path / "people"
 
 
@@ -107,7 +107,7 @@ def test_stopped_and_begun_again(run: Run, filled: Path, blocks: Path, tiny_run:
     )
     status, printed = run(*again)
     assert status == 2  # 8 would keep their camera, and be told neither time nor site
-    assert "8 of the items are in the gallery with something else said of them" in " ".join(printed.split())
+    assert "8 of the items are in the gallery with other values" in " ".join(printed.split())
     status, printed = run("gallery", "add", filled, folder, "-m", tiny_run)
     assert status == 0
     assert "4 added, 8 there already, 0 left out" in printed
@@ -135,7 +135,7 @@ def test_damaged_images(run: Run, blocks: Path, tiny_run: Path, tmp_path: Path) 
     status, printed = run(*add, "--skip-damaged")
     assert status == 0
     assert "left out: " in printed
-    assert "1 left out. The gallery holds 2 items." in printed
+    assert "1 left out. The gallery has 2 items." in printed
 
 
 def test_embeddings_as_the_source(run: Run, filled: Path, blocks: Path, tiny_run: Path, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_messages(run: Run, filled: Path, blocks: Path, tiny_run: Path, tmp_path
         (("add", filled, folder, "-m", tiny_run, "--metadata", "x"), "Expected KEY=VALUE, got 'x'"),
         (("add", filled, folder, "-m", tiny_run, "--mirror"), "was made by another model"),
         (("search", filled, folder), "got partreid-"),
-        (("search", filled), "Say whom to look for"),
+        (("search", filled), "Give a query: images"),
         (("search", filled, "--like", "nobody"), "Not in the gallery of 12 items: 'nobody'"),
         (("search", filled, folder, "-m", tiny_run, "--parts", "hed"), "No slot 'hed'"),
         (("search", filled, folder, "-m", tiny_run, "--since", "soon"), "Cannot read the time 'soon'"),
@@ -180,7 +180,7 @@ def test_messages(run: Run, filled: Path, blocks: Path, tiny_run: Path, tmp_path
         (("info", tmp_path / "none"), "none"),
         (("delete", filled), "Say which items to delete"),
         (("delete", filled, "--undated"), "--undated goes with --since or --until"),
-        (("delete", filled, "--camera", 2), "Nothing was deleted: there is nobody to ask. Add --yes"),
+        (("delete", filled, "--camera", 2), "Nothing was deleted, because there is no terminal to ask on. Add --yes"),
         (("delete", filled, "--until", "30"), "Did you mean 30d or 30h (ago)?"),
         (("delete", filled, "--until", "2099-01-01"), "lies in the future"),
         (("delete", filled, "--since", "2027"), "A year alone: 2027-01-01?"),
@@ -268,7 +268,7 @@ def test_other_facts_of_what_is_there(run: Run, filled: Path, blocks: Path, tiny
     ):
         status, printed = run(*add, *facts)
         assert status == 2, facts
-        assert "12 of the items are in the gallery with something else said of them" in " ".join(printed.split())
+        assert "12 of the items are in the gallery with other values" in " ".join(printed.split())
         assert said in " ".join(printed.split())
         assert run(*add, *facts, "--replace")[0] == 0
     with Gallery.open(filled) as gallery:
@@ -315,7 +315,7 @@ def test_what_a_deletion_shows_and_keeps(run: Run, dated: Path, monkeypatch: pyt
     delete = ("gallery", "delete", dated)
     for refused in (("--until", "now"), ("--until", "202601010000"), ("--camera", 2), ("--until", "2026-01-01")):
         status, printed = run(*delete, *refused)
-        assert (status, "there is nobody to ask" in printed) == (2, True), refused
+        assert (status, "there is no terminal to ask on" in printed) == (2, True), refused
     status, printed = run(*delete, "--until", "now", "--dry-run")
     assert status == 0
     assert (
@@ -323,7 +323,7 @@ def test_what_a_deletion_shows_and_keeps(run: Run, dated: Path, monkeypatch: pyt
         in printed
     )
     assert "Cameras: 1 (2), 2 (1)." in printed
-    assert "2 more have no time, and stay (--undated deletes them too)." in printed
+    assert "2 more have no time, and stay (--undated includes them)." in printed
     assert "Nothing was deleted." in printed
     assert run("gallery", "info", dated, "--json")[1].count('"without a time": 2') == 1
     assert "3 deleted, 3 left." in run(*delete, "--until", "202601010000", "--yes")[1]

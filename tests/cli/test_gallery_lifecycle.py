@@ -39,11 +39,11 @@ def test_expire(run: Run, people: Path, tmp_path: Path) -> None:
     status, printed = run(*old, "--dry-run")
     assert (status, ids(people)) == (0, NAMES)
     assert "3 of 6 items meet the conditions" in printed
-    assert "1 more have no time, and stay (--undated deletes them too): person-0." in printed
+    assert "1 more have no time, and stay (--undated includes them): person-0." in printed
     assert "3 image files would be deleted with them." in printed
     status, printed = run(*old)
     assert (status, ids(people)) == (2, NAMES)
-    assert "there is nobody to ask" in printed
+    assert "there is no terminal to ask on" in printed
     status, printed = run(*old, "--yes")
     assert (status, ids(people)) == (0, NAMES[:3])
     assert len([*(tmp_path / "crops").iterdir()]) == 3
@@ -66,7 +66,7 @@ def test_erase(run: Run, people: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert ErasureReceipt.load(tmp_path / "receipt.json").names(NAMES[1])
     status, printed = run("gallery", "erase", people, "--like", NAMES[2], "--yes")
     assert (status, len(ids(people))) == (2, 5)  # nothing is erased because it looks alike
-    assert "there is nobody to say which of these show the person" in printed
+    assert "there is no terminal to ask which of these show the person" in printed
     near = [hit.id for hit in Gallery(people).search(Gallery(people).get([NAMES[2]]).embeddings, 3)[0]]
     assert near[0] == NAMES[2]
     for said, left in (("9\n", 5), ("\n", 5), ("1,3\ny\n", 3)):
@@ -80,7 +80,7 @@ def test_backup_and_restore(run: Run, people: Path, tmp_path: Path) -> None:
     status, printed = run("gallery", "backup", people, tmp_path / "backup", "--with-images")
     assert status == 0, printed
     assert "6 items and 6 images" in printed
-    assert "is whole: 6 items" in run("gallery", "restore", tmp_path / "backup", "x", "--dry-run")[1]
+    assert "is complete: 6 items" in run("gallery", "restore", tmp_path / "backup", "x", "--dry-run")[1]
     status, printed = run(
         "gallery", "restore", tmp_path / "backup", tmp_path / "again", "--images-to", tmp_path / "images"
     )
@@ -100,7 +100,7 @@ def test_moved_and_embedded_again(run: Run, people: Path, tmp_path: Path) -> Non
     assert "6 items cannot be embedded again (6 × its image file is not there)" in printed
     status, printed = run("gallery", "move-files", people, tmp_path / "crops", tmp_path / "new")
     assert status == 0
-    assert "6 items name the new folder; of 0 the file is not there" in printed
+    assert "6 items refer to the new folder. The files of 0 are missing" in printed
     status, printed = run(*again)
     assert status == 0, printed
     assert "6 items embedded again, 0 left out." in printed

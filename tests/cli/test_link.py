@@ -37,7 +37,7 @@ def test_a_gallery(run: Run, curves: Path, tmp_path: Path) -> None:
     status, text = run(*command, "--dry-run", "-o", out)
     assert status == 0, text
     assert "6 tracks, 3 persons, 2 of them with several tracks." in text
-    assert "to be expected wrong" in text
+    assert "are expected to be wrong" in text
     assert [row["person"] for row in csv.DictReader(out.open())] == list(LINKED.values())
     assert set(who(people).values()) == {None}
     status, text = run(*command)
@@ -66,7 +66,7 @@ def test_files_with_their_boxes(run: Run, curves: Path, tmp_path: Path, monkeypa
     command = ("link", hall, yard, "--calibration", curves, "--prior", "0.5")
     status, text = run(*command)
     assert (status, "3 tracks, 1 persons" in text) == (0, True), text
-    assert "it is not known where or when" in text
+    assert "tracks is unknown, so two that were seen at the same time are not kept apart" in text
     status, text = run(*command, "--boxes", f"hall={boxes}", "--mot", "mot")
     assert (status, "3 tracks, 2 persons" in text) == (0, True), text
     assert (tmp_path / "mot" / "hall.txt").read_text().splitlines() == [
@@ -78,7 +78,8 @@ def test_files_with_their_boxes(run: Run, curves: Path, tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--mot", "m"), "give those too"), (("--camera", "1"), "need a gallery"), (("--same", "hall/1"), "two tracks"),
+        (("--mot", "m"), "Give --boxes too"),
+        (("--camera", "1"), "need a gallery"), (("--same", "hall/1"), "two tracks"),
         (("--same", "hall/1,hall/2"), "--corrections"), (("--max-wrong", "2"), "max-wrong"),
         (("--travel", "a,b"), "FROM,TO,LEAST,MOST"), (("--prior", "0"), "between 0 and 1"),
         (("--same", "hall/1,none", "--corrections", "c.json"), "no track 'none'"),

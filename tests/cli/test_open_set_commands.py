@@ -69,9 +69,9 @@ def test_from_labelled_items_to_nobody(run: Run, model: Path, labelled: Path, bl
     status, text = run(*search, images[0])
     assert status == 0, text
     assert f"Named: {images[0].stem}." in text, "the image itself"
-    assert "at most 5 % of searches whose person is not among the 12 items name somebody" in text
+    assert "if the person is not among the 12 items, at most 5 % of the searches name somebody" in text
     assert "If the person is there in 25 % of the searches, at most" in text
-    assert "do not rely on these figures" in text, "made-up numbers look like no image"
+    assert "Do not rely on these figures" in text, "made-up numbers look like no image"
     assert "prior 2.1 % of pairs" in text
     status, text = run(*search, "--like", images[0].stem, "--where", "file=nowhere", "--json")
     (answer,), _ = json.JSONDecoder().raw_decode(text, text.index("["))
@@ -89,13 +89,13 @@ def test_from_labelled_items_to_nobody(run: Run, model: Path, labelled: Path, bl
         assert (found.named, found.statement, found.fits) == (answer["named"], answer["rule"]["statement"], False)
         assert found.results[0].probability == pytest.approx(answer["found"][0]["probability"], abs=1e-6)
         assert service.about().rule == f"{PERSONS} persons of {labelled}"
-        with pytest.raises(ConfigError, match="for all parts"):
+        with pytest.raises(ConfigError, match="compares all parts in its own way"):
             service.search(Question(query=(Sighting(image=kept),), parts=("foreground",), max_false=0.05))
         plain = PageService(gallery, extractor, calibration=curves)
         assert plain.about().rule is None
         kept = plain.keep(images[0].read_bytes()).image
         assert plain.search(Question(query=(Sighting(image=kept),))).statement == ""
-        with pytest.raises(ConfigError, match="no rule to answer nobody"):
+        with pytest.raises(ConfigError, match='no rule for the answer "nobody"'):
             plain.search(Question(query=(Sighting(image=kept),), max_false=0.05))
 
 
@@ -107,12 +107,12 @@ def test_what_cannot_be_promised_is_refused(run: Run, model: Path, labelled: Pat
     rule = ("--rule", tmp_path / "rule.safetensors")
     status, text = run(*search, *rule, "--max-false", "1%")
     assert (status != 0, "needs 299 persons" in " ".join(text.split())) == (True, True)
-    assert "--rule is for --max-false" in run(*search, *rule)[1]
+    assert "--rule needs --max-false" in run(*search, *rule)[1]
     assert "share such as 1%" in " ".join(run(*search, *rule, "--max-false", "7")[1].replace("│", "").split())
     assert "promise would not hold" in " ".join(
         run(*search, *rule, "--max-false", "5%", "--parts", "foreground")[1].split()
     )
-    assert "--gallery goes with --rule FILE" in run("calibrate", model, "-g", labelled)[1]
+    assert "--gallery needs --rule FILE" in run("calibrate", model, "-g", labelled)[1]
     assert run(*search, *rule, "--max-false", "5%")[0] == 0
     status, text = run("link", labelled, "-m", model, "--max-false", "5%", *rule, "--dry-run")
     assert status == 0, text

@@ -27,8 +27,8 @@ def test_help_lists_every_command_in_order(run: Run) -> None:
     assert listed == list(dict.fromkeys(path.split()[0] for path in COMMANDS))
     assert listed[:4] == ["demo", "synth", "train", "evaluate"]
     text = run("gallery", "--help")[1]
-    assert "Galleries: keep people seen" in text
-    assert "Read and check everything a gallery keeps." in text
+    assert "Galleries: store images of people" in text
+    assert "Read and check the whole content of a gallery." in text
 
 
 def test_every_command_fits_its_threads() -> None:

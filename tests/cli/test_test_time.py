@@ -117,7 +117,7 @@ def test_calibrate_then_evaluate_by_it(run: Run, blocks: Path, model: Path, tmp_
 
     status, text = run("evaluate", model, root, "--calibration", "auto", "--mirror")
     assert status == 2
-    assert "leave --set and --mirror away" in text
+    assert "Leave --set and --mirror out" in text
     (model / "checkpoint" / CALIBRATION_FILE).rename(tmp_path / "kept.json")
     status, text = run("evaluate", model, root, "--calibration", "auto")
     assert status == 2
@@ -186,7 +186,7 @@ def test_galleries_follow_a_calibration_of_another_way_of_embedding(
             assert "calibrated on blocks" in said
             assert "warning" not in said
         else:
-            assert "warning: No probabilities are told. The calibration was made for another model" in said
+            assert "warning: There are no probabilities. The calibration was made for another model" in said
             assert "(model.visibility=continuous)" in said
             assert "no calibration" in said
     status, text = run("gallery", "search", tmp_path / "so", query, "--model", model, "--calibration", "auto", "--json")

@@ -113,7 +113,7 @@ def test_tracks_in_a_gallery(run: Run, tiny_run: Path, walk: tuple[Path, Path], 
     assert Path(ann.metadata["file"]).parent == Path(bob.metadata["file"]).parent
     assert read_image(ann.metadata["file"]).shape == (64, 32, 3)
     status, text = run("tracks", tiny_run, video, boxes, "--camera", "hall")
-    assert (status, "give --gallery too" in text) == (2, True)
+    assert (status, "Give --gallery too" in text) == (2, True)
 
 
 def test_spans() -> None:
@@ -145,7 +145,7 @@ def test_sequences_of_two_cameras(run: Run, tiny_run: Path, tmp_path: Path) -> N
         command = ("tracks", tiny_run, sequence, table, "--device", "cpu")
         status, text = run(*command, "--gallery", tmp_path / "people", "--camera", name[-1])
         assert status == 0, text
-        assert "000001.png is frame 1 of the table; times are not known (--fps)" in text
+        assert "000001.png is frame 1 of the table; times are unknown (--fps)" in text
         status, text = run(*command, "-o", tmp_path / f"{name}.safetensors")
         assert load_embeddings(tmp_path / f"{name}.safetensors")[1] == (f"{name}/1",)
         status, text = run("gallery", "add", tmp_path / "files", tmp_path / f"{name}.safetensors", "--camera", name[-1])

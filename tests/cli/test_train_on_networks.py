@@ -68,10 +68,10 @@ def test_the_network_may_be_the_backbone_option(run: Run, blocks: Path, tmp_path
         (["--preset", "parts-on", "none.pth"], "There is no network file none.pth"),
         (
             ["--preset", "parts-on", "resnet18", "--backbone", "resnet50"],
-            "stands on one network, got resnet18, resnet50",
+            "needs exactly one network, got resnet18, resnet50",
         ),
         (["--make-labels", "pose.txt"], "Expected a pose network (.xml, .tflite) or keypoints (.json, .npz)"),
-        (["--preset", "bot", "--make-labels", "pose.xml"], "this configuration learns nothing from labels"),
+        (["--preset", "bot", "--make-labels", "pose.xml"], "this configuration does not use labels"),
     ],
 )
 def test_mistakes(arguments: list[str], message: str, run: Run, blocks: Path, tmp_path: Path) -> None:

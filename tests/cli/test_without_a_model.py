@@ -173,6 +173,6 @@ def test_nothing_is_written_into_the_package(run: Run, blocks: Path, words: tupl
     before = {file: file.read_bytes() for file in FOLDER.rglob("*.json")}
     status, text = run(*(word.format(blocks) for word in words), "--device", "cpu")
     assert status == 2
-    assert "no folder of yours" in text
+    assert "is not a folder of your own" in text
     assert "-o FILE" in text
     assert {file: file.read_bytes() for file in FOLDER.rglob("*.json")} == before

@@ -283,6 +283,6 @@ def test_a_table_without_cameras(root: Path) -> None:
         rows += [f"{folder}/{p.name},{int(p.name[:4])},{split}" for p in images(root, folder)]
     (root / "people.csv").write_text("\n".join(rows))
     assert worth_telling(root / "people.csv") == [
-        ("note", "cameras", "cameras are unknown: only a query's very file is dropped from the gallery"),
+        ("note", "cameras", "cameras are unknown: only the query's own file is dropped from the gallery"),
         ("note", "duplicates", "2 files of query are in gallery too; evaluation drops them as the query's view"),
     ]

@@ -289,7 +289,7 @@ def test_shards_of_other_images_and_other_places(shards: Path, tmp_path: Path) -
     ("changes", "message"),
     [
         ({"shards": 2}, r"manifest\.json was changed: 10 images are not 2 shards of 4"),
-        ({"shards": 2, "images": 8}, r"holds shard-000002\.safetensors, and its manifest\.json says .* 2 shards"),
+        ({"shards": 2, "images": 8}, r"contains shard-000002\.safetensors, but its manifest\.json lists 2 shards"),
         ({"images": 11}, r"shard-000002\.safetensors does not belong .*it has 2 images .* not 3 together"),
         ({"shards": 10**9, "images": 4 * 10**9}, r"is not finished: 999999997 of 1000000000 shards are missing"),
         ({"shards": 0, "images": 0}, r"manifest\.json: images = 0.*It was changed"),
@@ -297,7 +297,7 @@ def test_shards_of_other_images_and_other_places(shards: Path, tmp_path: Path) -
         ({"shard_size": 0}, r"manifest\.json: shard_size = 0.*It was changed"),
         ({"shard_size": -4, "shards": -2}, r"manifest\.json: shard_size = -4.*It was changed"),
         ({"version": 3}, r"manifest\.json: version = 3.*or is of a later partreid"),
-        ({"file_type": "parquet"}, r"holds shard-000000\.safetensors, and .* type parquet"),
+        ({"file_type": "parquet"}, r"contains shard-000000\.safetensors, but .* type parquet"),
         ({"file_type": "/../../x"}, r"manifest\.json: file_type = '/../../x'.*It was changed"),
         ({"model": "other"}, r"shard-000000.*was made by the model plain, the others by other"),
         ({"slots": ["head", "foreground"]}, r"shard-000000.*was made by the model"),
@@ -330,10 +330,10 @@ def test_a_renamed_shard_is_named(shards: Path) -> None:
     with pytest.raises(DataError, match=r"shard-000000\.safetensors does not belong .*another shard"):
         load_embeddings(shards)
     shard(shards, 1).rename(shard(shards, 7))
-    with pytest.raises(DataError, match=r"holds shard-000007\.safetensors"):
+    with pytest.raises(DataError, match=r"contains shard-000007\.safetensors"):
         load_embeddings(shards)
     shard(shards, 7).rename(shards / "shard-000000.parquet")
-    with pytest.raises(DataError, match=r"holds shard-000000\.parquet"):
+    with pytest.raises(DataError, match=r"contains shard-000000\.parquet"):
         load_embeddings(shards)
 
 

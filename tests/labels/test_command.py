@@ -114,7 +114,7 @@ def test_wrong_use_is_named(root: Path, tmp_path: Path) -> None:
 
     assert "No split 'trian'" in error(str(root), "--split", "trian")
     assert "Did you mean 'train'" in error(str(root), "--split", "trian")
-    assert "leave those two out" in error(str(root), "--keypoints", "k.json", "--network", "x.xml")
+    assert "Leave those two options out" in error(str(root), "--keypoints", "k.json", "--network", "x.xml")
     for folder in ("../x", "..", "a/b", ".hidden", "a,b"):
         assert "Expected --labels with a name within masks" in error(str(root), "--labels", folder)
     assert "does not exist" in error(str(tmp_path / "gone"))

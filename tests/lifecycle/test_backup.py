@@ -108,7 +108,7 @@ def test_what_cannot_be_backed_up(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["crops"]
     facts = backup_gallery(gallery, tmp_path / "backup", with_images=True, skip_missing=True)
     assert (facts.items, facts.images) == (6, 5)
-    with pytest.raises(DataError, match="A backup takes nobody's place"):
+    with pytest.raises(DataError, match="A backup replaces nothing"):
         backup_gallery(gallery, tmp_path / "backup")
     backup_gallery(gallery, tmp_path / "plain")
     with pytest.raises(DataError, match="holds no images"):

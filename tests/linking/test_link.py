@@ -93,7 +93,7 @@ def test_travel_times() -> None:
     timeless = tracks((seen("a/1", "a"), 0.0), (seen("b/1", "b"), 0.0))
     found = link(timeless, CURVES, prior=0.5, travel=[TravelTime("a", "b", 1)])
     assert len(found.sizes) == 1
-    assert "Travel times say nothing of 2 tracks without a camera or a time." in found.notes
+    assert "Travel times do not apply to 2 tracks without a camera or a time." in found.notes
     with pytest.raises(ConfigError, match="two travel times"):
         link(pair, CURVES, travel=[TravelTime("a", "b", 1), TravelTime("a", "b", 2)])
 
@@ -256,7 +256,7 @@ def test_what_cannot_be_obeyed_is_refused() -> None:
     twice = [(seen(f"a/{i}", "a", i, 10, person="anna", known=True), 0.0) for i in range(2)]
     with pytest.raises(DataError, match="both are named 'anna'"):
         link(tracks(*twice), CURVES)
-    with pytest.raises(DataError, match="people say so"):
+    with pytest.raises(DataError, match="a correction says so"):
         link(tracks((seen("a/1", "a", 0), 0.0), (seen("b/1", "b", 1), 0.0)), CURVES, travel=[TravelTime("a", "b", 60)],
              corrections=Corrections().with_said(same=[("a/1", "b/1")]))  # fmt: skip
 
@@ -290,7 +290,7 @@ def test_what_is_wrong_is_said() -> None:
 def test_what_was_not_known_is_said() -> None:
     few, note = link(tracks((seen("a/1", "a"), 0.0), (seen("b/1", "b", 3), 9.0)), CURVES).notes
     assert few.startswith("Distances are taken as they are, because 1 pairs are too few")
-    assert note.startswith("Of 1 of 2 tracks it is not known where or when")
+    assert note.startswith("The place or time of 1 of 2 tracks is unknown")
     several = [(LinkTrack(f"{v}/1", "a", v, first=0.0, last=1.0), 0.0) for v in ("v", "w")]
     _, note = link(tracks(*several), CURVES).notes
     assert note.startswith("Camera a has several videos without times")

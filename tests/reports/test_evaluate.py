@@ -131,7 +131,7 @@ def test_a_calibration_is_fitted_and_used(model: Path, blocks: Path, tmp_path: P
         found = evaluate(model, blocks, query="query", calibration=given)
         assert found.how.calibration == fitted.calibration.fitted_on
         assert found.how.visibility == "continuous"
-    with pytest.raises(ConfigError, match="A calibration says how to embed"):
+    with pytest.raises(ConfigError, match="A calibration decides how to embed"):
         evaluate(model, blocks, calibration=file, mirror=True)
 
 

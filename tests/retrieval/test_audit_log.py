@@ -127,7 +127,7 @@ def test_old_files_may_go_where_the_head_of_then_was_kept(tmp_path: Path) -> Non
     first, second = sorted(tmp_path.glob("*.jsonl"))[:2]
     head = json.loads(second.read_bytes().splitlines()[0])["previous"]
     first.unlink()
-    assert "were taken away" in log.verify().problems[0]
+    assert "earlier records were removed" in log.verify().problems[0]
     assert log.verify([head]).problems == ()
     assert log.append({}) == 10
 

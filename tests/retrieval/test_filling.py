@@ -59,7 +59,9 @@ def test_two_files_with_the_same_names(gallery: Gallery, tmp_path: Path) -> None
         add_files(gallery, [a, b], Naming())
     assert len(gallery) == 0
     add_files(gallery, [a], Naming())
-    with pytest.raises(DataError, match=r"2 of the images have the id of another image.*'1\.jpg'.*nobody knows"):
+    with pytest.raises(
+        DataError, match=r"2 of the images have the id of another image.*'1\.jpg'.*an image with an unknown file"
+    ):
         add_files(gallery, [b], Naming())
     assert add_files(gallery, [b], Naming(prefix="b/")).added == 2
     found = gallery.search(people(0, 2), 1)
@@ -142,7 +144,7 @@ def test_what_is_said_otherwise_is_not_passed_over(gallery: Gallery, first: Nami
     first, second = replace(first, root=None), replace(second, root=None)
     batch = [(people(0), ["3_17"])]
     add_embeddings(gallery, batch, first)
-    with pytest.raises(DataError, match=f"something else said of them; the first is '3_17': {said}"):
+    with pytest.raises(DataError, match=f"with other values; the first is '3_17': {said}"):
         add_embeddings(gallery, batch, second)
     assert gallery.get(["3_17"]).items[0] == first.item("3_17")
     for same in (first, Naming(root=None)):  # who says nothing, says nothing else

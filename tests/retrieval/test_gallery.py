@@ -166,7 +166,7 @@ def test_messages() -> None:
             gallery.search(e, k)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="The slots differ"):
         gallery.search(e.select("head"), matching=MatchingConfig(slots=("head",)))
-    with pytest.raises(DataError, match="It takes images with its own: Gallery"):
+    with pytest.raises(DataError, match="Give the gallery's own model for images: Gallery"):
         gallery.search("a.jpg")
     with pytest.raises(DataError, match="No gallery can be kept at redis://x: expected a folder"):
         Gallery.open("redis://x")

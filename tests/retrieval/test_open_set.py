@@ -108,9 +108,9 @@ def test_nobody_is_said_in_every_form() -> None:
     assert "0: nobody; " in repr(found[found.named.index(None) :])
     said = found.decision.to_json()
     assert said["statement"].startswith(
-        "With 95 % confidence, at most 6 % of searches whose person is not among the 30"
+        "With 95 % confidence: if the person is not among the 30 items, at most 6 % of the searches name somebody"
     )
-    assert "prior): not told" in said["statement"]
+    assert "(prior), which was not given" in said["statement"]
     assert said["max_wrong"] is None
     assert not any(isinstance(value, torch.Tensor) for value in said.values())
     plain = gallery.search(world.images(people[:1]))

@@ -127,7 +127,7 @@ def test_items_of_the_version_before(gallery: Gallery, tmp_path: Path) -> None:
 
 def test_times_need_the_time_of_the_first_frame(gallery: Gallery, tmp_path: Path) -> None:
     naming = VideoNaming(tmp_path / "hall.mp4", start=NOON)
-    with pytest.raises(DataError, match="Track hall/b was first seen in frame 1, of which no time is known.*--fps"):
+    with pytest.raises(DataError, match="Track hall/b was first seen in frame 1, whose time is unknown.*--fps"):
         add(gallery, naming, "a", "b", seconds={0: 0.0})
     assert len(gallery) == 0
     add(gallery, naming, "a", "b", seconds={0: 0.0, 1: 60.0})

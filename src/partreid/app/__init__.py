@@ -1,4 +1,4 @@
-"""The web page: a service that knows no HTTP, and a thin layer that does."""
+"""The web page: a service without HTTP, and a thin HTTP layer."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Who asks, whether they may, and how often."""
+"""Access control: who asks, with which role, and how often."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Access:
     """Decides on each request.
 
     Args:
-        users: that there are; where None anybody may search, and say who is who where the page lets people do so.
+        users: the users; None = anybody may search, and may merge and split persons if the page allows it.
         rate: limit of requests, for each user, and for each address of others; None = no limit.
     """
 
@@ -53,7 +53,7 @@ class Access:
         self._sessions = Recent[tuple[str, float]](_MOST_SESSIONS)  # hash of the user's token, and the end
 
     async def identify(self, request: Request) -> Caller:
-        """Who asks; somebody without a role where no valid token is given.
+        """The caller; without a valid token, a caller without a role.
 
         Raises:
             HTTPException: 401 where a token is given that is nobody's, 429 where that was tried too often.
@@ -95,11 +95,11 @@ class Access:
         if user is None:
             if wait := self._failures.take(address):
                 raise _too_many(wait, "Too many wrong tokens came from this address.")
-            raise _unknown("That token is nobody's: it is misspelt, or was revoked.")
+            raise _unknown("This token belongs to no user: it is misspelt, or was revoked.")
         return user
 
     def begin_session(self, user: User) -> str:
-        """What the cookie of a browser holds from now on: not the token."""
+        """The content of a browser's cookie for a new session, which is not the token."""
         session = secrets.token_urlsafe(32)
         self._sessions.put(_digest(session), (user.sha256, time.monotonic() + SESSION_SECONDS))
         return session

@@ -73,7 +73,7 @@ def farthest_usual(embeddings: PartEmbeddings, matching: MatchingConfig) -> floa
 
 
 class FullBar:
-    """Where the bars of distances end, from a sample of the gallery: no single result changes the scale.
+    """The full length of distance bars, from a sample of the gallery, so that no single result changes the scale.
 
     Args:
         gallery: that is sampled, at first and when it has doubled.
@@ -119,7 +119,7 @@ def short_name(location: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """An image and what the model says of it.
+    """An image and the model's output for it.
 
     Attributes:
         image: uint8 [H, W, 3]. embeddings: [1, S, D]. attention: [K+1, h, w], background first; K = 0 without parts.
@@ -141,7 +141,7 @@ class Seen:
         return slots[len(slots) - len(self.attention) + 1 :]
 
     def draw_slot(self, slot: str) -> str:
-        """Where the model looks for one slot, as the address of an image that holds itself; "" if nowhere special."""
+        """The attention for one slot, as the data URL of an image; "" without a map."""
         maps = slot_maps(self.attention[1:], (FOREGROUND, *self.parts))
         return _address(overlay_heat(enlarge(self.image, *_SHOWN), maps[slot])) if slot in maps else ""
 

@@ -75,7 +75,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"The question has {twice!r:.80} twice. Say it once.")
+        raise ConfigError(f"The question has {twice!r:.80} twice. Give it once.")
     return content
 
 

@@ -66,7 +66,7 @@ class Changes:
         }  # fmt: skip
         with recorded(self._gallery, "add", asked, changes=True) as event:
             if named := {FILE, BOX} & {key for item in items for key in item.metadata}:
-                raise DataError(f"Metadata of an item that is sent cannot say {min(named)!r}. Leave it away.")
+                raise DataError(f"Metadata of an uploaded item cannot contain {min(named)!r}. Leave it out.")
             if len({item.id for item in items}) < len(items):
                 raise DataError("An id is given twice. Each item has one of its own.")
             crops = [crop(one.image, item.box) for one, item in zip(images, items, strict=True)]
@@ -98,7 +98,7 @@ class Changes:
             DataError: the gallery was changed meanwhile.
         """
         if question.until is None:
-            raise ConfigError("Say until when: items seen before that moment are deleted.")
+            raise ConfigError("Give the moment (until): items seen before it are deleted.")
         with self._lock, recorded(self._gallery, "expire", question, changes=not question.dry_run) as event:
             expiry = preview_expiry(self._gallery, question.until, cameras=question.cameras, undated=question.undated)
             deletion = expiry.deletion

@@ -1,4 +1,4 @@
-"""Which requests the page answers, and what a browser may do with it."""
+"""Rules for requests that the page answers, and for browsers."""
 
 from __future__ import annotations
 

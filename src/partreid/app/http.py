@@ -143,9 +143,7 @@ class Endpoints:
         """Begin a session, and set its cookie."""
         question = await self._read(request, TokenQuestion)
         if self.access.users is None:
-            raise HTTPException(
-                400, "This page knows no users, so there is nobody to log in. It was started without --users."
-            )
+            raise HTTPException(400, "This page knows no users, so nobody can log in. It was started without --users.")
         caller = request.state.caller
         try:
             user = await self.access.check_token(question.token, caller.address)

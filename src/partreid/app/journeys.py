@@ -1,4 +1,4 @@
-"""Persons that were linked, as the page shows them: who there is, where each one was, and saying who is who."""
+"""Linked persons for the page: the list of persons, their journeys, and merging and splitting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_PERSONS, MOST_STEPS = 1000, 500
 
 _READ_ONLY = "This page changes nothing. Start it with --edit to merge and split persons."
 _NO_FILE = (
-    "There is no folder to keep corrections in: the gallery lies in memory or on a server. Start the page with "
+    "There is no folder for corrections, because the gallery is in memory or on a server. Start the page with "
     "--corrections FILE."
 )
 
@@ -56,7 +56,7 @@ class Journeys:
         return Persons(tuple(every[:MOST_PERSONS]), len(every), unlinked, not problem, problem)
 
     def journey(self, name: str) -> Journey:
-        """Where a person was, in the order of time.
+        """The journey of a person, in the order of time.
 
         Raises:
             DataError: there is no such person.
@@ -70,7 +70,7 @@ class Journeys:
         return Journey(_person(name, items), steps)
 
     def merge(self, question: MergeQuestion) -> Edited:
-        """Two persons are one.
+        """Merge two persons.
 
         Raises:
             ConfigError: the page may change nothing. DataError: as :func:`~partreid.linking.edits.merge_persons`.
@@ -81,7 +81,7 @@ class Journeys:
         )
 
     def split(self, question: SplitQuestion) -> Edited:
-        """Tracks are somebody else.
+        """Split off tracks as another person.
 
         Raises:
             ConfigError: the page may change nothing. DataError: as :func:`~partreid.linking.edits.split_tracks`.

@@ -32,7 +32,7 @@ class Sighting(ConfigModel):
 
 
 class Question(ConfigModel):
-    """The person to find, and how."""
+    """A search: the person to find, and the way of searching."""
 
     query: Annotated[tuple[Sighting, ...], Field(min_length=1, max_length=MOST_IMAGES)]
     """Images of one person, merged."""
@@ -51,14 +51,14 @@ class Question(ConfigModel):
 
 
 class ItemQuestion(Question):
-    """How one item compares with the query."""
+    """A request to compare one item with the query."""
 
     item: str
     """The item's id."""
 
 
 class MergeQuestion(ConfigModel):
-    """Two persons that are one."""
+    """A request to merge two persons."""
 
     person: Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
     """Whose name stays, unless somebody gave the other's."""
@@ -67,7 +67,7 @@ class MergeQuestion(ConfigModel):
 
 
 class SplitQuestion(ConfigModel):
-    """Tracks of one person that are of somebody else."""
+    """A request to split off tracks of a person."""
 
     tracks: Annotated[tuple[str, ...], Field(min_length=1, max_length=200)]
     """Their ids."""
@@ -84,14 +84,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class About:
-    """What the page is about.
+    """A description of the page and its gallery.
 
     Attributes:
         gallery: its name. items: how many. slots: what can be compared. cameras: their names.
         more_cameras: whether there may be others. normalize: what the model was made for.
         calibration: what the probabilities were fitted on; None = there are none.
         calibration_problem: why there are none although there is a calibration; "" = there is none, or it is used.
-        rule: what the rule to answer nobody was fitted on; None = there is none.
+        rule: the data on which the rule for the answer "nobody" was fitted; None = there is none.
         compared: how images are compared, in words. matching: the same as its fields.
         upload_bytes, most_images, most_results: limits.
     """
@@ -123,7 +123,7 @@ class KeptImage:
 
 @dataclass(frozen=True)
 class Look:
-    """What the model sees of the query: the visibility of each slot, by name."""
+    """The visibility of each slot of the query, by name."""
 
     visibility: dict[str, float]
 
@@ -207,7 +207,7 @@ class ComparisonAnswer:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who was linked.
+    """A linked person.
 
     Attributes:
         name: of the person. known: whether somebody gave it. tracks: how many. cameras: that saw the person.
@@ -225,7 +225,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Persons:
-    """Who there is.
+    """The list of persons.
 
     Attributes:
         persons: those that are listed. total: all of them. unlinked: items without a person.

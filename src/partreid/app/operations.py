@@ -1,6 +1,6 @@
 """The API: every operation with its path, question, answer and role; and its description (OpenAPI), made of these.
 
-The same classes parse what is asked and describe it, so that description and behaviour are one.
+The same classes parse requests and describe them, so that description and behaviour cannot differ.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that can be asked.
+    """One operation of the API.
 
     Attributes:
         name: of the handler, and in the description. method, path: of HTTP, the path behind :data:`API`.

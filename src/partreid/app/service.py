@@ -1,4 +1,4 @@
-"""Everything the page does, without HTTP: images, boxes, filters and parts in, frozen answers out."""
+"""Everything that the page does, without HTTP: from images, boxes, filters and parts to frozen answers."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class PageService:
         )  # fmt: skip
 
     def about(self) -> About:
-        """What the page shows before anything is asked."""
+        """The content of the page before the first search."""
         slots, known = self._extractor.slots, self.calibration
         colors = part_colors(slots)
         with self._gallery_lock:
@@ -167,7 +167,7 @@ class PageService:
         return encode(item_image(self._record(item).items[0], self.limits, self._files), longest=_THUMBNAIL)
 
     def look(self, query: Sequence[Sighting]) -> Look:
-        """What the model sees of a person; the embeddings are kept for the search that follows.
+        """The visible parts of a person; the embeddings are kept for the following search.
 
         Raises:
             UnknownImageError: an image is not kept any more. DataError: a box or an item is wrong.
@@ -212,7 +212,7 @@ class PageService:
         else:
             others = 0 if len(found) == min(question.k, searched) else searched - len(found)
             note = f"No visible part in common with the query: {others} of {searched} items searched." if others else ""
-        notes = (note, f"Not searched, as nobody knows their time: {undated} more items." if undated else "")
+        notes = (note, f"Not searched, because their time is unknown: {undated} more items." if undated else "")
         told = tuple(filter(None, notes))
         if result.decision is None:
             return Ranking(found, searched, told)
@@ -264,7 +264,7 @@ class PageService:
         )
 
     def record_refusal(self, operation: str, why: str) -> None:
-        """Record in the gallery's audit log that somebody was refused something."""
+        """Record a refused request in the gallery's audit log."""
         record_refusal(self._gallery, operation, {}, why)
 
     def _matching(self, question: Question) -> MatchingConfig:
@@ -286,9 +286,9 @@ class PageService:
         if question.max_false is None:
             return None
         if self._rule is None:
-            raise ConfigError("There is no rule to answer nobody. Make one with: partreid calibrate --rule")
+            raise ConfigError('There is no rule for the answer "nobody". Make one with: partreid calibrate --rule')
         if not self._rule.calibration.fits(matching):
-            raise ConfigError("The rule to answer nobody is for all parts, compared its own way. Choose all parts.")
+            raise ConfigError('The rule for the answer "nobody" compares all parts in its own way. Choose all parts.')
         return self._rule.at(max_false=question.max_false, prior=question.prior)
 
     def _embed(self, query: Sequence[Sighting]) -> PartEmbeddings:

@@ -16,7 +16,7 @@ from partreid.cli.models import beside
 def adapt(
     model: opt.Model,
     images: Annotated[
-        list[Path], typer.Argument(help="Crops of persons, or folders of them: 100 or more of each camera, unlabelled.")
+        list[Path], typer.Argument(help="Unlabelled crops of persons, or folders of them: at least 100 per camera.")
     ],
     camera_from: opt.ToldCamera,
     out: Annotated[
@@ -24,15 +24,15 @@ def adapt(
         typer.Option("--out", "-o", help="File to write. Default: adaptation.safetensors in the checkpoint."),
     ] = None,
     weight: Annotated[
-        float, typer.Option(help="Of the estimated statistics against those that the model was trained with.")
+        float, typer.Option(help="Weight of the estimated statistics; the model's own statistics have the rest.")
     ] = 0.5,
-    most: Annotated[int, typer.Option(min=100, help="Images of a camera to look at, evenly over all.")] = 300,
+    most: Annotated[int, typer.Option(min=100, help="Images to use per camera, chosen evenly.")] = 300,
     skip_damaged: opt.SkipDamaged = False,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
     batch_size: opt.BatchSize = 64,
 ) -> None:
-    """Adapt a model to cameras without labels: batch-norm statistics of each camera, from crops that it took.
+    """Adapt a model to cameras without labels, by estimating batch-norm statistics from crops of each camera.
 
     The model is not changed. `--adaptation FILE` of other commands embeds with them; embeddings with and without, or
     of another adaptation, are never compared.
@@ -55,5 +55,5 @@ def adapt(
     console.print(plain_table("Adapted to", ("camera", "images"), rows))
     console.print(f"{file}: adaptation {made.fingerprint} of {model}", soft_wrap=True)
     console.print(
-        "It does not help every model: compare with and without it on some images that you know.", style="dim"
+        "It does not help every model. Compare results with and without it on images that you know.", style="dim"
     )

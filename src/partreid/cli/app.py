@@ -1,4 +1,4 @@
-"""``partreid app``: the page to look for people in a gallery."""
+"""``partreid app``: the page to search for people in a gallery."""
 
 from __future__ import annotations
 
@@ -21,57 +21,55 @@ def app(
     gallery: opt.GalleryOption,
     model: opt.ModelOption = "",
     host: Annotated[
-        str, typer.Option(help="Address to listen at. Any but 127.0.0.1 lets other machines in: give --users then.")
+        str, typer.Option(help="Address to listen on. Any but 127.0.0.1 lets other machines in; then give --users.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 = any free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 = any free one.")] = 8000,
     calibration: opt.Calibration = None,
     rule: RuleFile = None,
     adaptation: opt.Adaptation = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="Another name to be asked by, e.g. a proxy's. Repeatable."),
+        typer.Option("--allow-host", metavar="NAME", help="Another host name of the page, e.g. a proxy's. Repeatable."),
     ] = None,
     users: Annotated[
         Path | None,
         typer.Option(
-            help="File of the users (`partreid users add`): everybody needs a token. Nobody does if not given."
+            help="File of the users (`partreid users add`). With it everybody needs a token, without it nobody does."
         ),
     ] = None,
     rate: Annotated[
         int,
         typer.Option(
-            min=1, help="Requests a minute of each user. Without --users, of each address that is not this machine."
+            min=1, help="Requests per minute for each user. Without --users: for each address of another machine."
         ),
     ] = 1200,
     proxy: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ADDRESS", help="A proxy that is believed who asks (X-Forwarded-For, -Proto). Repeatable."
+            metavar="ADDRESS", help="A proxy whose X-Forwarded-For and X-Forwarded-Proto are trusted. Repeatable."
         ),
     ] = None,
     edit: Annotated[
         bool | None,
         typer.Option(
             "--edit/--no-edit",
-            help="Whether the page may merge and split persons. With --users, and on this machine (127.0.0.1), if not "
-            "given.",
+            help="Whether the page may merge and split persons. Default: yes with --users or on 127.0.0.1, else no.",
         ),
     ] = None,
     corrections: Annotated[
         Path | None,
-        typer.Option(
-            help="File that keeps these merges and splits. corrections.json in the gallery's folder if not given."
-        ),
+        typer.Option(help="File of these merges and splits. Default: corrections.json in the gallery's folder."),
     ] = None,
     mirror: opt.Mirror = False,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
 ) -> None:
-    """Open a web page to look for people in a gallery.
+    """Open a web page to search for people in a gallery.
 
-    Drop an image, draw a box if there is more to see, and get the nearest people with distance, probability, camera
-    and time; choose which parts count, filter, and look at one result part by part. After `partreid link` it shows
-    where each person was, and lets you merge and split persons. Nothing leaves this machine.
+    Drop an image, and draw a box if it shows more than the person. The page lists the nearest people with distance,
+    probability, camera and time. You can choose the parts to compare, filter, and inspect a result part by part. After
+    `partreid link` the page shows where each person was, and you can merge and split persons. Nothing leaves this
+    machine.
     """
     with needs_extra("app", "The web page"):
         from partreid.app.guard import is_local
@@ -95,8 +93,8 @@ def app(
         named = None if known is None else page_rule(rule, chosen_name, known)
         assert opened.extractor is not None
         said = (  # the page is no place for this machine's folders
-            "No probabilities are told: the calibration beside the model is damaged, or belongs to another model or "
-            "way of embedding. The terminal that the page runs in says more."
+            "There are no probabilities, because the calibration beside the model is damaged, or belongs to another "
+            "model or another way of embedding. See the terminal in which the page runs."
         )
         service = PageService(
             opened, opened.extractor, calibration=known, calibration_problem=said if problem else "",
@@ -108,12 +106,12 @@ def app(
         )
         if open_to_all:
             say_warning(
-                f"{server.address} is open to every machine that reaches it, without a password: whoever comes may "
-                "search. Give --users FILE (partreid users add), and put a proxy with TLS before it: docs/app.md."
+                f"Everybody on a machine that can reach {server.address} may search, without a password. Give --users "
+                "FILE (partreid users add), and put a proxy with TLS in front: docs/app.md."
             )
         elif not server.local:
             say_warning(
-                f"Tokens and images go to {server.address} unencrypted. Put a proxy with TLS before it: docs/app.md."
+                f"Tokens and images go to {server.address} unencrypted. Put a proxy with TLS in front: docs/app.md."
             )
         console.print(f"Open {server.address} in a browser. Ctrl-C ends it.", soft_wrap=True)
         status = 0
@@ -123,9 +121,7 @@ def app(
             status = int(stop.code or 0)
         if jobs_at_work():
             # A thread is still at work: a disk that does not answer would hold the program for ever.
-            errors.print(
-                "Ended with work unfinished. What the page wrote is whole: each change is all there, or not at all."
-            )
+            errors.print("Stopped with unfinished work. No change is half-written: each one is complete or absent.")
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)

@@ -1,4 +1,4 @@
-"""``partreid audit``: who did what with a gallery."""
+"""``partreid audit``: the record of who did what with a gallery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from partreid.errors import DataError
 if TYPE_CHECKING:
     from partreid.retrieval import AuditLog
 
-app = typer.Typer(help="The audit log of a gallery: who did what, and whether it is whole.", no_args_is_help=True)
+app = typer.Typer(help="The audit log of a gallery: show it, and check that nobody changed it.", no_args_is_help=True)
 
 Log = Annotated[str, typer.Argument(metavar="GALLERY | LOG", help="A gallery with an audit log, or the log's folder.")]
 
@@ -25,21 +25,21 @@ _KNOWN = ("number", "time", "who", "source", "address", "action", "outcome", "re
 
 @app.command()
 def on(gallery: opt.Gallery) -> None:
-    """Record from now on who does what with a gallery in a folder: commands, the page and Python alike.
+    """Start to record who does what with a gallery in a folder, by commands, by the page, and in Python.
 
-    The log is the folder `audit` in the gallery's. For a gallery on a server, or a log elsewhere, set PARTREID_AUDIT
-    to the log's folder wherever the gallery is used.
+    The log is the folder `audit` in the gallery's folder. For a gallery on a server, or for a log in another place, set
+    PARTREID_AUDIT to the log's folder wherever the gallery is used.
     """
     with retrieval.Gallery.open(gallery, create=False) as opened:
         folder = retrieval.begin_audit_log(opened.store.location)
-    console.print(f"Everything that is done with {gallery} is recorded in {folder}.", soft_wrap=True)
+    console.print(f"All operations on {gallery} are now recorded in {folder}.", soft_wrap=True)
 
 
 @app.command()
 def show(log: Log, as_json: opt.AsJson = False) -> None:
     """Print the records, oldest first.
 
-    Into a file or a pipe, a line per record with tabs between; with --json whole records, one per line.
+    In a file or a pipe, each record is a line of fields between tabs. With --json each line is a complete record.
     """
     records = _log(log).records()
     if as_json:
@@ -58,13 +58,13 @@ def verify(
     log: Log,
     expect: Annotated[
         list[str] | None,
-        typer.Option(metavar="HASH", help="A head that was kept elsewhere: it must be in the log. Repeatable."),
+        typer.Option(metavar="HASH", help="A head that you kept elsewhere. It must be in the log. Repeatable."),
     ] = None,
 ) -> None:
-    """Check the chain of hashes, and print the head. Exit status 0: the log is whole, 1: it was changed.
+    """Check the chain of hashes, and print the head. Exit status 0: the log is intact, 1: it was changed.
 
-    Keep the head elsewhere, and give it to --expect later: without it nobody can tell a log that was made anew as a
-    whole. A line that a killed process left half-written is said, and is no change.
+    Keep the head elsewhere, and pass it to --expect later. Without it, a log that was completely rewritten cannot be
+    detected. A line that a killed process left half-written is reported, but does not count as a change.
     """
     check = _log(log).verify(expect or ())
     for note in check.notes:

@@ -32,8 +32,8 @@ def calibrate(
         typer.Option(
             "--rule",
             metavar="auto|FILE",
-            help="Also write a rule to answer nobody (`gallery search --max-false`): a file, or auto for beside the "
-            "model. It holds embeddings of two images of each person, of at most 1000.",
+            help='Also write a rule for the answer "nobody" (`gallery search --max-false`): a file, or auto for beside '
+            "the model. It contains embeddings of two images of each person, of at most 1000 persons.",
         ),
     ] = None,
     gallery: Annotated[
@@ -42,14 +42,14 @@ def calibrate(
             "--gallery",
             "-g",
             help="With --rule, instead of DATA: a gallery whose items have a person in their metadata. The calibration "
-            "stays as it is.",
+            "does not change.",
         ),
     ] = None,
     calibration: opt.Calibration = None,
     visibility: Annotated[
         bool,
         typer.Option(
-            "--visibility", help="Also choose a threshold of visibility per part, on labelled training images."
+            "--visibility", help="Also choose a visibility threshold for each part, on labelled training images."
         ),
     ] = False,
     prior: Annotated[
@@ -57,10 +57,10 @@ def calibrate(
         typer.Option(
             metavar="SHARE",
             parser=share,
-            help="Fraction of pairs of one person where it will be used. Default: as here.",
+            help="Fraction of pairs of one person in the data that it will be used on. Default: as in DATA.",
         ),
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of identities for the printed quality.")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation over identities.")] = 5,
     mirror: opt.Mirror = False,
     overrides: opt.TestOverrides = None,
     adaptation: opt.Adaptation = None,
@@ -81,11 +81,11 @@ def calibrate(
     rule_file = beside(model, OPEN_SET_FILE) if rule == "auto" else Path(rule) if rule else None
     if gallery is not None:
         if rule_file is None or data or more:
-            raise ConfigError("--gallery goes with --rule FILE, and without DATA.")
+            raise ConfigError("--gallery needs --rule FILE, and takes the place of DATA.")
         _of_gallery(gallery, model, calibration, rule_file)
         return
     if calibration is not None:
-        raise ConfigError("--calibration goes with --gallery: with DATA the calibration is fitted anew.")
+        raise ConfigError("--calibration is for --gallery only, because with DATA a new calibration is fitted.")
     file = out or beside(model, CALIBRATION_FILE)  # before the work: not every model has a place for it
     found = partreid.calibrate(
         model,
@@ -113,7 +113,7 @@ def calibrate(
 
 
 def _of_gallery(gallery: str, model: str, calibration: str | None, file: Path) -> None:
-    """Write a rule for a model that is calibrated, from a gallery that names its persons."""
+    """Write a rule for a calibrated model, from a gallery whose items name their persons."""
     from partreid.retrieval import Gallery, rule_of_gallery
     from partreid.retrieval.how_compared import find_calibration
     from partreid.retrieval.stores.addresses import without_secrets
@@ -126,7 +126,7 @@ def _of_gallery(gallery: str, model: str, calibration: str | None, file: Path) -
 
 
 def _tell(rule: OpenSetRule, file: Path) -> None:
-    """What a rule can promise."""
+    """Print what a rule can promise."""
     from partreid.functional.tolerance import draws_needed, share_above
 
     least = share_above(len(rule), 1, confidence=rule.confidence)

@@ -18,7 +18,7 @@ def compare(
         list[str],
         typer.Argument(
             metavar="[MODEL] FIRST SECOND",
-            help="Two images. Before them MODEL as of --model, where it is not the shipped one.",
+            help="Two images. To use another model than the shipped one, write MODEL before them, as for --model.",
         ),
     ],
     model: opt.ModelOption = "",
@@ -28,9 +28,9 @@ def compare(
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
 ) -> None:
-    """Compare two images: distance, the parts it was averaged over, and how probable it is that both show one person.
+    """Compare two images: their distance, the distance of each part, and the probability that both show one person.
 
-    A part that one of the images does not show is not compared (Eq. 9). The shipped model's own calibration is used
+    A part that is hidden in one of the images is not compared (Eq. 9). The shipped model uses its own calibration
     unless you choose how to compare.
     """
     from partreid.retrieval.how_compared import find_calibration, load_for_comparison
@@ -55,10 +55,10 @@ def compare(
     console.print(plain_table(title, ("part", "distance", "visible in the first", "in the second"), rows))
     distance, count = float(found.distances[0, 0]), int(found.compared[0, 0])
     if not count:
-        console.print("The images show no part in common: nothing was compared, and nothing is known.")
+        console.print("The images have no visible part in common, so they cannot be compared.")
     else:
         console.print(f"Distance {distance:.4f}, the mean over {count} of {len(found.slots)} parts.")
     if found.probability is not None:
         told = f"Probability of one person: {float(found.probability[0, 0]):.3f}"
-        console.print(f"{told} (before anything was compared: {known.prior:.3f})" if known else told)
+        console.print(f"{told} (prior: {known.prior:.3f})" if known else told)
     console.print(str(compared), style="dim", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``partreid config``: presets and what they hold."""
+"""``partreid config``: presets and configurations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = typer.Typer(help="Show and compare configurations.", no_args_is_help=True)
 
 @app.command("list")
 def list_presets() -> None:
-    """List the presets; FILE is a network's file, or the name of a backbone."""
+    """List the presets. FILE is the file of a network, or the name of a backbone."""
     from partreid.training import NETWORK_PRESETS
 
     named = {**partreid.PRESETS, **{f"{name} FILE": preset for name, preset in NETWORK_PRESETS.items()}}
@@ -26,7 +26,7 @@ def list_presets() -> None:
 
 @app.command()
 def show(preset: opt.Preset = "paper-occluded", config: opt.ConfigFile = None, overrides: opt.Overrides = None) -> None:
-    """Print a configuration as TOML, ready to be saved and given to --config."""
+    """Print a configuration as TOML, which can be saved and passed to --config."""
     emit(opt.train_config(preset, config, overrides).to_toml())
 
 
@@ -38,7 +38,7 @@ def diff(
 ) -> None:
     """Print the fields in which two configurations differ.
 
-    Into a file or a pipe, a line per field with tabs between.
+    In a file or a pipe, each field is a line, with tabs between the columns.
     """
     from partreid.training import find_config
 
@@ -54,12 +54,12 @@ def diff(
 def fields(
     word: Annotated[
         str,
-        typer.Argument(help="Only fields with this word in name or meaning, e.g. epochs.", show_default=False),
+        typer.Argument(help="List only fields with this word in name or meaning, e.g. epochs.", show_default=False),
     ] = "",
 ) -> None:
-    """Print every field with its default and meaning: what --set can change.
+    """Print every field that --set can change, with its default and meaning.
 
-    Into a file or a pipe, a line per field with tabs between.
+    In a file or a pipe, each field is a line, with tabs between the columns.
     """
     from partreid.base_config import flatten, meanings
 

@@ -1,4 +1,4 @@
-"""``partreid data``: which sets are known, and whether those on disk are whole."""
+"""``partreid data``: list the known data sets, and check those on disk."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from partreid.progress import no_progress
 if TYPE_CHECKING:
     from partreid.datasets import DatasetReport
 
-app = typer.Typer(help="Data sets: see which are known, and check those on disk.", no_args_is_help=True)
+app = typer.Typer(help="Data sets: list the known ones, and check those on disk.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_layouts() -> None:
-    """List the data sets that are known by name, and what their folders hold."""
+    """List the data sets that are known by name, and the content of their folders."""
     rows = [(layout.key, layout.name, layout.holds) for layout in datasets.LAYOUTS]
     console.print(plain_table("Known data sets", ("name", "what it is", "its folder holds"), rows))
     console.print(
-        "Any folder with bounding_box_train, query and bounding_box_test is read too, and tables of own data."
+        "Other folders with bounding_box_train, query and bounding_box_test, and tables of your own, work too."
     )
 
 
@@ -36,12 +36,12 @@ def check(
     data: opt.Data,
     as_json: opt.AsJson = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads to read files with; default: one per processor.")
+        int | None, typer.Option(min=1, help="Threads that read files. Default: one per processor.")
     ] = None,
 ) -> None:
-    """Check a data set, or every one in a folder: counts, ids, damaged and duplicate images, labels.
+    """Check a data set, or all data sets in a folder: counts, ids, damaged and duplicate images, labels.
 
-    Reads every file. Exit status 0: no problem, 1: problems, 2: there is nothing to check.
+    Every file is read. Exit status 0: no problem, 1: problems, 2: there is nothing to check.
     """
     from partreid.datasets.readers import locate_dataset
 
@@ -69,11 +69,11 @@ def occlude(
     overrides: opt.OtherOverrides = None,
     labels: opt.Labels = "auto",
 ) -> None:
-    """Hide a set's queries behind other people and objects, seeded, as a set of its own.
+    """Write a new data set whose queries are partly hidden behind other people and objects.
 
-    Its query sets are the queries as they are, and the same ones under each kind of occluder; its gallery is that of
-    the set. --set changes what hides how much: occluders=people, least=0.35, most=0.6, seed=0. People are cut out of
-    gallery images with labels: partreid labels make DATA --split gallery --limit 2000.
+    The new set has the queries as they are, and once more with each kind of occluder. Its gallery is that of DATA.
+    --set changes the occluders and how much they hide: occluders=people, least=0.35, most=0.6, seed=0. People are cut
+    out of gallery images with labels: partreid labels make DATA --split gallery --limit 2000.
     """
     config = datasets.OcclusionConfig().override(overrides or [])
     dataset = datasets.read_dataset(data, labels=labels)

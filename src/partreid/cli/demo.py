@@ -1,4 +1,4 @@
-"""``partreid demo``: the whole of it on the shipped images."""
+"""``partreid demo``: search, training and evaluation on the shipped images."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")] = Path("demo"),
     epochs: Annotated[int | None, typer.Option(min=1, help="Train for fewer or more epochs.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Only search with the shipped model: seconds.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only search with the shipped model (seconds).")] = False,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "float32",
 ) -> None:
-    """Search the shipped rendered pedestrians with the shipped model; then train one on them, evaluate it, and draw.
+    """Search the shipped rendered pedestrians with the shipped model. Then train a model on them, and evaluate it.
 
-    The search takes seconds, the training minutes on two CPU cores.
+    The search takes seconds. The training takes minutes on two CPU cores.
     """
     from partreid.models.checkpoint import CHECKPOINT_FOLDER
 
@@ -50,7 +50,7 @@ def demo(
     _search(dataset, out, runtime=opt.runtime_config(device, "float32"))
     if quick:
         return
-    console.print(f"Now a model is trained on these images, in {out}. Ctrl-C ends it; the search needs none of it.")
+    console.print(f"Now a model is trained on these images, in {out}. The search does not need it: Ctrl-C stops it.")
     run_training(config, [dataset], out, [str(root)], runtime=runtime)
     runtime = opt.runtime_config(device, "float32")
     (found,) = evaluate_and_print(out, [dataset], out / "evaluation", runtime=runtime).values()

@@ -19,8 +19,8 @@ def dossier(
         Path | None,
         typer.Option(
             metavar="FILE.toml",
-            help="What only its makers know: license, contact, purpose, not_for, limits, training_data, test_data "
-            "(docs/dossier.md). What it leaves out is not stated.",
+            help="Facts that only the model's makers know: license, contact, purpose, not_for, limits, training_data, "
+            "test_data (docs/dossier.md). The page states only those that the file contains.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Page to write.")] = Path("dossier.html"),
@@ -29,10 +29,10 @@ def dossier(
     precision: opt.PrecisionOption = "float32",
     batch_size: opt.BatchSize = 64,
 ) -> None:
-    """Write one page about a model: use, data, accuracy by groups of images and people, failures, promises, hashes.
+    """Write one page about a model: use, data, accuracy by groups of images and people, failures, guarantees, hashes.
 
-    Accuracy is measured on the data sets, by occlusion, part, view, light, resolution, skin and body as far as a set
-    records them: rendered sets do. Pictures are of rendered people only.
+    Accuracy is measured on the data sets, by occlusion, part, view, light, resolution, skin and body if a set records
+    them. Rendered sets record them all. Pictures show only rendered people.
     """
     from partreid.reports import gather_dossier
 

@@ -20,8 +20,8 @@ def embed(
         list[str],
         typer.Argument(
             metavar="[MODEL] IMAGES...",
-            help="Image files, or folders: all images in them, and in the folders in them. Before them MODEL as of "
-            "--model, where it is not the shipped one.",
+            help="Image files, or folders of images, also nested. To use another model than the shipped one, write "
+            "MODEL before them, as for --model.",
         ),
     ],
     model: opt.ModelOption = "",
@@ -37,10 +37,11 @@ def embed(
     skip_damaged: opt.SkipDamaged = False,
     shard_size: Annotated[int, typer.Option(min=1, help="Images in a shard of a folder.")] = 16_384,
     file_type: Annotated[
-        Literal["safetensors", "parquet"], typer.Option("--format", help="Of shards.")
+        Literal["safetensors", "parquet"], typer.Option("--format", help="Format of the shards.")
     ] = "safetensors",
     part: Annotated[
-        str, typer.Option(metavar="I/N", help="Make every N-th shard from the I-th on; other processes make the rest.")
+        str,
+        typer.Option(metavar="I/N", help="Write every N-th shard from the I-th on. Other processes write the others."),
     ] = "1/1",
 ) -> None:
     """Embed images: one vector and one visibility per image and slot.
@@ -57,7 +58,7 @@ def embed(
         raise ConfigError(f"Expected --part I/N with 1 <= I <= N, such as 2/8, got {part!r}.")
     to_file = out.suffix in (".safetensors", ".parquet")
     if to_file and int(numbers[2]) > 1:
-        raise ConfigError("--part makes shards: give a folder with -o, not a file.")
+        raise ConfigError("--part writes shards, so -o must be a folder, not a file.")
     chosen, images = before_images(words, model)
     runtime = opt.runtime_config(device, precision, batch_size=batch_size)
     keep_freed_memory()
@@ -74,7 +75,7 @@ def embed(
             progress=show_progress,
         )  # fmt: skip
     if found.skipped:
-        said = f"{len(found.skipped)} images were left out, and stand in {found.skipped_file}:"
+        said = f"{len(found.skipped)} images were left out, and are listed in {found.skipped_file}:"
         console.print(said, style="yellow")
         for image in found.skipped[:5]:
             console.print(f"  {image.reason}", style="dim", soft_wrap=True)

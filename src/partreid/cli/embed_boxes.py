@@ -17,13 +17,13 @@ def embed_boxes(
         typer.Argument(
             metavar="[MODEL] FRAMES BOXES",
             help="FRAMES: a video file, or a folder of images. BOXES of a detector or tracker, in one of the formats "
-            "of docs/tracklets.md. Before them MODEL as of --model, where it is not the shipped one.",
+            "of docs/tracklets.md. To use another model than the shipped one, write MODEL first, as for --model.",
         ),
     ],
     model: opt.ModelOption = "",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="File to write; boxes.safetensors where neither it nor a gallery is given."),
+        typer.Option("--out", "-o", help="File to write. Default without --gallery: boxes.safetensors."),
     ] = None,
     gallery: opt.GalleryOption = "",
     name: shared.Name = "",
@@ -36,7 +36,7 @@ def embed_boxes(
     first_frame: shared.FirstFrame = None,
     person_class: shared.PersonClass = None,
     crops: Annotated[
-        Path | None, typer.Option(help="Folder for the image of each box; in a folder of the video.")
+        Path | None, typer.Option(help="Folder for the images of the boxes. Each video gets a folder inside.")
     ] = None,
     every: shared.Every = 1,
     skip_damaged: opt.SkipDamaged = False,

@@ -29,16 +29,14 @@ def evaluate(
         typer.Option(
             "--out",
             "-o",
-            help="Folder for results as JSON, CSV and LaTeX, figures and the report; each of several sets has a folder "
-            "in it.",
+            help="Folder for results as JSON, CSV and LaTeX, figures and the report. If there are several sets, each "
+            "has its own folder inside.",
         ),
     ] = None,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Resamplings for 95 % intervals in the table; 0 = none. Files always have them.")
     ] = 0,
-    rerank: Annotated[
-        bool, typer.Option("--rerank", help="Show scores with k-reciprocal re-ranking beside those without.")
-    ] = False,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Also show scores with k-reciprocal re-ranking.")] = False,
     reassociation: again.Sequences = None,
     gaps: again.Gaps = None,
     levels: again.Levels = None,
@@ -56,11 +54,12 @@ def evaluate(
 ) -> None:
     """Search every query in the gallery and print rank-k, mAP and mINP, overall and per embedding.
 
-    Single query, no re-ranking unless asked for; gallery images of the query's person *and* camera are ignored, and
-    where cameras are unknown, the very same file. Several sets are evaluated each by itself. --reassociation asks
-    another question, of sequences alone: is a person found again some frames later among those who are then present?
+    Each query is one image, without re-ranking unless --rerank is given. Gallery images of the query's person *and*
+    camera are ignored. If cameras are unknown, only the query's own file is ignored. Several sets are evaluated
+    separately. --reassociation measures something else on sequences: is a person found again some frames later among
+    the people in that frame?
 
-    On several devices: `torchrun --nproc-per-node 4 -m partreid evaluate ...` lets each embed a part.
+    On several devices, `torchrun --nproc-per-node 4 -m partreid evaluate ...` shares out the embedding.
     """
     how: dict[str, Any] = {
         "mirror": mirror,

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 def experiment(
-    names: Annotated[list[str], typer.Argument(metavar="TABLE...", help="Which: table1 to table5, or options.")],
+    names: Annotated[list[str], typer.Argument(metavar="TABLE...", help="Tables: table1 to table5, or options.")],
     data: opt.MoreData = None,
     limit_ids: opt.LimitIds = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all runs and tables.")] = Path("experiments"),
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row, with seeds 0, 1, ...")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of trainings per row, with seeds 0, 1, ...")] = 3,
     preset: opt.Preset = "paper-occluded",
     config: opt.ConfigFile = None,
     overrides: opt.Overrides = None,
-    rows: Annotated[list[str] | None, typer.Option("--row", help="Only this row, by its name. Repeatable.")] = None,
+    rows: Annotated[list[str] | None, typer.Option("--row", help="Only the row of this name. Repeatable.")] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(metavar="BACKBONE=FILE", help="ImageNet file for the larger backbones of table1. Repeatable."),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time. On CPUs, one per core is quickest.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time. On CPUs, one per core is fastest.")] = 1,
     summary: Annotated[bool, typer.Option("--summary", help="Train nothing: only write the tables again.")] = False,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
@@ -40,12 +40,12 @@ def experiment(
 ) -> None:
     """Run the rows of the paper's tables and write each table beside the paper's figures.
 
-    Every training has a folder of its own in --out. What is done is kept: the same command resumes where it stopped,
-    and tries failed rows again. Rows that are the same in several tables are trained once.
+    Every training has its own folder in --out. Finished trainings are kept. After an interruption, the same command
+    continues, and tries failed rows again. Rows that are the same in several tables are trained once.
 
     `table1` compares models on several data sets, `table2` the components of BPBReID, `table3` each embedding alone,
-    `table4` the losses, `table5` the number of parts, `options` what this project adds to the paper.
-    `table1` takes all data sets, the others the first.
+    `table4` the losses, `table5` the number of parts, and `options` the additions of this project.
+    `table1` uses all data sets, the others use the first one.
     """
     from partreid.experiments.execute import Plan, run_all
     from partreid.experiments.tables import find_experiments
@@ -63,7 +63,7 @@ def experiment(
         try:
             failed = run_all(tasks, jobs=jobs, progress=show_progress, told=_print_end)
         except (KeyboardInterrupt, SystemExit):  # the latter after SIGTERM
-            errors.print("What is done is kept. The same command resumes the rest.", soft_wrap=True)
+            errors.print("Finished trainings are kept. The same command continues with the others.", soft_wrap=True)
             raise
     for one in chosen:
         _print_table(plan, one)

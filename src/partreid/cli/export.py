@@ -30,14 +30,14 @@ def export(
         typer.Option(
             "--out",
             "-o",
-            help="File to write. Default: model[-int8][-bf16].onnx or .xml in the run's folder; of the shipped model "
-            "its name, in the current folder.",
+            help="File to write. Default: model[-int8][-bf16].onnx or .xml in the run's folder; for the shipped model, "
+            "its name in the current folder.",
         ),
     ] = None,
     int8: Annotated[
         bool,
         typer.Option(
-            "--int8", help="Convolutions in 8-bit integers, calibrated on training images; quicker in OpenVINO."
+            "--int8", help="Convolutions in 8-bit integers, calibrated on training images; faster in OpenVINO."
         ),
     ] = False,
     bf16: Annotated[
@@ -50,34 +50,34 @@ def export(
         bool,
         typer.Option(
             "--single-vector",
-            help="ONNX for ultralytics' trackers instead: crops in, one vector each out. No command takes this file.",
+            help="Write ONNX for ultralytics' trackers instead, with one vector per crop. No command reads this file.",
         ),
     ] = False,
     mirror: opt.Mirror = False,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="As partreid evaluate, fields of the model only."),
+        typer.Option("--set", metavar="FIELD=VALUE", help="As for partreid evaluate, but only fields of the model."),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of images to check and calibrate with. Default: DATA's training images."),
+        typer.Option(help="Folder of images for the check and for --int8. Default: DATA's training images."),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="DATA", help="Data set whose queries tell what --int8 or --bf16 cost. Default: the shipped one."
+            metavar="DATA", help="Data set to measure the loss of --int8 or --bf16 on. Default: the shipped one."
         ),
     ] = None,
     license: Annotated[
-        str | None, typer.Option(help="Under which the weights may be used; kept in the file's metadata.")
+        str | None, typer.Option(help="Licence of the weights, which is stored in the file's metadata.")
     ] = None,
 ) -> None:
-    """Write a model as one file for onnxruntime, TensorRT or OpenVINO, preprocessing inside, and check it at once.
+    """Write a model with its preprocessing as one file for onnxruntime, TensorRT or OpenVINO, and check it.
 
-    The file takes uint8 RGB images [B, H, W, 3] at the model's size and gives `vectors` [B, S, D], `visibility`
+    The file reads uint8 RGB images [B, H, W, 3] at the model's size, and computes `vectors` [B, S, D], `visibility`
     [B, S] and `attention` [B, K+1, h, w]. It is compared with PyTorch on real images, and not written if it differs.
 
-    Every command that takes a MODEL takes the file too.
+    You can use the file as MODEL in all commands.
     """
     from partreid.export.model import export_model
     from partreid.export.single_vector import export_single_vector
@@ -85,7 +85,7 @@ def export(
 
     if single_vector:
         if to != "onnx" or int8 or bf16 or mirror or overrides or images or data or license:
-            raise ConfigError("--single-vector goes with --to onnx and --out alone.")
+            raise ConfigError("--single-vector can only be combined with --to onnx and --out.")
         console.print(f"{export_single_vector(model, out)}: one vector per crop, as PyTorch gives it.", soft_wrap=True)
         return
     found = export_model(
@@ -123,6 +123,6 @@ def export(
             ("its queries, PyTorch's gallery", quality.mixed),
         )
     ]
-    console.print(plain_table("What fewer bits cost, %", ("embedded by", "rank-1", "mAP"), rows))
+    console.print(plain_table("The cost of fewer bits, %", ("embedded by", "rank-1", "mAP"), rows))
     searched = f"{len(found.dataset.query)} queries in {len(found.dataset.gallery)} images of {found.dataset.name}"
     console.print(f"Loss in mAP: {quality.loss:.2f} points ({searched}).", soft_wrap=True)

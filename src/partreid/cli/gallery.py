@@ -1,4 +1,4 @@
-"""``partreid gallery``: keep people seen, and find them again."""
+"""``partreid gallery``: store people that cameras saw, and find them again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     pass
 
 app = typer.Typer(
-    help="Galleries: keep people seen, with camera, time and anything else, and find them again.", no_args_is_help=True
+    help="Galleries: store images of people with camera, time and metadata, and find the people again.",
+    no_args_is_help=True,
 )
 
 
@@ -31,22 +32,22 @@ def add(
     gallery: opt.Gallery,
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCES...", help="Images, folders of images, or what `partreid embed` wrote."),
+        typer.Argument(metavar="SOURCES...", help="Images, folders of images, or files that `partreid embed` wrote."),
     ],
     model: opt.ModelOption = "",
     pattern: Annotated[
         str,
         typer.Option(
-            help=r"Read fields from the names by a regular expression with named groups: "
-            r"`(?P<track>\d+)_c(?P<camera>\d+)`. camera and time are known; others become metadata."
+            help=r"Read fields from the file names by a regular expression with named groups: "
+            r"`(?P<track>\d+)_c(?P<camera>\d+)`. The groups camera and time set camera and time; others set metadata."
         ),
     ] = "",
     camera: opt.OneCamera = None,
-    time: Annotated[str | None, typer.Option(help="When all were taken: 90m (ago), now, a date and time.")] = None,
+    time: Annotated[str | None, typer.Option(help="Time of all images: 90m (ago), now, or a date and time.")] = None,
     metadata: Annotated[
-        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="What is known of all. Repeatable.")
+        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Metadata of all images. Repeatable.")
     ] = None,
-    prefix: Annotated[str, typer.Option(help="What ids begin with, before the names: `site2/`.")] = "",
+    prefix: Annotated[str, typer.Option(help="Text before the names in the ids, e.g. `site2/`.")] = "",
     replace: opt.Replace = False,
     skip_damaged: opt.SkipDamaged = False,
     mirror: opt.Mirror = False,
@@ -56,10 +57,10 @@ def add(
     precision: opt.PrecisionOption = "auto",
     batch_size: opt.BatchSize = 64,
 ) -> None:
-    """Add images, each under its name as given. Killed or stopped, the same command resumes.
+    """Add images. The id of an image is its name as given. If interrupted, the same command continues.
 
-    Before anything is embedded, names that are in the gallery for other images are refused, and images that are
-    there with another camera, time or metadata.
+    A name that the gallery uses for another image is refused, and so is an image that the gallery has with another
+    camera, time or metadata. This is checked before anything is embedded.
     """
     from partreid.inference.inputs import walk
     from partreid.retrieval.how_compared import load_for_comparison
@@ -96,7 +97,7 @@ def add(
     for image in filled.skipped:
         errors.print(f"left out: {image.reason}", soft_wrap=True)
     console.print(
-        f"{filled.added} added, {filled.known} there already, {len(filled.skipped)} left out. The gallery holds "
+        f"{filled.added} added, {filled.known} there already, {len(filled.skipped)} left out. The gallery has "
         f"{held} items.",
         soft_wrap=True,
     )
@@ -108,17 +109,17 @@ def add(
 @app.command()
 def search(
     gallery: opt.Gallery,
-    images: Annotated[list[Path] | None, typer.Argument(help="Images to look for, or folders of them.")] = None,
+    images: Annotated[list[Path] | None, typer.Argument(help="Query images, or folders of them.")] = None,
     model: opt.ModelOption = "",
     like: Annotated[
-        list[str] | None, typer.Option("--like", metavar="ID", help="Look for an item of the gallery. Repeatable.")
+        list[str] | None, typer.Option("--like", metavar="ID", help="Use this item as a query. Repeatable.")
     ] = None,
     one_person: Annotated[
-        bool, typer.Option("--one-person", help="All these show one person: search once, by what they show together.")
+        bool, typer.Option("--one-person", help="All queries show one person: merge them, and search once.")
     ] = False,
-    k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many to find for each query.")] = 10,
+    k: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of results per query.")] = 10,
     parts: Annotated[
-        str, typer.Option(help="Compare these slots only, for example foreground,head,torso. All where empty.")
+        str, typer.Option(help="Compare only these slots, for example foreground,head,torso. Default: all.")
     ] = "",
     cameras: opt.Cameras = None,
     not_cameras: opt.NotCameras = None,
@@ -134,7 +135,7 @@ def search(
         typer.Option(
             metavar="SHARE",
             parser=share,
-            help="How often the person is there at all, e.g. 30%: for probabilities, and for wrong names.",
+            help="Share of searches whose person is in the gallery, e.g. 30%. Used for probabilities and wrong names.",
         ),
     ] = None,
     rule: RuleFile = None,
@@ -146,9 +147,9 @@ def search(
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
 ) -> None:
-    """Find the people in images: distance, probability where the model is calibrated, and each part's distance.
+    """Find the people of images in a gallery, with distances, also of each part, and probabilities if calibrated.
 
-    With --max-false it names somebody or says "nobody", and says which error that has.
+    With --max-false the answer is one item or "nobody", together with a bound on wrong answers.
     """
     chosen = opt.gallery_filter(cameras, not_cameras, since, until, where, not_where, undated)
     if model or images or max_false is not None:
@@ -172,7 +173,7 @@ def search(
         emit_json(answer.to_json())
         return
     if answer.undated:
-        errors.print(f"{answer.undated} items have no time, and were not searched (--undated searches them too).")
+        errors.print(f"{answer.undated} items have no time, and were not searched (--undated includes them).")
     for one in answer.to_json():
         print_found(one, answer.found.slots)
     if answer.found.decision is not None:

@@ -1,4 +1,4 @@
-"""``partreid gallery``: backups, other places, and other models."""
+"""``partreid gallery``: backups, moved files, and other models."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from partreid.cli.gallery_upkeep import DryRun
 from partreid.cli.models import chosen as chosen_model
 
 SkipMissing = Annotated[
-    bool, typer.Option("--skip-missing", help="Go on without images that are not there; else nothing is done.")
+    bool, typer.Option("--skip-missing", help="Continue without missing image files. Otherwise they are an error.")
 ]
 
 
 def backup(
     gallery: opt.Gallery,
-    to: Annotated[Path, typer.Argument(metavar="BACKUP", help="Folder to write; there may be none yet.")],
+    to: Annotated[Path, typer.Argument(metavar="BACKUP", help="Folder to write; it must not exist yet.")],
     model: opt.ModelOption = "",
-    with_model: Annotated[bool, typer.Option("--with-model", help="Put the model into the backup.")] = False,
-    with_images: Annotated[bool, typer.Option("--with-images", help="Put the items' image files into it.")] = False,
+    with_model: Annotated[bool, typer.Option("--with-model", help="Include the model.")] = False,
+    with_images: Annotated[bool, typer.Option("--with-images", help="Include the items' image files.")] = False,
     skip_missing: SkipMissing = False,
     mirror: opt.Mirror = False,
     adaptation: opt.Adaptation = None,
 ) -> None:
-    """Write all of a gallery, of any store, as a folder of checked files, while others write to it.
+    """Write a whole gallery of any store as a folder of checked files. Others may write to the gallery meanwhile.
 
-    The folder appears once it was read again and every file has its SHA-256.
+    Every file is read again and gets a SHA-256. Only then does the folder appear.
     """
     from partreid.models.shipped import named_model, shipped_name
     from partreid.retrieval.how_compared import load_for_comparison
@@ -46,27 +46,27 @@ def backup(
                 opened, to, extractor=extractor, with_model=with_model, with_images=with_images,
                 skip_missing=skip_missing, advance=advance,
             )  # fmt: skip
-    console.print(f"{facts.items} items and {facts.images} images in {to}, read again and whole.", soft_wrap=True)
+    console.print(f"{facts.items} items and {facts.images} images in {to}, read again and complete.", soft_wrap=True)
     if facts.images < facts.items and with_images:
-        errors.print(f"{facts.items - facts.images} items are without an image in it.")
+        errors.print(f"{facts.items - facts.images} items have no image in the backup.")
 
 
 def restore(
     source: Annotated[Path, typer.Argument(metavar="BACKUP", help="Folder that `partreid gallery backup` wrote.")],
     to: Annotated[str, typer.Argument(metavar="GALLERY", help="A new folder, qdrant://… or postgres://…")],
     images_to: Annotated[
-        Path | None, typer.Option("--images-to", help="Folder for the images of the backup; items name them there.")
+        Path | None, typer.Option("--images-to", help="Folder for the images of the backup; items will refer to it.")
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Put a backup into a new gallery, once all of it was checked. Stopped, the same command resumes."""
+    """Check a backup, and restore it into a new gallery. If interrupted, the same command continues."""
     from partreid.lifecycle.backup_files import read_facts
     from partreid.retrieval.stores.addresses import without_secrets
 
     if dry_run:
         facts = lifecycle.verify_backup(source)
         console.print(
-            f"{source} is whole: {facts.items} items and {facts.images} images of {facts.time}.", soft_wrap=True
+            f"{source} is complete: {facts.items} items and {facts.images} images of {facts.time}.", soft_wrap=True
         )
     else:
         with show_progress("restoring", read_facts(source).items) as advance:
@@ -83,17 +83,17 @@ def move_files(
     skip_missing: SkipMissing = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Tell a gallery that its image files have moved. Ids stay as they are. Stopped, the same command goes on."""
+    """Tell a gallery that its image files have moved. Ids do not change. If interrupted, the same command continues."""
     with retrieval.Gallery.open(gallery, create=False) as opened, show_progress("moving", len(opened)) as advance:
         done = lifecycle.move_files(opened, former, folder, skip_missing=skip_missing, dry_run=dry_run, advance=advance)
     for name in done.missing[:10]:
-        errors.print(f"not there: {name}", soft_wrap=True)
+        errors.print(f"missing: {name}", soft_wrap=True)
     if len(done.missing) > 10:
         errors.print(f"and {len(done.missing) - 10} more.")
-    what = "would name" if dry_run else "name"
+    what = "would refer" if dry_run else "refer"
     console.print(
-        f"{done.moved} items {what} the new folder; of {len(done.missing)} the file is not there, and {done.elsewhere} "
-        "have theirs elsewhere.",
+        f"{done.moved} items {what} to the new folder. The files of {len(done.missing)} are missing, and those of "
+        f"{done.elsewhere} are elsewhere.",
         soft_wrap=True,
     )
 
@@ -102,16 +102,16 @@ def re_embed(
     gallery: opt.Gallery,
     model: opt.ModelOption = "",
     target: Annotated[
-        str, typer.Option("--target", help="Fill this new gallery, and leave the former one as it is.")
+        str, typer.Option("--target", help="Fill this new gallery, and do not change the former one.")
     ] = "",
     workplace: Annotated[
         Path | None,
-        typer.Option("--workplace", help="Folder for new embeddings until the end. Default: beside a folder."),
+        typer.Option("--workplace", help="Folder for the new embeddings until the end. Default: beside the gallery."),
     ] = None,
     skip_missing: SkipMissing = False,
     tracks_from_one_image: Annotated[
         bool,
-        typer.Option("--tracks-from-one-image", help="Embed tracks too, from the one image that the gallery knows."),
+        typer.Option("--tracks-from-one-image", help="Embed tracks too, from the one image that the gallery has."),
     ] = False,
     mirror: opt.Mirror = False,
     adaptation: opt.Adaptation = None,
@@ -119,9 +119,9 @@ def re_embed(
     precision: opt.PrecisionOption = "auto",
     batch_size: opt.BatchSize = 64,
 ) -> None:
-    """Embed the items again with another model, from their images. Stopped, the same command resumes.
+    """Embed the items again with another model, from their images. If interrupted, the same command continues.
 
-    The gallery answers with the former embeddings until all new ones take their place at once.
+    The gallery uses the former embeddings until all new ones replace them in one step.
     """
     from partreid.retrieval.how_compared import load_for_comparison
 
@@ -145,5 +145,5 @@ def re_embed(
     console.print(f"{done.items} items embedded again, {len(done.left_out)} left out.")
     if not target:
         console.print(
-            "The former embeddings stay in files for a while: `partreid gallery compact` removes them.", soft_wrap=True
+            "Files still contain the former embeddings: `partreid gallery compact` removes them.", soft_wrap=True
         )

@@ -1,4 +1,4 @@
-"""``partreid gallery``: what looks after a gallery: what it holds, deleting, erasing, copying."""
+"""``partreid gallery``: upkeep of a gallery, such as deleting, erasing and copying."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: for scripts.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 WithCrops = Annotated[
-    bool, typer.Option("--with-crops", help="Delete the items' image files too, but none that show others.")
+    bool, typer.Option("--with-crops", help="Also delete the items' image files, except those of other items.")
 ]
 
 
 def info(gallery: opt.Gallery, as_json: opt.AsJson = False) -> None:
-    """Say what a gallery holds: items, cameras, times, slots, the model it belongs to."""
+    """Describe a gallery: its items, cameras, times, slots, and its model."""
     from partreid.models.shipped import named_model
     from partreid.retrieval.stores.addresses import without_secrets
 
@@ -50,7 +50,7 @@ def _plainly(value: object) -> str:
 
 
 def verify(gallery: opt.Gallery) -> None:
-    """Read and check everything a gallery keeps. Exit status 0: all is well, 1: problems."""
+    """Read and check the whole content of a gallery. Exit status 0: no problem, 1: problems."""
     with retrieval.Gallery.open(gallery, create=False) as opened:
         problems = opened.verify()
         for problem in problems:
@@ -73,10 +73,10 @@ def delete(
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Delete items, by id or by conditions: `partreid gallery delete G --until 30d` forgets what is older.
+    """Delete items by id or by conditions: `partreid gallery delete G --until 30d` deletes items older than 30 days.
 
-    By conditions, how many there are, of which cameras and times, is shown and asked first. Items whose time nobody
-    knows are not deleted by time, but with --undated.
+    With conditions, the number of items, their cameras and their times are shown, and you are asked first. Items with
+    unknown time are deleted by time only with --undated.
     """
     chosen = opt.gallery_filter(cameras, not_cameras, since, until, where, not_where, undated)
     if undated and chosen.since is None and chosen.until is None:
@@ -91,9 +91,7 @@ def delete(
         if not ids or dry_run:
             _show(deletion)
         if deletion.undated:
-            errors.print(
-                f"{deletion.undated} more have no time, and stay (--undated deletes them too).", soft_wrap=True
-            )
+            errors.print(f"{deletion.undated} more have no time, and stay (--undated includes them).", soft_wrap=True)
         if dry_run:
             console.print("Nothing was deleted.")
             return
@@ -121,8 +119,8 @@ def _ask(count: int) -> None:
     """Go on only if someone says so."""
     if not sys.stdin.isatty():
         raise ConfigError(
-            "Nothing was deleted: there is nobody to ask. Add --yes to delete without a question, or --dry-run to look "
-            "only."
+            "Nothing was deleted, because there is no terminal to ask on. Add --yes to delete without a question, or "
+            "--dry-run to only look."
         )
     if not typer.confirm(f"Delete these {count} items for good?"):
         raise ConfigError("Nothing was deleted.")
@@ -137,9 +135,9 @@ def copy(
     to: Annotated[str, typer.Argument(help="Where to: a folder, qdrant://… or postgres://…")],
     replace: opt.Replace = False,
 ) -> None:
-    """Copy all items into another gallery, on another kind of store too. Stopped, the same command resumes.
+    """Copy all items into another gallery, of any kind of store. If interrupted, the same command continues.
 
-    An id that stands there for another item is refused before anything is written, but with --replace.
+    If the other gallery uses an id for another item, nothing is written unless --replace is given.
     """
     from partreid.retrieval.stores.addresses import without_secrets
 
@@ -147,23 +145,23 @@ def copy(
         with show_progress("copying", len(source)) as advance:
             copied, there = retrieval.copy_gallery(source, target, replace=replace, advance=advance)
         shown = without_secrets(to)
-        console.print(f"{copied} copied, {there} there already. {shown} holds {len(target)} items.")
+        console.print(f"{copied} copied, {there} there already. {shown} has {len(target)} items.")
 
 
 def expire(
     gallery: opt.Gallery,
     older_than: Annotated[
-        str, typer.Option("--older-than", help="Items seen before then expire: 30d or 12h (ago), or 2026-11-23T14:30.")
+        str, typer.Option("--older-than", help="Delete items seen before: 30d or 12h (ago), or 2026-11-23T14:30.")
     ],
     cameras: opt.Cameras = None,
-    undated: Annotated[bool, typer.Option("--undated", help="Also items whose time is not known.")] = False,
+    undated: Annotated[bool, typer.Option("--undated", help="Include items whose time is unknown.")] = False,
     with_crops: WithCrops = False,
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Delete items that are older than they may be: how many there are is shown and asked first.
+    """Delete items that are older than allowed. Their number is shown, and you are asked first.
 
-    Items whose time nobody knows are named, and stay. `partreid gallery compact` removes the bytes of what was deleted.
+    Items with unknown time are listed, and stay. `partreid gallery compact` removes the bytes of deleted items.
     """
     from partreid.types.moments import parse_moment
 
@@ -174,8 +172,7 @@ def expire(
         _show(expiry.deletion)
         if expiry.undated:
             errors.print(
-                f"{len(expiry.undated)} more have no time, and stay (--undated deletes them too): "
-                f"{_few(expiry.undated)}.",
+                f"{len(expiry.undated)} more have no time, and stay (--undated includes them): {_few(expiry.undated)}.",
                 soft_wrap=True,
             )
         _show_crops(expiry.crops)
@@ -186,7 +183,7 @@ def expire(
             _ask(expiry.deletion.count)
         deleted = lifecycle.expire(opened, expiry)
         console.print(
-            f"{deleted} deleted, {len(opened)} left. Their bytes stay in files for a while: `partreid gallery compact` "
+            f"{deleted} deleted, {len(opened)} left. Files still contain their bytes: `partreid gallery compact` "
             "removes them.",
             soft_wrap=True,
         )
@@ -196,12 +193,12 @@ def erase(
     gallery: opt.Gallery,
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Items that show the person.")] = None,
     images: Annotated[
-        list[str] | None, typer.Option("--image", help="Look for the person in this image. Repeatable.")
+        list[str] | None, typer.Option("--image", help="Search for the person of this image. Repeatable.")
     ] = None,
     like: Annotated[
-        list[str] | None, typer.Option("--like", metavar="ID", help="Look for an item of the gallery. Repeatable.")
+        list[str] | None, typer.Option("--like", metavar="ID", help="Search for the person of this item. Repeatable.")
     ] = None,
-    k: Annotated[int, typer.Option("--top", "-k", min=1, help="How many to find for each query.")] = 10,
+    k: Annotated[int, typer.Option("--top", "-k", min=1, help="Number of results per query.")] = 10,
     model: opt.ModelOption = "",
     mirror: opt.Mirror = False,
     adaptation: opt.Adaptation = None,
@@ -212,8 +209,8 @@ def erase(
 ) -> None:
     """Erase a person: delete items, compact the gallery, and write a receipt.
 
-    Give the ids of the items that show the person. With --image or --like the nearest items are shown, and you say
-    which of them show the person: nothing is erased because it looks alike.
+    Give the ids of the items that show the person. With --image or --like the nearest items are listed, and you choose
+    those that show the person. Nothing is erased only because it looks alike.
     """
 
     if images:
@@ -228,7 +225,7 @@ def erase(
         if images or like:
             chosen += _chosen(retrieval.look_up(opened, images or (), like=like or (), k=k).to_json(), like or ())
         if not chosen:
-            raise ConfigError("Nothing was deleted: say which items show the person, by their ids.")
+            raise ConfigError("Nothing was deleted. Give the ids of the items that show the person.")
         erasure = lifecycle.preview_erasure(opened, chosen, with_crops=with_crops)
         if erasure.missing:
             errors.print(f"Not in the gallery: {_few([*map(repr, erasure.missing)])}.", soft_wrap=True)
@@ -260,8 +257,8 @@ def _chosen(answers: Sequence[Mapping[str, Any]], like: Sequence[str]) -> list[s
     console.print(plain_table(f"{len(names)} found", ("", "item", "distance", "camera", "time"), cells))
     if not sys.stdin.isatty():
         raise ConfigError(
-            "Nothing was deleted: there is nobody to say which of these show the person. Look at them, and give "
-            "their ids."
+            "Nothing was deleted, because there is no terminal to ask which of these show the person. Look at them, "
+            "and give their ids."
         )
     said = typer.prompt("Which show the person? Numbers such as 1 3-5", default="", show_default=False)
     return [names[number - 1] for number in _numbers(said, len(names))]
@@ -291,7 +288,7 @@ def _show_crops(crops: CropFiles | None) -> None:
 
 
 def compact(gallery: opt.Gallery, as_json: opt.AsJson = False) -> None:
-    """Write the gallery again without what was deleted, so that nothing of it is left in any file."""
+    """Rewrite the gallery without the deleted items, so that no file contains anything of them."""
     from dataclasses import asdict
 
     with retrieval.Gallery.open(gallery, create=False) as opened:
@@ -302,7 +299,7 @@ def compact(gallery: opt.Gallery, as_json: opt.AsJson = False) -> None:
     if done.bytes_before is not None and done.bytes_after is not None:
         console.print(f"{done.bytes_before / 2**20:.1f} MiB before, {done.bytes_after / 2**20:.1f} MiB now.")
     if done.corrections:
-        console.print(f"{done.corrections} corrections of linking named items that are gone, and were removed.")
+        console.print(f"{done.corrections} corrections of linking were removed, because their items are gone.")
     if done.left:
-        say_warning(f"Other files in the folder were not looked into: {_few(done.left)}.")
+        say_warning(f"Other files in the folder were not checked: {_few(done.left)}.")
     console.print(f"Not covered: {'; '.join(done.says_nothing_of)}.", soft_wrap=True)

@@ -16,12 +16,12 @@ def import_official(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint folder to write.")],
     schema: Annotated[
-        str | None, typer.Option(help="Part schema, e.g. five or five_v. Default: what the file says.")
+        str | None, typer.Option(help="Part schema, e.g. five or five_v. Default: as in the file.")
     ] = None,
-    height: Annotated[int | None, typer.Option(min=16, help="Input height; default: what the file says.")] = None,
-    width: Annotated[int | None, typer.Option(min=16, help="Input width; default: what the file says.")] = None,
+    height: Annotated[int | None, typer.Option(min=16, help="Input height. Default: as in the file.")] = None,
+    width: Annotated[int | None, typer.Option(min=16, help="Input width. Default: as in the file.")] = None,
 ) -> None:
-    """Make a checkpoint of published weights. No code of the file is run.
+    """Convert published weights into a checkpoint, without running code from the file.
 
     Then `partreid evaluate OUT DATA` scores them, and PartExtractor.from_pretrained(OUT) embeds with them.
     """
@@ -37,6 +37,6 @@ def import_official(
     rows.append(("identities", str(model.num_identities), shapes))
     rows += [(name, f"{value:g}", "the file") for name, value in result.checkpoint.metrics.items()]
     console.print(plain_table(str(file), ("what", "value", "from"), rows))
-    console.print(f"{len(result.used)} keys used, {len(result.ignored)} ignored, as matching does not need them:")
+    console.print(f"{len(result.used)} keys used, {len(result.ignored)} ignored because matching does not need them:")
     console.print("\n".join(f"  {key}" for key in result.ignored))
     console.print(f"Checkpoint: {out}    Score it: partreid evaluate {out} DATA", soft_wrap=True)

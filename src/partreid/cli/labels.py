@@ -1,4 +1,4 @@
-"""``partreid labels``: make human parsing labels, and look at what is there."""
+"""``partreid labels``: make human parsing labels, and inspect existing ones."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from partreid.errors import ConfigError
 if TYPE_CHECKING:
     from partreid.labels import LabelSummary
 
-app = typer.Typer(help="Human parsing labels: make them, or see what a data set has.", no_args_is_help=True)
+app = typer.Typer(help="Human parsing labels: make them, or inspect those of a data set.", no_args_is_help=True)
 
 
 @app.command()
 def make(
     data: opt.Data,
     provider: Annotated[
-        str, typer.Option(help="What finds the persons: keypoints, movenet, openvino, or one of your own.")
+        str, typer.Option(help="How to find the persons: keypoints, movenet, openvino, or a provider of your own.")
     ] = "openvino",
     network: Annotated[
         Path | None,
-        typer.Option(help="openvino: network file (.xml), needed. movenet: its .tflite. keypoints: their file."),
+        typer.Option(help="File of the provider. openvino: .xml, required. movenet: .tflite. keypoints: .json, .npz."),
     ] = None,
     keypoints: Annotated[
-        Path | None, typer.Option(help="COCO keypoints of any tool (.json, .npz); stands for --provider keypoints.")
+        Path | None, typer.Option(help="COCO keypoints of any tool (.json, .npz). Implies --provider keypoints.")
     ] = None,
     image_list: Annotated[
-        Path | None, typer.Option(help="With --keypoints: JSON with the list of images that explains its numbers.")
+        Path | None, typer.Option(help="With --keypoints: JSON with the list of images to which its numbers refer.")
     ] = None,
     split: Annotated[
         list[str] | None,
         typer.Option(help="train, gallery, a query set's name, or all. Repeatable. Default: train, else all."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write masks/ into this folder instead of the set's.")
+        Path | None, typer.Option("--out", "-o", help="Write masks/ into this folder, not into the data set's.")
     ] = None,
-    labels: Annotated[str, typer.Option(help="Label folder to write; auto = named by the provider.")] = "auto",
+    labels: Annotated[str, typer.Option(help="Label folder to write; auto = named after the provider.")] = "auto",
     published: Annotated[
         bool,
-        typer.Option("--published", help="Write floats, named as the published labels, instead of a byte a value."),
+        typer.Option("--published", help="Write floats and names like the published labels, not one byte per value."),
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many images, evenly chosen; for a trial.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="For a trial: only this many images, evenly chosen.")] = None,
     stride: Annotated[int, typer.Option(min=1, help="Pixels between two nodes of a label.")] = 8,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make labels again that are there already.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make existing labels again.")] = False,
 ) -> None:
-    """Make pose fields for the images of a data set, or of any folder, in masks/PROVIDER/.
+    """Write pose fields for the images of a data set, or of any folder, into masks/PROVIDER/.
 
-    Only training needs labels. An interrupted run resumes. What was found is written to
-    masks/PROVIDER/report.csv: images without a person, with several, with few parts.
+    Only training needs labels. If interrupted, the same command continues. masks/PROVIDER/report.csv lists images
+    without a person, with several persons, and with few parts.
     """
     if keypoints is not None:
         if network is not None or provider not in ("openvino", "keypoints"):
-            raise ConfigError("--keypoints stands for --provider keypoints --network FILE: leave those two out.")
+            raise ConfigError("--keypoints means --provider keypoints --network FILE. Leave those two options out.")
         provider, network = "keypoints", keypoints
     summary = datasets.label_dataset(
         data, labelling.load_provider(provider, model=network, stride=stride, images=image_list), splits=split or (),
@@ -77,7 +77,7 @@ def _print_made(summary: LabelSummary) -> None:
     for source, count in summary.other_sources.items():
         made_by = f"made by {source}" if source else "from elsewhere"
         say_warning(
-            f"{count} of the kept labels are {made_by}; --overwrite makes them again, --labels keeps the two apart."
+            f"{count} of the kept labels are {made_by}. --overwrite makes them again; --labels writes another folder."
         )
     total = summary.made + summary.kept + len(summary.failed)
     rows = [(NOTES[note], str(n), f"{100 * n / total:.1f}") for note, n in summary.notes.most_common()]
@@ -97,15 +97,15 @@ def show(
     labels: opt.Labels = "auto",
     schema: opt.Schema = "five",
     threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="A node where no part reaches it is background (λ_r, Eq. 10).")
+        float, typer.Option(min=0, max=1, help="Nodes where every part is below it are background (λ_r, Eq. 10).")
     ] = 0.5,
     count: Annotated[int, typer.Option(min=1, help="Images on the contact sheet, evenly chosen.")] = 24,
     worst: Annotated[int, typer.Option(min=1, help="Bad labels to draw for each reason.")] = 8,
 ) -> None:
-    """Draw labels over their images, and find the bad ones.
+    """Draw labels over their images, and find bad labels.
 
-    Reads every label of the split. Writes OUT/labels.html, one page with everything, which any browser opens; its
-    images alone as sheet.png and worst.png; and worst.csv, which lists every bad label.
+    Every label of the split is read. OUT/labels.html is one page with everything, for any browser. sheet.png and
+    worst.png are its images, and worst.csv lists every bad label.
     """
     from partreid.labels.quality import REASONS
     from partreid.reports.label_report import PAGE, SHEET, TABLE, WORST, review_labels
@@ -121,7 +121,7 @@ def show(
     console.print(report.title, soft_wrap=True)
     console.print(plain_table("", ("worth a look", "labels", "%"), rows or [("nothing", "0", "0.0")]))
     for name, what in (
-        (PAGE, "all of it; open it in a browser"),
+        (PAGE, "everything; open it in a browser"),
         (SHEET, f"{len(report.chosen)} labels, evenly chosen"),
         (WORST, "the worst for each reason"),
         (TABLE, "every bad label"),
@@ -136,7 +136,7 @@ def info(
     schema: opt.Schema = "five",
     sample: Annotated[int, typer.Option(min=1, help="Training labels to read, evenly chosen.")] = 1000,
 ) -> None:
-    """Show which label folders there are, their size, and how often each part is in them."""
+    """List the label folders, the size of their labels, and how often each part occurs."""
     from partreid.labels.grouping import LABEL_THRESHOLD
     from partreid.labels.quality import count_parts
     from partreid.parts import get_part_schema

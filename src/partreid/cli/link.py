@@ -34,16 +34,14 @@ def link(
     model: opt.ModelOption = "",
     max_wrong: Annotated[
         float,
-        typer.Option(
-            metavar="SHARE", parser=share, help="The largest share of wrong links to expect among those that are made."
-        ),
+        typer.Option(metavar="SHARE", parser=share, help="The largest expected share of wrong links among all links."),
     ] = 0.1,
     prior: Annotated[
         float | None,
         typer.Option(
             metavar="SHARE",
             parser=share,
-            help="Fraction of all pairs of tracks that show one person. Estimated from the pairs if not given.",
+            help="Fraction of all pairs of tracks that show one person. Default: estimated from the pairs.",
         ),
     ] = None,
     max_false: MaxFalse = None,
@@ -53,48 +51,48 @@ def link(
         list[str] | None,
         typer.Option(
             metavar="FROM,TO,LEAST[,MOST] | FILE.csv",
-            help="Seconds that people take from one camera to another, both ways. Repeatable; or a table with the "
-            "columns from, to, least, most.",
+            help="Seconds that people need from one camera to the other, in both directions. Repeatable; or a table "
+            "with the columns from, to, least, most.",
         ),
     ] = None,
     same: Annotated[
-        list[str] | None, typer.Option(metavar="TRACK,TRACK", help="These two are one person; kept. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="TRACK,TRACK", help="Record that these two are one person. Repeatable."),
     ] = None,
     different: Annotated[
-        list[str] | None, typer.Option(metavar="TRACK,TRACK", help="These two are not; kept. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="TRACK,TRACK", help="Record that these two are different persons. Repeatable."),
     ] = None,
     forget: Annotated[
         list[str] | None,
-        typer.Option(metavar="TRACK,TRACK", help="Take back what was said of these two. Repeatable."),
+        typer.Option(metavar="TRACK,TRACK", help="Remove the correction of these two. Repeatable."),
     ] = None,
     corrections: Annotated[
         Path | None,
-        typer.Option(help="File that keeps what was said. corrections.json in the gallery's folder if not given."),
+        typer.Option(help="File of the corrections. Default: corrections.json in the gallery's folder."),
     ] = None,
-    who: Annotated[str, typer.Option(help="Who says so, for that file.")] = "",
+    who: Annotated[str, typer.Option(help="Author of the corrections, for that file.")] = "",
     known: Annotated[
-        str, typer.Option(metavar="GALLERY", help="Another gallery, of people who have a name (metadata person).")
+        str, typer.Option(metavar="GALLERY", help="Another gallery, with people who have a name (metadata person).")
     ] = "",
     only_known: Annotated[
-        bool, typer.Option("--only-known", help="Tracks of nobody with a given name get none, instead of p1, p2, ...")
+        bool, typer.Option("--only-known", help="Give unknown people no name, instead of p1, p2, ...")
     ] = False,
     boxes: Annotated[
         list[str] | None,
-        typer.Option(metavar="VIDEO=TABLE", help="Boxes that a video's tracks were made of: when, and for --mot."),
+        typer.Option(metavar="VIDEO=TABLE", help="Boxes of a video's tracks. They give times, and --mot needs them."),
     ] = None,
     first_frame: Annotated[
-        int | None, typer.Option(min=0, max=1, help="The number that the tables of --boxes give the first frame.")
+        int | None, typer.Option(min=0, max=1, help="Number of the first frame in the tables of --boxes.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="CSV table to write. Of files: persons.csv if not given.")
+        Path | None, typer.Option("--out", "-o", help="CSV table to write. Default for files: persons.csv.")
     ] = None,
     mot: Annotated[
         Path | None,
-        typer.Option(help="Folder for VIDEO.txt of each --boxes, as MOTChallenge has it, with the persons."),
+        typer.Option(help="Folder for a MOTChallenge file VIDEO.txt for each --boxes, with the numbers of persons."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Leave the gallery and the corrections as they are.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change neither the gallery nor the corrections.")] = False,
     cameras: opt.Cameras = None,
     not_cameras: opt.NotCameras = None,
     since: opt.Since = None,
@@ -104,11 +102,11 @@ def link(
     undated: opt.Undated = False,
     calibration: opt.Calibration = None,
 ) -> None:
-    """Give tracks of one person one name, across cameras and videos.
+    """Give all tracks of a person the same name, across cameras and videos.
 
-    In a gallery each item gets it as `person`, which `gallery search --where person=p7` finds. Names that
-    somebody gave (`gallery add --metadata person=anna`) stay, and new tracks of those people get them. Two tracks that
-    one camera saw at once are never one person.
+    In a gallery the name becomes the metadata `person`, and `gallery search --where person=p7` searches only this
+    person. Names that people gave (`gallery add --metadata person=anna`) stay, and new tracks of these people get
+    them. Two tracks that one camera saw at the same time are never one person.
     """
     from partreid.linking import Corrections, LinkTracks, corrections_of
     from partreid.linking import link as link_tracks
@@ -116,7 +114,7 @@ def link(
 
     tables = _tables(boxes, first_frame)
     if mot is not None and not tables:
-        raise ConfigError("--mot writes the boxes of --boxes VIDEO=TABLE: give those too.")
+        raise ConfigError("--mot writes the boxes of --boxes VIDEO=TABLE. Give --boxes too.")
     times, change = _travel_times(travel), _change(same, different, forget, who)
     curves, model = _calibration(calibration, model)
     asked = asked_rule(rule, model, curves, max_false=max_false, confidence=confidence)
@@ -126,7 +124,7 @@ def link(
         if opened is None:
             if chosen_items != retrieval.Filter():
                 raise ConfigError(
-                    "Files know neither cameras nor times: --camera, --since and the like need a gallery."
+                    "Files contain neither cameras nor times, so --camera, --since and similar options need a gallery."
                 )
             tracks = LinkTracks.of_files(sources, tables)
         else:
@@ -136,7 +134,7 @@ def link(
             with retrieval.Gallery.open(known, create=False) as others:
                 tracks = tracks.with_known(LinkTracks.of_gallery(others))
         if corrections is None and change is not None:
-            raise ConfigError("There is no folder to keep corrections in: give a file with --corrections.")
+            raise ConfigError("There is no folder for the corrections. Give a file with --corrections.")
         said = before = Corrections() if corrections is None else Corrections.load(corrections)
         if change is not None:
             said, _ = change(before)
@@ -161,19 +159,19 @@ def link(
 
 
 def _tell(found: Linked) -> None:
-    """What was found, and what is to be known of it."""
+    """Print the result and its notes."""
     for note in found.notes:
         errors.print(note, soft_wrap=True)
     sizes = found.sizes
     several = [size for size in sizes.values() if size > 1]
     nobody = len(found) - sum(sizes.values())
     said = f"{len(found)} tracks, {len(sizes)} persons, {len(several)} of them with several tracks"
-    console.print(said + (f"; {nobody} tracks of nobody known." if nobody else "."), soft_wrap=True)
+    console.print(said + (f"; {nobody} tracks of unknown people." if nobody else "."), soft_wrap=True)
     if found.links:
         console.print(
-            f"{found.links} links by appearance, {100 * found.expected_wrong:.1f} % of them to be expected wrong; the "
-            f"least likely has a probability of {found.lowest:.2f}. {100 * found.prior:.2g} % of the pairs show one "
-            "person, as far as the pairs tell.",
+            f"{found.links} links by appearance. {100 * found.expected_wrong:.1f} % of them are expected to be wrong; "
+            f"the least probable one has a probability of {found.lowest:.2f}. An estimated {100 * found.prior:.2g} % "
+            "of all pairs show one person.",
             soft_wrap=True,
         )
 
@@ -190,7 +188,7 @@ def _calibration(calibration: str | None, model: str) -> tuple[MatchCalibration,
 
 
 def _change(same: list[str] | None, different: list[str] | None, forget: list[str] | None, who: str) -> Change | None:
-    """What turns what was said before into what is said now; None where nothing is."""
+    """A function from the corrections before to those after this command; None if it makes none."""
     pairs = [_pairs(words) for words in (same, different)]
     gone = _pairs(forget)
     if not any((*pairs, gone)):
@@ -204,11 +202,11 @@ def _change(same: list[str] | None, different: list[str] | None, forget: list[st
 
 
 def _check_tracks(said: Corrections, before: Corrections, tracks: LinkTracks) -> None:
-    """Whether what is said now is said of tracks that there are: a misspelt one would never be obeyed."""
+    """Check that the tracks of new corrections exist: a correction of a misspelt track would have no effect."""
     for one in {*said.said} - {*before.said}:
         for track in one.pair:
             if tracks.position(track) is None:
-                raise ConfigError(f"There is no track {track!r} among the {len(tracks)} that are linked.")
+                raise ConfigError(f"There is no track {track!r} among the {len(tracks)} tracks to link.")
 
 
 def _are_files(sources: list[str]) -> bool:

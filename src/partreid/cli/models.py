@@ -1,4 +1,4 @@
-"""Which model a command uses: the one that stands before its other words, that of ``--model``, or the shipped one."""
+"""Which model a command uses: the one before its other words, the one of ``--model``, or the shipped one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def before_images(words: Sequence[str], option: str) -> tuple[str, list[Path]]:
 def chosen(model: str) -> str:
     """The model that was given, or the shipped one, which is then told."""
     if not model:
-        errors.print(f"Model: {shipped_name()}, which comes with partreid. --model takes another.", style="dim")
+        errors.print(f"Model: {shipped_name()}, which comes with partreid. --model selects another.", style="dim")
     return model or SHIPPED
 
 
@@ -63,7 +63,7 @@ def beside(model: str, name: str) -> Path:
 
     folder = find_checkpoint(model)
     if is_shipped(model) or not Path(model).exists():
-        raise ConfigError(f"{model} lies in no folder of yours, so {name} cannot be kept there. Give a file: -o FILE.")
+        raise ConfigError(f"{model} is not a folder of your own, so {name} cannot be written there. Give -o FILE.")
     return folder / name
 
 

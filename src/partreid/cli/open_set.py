@@ -1,4 +1,4 @@
-"""Options of commands that may answer "nobody", and the rule that they ask for."""
+"""Options of commands that may answer "nobody", and the rule that these options select."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MaxFalse = Annotated[
         "--max-false",
         metavar="SHARE",
         parser=share,
-        help="Answer nobody where it must be: name somebody in at most this share of searches whose person is not "
-        "there, e.g. 1%. Needs a rule (`partreid calibrate --rule`).",
+        help='Answer "nobody" if needed: if the person is not there, name somebody in at most this share of searches, '
+        "e.g. 1%. Needs a rule (`partreid calibrate --rule`).",
     ),
 ]
 Confidence = Annotated[
     float,
     typer.Option(
-        metavar="SHARE", parser=share, help="With --max-false: how surely it is kept, whatever the images; from 50%."
+        metavar="SHARE", parser=share, help="With --max-false: the confidence that this limit holds, at least 50%."
     ),
 ]
 RuleFile = Annotated[
@@ -37,7 +37,8 @@ RuleFile = Annotated[
     typer.Option(
         "--rule",
         metavar="auto|FILE",
-        help="The rule of --max-false, that `partreid calibrate --rule` writes; auto is the one beside the model.",
+        help="The rule for --max-false: a file that `partreid calibrate --rule` wrote, or auto for the one beside the "
+        "model.",
     ),
 ]
 
@@ -62,7 +63,7 @@ def asked_rule(
 
     if max_false is None:
         if rule is not None:
-            raise ConfigError("--rule is for --max-false: say which share of searches may name a stranger, e.g. 1%.")
+            raise ConfigError("--rule needs --max-false: the share of searches that may name a stranger, e.g. 1%.")
         return None
     if calibration is None:
         raise ConfigError(
@@ -89,6 +90,6 @@ def page_rule(rule: str | None, model: str, calibration: MatchCalibration) -> Op
 
 
 def warn_of(decision: OpenSetDecision) -> None:
-    """Say it where the images do not look like those that the rule was fitted on."""
+    """Warn if the images do not look like those that the rule was fitted on."""
     if not decision.fits:
-        say_warning("The images do not look like those that the rule was fitted on: its figures do not hold for them.")
+        say_warning("The images do not look like those that the rule was fitted on, so its figures do not hold here.")

@@ -1,6 +1,6 @@
-"""Options that several commands share, and the configuration they add up to.
+"""Options that several commands share, and the configuration that results from them.
 
-Nothing heavy is imported before a command runs: its help and the shell's completion of its words answer at once.
+Nothing heavy is imported before a command runs, so that its help and the shell's completion answer at once.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ def _test_fields() -> list[str]:
 
 
 _SET = (
-    "a folder, a folder that holds it, a table (.csv, .parquet), name=PATH, a name to be found in $PARTREID_DATA, "
-    "or pedestrians, the rendered set inside the package. `partreid data list` shows the names."
+    "its folder, a folder that contains it, a table (.csv, .parquet), name=PATH, a name that is searched in "
+    "$PARTREID_DATA, or pedestrians, the rendered set inside the package. `partreid data list` shows the names."
 )
 Data = Annotated[str, typer.Argument(help=f"Data set: {_SET}", autocompletion=_completed(_datasets))]
 DataSets = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DATA...", help=f"Data sets, each {_SET}", autocompletion=_completed(_datasets)),
+    typer.Argument(metavar="DATA...", help=f"Data sets. For each, {_SET}", autocompletion=_completed(_datasets)),
 ]
 MoreData = Annotated[
     list[str] | None,
-    typer.Option("--data", metavar="DATA", help="A data set, as DATA. Repeatable.",
+    typer.Option("--data", metavar="DATA", help="One more data set, as DATA. Repeatable.",
                  autocompletion=_completed(_datasets)),
 ]  # fmt: skip
 LimitIds = Annotated[
@@ -83,8 +83,8 @@ LimitIds = Annotated[
     typer.Option(
         "--limit-ids",
         min=1,
-        help="For a quick trial: only the first so many identities of training and of test. Scores are those of a "
-        "smaller set, and say so.",
+        help="For a quick trial: use only this many identities of the training part and of the test part. The output "
+        "says that the scores are of a smaller set.",
     ),
 ]
 QuerySets = Annotated[
@@ -102,12 +102,12 @@ Schema = Annotated[str, typer.Option(help="Part schema, e.g. five or eight.", au
 Preset = Annotated[
     str,
     typer.Option(
-        help=f"Configuration to start from: {', '.join(_PRESETS)}; or, standing on a network, "
+        help=f"Configuration to start from: {', '.join(_PRESETS)}; or, for a network that exists already, "
         f"{', '.join(f'{name} FILE' for name in _NETWORK_PRESETS)}.",
         autocompletion=_completed(_EVERY_PRESET),
     ),
 ]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML file with any of the fields.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML file with some or all fields.")]
 Configuration = Annotated[
     str,
     typer.Argument(help="A preset, a run's folder, or a TOML or YAML file.", autocompletion=_completed(_EVERY_PRESET)),
@@ -117,19 +117,19 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="FIELD=VALUE",
-        help="Replace one field, e.g. optimizer.epochs=30. Repeatable. `partreid config fields` prints all.",
+        help="Change one field, e.g. optimizer.epochs=30. Repeatable. `partreid config fields` lists all fields.",
         autocompletion=_completed(_fields),
     ),
 ]
 OtherOverrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Replace one field. Repeatable.")
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change one field. Repeatable.")
 ]
 TestOverrides = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="FIELD=VALUE",
-        help="Embed or compare otherwise than the model was made for, e.g. model.visibility=continuous, "
+        help="Change how the model embeds or compares, e.g. model.visibility=continuous, "
         "matching.visibility=geometric, matching.normalize=true. Repeatable.",
         autocompletion=_completed(_test_fields),
     ),
@@ -143,7 +143,7 @@ PrecisionOption = Annotated[
         autocompletion=_completed(("auto", "float32", "bfloat16", "float16")),
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images embedded at once.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images that are embedded in one batch.")]
 Workers = Annotated[int, typer.Option(min=0, help="Threads that read training images ahead; 0 = none.")]
 Mirror = Annotated[
     bool,
@@ -154,8 +154,8 @@ Calibration = Annotated[
     typer.Option(
         "--calibration",
         metavar="auto|PATH",
-        help="Embed and compare as this calibration was fitted: its file, the run it lies in, or auto for the one "
-        "beside the model.",
+        help="Use this calibration, and embed and compare in the same way as it was fitted: its file, the run that "
+        "contains it, or auto for the one beside the model.",
         autocompletion=_completed(["auto"]),
     ),
 ]
@@ -164,14 +164,14 @@ Adaptation = Annotated[
     typer.Option(
         "--adaptation",
         metavar="auto|FILE",
-        help="Embed with the statistics of cameras that `partreid adapt` made: its file, or auto for the one beside "
-        "the model.",
+        help="Embed with the camera statistics that `partreid adapt` wrote: the file, or auto for the one beside the "
+        "model.",
         autocompletion=_completed(["auto"]),
     ),
 ]
 _CAMERA_FROM = (
-    "Which camera took an image: name (0002_c1_...), folder, a table FILE.csv of path and camera, or a regular "
-    r"expression with a group `(?P<camera>\d+)`."
+    "Where to find the camera of an image: name (0002_c1_...), folder, a table FILE.csv with the columns path and "
+    r"camera, or a regular expression with a group `(?P<camera>\d+)`."
 )
 CameraFrom = Annotated[
     str | None,
@@ -192,7 +192,7 @@ ToldCamera = Annotated[
     ),
 ]
 _MODEL = (
-    "Run or checkpoint folder, exported file, Hugging Face repository org/name, a ReID network of another origin "
+    "Run or checkpoint folder, exported file, Hugging Face repository org/name, a ReID network from elsewhere "
     "(openvino/FILE.xml, onnx/FILE.onnx), or shipped, the trained model inside the package."
 )
 Model = Annotated[str, typer.Argument(help=_MODEL)]
@@ -203,24 +203,29 @@ GalleryOption = Annotated[str, typer.Option("--gallery", "-g", help=f"Gallery: {
 Cameras = Annotated[list[str] | None, typer.Option("--camera", help="Only items of this camera. Repeatable.")]
 NotCameras = Annotated[list[str] | None, typer.Option("--not-camera", help="No items of this camera. Repeatable.")]
 Since = Annotated[
-    str | None, typer.Option(help="Only items seen since then: 90m, 2h or 3d (ago), or 2026-11-23T14:30 (local time).")
+    str | None,
+    typer.Option(help="Only items seen since this time: 90m, 2h or 3d (ago), or 2026-11-23T14:30 (local time)."),
 ]
-Until = Annotated[str | None, typer.Option(help="Only items seen before then.")]
+Until = Annotated[str | None, typer.Option(help="Only items seen before this time.")]
 Undated = Annotated[
-    bool, typer.Option("--undated", help="With --since or --until: also items whose time is not known.")
+    bool, typer.Option("--undated", help="With --since or --until: include items whose time is unknown.")
 ]
 Where = Annotated[
     list[str] | None,
-    typer.Option("--where", metavar="KEY=VALUE", help="Only items with this metadata. Repeatable; one key: either."),
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Only items with this metadata. Repeatable; a key given twice may have either value.",
+    ),
 ]
 NotWhere = Annotated[
     list[str] | None, typer.Option("--not", metavar="KEY=VALUE", help="No items with this metadata. Repeatable.")
 ]
 OneCamera = Annotated[
-    str | None, typer.Option("--camera", help="The camera of all, for the gallery and an adaptation.")
+    str | None, typer.Option("--camera", help="The camera of all images, for the gallery and an adaptation.")
 ]
-Replace = Annotated[bool, typer.Option("--replace", help="Put items in the place of others that have their ids there.")]
-SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out what is damaged, and say what and why.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace other items that have the same ids.")]
+SkipDamaged = Annotated[bool, typer.Option("--skip-damaged", help="Leave out damaged input, and report each case.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -237,9 +242,9 @@ def all_datasets(data: list[str] | None, more: list[str] | None = None) -> list[
 
 
 def with_network(preset: str, data: list[str], backbone: str | None) -> tuple[str, list[str], str | None]:
-    """A preset with the network that it stands on, the data sets without it, and the backbone if it was not that.
+    """A preset with its network, the data sets without that network, and the backbone unless it is that network.
 
-    ``--preset parts-on FILE``: to the command line FILE is one more data set.
+    In ``--preset parts-on FILE`` the command line takes FILE for one more data set.
 
     Raises:
         ConfigError: several networks are named.
@@ -250,7 +255,7 @@ def with_network(preset: str, data: list[str], backbone: str | None) -> tuple[st
 
     named = [word for word in data if names_network(word)]
     if len(named) > 1 or (named and backbone is not None):
-        raise ConfigError(f"--preset {preset} stands on one network, got {', '.join([*named, backbone or ''])}.")
+        raise ConfigError(f"--preset {preset} needs exactly one network, got {', '.join([*named, backbone or ''])}.")
     if named:
         return f"{preset} {named[0]}", [word for word in data if word not in named], None
     return (preset, data, None) if backbone is None else (f"{preset} {backbone}", data, None)
@@ -311,7 +316,7 @@ def gallery_filter(
 
 
 def cameras_of(camera_from: str | None) -> CameraOf | None:
-    """What says the camera of an image. Errors as of ``cameras_from``."""
+    """A function from an image to its camera. Raises the errors of ``cameras_from``."""
     from partreid.inference.cameras import cameras_from
 
     return None if camera_from is None else cameras_from(camera_from)

@@ -19,31 +19,31 @@ Sequences = Annotated[
     typer.Option(
         "--reassociation",
         metavar="FOLDER",
-        help="Sequences in MOTChallenge's layout, with gt/gt.txt: is a person found again some frames later among "
-        "those who are then present? Beside data sets or without them.",
+        help="Folder of sequences in MOTChallenge's layout, with gt/gt.txt. Measures whether a person is found again "
+        "some frames later among the people in that frame. Works with or without data sets.",
     ),
 ]
 Gaps = Annotated[
     str | None,
     typer.Option(
-        metavar="N,N,...", help="Of --reassociation: frames, or seconds (0.5s,2s). 1,10,30,100 frames if not given."
+        metavar="N,N,...", help="With --reassociation: frames, or seconds (0.5s,2s). Default: 1,10,30,100 frames."
     ),
 ]
 Levels = Annotated[
     str | None,
     typer.Option(
-        metavar="V,V,...", help="Of --reassociation: borders between levels of visibility. 0.3,0.6,0.8 if not given."
+        metavar="V,V,...", help="With --reassociation: borders between levels of visibility. Default: 0.3,0.6,0.8."
     ),
 ]
 VisibilityOf = Annotated[
     Literal["query", "target", "lower"] | None,
-    typer.Option(help="Of --reassociation: whose visibility makes the level; the lower of both if not given."),
+    typer.Option(help="With --reassociation: the box whose visibility decides the level. Default: the lower of both."),
 ]
 Every = Annotated[
-    int | None, typer.Option(min=1, help="Of --reassociation: queries are the boxes of every n-th frame.")
+    int | None, typer.Option(min=1, help="With --reassociation: use only boxes of every n-th frame as queries.")
 ]
 SkipDamaged = Annotated[
-    bool, typer.Option("--skip-damaged", help="Of --reassociation: leave out damaged frames and wrong boxes.")
+    bool, typer.Option("--skip-damaged", help="With --reassociation: leave out damaged frames and wrong boxes.")
 ]
 
 
@@ -60,11 +60,11 @@ def refuse_idle(sequences: Path | None, options: dict[str, Any], *, of_retrieval
     """
     if sequences is None and options:
         raise ConfigError(
-            "--gaps, --levels, --visibility-of, --every and --skip-damaged are for sequences: give --reassociation "
+            "--gaps, --levels, --visibility-of, --every and --skip-damaged are for sequences. Add --reassociation "
             "FOLDER."
         )
     if sequences is not None and of_retrieval and not retrieval:
-        raise ConfigError("--limit-ids, --query and --rerank are for data sets: give one beside --reassociation.")
+        raise ConfigError("--limit-ids, --query and --rerank are for data sets. Name a data set too.")
 
 
 def reassociate_and_print(
@@ -96,10 +96,10 @@ def reassociate_and_print(
     console.print(_table(found, by, borders, bootstrap))
     for gap, alone in zip(found.gaps, found.alone, strict=True):
         if alone:
-            console.print(f"Gap {gap}: {alone} queries left out, as the person was alone then.", style="dim")
+            console.print(f"Gap {gap}: {alone} queries left out, because the person was alone then.", style="dim")
     console.print(str(evaluated.how), style="dim")
     if out is not None:
-        console.print(f"By the visibility of query, target and the lower: {out / 'reassociation.csv'}")
+        console.print(f"Results by the visibility of query, target, and the lower one: {out / 'reassociation.csv'}")
 
 
 def _table(

@@ -1,4 +1,4 @@
-"""Opening a gallery to search it, and what was found as a table."""
+"""Opening a gallery for a search, and printing the results as a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def open_to_search(
     location: str, model: str, calibration: str | None, *, runtime: RuntimeConfig, mirror: bool,
     adaptation: str | None = None,
 ) -> tuple[Gallery, MatchCalibration | None, str]:  # fmt: skip
-    """A gallery with its model, the calibration to use, and why the one beside the model is not used.
+    """A gallery with its model, the calibration to use, and the reason if the one beside the model is not used.
 
     Raises:
         DataError: there is no gallery, it is another model's, or the calibration asks for another way of embedding.
@@ -36,9 +36,9 @@ def open_to_search(
             raise
         with retrieval.Gallery.open(location, create=False) as found:
             raise DataError(
-                f"The calibration is for images embedded with {', '.join(ways)} ({extractor.fingerprint}), "
-                f"the gallery was made otherwise ({found.model or 'unknown'}). Make a calibration for the "
-                "gallery's way with `partreid calibrate`, or leave --calibration away."
+                f"The calibration is for images embedded with {', '.join(ways)} ({extractor.fingerprint}), but "
+                f"the gallery was embedded in another way ({found.model or 'unknown'}). Fit a calibration for that "
+                "way with `partreid calibrate`, or leave --calibration out."
             ) from None
     known, problem = (known, "") if known else calibration_beside(model, opened)
     if problem:
@@ -68,7 +68,7 @@ def print_found(answer: dict[str, Any], slots: Sequence[str]) -> None:
     shows = ", ".join(answer["visible"]) or "no part"
     console.print(f"{answer['query']} shows {shows}", soft_wrap=True)
     if not found:
-        console.print("There is nothing to search: no item meets the conditions.")
+        console.print("There is nothing to search, because no item meets the conditions.")
         return
     title = f"{len(found)} found{f' in {under}' if under else ''}"
     console.print(plain_table(title, list(columns), zip(*columns.values(), strict=True)))

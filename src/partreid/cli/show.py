@@ -1,4 +1,4 @@
-"""``partreid show``: figures of what a model finds, where it looks, and a report of a run."""
+"""``partreid show``: figures of rankings and of attention, and a report of a run."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from partreid.reports import Drawing
 
 app = typer.Typer(
-    help="Figures of a model on a data set: rankings, attention, and a report of everything.", no_args_is_help=True
+    help="Figures of a model on a data set: rankings, attention, and a report with everything.", no_args_is_help=True
 )
 
 _Images = Annotated[
     list[str] | None,
-    typer.Option("--image", help="A query image by its file's name or its number from 0. Repeatable."),
+    typer.Option("--image", help="A query image, by file name or by number from 0. Repeatable."),
 ]
-_Best = Annotated[int, typer.Option(min=0, help="Show so many of the best queries by average precision.")]
-_Worst = Annotated[int, typer.Option(min=0, help="Show so many of the worst.")]
-_Random = Annotated[int, typer.Option(min=0, help="Show so many random ones.")]
-_Seed = Annotated[int, typer.Option(help="Seed of the random ones.")]
+_Best = Annotated[int, typer.Option(min=0, help="Number of best queries to show, by average precision.")]
+_Worst = Annotated[int, typer.Option(min=0, help="Number of worst queries to show.")]
+_Random = Annotated[int, typer.Option(min=0, help="Number of random queries to show.")]
+_Seed = Annotated[int, typer.Option(help="Seed of the random queries.")]
 _Cells = Annotated[bool, typer.Option("--cells", help="Draw the cells of attention maps as blocks, not interpolated.")]
 _AsPage = Annotated[bool, typer.Option("--html", help="Write one self-contained HTML page instead of a PNG.")]
 
@@ -43,13 +43,13 @@ def rankings(
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="Results to show for each query.")] = 8,
     by: Annotated[
         list[str] | None,
-        typer.Option("--by", help="Rank by this slot alone, by several (head+torso), or by all; a line for each."),
+        typer.Option("--by", help="Rank by this slot, by several (head+torso), or by all. Each draws a line."),
     ] = None,
     against: Annotated[
-        list[str] | None, typer.Option("--against", help="Another model, shown in lines below; repeatable.")
+        list[str] | None, typer.Option("--against", help="Another model, shown in lines below. Repeatable.")
     ] = None,
     junk: Annotated[
-        bool, typer.Option("--junk", help="Show images of the query's person and camera too; scores leave them out.")
+        bool, typer.Option("--junk", help="Also show images of the query's person and camera, which scores ignore.")
     ] = False,
     attention: Annotated[bool, typer.Option(help="Draw attention maps over the images.")] = True,
     cells: _Cells = False,
@@ -64,9 +64,9 @@ def rankings(
     precision: opt.PrecisionOption = "float32",
     batch_size: opt.BatchSize = 64,
 ) -> None:
-    """Draw queries with what was found for each: attention, distance of each slot, right or wrong.
+    """Draw queries with their results: attention, the distance of each slot, and whether the result is right.
 
-    Six queries spread evenly from the best to the worst, unless you ask for others. `--by head --by all` draws the
+    By default the figure has six queries, spread evenly from the best to the worst. `--by head --by all` draws the
     paper's Figure 3, `--against OTHER_RUN` its Figure 4.
     """
     from partreid.reports import QueryChoice, draw_rankings_of
@@ -113,9 +113,9 @@ def attention(
     precision: opt.PrecisionOption = "float32",
     batch_size: opt.BatchSize = 64,
 ) -> None:
-    """Draw the attention map of every part, and below it what the label says, where an image has one.
+    """Draw the attention map of every part, and below it the label, if the image has one.
 
-    Six queries spread evenly over the set, unless you ask for others. Green frame: the part counts as visible.
+    By default the figure has six queries, spread evenly over the set. A green frame marks parts that count as visible.
     """
     from partreid.reports import QueryChoice, draw_attention_of
 

@@ -16,7 +16,7 @@ from partreid.errors import ConfigError
 def synth(
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Folder for the set; a killed run resumes. With --preview a .png or .jpg."),
+        typer.Option("--out", "-o", help="Folder for the set; a killed run resumes. With --preview: a .png or .jpg."),
     ],
     train_ids: Annotated[int | None, typer.Option(help="Identities to train on. Default: 100.")] = None,
     test_ids: Annotated[int | None, typer.Option(help="Identities of queries and gallery. Default: 60.")] = None,
@@ -26,21 +26,21 @@ def synth(
     width: Annotated[
         int | None, typer.Option(help="Width of an image in pixels; 640 with --sequences. Default: 128.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Everything random derives from it. Default: 0.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
     detector_noise: Annotated[
         float | None,
-        typer.Option(help="Errors of the pose labels, as a detector makes them: 0 none, 1 strong. Default: 0."),
+        typer.Option(help="How strongly the pose labels have a detector's errors, from 0 (none) to 1. Default: 0."),
     ] = None,
     panoramas: Annotated[
         Path | None,
-        typer.Option(help="Folder of panoramas (.exr, .exr.js, .hdr) for light and background. Default: made up."),
+        typer.Option(help="Folder of panoramas (.exr, .exr.js, .hdr) for light and background. Default: synthetic."),
     ] = None,
     preview: Annotated[
-        bool, typer.Option("--preview", help="One sheet of 96 of the set's images instead of the set.")
+        bool, typer.Option("--preview", help="Write one sheet with 96 images of the set instead of the set.")
     ] = False,
     sequences: Annotated[
         int | None,
-        typer.Option(help="Instead of the set: so many scenes of people who cross, filmed by several cameras."),
+        typer.Option(help="Instead of a set, render this many scenes of people who cross, filmed by several cameras."),
     ] = None,
     assets: Annotated[
         Path | None, typer.Option(help="Folder of MakeHuman clothes and hair, to dress people in.", show_default=False)
@@ -48,13 +48,13 @@ def synth(
     config: opt.ConfigFile = None,
     overrides: opt.OtherOverrides = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="How many render; one per processor if not given. Images are the same.")
+        int | None, typer.Option(min=1, help="Processes. Default: one per processor. The images do not depend on it.")
     ] = None,
 ) -> None:
     """Render pedestrians into OUT, with pose labels, body regions and the degree of occlusion.
 
-    Layout as Market-1501: train with `partreid train OUT --preset light -o RUN`. Needs `pip install "partreid[synth]"`.
-    With --sequences, videos with the true boxes and identities in MOTChallenge's layout.
+    The layout is that of Market-1501: train with `partreid train OUT --preset light -o RUN`. With --sequences, render
+    videos with true boxes and identities in MOTChallenge's layout. Needs `pip install "partreid[synth]"`.
     """
     from partreid.datasets import SyntheticConfig, render_dataset, render_preview
     from partreid.surroundings import usable_cores
@@ -67,7 +67,7 @@ def synth(
     if sequences is not None:
         if preview or any(value is not None for value in of_set.values()):
             raise ConfigError(
-                "--preview, --train-ids, --test-ids, --detector-noise are of images. Leave them out with --sequences."
+                "--preview, --train-ids, --test-ids, --detector-noise are for images. Leave them out with --sequences."
             )
         _sequences(out, {"scenes": sequences, **common}, config, overrides or [], workers)
         return

@@ -18,31 +18,31 @@ if TYPE_CHECKING:
     from partreid.tracking import FrameFolder, TrackBoxes, VideoNaming, VideoTracks
 
 Name = Annotated[
-    str, typer.Option(help="What the video is called, before its tracks' names. Its file's or folder's if not given.")
+    str, typer.Option(help="Name of the video, which begins its tracks' names. Default: the file's or folder's name.")
 ]
 Start = Annotated[
     str | None, typer.Option(help="When the video began, for the gallery: 2h (ago), or 2026-11-23T14:30 (local).")
 ]
 FramesASecond = Annotated[
-    float | None, typer.Option("--fps", help="Frames a second of a folder; that of seqinfo.ini if not given.")
+    float | None, typer.Option("--fps", help="Frames per second of a folder. Default: as in seqinfo.ini.")
 ]
 InOrder = Annotated[
-    bool, typer.Option("--in-order", help="Count a folder's images in the order of their names, not by their numbers.")
+    bool, typer.Option("--in-order", help="Number a folder's images by the order of their names, not by their numbers.")
 ]
 Format = Annotated[
     Literal["csv", "mot", "kitti", "yolo", "yolo-confidence", "yolo-track", "coco", "json", "cvat"] | None,
-    typer.Option("--format", help="Format of BOXES, where its content leaves it open."),
+    typer.Option("--format", help="Format of BOXES, if it cannot be told from the content."),
 ]
 Form = Annotated[
     Literal["xyxy", "xywh"] | None,
-    typer.Option("--boxes", help="How the four numbers of a box are to be read, where the table says it wrongly."),
+    typer.Option("--boxes", help="How to read the four numbers of a box, if the table says it wrongly."),
 ]
-FirstFrame = Annotated[int | None, typer.Option(min=0, max=1, help="The number that the table gives the first frame.")]
+FirstFrame = Annotated[int | None, typer.Option(min=0, max=1, help="Number of the first frame in the table.")]
 PersonClass = Annotated[
     list[str] | None,
-    typer.Option(help="Class of the table that is a person; others are left out. Repeatable. MOTChallenge's is 1."),
+    typer.Option(help="Class of persons in the table; others are left out. Repeatable. It is 1 in MOTChallenge."),
 ]
-Every = Annotated[int, typer.Option(min=1, help="Use every n-th frame only.")]
+Every = Annotated[int, typer.Option(min=1, help="Use only every n-th frame.")]
 
 
 def tracks(
@@ -50,15 +50,16 @@ def tracks(
         list[str],
         typer.Argument(
             metavar="[MODEL] VIDEO BOXES",
-            help="VIDEO: a file, or a folder of frames as images, numbered in their names. BOXES of a tracker: CSV "
-            "with the columns frame, track, x1, y1, x2, y2 (frames from 0), MOTChallenge's text, or one of the other "
-            "formats of docs/tracklets.md. Before them MODEL as of --model, where it is not the shipped one.",
+            help="VIDEO: a file, or a folder of frames as images with their numbers in the names. BOXES of a tracker: "
+            "CSV with the columns frame, track, x1, y1, x2, y2 (frames from 0), MOTChallenge's text, or one of the "
+            "other formats of docs/tracklets.md. To use another model than the shipped one, write MODEL first, as for "
+            "--model.",
         ),
     ],
     model: opt.ModelOption = "",
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="File to write; tracks.safetensors where neither it nor a gallery is given."),
+        typer.Option("--out", "-o", help="File to write. Default without --gallery: tracks.safetensors."),
     ] = None,
     gallery: opt.GalleryOption = "",
     name: Name = "",
@@ -72,7 +73,7 @@ def tracks(
     person_class: PersonClass = None,
     crops: Annotated[
         Path | None,
-        typer.Option(help="Folder for an image of each track, the one that shows the most; in a folder of the video."),
+        typer.Option(help="Folder for the image of each track that shows most of it. Each video gets a folder inside."),
     ] = None,
     every: Every = 1,
     skip_damaged: opt.SkipDamaged = False,
@@ -85,10 +86,11 @@ def tracks(
 ) -> None:
     """Embed the persons tracked in a video: one embedding per track, merged from all its boxes.
 
-    Per slot the mean over the track, weighted by visibility. The file is like that of `partreid embed`, with the
-    tracks' names in the place of the images'; in a gallery a track is an item with its camera and time, and takes the
-    place of those that were added from this video before. --skip-damaged leaves out damaged frames, wrong boxes, and
-    boxes of no track. Video files need `pip install "partreid[video]"`. Tables without tracks: `partreid embed-boxes`.
+    The embedding of a slot is its mean over the track, weighted by visibility. The file is like that of `partreid
+    embed`, with names of tracks instead of images. In a gallery each track is an item with camera and time. The tracks
+    replace those that were added from this video before. --skip-damaged leaves out damaged frames, wrong boxes, and
+    boxes without a track. Video files need `pip install "partreid[video]"`. For tables without tracks use `partreid
+    embed-boxes`.
     """
     from partreid.tracking import embed_video
 
@@ -122,7 +124,7 @@ def fill(
     table: dict[str, Any],
     in_order: bool,
 ) -> None:
-    """Embed what a table says of a video, and keep it in a file, a gallery or both."""
+    """Embed the boxes of a video that a table lists, and write them to a file, a gallery or both."""
     from partreid.inference import save_embeddings
     from partreid.retrieval.how_compared import load_for_comparison
     from partreid.retrieval.stores.addresses import without_secrets
@@ -131,7 +133,7 @@ def fill(
     from partreid.types.moments import parse_moment
 
     if (start or (camera and not adaptation)) and not gallery:
-        raise ConfigError("--camera and --start are kept in a gallery only: give --gallery too.")
+        raise ConfigError("Only a gallery keeps --camera and --start. Give --gallery too.")
     chosen, (video, path) = before_files(words, model, ("FRAMES" if what == "boxes" else "VIDEO", "BOXES"))
     naming = VideoNaming(video, camera, None if start is None else parse_moment(start), name=name)
     left_out: list[str] = []
@@ -170,11 +172,11 @@ def _say_frames(frames: FrameFolder, table: TrackBoxes, naming: VideoNaming) -> 
     """Say which frame of a folder is which, and when; before anything is embedded."""
     if naming.start is not None and frames.rate is None:
         raise ConfigError(
-            f"--start gives a track the time of its first frame, but it is not known how many frames a second "
-            f"{frames.folder} has. Give --fps, or leave --start out."
+            f"--start gives each track the time of its first frame, but the frame rate of {frames.folder} is unknown. "
+            "Give --fps, or leave --start out."
         )
     first = frames.numbers[0] + table.table.first_frame
-    speed = "times are not known (--fps)" if frames.rate is None else f"{frames.rate:g} frames a second"
+    speed = "times are unknown (--fps)" if frames.rate is None else f"{frames.rate:g} frames per second"
     console.print(f"{frames.files[0]} is frame {first} of the table; {speed}.", soft_wrap=True)
 
 

@@ -31,7 +31,7 @@ def train(
     lr: Annotated[float | None, typer.Option("--lr", help="Short for --set optimizer.learning_rate.")] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Images in a batch: sets batch.identities_per_batch, as each has images_per_identity of it."),
+        typer.Option(help="Images in a batch. Sets batch.identities_per_batch = this / batch.images_per_identity."),
     ] = None,
     height: Annotated[int | None, typer.Option(help="Short for --set preprocess.height.")] = None,
     width: Annotated[int | None, typer.Option(help="Short for --set preprocess.width.")] = None,
@@ -44,14 +44,14 @@ def train(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Make the labels that training images lack first: pose network (.xml, .tflite) or COCO keypoints "
-            "(.json, .npz). They go into the set's masks/, or into --out where that cannot be written.",
+            help="First make missing labels of training images, with a pose network (.xml, .tflite) or COCO keypoints "
+            "(.json, .npz). They go into the set's masks/, or into --out if masks/ cannot be written.",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out with its configuration.")] = False,
     allow_changes: Annotated[
         bool,
-        typer.Option("--allow-changes", help="With --resume: even if images, labels or configuration have changed."),
+        typer.Option("--allow-changes", help="With --resume: accept changed images, labels or configuration."),
     ] = False,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "auto",
@@ -69,17 +69,17 @@ def train(
 ) -> None:
     """Train a model, then evaluate it.
 
-    Of several sets the training images are joined; equal person ids of two sets are different persons. Each set's
-    labels are in its folder masks, and each that has queries is evaluated by itself.
+    Several data sets are trained on together. The same person id in two sets means two persons. The labels of each set
+    are in its folder masks. Each set with queries is evaluated separately.
 
-    --preset parts-on FILE trains parts, visibility and necks on a network that stays as it is, in minutes, and
-    --preset fine-tune FILE goes on training the network with them. FILE is OpenVINO's .xml, .onnx, weights of an OSNet
-    (.pth, .safetensors), or a backbone's name.
+    --preset parts-on FILE trains parts, visibility and necks on a network that stays as it is. This takes minutes.
+    --preset fine-tune FILE also trains the network. FILE is OpenVINO's .xml, .onnx, weights of an OSNet (.pth,
+    .safetensors), or the name of a backbone.
 
-    `partreid config list` names the presets, `partreid config fields` everything that --set can change.
+    `partreid config list` lists the presets. `partreid config fields` lists everything that --set can change.
 
-    After a stop, --resume continues from the last checkpoint, and the result is the same as without the stop. The
-    configuration is the run's own: --preset, --config and --set may repeat it, and may raise optimizer.epochs.
+    After an interruption, --resume continues from the last checkpoint. The result is the same as without interruption.
+    The run keeps its configuration: --preset, --config and --set may repeat it, and may raise optimizer.epochs.
 
     On several devices: `torchrun --nproc-per-node 4 -m partreid train ...`
     """
@@ -89,7 +89,7 @@ def train(
         device, precision, workers=workers, cache_mib=cache_mib, compile=compiled, save_minutes=minutes
     )
     if allow_changes and not resume:
-        raise ConfigError("--allow-changes is about resuming a run: it needs --resume.")
+        raise ConfigError("--allow-changes is for resuming a run, so it needs --resume.")
     data = opt.all_datasets(data, more)
     preset, data, backbone = opt.with_network(preset, data, backbone)
     source = context.get_parameter_source("preset")
@@ -121,11 +121,11 @@ def train(
 
 
 def _with_labels(dataset: ReIDDataset, file: Path, config: TrainConfig, out: Path) -> ReIDDataset:
-    """The set with the labels that it lacked; one without training images as it is."""
+    """The set with the missing labels made. A set without training images is returned as it is."""
     from partreid.datasets import complete_labels
 
     if config.label_schema is None:
-        raise ConfigError("--make-labels: this configuration learns nothing from labels. Leave the option away.")
+        raise ConfigError("--make-labels: this configuration does not use labels. Leave the option out.")
     if not dataset.train:
         return dataset
     folder = out / "labels" / dataset.name

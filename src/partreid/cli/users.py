@@ -1,4 +1,4 @@
-"""``partreid users``: who may use the page and its API."""
+"""``partreid users``: the users of the page and its API."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from partreid.cli.console import console, emit, emit_json, emit_rows, errors
 
 app = typer.Typer(help="Users of the page (`partreid app --users FILE`): tokens and roles.", no_args_is_help=True)
 
-UsersFile = Annotated[Path, typer.Argument(metavar="FILE", help="File of the users; `add` makes it.")]
-Name = Annotated[str, typer.Argument(help="The user's name, as the audit log will have it.")]
+UsersFile = Annotated[Path, typer.Argument(metavar="FILE", help="File of the users; `add` creates it.")]
+Name = Annotated[str, typer.Argument(help="The user's name, which the audit log will show.")]
 
 
 @app.command()
@@ -22,20 +22,20 @@ def add(
     name: Name,
     role: Annotated[
         Literal["search", "add", "delete"],
-        typer.Option(help="What the user may do; add includes search, and delete both."),
+        typer.Option(help="What the user may do. add includes search, and delete includes both."),
     ] = "search",
 ) -> None:
-    """Add a user, and print the token. It is shown once: the file keeps only its hash."""
+    """Add a user, and print the token. It is shown only once, because the file contains only its hash."""
     from partreid.app.users import Users
 
     token = Users(file).add(name, role)
-    errors.print(f"{name} may {role}. Hand the token over safely: nobody can show it again.", soft_wrap=True)
+    errors.print(f"{name} may {role}. Hand the token over safely, because it cannot be shown again.", soft_wrap=True)
     emit(token)
 
 
 @app.command("list")
 def list_users(file: UsersFile, as_json: opt.AsJson = False) -> None:
-    """List the users, what they may do, and since when."""
+    """List the users, their roles, and when they were added."""
     from partreid.app.users import Users
 
     users = Users(file).listed()
@@ -47,8 +47,8 @@ def list_users(file: UsersFile, as_json: opt.AsJson = False) -> None:
 
 @app.command()
 def revoke(file: UsersFile, name: Name) -> None:
-    """Take a user's token away. A page that runs refuses it from the next request on."""
+    """Revoke a user's token. A running page refuses it from the next request on."""
     from partreid.app.users import Users
 
     Users(file).revoke(name)
-    console.print(f"{name} may do nothing any more.")
+    console.print(f"The token of {name} is revoked.")

@@ -1,4 +1,4 @@
-"""Data sets: readers that list images, and what turns images and labels into batches."""
+"""Data sets: readers that list images, and the conversion of images and labels to batches."""
 
 from typing import TYPE_CHECKING
 

@@ -22,13 +22,13 @@ from partreid.runtime import empty
 
 
 class Augmented(NamedTuple):
-    """A training batch as the model and the losses take it.
+    """A training batch in the form for the model and the losses.
 
     Attributes:
         images: normalised float32 [B, 3, H, W]; channels-last in memory.
         part_maps: [B, K, H', W'] tensor E at the centres of the feature map's cells, or None.
-        labels: int64 [B, H', W'] in 0..K (Eq. 10), or None. Ignored throughout where an image's part maps show
-            nobody: that no one was found there, or that there is no label file, does not make it background.
+        labels: int64 [B, H', W'] in 0..K (Eq. 10), or None. If an image's part maps show nobody, all its labels are
+            "ignore", because a missing detection or label file does not mean background.
     """
 
     images: Tensor
@@ -41,7 +41,7 @@ class Augmentation(Guided):
     """Flips, pastes, recolours, crops, erases and normalises batches, the labels with them.
 
     Attributes:
-        config: what to do. preprocess: normalisation. map_size: (H', W') of the feature map.
+        config: the augmentation. preprocess: normalisation. map_size: (H', W') of the feature map.
         schema: the parts of the part maps; only a flip needs it.
     """
 

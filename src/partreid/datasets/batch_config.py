@@ -22,10 +22,11 @@ class BatchConfig(ConfigModel):
     images_per_identity: Annotated[int, Field(ge=2)] = 4
     """K: images of each (paper §4.2: 4)."""
     look_alikes: bool = False
-    """Whether the identities of a batch look alike to the model as it is at the epoch's beginning, so that they are
-    hard to tell apart; else any identities make a batch (paper)."""
+    """Whether a batch consists of identities that look alike to the model at the beginning of the epoch, so that they
+    are hard to distinguish; otherwise of any identities (paper).
+    """
     views: Literal[1, 2] = 1
-    """How often each of these images is in the batch, varied anew each time (paper: 1)."""
+    """How often each of these images is in the batch, with a new augmentation each time (paper: 1)."""
 
 
 class PasteConfig(ConfigModel):
@@ -42,7 +43,7 @@ class PasteConfig(ConfigModel):
     down: tuple[float, float] = (-0.1, 0.4)
     """How far down a person is moved, in image heights; below 0 is up."""
     scale: tuple[float, float] = (0.9, 1.4)
-    """How much larger than in his own image a person is pasted: who stands in front is nearer."""
+    """Enlargement of a pasted person, because a person in front is nearer to the camera."""
     max_hidden: Share = 0.75
     """A paste that hides more than this fraction of the person below it is left out."""
 
@@ -71,10 +72,10 @@ class PhotometricConfig(ConfigModel):
 
 
 class AugmentConfig(ConfigModel):
-    """The paper's augmentation: padding with random crop, then random erasing. What it does not have is off."""
+    """The paper's augmentation: padding with random crop, then random erasing. Everything else is off by default."""
 
     padding: Annotated[int, Field(ge=0)] = 10
-    """Pixels of black padding on every side, of which a crop of the input size is taken (paper §4.2: 10)."""
+    """Pixels of black padding on every side before a random crop of the input size (paper §4.2: 10)."""
     erase_probability: Share = 0.5
     """How often a box is erased (paper §4.2: 0.5). Erased pixels' labels become background."""
     erase_min: Annotated[float, Field(gt=0, le=1)] = 0.15
@@ -82,7 +83,7 @@ class AugmentConfig(ConfigModel):
     erase_max: Annotated[float, Field(gt=0, le=1)] = 0.65
     """Longest side of the erased box, as a fraction of the image's side."""
     flip_probability: Share = 0.0
-    """How often an image is mirrored, its left and right parts exchanged with it (not in the paper)."""
+    """How often an image is mirrored, with its left and right parts exchanged (not in the paper)."""
     paste_probability: Share = 0.0
     """How often something is pasted over an image (not in the paper). Hidden parts' labels become background."""
     pasting: PasteConfig = PasteConfig()
@@ -92,14 +93,16 @@ class AugmentConfig(ConfigModel):
     grayscale_probability: Share = 0.0
     """How often an image loses its colour (not in the paper)."""
     resolution_probability: Share = 0.0
-    """How often an image is reduced and enlarged again, which takes its details (not in the paper)."""
+    """How often an image is reduced and enlarged again, which removes details (not in the paper)."""
     photometric: PhotometricConfig = PhotometricConfig()
     """How far light, colour and resolution change."""
     label_threshold: Share = LABEL_THRESHOLD
     """λ_r of Eq. 10: a pixel whose largest part map is below it is background."""
     label_sampling: LabelSampling = "centre"
     """Where labels are read: at the "centre" of a map's cell (paper), or at the centres of its four "quarters", of
-    which the strongest counts. Labels as fine as the map leave a part of one node, a foot, halfway between centres."""
+    which the strongest counts. If labels are as fine as the map, a part of one node, such as a foot, can lie halfway
+    between centres.
+    """
 
     @model_validator(mode="after")
     def _box_is_a_range(self) -> AugmentConfig:

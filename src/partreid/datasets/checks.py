@@ -1,4 +1,4 @@
-"""Is a data set whole and what it claims to be? Reads every file once; prints nothing."""
+"""Checks whether a data set is complete and intact. Reads every file once, and prints nothing."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Finding(Guided):
     """One result of one check.
 
     Attributes:
-        severity: "problem" should be fixed, "note" is worth knowing, "ok" was looked at and is right.
-        check: what was looked at, in a word. text: what was found, in a sentence.
+        severity: "problem" should be fixed, "note" is for information, "ok" was checked and is right.
+        check: the subject, in a word. text: the result, in a sentence.
         examples: the first few files (within the set's folder) or ids that it concerns.
     """
 
@@ -53,7 +53,7 @@ class Finding(Guided):
 
 @dataclass(frozen=True, repr=False)
 class SplitSummary(Guided):
-    """How large a split is; ``published`` are its (identities, images) where they are known."""
+    """The size of a split; ``published`` are its published (identities, images), if known."""
 
     name: str
     identities: int
@@ -64,7 +64,7 @@ class SplitSummary(Guided):
 
 @dataclass(frozen=True, repr=False)
 class DatasetReport(Guided):
-    """What was found out about a data set. ``splits`` is empty where it cannot be read at all."""
+    """The result of checking a data set. ``splits`` is empty if the set cannot be read."""
 
     name: str
     spec: str
@@ -73,7 +73,7 @@ class DatasetReport(Guided):
 
     @property
     def problems(self) -> int:
-        """How many findings are problems."""
+        """The number of problems."""
         return sum(finding.severity == "problem" for finding in self.findings)
 
 
@@ -83,8 +83,7 @@ def check_dataset(
     """Check a data set: every image is decoded, every label read.
 
     Args:
-        found: the set. threads: that read files, as many as there are processors where None.
-        progress: shows how many files were read.
+        found: the set. threads: that read files; None = one per processor. progress: shows the number of files read.
     """
     try:
         with warnings.catch_warnings(record=True) as told:
@@ -152,7 +151,7 @@ def _check_identity(found: FoundDataset, dataset: ReIDDataset) -> Iterator[Findi
         if hashlib.md5(names.encode(), usedforsecurity=False).hexdigest() != expected:
             yield Finding("problem", "names", f"{split}: the file names are not those of {layout.name}. Make it again.")
     if any(image.camid is None for split in dataset.splits.values() for image in split):
-        yield Finding("note", "cameras", "cameras are unknown: only a query's very file is dropped from the gallery")
+        yield Finding("note", "cameras", "cameras are unknown: only the query's own file is dropped from the gallery")
     trained = {image.pid for image in dataset.train}
     tested = {image.pid for name, split in dataset.splits.items() if name != TRAIN for image in split}
     both = sorted(trained & tested)

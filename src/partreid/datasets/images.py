@@ -1,7 +1,7 @@
-"""Reading images: bytes in, uint8 [H, W, 3] RGB out, the same for files, PIL images, data sets and the web page.
+"""Reading images as uint8 [H, W, 3] RGB, in the same way for files, PIL images, data sets and the web page.
 
-Images are *upright*: turned as their EXIF orientation says, as browsers, OpenCV and phones show them. Boxes, labels
-and keypoints are given in these pixels. A damaged file is an error, never a grey image.
+Images are *upright*: turned by their EXIF orientation, as browsers, OpenCV and phones show them. Boxes, labels and
+keypoints refer to these pixels. A damaged file is an error, never a grey image.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 class TooLargeError(DataError):
-    """An image has more bytes or pixels than are taken."""
+    """An image has more bytes or pixels than allowed."""
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -73,16 +73,16 @@ def decode(
 ) -> NDArray[np.uint8]:
     """An encoded image (one of :data:`FORMATS`) as uint8 [H, W, 3] RGB, upright.
 
-    Grey and CMYK images become RGB, transparency is dropped. Of a telephone's file with further views (MPO) the
-    first is taken, which is the photo; animations and files of several pages are refused.
+    Grey and CMYK images become RGB, transparency is dropped. In a phone's file with further views (MPO), the first one
+    is used, which is the photo. Animations and files with several pages are refused.
 
     Args:
-        data: the file's bytes. source: name for messages. largest: pixels it may have.
-        upright: turn it as EXIF says. False gives the pixels as they are stored, for boxes that were made of those;
-            Pillow turns a TIFF all the same.
+        data: the file's bytes. source: name for messages. largest: allowed number of pixels.
+        upright: turn the image by EXIF. False returns the pixels as stored, for boxes that refer to those; Pillow turns
+            a TIFF in any case.
 
     Raises:
-        TooLargeError: more pixels, by its header; nothing was decoded.
+        TooLargeError: the header announces more pixels; nothing was decoded.
         DataError: empty, truncated, several images, or no image with 8 bits a channel.
     """
     if not data:
@@ -95,7 +95,7 @@ def decode(
 
 
 def from_pil(image: Image.Image) -> NDArray[np.uint8]:
-    """An opened PIL image as uint8 [H, W, 3] RGB, upright: turned where it still carries an EXIF orientation.
+    """An opened PIL image as uint8 [H, W, 3] RGB, upright: turned if it still has an EXIF orientation.
 
     Raises:
         DataError: too large, not of 8 bits a channel, or its file cannot be decoded.

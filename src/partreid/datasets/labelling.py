@@ -1,4 +1,4 @@
-"""Human parsing labels for a whole data set: which images, what finds the persons, and where the files go."""
+"""Human parsing labels for a whole data set: the choice of images, the provider, and the place of the files."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def label_dataset(
 
     Args:
         data: the set, or any folder of images (:func:`~partreid.datasets.readers.loose_images.read_images`).
-        provider: what finds the persons, as :func:`~partreid.labels.providers.load_provider` gives it.
-        splits: "train", "gallery", a query set's name, or "all"; the training images where empty, else all.
-        limit: only so many images, evenly chosen. out: folder to write masks/ into instead of the set's own.
+        provider: finds the persons, from :func:`~partreid.labels.providers.load_provider`.
+        splits: "train", "gallery", a query set's name, or "all"; empty = the training images, or all if there are none.
+        limit: only this many images, evenly chosen. out: folder for masks/ instead of the set's own.
         labels: name of the label folder; "auto" = the provider's.
         published: write floats, named as the published labels, instead of a byte a value.
-        source: what makes the labels, as :func:`label_source` says it; kept labels of another source are counted.
-        overwrite: make labels again that are there already. progress: shows how far it is.
+        source: description of the provider from :func:`label_source`; kept labels of another source are counted.
+        overwrite: make existing labels again. progress: shows the progress.
 
     Raises:
         ConfigError: ``labels`` is no name of a folder.
@@ -80,13 +80,13 @@ def label_dataset(
 def complete_labels(
     dataset: ReIDDataset, file: str | Path, *, out: str | Path, labels: str = AUTO, progress: Progress = no_progress
 ) -> ReIDDataset:
-    """The set with labels of all its training images: those that are missing are made first.
+    """The set with labels of all its training images. Missing labels are made first.
 
     Args:
         dataset: the set. file: what finds the persons: a pose network (.xml of OpenVINO, .tflite of MoveNet), or COCO
             keypoints (.json, .npz).
-        out: folder to write into where the set's own cannot be written.
-        labels: name of the label folder; "auto" = the only one there is, else named by what finds the persons.
+        out: folder to write into if the set's own cannot be written.
+        labels: name of the label folder; "auto" = the only one, or else named after the provider.
         progress: shows how far it is.
 
     Raises:
@@ -135,9 +135,9 @@ def _can_write(folder: Path) -> bool:
 
 
 def label_source(provider: str, *files: str | Path | None, stride: int) -> str:
-    """What makes labels, in words: the provider, the files that it was loaded from, and its settings.
+    """A description of the source of labels: the provider, the files from which it was loaded, and its settings.
 
-    The files stand there by their names and a digest of their content: a corrected file makes other labels.
+    It contains the names of the files and digests of their content, because a corrected file makes other labels.
     """
     named = [Path(file) for file in files if file is not None]
     digest = hashlib.sha256()

@@ -1,7 +1,7 @@
 """Queries hidden on purpose: other people or things pasted over them, to measure what occlusion costs.
 
-A data set of its own is written: the queries as they are, the same queries under each kind of occluder, and the gallery
-of the set that they come from. All of it follows from the seed.
+A new data set is written: the queries as they are, the same queries under each kind of occluder, and the gallery of the
+original set. The seed decides everything.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def write_occluded_queries(
     Args:
         dataset: with queries and a gallery; people are cut out of gallery images that have label files.
         out: folder to write, which must not exist. Its gallery is a link to that of ``dataset``.
-        config: what hides how much. advance: told of every image.
+        config: the occluders and how much they hide. advance: called for every image.
 
     Returns:
         The table of the new set, for ``read_dataset``: query sets ``query`` (whole), ``people``, ``objects``.
@@ -116,10 +116,10 @@ def write_occluded_queries(
 def hide_behind_person(
     image: Pixels, others: Iterator[ReIDImage], config: OcclusionConfig, random: np.random.Generator
 ) -> Pixels:
-    """Paste somebody over an image [H, W, 3], beside its middle and somewhat nearer to the camera.
+    """Paste a person over an image [H, W, 3], beside its middle and somewhat nearer to the camera.
 
     Raises:
-        DataError: nobody among many tries hides as much as is asked for.
+        DataError: none of many tries hides as much as requested.
     """
     height, width = image.shape[:2]
     for _, other in zip(range(_TRIES), others, strict=False):

@@ -24,11 +24,11 @@ def paste(
     *,
     probability: float = 1.0,
 ) -> tuple[Tensor, Tensor | None]:
-    """Paste over some of the images; what is hidden is hidden in the part maps too.
+    """Paste over some of the images. Hidden parts are also hidden in the part maps.
 
     Args:
         images: uint8 [B, 3, H, W]. part_maps: [B, K, h, w] tensor E at corner-aligned nodes, or None.
-        pid_index: [B] identities: nobody is pasted over himself.
+        pid_index: [B] identities; no person is pasted over an image of the same person.
         config: what and where. generator: of the random numbers, on the CPU.
         probability: fraction of the images.
 

@@ -1,4 +1,6 @@
-"""How cameras differ, as augmentation: light, colour and resolution of an image change, what it shows does not."""
+"""Augmentation with the differences between cameras: light, colour and resolution of an image change, but not its
+content.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,7 @@ def _colour_matrix(saturation: Tensor, angle: Tensor) -> Tensor:
 def lower_resolution(
     images: Tensor, config: PhotometricConfig, generator: torch.Generator, *, probability: float
 ) -> Tensor:
-    """Take the details from some of the images, as if they were seen from further away: reduced, enlarged again.
+    """Remove details from some of the images, as if seen from farther away, by reducing and enlarging them.
 
     Args:
         images: uint8 [B, 3, H, W]. config: how far. generator: of the random numbers, on the CPU.

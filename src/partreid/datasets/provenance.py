@@ -1,4 +1,4 @@
-"""Where a data set comes from, as far as the set itself says it."""
+"""The origin of a data set, from the set itself."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from partreid.types import ReIDImage
 
 
 def describe_data(images: Iterable[ReIDImage]) -> list[dict[str, Any]]:
-    """Of each set that images come from: name, numbers of images and identities, and for a rendered set its manifest.
+    """For each set of the images: its name, numbers of images and identities, and for a rendered set its manifest.
 
-    As plain values, without any folder.
+    The result has plain values, and names no folder.
     """
     by_set: dict[str, list[ReIDImage]] = defaultdict(list)
     for image in images:
@@ -29,7 +29,7 @@ def describe_data(images: Iterable[ReIDImage]) -> list[dict[str, Any]]:
 
 
 def read_manifest(root: Path) -> Mapping[str, Any] | None:
-    """What a rendered set says of itself: renderer, configuration, SHA-256 of assets and panoramas by name.
+    """The manifest of a rendered set: renderer, configuration, SHA-256 of assets and panoramas by name.
 
     None for any other folder.
 

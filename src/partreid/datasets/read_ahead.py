@@ -1,4 +1,4 @@
-"""Threads that read what comes next while the caller works on what it has."""
+"""Threads that read the next items while the caller works on the present one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def read_ahead(function: Callable[[T], R], items: Iterable[T], *, threads: int, 
     closes the generator, which waits for the calls that are running and cancels the others.
 
     Args:
-        function: called in the threads. items: taken in the caller's thread, as results are needed.
-        threads: 0 computes each result when it is asked for. ahead: results that wait or are computed at most, beside
-            the one that the caller has.
+        function: called in the threads. items: read in the caller's thread when results are needed.
+        threads: 0 computes each result when it is asked for. ahead: the largest number of results that wait or are
+            being computed, in addition to the caller's.
 
     Example:
         >>> list(read_ahead(len, ["a", "bc", "def"], threads=2, ahead=2))

@@ -1,4 +1,4 @@
-"""Which images make a training batch: P identities with K images each (paper §4.2; Hermans et al. 2017)."""
+"""Sampling of training batches: P identities with K images each (paper §4.2; Hermans et al. 2017)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from partreid.types.numbers import require_whole
 class IdentityBatchSampler(Sampler[list[int]]):
     """Batches of ``identities`` × ``images`` images.
 
-    An epoch deals each identity's shuffled images into hands of ``images`` (an identity with fewer repeats
-    some; a remainder waits for another epoch), then draws ``identities`` different identities per batch until
-    fewer are left. The order depends on ``seed`` and the epoch alone.
+    An epoch deals each identity's shuffled images into hands of ``images`` (an identity with fewer repeats some; a
+    remainder waits for another epoch), then draws ``identities`` different identities per batch until fewer are left.
+    The order depends only on ``seed`` and the epoch.
 
     Args:
         pid_index: training class of every image, whole numbers of at least 0 or text (:mod:`partreid.types.ids`).
@@ -51,7 +51,7 @@ class IdentityBatchSampler(Sampler[list[int]]):
     def together(self, centres: Tensor | None) -> None:
         """Put identities that look alike into one batch, as graph sampling does (Liao and Shao 2022).
 
-        A batch then holds a random identity and those nearest to it, of all whose images are not used up. Call it
+        A batch then contains a random identity and the nearest ones to it, among those that still have images. Call it
         before :meth:`set_epoch`.
 
         Args:
@@ -59,7 +59,7 @@ class IdentityBatchSampler(Sampler[list[int]]):
                 of any identities.
 
         Raises:
-            ShapeError: they are not as many as the classes.
+            ShapeError: the number of centres differs from that of the classes.
         """
         if centres is not None and (centres.ndim != 2 or len(centres) != len(self._images)):
             raise ShapeError(f"Expected centres [{len(self._images)}, D] of all classes, got {tuple(centres.shape)}.")

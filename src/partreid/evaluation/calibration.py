@@ -1,4 +1,4 @@
-"""How probable it is that two images show one person: learned from data sets, and how good that probability is."""
+"""Learning the probability that two images show one person from data sets, and measuring its quality."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ BY_PARTS, BY_DISTANCE, BASE_RATE = "distance and number of slots", "distance alo
 
 @dataclass(frozen=True)
 class ReliabilityRow:
-    """Pairs that have something in common.
+    """A group of pairs with a common property.
 
     Attributes:
-        name: what. pairs: how many were looked at. fraction: of all pairs, by weight.
-        predicted, observed: mean probability, and the fraction that does show one person.
+        name: the property. pairs: their number. fraction: of all pairs, by weight.
+        predicted, observed: the mean probability, and the fraction of pairs that show one person.
     """
 
     name: str
@@ -55,13 +55,13 @@ class ReliabilityRow:
 
 @dataclass(frozen=True, repr=False)
 class CalibrationQuality(Guided):
-    """How well probabilities fit what was seen; smaller is better everywhere.
+    """How well probabilities fit the observed pairs. Smaller is better everywhere.
 
     Attributes:
-        brier: mean squared error. log_loss: mean of -ln of the probability given to what was true.
+        brier: mean squared error. log_loss: mean of -ln of the probability of the true outcome.
         calibration_error: expected calibration error, the mean distance between predicted and observed fraction
             over ten equally wide bins.
-        bins, slots: rows by predicted probability, and by the number of compared slots; empty ones are left out.
+        bins, slots: rows by predicted probability, and by the number of compared slots, without empty rows.
     """
 
     brier: float
@@ -73,12 +73,12 @@ class CalibrationQuality(Guided):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FittedCalibration(Guided):
-    """A calibration, and how good it is.
+    """A calibration with its quality.
 
     Attributes:
         calibration: fitted on all pairs. quality: as :func:`cross_validate`.
-        pairs: all pairs. parts: the threshold of each part, where thresholds were chosen. how: images were compared.
-        rule: to answer "nobody", on two images of each query person; None where fewer than 50 have two.
+        pairs: all pairs. parts: the threshold of each part, if thresholds were chosen. how: how images were compared.
+        rule: a rule for the answer "nobody", from two images of each query person; None if fewer than 50 have two.
     """
 
     calibration: MatchCalibration
@@ -106,20 +106,20 @@ def calibrate(
 ) -> FittedCalibration:
     """Learn the probability that two images show one person, from distance and number of compared slots.
 
-    Fitted on all pairs of the sets' queries and gallery that evaluation counts. Persons that the model was trained on
-    must not be among the queries: their distances are too small.
+    The calibration is fitted on all pairs of the sets' queries and gallery that evaluation counts. The queries must not
+    show persons of the training, because their distances are too small.
 
     Args:
         model: as for :meth:`PartExtractor.from_pretrained`. data: data sets or their names or folders.
-        visibility: also choose a threshold of visibility for each part, on labelled training images.
-        prior: fraction of the pairs that show one person where it will be used; that of these pairs where None.
-        folds: of the persons, for the quality. mirror, overrides: how images are embedded and compared.
-        limit_ids: only so many identities of each set, as for ``read_dataset``.
-        adaptation: as for :meth:`PartExtractor.from_pretrained`; the calibration is then for it alone.
-        runtime: where the model runs. progress: shows how far the embedding is.
+        visibility: also choose a visibility threshold for each part, on labelled training images.
+        prior: fraction of pairs of one person in the data of later use; None = that of these pairs.
+        folds: of the persons, to measure the quality. mirror, overrides: how images are embedded and compared.
+        limit_ids: use only this many identities of each set, as for ``read_dataset``.
+        adaptation: as for :meth:`PartExtractor.from_pretrained`; the calibration is then only for this adaptation.
+        runtime: where the model runs. progress: shows the progress of embedding.
 
     Raises:
-        ConfigError: the prior is no probability, or as ``load_for_comparison``.
+        ConfigError: the prior is not a probability, or as ``load_for_comparison``.
         DataError: a set has no queries, or too few persons have a match. LabelError: thresholds need labels.
     """
     if prior is not None and not 0 < prior < 1:
@@ -187,13 +187,13 @@ def labelled_pairs(
     seed: int = 0,
     memory_budget: int = MEMORY_BUDGET,
 ) -> LabelledPairs:
-    """All pairs of a query and a gallery image that evaluation would count; junk of both kinds is left out.
+    """All pairs of a query and a gallery image that evaluation would count, without both kinds of junk.
 
-    Of pairs of different persons at most about ``max_negatives`` are drawn, each standing for as many as were not.
-    ``memory_budget``: bytes to work in, beside the pairs.
+    At most about ``max_negatives`` pairs of different persons are drawn, with weights that represent all of them.
+    ``memory_budget``: bytes for the work, in addition to the pairs.
 
     Raises:
-        ShapeError: an option is no whole number, or below 1 (the seed: below 0); or as ``MatchingConfig.distances``.
+        ShapeError: an option is not a whole number, or below 1 (the seed: below 0); or as ``MatchingConfig.distances``.
     """
     require_whole("seed", seed)
     require_whole("max_negatives", max_negatives, least=1)
@@ -236,11 +236,11 @@ def labelled_pairs(
 
 
 def fit_calibration(pairs: LabelledPairs, *, num_slots: int, prior: float | None = None) -> MatchCalibration:
-    """The calibration of these pairs, which knows nothing yet of the model it belongs to.
+    """The calibration of these pairs. It does not contain its model yet.
 
     Args:
-        pairs: all that there are. num_slots: how many slots may be compared.
-        prior: fraction of matches where it will be used; that of the pairs where None.
+        pairs: all pairs. num_slots: the largest number of compared slots. prior: fraction of matches in the data of
+        later use; None = that of the pairs.
 
     Raises:
         DataError: no comparable pair shows one person, or all do.
@@ -259,14 +259,14 @@ def cross_validate(
 ) -> dict[str, CalibrationQuality]:
     """Quality of the calibration on persons that it was not fitted on.
 
-    Persons are dealt into folds. Each fold's pairs, both persons of which lie in it, are judged by a calibration
-    fitted on pairs none of whose persons does; pairs across are left out. That keeps every pair of one person but only
-    one in ``folds`` of two, so those weigh as much more.
+    Persons are distributed over folds. Pairs with both persons in a fold are judged by a calibration that is fitted on
+    pairs with no person in that fold. Pairs across folds are left out. This keeps every pair of one person, but only
+    one in ``folds`` pairs of two persons, so those get a correspondingly larger weight.
 
     Args:
-        pairs: all that there are. num_slots: how many slots may be compared.
-        folds: how many; fewer where there are fewer persons. prior: fraction of matches at which quality is
-            measured; that of the pairs where None. seed: of the dealing.
+        pairs: all pairs. num_slots: the largest number of compared slots. folds: their number; fewer if there are fewer
+        persons. prior: fraction of matches at which quality is measured; None = that of the pairs. seed: of the
+        distribution.
 
     Returns:
         Quality by :data:`BY_PARTS`, :data:`BY_DISTANCE` and :data:`BASE_RATE`.
@@ -305,7 +305,7 @@ def measure(probabilities: Tensor, pairs: LabelledPairs) -> CalibrationQuality:
     """Quality of probabilities [N] of pairs, by the pairs' weights.
 
     Raises:
-        ShapeError: the probabilities are not as many as the pairs, or do not lie in [0, 1].
+        ShapeError: the numbers of probabilities and pairs differ, or a probability is outside [0, 1].
 
     Example:
         >>> ones = torch.ones(2)

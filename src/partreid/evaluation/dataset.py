@@ -1,4 +1,4 @@
-"""From a model and a data set to scores: embed each split once, rank every query set in one gallery."""
+"""From a model and a data set to scores: each split is embedded once, and every query set is ranked in one gallery."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ from partreid.types import EvaluationResult, PartEmbeddings, ReIDDataset, ReIDIm
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EmbeddedSplit(Guided):
-    """Images with everything that is compared of them.
+    """Images with all vectors that are compared.
 
     Attributes:
         images: N images. embeddings: [N, S, D].
-        holistic: "global" and "concat" vectors, [N, *] each (paper Table 3, f_g and f_c), those that the model has
-            beside its slots.
+        holistic: "global" and "concat" vectors, [N, *] each (paper Table 3, f_g and f_c), if the model has them.
     """
 
     images: tuple[ReIDImage, ...]
@@ -42,7 +41,7 @@ class EmbeddedSplit(Guided):
 
     @property
     def ids(self) -> Identities:
-        """Persons, cameras where they are known, and files of the images."""
+        """Persons, cameras (if known), and files of the images."""
         return Identities(
             [image.pid for image in self.images],
             [image.camid for image in self.images],
@@ -59,9 +58,9 @@ class QuerySetScores(Guided):
     """Scores of one query set.
 
     Attributes:
-        result: all slots compared, by distance alone.
-        slots: a row for each embedding alone, and all together (Table 3); empty where that table was not asked for.
-        reranked: the same as ``result`` with re-ranking, where it was asked for.
+        result: all slots compared, without re-ranking.
+        slots: a row for each single embedding, and for all together (Table 3); empty if that table was not requested.
+        reranked: the same as ``result`` with re-ranking, if it was requested.
     """
 
     result: EvaluationResult
@@ -69,7 +68,7 @@ class QuerySetScores(Guided):
     reranked: EvaluationResult | None = None
 
     def summary(self) -> dict[str, Any]:
-        """All scores as plain values, for JSON: those of ``result``, "embeddings", and "reranked" where there are."""
+        """All scores as plain values, for JSON: those of ``result``, "embeddings", and "reranked" if there are any."""
         reranked = {} if self.reranked is None else {"reranked": self.reranked.summary()}
         return {**self.result.summary(), "embeddings": [row.summary() for row in self.slots], **reranked}
 
@@ -84,10 +83,10 @@ def embed_split(
     """Embed images of a data set.
 
     Args:
-        extractor: the model. images: what to embed, at least one.
-        advance: told how many images were done, after each batch.
-        shared: under torchrun, let each process embed a part. The first one returns all, in the same order as alone;
-            the others what they embedded. Every process must call it.
+        extractor: the model. images: at least one.
+        advance: called with the number of images after each batch.
+        shared: under torchrun, let each process embed a part. The first process returns all embeddings, in the same
+            order as a single process would; the others return their part. Every process must call this function.
 
     Raises:
         DataError: an image cannot be read; the message names it.
@@ -124,7 +123,7 @@ def score_query_set(
     options: EvaluationConfig | None = None,
     slots: bool = True,
 ) -> QuerySetScores:
-    """Scores of one query set in the gallery, overall and, unless ``slots`` is False, per embedding.
+    """Scores of one query set in the gallery, overall and, unless ``slots`` is False, for each embedding.
 
     Raises:
         DataError: no query has a positive in the gallery.
@@ -145,8 +144,8 @@ def score_query_set(
 
 
 def chance_rank1(dataset: ReIDDataset) -> float:
-    """Rank-1 to be expected of a random ranking for the first query set: the mean fraction of positives among the
-    gallery images that count.
+    """The expected rank-1 of a random ranking for the first query set: the mean fraction of positives among the gallery
+    images that count.
 
     Raises:
         DataError: there are no queries, or none has a positive.
@@ -165,10 +164,10 @@ def chance_rank1(dataset: ReIDDataset) -> float:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SearchedSet(Guided):
-    """A query set that a model has searched in the gallery.
+    """A query set with the results of its search in the gallery.
 
     Attributes:
-        extractor: the model. query, gallery: embedded. how: they were compared. scores: what came of it.
+        extractor: the model. query, gallery: embedded. how: how they were compared. scores: the result.
     """
 
     extractor: PartExtractor
@@ -179,10 +178,10 @@ class SearchedSet(Guided):
 
 
 def query_sets(dataset: ReIDDataset, wanted: Sequence[str] | None = None) -> list[str]:
-    """The query sets to search, all where None is wanted.
+    """The query sets to search; None = all.
 
     Raises:
-        DataError: there is none, or none of that name.
+        DataError: there are none, or none of that name.
     """
     if not dataset.queries:
         raise DataError(f"{dataset.name} ({dataset.root}) has no query images, so it cannot be evaluated.")
@@ -194,7 +193,7 @@ def query_sets(dataset: ReIDDataset, wanted: Sequence[str] | None = None) -> lis
 
 
 def with_needed_labels(extractor: PartExtractor, dataset: ReIDDataset, labels: str = AUTO) -> ReIDDataset:
-    """The set with its labels, where the model needs them (fixed attention, Table 2) and the set has none yet."""
+    """The set with its labels, if the model needs them (fixed attention, Table 2) and the set has none yet."""
     network = extractor.runner.model if isinstance(extractor.runner, TorchRunner) else None
     if network is None or not network.config.pose_guided or any(image.label for image in dataset.gallery):
         return dataset
@@ -230,7 +229,7 @@ def search_sets(
 ) -> dict[str, SearchedSet]:
     """Embed query sets and the gallery, and score each set, overall and, unless ``slots`` is False, per embedding.
 
-    Compared as ``how`` says; as the model was made for where it is None. Processes under torchrun share the embedding
+    ``how`` gives the way of comparison; None = as the model was made for. Processes under torchrun share the embedding
     if ``shared``; only the first one scores, and the others get nothing.
     """
     how = how or HowCompared.of(extractor)

@@ -1,4 +1,4 @@
-"""Scores from embeddings, block by block: memory does not grow with queries × gallery."""
+"""Scores from embeddings, block by block, so that memory does not grow with queries × gallery."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _RERANKED_BYTES = 40  # per distance where new ones are made of it: both, their 
 
 
 class Identities(NamedTuple):
-    """Who is on each image, and seen by which camera. A plain ``(pids, camids)`` does as well.
+    """The person and the camera of each image. A plain ``(pids, camids)`` works as well.
 
     Attributes:
         pids: [N] person ids, -1 for junk. camids: [N] cameras, or None where unknown; both of any type of whole numbers
             or text (:mod:`partreid.types.ids`).
-        files: [N] paths, used where cameras are unknown: the query's very file is dropped from the gallery.
+        files: [N] paths, used if cameras are unknown: then the query's own file is ignored in the gallery.
     """
 
     pids: Ids
@@ -51,13 +51,13 @@ class Identities(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MatchedIdentities(Guided):
-    """Who is on the images of both sides, as numbers: equal ones are one person, or one view.
+    """The persons and views of the images of both sides, as numbers; equal numbers are one person, or one view.
 
     Attributes:
-        pids: [Q] and [G] int64; -1 for junk, which is neglected.
-        views: [Q] and [G] int64, what a query and its match must differ in: cameras, or files where those are unknown.
-            None where nothing is known, so that nothing is dropped.
-        protocol: name of the rule that follows.
+        pids: [Q] and [G] int64; -1 for junk, which is ignored.
+        views: [Q] and [G] int64; a query and its match must have different views: cameras, or files if cameras are
+            unknown. None = nothing is known, so nothing is ignored.
+        protocol: name of the rule that results.
     """
 
     pids: tuple[np.ndarray, np.ndarray]
@@ -72,10 +72,10 @@ class MatchedIdentities(Guided):
         *,
         sizes: tuple[int, int],
     ) -> MatchedIdentities:
-        """Ids as they came, of as many images as ``sizes`` says.
+        """Convert given ids, for the numbers of images in ``sizes``.
 
         Raises:
-            ShapeError: not as many ids, or ids that cannot be compared (:mod:`partreid.types.ids`).
+            ShapeError: the number of ids differs, or ids cannot be compared (:mod:`partreid.types.ids`).
         """
         asked, stored = (
             _checked(ids, side, count)
@@ -102,7 +102,7 @@ class MatchedIdentities(Guided):
     def without_junk(
         self, query: PartEmbeddings, gallery: PartEmbeddings
     ) -> tuple[PartEmbeddings, PartEmbeddings, MatchedIdentities]:
-        """Both sides and their ids without junk; nothing is copied where there is none."""
+        """Both sides and their ids without junk. Nothing is copied if there is no junk."""
         (some, others), views = self.counted, self.views
         query = query if some.all() else query[some]
         gallery = gallery if others.all() else gallery[others]
@@ -169,19 +169,19 @@ def evaluate_embeddings(
 ) -> EvaluationResult:
     """Rank the gallery for each query and score the rankings.
 
-    Never holds more than one block of the [Q, G] distances, and sorts none: a rank is counted
-    (:mod:`partreid.functional._counting`). A gallery so large that few queries' distances fit the memory budget takes
-    longer, as its rows are gathered for each block of queries. Junk, the images of person -1, is left out first; a
-    gallery that holds some is copied without it.
+    Memory never holds more than one block of the [Q, G] distances. Nothing is sorted, because ranks are counted
+    (:mod:`partreid.functional._counting`). If the gallery is so large that the distances of only a few queries fit the
+    memory budget, evaluation takes longer, because its rows are gathered for each block of queries. Junk, the images of
+    person -1, is left out first, which copies the gallery.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], from the same model.
         query_ids: of the queries, gallery_ids: of the gallery, each ``(pids, camids)`` or :class:`Identities`.
-        matching: how to compare; as the model was made for where None.
+        matching: how to compare; None = as the model was made for.
         options: length of the curve, intervals, memory, re-ranking.
 
     Returns:
-        The scores; the rule is named in ``protocol`` and told in :data:`~partreid.evaluation.protocols.PROTOCOLS`.
+        The scores. ``protocol`` names the rule, which is described in :data:`~partreid.evaluation.protocols.PROTOCOLS`.
 
     Raises:
         ShapeError: slots, widths or numbers of ids do not fit, a value is NaN, only one side has cameras, or an id is

@@ -1,4 +1,4 @@
-"""How well a model finds some groups of queries, and whether one is found worse than all others."""
+"""How well a model finds groups of queries, and whether one group is found less well than all others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FEWEST_PERSONS = 10
 
 @dataclass(frozen=True, repr=False)
 class Estimate(Guided):
-    """A figure and the interval that holds the true one with the stated confidence."""
+    """A figure, and an interval that contains the true value with the stated confidence."""
 
     value: float
     interval: Interval
@@ -29,10 +29,10 @@ class GroupScore(Guided):
     """The scores of one group of queries.
 
     Attributes:
-        name: of the group. queries, persons: that counted.
-        scores: mean of each metric with its interval; empty where there are fewer than :data:`FEWEST_PERSONS` persons.
-        differences: the group's mean minus that of all other queries that belong to a group; empty where either side
-            has too few persons.
+        name: of the group. queries, persons: their numbers.
+        scores: mean of each metric with its interval; empty if there are fewer than :data:`FEWEST_PERSONS` persons.
+        differences: the group's mean minus that of all other queries that belong to a group; empty if either side has
+            too few persons.
     """
 
     name: str
@@ -53,13 +53,14 @@ def score_groups(
 ) -> list[GroupScore]:
     """Scores of each group of queries, with 95 % bootstrap intervals over persons.
 
-    The intervals of the differences hold together with 95 % (Bonferroni): of many groups, one would else seem to be
+    All intervals of the differences together hold with 95 % (Bonferroni). Otherwise, among many groups, one would seem
     worse by chance. Two groups are one comparison.
 
     Args:
         values: by metric, [N] of each query, NaN for one that does not count; in [0, 1], as
-            ``result.average_precision`` is. persons: [N] whole numbers, who is on it: images of one person are alike.
-        groups: [N] whole numbers: the place in ``names``, -1 for a query whose group is not known.
+            ``result.average_precision`` is. persons: [N] whole numbers, the person of each query; images of one person
+            are alike.
+        groups: [N] whole numbers: the position in ``names``, -1 for a query whose group is unknown.
         names: of the groups. samples: resamplings. seed: theirs.
 
     Returns:

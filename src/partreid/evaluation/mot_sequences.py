@@ -64,25 +64,26 @@ def reassociate_sequences(
     on_error: OnError | None = None,
     progress: Progress = no_progress,
 ) -> Reassociation:
-    """Look for each person some frames later: :func:`~partreid.evaluation.reassociation.reassociate` on sequences.
+    """Search for each person some frames later: :func:`~partreid.evaluation.reassociation.reassociate` on sequences.
 
-    Frames are read one at a time; only the embeddings of as many frames as the longest gap has are held. Boxes that are
-    no persons, are to be ignored, or of which nothing is visible are left out, as
-    :func:`~partreid.tracking.boxes.read_boxes` does. MOT17 has each sequence three times, once for each detector: it is
+    Frames are read one at a time, and memory holds only the embeddings of as many frames as the longest gap has. Boxes
+    of other classes than person, boxes to be ignored, and boxes without a visible part are left out, as in
+    :func:`~partreid.tracking.boxes.read_boxes`. MOT17 contains each sequence three times, once for each detector. It is
     used once, with a warning.
 
     Args:
-        extractor: the model. folder: of a sequence, or one that holds sequences.
+        extractor: the model. folder: of a sequence, or one that contains sequences.
         gaps: numbers of frames (10, "10"), or seconds ("2s", by the frame rate of seqinfo.ini).
         every: queries are the boxes in frames 0, every, 2·every, ...; neighbouring frames are nearly the same queries.
-        matching, alone: as of ``reassociate``. on_error: told of each damaged frame and wrong box, which is left out.
-        progress: of the embedding. A sequence is a camera of its own to an adapted model.
+        matching, alone: as for ``reassociate``. on_error: called for each damaged frame and wrong box, which is left
+            out.
+        progress: of the embedding. For an adapted model, each sequence is a camera of its own.
 
     Raises:
-        ConfigError: a gap cannot be read, or is in seconds, and the rate is not known.
+        ConfigError: a gap cannot be read, or is in seconds while the frame rate is unknown.
         ShapeError: ``every`` is below 1, or there is no such slot.
-        DataError: there is no sequence, or one cannot be read; a gap is longer than every sequence; nobody
-            comes again beside others; or as :func:`~partreid.tracking.video_tracks.embed_tracks`.
+        DataError: there is no sequence, or one cannot be read; a gap is longer than every sequence; nobody reappears
+            among others; or as :func:`~partreid.tracking.video_tracks.embed_tracks`.
     """
     every = require_whole("every", every, least=1)
     known = _sequences(Path(folder))

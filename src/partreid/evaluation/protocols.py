@@ -1,4 +1,4 @@
-"""The rules under which a score was computed, by the name that stands in the result.
+"""The rules for computing scores, by the name that the result contains.
 
 Scores are comparable only under one rule. CUHK03's old protocol (100 random galleries) and other conventions of AP
 (interpolated, or with the area between points) give other figures and are not implemented here.
@@ -29,9 +29,8 @@ def reranked(protocol: str) -> str:
 
 _JUNK = {
     CROSS_CAMERA: "Gallery images of the same person and the same camera are dropped.",
-    OTHER_FILE: "Cameras are unknown, so only the query's very file is dropped; figures come out higher than with "
-    "cameras.",
-    ALL_CAMERAS: "Cameras are unknown, so nothing is dropped; figures come out higher than with them.",
+    OTHER_FILE: "Cameras are unknown, so only the query's own file is dropped; figures are higher than with cameras.",
+    ALL_CAMERAS: "Cameras are unknown, so nothing is dropped; figures are higher than with cameras.",
 }
 
 PROTOCOLS = {

@@ -1,11 +1,11 @@
-"""Re-association over a frame gap: is the person of a box found n frames later among those who are then present?
+"""Re-association over a frame gap: is the person of a box found n frames later among the people in that frame?
 
 Each box in frame t whose person has a box in frame t + n is a query. Its candidates are all boxes in frame t + n of the
-same sequence: one of them is right. It is found where the right one is strictly nearer than every other (rank-1).
+same sequence. It is found if the one right box is strictly nearer than all other boxes (rank-1).
 
-* Where the query and the right box share no visible slot (infinite distance) the query is *not comparable*. It counts,
-  as not found. A candidate that shares nothing with the query is farther than every other; two of them tie.
-* Where the person is alone in frame t + n there is nothing to choose: the query is left out and counted.
+* If the query and the right box share no visible slot (infinite distance), the query is *not comparable*, and counts as
+  not found. A candidate without a shared slot is farther than all others; two such candidates tie.
+* If the person is alone in frame t + n, there is no choice. Such queries are left out and counted.
 """
 
 from __future__ import annotations
@@ -46,14 +46,13 @@ class ReassociationRow(Guided):
     Attributes:
         way: "all" slots together (Eq. 9), or the one slot that was compared alone.
         gap: in frames, or as it was given ("2s"). level: "[0.3, 0.6)", "all" or "unknown".
-        queries: how many. persons: they are of; one of each sequence.
-        chance: rank-1 of a random choice, the mean of 1 / boxes present. rank1: fraction that is found.
-        separation: mean fraction of the others that are farther than the right one; ties count half. 0.5 = chance,
-            however many are present. The area under the ROC curve within each frame.
-        margin: mean of (nearest other - own distance), in the distance's own unit: of one way in another unit than of
-            another. None where no query has both.
-        not_comparable: fraction that shares no visible slot with its right box; not found.
-        confidence: 95 % intervals of "rank1" and "margin" over persons, where there are two persons or more.
+        queries: their number. persons: the number of their persons, with one of each sequence.
+        chance: rank-1 of a random choice, the mean of 1 / boxes present. rank1: fraction of queries that are found.
+        separation: mean fraction of the other boxes that are farther than the right one; ties count half. It is the
+            area under the ROC curve within each frame; 0.5 = chance.
+        margin: mean of (nearest other - own distance), in the unit of this way. None without such a query.
+        not_comparable: fraction of queries that share no visible slot with the right box; they count as not found.
+        confidence: 95 % intervals of "rank1" and "margin" over persons, if there are at least two persons.
     """
 
     way: str
@@ -69,7 +68,7 @@ class ReassociationRow(Guided):
     confidence: Mapping[str, Interval] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
-        """The row as plain values, for JSON and tables; None where there is no such number."""
+        """The row as plain values, for JSON and tables; None if there is no such number."""
         values = {name: getattr(self, name) for name in ReassociationRow.__dataclass_fields__ if name != "confidence"}
         for metric in ("rank1", "margin"):
             low, high = self.confidence.get(metric, (None, None))
@@ -79,11 +78,11 @@ class ReassociationRow(Guided):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Reassociation(Guided):
-    """What came of every query, from which scores by level of visibility are made.
+    """The result of every query, from which scores by level of visibility are computed.
 
     Attributes:
-        pairs: a row for each query. gaps: their names. alone: queries of each gap that were left out, as the person was
-            alone then.
+        pairs: a row for each query. gaps: their names. alone: number of queries for each gap that were left out because
+            the person was alone.
     """
 
     pairs: PairTable
@@ -99,14 +98,16 @@ class Reassociation(Guided):
     def rows(
         self, *, by: VisibilityOf = "lower", levels: Sequence[float] = LEVELS, bootstrap: int = 1000
     ) -> list[ReassociationRow]:
-        """Scores by gap, level and way; of each gap all levels together first. Levels without a query are left out.
+        """Scores by gap, level and way; for each gap, "all" comes first. Levels without a query are left out.
 
         Args:
-            by: whose visibility makes the level. levels: borders between them, ascending in (0, 1).
-            bootstrap: resamplings of the persons for 95 % intervals, 0 = none. The crowd around them is taken as given.
+            by: the box whose visibility decides the level. levels: borders between levels, ascending in (0, 1).
+            bootstrap: resamplings of the persons for 95 % intervals, 0 = none. The other people in the frames are not
+                resampled.
 
         Raises:
-            ConfigError: ``by`` is no such word, or the borders are none. ShapeError: ``bootstrap`` is below 0.
+            ConfigError: ``by`` is not one of these words, or the borders are not valid. ShapeError: ``bootstrap`` is
+                below 0.
         """
         bootstrap = require_whole("bootstrap", bootstrap, most=100_000)
         return [
@@ -127,7 +128,7 @@ class Reassociation(Guided):
     ) -> dict[tuple[str, str], PairedDifference]:
         """Rank-1 of the second way minus that of the first over the same queries, by (gap, level).
 
-        Levels whose queries are of one person are left out: nothing says how sure their difference is.
+        Levels with queries of only one person are left out, because the uncertainty of their difference is unknown.
 
         Raises:
             ConfigError: there is no such way; or as :meth:`rows`. ShapeError: ``bootstrap`` is below 1.
@@ -198,24 +199,24 @@ def reassociate(
     matching: MatchingConfig | None = None,
     alone: Sequence[str] | None = None,
 ) -> Reassociation:
-    """Look for each box's person n frames later among those who are then present; the rules stand above.
+    """Search for each box's person n frames later among the people in that frame, by the rules above.
 
-    Boxes in any order. One person is one name in one sequence: the same name in two sequences is two persons.
+    The boxes may be in any order. The same name in two sequences means two persons.
 
     Args:
         embeddings: [N, S, D], of N boxes.
         frames: [N] whole numbers from 0.
-        persons: N names or numbers, as tracks are named (:func:`~partreid.tracking._track_names.track_key`).
-        visibility: [N] visible fraction of each box, 0 to 1; NaN or -1 where it is not known; None: of none.
+        persons: N names or numbers, like names of tracks (:func:`~partreid.tracking._track_names.track_key`).
+        visibility: [N] visible fraction of each box, 0 to 1; NaN or -1 = unknown; None = unknown for all.
         sequences: N names; None = all boxes are of one.
         gaps: frames between a query and its candidates.
         matching: how to compare; as the model was made for where None.
-        alone: slots that are also compared alone, one vector per box; None takes "global" and "foreground", where the
-            model has them beside others.
+        alone: slots that are also compared alone, one vector per box; None = "global" and "foreground", if the model
+            has other slots too.
 
     Raises:
-        ShapeError: numbers of boxes differ, or a value is not allowed. DataError: a box is of no person or sequence, a
-            person is twice in a frame, no sequence is as long as a gap, or nobody comes again beside others.
+        ShapeError: numbers of boxes differ, or a value is not allowed. DataError: a box has no person or sequence, a
+            person is twice in a frame, no sequence is as long as a gap, or nobody reappears among others.
 
     Example:
         >>> import torch
@@ -275,7 +276,7 @@ def check_gaps(steps: Sequence[Mapping[str, int]], spans: Sequence[int]) -> None
         steps: of each sequence, the gaps in its frames by their names. spans: its last minus its first frame.
 
     Raises:
-        DataError: one fits into none, or there is no gap or no sequence.
+        DataError: a gap fits into no sequence, or there is no gap or no sequence.
     """
     if not steps or not steps[0]:
         raise DataError("Expected one gap and one box at least, got none.")
@@ -288,10 +289,10 @@ def check_gaps(steps: Sequence[Mapping[str, int]], spans: Sequence[int]) -> None
 
 
 def read_visibility(values: ArrayLike | None, count: int) -> NDArray[np.float64]:
-    """[N] visible fractions, NaN where they are not known.
+    """[N] visible fractions, NaN if unknown.
 
     Raises:
-        ShapeError: they are not as many numbers from 0 to 1, NaN or -1.
+        ShapeError: their number differs, or a value is neither in 0 to 1 nor NaN or -1.
 
     Example:
         >>> read_visibility([1, -1, 0.25], 3)

@@ -42,15 +42,14 @@ class RerankingConfig(ConfigModel):
 
 
 class Reranker:
-    """New distances of queries to a gallery, from how all these images lie to each other.
+    """New distances between queries and a gallery, from the neighbourhoods of all these images.
 
-    A pair that shares no visible slot is never a neighbour, and its final distance stays infinite: that both are near
-    to a third image says that they might be one person, but they were not compared, and ``infinity`` means that
-    everywhere here.
+    A pair that shares no visible slot is never a neighbour, and its final distance stays infinite: if both are near a
+    third image, they might show one person, but they were not compared, and infinity means this everywhere in partreid.
 
-    Memory, with N = Q + G images: a second copy of the embeddings, 8·(k1 + 1) bytes an image for the neighbour
-    lists, and 16 bytes for each weight that is kept, of which an image has at most k2·(k1 + 1)·(k1/2 + 1) and usually
-    a few hundred, twice for a while; beside that ``memory_budget``. Time grows with N².
+    Memory, with N = Q + G images: a second copy of the embeddings, 8·(k1 + 1) bytes per image for the neighbour lists,
+    and 16 bytes for each stored weight. An image has at most k2·(k1 + 1)·(k1/2 + 1) weights and usually a few hundred;
+    for a while they exist twice. ``memory_budget`` comes in addition. Time grows with N².
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], from the same model.
@@ -95,7 +94,7 @@ class Reranker:
             [q, G] in [0, 1], of the same type and device; infinity where ``distances`` is.
 
         Raises:
-            ShapeError: the distances are not those of queries of this re-ranker to its gallery, or one is NaN.
+            ShapeError: the shape does not fit this re-ranker's queries and gallery, or a distance is NaN.
         """
         first = require_whole("first", first)
         queries, gallery = len(self._queries), self._gallery.width

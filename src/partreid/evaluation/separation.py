@@ -1,6 +1,6 @@
-"""How far images of one person lie from each other, and those of different persons: two histograms of distances.
+"""Histograms of the distances between images of one person, and between images of different persons.
 
-Computed block by block, as the scores are: memory does not grow with queries × gallery.
+They are computed block by block, like the scores, so that memory does not grow with queries × gallery.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class DistanceDistribution(Guided):
     Attributes:
         edges: [N+1] of equal bins from 0 on, in the distance's own unit.
         same, different: [N] comparable pairs in each bin, of one person and of two.
-        not_comparable: pairs of one person, and of two, that share no visible slot: their distance is infinite.
+        not_comparable: numbers of pairs of one person, and of two, that share no visible slot, so that their distance
+            is infinite.
     """
 
     edges: np.ndarray
@@ -45,10 +46,10 @@ class DistanceDistribution(Guided):
 
     @property
     def separation(self) -> float:
-        """Fraction of (pair of one person, pair of two) in which the former is nearer: 1 = always, 0.5 = chance.
+        """How often a pair of one person is nearer than a pair of two persons: 1 = always, 0.5 = chance.
 
-        The area under the ROC curve of the distance. Equal bins, and two infinite distances, count half. NaN where
-        either kind of pair is missing.
+        The area under the ROC curve of the distance. Equal bins, and two infinite distances, count half. NaN if one
+        kind of pair is missing.
         """
         same, different = (
             np.append(counts, missing).astype(np.float64)
@@ -59,7 +60,7 @@ class DistanceDistribution(Guided):
         return float((same * (farther + different / 2)).sum() / total) if total else float("nan")
 
     def coarse(self, bins: int = 50) -> DistanceDistribution:
-        """The same with at most about ``bins`` bins where there are distances, for drawing.
+        """The same distribution with at most about ``bins`` non-empty bins, for drawing.
 
         Raises:
             ShapeError: ``bins`` is below 1.
@@ -84,7 +85,7 @@ def distance_distribution(
     options: EvaluationConfig | None = None,
     bins: int = 2048,
 ) -> DistanceDistribution:
-    """Histograms of the distances (Eq. 9) of all pairs that count; of one slot alone with ``embeddings.select``.
+    """Histograms of the distances (Eq. 9) of all pairs that count. Use ``embeddings.select`` for a single slot.
 
     Args:
         query: [Q, S, D]. gallery: [G, S, D], from the same model.

@@ -1,7 +1,7 @@
-"""How sure a score is: bootstrap intervals over queries, and the difference of two models over the same queries.
+"""The uncertainty of scores: bootstrap intervals over queries, and the difference of two models over the same queries.
 
-The gallery is taken as given, and queries as independent. Queries of one person are alike, so a real interval is
-somewhat wider.
+The gallery is not resampled, and queries count as independent. Because queries of one person are alike, the true
+interval is somewhat wider.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CHUNK = 4_000_000  # resampled indices held at once
 
 
 class Interval(NamedTuple):
-    """A range that holds the true value with the stated confidence."""
+    """A range that contains the true value with the stated confidence."""
 
     low: float
     high: float
@@ -32,8 +32,8 @@ class PairedDifference(Guided):
     """Second result minus first, over the same queries.
 
     Attributes:
-        metric: "rank1" or "mAP". mean: the difference of the two scores. interval: its bootstrap interval; where it
-            does not hold 0, the difference is unlikely to be chance.
+        metric: "rank1" or "mAP". mean: the difference of the two scores. interval: its bootstrap interval; if it does
+            not contain 0, the difference is unlikely to be chance.
     """
 
     metric: str
@@ -42,7 +42,7 @@ class PairedDifference(Guided):
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """Whether the interval excludes 0."""
         return not self.interval.low <= 0 <= self.interval.high
 
 
@@ -58,13 +58,14 @@ def bootstrap_interval(
 
     Args:
         values: [N], one per query, without NaN and infinity.
-        groups: [N] whole numbers: values of one number are alike and drawn together, as those of one person are. None
-            draws each by itself.
+        groups: [N] whole numbers: values with the same number are drawn together, like those of one person. None = draw
+            each value separately.
         samples: resamplings. seed: theirs; the same seed draws the same queries for every metric.
         confidence: fraction of the resampled means inside.
 
     Raises:
-        ShapeError: no value, one that is not finite, not as many groups, or an option out of range.
+        ShapeError: there is no value, a value is not finite, the number of groups differs, or an option is out of
+            range.
 
     Example:
         >>> bootstrap_interval(np.array([1.0, 1.0, 1.0]))
@@ -107,7 +108,7 @@ def with_confidence(result: EvaluationResult, *, samples: int = 1000, seed: int 
     """The result with 95 % intervals of "rank1" and "mAP".
 
     Raises:
-        ShapeError: ``samples`` is below 1, or the result holds no scores per query.
+        ShapeError: ``samples`` is below 1, or the result has no scores per query.
     """
     intervals = {
         metric: bootstrap_interval(values[_counted(result)], samples=samples, seed=seed)

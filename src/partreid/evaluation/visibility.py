@@ -1,4 +1,4 @@
-"""Visibility compared with labels: which parts a model sees, and above which value they should count as visible."""
+"""Comparing visibility with labels: which parts a model sees, and the best threshold for visible parts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from partreid.types import ReIDImage
 
 @dataclass(frozen=True, repr=False)
 class PartVisibility(Guided):
-    """How well one part's visibility tells whether it is there.
+    """How well the visibility of a part predicts whether the part is present.
 
     Attributes:
         part: its name. present: fraction of the images whose label shows it.
-        threshold: above it the part counts as visible: the value of highest balanced accuracy. None where the
-            labels show the part in every image or in none, so that there is nothing to tell apart.
+        threshold: above it the part counts as visible; it has the highest balanced accuracy. None if the labels show
+            the part in every image or in none, so that nothing can be learned.
         balanced_accuracy: mean of recall and of its counterpart for hidden parts, at the threshold.
-        precision: fraction of the visible that are there. recall: fraction of those there that are visible.
+        precision: fraction of the visible parts that are present. recall: fraction of the present parts that are
+            visible.
     """
 
     part: str
@@ -39,7 +40,7 @@ class PartVisibility(Guided):
 
 
 def choose_threshold(part: str, visibility: NDArray[np.floating], present: NDArray[np.bool_]) -> PartVisibility:
-    """The threshold of highest balanced accuracy for one part; of several that are as good, the lowest.
+    """The threshold of highest balanced accuracy for one part; among equally good thresholds, the lowest.
 
     Args:
         visibility: [N] continuous, in [0, 1]. present: [N] whether the label shows the part.
@@ -86,7 +87,7 @@ def part_visibility(
 
     Args:
         extractor: a model with continuous visibility (override "visibility=continuous").
-        images: training images; the threshold must not be chosen on those it is judged on.
+        images: training images, because the threshold must not be chosen on the images of the test.
         advance: told how many images were done, after each batch.
 
     Raises:

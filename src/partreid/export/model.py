@@ -1,4 +1,4 @@
-"""From the name of a model to an exported file that was checked on real images, and what fewer bits cost it."""
+"""From the name of a model to an exported file that was checked on real images, with the loss caused by fewer bits."""
 
 from __future__ import annotations
 
@@ -69,17 +69,17 @@ def export_model(
 
     Args:
         model: as for :func:`~partreid.models.checkpoint.load_checkpoint`.
-        out: the file; None = ``model[-int8][-bf16]`` with the suffix, in the run's folder. Of the model inside the
-            package: its name in the place of "model", in the current folder.
+        out: the file; None = ``model[-int8][-bf16]`` with the suffix, in the run's folder. For the model inside the
+            package: its name instead of "model", in the current folder.
         suffix: ``.onnx`` or ``.xml`` (OpenVINO). options: how it is written.
         overrides: assignments to fields of the model, "model.visibility=continuous".
-        images: folder of images to check and calibrate with; the data set's training images where None.
-        data: set whose queries tell what fewer bits cost; the shipped pedestrians where None.
+        images: folder of images for the check and the calibration; None = the data set's training images. data: set on
+        whose queries the loss is measured; None = the shipped pedestrians.
         progress: shows how far the scoring is.
 
     Raises:
-        ConfigError: the file ends in something else, or an override is none of the model.
-        DataError: there are no images to check with.
+        ConfigError: the file has another suffix, or an override is not a field of the model.
+        DataError: there are no images for the check.
         CheckpointError, ExportError, MissingDependencyError: as :func:`~partreid.export.write.export_checkpoint`.
     """
     options = options or ExportOptions()

@@ -1,4 +1,4 @@
-"""Whether an exported file computes what PyTorch computes."""
+"""Checking that an exported file computes the same as PyTorch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HINTS = {"visibility": "Where vectors and attention agree, this part lies right
 
 @dataclass(frozen=True, repr=False)
 class Agreement(Guided):
-    """How far two runners are apart over some images.
+    """The largest differences between two runners over some images.
 
     Attributes:
         images: their number. vectors: largest distance of two vectors, relative to the length of PyTorch's.
@@ -40,14 +40,14 @@ class Agreement(Guided):
 def check_agreement(
     reference: Runner, exported: Runner, pixels: np.ndarray, *, tolerance: float = TOLERANCE
 ) -> Agreement:
-    """Run images through both: the first one by itself, and all as one batch.
+    """Run images through both runners: the first image alone, and all as one batch.
 
     Args:
         reference: PyTorch, in float32. exported: the file, in float32.
         pixels: uint8 [N, H, W, 3] RGB. tolerance: as :data:`TOLERANCE`.
 
     Raises:
-        ExportError: they differ by more; the message says in what, at which batch size, where and by how much.
+        ExportError: they differ by more; the message names the output, the batch size, the place and the difference.
     """
     found = [_compare(reference, exported, pixels[:count], tolerance) for count in dict.fromkeys((1, len(pixels)))]
     worst = [max(getattr(one, name) for one in found) for name in ("vectors", "visibility", "attention")]

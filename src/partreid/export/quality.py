@@ -1,4 +1,4 @@
-"""What an export in fewer bits costs: scores of a query set with the exported file, and with PyTorch in float32."""
+"""The loss of an export in fewer bits: scores of a query set with the exported file, and with PyTorch in float32."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Quality(Guided):
 
     @property
     def loss(self) -> float:
-        """What the exported file loses in mAP, in points; negative where it gains."""
+        """The loss of the exported file in mAP, in points; negative for a gain."""
         return 100 * (self.reference.mean_ap - self.exported.mean_ap)
 
 

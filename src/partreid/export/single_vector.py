@@ -1,4 +1,4 @@
-"""A model as ultralytics' trackers take one: crops in, one vector each out."""
+"""A model for ultralytics' trackers, from crops to one vector per crop."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def export_single_vector(model: str | Path = SHIPPED, out: str | Path | None = N
     """Write a model as ONNX for ``with_reid: True`` and ``model: FILE`` of ultralytics' trackers.
 
     Input ``images``: float32 [B, 3, H, W] RGB in [0, 1]. Output ``vectors``: float32 [B, S·D], zeros for a person who
-    shows too little, which ultralytics takes for unknown. The file is compared with PyTorch on shipped images, and not
+    shows too little, which ultralytics treats as unknown. The file is compared with PyTorch on shipped images, and not
     written if it differs. partreid itself does not read it.
 
     Args:

@@ -1,4 +1,4 @@
-"""From a checkpoint to an exported file that was checked against it; nothing is left where the check fails."""
+"""From a checkpoint to an exported file that was checked against it. If the check fails, no file is left."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class ExportOptions(Guided):
     Attributes:
         mirror: embed mirror images too, as :class:`~partreid.inference.extractor.PartExtractor` does.
         int8: convolutions in 8-bit integers.
-        bfloat16: OpenVINO is told to compute in bfloat16 what is not in 8-bit integers; the file holds float32.
-        license: under which the weights may be used, for the file's metadata.
+        bfloat16: OpenVINO computes in bfloat16 whatever is not in 8-bit integers; the file contains float32.
+        license: licence of the weights, for the file's metadata.
     """
 
     mirror: bool = False
@@ -53,7 +53,7 @@ def export_checkpoint(
 ) -> Agreement:
     """Write a checkpoint as ONNX (``.onnx``) or OpenVINO (``.xml`` with its ``.bin`` beside it).
 
-    The network in float32 is compared with PyTorch first, whatever it becomes afterwards.
+    The network is first compared with PyTorch in float32, even if it is quantised afterwards.
 
     Args:
         checkpoint: the model, which is moved to the CPU.
@@ -62,7 +62,7 @@ def export_checkpoint(
         options: how.
 
     Returns:
-        How far the float32 file and PyTorch are apart: rounding.
+        The differences between the float32 file and PyTorch, which are only rounding.
 
     Raises:
         ExportError: the network cannot be exported, differs from PyTorch, or the file cannot be written.

@@ -1,8 +1,9 @@
 """Embeddings of very many images as a folder of shards that can be resumed after a kill at any moment.
 
-``manifest.json`` is written first; a shard is a file that is whole or not there. What is done is what lies on the disk:
-there is no other record that could disagree with it. Any process may make any shard, and makes the same bytes: several
-processes can each make a part of the shards. What a process has not finished lies in a folder of its own.
+``manifest.json`` is written first; a shard is a file that is either complete or absent. The files on the disk are the
+only record of progress, so no other record can disagree with them. Every process that makes a shard writes the same
+bytes, so several processes can each make a part of the shards. Unfinished shards of a process are in a folder of its
+own.
 """
 
 from __future__ import annotations
@@ -301,7 +302,7 @@ def _begin(job: ShardJob, slots: Sequence[str]) -> None:
     if differing:
         what = "; ".join(f"{key} was {found.get(key)}, now {manifest[key]}" for key in differing)
         raise DataError(
-            f"{path.parent} was begun differently: {what}. Give what was given then, or embed into another folder."
+            f"{path.parent} was begun differently: {what}. Use the same options as then, or embed into another folder."
         )
 
 

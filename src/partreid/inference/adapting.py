@@ -1,7 +1,7 @@
 """Adapting a model to cameras without labels: batch-norm statistics of each camera, from crops that it took.
 
-Li et al. 2016 (AdaBN) replace the statistics of a domain; here each camera is one, and what the model was trained with
-keeps a weight. Nothing is trained, and the model is left as it is.
+Li et al. 2016 (AdaBN) replace the batch-norm statistics of a domain. Here each camera is a domain, and the statistics
+from the training keep a weight. Nothing is trained, and the model does not change.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ def adapt(
     """Estimate the batch-norm statistics of each camera from unlabelled crops of persons.
 
     Args:
-        extractor: the model, which is not changed; if it is adapted already, that has no part in it.
+        extractor: the model, which is not changed. An adaptation that it already has is ignored.
         images: crops of any persons, at least 100 of each camera; cameras with fewer are left out, with a warning.
         cameras: as in :meth:`PartExtractor.embed`; images whose camera is unknown are left out, with a warning.
-        weight: of what is estimated against what the model was trained with, in (0, 1].
-        most: images of a camera to look at, evenly over all that there are; at least 100.
+        weight: weight of the estimated statistics, in (0, 1]; those from the training have the rest.
+        most: how many images of a camera are used, chosen evenly; at least 100.
         skip_damaged: leave out images that cannot be read.
         progress: shows how far it is.
 
     Returns:
-        The adaptation, to be saved, and given to :meth:`PartExtractor.from_pretrained`. A warning names cameras whose
-        images are hardly different from one another.
+        The adaptation, which can be saved and passed to :meth:`PartExtractor.from_pretrained`. A warning names cameras
+            whose images hardly differ from each other.
 
     Raises:
-        ConfigError: the network has no batch norms to adapt, is an exported file, or the weight is none.
+        ConfigError: the network has no batch norms, it is an exported file, or the weight is not in (0, 1].
         DataError: no camera has enough images, or an image cannot be read.
-        ShapeError: ``most`` is no whole number of at least 100, or there are not as many cameras as images.
+        ShapeError: ``most`` is not a whole number of at least 100, or the numbers of cameras and images differ.
     """
     most = require_whole("most", most, least=LEAST)
     network = extractor.model
@@ -109,10 +109,10 @@ def _chosen(images: ImagesLike, cameras: Cameras, most: int) -> dict[str, list[I
     if unknown := found.pop(None, []):
         if not found:
             raise ConfigError(
-                f"It is not known which camera took the {len(unknown)} images. Say it: cameras=[...], or "
+                f"The cameras of the {len(unknown)} images are unknown. Give them by cameras=[...], or "
                 "cameras_from('name') (--camera-from name, folder, FILE.csv or a regular expression)."
             )
-        warn(f"{len(unknown)} images are of no known camera, and were left out.")
+        warn(f"{len(unknown)} images have no known camera, and were left out.")
     return {
         camera: _spread(found[camera], most)
         for camera in sorted(name for name in found if name is not None)

@@ -1,4 +1,4 @@
-"""Which camera an image is of: an adapted model asks for it (``partreid.inference.adapting``)."""
+"""Finding the camera of an image, which adapted models need (``partreid.inference.adapting``)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ theirs."""
 
 
 def own_camera(image: ImageLike) -> str | None:
-    """The camera that an entry of a data set names, as the set itself writes it; None of any other image.
+    """The camera of an entry of a data set, as the set writes it; None for any other image.
 
     Example:
         >>> own_camera(ReIDImage(Path("0002_c1s1_000451_03.jpg"), 2, 0)), own_camera(Path("0002_c1s1_000451_03.jpg"))
@@ -43,10 +43,10 @@ def with_cameras(images: Iterator[ImageLike], cameras: Cameras) -> Iterator[tupl
     """Each image with its camera's name, one at a time.
 
     Args:
-        images: single ones. cameras: of them; None takes what entries of a data set say.
+        images: single images. cameras: their cameras; None uses those of entries of a data set.
 
     Raises:
-        ShapeError: there are not as many cameras as images. DataError: a camera is neither text nor number.
+        ShapeError: the numbers of cameras and images differ. DataError: a camera is neither text nor number.
     """
     if cameras is None:
         yield from ((image, own_camera(image)) for image in images)
@@ -67,16 +67,16 @@ def with_cameras(images: Iterator[ImageLike], cameras: Cameras) -> Iterator[tupl
 
 
 def cameras_from(rule: str) -> CameraOf:
-    """How cameras are told, in a word.
+    """A function from an image to its camera, made from a rule.
 
     Args:
-        rule: "name" = of names such as 0002_c1s1_000451_03.jpg, as data sets are read; "folder" = the folder that the
-            image lies in; a table (``.csv``) with the columns path and camera; or a regular expression with a group
+        rule: "name" = from names such as 0002_c1s1_000451_03.jpg, as in data sets; "folder" = the name of the folder of
+            the image; a table (``.csv``) with the columns path and camera; or a regular expression with a group
             ``camera``: ``(?P<camera>\\d+)``.
 
     Raises:
-        ConfigError: it is none of these. DataError: the table cannot be read. An image whose camera is not told so
-            raises a DataError that names it.
+        ConfigError: it is none of these. DataError: the table cannot be read. The function raises a DataError that
+            names the image if the rule does not give its camera.
 
     Example:
         >>> cameras_from("name")(Path("0002_c1s1_000451_03.jpg")), cameras_from("folder")("gate/7.jpg")

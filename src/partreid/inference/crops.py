@@ -15,7 +15,7 @@ from partreid.types import PartEmbeddings
 
 
 def are_fractions(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """[N] whether all four numbers of a box [N, 4] are so small that they can be fractions of a frame only.
+    """[N] whether all four numbers of a box [N, 4] are so small that they can only be fractions of a frame.
 
     Example:
         >>> are_fractions(np.array([[0.1, 0.2, 0.3, 1.0], [1, 1, 30, 80]]))
@@ -36,8 +36,8 @@ def crop_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> list[NDArray[np.ui
         N copies, so that the frame need not stay in memory.
 
     Raises:
-        DataError: the frame is no such array, or a box is not finite, empty, inverted, wholly outside, or in fractions
-            of the frame; the message tells which.
+        DataError: the frame is not such an array, or a box is not finite, empty, inverted, completely outside, or in
+            fractions of the frame. The message names the box.
         ShapeError: the boxes are not [N, 4] numbers, or some are masked.
 
     Example:
@@ -51,10 +51,10 @@ def crop_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> list[NDArray[np.ui
 
 
 def try_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> tuple[list[NDArray[np.uint8]], dict[int, str]]:
-    """As :func:`crop_boxes`, but a box that cannot be cut out is told and not raised.
+    """Like :func:`crop_boxes`, but a box that cannot be cut out is returned as a problem instead of raised.
 
     Returns:
-        The crops of the other boxes in their order; what is wrong with each that is left out, by its number.
+        The crops of the good boxes in their order, and the problem of each other box by its number.
 
     Raises:
         DataError, ShapeError: as :func:`crop_boxes` where the frame or the whole table is wrong.
@@ -80,13 +80,14 @@ def try_boxes(frame: NDArray[np.uint8], boxes: ArrayLike) -> tuple[list[NDArray[
 
 
 def check_corners(boxes: ArrayLike, width: int, height: int) -> None:
-    """Whether the boxes of one frame are two corners each, in pixels: a mistake here is one of all boxes.
+    """Check that the boxes of one frame are two corners each, in pixels. A mistake here concerns all boxes.
 
     Args:
         boxes: as in :func:`crop_boxes`. width, height: of the frame in pixels.
 
     Raises:
-        DataError: most are fractions of the frame, or they are x, y, width, height. ShapeError: as ``crop_boxes``.
+        DataError: most boxes are fractions of the frame, or they are x, y, width, height. ShapeError: as
+            ``crop_boxes``.
 
     Example:
         >>> check_corners([[3, 1, 2, 4]], 9, 9)  # doctest: +ELLIPSIS
@@ -115,11 +116,11 @@ _BEYOND = 1.1  # widths or heights of the frame that boxes reach
 
 
 def tell_unseen(problems: Mapping[int, str], others: int, *, raised: bool) -> None:
-    """Warn of boxes that show nothing of the frame, or raise a DataError; nothing where there are none.
+    """Warn about boxes that show nothing of the frame, or raise a DataError; do nothing if there are none.
 
     Args:
-        problems: of each such box by its number, as of :func:`try_boxes`. others: number of the other boxes.
-        raised: whether they are an error.
+        problems: the problem of each such box by its number, from :func:`try_boxes`. others: number of the other boxes.
+        raised: whether to raise.
     """
     if problems and raised:
         raise DataError(" ".join(problems.values()))
@@ -129,7 +130,7 @@ def tell_unseen(problems: Mapping[int, str], others: int, *, raised: bool) -> No
 
 
 def with_unseen(seen: PartEmbeddings, unseen: Collection[int]) -> PartEmbeddings:
-    """Embeddings of some boxes with a row for each of the others: zeros that are visible in no slot.
+    """Embeddings of some boxes, with a row added for each other box: zeros that are visible in no slot.
 
     Args:
         seen: [N - U, S, D]. unseen: numbers of the U other boxes.

@@ -1,4 +1,4 @@
-"""One file of embeddings, safetensors or Parquet: what it says of itself, its checksum, writing and reading."""
+"""One file of embeddings, safetensors or Parquet: its metadata, its checksum, writing and reading."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _FORMAT = "partreid-embeddings"
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What a file of embeddings says beside the tensors: its metadata are written and read here alone.
+    """The metadata of a file of embeddings. They are written and read only here.
 
     Attributes:
         slots, model: as in ``PartEmbeddings``. names: of the images.
         skipped: images that could not be read: position among all, name, reason.
-        compare_normalized: as in ``PartEmbeddings``; files of earlier versions do not say it.
-        root: absolute folder from which relative names start; "" = all are absolute, or it is not known.
-        shard: which one of which folder of shards (``ShardJob.mark``). images: digest of its images' files.
-        compare_weights: as in ``PartEmbeddings``; written where there are any.
-        sha256: of all of this and of the tensors; "" = the file is of a version that did not write it.
+        compare_normalized: as in ``PartEmbeddings``; missing in files of earlier versions.
+        root: absolute folder from which relative names start; "" = all are absolute, or the folder is unknown.
+        shard: the shard's place in its folder (``ShardJob.mark``). images: digest of its images' files.
+        compare_weights: as in ``PartEmbeddings``; written if there are any.
+        sha256: of these metadata and the tensors; "" = written by a version without it.
     """
 
     slots: tuple[str, ...]
@@ -56,14 +56,14 @@ class FileFacts:
     compare_weights: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """As the file's metadata."""
+        """The facts as the file's metadata."""
         # Without weights as in earlier versions, whose checksums are of this text.
         said = {name: value for name, value in vars(self).items() if value or name != "compare_weights"}
         return json.dumps({_written(name): value for name, value in said.items()})
 
     @classmethod
     def from_json(cls, text: str) -> FileFacts:
-        """Read back; errors of values and of unpacking mean that it is no such text."""
+        """Read the facts back. Errors of values or of unpacking mean that the text is not such metadata."""
         content: dict[str, Any] = parse_json(text, source="its description", error=DataError)
         skipped = tuple((int(position), str(name), str(why)) for position, name, why in content["skipped"])
         slots, names = (tuple(map(str, content[key])) for key in ("slots", "names"))
@@ -78,7 +78,7 @@ class FileFacts:
         return cls(slots, str(content["model"]), names, skipped, compare, compare_weights=weights, **later)
 
     def in_order(self, first: int) -> Iterator[str]:
-        """All names from the position ``first`` on, those of skipped images in their places."""
+        """All names from the position ``first`` on, with those of skipped images in their places."""
         skipped = {position: name for position, name, _ in self.skipped}
         names = iter(self.names)
         for position in range(first, first + len(self.names) + len(skipped)):
@@ -108,21 +108,21 @@ def save_embeddings(
     skipped: Sequence[tuple[int, str, str]] = (),
     root: str | Path | None = None,
 ) -> Path:
-    """Write embeddings, whole or not at all; the same arguments give the same bytes.
+    """Write embeddings completely or not at all. The same arguments give the same bytes.
 
     A safetensors file holds ``vectors`` [N, S, D] and ``visibility`` [N, S]. A Parquet file holds the columns ``name``,
     ``vectors`` and ``visibility``, the latter two with a field for each slot: ``vectors.head`` is a list of D numbers.
-    A checksum of all of it is among the metadata.
+    The metadata contain a checksum of everything.
 
     Args:
         path: the file; ``.parquet`` writes Parquet (extra ``tables``), any other suffix safetensors.
-        embeddings: N images. names: N names, for example the images' files; their places 0, 1, ... where None.
+        embeddings: N images. names: N names, for example the images' files; None = their positions 0, 1, ...
         skipped: images that could not be read: position, name, reason.
-        root: the folder from which relative names start, where the names are files.
+        root: the folder from which relative names start, if the names are files.
 
     Raises:
-        ShapeError: the names are no texts in an order, or not as many as the images; or a number is NaN, infinite or
-            no visibility.
+        ShapeError: the names are not a sequence of texts, their number differs from that of the images, or a number is
+            NaN, infinite or not a valid visibility.
         DataError: the file cannot be written.
         MissingDependencyError: Parquet without pyarrow.
     """
@@ -156,7 +156,7 @@ def root_of(names: Iterable[str], root: str | Path | None) -> str:
 
 
 def write_file(path: Path, embeddings: PartEmbeddings, facts: FileFacts) -> None:
-    """:func:`save_embeddings` where the facts are known; the checksum is added."""
+    """:func:`save_embeddings` with given facts; the checksum is added."""
     as_table = path.suffix == PARQUET
     if as_table:
         embeddings = embeddings.to("cpu", torch.float32)
@@ -173,7 +173,7 @@ def write_file(path: Path, embeddings: PartEmbeddings, facts: FileFacts) -> None
 
 
 def read_facts(path: Path) -> FileFacts:
-    """What a file holds, without its tensors: it is whole as far as its size and header tell.
+    """The facts of a file without its tensors. Only its size and header are checked.
 
     Raises:
         DataError: as :func:`load_embeddings`.
@@ -185,12 +185,12 @@ def read_facts(path: Path) -> FileFacts:
             with safe_open(str(path), framework="pt") as file:
                 metadata = file.metadata() or {}
         if _FORMAT not in metadata:
-            raise ValueError("it does not say what it holds, as partreid embed has it")
+            raise ValueError("it lacks the metadata that partreid embed writes")
         return FileFacts.from_json(metadata[_FORMAT])
 
 
 def read_file(path: Path) -> tuple[PartEmbeddings, FileFacts]:
-    """One file, with all that it says, and every number checked.
+    """One file with its facts; every number is checked.
 
     Raises:
         DataError: as :func:`load_embeddings`.
@@ -208,7 +208,7 @@ def read_file(path: Path) -> tuple[PartEmbeddings, FileFacts]:
         if len(facts.names) != len(embeddings) or names != facts.names:
             raise ValueError(f"{len(facts.names)} names for {len(embeddings)} images, or others in the table")
         if facts.sha256 and facts.sha256 != facts.digest(embeddings):
-            raise ValueError("its content is not what was written: the checksum differs")
+            raise ValueError("its content has changed since it was written: the checksum differs")
         return embeddings.validate(), facts  # files of earlier versions have no checksum: their numbers must be sound
 
 

@@ -1,4 +1,4 @@
-"""Images in, part embeddings out: the same for files, PIL images, arrays, tensors and boxes of a frame."""
+"""From images to part embeddings, in the same way for files, PIL images, arrays, tensors and boxes of a frame."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class PartExtractor(Guided):
 
     Args:
         model: a network; it is moved to the device and put in evaluation mode.
-        preprocess: what its input must look like.
-        runtime: device, precision and batch size. "auto" precision means float32 here: embeddings of one
-            model then agree between machines.
+        preprocess: size and normalisation of its input.
+        runtime: device, precision and batch size. "auto" precision means float32 here, so that embeddings of one model
+            agree between machines.
         mirror: embed each image and its mirror image, and average the two with left and right parts put back in
             place (:func:`~partreid.runners.runner.merge_mirrored`). Takes twice as long.
-        metrics: what is known of the model's quality, kept where it is saved.
-        adaptation: statistics of cameras to embed with, of :func:`~partreid.inference.adapting.adapt`.
+        metrics: scores of the model, which are stored with it.
+        adaptation: statistics of cameras to embed with, from :func:`~partreid.inference.adapting.adapt`.
 
     Raises:
-        ConfigError: the adaptation is another model's; a mirror is asked for, and the parts have no names.
+        ConfigError: the adaptation belongs to another model; or ``mirror`` is True, and the parts have no names.
 
     Example:
         >>> extractor = PartExtractor.from_pretrained(device="cpu")  # the model inside the package
@@ -69,10 +69,10 @@ class PartExtractor(Guided):
 
     @classmethod
     def from_runner(cls, runner: Runner, *, runtime: RuntimeConfig | None = None) -> Self:
-        """The extractor of a network that something else runs.
+        """The extractor for a network that a given runner runs.
 
         Args:
-            runner: the network. runtime: the batch size; device and precision are the runner's.
+            runner: the network. runtime: gives the batch size; device and precision are those of the runner.
         """
         extractor = cls.__new__(cls)
         extractor.runtime, extractor.runner, extractor.metrics = RuntimeConfig.given(runtime), runner, {}
@@ -91,25 +91,25 @@ class PartExtractor(Guided):
         adaptation: str | Path | Adaptation | None = None,
         runtime: RuntimeConfig | None = None,
     ) -> Self:
-        """The extractor of whatever is called a model.
+        """The extractor of a model, whatever its form.
 
         Args:
             source: "shipped", the trained model inside the package; a run or checkpoint folder, a Hugging Face Hub
-                repository (``"hf:org/name"``, or ``"org/name"`` where no such folder is near), a file that
-                ``partreid export`` wrote (``.onnx``, or ``.xml`` with its ``.bin`` beside it), or a checkpoint in
-                memory, such as ``load_official`` returns. A ReID network of another origin is taken as it is by its
-                name as a backbone: ``"openvino/FILE.xml"``, ``"onnx/FILE.onnx"``.
-            device: where to run: "cpu", "cuda:1", ...; a GPU if there is one where None.
-            precision: "float32" where None, "bfloat16" or "float16"; an exported file knows its own.
-            batch_size: images at once, 64 where None. mirror: as in the constructor.
+                repository (``"hf:org/name"``, or ``"org/name"`` if there is no such folder), a file that ``partreid
+                export`` wrote (``.onnx``, or ``.xml`` with its ``.bin`` beside it), or a checkpoint in memory, such as
+                ``load_official`` returns. A ReID network from elsewhere is used as it is, by its name as a backbone:
+                ``"openvino/FILE.xml"``, ``"onnx/FILE.onnx"``.
+            device: where to run: "cpu", "cuda:1", ...; None = a GPU if there is one.
+            precision: "float32", "bfloat16" or "float16"; None = float32. An exported file has its own precision.
+            batch_size: images per batch; None = 64. mirror: as in the constructor.
             overrides: as in :func:`~partreid.models.checkpoint.load_checkpoint`: ``{"visibility": "continuous"}``.
-            adaptation: as in the constructor; or its file, or the run that it lies in ("auto": this one).
+            adaptation: as in the constructor; or its file, or the run that contains it ("auto" = this run).
             runtime: device, precision and batch size together, instead of the three above.
 
         Raises:
             CheckpointError: it is missing, incomplete, damaged or foreign. DataError: so is the adaptation.
-            ConfigError: an override names no field of the model, or its value does not fit; it cannot run on that
-                device or with that precision; an exported file is to be changed; ``runtime`` is given beside others.
+            ConfigError: an override is not a field or does not fit; the model cannot run on that device or with that
+                precision; an exported file is to be changed; or ``runtime`` and one of the three above are given.
             MissingDependencyError: the library that runs an exported file is not installed.
         """
         runtime = runtime_of(runtime, device=device, precision=precision, batch_size=batch_size)
@@ -146,7 +146,7 @@ class PartExtractor(Guided):
         """The network itself.
 
         Raises:
-            ConfigError: it was exported: there is a file that can be run, and nothing to look into.
+            ConfigError: the model was exported: its file can only be run.
         """
         if not isinstance(self.runner, TorchRunner):
             raise ConfigError(
@@ -157,7 +157,7 @@ class PartExtractor(Guided):
 
     @property
     def preprocess(self) -> PreprocessConfig:
-        """What the network's input looks like."""
+        """Size and normalisation of the network's input."""
         return self.runner.preprocess
 
     @property
@@ -167,7 +167,7 @@ class PartExtractor(Guided):
 
     @property
     def adaptation(self) -> Adaptation | None:
-        """The statistics of cameras that images are embedded with; None takes the model's own for all."""
+        """The camera statistics for embedding; None = the model's own statistics for all images."""
         return self.runner.adaptation if isinstance(self.runner, AdaptedRunner) else None
 
     @property
@@ -177,9 +177,9 @@ class PartExtractor(Guided):
 
     @property
     def fingerprint(self) -> str:
-        """A name for what its embeddings depend on: weights, configuration, image size, mirror, adaptation.
+        """A name for everything that the embeddings depend on: weights, configuration, image size, mirror, adaptation.
 
-        Two extractors with the same one give the same embeddings, up to rounding (device, precision).
+        Two extractors with the same fingerprint give the same embeddings, up to rounding (device, precision).
         """
         return self.runner.fingerprint
 
@@ -193,18 +193,17 @@ class PartExtractor(Guided):
         """Embeddings of images, in their order, on the CPU; ``extractor(images)`` is the same.
 
         Args:
-            images: one, or any number, also from a generator; a folder means all images in it, sorted by name.
+            images: one or any number, also from a generator; a folder means all images in it, sorted by name.
             order: of the channels of arrays and tensors: "bgr" for those that OpenCV reads.
-            cameras: of an adapted model, one for all images, one for each, or a function that says it of an image;
-                entries of a data set say theirs. Others get the mean of its cameras' statistics, with a warning.
+            cameras: for an adapted model: one for all images, one for each, or a function from an image to its camera.
+                Entries of a data set have theirs. Unknown cameras get the mean of all statistics, with a warning.
 
         Returns:
-            [B, S, D], marked with :attr:`fingerprint`; [0, S, D] of an empty list.
+            [B, S, D], marked with :attr:`fingerprint`; [0, S, D] for an empty list.
 
         Raises:
-            DataError: a file is missing, truncated or no image, a folder is empty, or an array has another shape; the
-                message names it.
-            ConfigError: the order is neither word, or there are cameras, and no adaptation. ShapeError: or too few.
+            DataError: an image is missing, damaged or of a wrong shape, or a folder is empty; the message names it.
+            ConfigError: a wrong order, or cameras without an adaptation. ShapeError: too few cameras.
         """
         with self.stream(images, order=order, cameras=cameras) as stream:
             batches = [batch.embeddings for batch in stream]
@@ -228,12 +227,12 @@ class PartExtractor(Guided):
             boxes: [N, 4] numbers x1, y1, x2, y2 in pixels from the upper left corner, as in
                 :func:`~partreid.inference.crops.crop_boxes`; or detections that hold such an array as ``xyxy``.
             order: of the channels of an array or tensor: "bgr" for a frame that OpenCV reads.
-            on_error: what becomes of a box that shows nothing of the frame: outside it, empty, not finite. "warn"
-                names it in a warning; its row is zeros, visible in no slot, so that no search finds it. "raise" stops.
-            camera: of the frame, for an adapted model.
+            on_error: how to treat a box that shows nothing: outside the frame, empty, not finite. "warn" warns, and its
+                row is zeros and visible in no slot, so that no search finds it. "raise" raises an error.
+            camera: the camera of the frame, for an adapted model.
 
         Returns:
-            [N, S, D], row i of box i; [0, S, D] without boxes.
+            [N, S, D], where row i belongs to box i; [0, S, D] without boxes.
 
         Raises:
             DataError: the frame cannot be read; the boxes are fractions of it, or x, y, width, height; or a box shows
@@ -255,11 +254,11 @@ class PartExtractor(Guided):
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write a checkpoint folder that :meth:`from_pretrained` reads; a checkpoint that was there is replaced.
 
-        ``mirror`` and ``adaptation`` are no part of a checkpoint: say them again when the folder is read.
+        ``mirror`` and ``adaptation`` are not part of a checkpoint. Give them again when you load the folder.
 
         Raises:
-            CheckpointError: it cannot be written, or the folder holds something else.
-            ConfigError: the extractor is that of an exported file, which can be copied.
+            CheckpointError: it cannot be written, or the folder contains something else. ConfigError: the extractor
+            runs an exported file; copy that file instead.
         """
         return save_checkpoint(Checkpoint(self.model, self.preprocess, self.metrics), folder)
 
@@ -272,11 +271,11 @@ class PartExtractor(Guided):
         token: str | None = None,
         commit_message: str = "Upload a partreid model",
     ) -> str:
-        """Publish the model on the Hugging Face Hub, with a card that tells its settings, its scores and how to use it.
+        """Publish the model on the Hugging Face Hub, with a card that describes its settings, its scores and its use.
 
         Args:
-            repo_id: ``"org/name"``; made where there is none. private: whether only you may see a new one.
-            license: of the weights, as the Hub names it ("apache-2.0"). token: instead of the one that was logged in.
+            repo_id: ``"org/name"``; created if it does not exist. private: whether a new repository is private.
+            license: licence of the weights, as the Hub names it ("apache-2.0"). token: replaces the token of the login.
             commit_message: of the upload.
 
         Returns:
@@ -295,9 +294,9 @@ class PartExtractor(Guided):
             return upload(path, repo_id, private=private, token=token, message=commit_message)
 
     def outputs(self, images: ImagesLike) -> Iterator[ModelOutput]:
-        """Everything the model says, batch by batch, on the CPU: for attention maps and single embeddings.
+        """All outputs of the model, batch by batch, on the CPU: attention maps and the embeddings of each kind.
 
-        Arguments and errors as in :meth:`embed`; also a DataError where there is no image.
+        Arguments and errors as in :meth:`embed`; also a DataError if there is no image.
         """
         number = 0
         with self.stream(images) as stream:
@@ -317,13 +316,13 @@ class PartExtractor(Guided):
     ) -> EmbeddingStream:
         """Embeddings of any number of images, batch by batch, in bounded memory.
 
-        Images are taken from the iterable as they are needed, at most ``readers + 1`` batches of them ahead, and
-        decoded by threads while the network runs.
+        Images are read from the iterable when they are needed, at most ``readers + 1`` batches ahead. Threads decode
+        them while the network runs.
 
         Args:
-            images, order, cameras: as in :meth:`embed`. Of a folder only names are held, of one folder at a time.
-            on_error: "skip" leaves out what cannot be read and tells it in ``skipped`` of the stream.
-            readers: threads that decode ahead; 0 decodes between the batches. None takes one for each core, at most 4.
+            images, order, cameras: as in :meth:`embed`. Only one folder's names are in memory.
+            on_error: "skip" leaves out images that cannot be read, and lists them in ``skipped`` of the stream.
+            readers: threads that decode ahead; 0 = decode between the batches; None = one per core, at most 4.
 
         Returns:
             An iterator over :class:`~partreid.inference.streaming.EmbeddedBatch`: names, embeddings, attention maps.

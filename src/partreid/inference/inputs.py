@@ -1,4 +1,4 @@
-"""Images of every kind: walked through one by one, named, and turned into pixels."""
+"""Images of every kind: iterating over them, naming them, and reading their pixels."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ ChannelOrder = Literal["rgb", "bgr"]
 
 
 def walk(images: ImagesLike) -> Iterator[ImageLike]:
-    """Single images, one at a time, in a fixed order: nothing is read ahead, and no list of all is made.
+    """Single images, one at a time, in a fixed order. Nothing is read ahead, and no complete list is made.
 
-    A folder stands for the images in it, sorted by name, then for those in its subfolders, sorted by name. Hidden
-    files and folders are passed over, and lists, labels and notes; a warning at the folder's end names other files that
-    are no images. Only one folder's names are held at a time.
+    A folder stands for the images in it, sorted by name, then for those in its subfolders, sorted by name. Hidden files
+    and folders, lists, labels and notes are ignored. A warning at the end of the folder names other files that are not
+    images. Only one folder's names are held at a time.
 
     Args:
         images: one image, a folder, an array [N, H, W, 3], a tensor [N, 3, H, W], or an iterable of images and folders.
 
     Raises:
-        DataError: a folder holds no image, or cannot be looked into; or the images are a set, which has no order.
+        DataError: a folder has no image or cannot be read; or the images are a set, which has no order.
 
     Example:
         >>> [image.shape for image in walk(np.zeros((2, 8, 4, 3), np.uint8))]
         [(8, 4, 3), (8, 4, 3)]
     """
     if isinstance(images, set | frozenset):
-        raise DataError("A set of images has no order, so nobody knows whose row is which. Give sorted(images).")
+        raise DataError("A set of images has no order, so rows cannot be assigned to images. Give sorted(images).")
     if isinstance(images, str | Path | Image.Image | ReIDImage | bytes | bytearray | io.IOBase):
         images = [images]  # of bytes and open files too loading says what was expected
     elif isinstance(images, np.ndarray):
@@ -71,7 +71,7 @@ def walk(images: ImagesLike) -> Iterator[ImageLike]:
 
 
 def image_name(image: ImageLike, position: int) -> str:
-    """What an image is called: its file, with "/" on every system, or its place in the stream where it has none.
+    """The name of an image: its file, with "/" on every system, or its position in the stream if it has no file.
 
     Example:
         >>> image_name(Path("a.jpg"), 4), image_name(np.zeros((8, 4, 3), np.uint8), 4)
@@ -86,7 +86,7 @@ def in_rgb(images: Iterable[ImageLike], order: ChannelOrder) -> Iterator[ImageLi
     """The same images, arrays and tensors with their channels in the order red, green, blue.
 
     Args:
-        images: single ones, as :func:`walk` gives them. order: of their channels.
+        images: single images, from :func:`walk`. order: the order of their channels.
 
     Example:
         >>> next(in_rgb([np.array([[[1, 2, 3]]], np.uint8)], "bgr")).tolist()
@@ -106,7 +106,7 @@ def load_image(image: ImageLike) -> np.ndarray:
     """One image as uint8 [H, W, 3] RGB, upright; arrays are as they are.
 
     Raises:
-        DataError: it cannot be read, or is no such array.
+        DataError: it cannot be read, or is not such an array.
     """
     image = _from_tensor(image) if isinstance(image, Tensor) else image
     if isinstance(image, ReIDImage | str | Path):

@@ -33,11 +33,11 @@ _MOST_IN_ONE_FILE = 250_000
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Embedded(Guided):
-    """What was written.
+    """The result of :func:`embed_to_file` and :func:`embed_to_folder`.
 
     Attributes:
-        path: the file or folder. images: how many are in it; 0 while other parts of a folder are missing.
-        what: it holds, in words. skipped: images that could not be read. skipped_file: lists them.
+        path: the file or folder. images: their number; 0 while other parts of a folder are missing.
+        what: its content, in words. skipped: images that could not be read. skipped_file: a list of them.
     """
 
     path: Path
@@ -64,7 +64,7 @@ def embed_to_file(
         cameras: of the images, for an adapted model, as in :meth:`PartExtractor.embed`.
 
     Raises:
-        ConfigError: the file ends in something else, or there are too many images for one file.
+        ConfigError: the file has another suffix, or there are too many images for one file.
         DataError: an image cannot be read, none can, or the file cannot be written.
         MissingDependencyError: Parquet without pyarrow.
     """
@@ -111,20 +111,20 @@ def embed_to_folder(
     told: Callable[[str], None] = lambda message: None,
     progress: Progress = no_progress,
 ) -> Embedded:
-    """Embed images into a folder of shards. Shards that are there and whole are kept, so that a killed run resumes.
+    """Embed images into a folder of shards. Complete shards are kept, so that a killed run can be resumed.
 
     Args:
         extractor: the model. images: files and folders. out: the folder.
         shard_size: images in a shard. file_type: of shards, "safetensors" or "parquet".
         part: (i, n): make every n-th shard, beginning with the i-th, counted from 1; other processes make the rest.
-        skip_damaged: leave out images that cannot be read; each shard says which.
-        cameras: of the images, for an adapted model: one for all, or a function that says it of an image.
-        told: what is there already and what is made again. progress: shows how far it is.
+        skip_damaged: leave out images that cannot be read; each shard lists them.
+        cameras: of the images, for an adapted model: one for all, or a function from an image to its camera.
+        told: called with messages about existing and repeated shards. progress: shows the progress.
 
     Raises:
-        ConfigError: ``part`` is no (i, n) with 1 <= i <= n. ShapeError: a number is no whole one of at least 1.
-        DataError: there is no image, one cannot be read or is no file, another process makes this part, or the folder
-            was begun with another model, other images or other settings.
+        ConfigError: ``part`` is not (i, n) with 1 <= i <= n. ShapeError: a number is not a whole number of at least 1.
+        DataError: there is no image, an image cannot be read or is not a file, another process makes this part, or the
+            folder was begun with another model, other images or other settings.
         MissingDependencyError: Parquet without pyarrow.
     """
     if not isinstance(part, tuple) or len(part) != 2:

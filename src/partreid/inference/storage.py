@@ -42,8 +42,8 @@ def iter_embeddings(path: str | Path) -> Iterator[tuple[PartEmbeddings, tuple[st
     """The same file by file, for folders of shards larger than the memory.
 
     Raises:
-        DataError: as :func:`load_embeddings`. That shards are missing or of other images is told before the first;
-            what was given before is right.
+        DataError: as :func:`load_embeddings`. Missing shards and shards of other images are reported before the first
+            result. All results before an error are right.
     """
     path = nameable(path, error=DataError)
     for file in shard_files(path) if path.is_dir() else [path]:
@@ -55,10 +55,10 @@ def images_root(path: str | Path) -> Path | None:
     """The folder from which relative names of images in a file of embeddings, or in a folder of shards, start.
 
     Returns:
-        None where all names are absolute, or the file does not say it (that of an earlier version, or of tracks).
+        None if all names are absolute, or if the file does not contain it (files of earlier versions, or of tracks).
 
     Raises:
-        DataError: as :func:`load_embeddings`, as far as descriptions tell.
+        DataError: as :func:`load_embeddings`, but only the metadata are checked.
     """
     path = nameable(path, error=DataError)
     root = read_manifest(path).root if path.is_dir() else read_facts(path).root
@@ -71,14 +71,14 @@ def shard_name(index: int, file_type: str) -> str:
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """The files of a folder of shards, in order: all are there, and by their descriptions they belong together."""
+    """The files of a folder of shards, in order. All exist, and their metadata belong together."""
     manifest = read_manifest(folder)
     count, suffix = manifest.shards, manifest.file_type
     found = sorted((int(match[1]), file) for file in folder.iterdir() if (match := _SHARD.fullmatch(file.name)))
     if foreign := [file for i, file in found if i >= count or file.name != shard_name(i, suffix)]:
         raise DataError(
-            f"{folder} holds {foreign[0].name}, and its {MANIFEST} says that there are {count} shards of type "
-            f"{suffix}: one of the two was changed. Move what does not belong there away, or embed into another folder."
+            f"{folder} contains {foreign[0].name}, but its {MANIFEST} lists {count} shards of type {suffix}, so one of "
+            "the two was changed. Move away what does not belong there, or embed into another folder."
         )
     there = dict(found)
     if len(there) < count:
@@ -103,7 +103,7 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 class Manifest(ConfigModel):
-    """What a folder of shards says of itself, as far as its readers need it."""
+    """The part of a folder's manifest that its readers need."""
 
     version: Annotated[int, Field(strict=True, ge=1, le=2)]
     """Of the format; 1 had no checksums."""
@@ -125,7 +125,7 @@ class Manifest(ConfigModel):
     """From where relative names start; "" = all are absolute, or it is not known."""
 
     def fault(self, shard: int, facts: FileFacts) -> str:
-        """Why a shard of these facts does not belong in this place; "" = it does."""
+        """The reason why a shard with these facts does not belong in this place; "" = it does."""
         size = min(self.shard_size, self.images - shard * self.shard_size)
         positions = [position - shard * self.shard_size for position, _, _ in facts.skipped]
         if facts.model != self.model or facts.slots != self.slots:
@@ -140,17 +140,17 @@ class Manifest(ConfigModel):
 
 
 def shard_mark(names_sha256: str, shard: int) -> str:
-    """How a shard says which it is."""
+    """The text in a shard that gives its place in the folder."""
     return f"{names_sha256}/{shard}"
 
 
 def name_bytes(name: str) -> bytes:
-    """A name as it enters the digest of all names."""
+    """A name in the form that enters the digest of all names."""
     return name.encode("utf-8", "surrogateescape") + b"\0"
 
 
 def manifest_content(path: Path) -> dict[str, Any]:
-    """What stands in a manifest, with the names of today."""
+    """The content of a manifest, with the present names of its fields."""
     content = read_json(path, error=DataError)
     if not isinstance(content, dict):
         raise DataError(f"{path} cannot be read: expected a JSON object. Move it away, or embed into another folder.")

@@ -1,4 +1,4 @@
-"""Images in, embeddings out, batch by batch: threads decode what comes next while the network runs."""
+"""From images to embeddings, batch by batch. Threads decode the next images while the network runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OnError = Literal["raise", "skip"]
 
 
 class SkippedImage(NamedTuple):
-    """An image that was left out: its place among all, its name, and why."""
+    """An image that was left out: its position among all, its name, and the reason."""
 
     position: int
     name: str
@@ -42,9 +42,9 @@ class EmbeddedBatch(Guided):
     """Images that went through the network together.
 
     Attributes:
-        names: of B images: the file, or ``#7`` for the eighth of a stream of arrays.
-        positions: [B] their places among all images of the stream, from 0; skipped ones leave a gap.
-        output: everything the model said, on the CPU: ``output.attention`` are the maps.
+        names: of B images: the file, or ``#7`` for the eighth image of a stream of arrays. positions: [B] their
+        positions among all images of the stream, from 0; skipped images leave a gap.
+        output: all outputs of the model, on the CPU; ``output.attention`` are the attention maps.
     """
 
     names: tuple[str, ...]
@@ -53,7 +53,7 @@ class EmbeddedBatch(Guided):
 
     @property
     def embeddings(self) -> PartEmbeddings:
-        """[B, S, D] what matching compares."""
+        """[B, S, D] the embeddings that matching compares."""
         return self.output.embeddings
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ class EmbeddingStream(Iterator[EmbeddedBatch]):
     """The batches of a stream, in the order of its images. Close it, or use ``with``, to leave it early.
 
     Attributes:
-        skipped: what was left out so far.
+        skipped: the images left out so far.
     """
 
     def __init__(self, runner: Runner, batches: Iterator[ImageBatch], *, skip: bool, readers: int | None) -> None:
@@ -101,7 +101,7 @@ class ImageBatch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DecodedBatch:
-    """A batch that was read: the positions that it covers, and what could be read of it; ``skipped`` are the others."""
+    """A batch that was read: the positions that it covers, and its readable images; ``skipped`` are the others."""
 
     first: int
     end: int
@@ -126,7 +126,7 @@ def in_batches(
 def run_batches(
     runner: Runner, batches: Iterator[ImageBatch], *, skip: bool, readers: int | None
 ) -> Generator[tuple[DecodedBatch, ModelOutput | None], None, None]:
-    """Every batch as it was read, and what the network says of it: None where no image could be read.
+    """Every batch as it was read, and the output of the network; None if no image could be read.
 
     ``readers`` threads decode ahead and hold at most ``readers + 1`` batches; 0 decodes between the batches, None takes
     one for each core of this process, at most 4: decoding takes a small part of the time.

@@ -58,7 +58,7 @@ _MIRRORED_KEYPOINTS, _MIRRORED_AFFINITY, _MIRRORED_SIGN = _mirrored_channels()
 def unmirror(
     heat_maps: NDArray[np.float32], affinity: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What a network found in the mirrored image, as maps of the image itself.
+    """Convert a network's maps of the mirrored image into maps of the image itself.
 
     Args:
         heat_maps: [18 or more, h, w] in the order of :data:`OPENPOSE_KEYPOINTS`. affinity: [38, h, w].

@@ -1,8 +1,9 @@
 """Draw the 36 pose fields from COCO keypoints: a Gaussian per keypoint, a soft capsule per limb.
 
-All widths are fractions of the person's stature in pixels, chosen so that the threshold 0.5 of Eq. 10 falls on the
-limb's real outline: head keypoints together cover the head, ankles the feet. Where the grid is coarser than that, a
-keypoint grows until it holds at least one node: a head or foot that owns no pixel is never learned.
+All widths are fractions of the person's stature in pixels. They are chosen so that the threshold 0.5 of Eq. 10 falls on
+the real outline of the limb: the head keypoints together cover the head, and the ankles cover the feet. If the grid is
+too coarse for this, a keypoint grows until it contains at least one node, because a head or foot without a node is
+never learned.
 """
 
 from __future__ import annotations
@@ -72,10 +73,10 @@ def draw_pose_fields(
 ) -> NDArray[np.float32]:
     """Pose fields of one person.
 
-    Node (i, j) of the fields lies at pixel (i·H/(h-1), j·W/(w-1)) of the image. A keypoint's field is
-    c·exp(-ln 2·(d/r)²) at distance d, with confidence c; a limb's is the same with d the distance to the segment
-    and c the smaller confidence of its two ends, so that a hidden keypoint hides its limbs too. Where shoulders and
-    hips are all seen, both sides of the trunk fill what lies between them.
+    Node (i, j) of the fields lies at pixel (i·H/(h-1), j·W/(w-1)) of the image. A keypoint's field is c·exp(-ln
+    2·(d/r)²) at distance d, with confidence c; a limb's is the same with d the distance to the segment and c the
+    smaller confidence of its two ends, so that a hidden keypoint also hides its limbs. If all shoulders and hips are
+    seen, the two sides of the trunk also fill the area between them.
 
     Args:
         keypoints: [17, 3], x and y in pixels of the image, confidence in [0, 1]; 0 is a keypoint not seen.
@@ -119,7 +120,7 @@ def draw_pose_fields(
 
 
 def estimate_stature(keypoints: NDArray[np.floating], image_size: tuple[int, int]) -> float:
-    """The person's stature in pixels: as measured, at most 1.5·H; 0.9·H where it cannot be measured.
+    """The person's stature in pixels: the measured one, but at most 1.5·H; 0.9·H if it cannot be measured.
 
     Args:
         keypoints: [17, 3], x, y in pixels, confidence. image_size: (H, W) in pixels.
@@ -129,9 +130,9 @@ def estimate_stature(keypoints: NDArray[np.floating], image_size: tuple[int, int
 
 
 def measured_stature(points: NDArray[np.floating], seen: NDArray[np.bool_]) -> float:
-    """The person's stature in pixels from the lengths of the body segments that are seen, NaN where none is.
+    """The person's stature in pixels from the lengths of the visible body segments; NaN if none is visible.
 
-    A segment seen at an angle looks shorter, never longer: the largest estimate counts.
+    The largest estimate counts, because a segment seen at an angle looks shorter, never longer.
 
     Args:
         points: [17, 2], x, y in pixels. seen: [17].

@@ -1,4 +1,4 @@
-"""Reading and writing label files. Nothing is ever unpickled; a file is whole or it is not there."""
+"""Reading and writing label files. Nothing is ever unpickled. A file is either complete or absent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ARCHIVE = "an archive"
 def label_size(height: int, width: int, *, stride: int = 8) -> tuple[int, int]:
     """(h, w) of labels made for an H×W image, about ``stride`` pixels apart.
 
-    With stride 8 it is that of the published labels, 2·ceil((n-1)/16) + 1: 128×64 gives (17, 9).
+    With stride 8 it is the size of the published labels, 2·ceil((n-1)/16) + 1: 128×64 gives (17, 9).
     """
     return 2 * ceil((height - 1) / (2 * stride)) + 1, 2 * ceil((width - 1) / (2 * stride)) + 1
 
@@ -38,8 +38,8 @@ def read_pose_fields(path: str | Path) -> NDArray[np.float32]:
     """Pose fields of a ``.npy`` file.
 
     Args:
-        path: a float array, clamped to [0, 1], or a uint8 array, read as value/255. Values far beyond 1, and bytes of
-            0 and 1 only, are of another scale and refused.
+        path: a float array, clamped to [0, 1], or a uint8 array, read as value/255. Values far above 1, and bytes with
+            only 0 and 1, are of another scale and refused.
 
     Returns:
         float32 [36, h, w] in [0, 1].
@@ -83,7 +83,7 @@ def read_part_maps(path: str | Path, schema: PartSchema) -> NDArray[np.float32]:
 
 
 def read_stored_part_maps(path: str | Path, schema: PartSchema) -> NDArray[np.generic]:
-    """Part maps E as small as the file has them, to be kept in memory; :func:`part_map_values` makes numbers of them.
+    """Part maps E in the compact type of the file, to keep in memory; :func:`part_map_values` converts them to numbers.
 
     Args:
         path, schema: as in :func:`read_part_maps`.
@@ -103,16 +103,17 @@ def read_stored_part_maps(path: str | Path, schema: PartSchema) -> NDArray[np.ge
 
 
 def check_upright(label: str | Path, nodes: tuple[int, int], image: str | Path, size: tuple[int, int]) -> None:
-    """Refuse a label that lies on its side beside an upright image: transposed, or made before it was turned.
+    """Refuse a label that is turned by 90° while its image is upright: it was transposed, or made before the image was
+    turned.
 
-    Only a label clearly wider than high of an image clearly higher than wide is certain: labels may be made in
-    images that were all brought to one upright size.
+    This is certain only if the label is clearly wider than high and the image clearly higher than wide, because labels
+    may be made in images that were all resized to one upright size.
 
     Args:
         label, image: the files. nodes: (h, w) of the label. size: (H, W) of the image, as it is read: upright.
 
     Raises:
-        LabelError: it lies; the message says what to do.
+        LabelError: the label is turned; the message says what to do.
     """
     (h, w), (height, width) = nodes, size
     if w >= _CLEARLY * h and height >= _CLEARLY * width:
@@ -124,7 +125,7 @@ def check_upright(label: str | Path, nodes: tuple[int, int], image: str | Path, 
 
 
 def part_map_values(stored: NDArray[np.generic]) -> NDArray[np.float32]:
-    """What :func:`read_stored_part_maps` gave, any number of them stacked, as float32 in [0, 1]."""
+    """Results of :func:`read_stored_part_maps`, also stacked, as float32 in [0, 1]."""
     if stored.dtype == np.uint8:
         return stored.astype(np.float32) / np.float32(255)
     return stored.astype(np.float32, copy=False)
@@ -133,8 +134,8 @@ def part_map_values(stored: NDArray[np.generic]) -> NDArray[np.float32]:
 def write_pose_fields(path: str | Path, fields: NDArray[np.floating], *, quantised: bool = True) -> None:
     """Write pose fields [36, h, w] as ``.npy``: uint8 (value·255, rounded) or float32.
 
-    Values are clamped to [0, 1]. The file appears whole or not at all. Bytes that are 0 and 1 only are written as 0:
-    they would be read for another scale.
+    Values are clamped to [0, 1]. The file appears completely or not at all. If all bytes are 0 or 1, they are written
+    as 0, because a reader would take them for another scale.
 
     Raises:
         LabelError: another shape, not finite, or the file cannot be written.
@@ -146,7 +147,8 @@ def write_pose_fields(path: str | Path, fields: NDArray[np.floating], *, quantis
 
 
 def write_label_map(path: str | Path, label: NDArray[np.integer]) -> None:
-    """Write a label map [h, w] as uint8, a PNG if the name ends so, else ``.npy``. Whole or not at all.
+    """Write a label map [h, w] as uint8, a PNG if the name ends in ``.png``, else ``.npy``. It is written completely or
+    not at all.
 
     Raises:
         LabelError: not 2-D, values outside 0..255, or the file cannot be written.

@@ -1,4 +1,6 @@
-"""Making label files for many images: resumable, each file whole or absent, with a report of what was found."""
+"""Making label files for many images. It can be resumed, each file is complete or absent, and a report lists the
+results.
+"""
 
 from __future__ import annotations
 
@@ -53,9 +55,9 @@ class LabelRecord:
     """A line of the report.
 
     Attributes:
-        image: the job's name. persons: how many were found, None where a kept label's run did not say.
-        parts: parts of the schema ``five`` that the label holds. note: a key of :data:`NOTES`, or "".
-        source: what made the label, "" for one from elsewhere.
+        image: the job's name. persons: number of persons found; None if the run of a kept label did not report it.
+        parts: parts of the schema ``five`` in the label. note: a key of :data:`NOTES`, or "".
+        source: the provider that made the label, "" for a label from elsewhere.
     """
 
     image: str
@@ -67,13 +69,13 @@ class LabelRecord:
 
 @dataclass(repr=False)
 class LabelSummary(Guided):
-    """What became of the images.
+    """The result of labelling images.
 
     Attributes:
         report: the file with a line for each image.
         made: labels written now. kept: valid ones that were there already.
         notes: number of images for each key of :data:`NOTES`.
-        other_sources: number of kept labels that something else made, by what made them.
+        other_sources: number of kept labels from other sources, by source.
         failed: one message per image that could not be read.
     """
 
@@ -98,22 +100,22 @@ def make_labels(
 ) -> LabelSummary:
     """Write one file of pose fields per image, and ``report.csv`` with a line for each.
 
-    A valid file that is there already is kept, so an interrupted run resumes and ends with the same bytes as an
-    unbroken one; a damaged file is made again. An image that cannot be read is named in the summary and
-    does not stop the others.
+    Valid files that exist already are kept, so an interrupted run can be resumed, and its result has the same bytes as
+    an uninterrupted run. A damaged file is made again. An image that cannot be read is listed in the summary, and the
+    others are still labelled.
 
     Args:
-        provider: what finds the persons.
+        provider: finds the persons.
         jobs: the images. folder: the label folder, for the report; lines about other images stay in it.
         read: reads an image as uint8 [H, W, 3] RGB.
-        source: what makes the labels, with its settings; kept ones of another source are counted in the summary.
+        source: the provider and its settings; the summary counts kept labels of other sources.
         quantised: write uint8, else float32 as the published labels are.
         overwrite: make valid files again too.
-        advance: called with the number of images that became done.
+        advance: called with the number of images done.
 
     Raises:
         LabelError: a label file or the report cannot be written, another process makes labels in ``folder``, or the
-            provider has nothing to say of the images.
+            provider cannot label the images.
     """
     provider.check([job.image for job in jobs])
     summary = LabelSummary(folder / REPORT, 0, 0, Counter(), Counter(), [])
@@ -194,10 +196,11 @@ class _Report:
 
 
 def read_report(path: Path) -> list[LabelRecord]:
-    """The lines of a report; of a killed run those that are whole. Later lines about an image replace earlier ones.
+    """The lines of a report; after a killed run, only its complete lines. Later lines about an image replace earlier
+    ones.
 
     Raises:
-        LabelError: the file cannot be read, or is no such report.
+        LabelError: the file cannot be read, or is not such a report.
     """
     try:
         with path.open(newline="", encoding="utf-8", errors=_ANY_NAME) as file:

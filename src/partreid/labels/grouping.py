@@ -58,11 +58,11 @@ def label_map(part_maps: NDArray[np.generic], threshold: float = LABEL_THRESHOLD
 def label_map(
     part_maps: NDArray[np.generic] | Tensor, threshold: float = LABEL_THRESHOLD
 ) -> NDArray[np.uint8] | Tensor:
-    """Label map Y (Eq. 10): 0 = background where no part reaches ``threshold``, else 1 + the strongest part.
+    """Label map Y (Eq. 10): 0 = background if no part reaches ``threshold``, else 1 + the strongest part.
 
     Args:
         part_maps: E, [K, h, w] or [N, K, h, w], an array or a tensor; a tie goes to the part that comes first.
-        threshold: λ_r, compared in the maps' own unit. Where all parts are 0 is background, whatever it is.
+        threshold: λ_r, in the unit of the maps. A node where all parts are 0 is background for any threshold.
 
     Returns:
         [h, w] or [N, h, w], values 0..K: uint8 of an array, int64 on the same device of a tensor.
@@ -79,7 +79,7 @@ def label_map(
 
 
 def one_hot(label: NDArray[np.integer], num_parts: int) -> NDArray[np.float32]:
-    """Part maps E that give ``label`` back: 1 where the part stands, else 0.
+    """Part maps E of a label map: 1 at the nodes of a part, else 0.
 
     Args:
         label: [h, w], values 0..K. num_parts: K.

@@ -1,4 +1,4 @@
-"""Where label files lie: ``<root>/masks/<label folder>/<the image's folder within root>/<name>``."""
+"""The places of label files: ``<root>/masks/<label folder>/<the image's folder within root>/<name>``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMES = ("{stem}.npy", "{name}.npy", "{name}.confidence_fields.npy", "{stem}.pn
 
 
 def label_folders(root: str | Path) -> tuple[str, ...]:
-    """Names of the label folders in ``<root>/masks``, sorted; hidden ones (of editors, of systems) are passed over."""
+    """Names of the label folders in ``<root>/masks``, sorted, without hidden folders (of editors or systems)."""
     masks = Path(root) / MASKS
     if not masks.is_dir():
         return ()
@@ -33,9 +33,8 @@ def choose_label_folder(root: str | Path, labels: str | None = AUTO) -> str | No
 
     Args:
         root: the data set's folder.
-        labels: a folder's name, several with commas between (the first that is there is taken: sets that are
-            trained on together may have different ones), ``"auto"`` for the only one there is (None where there is
-            none), or None.
+        labels: a folder's name, several with commas between (the first existing one is used, because sets that are
+            trained on together may have different ones), ``"auto"`` for the only one (None if there is none), or None.
 
     Raises:
         LabelError: several folders and ``"auto"``, or no folder of that name.
@@ -59,12 +58,12 @@ def choose_label_folder(root: str | Path, labels: str | None = AUTO) -> str | No
 
 
 def label_path(image_path: str | Path, root: str | Path, labels_folder: str) -> Path:
-    """Where the label of an image is written: the first of the places where :func:`find_label` looks."""
+    """The path for writing the label of an image: the first place where :func:`find_label` searches."""
     return _label_candidates(image_path, root, labels_folder)[0]
 
 
 def published_label_path(image_path: str | Path, dataset: ReIDDataset, labels_folder: str) -> Path:
-    """Where the label of an image lies in the label files that were published for its set.
+    """The path of an image's label among the published label files of its set.
 
     Args:
         image_path: the image, within the set's folder. dataset: the set; its layout knows the naming.
@@ -93,10 +92,10 @@ def _label_candidates(
 def find_label(
     image_path: str | Path, root: str | Path, labels_folder: str, naming: LabelNaming | None = None
 ) -> Path | None:
-    """The label file of an image, or None where there is none.
+    """The label file of an image, or None if there is none.
 
-    It may be called ``<stem>.npy``, ``<name>.npy``, ``<name>.confidence_fields.npy`` or ``<stem>.png``; where the
-    published labels of its set leave the person's folder out, it may lie there.
+    It may be called ``<stem>.npy``, ``<name>.npy``, ``<name>.confidence_fields.npy`` or ``<stem>.png``; if the
+    published labels of its set omit the person's folder, it may also be there.
 
     Args:
         image_path: the image, within ``root``. root: the data set's folder. labels_folder: in ``<root>/masks``.

@@ -1,4 +1,4 @@
-"""What makes a label a bad case: a few rules over the label map, for looking through thousands of labels."""
+"""A few rules over label maps that find bad labels among thousands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from partreid.parts import KEYPOINTS, PartSchema
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a label is worth a look: a title, and the rule in a sentence."""
+    """A reason to look at a label: a title, and the rule in a sentence."""
 
     title: str
     rule: str
@@ -54,11 +54,11 @@ _LEGS = {KEYPOINTS.index(f"{side}_{joint}") for side in ("left", "right") for jo
 
 @dataclass(frozen=True, repr=False)
 class LabelRating(Guided):
-    """What a label holds, and what is wrong with it.
+    """The content of a label, and its fault.
 
     Attributes:
-        size: (h, w) in nodes, or None where it cannot be read.
-        parts: the parts that some node is labelled with, in the schema's order.
+        size: (h, w) in nodes, or None if it cannot be read.
+        parts: the parts in the label, in the schema's order.
         coverage: fraction of the nodes that are labelled with a part.
         reason: a key of :data:`REASONS`, or None for a label without fault.
         detail: the fault in words.
@@ -95,7 +95,8 @@ def rate_part_maps(
 ) -> LabelRating:
     """Rate a label by its label map Y; the first rule of :data:`REASONS` that holds gives the reason.
 
-    The rules say where to look, not what is wrong. Pieces are told apart by nodes that touch at sides or corners.
+    The rules suggest labels to look at; they do not prove a fault. Nodes that touch at sides or corners belong to one
+    piece.
 
     Args:
         part_maps: E [K, h, w]. schema: the K parts. threshold: λ_r of Eq. 10.
@@ -122,7 +123,7 @@ def worst_first(ratings: Sequence[LabelRating]) -> dict[str, list[int]]:
 
 
 def describe(rating: LabelRating, schema: PartSchema) -> str:
-    """A rating in words: the fault, then the parts that are not there, or the few that are.
+    """A rating in words: the fault, then the missing parts, or the present ones if they are few.
 
     Example:
         >>> from partreid.parts import get_part_schema
@@ -191,14 +192,14 @@ def _pieces(body: NDArray[np.bool_]) -> list[int]:
 def count_parts(
     paths: Sequence[Path], schema: PartSchema, *, sample: int
 ) -> tuple[NDArray[np.float64], list[tuple[int, ...]], list[str]]:
-    """How much of labels each part takes.
+    """The share of labels that each part covers.
 
     Args:
         paths: of pose fields or label maps. schema: the K parts. sample: how many to read at most, evenly chosen.
 
     Returns:
-        [N, 1 + K], for each of the N labels that could be read the fraction of its nodes that are background, and each
-        part's; the sizes (h, w) of labels, sorted; and what is wrong with those that cannot be read.
+        [N, 1 + K], the fractions of nodes that are background and that belong to each part, for each of the N readable
+        labels; the sorted sizes (h, w) of labels; and the faults of unreadable labels.
     """
     maps, damaged = [], []
     for i in np.linspace(0, len(paths) - 1, min(sample, len(paths))).astype(int):

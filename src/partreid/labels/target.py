@@ -1,4 +1,4 @@
-"""Of several persons in a crop, the one the crop is about (paper, supplementary materials)."""
+"""Choosing the target among several persons in a crop (paper, supplementary materials)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FRAGMENT, _SMALL = 0.4, 0.6
 def choose_target(persons: NDArray[np.floating], image_size: tuple[int, int]) -> int:
     """Index of the ReID target: the person whose head is closest to the middle of the box's upper edge.
 
-    The head is the mean of its seen keypoints. Where none is seen it is taken to be above the shoulders, and
-    without shoulders at the topmost seen keypoint. Two kinds are no candidates, of which the paper says nothing: who
-    has less than 0.4 of the seen keypoints of the fullest person is a fragment (an arm cut off by a weak affinity, a
-    passer-by's foot), and who has less than 0.6 of the stature of the tallest of the others walks in the background.
-    A tie goes to the first.
+    The position of the head is the mean of its seen keypoints. If none is seen, it is assumed above the shoulders, and
+    without shoulders at the topmost seen keypoint. Two kinds of persons are excluded, which the paper does not mention.
+    A person with less than 0.4 times as many seen keypoints as the most complete person is a fragment (an arm cut off
+    by a weak affinity, or a passer-by's foot). A person with less than 0.6 times the stature of the tallest remaining
+    person is in the background. In a tie the first person wins.
 
     Args:
         persons: [P, 17, 3] keypoints (x, y in pixels, confidence; seen from 0.05 on). image_size: (H, W) of the crop

@@ -68,7 +68,7 @@ def backup_gallery(
     path = Path(path)
     mend_folder(path)
     if path.exists():
-        raise DataError(f"There is something at {path}. A backup takes nobody's place: choose a new folder.")
+        raise DataError(f"There is something at {path}. A backup replaces nothing. Choose a new folder.")
     extractor = extractor or gallery.extractor
     if extractor is None and with_model:
         extractor = gallery.embedder()

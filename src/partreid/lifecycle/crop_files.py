@@ -72,7 +72,7 @@ def _kept_for(item: GalleryItem, file: Path) -> str:
     if len(str(file)) > LONGEST_ID:
         return "its path is too long to look for among the other items"
     if not file.is_absolute():
-        return "its path is relative: nobody knows to which folder"
+        return "its path is relative to an unknown folder"
     if file.is_symlink() or (file.exists() and not file.is_file()):
         return "a link, or no file"
     return ""

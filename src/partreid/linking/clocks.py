@@ -1,4 +1,6 @@
-"""Which tracks cannot be of one person: seen at once by one camera, or too soon or too late by another."""
+"""Finding tracks that cannot show one person: one camera saw them at the same time, or another camera too soon or too
+late.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,12 @@ _COLUMNS = ("from", "to", "least", "most")
 
 @dataclass(frozen=True, repr=False)
 class TravelTime(Guided):
-    """How long a person takes from one camera's sight into another's.
+    """The time that a person needs from the view of one camera to that of another.
 
-    It holds for the way back too, where that has no rule of its own.
+    It also holds for the way back, unless that has its own rule.
 
     Attributes:
-        origin, target: cameras. least, most: seconds; ``most`` is infinite where nobody knows a limit.
+        origin, target: cameras. least, most: seconds; ``most`` is infinite without a limit.
 
     Raises:
         ConfigError: not two cameras, or not 0 <= least <= most.
@@ -98,7 +100,8 @@ class Clocks:
     """Where and when N tracks were seen, as numbers.
 
     Args:
-        tracks: N of them. travel: between cameras. different: pairs of positions that somebody said are two persons.
+        tracks: N of them. travel: between cameras. different: pairs of positions that people declared to be two
+            persons.
 
     Raises:
         ConfigError: two travel times for one way.
@@ -127,8 +130,8 @@ class Clocks:
     def overlap(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether two tracks were seen at once by one camera. ``i`` and ``j`` are positions of any like shapes.
 
-        Tracks of one video are compared on its clock, where one frame in common is enough; those of two videos by their
-        times, which must overlap truly: nobody sets clocks to the frame.
+        Tracks of one video are compared on its clock, where one common frame is enough. Tracks of two videos are
+        compared by their times, which must really overlap, because clocks are not set to the frame.
         """
         film = (self.video[i] == self.video[j]) & (self.video[i] >= 0)
         at_once = (self._first[i] <= self._last[j]) & (self._first[j] <= self._last[i])  # NaN: never
@@ -139,7 +142,7 @@ class Clocks:
         return found
 
     def impossible(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether two tracks cannot be of one person, as clocks, travel times, or given names say."""
+        """Whether clocks, travel times, or given names exclude that two tracks show one person."""
         two_names = (self._known[i] != self._known[j]) & (self._known[i] >= 0) & (self._known[j] >= 0)
         found: NDArray[np.bool_] = self.overlap(i, j) | two_names
         if self._least is not None and self._most is not None:

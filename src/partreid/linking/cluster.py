@@ -1,4 +1,4 @@
-"""From pairs to persons: what looks most alike is joined first, as long as clocks and people allow it."""
+"""From pairs to persons: the most similar groups are joined first, if clocks and corrections allow it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Clusters(Guided):
 
     Attributes:
         label: [N] the position of the first track of the same person.
-        links: how many pairs of tracks were made one person, by appearance. wrong: how many of them to expect wrong.
-        lowest: the least probability by which two groups of tracks were joined; NaN where none were.
+        links: number of pairs of tracks that were linked by appearance. wrong: the expected number of wrong links.
+        lowest: the lowest probability with which two groups were joined; NaN if none were.
     """
 
     label: NDArray[np.int64]
@@ -37,19 +37,20 @@ class Clusters(Guided):
 def agglomerate(
     evidence: Evidence, same: Iterable[Sequence[int]] = (), *, max_wrong: float = 0.1, least_ratio: float = -math.inf
 ) -> Clusters:
-    """Join the two groups of tracks that are one person most probably, again and again.
+    """Join the two groups of tracks that most probably show one person, again and again.
 
     The log odds of two groups are those of the prior, plus the mean log-likelihood ratio of their pairs that share a
-    slot. The mean, not the sum: who looks like somebody in one pair does so in all, so pairs are not independent. Pairs
-    that share none say nothing. Two groups with an impossible pair are never joined.
+    slot. It is the mean, not the sum, because pairs are not independent: a person who resembles somebody in one pair
+    does so in all pairs. Pairs that share no slot do not count. Two groups with an impossible pair are never joined.
 
-    It ends before the expected share of wrong links would exceed ``max_wrong``, or a link were likelier wrong than
-    right. Equal probabilities are decided by position.
+    It ends before the expected share of wrong links exceeds ``max_wrong``, or a link is more likely wrong than right.
+    Equal probabilities are decided by position.
 
     Args:
         evidence: of N tracks; its ratios are overwritten.
-        same: positions that are one person in any case. Each keeps its own looks: what joins one of them joins all.
-        max_wrong: the largest expected share of wrong links among those that are made.
+        same: positions that are one person in any case. Each keeps its own appearance; a group that joins one of them
+            joins all.
+        max_wrong: the largest expected share of wrong links.
         least_ratio: groups whose mean log-likelihood ratio is not above it are not joined.
 
     Raises:

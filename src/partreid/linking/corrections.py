@@ -1,4 +1,4 @@
-"""What people said of tracks: these two are one person, these two are not. Kept in a file, obeyed by every linking."""
+"""Corrections by people: two tracks are one person, or two. They are stored in a file, and every linking obeys them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, repr=False)
 class Correction(Guided):
-    """What somebody said of two tracks.
+    """A correction of two tracks.
 
     Attributes:
         first, second: their ids. same: whether they are one person.
-        time: when it was said, as ISO 8601 writes it in UTC; "" = unknown. who: said it; "" = unknown.
+        time: when it was made, in ISO 8601 and UTC; "" = unknown. who: its author; "" = unknown.
 
     Raises:
-        DataError: it is one track twice, or no text.
+        DataError: both tracks are the same, or a value is not text.
     """
 
     first: str
@@ -68,10 +68,10 @@ class Correction(Guided):
 
 @dataclass(frozen=True, repr=False)
 class Corrections(Guided):
-    """All that was said, one correction for a pair.
+    """All corrections, at most one for each pair.
 
     Attributes:
-        said: in the order in which it was said.
+        said: the corrections in the order in which they were made.
 
     Raises:
         DataError: they contradict each other; the message names those that do.
@@ -92,7 +92,7 @@ class Corrections(Guided):
         return len(self.said)
 
     def same_persons(self) -> list[tuple[str, ...]]:
-        """Tracks that are one person by what was said, two or more each; tracks and groups in the order of ids."""
+        """Groups of two or more tracks that are one person by the corrections; all in the order of ids."""
         near = self._near()
         groups, seen = [], set[str]()
         for start in sorted(near):
@@ -108,16 +108,16 @@ class Corrections(Guided):
         return groups
 
     def different(self) -> list[tuple[str, str]]:
-        """Pairs of tracks that are two persons by what was said."""
+        """Pairs of tracks that are two persons by the corrections."""
         return sorted(one.pair for one in self.said if not one.same)
 
     def with_said(
         self, same: Iterable[Sequence[str]] = (), different: Iterable[Sequence[str]] = (), *, who: str = ""
     ) -> Self:
-        """These and more, said now. What is said of a pair replaces what was said of it before.
+        """These and new corrections, made now. A new correction of a pair replaces the former one.
 
         Raises:
-            DataError: they contradict each other, or a pair is none.
+            DataError: they contradict each other, or a pair is not valid.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         more = []
@@ -128,14 +128,14 @@ class Corrections(Guided):
                 more.append(Correction(pair[0], pair[1], is_same, now, who))
         pairs_said = [one.pair for one in more]
         if twice := {one.pair for one in more if pairs_said.count(one.pair) > 1}:
-            raise DataError(f"{' and '.join(min(twice))} are corrected twice in one call. Say it once.")
+            raise DataError(f"{' and '.join(min(twice))} are corrected twice in one call. Correct them once.")
         return type(self)((*self.said, *more))
 
     def without(self, pairs: Iterable[Sequence[str]]) -> Self:
-        """These, but what was said of some pairs.
+        """These without the corrections of some pairs.
 
         Raises:
-            DataError: nothing was said of one.
+            DataError: a pair has no correction.
         """
         gone = {tuple(sorted(pair)) for pair in pairs}
         if unknown := gone - {one.pair for one in self.said}:
@@ -152,8 +152,7 @@ class Corrections(Guided):
         ))  # fmt: skip
 
     def without_tracks(self, gone: Collection[str]) -> Self:
-        """These without a word of some tracks. What was said of others by way of them stays: of a = b and b = c,
-        without b, a = c.
+        """These without some tracks. What follows for other tracks stays: a = b and b = c without b give a = c.
 
         Example:
             >>> said = Corrections().with_said(same=[("a", "b"), ("b", "c")], different=[("b", "d")])
@@ -174,7 +173,8 @@ class Corrections(Guided):
         return type(self)((*made, *(one for one in self.said if away.isdisjoint(one.pair))))
 
     def check(self, tracks: LinkTracks) -> None:
-        """Whether tracks can obey: none that are to be one person were seen at once, or have two given names.
+        """Check that tracks can obey: no tracks of one person were seen at the same time by one camera, or have two
+        given names.
 
         Raises:
             DataError: some do; the message names two of them.
@@ -252,13 +252,13 @@ class Corrections(Guided):
 
     @classmethod
     def change(cls, path: str | Path, how: Callable[[Self], tuple[Self, Result]]) -> Result:
-        """Read them, change them, and write them; nobody else does meanwhile.
+        """Read, change and write them, with the file locked.
 
         Args:
-            path: the file. how: takes what was said, and gives what is to be written and what this call returns.
+            path: the file. how: maps the corrections to those to write and to the return value of this call.
 
         Raises:
-            DataError: as :meth:`load` and :meth:`save`, or another process changes them just now.
+            DataError: as :meth:`load` and :meth:`save`, or another process is changing them.
         """
         path = Path(path)
         with hold_work(path.with_name(f".{path.name}.lock"), f"changing {path}", error=DataError):
@@ -270,7 +270,7 @@ class Corrections(Guided):
 
 
 def corrections_of(gallery: Gallery) -> Path | None:
-    """Where the corrections of a gallery are kept: in its folder; None for one in memory or on a server.
+    """The file of a gallery's corrections in its folder; None for a gallery in memory or on a server.
 
     Example:
         >>> corrections_of(Gallery()) is None

@@ -1,8 +1,9 @@
-"""From distances to likelihood ratios, where tracks lie otherwise than the images that a calibration was fitted on.
+"""From distances to likelihood ratios, for tracks whose distances differ from those of the calibration's images.
 
-Merging images averages their noise away, and other cameras blur or darken: all distances shift, and a calibration that
-took them as they are would call strangers one person. But nearly all pairs of many tracks *are* strangers. So distances
-are shifted and scaled to where the strangers of the calibration lie. Speaker verification does the same (z-norm).
+Merging images averages their noise away, and other cameras blur or darken. So all distances shift, and an unadapted
+calibration would call strangers one person. But in a large set of tracks nearly all pairs *are* strangers. So distances
+are shifted and scaled until the strangers have the same distances as the strangers of the calibration. Speaker
+verification does the same (z-norm).
 """
 
 from __future__ import annotations
@@ -53,17 +54,17 @@ def _wider_half(offset: float, slope: float, middle: float, spread: float) -> fl
 
 
 class DistanceFit:
-    """Where the distances of strangers lie, and how many pairs are none: for pairs of one camera and of two apart, as
-    one light and one background make strangers alike.
+    """Fits the distances of strangers, and the number of pairs that show one person. Pairs of one camera and of two
+    cameras are fitted separately, because common light and background make strangers alike.
 
     Args:
         calibration: its curves, prior, and strangers.
 
     Attributes:
-        prior: the fraction of the pairs of two cameras that show one person; where few pairs are of one camera, or of
-            two, of all pairs. share: of all pairs in any case. pairs: how many were looked at.
-        adapted: whether distances are shifted and scaled; not where there are few pairs, or the calibration does not
-            say where its strangers lie.
+        prior: the fraction of the pairs of two cameras that show one person; of all pairs, if one of the two kinds is
+            rare. share: the fraction of all pairs. pairs: number of added pairs.
+        adapted: whether distances are shifted and scaled. They are not if there are few pairs, or if the calibration
+            does not contain the distances of its strangers.
     """
 
     def __init__(self, calibration: MatchCalibration) -> None:
@@ -86,7 +87,7 @@ class DistanceFit:
 
     @property
     def pairs(self) -> int:
-        """How many pairs were looked at."""
+        """The number of added pairs."""
         return int(self._heights.sum())
 
     @property
@@ -95,20 +96,20 @@ class DistanceFit:
         return float(self._priors[0])
 
     def kinds(self, slots: NDArray[np.int64], one_camera: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """What pairs are, of how many slots they compared and whether one camera saw both."""
+        """The kinds of pairs: a number for the compared slots and for whether one camera saw both."""
         return slots + self._slots * one_camera
 
     def add(self, distances: NDArray[np.float32], kinds: NDArray[np.int64]) -> None:
-        """Look at pairs: [N] finite distances and [N] kinds."""
+        """Add pairs: [N] finite distances and [N] kinds."""
         places = np.clip((self._standard(distances, kinds) - _ENDS[0]) * (_BINS / (_ENDS[1] - _ENDS[0])), 0, _BINS - 1)
         flat = np.bincount(kinds * _BINS + places.astype(np.int64), minlength=self._heights.size)
         self._heights += flat.reshape(self._heights.shape)
 
     def fit(self, prior: float | None) -> None:
-        """Find where the strangers lie among what was looked at, and the priors where none is given.
+        """Fit the distances of strangers in the added pairs, and the priors if none is given.
 
-        Strangers are all pairs but the nearest, of which the prior says how many there are. They are not weighed by how
-        likely they are strangers: then any prior would fit.
+        All pairs except the nearest ones count as strangers; the prior gives the number of the nearest. Pairs are not
+        weighted by their probability of being strangers, because then any prior would fit.
         """
         self._priors[:] = self._prior_before if prior is None else prior
         self.adapted = self._knows_strangers and self.pairs >= FEWEST
@@ -130,7 +131,7 @@ class DistanceFit:
         self.share = float((self._heights * chance).sum() / max(1, self.pairs)) if prior is None else prior
 
     def ratio(self, distances: NDArray[np.float32], kinds: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Log-likelihood ratios that pairs are one person, to be taken with :attr:`prior`.
+        """Log-likelihood ratios that pairs show one person, for use with :attr:`prior`.
 
         Args:
             distances: of pairs that compared a slot or more. kinds: of the same pairs.

@@ -1,4 +1,4 @@
-"""A person says who is who: two persons are one, or tracks are somebody else. Kept, and in the gallery at once."""
+"""Merging and splitting persons by hand. The change is stored as a correction, and written to the gallery at once."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def items_of_person(gallery: Gallery, person: str) -> list[GalleryItem]:
 
 @guided
 def merge_persons(gallery: Gallery, file: str | Path, person: str, other: str, *, who: str = "") -> str:
-    """Say that two persons of a gallery are one.
+    """Merge two persons of a gallery.
 
     Args:
-        gallery: that was linked. file: of its corrections. person, other: their names. who: says so.
+        gallery: that was linked. file: of its corrections. person, other: their names. who: the author.
 
     Returns:
-        The name of both from now on: one that somebody gave, or the first one's.
+        The common name: the one that people gave, or the first one's.
 
     Raises:
-        DataError: there is no such person; tracks of the two were seen at once by one camera; people named both; or it
-            contradicts what was said before.
+        DataError: there is no such person; one camera saw tracks of the two at the same time; people named both; or it
+            contradicts earlier corrections.
     """
     if person == other:
         raise DataError(f"Expected two persons, got {person!r:.80} twice.")
@@ -70,17 +70,17 @@ def merge_persons(gallery: Gallery, file: str | Path, person: str, other: str, *
 
 @guided
 def split_tracks(gallery: Gallery, file: str | Path, tracks: Sequence[str], *, who: str = "") -> str:
-    """Say that some tracks of a person are of somebody else, who is one person.
+    """Split off some tracks of a person, which become another person.
 
     Args:
-        gallery: that was linked. file: of its corrections. tracks: ids, all of one person, but not all of them.
-            who: says so.
+        gallery: that was linked. file: of its corrections. tracks: ids of some, but not all, tracks of one person. who:
+            the author.
 
     Returns:
-        The name of somebody else: the next free number.
+        The name of the other person, with the next free number.
 
     Raises:
-        DataError: they are not there, are of several persons or all of one, or somebody named them.
+        DataError: they do not exist, belong to several persons, are all tracks of one, or people named them.
     """
     wanted = sorted({*tracks})
     if isinstance(tracks, str) or not wanted:

@@ -1,4 +1,4 @@
-"""What every pair of tracks says: how much likelier its looks are of one person than of two."""
+"""The evidence of every pair of tracks: the likelihood ratio that it shows one person rather than two."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _ROWS = 256
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Evidence(Guided):
-    """Of N tracks.
+    """The evidence of all pairs of N tracks.
 
     Attributes:
         ratio: [N, N] float32 log-likelihood ratio that two tracks are one person; 0 where no slot was compared,
-            -infinity where they cannot be, and on the diagonal.
+            -infinity if this is impossible, and on the diagonal.
         pattern: [N] which slots a track shows, as a row of ``comparable``.
         comparable: [P, P] bool: whether tracks of two patterns share a slot.
         fit: from distances to ratios, and the fraction of the possible pairs that show one person.
-        unknown: pairs that are possible and share no slot. impossible: pairs that are not.
+        unknown: number of possible pairs that share no slot. impossible: number of impossible pairs.
     """
 
     ratio: NDArray[np.float32]
@@ -45,7 +45,7 @@ class Evidence(Guided):
 
     @property
     def prior(self) -> float:
-        """What the ratios are to be taken with: :attr:`DistanceFit.prior`."""
+        """The prior for the ratios: :attr:`DistanceFit.prior`."""
         return self.fit.prior
 
 
@@ -62,11 +62,11 @@ def gather_evidence(
 
     Args:
         embeddings: [N, S, D]. clocks: of the same tracks. calibration: from distances to probabilities.
-        prior: the fraction of the possible pairs that show one person; estimated where None.
-        memory: bytes that the result may take. advance: told how many tracks were compared with all.
+        prior: the fraction of the possible pairs that show one person; None = estimate it.
+        memory: bytes allowed for the result. advance: called with the number of tracks that were compared with all.
 
     Raises:
-        DataError: there are too many for the memory; or the calibration is another model's.
+        DataError: there are too many tracks for the memory; or the calibration is for another model.
         ConfigError: ``prior`` is not between 0 and 1.
     """
     count = len(embeddings)

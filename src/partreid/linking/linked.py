@@ -1,4 +1,4 @@
-"""One name for a person across cameras: tracks in, persons out, and how sure it is."""
+"""One name for a person across cameras: from tracks to persons, with probabilities."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Linked(Guided):
 
     Attributes:
         tracks: N of them, in the order of their ids. persons: the name of each one's person, "" = none.
-        probabilities: of each, the mean probability that it and another track of its person are the same; None where it
-            is alone, or shares no slot with the others.
-        links: how many pairs of tracks were made one person by appearance. expected_wrong: the share of them that is to
-            be expected wrong; 0 where there are none.
-        lowest: the least probability by which two groups of tracks were joined; None where none were.
-        prior: the fraction of the possible pairs that show one person, as far as the pairs tell.
-        impossible: pairs that clocks, travel times, names or people exclude.
-        notes: what to know, in words.
+        probabilities: for each track, the mean probability that it and another track of its person are the same; None
+            if it is alone, or shares no slot with the others.
+        links: number of pairs of tracks linked by appearance. expected_wrong: the expected share of wrong links; 0 if
+            there are none.
+        lowest: the lowest probability with which two groups were joined; None if none were.
+        prior: the estimated fraction of the possible pairs that show one person.
+        impossible: number of pairs that clocks, travel times, names or corrections exclude.
+        notes: remarks, in words.
     """
 
     tracks: tuple[LinkTrack, ...]
@@ -62,7 +62,7 @@ class Linked(Guided):
 
     @property
     def sizes(self) -> Counter[str]:
-        """How many tracks each person has."""
+        """The number of tracks of each person."""
         return Counter(name for name in self.persons if name)
 
 
@@ -80,21 +80,22 @@ def link(
     memory: int = MEMORY,
     advance: Advance = lambda count: None,
 ) -> Linked:
-    """Find the tracks that are one person.
+    """Find the tracks that show one person.
 
     Args:
-        tracks: N of them, of any cameras and videos. Tracks that somebody named alike are one person, and those named
-            otherwise are not. Names of former linkings stay with the person who has most of their tracks.
+        tracks: N of them, of any cameras and videos. Tracks to which people gave the same name are one person, and
+            those with different names are not. Names of former linkings stay with the person who has most of their
+            tracks.
         calibration: of the model that embedded them. max_wrong: the largest expected share of wrong links.
-        prior: the fraction of the possible pairs that show one person; estimated from the pairs where None.
-        travel: how long people take between cameras. corrections: what people said, which is obeyed.
-        only_known: whether tracks of nobody who was named by somebody get no name, instead of a new one.
-        rule: links so few whose person has no other track here as it promises; the notes say so.
-        memory: bytes that the evidence of all pairs may take. advance: told how many tracks were compared.
+        prior: the fraction of the possible pairs that show one person; None = estimated from the pairs.
+        travel: travel times between cameras. corrections: of people, which are obeyed.
+        only_known: whether tracks of unknown people get no name, instead of a new one.
+        rule: limits how many tracks whose person has no other track are linked; the notes state the guarantee.
+        memory: bytes allowed for the evidence of all pairs. advance: called with the number of compared tracks.
 
     Raises:
         ConfigError: a share, the prior or a travel time is wrong.
-        DataError: there are too many tracks, the calibration is another model's, or a correction cannot be obeyed.
+        DataError: there are too many tracks, the calibration is for another model, or a correction cannot be obeyed.
 
     Example:
         >>> import torch
@@ -155,7 +156,9 @@ def _one_person(tracks: LinkTracks, clocks: Clocks, groups: Iterable[list[int]])
         if len(apart):
             a, b = (tracks.tracks[group[i]] for i in apart[0])
             same = (
-                f"both are named {a.person!r:.80}" if a.person == b.person and a.known and b.known else "people say so"
+                f"both are named {a.person!r:.80}"
+                if a.person == b.person and a.known and b.known
+                else "a correction says so"
             )
             raise DataError(
                 f"{a.id} and {b.id} are to be one person ({same}), but they cannot be: they were seen at the same time "

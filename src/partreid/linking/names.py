@@ -1,4 +1,4 @@
-"""What persons are called: by those who know them, as before, or by the next free number."""
+"""The names of persons: given by people, kept from a former linking, or with the next free number."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def names_of(tracks: LinkTracks, label: NDArray[np.int64], *, only_known: bool =
 
     Args:
         tracks: N of them. label: [N] equal for the tracks of one person.
-        only_known: whether persons whom nobody named get none.
+        only_known: whether persons without a given name get none.
 
     Returns:
         N names. A name that somebody gave stays; a name of a former linking goes to the person with most of its tracks;

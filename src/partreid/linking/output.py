@@ -1,4 +1,4 @@
-"""What linking leaves behind: a table, MOTChallenge files with one number a person, and names in a gallery."""
+"""The output of linking: a table, MOTChallenge files with one number per person, and names in a gallery."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _COLUMNS = ("track", "camera", "start", "end", "person", "number", "probability"
 
 @guided
 def save_links(path: str | Path, linked: Linked) -> Path:
-    """Write a CSV table, whole or not at all: a row for each track.
+    """Write a CSV table with a row for each track, completely or not at all.
 
-    ``number`` is the person's in MOT files. ``links`` is how many other tracks the person has. What is not known is
+    ``number`` is the person's in MOT files. ``links`` is the number of other tracks of the person. Unknown values are
     empty.
 
     Args:
@@ -53,7 +53,7 @@ def save_links(path: str | Path, linked: Linked) -> Path:
 
 @guided
 def save_mot(folder: str | Path, linked: Linked, boxes: Mapping[str, TrackBoxes]) -> list[Path]:
-    """Write the boxes of videos as MOTChallenge has them, with the persons' numbers in place of the tracks'.
+    """Write the boxes of videos in MOTChallenge's format, with the persons' numbers instead of the tracks'.
 
     Args:
         folder: where ``VIDEO.txt`` is written for each. linked: as :func:`~partreid.linking.linked.link` gives it.
@@ -88,9 +88,10 @@ def save_mot(folder: str | Path, linked: Linked, boxes: Mapping[str, TrackBoxes]
 
 @guided
 def save_persons(gallery: Gallery, linked: Linked) -> int:
-    """Write who each track is into the gallery's items, all at once: 'gallery search --where person=p7' finds them.
+    """Write the person of each track into the gallery's items, in one step. 'gallery search --where person=p7' finds
+    them.
 
-    Names that somebody gave are left alone, and so are items that were deleted meanwhile.
+    Names that people gave are not changed, and items that were deleted meanwhile are ignored.
 
     Args:
         gallery: that the tracks came from. linked: as :func:`~partreid.linking.linked.link` gives it.
@@ -109,10 +110,10 @@ def save_persons(gallery: Gallery, linked: Linked) -> int:
 
 
 def rename(gallery: Gallery, persons: Mapping[str, tuple[str, float | None]]) -> int:
-    """Give items a person, "" = none, and how sure that is; returns how many changed.
+    """Set the persons of items ("" = none) and their probabilities; returns the number of changed items.
 
     Args:
-        gallery: that holds the items; those that it does not hold are passed over.
+        gallery: of the items; items that it does not have are ignored.
         persons: by the items' ids.
     """
 

@@ -1,4 +1,4 @@
-"""How alike two tracks must be, so that somebody who was seen once is rarely taken for somebody else."""
+"""How similar two tracks must be, so that people who were seen once are rarely linked to somebody else."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _ROWS = 64
 def least_ratio(rule: OpenSetRule, embeddings: PartEmbeddings, fit: DistanceFit) -> float:
     """The log-likelihood ratio above which at most ``rule.max_false`` of strangers have a track among these.
 
-    The rule's strangers are compared with the tracks as another camera's track would be. Whoever is linked is first
-    linked alone, to a group whose mean ratio is at most that of its most alike track; so it holds for groups too.
+    The rule's strangers are compared with the tracks as a track of another camera. A track is first linked alone, to a
+    group whose mean ratio is at most that of its most similar track, so the limit also holds for groups.
 
     Args:
         rule: of the model and calibration that ``fit`` is of. embeddings: [N, S, D] of the tracks. fit: of their pairs.
@@ -38,7 +38,7 @@ def least_ratio(rule: OpenSetRule, embeddings: PartEmbeddings, fit: DistanceFit)
 
 
 def rule_notes(rule: OpenSetRule, embeddings: PartEmbeddings) -> list[str]:
-    """What a rule promises of links, and whether these tracks look like what it was fitted on, in sentences."""
+    """Sentences with a rule's guarantee for links, and whether these tracks look like the images of the rule."""
     notes = [
         f"With {100 * rule.confidence:.3g} % confidence, at most {100 * rule.max_false:.3g} % of the tracks whose "
         f"person has no other track here are linked to somebody by their looks ({len(rule)} strangers of "

@@ -1,4 +1,4 @@
-"""Tracks to be linked: where and when each was seen, and the name it has."""
+"""Tracks for linking, with the place, the time and the name of each."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PERSON, NAMED_BY, LINK = "person", "person_from", "link"
 
 @dataclass(frozen=True, repr=False)
 class LinkTrack(Guided):
-    """What is known of a track, or of a single image, beside its embedding.
+    """The facts about a track, or about a single image, without its embedding.
 
     Attributes:
-        id: its name. camera: None = unknown. video: that it is of, "" = unknown.
+        id: its name. camera: None = unknown. video: its video, "" = unknown.
         start, end: when it was first and last seen; None = unknown.
-        first, last: the same on the clock of its video, in seconds or in frames; None = unknown.
-        person: the name it has, "" = none. known: whether somebody gave that name, rather than linking.
+        first, last: the same on its video's clock, in seconds or in frames; None = unknown.
+        person: its name, "" = none. known: whether people gave this name, rather than a linking.
 
     Raises:
         DataError: it ends before it begins, or a number is not finite.
@@ -59,7 +59,7 @@ class LinkTrack(Guided):
 
     @classmethod
     def of_item(cls, item: GalleryItem) -> Self:
-        """The track that a gallery's item is, as :func:`~partreid.tracking.filling.add_tracks` writes it.
+        """The track of a gallery's item, in the form of :func:`~partreid.tracking.filling.add_tracks`.
 
         Raises:
             DataError: it ends before it begins, or its seconds are no numbers.
@@ -88,7 +88,7 @@ class LinkTracks(Guided):
 
     Attributes:
         tracks: N of them. embeddings: [N, S, D] on the CPU.
-        taken: names of persons that others have, who are not to be linked.
+        taken: names of other persons, which must not be used again.
 
     Raises:
         DataError: an id is there twice. ShapeError: not as many embeddings, or a number in them is not finite.
@@ -120,7 +120,7 @@ class LinkTracks(Guided):
         return [track.id for track in self.tracks]
 
     def position(self, track: str) -> int | None:
-        """Where a track stands; None where it is not there."""
+        """The position of a track; None if there is no such track."""
         return self._places.get(track)
 
     @property
@@ -160,7 +160,7 @@ class LinkTracks(Guided):
         """The tracks of files that ``partreid tracks`` wrote. A track is called by its video and itself: ``hall/7``.
 
         Args:
-            files: one or many. boxes: the tables of some videos, by the video's name: they say when a track was seen.
+            files: one or many. boxes: the tables of some videos, by the video's name; they give the times of tracks.
 
         Raises:
             DataError: a file cannot be read, a name is there twice, or a table fits no track.
@@ -182,7 +182,7 @@ class LinkTracks(Guided):
         return cls(tuple(tracks), PartEmbeddings.cat(embeddings for embeddings, _ in read))
 
     def with_known(self, others: LinkTracks) -> Self:
-        """These, and those others that somebody gave a name; tracks that are in both count once.
+        """These tracks, and those of the others that have a name given by people; tracks in both count once.
 
         Raises:
             ShapeError: another model made the others.

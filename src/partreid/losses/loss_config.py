@@ -48,7 +48,7 @@ class GiLtConfig(ConfigModel):
     """Eq. 7-8, or one triplet per part (Table 2, "w/o part-averaged triplet loss")."""
     triplet_visibility: Literal["ignore", "model", "labels"] = "ignore"
     """Which parts the part-averaged triplet compares: all (paper), or, weighted as in Eq. 9, those that the model
-    calls visible, or those that the human parsing labels show."""
+    predicts to be visible, or those that the human parsing labels show."""
     label_smoothing: Share = 0.1
     """ε of the identity loss (paper §4.2)."""
     margin: Annotated[float, Field(gt=0)] = 0.3

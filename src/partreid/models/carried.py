@@ -1,6 +1,6 @@
 """The network file of a model, in its checkpoint: ``backbone/NAME.xml``, named in ``config.json`` with its SHA-256.
 
-So a checkpoint is whole by itself, wherever it is moved to, and its backbone is the one that it was trained with.
+So a checkpoint is complete by itself, even if it is moved, and its backbone is the one of its training.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def resolved(config: ModelConfig, folder: Path, digests: Mapping[str, str]) -> M
 
 
 def check_whole(model: ReIDNetwork, digests: Mapping[str, str], *, source: str) -> None:
-    """See that every file that a loaded backbone was read from has its digest in the checkpoint.
+    """Check that the checkpoint has a digest of every file from which a loaded backbone was read.
 
     Raises:
         CheckpointError: one has none.
@@ -151,7 +151,7 @@ def carried_network(config_file: Path) -> tuple[str, dict[str, str]] | None:
 
 
 def check_same_file(backbone: Backbone, config_file: Path) -> None:
-    """See that weights of one network file are not taken for those of another, whose names and sizes may be the same.
+    """Check that weights of one network file are not loaded into another, which may have the same names and sizes.
 
     Args:
         backbone: that is to be filled. config_file: ``config.json`` of the checkpoint that it is filled from.

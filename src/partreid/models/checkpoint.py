@@ -1,6 +1,6 @@
 """A checkpoint is a folder: ``config.json``, ``model.safetensors``, ``metrics.json``. It rebuilds its model.
 
-One whose backbone was read from a network file carries that file along, in the folder ``backbone``.
+If the backbone was read from a network file, the checkpoint contains that file in the folder ``backbone``.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ CHECKPOINT_FOLDER = "checkpoint"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint(Guided):
-    """A model with all that is needed to use it.
+    """A model with everything that is needed to use it.
 
     Attributes:
-        model: in evaluation mode. preprocess: what its input must look like.
-        metrics: results that were known when it was written.
+        model: in evaluation mode. preprocess: size and normalisation of its input. metrics: results at the time of
+        writing.
     """
 
     model: ReIDNetwork
@@ -91,7 +91,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
 
 @guided
 def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
-    """Write a checkpoint folder, whole or not at all; one that was there is replaced.
+    """Write a checkpoint folder, completely or not at all. An existing checkpoint is replaced.
 
     Raises:
         CheckpointError: it cannot be written (full disk, read-only folder); the former one is unchanged. Or the
@@ -111,13 +111,13 @@ def load_checkpoint(source: str | Path, *, overrides: Sequence[str] | Mapping[st
     Args:
         source: where it is; "shipped" is the model inside the package; or the name of a network file as a backbone,
             ``"openvino/FILE.xml"``, which is taken as it is: its own embedding is the only slot, "global".
-        overrides: other values of fields of the model that are read in its forward pass but need no other weights:
+        overrides: new values for fields of the model that affect its forward pass but need no other weights:
             ``{"visibility": "continuous"}`` or ``["visibility=continuous"]``.
 
     Raises:
-        ConfigError: an override names no field, or its value does not fit.
-        CheckpointError: missing, incomplete, foreign, of a newer format, or its weights do not fit; every key
-            that does not fit is listed.
+        ConfigError: an override is not a field, or its value does not fit.
+        CheckpointError: it is missing, incomplete, of another program or of a newer format, or its weights do not fit;
+            every wrong key is listed.
     """
     if is_network_file(source):
         return _network_as_it_is(str(source), overrides)
@@ -174,7 +174,7 @@ def _overridden(config: ModelConfig, overrides: Sequence[str] | Mapping[str, obj
         if name in changed.idle_fields:
             raise ConfigError(
                 f"model.{name} changes nothing in this model, whose attention is {changed.attention} and whose "
-                f"visibility is {changed.visibility_rule}. Leave it away."
+                f"visibility is {changed.visibility_rule}. Leave it out."
             )
     if changed.slots != config.slots:
         raise ConfigError(
@@ -185,7 +185,7 @@ def _overridden(config: ModelConfig, overrides: Sequence[str] | Mapping[str, obj
 
 
 def load_backbone(backbone: Backbone, source: str | Path) -> None:
-    """Fill a backbone with that of a trained model, for a training that starts from it.
+    """Load the backbone weights of a trained model, for a training that starts from it.
 
     Args:
         backbone: filled in place; with or without a finer map, which has no weights.
@@ -203,7 +203,7 @@ def load_backbone(backbone: Backbone, source: str | Path) -> None:
 
 
 def read_metrics(source: str | Path) -> dict[str, Any]:
-    """What was known of a checkpoint's model when it was written, without loading the model; empty where nothing was.
+    """The metrics of a checkpoint, without loading its model; empty if it has none.
 
     Raises:
         CheckpointError: there is no checkpoint, or its metrics cannot be read.
@@ -213,11 +213,11 @@ def read_metrics(source: str | Path) -> dict[str, Any]:
 
 
 def find_checkpoint(source: str | Path) -> Path:
-    """The checkpoint folder that ``source`` means.
+    """The checkpoint folder of a source.
 
     ``"shipped"`` and the name of the model inside the package mean that one; ``"./shipped"`` is a folder.
-    ``"hf:org/name"`` is asked of the Hugging Face Hub, and ``"org/name"`` if nothing of that name lies here, and no
-    folder ``org`` either.
+    ``"hf:org/name"`` is a repository of the Hugging Face Hub, and so is ``"org/name"`` if neither this path nor a
+    folder ``org`` exists.
 
     Raises:
         CheckpointError: there is none. WrongTypeError: the source is no text or path.

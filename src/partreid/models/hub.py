@@ -1,4 +1,4 @@
-"""Checkpoints on the Hugging Face Hub: fetched, and published with a card that says what they are."""
+"""Checkpoints on the Hugging Face Hub: download, and upload with a card that describes them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def model_card(
     mirror: bool = False,
     license: str | None = None,
 ) -> str:
-    """The text of a repository's ``README.md``: how to use the model, what it is, and what is known of its quality.
+    """The text of a repository's ``README.md``: the use, the settings and the known scores of the model.
 
     It is the short form of the dossier (:func:`partreid.reports.gather_dossier`).
     """

@@ -1,4 +1,4 @@
-"""What a model is. It travels in the checkpoint and rebuilds the model."""
+"""The configuration of a model. The checkpoint contains it, and the model is rebuilt from it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ class ModelConfig(ConfigModel):
     (light, for CPUs), "osnet_x1_0" and others of torchreid's zoo (docs/models.md), "resnet18" (tests), "timm/<model
     name>", or one of your own (docs/extending.md)."""
     output_stride: Literal[8, 16, 32] | None = None
-    """Image pixels per cell of the backbone's output. None takes the backbone's own: 16 of a ResNet, its last stride
-    removed (paper §4.2: 256×128 gives 16×8), 4 of HRNet, of a timm model what it has."""
+    """Image pixels per cell of the backbone's output. None = the backbone's own: 16 for a ResNet with its last stride
+    removed (paper §4.2: 256×128 gives 16×8), 4 for HRNet, and that of a timm model.
+    """
     map_stride: Literal[4, 8, 16] | None = None
-    """A finer feature map: the backbone's features from this stride on, upsampled to it and concatenated, as the
-    paper does with HRNet's branches. None takes the backbone's output alone (paper, ResNet-50)."""
+    """A finer feature map: the backbone's features from this stride on, upsampled to it and concatenated, as the paper
+    does with HRNet's branches. None = only the backbone's output (paper, ResNet-50).
+    """
     attention: Literal["learned", "fixed", "fields", "stripes", "none"] = "learned"
-    """Where the parts are: "learned" (BPBReID, Eq. 1); "fixed", the softmax of the pose fields (Table 2, w/o learnable
-    attention), or "fields", the pose fields as they are: both need a label file for every image, at test too;
-    "stripes" (PCB); "none" (BoT: a global embedding only)."""
+    """How parts are located: "learned" (BPBReID, Eq. 1); "fixed", the softmax of the pose fields (Table 2, w/o
+    learnable attention), or "fields", the pose fields as they are (both need a label file for every image, also in
+    tests); "stripes" (PCB); "none" (BoT: a global embedding only).
+    """
     stripes: Annotated[int, Field(ge=1, le=1024)] = 6
     """Number of horizontal stripes (PCB; paper §4.4.2: 6)."""
     parts: str = "eight"
@@ -38,10 +41,11 @@ class ModelConfig(ConfigModel):
     embedding_dim: Annotated[int, Field(ge=1, le=65_536)] | None = None
     """Width D of a Linear + BatchNorm + ReLU head after pooling; none in the paper, 512 in the published weights."""
     own_embedding: bool = False
-    """Whether the backbone's own layers behind its map embed each region, in the place of pooling and head. f_g is then
-    its own embedding of the whole image, compared beside the others as the slot "global", always visible. Foreground
-    and parts are what it makes of its map weighted by their attention. Backbones that were trained to embed people can
-    do so; they set D."""
+    """Whether the backbone's own layers after its map embed each region, instead of pooling and head. f_g is then its
+    own embedding of the whole image, compared together with the others as the slot "global", which is always visible.
+    Foreground and parts are its embeddings of the map weighted by their attention. This needs a backbone that was
+    trained to embed people; it decides D.
+    """
     foreground_pooling: Literal["weighted_average", "mean"] = "weighted_average"
     """Eq. 3, or the published weights' mean of M_f·G over all pixels."""
     part_classifier_batchnorm: bool = False
@@ -55,8 +59,9 @@ class ModelConfig(ConfigModel):
     normalize_embeddings: bool = False
     """Whether matching divides each slot's vector by its length first; Eq. 9 does not, the published weights do."""
     slot_weights: SlotWeights = Field(default_factory=dict)
-    """How much a slot counts in matching beside its visibility, by its name, in 0.0001..10000, for example
-    ``{"global": 3}``; 1 where it is not named, as in Eq. 9. ``MatchingConfig.slot_weights`` may choose otherwise."""
+    """Weights of slots in matching in addition to visibility, by name, in 0.0001..10000, for example ``{"global": 3}``;
+    slots that are not named have 1, as in Eq. 9. ``MatchingConfig.slot_weights`` can replace them.
+    """
 
     @field_validator("backbone")
     @classmethod
@@ -98,7 +103,7 @@ class ModelConfig(ConfigModel):
 
     @property
     def idle_fields(self) -> frozenset[str]:
-        """Fields of the forward pass that change nothing, given the others."""
+        """Fields of the forward pass that have no effect, given the others."""
         idle = set()
         if self.visibility_rule != "threshold":
             idle.add("visibility_threshold")

@@ -1,4 +1,4 @@
-"""Galleries and the distances they are searched by."""
+"""Galleries, and the distances used to search them."""
 
 from typing import TYPE_CHECKING
 

@@ -21,7 +21,7 @@ _TRIES = 4
 
 
 def answer(query: PartEmbeddings, store: GalleryStore, rule: SearchRule) -> SearchResult:
-    """The k nearest items of each query; those that cannot be compared fill up the rest.
+    """The k nearest items of each query. If there are fewer than k, items that cannot be compared follow.
 
     Args:
         query: [Q, S, D] on the CPU, like the store's items. store: one that holds items. rule: how to search.
@@ -64,7 +64,7 @@ def _one_answer(query: PartEmbeddings, store: GalleryStore, rule: SearchRule) ->
 
 
 def nothing(query: PartEmbeddings, rule: SearchRule) -> SearchResult:
-    """The answer of a gallery that holds nothing: [Q, 0]."""
+    """The answer of an empty gallery: [Q, 0]."""
     none = torch.empty(len(query), 0)
     return _result(rule.matching.prepare(query), GalleryRecords((), query[:0]), none.long().numpy(), none, rule)
 

@@ -1,4 +1,4 @@
-"""What a gallery takes and gives, as others have it: columns of items, embeddings to keep, cameras in order."""
+"""Conversion of a gallery's inputs and outputs: columns of items, embeddings to store, cameras in order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ Query: TypeAlias = "PartEmbeddings | ImagesLike"
 def embeddings_of(
     query: Query, embedder: Callable[[], PartExtractor], items: Sequence[GalleryItem] | None = None
 ) -> PartEmbeddings:
-    """Embeddings as they are, or those of images by the extractor that ``embedder`` gives. WrongTypeError of others.
+    """Embeddings unchanged, or embeddings of images by the extractor that ``embedder`` returns. WrongTypeError for
+    others.
 
     An adapted extractor reads the images' cameras off their items.
     """
@@ -51,17 +52,17 @@ def shipped_extractor(store: GalleryStore) -> PartExtractor:
 
     shipped, header = PartExtractor.from_pretrained(), store.header()
     if header is not None and header.model != shipped.fingerprint:
-        made = named_model(header.model) if header.model else "nobody knows which"
+        made = named_model(header.model) if header.model else "unknown"
         raise DataError(
             f"The gallery in {store.location} was made by another model ({made}) than the one inside the package, "
-            f"{named_model(shipped.fingerprint)}. It takes images with its own: Gallery(location, extractor=extractor)."
-            " Or give embeddings: extractor.embed(images)."
+            f"{named_model(shipped.fingerprint)}. Give the gallery's own model for images: "
+            "Gallery(location, extractor=extractor). Or give embeddings: extractor.embed(images)."
         )
     return shipped
 
 
 def check_once(items: Iterable[GalleryItem]) -> None:
-    """DataError where an id is given more than once."""
+    """Raise a DataError if an id is given more than once."""
     twice = sorted(name for name, count in Counter(item.id for item in items).items() if count > 1)
     if twice:
         raise DataError(f"Each id may be given once; given more often: {', '.join(map(repr, twice[:5]))}.")
@@ -104,7 +105,9 @@ def narrowed(embeddings: PartEmbeddings, dtype: torch.dtype) -> PartEmbeddings:
 
 
 def by_name(summaries: Iterable[CameraSummary]) -> list[CameraSummary]:
-    """Cameras by number, then by name, the unknown one last; each once, though former versions kept 3.0 beside 3."""
+    """Cameras by number, then by name, the unknown one last. Each is listed once, although former versions stored 3.0
+    beside 3.
+    """
     found: dict[str | None, CameraSummary] = {}
     for one in summaries:
         name = None if is_unknown(one.camera) else as_text(one.camera, "A camera")

@@ -1,4 +1,4 @@
-"""What of some items is in a gallery already, and whether it is the same: a name alone says too little."""
+"""Finding which items are in a gallery already, and whether they are the same; a name alone does not tell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILE = "file"
 
 _ALIKE = 2e-3  # of their length, by which embeddings of one image differ in half precision and other batches
 
-_NOBODY = "an image whose file nobody knows"
+_NOBODY = "an image with an unknown file"
 _ADVICE = (
     "Give images by a longer path, absolute or from the folder above, or begin the ids with something of their own: "
     "--prefix site2/ (in Python Naming(prefix=...))."
@@ -29,13 +29,13 @@ _ADVICE = (
 
 
 class Newcomers:
-    """The items of one call, some at a time, compared with a gallery and with one another.
+    """The items of one call, some at a time, compared with a gallery and with each other.
 
     Args:
-        gallery: that they are for. replacing: whether items there are replaced, whatever they are.
+        gallery: to which they are added. replacing: whether existing items are always replaced.
 
     Attributes:
-        renamed: from the id given to the id there, of items whose image is there under another one.
+        renamed: from the given id to the id in the gallery, for items whose image is there under another id.
     """
 
     def __init__(self, gallery: Gallery, *, replacing: bool) -> None:
@@ -47,14 +47,13 @@ class Newcomers:
     def sort_out(
         self, items: Sequence[GalleryItem], embeddings: PartEmbeddings | None = None
     ) -> tuple[tuple[GalleryItem, ...], list[int]]:
-        """The next items, each under the id that its image has there, if it has one; and which of them are new.
+        """The next items, each with the id that its image has in the gallery, if any; and which of them are new.
 
         An item whose image is there under another id is that item: a folder given relative and absolute, for example.
 
         Args:
             items: N of them; an image may be given twice.
-            embeddings: [N, S, D] where they are there; they tell whether images are the same where nobody knows the
-                files.
+            embeddings: [N, S, D], if available. They decide whether images are the same if their files are unknown.
 
         Raises:
             DataError: an id is there, or is given twice, for another image; or the camera, the time or the metadata
@@ -88,9 +87,9 @@ class Newcomers:
             )
         if differing:
             raise DataError(
-                f"{len(differing)} of the items are in the gallery with something else said of them; the first is "
-                f"{differing[0][0]!r}: {differing[0][1]}. They were left as they are. Say the same as then (a time "
-                "such as now or 2h is another one at each call), or replace them with --replace (in Python "
+                f"{len(differing)} of the items are in the gallery with other values; the first is "
+                f"{differing[0][0]!r}: {differing[0][1]}. They were left as they are. Give the same values as then (a "
+                "time such as now or 2h differs at each call), or replace them with --replace (in Python "
                 "replace=True)."
             )
         self.renamed |= {given.id: item.id for given, item in zip(items, found, strict=True) if given.id != item.id}

@@ -1,4 +1,4 @@
-"""The audit log: lines of JSON, each with the SHA-256 of the line before, so that a change of one of them shows."""
+"""The audit log: lines of JSON, each with the SHA-256 of the line before, so that every change can be detected."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class AuditLogError(DataError):
 
 @dataclass(frozen=True, repr=False)
 class AuditCheck(Guided):
-    """What :meth:`AuditLog.verify` found.
+    """The result of :meth:`AuditLog.verify`.
 
     Attributes:
-        records: how many there are. head: SHA-256 of the last line, to be kept elsewhere: it stands for all of them.
-        problems: what was changed, cut off or taken away, in words; empty where the chain is whole.
-        notes: what a killed process left, in words: no problem.
+        records: their number. head: SHA-256 of the last line. Keep it elsewhere, because it depends on all lines.
+        problems: descriptions of changed or removed records; empty if the chain is intact.
+        notes: descriptions of harmless traces of a killed process.
     """
 
     records: int
@@ -51,13 +51,13 @@ class AuditCheck(Guided):
 class AuditLog(Guided):
     """Records of who did what, in a folder; several processes may write at once.
 
-    A file ``000000000001.jsonl`` is named by its first record; a new one begins where one has become large, and the
-    chain of hashes goes on in it (a linked timestamp log: Haber and Stornetta, "How to time-stamp a digital document",
-    1991). Whoever can write to the folder can make a whole new chain. The hash that :meth:`verify` returns, kept
-    elsewhere, shows even that.
+    A file such as ``000000000001.jsonl`` is named after its first record. When it has become large, a new file begins,
+    and the chain of hashes continues there (a linked timestamp log: Haber and Stornetta, "How to time-stamp a digital
+    document", 1991). Anybody who can write to the folder can make a completely new chain. Even this can be detected if
+    the hash that :meth:`verify` returns is kept elsewhere.
 
     Args:
-        folder: of the log; it is made with the first record. rotate_bytes: size at which a new file begins.
+        folder: of the log; created with the first record. rotate_bytes: size at which a new file begins.
 
     Example:
         >>> import tempfile
@@ -74,16 +74,18 @@ class AuditLog(Guided):
         self._turn = Lock()
 
     def append(self, record: Mapping[str, Any]) -> int:
-        """Write a record; it is on the disk once this returns. The log adds ``number``, ``time`` and ``previous``.
+        """Write a record. It is on the disk when this method returns. The log adds ``number``, ``time`` and
+        ``previous``.
 
         Args:
-            record: what JSON can hold.
+            record: values that JSON can represent.
 
         Returns:
             Its number; the first has 1.
 
         Raises:
-            AuditLogError: it is no JSON, the log cannot be written, or its end is damaged: nothing is written then.
+            AuditLogError: the record is not JSON, the log cannot be written, or its end is damaged. Nothing is written
+                then.
         """
         with self._turn, hold_folder(self.folder, error=AuditLogError, patience=_PATIENCE):
             try:
@@ -128,13 +130,13 @@ class AuditLog(Guided):
                 yield _parsed(line, f"{file}, line {place}")
 
     def verify(self, expect: Iterable[str] = ()) -> AuditCheck:
-        """Whether the chain is whole.
+        """Check whether the chain is intact.
 
-        What a killed process left of a line is told apart from a change: it is the last one, and has no end.
+        A line that a killed process left half-written does not count as a change: it is the last line, and has no end.
 
         Args:
-            expect: hashes of records that must be there: heads that were kept elsewhere. Where old files were taken
-                away on purpose, the last head before the first record that is left.
+            expect: hashes of records that must be in the log: heads that were kept elsewhere. If old files were removed
+                on purpose, give the last head before the first remaining record.
 
         Raises:
             AuditLogError: a file cannot be read.
@@ -152,27 +154,27 @@ class AuditLog(Guided):
             where = f"{file.name}, line {place}"
             if not line.endswith(b"\n"):
                 notes.append(
-                    f"{where} ends in the middle: a process was killed while it wrote, before it did what it was about "
-                    "to do. The next record will say so."
+                    f"{where} is incomplete: a process was killed while it wrote this record, and so before it did "
+                    "anything. The next record will say so."
                 )
                 continue
             try:
                 record = _parsed(line, where)
                 here, previous = int(record["number"]), str(record["previous"])
             except (DataError, KeyError, TypeError, ValueError):
-                problems.append(f"{where} is no record: it was changed.")
+                problems.append(f"{where} is not a record: it was changed.")
                 head = sha256(line.rstrip(b"\n")).hexdigest()
                 number += 1
                 continue
             if not count and here != 1:
                 if previous not in wanted:
                     problems.append(
-                        f"The log begins with record {here}: those before it were taken away. Where that was meant, "
+                        f"The log begins with record {here}: earlier records were removed. If this was intended, "
                         "give the head of that time (--expect)."
                     )
                 known.add(previous)
             elif here != number + 1:
-                problems.append(f"{where}: expected record {number + 1}, got {here}: records were taken away or added.")
+                problems.append(f"{where}: expected record {number + 1}, got {here}: records were removed or added.")
             elif previous != head:
                 problems.append(f"{where}: record {here} does not follow the one before: one of the two was changed.")
             number, count, head = here, count + 1, sha256(line.rstrip(b"\n")).hexdigest()

@@ -1,9 +1,9 @@
-"""From a distance to the probability that two images show one person, knowing how many slots were compared.
+"""From a distance and the number of compared slots to the probability that two images show one person.
 
-A distance over two slots says less than the same distance over six. So each number of mutually visible slots has a
-logistic curve of its own, P = sigmoid(logit(prior) + offset - slope · distance), and neighbouring numbers are held
-together: a number that few pairs have borrows from those beside it. The curve is Platt's (1999). Its slope is positive,
-as P falls with distance. Where no slot was compared nothing was learned, and P is the prior.
+A distance over two slots says less than the same distance over six. So each number of mutually visible slots has its
+own logistic curve, P = sigmoid(logit(prior) + offset - slope · distance). The curves of neighbouring numbers are tied
+together, so that a number with few pairs borrows from its neighbours. The curve is Platt's (1999). Its slope is
+positive, because P falls with distance. If no slot was compared, P is the prior.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ UPPER = 0.8413
 class MatchCalibration(ConfigModel):
     """Probability that two images show one person, given their distance and how many slots were compared.
 
-    It belongs to one model, embedding and matching rule; see :meth:`check`. Distances must come from ``matching``.
+    It belongs to one model, one way of embedding and one matching rule; see :meth:`check`. Distances must be computed
+    by ``matching``.
 
     Example:
         >>> calibration = MatchCalibration(prior=0.5, offsets=(2.0, 6.0), slopes=(1.0, 2.0))
@@ -97,8 +98,8 @@ class MatchCalibration(ConfigModel):
         return self
 
     def with_prior(self, prior: float) -> Self:
-        """The same for data in which another fraction of the pairs shows one person: one over the gallery's size where
-        each query has about one match there.
+        """The same calibration for data in which another fraction of the pairs shows one person. If each query has
+        about one match, this fraction is one over the gallery's size.
 
         Raises:
             ConfigError: ``prior`` is not between 0 and 1.
@@ -111,11 +112,11 @@ class MatchCalibration(ConfigModel):
         """Probabilities of pairs.
 
         Args:
-            distances: of any shape, under ``matching``; infinity where nothing was compared.
-            comparable: [the same] number of compared slots, 0 where nothing was.
+            distances: of any shape, by ``matching``; infinity where nothing was compared.
+            comparable: [the same shape] number of compared slots, 0 where nothing was compared.
 
         Returns:
-            [the same] in (0, 1), in the distances' type; the prior where nothing was compared.
+            [the same shape] in (0, 1), in the distances' type; the prior where nothing was compared.
 
         Raises:
             ShapeError: the shapes differ, or more slots were compared than there are curves.
@@ -123,13 +124,13 @@ class MatchCalibration(ConfigModel):
         return torch.sigmoid(math.log(self.prior / (1 - self.prior)) + self.log_ratio(distances, comparable))
 
     def log_ratio(self, distances: Tensor, comparable: Tensor) -> Tensor:
-        """Log-likelihood ratios that pairs are of one person, not of two: what is known without the prior.
+        """Log-likelihood ratios that pairs show one person rather than two; they do not depend on the prior.
 
         Args:
             distances, comparable: as in :meth:`probability`.
 
         Returns:
-            [the same], in the distances' type; 0 where nothing was compared.
+            [the same shape], in the distances' type; 0 where nothing was compared.
 
         Raises:
             ShapeError: as :meth:`probability`.
@@ -160,7 +161,7 @@ class MatchCalibration(ConfigModel):
         return self.probability(self.matching.distances(query, gallery), self.matching.comparable(query, gallery))
 
     def of_search(self, result: SearchResult) -> Tensor:
-        """[Q, k] probabilities of what :meth:`Gallery.search` found.
+        """[Q, k] probabilities of the results of :meth:`Gallery.search`.
 
         Raises:
             ConfigError: the search compared in another way than the calibration was fitted for.
@@ -175,16 +176,16 @@ class MatchCalibration(ConfigModel):
         return self.probability(result.distances, result.part_distances.isfinite().sum(dim=2))
 
     def fits(self, matching: ConfigModel | None) -> bool:
-        """Whether distances under this rule are those it was fitted on; an unknown rule is taken for its own."""
+        """Whether the calibration was fitted on distances by this rule; an unknown rule counts as its own."""
         if matching is not None and self.matching.normalize is None:
             matching = matching.model_copy(update={"normalize": None})
         return matching is None or _weighed(matching) == _weighed(self.matching)
 
     def check_models(self, *models: str) -> None:
-        """Whether embeddings of these fingerprints are those of its model; an unknown one ("") is taken for it.
+        """Check that embeddings with these fingerprints are from its model; an unknown fingerprint ("") passes.
 
         Raises:
-            DataError: one is another model's.
+            DataError: a fingerprint is of another model.
         """
         if self.model and (others := {*models} - {"", self.model}):
             raise DataError(
@@ -193,7 +194,7 @@ class MatchCalibration(ConfigModel):
             )
 
     def check(self, extractor: PartExtractor) -> Self:
-        """Whether it belongs to this extractor: its weights, input, and way of embedding. Returns itself.
+        """Check that it belongs to this extractor: its weights, input, and way of embedding. Returns itself.
 
         Raises:
             DataError: it does not.
@@ -223,11 +224,11 @@ class MatchCalibration(ConfigModel):
         """Read a calibration.
 
         Args:
-            source: the file, or the run or checkpoint folder that it lies in.
-            extractor: the model it is to be used with; a foreign calibration is refused.
+            source: the file, or the run or checkpoint folder that contains it.
+            extractor: the model that it will be used with; a calibration of another model is refused.
 
         Raises:
-            DataError: there is none, it is damaged or of another version, or belongs to another model.
+            DataError: there is no calibration, it is damaged or of another version, or belongs to another model.
             CheckpointError: the source is neither a file nor a checkpoint.
         """
         from partreid.models.checkpoint import find_checkpoint
@@ -252,14 +253,14 @@ def _weighed(matching: Rule) -> Rule:
 
 
 def usual_strangers(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[float, float], ...]:
-    """What :attr:`MatchCalibration.strangers` says of these pairs.
+    """:attr:`MatchCalibration.strangers` computed from these pairs.
 
     Args:
-        pairs: with their weights. num_slots: how many curves. A number of slots that few pairs have takes what is known
-            of the nearest other one.
+        pairs: with their weights. num_slots: number of curves. A number of slots with few pairs uses the values of the
+            nearest other number.
 
     Returns:
-        ``num_slots`` medians and spreads; none where no number of slots has 50 pairs of two persons.
+        ``num_slots`` medians and spreads; empty if no number of slots has 50 pairs of two persons.
 
     Raises:
         ShapeError: ``num_slots`` is no whole number of at least 1.
@@ -282,11 +283,11 @@ def fit_curves(pairs: LabelledPairs, *, num_slots: int) -> tuple[tuple[float, ..
     """Offsets and slopes of a :class:`MatchCalibration`, by penalised maximum likelihood.
 
     Args:
-        pairs: with their weights; those that are not comparable are passed over.
-        num_slots: how many curves, for 1 to that many slots.
+        pairs: with their weights; pairs that are not comparable are ignored.
+        num_slots: number of curves, for 1 to ``num_slots`` slots.
 
     Returns:
-        ``(offsets, slopes)``, each of ``num_slots`` numbers; the pairs' own base rate is taken out of the offsets.
+        ``(offsets, slopes)``, each of ``num_slots`` numbers; the offsets do not include the base rate of the pairs.
 
     Raises:
         DataError: no comparable pair shows one person, or all do; or more slots were compared than there are curves.

@@ -1,4 +1,4 @@
-"""A few images compared with a few others: the distance, that of each part, and the probability of a match."""
+"""Comparing a few images with a few others: the distance, the distance of each part, and the probability of a match."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from partreid.types import PartEmbeddings
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageComparison(Guided):
-    """What came of comparing An images with B others.
+    """The result of comparing A images with B others.
 
     Attributes:
         slots: S names of the compared slots.
         distances: [A, B] (Eq. 9), infinity where nothing was compared.
-        compared: [A, B] int64, how many slots each distance was averaged over: the more, the surer.
-        part_distances: [A, B, S], NaN where a slot was not compared: not visible in both.
+        compared: [A, B] int64, the number of slots in each mean distance; the more, the more certain.
+        part_distances: [A, B, S], NaN where a slot was not compared because it is not visible in both images.
         probability: [A, B] that both show one person; None without a calibration.
     """
 
@@ -56,17 +56,18 @@ def compare(
 ) -> ImageComparison:
     """Compare every image of one side with every image of the other.
 
-    For a few images; large collections belong into a :class:`~partreid.retrieval.gallery.Gallery`.
+    This is for a few images. Put large collections into a :class:`~partreid.retrieval.gallery.Gallery`.
 
     Args:
         first: [A, S, D]. second: [B, S, D], of the same model.
-        matching: how; None = as the calibration says, without one as the model was made for.
+        matching: how to compare; None = as the calibration was fitted, or without calibration as the model was made
+            for.
         calibration: of this model, for probabilities.
 
     Raises:
         ShapeError: slots, widths or models differ, or values are not allowed.
         DataError: the calibration belongs to another model.
-        ConfigError: a rule of matching is given besides a calibration for another rule.
+        ConfigError: a matching rule is given together with a calibration for another rule.
 
     Example:
         >>> e = PartEmbeddings(torch.eye(2)[None], torch.tensor([[1.0, 0.0]]), ("head", "feet"))
@@ -83,7 +84,7 @@ def compare(
         own = calibration.matching.resolved(first, second)
         if matching is not None and matching.resolved(first, second) != own:
             raise ConfigError(
-                "A calibration holds for its own way of matching: leave `matching` away, or make another."
+                "A calibration is only valid for its own way of matching. Leave `matching` out, or fit another one."
             )
         matching = own
     a, b = matching.prepare(first), matching.prepare(second)

@@ -1,4 +1,4 @@
-"""Filling a gallery from images or files of embeddings, which can be stopped at any moment and resumed."""
+"""Filling a gallery from images or files of embeddings. It can be stopped at any moment and resumed."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ WRITTEN = 1024
 
 @dataclass(frozen=True, repr=False)
 class Naming(Guided):
-    """What is known of an item beside its image.
+    """The id and the other fields of an item, derived from its image's name.
 
     Attributes:
-        pattern: regular expression looked for in the image's name. Its named groups are the camera (``camera``), the
-            time (``time``) and anything else; they go before the other fields.
+        pattern: regular expression to search in the image's name. Its named groups are the camera (``camera``), the
+            time (``time``) and any other fields. They take precedence over the fields below.
         camera, time, metadata: of all items.
-        read_time: from the text of the group ``time`` to a moment.
-        prefix: what ids begin with, before the name.
-        root: folder that relative names start from. None = nobody knows: then no file is told of them.
+        read_time: converts the text of the group ``time`` to a moment.
+        prefix: text before the name in ids.
+        root: folder from which relative names start. None = unknown: then relative names get no file.
 
     Raises:
-        ConfigError: the pattern is no regular expression, or names nothing.
+        ConfigError: the pattern is not a regular expression, or has no named group.
 
     Example:
         >>> Naming(r"(?P<track>\\d+)_c(?P<camera>\\d+)").item("crops/0007_c3_012.jpg").camera
@@ -66,7 +66,7 @@ class Naming(Guided):
             raise ConfigError(f"Expected named groups such as (?P<camera>\\d+) in the pattern, got {self.pattern!r}.")
 
     def item(self, name: str) -> GalleryItem:
-        """The item of an image or a track; its id is the name behind the prefix, its metadata says the file if it is
+        """The item of an image or a track. Its id is the prefix and the name; its metadata contain the file, if it is
         one.
 
         Raises:
@@ -93,8 +93,9 @@ class Naming(Guided):
 
 @dataclass(frozen=True, repr=False)
 class Filled(Guided):
-    """What became of the images: added or replaced, there already, left out as they cannot be read; and the ids of
-    those that are there under another id than theirs would be."""
+    """What happened to the images: added or replaced, already there, left out because they cannot be read; and the ids
+    of images that are there under another id.
+    """
 
     added: int
     known: int
@@ -112,22 +113,22 @@ def add_images(
     skip_damaged: bool = False,
     advance: Advance = lambda count: None,
 ) -> Filled:
-    """Embed images and add them under their names; those that are there already are not embedded again.
+    """Embed images and add them under their names. Images that are already there are not embedded again.
 
     Before anything is embedded, all names are compared with the gallery (``partreid.retrieval._known``).
 
     Args:
         gallery: of the extractor's model. extractor: the model.
         images: single files, in any number; their names are kept in memory.
-        naming: what is known of each.
-        replace: embed and replace those that are there, too.
-        skip_damaged: leave out images that cannot be read, and say which.
-        advance: told how many images were done, now and then.
+        naming: ids and other fields of the items.
+        replace: also embed and replace those that are there.
+        skip_damaged: leave out images that cannot be read, and list them.
+        advance: called from time to time with the number of images done.
 
     Raises:
         DataError: an image cannot be read, its name does not fit the pattern, the gallery belongs to another model, an
-            id is there for another image, or with another camera, time or metadata. What was added until then stays:
-            the same call resumes behind it.
+            id is there for another image, or with another camera, time or metadata. Items added before the error stay,
+            and the same call continues after them.
     """
     names = [posix_name(image) for image in images]
     with recorded(gallery, "add", {"images": names, "replace": replace}, changes=True) as event:
@@ -185,10 +186,10 @@ def add_embeddings(
     replace: bool = False,
     advance: Advance = lambda count: None,
 ) -> Filled:
-    """Add embeddings under their images' names, as ``iter_embeddings`` gives them.
+    """Add embeddings from ``iter_embeddings`` under their images' names.
 
-    Arguments and errors as in :func:`add_images`. What can be read twice, a list for example, is compared with the
-    gallery as a whole before anything of it is written; an iterator is compared some at a time.
+    Arguments and errors as in :func:`add_images`. Input that can be read twice, for example a list, is compared with
+    the gallery as a whole before anything is written. An iterator is compared piece by piece.
     """
     return _fill(
         gallery,
@@ -207,10 +208,10 @@ def add_files(
     replace: bool = False,
     advance: Advance = lambda count: None,
 ) -> Filled:
-    """Add what files of embeddings, or folders of shards, hold under their images' names.
+    """Add the content of files of embeddings, or of folders of shards, under their images' names.
 
-    Before anything is written, all of them are compared with the gallery and with one another. An item's metadata
-    say its file where its embeddings' file says which it was, wherever this is called.
+    Before anything is written, all of them are compared with the gallery and with each other. An item's metadata
+    contain its file if the file of embeddings records it, whatever the working directory.
 
     Arguments and errors as in :func:`add_images`, and those of ``iter_embeddings``; ``naming.root`` is not used.
     """

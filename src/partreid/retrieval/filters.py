@@ -69,14 +69,14 @@ Moment = Annotated[datetime | None, BeforeValidator(_moment, json_schema_input_t
 
 
 class Filter(ConfigModel):
-    """Which items count. All conditions hold together; values of one condition are alternatives.
+    """Conditions on items. An item must meet all conditions; the values of one condition are alternatives.
 
-    Values are compared as text, so that 3, 3.0 and "3" are the same camera. Conditions on metadata look at its texts,
-    numbers, true, false and null at the top level. An item that lacks what a condition asks for does not meet it; it
-    does meet every ``not_`` condition.
+    Values are compared as text, so that 3, 3.0 and "3" are the same camera. Conditions on metadata apply to texts,
+    numbers, true, false and null at the top level. An item without the requested field does not meet a condition, but
+    it meets every ``not_`` condition.
 
     Raises:
-        ConfigError: there is no such condition, or a value is neither text nor number, nor, for a moment, a time.
+        ConfigError: there is no such condition, or a value is neither text nor number, or a moment is not a time.
 
     Example:
         >>> where = Filter(cameras=3, not_metadata={"track": 17})  # camera 3, not this track
@@ -108,11 +108,11 @@ class Filter(ConfigModel):
 
     @classmethod
     def of(cls, where: Where, conditions: Conditions | None = None) -> Filter:
-        """The filter that somebody asks for by an object, by a mapping, by keywords or by several of them together.
+        """A filter made from an object, a mapping, keywords or several of them together.
 
         Args:
             where: a filter, a mapping of its fields (``{"cameras": [3]}``), or None for all items.
-            conditions: fields that hold besides.
+            conditions: further fields.
 
         Raises:
             ConfigError: there is no such condition, one is given twice, or its value does not fit.
@@ -145,26 +145,26 @@ class Filter(ConfigModel):
 
     @property
     def wanted_tags(self) -> list[list[str]]:
-        """Groups of :func:`tags`; an item needs one of each group."""
+        """Groups of :func:`tags`; an item needs one tag of each group."""
         return [_tags_of(key, values) for key, values in self.metadata.items()]
 
     @property
     def unwanted_tags(self) -> list[str]:
-        """:func:`tags` of which an item may have none."""
+        """:func:`tags` that an item must not have."""
         return [tag for key, values in self.not_metadata.items() for tag in _tags_of(key, values)]
 
     @property
     def wanted_cameras(self) -> list[str] | None:
-        """``cameras`` as stores may have kept them."""
+        """``cameras`` in the forms in which stores may contain them."""
         return None if self.cameras is None else _spelt(self.cameras)
 
     @property
     def unwanted_cameras(self) -> list[str]:
-        """``not_cameras`` as stores may have kept them."""
+        """``not_cameras`` in the forms in which stores may contain them."""
         return _spelt(self.not_cameras)
 
     def keeps(self, item: GalleryItem) -> bool:
-        """Whether an item meets all conditions: what every store must agree with."""
+        """Whether an item meets all conditions. Every store must agree with this function."""
         return (
             (self.cameras is None or item.camera in self.cameras)
             and item.camera not in self.not_cameras
@@ -198,10 +198,10 @@ Where: TypeAlias = Filter | Mapping[str, Any] | None
 
 
 def undated_left_out(where: Filter, count: Callable[[Filter], int]) -> int:
-    """How many items a filter leaves out for nothing but that their time is not known.
+    """The number of items that a filter excludes only because their time is unknown.
 
     Args:
-        where: the filter. count: of the items that meet one (``Gallery.count``).
+        where: the filter. count: counts the items that meet a filter (``Gallery.count``).
     """
     if where.undated or (where.since is None and where.until is None):
         return 0
@@ -209,7 +209,7 @@ def undated_left_out(where: Filter, count: Callable[[Filter], int]) -> int:
 
 
 def tags(metadata: Mapping[str, Any]) -> list[str]:
-    """One text for each value that a filter can ask for: stores keep them in a column and look for them there."""
+    """One text for each value that a filter can ask for. Stores keep these texts in a column and search there."""
     return [_tag(key, as_tag) for key, value in metadata.items() if (as_tag := _plain(value)) is not None]
 
 

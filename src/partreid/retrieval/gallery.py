@@ -1,4 +1,4 @@
-"""A gallery of people seen: add, replace, delete, filter, search; in memory, in a folder, or on a server."""
+"""A gallery of people: add, replace, delete, filter and search items, in memory, in a folder, or on a server."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _PAGE = 1024
 class Gallery(Guided):
     """Items (id, embeddings, camera, time, metadata), searched exactly by the visibility-weighted distance (Eq. 9).
 
-    Slots and width are those of the first embeddings added, the model that of the first whose model is known; others
-    are refused. A gallery in memory keeps vectors as they come; all others keep them in half precision, and whatever
-    was added is safe once the call returns. Each answer is of one state of the gallery, whoever writes meanwhile (but
-    see docs/scale.md for Qdrant); :meth:`read` makes one answer of several calls.
+    The first embeddings decide the slots and the width, and the first ones with a known model decide the model. Other
+    embeddings are refused. A gallery in memory keeps vectors as they are. All others keep them in half precision, and
+    added items are safe when the call returns. Each answer reads one state of the gallery, even if others write
+    meanwhile (but see docs/scale.md for Qdrant). :meth:`read` lets several calls read the same state.
 
     Args:
         location: where the items are kept: a folder, ``"qdrant://host:6333/name"``,
@@ -50,8 +50,8 @@ class Gallery(Guided):
         engine: of a gallery in memory, see :class:`~partreid.retrieval.search.exact.ExactSearch`.
 
     Raises:
-        DataError: there is none and none is to be made, it cannot be reached, is damaged, of another format version, or
-            made by another model than the extractor.
+        DataError: there is none and ``create`` is False; or it cannot be reached, is damaged, or has another version or
+            model.
         MissingDependencyError: the location, or engine "int8", needs an extra that is not installed.
 
     Example:
@@ -95,7 +95,7 @@ class Gallery(Guided):
         self.close()
 
     def close(self) -> None:
-        """Let go of files and connections. The gallery is not used any more."""
+        """Close files and connections. Do not use the gallery afterwards."""
         self.store.close()
 
     def __len__(self) -> int:
@@ -117,7 +117,7 @@ class Gallery(Guided):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The slots' names; empty before anything was added."""
+        """Names of the slots; empty before the first items."""
         return header.slots if (header := self.store.header()) else ()
 
     @property
@@ -127,14 +127,14 @@ class Gallery(Guided):
 
     @property
     def engine(self) -> str | None:
-        """How the latest search here ran: "plain", or "int8 (library)" (docs/search.md); None where a server does."""
+        """How the latest search ran: "plain", or "int8 (library)" (docs/search.md); None if a server searches."""
         return getattr(getattr(self.store, "search", None), "described", None)
 
     def embedder(self) -> PartExtractor:
-        """What images are embedded with: the gallery's extractor, or else the model inside the package.
+        """The extractor for images: the gallery's own, or else the one of the model inside the package.
 
         Raises:
-            DataError: the gallery was made by another model, or nobody knows by which.
+            DataError: the gallery was made by another model, or by an unknown one.
             CheckpointError: the model inside the package is damaged.
         """
         if self.extractor is None:
@@ -142,9 +142,9 @@ class Gallery(Guided):
         return self.extractor
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
-        """What ``answer`` returns: all calls on this gallery in it answer from one and the same state.
+        """The result of ``answer``, whose calls on this gallery all read the same state.
 
-        ``answer`` does not write, and is called again where another process cleared away what it was reading.
+        It must not write, and is called again if another process removed what it was reading.
 
         Example:
             >>> gallery = Gallery()
@@ -166,17 +166,17 @@ class Gallery(Guided):
         times: Sequence[Time | None] | Time | None = None,
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
-        """Add items: all, or none where anything is wrong.
+        """Add items: all of them, or none if anything is wrong.
 
         Args:
             embeddings: [B, S, D], or B images.
-            ids: B texts or numbers, each new to the gallery; a number is taken as its text.
+            ids: B texts or numbers, each new to the gallery; a number is converted to text.
             cameras: B names or numbers, or one for all; None = unknown.
             times: B moments (with a time zone, or seconds since 1970), or one for all; None = unknown.
-            metadata: B mappings of what JSON can hold, such as ``{"track": 17, "file": "a.jpg"}``, or None.
+            metadata: B mappings that JSON can represent, such as ``{"track": 17, "file": "a.jpg"}``, or None.
 
         Raises:
-            DataError: an id is in the gallery already or given twice; or a value is not what an item can hold.
+            DataError: an id is in the gallery already or given twice; or an item cannot contain such a value.
             ShapeError: lengths, slots, widths or models differ, or a number is not finite, or too large for half
                 precision.
         """
@@ -191,14 +191,14 @@ class Gallery(Guided):
         times: Sequence[Time | None] | Time | None = None,
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
     ) -> None:
-        """As :meth:`add`, but an item takes the place of one with the same id as a whole."""
+        """Like :meth:`add`, but a new item completely replaces an existing one with the same id."""
         self._write(embeddings, items_of(ids, cameras, times, metadata), replacing=True)
 
     def add_records(self, records: GalleryRecords, *, replace: bool = False) -> None:
-        """Add items as :meth:`records` gives them, of another gallery for example.
+        """Add items in the form that :meth:`records` returns, for example from another gallery.
 
         Args:
-            records: items and their embeddings. replace: as :meth:`upsert` does, instead of :meth:`add`.
+            records: items and their embeddings. replace: replace existing items, like :meth:`upsert`.
 
         Raises:
             DataError, ShapeError: as :meth:`add`.
@@ -206,11 +206,11 @@ class Gallery(Guided):
         self._write(records.embeddings, list(records.items), replacing=replace)
 
     def delete(self, ids: Collection[str | int] | None = None, *, where: Where = None) -> int:
-        """Remove items, by id or by filter; returns how many there were. Ids that are not there are no error.
+        """Remove items by id or by filter, and return their number. Unknown ids are not an error.
 
         Raises:
-            DataError: neither or both are given, or a filter's ``undated`` without a time: nothing is to be lost by
-                mistake. ConfigError, WrongTypeError: ``where`` is no filter.
+            DataError: not exactly one of ids and filter is given, or ``undated`` has no time: nothing is lost by
+                mistake. ConfigError, WrongTypeError: ``where`` is not a filter.
         """
         if isinstance(ids, str):
             raise ShapeError(f"Expected a list of ids, got the text {ids!r:.80}. Write [{ids!r:.80}].")
@@ -229,7 +229,7 @@ class Gallery(Guided):
         """Items and embeddings by id, in the order of their ids.
 
         Raises:
-            DataError: one is not there.
+            DataError: an id is not in the gallery.
         """
         wanted = Filter.parse({"ids": ids}).ids or ()
 
@@ -243,9 +243,9 @@ class Gallery(Guided):
         return self.store.read(found)
 
     def cameras(self, where: Where = None) -> list[CameraSummary]:
-        """How many items each camera has, and of what times, of all or of those that meet ``where``.
+        """The number of items and their times for each camera, of all items or of those that meet ``where``.
 
-        Cameras by number, then by name, the unknown one last.
+        The order is by number, then by name, with the unknown camera last.
         """
         return by_name(self.store.cameras(Filter.of(where)))
 
@@ -256,8 +256,9 @@ class Gallery(Guided):
         return set(known.ids if known else ())
 
     def records(self, where: Where = None) -> Iterator[GalleryRecords]:
-        """All items and embeddings that meet ``where``, in the order of their ids, some at a time: to copy or export
-        a gallery of any size. They are those of one state, that at the first page."""
+        """All items that meet ``where`` with their embeddings, by id, some at a time, to copy or export a gallery of
+        any size. All pages show the gallery's state at the first page.
+        """
         return self.store.walk(Filter.of(where), size=_PAGE)
 
     @no_grad
@@ -276,12 +277,12 @@ class Gallery(Guided):
 
         Args:
             query: [Q, S, D] embeddings, or Q images.
-            k: how many; fewer where fewer items meet ``where``.
-            matching: how to compare; as the model was made for where None.
+            k: number of results; fewer if fewer items meet ``where``.
+            matching: how to compare; None = as the model was made for.
             where: which items to search: a :class:`Filter`, a mapping of its fields or None for all.
-            rule: names whoever passes, or nobody, with a guarantee; compares its own way. None = ranks only.
+            rule: names an item or nobody for each query, with a guarantee; it compares its own way. None = only rank.
             conditions: fields of a filter as keywords: ``cameras=[3]``, ``since=time``, ``metadata={"track": 17}``.
-            memory_budget: bytes to work in, beside what is kept of the gallery.
+            memory_budget: bytes for the search, in addition to the gallery itself.
 
         Returns:
             Items by distance, equal distances by id. Items that share no visible slot with the query have an infinite
@@ -307,7 +308,7 @@ class Gallery(Guided):
         return recorded_search(self, {"queries": len(asked), "k": k, "where": chosen}, lambda: self.store.read(found))
 
     def verify(self) -> list[str]:
-        """Read and check everything; a sentence for each problem found, none where all is well."""
+        """Read and check everything. Returns a sentence for each problem, and none if all is well."""
         return self.store.verify()
 
     def _there(self, ids: tuple[str, ...]) -> GalleryRecords | None:

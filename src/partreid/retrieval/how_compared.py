@@ -1,4 +1,4 @@
-"""How images were compared: written beside every score, in files, tables and reports."""
+"""A description of how images were compared, which is written beside every score in files, tables and reports."""
 
 from __future__ import annotations
 
@@ -33,18 +33,17 @@ _WEIGHTS = {"product": "v_q·v_g", "geometric": "√(v_q·v_g)", "ignore": "1: v
 
 @dataclass(frozen=True, repr=False)
 class HowCompared(Guided):
-    """The choices that a distance between two images depends on, as they were in effect.
+    """The choices in effect that a distance between two images depends on.
 
     Attributes:
-        visibility: the model's rule of visibility ("threshold", "argmax", "continuous"), "always", or "stored" where
-            only the gallery is known.
-        visibility_threshold: λ_v in effect: the model's own, or that of matching, one for all slots or by slot; None
-            where there is no threshold.
-        matching: the rule of matching, with nothing left open.
-        mirror: whether mirror images were embedded too; None where only the gallery is known.
-        calibration: what the calibration in use was fitted on, None without one.
-        adaptation: the fingerprint of the statistics of cameras that were embedded with, None without any, and where
-            only the gallery is known.
+        visibility: the model's rule of visibility ("threshold", "argmax", "continuous"), "always", or "stored" if only
+            the gallery is known.
+        visibility_threshold: λ_v in effect: the model's own or that of matching, one for all slots or one per slot;
+            None if there is no threshold.
+        matching: the complete matching rule.
+        mirror: whether mirror images were embedded too; None if only the gallery is known.
+        calibration: the data on which the calibration was fitted; None without a calibration.
+        adaptation: the fingerprint of the camera statistics in use; None without any, or if only the gallery is known.
     """
 
     visibility: str
@@ -63,11 +62,11 @@ class HowCompared(Guided):
         *,
         calibration: MatchCalibration | None = None,
     ) -> Self:
-        """How images that this extractor embeds are compared by a rule; by the model's own where None.
+        """How a rule compares the images of this extractor; None = the model's own rule.
 
         Raises:
-            ConfigError: the rule holds a field that changes nothing for this model.
-            ShapeError: it names a slot that the model has not.
+            ConfigError: a field of the rule has no effect for this model.
+            ShapeError: the model has no slot that the rule names.
         """
         runner = extractor.runner
         seen, normalized = torch.empty(0, len(runner.slots)), runner.normalize_embeddings
@@ -76,8 +75,8 @@ class HowCompared(Guided):
         matching.prepare(nothing)  # refuses slots that there are not
         if matching.idle_fields and runner.visibility != "continuous":
             raise ConfigError(
-                f"matching.{matching.idle_fields[0]} changes nothing here: this model says of each part whether it is "
-                f"visible, 0 or 1 (visibility = {runner.visibility}). Leave it away, embed with "
+                f"matching.{matching.idle_fields[0]} changes nothing here, because this model's visibilities are all "
+                f"0 or 1 (visibility = {runner.visibility}). Leave it out, embed with "
                 "model.visibility=continuous, or change the model's own threshold: model.visibility_threshold."
             )
         own = runner.visibility_threshold
@@ -95,7 +94,7 @@ class HowCompared(Guided):
     def of_search(
         cls, found: SearchResult, extractor: PartExtractor | None, *, calibration: MatchCalibration | None = None
     ) -> Self:
-        """How a gallery was searched; without its extractor, as far as the gallery itself knows."""
+        """How a gallery was searched; without its extractor, only what the gallery itself knows."""
         matching = found.matching if isinstance(found.matching, MatchingConfig) else MatchingConfig()
         if extractor is not None:
             return cls.of(extractor, matching, calibration=calibration)
@@ -149,25 +148,25 @@ def load_for_comparison(
     calibration: str | Path | MatchCalibration | None = None,
     adaptation: str | Path | Adaptation | None = None,
 ) -> tuple[PartExtractor, HowCompared]:
-    """A model, and how its embeddings are compared.
+    """Load a model together with the way in which its embeddings are compared.
 
     Args:
-        model: as for :meth:`PartExtractor.from_pretrained`, or an extractor, which embeds as it was made to.
+        model: as for :meth:`PartExtractor.from_pretrained`, or an extractor, which keeps its way of embedding.
         runtime: where it runs. mirror: whether mirror images are embedded too.
         overrides: assignments to fields of the model ("model.visibility=continuous") and of matching
             ("matching.visibility=geometric").
-        calibration: as for :func:`find_calibration`; mirror and overrides are then those that it was fitted with.
+        calibration: as for :func:`find_calibration`; it then decides mirror and overrides.
         adaptation: as for :meth:`PartExtractor.from_pretrained`.
 
     Raises:
-        CheckpointError: the model is missing, incomplete or foreign.
-        ConfigError: an override names no field or changes nothing, is given besides a calibration, or asks an extractor
-            to embed otherwise than it was made to.
+        CheckpointError: the model is missing, incomplete or of another program.
+        ConfigError: an override is not a field or has no effect, is given together with a calibration, or asks an
+            extractor to embed in another way.
         DataError: there is no calibration, or it belongs to another model.
     """
     known = find_calibration(calibration, model)
     if known is not None and (overrides or mirror):
-        raise ConfigError("A calibration says how to embed and compare: leave --set and --mirror away.")
+        raise ConfigError("A calibration decides how to embed and compare. Leave --set and --mirror out.")
     replaced = fields_of("model", overrides)
     if not isinstance(model, PartExtractor):
         embedding = (mirror, replaced) if known is None else (known.mirror, known.overrides)
@@ -187,10 +186,12 @@ def load_for_comparison(
 def find_calibration(
     calibration: str | Path | MatchCalibration | None, model: str | Path | PartExtractor
 ) -> MatchCalibration | None:
-    """A calibration: itself, its file, the run it lies in, or with "auto" the one beside the model; None without one.
+    """A calibration, from itself, its file, the run that contains it, or with "auto" the one beside the model; None for
+    None.
 
     Raises:
-        DataError: there is none, or it is damaged. ConfigError: "auto" for an extractor, which does not know its place.
+        DataError: there is none, or it is damaged. ConfigError: "auto" for an extractor, which does not know its
+            folder.
     """
     if calibration != AUTO:
         return MatchCalibration.load(calibration) if isinstance(calibration, str | Path) else calibration
@@ -200,15 +201,15 @@ def find_calibration(
 
 
 def run_of(model: str | Path) -> str | Path:
-    """Where what belongs to a model lies: an exported file lies in its run, all others are their own place."""
+    """The place of the files that belong to a model: the run of an exported file, or else the model itself."""
     return Path(model).parent if Path(model).is_file() else model
 
 
 def fields_of(section: str, overrides: Sequence[str]) -> tuple[str, ...]:
-    """The assignments to the fields of "model" or of "matching", without that word.
+    """The assignments to fields of "model" or of "matching", without that word.
 
     Raises:
-        ConfigError: an assignment is to neither.
+        ConfigError: an assignment is for neither.
     """
     for assignment in overrides:
         given, dot, _ = assignment.partition(".")
@@ -222,7 +223,7 @@ def fields_of(section: str, overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def model_name(model: str | Path | PartExtractor) -> str:
-    """What a model is called in a title: its folder, its repository, or an extractor's fingerprint."""
+    """The name of a model for a title: its folder, its repository, or the fingerprint of an extractor."""
     if isinstance(model, PartExtractor):
         return model.fingerprint
     if is_shipped(model):

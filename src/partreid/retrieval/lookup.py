@@ -1,4 +1,4 @@
-"""Looking for people in a gallery: by images, by its own items, or by several views of one person."""
+"""Searching for people in a gallery: by images, by its own items, or by several views of one person."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from partreid.types.search import Hit, SearchResult
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Lookup(Guided):
-    """What was found in a gallery.
+    """The result of :func:`look_up`.
 
     Attributes:
         names: of the Q queries. visible: the compared slots that each query shows.
-        found: the search's result. probabilities: that each item found shows the query's person; None where no
+        found: the search's result. probabilities: for each found item, that it shows the query's person; None if no
             calibration fits.
-        how: images were compared. undated: items that were not searched, as a time was asked for and they have none.
+        how: how images were compared. undated: number of items that were not searched because the filter asks for a
+            time and they have none.
     """
 
     names: tuple[str, ...]
@@ -44,7 +45,7 @@ class Lookup(Guided):
     undated: int
 
     def to_json(self) -> list[dict[str, Any]]:
-        """An entry per query: who is asked for, what was found, how it was compared."""
+        """An entry per query, with the query, its results, and the way of comparison."""
         more: dict[str, Any] = {"undated": self.undated} if self.undated else {}
         if self.found.decision is not None:
             more["rule"] = self.found.decision.to_json()
@@ -94,25 +95,27 @@ def look_up(
     rule: OpenSetRule | None = None,
     prior: float | None = None,
 ) -> Lookup:
-    """Find the k nearest items for each image and each item of the gallery that is asked for.
+    """Find the k nearest items for each given image and for each given item of the gallery.
 
     Args:
-        gallery: where there are images, with its model, if that is not the one inside the package. images: files, or
+        gallery: to search images, it needs its model unless that is the one inside the package. images: files, or
             folders of them.
-        like: ids of items to look for; they are not among what is found.
-        one_person: all these show one person: search once, by what they show together.
-        k: how many to find. parts: compare these slots only, all where empty. where: items to search.
-        calibration: of the model, for probabilities. cameras: that took the images, for an adapted model.
-        rule: names whoever passes, or nobody; see :meth:`Gallery.search`.
-        prior: how often the person is there at all: probabilities are then of that, shared among the items searched.
+        like: ids of items to use as queries; they are not among the results.
+        one_person: all queries show one person; they are merged and searched once.
+        k: number of results. parts: compare only these slots; empty = all. where: items to search.
+        calibration: of the model, for probabilities. cameras: of the images, for an adapted model.
+        rule: names an item or nobody; see :meth:`Gallery.search`.
+        prior: share of searches whose person is in the gallery; the probabilities then share it among the searched
+            items.
 
     Raises:
-        ConfigError: there is nobody to look for, a prior that is none or without a calibration, or parts with a rule.
+        ConfigError: there is no query; the prior is not a probability, or is given without a calibration; or parts are
+            given with a rule.
         DataError: an image cannot be read, an item is not there, or images are given without the gallery's model.
         ShapeError: there is no such slot.
     """
     if not (images or like):
-        raise ConfigError("Say whom to look for: images, or --like ID for an item of the gallery.")
+        raise ConfigError("Give a query: images, or --like ID for an item of the gallery.")
     files = [image_name(image, place) for place, image in enumerate(walk(list(images)))] if images else []
     asked = {"images": file_hashes(files), "like": like, "one_person": one_person, "k": k, "parts": parts}
     with recorded(gallery, "search", asked | {"where": where}) as event:
@@ -166,10 +169,10 @@ def _look_up(
 
 
 def calibration_beside(model: str | Path, gallery: Gallery) -> tuple[MatchCalibration | None, str]:
-    """The calibration beside the gallery's model, and ""; None where none fits its way of embedding, and why.
+    """The calibration beside the gallery's model and ""; or None and the reason, if none fits its way of embedding.
 
     Args:
-        model: what the gallery's extractor was loaded from. gallery: opened with it.
+        model: the source of the gallery's extractor. gallery: opened with it.
     """
     source = run_of(model)
     try:
@@ -179,7 +182,7 @@ def calibration_beside(model: str | Path, gallery: Gallery) -> tuple[MatchCalibr
     except CheckpointError:
         return None, ""
     except DataError as error:
-        return None, f"No probabilities are told. {error}"
+        return None, f"There are no probabilities. {error}"
 
 
 def _queries(

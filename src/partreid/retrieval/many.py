@@ -28,9 +28,9 @@ def search_many(
     """The ``k`` nearest items of all galleries together, all searched at once.
 
     Args:
-        galleries: at least one, of like embeddings. Ids are unique in each alone: give items of different galleries
-            different ids, or the answer may name one twice.
-        query: [Q, S, D], or Q images where all galleries have their extractor.
+        galleries: at least one, with embeddings of one model. Ids are unique only within each gallery. If two galleries
+            use the same id, the answer may contain it twice.
+        query: [Q, S, D], or Q images if all galleries have their extractor.
         k, matching, where: as in :meth:`Gallery.search`.
 
     Returns:
@@ -39,7 +39,7 @@ def search_many(
     Raises:
         ShapeError: no gallery, galleries of different models, or as :meth:`Gallery.search`.
         ConfigError: a gallery's store cannot compare by this matching rule.
-        DataError: a gallery cannot be read. There is no answer without it: leave it out to continue.
+        DataError: a gallery cannot be read. To continue without it, leave it out.
 
     Example:
         >>> from partreid import PartEmbeddings

@@ -1,4 +1,4 @@
-"""How two embeddings are compared: choices taken at matching, also on a gallery stored long before."""
+"""How two embeddings are compared. These choices are made at matching, so they also apply to old galleries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ Threshold = Annotated[float, Field(ge=0, lt=1)]
 
 
 class MatchingConfig(ConfigModel):
-    """The distance between two images (paper §3.4, Eq. 9). By default as the embeddings' model was made for."""
+    """The distance between two images (paper §3.4, Eq. 9). The default is the way for which the embeddings' model was
+    made.
+    """
 
     normalize: bool | None = None
     """Divide each slot's vector by its length first. None = as the embeddings' model was made for: the published
@@ -54,8 +56,8 @@ class MatchingConfig(ConfigModel):
         """The slots to compare, with the threshold applied to their visibility.
 
         Raises:
-            ShapeError: there is no such slot, or none for a threshold or a weight (the message names the nearest one);
-                or a threshold meets a visibility outside [0, 1].
+            ShapeError: a slot to compare, or one with a threshold or weight, does not exist (the message names the
+                nearest one); or a visibility with a threshold lies outside [0, 1].
         """
         checked_weights(self.slot_weights or {}, embeddings.slots)
         if self.visibility_threshold is not None:
@@ -64,17 +66,17 @@ class MatchingConfig(ConfigModel):
 
     @property
     def idle_fields(self) -> tuple[str, ...]:
-        """Fields that change nothing where every visibility is 0 or 1."""
+        """Fields that have no effect if every visibility is 0 or 1."""
         threshold = () if self.visibility_threshold is None else ("visibility_threshold",)
         return (*threshold, "visibility=geometric") if self.visibility == "geometric" else threshold
 
     def resolved(self, *embeddings: PartEmbeddings) -> Self:
-        """The same rule for these embeddings with nothing left open.
+        """The same rule, completed with the choices of these embeddings.
 
-        Warns where a field changes nothing, as the embeddings say of each slot whether it is visible, 0 or 1.
+        Warns if a field has no effect because every visibility is 0 or 1.
 
         Raises:
-            ShapeError: they are made to be compared in different ways.
+            ShapeError: the embeddings are made for different ways of comparison.
 
         Example:
             >>> import torch
@@ -86,7 +88,7 @@ class MatchingConfig(ConfigModel):
         if self.idle_fields and several and all(bool(((v == 0) | (v == 1)).all()) for v in several):
             warn(
                 f"matching.{' and '.join(self.idle_fields)} changes nothing: every visibility is 0 or 1 already. Embed "
-                "with visibility=continuous, or leave it away."
+                "with visibility=continuous, or leave it out."
             )
         return self.model_copy(
             update={
@@ -97,13 +99,13 @@ class MatchingConfig(ConfigModel):
 
     @property
     def prepared(self) -> Self:
-        """The same rule for embeddings that went through :meth:`prepare` already."""
+        """The same rule for embeddings that were already passed through :meth:`prepare`."""
         done = {"slots": None, "visibility_threshold": None, "slot_weights": self.weights}
         return self.model_copy(update=done)
 
     @property
     def weights(self) -> dict[str, float] | None:
-        """:attr:`slot_weights` of the slots that are compared; None where the rule leaves them to the embeddings."""
+        """:attr:`slot_weights` of the compared slots; None if the embeddings decide them."""
         known = self.slot_weights
         if known is None or self.slots is None:
             return known

@@ -1,11 +1,11 @@
 """When to answer "nobody": a rule for open-set identification, with a guarantee that holds for any gallery.
 
-A rule keeps images of people of whom it is known that they are not in the gallery: strangers, each a draw of one person
-(a *cohort*, as speaker verification says). They are searched in the same items, in the same way and at the same moment
-as the queries. By how the likeliest hit of each scores, it is known how the likeliest hit of any stranger scores, for
-this number of items and these filters, whatever the embeddings' distribution: the r-th largest score of n strangers is
-exceeded by at most a share p of all strangers, with the confidence of :func:`tolerance_rank`. A hit is named if it
-scores above that. Scores are the calibration's log-likelihood ratios, which one shared part cannot make large.
+A rule contains images of people who are known not to be in the gallery: the strangers (speaker verification calls them
+a *cohort*). Each search also searches for them, in the same items and in the same way. The scores of their best hits
+show how high the best hit of any stranger scores, for this number of items, for these filters, and for any distribution
+of the embeddings. With the confidence of :func:`tolerance_rank`, at most a share p of all strangers scores above the
+r-th largest score of the n strangers. A hit is named if it scores above this threshold. Scores are the calibration's
+log-likelihood ratios, which cannot be large for a single shared part.
 """
 
 from __future__ import annotations
@@ -48,19 +48,21 @@ class OpenSetRule(Guided):
     """A rule that names a hit, or nobody, with a stated error.
 
     Args:
-        strangers: [n, S, D] one image of each of n persons, none of whom is in the galleries that will be searched.
-            Whoever is there after all makes the rule stricter, never laxer.
-        mates: [n, S, D] another image of each, of another camera: how well a person who is there is found.
-        calibration: of the same model, for the scores and the way to compare.
-        fitted_on: where they come from, for people.
-        max_false: the largest share of searches whose person is not there that name somebody.
-        confidence: of the guarantee. prior: how often the person of a search is there at all; None = not told.
+        strangers: [n, S, D] one image of each of n persons who are not in the galleries that will be searched. If one
+            of them is there nevertheless, the rule becomes stricter, never weaker.
+        mates: [n, S, D] another image of each, from another camera. They show how well a person in the gallery is
+            found.
+        calibration: of the same model; it gives the scores and the way of comparison.
+        fitted_on: the origin of the images, for readers.
+        max_false: the largest share of searches that name somebody, among searches whose person is not in the gallery.
+        confidence: of the guarantee. prior: share of searches whose person is in the gallery; None = unknown.
 
     Raises:
         ConfigError: a share is not between 0 and 1, or these persons are too few to promise ``max_false``; the message
             says what can be promised, and how many are needed.
-        DataError: fewer than :data:`FEWEST_PERSONS`, or another model than the calibration's.
-        ShapeError: strangers and mates are not as many, or of other models.
+        DataError: there are fewer than :data:`FEWEST_PERSONS` persons, or the images are from another model than the
+            calibration.
+        ShapeError: strangers and mates differ in number or in model.
 
     Example:
         >>> people = PartEmbeddings(torch.arange(400.0)[:, None, None], torch.ones(400, 1), ("foreground",))
@@ -110,13 +112,13 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
 
     @property
     def rank(self) -> int:
-        """Which of the strangers' scores, from the largest, a hit must exceed."""
+        """The rank, counted from the largest, of the stranger's score that a hit must exceed."""
         return tolerance_rank(len(self), self.max_false, confidence=self.confidence)
 
     def at(
         self, *, max_false: float | None = None, confidence: float | None = None, prior: float | None = None
     ) -> Self:
-        """The same with another promise; what is None stays.
+        """The same rule with another promise; values that are None stay.
 
         Raises:
             ConfigError: as the rule itself.
@@ -129,7 +131,7 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         )
 
     def scores(self, distances: Tensor, comparable: Tensor) -> Tensor:
-        """Log-likelihood ratios of pairs; -infinity where nothing was compared, which names nobody.
+        """Log-likelihood ratios of pairs; -infinity where nothing was compared, so that nobody is named.
 
         Args:
             distances: of any shape. comparable: [the same] number of compared slots.
@@ -142,10 +144,11 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         return tuple(max(0.0, (offset - threshold) / slope) for offset, slope in curves)
 
     def own_threshold(self, searched: int) -> float:
-        """The threshold of a search of each stranger among so many of the others' mates, as far as there are any.
+        """The threshold of a search for each stranger among this many mates of the others, or among all of them if
+        there are fewer.
 
-        No threshold is lower. It is for galleries that the strangers look nothing like: they would score low in them,
-        and a threshold by them alone would name anybody.
+        It is the lower limit of every threshold. In a gallery of people who look nothing like the strangers, the
+        strangers score low, and a threshold from their scores alone would name anybody.
 
         Args:
             searched: items of the gallery.
@@ -160,16 +163,16 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         self, gallery: Gallery, query: PartEmbeddings, k: int, *, matching: MatchingConfig | None = None,
         where: Filter | None = None, memory_budget: int = MEMORY_BUDGET,
     ) -> SearchResult:  # fmt: skip
-        """What ``gallery.search(query, k, rule=rule)`` answers: queries and strangers searched together.
+        """The answer of ``gallery.search(query, k, rule=rule)``: queries and strangers are searched together.
 
         Raises:
-            ConfigError: ``matching`` is another way to compare than the calibration's.
+            ConfigError: ``matching`` differs from the calibration's way of comparison.
             ShapeError, DataError: as :meth:`Gallery.search`, or the query is of another model than the rule.
         """
         if matching is not None and not self.calibration.fits(matching):
             raise ConfigError(
-                f"The rule compares by {self.calibration.matching!r}, and {matching!r} was asked for: its promise "
-                "would not hold. Leave matching (--parts) away."
+                f"The rule compares by {self.calibration.matching!r}, but {matching!r} was asked for, so its promise "
+                "would not hold. Leave matching (--parts) out."
             )
         asked = {"queries": len(query), "k": k, "where": where, "max_false": self.max_false}
         return recorded_search(gallery, asked, lambda: self._decided(gallery, query, k, where, memory_budget))
@@ -198,7 +201,7 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         return replace(answer, decision=self._decision(passed, best, right, searched, unlike))
 
     def unlike(self, embeddings: PartEmbeddings) -> float | None:
-        """The p-value of the energy test of images against the strangers, by their foreground.
+        """The p-value of the energy test between images and the strangers, on their foreground vectors.
 
         At most 200 of each take part, evenly chosen. None for fewer than 10 images.
         """
@@ -209,7 +212,7 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
         return energy_test(one.cpu(), other.cpu())
 
     def save(self, path: str | Path) -> Path:
-        """Write strangers and mates in half precision, whole or not at all; the calibration has a file of its own.
+        """Write strangers and mates in half precision, completely or not at all. The calibration has its own file.
 
         Raises:
             DataError: the file cannot be written.
@@ -222,13 +225,13 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
 
     @classmethod
     def load(cls, source: str | Path, *, calibration: MatchCalibration) -> Self:
-        """Read a rule; it promises the default, or the least that its persons allow.
+        """Read a rule. It promises the default ``max_false``, or the smallest share that its persons allow.
 
         Args:
-            source: the file, or the run or checkpoint folder that it lies in. calibration: that it was fitted with.
+            source: the file, or the run or checkpoint folder that contains it. calibration: with which it was fitted.
 
         Raises:
-            DataError: there is none, it is damaged, or belongs to another model than the calibration.
+            DataError: there is no rule, it is damaged, or belongs to another model than the calibration.
             CheckpointError: the source is neither a file nor a checkpoint.
         """
         from partreid.inference.embedding_file import read_file
@@ -246,7 +249,9 @@ was asked for. That needs 598 persons. Ask for max_false of 0.00747 or more, or 
 
     @classmethod
     def least_promise(cls, count: int) -> float:
-        """The least ``max_false`` that so many persons allow with the usual confidence, but not below the usual one."""
+        """The smallest ``max_false`` that this number of persons allows with the default confidence, but not below the
+        default.
+        """
         return max(cls.max_false, share_above(count, 1, confidence=cls.confidence) + 1e-9) if count else cls.max_false
 
     def _pairs(self, one: PartEmbeddings, other: PartEmbeddings) -> Tensor:

@@ -1,4 +1,4 @@
-"""Recording what is done with a gallery in its audit log: who, when, what was asked, and what came of it."""
+"""Recording operations on a gallery in its audit log: who, when, what was asked, and the outcome."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _inside: ContextVar[frozenset[int]] = ContextVar("_inside", default=frozenset())
 
 @dataclass(repr=False)
 class Event(Guided):
-    """What came of something that is recorded: to be filled in before its block ends. None is left out.
+    """The outcome of a recorded operation. Fill it in before the block ends; None values are left out.
 
     Attributes:
-        results: how many items were given out. added, deleted, changed: how many items of the gallery.
+        results: number of items in the answer. added, deleted, changed: numbers of items of the gallery.
     """
 
     results: int | None = None
@@ -59,11 +59,11 @@ class Event(Guided):
 
 @contextmanager
 def acting(who: str = "", *, source: str, address: str = "") -> Iterator[None]:
-    """Say who does what is done in the block, in this thread.
+    """Set who acts within the block, in this thread.
 
     Args:
-        who: a name; the system's user where empty. source: ``"command"``, ``"page"`` or ``"python"``.
-        address: that a request came from; "" = this machine.
+        who: a name; empty = the user of the operating system. source: ``"command"``, ``"page"`` or ``"python"``.
+        address: the origin of a request; "" = this machine.
     """
     token = _actor.set(_Actor(who or _system_user(), source, address))
     try:
@@ -73,7 +73,7 @@ def acting(who: str = "", *, source: str, address: str = "") -> Iterator[None]:
 
 
 def actor() -> str:
-    """The name of who acts: as :func:`acting` says, else the system's user."""
+    """The name of the acting user: from :func:`acting`, or else the user of the operating system."""
     found = _actor.get()
     return _system_user() if found is None else found.who
 
@@ -82,16 +82,16 @@ def actor() -> str:
 def recorded(
     gallery: Gallery, action: str, asked: Mapping[str, Any] | ConfigModel | None = None, *, changes: bool = False
 ) -> Iterator[Event]:
-    """Record what the block does with a gallery, also where it fails. Without an audit log nothing is written.
+    """Record what the block does with a gallery, even if it fails. Without an audit log nothing is written.
 
-    What changes the gallery is recorded before it begins, too, so that a kill leaves a trace; anything else at its
-    end, before the caller has the answer. Inside the block of another event of
-    the same gallery nothing is recorded: that one says more.
+    A change of the gallery is also recorded before it begins, so that it leaves a trace if the process is killed.
+    Everything else is recorded at its end, before the caller has the answer. Inside the block of another event of the
+    same gallery nothing is recorded, because the outer event says more.
 
     Args:
-        gallery: that has the log. action: one word, as the command is called.
-        asked: what was asked: names, hashes and conditions, no pixels and no vectors. Of long lists the length, the
-            hash and the first ones are recorded.
+        gallery: with the log. action: one word, the name of the command.
+        asked: the request: names, hashes and conditions, but no pixels and no vectors. For long lists, only the length,
+            the hash and the first elements are recorded.
         changes: whether the gallery is changed.
 
     Raises:
@@ -122,7 +122,7 @@ def recorded(
 
 
 def recorded_search(gallery: Gallery, asked: Mapping[str, Any], search: Callable[[], SearchResult]) -> SearchResult:
-    """What a search finds, recorded; arguments and errors as of :func:`recorded`."""
+    """Run a search and record it. Arguments and errors as for :func:`recorded`."""
     with recorded(gallery, "search", asked) as event:
         result = search()
         event.results = sum(map(len, result.items))
@@ -133,7 +133,7 @@ def record_refusal(gallery: Gallery, action: str, asked: Mapping[str, Any], why:
     """Record an attempt that was refused before anything was done with the gallery.
 
     Args:
-        gallery: that has the log. action: what was tried. asked: as in :func:`recorded`. why: in words.
+        gallery: with the log. action: the refused operation. asked: as in :func:`recorded`. why: in words.
 
     Raises:
         AuditLogError: the log cannot be written.
@@ -144,10 +144,10 @@ def record_refusal(gallery: Gallery, action: str, asked: Mapping[str, Any], why:
 
 
 def audit_log_of(location: str | Path) -> AuditLog | None:
-    """The audit log of a gallery: that in its folder, else that of ``$PARTREID_AUDIT``; None where there is neither.
+    """The audit log of a gallery, in its folder or in ``$PARTREID_AUDIT``; None if there is neither.
 
     Args:
-        location: of the gallery, as its store has it.
+        location: the location of the gallery's store.
     """
     if "://" not in str(location):
         own = Path(location) / AUDIT_FOLDER
@@ -158,7 +158,7 @@ def audit_log_of(location: str | Path) -> AuditLog | None:
 
 
 def begin_audit_log(location: str | Path) -> Path:
-    """Switch the audit log of a gallery in a folder on, for good: its first record says who did so.
+    """Switch on the audit log of a gallery in a folder permanently. Its first record says who did this.
 
     Args:
         location: the gallery's folder.
@@ -167,7 +167,7 @@ def begin_audit_log(location: str | Path) -> Path:
         The log's folder.
 
     Raises:
-        DataError: the gallery is in no folder, or has a log already.
+        DataError: the gallery is not in a folder, or has a log already.
     """
     folder = Path(location) / AUDIT_FOLDER
     if "://" in str(location) or not Path(location).is_dir():
@@ -232,7 +232,7 @@ def _system_user() -> str:
 
 
 def file_hashes(files: Iterable[str | Path]) -> list[dict[str, str]]:
-    """Names and SHA-256 of the content of files, as queries are recorded; without the hash where one cannot be read."""
+    """Names and SHA-256 of files, for the record of queries; without the hash if a file cannot be read."""
     found = []
     for file in files:
         named = {"file": str(file)}

@@ -1,4 +1,4 @@
-"""Two images of each of many persons, from other cameras: what an open-set rule is fitted on."""
+"""Two images of each of many persons, from different cameras, on which an open-set rule is fitted."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ MOST_PERSONS = 1000
 def two_sightings(
     persons: Sequence[Hashable], views: Sequence[Hashable], *, seed: int = 0
 ) -> tuple[list[int], list[int]]:
-    """Two images of each person, drawn at random from different views; a person is one draw, however many images.
+    """Two images of each person, drawn at random from different views. A person counts once, even with many images.
 
     Args:
-        persons: of N images, None = of nobody known. views: cameras of the same images; None = unknown, which may be
-            any. seed: of the draw.
+        persons: of N images, None = unknown. views: cameras of the same images; None = unknown, which may be any
+            camera. seed: of the draw.
 
     Returns:
-        Positions of the first and of the second images, of at most :data:`MOST_PERSONS` persons who have two.
+        Positions of the first and of the second images, for at most :data:`MOST_PERSONS` persons with two images.
 
     Raises:
-        ShapeError: persons and views are not as many, or the seed is no whole number.
+        ShapeError: the numbers of persons and views differ, or the seed is not a whole number.
 
     Example:
         >>> two_sightings(["ann", "ben", "ann", "ben"], [1, 1, 2, 1])
@@ -58,17 +58,17 @@ def two_sightings(
 def rule_of_gallery(
     gallery: Gallery, calibration: MatchCalibration, *, key: str = "person", fitted_on: str = "", seed: int = 0
 ) -> OpenSetRule:
-    """A rule from a gallery whose items say in their metadata whom they show: of one's own cameras.
+    """A rule from a gallery of your own cameras, whose items name their persons in the metadata.
 
-    These people must not be in the galleries that the rule is used on; who is makes it stricter. It promises the least
-    that so many persons allow, or 1 %.
+    These people must not be in the galleries that the rule is used on; if one is, the rule becomes stricter. It
+    promises 1 %, or the smallest share that the number of persons allows.
 
     Args:
-        gallery: items without ``key`` are passed over. calibration: of its model. key: of the metadata.
-        fitted_on: what they are, for people; the gallery's place where empty. seed: of the draw.
+        gallery: items without ``key`` are ignored. calibration: of its model. key: the metadata key of the person.
+        fitted_on: a description for readers; empty = the gallery's location. seed: of the draw.
 
     Raises:
-        DataError: too few persons have two items of different cameras; or it is another model's.
+        DataError: too few persons have two items of different cameras; or the calibration is for another model.
     """
     pages = list(gallery.records())
     if not pages:
@@ -85,7 +85,7 @@ def rule_of_gallery(
 def promising(
     strangers: PartEmbeddings, mates: PartEmbeddings, calibration: MatchCalibration, fitted_on: str
 ) -> OpenSetRule:
-    """A rule of these images that promises 1 %, or the least that its persons allow.
+    """A rule from these images that promises 1 %, or the smallest share that its persons allow.
 
     Raises:
         DataError, ShapeError: as :class:`OpenSetRule`.

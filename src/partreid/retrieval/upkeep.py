@@ -1,4 +1,4 @@
-"""Looking after a gallery: what it holds, what a deletion would take, and copying it."""
+"""Upkeep of a gallery: describing it, previewing and carrying out deletions, and copying it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DATED = Filter(since=datetime.min.replace(tzinfo=UTC))
 
 
 def gallery_facts(gallery: Gallery) -> dict[str, Any]:
-    """What a gallery holds: items, slots, width, model, items per camera, first and last time."""
+    """A description of a gallery: items, slots, width, model, items per camera, first and last time."""
     cameras, dated, header = gallery.read(lambda: (gallery.cameras(), gallery.count(_DATED), gallery.store.header()))
     first, last = _span(cameras)
     items = sum(camera.count for camera in cameras)
@@ -39,11 +39,11 @@ def gallery_facts(gallery: Gallery) -> dict[str, Any]:
 
 @dataclass(frozen=True, repr=False)
 class Deletion(Guided):
-    """What a deletion would take from a gallery.
+    """The items that a deletion would remove from a gallery.
 
     Attributes:
-        where: which items. cameras: they are of, with their times. total: items of the gallery.
-        undated: items that stay only because their time is not known.
+        where: the filter. cameras: of these items, with their times. total: items of the gallery. undated: items that
+        stay only because their time is unknown.
     """
 
     where: Filter
@@ -58,16 +58,16 @@ class Deletion(Guided):
 
     @property
     def span(self) -> tuple[datetime | None, datetime | None]:
-        """When the oldest and the newest of them were seen, None where that is not known."""
+        """When the oldest and the newest of them were seen; None if unknown."""
         return _span(self.cameras)
 
 
 def preview_deletion(gallery: Gallery, where: Filter) -> Deletion:
-    """Look at what ``gallery.delete(where=where)`` would delete, and delete nothing.
+    """Find what ``gallery.delete(where=where)`` would delete, without deleting anything.
 
     Raises:
-        ConfigError: there is no condition; or items seen before a moment in the future are meant, which is every item
-            that has a time.
+        ConfigError: there is no condition; or the condition asks for items seen before a moment in the future, which is
+            every item with a time.
     """
     if where.until is not None and where.until > datetime.now(UTC):
         raise ConfigError(
@@ -81,13 +81,13 @@ def preview_deletion(gallery: Gallery, where: Filter) -> Deletion:
 
 
 def carry_out(gallery: Gallery, deletion: Deletion) -> int:
-    """Delete what was looked at.
+    """Carry out a previewed deletion.
 
     Returns:
         How many items were deleted.
 
     Raises:
-        DataError: the gallery was changed meanwhile: other items would be deleted.
+        DataError: the gallery was changed meanwhile, so other items would be deleted.
     """
     if gallery.count(deletion.where) != deletion.count:
         raise DataError("The gallery was changed meanwhile. Nothing was deleted: look again.")
@@ -97,18 +97,18 @@ def carry_out(gallery: Gallery, deletion: Deletion) -> int:
 def copy_gallery(
     source: Gallery, target: Gallery, *, replace: bool = False, advance: Advance = lambda count: None
 ) -> tuple[int, int]:
-    """Copy all items into another gallery, on another kind of store too. Stopped, the same call resumes.
+    """Copy all items into another gallery, of any kind of store. If interrupted, the same call continues.
 
     Args:
-        source, target: galleries. replace: put items in the place of others that have their ids there.
+        source, target: galleries. replace: replace other items with the same ids.
         advance: told how many items were done.
 
     Returns:
         How many were copied, and how many were there already.
 
     Raises:
-        DataError: two models made the two; or ids stand for other items in the target, which is found before anything
-            is written.
+        DataError: the galleries belong to different models; or the target uses ids for other items, which is checked
+            before anything is written.
     """
     here, there = (without_secrets(one.store.location) for one in (source, target))
     if source.model and target.model and source.model != target.model:
@@ -125,14 +125,14 @@ def copy_gallery(
 def refuse_other_items(
     records: Callable[[], Iterable[GalleryRecords]], target: Gallery, *, of: str, advice: str
 ) -> int:
-    """How many of some items are in a gallery already.
+    """The number of given items that are already in a gallery.
 
     Args:
         records: gives the items. target: to look in.
         of, advice: whose items these are, and what to do, for the message.
 
     Raises:
-        DataError: ids stand for other items there.
+        DataError: the gallery uses ids for other items.
     """
     found, others = 0, list[str]()
     for page in records() if len(target) else ():
@@ -150,7 +150,7 @@ def copy_records(
     records: Iterable[GalleryRecords], target: Gallery, *, replace: bool = False,
     advance: Advance = lambda count: None,
 ) -> tuple[int, int]:  # fmt: skip
-    """Write items into a gallery, but those that it has already; arguments and result as of :func:`copy_gallery`."""
+    """Write the items that a gallery does not have yet; arguments and result as for :func:`copy_gallery`."""
     copied = known = 0
     for page in records:
         present = set() if replace else target.known(page.ids)

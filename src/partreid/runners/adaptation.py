@@ -123,7 +123,7 @@ class Adaptation(Guided):
             with safe_open(str(path), framework="pt") as file:
                 said = (file.metadata() or {}).get(_FORMAT)
                 if said is None:
-                    raise ValueError("it does not say what it holds, as partreid adapt has it")
+                    raise ValueError("it lacks the metadata that partreid adapt writes")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             return cls._checked(parse_json(said, source="its description", error=DataError), tensors)
         except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
@@ -157,7 +157,7 @@ class Adaptation(Guided):
             raise ValueError("a variance is below 0, or not one for each mean")
         made = cls(str(said["network"]), tuple(cameras), tuple(images), weight, statistics, light)
         if said["sha256"] != made._digest():
-            raise ValueError("its content is not what was written: the checksum differs")
+            raise ValueError("its content has changed since it was written: the checksum differs")
         return made
 
     def row(self, camera: str | None) -> int:

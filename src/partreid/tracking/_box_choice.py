@@ -48,7 +48,7 @@ def chosen_rows(
         _count(groups, "of a group, or marked to be ignored"),
         _count(ignored, "of confidence 0 (to be ignored)"),
         _count(others, f"of other classes than a person ({_tally(kinds[others])}; persons: {_list(sorted(persons))})"),
-        _count(hidden, "of visibility 0 (nobody is to be seen)"),
+        _count(hidden, "of visibility 0 (the person is hidden)"),
     ]
     reasons = [reason for reason in reasons if reason]
     if not kept.any() and len(kept):

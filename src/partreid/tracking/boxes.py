@@ -37,33 +37,33 @@ def read_boxes(
 ) -> TrackBoxes:
     """Read boxes of tracks, or of detections.
 
-    The formats are told by their content: CSV whose first line names the columns :data:`COLUMNS` in any order, frames
-    and pixels counted from 0, tracks any names (names of other tools are known too); MOTChallenge's ``frame, id, left,
-    top, width, height, confidence, ...`` without a header, frames and pixels counted from 1; KITTI's, YOLO's, COCO's,
-    CVAT's, and lists of JSON objects with the names of columns. ``docs/tracklets.md`` lists what each tool writes.
+    The format is recognised by its content: CSV whose first line names the columns :data:`COLUMNS` in any order, frames
+    and pixels counted from 0, tracks with any names (column names of other tools work too); MOTChallenge's ``frame, id,
+    left, top, width, height, confidence, ...`` without a header, frames and pixels counted from 1; KITTI's, YOLO's,
+    COCO's, CVAT's, and lists of JSON objects with the names of columns. ``docs/tracklets.md`` lists what each tool
+    writes.
 
-    Left out, with a warning, are boxes of confidence 0 (to be ignored), of other classes than a person,
-    and of visibility 0, in every format. What names a track is told at
-    :func:`~partreid.tracking._track_names.track_key`.
+    In every format, boxes with confidence 0 (to be ignored), of other classes than person, and with visibility 0 are
+    left out with a warning. The names of tracks are explained at :func:`~partreid.tracking._track_names.track_key`.
 
     Args:
-        path: the file; of YOLO and of KITTI's images the folder of files. format: None tells it by the content.
-        frames: video file or folder of images that the boxes are of, where the table names images or holds fractions
-            of them.
-        each: make every box a track of its own, as :func:`~partreid.tracking.detections.embed_detections` takes them,
-            also where the table has no tracks. Its name is the frame, or in a folder the image's name, and its number
-            among the boxes that the table has in the frame, from 0: "12/0".
-        form: how boxes are written, where the table says it wrongly.
-        first_frame: the number of the first frame, 0 or 1; None takes the format's.
-        person_classes: classes that are persons, where there is a column of classes; None takes MOTChallenge's 1, and
-            those that are called a person.
-        on_error: told of each box of no track or of no image, which is then left out.
+        path: the file, or for YOLO and KITTI's images the folder of files. format: None = recognise it.
+        frames: video file or folder of images of the boxes; needed if the table names images or contains fractions of
+            them.
+        each: make every box its own track, as :func:`~partreid.tracking.detections.embed_detections` needs them, even
+            if the table has no tracks. The name consists of the frame (in a folder, the image's name) and the box's
+            number in this frame, from 0: "12/0".
+        form: how boxes are written, if the table says it wrongly.
+        first_frame: the number of the first frame, 0 or 1; None = that of the format.
+        person_classes: the classes of persons, if there is a column of classes; None = MOTChallenge's 1, and classes
+            with the name of a person.
+        on_error: called with a message for each box without a track or image, which is then left out.
 
     Raises:
-        DataError: the file is missing or of no known format or another one, a value is no number, a frame is below the
-            first, boxes belong to no track, a track is twice in a frame, or there is no box; or it is not known where
-            frames are counted from, which classes are persons, which frame an image is, or the boxes are fractions of
-            the frame. The message names the line.
+        DataError: the file is missing or has an unknown or wrong format, a value is not a number, a frame is below the
+            first, boxes belong to no track, a track occurs twice in a frame, or there is no box; or the first frame,
+            the classes of persons or the frame of an image are unknown, or the boxes are fractions of the frame. The
+            message names the line.
         ConfigError: ``format``, ``form`` or ``first_frame`` is another value.
     """
     path = Path(path)
@@ -91,11 +91,11 @@ def boxes_of(
     person_classes: Collection[object] | None = None,
     on_error: Callable[[str], None] | None = None,
 ) -> TrackBoxes:
-    """Boxes of live results, one for each frame from 0: supervision's ``Detections``, ultralytics' ``Results``, or any
-    objects with such fields (``xyxy`` and ``tracker_id``; ``boxes.xyxy`` and ``boxes.id``).
+    """Boxes of live results, one result for each frame from 0: supervision's ``Detections``, ultralytics' ``Results``,
+    or any objects with such fields (``xyxy`` and ``tracker_id``; ``boxes.xyxy`` and ``boxes.id``).
 
     Args:
-        results: in the order of the frames; a generator is read to its end, and its images are not kept.
+        results: in the order of the frames; a generator is read to its end without keeping its images.
         each, person_classes, on_error: as in :func:`read_boxes`, whose rules hold here too.
 
     Raises:

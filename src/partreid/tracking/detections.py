@@ -1,4 +1,4 @@
-"""From a video or images and boxes of no tracks to one embedding per box."""
+"""From a video or images, and boxes without tracks, to one embedding per box."""
 
 from __future__ import annotations
 
@@ -35,16 +35,15 @@ def embed_detections(
 ) -> VideoTracks:
     """Embed each box of a video, of a folder of frames, or of a folder of any images that the table names.
 
-    Holds one frame, a few batches of crops, and the results.
+    Memory holds one frame, a few batches of crops, and the results.
 
     Args:
         extractor: the model. frames: as :func:`~partreid.tracking.video_tracks.open_frames` gives them.
-        boxes: as ``read_boxes(..., each=True)`` gives them: each is a track of its own.
+        boxes: from ``read_boxes(..., each=True)``, which makes each box its own track.
         every, crops, advance, on_error, camera: as in :func:`~partreid.tracking.video_tracks.embed_video`.
 
     Returns:
-        Of N boxes, in the order of their frames, embeddings [N, S, D] and names, "12/0" for example. A box that was
-        left out is missing.
+        Embeddings [N, S, D] and names such as "12/0" of N boxes, in the order of their frames, without those left out.
 
     Raises:
         DataError: as ``embed_video``; or a track has several boxes.

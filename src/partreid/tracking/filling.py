@@ -1,4 +1,4 @@
-"""Filling a gallery with the tracks of videos: whose they are, when they were seen, and which they replace."""
+"""Filling a gallery with the tracks of videos: their names, their times, and the former tracks that they replace."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ _VIDEO, _NAME = "video", "video_name"  # keys of an item's metadata
 
 @dataclass(frozen=True, repr=False)
 class VideoNaming(Guided):
-    """What is known of the tracks of a video.
+    """The common fields of all tracks of a video.
 
     Attributes:
-        video: its file or folder. camera: where it was taken. start: when; a track's time is that of its first frame.
-        name: what the video is called in the gallery; "" = by its file or folder
+        video: its file or folder. camera: its camera. start: the time of its start; a track's time is that of its first
+            frame.
+        name: the video's name in the gallery; "" = the name of its file or folder
             (:func:`~partreid.tracking.frame_folder.video_name`).
     """
 
@@ -38,10 +39,10 @@ class VideoNaming(Guided):
     name: str = ""
 
     def track_id(self, track: str) -> str:
-        """What a track is called: the video's name and the track's.
+        """The id of a track: the video's name and the track's.
 
         Raises:
-            ConfigError: the name has a slash, which would leave open where the track's begins.
+            ConfigError: the name has a slash, so that the beginning of the track's name would be ambiguous.
 
         Example:
             >>> VideoNaming(Path("hall.mp4")).track_id("7"), VideoNaming(Path("hall.mp4"), name="north").track_id("7")
@@ -53,7 +54,7 @@ class VideoNaming(Guided):
         return f"{name}/{track}"
 
     def crops(self, folder: Path) -> Path:
-        """Where images of this video's tracks lie among those of other videos, of the same name too."""
+        """The folder for images of this video's tracks, different from that of any other video of the same name."""
         return folder / f"{self.track_id('')[:-1]}-{sha256(str(video_path(self.video)).encode()).hexdigest()[:8]}"
 
     def item(
@@ -66,7 +67,7 @@ class VideoNaming(Guided):
             image: of the track, a file.
 
         Raises:
-            DataError: there is a start, and it is not known when the first frame was.
+            DataError: there is a start, and the time of the first frame is unknown.
 
         Example:
             >>> naming = VideoNaming(Path("hall.mp4"), camera="hall")
@@ -84,8 +85,8 @@ class VideoNaming(Guided):
             return GalleryItem(name, self.camera, None, metadata)
         if first not in seconds:
             raise DataError(
-                f"Track {name} was first seen in frame {first}, of which no time is known: {self.start} cannot be its "
-                "time. Give the frames a second (--fps), or no start."
+                f"Track {name} was first seen in frame {first}, whose time is unknown, so {self.start} cannot be its "
+                "time. Give the frames per second (--fps), or no start."
             )
         return GalleryItem(name, self.camera, as_time(self.start.timestamp() + seconds[first]), metadata)
 
@@ -94,10 +95,10 @@ def former_tracks(gallery: Gallery, tracks: Iterable[str], naming: VideoNaming) 
     """Ids of the items that were added from this video before.
 
     Args:
-        gallery: to look in. tracks: that are to be added. naming: of the video.
+        gallery: in which to search. tracks: the tracks to add. naming: of the video.
 
     Raises:
-        DataError: another video, or another camera, has items of this name; or this video has some under another one.
+        DataError: another video, or another camera, has items of this name; or this video has items under another name.
     """
     prefix, ids = naming.track_id(""), {naming.track_id(track) for track in tracks}
     name, where = prefix[:-1], str(video_path(naming.video))
@@ -130,20 +131,21 @@ def former_tracks(gallery: Gallery, tracks: Iterable[str], naming: VideoNaming) 
 
 
 def add_tracks(gallery: Gallery, tracks: VideoTracks, naming: VideoNaming) -> int:
-    """Add the tracks of a video, in place of those that were added from it before. Killed at any moment it leaves the
-    former ones, or all of the new ones and maybe some former ones, which the next call removes.
+    """Add the tracks of a video, and replace those that were added from it before. If the process is killed, the
+    gallery has either the former tracks, or all of the new tracks and perhaps some former ones, which the next call
+    removes.
 
     Args:
-        gallery: of the model that embedded them.
-        tracks: as :func:`~partreid.tracking.video_tracks.embed_video` gives them. naming: what is known of all of them.
+        gallery: of the model that embedded the tracks.
+        tracks: as :func:`~partreid.tracking.video_tracks.embed_video` gives them. naming: their common fields.
 
     Returns:
-        How many former tracks were removed, beside those that have a new one in their place.
+        The number of removed former tracks that have no new track with the same id.
 
     Raises:
-        DataError: the gallery cannot be written, there is no track, one has no boxes, or a value is not what an item
-            can hold; or another video has the same name (:func:`former_tracks`).
-        ShapeError: it belongs to another model.
+        DataError: the gallery cannot be written, there is no track, a track has no boxes, or an item cannot contain a
+            value; or another video has the same name (:func:`former_tracks`).
+        ShapeError: the gallery belongs to another model.
     """
     names = tracks.names
     spans = dict(zip(tracks.boxes.names, tracks.boxes.spans().tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""What a tracker asks once a frame: the appearance of everybody in its boxes."""
+"""The appearance of all persons in the boxes of a frame, for trackers."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from partreid.types import PartEmbeddings
 class FrameEmbedder(Guided):
     """Embeds the persons in the boxes of a frame, one row per box.
 
-    An exported model is quickest: ``partreid export shipped --to openvino`` (docs/tracking.md has figures).
+    An exported model is fastest: ``partreid export shipped --to openvino`` (docs/tracking.md has figures).
 
     Args:
-        model: as for :meth:`~partreid.inference.extractor.PartExtractor.from_pretrained`, or an extractor; the trained
-            model inside the package where it is not given.
+        model: as for :meth:`~partreid.inference.extractor.PartExtractor.from_pretrained`, or an extractor; default: the
+            trained model inside the package.
         order: of a frame's channels: "bgr" for frames that OpenCV reads, "rgb" for all others. There is no default,
-            because a wrong one would only make everything a little worse.
-        calibration: what turns the model's distances into probabilities, or its file. None = the one beside the model,
-            or the shipped model's, if one of them fits.
-        runtime: where an unloaded model runs.
+            because a wrong order would go unnoticed and only make all results a little worse.
+        calibration: converts the model's distances to probabilities; itself or its file. None = the one beside the
+            model, or that of the shipped model, if one of them fits.
+        runtime: device and precision of a model that is not loaded yet.
 
     Attributes:
-        extractor: of the model. calibration: that fits it, or None.
+        extractor: of the model. calibration: that fits the model, or None.
 
     Raises:
         CheckpointError, ConfigError: as ``from_pretrained``. DataError: the calibration belongs to another model.

@@ -1,4 +1,4 @@
-"""Frames of a video that lie as images in a folder: which is which is told by the numbers in their names."""
+"""Frames of a video as images in a folder; the numbers in their names identify the frames."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class FrameFolder(Guided):
     """Images of a folder as frames.
 
     Attributes:
-        folder: where they lie. files: in the order of their numbers. numbers: of each, from 0.
-        rate: frames a second; None = not known. size: (width, height) that seqinfo.ini tells; None = not known.
+        folder: their folder. files: in the order of their numbers. numbers: of each, from 0.
+        rate: frames per second; None = unknown. size: (width, height) from seqinfo.ini; None = unknown.
 
     Example:
         >>> FrameFolder.open("MOT17-02/img1", fps=30).numbers[:3]  # doctest: +SKIP
@@ -45,21 +45,20 @@ class FrameFolder(Guided):
     def open(
         cls, path: str | Path, *, fps: float | None = None, first: int | None = None, in_order: bool = False
     ) -> FrameFolder:
-        """The frames in a folder; of a sequence of MOTChallenge, what its seqinfo.ini says holds.
+        """The frames in a folder. For a sequence of MOTChallenge, its seqinfo.ini applies.
 
-        A frame's number is the only one that differs between the names. Frame 0 is number 0 or 1 where the first
-        image has it, and 1 in a sequence of MOTChallenge. Warnings tell of frames that are missing and of files that
-        are no frames.
+        A frame's number is the only number that differs between the names. Frame 0 has number 0 or 1 if the first image
+        has it, and 1 in a sequence of MOTChallenge. Warnings report missing frames and files that are not frames.
 
         Args:
-            path: the folder, or that of a sequence. fps: frames a second; None takes seqinfo.ini's.
-            first: the number that frame 0 has, for a folder that begins later than with 0 or 1.
-            in_order: count the images in the order of their names, whatever numbers are in them.
+            path: the folder, or that of a sequence. fps: frames per second; None = that of seqinfo.ini.
+            first: the number of frame 0, for a folder that does not begin with 0 or 1.
+            in_order: number the images in the order of their names, whatever numbers the names contain.
 
         Raises:
-            DataError: there is no image, names have no number or several that differ, two have the same, or it is
-                not known what number frame 0 has; the message names the files.
-            ConfigError: ``fps`` is no number above 0, or ``first`` no whole one of at least 0.
+            DataError: there is no image, names have no number or several differing ones, two images have the same
+                number, or the number of frame 0 is unknown; the message names the files.
+            ConfigError: ``fps`` is not above 0, or ``first`` is not a whole number of at least 0.
         """
         if fps is not None and not (isinstance(fps, Real) and fps is not True and math.isfinite(fps) and fps > 0):
             raise ConfigError(f"Frames a second are a number above 0, got {fps!r:.80}.")
@@ -96,13 +95,13 @@ class FrameFolder(Guided):
         return cls(folder, tuple(files), numbers, fps or told, size)
 
     def seconds(self, number: int) -> float | None:
-        """When a frame was taken, since frame 0; None = not known."""
+        """Seconds from frame 0 to this frame; None = unknown."""
         return None if self.rate is None else number / self.rate
 
 
 def video_name(path: str | Path) -> str:
-    """What a video is called: its file without the suffix, or its folder's whole name. Of a sequence of MOTChallenge,
-    and where the folder is called "frames" or the like, that of the folder above.
+    """The name of a video: its file without the suffix, or the full name of its folder. For a sequence of MOTChallenge,
+    or if the folder is called "frames" or similar, it is the name of the parent folder.
 
     Example:
         >>> video_name("films/hall.mp4"), video_name("MOT17-02/img1")
@@ -117,7 +116,7 @@ def video_name(path: str | Path) -> str:
 
 
 def video_path(path: str | Path) -> Path:
-    """Where a video lies, the same however it is given: absolute, links followed, of a sequence its frames.
+    """The canonical path of a video: absolute, with links resolved; for a sequence, that of its frames.
 
     Raises:
         DataError: the path cannot be followed.

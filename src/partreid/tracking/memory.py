@@ -1,4 +1,4 @@
-"""What a tracker knows of each person's appearance, part by part, and what that says of new detections."""
+"""A tracker's memory of each person's appearance, part by part, and its comparison with new detections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAR = 0.02
 
 
 class Sight(NamedTuple):
-    """One detection of a track: its sums [1, S, D], what its slots weigh [S], and when it was."""
+    """One detection of a track: its sums [1, S, D], the weights of its slots [S], and its time."""
 
     sums: SlotSums
     weight: Tensor
@@ -37,17 +37,18 @@ class Sight(NamedTuple):
 
 
 class AppearanceMemory(Guided):
-    """One track's appearance: for each slot an exponential average that moves only where the slot is seen.
+    """One track's appearance: for each slot an exponential average, which changes only when the slot is visible.
 
-    A detection with visibility v and confidence c counts v·c. After it a slot's vector is the mean of all its
-    detections, each weighted by v·c and by ``1 - (1 - momentum)·v·c`` for every later one. With ``momentum=1`` that is
-    the mean of :class:`~partreid.tracking.tracklets.Tracklet`: both add up
-    :class:`~partreid.functional.merging.SlotSums`. A slot's visibility is the largest that was seen.
+    A detection with visibility v and confidence c has the weight v·c. A slot's vector is the mean of all its
+    detections, each weighted by v·c and by a factor ``1 - (1 - momentum)·v·c`` for every later detection. With
+    ``momentum=1`` this is the mean of :class:`~partreid.tracking.tracklets.Tracklet`: both add up
+    :class:`~partreid.functional.merging.SlotSums`. A slot's visibility is the largest so far.
 
     Args:
-        momentum: in [0, 1]; how much of the past a detection leaves. Trackers usually take 0.9.
-        window: how many of the last detections count; None = all.
-        forget_after: a slot that was not seen for longer counts as never seen, in units of ``time``; None = never.
+        momentum: in [0, 1]; the share of the past that a detection keeps. Trackers usually use 0.9.
+        window: number of latest detections that count; None = all.
+        forget_after: a slot that was not visible for longer than this counts as never seen, in units of ``time``; None
+            = never.
 
     Raises:
         ConfigError: a number lies outside its range.
@@ -85,32 +86,33 @@ class AppearanceMemory(Guided):
 
     @property
     def known(self) -> bool:
-        """Whether any slot was seen and is not forgotten."""
+        """Whether any slot was visible and is not forgotten."""
         return self._seen is not None and bool((self._seen > -math.inf).any())
 
     @property
     def time(self) -> float:
-        """Of the last detection; minus infinity before the first."""
+        """The time of the last detection; minus infinity before the first."""
         return self._time
 
     @property
     def last_seen(self) -> dict[str, float | None]:
-        """When each slot was seen last; None = never, or forgotten. Empty before the first detection."""
+        """When each slot was last visible; None = never, or forgotten. Empty before the first detection."""
         if self._seen is None or self._like is None:
             return {}
         times = self._seen.tolist()
         return {slot: None if t == -math.inf else t for slot, t in zip(self._like.slots, times, strict=True)}
 
     def update(self, embeddings: PartEmbeddings, *, time: float, confidence: float = 1.0) -> None:
-        """Take in a detection of the track.
+        """Add a detection of the track.
 
         Args:
-            embeddings: [1, S, D], from the same model as those before; it may show no slot at all.
-            time: of the frame, in any unit, never less than before.
+            embeddings: [1, S, D], from the same model as those before; all slots may be hidden.
+            time: of the frame, in any unit; it must not decrease.
             confidence: of the detection, in [0, 1].
 
         Raises:
-            ShapeError: it is not one row, slots or width differ from those before, or a value is not allowed.
+            ShapeError: there is not exactly one row, slots or width differ from those before, or a value is not
+                allowed.
             DataError: the time is not finite or runs backwards, or the confidence lies outside [0, 1]. The memory stays
                 as it was.
         """
@@ -156,7 +158,7 @@ class AppearanceMemory(Guided):
 
     @property
     def embeddings(self) -> PartEmbeddings:
-        """[1, S, D] as after the last detection; a slot that was never seen has visibility 0.
+        """[1, S, D] after the last detection; a slot that was never visible has visibility 0.
 
         Raises:
             ShapeError: there was no detection yet.
@@ -164,7 +166,7 @@ class AppearanceMemory(Guided):
         return self.at(self._time)
 
     def at(self, time: float) -> PartEmbeddings:
-        """[1, S, D] as at a later time: what was not seen for ``forget_after`` has visibility 0.
+        """[1, S, D] at a later time; slots that were not visible for ``forget_after`` have visibility 0.
 
         Raises:
             ShapeError: there was no detection yet. DataError: the time is earlier than the last detection, or NaN.
@@ -203,30 +205,31 @@ def cost(
     least_parts: int = 1,
     prior: float = 0.5,
 ) -> NDArray[np.float64]:
-    """What it costs to take each detection for each track: the distance of Eq. 9 on one scale for all pairs.
+    """The cost of assigning each detection to each track: the distance of Eq. 9 on one scale for all pairs.
 
-    A cost of 0 is the same appearance; 1 is the distance at which the probability of one person falls to 2 %, for as
-    many slots as the pair shares; beyond it stays 1. Within a track nearly all probabilities are close to 1, so 1 - P
-    would leave nothing to choose by; distances still tell who is nearer, and fewer slots make the same distance cheaper
-    or dearer as the calibration found it.
+    A cost of 0 means the same appearance. A cost of 1 means a distance of at least the one at which the probability of
+    one person falls to 2 %. The calibration gives this distance for each number of shared slots. The cost is not 1 - P,
+    because within a track nearly all probabilities are close to 1 and could not rank the candidates.
 
     Args:
-        memories: of T tracks. detections: [N, S, D] of one frame.
-        calibration: of the model that made both, which turns distances into probabilities.
-        time: of the frame, for memories that forget; None = as after each track's last detection.
-        gate: pairs that reach this cost become infinite, as they must not match; 1 takes those below 2 %; None = none.
-        unknown: the cost of pairs that share fewer than ``least_parts`` parts, and of tracks of which nothing is known.
-            NaN by default, as such a pair is neither near nor far: take 0.5, or leave it to the motion.
-        least_parts: how many body parts both must show. The foreground alone is no part: behind a wall it is the
-            wall. Of a model without parts its only vector counts.
-        prior: the probability of a match before anything is compared.
+        memories: of T tracks. detections: [N, S, D] from one frame.
+        calibration: of the model that made both; it converts distances to probabilities.
+        time: of the frame, for memories that forget; None = the time of each track's last detection.
+        gate: pairs with at least this cost become infinite, because they must not match; 1 excludes those below 2 %;
+            None = no gate.
+        unknown: the cost of pairs that share fewer than ``least_parts`` parts, and of tracks without a known part. The
+            default is NaN, because such a pair is neither near nor far. Use 0.5, or let the motion decide.
+        least_parts: how many body parts both must show. The foreground does not count, because behind a wall it shows
+            the wall. For a model without parts its only vector counts.
+        prior: the prior probability of a match.
 
     Returns:
         [T, N] float64 in [0, 1], ``unknown`` or infinity. Without tracks or detections it is empty.
 
     Raises:
         ShapeError: slots or widths differ, a value is not allowed, or ``least_parts`` is more than there are.
-        DataError: they come from another model than the calibration's, or ``time`` is earlier than a detection.
+        DataError: the embeddings are from another model than the calibration's, or ``time`` is earlier than a
+            detection.
         ConfigError: ``gate`` or ``prior`` lies outside [0, 1].
 
     Example:
@@ -283,18 +286,18 @@ def parts_of(embeddings: PartEmbeddings) -> tuple[str, ...]:
 def single_vector(
     embeddings: PartEmbeddings, *, matching: MatchingConfig | None = None, least_parts: int = 1
 ) -> Tensor:
-    """One vector per image whose cosine stands for Eq. 9, for trackers that take nothing else.
+    """One vector per image, whose cosine replaces Eq. 9, for trackers that accept nothing else.
 
-    The visible slots' vectors, each divided by its length and times its visibility, one after the other, and all of it
-    divided by its length. The cosine of two images with equal visibilities is then the mean of their slots' cosines.
-    Where they show different slots it falls by what only one of them shows: the product over the geometric mean of the
-    two numbers of slots. docs/tracking.md has what that costs.
+    The vectors of the visible slots are divided by their lengths, multiplied by their visibilities, and concatenated.
+    The result is divided by its length. If two images have equal visibilities, their cosine is the mean of their slots'
+    cosines. If they show different slots, the cosine is smaller, by the number of shared slots divided by the geometric
+    mean of the two numbers of visible slots. docs/tracking.md has the cost in mAP.
 
     Args:
         embeddings: [N, S, D].
-        matching: which slots are compared, and what they weigh; None = as the model was made for.
-        least_parts: an image that shows fewer body parts gets zeros, which means "unknown" to ultralytics' trackers:
-            they go by motion alone.
+        matching: which slots are compared, and their weights; None = as the model was made for.
+        least_parts: an image with fewer visible body parts gets zeros. ultralytics' trackers treat them as unknown, and
+            use only motion.
 
     Returns:
         [N, S·D] float32 of length 1, or 0.

@@ -1,4 +1,4 @@
-"""What a tracker knows of its tracks, in a file: to go on after a stop."""
+"""A tracker's memories in a file, to continue after a restart."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class _Track:
 
 @guided
 def save_memories(path: str | Path, memories: Mapping[str, AppearanceMemory]) -> Path:
-    """Write the memories of tracks by their names, whole or not at all; the same memories give the same bytes.
+    """Write the memories of tracks by their names, completely or not at all. The same memories give the same bytes.
 
     Args:
-        path: a safetensors file. memories: of one model; one that knows nothing yet is kept as that.
+        path: a safetensors file. memories: of one model; empty memories are kept too.
 
     Raises:
-        DataError: the file cannot be written, or a name is no text. ShapeError: they are of several models.
-        WrongTypeError: they are no memories by names.
+        DataError: the file cannot be written, or a name is not text. ShapeError: they are of several models.
+        WrongTypeError: it is not a mapping of names to memories.
     """
     if not isinstance(memories, Mapping) or not all(isinstance(one, AppearanceMemory) for one in memories.values()):
         raise WrongTypeError(f"Expected memories by their tracks' names, got {memories!r:.80}.")
@@ -81,7 +81,7 @@ def save_memories(path: str | Path, memories: Mapping[str, AppearanceMemory]) ->
 
 @guided
 def load_memories(path: str | Path) -> dict[str, AppearanceMemory]:
-    """Memories that :func:`save_memories` wrote, by their tracks' names, on the CPU; they go on where they stopped.
+    """Memories that :func:`save_memories` wrote, by their tracks' names, on the CPU, ready to continue.
 
     Raises:
         DataError: there is no such file, or it is damaged or of another kind or version.

@@ -1,4 +1,4 @@
-"""Boxes in the order of their frames, and the table that they come from."""
+"""Boxes in the order of their frames, and their table."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from partreid.tracking.frame_folder import FrameFolder
 
 @dataclass(frozen=True, repr=False)
 class BoxTable(Guided):
-    """The table that boxes come from.
+    """The table of boxes.
 
     Attributes:
-        path: its file. form: how it writes a box, None where the user said how.
-        first_frame: the number that it gives the first frame. first_pixel: and the first pixel, 0 or 1.
-        word: what ``TrackBoxes.lines`` counts. files: of a folder of files, that of each frame.
-        sizes: (width, height) of frames, where the table says it. folder: of the images that it was read with.
-        by_image: whether it names these images; they need not be frames of one video and size.
-        each: whether every box is a track of its own.
+        path: its file. form: how it writes a box; None if the user said how.
+        first_frame: number of the first frame. first_pixel: number of the first pixel, 0 or 1.
+        word: the unit of ``TrackBoxes.lines``. files: for a folder of files, the file of each frame.
+        sizes: (width, height) of frames, if the table gives it. folder: of the images with which it was read.
+        by_image: whether it names these images, which may be of several videos and sizes.
+        each: whether every box is its own track.
     """
 
     path: str = ""
@@ -50,11 +50,11 @@ class TrackBoxes(Guided):
         frames: [N] numbers of frames, from 0, ascending. tracks: [N] positions in ``names``.
         corners: [N, 4] x1, y1, x2, y2 in pixels, as :func:`~partreid.inference.crops.crop_boxes` takes them.
         names: the T tracks, in the order of their first boxes.
-        lines: [N] where each stands in its table; None where it has none. table: that table.
+        lines: [N] the line of each box in its table; None without a table. table: that table.
 
     Raises:
-        DataError: the arrays do not fit together, frames do not ascend, a track is twice in a frame or has no box, or
-            a name is twice there or is none (:func:`~partreid.tracking._track_names.track_key`).
+        DataError: the arrays do not fit together, frames do not ascend, a track is twice in a frame or has no box, or a
+            name occurs twice or is not valid (:func:`~partreid.tracking._track_names.track_key`).
     """
 
     frames: NDArray[np.int64]
@@ -109,7 +109,7 @@ class TrackBoxes(Guided):
         return range(int(first), int(end))
 
     def where(self, row: int) -> str:
-        """Which box this is, for messages."""
+        """The place of a box, for messages."""
         name = f"Frame {self.frames[row]} (counted from 0), track {self.names[self.tracks[row]]}"
         if self.lines is None:
             return name
@@ -124,7 +124,7 @@ class TrackBoxes(Guided):
         return np.stack([self.frames[first], last, np.bincount(self.tracks, minlength=len(self.names))], axis=1)
 
     def only(self, rows: Sequence[int] | NDArray[np.int64]) -> Self:
-        """Some of the boxes, and the tracks that are left.
+        """Some of the boxes, with their tracks.
 
         Raises:
             DataError: there is no such row.
@@ -140,10 +140,10 @@ class TrackBoxes(Guided):
             raise DataError(f"Expected rows from 0 to {len(self) - 1}, got {rows!r:.80}.") from None
 
     def every(self, step: int) -> Self:
-        """The boxes in frames 0, step, 2·step, ..., and the tracks that are left; a warning names others.
+        """The boxes in frames 0, step, 2·step, ..., with their tracks. A warning names tracks without such a box.
 
         Raises:
-            DataError: ``step`` is no whole number of at least 1.
+            DataError: ``step`` is not a whole number of at least 1.
         """
         if not isinstance(step, int | np.integer) or isinstance(step, bool) or step < 1:
             raise DataError(f"Expected every n-th frame with a whole n of at least 1, got {step!r:.80}.")

@@ -1,4 +1,4 @@
-"""Many images of one track as one embedding: what one frame hides, another shows."""
+"""Many images of one track merged into one embedding: a part that is hidden in one frame is visible in another."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Track = TypeVar("Track", bound=Hashable)
 
 
 class Tracklet(Guided):
-    """One track's embedding, grown image by image; memory does not grow with the number of images.
+    """One track's embedding, updated image by image. Its memory does not grow with the number of images.
 
-    Per slot the mean of the vectors, weighted by visibility (:class:`~partreid.functional.merging.SlotSums`); a slot's
-    visibility is the largest, 0 where no image shows it. What that is worth, and what other rules are, was measured:
-    docs/tracklets.md.
+    The vector of a slot is the mean of its vectors, weighted by visibility
+    (:class:`~partreid.functional.merging.SlotSums`); the slot's visibility is the largest, or 0 if no image shows it.
+    docs/tracklets.md compares this rule with others.
 
     Example:
         >>> import torch
@@ -62,7 +62,7 @@ class Tracklet(Guided):
 
     @property
     def embeddings(self) -> PartEmbeddings:
-        """[1, S, D], of the type and on the device of what was added.
+        """[1, S, D], in the type and on the device of the added images.
 
         Raises:
             ShapeError: no image was added.

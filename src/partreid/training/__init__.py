@@ -1,4 +1,4 @@
-"""Training: configuration, presets, the loop, and what makes it resume."""
+"""Training: configuration, presets, the loop, and resuming."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Training on feature maps that are computed once: where the whole map is kept, only what follows it learns.
+"""Training on feature maps that are computed once. The layers up to the map are frozen, and only later layers learn.
 
 ::
 
@@ -41,10 +41,10 @@ _WORTH_CONVERTING = 2000
 
 
 class MapBatch(NamedTuple):
-    """A training batch behind the backbone.
+    """A training batch after the backbone.
 
     Attributes:
-        maps: float16 [B, C_s, h_s, w_s], from fine to coarse; several where the map is joined from several strides.
+        maps: float16 [B, C_s, h_s, w_s], from fine to coarse; several if the map is joined from several strides.
         part_maps, labels: as of :class:`~partreid.datasets.augment.Augmented`.
     """
 
@@ -63,9 +63,10 @@ class MapBatch(NamedTuple):
 
 
 class FrozenBackbone(nn.Module):
-    """What is cached of a backbone: its map, and its own embedding where ``vector``, which distillation asks for.
+    """The cached part of a backbone: its map, and with ``vector`` its own embedding, which distillation needs.
 
-    Of a :class:`FineMap`, the maps that it joins: together they are several times smaller than what they become.
+    For a :class:`FineMap`, the maps that it joins are cached, because together they are several times smaller than the
+    joined map.
     """
 
     def __init__(self, backbone: Backbone, *, vector: bool) -> None:
@@ -82,13 +83,13 @@ class FrozenBackbone(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class MapSource:
-    """What maps are computed from.
+    """The inputs of the computation of maps.
 
     Attributes:
         backbone: in evaluation mode. own: whether its own embedding is needed, for distillation.
         dataset: the training images. pid_index: [N] their classes. augmentation: how they are varied.
         fixed_attention: whether the model needs part maps beside the labels. seed: of every random number.
-        key: digest of all that the numbers depend on.
+        key: digest of everything that the maps depend on.
     """
 
     backbone: Backbone
@@ -209,11 +210,11 @@ def cached_maps(
     source: MapSource, config: CachedMapsConfig, run: Path, *, device: torch.device, arithmetic: Arithmetic,
     say: Callable[[str], object], progress: Progress,
 ) -> CachedMaps:  # fmt: skip
-    """The variants in a run's folder; those that are not whole there, or of other numbers, are computed.
+    """The variants in a run's folder. Those that are incomplete, or have another key, are computed.
 
     Args:
-        source: what they are computed from. config: how many, and how much room they may take. run: the folder.
-        device, arithmetic: of the training. say: told what is done. progress: shows how far it is.
+        source: the inputs. config: the number of variants and their largest size. run: the folder.
+        device, arithmetic: of the training. say: called with messages. progress: shows the progress.
 
     Raises:
         ConfigError: not one variant of every image fits into the budget.

@@ -1,4 +1,4 @@
-"""What the training loop calls at every step and epoch: progress bars, TensorBoard, callbacks of one's own."""
+"""Callbacks of the training loop at every step and epoch: progress bars, TensorBoard, and your own."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TensorBoardCallback(TrainingCallback):
 
 
 def tensorboard(run: Path) -> tuple[TensorBoardCallback, ...]:
-    """The callback, or none where TensorBoard is not installed: ``metrics.json`` holds the same numbers."""
+    """The callback, or none if TensorBoard is not installed; ``metrics.json`` contains the same numbers."""
     with suppress(MissingDependencyError):
         return (TensorBoardCallback(run),)
     return ()

@@ -1,4 +1,4 @@
-"""What a run is trained on, as a few bytes per image: a resumed training notices which images or labels changed."""
+"""A digest of a few bytes per training image, so that a resumed training notices changed images or labels."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def training_images(data: DataLike | Sequence[DataLike] | Sequence[ReIDImage], *
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainingData(Guided):
-    """The training images in the order in which they are drawn: by class, then as they were given.
+    """The training images in the order of drawing: by class, then in the given order.
 
-    Folders do not count, as a set may be moved, nor does the order in which several sets are given.
+    Folders do not count, because a set may be moved. Neither does the order of several sets.
 
     Attributes:
         names: of the images' files.
@@ -66,7 +66,7 @@ class TrainingData(Guided):
 
     @classmethod
     def of(cls, images: Sequence[ReIDImage], pid_index: Sequence[int], *, labels: bool) -> TrainingData:
-        """What these images, each with its training class, are now; ``labels``: whether theirs are learned."""
+        """The present digests of images with their training classes; ``labels``: whether labels are learned."""
         order = np.argsort(np.asarray(pid_index), kind="stable").tolist()
         names = [images[i].path.name for i in order]
         found_images = [file_digest(images[i].path, f"{pid_index[i]} {images[i].path.name}") for i in order]
@@ -75,7 +75,7 @@ class TrainingData(Guided):
         return cls(names, {"images": torch.tensor(found_images), "labels": torch.tensor(found)})
 
     def changes(self, before: Mapping[str, Tensor]) -> str:
-        """What has changed since, in words; "" where nothing has."""
+        """A description of all changes since then; "" = none."""
         now = self.digests
         if "pictures" in before:  # as former versions wrote it
             before = {"images": before["pictures"], "labels": before["labels"]}
@@ -93,9 +93,9 @@ class TrainingData(Guided):
 
 
 def check_same_config(run: Path, config: TrainConfig) -> None:
-    """See that a run is resumed with the configuration it was started with; the number of epochs may differ.
+    """Check that a run is resumed with its own configuration; only the number of epochs may differ.
 
-    A network file counts by its content: it may lie elsewhere now.
+    A network file is compared by its content, because it may have been moved.
     """
     began = load_run_config(run)  # or there is nothing to resume
     same_file = _check_same_network(run, config)
@@ -106,7 +106,7 @@ def check_same_config(run: Path, config: TrainConfig) -> None:
         more = f" ({len(differences)} fields differ)" if len(differences) > 1 else ""
         raise CheckpointError(
             f"{run} was started with {key} = {there!r}, and now it is {here!r}{more}. A resumed run keeps its "
-            f"configuration: leave --preset, --config and --set away. {_WAY_OUT}"
+            f"configuration: leave --preset, --config and --set out. {_WAY_OUT}"
         )
 
 
@@ -126,7 +126,7 @@ def _check_same_network(run: Path, config: TrainConfig) -> bool:
 
 
 def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData) -> None:
-    """See that a run is resumed with the images and labels it was started with; ``before`` are the digests of then."""
+    """Check that a run is resumed with the images and labels of its start; ``before`` are the digests of that time."""
     if not before:
         warn(
             f"{run} was started with an earlier version, which kept no digest of its images: whether images and "

@@ -1,4 +1,4 @@
-"""Training on several devices: one process each, started by torchrun, and what they exchange at every step."""
+"""Training on several devices with one process each, started by torchrun, and their communication at every step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def start_fabric(device: torch.device, arithmetic: Arithmetic) -> Fabric:
-    """What places a model, averages its gradients over all processes and computes in the arithmetic asked for.
+    """A Fabric that places a model, averages its gradients over all processes, and computes in the requested
+    arithmetic.
 
     Args:
         device: of this process. arithmetic: of the network; its weights stay float32.
@@ -58,10 +59,10 @@ def start_fabric(device: torch.device, arithmetic: Arithmetic) -> Fabric:
 
 
 def gather(tensor: Tensor) -> Tensor:
-    """[B, ...] of every process as [processes · B, ...]; gradients find their way back.
+    """[B, ...] of every process as [processes · B, ...]; gradients flow back.
 
-    Each process must have as many rows. A loss that all processes compute alike from what was gathered has, after
-    their gradients are averaged, the gradient of that loss once.
+    Each process must have as many rows. If all processes compute the same loss from the gathered rows, averaging their
+    gradients gives the gradient of that loss.
     """
     if tensor.dtype in (torch.bfloat16, torch.float16):  # not every backend sums them
         tensor = tensor.float()

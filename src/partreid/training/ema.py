@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights: often a better model than the last step's."""
+"""An exponential moving average of a model's weights, often better than the weights of the last step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WeightAverage:
     running statistics of BN layers are averaged likewise, as they belong to the weights; counters are copied.
 
     Args:
-        model: what is followed. decay: in (0, 1).
+        model: the model in training. decay: in (0, 1).
 
     Attributes:
         model: the average, in evaluation mode. updates: steps that went into it.
@@ -30,7 +30,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: ReIDNetwork) -> None:
-        """Take in the weights after a step."""
+        """Add the weights after a step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         mine, theirs = ([*one.parameters(), *one.buffers()] for one in (self.model, model))

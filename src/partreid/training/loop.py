@@ -47,18 +47,18 @@ if TYPE_CHECKING:
 
 
 class Trainer(Guided):
-    """Trains one model, a step at a time; under torchrun, as one of several processes.
+    """Trains one model; under torchrun, as one of several processes.
 
     Args:
-        config: how; the name of a preset (:data:`~partreid.training.presets.PRESETS`) will do.
-        data: what to train on: a data set, its name or folder, its images, or several sets, which are joined.
+        config: the configuration; the name of a preset (:data:`~partreid.training.presets.PRESETS`) works too. data: a
+        data set, its name or folder, its images, or several sets, which are joined.
         run: folder of the checkpoint. runtime: device, precision, threads.
         callbacks: called at every step and epoch, in the first process only.
 
     Raises:
-        DataError, LabelError: there is no such data set, or it cannot be trained on so.
+        DataError, LabelError: there is no such data set, or it does not fit this training.
         CheckpointError: pretrained weights are missing or do not fit.
-        ConfigError: there is no such preset, or this machine cannot do what ``runtime`` asks for.
+        ConfigError: there is no such preset, or this machine cannot run as ``runtime`` asks.
 
     Example:
         >>> checkpoint = Trainer("light", "market1501", "runs/light").fit()  # doctest: +SKIP
@@ -126,15 +126,15 @@ class Trainer(Guided):
         return self.progress.epoch
 
     def resume(self, *, allow_changes: bool = False) -> None:
-        """Continue from the run folder's checkpoint, at the very step it was written after.
+        """Continue from the run folder's checkpoint, exactly after the step at which it was written.
 
         Args:
             allow_changes: resume even if images, labels or fields of the configuration have changed since the run was
-                started; else only ``optimizer.epochs`` may be.
+                started; otherwise only ``optimizer.epochs`` may change.
 
         Raises:
-            CheckpointError: there is none, it is of another model, of other persons or data or of another
-                configuration, or another process trains in the folder.
+            CheckpointError: there is none, it has another model, other persons, other data or another configuration, or
+                another process trains in the folder.
         """
         checkpoint_stamp(self.run)  # or there is nothing to resume, and no folder to be made
         with self._alone():
@@ -157,14 +157,14 @@ class Trainer(Guided):
             self.progress = progress
 
     def fit(self) -> Checkpoint:
-        """Train to the last epoch; every epoch ends with a whole checkpoint on disk.
+        """Train to the last epoch. Every epoch ends with a complete checkpoint on disk.
 
         Returns:
-            The trained model; in the first process the average of its weights, where one is kept.
+            The trained model; in the first process the average of its weights, if there is one.
 
         Raises:
             TrainingError: the loss or a weight is no longer a finite number.
-            CheckpointError: a checkpoint cannot be written, the folder holds a run that was not resumed, or another
+            CheckpointError: a checkpoint cannot be written, the folder contains a run that was not resumed, or another
                 process trains in it.
         """
         with self._alone():
@@ -173,13 +173,13 @@ class Trainer(Guided):
             return self._fit()
 
     def prepare(self, *, say: Callable[[str], object] = lambda text: None, progress: Shows = no_progress) -> None:
-        """Compute what is computed once: :meth:`fit` does so itself, but shows nothing of it.
+        """Do all computations that are needed only once. :meth:`fit` does this too, but without progress.
 
-        These are the vectors of the network that the training starts from, where the model is drawn to them, and the
-        feature maps of all images, where the backbone up to its map is kept.
+        These are the vectors of the original network, if distillation uses them, and the feature maps of all images, if
+        the backbone up to its map is frozen.
 
         Args:
-            say: told what is done, in the first process. progress: shows how far it is.
+            say: called with messages in the first process. progress: shows the progress.
 
         Raises:
             ConfigError: the maps do not fit into their budget.

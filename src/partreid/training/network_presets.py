@@ -1,4 +1,4 @@
-"""Presets that stand on a network of one's own: each is a function of its file or name."""
+"""Presets for an existing network; each is a function of the network's file or name."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ NETWORK_SUFFIXES = (*GRAPHS, *WEIGHTS)
 
 
 def parts_on(network: str) -> TrainConfig:
-    """Heads only: parts, visibility and necks on a network that stays as it is; minutes on two cores.
+    """Train only heads: parts, visibility and necks on a network that does not change. This takes minutes on two cores.
 
-    The feature maps of the training images are computed once (:mod:`partreid.training.cached_maps`). The layers behind
-    the map, where the network has an embedding of its own, learn to embed parts, and are held to what they say of the
-    whole image, the slot "global".
+    The feature maps of the training images are computed once (:mod:`partreid.training.cached_maps`). If the network has
+    an embedding of its own, its layers after the map learn to embed parts. Distillation keeps their embedding of the
+    whole image, the slot "global", close to the original one.
     """
     base = _on_network(network)
     own = base.model.own_embedding
@@ -42,7 +42,9 @@ def parts_on(network: str) -> TrainConfig:
 
 
 def fine_tune(network: str) -> TrainConfig:
-    """A network goes on learning: hidden people, with parts, while its embedding is held to what it was."""
+    """Continue the training of a network, with parts and hidden people, while distillation keeps its embedding close to
+    the original one.
+    """
     base = _on_network(network)
     own = base.model.own_embedding
     return base.override(
@@ -107,10 +109,10 @@ def _on_network(network: str) -> TrainConfig:
 
 
 def find_network(network: str) -> tuple[str, str]:
-    """The backbone and the weights that a file, or a backbone's name, stands for: ``model.backbone``, ``pretrained``.
+    """The values of ``model.backbone`` and ``pretrained`` for a file, or for a backbone's name.
 
     Raises:
-        ConfigError: there is no such file, or no such backbone. CheckpointError: the file's network is not known.
+        ConfigError: there is no such file, or no such backbone. CheckpointError: the file's network is unknown.
     """
     path = Path(network)
     suffix = path.suffix.lower()

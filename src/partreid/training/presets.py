@@ -1,4 +1,4 @@
-"""Ready configurations: functions, so that each is built from the one it departs from."""
+"""Ready configurations. They are functions, so that each can be built from another one."""
 
 from __future__ import annotations
 
@@ -63,12 +63,14 @@ def pcb() -> TrainConfig:
 
 
 def official_occluded() -> TrainConfig:
-    """The published weights' numerics for occluded sets."""
+    """The settings with which the published weights compute, for occluded sets."""
     return TrainConfig(model=official_model(), optimizer=OptimizerConfig(warmup_factor=0.01))
 
 
 def official_holistic() -> TrainConfig:
-    """The published weights' numerics for holistic sets: K = 5 (``five_v``) and a triplet on the foreground."""
+    """The settings with which the published weights compute, for holistic sets: K = 5 (``five_v``) and a triplet on the
+    foreground.
+    """
     return official_occluded().model_copy(
         update={
             "model": official_model().model_copy(update={"parts": "five_v"}),
@@ -80,10 +82,10 @@ def official_holistic() -> TrainConfig:
 def light() -> TrainConfig:
     """For CPUs: EfficientNet-Lite0 at 128×64 with a fine map (stride 8: 16×8), K = 5, 60 epochs.
 
-    Made for trainings shorter than the paper's 120 epochs (docs/results.md has the figures), it departs from the paper:
-    the parts learn identities too, and their triplet, which holds up the beginning, counts a tenth; people and boxes
-    are pasted over images, so that the network learns whose parts are meant; labels are read so that feet are not
-    lost; the weights are averaged.
+    It is made for trainings shorter than the paper's 120 epochs (docs/results.md has the figures), and differs from the
+    paper. The parts also learn identities. Their triplet loss has a tenth of the weight, because it slows the
+    beginning. People and boxes are pasted over images, so that the network learns which person is the target. Labels
+    are read so that feet are not lost. The weights are averaged.
     """
     return _small().override(
         [
@@ -100,10 +102,11 @@ def light() -> TrainConfig:
 
 
 def generalize() -> TrainConfig:
-    """The light preset for people and cameras unlike those it is trained on: from rendered people to real ones.
+    """The light preset for people and cameras unlike those of the training, for example from rendered people to real
+    ones.
 
-    Light, colour and resolution of the images vary, early layers norm each image by itself, and people who look alike
-    share a batch (docs/training.md).
+    Light, colour and resolution of the images vary, early layers normalise each image separately, and people who look
+    alike are in the same batch (docs/training.md).
     """
     return light().override(
         [
@@ -153,8 +156,8 @@ def _osnet(backbone: str) -> TrainConfig:
 
 
 def ablation() -> TrainConfig:
-    """The light preset's network with the paper's losses and augmentation: a row of ``partreid experiment`` in two to three
-    minutes on one CPU core.
+    """The light preset's network with the paper's losses and augmentation: a row of ``partreid experiment`` in three minutes
+    on one CPU core.
 
     So short a training must start from a network that knows people. It starts from the model in the package, and
     changes its layers more slowly than the new heads. Labels are read, and the classifier's input is normed, so that
@@ -217,11 +220,11 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {
 
 @guided
 def get_preset(name: str) -> TrainConfig:
-    """The preset of that name; of one that stands on a network, "parts-on FILE" or "fine-tune FILE".
+    """The preset of that name; those for an existing network are "parts-on FILE" and "fine-tune FILE".
 
     Raises:
-        ConfigError: there is none, and the message names the nearest one; or it needs a network, which is not named, or
-            of which there is no file.
+        ConfigError: there is no such preset (the message names the nearest one); or it needs a network that is not
+            named or has no file.
         CheckpointError: the network's file cannot be read.
     """
     if name in PRESETS:
@@ -238,7 +241,7 @@ def get_preset(name: str) -> TrainConfig:
 
 
 def find_config(source: str | Path) -> TrainConfig:
-    """A configuration: a preset by its name, that of a run by its folder, or one in a TOML, YAML or JSON file.
+    """A configuration, from a preset's name, a run's folder, or a TOML, YAML or JSON file.
 
     Raises:
         ConfigError: it is none of these, or the file does not fit. CheckpointError: the folder holds no run.

@@ -1,4 +1,4 @@
-"""The network that a training starts from: what it says of the clean images, and which of its weights are kept."""
+"""The network that a training starts from: its embeddings of the clean images, and its frozen weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _BATCH = 64
 def source_vectors(
     backbone: Backbone, dataset: ImageDataset, preprocess: PreprocessConfig, run: Path, progress: Progress = no_progress
 ) -> Tensor:
-    """The backbone's own embedding of every training image as it is: whole, not mirrored, nothing pasted over it.
+    """The backbone's own embedding of every unchanged training image: not cropped, not mirrored, and with nothing
+    pasted over it.
 
     They are computed once for a run and kept in its folder.
 
@@ -67,7 +68,7 @@ def source_vectors(
 
 
 def source_key(backbone: Backbone, dataset: ImageDataset, preprocess: PreprocessConfig) -> str:
-    """What the vectors depend on: weights, preprocessing, and which images come in which order."""
+    """A digest of everything that the vectors depend on: weights, preprocessing, and the images in their order."""
     digest = hashlib.sha256(preprocess.model_dump_json().encode())
     for name, tensor in sorted(backbone.state_dict().items()):
         digest.update(
@@ -79,17 +80,17 @@ def source_key(backbone: Backbone, dataset: ImageDataset, preprocess: Preprocess
 
 
 def keeps_whole(backbone: Backbone, stride: int | None) -> bool:
-    """Whether keeping the weights up to the features of that stride keeps the whole feature map."""
+    """Whether freezing the weights up to the features of that stride freezes the whole feature map."""
     return stride is not None and stride >= max(backbone.stage_channels)
 
 
 def freeze(backbone: Backbone, stride: int, size: tuple[int, int]) -> None:
-    """Keep the weights that a backbone's features of a stride depend on, and the statistics of their batch norms.
+    """Freeze the weights that a backbone's features of a stride depend on, and the statistics of their batch norms.
 
     Args:
         backbone: changed in place. size: (H, W) of its images.
-        stride: of the last features that are kept. That of the backbone's output keeps all of it but the layers of its
-            own embedding, which stand behind its map.
+        stride: of the last frozen features. The stride of the backbone's output freezes everything except the layers of
+            its own embedding, which follow the map.
 
     Raises:
         ConfigError: the backbone has no features of that stride.
@@ -104,9 +105,9 @@ def freeze(backbone: Backbone, stride: int, size: tuple[int, int]) -> None:
 
 
 def leave_own_embedding(backbone: Backbone, size: tuple[int, int]) -> None:
-    """Do not train the layers behind the map, where the model does not use them: no step would reach them.
+    """Freeze the layers after the map if the model does not use them, because no gradient would reach them.
 
-    Several processes would wait for their gradients. ``size``: (H, W) of the backbone's images.
+    Otherwise several processes would wait for these gradients. ``size``: (H, W) of the backbone's images.
     """
     for weight, needed in _needed(backbone, backbone.output_stride, size) if backbone.vector_dim is not None else []:
         if not needed:
@@ -124,7 +125,9 @@ def _needed(backbone: Backbone, stride: int, size: tuple[int, int]) -> list[tupl
 
 
 def keep_frozen_statistics(model: nn.Module) -> None:
-    """Let batch norms whose weights are kept use the statistics they have; call it whenever a model trains again."""
+    """Let batch norms with frozen weights use their stored statistics. Call it whenever a model is set to training
+    mode.
+    """
     for module in model.modules():
         weights = list(module.parameters(recurse=False))
         if isinstance(module, _BatchNorm) and weights and not any(weight.requires_grad for weight in weights):

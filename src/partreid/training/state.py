@@ -1,4 +1,4 @@
-"""A run folder, and what a training needs to be resumed as if it had not been interrupted.
+"""A run folder, and the state with which a training is resumed as if it had not been interrupted.
 
 ::
 
@@ -51,7 +51,7 @@ _WEIGHTS = "weights_sha256"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is.
+    """The progress of a training.
 
     Attributes:
         epoch: epochs done. means: of the last epoch's steps.
@@ -147,7 +147,7 @@ class Learner:
 
 
 def save_run(run: Path, checkpoint: Checkpoint, config: TrainConfig, learner: Learner, progress: Progress) -> None:
-    """Write ``RUN/checkpoint`` whole or not at all: model, configuration and state belong to one step."""
+    """Write ``RUN/checkpoint`` completely or not at all, so that model, configuration and state belong to one step."""
     _check_finite(learner, progress)
     with atomic_folder(run / CHECKPOINT_FOLDER, error=CheckpointError) as folder:
         write_checkpoint(checkpoint, folder)

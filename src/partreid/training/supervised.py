@@ -1,4 +1,4 @@
-"""What a training begins with, and what a step of it computes: a new model, and the losses of a batch."""
+"""The beginning of a training, which is a new model, and its step, which computes the losses of a batch."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
 def new_learner(
     config: TrainConfig, num_identities: int, device: torch.device, scaling: Precision, *, gather: Gather | None = None
 ) -> Learner:
-    """A new model with all that learns beside it: losses of one's own, the optimizer, the average of the weights.
+    """A new model with everything else that changes in training: your own losses, the optimizer, and the average of the
+    weights.
 
     Args:
         config, num_identities: as of :func:`build_model`. device: where it learns. scaling: Fabric's precision.
@@ -91,9 +92,9 @@ def new_learner(
 
 
 def class_centres(model: ReIDNetwork, config: ObjectiveConfig) -> Tensor:
-    """[C, D] what the model takes each training class for: the weights of an identity classifier, on the CPU.
+    """[C, D] a centre for each training class: the weights of an identity classifier, on the CPU.
 
-    They point to where a class's embeddings lie, cost nothing, and are the same in every process.
+    They point in the direction of a class's embeddings, cost nothing, and are the same in every process.
 
     Raises:
         ConfigError: no embedding of the whole person learns identities.
@@ -110,7 +111,7 @@ def class_centres(model: ReIDNetwork, config: ObjectiveConfig) -> Tensor:
 
 
 class SupervisedModel(torch.nn.Module):
-    """Model and objective as one module: what Fabric wraps for precision and distribution.
+    """Model and objective as one module, which Fabric wraps for precision and distribution.
 
     Its output is a plain dictionary, the only structure that wrappers walk through. Where ``compiled``, the model runs
     through torch.compile.

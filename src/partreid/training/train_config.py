@@ -1,4 +1,4 @@
-"""How a model is trained: every choice in one tree, kept beside the checkpoint."""
+"""The configuration of a training: every choice in one tree, stored beside the checkpoint."""
 
 from __future__ import annotations
 
@@ -39,13 +39,17 @@ class OptimizerConfig(ConfigModel):
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Factor at each milestone (paper §4.2: 0.1)."""
     accumulation: Annotated[int, Field(ge=1)] = 1
-    """Batches whose gradients are averaged before a step. Each mines its own triplets and has its own BN statistics,
-    so 2 batches of 16 × 4 are not one of 32 × 4. The last step of an epoch takes the batches that are left."""
+    """Batches whose gradients are averaged before a step. Each mines its own triplets and has its own BN statistics, so
+    2 batches of 16 × 4 are not one of 32 × 4. The last step of an epoch uses the remaining batches.
+    """
     backbone_rate: Positive = 1.0
-    """Learning rate of the backbone as a fraction of the others' (paper: 1). Less keeps more of what it knows."""
+    """Learning rate of the backbone as a fraction of the others' (paper: 1). A smaller rate preserves more of its
+    pretrained weights.
+    """
     frozen_stride: Annotated[int, Field(ge=1)] | None = None
-    """The backbone's weights up to its features of this stride are kept as they are; its output's stride keeps the
-    whole map, and then only what stands behind it learns. None trains all of them (paper)."""
+    """The backbone's weights up to its features of this stride are frozen. The stride of its output freezes the whole
+    map, and only later layers learn. None = train all weights (paper).
+    """
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of an exponential moving average of the weights, BN statistics among them, which becomes the model in
     the checkpoint; 0 = none (paper). 0.999 averages about the last 1000 steps."""
@@ -67,26 +71,28 @@ class OptimizerConfig(ConfigModel):
 
 
 class DistributedConfig(ConfigModel):
-    """Training on several devices, one process each (torchrun). On a single one nothing of this matters."""
+    """Training on several devices, one process each (torchrun). On a single device it has no effect."""
 
     batch: Literal["across_devices", "per_device"] = "across_devices"
-    """Whether a batch of P × K images is one batch across all devices, each with P / devices identities, whose
-    triplets are mined over the whole of it: then a configuration means the same on any number of devices; or each
-    device draws and mines its own P × K: larger steps, for which the learning rate may have to be raised."""
+    """Whether P × K images are one batch across all devices, each with P / devices identities, with triplets mined over
+    the whole batch, so that a configuration means the same on any number of devices; or whether each device draws and
+    mines its own P × K, which makes larger steps that may need a higher learning rate.
+    """
     sync_batchnorm: bool = False
     """Whether BN statistics are taken over all devices instead of each device's images."""
 
 
 class CachedMapsConfig(ConfigModel):
-    """Feature maps that are computed once, where ``optimizer.frozen_stride`` keeps the whole feature map."""
+    """Feature maps that are computed once, if ``optimizer.frozen_stride`` freezes the whole feature map."""
 
     variants: Annotated[int, Field(ge=0)] = 4
-    """Variants of each image, the first as it is, the others augmented; as many of them as have room. 0 = none: maps
-    are computed anew at every step."""
+    """Number of variants of each image, the first unchanged and the others augmented, if there is enough space. 0 =
+    compute maps at every step.
+    """
     gib: Positive = 4.0
-    """Room for them in the run's folder, in GiB."""
+    """Space for them in the run's folder, in GiB."""
     keep: bool = False
-    """Whether they stay there when the training is done."""
+    """Whether they are kept after the training."""
 
 
 class TrainConfig(ConfigModel):
@@ -109,12 +115,15 @@ class TrainConfig(ConfigModel):
     distributed: DistributedConfig = DistributedConfig()
     """How several devices share the work."""
     pretrained: str = "imagenet"
-    """The backbone's start: "imagenet" (where a package brings the file), a file of such weights, the folder of a
-    run (its backbone), or "none"."""
+    """Initial weights of the backbone: "imagenet" (if a package contains the file), a file of such weights, the folder
+    of a run (its backbone), or "none".
+    """
     labels: str = "auto"
-    """Label folder within each set's ``masks``; "auto" takes the only one; of several with commas, the first there."""
+    """Label folder within each set's ``masks``; "auto" = the only one; if several are given with commas, the first
+    existing one.
+    """
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of every random number: order, augmentation, new layers."""
+    """Seed of all random numbers: order, augmentation, new layers."""
 
     @model_validator(mode="after")
     def _size_fits_stride(self) -> TrainConfig:

@@ -1,4 +1,4 @@
-"""The package's own language: what its parts give to each other."""
+"""The types that the package's modules exchange."""
 
 from typing import TYPE_CHECKING
 

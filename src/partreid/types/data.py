@@ -1,4 +1,4 @@
-"""Images and data sets, as readers give them."""
+"""Images and data sets, as readers return them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class ReIDImage(Guided):
 
     Attributes:
         path: the image's file.
-        pid: the set's own person id; -1 for junk, an image of nobody in particular.
+        pid: the set's own person id; -1 for junk, an image of no particular person.
         camid: the set's own camera, 0-based; None (or NaN) where cameras are unknown.
         label: file with pose fields or a label map, or None.
-        occlusion: fraction of the person that is hidden, in [0, 1], where the set knows it.
+        occlusion: hidden fraction of the person, in [0, 1]; None = unknown.
         dataset: the set's name; empty for an image that belongs to none.
-        camera: what the set calls the camera, where that is not its number counted from 1.
+        camera: the set's name of the camera, if it is not the number counted from 1.
 
     Raises:
-        DataError: the person is no whole number, the camera no whole number of at least 0, or the hidden fraction no
-            number in [0, 1].
+        DataError: the person is not a whole number, the camera not a whole number of at least 0, or the hidden fraction
+            not in [0, 1].
     """
 
     path: Path
@@ -45,9 +45,9 @@ class ReIDImage(Guided):
 
     @property
     def camera_name(self) -> str:
-        """The camera for people, as the set itself writes it; "" where cameras are unknown.
+        """The camera's name as the set writes it; "" if cameras are unknown.
 
-        File names count cameras from 1, ``camid`` counts from 0; a table of one's own keeps the number it holds.
+        File names count cameras from 1, ``camid`` counts from 0; your own tables keep their numbers.
 
         Example:
             >>> ReIDImage(Path("0002_c1s1_000451_03.jpg"), 2, 0).camera_name
@@ -88,12 +88,12 @@ class ReIDImage(Guided):
 
     @property
     def identity(self) -> Identity:
-        """Who is on it, among several sets."""
+        """The person among several sets."""
         return self.dataset, self.pid
 
     @property
     def view(self) -> int | Path:
-        """What a query and its match must differ in: the camera, or the file where cameras are unknown.
+        """The camera, or the file if cameras are unknown. A query and its match must have different views.
 
         A gallery image of the query's person and view is junk.
         """
@@ -105,7 +105,7 @@ def identities(images: Iterable[ReIDImage]) -> tuple[Identity, ...]:
     """The identities on images in ascending order: ``pid_index``, the training class, is the position in it.
 
     Raises:
-        DataError: an image is junk (its person is below 0): it shows nobody in particular; many are not one person.
+        DataError: an image is junk (its person is below 0), because junk images do not show one person.
     """
     found = set()
     for image in images:
@@ -119,11 +119,11 @@ def identities(images: Iterable[ReIDImage]) -> tuple[Identity, ...]:
 
 @dataclass(frozen=True, repr=False)
 class LabelNaming(Guided):
-    """How a set's published label files are called.
+    """The names of a set's published label files.
 
     Attributes:
         name: of the file, from ``{stem}`` and ``{name}``, the image's name without and with its suffix.
-        leaves_out_id_folder: whether the image's own folder, named by the person, is missing in their path.
+        leaves_out_id_folder: whether their path lacks the image's own folder, which is named after the person.
     """
 
     name: str = "{stem}.npy"
@@ -141,9 +141,8 @@ class ReIDDataset(Guided):
         label_naming: how its published labels are called.
 
     Raises:
-        DataError: some images have a camera and some have none; an image is in a split twice, or is another
-            person or camera in another split; a query set is called like another split, or has no name that files
-            can have.
+        DataError: some images have a camera and some have none; an image is in a split twice, or is another person or
+            camera in another split; a query set has the name of another split, or a name that files cannot have.
     """
 
     name: str
@@ -200,14 +199,14 @@ class ReIDDataset(Guided):
         return next(iter(self.queries.values()))
 
     def subset(self, *, ids: int) -> ReIDDataset:
-        """A smaller set for quick trials: the first identities in ascending order, so many of training and of test.
+        """A smaller set for quick trials, with the given number of first identities of training and of test.
 
         Test identities are those that queries and gallery share; all query sets and the gallery are limited to them, so
-        that distractors are left out, and a query set that keeps no image. Scores on such a set are higher than on the
-        whole one: its name says what it is, ``Market-1501[100 ids]``. A set that has no more identities stays as it is.
+        distractors and empty query sets are left out. Scores on such a set are higher than on the whole set. Its name
+        shows this: ``Market-1501[100 ids]``. A set without more identities is returned unchanged.
 
         Raises:
-            DataError: the number is none of at least 1.
+            DataError: the number is not at least 1.
         """
         if isinstance(ids, bool) or not isinstance(ids, Integral) or ids < 1:
             raise DataError(f"Expected a number of identities of at least 1, got {ids!r:.80}.")

@@ -1,4 +1,4 @@
-"""What a gallery holds."""
+"""The items of a gallery."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class GalleryItem(Guided):
 
     Attributes:
         id: its name, unique in the gallery.
-        camera: the camera's name; a number is taken as its text (3, 3.0 and "3" are one). None = unknown, as are NaN,
-            what pandas has for it, and "".
-        time: when it was seen, in UTC; a number is taken as seconds since 1970. None = unknown, likewise.
-        metadata: anything else that JSON can hold: ``{"track": 17, "file": "a.jpg"}``; NaN is null.
+        camera: the camera's name; a number is converted to text (3, 3.0 and "3" are the same). None = unknown, and so
+            are NaN, pandas' NA, and "".
+        time: when it was seen, in UTC; a number means seconds since 1970. None = unknown, as above.
+        metadata: anything else that JSON can represent: ``{"track": 17, "file": "a.jpg"}``; NaN is null.
 
     Raises:
         DataError: a value of another kind, an empty or very long text, or a time without a time zone.
@@ -69,8 +69,8 @@ class CameraSummary(Guided):
     """The items of one camera.
 
     Attributes:
-        camera: its name; None = of items without one. count: items.
-        first, last: their earliest and latest time, in UTC; None where no time is known.
+        camera: its name; None = unknown. count: number of items.
+        first, last: their earliest and latest time, in UTC; None if no time is known.
     """
 
     camera: str | None
@@ -117,7 +117,7 @@ class GalleryRecords(Guided):
 
 
 def is_unknown(value: object) -> bool:
-    """Whether a value stands for none: None, NaN, NaT and NA of numpy and pandas, and an empty text.
+    """Whether a value means unknown: None, NaN, NaT and NA of numpy and pandas, and an empty text.
 
     Example:
         >>> [is_unknown(value) for value in (None, float("nan"), "", 0, "nan")]
@@ -134,7 +134,7 @@ def scalar(value: object) -> object:
 
 
 def as_text(value: object, what: str) -> str:
-    """A text or number as the text that cameras are named by and filters compare: 17, 17.0, "17" and "17.0" as "17".
+    """A text or number as the text that names cameras and that filters compare: 17, 17.0, "17" and "17.0" as "17".
 
     Raises:
         DataError: something else (true, false and unknown values too), or a text that :func:`check_text` refuses.
@@ -147,7 +147,7 @@ def as_text(value: object, what: str) -> str:
 
 
 def id_text(value: object) -> str:
-    """An id as text: a number as its digits; a text as it is, so that "3.0" is not "3", as a camera is.
+    """An id as text: a number as its digits, and a text unchanged. So, unlike for cameras, "3.0" is not "3".
 
     Raises:
         DataError: something else, or a text that :func:`check_text` refuses.
@@ -156,7 +156,7 @@ def id_text(value: object) -> str:
 
 
 def plain_text(value: object) -> str | None:
-    """As :func:`as_text`, of any length; None where that refuses."""
+    """Like :func:`as_text`, for any length; None where that raises an error."""
     value = scalar(value)
     if isinstance(value, float) and math.isfinite(value):
         value = int(value) if value.is_integer() else repr(value)
@@ -169,7 +169,7 @@ def plain_text(value: object) -> str | None:
 
 
 def spellings(text: str) -> tuple[str, ...]:
-    """A text of :func:`as_text`, and how former versions kept the same number.
+    """A text of :func:`as_text`, and the forms in which former versions stored the same number.
 
     Example:
         >>> spellings("17"), spellings("a")
@@ -185,7 +185,7 @@ def check_text(text: str, what: str) -> str:
     """The text, if every store can keep and compare it.
 
     Raises:
-        DataError: it is empty, longer than :data:`LONGEST_ID`, or holds a NUL or half a surrogate pair.
+        DataError: it is empty, longer than :data:`LONGEST_ID`, or contains a NUL or half a surrogate pair.
     """
     if not 0 < len(text) <= LONGEST_ID:
         raise DataError(f"{what} has 1 to {LONGEST_ID} characters, got {len(text)}: {text!r:.80}.")

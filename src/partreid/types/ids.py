@@ -1,10 +1,10 @@
-"""Ids of persons and cameras in whatever way people have them, as numbers that can be compared.
+"""Converting ids of persons and cameras of any kind to numbers that can be compared.
 
-Whole numbers are compared as numbers (1, 1.0 and ``np.int64(1)`` are one), text as text ("1" and "0001" are one where
-all are whole numbers); where one side has text and the other numbers, nobody knows which of them are one, and they are
-refused. Unknown (None, NaN, NaT, pandas' NA, a
-masked or blank value) is no value: two unknown persons or cameras are not the same one. Person -1 is junk, as in
-Market-1501: an image that is neglected, never a person.
+Whole numbers are compared as numbers (1, 1.0 and ``np.int64(1)`` are the same). Text is compared as text ("1" and
+"0001" are the same if all texts are whole numbers). If one side has text and the other numbers, they are refused,
+because it is unclear which are the same. Unknown (None, NaN, NaT, pandas' NA, a masked or blank value) is not a value:
+two unknown persons or cameras are not the same. Person -1 is junk, as in Market-1501: an image that is ignored, never a
+person.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def match_persons(query: Ids, gallery: Ids, *, sizes: tuple[int, int]) -> tuple[
     """Persons of both sides as numbers, [Q] and [G] int64: equal numbers are one person, and :data:`JUNK` is junk.
 
     Raises:
-        ShapeError: not as many ids as images; a person is unknown, or neither a whole number nor text; numbers and
-            text are mixed, or one name is written in two ways; a query's person is below -1.
+        ShapeError: the numbers of ids and images differ; a person is unknown, or neither a whole number nor text;
+            numbers and text are mixed, or a name is written in two ways; a query's person is below -1.
 
     Example:
         >>> match_persons([7, 8.0], np.array([8, -1, 7], np.int16), sizes=(2, 3))
@@ -52,7 +52,7 @@ def match_persons(query: Ids, gallery: Ids, *, sizes: tuple[int, int]) -> tuple[
 def match_cameras(
     query: Ids | None, gallery: Ids | None, *, sizes: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Cameras of both sides as numbers: equal numbers are one camera. None where they are unknown for all images.
+    """Cameras of both sides as numbers: equal numbers are one camera. None if they are unknown for all images.
 
     Raises:
         ShapeError: as :func:`match_persons`; cameras are known for some images only, or below 0.
@@ -89,7 +89,7 @@ def person_classes(pids: Ids, *, name: str = "pid_index") -> np.ndarray:
     """Persons to train on as numbers, [N] int64: equal numbers are one person.
 
     Raises:
-        ShapeError: as :func:`match_persons`; or one is junk.
+        ShapeError: as :func:`match_persons`; or a person is junk.
     """
     column = read_ids(name, pids, None)
     _refuse_unknown(name, column, "Leave images of nobody in particular out.")

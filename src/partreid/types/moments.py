@@ -1,4 +1,4 @@
-"""Moments: as programs give them, and as people and file names write them. What is a guess is refused."""
+"""Moments in the forms of programs, of people and of file names. Ambiguous input is refused."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def as_time(value: Time) -> datetime:
     """A moment in UTC, to the microsecond.
 
     Raises:
-        DataError: a datetime without a time zone, or one that its zone's clocks left out; a number that is no time of
-            an image as seconds since 1970 (a year, a date as a number, milliseconds, seconds since a video began); or
-            something else.
+        DataError: a datetime without a time zone, or one that its zone's clocks skipped; a number that is not plausible
+            as seconds since 1970 (a year, a date as a number, milliseconds, seconds since a video began); or something
+            else.
     """
     try:
         if isinstance(value, datetime) and value.tzinfo is not None:
@@ -50,17 +50,17 @@ def as_time(value: Time) -> datetime:
 
 
 def written_time(text: str, *, local: bool = True) -> datetime:
-    """The moment that a text says for certain, in UTC.
+    """The moment that a text states unambiguously, in UTC.
 
     A date and a time of day: ``2026-11-23T14:30``, ``2026-11-23 14:30:15.5+01:00``, ``20261123``, ``202611231430``,
-    ``20261123_143015``, ``2026-11-23_14-30-15``; a date alone is its first moment. Or ``@1795435200``: seconds since
-    1970. Other digits are refused: nobody can tell what they count.
+    ``20261123_143015``, ``2026-11-23_14-30-15``; a date alone means its first moment. ``@1795435200`` means seconds
+    since 1970. Other digits are refused, because their meaning is unclear.
 
     Args:
-        text: what was written. local: whether a time without a zone is local time; else it is refused.
+        text: the text. local: whether a time without a zone is local time; otherwise it is refused.
 
     Raises:
-        DataError: it is none of these; or it is a local time that the clocks left out, or showed twice.
+        DataError: it is none of these; or it is a local time that the clocks skipped, or showed twice.
 
     Example:
         >>> written_time("20261123T143000Z").isoformat()
@@ -176,10 +176,10 @@ def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
     """A moment in UTC: "90m" or "2d" ago, "now", or what :func:`written_time` reads.
 
     Args:
-        text: what was typed. now: what "ago" counts from; the present where None.
+        text: the text. now: the moment from which "ago" counts; None = the present.
 
     Raises:
-        ConfigError: it is none of these, or not certain.
+        ConfigError: it is none of these, or ambiguous.
 
     Example:
         >>> noon = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Numbers as people have them: whole ones for options, arrays of any library for tensors."""
+"""Converting numbers from users: whole numbers for options, arrays of any library to tensors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:  # what only counts must not wait for PyTorch
 
 
 def require_whole(name: str, value: object, *, least: int = 0, most: int = 2**63 - 1) -> int:
-    """An option that counts something, as plain Python's number.
+    """The value of an option that counts something, as a Python number.
 
     Raises:
-        ShapeError: it is no whole number (true and false are none, nor is 2.0), too small or too large.
+        ShapeError: it is not a whole number (nor are true, false and 2.0), too small or too large.
 
     Example:
         >>> require_whole("max_rank", np.int64(50), least=1)
@@ -33,7 +33,7 @@ def require_whole(name: str, value: object, *, least: int = 0, most: int = 2**63
 
 
 def in_order(name: str, values: object) -> None:
-    """Check that what is given for images one by one has an order: a set would give each the value of another.
+    """Check that values given for single images have an order, because a set would mix them up.
 
     Raises:
         ShapeError: they are a set.
@@ -45,11 +45,11 @@ def in_order(name: str, values: object) -> None:
 
 
 def as_tensor(name: str, values: Any) -> Tensor:
-    """Numbers as a tensor: a tensor as it is, an array of any library without a copy where PyTorch can use it as it is,
+    """Numbers as a tensor, from a tensor (unchanged), an array of any library (without a copy if PyTorch can use it),
     or nested lists.
 
     Raises:
-        ShapeError: they are no numbers, or masked in part: what is behind a mask is no value.
+        ShapeError: they are not numbers, or some are masked and so have no value.
 
     Example:
         >>> as_tensor("vectors", np.ones((2, 3), np.float16)[::-1]).dtype

@@ -1,4 +1,4 @@
-"""What an open-set rule decides: who is named, and what that promises."""
+"""The decision of an open-set rule: the named hits, and the guarantee."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ UNLIKE = 0.01
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OpenSetDecision(Guided):
-    """Which hits of Q queries are named, and with what guarantee; open-set identification, as biometrics calls it.
+    """Which hits of Q queries are named, and the guarantee for it. Biometrics calls this open-set identification.
 
     Attributes:
-        passed: [Q, k] bool: whether a hit passes. best: [Q] int64 place of the likeliest hit that does, -1 = nobody.
-        max_false: the largest share of searches whose person is not there that name somebody (FPIR).
-        confidence: of the guarantee. persons: strangers that it rests on. fitted_on: where they come from.
-        searched: items that were searched.
-        found: the share of searches whose person is there, in one image, that at least name the right one.
-        prior: how often the person is there at all; None = not told.
-        max_wrong: the largest share of names that are wrong under that prior; None without it.
-        unlike: p-values of the test whether images look like those it was fitted on, of "queries" and of "items"; None
-            where too few are there to tell.
+        passed: [Q, k] bool: whether a hit passes. best: [Q] int64 position of the most likely hit that passes, -1 =
+            nobody.
+        max_false: the largest share of searches that name somebody, among searches whose person is not in the gallery
+            (FPIR).
+        confidence: of the guarantee. persons: number of strangers in the rule. fitted_on: their origin.
+        searched: number of items searched.
+        found: the least share of searches that name the right person, if the person is in the gallery with one image.
+        prior: share of searches whose person is in the gallery; None = unknown. max_wrong: the largest share of wrong
+        names under this prior; None without a prior.
+        unlike: p-values of the test whether "queries" and "items" look like the images on which the rule was fitted;
+            None if there are too few.
     """
 
     passed: Tensor
@@ -52,29 +54,29 @@ class OpenSetDecision(Guided):
 
     @property
     def fits(self) -> bool:
-        """Whether nothing that was tested looks otherwise than what the rule was fitted on."""
+        """Whether all tested images look like those on which the rule was fitted."""
         return not any(p is not None and p < UNLIKE for p in self.unlike.values())
 
     @property
     def statement(self) -> str:
-        """What is promised, of whom it was learned, and whether it applies here, in words."""
+        """The guarantee, the origin of the rule, and whether it applies here, in words."""
         words = [
-            f"With {_percent(self.confidence)} confidence, at most {_percent(self.max_false)} of searches whose person "
-            f"is not among the {self.searched} items name somebody ({self.persons} strangers of {self.fitted_on} were "
-            f"searched here), and at least {_percent(self.found)} of those whose person is there, in one image, name "
-            "the right one.",
-            "How many of the names are wrong depends on how often the person is there at all (prior): not told."
+            f"With {_percent(self.confidence)} confidence: if the person is not among the {self.searched} items, at "
+            f"most {_percent(self.max_false)} of the searches name somebody ({self.persons} strangers of "
+            f"{self.fitted_on} were searched here). If the person is there with one image, at least "
+            f"{_percent(self.found)} of the searches name the right person.",
+            "The share of wrong names depends on how often the person is in the gallery (prior), which was not given."
             if self.prior is None or self.max_wrong is None
             else f"If the person is there in {_percent(self.prior)} of the searches, at most "
             f"{_percent(self.max_wrong)} of the names are wrong.",
         ]
         for what, p in self.unlike.items():
             if p is None:
-                words.append(f"Too few {what} to test whether they look like those it was fitted on.")
+                words.append(f"Too few {what} to test whether they look like the images of the rule.")
             elif p < UNLIKE:
                 words.append(
-                    f"These {what} do not look like the images it was fitted on (p = {p:.2g}): do not rely on these "
-                    "figures, fit a rule on your own cameras."
+                    f"These {what} do not look like the images of the rule (p = {p:.2g}). Do not rely on these "
+                    "figures, but fit a rule on your own cameras."
                 )
         return " ".join(words)
 

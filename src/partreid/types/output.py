@@ -1,4 +1,4 @@
-"""What a model says. Shapes: B images, K parts, H×W feature map."""
+"""The output of a model. Shapes: B images, K parts, H×W feature map."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RegionVectors(Guided):
-    """One tensor per kind of region (paper §3.2.1): f_g, f_f, f_c and f_1..f_K, or something computed from them.
+    """One tensor per kind of region (paper §3.2.1): f_g, f_f, f_c and f_1..f_K, or values computed from them.
 
     Attributes:
-        global_: [B, *]. foreground: [B, *]. concat: [B, *]. parts: [B, K, *]. None where a model has no such region.
+        global_: [B, *]. foreground: [B, *]. concat: [B, *]. parts: [B, K, *]. None if a model has no such region.
     """
 
     global_: Tensor | None = None
@@ -33,24 +33,24 @@ class RegionVectors(Guided):
         return RegionVectors(**{name: function(vectors) for name, vectors in self.items()})
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
-        """(name, tensor) of the regions that there are."""
+        """(name, tensor) for the existing regions."""
         return ((name, vectors) for name in self.NAMES if (vectors := getattr(self, name)) is not None)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ModelOutput(Guided):
-    """What a part-based model returns, the same in training and evaluation.
+    """The output of a part-based model, the same in training and evaluation.
 
     Attributes:
-        part_logits: [B, K+1, H, W] scores before the softmax of Eq. 1, background first; None where attention is not
+        part_logits: [B, K+1, H, W] scores before the softmax of Eq. 1, background first; None if attention is not
             learned.
         attention: [B, K+1, H, W] part attention maps M (Eq. 1), channel 0 = background; K = 0 without parts.
         features: raw region vectors (Eq. 3).
-        bn_features: the same behind their BN necks.
-        identity_logits: [B, identities] per holistic region and [B, K, identities] for the parts, from the
-            BN-neck vectors; None where they were not asked for.
+        bn_features: the same after their BN necks.
+        identity_logits: [B, identities] per holistic region and [B, K, identities] for the parts, from the BN-neck
+            vectors; None if they were not requested.
         visibility: [B, K] of the parts (Eq. 4).
-        embeddings: what matching compares (Eq. 9).
+        embeddings: the embeddings that matching compares (Eq. 9).
     """
 
     part_logits: Tensor | None

@@ -1,4 +1,4 @@
-"""What an evaluation and a training step come to. Frozen."""
+"""The results of an evaluation and of a training step. Frozen."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EvaluationResult(Guided):
         num_gallery: gallery size, without junk. protocol: name of the rule for junk and skipped queries.
         confidence: 95 % bootstrap interval per metric ("rank1", "mAP"), where computed.
         first_match: [Q] int64 rank of the first positive (1-based), 0 for a query that is not counted.
-        num_junk: queries and gallery images of person -1, which are neglected.
+        num_junk: queries and gallery images of person -1, which are ignored.
     """
 
     cmc: np.ndarray
@@ -45,7 +45,7 @@ class EvaluationResult(Guided):
     num_junk: tuple[int, int] = (0, 0)
 
     def rank(self, k: int) -> float:
-        """CMC at rank ``k`` (1-based); beyond the curve, its last value."""
+        """CMC at rank ``k`` (from 1); beyond the curve, its last value."""
         k = require_whole("A rank", k, least=1)
         return float(self.cmc[min(k, len(self.cmc)) - 1])
 
@@ -104,8 +104,9 @@ class EvaluationResult(Guided):
         return [(name, getattr(self, name)) for name in ("mAP", "rank1", "rank5", "rank10", "mINP")]
 
     def summary(self) -> dict[str, float | int | str | dict[str, list[float]]]:
-        """The main figures as plain numbers, for JSON; with "confidence_95", [low, high] by metric, where computed, and
-        "junk_queries" and "junk_gallery" where there are any."""
+        """The main figures as plain numbers, for JSON; with "confidence_95", [low, high] by metric, if computed, and
+        "junk_queries" and "junk_gallery" if there are any.
+        """
         intervals = {metric: list(map(float, interval)) for metric, interval in self.confidence.items()}
         confidence = {"confidence_95": intervals} if intervals else {}
         junk = dict(zip(("junk_queries", "junk_gallery"), self.num_junk, strict=True)) if any(self.num_junk) else {}
@@ -122,12 +123,12 @@ class EvaluationResult(Guided):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LossReport(Guided):
-    """The training objective (Eq. 5) and what it is made of.
+    """The training objective (Eq. 5) and its terms.
 
     Attributes:
         total: the scalar to differentiate.
-        terms: each weighted-in loss by name, before its weight, detached.
-        statistics: figures worth watching that are not losses (for example the fraction of active triplets).
+        terms: each loss with a weight, by name, before weighting, detached.
+        statistics: other figures to observe (for example the fraction of active triplets).
     """
 
     total: Tensor

@@ -1,4 +1,4 @@
-"""What a search in a gallery finds."""
+"""The result of a search in a gallery."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Hit(Guided):
-    """One item that was found for one query.
+    """One found item for one query.
 
     Attributes:
-        item: what was found. rank: from 1.
-        distance: to the query, infinity where not comparable.
-        part_distances: distance by slot, of the slots that were compared: those visible in both.
+        item: the found item. rank: from 1.
+        distance: to the query, infinity if not comparable.
+        part_distances: distance by slot, for the compared slots, which are visible in both.
     """
 
     item: GalleryItem
@@ -66,18 +66,19 @@ class Hit(Guided):
 class SearchResult(Guided):
     """The nearest gallery items of each query, nearest first; equal distances in the order of their ids.
 
-    A sequence of the queries' hits: ``result[0][0].id`` is the nearest item of the first query, ``result[1:]`` the
-    result of the others. The attributes hold the same as tables.
+    It is a sequence of the queries' hits: ``result[0][0].id`` is the nearest item of the first query, and
+    ``result[1:]`` is the result of the others. The attributes contain the same as tables.
 
     Attributes:
-        items: [Q][k] items found; k may be less than was asked for where the gallery holds fewer.
+        items: [Q][k] found items; k is smaller than requested if the gallery has fewer items.
         distances: [Q, k], infinity where not comparable.
         comparable: [Q, k] bool, False where query and item share no visible slot; such items rank last.
-        part_distances: [Q, k, S] distance per slot, NaN where the slot was not compared: not visible in both.
+        part_distances: [Q, k, S] distance per slot, NaN where the slot was not compared because it is not visible in
+            both.
         slots: S names of the compared slots.
-        matching: the ``MatchingConfig`` that they were compared by, with nothing left open; None = unknown.
+        matching: the complete ``MatchingConfig`` of the comparison; None = unknown.
         model: fingerprint of the extractor that made the gallery, "" = unknown.
-        decision: who is named, or nobody, and what that promises; None without an open-set rule.
+        decision: the named hits and the guarantee; None without an open-set rule.
     """
 
     items: tuple[tuple[GalleryItem, ...], ...]
@@ -159,15 +160,15 @@ class SearchResult(Guided):
 
     @property
     def ids(self) -> tuple[tuple[str, ...], ...]:
-        """[Q][k] ids of the items found."""
+        """[Q][k] ids of the found items."""
         return tuple(tuple(item.id for item in row) for row in self.items)
 
     @property
     def named(self) -> tuple[Hit | None, ...]:
-        """[Q] the likeliest hit that passes the rule; None = nobody.
+        """[Q] the most likely hit that passes the rule; None = nobody.
 
         Raises:
-            ConfigError: it was searched without a rule.
+            ConfigError: the search had no rule.
         """
         if self.decision is None:
             raise ConfigError(
@@ -180,5 +181,5 @@ class SearchResult(Guided):
 
     @property
     def compared(self) -> Tensor:
-        """[Q, k] int64 number of slots that each distance was averaged over."""
+        """[Q, k] int64 number of slots in each mean distance."""
         return self.part_distances.isfinite().sum(dim=2)

@@ -1,4 +1,4 @@
-"""How much a slot counts in Eq. 9 beside its visibility: a number for each slot that is named, 1 for the others."""
+"""The weights of slots in Eq. 9 in addition to visibility: a number for each named slot, and 1 for the others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def checked_weights(weights: Mapping[str, float], slots: Sequence[str]) -> dict[
     """Weights of some of these slots.
 
     Raises:
-        ShapeError: one is of no such slot, or no number in 0.0001..10000. WrongTypeError: they are no mapping.
+        ShapeError: there is no such slot, or a weight is not in 0.0001..10000. WrongTypeError: it is not a mapping.
     """
     if not isinstance(weights, Mapping):
         raise WrongTypeError(f'Expected weights by slot, such as {{"head": 2.0}}, got {weights!r:.80}.')

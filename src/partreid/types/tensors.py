@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PartEmbeddings(Guided):
-    """One vector per image and slot, with the slot's visibility: what matching compares (Eq. 9).
+    """One vector per image and slot, with the slot's visibility. Matching compares these (Eq. 9).
 
-    Not normalised in itself: the visibility threshold and normalisation are choices of matching. Arrays and lists will
-    do for both tensors; an array that may be written to is shared with them, not copied. Compare two with
+    The vectors are not normalised, because the visibility threshold and normalisation are choices of matching. Arrays
+    and lists work for both tensors; a writable array is shared, not copied. Compare two with
     :func:`~partreid.functional.distance.part_distances`; ``==`` asks whether they are one object.
 
     Attributes:
         vectors: [B, S, D] floating point.
-        visibility: [B, S] floating point in [0, 1]; 0 = the slot is not seen and is never compared. All slots are
-            visible where it is not given.
-        slots: S different names, for example ``("foreground", "head", "torso")``; ``slot_0``, ``slot_1``, ... where
-            they are not given.
-        model: fingerprint of the extractor that made them, "" = unknown. Those of two models are never compared.
-        compare_normalized: whether their model was made for vectors that are divided by their length before they are
-            compared: the default of every comparison. None = unknown, taken for no, as in the paper.
-        compare_weights: with which weights of slots their model is compared, by name, in 0.0001..10000; 1 where a slot
-            is not named: the default of every comparison. Empty = all slots count the same, or nobody knows.
+        visibility: [B, S] floating point in [0, 1]; 0 = the slot is hidden and is never compared. By default all slots
+            are visible.
+        slots: S different names, for example ``("foreground", "head", "torso")``; by default ``slot_0``, ``slot_1``,
+            ...
+        model: fingerprint of the extractor that made them, "" = unknown. Embeddings of two models are never compared.
+        compare_normalized: whether their model was made for vectors that are divided by their length before comparison.
+            It is the default of every comparison. None = unknown, which counts as no, as in the paper.
+        compare_weights: the weights of slots for which their model was made, by name, in 0.0001..10000, and 1 for slots
+            that are not named. They are the default of every comparison. Empty = all slots count the same, or unknown.
 
     Raises:
-        ShapeError: the shapes do not fit together, or a weight is of no such slot or out of range. Values are checked
-            by :meth:`validate`.
+        ShapeError: the shapes do not fit together, or a weight has no such slot or is out of range. :meth:`validate`
+            checks the values.
 
     Example:
         >>> e = PartEmbeddings(torch.randn(4, 2, 8), torch.ones(4, 2), ("foreground", "head"))
@@ -92,10 +92,10 @@ class PartEmbeddings(Guided):
             )
 
     def validate(self) -> Self:
-        """Check the values too: every vector finite, every visibility in [0, 1]. Returns itself.
+        """Also check the values: every vector must be finite, and every visibility in [0, 1]. Returns itself.
 
         Raises:
-            ShapeError: naming the first image and slot that is wrong.
+            ShapeError: a value is wrong; the message names the first image and slot.
         """
         wrong = ~_finite(self.vectors) | ~((self.visibility >= 0) & (self.visibility <= 1))
         if wrong.any():
@@ -161,7 +161,7 @@ class PartEmbeddings(Guided):
 
     @property
     def device(self) -> torch.device:
-        """Where both tensors lie."""
+        """The device of both tensors."""
         return self.vectors.device
 
     @property
@@ -170,11 +170,11 @@ class PartEmbeddings(Guided):
         return self.vectors.dtype
 
     def cpu(self) -> Self:
-        """The same in main memory."""
+        """A copy in main memory."""
         return self.to("cpu")
 
     def numpy(self) -> np.ndarray:
-        """The vectors [B, S, D] as an array, cut from the graph; bfloat16, which NumPy lacks, as float32."""
+        """The vectors [B, S, D] as an array, detached from the graph; bfloat16, which NumPy lacks, as float32."""
         vectors = self.vectors.detach().cpu()
         return (vectors.float() if vectors.dtype == torch.bfloat16 else vectors).numpy()
 
@@ -199,7 +199,7 @@ class PartEmbeddings(Guided):
         )
 
     def detach(self) -> Self:
-        """Cut from the graph."""
+        """The embeddings detached from the graph."""
         return replace(self, vectors=self.vectors.detach(), visibility=self.visibility.detach())
 
     def select(self, *slots: str) -> Self:
@@ -285,7 +285,7 @@ def _finite(vectors: Tensor) -> Tensor:
 
 
 def check_comparable(a: PartEmbeddings, b: PartEmbeddings) -> None:
-    """Whether two batches come from like models.
+    """Check that two batches can be compared.
 
     Raises:
         ShapeError: their slots, widths or models differ. WrongTypeError: one of them is something else.
@@ -310,7 +310,7 @@ def check_comparable(a: PartEmbeddings, b: PartEmbeddings) -> None:
 
 
 def compares_normalized(*batches: PartEmbeddings) -> bool:
-    """Whether these embeddings are made to be compared by vectors of length 1; not where none of them knows.
+    """Whether these embeddings are made for comparison with vectors of length 1; False if none of them knows.
 
     Raises:
         ShapeError: some are, others are not.
@@ -334,7 +334,7 @@ def _known_comparison(batches: Sequence[PartEmbeddings]) -> bool | None:
 
 
 def comparison_weights(*batches: PartEmbeddings) -> dict[str, float]:
-    """The weights of slots that these embeddings are made to be compared with; none where none of them says any.
+    """The weights of slots for which these embeddings are made; empty if none of them has any.
 
     Raises:
         ShapeError: some are made for other weights than others.

@@ -136,7 +136,7 @@ def test_an_older_head_that_is_put_back_is_noticed(folder: Path) -> None:
         lambda: writer.write(records(["more"], 1), replace=False),
         lambda: writer.delete(ALL),
     ):
-        with pytest.raises(DataError, match=r"gallery\.json is an older one: it says version 2, and version 14 was"):
+        with pytest.raises(DataError, match=r"gallery\.json is outdated: it has version 2, but version 14 was"):
             ask()
     assert sorted(path.name for path in (folder / "data").iterdir()) == kept  # nothing was overwritten or removed
     (folder / "gallery.json").write_bytes(new)

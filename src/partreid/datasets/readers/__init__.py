@@ -1,4 +1,4 @@
-"""Readers: from what lies on disk to a :class:`~partreid.types.ReIDDataset`. One file per family of layouts."""
+"""Readers: from files on disk to a :class:`~partreid.types.ReIDDataset`. There is one module per family of layouts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class FoundDataset(Guided):
 
     @property
     def spec(self) -> str:
-        """What chooses it on the command line."""
+        """The text that selects it on the command line."""
         return str(self.path) if self.layout in (FOLDER, TABLE) else f"{self.layout.key}={self.path}"
 
     def open(self) -> ReIDDataset:
@@ -80,14 +80,14 @@ def read_dataset(
     """Read a data set of any known layout.
 
     Args:
-        spec: the set's folder or one that holds exactly one set, a table (.csv, .parquet), ``name=PATH`` where there
-            are several sets or variants, a bare name, looked for in $PARTREID_DATA, or "pedestrians", the rendered set
+        spec: the set's folder or one that contains exactly one set, a table (.csv, .parquet), ``name=PATH`` if there
+            are several sets or variants, a name that is searched in $PARTREID_DATA, or "pedestrians", the rendered set
             inside the package.
-        labels: label folder within ``<root>/masks``, or several with commas between (the first that is there);
-            ``"auto"`` takes the only one there is, None takes none.
-        unmatched: a query set without any match in the gallery is an error; or it is dropped with a warning, which is
-            enough for training; or it stays.
-        limit_ids: only so many identities, for quick trials (:meth:`~partreid.types.ReIDDataset.subset`).
+        labels: label folder within ``<root>/masks``, or several with commas between (the first existing one);
+            ``"auto"`` = the only one, None = none.
+        unmatched: how to treat a query set without any match in the gallery: as an error; or it is dropped with a
+            warning, which is enough for training; or it is kept.
+        limit_ids: use only this many identities, for quick trials (:meth:`~partreid.types.ReIDDataset.subset`).
 
     Raises:
         DataError: there is no such set, several, or its content does not fit.
@@ -124,7 +124,8 @@ def read_datasets(
     Arguments and errors as in :func:`read_dataset`; a data set that was read already stays as it is. Also:
 
     Raises:
-        DataError: one is no data set, or two have the same name: their persons and results could not be told apart.
+        DataError: one is not a data set, or two have the same name, so that their persons and results could not be
+            distinguished.
     """
     specs = [specs] if isinstance(specs, DataLike) else specs
     if not isinstance(specs, Sequence) or (wrong := [one for one in specs if not isinstance(one, DataLike)]):
@@ -148,7 +149,7 @@ def read_datasets(
 
 @guided
 def find_datasets(root: str | Path) -> tuple[FoundDataset, ...]:
-    """The sets that lie at ``root``: itself, or in folders up to two deep. Variants on request are not among them.
+    """The sets in ``root``: itself, or folders up to two levels below, without variants on request.
 
     Raises:
         DataError: there is no such folder or table.
@@ -157,7 +158,7 @@ def find_datasets(root: str | Path) -> tuple[FoundDataset, ...]:
 
 
 def locate_dataset(spec: str | Path) -> FoundDataset:
-    """Which layout a data set has and where it lies; ``spec`` as in :func:`read_dataset`.
+    """The layout and the place of a data set; ``spec`` as in :func:`read_dataset`.
 
     Raises:
         DataError: there is no such set, or several fit.

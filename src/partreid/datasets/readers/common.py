@@ -1,4 +1,4 @@
-"""What a layout is, and what every reader needs: listing images in a fixed order, checking counts and names."""
+"""The class of layouts, and tools for all readers: listing images in a fixed order, and checking counts and names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ QUERY = "query"
 
 @dataclass(frozen=True)
 class Splits:
-    """What a reader finds, before the set's name and its labels are filled in. Fields as in ``ReIDDataset``."""
+    """The result of a reader, before the set's name and its labels are filled in. Fields as in ``ReIDDataset``."""
 
     train: Iterable[ReIDImage] = ()
     gallery: Iterable[ReIDImage] = ()
@@ -41,18 +41,18 @@ class Splits:
 
 @dataclass(frozen=True, repr=False)
 class Layout(Guided):
-    """How one data set lies on disk.
+    """The layout of a data set on disk.
 
     Attributes:
         key: its name on the command line. name: for messages and results; empty takes the folder's name.
-        holds: what its folder holds, for messages.
-        fits: whether a folder (or table) holds that. read: the reader.
-        folders: names its folder goes by, needed where other sets look alike; see :func:`plain_name`.
+        holds: the content of its folder, for messages. fits: whether a folder (or table) has this content. read: the
+        reader.
+        folders: possible names of its folder, needed if other sets look alike; see :func:`plain_name`.
         counts: published (identities, images) by split.
         md5: of the sorted file names of a split, joined by line feeds.
-        notice: said once when it is read. label_naming: of its published labels.
-        separate_test_ids: training and test persons are numbered separately, so equal ids mean nothing.
-        on_request: a variant of another layout: only taken when it is asked for by its key.
+        notice: a warning, given once when it is read. label_naming: of its published labels.
+        separate_test_ids: training and test persons are numbered separately, so equal ids do not mean the same person.
+        on_request: a variant of another layout, which is used only if its key is given.
     """
 
     key: str
@@ -69,7 +69,7 @@ class Layout(Guided):
     on_request: bool = False
 
     def recognises(self, path: Path) -> bool:
-        """Whether this set lies at ``path``, by content and, where needed, by its name."""
+        """Whether this set is at ``path``, by its content and, if needed, by its name."""
         return (not self.folders or plain_name(own_name(path)) in self.folders) and self.fits(path)
 
     def open(self, path: Path) -> ReIDDataset:
@@ -88,7 +88,7 @@ class Layout(Guided):
         return ReIDDataset(name, root, named(splits.train), named(splits.gallery), queries, self.label_naming)
 
     def count_differences(self, dataset: ReIDDataset) -> list[str]:
-        """One sentence per split that has not the published number of identities and images."""
+        """One sentence for each split whose numbers of identities and images differ from the published ones."""
         found = {name: (len({image.pid for image in split}), len(split)) for name, split in dataset.splits.items()}
         return [
             f"{self.name} {split}: expected {expected[0]} identities in {expected[1]} images, found {there[0]} in "
@@ -139,7 +139,8 @@ def list_images(folder: Path, *, in_id_folders: bool = False) -> list[Path]:
 
 
 class LeftOut:
-    """What is passed over in folders, though somebody may have meant it: counted, the first few by name.
+    """Files and folders that were left out although they may be intended as images; they are counted, and the first few
+    are named.
 
     Hidden files, and the lists, labels and notes that lie beside images, are no part of it.
     """
@@ -164,7 +165,7 @@ class LeftOut:
         return f"{', '.join(sorted(IMAGE_SUFFIXES))}" + (f"; found {self._names()}" if self.count else "")
 
     def tell(self) -> None:
-        """Warn, where there is something to tell; the same text only once in a process."""
+        """Warn if something was left out; the same text only once in a process."""
         if self.count:
             what = "1 file that is no image" if self.count == 1 else f"{self.count} files that are no images"
             what = what.replace("file", "folder") if all(name.endswith("/") for name in self._first) else what

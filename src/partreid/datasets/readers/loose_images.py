@@ -1,4 +1,4 @@
-"""Images that need not be a data set: what labels can be made for and looked at."""
+"""Images that need not be a data set, for making and inspecting labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOBODY = -1
 
 @guided
 def read_images(spec: str | Path, *, labels: str | None = AUTO) -> ReIDDataset:
-    """A data set, or else the images of a folder and its subfolders as ``train``, of nobody in particular.
+    """A data set, or else the images of a folder and its subfolders as ``train``, without persons.
 
     Arguments and errors as in :func:`~partreid.datasets.readers.read_dataset`; also:
 

@@ -1,4 +1,4 @@
-"""Images of a folder for each person, and nothing else: enough to train on."""
+"""Images with one folder per person, and nothing else, which is enough for training."""
 
 from __future__ import annotations
 

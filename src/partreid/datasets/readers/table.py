@@ -1,7 +1,7 @@
-"""Own data as a table, CSV or Parquet: a row per image with path, pid, split and, where known, camid and occlusion.
+"""Your own data as a table, CSV or Parquet: a row per image with path, pid, split and, if known, camid and occlusion.
 
-Other columns are ignored, but those that seem to be one of these under another name are refused. Paths are relative to
-the table's folder. Id -1 is junk and dropped, as in Market-1501; a warning tells how many rows that are.
+Other columns are ignored, except those that seem to be one of these under another name, which are refused. Paths are
+relative to the table's folder. Id -1 is junk and dropped, as in Market-1501; a warning gives the number of these rows.
 """
 
 from __future__ import annotations

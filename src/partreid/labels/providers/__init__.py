@@ -1,4 +1,4 @@
-"""Where pose fields come from: a provider turns images into fields."""
+"""Sources of pose fields: a provider converts images to fields."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Crop(Guided):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PoseLabel(Guided):
-    """What a provider says of one image.
+    """The output of a provider for one image.
 
     Attributes:
-        fields: float32 [36, h, w] in [0, 1] of the target person; all zero where no person was found.
+        fields: float32 [36, h, w] in [0, 1] of the target person; all zero if no person was found.
         persons: how many persons were found.
     """
 
@@ -45,7 +45,7 @@ class PoseLabel(Guided):
 
 
 class PoseProvider(Protocol):
-    """Turns images into pose fields of their target persons.
+    """Converts images to pose fields of their target persons.
 
     Attributes:
         name: name of the label folder the fields belong in.
@@ -54,10 +54,11 @@ class PoseProvider(Protocol):
     name: str
 
     def check(self, images: Sequence[Path], others: Sequence[Path] = ()) -> None:
-        """Told of all images of a run before the first label, those with a label too; most providers do not care.
+        """Called with all images of a run before the first label, also with those that have a label. Most providers
+        ignore it.
 
         Args:
-            images: of the run. others: of the same set, which are not labelled now.
+            images: of the run. others: images of the same set that are not labelled now.
 
         Raises:
             LabelError: the provider cannot label these images.
@@ -65,15 +66,15 @@ class PoseProvider(Protocol):
         return
 
     def detect(self, crops: Iterable[Crop]) -> Iterator[PoseLabel]:
-        """One label per crop, in order. A stream: crops are taken as they are needed, and may differ in size."""
+        """One label per crop, in order. It is a stream: crops are read when they are needed, and may differ in size."""
         ...
 
 
 def label_persons(persons: NDArray[np.floating], image_size: tuple[int, int], *, stride: int) -> PoseLabel:
-    """The label of an image whose persons' keypoints are known: the target is chosen and drawn.
+    """The label of an image with known keypoints of its persons: the target person is chosen and drawn.
 
-    A keypoint counts fully however confident the network was: with the peaks of blurred crops (about 0.4) everything
-    but the trunk would fall below the threshold of Eq. 10.
+    Every found keypoint counts fully, whatever the network's confidence. Otherwise, with the peaks of blurred crops
+    (about 0.4), everything except the trunk would fall below the threshold of Eq. 10.
 
     Args:
         persons: [P, 17, 3] COCO keypoints: x, y in pixels, confidence (0 = not found). P may be 0.
@@ -116,10 +117,10 @@ def load_provider(
 
     Args:
         name: one of :data:`LABEL_PROVIDERS`.
-        model: openvino: its network's ``.xml`` file. keypoints: the file of keypoints, or OpenPifPaf's folder of
-            them. movenet: its ``.tflite`` file, None for the one that is installed. Of others as they say.
+        model: openvino: its network's ``.xml`` file. keypoints: the file of keypoints, or OpenPifPaf's folder of them.
+            movenet: its ``.tflite`` file, None for the installed one. Other providers: as documented there.
         stride: pixels between the fields' nodes.
-        images: keypoints: JSON with the list of images that explains numbers.
+        images: keypoints: JSON with the list of images to which numbers refer.
 
     Raises:
         ConfigError: there is no such provider, or it cannot work without a file or with these options.

@@ -47,13 +47,13 @@ _PREDICTIONS = ".predictions.json"
 
 @dataclass(frozen=True, eq=False)
 class Persons:
-    """What a file of keypoints says.
+    """The content of a file of keypoints.
 
     Attributes:
         names: each person's image [N].
-        keypoints: [N, 17, 3], x, y and a confidence in [0, 1]; all 0 where a joint was not found.
-        sizes: (width, height) of the images that the keypoints were made in [N, 2]; 0 where the file does not say.
-        mentioned: every image that the file speaks of, also those without a person.
+        keypoints: [N, 17, 3], x, y and a confidence in [0, 1]; all 0 if a joint was not found.
+        sizes: (width, height) of the images that the keypoints were made in [N, 2]; 0 if the file does not say.
+        mentioned: every image that the file names, also those without a person.
     """
 
     names: list[str]
@@ -63,7 +63,7 @@ class Persons:
 
 
 def read_persons(path: str | Path, *, images: str | Path | None = None) -> Persons:
-    """All persons of a file. Which of its forms it has is seen from its content.
+    """All persons of a file. The format is recognised from the content.
 
     - COCO JSON: an object with ``images`` (``id``, ``file_name``, and the size where known) and ``annotations``
       (``image_id``, ``keypoints``). Entries of other categories than persons are left out, with a warning.
@@ -74,9 +74,9 @@ def read_persons(path: str | Path, *, images: str | Path | None = None) -> Perso
       ``images`` says which images they are.
     - ``.npz`` with ``paths`` [N] (text) and ``keypoints`` [N, 17, 3].
 
-    The third number of a keypoint is its confidence in [0, 1]. Where all of a file's are 0, 1 or 2 and a 2 is among
-    them, they are COCO's visibility flags; only 2 counts as seen: a hidden joint must not become a part's label. A
-    joint of confidence 0 may have any place, also NaN or null.
+    The third number of a keypoint is its confidence in [0, 1]. If all of them in a file are 0, 1 or 2 and at least one
+    is 2, they are COCO's visibility flags. Then only 2 counts as seen, because a hidden joint must not become a part's
+    label. A joint of confidence 0 may have any place, also NaN or null.
 
     A person without any confident keypoint is left out.
 

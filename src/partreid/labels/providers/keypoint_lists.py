@@ -1,4 +1,4 @@
-"""The lists beside COCO's keypoints: whose image an entry is, and whether it is of a person."""
+"""The lists beside COCO's keypoints, which give the image and the category of each entry."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PERSONS = frozenset({"person", "persons", "people", "pedestrian", "human"})
 
 
 class ListedImage(NamedTuple):
-    """An image's name, and its (width, height), 0 where the file does not say."""
+    """An image's name, and its (width, height); 0 if the file does not say."""
 
     name: str
     size: tuple[float, float] = (0, 0)
 
 
 def image_list(content: Any, path: Path) -> dict[int | str, ListedImage]:
-    """The images of the list ``images`` by id; a number is the same whether it is written 1 or 1.0.
+    """The images of the list ``images`` by id; 1 and 1.0 are the same id.
 
     Raises:
         LabelError: an entry has no id or no name, a size is no number, or two images have the same id.
@@ -52,10 +52,11 @@ def _side(image: Mapping[str, Any], side: str, path: Path) -> float:
 
 
 def image_of(entry: dict[str, Any], index: int, known: Mapping[int | str, ListedImage], path: Path) -> ListedImage:
-    """Whose image an entry is: by its ``file_name``, else what the list says of its ``image_id``, else that itself.
+    """The image of an entry: its ``file_name``, or else the name that the list gives for its ``image_id``, or else the
+    id itself.
 
     Raises:
-        LabelError: it has none, or a number that no list explains.
+        LabelError: it has none, or a number without a list.
     """
     key = _key(entry.get("image_id"))
     listed = None
@@ -80,14 +81,15 @@ def image_of(entry: dict[str, Any], index: int, known: Mapping[int | str, Listed
 def without_other_categories(
     entries: Sequence[dict[str, Any]], categories: Any, path: Path, *, expected: str
 ) -> list[dict[str, Any]]:
-    """The entries of persons; a warning tells of others.
+    """The entries of persons; a warning reports others.
 
     Args:
         entries: with or without ``category_id``. categories: COCO's list of what the numbers mean, or None.
         path: for messages. expected: what keypoints should be, for messages.
 
     Raises:
-        LabelError: none is of a person, nobody says which are, or a person's keypoints are named in another order.
+        LabelError: no entry is of a person, the categories are unknown, or a person's keypoints are named in another
+            order.
     """
     named = [one for one in categories if isinstance(one, dict)] if isinstance(categories, list) else []
     names = {_category(one.get("id")): str(one.get("name", "")).strip() for one in named}

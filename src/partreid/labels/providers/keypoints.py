@@ -1,4 +1,4 @@
-"""Persons from a file: COCO keypoints that any other tool has found, drawn as pose fields."""
+"""Persons from a file: COCO keypoints from any other tool, drawn as pose fields."""
 
 from __future__ import annotations
 
@@ -33,22 +33,23 @@ _Parts = tuple[str, ...]
 class KeypointFile(PoseProvider):
     """Pose fields of the target person from keypoints in the pixels of the crop.
 
-    A file's name of an image belongs to a crop if the crop's path ends with it (``bounding_box_train/0002.jpg``, or
-    the base name alone), or if both end with the same folder and base name (paths of another machine); the suffix may
-    be left out. Of several the longest common end counts. A crop that the file does not name shows no person.
+    A file's name of an image belongs to a crop if the crop's path ends with it (``bounding_box_train/0002.jpg``, or the
+    base name alone), or if both end with the same folder and base name (paths of another machine); the suffix may be
+    left out. Among several names, the one with the longest common end counts. A crop without a name in the file shows
+    no person.
 
-    Where the file says how large its images are, and the crop has another size of the same shape, keypoints are
-    brought to the crop's pixels.
+    If the file gives the size of its images, and the crop has another size with the same aspect ratio, keypoints are
+    scaled to the crop's pixels.
 
     Args:
         file: COCO JSON, COCO results JSON or ``.npz``; see
             :func:`~partreid.labels.providers.keypoint_files.read_persons`.
         stride: pixels of the image between two nodes of the fields.
         images: JSON with the list ``images``, for results whose ``image_id`` are numbers.
-        min_confidence: a keypoint below it is not seen. Tools differ: look at some labels.
+        min_confidence: keypoints below it count as not seen. Tools differ, so look at some labels.
 
     Raises:
-        LabelError: the file cannot be read or is no such file.
+        LabelError: the file cannot be read or is not such a file.
         ShapeError: ``stride`` is no whole number of at least 1, or ``min_confidence`` lies outside [0, 1].
     """
 
@@ -76,10 +77,10 @@ class KeypointFile(PoseProvider):
             self._by_name[parts[-1]].append(parts)
 
     def check(self, images: Sequence[Path], others: Sequence[Path] = ()) -> None:
-        """Find out whose each name is before anything is written; warn of images that the file does not name.
+        """Assign each name to an image before anything is written, and warn about images that the file does not name.
 
-        All images of a run count, also those that have a label: else a run that resumes would give a name of two
-        images to the second one. So do the set's other images: a base name says not which is meant.
+        All images of a run count, also those that have a label. Otherwise a resumed run would assign a name that fits
+        two images to the second one. The set's other images count as well, because a base name may fit several images.
 
         Raises:
             LabelError: the file names none of the images; or names that fit an image, or images that fit a

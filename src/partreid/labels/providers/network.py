@@ -1,4 +1,5 @@
-"""What providers on OpenVINO share: images on a network's canvas, and labels from the keypoints that it finds.
+"""The common base of providers on OpenVINO: placing images on a network's canvas, and drawing labels from its
+keypoints.
 
 Pose networks find more in a small image if it is surrounded by grey.
 """
@@ -30,9 +31,9 @@ _BORDER = 1 / 16
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies on its canvas: (x, y) of its corner, and network pixels per image pixel along x and y.
+    """The place of an image on its canvas: (x, y) of its corner, and network pixels per image pixel along x and y.
 
-    The two scales differ a little: the image is shown in whole pixels.
+    The two scales differ a little, because the image has a whole number of pixels there.
     """
 
     corner: tuple[int, int]
@@ -44,7 +45,7 @@ class Placement:
 
 
 def letterbox(image: NDArray[np.uint8], input_size: tuple[int, int]) -> tuple[NDArray[np.uint8], Placement]:
-    """The image on a canvas, grey all around, sides in proportion.
+    """The image on a grey canvas, with its aspect ratio kept.
 
     Args:
         image: uint8 [H, W, 3]. input_size: (height, width) of the canvas.
@@ -80,7 +81,8 @@ class KeypointNetwork(PoseProvider):
         """[P, 17, 3] COCO keypoints: x, y in the canvas's pixels, confidence (0 = not found)."""
 
     def keypoints(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float64]]:
-        """All persons of each image, in order. A stream: while one is looked at, the network sees the next.
+        """All persons of each image, in order. It is a stream: the network runs on the next image while one is
+        processed.
 
         Args:
             images: uint8 [H, W, 3] RGB.

@@ -1,4 +1,4 @@
-"""Where galleries are kept: in memory, in a folder, on a Qdrant server, in PostgreSQL, in a store of your own."""
+"""Stores of galleries: in memory, in a folder, on a Qdrant server, in PostgreSQL, or a store of your own."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
     """The store at a location; see :meth:`partreid.retrieval.Gallery.open`.
 
     Args:
-        location: a folder, or ``scheme://...`` with one of :data:`STORES`. create: whether to begin a new gallery where
+        location: a folder, or ``scheme://...`` with one of :data:`STORES`. create: whether to begin a new gallery if
             there is none.
 
     Raises:
-        DataError: there is none and none is to be made, or it cannot be opened, or no store is known by that scheme.
+        DataError: there is no gallery and ``create`` is False, it cannot be opened, or the scheme is unknown.
         MissingDependencyError: the location needs an extra that is not installed.
     """
     scheme, separator, _ = str(location).partition("://")
@@ -56,7 +56,7 @@ def open_store(location: str | Path, *, create: bool = True) -> GalleryStore:
 
 
 def store_of(location: str | Path | GalleryStore | None, *, create: bool, engine: Engine) -> GalleryStore:
-    """As :func:`open_store`; a new one in memory where the location is None, and a store as it is."""
+    """Like :func:`open_store`, but None gives a new store in memory, and a store is returned unchanged."""
     if location is None:
         from partreid.retrieval.stores.memory import MemoryStore
 

@@ -1,4 +1,4 @@
-"""What the locations of galleries on servers say, and what of it may stand in a message."""
+"""Parsing the locations of galleries on servers, and hiding their secrets in messages."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SECRET = re.compile(r"pass(?!file)|pwd|secret|token|api.?key|^key$", re.IGNOREC
 
 
 def postgres_address(location: str) -> tuple[str, str, str, tuple[str, ...]]:
-    """What PostgreSQL is to connect to, the gallery's name, the location without passwords, and these.
+    """The address for PostgreSQL, the gallery's name, the location without passwords, and the passwords.
 
     Raises:
-        DataError: it is no address, or names no gallery. The message holds nothing that may be a password.
+        DataError: it is not an address, or names no gallery. The message contains nothing that may be a password.
 
     Example:
         >>> postgres_address("postgres://me:secret@host/db?gallery=people&sslmode=require")[1:]
@@ -57,7 +57,7 @@ def postgres_address(location: str) -> tuple[str, str, str, tuple[str, ...]]:
 
 
 def qdrant_address(location: str) -> tuple[str, int, bool, str]:
-    """Host, port, whether by TLS, and the collection's name; errors as of :func:`postgres_address`.
+    """Host, port, whether to use TLS, and the collection's name; errors as for :func:`postgres_address`.
 
     Example:
         >>> qdrant_address("qdrant+https://example.org/people")
@@ -77,7 +77,7 @@ def qdrant_address(location: str) -> tuple[str, int, bool, str]:
 
 
 def without_secrets(location: str) -> str:
-    """An address, whole or broken, without anything that may be a password or a key; a folder as it is.
+    """A valid or invalid address without anything that may be a password or a key; a folder is returned unchanged.
 
     Example:
         >>> without_secrets("Postgres://me:pa/ss@host/db?password=x&gallery=a")
@@ -102,7 +102,7 @@ def without_secrets(location: str) -> str:
 
 
 def hide(text: str, secrets: Iterable[str]) -> str:
-    """A message, perhaps of another program, without these."""
+    """A message, perhaps of another program, without these secrets."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         for shown in (secret, repr(secret)[1:-1], quote(secret), quote(secret, safe="")):
             # A short one is taken out as a word alone: "a" is in every message.

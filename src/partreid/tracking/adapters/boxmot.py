@@ -1,4 +1,4 @@
-"""BoxMOT: an encoder of its protocol. BoxMOT is under the AGPL, so that it is never imported here."""
+"""BoxMOT: an encoder for its protocol. BoxMOT is under the AGPL, so it is never imported here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BoxMOTEncoder(Guided):
 
     Args:
         embedder: with ``order="rgb"``, as BoxMOT's frames are.
-        requirements: BoxMOT's own ``EncoderRequirements()``, by which it knows an encoder.
+        requirements: BoxMOT's own ``EncoderRequirements()``, by which it recognises an encoder.
         least_parts: how many body parts a detection must show.
 
     Attributes:
@@ -37,15 +37,15 @@ class BoxMOTEncoder(Guided):
         self.embedding_dim = self._unit(nobody(embedder)).shape[1]
 
     def encode(self, frames: Sequence[Any], detections: Sequence[Any]) -> list[Tensor]:
-        """A [N, S·D] float32 tensor per frame.
+        """A tensor [N, S·D] float32 for each frame.
 
         Args:
             frames: with ``image``, uint8 [3, H, W].
-            detections: of each frame, with ``geometry.values``, corners [N, 4].
+            detections: for each frame, with the corners [N, 4] in ``geometry.values``.
 
         Raises:
-            ShapeError: there are not as many frames as lists of detections, or boxes are no four numbers (oriented
-                ones are five).
+            ShapeError: the numbers of frames and of lists of detections differ, or boxes do not have four numbers
+                (oriented boxes have five).
         """
         if len(frames) != len(detections):
             raise ShapeError(f"Expected detections for each frame, got {len(frames)} and {len(detections)}.")

@@ -1,4 +1,4 @@
-"""deep_sort_realtime: a metric with the tracks' memories in the place of its own."""
+"""deep_sort_realtime: a metric that uses the tracks' part memories."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Raw = tuple[list[float], float, Any]
 class DeepSortAppearance(Guided):
     """A metric for ``DeepSort.tracker.metric``: it compares by Eq. 9, and remembers each confirmed track part by part.
 
-    The cost of a pair is that of :func:`~partreid.tracking.memory.cost`. A pair of which appearance says
-    nothing is infinite, so that DeepSort leaves it to its second stage: IoU, with tracks of the frame before. A track
-    that was lost for longer comes back by its appearance only.
+    The cost of a pair is that of :func:`~partreid.tracking.memory.cost`. If nothing of a pair can be compared, its cost
+    is infinite. DeepSort then leaves it to its second stage, which uses IoU with the tracks of the previous frame. A
+    track that was lost for longer comes back only by its appearance.
 
     Args:
-        embedder: of the frames; with a calibration.
+        embedder: embeds the frames; it needs a calibration.
         max_cost: in [0, 1], the highest cost of a match: DeepSort's ``matching_threshold``.
         momentum: of the tracks' memories (:class:`~partreid.tracking.memory.AppearanceMemory`).
         least_parts: how many body parts both must show.
@@ -56,10 +56,10 @@ class DeepSortAppearance(Guided):
     def detections(
         self, frame: ImageLike, boxes: ArrayLike | None, confidences: Sequence[float] | None = None
     ) -> tuple[list[Raw], NDArray[np.float32]]:
-        """The first two arguments of ``update_tracks``: detections and what they look like.
+        """The first two arguments of ``update_tracks``: detections and their packed embeddings.
 
         Args:
-            frame, boxes: as for the embedder. confidences: of the boxes; those that detections hold, or 1.
+            frame, boxes: as for the embedder. confidences: of the boxes; None = those of the detections, or 1.
 
         Raises:
             ShapeError: there is not one confidence per box. Others: as the embedder raises them.
@@ -77,17 +77,18 @@ class DeepSortAppearance(Guided):
         return raw, packed[area]
 
     def pack(self, embeddings: PartEmbeddings) -> NDArray[np.float32]:
-        """[N, S·D + S]: a row of plain numbers per detection, vectors and then visibilities, as DeepSort keeps them.
+        """[N, S·D + S]: a row of numbers per detection, first the vectors and then the visibilities, for DeepSort to
+        store.
 
         Raises:
-            ShapeError: they are no embeddings of this adapter's embedder, or a value is not allowed.
+            ShapeError: the embeddings are not from this adapter's embedder, or a value is not allowed.
         """
         check_comparable(self._like, embeddings)
         embeddings = embeddings.validate().detach().cpu()
         return torch.cat([embeddings.vectors.flatten(1), embeddings.visibility], dim=1).float().numpy()
 
     def unpack(self, rows: ArrayLike) -> PartEmbeddings:
-        """[N, S, D] of rows that :meth:`pack` made.
+        """[N, S, D] embeddings from rows that :meth:`pack` made.
 
         Raises:
             ShapeError: the rows are of another width.
@@ -104,13 +105,13 @@ class DeepSortAppearance(Guided):
         return replace(self._like, vectors=vectors, visibility=packed[:, slots * width :])
 
     def partial_fit(self, features: ArrayLike, targets: Iterable[Any], active_targets: Iterable[Any]) -> None:
-        """Take in detections of tracks, and forget all tracks but the active ones.
+        """Add detections to tracks, and forget all tracks except the active ones.
 
-        DeepSort gives the last row of a track again before a new one: it counts once.
+        DeepSort passes the last row of a track again before a new one; it counts only once.
 
         Args:
-            features: [F, S·D + S] packed. targets: F names of tracks, those of one track together and in order.
-            active_targets: names of the tracks that are still there.
+            features: [F, S·D + S] packed. targets: F names of tracks; rows of one track are together and in order.
+            active_targets: names of the tracks that still exist.
 
         Raises:
             ShapeError: there is not one row per target; others as :meth:`unpack`.
@@ -128,7 +129,7 @@ class DeepSortAppearance(Guided):
         self._tracks = {track: self._tracks[track] for track in active_targets if track in self._tracks}
 
     def distance(self, features: ArrayLike, targets: Iterable[Any]) -> NDArray[np.float64]:
-        """[T, N] costs of the tracks ``targets`` and N packed detections, infinite where nothing is known.
+        """[T, N] costs of the tracks ``targets`` and N packed detections, infinite if nothing can be compared.
 
         Raises:
             ShapeError: as :meth:`unpack`.

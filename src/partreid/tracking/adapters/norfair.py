@@ -1,4 +1,4 @@
-"""norfair: boxes and appearance in one matrix, and appearance alone for objects that were lost."""
+"""norfair: boxes and appearance in one matrix, and only appearance for lost objects."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Tracker = TypeVar("Tracker")
 
 
 class NorfairAppearance(Guided):
-    """Distances for a ``norfair.Tracker`` whose detections are boxes with ``embedding=`` a row of the embedder.
+    """Distances for a ``norfair.Tracker``. Its detections are boxes with a row of the embedder as ``embedding=``.
 
-    The distance of a detection from an object is ``(1 - weight) · (1 - IoU) + weight · cost``, with the cost of
-    :func:`~partreid.tracking.memory.cost`. Where appearance says nothing it is ``1 - IoU``. It is infinite where the
-    boxes do not overlap, the labels differ or the cost reaches ``gate``.
+    The distance between a detection and an object is ``(1 - weight) · (1 - IoU) + weight · cost``, with the cost of
+    :func:`~partreid.tracking.memory.cost`. If the cost is unknown, it is ``1 - IoU``. It is infinite if the boxes do
+    not overlap, the labels differ or the cost reaches ``gate``.
 
-    Objects that were lost are compared with new ones by the cost alone, wherever they are. Where appearance says
-    nothing they stay two.
+    Lost objects are compared with new ones by the cost only, wherever they are. If the cost is unknown, they stay two
+    objects.
 
     The memory of an object lives as long as the object.
 
     Args:
-        embedder: that made the detections' embeddings; with a calibration.
-        weight: of appearance, in [0, 1]. gate: in [0, 1], the cost from which on nothing matches; None = none.
+        embedder: made the detections' embeddings; it needs a calibration.
+        weight: of appearance, in [0, 1]. gate: in [0, 1]; pairs with at least this cost never match; None = no limit.
         momentum: of the tracks' memories (:class:`~partreid.tracking.memory.AppearanceMemory`).
         least_parts: how many body parts both must show.
 
@@ -59,13 +59,13 @@ class NorfairAppearance(Guided):
         """Of each object: its memory, and the last detection in it."""
 
     def attach(self, tracker: Tracker) -> Tracker:
-        """Put the distances into a tracker, which is returned: that of detections, and that of lost objects where its
+        """Set the distances of a tracker, and return it: the distance of detections, and that of lost objects if its
         ``reid_distance_threshold`` is above 0.
 
-        norfair's constructor would call a function for each pair.
+        This happens after construction, because norfair's constructor would call a function for each pair.
 
         Raises:
-            WrongTypeError: it is no tracker of norfair.
+            WrongTypeError: it is not a tracker of norfair.
         """
         if not hasattr(tracker, "reid_distance_threshold"):
             raise WrongTypeError(f"Expected a norfair.Tracker, got {type(tracker).__name__}.")
@@ -75,10 +75,10 @@ class NorfairAppearance(Guided):
         return tracker
 
     def distances(self, objects: Sequence[Any], detections: Sequence[Any]) -> NDArray[np.float64]:
-        """[detections, objects]: boxes and appearance.
+        """[detections, objects] distances from boxes and appearance.
 
         Raises:
-            ShapeError: points are no two corners. DataError: a detection has no embedding.
+            ShapeError: points are not two corners. DataError: a detection has no embedding.
         """
         if not objects or not detections:
             return np.empty((len(detections), len(objects)))
@@ -90,7 +90,7 @@ class NorfairAppearance(Guided):
         return self._possible(found, objects, detections, (overlap > 0) & ~np.isinf(costs))
 
     def reid_distances(self, objects: Sequence[Any], new: Sequence[Any]) -> NDArray[np.float64]:
-        """[new objects, lost objects]: appearance alone.
+        """[new objects, lost objects] distances from appearance only.
 
         Raises:
             DataError: a detection has no embedding.

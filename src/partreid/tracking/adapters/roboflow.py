@@ -1,4 +1,4 @@
-"""Roboflow's trackers: an object that turns detections of supervision into vectors."""
+"""Roboflow's trackers: an object that converts detections of supervision to vectors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from partreid.tracking.frame_embedder import FrameEmbedder
 
 
 class RoboflowFeatures(Guided):
-    """One vector per detection, as :class:`UnitVectors` makes them, by the name that Roboflow announced.
+    """One vector per detection, as :class:`UnitVectors` makes them, with the interface that Roboflow announced.
 
     Args:
         embedder: with ``order="bgr"``, as the frames of ``trackers`` are.
@@ -30,7 +30,7 @@ class RoboflowFeatures(Guided):
         self._embedder, self._unit = embedder, UnitVectors(least_parts=least_parts)
 
     def extract_features(self, detections: Any, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[N, S·D], row i of detection i.
+        """[N, S·D], where row i belongs to detection i.
 
         Args:
             detections: ``supervision.Detections``, or boxes [N, 4]. frame: uint8 [H, W, 3] in BGR.

@@ -20,7 +20,7 @@ from partreid.types.numbers import as_tensor
 
 @guided
 def tracklab_columns(embedder: FrameEmbedder, image: ImageLike, detections: Any) -> Any:
-    """What a TrackLab module gives back for one image: its detections' ``embeddings`` and ``visibility_scores``.
+    """The output of a TrackLab module for one image: ``embeddings`` and ``visibility_scores`` of its detections.
 
     Args:
         embedder: with ``order="rgb"``, as TrackLab's images are.
@@ -47,14 +47,14 @@ def tracklab_columns(embedder: FrameEmbedder, image: ImageLike, detections: Any)
 
 
 class TrackLabDistance(Guided):
-    """The comparison of TrackLab's part-based StrongSORT, which otherwise needs a package that is not on PyPI.
+    """The distance in TrackLab's part-based StrongSORT, which otherwise needs a package that is not on PyPI.
 
-    The cost of a pair is that of :func:`~partreid.tracking.memory.cost`. A pair of which appearance says nothing is
-    infinite: StrongSORT leaves it to its second stage, IoU with tracks of the frame before. So is one that is less
-    probable than 2 %. The tracks' averages are StrongSORT's own.
+    The cost of a pair is that of :func:`~partreid.tracking.memory.cost`. If nothing of a pair can be compared, its cost
+    is infinite, and StrongSORT leaves it to its second stage, IoU with the tracks of the previous frame. The cost is
+    also infinite if the probability is below 2 %. StrongSORT averages the tracks itself.
 
     Args:
-        embedder: that filled the columns; with a calibration.
+        embedder: filled the columns; it needs a calibration.
         least_parts: how many body parts both must show.
 
     Raises:

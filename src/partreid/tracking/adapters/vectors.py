@@ -1,4 +1,4 @@
-"""One vector of length 1 per detection, also where nothing is known, for trackers that divide by the length."""
+"""One vector of length 1 per detection, even if nothing is visible, for trackers that divide by the length."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from partreid.types.numbers import require_whole
 
 
 class UnitVectors(Guided):
-    """:func:`~partreid.tracking.memory.single_vector`, with a direction of its own for each detection that shows too
+    """:func:`~partreid.tracking.memory.single_vector`, with a random direction for each detection that shows too
     little.
 
-    Such trackers have no word for "unknown". Zeros would be divided by zero, or refused. One fixed vector would make
-    all unknown detections one person. So each gets a random direction: among some hundred numbers that is nearly at
-    right angles to everything, which is "another person" to the tracker. Where it takes the smaller of two costs, such
-    as BoT-SORT, the boxes decide then. A track's average suffers from it.
+    Such trackers cannot represent "unknown". Zeros would lead to a division by zero, or be refused. One fixed vector
+    would make all unknown detections one person. So each gets a random direction. With some hundred dimensions it is
+    almost orthogonal to every other vector, so the tracker sees "another person". In trackers that take the smaller of
+    two costs, such as BoT-SORT, the boxes then decide. But each such detection makes the track's average worse.
 
     Args:
         least_parts: how many body parts a detection must show.
 
     Raises:
-        ShapeError: ``least_parts`` is no whole number of at least 1.
+        ShapeError: ``least_parts`` is not a whole number of at least 1.
 
     Example:
         >>> embeddings = PartEmbeddings(torch.ones(2, 1, 2), torch.tensor([[1.0], [0.0]]))

@@ -204,9 +204,9 @@ def newest_acknowledged(folder: Path) -> int:
 def outdated(folder: Path, version: int, newer: int) -> DataError:
     """The error for a ``gallery.json`` that is not the last one."""
     return DataError(
-        f"{folder / HEAD} is an older one: it says version {version}, and version {newer} was acknowledged here. "
-        "Nothing is answered from it and nothing written: items would be missing without a word. Restore the whole "
-        f"folder from one copy; or, to continue from the older version and lose what came later, remove "
+        f"{folder / HEAD} is outdated: it has version {version}, but version {newer} was acknowledged here. "
+        "The gallery is neither read nor written, because items would be missing unnoticed. Restore the whole "
+        f"folder from one copy; or, to continue from the older version and lose later items, remove "
         f"{folder / ACKNOWLEDGED}."
     )
 
