@@ -156,12 +156,11 @@ def _osnet(backbone: str) -> TrainConfig:
 
 
 def ablation() -> TrainConfig:
-    """The light preset's network with the paper's losses and augmentation: a row of ``partreid experiment`` in three minutes
-    on one CPU core.
+    """A row of ``partreid experiment`` in three minutes on one CPU core: light's network, the paper's losses.
 
     So short a training must start from a network that knows people. It starts from the model in the package, and
-    changes its layers more slowly than the new heads. Labels are read, and the classifier's input is normed, so that
-    small parts are learned in hundreds of steps.
+    changes its layers more slowly than the new heads. Labels are read at the quarters of a cell, and the classifier's
+    input is normalised, so that small parts are learned in hundreds of steps.
     """
     return _small().override(
         [
