@@ -94,7 +94,7 @@ def test_searching_after_logging_in_by_keyboard(page: Any, site: Site) -> None:
     token = site.users.add("anna", "search")
     page.goto(site.address)
     log_in(page, "partreid_wrong")
-    api.expect(page.locator(".log-in .problem")).to_contain_text("nobody's", timeout=PATIENCE)
+    api.expect(page.locator(".log-in .problem")).to_contain_text("belongs to no user", timeout=PATIENCE)
     page.keyboard.press("Escape")
     assert page.locator("#log-in").is_visible()
     fits(page)

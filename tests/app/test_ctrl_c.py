@@ -71,7 +71,7 @@ def test_ctrl_c_and_sigterm_end_it_though_the_model_does_not_answer(stop: signal
         process.send_signal(stop)
         _, words = process.communicate(timeout=12)
         assert process.returncode == status, words
-        assert "work unfinished" in words
+        assert "unfinished work" in words
         assert "Traceback" not in words
         assert b"closed" in connection.getresponse().read()
 

@@ -105,7 +105,7 @@ def test_labels_made_otherwise_are_kept_with_a_warning(root: Path) -> None:
     run("make", str(root))
     assert "warning" not in run("make", str(root))
     output = run("make", str(root), "--stride", "4", "--split", "all")
-    assert "2 of the kept labels are made by openvino stride 8 compact; --overwrite makes them again" in output
+    assert "2 of the kept labels are made by openvino stride 8 compact. --overwrite makes them again" in output
 
 
 def test_wrong_use_is_named(root: Path, tmp_path: Path) -> None:

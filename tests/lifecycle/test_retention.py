@@ -59,7 +59,8 @@ def test_files_that_show_others_stay(gallery: Gallery, tmp_path: Path) -> None:
     assert found.files == (paths[2], paths[3])  # both items of the first of these are meant
     assert {Path(name).name[:9]: reason.split(":")[0] for name, reason in found.left.items()} == {
         "person-1.": "a frame that may show others", "link.png": "a link, or no file", "folder": "a link, or no file",
-        "relative.": "its path is relative", "y" * 9: "its path is too long to look for among the other items",
+        "relative.": "its path is relative to an unknown folder",
+        "y" * 9: "its path is too long to look for among the other items",
     }  # fmt: skip
     assert crops_of(gallery, Filter(ids=[NAMES[2]])).left == {str(paths[2]): "another item shows it too"}
 

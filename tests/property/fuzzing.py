@@ -163,7 +163,11 @@ def run(call: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
 def unsound(value: Any) -> Iterator[object]:
     """Everything in a result that is NaN."""
     if isinstance(value, Tensor | np.ndarray):
-        tensor = torch.as_tensor(value) if isinstance(value, Tensor) or value.dtype.kind in "fiub" else torch.zeros(0)
+        tensor = (
+            torch.as_tensor(value if isinstance(value, Tensor) else np.ascontiguousarray(value))
+            if isinstance(value, Tensor) or value.dtype.kind in "fiub"
+            else torch.zeros(0)
+        )
         if tensor.is_floating_point() and tensor.isnan().any():
             yield value
     elif isinstance(value, float):

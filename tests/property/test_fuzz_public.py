@@ -49,6 +49,9 @@ SEARCHED = ("functional", "types", "retrieval", "inference", "runners", "trackin
 """Where everything public must be fuzzed."""
 
 INNER = {
+    "functional.pooling.average_weights": "called by weighted_average_pool and the networks, with maps of theirs",
+    "functional.pooling.mean_weights": "called by mean_pool and the networks, with maps of theirs",
+    "functional.pooling.weighted_sum_pool": "called by the pools and the networks, which have checked the sizes",
     "runners.in_memory.run_by_openvino": "called by cached_maps, with a network of a training",
     "functional.ranking.score_rows": "rank_block for distances that were checked before",
     "evaluation.dataset.query_sets": "called by evaluate and calibrate, which have read the data sets",

@@ -169,7 +169,7 @@ def test_what_is_wrong_is_refused_and_changes_nothing() -> None:
 def test_one_vector_is_exact_where_the_same_is_seen() -> None:
     torch.manual_seed(0)
     seen = torch.tensor([UPPER, UPPER, ALL, WALL])
-    images = PartEmbeddings(torch.randn(4, 3, 8), seen, SLOTS, compare_normalized=True)
+    images = PartEmbeddings(torch.randn(4, 3, 8).double(), seen.double(), SLOTS, compare_normalized=True)
     long = single_vector(images)
     assert long.norm(dim=1).tolist() == pytest.approx([1, 1, 1, 0])  # a foreground alone is nobody
     units = images.normalized().vectors

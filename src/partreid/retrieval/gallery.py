@@ -243,10 +243,7 @@ class Gallery(Guided):
         return self.store.read(found)
 
     def cameras(self, where: Where = None) -> list[CameraSummary]:
-        """The number of items and their times for each camera, of all items or of those that meet ``where``.
-
-        The order is by number, then by name, with the unknown camera last.
-        """
+        """Number of items and times by camera, of those that meet ``where``: by number, name, the unknown last."""
         return by_name(self.store.cameras(Filter.of(where)))
 
     def known(self, ids: Iterable[str | int]) -> set[str]:
@@ -256,8 +253,9 @@ class Gallery(Guided):
         return set(known.ids if known else ())
 
     def records(self, where: Where = None) -> Iterator[GalleryRecords]:
-        """All items that meet ``where`` with their embeddings, by id, some at a time, to copy or export a gallery of
-        any size. All pages show the gallery's state at the first page.
+        """All items that meet ``where`` with their embeddings, by id, some at a time: to copy a gallery of any size.
+
+        All pages show the gallery's state at the first page.
         """
         return self.store.walk(Filter.of(where), size=_PAGE)
 

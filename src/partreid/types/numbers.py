@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from partreid.errors import ShapeError
+from partreid.lazy import torch
 
-if TYPE_CHECKING:  # what only counts must not wait for PyTorch
+if TYPE_CHECKING:  # what only counts must not wait for PyTorch and NumPy
+    import numpy as np
     from torch import Tensor
 
 
@@ -56,7 +59,6 @@ def as_tensor(name: str, values: Any) -> Tensor:
         torch.float16
     """
     import numpy as np
-    import torch
 
     if isinstance(values, torch.Tensor):
         return values
@@ -76,3 +78,19 @@ def as_tensor(name: str, values: Any) -> Tensor:
         raise
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ShapeError(f"{name} must be a tensor or an array of numbers: {error}") from None
+
+
+def as_floating(name: str, values: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
+    """A tensor; Python's own numbers, which are of no precision in particular, in PyTorch's usual one."""
+    tensor = as_tensor(name, values)
+    own = tensor.dtype == torch.float64 and isinstance(values, Sequence)
+    return tensor.to(torch.get_default_dtype()) if own else tensor
+
+
+def chosen(rows: Tensor, index: slice | Tensor) -> Tensor:
+    """``rows[index]``; on the CPU positions go through ``index_select``, which takes a third of the time."""
+    if isinstance(index, slice) or index.ndim != 1 or index.dtype != torch.int64 or not len(index):
+        return rows[index]
+    if rows.device.type == index.device.type == "cpu" and 0 <= int(index.min()) <= int(index.max()) < len(rows):
+        return rows.index_select(0, index)
+    return rows[index]  # brackets know negative positions, and say which one is wrong

@@ -14,7 +14,7 @@ import numpy as np
 from partreid.errors import ShapeError, WrongTypeError, nearest
 from partreid.lazy import is_tensor, torch
 from partreid.objects import Guided
-from partreid.types.numbers import as_tensor
+from partreid.types.numbers import as_floating, chosen
 from partreid.types.slot_weights import checked_weights
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ class PartEmbeddings(Guided):
     compare_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "vectors", _as_floating("vectors", self.vectors))
+        object.__setattr__(self, "vectors", as_floating("vectors", self.vectors))
         if self.vectors.ndim != 3:
             advice = " Of one vector per image, [B, D], take vectors[:, None]." if self.vectors.ndim == 2 else ""
             raise ShapeError(f"vectors must be [B, S, D], got shape {tuple(self.vectors.shape)}.{advice}")
         seen = self.vectors.new_ones(self.vectors.shape[:2]) if self.visibility is None else self.visibility
-        object.__setattr__(self, "visibility", _as_floating("visibility", seen))
+        object.__setattr__(self, "visibility", as_floating("visibility", seen))
         if self.slots is None:
             object.__setattr__(self, "slots", tuple(f"slot_{number}" for number in range(self.vectors.shape[1])))
         slots = (self.slots,) if isinstance(self.slots, str) else tuple(self.slots)  # a text is no list of its letters
@@ -143,7 +143,7 @@ class PartEmbeddings(Guided):
                     f"e[{self.slots[0] if self.slots else 'head'!r}], or one after the other."
                 )
             index = torch.from_numpy(positions.astype(bool if positions.dtype == bool else np.int64))
-        return replace(self, vectors=_chosen(self.vectors, index), visibility=_chosen(self.visibility, index))
+        return replace(self, vectors=chosen(self.vectors, index), visibility=chosen(self.visibility, index))
 
     def __repr__(self) -> str:
         b, s, d = self.vectors.shape
@@ -258,22 +258,6 @@ _COMPARED = (
     "Two embeddings are compared slot by slot where both are visible: write partreid.part_distances(a, b); "
     "PartEmbeddings.cat([a, b]) puts their images together."
 )
-
-
-def _as_floating(name: str, values: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
-    """A tensor; Python's own numbers, which are of no precision in particular, in PyTorch's usual one."""
-    tensor = as_tensor(name, values)
-    own = tensor.dtype == torch.float64 and isinstance(values, Sequence)
-    return tensor.to(torch.get_default_dtype()) if own else tensor
-
-
-def _chosen(rows: Tensor, index: slice | Tensor) -> Tensor:
-    """``rows[index]``; on the CPU positions go through ``index_select``, which takes a third of the time."""
-    if isinstance(index, slice) or index.ndim != 1 or index.dtype != torch.int64 or not len(index):
-        return rows[index]
-    if rows.device.type == index.device.type == "cpu" and 0 <= int(index.min()) <= int(index.max()) < len(rows):
-        return rows.index_select(0, index)
-    return rows[index]  # brackets know negative positions, and say which one is wrong
 
 
 def _finite(vectors: Tensor) -> Tensor:
