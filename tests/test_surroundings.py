@@ -136,7 +136,7 @@ def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise() -> None:
     assert python(code) == "10000"
     assert python(code, GOMP_SPINCOUNT="5") == "5"
     assert python(code, OMP_WAIT_POLICY="active") == "None"
-    first = "import sys; from partreid import part_distances; m = list(sys.modules); "
+    first = "import sys; from partreid import PartExtractor; m = list(sys.modules); "
     assert python(first + "print(m.index('partreid.surroundings') < m.index('torch'))") == "True"
 
 

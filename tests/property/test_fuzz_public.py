@@ -89,6 +89,8 @@ INNER = {
         for name in ("acting", "actor", "recorded", "recorded_search", "begin_audit_log")
     },
     "retrieval.filters.is_several": "called by Filter, for values of any kind",
+    "types.numbers.as_floating": "called by PartEmbeddings, for what it is made of",
+    "types.numbers.chosen": "called by PartEmbeddings, with an index that is a slice or a tensor",
     "types.slot_weights": "called by PartEmbeddings and by the distances, with slots that are there",
     "tracking.video.leave_out": "called by embed_video and iter_frames",
     "tracking.track_boxes.TrackBoxes.where": "for messages, of rows that are there",
