@@ -12,7 +12,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed ## search with the shipped model (seconds), then train one (minutes)
+demo: $(VENV)/.installed ## search with the shipped model (seconds), then train it further (a minute)
 	$(BIN)/partreid demo
 
 test: $(VENV)/.installed-dev ## run the tests (minutes)

@@ -301,12 +301,12 @@ def test_demo_on_blocks(run: Run, blocks: Path, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.slow
 def test_demo_on_the_shipped_images(run: Run, tmp_path: Path) -> None:
-    status, text = run("demo", "-o", tmp_path / "demo", "--epochs", "12", "--device", "cpu")
+    status, text = run("demo", "-o", tmp_path / "demo", "--device", "cpu")
     assert status == 0, text
     results = json.loads((tmp_path / "demo" / "evaluation" / "results.json").read_text())
     rows = {row["name"]: row["mAP"] for row in results["query"]["embeddings"]}
     parts = rows["foreground + parts, with visibility"]
-    assert parts > 0.12, "ten times chance"
+    assert parts > 0.4, "thirty times chance"
     assert parts > rows["global"] + 0.03
 
 

@@ -29,7 +29,7 @@ from partreid.training.presets import PRESETS
 from tests.cli.conftest import Run
 
 QUICK = ("bot", "light")
-ALIKE = ("demo",)  # light's network
+ALIKE = ("demo",)  # ablation's network
 NETWORKS = [
     pytest.param(name, {}, marks=() if name in QUICK else pytest.mark.slow) for name in PRESETS if name not in ALIKE
 ] + [pytest.param("light", {"foreground": 0.001, "head": 30}, id="light-weighed")]

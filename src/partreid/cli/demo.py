@@ -29,7 +29,7 @@ def demo(
 ) -> None:
     """Search the shipped rendered pedestrians with the shipped model. Then train a model on them, and evaluate it.
 
-    The search takes seconds. The training takes minutes on two CPU cores.
+    The search takes seconds. The training starts from that model and takes a minute on two CPU cores.
     """
     from partreid.models.checkpoint import CHECKPOINT_FOLDER
 
@@ -50,7 +50,9 @@ def demo(
     _search(dataset, out, runtime=opt.runtime_config(device, "float32"))
     if quick:
         return
-    console.print(f"Now a model is trained on these images, in {out}. The search does not need it: Ctrl-C stops it.")
+    console.print(
+        f"Now this model is trained further, on the training images of the set, in {out}. The search does not need it: Ctrl-C stops it."
+    )
     run_training(config, [dataset], out, [str(root)], runtime=runtime)
     runtime = opt.runtime_config(device, "float32")
     (found,) = evaluate_and_print(out, [dataset], out / "evaluation", runtime=runtime).values()
