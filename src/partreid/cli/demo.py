@@ -50,9 +50,7 @@ def demo(
     _search(dataset, out, runtime=opt.runtime_config(device, "float32"))
     if quick:
         return
-    console.print(
-        f"Now this model is trained further, on the training images of the set, in {out}. The search does not need it: Ctrl-C stops it."
-    )
+    console.print(f"Now this model is trained further on these images, in {out}. Ctrl-C stops it.")
     run_training(config, [dataset], out, [str(root)], runtime=runtime)
     runtime = opt.runtime_config(device, "float32")
     (found,) = evaluate_and_print(out, [dataset], out / "evaluation", runtime=runtime).values()
