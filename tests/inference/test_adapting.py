@@ -306,7 +306,7 @@ def test_cameras_with_few_images_are_left_out_and_told() -> None:
     assert any("2 images have no known camera" in one for one in said)
     with pytest.warns(UserWarning), pytest.raises(DataError, match="No camera has 100 images"):
         adapt(build(), images[:20], 1)
-    with pytest.raises(ConfigError, match="The cameras of the .* images are unknown"):
+    with pytest.raises(ConfigError, match=r"The cameras of the \d+ images are unknown"):
         adapt(build(), images)
 
 
