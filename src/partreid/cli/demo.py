@@ -27,7 +27,7 @@ def demo(
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "float32",
 ) -> None:
-    """Search the shipped rendered pedestrians with the shipped model. Then train a model on them, and evaluate it.
+    """Search the shipped rendered pedestrians with the shipped model. Then train it further on them, and evaluate it.
 
     The search takes seconds. The training starts from that model and takes a minute on two CPU cores.
     """

@@ -156,7 +156,7 @@ def _osnet(backbone: str) -> TrainConfig:
 
 
 def ablation() -> TrainConfig:
-    """A row of ``partreid experiment`` in three minutes on one CPU core: light's network, the paper's losses.
+    """A row of ``partreid experiment`` in three minutes on one core: generalize's network, the paper's losses.
 
     So short a training must start from a network that knows people. It starts from the model in the package, and
     changes its layers more slowly than the new heads. Labels are read at the quarters of a cell, and the classifier's
