@@ -25,6 +25,8 @@ _MANY = (0.62, 0.26, 0.12)
 """How often company is one, two or three."""
 _ROLES = ("along", "beside", "behind", "front")
 _OFTEN = (0.34, 0.22, 0.30, 0.14)
+_UMBRELLAS = 0.05
+"""Fraction of people on foot who carry an open umbrella; drawn for each image, so that it tells nobody apart."""
 _APART = 0.42
 """Metres between two people's middles at least."""
 
@@ -34,8 +36,9 @@ class Actor:
     """A person in place, ready for rays.
 
     Attributes:
-        who: number of the passer-by, or TARGET. traced: the person and what is carried, bicycles and prams included.
-        body: box of the person in the image plane, bags included, without what is ridden or pushed.
+        who: number of the passer-by, or TARGET. traced: the person and what is carried, bicycles, prams and umbrellas
+            included.
+        body: box of the person in the image plane, bags included, without what is ridden, pushed or held overhead.
         outline: so many vertices, the first, make the person alone.
         keypoints: [17, 3] metres in the world.
         things: what is nobody's and comes along, such as a bench.
@@ -95,7 +98,9 @@ class Stage:
         """A person posed at a place on the ground; yaw (0 faces the camera's side) and pose are drawn if None."""
         pose = choose_pose(rng) if pose is None else pose
         yaw = float(rng.uniform(0, 2 * np.pi)) if yaw is None else yaw
-        made = equip(pose_person(self.model, body, rng, yaw=yaw, pose=pose), pose, yaw, rng)
+        umbrella = pose in ("standing", "walking") and rng.random() < _UMBRELLAS
+        person = pose_person(self.model, body, rng, yaw=yaw, pose=pose, umbrella=umbrella)
+        made = equip(person, pose, yaw, rng, umbrella=umbrella)
         shift = np.array([*place, 0.0], np.float32)
         mesh = made.mesh.moved(shift)
         outline = len(made.person.mesh.vertices)

@@ -53,15 +53,15 @@ class _Skeleton:
 
 def pose_person(
     model: BodyModel, body: DressedBody, rng: np.random.Generator, *,
-    yaw: float, pose: Pose | None = None, gait: Gait | None = None,
+    yaw: float, pose: Pose | None = None, umbrella: bool = False, gait: Gait | None = None,
 ) -> PosedPerson:  # fmt: skip
     """A random pose of the person, turned by ``yaw`` (radians; 0 faces -y). ``pose``: None stands or walks.
 
-    ``gait``: as of :func:`draw_pose`.
+    ``umbrella``, ``gait``: as of :func:`draw_pose`. The umbrella itself is made by :func:`equip`.
     """
     bag = body.person.outfit.bag.kind
     heads = dict(zip(model.bones, body.rest.heads, strict=True))
-    turns = draw_pose(rng, heads, pose, carrying=bag == "hand", gait=gait)
+    turns = draw_pose(rng, heads, pose, carrying=bag == "hand", umbrella=umbrella, gait=gait)
     rotation, shift = pose_skeleton(model, body.rest.heads, turns)
     bones = _Skeleton(dict(zip(model.bones, zip(rotation, shift, strict=True), strict=True)), heads)
     vertices, normals = skin(body.vertices, body.normals, model.weights, model.bone_ids, rotation, shift)

@@ -71,6 +71,8 @@ _HOLDS = {
     "pushing": ArmPose((0.14, -0.25, -1), (-0.06, -1.0, -0.10)),
 }
 """What both arms do where the hands lie on knees, handlebar or handle."""
+_UMBRELLA = ArmPose((0.16, -0.22, -1), (-0.12, -0.62, 0.78))
+"""What the right arm does that holds an umbrella: the hand in front of the shoulder."""
 
 
 def choose_pose(rng: np.random.Generator) -> Pose:
@@ -85,11 +87,13 @@ def draw_pose(
     pose: Pose | None = None,
     *,
     carrying: bool = False,
+    umbrella: bool = False,
     gait: Gait | None = None,
 ) -> dict[str, Rotation]:
     """A random pose: a rotation for each bone that :func:`pose_skeleton` is to turn.
 
     ``pose``: what the person does, None any of it on foot. ``carrying``: the left arm hangs down with a hand bag.
+    ``umbrella``: the right arm holds one.
     ``gait``: of a walker, in place of a random one; all else is as ``rng`` gives it.
     """
     walking = rng.random() < 0.7 if pose is None else pose in ("walking", "pushing")
@@ -114,6 +118,8 @@ def draw_pose(
             arms, swing = ARMS["down"], swing * 0.3
         if pose in _HOLDS:
             arms, swing = _HOLDS[pose], 0.0
+        elif umbrella and side == "R":
+            arms, swing = _UMBRELLA, 0.0
         _arm(rng, turn, heads, side, arms, swing if arms is ARMS["down"] else 0.3 * swing)
     return turn
 

@@ -1,4 +1,4 @@
-"""What people in streets sit on, ride and push: made to fit a posed person."""
+"""What people in streets sit on, ride, push and hold over themselves: made to fit a posed person."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import cos, sin
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from partreid.datasets.synthetic.body import BELONGINGS
+from partreid.datasets.synthetic.body import BELONGINGS, Floats
 from partreid.datasets.synthetic.meshes import (
     Mesh,
     Surface,
@@ -28,6 +28,11 @@ from partreid.parts import KEYPOINTS
 Vector = NDArray[np.floating]
 
 _WHEEL, _CRANK_HEIGHT = 0.33, 0.28
+_HAND = 0.08
+"""Metres from the wrist to what the hand holds."""
+_RIBS = 8
+_UMBRELLA_KINDS = {"dark": 0.55, "bright": 0.25, "panels": 0.12, "rim": 0.08}
+_DARK = ("black", "black", "black", "charcoal", "navy", "forest", "burgundy")
 _BLACK = plain((0.05, 0.05, 0.05))
 _STEEL = plain((0.55, 0.55, 0.55))
 
@@ -37,8 +42,8 @@ class Equipped:
     """A person with what belongs to the pose.
 
     Attributes:
-        person: lifted onto the saddle where there is one. carried: a bicycle or a pram, the person's own, as bags are.
-        under: a bench, which is nobody's.
+        person: lifted onto the saddle where there is one. carried: a bicycle, a pram or an umbrella, the person's own,
+            as bags are. under: a bench, which is nobody's.
     """
 
     person: PosedPerson
@@ -51,8 +56,13 @@ class Equipped:
         return self.person.mesh if self.carried is None else join([self.person.mesh, self.carried])
 
 
-def equip(person: PosedPerson, pose: Pose, yaw: float, rng: np.random.Generator) -> Equipped:
-    """Give a posed person at the origin, turned by ``yaw``, the bench, bicycle or pram that the pose is made for."""
+def equip(
+    person: PosedPerson, pose: Pose, yaw: float, rng: np.random.Generator, *, umbrella: bool = False
+) -> Equipped:
+    """Give a posed person at the origin, turned by ``yaw``, the bench, bicycle or pram that the pose is made for.
+
+    ``umbrella``: the right hand is posed to hold one; somebody on foot gets it.
+    """
     turn = about_z(yaw)
     # In the person's own frame (front = -y): things are made there, then turned.
     points = dict(zip(KEYPOINTS, person.keypoints.astype(float) @ turn, strict=True))
@@ -73,6 +83,11 @@ def equip(person: PosedPerson, pose: Pose, yaw: float, rng: np.random.Generator)
         vehicle = bicycle(rng, crank + lift, saddle=hips + lift - [0, 0, 0.11], bar=hands + lift - [0, 0, 0.03])
         lifted = PosedPerson(person.mesh.moved(lift), (person.keypoints + lift).astype(np.float32))
         return Equipped(lifted, _owned(vehicle).moved(origin, turn))
+    if umbrella:
+        hand = points["right_wrist"] + _HAND * _unit(points["right_wrist"] - points["right_elbow"])
+        crown = float(person.mesh.vertices[:, 2].max())
+        ears = (points["left_ear"] + points["right_ear"]) / 2
+        return Equipped(person, _owned(_umbrella(rng, hand, ears * [1, 1, 0] + [0, 0, crown])).moved(origin, turn))
     return Equipped(person)
 
 
@@ -142,6 +157,48 @@ def _pram(rng: np.random.Generator, hands: Vector) -> Mesh:
         for y in (-0.32, 0.28):
             parts.append(superellipsoid(_beside(tub, side, y, 0.13 - tub[2]), (0.025, 0.13, 0.13), _BLACK, segments=10))
     return join(parts)
+
+
+def _umbrella(rng: np.random.Generator, hand: Vector, crown: Vector) -> Mesh:
+    """An open umbrella in a hand [3], over the top of a head [3], both in metres: canopy, shaft and handle."""
+    radius = rng.uniform(0.46, 0.60)
+    depth = radius * rng.uniform(0.38, 0.5)
+    # The shaft leans from the hand towards the head, and as people hold it, a little at random.
+    lean = 0.55 * (crown - hand)[:2] + rng.normal(0, 0.05, 2)
+    top = np.array([*(hand[:2] + lean), crown[2] + depth + rng.uniform(0.0, 0.10)])
+    axis = _unit(top - hand)
+    canopy = _canopy(rng, radius, depth).moved(top, between(np.array([0, 0, 1.0]), axis))
+    shaft = tube(hand - 0.10 * axis, top + 0.05 * axis, 0.008, _STEEL)
+    handle = tube(hand - 0.13 * axis, hand + 0.05 * axis, 0.016, _BLACK)
+    return join([canopy, shaft, handle])
+
+
+def _canopy(rng: np.random.Generator, radius: float, depth: float) -> Mesh:
+    """Cloth over eight ribs, its top at the origin: flat between the ribs, and its rim is cut in there."""
+    kind = str(rng.choice(list(_UMBRELLA_KINDS), p=list(_UMBRELLA_KINDS.values())))
+    colour = np.asarray(COLOURS[str(rng.choice(_DARK))] if kind == "dark" else _colour(rng), np.float32)
+    second = np.asarray(_colour(rng), np.float32)
+    out, around = np.linspace(0, 1, 6), np.linspace(0, 2 * np.pi, 4 * _RIBS + 1)
+    between_ribs = np.sin(around * _RIBS / 2) ** 2
+    r = radius * out[:, None] * (1 - 0.07 * between_ribs * out[:, None])
+    z = -depth * (1 - np.cos(out * np.pi / 2))[:, None] * (1 - 0.12 * between_ribs)
+    x, y = r * np.cos(around), r * np.sin(around)
+    places = np.stack([x, y, z], -1).reshape(-1, 3)
+    normals = np.stack([x / radius, y / radius, np.broadcast_to(0.25 + 1 - out[:, None], x.shape)], -1).reshape(-1, 3)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    coords = np.stack([*np.broadcast_arrays(around * _RIBS / (2 * np.pi), out[:, None], 0.0)], -1).reshape(-1, 3)
+
+    def cloth(places: Floats) -> Floats:
+        panel, share = places[:, 0], places[:, 1]
+        is_second = {"panels": panel.astype(int) % 2 == 1, "rim": share > 0.8}.get(kind, np.zeros(len(places), bool))
+        seam = 1 - 0.25 * (np.abs(panel - np.round(panel)) < 0.04)
+        return np.asarray(np.where(is_second[:, None], second, colour) * seam[:, None], np.float32)
+
+    return solid(places, normals, grid_faces(len(out), len(around)), cloth, coords=coords)
+
+
+def _unit(vector: Vector) -> Vector:
+    return vector / np.linalg.norm(vector)
 
 
 def _bench(rng: np.random.Generator, hips: Vector) -> Mesh:
