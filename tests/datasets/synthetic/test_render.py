@@ -107,9 +107,9 @@ def test_other_options_in_the_same_folder(rendered: Path, tmp_path: Path) -> Non
     copied = tmp_path / "old"
     copied.mkdir()
     (copied / "synthetic.json").write_text(
-        (rendered / "synthetic.json").read_text().replace('"renderer": 2', '"renderer": 1')
+        (rendered / "synthetic.json").read_text().replace('"renderer": 3', '"renderer": 2')
     )
-    with pytest.raises(ConfigError, match="renderer 1; renderer 2 makes other images"):
+    with pytest.raises(ConfigError, match="renderer 2; renderer 3 makes other images"):
         render_dataset(TINY, copied)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="not empty"):

@@ -89,16 +89,6 @@ class BodyModel:
     anny: Any
     drawn: Ints
 
-    def rest(self, shape: Mapping[str, float], stature: float) -> RestBody:
-        """A person of that shape in rest pose, scaled to a stature in metres."""
-        with one_thread():
-            output = self.anny(phenotype_kwargs=dict(shape))
-        vertices = output["rest_vertices"][0].numpy()
-        scale = stature / float(np.ptp(vertices[:, 2]))
-        heads = output["rest_bone_heads"][0].numpy()
-        vertices, heads = (vertices * scale).astype(np.float32), (heads * scale).astype(np.float32)
-        return RestBody(vertices[self.drawn], vertices[self.joint_vertices], heads)
-
 
 @lru_cache(maxsize=1)
 def load_body_model() -> BodyModel:

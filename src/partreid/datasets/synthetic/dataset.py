@@ -28,7 +28,7 @@ from partreid.progress import Progress, no_progress
 if TYPE_CHECKING:
     from partreid.datasets.synthetic.render import RenderedImage, World
 
-RENDERER_VERSION = 2
+RENDERER_VERSION = 3
 """Increased whenever the same configuration gives other images."""
 
 OTHERS = "others.csv"

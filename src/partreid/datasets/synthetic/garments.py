@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,14 @@ from partreid.datasets.synthetic.body import (
     Ints,
     Landmarks,
     RestBody,
+    load_body_model,
     smooth,
     vertex_normals,
 )
 from partreid.datasets.synthetic.catalogue import Catalogue
+from partreid.datasets.synthetic.close_fit import lie_on_tights
 from partreid.datasets.synthetic.meshes import Surface
+from partreid.datasets.synthetic.pieces import Piece, make_skirt
 from partreid.datasets.synthetic.textures import Cloth, noise
 from partreid.datasets.synthetic.wardrobe import Bag, Colour, Outfit, Person
 from partreid.datasets.synthetic.wearing import CLOTHING, Fitted, Worn, covered, fit, is_over, put_on
@@ -80,18 +84,21 @@ class DressedBody:
 def dress(model: BodyModel, person: Person, catalogue: Catalogue | None = None) -> DressedBody:
     """Put the outfit on the person's body. ``catalogue``: where the outfit's cuts are from."""
     outfit, marks = person.outfit, model.landmarks
-    rest = model.rest(dict(person.shape), person.stature)
+    rest, base_mesh = load_base_mesh().body_at_rest(model, dict(person.shape), person.stature)
     coords = np.concatenate([model.template, model.arm[:, None]], axis=1)
     layer = layers(coords, outfit, marks)
     calm = smooth(rest.vertices, model.edges, rounds=6)
     clothed = (layer >= Layer.SOCK)[:, None] & (layer != Layer.HAT)[:, None]
-    base = np.where(clothed, calm, rest.vertices)
+    on_tights = np.where((layer == Layer.SHOE)[:, None], calm, lie_on_tights(calm, base_mesh))  # tights have toes
+    base = np.where(clothed, on_tights, rest.vertices)
     normals = vertex_normals(calm, model.faces)
     thickness = _thickness(coords, layer, outfit, marks) * (person.stature / 1.67)
-    clothes = _fitted(person, catalogue)
+    clothes = _fitted(person, catalogue, base_mesh)
     upper = [f for f in clothes if f.piece.part in ("top", "whole")]
-    under = covered(rest.vertices, normals, clothes) & (layer < Layer.BOTTOM)
+    snug = [f for f in clothes if f.piece.part != "skirt"]
+    under = covered(rest.vertices, normals, snug) & (layer < Layer.BOTTOM)
     under |= covered(rest.vertices, normals, upper) & (layer == Layer.BOTTOM)
+    under |= _under_skirt(coords, layer, outfit, marks)
     thickness = np.where(under, -_SUNK, thickness)
     # Near its edge a garment may stand off, and what is under it be seen.
     deep = under & (smooth(1 - under[:, None].astype(np.float32), model.edges, rounds=1)[:, 0] == 0)
@@ -111,14 +118,28 @@ def dress(model: BodyModel, person: Person, catalogue: Catalogue | None = None) 
     )
 
 
-def _fitted(person: Person, catalogue: Catalogue | None) -> list[Fitted]:
-    cuts = person.outfit.cuts
-    if not cuts:
+def _fitted(person: Person, catalogue: Catalogue | None, base_mesh: Floats) -> list[Fitted]:
+    cuts, skirt = person.outfit.cuts, person.outfit.skirt
+    if not cuts and not skirt:
         return []
-    if catalogue is None:
+    if cuts and catalogue is None:
         raise ConfigError(f"The outfit is made of {cuts[0].piece!r} of an asset folder. Give its catalogue too.")
-    base = load_base_mesh().rest(dict(person.shape), person.stature)
-    return fit([catalogue.pieces[cut.piece] for cut in cuts], base)
+    pieces = [catalogue.pieces[cut.piece] for cut in cuts] if catalogue is not None else []
+    if skirt:
+        pieces.append(_skirt(skirt))
+    return fit(pieces, base_mesh)
+
+
+@lru_cache(maxsize=64)
+def _skirt(end: float) -> Piece:
+    return make_skirt(load_base_mesh(), load_body_model().landmarks, end)
+
+
+def _under_skirt(coords: Floats, layer: NDArray[np.int8], outfit: Outfit, marks: Landmarks) -> NDArray[np.bool_]:
+    """What a skirt hides in every pose, a top's hem included: it may stand too far off for :func:`covered`."""
+    _, _, z, arm = coords.T
+    inside = (leg_coordinate(z, marks) < outfit.skirt - 0.05) & (z < marks.waist - 0.03) & (arm < NO_ARM / 2)
+    return np.asarray(inside & (layer <= Layer.TOP) & (outfit.skirt > 0))
 
 
 def _worn(clothes: Sequence[Fitted], outfit: Outfit, marks: Landmarks) -> Worn | None:
@@ -176,12 +197,12 @@ def layers(coords: Floats, outfit: Outfit, marks: Landmarks) -> NDArray[np.int8]
     out = np.zeros(len(coords), np.int8)
     _head_layers(out, outfit, marks, x, y, z)
     trunk = ~is_arm & (z < marks.neck + 0.015)
-    out[~is_arm & (leg > outfit.shoes.shaft - 0.12)] = Layer.SOCK
+    out[~is_arm & (leg > (-0.1 if outfit.skirt and outfit.tights else outfit.shoes.shaft - 0.12))] = Layer.SOCK
     if outfit.shoes.cut is None:
         out[~is_arm & (leg > outfit.shoes.shaft)] = Layer.SHOE
     bottom = outfit.bottom
     if not outfit.covers_legs and bottom.cut is None:
-        end = 0.3 if bottom.skirt else bottom.end
+        end = 0.1 if bottom.skirt else bottom.end
         out[trunk & (z < marks.hip + 0.12) & (leg < end)] = Layer.BOTTOM
     top, outer = outfit.top, outfit.outer
     neckline = marks.neck + 0.01 - np.where(y < 0.0, np.maximum(top.neck - 0.8 * np.abs(x), 0), 0)
@@ -202,13 +223,14 @@ def layers(coords: Floats, outfit: Outfit, marks: Landmarks) -> NDArray[np.int8]
 def body_surface(person: Person, marks: Landmarks) -> Surface:
     """The colour of the dressed body as a function of template coordinates."""
     outfit = person.outfit
+    leg = outfit.tights if outfit.skirt and outfit.tights else outfit.shoes.sock
 
     def colour(coords: Floats) -> Floats:
         x, y, z, arm = coords.T
         layer = layers(coords, outfit, marks)
         out = _skin(person.skin, coords, marks)
         for kind, flat in (
-            (Layer.HAIR, outfit.hair.colour), (Layer.SOCK, outfit.shoes.sock), (Layer.HAT, outfit.hair.hat),
+            (Layer.HAIR, outfit.hair.colour), (Layer.SOCK, leg), (Layer.HAT, outfit.hair.hat),
             (Layer.STRAP, outfit.bag.colour),
         ):  # fmt: skip
             out[layer == kind] = flat

@@ -114,3 +114,20 @@ def meets(
     i = wp.tid()
     if wp.mesh_query_ray_anyhit(mesh, starts[i], rays[i], reach):
         hit[i] = 1
+
+
+@wp.kernel
+def nearest(
+    mesh: wp.uint64,
+    places: wp.array(dtype=wp.vec3),
+    reach: float,
+    face: wp.array(dtype=wp.int32),
+    shares: wp.array(dtype=wp.vec3),
+):
+    """The face nearest to each place within reach, -1 for none, and its corners' shares of the nearest place on it."""
+    i = wp.tid()
+    found = wp.mesh_query_point_no_sign(mesh, places[i], reach)
+    face[i] = -1
+    if found.result:
+        face[i] = found.face
+        shares[i] = wp.vec3(found.u, found.v, 1.0 - found.u - found.v)

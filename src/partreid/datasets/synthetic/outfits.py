@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 _TAILORED = 0.85
 """Fraction of garments made of an asset folder's cuts where it has some."""
+_SKIRTS = 0.12
+"""Fraction of what is worn around the legs that is a skirt: asset folders have few."""
 
 Wardrobe = tuple[Sequence[Any], ...]
 """What identities choose from, for each field of :class:`Outfit`."""
@@ -47,7 +49,7 @@ def make_wardrobe(rng: np.random.Generator, people: int, stock: Stock | None = N
     return (
         [_tailored(rng, _cut_top, stock.top * 2 + stock.whole, i) or _top(rng) for i in range(tops)],
         [None] * max(6, tops // 2 * (3 if stock.top else 1)) + [_outer(rng) for _ in range(max(4, tops // 3))],
-        [_tailored(rng, _cut_bottom, stock.bottom, i) or _bottom(rng) for i in range(bottoms)],
+        [_skirt(rng) or _tailored(rng, _cut_bottom, stock.bottom, i) or _trousers(rng) for i in range(bottoms)],
         [_tailored(rng, _cut_shoes, stock.shoes, i) or _shoes(rng) for i in range(12 if stock.shoes else 9)],
         [
             _tailored(rng, _cut_hair, stock.hair * 2 + stock.hat, i) or _hair(rng, i)
@@ -56,6 +58,7 @@ def make_wardrobe(rng: np.random.Generator, people: int, stock: Stock | None = N
         [Bag("none")] * 7
         + [Bag(kind, _colour(rng, "bag")) for kind in ("backpack", "shoulder", "hand") for _ in range(3)],
         [None] * 30 + [_colour(rng, "top") for _ in range(3)],
+        [None] * 4 + [COLOURS["black"], COLOURS["charcoal"], COLOURS["beige"]],
     )
 
 
@@ -74,7 +77,7 @@ def make_people(rng: np.random.Generator, wardrobe: Wardrobe, count: int) -> lis
             outfit.hair,
             outfit.bag,
         )
-        wearers = {cut.wearer for cut in outfit.cuts} - {""}
+        wearers = _wearers(outfit)
         if key not in seen and len(wearers) < 2:
             seen.add(key)
             people.append(_person(rng, outfit))
@@ -82,8 +85,8 @@ def make_people(rng: np.random.Generator, wardrobe: Wardrobe, count: int) -> lis
 
 
 def _person(rng: np.random.Generator, outfit: Outfit) -> Person:
-    wearers = {cut.wearer for cut in outfit.cuts} - {""}
-    feminine = outfit.top.skirt > 0 or outfit.bottom.skirt or outfit.hair.style in ("long", "ponytail", "bun", "bob")
+    wearers = _wearers(outfit)
+    feminine = outfit.hair.style in ("long", "ponytail", "bun", "bob")
     feminine = "female" in wearers if wearers else feminine
     gender = float(np.clip(rng.normal(0.85 if feminine else 0.2, 0.15), 0, 1))
     shape = {
@@ -98,6 +101,11 @@ def _person(rng: np.random.Generator, outfit: Outfit) -> Person:
     rounded = tuple((name, round(float(value), 4)) for name, value in shape.items())
     fair_hair = outfit.hair.colour[0] - outfit.hair.colour[2] > 0.2
     return Person(rounded, stature, _pick(rng, SKINS[:4] if fair_hair else SKINS), outfit)
+
+
+def _wearers(outfit: Outfit) -> set[str]:
+    """For whom its parts are made."""
+    return {cut.wearer for cut in outfit.cuts if cut.wearer} | ({"female"} if outfit.skirt else set())
 
 
 def _tailored(
@@ -166,19 +174,25 @@ def _outer(rng: np.random.Generator) -> Outer:
     return Outer(cloth, sleeve, hem, float(opening), thickness, hood=hood, hooded=hood and rng.random() < 0.25)
 
 
-def _bottom(rng: np.random.Generator) -> Bottom:
-    kind = rng.choice(["trousers", "jeans", "leggings", "shorts", "skirt"], p=[0.32, 0.26, 0.12, 0.18, 0.12])
+def _skirt(rng: np.random.Generator) -> Bottom | None:
+    """Mostly None."""
+    if rng.random() >= _SKIRTS:
+        return None
+    cloth = _cloth(rng, ("plain", "plain", "plain", "checks", "dots"), "bottom")
+    return Bottom(
+        cloth, float(rng.choice([rng.uniform(0.25, 0.4), rng.uniform(0.4, 0.65), rng.uniform(0.65, 0.95)])), skirt=True
+    )
+
+
+def _trousers(rng: np.random.Generator) -> Bottom:
+    kind = rng.choice(["trousers", "jeans", "leggings", "shorts"], p=[0.36, 0.30, 0.14, 0.20])
     if kind == "jeans":
         return Bottom(_denim(rng), 1.0, float(rng.uniform(0.008, 0.018)))
-    if kind == "skirt":
-        return Bottom(
-            _cloth(rng, ("plain", "checks", "dots", "plain"), "bottom"), float(rng.uniform(0.25, 0.85)), skirt=True
-        )
     if kind == "shorts":
         cloth = _cloth(rng, ("plain",) * 5 + ("checks", "camouflage"), "bottom")
         return Bottom(cloth, float(rng.uniform(0.3, 0.52)), float(rng.uniform(0.012, 0.03)), 0.02)
     if kind == "leggings":
-        return Bottom(_cloth(rng, ("plain",), "bottom"), float(rng.choice([0.8, 1.0])), 0.004)
+        return Bottom(_cloth(rng, ("plain",), "bottom"), float(rng.choice([0.8, 1.0])), 0.002)
     cloth = _cloth(rng, ("plain",) * 8 + ("camouflage",), "bottom")
     return Bottom(cloth, 1.0, float(rng.uniform(0.01, 0.028)))
 

@@ -1,4 +1,4 @@
-"""A person in a pose: body, skirt or coat, hair, hat and bag as one mesh, with the COCO keypoints."""
+"""A person in a pose: body, coat, hair, hat and bag as one mesh, with the COCO keypoints."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def pose_person(
     vertices, normals = skin(body.vertices, body.normals, model.weights, model.bone_ids, rotation, shift)
     trunk = Mesh(vertices, normals, body.coords, body.faces, body.surface, body.region, body.surfaces)
     worn = _pieces(body.worn, rotation, shift)
-    loose = (*_skirts(model, body, bones), *_hair(model, body, bones), *_scarf(body, bones), *_bags(model, body, bones))
+    loose = (*_coat(model, body, bones), *_hair(model, body, bones), *_scarf(body, bones), *_bags(model, body, bones))
     mesh = join([trunk, *worn, *loose])
     rest = body.rest.joint_vertices
     posed, _ = skin(rest, rest, model.joint_weights, model.joint_bone_ids, rotation, shift)
@@ -79,7 +79,7 @@ def pose_person(
 
 
 def _pieces(worn: Worn | None, rotation: Floats, shift: Floats) -> list[Mesh]:
-    """The pieces of an asset folder, posed."""
+    """Skirts and the pieces of an asset folder, posed."""
     if worn is None:
         return []
     mesh = worn.mesh
@@ -87,23 +87,18 @@ def _pieces(worn: Worn | None, rotation: Floats, shift: Floats) -> list[Mesh]:
     return [replace(mesh, vertices=vertices, normals=normals)]
 
 
-def _skirts(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
+def _coat(model: BodyModel, body: DressedBody, bones: _Skeleton) -> list[Mesh]:
     outfit = body.person.outfit
-    out = []
-    if outfit.top.skirt:
-        out.append(_tube(model, body, bones, outfit.top.cloth, outfit.top.skirt, flare=0.06))
-    elif outfit.bottom.skirt and not outfit.covers_legs:
-        out.append(_tube(model, body, bones, outfit.bottom.cloth, outfit.bottom.end, flare=0.05))
-    if outfit.outer is not None and outfit.outer.coat:
-        gap = 0.25 + 3 * outfit.outer.opening
-        slack = 0.035 if outfit.bottom.cut is None else 0.055
-        out.append(_tube(model, body, bones, outfit.outer.cloth, outfit.outer.coat, flare=0.06, gap=gap, slack=slack))
-    return out
+    if outfit.outer is None or not outfit.outer.coat:
+        return []
+    gap = 0.25 + 3 * outfit.outer.opening
+    slack = 0.055 if outfit.bottom.cut or outfit.skirt else 0.035
+    return [_tube(model, body, bones, outfit.outer.cloth, outfit.outer.coat, flare=0.06, gap=gap, slack=slack)]
 
 
 def _tube(
     model: BodyModel, body: DressedBody, bones: _Skeleton, cloth: Cloth, end: float, *,
-    flare: float, gap: float = 0.0, slack: float = 0.012,
+    flare: float, gap: float, slack: float,
 ) -> Mesh:  # fmt: skip
     """Cloth around both legs from above the hip to ``end`` on the leg: the hull of a circle around each leg.
 

@@ -14,7 +14,7 @@ from partreid.datasets.synthetic.makehuman import Asset
 PARTS = ("top", "bottom", "whole", "shoes", "hat", "hair")
 """What a piece can be; a whole is worn in place of a top and a bottom."""
 
-_CELLS = {"shoes": 0.018, "hat": 0.012, "hair": 0.011}
+_CELLS = {"shoes": 0.018, "hat": 0.012, "hair": 0.011, "skirt": 0.001}
 """Metres within which a part's vertices are merged; else :data:`_CELL`."""
 _CELL = 0.017
 _BONES = 4
@@ -31,7 +31,7 @@ class Piece:
     """One piece, bound to the base mesh.
 
     Attributes:
-        name: of its asset and what it is. part: one of :data:`PARTS`. digest: of the asset's files.
+        name: of its asset and what it is. part: one of :data:`PARTS`, or "skirt". digest: of the asset's files.
         rows, shares: [C, n] vertices of the base mesh and how much of each. offsets: [C, 3] in units of ``scales``.
         scales: for x, y, z of anny's frame two vertices and their distance on the author's body.
         template: [C, 4] places on the template body, with the place along the arm. weights, bone_ids: [C, 4].
@@ -82,6 +82,26 @@ def make_pieces(asset: Asset, base: BaseMesh, marks: Landmarks) -> list[Piece]:
         faces = asset.faces[chosen], asset.face_uvs[chosen]
         out.append(_piece(asset, base, _Faces(bound, *faces, asset.uvs), part))
     return out
+
+
+def make_skirt(base: BaseMesh, marks: Landmarks, end: float) -> Piece:
+    """The base mesh's skirt from the waist to ``end`` on the leg (0 hip .. 1 ankle)."""
+    leg = (marks.hip - base.template[base.skirt, 2].mean(axis=1)) / (marks.hip - marks.ankle)
+    last = float(np.interp(end, leg, np.arange(len(leg))))
+    at = np.append(np.arange(int(last - 0.3) + 1), last)  # a ring just above the hem is left out
+    above = at.astype(int).clip(0, len(leg) - 2)
+    rows = np.stack([base.skirt[above], base.skirt[above + 1]], axis=-1).reshape(-1, 2)
+    below = np.repeat(at - above, base.skirt.shape[1])
+    shares = np.stack([1 - below, below], axis=-1).astype(np.float32)
+    vertex = np.arange(len(rows)).reshape(len(at), -1)
+    beside = np.roll(vertex, -1, axis=1)
+    faces = np.stack([vertex[:-1], vertex[1:], beside[1:], beside[:-1]], axis=-1).reshape(-1, 4).astype(np.int32)
+    nothing = np.zeros((len(rows), 3), np.float32)
+    asset = Asset(
+        f"skirt to {end:.2f}", "clothes", (), rows, shares, nothing, ((0, 1, 1.0),) * 3, faces, faces,
+        nothing[:, :2], None, None, "",
+    )  # fmt: skip
+    return _piece(asset, base, _Faces(_Bound.of(asset, base), faces, faces, asset.uvs), "skirt")
 
 
 @dataclass(frozen=True)

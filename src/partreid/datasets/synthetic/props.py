@@ -56,9 +56,7 @@ class Equipped:
         return self.person.mesh if self.carried is None else join([self.person.mesh, self.carried])
 
 
-def equip(
-    person: PosedPerson, pose: Pose, yaw: float, rng: np.random.Generator, *, umbrella: bool = False
-) -> Equipped:
+def equip(person: PosedPerson, pose: Pose, yaw: float, rng: np.random.Generator, *, umbrella: bool = False) -> Equipped:
     """Give a posed person at the origin, turned by ``yaw``, the bench, bicycle or pram that the pose is made for.
 
     ``umbrella``: the right hand is posed to hold one; somebody on foot gets it.

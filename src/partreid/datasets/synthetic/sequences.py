@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from partreid.datasets.synthetic.filming import Seen
     from partreid.datasets.synthetic.scenes import SceneWorld
 
-SEQUENCES_VERSION = "sequences 1"
+SEQUENCES_VERSION = "sequences 2"
 """Changed whenever the same configuration gives other frames."""
 
 CALIBRATION, PARTS = "calibration.json", "parts.csv"

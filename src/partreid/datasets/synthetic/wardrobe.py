@@ -158,6 +158,8 @@ class Outfit:
     hair: Hair
     bag: Bag
     scarf: Colour | None = None
+    tights: Colour | None = None
+    """Seen under a skirt or dress."""
 
     @property
     def cuts(self) -> list[Cut]:
@@ -170,6 +172,13 @@ class Outfit:
     def is_hooded(self) -> bool:
         """Whether a hood hides the hair."""
         return self.outer is not None and self.outer.hooded
+
+    @property
+    def skirt(self) -> float:
+        """Where a skirt or dress ends on the leg, 0 if none is worn."""
+        if self.covers_legs:
+            return self.top.skirt
+        return self.bottom.end if self.bottom.skirt else 0.0
 
     @property
     def covers_legs(self) -> bool:

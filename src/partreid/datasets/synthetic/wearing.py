@@ -17,13 +17,13 @@ from partreid.datasets.synthetic.pieces import Piece, lookup
 from partreid.datasets.synthetic.textures import Cloth
 from partreid.datasets.synthetic.wardrobe import Colour, Outfit
 
-_PUSHED = {"shoes": 0.002, "bottom": 0.004, "top": 0.008, "whole": 0.006, "hat": 0.003, "hair": 0.002}
+_PUSHED = {"shoes": 0.002, "skirt": 0.004, "bottom": 0.004, "top": 0.008, "whole": 0.006, "hat": 0.003, "hair": 0.002}
 """Metres by which a part stands further off than its author had it, so that it lies over what it is worn over."""
 _OVER, _UNDER = 0.07, 0.025
 """A place is covered by what lies so many metres over it, or so many under it."""
 Where = Callable[[Floats], NDArray[np.bool_]]
 _TUCKED = 0.02
-CLOTHING = ("shoes", "bottom", "top", "whole")
+CLOTHING = ("shoes", "skirt", "bottom", "top", "whole")
 """Parts that hide what is under them, from the innermost outwards."""
 
 
@@ -123,6 +123,8 @@ def _surface(piece: Piece, outfit: Outfit, marks: Landmarks) -> Surface:
             return _shoe(piece, outfit, marks)
         case "bottom":
             return _cloth(piece, outfit.bottom.cloth)
+        case "skirt":
+            return _cloth(piece, outfit.top.cloth if outfit.covers_legs else outfit.bottom.cloth)
     return _cloth(piece, outfit.top.cloth)
 
 
