@@ -22,19 +22,22 @@ pytest.importorskip("warp")
 
 from partreid.datasets.readers import read_dataset
 from partreid.datasets.synthetic import dataset, manifest
-from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats, load_body_model
+from partreid.datasets.synthetic.base_mesh import load_base_mesh
+from partreid.datasets.synthetic.body import BELONGINGS, REGIONS, Floats, load_body_model, vertex_normals
 from partreid.datasets.synthetic.cameras import Camera, make_camera
+from partreid.datasets.synthetic.close_fit import lie_on_tights
 from partreid.datasets.synthetic.dataset import render_dataset
 from partreid.datasets.synthetic.facts import FACTS, facts_of, light_kind, typology_angle
 from partreid.datasets.synthetic.framing import Box, Occlusion, bounds, seen_keypoints, silhouette, spoil_keypoints
-from partreid.datasets.synthetic.garments import Layer, dress, layers
+from partreid.datasets.synthetic.garments import Layer, body_surface, dress, layers, leg_coordinate
 from partreid.datasets.synthetic.meshes import box as make_box
 from partreid.datasets.synthetic.meshes import plain
 from partreid.datasets.synthetic.people import PosedPerson, pose_person
+from partreid.datasets.synthetic.poses import Pose
 from partreid.datasets.synthetic.raytrace import Scene, TracedMesh, start_warp
 from partreid.datasets.synthetic.render import people_of
 from partreid.datasets.synthetic.render_config import SyntheticConfig, plan_images
-from partreid.datasets.synthetic.wardrobe import Hair, Outer
+from partreid.datasets.synthetic.wardrobe import Bag, Bottom, Hair, Outer
 from partreid.errors import ConfigError, MissingDependencyError
 from partreid.labels.draw import draw_pose_fields
 from partreid.parts import KEYPOINTS
@@ -169,6 +172,63 @@ def test_a_hood_hides_the_hair() -> None:
     colours = [{tuple(s(m.coords[:1])[0]) for s in m.surfaces[2:]} for m in (with_hood.mesh, bare.mesh)]
     assert any(np.allclose(c, (0.5, 0.1, 0.1)) for c in colours[0])
     assert any(np.allclose(c, (0.2, 0.1, 0.1)) for c in colours[1] - colours[0]), "no bun sticks out of a hood"
+
+
+@pytest.mark.parametrize("end", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("pose", ["walking", "standing", "cycling"])
+def test_a_skirt_covers_the_thighs_in_every_pose(camera: Camera, end: float, pose: Pose) -> None:
+    start_warp()
+    model, someone = load_body_model(), people_of(TINY)[0]
+    outfit = replace(
+        someone.outfit, top=replace(someone.outfit.top, skirt=0.0), outer=None, bag=Bag("none"),
+        bottom=Bottom(someone.outfit.top.cloth, end, skirt=True),
+    )  # fmt: skip
+    body = dress(model, replace(someone, outfit=outfit))
+    assert body.worn is not None
+    mesh = pose_person(model, body, np.random.default_rng(2), yaw=0.7, pose=pose).at(0.0, camera.near).mesh
+    hits = Scene(TracedMesh(mesh), [], None).trace(
+        camera.origin, camera.rays(bounds(camera.project(mesh.vertices)).grid(160, 80))
+    )
+    seen = hits.face[hits.mesh == 0]
+    first, count = len(body.faces), len(body.worn.mesh.faces)
+    cloth = (seen >= first) & (seen < first + count)
+    leg = leg_coordinate(mesh.coords[mesh.faces[seen]].mean(axis=1)[:, 2], model.landmarks)
+    is_leg = np.isin(mesh.region[seen], [1 + REGIONS.index(f"{side}_leg") for side in ("left", "right")])
+    assert not (~cloth & is_leg & (leg < end - 0.12)).any(), "no skin through the cloth"
+    assert set(np.unique(mesh.region[seen[cloth]])) == {
+        1 + REGIONS.index(r) for r in ("torso", "left_leg", "right_leg")
+    }
+    assert (cloth & is_leg).sum() > 150, "its lower part is labelled as legs"
+    longest = leg_coordinate(body.worn.mesh.coords[:, 1], model.landmarks).max()
+    assert longest == pytest.approx(end, abs=0.06)
+
+
+def test_drawn_clothes_lie_on_the_tights() -> None:
+    start_warp()
+    model, someone = load_body_model(), people_of(TINY)[0]
+    rest, base = load_base_mesh().body_at_rest(model, dict(someone.shape), someone.stature)
+    assert np.ptp(base[load_base_mesh().body, 2]) == pytest.approx(someone.stature, abs=1e-5)
+    moved = lie_on_tights(rest.vertices, base)
+    stands_off = ((moved - rest.vertices) * vertex_normals(rest.vertices, model.faces)).sum(axis=1)
+    trunk_and_legs = np.isin(model.region, [REGIONS.index(name) for name in ("torso", "left_leg", "right_leg")])
+    assert np.abs(moved - rest.vertices).max() < 0.06
+    assert 0.002 < np.median(stands_off[trunk_and_legs]) < 0.012, "a little outside the skin"
+    assert (stands_off[trunk_and_legs] < -0.002).mean() < 0.03
+    assert (moved == rest.vertices)[model.template[:, 2] > model.landmarks.chin + 0.05].all(), "not on the head"
+
+
+def test_tights_are_seen_under_a_skirt_alone() -> None:
+    start_warp()
+    model, someone = load_body_model(), people_of(TINY)[0]
+    coords = np.concatenate([model.template, model.arm[:, None]], axis=1)
+    thigh = np.isin(model.region, [4, 5]) & (leg_coordinate(model.template[:, 2], model.landmarks) < 0.6)
+    for skirt in (True, False):
+        bottom = Bottom(someone.outfit.top.cloth, 0.3, skirt=skirt)
+        outfit = replace(someone.outfit, top=replace(someone.outfit.top, skirt=0.0), outer=None, bottom=bottom)
+        seen = layers(coords, replace(outfit, tights=(0.1, 0.2, 0.3)), model.landmarks)
+        assert (seen == Layer.SOCK)[thigh].any() == skirt
+        colour = body_surface(replace(someone, outfit=replace(outfit, tights=(0.1, 0.2, 0.3))), model.landmarks)
+        assert np.allclose(colour(coords[seen == Layer.SOCK])[0], (0.1, 0.2, 0.3)) == skirt
 
 
 def occlusion_of(

@@ -18,8 +18,10 @@ pytest.importorskip("anny")
 pytest.importorskip("warp")
 
 from partreid.datasets.readers.common import LeftOutWarning
+from partreid.datasets.synthetic import crowd, framing
 from partreid.datasets.synthetic.body import BELONGINGS, load_body_model
 from partreid.datasets.synthetic.cameras import make_camera
+from partreid.datasets.synthetic.crowd import TARGET, Actor, Stage, holds_umbrella
 from partreid.datasets.synthetic.dataset import RENDERER_VERSION, render_dataset
 from partreid.datasets.synthetic.garments import dress
 from partreid.datasets.synthetic.light import harmonics_of, made_up_light, map_directions
@@ -30,7 +32,7 @@ from partreid.datasets.synthetic.photo import Grid, develop
 from partreid.datasets.synthetic.poses import Pose
 from partreid.datasets.synthetic.preview import render_preview
 from partreid.datasets.synthetic.props import Equipped, equip
-from partreid.datasets.synthetic.raytrace import start_warp
+from partreid.datasets.synthetic.raytrace import TracedMesh, start_warp
 from partreid.datasets.synthetic.render import PERSON_STEP, people_of
 from partreid.datasets.synthetic.render_config import SyntheticConfig
 from partreid.errors import ConfigError, DataError
@@ -226,6 +228,63 @@ def test_poses_and_what_belongs_to_them(posed: dict[Pose, tuple[PosedPerson, Equ
     for pose in ("walking", "standing"):
         assert posed[pose][1].carried is None
         assert posed[pose][1].under is None
+
+
+@pytest.fixture(scope="module")
+def stage() -> Stage:
+    start_warp()
+    model = load_body_model()
+    camera = max((make_camera((0,), k, 6) for k in range(6)), key=lambda c: float(c.origin[2]))  # it looks down
+    body = dress(model, people_of(CROWD)[0])
+    return Stage(CROWD, model, camera, TracedMesh(camera.surroundings), 1, lambda _: body)
+
+
+def actor(stage: Stage, monkeypatch: pytest.MonkeyPatch, away: float, *, umbrella: bool) -> Actor:
+    """The same person in the same pose but for the right arm, so far behind the nearest place."""
+    monkeypatch.setattr(crowd, "_UMBRELLAS", float(umbrella))
+    rng = np.random.default_rng(2)
+    return stage.actor(TARGET, stage.passer_by(0), rng, (0.0, stage.camera.near + away), yaw=0.3, pose="walking")
+
+
+def test_an_umbrella_is_held_over_the_head_and_is_a_belonging(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, bare = (actor(stage, monkeypatch, 0.0, umbrella=umbrella) for umbrella in (True, False))
+    mesh = held.traced.mesh
+    umbrella = np.arange(held.outline, len(mesh.vertices))
+    assert len(bare.traced.mesh.vertices) == bare.outline == held.outline
+    regions = mesh.region[(mesh.faces >= held.outline).all(axis=1)]
+    assert len(regions) > 100
+    assert (regions == BELONGINGS).all()
+    wrist, nose = (held.keypoints[KEYPOINTS.index(name)] for name in ("right_wrist", "nose"))
+    assert np.linalg.norm(mesh.vertices[umbrella] - wrist, axis=1).min() < 0.12, "in the hand"
+    canopy = mesh.vertices[umbrella][mesh.vertices[umbrella, 2] > nose[2]]
+    assert np.ptp(canopy[:, 0]) > 0.8
+    assert (canopy[:, :2].min(axis=0) < nose[:2]).all()
+    assert (nose[:2] < canopy[:, :2].max(axis=0)).all()
+    crown = mesh.vertices[: held.outline, 2].max()
+    assert crown < mesh.vertices[:, 2].max() < crown + 0.6
+    assert held.body.top == pytest.approx(bare.body.top, abs=0.01), "the box frames the body alone"
+    legs = [KEYPOINTS.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("knee", "ankle")]
+    np.testing.assert_allclose(held.keypoints[legs], bare.keypoints[legs], atol=1e-3)
+
+
+def test_an_umbrella_hides_others_but_never_its_carrier(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = actor(stage, monkeypatch, 1.0, umbrella=True)
+    shape = framing.silhouette(target.traced, stage.camera, target.body, target.body)
+    assert (shape.region == BELONGINGS).any(), "it is before the body"
+    own = shape.hidden(np.zeros(len(shape.rays), bool))
+    assert own.degree == 0
+    assert all(share == 1 or np.isnan(share) for share in own.visible)
+    degrees = []
+    for umbrella in (True, False):
+        other = actor(stage, monkeypatch, 0.0, umbrella=umbrella).shifted(stage.camera, np.array([0.45, 0, 0]))
+        degrees.append(shape.hidden(shape.behind(stage.camera, other.traced)).degree)
+    assert degrees[0] > degrees[1] + 0.1
+
+
+def test_some_people_on_foot_carry_an_umbrella() -> None:
+    rng = np.random.default_rng(0)
+    assert 0.03 < np.mean([holds_umbrella(rng, "walking") for _ in range(4000)]) < 0.07
+    assert not any(holds_umbrella(rng, pose) for pose in ("sitting", "cycling", "pushing") for _ in range(200))
 
 
 def test_others_are_kept_apart(tmp_path: Path) -> None:

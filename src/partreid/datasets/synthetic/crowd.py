@@ -98,7 +98,7 @@ class Stage:
         """A person posed at a place on the ground; yaw (0 faces the camera's side) and pose are drawn if None."""
         pose = choose_pose(rng) if pose is None else pose
         yaw = float(rng.uniform(0, 2 * np.pi)) if yaw is None else yaw
-        umbrella = pose in ("standing", "walking") and rng.random() < _UMBRELLAS
+        umbrella = holds_umbrella(rng, pose)
         person = pose_person(self.model, body, rng, yaw=yaw, pose=pose, umbrella=umbrella)
         made = equip(person, pose, yaw, rng, umbrella=umbrella)
         shift = np.array([*place, 0.0], np.float32)
@@ -117,6 +117,11 @@ class Stage:
         free = [n for n in range(self.passers_by) if n not in taken]
         who = int(rng.choice(free))
         return self.actor(who, self.passer_by(who), rng, place, yaw=yaw, pose=pose)
+
+
+def holds_umbrella(rng: np.random.Generator, pose: Pose) -> bool:
+    """Whether somebody has an open umbrella in this image: some of those on foot."""
+    return pose in ("standing", "walking") and bool(rng.random() < _UMBRELLAS)
 
 
 def gather(stage: Stage, target: Actor, rng: np.random.Generator, *, front: bool) -> list[Actor]:

@@ -179,9 +179,8 @@ def _skirt(rng: np.random.Generator) -> Bottom | None:
     if rng.random() >= _SKIRTS:
         return None
     cloth = _cloth(rng, ("plain", "plain", "plain", "checks", "dots"), "bottom")
-    return Bottom(
-        cloth, float(rng.choice([rng.uniform(0.25, 0.4), rng.uniform(0.4, 0.65), rng.uniform(0.65, 0.95)])), skirt=True
-    )
+    shortest, longest = _pick(rng, ((0.25, 0.4), (0.4, 0.65), (0.65, 0.95)))
+    return Bottom(cloth, float(rng.uniform(shortest, longest)), skirt=True)
 
 
 def _trousers(rng: np.random.Generator) -> Bottom:
