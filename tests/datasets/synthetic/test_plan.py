@@ -79,6 +79,20 @@ def test_outfits_of_a_stock() -> None:
         assert not (person.outfit.top.whole and any(cut.piece.endswith(":bottom") for cut in person.outfit.cuts))
 
 
+def test_skirts_are_worn_with_and_without_an_asset_folder() -> None:
+    stock = Stock(top=(Cut("a:top", "male"), Cut("b:top", "female")), bottom=(Cut("a:bottom", "male"), Cut("c:bottom")))
+    for folder in (None, stock):
+        rng = np.random.default_rng(2)
+        people = make_people(rng, make_wardrobe(rng, 600, folder), 600)
+        skirts = [p for p in people if p.outfit.bottom.skirt and p.outfit.skirt]
+        assert 0.04 < len(skirts) / len(people) < 0.2
+        lengths = [p.outfit.skirt for p in skirts]
+        assert min(lengths) < 0.4 < 0.65 < max(lengths)
+        assert all({cut.wearer for cut in p.outfit.cuts} <= {"female", ""} for p in skirts)
+        assert np.mean([dict(p.shape)["gender"] > 0.5 for p in skirts]) > 0.95
+        assert any(p.outfit.tights for p in skirts)
+
+
 def test_colours_are_those_of_the_street() -> None:
     rng = np.random.default_rng(0)
     people = make_people(rng, make_wardrobe(rng, 2000), 2000)

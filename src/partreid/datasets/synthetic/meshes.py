@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -99,20 +100,26 @@ def quad(corner: Sequence[float], along: Sequence[float], up: Sequence[float], s
 
 def box(centre: Sequence[float], size: Sequence[float], surface: Surface) -> Mesh:
     """An axis-aligned box with flat faces."""
+    corners, normals, faces = _cube()
+    local = corners * (np.asarray(size, float) / 2)
+    return solid(local + np.asarray(centre), normals, faces, surface, coords=local)
+
+
+@lru_cache(maxsize=1)
+def _cube() -> tuple[NDArray[np.float64], NDArray[np.float64], Ints]:
+    """Corners [24, 3] at -1 and 1, four for each side, their normals [24, 3], and faces [12, 3]."""
     vertices, normals, faces = [], [], []
-    half = np.asarray(size, float) / 2
     for axis in range(3):
         for sign in (-1.0, 1.0):
             first, second = (axis + 1) % 3, (axis + 2) % 3
             for s, t in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
                 corner = np.zeros(3)
                 corner[axis], corner[first], corner[second] = sign, s, t
-                vertices.append(corner * half)
+                vertices.append(corner)
                 normals.append(np.eye(3)[axis] * sign)
             n = len(vertices) - 4
             faces += [[n, n + 1, n + 2], [n, n + 2, n + 3]]
-    local = np.array(vertices)
-    return solid(local + np.asarray(centre), np.array(normals), np.array(faces), surface, coords=local)
+    return np.array(vertices), np.array(normals), np.array(faces, np.int32)
 
 
 def superellipsoid(

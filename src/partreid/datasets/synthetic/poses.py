@@ -139,8 +139,10 @@ def about_x(angle: float) -> Rotation:
 def between(a: Vector, b: Vector) -> Rotation:
     """The smallest rotation that turns direction ``a`` into ``b``."""
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
-    axis, cosine = np.cross(a, b), float(a @ b)
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    cosine = float(a @ b)
+    (p, q, r), (s, t, u) = a.tolist(), b.tolist()
+    x, y, z = q * u - r * t, r * s - p * u, p * t - q * s  # numpy's cross takes five times as long
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.asarray(np.eye(3) + cross + cross @ cross / max(1 + cosine, 1e-6))
 
 
