@@ -111,13 +111,14 @@ def _tube(
     out = np.stack([np.cos(phi), np.sin(phi), np.zeros(columns)], 1)
     left, right = (_leg_path(bones, side, along, marks) for side in "LR")
     depth, width = _leg_extent(model, body, along)
-    radius = depth + slack + flare * np.clip(along, 0, 1) ** 1.2
+    loose = np.minimum(slack, 0.035 + 0.2 * (along + 0.10))  # its upper edge meets the upper part of the coat
+    radius = depth + loose + flare * np.clip(along, 0, 1) ** 1.2
     axis = left - right
     axis[:, 2] = 0
     axis /= np.linalg.norm(axis, axis=1, keepdims=True)
     # Above the thighs the body is narrower than two circles side by side: bring them together to its width.
     apart = np.linalg.norm(left - right, axis=1) / 2
-    reach = np.where(along < 0.12, np.clip((width + slack - radius) / apart, 0, 1), 1.0)
+    reach = np.where(along < 0.12, np.clip((width + loose - radius) / apart, 0, 1), 1.0)
     share = reach[:, None] * 0.5 * np.clip(2 * np.einsum("ca,ra->rc", out, axis), -1, 1)
     centre = ((left + right) / 2)[:, None] + share[..., None] * (left - right)[:, None]
     points = (centre + radius[:, None, None] * out[None]).reshape(-1, 3)
