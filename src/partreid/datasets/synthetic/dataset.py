@@ -59,10 +59,10 @@ def render_dataset(
         config: what to render.
         out: the folder, in Market-1501 layout; labels in ``masks/rendered`` (uint8 pose fields), body regions in
             ``parts`` (0 = not the person, then :data:`~partreid.datasets.synthetic.body.REGIONS`, then belongings:
-            bags, a bicycle ridden, a pram pushed, an umbrella held), occlusion and :data:`~partreid.datasets.synthetic.facts.FACTS` in
-            ``pictures.csv``, also of images that were rendered before these were written. Other people: the map of
-            their regions in ``others`` where there are any (16 n + region for person n), their boxes in
-            ``others.csv``.
+            bags, a bicycle ridden, a pram pushed, an umbrella held), occlusion and
+            :data:`~partreid.datasets.synthetic.facts.FACTS` in ``pictures.csv``, also of images that were rendered
+            before these were written. Other people: the map of their regions in ``others`` where there are any
+            (16 n + region for person n), their boxes in ``others.csv``.
         workers: processes; 1 renders in this one.
         progress: shows how many images are there.
 
