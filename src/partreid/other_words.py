@@ -97,6 +97,8 @@ LINES: dict[str, dict[str, str]] = {
         "partreid.PartExtractor.from_pretrained(run)": "featureextractor reidmodel model encoder embedder extractor "
         "reid personreid bodypartreid sentencetransformer automodel pipeline inferencesession predictor load "
         "load_model from_pretrained onnxmodel feature_extractor clip",
+        "partreid.PartExtractor.from_pretrained().embed(images)": "embed encode extract embeddings features "
+        "extract_features get_features get_embeddings inference predict",
         "partreid.part_distances(a, b)": "compute_distance_matrix compute_distances distance_matrix distances distance "
         "pairwise_distance cdist cosine_similarity cosine_distance cos_sim euclidean_distance "
         "euclidean_squared_distance similarity compute_dist build_dist metrics",
@@ -135,6 +137,7 @@ LINES: dict[str, dict[str, str]] = {
         "partreid.save_embeddings(path, embeddings)": "save write dump to_file to_disk export to_parquet",
         "partreid.part_distances(a, b)": "compare cosine cosine_similarity dist distance distances dot euclidean "
         "matmul mm pairwise similarities similarity T t",
+        'embeddings["legs"], with the name of a slot': "foreground global head arms torso legs feet body",
         '.to("cuda")': "cuda gpu",
         ".to(dtype=torch.float16)": "half float bfloat16 double astype type",
     },

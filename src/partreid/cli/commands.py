@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 from partreid.cli import audit, config, data, gallery, labels, show, users
 from partreid.cli.adapt import adapt
 from partreid.cli.app import app
+from partreid.cli.average import average
 from partreid.cli.calibrate import calibrate
 from partreid.cli.compare import compare
 from partreid.cli.console import emit
@@ -69,7 +70,7 @@ def _fit_threads() -> None:
 
 for function in (
     demo, synth, train, evaluate, calibrate, adapt, embed, embed_boxes, tracks, link, compare, app, export, experiment,
-    dossier, import_official,
+    dossier, import_official, average,
 ):  # fmt: skip
     program.command(cls=_Command)(function)
 for group in (data, labels, gallery, audit, users, show, config):

@@ -30,7 +30,6 @@ from partreid.files import atomic_folder, write_text
 from partreid.inference.extractor import PartExtractor
 from partreid.json_files import read_json
 from partreid.models import shipped
-from partreid.models.build import build_network
 from partreid.models.card import CARD_FILE, COMMAND, front_matter, given, taken, uses
 from partreid.models.checkpoint import (
     CONFIG_FILE,
@@ -43,6 +42,7 @@ from partreid.models.checkpoint import (
     read_metrics,
     save_checkpoint,
 )
+from partreid.models.trained_layers import without_identities
 from partreid.reports.evaluate import evaluate
 from partreid.reports.promises import rule_words
 from partreid.retrieval.calibration import CALIBRATION_FILE
@@ -137,16 +137,10 @@ def _former(folder: Path, name: str) -> dict[str, Any]:
 def in_half(checkpoint: Checkpoint) -> Checkpoint:
     """The same model without identity classifiers, its weights rounded to half precision; vectors stay as they are:
     the statistics and factors of channels take little room, and their range is large."""
-    model = checkpoint.model
-    smaller = build_network(model.config, 0, backbone=model.backbone)
-    wanted = smaller.state_dict()
-    state = {
-        key: value[:0] if wanted[key].numel() == 0 else value
-        for key, value in model.state_dict().items()
-        if key in wanted
-    }
-    smaller.load_state_dict({key: _rounded(value).to(value.dtype) for key, value in state.items()})
-    return Checkpoint(smaller.eval(), checkpoint.preprocess)
+    smaller = without_identities(checkpoint)
+    state = smaller.model.state_dict()
+    smaller.model.load_state_dict({key: _rounded(value).to(value.dtype) for key, value in state.items()})
+    return smaller
 
 
 def _rounded(value: torch.Tensor) -> torch.Tensor:

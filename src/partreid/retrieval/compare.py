@@ -13,6 +13,7 @@ from partreid.objects import Guided, guided
 from partreid.retrieval.calibration import MatchCalibration
 from partreid.retrieval.matching import MatchingConfig
 from partreid.types import PartEmbeddings
+from partreid.types.tensors import check_comparable
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,6 +67,7 @@ def compare(
 
     Raises:
         ShapeError: slots, widths or models differ, or values are not allowed.
+        WrongTypeError: one side is no embedding, for example an image.
         DataError: the calibration belongs to another model.
         ConfigError: a matching rule is given together with a calibration for another rule.
 
@@ -77,6 +79,7 @@ def compare(
         >>> found.distances, found.compared, found.parts(), found.probability
         (tensor([[1.]]), tensor([[1]]), {'head': 1.0}, tensor([[0.7311]]))
     """
+    check_comparable(first, second)
     if calibration is None:
         matching = MatchingConfig.given(matching).resolved(first, second)
     else:

@@ -25,7 +25,7 @@ from partreid.types import ReIDImage
 _HEAD = 1 << 16
 """Bytes at a file's beginning that are looked at, beside its size: most images have no more."""
 
-_MAY_CHANGE = ("optimizer.epochs", "labels", "pretrained")
+_MAY_CHANGE = ("optimizer.epochs", "labels", "pretrained", "pretrained_layers")
 """Fields that do not make it another training: its length, and by which names labels and first weights are found."""
 
 _WAY_OUT = (

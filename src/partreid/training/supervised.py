@@ -17,28 +17,25 @@ from partreid.losses.loss_config import ObjectiveConfig
 from partreid.losses.objective import objective
 from partreid.models.backbones import build_backbone
 from partreid.models.build import build_network
-from partreid.models.checkpoint import load_backbone
 from partreid.models.network import ReIDNetwork
 from partreid.models.shipped import is_shipped
+from partreid.models.trained_layers import load_backbone, load_embedding_layers
 from partreid.training.cached_maps import MapBatch
 from partreid.training.distributed import synchronize_batchnorm
 from partreid.training.ema import WeightAverage
 from partreid.training.source import freeze, leave_own_embedding, parameter_groups
 from partreid.training.state import Learner
-from partreid.training.train_config import TrainConfig
+from partreid.training.train_config import IMAGENET, NO_WEIGHTS, TrainConfig
 
 if TYPE_CHECKING:  # its import takes a second
     from lightning_fabric.plugins.precision import Precision
 
-IMAGENET, NO_WEIGHTS = "imagenet", "none"
-"""Words that ``pretrained`` may be beside a path."""
-
 
 def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
-    """A new model with its pretrained backbone; new layers are random by ``config.seed``.
+    """A new model with its pretrained layers; new layers are random by ``config.seed``.
 
     Raises:
-        CheckpointError: the pretrained weights are missing or do not fit.
+        CheckpointError: the pretrained weights are missing or do not fit, or are a file where all layers are wanted.
     """
     torch.manual_seed(config.seed)
     # A folder of ImageNet's images may well be called "imagenet".
@@ -50,9 +47,12 @@ def build_model(config: TrainConfig, num_identities: int) -> ReIDNetwork:
     backbone = build_backbone(
         model.backbone, output_stride=model.output_stride, map_stride=model.map_stride, weights=weights
     )
-    if trained:
+    if trained and config.pretrained_layers == "backbone":
         load_backbone(backbone, config.pretrained)
-    return build_network(config.model, num_identities, backbone=backbone)
+    network = build_network(config.model, num_identities, backbone=backbone)
+    if config.pretrained_layers == "all":
+        load_embedding_layers(network, config.pretrained)
+    return network
 
 
 def new_learner(

@@ -1,0 +1,43 @@
+"""``partreid average``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partreid.cli.console import console
+from partreid.errors import ConfigError
+
+
+def average(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL MODEL...",
+            help="Two or more: runs, checkpoint folders, shipped, or hf:org/name. The result compares as the first.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint folder to write.")],
+    weights: Annotated[
+        str, typer.Option(metavar="W,W,...", help="A positive number for each model. Default: all alike.")
+    ] = "",
+) -> None:
+    """Average the weights of models that were trained from one start, for example a model and its further training.
+
+    The result is one model. It often generalises better than each of them: on the images of the further training it is
+    nearly as good, and elsewhere it stays as good as the model was.
+    """
+    from partreid.models import average_checkpoints, save_checkpoint
+
+    try:
+        numbers = [float(word) for word in weights.split(",")] if weights else None
+    except ValueError:
+        raise ConfigError(f"--weights: expected numbers with commas, such as 1,0.5, got {weights!r}.") from None
+    save_checkpoint(average_checkpoints(models, numbers), out)
+    console.print(
+        f"Average of {len(models)} models: {out}    Score it: partreid evaluate {out} DATA\n"
+        "The calibrations of these models do not hold for it. Fit its own: partreid calibrate.",
+        soft_wrap=True,
+    )
