@@ -142,9 +142,9 @@ class Gallery(Guided):
         return self.extractor
 
     def read(self, answer: Callable[[], Answer]) -> Answer:
-        """The result of ``answer``, whose calls on this gallery all read the same state.
+        """The result of ``answer``. All its calls on this gallery read the same state.
 
-        It must not write, and is called again if another process removed what it was reading.
+        ``answer`` must not write. It is called again if another process removed what it was reading.
 
         Example:
             >>> gallery = Gallery()
@@ -328,7 +328,7 @@ class Gallery(Guided):
             event.added = len(items)
 
     def _resolved(self, matching: MatchingConfig | None, query: PartEmbeddings) -> MatchingConfig:
-        """How to compare, with nothing left open: what the rule does not say, the model was made for."""
+        """The complete matching rule: what it leaves open is filled in as the model was made for."""
         rule, header = MatchingConfig.given(matching), self.store.header()
         known = [query] if header is None else [query, header.example]
         if self.extractor is not None:
