@@ -137,8 +137,8 @@ class LanceStore:
                     if self._read(lambda newest: newest) is snapshot:
                         raise
                     raise DataError(
-                        f"The gallery in {self._path} was changed while all of it was read. Its former state is gone: it "
-                        f"was compacted, or the change was over ten minutes ago. Read it again from the start. "
+                        f"The gallery in {self._path} was changed while all of it was read. Its former state is gone, "
+                        f"because it was compacted or ten minutes have passed. Read it again from the start. "
                         f"({error})"
                     ) from None
 
