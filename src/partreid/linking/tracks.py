@@ -18,7 +18,7 @@ from partreid.types import GalleryItem, PartEmbeddings
 from partreid.types.gallery import plain_text
 
 PERSON, NAMED_BY, LINK = "person", "person_from", "link"
-"""Keys of an item's metadata: who it is, and what said so; :data:`LINK` where linking did."""
+"""Keys of an item's metadata: the person's name, and the origin of the name; :data:`LINK` if linking gave it."""
 
 
 @dataclass(frozen=True, repr=False)

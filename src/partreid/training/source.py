@@ -19,7 +19,7 @@ from partreid.preprocessing import PreprocessConfig, normalize
 from partreid.progress import Progress, no_progress
 
 SOURCE_FILE = "source_vectors.safetensors"
-"""In a run's folder: kept, so that a resumed training is drawn to the very same vectors."""
+"""File in a run's folder. It is kept, so that a resumed training is distilled from exactly the same vectors."""
 
 _BATCH = 64
 
