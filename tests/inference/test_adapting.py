@@ -364,7 +364,7 @@ def test_the_light_of_a_camera_that_changed_is_told_once(quiet: None) -> None:
     adapted = build(adaptation())
     adapted.embed(crops("1", WINDOW, seed=5), cameras=1)
     dark = [(image * 0.4).astype(np.uint8) for image in crops("1", WINDOW, seed=6)]
-    with pytest.warns(UserWarning, match="light of camera '1' is not what it was"):
+    with pytest.warns(UserWarning, match="light of camera '1' has changed since the adaptation"):
         adapted.embed(dark, cameras=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -68,7 +68,7 @@ class Changes:
             if named := {FILE, BOX} & {key for item in items for key in item.metadata}:
                 raise DataError(f"Metadata of an uploaded item cannot contain {min(named)!r}. Leave it out.")
             if len({item.id for item in items}) < len(items):
-                raise DataError("An id is given twice. Each item has one of its own.")
+                raise DataError("An id is given twice. Each item needs its own id.")
             crops = [crop(one.image, item.box) for one, item in zip(images, items, strict=True)]
             cameras = [None if item.camera is None else str(item.camera) for item in items]
             with self._model_lock:

@@ -160,7 +160,7 @@ def verify_backup(path: str | Path) -> BackupFacts:
     facts = read_facts(folder)
     for name, digest in facts.files.items():
         if sha256_of(folder / name) != digest:
-            raise DataError(f"{folder / name} is not what was written: its SHA-256 is another. Use another backup.")
+            raise DataError(f"{folder / name} has changed since it was written: its SHA-256 does not fit. Use another.")
     items = images = 0
     for stored, embeddings in _each(folder, facts):
         items += len(stored)
@@ -169,7 +169,7 @@ def verify_backup(path: str | Path) -> BackupFacts:
             if one.image is not None:
                 images += 1
                 if sha256_of(folder / one.image) != Path(one.image).stem:
-                    raise DataError(f"{folder / one.image} is not what was written: its SHA-256 is another.")
+                    raise DataError(f"{folder / one.image} has changed since it was written: its SHA-256 does not fit.")
     if (items, images) != (facts.items, facts.images):
         raise DataError(f"{folder} has {items} items and {images} images, not {facts.items} and {facts.images}.")
     return facts

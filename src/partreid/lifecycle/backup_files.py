@@ -176,7 +176,7 @@ def read_facts(folder: Path) -> BackupFacts:
             f"{path} has version {whole.get('version')!r:.20}; this partreid {__version__} reads {_VERSION}."
         )
     if _digest(whole.get("backup")) != whole.get("sha256"):
-        raise DataError(f"{path} is not what was written: its SHA-256 is another. Use another backup.")
+        raise DataError(f"{path} has changed since it was written: its SHA-256 does not fit. Use another backup.")
     try:
         return _FACTS.validate_python(whole["backup"])
     except ValidationError as error:

@@ -174,7 +174,7 @@ def erase(gallery: Gallery, erasure: Erasure) -> ErasureReceipt:
         compaction = compact_gallery(gallery)
         if back := gallery.count(deletion.where):
             raise DataError(
-                f"{back} of these items were added again meanwhile. Stop whoever adds them, and erase again."
+                f"{back} of these items were added again meanwhile. Stop the program that adds them, and erase again."
             )
         return _receipt(gallery, erasure, items, crops, compaction)
 

@@ -178,7 +178,7 @@ class LinkTracks(Guided):
         for video in boxes or {}:
             if not any(track.video == video and track.first is not None for track in tracks):
                 known = ", ".join(sorted({track.video for track in tracks} - {""})[:5]) or "none"
-                raise DataError(f"The boxes of {video!r:.80} are of no track here. The videos here are: {known}.")
+                raise DataError(f"The boxes of {video!r:.80} belong to no track here. The videos here are: {known}.")
         return cls(tuple(tracks), PartEmbeddings.cat(embeddings for embeddings, _ in read))
 
     def with_known(self, others: LinkTracks) -> Self:

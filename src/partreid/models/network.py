@@ -54,7 +54,7 @@ class ReIDNetwork(nn.Module, ABC):
     def __init__(self, config: ModelConfig, num_identities: int, *, backbone: Backbone | None = None) -> None:
         super().__init__()
         if num_identities < 0:
-            raise ConfigError(f"A network knows 0 or more training identities, got {num_identities}.")
+            raise ConfigError(f"The number of training identities must be 0 or more, got {num_identities}.")
         self.config = config
         self.num_identities = num_identities
         if backbone is None:

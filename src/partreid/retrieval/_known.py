@@ -89,7 +89,7 @@ class Newcomers:
         if differing:
             raise DataError(
                 f"{len(differing)} of the items are in the gallery with other values; the first is "
-                f"{differing[0][0]!r}: {differing[0][1]}. They were left as they are. Give the same values as then (a "
+                f"{differing[0][0]!r}: {differing[0][1]}. They were not changed. Give the same values as then (a "
                 "time such as now or 2h differs at each call), or replace them with --replace (in Python "
                 "replace=True)."
             )

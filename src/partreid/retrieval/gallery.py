@@ -338,8 +338,8 @@ class Gallery(Guided):
         unknown = all(embeddings.compare_normalized is None for embeddings in known)
         if rule.normalize is None and header is not None and header.model and unknown:
             warn(
-                f"Nobody wrote down whether the model of the gallery in {self.store.location} compares normalised "
-                "vectors, as former versions did not: they are compared as they are. Open it with the model (--model, "
+                f"The gallery in {self.store.location} was made by a former version, which did not record whether its "
+                "model compares normalised vectors. They are compared as they are. Open it with the model (--model, "
                 "extractor=...), or choose: MatchingConfig(normalize=True) for published weights and BoT, else False."
             )
         return rule.resolved(*known)

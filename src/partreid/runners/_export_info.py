@@ -86,7 +86,7 @@ class ExportInfo(ConfigModel):
             if version == VERSION:
                 return cls.parse(data, source=source)
         except (ValueError, TypeError, KeyError) as error:  # ConfigError is a ValueError
-            raise CheckpointError(f"{source} does not say what it holds as partreid writes it: {error}") from None
+            raise CheckpointError(f"{source} has no metadata in partreid's form: {error}") from None
         raise CheckpointError(f"{source} has export version {version!r}, expected {VERSION}. Export the run again.")
 
 

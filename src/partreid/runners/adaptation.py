@@ -152,7 +152,7 @@ class Adaptation(Guided):
             raise ValueError("it holds other tensors")
         for one in (light, *(tensor for both in statistics.values() for tensor in both)):
             if one.dtype != torch.float32 or one.shape[:1] != light.shape[:1] or not one.isfinite().all():
-                raise ValueError("a tensor has another type or shape, or holds what is no number")
+                raise ValueError("a tensor has another type or shape, or a value that is not finite")
         if any((both.variance < 0).any() or both.mean.shape != both.variance.shape for both in statistics.values()):
             raise ValueError("a variance is below 0, or not one for each mean")
         made = cls(str(said["network"]), tuple(cameras), tuple(images), weight, statistics, light)

@@ -55,7 +55,7 @@ class AdaptedRunner(TorchRunner):
         self._norms = {name: norm for name, norm in batch_norms(model).items() if name in adaptation.statistics}
         for name, (mean, _) in adaptation.statistics.items():
             if name not in self._norms or mean.shape[1:] != trained(self._norms[name]).mean.shape:
-                raise ConfigError(f"The adaptation has statistics of a layer {name!r:.80} that this model has not.")
+                raise ConfigError(f"The adaptation has statistics of a layer {name!r:.80} that this model lacks.")
         self._changes = {name: self._change(name) for name in self._norms}
         self._told: set[str | None] = set()
         self._light = LightWatch(adaptation.light)
@@ -109,7 +109,7 @@ class AdaptedRunner(TorchRunner):
                 warn(self.adaptation.unknown(camera))
         for row in self._light.changed(pixels, rows):
             warn(
-                f"The light of camera {known[row]!r:.80} is not what it was when the adaptation was made. Compare with "
+                f"The light of camera {known[row]!r:.80} has changed since the adaptation was made. Compare with "
                 "and without it, or make another with `partreid adapt`."
             )
 

@@ -119,7 +119,7 @@ def _check_same_network(run: Path, config: TrainConfig) -> bool:
     theirs = NetworkName.of(carried[0])
     if not same_network(config.model.backbone, carried[1]):
         raise CheckpointError(
-            f"{named.path} is not the file that {run} was started with: it has changed since, or it is another. Put it "
+            f"{named.path} is not the file that {run} was started with: it was changed or replaced. Put it "
             f"back, or resume with the copy in the checkpoint: --set model.backbone={carried[0]}"
         )
     return theirs is not None and theirs.map_name == named.map_name
@@ -133,7 +133,7 @@ def check_same_data(run: Path, before: Mapping[str, Tensor], data: TrainingData)
             "labels are still the same is not known."
         )
     elif change := data.changes(before):
-        raise CheckpointError(f"{run} was trained on other data: {change}. Put back what there was. {_WAY_OUT}")
+        raise CheckpointError(f"{run} was trained on other data: {change}. Restore the former data. {_WAY_OUT}")
 
 
 def file_digest(path: Path, about: str) -> int:

@@ -45,7 +45,7 @@ def source_vectors(
     """
     if backbone.vector_dim is None:
         raise ConfigError(
-            "objective.distillation: this backbone has no embedding of its own that the model could be drawn to. Set "
+            "objective.distillation: this backbone has no embedding of its own for distillation. Set "
             "its weights to 0, or take a backbone that was trained to embed people (docs/models.md)."
         )
     path, key = run / SOURCE_FILE, source_key(backbone, dataset, preprocess)

@@ -236,7 +236,7 @@ def _check_same_training(progress: Progress, pids: tuple[int, ...], run: Path, s
         )
     if progress.step and not shares and progress.processes != processes.count():
         raise CheckpointError(
-            f"{run} stopped within an epoch of {progress.processes} processes, each with batches of its own, and there "
+            f"{run} stopped within an epoch of {progress.processes} processes, each with its own batches, and there "
             f"are {processes.count()} now. Resume it with as many (torchrun --nproc-per-node)."
         )
 

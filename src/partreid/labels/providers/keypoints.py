@@ -107,7 +107,7 @@ class KeypointFile(PoseProvider):
         if unnamed:
             warnings.warn(
                 f"{self.file} does not name {len(unnamed)} of the {len(images)} images, the first is {unnamed[0]}. "
-                "They get an empty label, as if nobody were there.",
+                "They get an empty label, which means that nobody is in the image.",
                 stacklevel=1,  # always the same line of code, so that checking twice warns once
             )
 

@@ -79,7 +79,7 @@ def squeeze(x: Value, axes: Value = None) -> Value:
         raise ValueError("it names no axes")
     places = as_list(axes)
     if any(isinstance(size, int) and size != 1 for size in (x.shape[place] for place in places)):
-        raise ValueError(f"an axis of {places} has not the size 1: {list(x.shape)}")
+        raise ValueError(f"an axis of {places} does not have the size 1: {list(x.shape)}")
     return x.squeeze(tuple(places))
 
 

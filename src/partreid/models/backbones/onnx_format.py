@@ -258,7 +258,7 @@ class Numbers:
         """Numbers that are written one by one. Half precision is written as 16-bit whole numbers."""
         limit = {"<f2": (0, 2**16 - 1), "|b1": (0, 1), "<i4": (-(2**31), 2**31 - 1)}.get(self.kind)
         if limit and whole and not limit[0] <= min(whole) <= max(whole) <= limit[1]:
-            raise ValueError(f"the constant {self.name!r:.80} holds numbers that its type has not")
+            raise ValueError(f"the constant {self.name!r:.80} has numbers that its type cannot have")
         if self.kind == "<f2":
             return np.array(whole, np.uint16).view("<f2")
         return np.array(whole, self.kind)

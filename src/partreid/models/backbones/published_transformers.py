@@ -93,7 +93,7 @@ def _pass(state: State, prefix: str, model: TimmModel, source: str) -> State:
     """PASS: class and part tokens have position embeddings, which are added to the tokens' weights here."""
     if model.form != "pass":
         raise CheckpointError(
-            f"{source} is of PASS: it has three part tokens, which change every other token. "
+            f"{source} is a PASS model: it has three part tokens, which change every other token. "
             f"Set model.backbone={model.named('@256x128', 'pass')}."
         )
     tokens = {"cls_token": "cls_pos"} | {f"part_token{i}": f"part{i}_pos" for i in (1, 2, 3)}
@@ -111,7 +111,7 @@ def _clip(state: State, prefix: str, model: TimmModel, source: str) -> State:
     """The visual tower of CLIP in CLIP-ReID's form. Its projection to CLIP's space comes after the feature map."""
     if model.activation != "QuickGELU":
         raise CheckpointError(
-            f"{source} is of CLIP, which computes QuickGELU; timm/{model.name} computes {model.activation}. "
+            f"{source} is a CLIP model, which computes QuickGELU; timm/{model.name} computes {model.activation}. "
             "Set model.backbone=timm/vit_base_patch16_clip_quickgelu_224@256x128."
         )
     state = _camera_free(state, prefix.removesuffix("image_encoder.") + "cv_embed", source)
@@ -128,7 +128,7 @@ def _solider(state: State, prefix: str, model: TimmModel, source: str) -> State:
     """SOLIDER's Swin has MMSegmentation's names, and its semantic controller after every reduction."""
     if model.form != "solider":
         raise CheckpointError(
-            f"{source} is of SOLIDER, whose Swin pads before it shifts its windows and shifts them in the last stage "
+            f"{source} is a SOLIDER model. Its Swin pads before it shifts windows, and shifts them in the last stage "
             f"too; timm's own does neither. Set model.backbone={model.named('', 'solider')}."
         )
     state = _without(_controlled(state, prefix, model, source), prefix, _SWIN_UNUSED)
@@ -236,7 +236,7 @@ def _positions(state: State, prefix: str, model: TimmModel, source: str) -> Stat
         return state  # a wrong shape; loading will name it
     warn(
         f"{source}: its position embeddings, {grid[0]}x{grid[1]}, were resampled to {mine[0]}x{mine[1]}, which loses "
-        f"detail. {model.named(f'@{16 * grid[0]}x{16 * grid[1]}')} takes them as they are."
+        f"detail. {model.named(f'@{16 * grid[0]}x{16 * grid[1]}')} uses them unchanged."
     )
     return state | {f"{prefix}pos_embed": model.resample(positions, mine, grid, model.prefix_positions)}
 
